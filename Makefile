@@ -1,0 +1,50 @@
+# Everything a fresh machine needs is a virtual environment in .venv, made on first use. Python 3.11 or newer.
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+BIN := .venv/bin
+
+.PHONY: demo demo-crash test check bench clean
+.DEFAULT_GOAL := help
+
+help:
+	@echo "make demo         draw a detective comic: the graph, live progress, retries"
+	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
+	@echo "make test         the whole test suite, with coverage"
+	@echo "make check        ruff, pyright strict, import contracts, import time"
+	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
+
+.venv/pip:
+	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; set PYTHON=/path/to/python"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@touch $@
+
+# One stamp for each set of packages; pyproject.toml says what is in it.
+.venv/%.stamp: .venv/pip pyproject.toml
+	@echo "installing what '$*' needs …"
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[cli]" --group $*
+	@touch $@
+
+demo: .venv/examples.stamp
+	@$(BIN)/python -m examples.comic
+
+demo-crash: .venv/examples.stamp
+	@$(BIN)/python -m examples.comic.crash_demo
+
+test: .venv/dev.stamp
+	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+	@$(BIN)/python -m coverage report --include='asyncjobs/core/*' --fail-under=100 >/dev/null \
+		|| { $(BIN)/python -m coverage report --include='asyncjobs/core/*'; exit 1; }
+	@echo "branch coverage of asyncjobs/core: 100 %"
+
+check: .venv/dev.stamp
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+	$(BIN)/python -m tests.architecture.import_time
+
+bench: .venv/dev.stamp
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+clean:
+	rm -rf .venv build dist .pytest_cache .ruff_cache .hypothesis .coverage comic-output

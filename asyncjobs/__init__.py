@@ -1,0 +1,155 @@
+"""asyncjobs: the durable job graph for asyncio programs that needs no server.
+
+::
+
+    async with JobProcessor() as jp:                     # one SQLite file, an embedded daemon
+        plot = await jp.submit_job(write_plot, "noir")   # durable once this returns
+        page = await jp.submit_job(draw_page, plot)      # a handle as argument: its result is injected
+        picture = await page
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.exceptions import (
+    BackendClosedError,
+    BackendConnectionError,
+    BackendError,
+    ConfigurationError,
+    CyclicDependencyError,
+    DuplicateJobError,
+    JobCancelledError,
+    JobConflictError,
+    JobExecutionError,
+    JobNotCompletedError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobSkippedError,
+    JobStateError,
+    JobTimeoutError,
+    MissingExtraError,
+    NotSerializableError,
+    SchemaVersionError,
+    SubmissionError,
+    UnknownDependencyError,
+    WorkerLostError,
+)
+from asyncjobs.handle import JobHandle, as_completed, gather
+from asyncjobs.models import (
+    Attempt,
+    GroupProgress,
+    Job,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    JobRequest,
+    JobResult,
+    JobStatus,
+    Limit,
+    Progress,
+    Reason,
+    StatusReport,
+    WorkerInfo,
+)
+from asyncjobs.processor import JobProcessor, job
+from asyncjobs.runtime.context import JobContext, current_job
+
+if TYPE_CHECKING:
+    from asyncjobs.backends.base import JobBackend
+    from asyncjobs.backends.memory import MemoryBackend
+    from asyncjobs.backends.sqlite.backend import SQLiteBackend
+    from asyncjobs.core.dag import JobDAG
+    from asyncjobs.runtime.daemon import JobDaemon
+    from asyncjobs.runtime.events import EventPublisher
+    from asyncjobs.runtime.streamer import StatusStreamer
+    from asyncjobs.runtime.worker import Worker
+
+_LAZY = {
+    "EventPublisher": "asyncjobs.runtime.events",
+    "JobBackend": "asyncjobs.backends.base",
+    "JobDAG": "asyncjobs.core.dag",
+    "JobDaemon": "asyncjobs.runtime.daemon",
+    "MemoryBackend": "asyncjobs.backends.memory",
+    "SQLiteBackend": "asyncjobs.backends.sqlite.backend",
+    "StatusStreamer": "asyncjobs.runtime.streamer",
+    "Worker": "asyncjobs.runtime.worker",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
+
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Attempt",
+    "BackendClosedError",
+    "BackendConfig",
+    "BackendConnectionError",
+    "BackendError",
+    "BackendType",
+    "ConfigurationError",
+    "CyclicDependencyError",
+    "DaemonConfig",
+    "DuplicateJobError",
+    "EventPublisher",
+    "GroupProgress",
+    "Job",
+    "JobBackend",
+    "JobCancelledError",
+    "JobConflictError",
+    "JobContext",
+    "JobDAG",
+    "JobDaemon",
+    "JobEvent",
+    "JobExecutionError",
+    "JobHandle",
+    "JobNotCompletedError",
+    "JobNotFoundError",
+    "JobPage",
+    "JobProcessor",
+    "JobProcessorError",
+    "JobQuery",
+    "JobRequest",
+    "JobResult",
+    "JobSkippedError",
+    "JobStateError",
+    "JobStatus",
+    "JobTimeoutError",
+    "Limit",
+    "MemoryBackend",
+    "MemoryConfig",
+    "MissingExtraError",
+    "NotSerializableError",
+    "Progress",
+    "Reason",
+    "RetryPolicy",
+    "SQLiteBackend",
+    "SQLiteConfig",
+    "SchemaVersionError",
+    "StatusReport",
+    "StatusStreamer",
+    "SubmissionError",
+    "UnknownDependencyError",
+    "Worker",
+    "WorkerInfo",
+    "WorkerLostError",
+    "as_completed",
+    "current_job",
+    "gather",
+    "job",
+]

@@ -1,0 +1,57 @@
+"""Time as the engine asks for it, so that tests can move it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol
+
+import anyio
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Wall time for what people see and ``run_at``; host-wide monotonic time for leases; waiting."""
+
+    def now(self) -> int:
+        """Wall clock, integer µs since the epoch (UTC)."""
+        ...
+
+    def monotonic(self) -> int:
+        """Integer µs that never jump and are the same for every process of this host since it booted."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long by this clock."""
+        ...
+
+    def timeout(self, seconds: float | None) -> anyio.CancelScope:
+        """A scope that this clock cancels after so many seconds (None: never)."""
+        ...
+
+
+class SystemClock:
+    """The real clocks."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    def timeout(self, seconds: float | None) -> anyio.CancelScope:
+        return anyio.move_on_after(seconds)
+
+
+def to_datetime(moment: int) -> datetime:
+    """Stored µs as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=moment)
+
+
+def from_datetime(moment: datetime) -> int:
+    """An aware datetime as µs since the epoch."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

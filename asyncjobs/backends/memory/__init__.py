@@ -1,0 +1,5 @@
+"""The store in memory, the readable reference of the contract."""
+
+from asyncjobs.backends.memory.backend import MemoryBackend
+
+__all__ = ["MemoryBackend"]

@@ -1,0 +1,396 @@
+"""The store in memory: the contract of ``backends.base``, readable as its explanation, fast in tests.
+
+A call is one transaction: nothing is awaited between its first read and its last write. It decides on a ``Plan``,
+writes what the plan holds, and tells the listener. A refused call raises before anything is written.
+"""
+
+from __future__ import annotations
+
+import heapq
+import os
+import random
+import socket
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import count, islice
+from typing import Any, TypeVar
+from uuid import uuid4
+
+import anyio
+import anyio.lowlevel
+from msgspec import msgpack
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import (
+    AttemptEnd,
+    AttemptRef,
+    Claim,
+    Claims,
+    Finished,
+    FunctionInfo,
+    JobBackend,
+    LimitInfo,
+    Listener,
+    NewJob,
+    NewWorker,
+    WorkerLease,
+)
+from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
+from asyncjobs.backends.memory.queries import Queries
+from asyncjobs.backends.memory.tables import Lane, Tables, WorkerRow
+from asyncjobs.config import MemoryConfig
+from asyncjobs.core import commands, limits
+from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.state import SECOND, JobState, Stale
+from asyncjobs.exceptions import BackendClosedError, JobNotFoundError
+from asyncjobs.models import (
+    Attempt,
+    BodyEvent,
+    Edge,
+    EventPage,
+    Job,
+    JobPage,
+    JobQuery,
+    JobResult,
+    JobStatus,
+    WaitsFor,
+    WorkerInfo,
+)
+
+T = TypeVar("T")
+
+DUE_AT_ONCE = 200
+"""Delayed jobs that become ready in one transaction, here as in every store."""
+NOBODY = 0
+"""The key of a worker that is not known: it holds no attempt."""
+
+
+class MemoryBackend(JobBackend):
+    """All jobs in dictionaries of this object; when it goes, they go. Runs on asyncio and on trio.
+
+    :param config: settings; default ``MemoryConfig()``.
+    :param clock: for tests.
+
+    Closing it keeps the jobs, so that a test can open the same object again as if a process had restarted. It may be
+    opened several times; the last ``close`` closes it. There is one listener, and the last one set wins: share one
+    ``JobProcessor`` rather than one store between two.
+
+    A worker's lease is renewed by ``extend_leases`` alone: a thread that renewed it would prove nothing, since the
+    worker cannot die apart from the store.
+    """
+
+    capabilities = frozenset({"ordered_log"})
+
+    def __init__(self, config: MemoryConfig | None = None, *, clock: Clock | None = None) -> None:
+        self.config = config or MemoryConfig()
+        self._clock: Clock = clock or SystemClock()
+        self._tables = Tables()
+        self._queries = Queries(self._tables)
+        self._job_numbers = count(1)
+        self._worker_numbers = count(NOBODY + 1)
+        self._listener: Listener | None = None
+        self._opened = 0
+        self._pid = os.getpid()
+        self._waiting: set[anyio.CancelScope] = set()
+
+    # -- life
+
+    async def open(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        self._opened += 1
+
+    async def close(self) -> None:
+        self._opened = max(0, self._opened - 1)
+        if not self._opened:
+            for scope in self._waiting:
+                scope.cancel()
+
+    def set_listener(self, listener: Listener | None) -> None:
+        self._listener = listener
+
+    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
+        """Nobody else changes this store: sleeps ``timeout`` seconds, less if it is closed meanwhile."""
+        await self._begin()
+        with anyio.CancelScope() as scope:
+            self._waiting.add(scope)
+            try:
+                await self._clock.sleep(timeout)
+            finally:
+                self._waiting.discard(scope)
+        return False
+
+    async def health(self) -> Mapping[str, Any]:
+        await self._begin()
+        return {"backend": "memory", "where": f"process {self._pid}", "jobs": len(self._tables.rows)}
+
+    async def _begin(self) -> None:
+        """Give way to others, as a real store does, before a call is taken up."""
+        self._check()
+        await anyio.lowlevel.checkpoint()
+        self._check()
+
+    def _check(self) -> None:
+        if os.getpid() != self._pid:
+            raise BackendClosedError(
+                "this store belongs to the parent process", hint="make one of its own in a forked child"
+            )
+        if not self._opened:
+            raise BackendClosedError
+
+    # -- one transaction
+
+    def _commit(self, command: Callable[[Plan], T], claim: Claim | None = None) -> tuple[T, Claims]:
+        """Run a command, fill the limits that changed, claim. Events become visible with what they report."""
+        plan = Plan(self._tables, self._clock.now())
+        result = command(plan)
+        self._write(plan)
+        claims = Claims() if claim is None else self._claim(plan, claim)
+        events = self._tables.append(plan.events)
+        if events and self._listener is not None:
+            self._listener(events)
+        return result, claims
+
+    def _write(self, plan: Plan) -> None:
+        tables = self._tables
+        tables.write(plan.take())
+        for key in plan.take_limits():
+            limit = tables.limits[key]
+            room = max(0, limit.capacity - limit.in_progress)
+            ready = [limits.Candidate(*entry) for entry in tables.admitted[key]]
+            waiting = [limits.Candidate(*entry) for entry in tables.limited[key][:room]]
+            admission = limits.admit(limit.capacity, limit.in_progress, ready, waiting)
+            commands.place(plan, admission.promote, WaitsFor.WORKER)
+            commands.place(plan, admission.demote, WaitsFor.LIMIT)
+        tables.write(plan.take())
+        plan.take_limits()  # placing marks the keys again, but nobody came or left
+
+    def _claim(self, plan: Plan, claim: Claim) -> Claims:
+        tables = self._tables
+        worker = tables.workers.get(claim.worker)
+        if worker is None or worker.gone:
+            return Claims(lost=True)
+        commands.promote(plan, [n for run_at, n in tables.delayed[:DUE_AT_ONCE] if run_at <= plan.now])
+        self._write(plan)
+        mine: list[Lane] = []
+        unknown: dict[str, None] = {}
+        for lane, ready in tables.ready.items():
+            if not ready or (claim.queues is not None and lane.queue not in claim.queues):
+                continue
+            if lane.owner is not None and lane.owner != claim.worker:
+                continue
+            if lane.function in claim.functions:
+                mine.append(lane)
+            elif lane.function not in claim.refused:
+                unknown[lane.function] = None
+        first = islice(heapq.merge(*(tables.ready[lane] for lane in mine)), max(0, claim.limit))
+        started = commands.start(plan, [n for _, n in first], worker.n)
+        self._write(plan)
+        next_due = tables.delayed[0][0] if tables.delayed else None
+        return Claims([self._queries.claimed(job, claim.worker) for job in started], next_due, tuple(unknown))
+
+    # -- submitting
+
+    async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
+        await self._begin()
+        by = None if parent is None else (self._number(parent), parent.attempt, self._worker(parent.worker))
+        self._commit(lambda plan: commands.enqueue(plan, jobs, self._job_numbers, self._existing, by))
+        return [job.id for job in jobs]
+
+    def _existing(self, n: int) -> tuple[str, bytes]:
+        record = self._tables.records[n]
+        return record.function, record.call
+
+    def _number(self, attempt: AttemptRef) -> int:
+        return self._tables.ids.get(attempt.job_id, -1)
+
+    def _worker(self, worker: str) -> int:
+        row = self._tables.workers.get(worker)
+        return NOBODY if row is None else row.n
+
+    # -- running
+
+    async def dequeue_jobs(self, claim: Claim) -> Claims:
+        await self._begin()
+        return self._commit(lambda plan: None, claim)[1]
+
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
+        await self._begin()
+        numbered = [
+            (self._number(end.attempt), self._worker(end.attempt.worker), replace(end, said=_encodable(end.said)))
+            for end in ends
+        ]
+        results, claims = self._commit(lambda plan: commands.finish(plan, numbered), claim)
+        return Finished([_answer(result) for result in results], claims)
+
+    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        await self._begin()
+        numbered = [
+            (self._number(attempt), attempt.attempt, self._worker(attempt.worker), _encodable(events))
+            for attempt, events in said
+        ]
+        return self._commit(lambda plan: commands.say(plan, numbered))[0]
+
+    # -- workers and leases
+
+    async def register_worker(self, worker: NewWorker) -> str:
+        await self._begin()
+        number = next(self._worker_numbers)
+        worker_id = f"w{number}-{uuid4().hex[:8]}"
+        info = WorkerInfo(
+            id=worker_id,
+            name=worker.name,
+            pid=self._pid,
+            host=socket.gethostname(),
+            slots=worker.slots,
+            queues=worker.queues,
+            started_at=to_datetime(self._clock.now()),
+        )
+        lease = round(worker.lease * SECOND)
+        self._tables.workers[worker_id] = WorkerRow(number, info, lease, self._clock.monotonic() + lease)
+        self._tables.worker_names[number] = worker.name
+        return worker_id
+
+    async def deregister_worker(self, worker: str) -> None:
+        await self._begin()
+        row = self._tables.workers.get(worker)
+        if row is not None and not row.gone:
+            row.gone = True
+            self._bury()
+
+    async def extend_leases(self, worker: str) -> WorkerLease:
+        await self._begin()
+        row = self._tables.workers.get(worker)
+        if row is None or row.gone:
+            return WorkerLease(alive=False)
+        row.expires = self._clock.monotonic() + row.lease
+        running = [self._tables.rows[n] for n in sorted(self._tables.running[row.n])]
+        return WorkerLease(True, tuple((job.id, job.attempt) for job in running if job.cancel_requested))
+
+    async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
+        await self._begin()
+        row = self._tables.workers.get(worker)
+        if row is not None:
+            row.info = replace(row.info, refused=dict(refused))
+
+    async def reap(self) -> Sequence[str]:
+        await self._begin()
+        now = self._clock.monotonic()
+        for row in self._tables.workers.values():
+            row.gone = row.gone or row.expires < now
+        return self._bury()
+
+    def _bury(self) -> Sequence[str]:
+        """Interrupt what workers that are gone still hold; give up what nobody but them could run."""
+        tables = self._tables
+        gone = [row for row in tables.workers.values() if row.gone]
+        held = sorted(n for row in gone for n in tables.running[row.n])
+        owned = sorted(n for row in gone for n in tables.owned.get(row.info.id, ()))
+
+        def command(plan: Plan) -> list[JobState]:
+            reaped = commands.reap(plan, held, random.random)
+            return [*reaped, *commands.give_up(plan, owned, LOCAL_JOB_LOST)]
+
+        jobs = self._commit(command)[0] if held or owned else []
+        return list(dict.fromkeys(job.id for job in jobs))
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        await self._begin()
+        now = self._clock.monotonic()
+        return [
+            replace(row.info, alive=row.expires >= now, running=len(self._tables.running[row.n]))
+            for row in self._tables.workers.values()
+            if not row.gone
+        ]
+
+    # -- deciding by hand
+
+    async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        await self._begin()
+        numbers = list(self._tables.numbers(ids).values())
+        jobs, _ = self._commit(lambda plan: commands.cancel(plan, numbers, descendants=descendants))
+        return {job.id: job.status for job in jobs}
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        await self._begin()
+        n = self._tables.ids.get(job_id)
+        if n is None:
+            raise JobNotFoundError(job_id)
+        return self._commit(lambda plan: commands.retry(plan, n))[0].status
+
+    async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
+        await self._begin()
+        numbers = list(self._tables.numbers(ids).values())
+        jobs, _ = self._commit(lambda plan: commands.recount(plan, numbers))
+        return [job.id for job in jobs if job.waits_for not in (None, WaitsFor.DEPENDENCIES)]
+
+    # -- asking
+
+    async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        await self._begin()
+        return [self._queries.job(self._tables.ids[job_id]) for job_id in ids if job_id in self._tables.ids]
+
+    async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        await self._begin()
+        return {job_id: self._queries.result(n) for job_id, n in self._tables.numbers(ids).items()}
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        await self._begin()
+        return [attempt for n in self._tables.numbers([job_id]).values() for attempt in self._queries.attempts(n)]
+
+    async def find_jobs(self, query: JobQuery) -> JobPage:
+        await self._begin()
+        return self._queries.find(query)
+
+    async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        await self._begin()
+        return self._queries.count(group)
+
+    async def has_unfinished(self, group: str | None = None) -> bool:
+        await self._begin()
+        return self._queries.unfinished(group)
+
+    async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        await self._begin()
+        numbers = list(self._tables.numbers(list(ids)).values())
+        return [self._queries.edge(edge) for edge in self._tables.edges_to(numbers)]
+
+    async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        await self._begin()
+        numbers = list(self._tables.numbers(list(ids)).values())
+        return [self._queries.edge(edge) for edge in self._tables.edges_from(numbers)]
+
+    async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        await self._begin()
+        return [self._queries.job(n) for _, n in islice(heapq.merge(*self._tables.ready.values()), limit)]
+
+    async def get_limit(self, key: str) -> LimitInfo | None:
+        await self._begin()
+        row = self._tables.limits.get(key)
+        return None if row is None else LimitInfo(key, row.capacity, row.in_progress)
+
+    async def get_functions(self) -> Sequence[FunctionInfo]:
+        await self._begin()
+        return [FunctionInfo(lane.function, lane.queue, lane.owner) for lane in self._tables.ready]
+
+    async def read_events(
+        self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None
+    ) -> EventPage:
+        await self._begin()
+        return self._queries.events(after, limit, job_id, group)
+
+    async def last_cursor(self) -> str:
+        await self._begin()
+        return str(len(self._tables.log))
+
+
+def _answer(result: JobState | Stale | None) -> JobStatus | Stale:
+    if result is None:  # there is no such job
+        return Stale(0, JobStatus.CANCELLED)
+    return result if isinstance(result, Stale) else result.status
+
+
+def _encodable(said: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
+    """Fails before the transaction, not in it, for data that cannot be stored."""
+    for event in said:
+        msgpack.encode(event.data)
+    return tuple(said)

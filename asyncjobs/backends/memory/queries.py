@@ -1,0 +1,239 @@
+"""Reading the tables: rows as the API shows them, and pages of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from msgspec import json
+
+from asyncjobs.backends.base import AttemptRef, ClaimedJob
+from asyncjobs.backends.clock import from_datetime, to_datetime
+from asyncjobs.backends.memory.tables import Tables
+from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import (
+    Attempt,
+    Edge,
+    EventPage,
+    Job,
+    JobError,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    JobResult,
+    JobStatus,
+    OutcomeKind,
+    Progress,
+    WaitsFor,
+)
+
+
+class Queries:
+    """Answers, built anew each time: what a caller does with one changes nothing stored."""
+
+    def __init__(self, tables: Tables) -> None:
+        self._tables = tables
+
+    def job(self, n: int) -> Job:
+        """A snapshot of a row with all that belongs to it."""
+        tables = self._tables
+        row, record = tables.rows[n], tables.records[n]
+        shows_error = row.status in (JobStatus.PENDING, JobStatus.FAILED)
+        return Job(
+            id=row.id,
+            function=record.function,
+            status=row.status,
+            queue=record.queue,
+            priority=row.priority,
+            group=row.group,
+            metadata=self._metadata(n),
+            attempt=row.attempt,
+            failures=row.failures,
+            interruptions=row.interruptions,
+            max_retries=row.retry.max_retries,
+            timeout=record.timeout,
+            dependencies_met=row.status is not JobStatus.SKIPPED and row.waits_for is not WaitsFor.DEPENDENCIES,
+            cancel_requested=row.cancel_requested,
+            created_at=to_datetime(record.created_at),
+            run_at=_moment(row.run_at),
+            started_at=_moment(row.started_at),
+            finished_at=_moment(row.finished_at),
+            worker=self._worker_name(row.worker),
+            parent_id=self._parent_id(n),
+            because=row.because,
+            error=self._last_error(n) if shows_error else None,
+            progress=_progress(tables.progress.get(n)),
+            limit=row.limit,
+            waits_for=row.waits_for,
+            version=row.seq,
+        )
+
+    def result(self, n: int) -> JobResult:
+        """What is known of how a job ended."""
+        row = self._tables.rows[n]
+        ended = list(self._tables.attempts[n].values()) if row.status is JobStatus.FAILED else []
+        return JobResult(
+            job_id=row.id,
+            status=row.status,
+            function=self._tables.records[n].function,
+            value=self._tables.values.get(n) if row.status is JobStatus.COMPLETED else None,
+            error=ended[-1].error if ended else None,
+            because=row.because,
+            attempt=row.attempt,
+            interruptions=row.interruptions,
+            error_kind=ended[-1].kind if ended else None,
+        )
+
+    def claimed(self, job: JobState, worker: str) -> ClaimedJob:
+        """What the worker gets of a job that it has just claimed."""
+        record = self._tables.records[job.n]
+        return ClaimedJob(
+            attempt=AttemptRef(job.id, job.attempt, worker, job.n),
+            function=record.function,
+            call=record.call,
+            injects=record.injects,
+            retry=job.retry,
+            timeout=record.timeout,
+            group=job.group,
+            started_at=job.started_at or 0,
+            cancel_requested=job.cancel_requested,
+        )
+
+    def attempts(self, n: int) -> list[Attempt]:
+        """Every attempt, the first one first. The hot row tells of the one that runs or succeeded."""
+        row = self._tables.rows[n]
+        attempts = [
+            self._attempt(row.id, ended, ended.kind, ended.error)
+            for number, ended in sorted(self._tables.attempts[n].items())
+            if number > 0  # 0 is not an attempt: it records why a pending job was given up
+        ]
+        if row.status is JobStatus.IN_PROGRESS:
+            attempts.append(self._attempt(row.id, row, None, None))
+        elif row.status is JobStatus.COMPLETED:
+            attempts.append(self._attempt(row.id, row, OutcomeKind.SUCCEEDED, None))
+        return attempts
+
+    def edge(self, row: EdgeRow) -> Edge:
+        rows = self._tables.rows
+        return Edge(rows[row.parent].id, rows[row.child].id, row.optional, row.state)
+
+    def find(self, query: JobQuery) -> JobPage:
+        """A page by keyset: the cursor is the number of the last job that was seen."""
+        _check(query)
+        after = _position("JobQuery.cursor", query.cursor)
+        newest = query.order == "newest"
+        page: list[Job] = []
+        last = 0
+        for n in reversed(self._tables.rows) if newest else self._tables.rows:
+            seen = after is not None and (n >= after if newest else n <= after)
+            if seen or not self._matches(query, n):
+                continue
+            if len(page) == query.limit:
+                return JobPage(page, next=str(last))
+            page.append(self.job(n))
+            last = n
+        return JobPage(page)
+
+    def _matches(self, query: JobQuery, n: int) -> bool:
+        row, record = self._tables.rows[n], self._tables.records[n]
+        statuses = (query.status,) if isinstance(query.status, str) else query.status
+        return (
+            (query.ids is None or row.id in query.ids)
+            and (statuses is None or row.status in statuses)
+            and query.group in (None, row.group)
+            and query.queue in (None, record.queue)
+            and query.function in (None, record.function)
+            and query.parent_id in (None, self._parent_id(n))
+            and (query.created_after is None or record.created_at > from_datetime(query.created_after))
+            and (query.created_before is None or record.created_at < from_datetime(query.created_before))
+            and (not query.metadata or _contains(self._metadata(n), query.metadata))
+        )
+
+    def count(self, group: str | None) -> dict[JobStatus, int]:
+        counts: dict[JobStatus, int] = {}
+        for job in self._tables.rows.values():
+            if group in (None, job.group):
+                counts[job.status] = counts.get(job.status, 0) + 1
+        return counts
+
+    def unfinished(self, group: str | None) -> bool:
+        live = {JobStatus.PENDING, JobStatus.IN_PROGRESS}
+        return any(job.status in live and group in (None, job.group) for job in self._tables.rows.values())
+
+    def events(self, after: str | None, limit: int, job_id: str | None, group: str | None) -> EventPage:
+        """A page of the log; its cursor is the position that was read up to."""
+        if limit < 1:
+            raise ConfigurationError("limit", limit, allowed="a whole number from 1")
+        log = self._tables.log
+        start = _position("after", after) or 0
+        if start > len(log):
+            raise ConfigurationError("after", after, allowed="a cursor that this store gave")
+        events: list[JobEvent] = []
+        for position in self._tables.positions(job_id, start):
+            event = log[position - 1]
+            if group in (None, event.group):
+                if len(events) == limit:
+                    return EventPage(events, events[-1].cursor, end=False)
+                events.append(event)
+        return EventPage(events, str(len(log)), end=True)
+
+    def _metadata(self, n: int) -> dict[str, Any]:
+        metadata = self._tables.records[n].metadata
+        return {} if metadata is None else json.decode(metadata)
+
+    def _parent_id(self, n: int) -> str | None:
+        parent = self._tables.records[n].parent
+        return None if parent is None else self._tables.rows[parent].id
+
+    def _attempt(
+        self, job_id: str, of: EndedAttempt | JobState, kind: OutcomeKind | None, error: JobError | None
+    ) -> Attempt:
+        worker = self._worker_name(of.worker)
+        started_at = to_datetime(of.started_at or 0)
+        return Attempt(job_id, of.attempt, worker, started_at, _moment(of.finished_at), kind, error)
+
+    def _last_error(self, n: int) -> JobError | None:
+        return next((e.error for e in reversed(self._tables.attempts[n].values()) if e.error is not None), None)
+
+    def _worker_name(self, worker: int | None) -> str | None:
+        return None if worker is None else self._tables.worker_names.get(worker)
+
+
+def _check(query: JobQuery) -> None:
+    if not 1 <= query.limit <= 1000:
+        raise ConfigurationError("JobQuery.limit", query.limit, allowed="a whole number from 1 to 1000")
+    if query.order not in ("oldest", "newest"):
+        raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
+    given = () if query.status is None else (query.status,) if isinstance(query.status, str) else query.status
+    if not set(given) <= set(JobStatus):
+        raise ConfigurationError("JobQuery.status", query.status, allowed=", ".join(JobStatus))
+    for field in ("created_after", "created_before"):
+        moment: datetime | None = getattr(query, field)
+        if moment is not None and moment.tzinfo is None:
+            raise ConfigurationError(f"JobQuery.{field}", moment, allowed="a datetime with a time zone")
+
+
+def _moment(moment: int | None) -> datetime | None:
+    return None if moment is None else to_datetime(moment)
+
+
+def _progress(data: dict[str, Any] | None) -> Progress | None:
+    return None if data is None else Progress(data.get("done", 0), data.get("total"), data.get("message"))
+
+
+def _position(field: str, cursor: str | None) -> int | None:
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit()):
+        raise ConfigurationError(field, cursor, allowed="a cursor that this store gave")
+    return int(cursor)
+
+
+def _contains(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    """Equal as JSON: 1 and 1.0 are, 1 and true are not."""
+    return all(
+        key in stored and stored[key] == value and isinstance(stored[key], bool) == isinstance(value, bool)
+        for key, value in wanted.items()
+    )

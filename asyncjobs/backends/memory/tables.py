@@ -1,0 +1,187 @@
+"""The tables of the store in memory: dictionaries, the indexes over them, and the one place that changes them.
+
+What SQLite keeps as partial indexes (``backends/sqlite/schema.py``) is kept here as sorted lists: ready jobs by lane,
+admitted and waiting ones by limited key, delayed ones by their time, running ones by worker.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right, insort
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from typing import Any, NamedTuple
+
+from msgspec import Struct, msgpack
+
+from asyncjobs.backends.clock import to_datetime
+from asyncjobs.core.plan import Record, Writes
+from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
+from asyncjobs.models import (
+    EventType,
+    JobEvent,
+    JobStatus,
+    WaitsFor,
+    WorkerInfo,
+)
+
+
+class Lane(NamedTuple):
+    """What a worker may or may not take as a whole. ``owner`` None: anybody."""
+
+    queue: str
+    function: str
+    owner: str | None
+
+
+class WorkerRow(Struct):
+    """A registration. ``lease`` is µs, ``expires`` µs of the clock's ``monotonic``; ``gone`` is for good."""
+
+    n: int
+    info: WorkerInfo
+    lease: int
+    expires: int
+    gone: bool = False
+
+
+class LimitRow(Struct):
+    """A limited key: how many may be in progress, and how many are."""
+
+    capacity: int
+    in_progress: int = 0
+
+
+Entry = tuple[int, int]
+"""An entry of an index: what it is ordered by (minus the priority, or µs), then the job's number."""
+
+
+class Tables:
+    """Every row, and ``core.plan.View`` over them."""
+
+    def __init__(self) -> None:
+        self.rows: dict[int, JobState] = {}  # by number, which is the order of submission
+        self.ids: dict[str, int] = {}
+        self.records: dict[int, Record] = {}  # what never changes; its ``job`` is the row as it was inserted
+        self.parents: defaultdict[int, dict[int, EdgeRow]] = defaultdict(dict)  # by child, then parent
+        self.dependents: defaultdict[int, set[int]] = defaultdict(set)
+        self.submitted_by: defaultdict[int, list[int]] = defaultdict(list)
+        self.owned: defaultdict[str, list[int]] = defaultdict(list)
+        self.attempts: defaultdict[int, dict[int, EndedAttempt]] = defaultdict(dict)  # in the order of their ends
+        self.values: dict[int, bytes] = {}
+        self.limits: dict[str, LimitRow] = {}
+        self.workers: dict[str, WorkerRow] = {}
+        self.worker_names: dict[int, str] = {}
+
+        self.log: list[JobEvent] = []  # the event at position p is log[p - 1]
+        self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
+        self.progress: dict[int, dict[str, Any]] = {}
+
+        self.ready: dict[Lane, list[Entry]] = {}  # every lane there ever was, in the order of their first jobs
+        self.admitted: defaultdict[str, list[Entry]] = defaultdict(list)
+        self.limited: defaultdict[str, list[Entry]] = defaultdict(list)
+        self.delayed: list[Entry] = []
+        self.running: defaultdict[int, set[int]] = defaultdict(set)
+
+    def lane(self, n: int) -> Lane:
+        record = self.records[n]
+        return Lane(record.queue, record.function, record.owner)
+
+    # -- core.plan.View
+
+    def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
+        return [self.rows[n] for n in numbers if n in self.rows]
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        return {job_id: self.ids[job_id] for job_id in ids if job_id in self.ids}
+
+    def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
+        return [self.parents[child][parent] for parent in parents for child in sorted(self.dependents.get(parent, ()))]
+
+    def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
+        return [edge for child in children for _, edge in sorted(self.parents.get(child, {}).items())]
+
+    def children(self, parents: Sequence[int]) -> Sequence[int]:
+        return sorted(child for parent in parents for child in self.submitted_by.get(parent, ()))
+
+    # -- writing
+
+    def write(self, writes: Writes) -> None:
+        """Make what a plan decided visible."""
+        for record in sorted(writes.inserted, key=lambda record: record.job.n):  # parents came first
+            self._insert(record)
+        for edge in (*writes.new_edges, *writes.changed_edges):
+            self.parents[edge.child][edge.parent] = edge
+            self.dependents[edge.parent].add(edge.child)
+        for job in writes.changed:
+            self._unindex(self.rows[job.n])
+            self.rows[job.n] = job
+            self._index(job)
+        for n, ended in writes.attempts:
+            self.attempts[n].pop(ended.attempt, None)  # written anew it is the last one
+            self.attempts[n][ended.attempt] = ended
+        self.values.update(writes.values)
+        for key, capacity in writes.capacities.items():
+            self.limits.setdefault(key, LimitRow(capacity)).capacity = capacity
+        for key, change in writes.in_progress.items():
+            self.limits[key].in_progress += change
+
+    def _insert(self, record: Record) -> None:
+        job = record.job
+        self.rows[job.n] = job
+        self.ids[job.id] = job.n
+        self.records[job.n] = record
+        self.ready.setdefault(Lane(record.queue, record.function, record.owner), [])
+        if record.parent is not None:
+            self.submitted_by[record.parent].append(job.n)
+        if record.owner is not None:
+            self.owned[record.owner].append(job.n)
+        self._index(job)
+
+    def _index(self, job: JobState) -> None:
+        if job.status is JobStatus.IN_PROGRESS and job.worker is not None:
+            self.running[job.worker].add(job.n)
+        for index, entry in self._entries(job):
+            insort(index, entry)
+
+    def _unindex(self, job: JobState) -> None:
+        if job.status is JobStatus.IN_PROGRESS and job.worker is not None:
+            self.running[job.worker].discard(job.n)
+        for index, entry in self._entries(job):
+            del index[bisect_left(index, entry)]
+
+    def _entries(self, job: JobState) -> list[tuple[list[Entry], Entry]]:
+        """The indexes that this row is in, with its entry there."""
+        rank = (-job.priority, job.n)
+        match job.waits_for:
+            case WaitsFor.WORKER:
+                lane = self.ready[self.lane(job.n)]
+                return [(lane, rank)] if job.limit is None else [(lane, rank), (self.admitted[job.limit], rank)]
+            case WaitsFor.LIMIT if job.limit is not None:
+                return [(self.limited[job.limit], rank)]
+            case WaitsFor.TIME:
+                return [(self.delayed, (job.run_at or 0, job.n))]
+            case _:
+                return []
+
+    def append(self, events: Sequence[tuple[int, NewEvent]]) -> list[JobEvent]:
+        """Add to the log; positions are dense and begin with 1."""
+        first = len(self.log)
+        for n, event in events:
+            self.log_of[n].append(len(self.log) + 1)
+            self.log.append(self._event(n, event, len(self.log) + 1))
+            if event.type == EventType.PROGRESS:
+                self.progress[n] = event.data or {}
+        return self.log[first:]
+
+    def _event(self, n: int, event: NewEvent, position: int) -> JobEvent:
+        job = self.rows[n]
+        # Through its stored form, as in every store: later changes of the caller's dict do not reach it.
+        data = msgpack.decode(msgpack.encode(event.data or {}))
+        at = to_datetime(event.at)
+        return JobEvent(str(position), job.id, event.seq, event.type, at, event.attempt, event.status, job.group, data)
+
+    def positions(self, job_id: str | None, after: int) -> Sequence[int]:
+        """Positions in the log after this one, of one job or of all."""
+        if job_id is None:
+            return range(after + 1, len(self.log) + 1)
+        positions = self.log_of.get(self.ids.get(job_id, 0), [])
+        return positions[bisect_right(positions, after) :]

@@ -1,0 +1,53 @@
+"""From what the user names to a backend; the only module that knows them all, each imported when it is wanted."""
+
+from __future__ import annotations
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.clock import Clock
+from asyncjobs.config import BackendConfig, BackendType, MemoryConfig, SQLiteConfig
+from asyncjobs.exceptions import ConfigurationError, nearest
+
+
+def make_backend(
+    backend: BackendType | str | BackendConfig | JobBackend, config: BackendConfig | None, clock: Clock
+) -> tuple[JobBackend, BackendConfig]:
+    """The store that is meant, not opened yet, and its settings.
+
+    :raises ConfigurationError: an unknown kind, or settings of another kind.
+    """
+    if isinstance(backend, JobBackend):
+        if config is not None:
+            raise ConfigurationError(
+                "config", config, problem="config= has no meaning beside a backend object", hint="configure the object"
+            )
+        return backend, getattr(backend, "config", None) or BackendConfig()
+    if isinstance(backend, BackendConfig):
+        if config is not None:
+            raise ConfigurationError("config", config, problem="the settings are given twice", hint="drop config=")
+        config = backend
+    else:
+        config = _config_for(backend, config)
+    if isinstance(config, SQLiteConfig):
+        from asyncjobs.backends.sqlite.backend import SQLiteBackend
+
+        return SQLiteBackend(config, clock=clock), config
+    if isinstance(config, MemoryConfig):
+        from asyncjobs.backends.memory import MemoryBackend
+
+        return MemoryBackend(config, clock=clock), config
+    raise ConfigurationError("backend", config, allowed="a BackendType, SQLiteConfig, MemoryConfig or a JobBackend")
+
+
+def _config_for(kind: object, config: BackendConfig | None) -> BackendConfig:
+    names = [str(known) for known in BackendType]
+    if not isinstance(kind, str) or kind not in names:
+        near = nearest(kind, names) if isinstance(kind, str) else None
+        raise ConfigurationError(
+            "backend", kind, allowed=" or ".join(map(repr, names)), hint=f"did you mean {near!r}?" if near else None
+        )
+    wanted = {BackendType.SQLITE: SQLiteConfig, BackendType.MEMORY: MemoryConfig}[BackendType(kind)]
+    if config is None:
+        return wanted()
+    if not isinstance(config, wanted):
+        raise ConfigurationError("config", config, allowed=f"a {wanted.__name__} for the backend {kind!r}")
+    return config

@@ -1,0 +1,328 @@
+"""The SQLite store: the contract of ``backends.base``, put together from a writer, readers, and two threads.
+
+=============  ==========================================================================================
+writer         one connection, group commit (``writer.py``), everything that changes goes through it
+readers        a pool of aiosqlite connections; every read is a bounded page fetched whole
+heartbeat      a thread with its own connection renews leases, however busy the loop is
+checkpointer   a thread with its own connection writes the write-ahead log back
+=============  ==========================================================================================
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import anyio
+import anyio.to_thread
+from msgspec import json
+
+from asyncjobs.backends.base import (
+    AttemptEnd,
+    AttemptRef,
+    Claim,
+    Claims,
+    Finished,
+    FunctionInfo,
+    JobBackend,
+    LimitInfo,
+    Listener,
+    NewJob,
+    NewWorker,
+    WorkerLease,
+)
+from asyncjobs.backends.clock import Clock, SystemClock
+from asyncjobs.backends.sqlite import operations as ops
+from asyncjobs.backends.sqlite.checkpoint import Checkpointer
+from asyncjobs.backends.sqlite.commit import Hook, no_hook
+from asyncjobs.backends.sqlite.errors import translate
+from asyncjobs.backends.sqlite.files import open_connection, prepare_file
+from asyncjobs.backends.sqlite.heartbeat import Heartbeat
+from asyncjobs.backends.sqlite.host import is_gone, this_process
+from asyncjobs.backends.sqlite.ids import worker_id, worker_number
+from asyncjobs.backends.sqlite.queries import Queries
+from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.backends.sqlite.schema import migrate
+from asyncjobs.backends.sqlite.writer import Writer
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.models import (
+    Attempt,
+    BodyEvent,
+    Edge,
+    EventPage,
+    Job,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    JobResult,
+    JobStatus,
+    WorkerInfo,
+)
+
+_URGENT = 0.05
+_LAZY = 0.25
+_BEATS_A_LEASE = 3
+
+
+class SQLiteBackend(JobBackend):
+    """All jobs in one file, shared by any number of processes of one host.
+
+    :param config: where and how; default ``SQLiteConfig()``.
+    :param clock: for tests.
+    """
+
+    capabilities = frozenset({"persistent", "shared", "ordered_log"})
+
+    def __init__(
+        self, config: SQLiteConfig | None = None, *, clock: Clock | None = None, hook: Hook = no_hook
+    ) -> None:
+        self.config = config or SQLiteConfig()
+        self._clock: Clock = clock or SystemClock()
+        self._hook = hook
+        self._listener: Listener | None = None
+        self._pid = os.getpid()
+        self._writer: Writer | None = None
+        self._version: int | None = None
+
+    # -- life
+
+    async def open(self) -> None:
+        if self._writer is not None:
+            return
+        self._pid = os.getpid()
+        connection = await anyio.to_thread.run_sync(self._connect)
+        path = self.config.file
+        self._readers = Readers(self.config, path)
+        self._queries = Queries(self._readers)
+        self._checkpointer = Checkpointer(self.config, path)
+        self._heartbeat = Heartbeat(self.config, path, self._clock)
+        self._writer = Writer(connection, self.config, self._clock, committed=self._committed, hook=self._hook)
+        self._version = self._data_version()
+
+    def _connect(self) -> sqlite3.Connection:
+        path = prepare_file(self.config)
+        try:
+            connection = open_connection(self.config, path, busy_timeout=self.config.busy_timeout)
+            try:
+                migrate(connection, str(path))
+                connection.execute("PRAGMA busy_timeout = 0")
+            except BaseException:
+                connection.close()
+                raise
+        except sqlite3.Error as error:
+            raise translate(error, str(path)) from error
+        return connection
+
+    async def close(self) -> None:
+        writer, self._writer = self._writer, None
+        if writer is None:
+            return
+        if os.getpid() != self._pid:
+            return  # a forked child must not touch its parent's connections
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._heartbeat.close)
+            await writer.close()
+            await self._readers.close()
+            await anyio.to_thread.run_sync(self._checkpointer.close)
+
+    def set_listener(self, listener: Listener | None) -> None:
+        self._listener = listener
+
+    def _committed(self, events: Sequence[JobEvent]) -> None:
+        self._checkpointer.nudge()
+        if self._listener is not None:
+            self._listener(events)
+
+    def _open(self) -> Writer:
+        if os.getpid() != self._pid:
+            raise BackendClosedError(
+                "this processor belongs to the parent process",
+                hint="open a JobProcessor of its own in a forked child",
+            )
+        if self._writer is None:
+            raise BackendClosedError
+        return self._writer
+
+    def _reading(self) -> Queries:
+        self._open()
+        return self._queries
+
+    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
+        """Polls ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change."""
+        self._open()
+        step = _URGENT if urgent else _LAZY
+        left = timeout
+        while True:
+            version = self._data_version()
+            if version is not None and version != self._version:
+                self._version = version
+                return True
+            if left <= 0:
+                return False
+            await self._clock.sleep(min(step, left))
+            left -= step
+            if self._writer is None:
+                return False
+
+    def _data_version(self) -> int | None:
+        writer = self._open()
+        if writer.busy_in_thread:
+            return None  # its thread may be inside a transaction
+        try:
+            return writer.connection.execute("PRAGMA data_version").fetchone()[0]
+        except sqlite3.Error:
+            return None
+
+    async def health(self) -> Mapping[str, Any]:
+        self._open()
+        await self._readers.fetch("SELECT value FROM counters WHERE name = 'event'")
+        path = self.config.file
+        return {
+            "backend": "sqlite",
+            "where": str(path),
+            "synchronous": self.config.synchronous,
+            "sqlite_version": sqlite3.sqlite_version,
+            "file_bytes": _size(path),
+            "wal_bytes": _size(path.with_name(path.name + "-wal")),
+        }
+
+    # -- submitting
+
+    async def enqueue_jobs(
+        self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None
+    ) -> Sequence[str]:
+        return await self._open().run(ops.Enqueue(jobs=jobs, parent=parent))
+
+    # -- running
+
+    async def dequeue_jobs(self, claim: Claim) -> Claims:
+        return await self._open().run(ops.Dequeue(claim=claim))
+
+    async def update_job_status(
+        self, ends: Sequence[AttemptEnd], claim: Claim | None = None
+    ) -> Finished:
+        return await self._open().run(ops.Finish(ends=ends, claim=claim))
+
+    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        return await self._open().run(ops.Say(said=said))
+
+    # -- workers and leases
+
+    async def register_worker(self, worker: NewWorker) -> str:
+        me = this_process()
+        lease = round(worker.lease * SECOND)
+        row = (
+            worker.name,
+            worker.slots,
+            None if worker.queues is None else json.encode(worker.queues).decode(),
+            me.host,
+            me.boot,
+            me.pid_namespace,
+            me.pid,
+            me.start,
+            self._clock.now(),
+        )
+        number: int = await self._open().run(ops.Register(row=row, lease=lease))
+        self._heartbeat.add(number, lease, worker.lease / _BEATS_A_LEASE)
+        return worker_id(number)
+
+    async def deregister_worker(self, worker: str) -> None:
+        writer = self._open()
+        number = worker_number(worker)
+        self._heartbeat.remove(number)
+        await writer.run(ops.Deregister(worker=number))
+
+    async def extend_leases(self, worker: str) -> WorkerLease:
+        return await self._open().run(ops.Extend(worker=worker_number(worker)))
+
+    async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
+        await self._open().run(
+            ops.Refuse(worker=worker_number(worker), refused=json.encode(dict(refused)).decode())
+        )
+
+    async def reap(self) -> Sequence[str]:
+        writer = self._open()
+        me = this_process()
+        monotonic = self._clock.monotonic()
+        suspects: list[tuple[int, int, bool]] = []
+        for number, expires, identity in await self._queries.present_workers():
+            certain = is_gone(identity, me)
+            if certain or expires < monotonic:
+                suspects.append((number, expires, certain))
+        if not suspects and not await self._queries.left_behind():
+            return ()
+        return await writer.run(ops.Reap(suspects=suspects))
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        me = this_process()
+        return await self._reading().workers(self._clock.monotonic(), lambda identity: is_gone(identity, me))
+
+    # -- deciding by hand
+
+    async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        return await self._open().run(ops.Cancel(ids=ids, descendants=descendants))
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        return await self._open().run(ops.Retry(job_id=job_id))
+
+    async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
+        return await self._open().run(ops.Recount(ids=ids))
+
+    # -- asking
+
+    async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        return await self._reading().get_jobs(ids)
+
+    async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        return await self._reading().get_results(ids)
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        return await self._reading().get_attempts(job_id)
+
+    async def find_jobs(self, query: JobQuery) -> JobPage:
+        return await self._reading().find_jobs(query)
+
+    async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        return await self._reading().count_jobs(group)
+
+    async def has_unfinished(self, group: str | None = None) -> bool:
+        return await self._reading().has_unfinished(group)
+
+    async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        return await self._reading().get_dependencies(ids)
+
+    async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        return await self._reading().get_dependent_jobs(ids)
+
+    async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        return await self._reading().get_ready_jobs(limit)
+
+    async def get_limit(self, key: str) -> LimitInfo | None:
+        return await self._reading().get_limit(key)
+
+    async def get_functions(self) -> Sequence[FunctionInfo]:
+        return await self._reading().get_functions()
+
+    async def read_events(
+        self,
+        after: str | None = None,
+        *,
+        limit: int = 500,
+        job_id: str | None = None,
+        group: str | None = None,
+    ) -> EventPage:
+        return await self._reading().read_events(after, limit=limit, job_id=job_id, group=group)
+
+    async def last_cursor(self) -> str:
+        return await self._reading().last_cursor()
+
+
+def _size(path: os.PathLike[str]) -> int:
+    try:
+        return os.stat(path).st_size
+    except FileNotFoundError:
+        return 0

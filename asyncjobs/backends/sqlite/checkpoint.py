@@ -1,0 +1,162 @@
+"""Checkpoints: a thread with its own connection writes the write-ahead log back into the database.
+
+Never by who commits (``wal_autocheckpoint = 0``): with several busy processes that made commits slow and the log huge.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import threading
+import time
+
+from msgspec import Struct
+
+from asyncjobs.backends.sqlite.files import open_connection
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.exceptions import JobProcessorError
+
+_BUSY_TIMEOUT = 0.2
+"""Seconds that a TRUNCATE may hold up writers while it waits for readers."""
+_EVERY = 1.0
+"""Seconds between looks when nobody nudges: another process may have died and left its log behind."""
+_GAP = 0.05
+"""Shortest time in seconds between looks, however often it is nudged."""
+_FIRST_RETRY = 0.1
+_LONGEST_RETRY = 5.0
+_CLOSING = 10.0
+"""Seconds that ``close`` waits for the last checkpoint."""
+
+
+class CheckpointStatistics(Struct, frozen=True):
+    """What the checkpointer did.
+
+    ``runs`` emptied the log, ``busy`` found readers, writers or another checkpoint in the way, ``failures`` are
+    errors, of which ``last_error`` tells the last (None: the last run went well). ``seconds`` is all time spent,
+    ``longest`` that of the longest run.
+    """
+
+    runs: int = 0
+    busy: int = 0
+    failures: int = 0
+    last_error: str | None = None
+    seconds: float = 0.0
+    longest: float = 0.0
+
+
+class Checkpointer:
+    """Keeps the -wal near ``config.checkpoint_size``. Runs from its making to ``close``. Thread-safe."""
+
+    def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str]) -> None:
+        self._config = config
+        self._path = os.path.realpath(path)
+        self._log = f"{self._path}-wal"
+        self._changed = threading.Condition()
+        self._nudged = False
+        self._looks = 0
+        self._closed = False
+        self._connection: sqlite3.Connection | None = None  # the thread's own
+        self._statistics = CheckpointStatistics()
+        self._refused = 0  # times in a row that it could not be done
+        self._not_before = 0.0
+        self._thread = threading.Thread(target=self._run, name="asyncjobs-checkpoint", daemon=True)
+        self._thread.start()
+
+    def nudge(self) -> None:
+        """Something was committed: look at the log soon. Costs next to nothing, and never blocks."""
+        if not self._nudged:  # read without the lock: at worst the look comes with the next nudge, or in a second
+            with self._changed:
+                self._nudged = True
+                self._changed.notify_all()
+
+    @property
+    def statistics(self) -> CheckpointStatistics:
+        """What it did until now."""
+        with self._changed:
+            return self._statistics
+
+    def wait_looked(self, looks: int, timeout: float) -> bool:
+        """Block until the log was looked at (and written back where due) ``looks`` more times; False: timeout."""
+        with self._changed:
+            wanted = self._looks + looks
+            return self._changed.wait_for(lambda: self._looks >= wanted or self._closed, timeout)
+
+    def close(self) -> None:
+        """A last checkpoint, then let go of the connection. May be called twice; waits a bounded time."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_CLOSING)
+
+    # -- in the thread
+
+    def _run(self) -> None:
+        try:
+            while self._wait():
+                if time.monotonic() >= self._not_before and self._log_size() > self._config.checkpoint_size:
+                    self._checkpoint()
+                with self._changed:
+                    self._looks += 1
+                    self._changed.notify_all()
+            if self._log_size() > 0:
+                self._checkpoint()
+        finally:
+            self._drop_connection()
+
+    def _wait(self) -> bool:
+        """Wait for a reason to look; False: closed."""
+        with self._changed:
+            if self._looks:
+                self._changed.wait_for(lambda: self._closed, _GAP)
+                self._changed.wait_for(lambda: self._closed or self._nudged, _EVERY)
+            self._nudged = False
+            return not self._closed
+
+    def _log_size(self) -> int:
+        try:
+            return os.stat(self._log).st_size
+        except OSError:
+            return 0
+
+    def _checkpoint(self) -> None:
+        began = time.monotonic()
+        error: str | None = None
+        done = False
+        try:
+            done = self._write_back()
+        except (sqlite3.Error, JobProcessorError) as problem:
+            error = f"{type(problem).__name__}: {problem.args[0] if problem.args else ''}"
+            self._drop_connection()  # whatever it was, the next try begins afresh
+        now = time.monotonic()
+        self._refused = 0 if done else self._refused + 1
+        if self._refused:
+            delay = min(_LONGEST_RETRY, _FIRST_RETRY * 2 ** min(self._refused - 1, 10))
+            self._not_before = now + delay * random.uniform(0.5, 1.0)
+        with self._changed:
+            before = self._statistics
+            self._statistics = CheckpointStatistics(
+                runs=before.runs + done,
+                busy=before.busy + (not done and error is None),
+                failures=before.failures + (error is not None),
+                last_error=error,
+                seconds=before.seconds + now - began,
+                longest=max(before.longest, now - began),
+            )
+
+    def _write_back(self) -> bool:
+        """Returns whether the log is empty now."""
+        if self._connection is None:
+            self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT)
+        # PASSIVE holds up nobody, and copies nearly all. While a reader still needs an older state, TRUNCATE would
+        # wait for it in vain, and keep the writers out meanwhile.
+        busy, pages, written = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+        if busy or written < pages:
+            return False
+        return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+
+    def _drop_connection(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()

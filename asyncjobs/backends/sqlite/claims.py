@@ -1,0 +1,185 @@
+"""Taking ready jobs: due ones are promoted, limited ones admitted, and each claim gets the first of its lanes."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Iterable, Iterator
+
+from msgspec import json
+
+from asyncjobs.backends.base import AttemptRef, Claim, ClaimedJob, Claims
+from asyncjobs.backends.sqlite.ids import worker_number
+from asyncjobs.backends.sqlite.lanes import Lane, Lanes
+from asyncjobs.core import commands
+from asyncjobs.core.limits import Candidate, admit
+from asyncjobs.core.plan import Plan, Record, Writes
+from asyncjobs.core.state import JobState
+from asyncjobs.models import WaitsFor
+
+_DUE_AT_ONCE = 200
+"""Delayed jobs that become ready in one transaction: so that a flood of them does not hold the write lock."""
+
+# A loose scan of the ready index: one seek a lane that has ready jobs, however many they are.
+_READY_LANES = """
+WITH RECURSIVE t(lane) AS (
+  SELECT min(lane) FROM jobs WHERE waits_for = 0
+  UNION ALL
+  SELECT (SELECT min(lane) FROM jobs WHERE waits_for = 0 AND lane > t.lane) FROM t WHERE t.lane IS NOT NULL
+)
+SELECT lane FROM t WHERE lane IS NOT NULL
+"""
+_FIRST_OF_LANE = (
+    "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
+)
+_NEXT_DUE = "SELECT run_at FROM jobs WHERE waits_for = 2 AND run_at > ? ORDER BY run_at LIMIT 1"
+_DUE = "SELECT n FROM jobs WHERE waits_for = 2 AND run_at <= ? ORDER BY run_at LIMIT ?"
+_ADMITTED = (
+    "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
+)
+_LIMITED = (
+    "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
+)
+_CALLS = (
+    "SELECT j.n, j.lane, j.timeout, c.call, c.injects FROM json_each(?) i "
+    "CROSS JOIN jobs j ON j.n = i.value CROSS JOIN calls c ON c.n = j.n"
+)
+
+
+class Claiming:
+    """The claims of one transaction."""
+
+    def __init__(self, connection: sqlite3.Connection, plan: Plan, lanes: Lanes) -> None:
+        self._connection = connection
+        self._plan = plan
+        self._lanes = lanes
+        self._inserted: dict[int, Record] = {}
+        self._next_due: int | None = None
+        self._started: dict[int, tuple[str, list[JobState]]] = {}
+        self._answers: dict[int, Claims] = {}
+        self._calls: dict[int, tuple[Lane, float | None, bytes, bool]] = {}
+
+    def remember(self, writes: Writes) -> None:
+        """Jobs submitted in this transaction: should they be claimed in it, their calls are at hand. And the time of
+        those that it delays."""
+        for record in writes.inserted:
+            self._inserted[record.job.n] = record
+            self._note_delay(record.job)
+        for job in writes.changed:
+            self._note_delay(job)
+
+    def _note_delay(self, job: JobState) -> None:
+        if job.waits_for is WaitsFor.TIME and (self._next_due is None or (job.run_at or 0) < self._next_due):
+            self._next_due = job.run_at
+
+    def promote_due(self) -> None:
+        """Delayed jobs whose time has come become ready, a bounded number of them."""
+        self._next_due = self._first_due()
+        if self._next_due is not None and self._next_due <= self._plan.now:
+            due = self._connection.execute(_DUE, (self._plan.now, _DUE_AT_ONCE)).fetchall()
+            commands.promote(self._plan, [row[0] for row in due])
+            self._next_due = self._first_due(after=self._plan.now) if len(due) < _DUE_AT_ONCE else self._plan.now
+
+    def _first_due(self, after: int = 0) -> int | None:
+        row = self._connection.execute(_NEXT_DUE, (after,)).fetchone()
+        return row[0] if row else None
+
+    def admit(self) -> None:
+        """Fill each limited key that changed up to its capacity, the first by priority and submission."""
+        for key in self._plan.take_limits():
+            row = self._connection.execute(
+                "SELECT capacity, in_progress FROM limits WHERE key = ?", (key,)
+            ).fetchone()
+            if row is None:
+                continue
+            capacity, in_progress = row
+            # One more than there is room for: a capacity that was lowered leaves more ready jobs than it admits.
+            ready = self._connection.execute(_ADMITTED, (key, -1)).fetchall()
+            waiting = self._connection.execute(_LIMITED, (key, max(0, capacity - in_progress))).fetchall()
+            decision = admit(capacity, in_progress, *([Candidate(*r) for r in rows] for rows in (ready, waiting)))
+            self._place(decision.promote, WaitsFor.WORKER)
+            self._place(decision.demote, WaitsFor.LIMIT)
+
+    def _place(self, numbers: Iterable[int], waits_for: WaitsFor) -> None:
+        commands.place(self._plan, list(numbers), waits_for)
+
+    def take(self, index: int, claim: Claim) -> None:
+        """Start the first jobs that this worker may run."""
+        worker = worker_number(claim.worker)
+        alive = self._connection.execute("SELECT gone FROM workers WHERE n = ?", (worker,)).fetchone()
+        if alive is None or alive[0]:
+            self._answers[index] = Claims(lost=True)
+            return
+        unknown: list[str] = []
+        mine: list[Lane] = []
+        for (n,) in self._connection.execute(_READY_LANES).fetchall():
+            lane = self._lanes.get(self._connection, n)
+            if claim.queues is not None and lane.queue not in claim.queues:
+                continue
+            if lane.owner is not None and lane.owner != claim.worker:
+                continue
+            if lane.function in claim.functions:
+                mine.append(lane)
+            elif lane.function not in claim.refused:
+                unknown.append(lane.function)
+        numbers = self._first(mine, claim.limit) if claim.limit > 0 else []
+        if numbers:
+            self._started[index] = (claim.worker, commands.start(self._plan, numbers, worker))
+        self._answers[index] = Claims((), None, tuple(dict.fromkeys(unknown)))
+
+    def _first(self, lanes: list[Lane], limit: int) -> list[int]:
+        if len(lanes) == 1:
+            rows = self._connection.execute(_FIRST_OF_LANE, (lanes[0].n, limit, 0)).fetchall()
+            return [row[1] for row in rows]
+        merged = heapq.merge(*(self._of_lane(lane, limit) for lane in lanes))
+        return [n for _, (_, n) in zip(range(limit), merged, strict=False)]
+
+    def _of_lane(self, lane: Lane, limit: int) -> Iterator[tuple[int, int]]:
+        # A share of the limit at first: with many lanes, most give only a few.
+        page = max(2, limit // 4)
+        for offset in range(0, limit, page):
+            rows = self._connection.execute(_FIRST_OF_LANE, (lane.n, page, offset)).fetchall()
+            yield from rows
+            if len(rows) < page:
+                return
+
+    def read_calls(self) -> None:
+        """What the claimed jobs call; of jobs submitted in this very transaction it is at hand."""
+        wanted = [job.n for _, started in self._started.values() for job in started]
+        stored = [n for n in wanted if n not in self._inserted]
+        for n in wanted:
+            record = self._inserted.get(n)
+            if record is not None:
+                lane = self._lanes.get(self._connection, self._lane(record))
+                self._calls[n] = (lane, record.timeout, record.call, record.injects)
+        if stored:
+            rows = self._connection.execute(_CALLS, (json.encode(stored).decode(),)).fetchall()
+            for n, lane, timeout, call, injects in rows:
+                self._calls[n] = (self._lanes.get(self._connection, lane), timeout, call, injects == 1)
+
+    def _lane(self, record: Record) -> int:
+        return self._lanes.number(self._connection, record.queue, record.function, record.owner)
+
+    def answer(self, index: int) -> Claims:
+        """What the claim of this operation brought."""
+        answer = self._answers[index]
+        if index not in self._started:
+            return Claims((), self._next_due, answer.unknown, answer.lost)
+        worker, started = self._started[index]
+        return Claims([self._claimed(job, worker) for job in started], self._next_due, answer.unknown)
+
+    def _claimed(self, job: JobState, worker: str) -> ClaimedJob:
+        lane, timeout, call, injects = self._calls[job.n]
+        return ClaimedJob(
+            attempt=AttemptRef(job.id, job.attempt, worker, job.n),
+            function=lane.function,
+            call=call,
+            injects=injects,
+            retry=job.retry,
+            timeout=timeout,
+            group=job.group,
+            started_at=job.started_at or 0,
+            cancel_requested=job.cancel_requested,
+        )
+
+

@@ -1,0 +1,295 @@
+"""One synchronous ``commit(connection, operations)``: everything that a wake-up brings, in one transaction.
+
+Who calls it (the event loop for a small group, the writer's thread otherwise) is not its business. Inside there is no
+await, no callback, and no policy: ``core.commands`` decides on a ``Plan``, this module runs the phases in their order
+and writes. A refused operation is answered with its error and leaves no trace; any other error rolls everything back.
+
+Order of the phases: what bodies said, outcomes, decisions by hand, reaping, submissions, due jobs, limits, claims.
+Concurrent operations have no order among themselves, so any is right; this one lets a submission see every outcome of
+its group, and a claim see every submission.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from msgspec import Struct, msgpack
+
+from asyncjobs.backends.base import AttemptRef, Claims, Finished, WorkerLease
+from asyncjobs.backends.clock import to_datetime
+from asyncjobs.backends.sqlite import claims, leases
+from asyncjobs.backends.sqlite import operations as ops
+from asyncjobs.backends.sqlite.ids import worker_number
+from asyncjobs.backends.sqlite.lanes import Lanes
+from asyncjobs.backends.sqlite.view import Rows, write, write_events
+from asyncjobs.core import commands
+from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.state import JobState, Stale
+from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
+from asyncjobs.models import JobEvent, JobStatus, WaitsFor
+
+logger = logging.getLogger("asyncjobs.sqlite")
+
+Hook = Callable[[str], None]
+"""Called at ``"begin"``, ``"before-commit"`` and ``"after-commit"``: where tests kill the process."""
+
+
+def no_hook(point: str) -> None:
+    """The hook of every real program."""
+
+
+class Moment(Struct, frozen=True):
+    """The times of a transaction, µs: the wall clock and the host's monotonic one; ``draw`` gives jitter, 0 to 1."""
+
+    now: int
+    monotonic: int
+    draw: Callable[[], float]
+
+
+class Committed(Struct, frozen=True):
+    """An answer (or error) per operation, in order, and the events that were stored."""
+
+    answers: Sequence[Any]
+    events: Sequence[JobEvent]
+
+
+def commit(
+    connection: sqlite3.Connection,
+    operations: Sequence[ops.Operation],
+    lanes: Lanes,
+    moment: Moment,
+    hook: Hook = no_hook,
+) -> Committed:
+    """Run these operations as one transaction.
+
+    :raises sqlite3.Error: nothing was stored; the caller may try again, or one operation at a time.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        hook("begin")
+        transaction = _Transaction(connection, operations, lanes, moment)
+        transaction.run()
+        committed = Committed(transaction.finished_answers(), transaction.stored)
+        hook("before-commit")
+        connection.execute("COMMIT")
+    except BaseException:
+        lanes.rollback()
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    lanes.keep()
+    try:
+        hook("after-commit")
+    except Exception:
+        logger.exception("a hook failed after the commit")
+    return committed
+
+
+class _Transaction:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        operations: Sequence[ops.Operation],
+        lanes: Lanes,
+        moment: Moment,
+    ) -> None:
+        self.connection = connection
+        self.operations = operations
+        self.lanes = lanes
+        self.moment = moment
+        self.plan = Plan(Rows(connection), moment.now)
+        self.answers: list[Any] = [None] * len(operations)
+        self.claims = claims.Claiming(connection, self.plan, lanes)
+        self.stored: list[JobEvent] = []
+        self._numbers = self._fresh_numbers()
+        self._by_kind: dict[type[ops.Operation], list[int]] = {}
+        for i, operation in enumerate(operations):
+            self._by_kind.setdefault(type(operation), []).append(i)
+
+    def run(self) -> None:
+        kinds = self._by_kind
+        if ops.Say in kinds:
+            self._say(kinds[ops.Say])
+        if ops.Finish in kinds:
+            self._finish(kinds[ops.Finish])
+        for kind, run in (
+            (ops.Cancel, self._cancel),
+            (ops.Retry, self._retry),
+            (ops.Recount, self._recount),
+            (ops.Register, self._register),
+            (ops.Extend, self._extend),
+            (ops.Refuse, self._refuse),
+            (ops.Reap, self._reap),
+            (ops.Deregister, self._deregister),
+            (ops.Enqueue, self._enqueue),
+        ):
+            for i in kinds.get(kind, ()):
+                try:
+                    self.answers[i] = run(self.operations[i])  # type: ignore[arg-type]
+                except JobProcessorError as refused:
+                    self.answers[i] = refused
+        claiming = [i for i in kinds.get(ops.Dequeue, ())]
+        claiming += [i for i in kinds.get(ops.Finish, ()) if self.operations[i].claim is not None]  # type: ignore[attr-defined]
+        if claiming:
+            self.claims.promote_due()
+        self._write()
+        self.claims.admit()
+        self._write()
+        for i in claiming:
+            self.claims.take(i, self.operations[i].claim)  # type: ignore[attr-defined]
+            self._write()  # the next claim reads the ready index
+        self._write_events()
+        # Read inside: a read that fails after the commit would leave jobs claimed that nobody knows of.
+        self.claims.read_calls()
+
+    def _write(self) -> None:
+        writes = self.plan.take()
+        names = {
+            lane: self.lanes.number(self.connection, *lane)
+            for lane in {(r.queue, r.function, r.owner) for r in writes.inserted}
+        }
+        self.claims.remember(writes)
+        write(self.connection, writes, names)
+
+    # -- phases over all operations of a kind at once
+
+    def _say(self, indices: list[int]) -> None:
+        said: list[tuple[int, int, int, Any]] = []
+        for i in indices:
+            for attempt, events in self.operations[i].said:  # type: ignore[attr-defined]
+                said.append((self._number(attempt), attempt.attempt, worker_number(attempt.worker), events))
+        results = iter(commands.say(self.plan, said))
+        for i in indices:
+            self.answers[i] = [next(results) for _ in self.operations[i].said]  # type: ignore[attr-defined]
+
+    def _finish(self, indices: list[int]) -> None:
+        ends = [
+            (self._number(end.attempt), worker_number(end.attempt.worker), end)
+            for i in indices
+            for end in self.operations[i].ends  # type: ignore[attr-defined]
+        ]
+        results = iter(commands.finish(self.plan, ends))
+        for i in indices:
+            self.answers[i] = [_status(next(results)) for _ in self.operations[i].ends]  # type: ignore[attr-defined]
+
+    def _number(self, attempt: AttemptRef) -> int:
+        return attempt.ref if attempt.ref > 0 else self.plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
+
+    # -- operations one by one
+
+    def _enqueue(self, operation: ops.Enqueue) -> list[str]:
+        parent = None
+        if operation.parent is not None:
+            by = operation.parent
+            parent = (self._number(by), by.attempt, worker_number(by.worker))
+        commands.enqueue(self.plan, operation.jobs, self._numbers, self._existing, parent)
+        return [job.id for job in operation.jobs]
+
+    def _fresh_numbers(self) -> Iterator[int]:
+        """Job numbers for every submission of the group, reserved with one statement once the first is wanted."""
+        count = sum(len(op.jobs) for op in self.operations if isinstance(op, ops.Enqueue))
+        first = self.lanes.reserve(self.connection, "job", count)
+        yield from range(first + 1, first + count + 1)
+
+    def _existing(self, n: int) -> tuple[str, bytes]:
+        record = self.plan.inserted.get(n)
+        if record is not None:
+            return record.function, record.call
+        return self.connection.execute(
+            "SELECT l.function, c.call FROM jobs j JOIN lanes l ON l.n = j.lane JOIN calls c ON c.n = j.n WHERE j.n = ?",
+            (n,),
+        ).fetchone()
+
+    def _cancel(self, operation: ops.Cancel) -> dict[str, JobStatus]:
+        numbers = self.plan.numbers(operation.ids)
+        wanted = [numbers[job_id] for job_id in operation.ids if job_id in numbers]
+        rows = commands.cancel(self.plan, wanted, descendants=operation.descendants)
+        return {job.id: job.status for job in rows}
+
+    def _retry(self, operation: ops.Retry) -> JobStatus:
+        number = self.plan.numbers([operation.job_id]).get(operation.job_id)
+        if number is None:
+            raise JobNotFoundError(operation.job_id)
+        return commands.retry(self.plan, number).status
+
+    def _recount(self, operation: ops.Recount) -> list[str]:
+        numbers = self.plan.numbers(operation.ids)
+        rows = commands.recount(self.plan, [numbers[i] for i in operation.ids if i in numbers])
+        return [
+            job.id
+            for job in rows
+            if job.status is JobStatus.PENDING and job.waits_for is not WaitsFor.DEPENDENCIES
+        ]
+
+    def _register(self, operation: ops.Register) -> int:
+        return leases.register(self.connection, operation.row, operation.lease, self.moment.monotonic)
+
+    def _extend(self, operation: ops.Extend) -> WorkerLease:
+        return leases.extend(self.connection, operation.worker, self.moment.monotonic)
+
+    def _refuse(self, operation: ops.Refuse) -> None:
+        self.connection.execute(
+            "UPDATE workers SET refused = ? WHERE n = ? AND gone = 0", (operation.refused, operation.worker)
+        )
+
+    def _reap(self, operation: ops.Reap) -> list[str]:
+        for worker, expires, certain in operation.suspects:
+            leases.bury(self.connection, worker, expires, self.moment.monotonic, certain=certain)
+        return self._bury_work()
+
+    def _deregister(self, operation: ops.Deregister) -> None:
+        self.connection.execute("UPDATE workers SET gone = 1 WHERE n = ?", (operation.worker,))
+        self._bury_work()
+
+    def _bury_work(self) -> list[str]:
+        """What workers that are gone still hold is interrupted; what only they could run is failed."""
+        held, owned = leases.left_behind(self.connection)
+        rows = commands.reap(self.plan, held, self.moment.draw)
+        rows += commands.give_up(self.plan, owned, LOCAL_JOB_LOST)
+        return list(dict.fromkeys(job.id for job in rows))
+
+    # -- the log
+
+    def _write_events(self) -> None:
+        plan = self.plan
+        if not plan.events:
+            return
+        first = self.lanes.reserve(self.connection, "event", len(plan.events))
+        jobs = [plan[n] for n, _ in plan.events]
+        data = [None if not event.data else msgpack.encode(event.data) for _, event in plan.events]
+        write_events(self.connection, plan.events, [job.group for job in jobs], data, first)
+        for position, (job, (_, event)) in enumerate(zip(jobs, plan.events, strict=True), start=first + 1):
+            self.stored.append(
+                JobEvent(
+                    str(position),
+                    job.id,
+                    event.seq,
+                    event.type,
+                    to_datetime(event.at),
+                    event.attempt,
+                    event.status,
+                    job.group,
+                    event.data or {},
+                )
+            )
+
+    # -- answers
+
+    def finished_answers(self) -> list[Any]:
+        """The answers, with what was claimed."""
+        for i in self._by_kind.get(ops.Dequeue, ()):
+            self.answers[i] = self.claims.answer(i)
+        for i in self._by_kind.get(ops.Finish, ()):
+            taken = self.claims.answer(i) if self.operations[i].claim is not None else Claims()  # type: ignore[attr-defined]
+            self.answers[i] = Finished(self.answers[i], taken)
+        return self.answers
+
+
+def _status(result: JobState | Stale | None) -> JobStatus | Stale:
+    if result is None:
+        return Stale(0, JobStatus.CANCELLED)
+    return result if isinstance(result, Stale) else result.status

@@ -1,0 +1,145 @@
+"""What SQLite's errors mean to the user: the one place where they become errors of this package.
+
+Codes are primary result codes; ``sqlite3`` gives the extended ones, whose low byte is the primary code.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+
+from msgspec import Struct
+
+from asyncjobs.backends.sqlite.host import lock_holder
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
+
+_BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+"""PROTOCOL: many connections opened the write-ahead log at the same instant; the next try finds it open."""
+
+
+class _Meaning(Struct, frozen=True):
+    """A stable slug, a sentence about ``{where}``, and the mend."""
+
+    code: str
+    sentence: str
+    hint: str
+
+
+_INTACT = "what was acknowledged is intact; work goes on when the cause is gone"
+
+_MEANINGS: dict[int, _Meaning] = {
+    sqlite3.SQLITE_FULL: _Meaning(
+        "disk-full",
+        "there is no room to write {where}: the disk is full, or the file has reached SQLiteConfig.max_size",
+        f"free some space or raise max_size; {_INTACT}",
+    ),
+    sqlite3.SQLITE_IOERR: _Meaning(
+        "io-error",
+        "the disk could not read or write {where}",
+        f"look at the system's log for the disk, its quota and its mount; {_INTACT}",
+    ),
+    sqlite3.SQLITE_READONLY: _Meaning(
+        "read-only",
+        "{where} cannot be written: the file, its folder or the file system is read-only",
+        f"give this user write permission for the file, its -wal and -shm, and their folder; {_INTACT}",
+    ),
+    sqlite3.SQLITE_READONLY_DBMOVED: _Meaning(
+        "moved",
+        "{where} was deleted, moved or replaced while it was open",
+        "put the file back (with its -wal), or restart to begin with a new one",
+    ),
+    sqlite3.SQLITE_CORRUPT: _Meaning(
+        "corrupt",
+        "{where} is damaged: it does not have the structure of a database",
+        "stop every process that uses it, keep a copy, and restore a backup or run: sqlite3 FILE .recover",
+    ),
+    sqlite3.SQLITE_CANTOPEN: _Meaning(
+        "cannot-open",
+        "{where} cannot be opened: it or its folder is missing, or this user may not open it",
+        "check that the folder exists, is writable, and that file handles are left (ulimit -n)",
+    ),
+    sqlite3.SQLITE_PERM: _Meaning(
+        "permission",
+        "this user may not use {where}",
+        "give this user read and write permission for the file and its folder",
+    ),
+    sqlite3.SQLITE_AUTH: _Meaning(
+        "permission",
+        "this user may not use {where}",
+        "give this user read and write permission for the file and its folder",
+    ),
+    sqlite3.SQLITE_TOOBIG: _Meaning(
+        "too-big",
+        "a value is too large for SQLite to keep in {where}",
+        "store large data in files and pass their paths; see max_value_size",
+    ),
+    sqlite3.SQLITE_NOMEM: _Meaning(
+        "out-of-memory",
+        "there was no memory left to work on {where}",
+        f"lower SQLiteConfig.cache_size and mmap_size, or end other processes; {_INTACT}",
+    ),
+    sqlite3.SQLITE_INTERRUPT: _Meaning(
+        "interrupted",
+        "a statement on {where} was stopped before it was done",
+        f"try again; {_INTACT}",
+    ),
+}
+_UNEXPECTED = _Meaning(
+    "unexpected",
+    "{where} could not do what was asked",
+    f"this should not happen; please report it with the message above; {_INTACT}",
+)
+
+
+def code_of(error: sqlite3.Error) -> int:
+    """The extended result code; 0 for an error that the Python module raised itself."""
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return code or 0
+
+
+def is_busy(error: BaseException) -> bool:
+    """Whether another connection held a lock, so that the same statement may succeed later."""
+    return isinstance(error, sqlite3.Error) and code_of(error) & 0xFF in _BUSY
+
+
+def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationError:
+    """The error of this package that says the same; to be raised ``from error``. ``where`` is the file's path.
+
+    ``.code`` is ``disk-full``, ``io-error``, ``read-only``, ``moved``, ``corrupt``, ``not-a-database``,
+    ``cannot-open``, ``permission``, ``too-big``, ``out-of-memory``, ``interrupted``, ``unexpected``, or
+    ``backend-unavailable`` for a lock that another connection holds.
+    """
+    code = code_of(error)
+    primary = code & 0xFF
+    if primary in _BUSY:
+        return BackendConnectionError(locked_message(where, None))
+    if primary == sqlite3.SQLITE_NOTADB:
+        return _not_a_database(where)
+    if code == 0 and isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
+        return BackendClosedError()
+    meaning = _MEANINGS.get(code) or _MEANINGS.get(primary) or _UNEXPECTED
+    name: str = getattr(error, "sqlite_errorname", None) or type(error).__name__
+    translated = BackendError(f"{meaning.sentence.format(where=where)} ({name}: {error})", hint=meaning.hint)
+    translated.code = meaning.code
+    return translated
+
+
+def _not_a_database(where: str) -> ConfigurationError:
+    error = ConfigurationError(
+        "SQLiteConfig.path",
+        where,
+        problem=f"{where} is not an SQLite database, or an encrypted one",
+        hint="choose another path; nothing was changed",
+    )
+    error.code = "not-a-database"
+    return error
+
+
+def locked_message(path: str | os.PathLike[str], seconds: float | None) -> str:
+    """That the file stayed locked for ``seconds`` (None: not said), and by whom, where the system tells.
+
+    Reads a few files of /proc: on the event loop, call it in a thread.
+    """
+    holder = lock_holder(path)
+    since = "" if seconds is None else f" for {seconds:.3g} s"
+    return f"{os.fspath(path)} is locked{since} by {holder or 'another process'}"

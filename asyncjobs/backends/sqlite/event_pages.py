@@ -1,0 +1,104 @@
+"""Pages of the event log. A cursor is a position of the log, and positions have no holes but what was pruned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asyncjobs.backends.clock import to_datetime
+from asyncjobs.backends.sqlite.job_rows import mapping_from, status_of
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import EventPage, JobEvent
+
+_LARGEST = 2**63 - 1
+
+
+def position(cursor: object) -> int:
+    """The position that a cursor stands for; None is the beginning.
+
+    :raises ConfigurationError: it is not a cursor.
+    """
+    if cursor is None:
+        return 0
+    # isascii: "²" is a digit to isdigit() and none to int().
+    if isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) <= 19:
+        number = int(cursor)
+        if number <= _LARGEST:
+            return number
+    raise _no_cursor(cursor)
+
+
+def _no_cursor(cursor: object) -> ConfigurationError:
+    return ConfigurationError(
+        "after",
+        cursor,
+        problem=f"{cursor!r} is not a cursor of this store's event log",
+        hint="pass the cursor of an event or a page, or None to begin at the first event",
+    )
+
+
+def page_statement(after: int, limit: int, job_id: str | None, group: str | None) -> tuple[str, list[Any]]:
+    """The statement and its parameters; it gives one event more than ``limit`` when there is more.
+
+    Its first column is the end of the log in the same snapshot, in a row of its own when no event matches: so the
+    cursor can move on past what the filters left out, and nothing committed later is jumped over.
+    """
+    params: list[Any]
+    if job_id is not None:
+        # By (job, seq), in which the position rises as well. The event at the cursor, where it is this job's, tells the
+        # seq to go on from. The unary plus keeps the walk off the log itself.
+        where = (
+            "e.job = (SELECT i.n FROM jobs i WHERE i.id = ?) AND e.seq > ifnull((SELECT b.seq FROM events b "
+            "WHERE b.position = ? AND b.job = (SELECT i.n FROM jobs i WHERE i.id = ?)), 0) AND +e.position > ?"
+        )
+        params = [job_id, after, job_id, after]
+        order = "e.seq"
+        if group is not None:
+            where += " AND +e.grp = ?"
+            params.append(group)
+    elif group is not None:
+        where, params, order = "e.grp = ? AND e.position > ?", [group, after], "e.position"
+    else:
+        where, params, order = "e.position > ?", [after], "e.position"
+    return (
+        f"""
+SELECT c.value, p.position, j.id, p.seq, p.type, p.at, p.attempt, p.status, p.grp, p.data
+FROM counters c
+LEFT JOIN (
+  SELECT e.position, e.job, e.seq, e.type, e.at, e.attempt, e.status, e.grp, e.data
+  FROM events e WHERE {where} ORDER BY {order} LIMIT ?
+) p
+LEFT JOIN jobs j ON j.n = p.job
+WHERE c.name = 'event'
+ORDER BY p.position""",
+        [*params, limit + 1],
+    )
+
+
+def page_from_rows(rows: Sequence[tuple[Any, ...]], after: int, limit: int) -> EventPage:
+    """The page of the rows of ``page_statement``.
+
+    :raises ConfigurationError: ``after`` lies beyond the end of the log, so it is a cursor of another store.
+    """
+    end_of_log: int = rows[0][0]
+    if after > end_of_log:
+        raise _no_cursor(str(after))
+    events = [_event(row) for row in rows[:limit] if row[1] is not None]
+    if len(rows) > limit:
+        return EventPage(events, events[-1].cursor, end=False)
+    return EventPage(events, str(end_of_log), end=True)
+
+
+def _event(row: tuple[Any, ...]) -> JobEvent:
+    _, at_position, job_id, seq, kind, at, attempt, status, group, data = row
+    return JobEvent(
+        str(at_position),
+        job_id,
+        seq,
+        kind,
+        to_datetime(at),
+        attempt,
+        None if status is None else status_of(status),
+        group,
+        mapping_from(data),
+    )

@@ -1,0 +1,204 @@
+"""The database file: what must hold before it is opened, and how a connection to it is made.
+
+Nothing here opens a database, its -wal or its -shm except through ``sqlite3``: POSIX drops all locks a process has on
+a file as soon as any descriptor of that file is closed, and writes were lost that way. ``os.stat`` opens nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import stat
+import threading
+import time
+from pathlib import Path
+
+from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.mounts import network_filesystem
+from asyncjobs.backends.sqlite.schema import APPLICATION_ID
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
+
+_FIELD = "SQLiteConfig.path"
+_MODE = 0o600
+_SMALL_CACHE = 2
+"""MiB of page cache of connections that do not write jobs: what they read is in the mapped file."""
+_creating = threading.Lock()
+
+
+def prepare_file(config: SQLiteConfig) -> Path:
+    """Check that the file can be what it has to be, and make it (mode 0600) when it is missing.
+
+    Returns its real path: beside it SQLite puts the -wal and the -shm. Blocks on the file system for a moment.
+
+    :raises ConfigurationError: with the reason and the mend.
+    """
+    path = Path(os.path.realpath(config.file))
+    folder = path.parent
+    _check_folder(folder)
+    if not config.allow_network_filesystem:
+        _check_filesystem(path)
+    with _creating:
+        if not path.exists():
+            _create(path)
+    _check_file(path)
+    return path
+
+
+def _check_folder(folder: Path) -> None:
+    if not folder.exists():
+        raise ConfigurationError(
+            _FIELD,
+            str(folder),
+            problem=f"the folder {folder} does not exist",
+            hint=f"make it first (mkdir -p {folder}), or choose another path",
+        )
+    if not folder.is_dir():
+        raise ConfigurationError(
+            _FIELD, str(folder), problem=f"{folder} is not a folder", hint="choose a path inside a folder"
+        )
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise ConfigurationError(
+            _FIELD,
+            str(folder),
+            problem=f"the folder {folder} is not writable for this user",
+            hint="SQLite keeps two more files beside the database; give write permission, or choose another folder",
+        )
+
+
+def _check_filesystem(path: Path) -> None:
+    try:
+        with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+            mounts = file.read()
+    except OSError:
+        return  # no Linux: nothing tells
+    kind = network_filesystem(str(path), mounts)
+    if kind is not None:
+        raise ConfigurationError(
+            _FIELD,
+            str(path),
+            problem=f"{path} is on a network file system ({kind}), where SQLite's locks cannot be trusted",
+            hint="choose a local disk; SQLiteConfig(allow_network_filesystem=True) opens it at your own risk",
+        )
+
+
+def _create(path: Path) -> None:
+    # Before any connection of this process to this very file exists, so closing the descriptor drops no lock.
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
+    except FileExistsError:
+        pass  # another process was first
+    except OSError as error:
+        raise ConfigurationError(
+            _FIELD,
+            str(path),
+            problem=f"{path} cannot be made: {error.strerror}",
+            hint="free some space, or choose another path",
+        ) from error
+
+
+def _check_file(path: Path) -> None:
+    if path.is_dir():
+        raise ConfigurationError(
+            _FIELD,
+            str(path),
+            problem=f"{path} is a folder",
+            hint=f"give the path of a file, such as {path / 'asyncjobs.db'}",
+        )
+    try:
+        regular = stat.S_ISREG(path.stat().st_mode)
+    except FileNotFoundError:
+        regular = True  # deleted since: opening it says so
+    if not regular:
+        raise ConfigurationError(
+            _FIELD, str(path), problem=f"{path} is not a regular file", hint="choose the path of a file"
+        )
+    if path.exists() and not os.access(path, os.R_OK | os.W_OK):
+        raise ConfigurationError(
+            _FIELD,
+            str(path),
+            problem=f"{path} is not readable and writable for this user",
+            hint=f"give the permission (chmod u+rw {path}), run as its owner, or choose another path",
+        )
+
+
+def open_connection(
+    config: SQLiteConfig, path: str | os.PathLike[str], *, busy_timeout: float, read_only: bool = False
+) -> sqlite3.Connection:
+    """A connection with all settings made; the file must exist. Blocks up to ``busy_timeout`` seconds.
+
+    A writing connection puts a new file, or one of ours, into WAL mode; a file of another program is left as it is.
+
+    :raises BackendConnectionError: other connections locked the file all the time.
+    :raises ConfigurationError: it is not a database.
+    :raises BackendError: it is missing, damaged, not to be opened …
+    """
+    where = os.fspath(path)
+    connection: sqlite3.Connection | None = None
+    try:
+        connection = sqlite3.connect(
+            # mode=rw: a file that was deleted must be an error, not an empty database with default permissions.
+            f"{Path(os.path.abspath(where)).as_uri()}?mode=rw",
+            uri=True,
+            timeout=busy_timeout,
+            isolation_level=None,
+            check_same_thread=False,
+            cached_statements=512,
+        )
+        _set_up(connection, config, read_only=read_only)
+        if not read_only:
+            _use_wal(connection, where, busy_timeout)
+    except BaseException as error:
+        if connection is not None:
+            connection.close()
+        if isinstance(error, sqlite3.Error):
+            if is_busy(error):
+                raise BackendConnectionError(locked_message(where, busy_timeout)) from error
+            raise translate(error, where) from error
+        raise
+    return connection
+
+
+def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: bool) -> None:
+    cache = _SMALL_CACHE if read_only else config.cache_size
+    for setting in (
+        f"synchronous = {config.synchronous}",
+        f"cache_size = {-1024 * cache}",  # negative: KiB
+        f"mmap_size = {config.mmap_size << 20}",
+        "wal_autocheckpoint = 0",  # the checkpointer does it, away from who commits
+        f"journal_size_limit = {config.checkpoint_size}",
+        "temp_store = MEMORY",
+        "foreign_keys = OFF",  # the plan keeps the rows together; checking again would cost each write
+        f"query_only = {'ON' if read_only else 'OFF'}",
+    ):
+        connection.execute(f"PRAGMA {setting}")
+    if config.max_size is not None and not read_only:
+        page_size: int = connection.execute("PRAGMA page_size").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {max(1, config.max_size // page_size)}")
+
+
+def _use_wal(connection: sqlite3.Connection, where: str, busy_timeout: float) -> None:
+    if connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal":
+        return
+    blank: bool = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    if application != APPLICATION_ID and not (blank and application == 0):
+        return  # another program's: the schema check refuses it, and nothing of it may have changed
+    deadline = time.monotonic() + busy_timeout
+    while True:
+        # Going from a read to an exclusive lock could deadlock, so SQLite gives up at once instead of waiting.
+        try:
+            mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
+        except sqlite3.OperationalError as error:
+            left = deadline - time.monotonic()
+            if not is_busy(error) or left <= 0:
+                raise
+            time.sleep(min(left, random.uniform(0.001, 0.02)))
+            continue
+        if mode != "wal":
+            raise BackendError(
+                f"{where} cannot have a write-ahead log: its file system has no shared memory",
+                hint="choose a path on a local disk",
+            )
+        return

@@ -1,0 +1,172 @@
+"""``JobQuery`` as SQL: which numbers make the page. Pages go by number, so that they hold while jobs come and go.
+
+One of the given fields leads (ids, else parent, else group, else status), through its index; the others only
+filter what it finds. Without any of them the jobs are walked in order of submission until the page is full.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from asyncjobs.backends.clock import from_datetime
+from asyncjobs.backends.sqlite.job_rows import select_jobs
+from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import JobQuery, JobStatus
+
+_LARGEST = 2**63 - 1
+_LIMIT = 1000
+
+Terms = list[tuple[str, tuple[Any, ...]]]
+"""Conditions with their parameters, joined by AND."""
+
+
+def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
+    """The statement and its parameters; it gives one row more than ``query.limit`` when there is a next page.
+
+    :raises ConfigurationError: a field of the query cannot be what it is.
+    """
+    if not isinstance(query.limit, int) or isinstance(query.limit, bool) or not 1 <= query.limit <= _LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise ConfigurationError("JobQuery.limit", query.limit, allowed=f"a whole number from 1 to {_LIMIT}")
+    if query.order not in ("oldest", "newest"):
+        raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
+    direction, beyond = ("ASC", ">") if query.order == "oldest" else ("DESC", "<")
+    start = (0 if beyond == ">" else _LARGEST) if query.cursor is None else _cursor(query.cursor)
+    params: list[Any] = []
+    arms: list[str] = []
+    for terms in _arms(query, beyond, start):
+        condition = " AND ".join(text for text, _ in terms)
+        arms.append(f"SELECT j.n FROM jobs j WHERE {condition} ORDER BY j.n {direction} LIMIT ?")
+        for _, values in terms:
+            params.extend(values)
+        params.append(query.limit + 1)
+    source = arms[0]
+    if len(arms) > 1:
+        parts = " UNION ALL ".join(f"SELECT n FROM ({arm})" for arm in arms)
+        source = f"SELECT n FROM ({parts}) ORDER BY n {direction} LIMIT ?"
+        params.append(query.limit + 1)
+    return select_jobs(source, f"j.n {direction}"), params
+
+
+def _cursor(cursor: object) -> int:
+    # isascii: "²" is a digit to isdigit() and none to int().
+    if isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) <= 19:
+        number = int(cursor)
+        if number <= _LARGEST:
+            return number
+    raise ConfigurationError(
+        "JobQuery.cursor",
+        cursor,
+        problem=f"JobQuery.cursor {cursor!r} is not a cursor of a page of jobs",
+        hint="pass the 'next' of the page before, with the same query",
+    )
+
+
+def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
+    """The parts that together hold the page, each by an index in order of n where there is one."""
+    statuses = _statuses(query.status)
+    after = (f"j.n {beyond} ?", (start,))
+    # A unary plus keeps a column out of the choice of an index: what leads is decided here.
+    after_filter = (f"+j.n {beyond} ?", (start,))
+    filters = _filters(query)
+    by_status = [] if statuses is None else [(f"+j.status IN ({', '.join(map(str, statuses))})", ())]
+    by_group = [] if query.group is None else [("+j.grp = ?", (query.group,))]
+    by_parent = (
+        [] if query.parent_id is None else [("j.parent = (SELECT i.n FROM jobs i WHERE i.id = ?)", (query.parent_id,))]
+    )
+    if query.ids is not None:
+        ids = ("j.id IN (SELECT k.value FROM json_each(?) k)", (ids_as_json(query.ids),))
+        as_filter = [(f"+{text}", values) for text, values in by_parent]
+        return [[ids, after_filter, *as_filter, *by_group, *by_status, *filters]]
+    if query.parent_id is not None:
+        return [[*by_parent, after, *by_group, *by_status, *filters]]
+    # Two indexes go by (group, status, n) and (status, n): one ordered part a status, instead of sorting all of it.
+    if query.group is not None:
+        in_group = ("j.grp = ?", (query.group,))
+        codes = range(len(STATUSES)) if statuses is None else statuses
+        return [[in_group, (f"j.status = {code}", ()), after, *filters] for code in codes]
+    if statuses is not None:
+        return [[(f"j.status = {code}", ()), after, *filters] for code in statuses]
+    return [[after, *filters]]
+
+
+def _statuses(status: JobStatus | Sequence[JobStatus] | None) -> list[int] | None:
+    if status is None:
+        return None
+    given = [status] if isinstance(status, str) else list(status)
+    try:
+        # An impossible code stands for "one of none of them".
+        return sorted({STATUS_CODE[JobStatus(entry)] for entry in given}) or [-1]
+    except ValueError:
+        raise ConfigurationError("JobQuery.status", status, allowed=", ".join(STATUSES)) from None
+
+
+def _filters(query: JobQuery) -> Terms:
+    terms: Terms = []
+    lanes: Terms = []
+    if query.queue is not None:
+        lanes.append(("l.queue = ?", (query.queue,)))
+    if query.function is not None:
+        lanes.append(("l.function = ?", (query.function,)))
+    if lanes:
+        condition = " AND ".join(text for text, _ in lanes)
+        values = tuple(value for _, part in lanes for value in part)
+        terms.append((f"+j.lane IN (SELECT l.n FROM lanes l WHERE {condition})", values))
+    if query.created_after is not None:
+        terms.append(("j.created_at > ?", (_moment("created_after", query.created_after),)))
+    if query.created_before is not None:
+        terms.append(("j.created_at < ?", (_moment("created_before", query.created_before),)))
+    for key, value in (query.metadata or {}).items():
+        terms.append(_metadata_term(key, value))
+    return terms
+
+
+def _moment(field: str, moment: object) -> int:
+    if not isinstance(moment, datetime) or moment.tzinfo is None:
+        raise ConfigurationError(
+            f"JobQuery.{field}", moment, allowed="a datetime with a time zone", hint="datetime.now(UTC), for example"
+        )
+    return from_datetime(moment)
+
+
+def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tuple[Any, ...]]:
+    # json_each and not json_extract: its keys are compared as they are, whatever quotes or dots they hold.
+    values: tuple[Any, ...] = ()
+    if value is None:
+        match = "m.type = 'null'"
+    elif isinstance(value, bool):
+        match = f"m.type = '{str(value).lower()}'"
+    elif isinstance(value, str):
+        match, values = "m.type = 'text' AND m.value = ?", (value,)
+    elif isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+        # Beyond 64 bits SQLite's JSON holds floats.
+        number = float(value) if isinstance(value, int) and abs(value) > _LARGEST else value
+        match, values = "m.type IN ('integer', 'real') AND m.value = ?", (number,)
+    else:
+        raise ConfigurationError(
+            "JobQuery.metadata", {key: value}, allowed="strings, numbers, booleans and None to compare with"
+        )
+    return (
+        f"EXISTS (SELECT 1 FROM calls c, json_each(c.metadata) m WHERE c.n = j.n AND m.key = ? AND {match})",
+        (key, *values),
+    )
+
+
+def ids_as_json(ids: Sequence[str]) -> str:
+    """Ids for ``json_each``; strings that no stored id can be (lone surrogates, NUL) are left out."""
+    try:
+        return msgspec.json.encode([job_id for job_id in ids if "\0" not in job_id]).decode()
+    except UnicodeEncodeError:
+        return ids_as_json([job_id for job_id in ids if _encodable(job_id)])
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

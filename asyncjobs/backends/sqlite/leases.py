@@ -1,0 +1,59 @@
+"""Workers inside a transaction: a row a registration, its lease on the host's monotonic clock.
+
+The attempts of a worker live and die with its row: a heartbeat renews one row, not one per attempt, and what a dead
+worker held is found through it. Numbers are never used again, so a name that comes back hides nothing.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from asyncjobs.backends.base import WorkerLease
+
+
+def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, monotonic: int) -> int:
+    """Insert a worker; returns its number."""
+    number: int = connection.execute(
+        "UPDATE counters SET value = value + 1 WHERE name = 'worker' RETURNING value"
+    ).fetchone()[0]
+    connection.execute(
+        "INSERT INTO workers(n, name, slots, queues, host, boot, pid_namespace, pid, process_start, registered_at, "
+        "lease, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        (number, *row, lease, monotonic + lease),
+    )
+    return number
+
+
+def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> WorkerLease:
+    """Renew; a worker that was buried stays so."""
+    renewed = connection.execute(
+        "UPDATE workers SET expires = ? + lease WHERE n = ? AND gone = 0 RETURNING n", (monotonic, worker)
+    ).fetchall()
+    if not renewed:
+        return WorkerLease(alive=False)
+    cancelled = connection.execute(
+        "SELECT id, attempt FROM jobs WHERE worker = ? AND status = 1 AND cancel_requested = 1", (worker,)
+    ).fetchall()
+    return WorkerLease(True, tuple(cancelled))
+
+
+def bury(connection: sqlite3.Connection, worker: int, expires: int, monotonic: int, *, certain: bool) -> None:
+    """Mark a worker as gone, unless it renewed its lease since it was looked at."""
+    connection.execute(
+        "UPDATE workers SET gone = 1 WHERE n = ? AND gone = 0 AND (? OR (expires = ? AND expires < ?))",
+        (worker, certain, expires, monotonic),
+    )
+
+
+def left_behind(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
+    """Numbers of the jobs in progress whose worker is gone, and of those that only a gone worker could run."""
+    held = connection.execute(
+        "SELECT j.n, j.local FROM jobs j CROSS JOIN workers w ON w.n = j.worker WHERE j.status = 1 AND w.gone = 1 ORDER BY j.n"
+    ).fetchall()
+    owned = connection.execute(
+        "SELECT j.n FROM lanes l CROSS JOIN workers w ON w.n = CAST(substr(l.owner, 2) AS INTEGER) "
+        "CROSS JOIN jobs j ON j.lane = l.n WHERE l.owner IS NOT NULL AND w.gone = 1 AND j.local = 1 AND j.status = 0 ORDER BY j.n"
+    ).fetchall()
+    # A local job is held by its owner alone: interrupted, it is pending, and nobody is left to run it.
+    return [n for n, _ in held], [n for n, local in held if local] + [row[0] for row in owned]

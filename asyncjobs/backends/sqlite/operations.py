@@ -1,0 +1,99 @@
+"""What waits for the next group commit: one object a call, with the answer it will get."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, NewJob
+from asyncjobs.models import BodyEvent
+
+
+class Operation(Struct, eq=False):
+    """``future`` is answered on the loop, once what the operation did is committed (or it was refused)."""
+
+    future: Any = None
+
+    @property
+    def weight(self) -> int:
+        """About how many rows it touches: what decides whether the loop may commit it itself."""
+        return 4
+
+
+class Enqueue(Operation, eq=False, kw_only=True):
+    jobs: Sequence[NewJob]
+    parent: AttemptRef | None = None
+
+    @property
+    def weight(self) -> int:
+        return 4 * len(self.jobs)
+
+
+class Dequeue(Operation, eq=False, kw_only=True):
+    claim: Claim
+
+    @property
+    def weight(self) -> int:
+        return self.claim.limit
+
+
+class Finish(Operation, eq=False, kw_only=True):
+    ends: Sequence[AttemptEnd]
+    claim: Claim | None = None
+
+    @property
+    def weight(self) -> int:
+        return 4 * len(self.ends)
+
+
+class Say(Operation, eq=False, kw_only=True):
+    said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]
+
+    @property
+    def weight(self) -> int:
+        return 2 * sum(len(events) for _, events in self.said)
+
+
+class Cancel(Operation, eq=False, kw_only=True):
+    ids: Sequence[str]
+    descendants: bool
+
+    @property
+    def weight(self) -> int:
+        return 1000 if self.descendants else 8 * len(self.ids)
+
+
+class Retry(Operation, eq=False, kw_only=True):
+    job_id: str
+
+
+class Recount(Operation, eq=False, kw_only=True):
+    ids: Sequence[str]
+
+
+class Register(Operation, eq=False, kw_only=True):
+    """``row``: the columns of ``workers`` after its number, up to the lease (µs)."""
+
+    row: tuple[Any, ...]
+    lease: int
+
+
+class Deregister(Operation, eq=False, kw_only=True):
+    worker: int
+
+
+class Extend(Operation, eq=False, kw_only=True):
+    worker: int
+
+
+class Refuse(Operation, eq=False, kw_only=True):
+    worker: int
+    refused: str
+
+
+class Reap(Operation, eq=False, kw_only=True):
+    """``suspects``: (worker number, the expiry that was seen, whether its process is gone for certain)."""
+
+    suspects: Sequence[tuple[int, int, bool]]

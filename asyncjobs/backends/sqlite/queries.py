@@ -1,0 +1,282 @@
+"""The reading half of the contract (``backends.base.JobBackend``) on the pool of readers.
+
+Each statement finds its rows by an index, and reads a bounded page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, Literal
+
+import anyio.to_thread
+import msgspec
+
+from asyncjobs.backends.base import FunctionInfo, LimitInfo
+from asyncjobs.backends.clock import to_datetime
+from asyncjobs.backends.sqlite import event_pages, job_pages
+from asyncjobs.backends.sqlite.host import ProcessIdentity
+from asyncjobs.backends.sqlite.ids import worker_id
+from asyncjobs.backends.sqlite.job_pages import ids_as_json
+from asyncjobs.backends.sqlite.job_rows import (
+    LAST_ATTEMPT,
+    error_from,
+    job_from_row,
+    number_of,
+    select_jobs,
+    status_of,
+)
+from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import (
+    Attempt,
+    Edge,
+    EdgeState,
+    EventPage,
+    Job,
+    JobPage,
+    JobQuery,
+    JobResult,
+    JobStatus,
+    OutcomeKind,
+    WorkerInfo,
+)
+
+_UNFINISHED = "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 0) OR EXISTS (SELECT 1 FROM jobs WHERE status = 1)"
+_UNFINISHED_IN_GROUP = (
+    "SELECT EXISTS (SELECT 1 FROM jobs WHERE grp = ?1 AND status = 0) "
+    "OR EXISTS (SELECT 1 FROM jobs WHERE grp = ?1 AND status = 1)"
+)
+_CHUNK = 500
+"""Jobs that one statement reads."""
+_EDGES = 5000
+"""Edges that one statement reads: a job may have any number of dependents."""
+_SMALL = 65_536
+"""Bytes of a result that is read together with others; a larger one is read alone."""
+
+_BY_ID = "SELECT i.n FROM jobs i WHERE i.id = ?"
+_BY_IDS = "SELECT i.n FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
+_NUMBERS = "SELECT i.n, i.id FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
+# From each lane the first in the order of claims, and of those the first: cost does not grow with the backlog.
+_READY = (
+    "SELECT r.n FROM lanes m CROSS JOIN jobs r ON r.n IN (SELECT q.n FROM jobs q WHERE q.waits_for = 0 "
+    "AND q.lane = m.n ORDER BY q.priority DESC, q.n LIMIT ?1) ORDER BY r.priority DESC, r.n LIMIT ?1"
+)
+_RESULTS = f"""
+SELECT j.n, j.id, j.status, l.function, j.because, j.attempt, j.interruptions, a.error_type, a.message, a.traceback,
+  a.kind, length(r.value), CASE WHEN length(r.value) <= {_SMALL} THEN r.value END
+FROM json_each(?) k
+CROSS JOIN jobs j ON j.id = k.value
+CROSS JOIN lanes l ON l.n = j.lane
+LEFT JOIN results r ON r.n = j.n AND j.status = 2
+LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END"""
+_RESULT = "SELECT value FROM results WHERE n = ?"
+# A success, and what runs, is told by the hot row; attempt 0 stands for a job that was given up before it ran.
+_ATTEMPTS = """
+SELECT a.attempt, w.name, a.started_at, a.finished_at, a.kind, a.error_type, a.message, a.traceback
+FROM jobs j CROSS JOIN attempts a ON a.job = j.n LEFT JOIN workers w ON w.n = a.worker
+WHERE j.id = ?1 AND a.attempt > 0
+UNION ALL
+SELECT j.attempt, w.name, j.started_at, CASE j.status WHEN 2 THEN j.finished_at END,
+  CASE j.status WHEN 2 THEN 'succeeded' END, NULL, NULL, NULL
+FROM jobs j LEFT JOIN workers w ON w.n = j.worker
+WHERE j.id = ?1 AND j.status IN (1, 2)
+ORDER BY 1"""
+_COUNT_GROUP = "SELECT status, count(*) FROM jobs WHERE grp = ? GROUP BY status"
+_COUNT_ALL = "SELECT status, count(*) FROM jobs GROUP BY status"
+_WORKERS = """
+SELECT w.n, w.name, w.slots, w.queues, w.host, w.boot, w.pid_namespace, w.pid, w.process_start, w.registered_at,
+  w.expires, w.refused, (SELECT count(*) FROM jobs j WHERE j.status = 1 AND j.worker = w.n)
+FROM workers w WHERE w.gone = 0 ORDER BY w.n"""
+_PRESENT = "SELECT n, expires, host, boot, pid_namespace, pid, process_start FROM workers WHERE gone = 0 ORDER BY n"
+_LEFT_BEHIND = """
+SELECT EXISTS (SELECT 1 FROM jobs j CROSS JOIN workers w ON w.n = j.worker WHERE j.status = 1 AND w.gone = 1)
+OR EXISTS (
+  SELECT 1 FROM lanes l CROSS JOIN workers w ON w.n = CAST(substr(l.owner, 2) AS INTEGER)
+  CROSS JOIN jobs j ON j.lane = l.n WHERE l.owner IS NOT NULL AND w.gone = 1 AND j.local = 1 AND j.status = 0
+)"""
+_LIMIT = "SELECT key, capacity, in_progress FROM limits WHERE key = ?"
+_FUNCTIONS = "SELECT function, queue, owner FROM lanes ORDER BY n"
+_LAST = "SELECT value FROM counters WHERE name = 'event'"
+
+
+class Queries:
+    """Reads as the contract specifies them. Everything comes from what is committed."""
+
+    def __init__(self, readers: Readers) -> None:
+        self._fetch = readers.fetch
+
+    # -- jobs
+
+    async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        found: dict[str, Job] = {}
+        for chunk in _chunks(list(dict.fromkeys(ids)), _CHUNK):
+            rows = await self._fetch(select_jobs(_BY_IDS, "j.n"), (ids_as_json(chunk),))
+            found.update((job.id, job) for job in map(job_from_row, rows))
+        return [found[job_id] for job_id in ids if job_id in found]
+
+    async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        found: dict[str, JobResult] = {}
+        for chunk in _chunks(list(dict.fromkeys(ids)), _CHUNK):
+            for row in await self._fetch(_RESULTS, (ids_as_json(chunk),)):
+                n, job_id, status, function, because, attempt, interruptions, *error, kind, size, value = row
+                if size is not None and value is None:
+                    value = await self._large_result(n)
+                found[job_id] = JobResult(
+                    job_id,
+                    status_of(status),
+                    function,
+                    value,
+                    error_from(*error),
+                    because,
+                    attempt,
+                    interruptions,
+                    None if kind is None else OutcomeKind(kind),
+                )
+        return {job_id: found[job_id] for job_id in ids if job_id in found}
+
+    async def _large_result(self, n: int) -> bytes | None:
+        rows = await self._fetch(_RESULT, (n,))
+        return rows[0][0] if rows else None
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        return [
+            Attempt(
+                job_id,
+                attempt,
+                worker,
+                to_datetime(started_at or finished_at or 0),
+                None if finished_at is None else to_datetime(finished_at),
+                None if kind is None else OutcomeKind(kind),
+                error_from(*error),
+            )
+            for attempt, worker, started_at, finished_at, kind, *error in await self._fetch(_ATTEMPTS, (job_id,))
+        ]
+
+    async def find_jobs(self, query: JobQuery) -> JobPage:
+        sql, params = job_pages.page_statement(query)
+        rows = await self._fetch(sql, params)
+        page = rows[: query.limit]
+        return JobPage(list(map(job_from_row, page)), str(number_of(page[-1])) if len(rows) > len(page) else None)
+
+    async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        rows = await (self._fetch(_COUNT_ALL) if group is None else self._fetch(_COUNT_GROUP, (group,)))
+        return {status_of(code): count for code, count in rows}
+
+    async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        limit = max(0, min(limit, _CHUNK * 2))
+        rows = await self._fetch(select_jobs(_READY, "j.priority DESC, j.n"), (limit,))
+        return list(map(job_from_row, rows))
+
+    # -- edges
+
+    async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        return await self._edges(ids, "child", "parent")
+
+    async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        return await self._edges(ids, "parent", "child")
+
+    async def _edges(
+        self, ids: Iterable[str], near: Literal["child", "parent"], far: Literal["child", "parent"]
+    ) -> list[Edge]:
+        """Edges with one of these at their ``near`` end, in the order of ``ids``, then of the other end's number."""
+        head = f"SELECT e.{near}, e.{far}, o.id, e.optional, e.state FROM edges e CROSS JOIN jobs o ON o.n = e.{far}"
+        many = (
+            f"{head} WHERE e.{near} IN (SELECT k.value FROM json_each(?) k) ORDER BY e.{near}, e.{far} LIMIT {_EDGES}"
+        )
+        one = f"{head} WHERE e.{near} = ? AND e.{far} > ? ORDER BY e.{far} LIMIT {_EDGES}"
+        names: dict[int, str] = {}
+        unique = list(dict.fromkeys(ids))
+        for chunk in _chunks(unique, _CHUNK):
+            names.update(await self._fetch(_NUMBERS, (ids_as_json(chunk),)))  # type: ignore[arg-type]  # pairs
+        rows: list[tuple[Any, ...]] = []
+        for left in _chunks(sorted(names), _CHUNK):
+            while left:
+                page = await self._fetch(many, (msgspec.json.encode(left).decode(),))
+                rows.extend(page)
+                if len(page) < _EDGES:
+                    break
+                while len(page) == _EDGES:  # the rest of the job at which the page ended, then the jobs after it
+                    page = await self._fetch(one, rows[-1][:2])
+                    rows.extend(page)
+                left = [n for n in left if n > rows[-1][0]]
+        rank = {job_id: place for place, job_id in enumerate(unique)}
+        rows.sort(key=lambda row: (rank[names[row[0]]], row[1]))
+        return [_edge(names, near, row) for row in rows]
+
+    # -- the rest
+
+    async def get_limit(self, key: str) -> LimitInfo | None:
+        rows = await self._fetch(_LIMIT, (key,))
+        return LimitInfo(*rows[0]) if rows else None
+
+    async def get_functions(self) -> Sequence[FunctionInfo]:
+        return [FunctionInfo(function, queue, owner) for function, queue, owner in await self._fetch(_FUNCTIONS)]
+
+    async def workers(self, now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> Sequence[WorkerInfo]:
+        """``now_monotonic`` is µs of the host's clock; ``gone`` tells whether a process has ended (in a thread)."""
+        rows = await self._fetch(_WORKERS)
+
+        def infos() -> list[WorkerInfo]:
+            return [_worker(row, now_monotonic, gone) for row in rows]
+
+        # Asking for processes reads /proc; a store without workers has nobody to ask for.
+        return await anyio.to_thread.run_sync(infos) if rows else []
+
+    async def present_workers(self) -> Sequence[tuple[int, int, ProcessIdentity]]:
+        """(number, expiry in µs of the host's monotonic clock, process) of the workers that were not buried."""
+        return [(n, expires, ProcessIdentity(*identity)) for n, expires, *identity in await self._fetch(_PRESENT)]
+
+    async def left_behind(self) -> bool:
+        """Whether a buried worker still holds jobs, or was the only one who could run some."""
+        return (await self._fetch(_LEFT_BEHIND))[0][0] == 1
+
+    async def has_unfinished(self, group: str | None = None) -> bool:
+        sql, params = (_UNFINISHED, ()) if group is None else (_UNFINISHED_IN_GROUP, (group,))
+        return (await self._fetch(sql, params))[0][0] == 1
+
+    # -- events
+
+    async def read_events(
+        self,
+        after: str | None = None,
+        *,
+        limit: int = 500,
+        job_id: str | None = None,
+        group: str | None = None,
+    ) -> EventPage:
+        begin = event_pages.position(after)
+        if limit < 1:
+            raise ConfigurationError("limit", limit, allowed="a whole number from 1")
+        sql, params = event_pages.page_statement(begin, limit, job_id, group)
+        return event_pages.page_from_rows(await self._fetch(sql, params), begin, limit)
+
+    async def last_cursor(self) -> str:
+        return str((await self._fetch(_LAST))[0][0])
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
+    for start in range(0, len(items), size):
+        yield list(items[start : start + size])
+
+
+def _edge(names: Mapping[int, str], near: str, row: tuple[Any, ...]) -> Edge:
+    number, _, other, optional, state = row
+    parent, child = (names[number], other) if near == "parent" else (other, names[number])
+    return Edge(parent, child, optional == 1, EdgeState(state))
+
+
+def _worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> WorkerInfo:
+    n, name, slots, queues, host, boot, namespace, pid, start, registered_at, expires, refused, running = row
+    identity = ProcessIdentity(host, boot, namespace, pid, start)
+    return WorkerInfo(
+        id=worker_id(n),
+        name=name,
+        pid=pid,
+        host=host,
+        slots=slots,
+        queues=None if queues is None else tuple(msgspec.json.decode(queues)),
+        started_at=to_datetime(registered_at),
+        alive=expires >= now_monotonic and not gone(identity),
+        running=running,
+        refused={} if refused is None else msgspec.json.decode(refused),
+    )

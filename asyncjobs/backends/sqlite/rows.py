@@ -1,0 +1,48 @@
+"""The hot row as columns: how a ``JobState`` is read and written."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncjobs.core.retry import decode_policy
+from asyncjobs.core.state import JobState
+from asyncjobs.models import JobStatus, WaitsFor
+
+STATUSES: tuple[JobStatus, ...] = tuple(JobStatus)
+"""The stored status code is the index: 0 pending, 1 in_progress, 2 completed, 3 failed, 4 cancelled, 5 skipped."""
+STATUS_CODE: dict[JobStatus, int] = {status: code for code, status in enumerate(STATUSES)}
+_WAITS: tuple[WaitsFor, ...] = tuple(WaitsFor)
+
+STATE_COLUMNS = (
+    "n, id, status, waits_for, priority, run_at, attempt, failures, interruptions, max_interruptions, retry, "
+    "require, open, met, limit_key, cancel_requested, worker, started_at, finished_at, because, seq, grp"
+)
+
+
+def state_from_row(row: tuple[Any, ...]) -> JobState:
+    """A row of ``STATE_COLUMNS``."""
+    waits_for = row[3]
+    return JobState(
+        row[0],
+        row[1],
+        STATUSES[row[2]],
+        None if waits_for is None else _WAITS[waits_for],
+        row[4],
+        row[5],
+        row[6],
+        row[7],
+        row[8],
+        row[9],
+        decode_policy(row[10]),
+        row[11],
+        row[12],
+        row[13],
+        row[14],
+        row[15] == 1,
+        row[16],
+        row[17],
+        row[18],
+        row[19],
+        row[20],
+        row[21],
+    )

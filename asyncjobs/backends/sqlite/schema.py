@@ -1,0 +1,187 @@
+"""The tables, and how an older file becomes a newer one.
+
+Numbers of jobs and positions of events come from ``counters`` inside the transaction that uses them, so they are
+dense and in commit order. Status and wait codes are those of ``rows.py``.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+
+from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
+
+APPLICATION_ID = 0x61_4A_6F_62  # "aJob": tells our files from other SQLite databases
+VERSION = 1
+
+_V1 = """
+CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
+INSERT INTO counters VALUES ('job', 0), ('event', 0), ('worker', 0), ('pruned', 0);
+
+-- A lane is what a worker may or may not take as a whole: a function, in a queue, for an owner (NULL: anybody).
+CREATE TABLE lanes(
+  n INTEGER PRIMARY KEY,
+  queue TEXT NOT NULL,
+  function TEXT NOT NULL,
+  owner TEXT
+);
+CREATE UNIQUE INDEX lanes_name ON lanes(queue, function, ifnull(owner, ''));
+
+-- The hot row: what changes, and what a claim looks at.
+CREATE TABLE jobs(
+  n INTEGER PRIMARY KEY,
+  id TEXT NOT NULL UNIQUE,
+  lane INTEGER NOT NULL,
+  status INTEGER NOT NULL,
+  waits_for INTEGER,
+  priority INTEGER NOT NULL,
+  run_at INTEGER,
+  attempt INTEGER NOT NULL DEFAULT 0,
+  failures INTEGER NOT NULL DEFAULT 0,
+  interruptions INTEGER NOT NULL DEFAULT 0,
+  max_interruptions INTEGER NOT NULL,
+  retry BLOB,
+  require INTEGER,
+  open INTEGER NOT NULL DEFAULT 0,
+  met INTEGER NOT NULL DEFAULT 0,
+  limit_key TEXT,
+  cancel_requested INTEGER NOT NULL DEFAULT 0,
+  worker INTEGER,
+  started_at INTEGER,
+  finished_at INTEGER,
+  because TEXT,
+  seq INTEGER NOT NULL DEFAULT 0,
+  grp TEXT,
+  parent INTEGER,
+  timeout REAL,
+  local INTEGER NOT NULL,
+  created_at INTEGER NOT NULL
+);
+-- waits_for: 0 a worker, 1 a limit, 2 its time, 3 dependencies; NULL: not pending.
+CREATE INDEX jobs_ready ON jobs(lane, priority DESC, n) WHERE waits_for = 0;
+CREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2;
+CREATE INDEX jobs_admitted ON jobs(limit_key, priority DESC, n) WHERE limit_key IS NOT NULL AND waits_for = 0;
+CREATE INDEX jobs_limited ON jobs(limit_key, priority DESC, n) WHERE limit_key IS NOT NULL AND waits_for = 1;
+CREATE INDEX jobs_status ON jobs(status, n);
+CREATE INDEX jobs_running ON jobs(worker, n) WHERE status = 1;
+CREATE INDEX jobs_group ON jobs(grp, status, n) WHERE grp IS NOT NULL;
+CREATE INDEX jobs_local ON jobs(lane, n) WHERE local = 1 AND status = 0;
+CREATE INDEX jobs_parent ON jobs(parent) WHERE parent IS NOT NULL;
+
+-- Read once an attempt, or on demand: kept out of the hot row.
+-- The call comes last: what stands behind a large blob costs a walk through all of its pages.
+CREATE TABLE calls(n INTEGER PRIMARY KEY, injects INTEGER NOT NULL, metadata TEXT, call BLOB NOT NULL);
+CREATE TABLE results(n INTEGER PRIMARY KEY, value BLOB NOT NULL);
+
+CREATE TABLE edges(
+  parent INTEGER NOT NULL,
+  child INTEGER NOT NULL,
+  optional INTEGER NOT NULL,
+  state INTEGER NOT NULL,
+  PRIMARY KEY (parent, child)
+) WITHOUT ROWID;
+CREATE INDEX edges_child ON edges(child, parent);
+
+-- Attempts that ended otherwise than succeeded; a success is told by the hot row itself.
+CREATE TABLE attempts(
+  job INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  worker INTEGER,
+  started_at INTEGER,
+  finished_at INTEGER NOT NULL,
+  kind TEXT NOT NULL,
+  error_type TEXT,
+  message TEXT,
+  traceback TEXT,
+  PRIMARY KEY (job, attempt)
+);
+
+CREATE TABLE events(
+  position INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL,
+  seq INTEGER NOT NULL,
+  type TEXT NOT NULL,
+  at INTEGER NOT NULL,
+  attempt INTEGER NOT NULL,
+  status INTEGER,
+  grp TEXT,
+  data BLOB
+);
+CREATE UNIQUE INDEX events_job ON events(job, seq);
+CREATE INDEX events_progress ON events(job, seq) WHERE type = 'progress';
+CREATE INDEX events_group ON events(grp, position) WHERE grp IS NOT NULL;
+
+CREATE TABLE limits(
+  key TEXT PRIMARY KEY,
+  capacity INTEGER NOT NULL,
+  in_progress INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- One row per registration; numbers are never used again. expires: µs of the host's monotonic clock.
+CREATE TABLE workers(
+  n INTEGER PRIMARY KEY,
+  name TEXT NOT NULL,
+  slots INTEGER NOT NULL,
+  queues TEXT,
+  host TEXT NOT NULL,
+  boot TEXT NOT NULL,
+  pid_namespace TEXT NOT NULL,
+  pid INTEGER NOT NULL,
+  process_start TEXT NOT NULL,
+  registered_at INTEGER NOT NULL,
+  lease INTEGER NOT NULL,
+  expires INTEGER NOT NULL,
+  gone INTEGER NOT NULL DEFAULT 0,
+  refused TEXT
+);
+CREATE INDEX workers_present ON workers(n) WHERE gone = 0;
+"""
+
+MIGRATIONS: dict[int, str] = {0: _V1}
+"""From this version to the next one."""
+
+
+def migrate(connection: sqlite3.Connection, where: str) -> None:
+    """Bring the file to ``VERSION``, in one transaction.
+
+    :raises SchemaVersionError: it is newer.
+    :raises ConfigurationError: it is a database of something else.
+    """
+    if _version(connection, where) == VERSION:
+        return
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        version = _version(connection, where)  # another process may have been first
+        for step in range(version, VERSION):
+            for statement in _statements(MIGRATIONS[step]):
+                connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {VERSION}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _version(connection: sqlite3.Connection, where: str) -> int:
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
+    if application == APPLICATION_ID:
+        if version > VERSION:
+            raise SchemaVersionError(where, version, VERSION)
+        return version
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
+    if tables or application:
+        raise ConfigurationError(
+            "SQLiteConfig.path",
+            where,
+            problem=f"{where} is a database of another program",
+            hint="choose another path; nothing was changed",
+        )
+    return 0
+
+
+def _statements(script: str) -> list[str]:
+    # Not executescript(): it commits first, and a migration is one transaction. Comments may hold semicolons.
+    bare = "\n".join(line for line in script.splitlines() if not line.lstrip().startswith("--"))
+    return [statement for statement in bare.split(";") if statement.strip()]

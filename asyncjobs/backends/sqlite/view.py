@@ -1,0 +1,255 @@
+"""The rows of an open transaction, as ``core.plan`` asks for them, and the statements that write a plan."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+from msgspec import json
+
+from asyncjobs.backends.sqlite.rows import STATE_COLUMNS, STATUS_CODE, state_from_row
+from asyncjobs.core.plan import Record, Writes
+from asyncjobs.core.retry import encode_policy
+from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
+from asyncjobs.models import EdgeState
+
+_EDGE_STATES = tuple(EdgeState)
+_JOBS = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
+_ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
+_CHUNK = 256
+"""Rows a statement: its size in powers of two, so that few statements serve every number of rows."""
+
+
+class Rows:
+    """``core.plan.View`` on a connection inside BEGIN IMMEDIATE."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._execute = connection.execute
+
+    def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
+        if len(numbers) == 1:
+            rows = self._execute(_ONE_JOB, (numbers[0],)).fetchall()
+        else:
+            rows = self._execute(_JOBS, (json.encode(numbers).decode(),)).fetchall()
+        return map(state_from_row, rows)
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        if len(ids) == 1:
+            rows = self._execute("SELECT id, n FROM jobs WHERE id = ?", (ids[0],)).fetchall()
+        else:
+            rows = self._execute(
+                "SELECT id, n FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
+                (json.encode(ids).decode(),),
+            ).fetchall()
+        return dict(rows)
+
+    def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
+        return self._edges(
+            "SELECT e.parent, e.child, e.optional, e.state FROM json_each(?) j "
+            "CROSS JOIN edges e ON e.parent = j.value ORDER BY j.key, e.child",
+            parents,
+        )
+
+    def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
+        return self._edges(
+            "SELECT e.parent, e.child, e.optional, e.state FROM json_each(?) j "
+            "CROSS JOIN edges e ON e.child = j.value ORDER BY j.key, e.parent",
+            children,
+        )
+
+    def _edges(self, sql: str, numbers: Sequence[int]) -> Iterator[EdgeRow]:
+        for parent, child, optional, state in self._execute(sql, (json.encode(numbers).decode(),)).fetchall():
+            yield EdgeRow(parent, child, optional == 1, _EDGE_STATES[state])
+
+    def children(self, parents: Sequence[int]) -> Sequence[int]:
+        rows = self._execute(
+            "SELECT n FROM jobs WHERE parent IN (SELECT value FROM json_each(?)) AND parent IS NOT NULL ORDER BY n",
+            (json.encode(parents).decode(),),
+        ).fetchall()
+        return [row[0] for row in rows]
+
+
+@cache
+def _placeholders(rows: int, columns: int) -> str:
+    row = f"({','.join('?' * columns)})"
+    return ",".join([row] * rows)
+
+
+def bulk(
+    connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]
+) -> None:
+    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call hands the GIL over once."""
+    start = 0
+    left = len(rows)
+    while left:
+        size = min(_CHUNK, 1 << (left.bit_length() - 1))
+        connection.execute(
+            f"{head} VALUES {_placeholders(size, columns)} {tail}",
+            tuple(chain.from_iterable(rows[start : start + size])),
+        )
+        start += size
+        left -= size
+
+
+def write(connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int]) -> None:
+    """Write what a plan decided. ``lanes`` gives the number of each (queue, function, owner)."""
+    if writes.inserted:
+        bulk(
+            connection,
+            f"INSERT INTO jobs({STATE_COLUMNS}, lane, parent, timeout, local, created_at)",
+            "",
+            27,
+            [_job_row(record, lanes) for record in writes.inserted],
+        )
+        bulk(
+            connection,
+            "INSERT INTO calls(n, call, injects, metadata)",
+            "",
+            4,
+            [
+                (
+                    record.job.n,
+                    record.call,
+                    record.injects,
+                    None if record.metadata is None else record.metadata.decode(),
+                )
+                for record in writes.inserted
+            ],
+        )
+    if writes.new_edges:
+        rows = [(e.parent, e.child, e.optional, int(e.state)) for e in writes.new_edges]
+        bulk(connection, "INSERT INTO edges(parent, child, optional, state)", "", 4, rows)
+    if writes.changed:
+        bulk(connection, _UPDATE_HEAD, _UPDATE_TAIL, 15, [_changed_row(job) for job in writes.changed])
+    if writes.changed_edges:
+        bulk(
+            connection,
+            "UPDATE edges SET state = v.column3 FROM (",
+            ") v WHERE edges.parent = v.column1 AND edges.child = v.column2",
+            3,
+            [(e.parent, e.child, int(e.state)) for e in writes.changed_edges],
+        )
+    if writes.attempts:
+        bulk(
+            connection,
+            "INSERT OR REPLACE INTO attempts"
+            "(job, attempt, worker, started_at, finished_at, kind, error_type, message, traceback)",
+            "",
+            9,
+            [_attempt_row(n, attempt) for n, attempt in writes.attempts],
+        )
+    if writes.values:
+        bulk(connection, "INSERT OR REPLACE INTO results(n, value)", "", 2, writes.values)
+    for key in dict.fromkeys((*writes.capacities, *writes.in_progress)):
+        connection.execute(
+            "INSERT INTO limits(key, capacity, in_progress) VALUES (?1, ifnull(?2, 1), ?3) ON CONFLICT(key) "
+            "DO UPDATE SET capacity = ifnull(?2, capacity), in_progress = in_progress + ?3",
+            (key, writes.capacities.get(key), writes.in_progress.get(key, 0)),
+        )
+
+
+_UPDATE_HEAD = (
+    "UPDATE jobs SET status = v.column2, waits_for = v.column3, run_at = v.column4, attempt = v.column5, "
+    "failures = v.column6, interruptions = v.column7, open = v.column8, met = v.column9, "
+    "cancel_requested = v.column10, worker = v.column11, started_at = v.column12, finished_at = v.column13, "
+    "because = v.column14, seq = v.column15 FROM ("
+)
+_UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
+
+
+def _changed_row(job: JobState) -> tuple[Any, ...]:
+    return (
+        job.n,
+        STATUS_CODE[job.status],
+        job.waits_for,
+        job.run_at,
+        job.attempt,
+        job.failures,
+        job.interruptions,
+        job.open,
+        job.met,
+        job.cancel_requested,
+        job.worker,
+        job.started_at,
+        job.finished_at,
+        job.because,
+        job.seq,
+    )
+
+
+def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int]) -> tuple[Any, ...]:
+    job = record.job
+    return (
+        job.n,
+        job.id,
+        STATUS_CODE[job.status],
+        job.waits_for,
+        job.priority,
+        job.run_at,
+        job.attempt,
+        job.failures,
+        job.interruptions,
+        job.max_interruptions,
+        encode_policy(job.retry),
+        job.require,
+        job.open,
+        job.met,
+        job.limit,
+        job.cancel_requested,
+        job.worker,
+        job.started_at,
+        job.finished_at,
+        job.because,
+        job.seq,
+        job.group,
+        lanes[record.queue, record.function, record.owner],
+        record.parent,
+        record.timeout,
+        record.owner is not None,
+        record.created_at,
+    )
+
+
+def _attempt_row(n: int, ended: EndedAttempt) -> tuple[Any, ...]:
+    error = ended.error
+    return (
+        n,
+        ended.attempt,
+        ended.worker,
+        ended.started_at,
+        ended.finished_at,
+        ended.kind.value,
+        error.error_type if error else None,
+        error.message if error else None,
+        error.traceback_text if error else None,
+    )
+
+
+def write_events(
+    connection: sqlite3.Connection,
+    events: Sequence[tuple[int, NewEvent]],
+    groups: Sequence[str | None],
+    data: Sequence[bytes | None],
+    position: int,
+) -> None:
+    """Append events after ``position``, in order."""
+    rows = [
+        (
+            position + i,
+            n,
+            event.seq,
+            event.type,
+            event.at,
+            event.attempt,
+            None if event.status is None else STATUS_CODE[event.status],
+            group,
+            encoded,
+        )
+        for i, ((n, event), group, encoded) in enumerate(zip(events, groups, data, strict=True), start=1)
+    ]
+    bulk(
+        connection, "INSERT INTO events(position, job, seq, type, at, attempt, status, grp, data)", "", 9, rows
+    )

@@ -1,0 +1,271 @@
+"""Group commit: concurrent operations share a transaction, and the one that cannot be done fails alone.
+
+A small group is committed by the event loop itself (NORMAL commits touch no disk), with a busy timeout of zero: it
+never waits there. When the file is locked, the group is large, or every commit is synced (FULL), a thread of its own
+takes over. Only one of the two uses the connection at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import sqlite3
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
+
+import anyio
+
+from asyncjobs.backends.clock import Clock
+from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
+from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.lanes import Lanes
+from asyncjobs.backends.sqlite.operations import Enqueue, Operation
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
+from asyncjobs.models import JobEvent
+
+_INLINE_WEIGHT = 1200
+"""Rows that the loop commits itself: about 5 ms. More goes to the thread."""
+_GROUP_WEIGHT = 20_000
+"""Rows that one transaction takes at most, unless a single operation is larger."""
+_FIRST_DELAY = 0.001
+_LONGEST_DELAY = 0.1
+
+
+class Writer:
+    """The only writer of this backend object. All methods are called on the event loop."""
+
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        config: SQLiteConfig,
+        clock: Clock,
+        *,
+        committed: Callable[[Sequence[JobEvent]], None],
+        hook: Hook = no_hook,
+    ) -> None:
+        self._connection = connection
+        self._config = config
+        self._clock = clock
+        self._committed = committed
+        self._hook = hook
+        self._loop = asyncio.get_running_loop()
+        self._lanes = Lanes()
+        self._file = _identity(config.file)
+        self._waiting: deque[Operation] = deque()
+        self._scheduled = False
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._closed = False
+        self._inline = config.synchronous == "NORMAL"
+        self._queue: SimpleQueue[list[Operation] | None] = SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._threaded = False
+        self.commits = 0
+        self.longest_inline = 0.0
+
+    @property
+    def busy_in_thread(self) -> bool:
+        """Whether the thread has the connection now."""
+        return self._threaded
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """The connection; to be used on the loop, and only while ``busy_in_thread`` is False."""
+        return self._connection
+
+    async def run(self, operation: Operation) -> Any:
+        """Have it committed with the next group, and return its answer or raise its error.
+
+        Cancelled before it is taken up, it is dropped; later, the cancellation waits for the commit.
+        """
+        if self._closed:
+            raise BackendClosedError
+        future = operation.future = self._loop.create_future()
+        self._waiting.append(operation)
+        if not self._scheduled and not self._threaded:
+            self._scheduled = True
+            self._idle.clear()
+            # Two turns of the loop: whatever else is ready to be written joins the group.
+            self._loop.call_soon(self._loop.call_soon, self._flush)
+        try:
+            return await future
+        except asyncio.CancelledError:
+            if operation in self._waiting:
+                self._waiting.remove(operation)
+            elif future.done() and not future.cancelled():  # answered just before the cancellation came
+                future.exception()
+            elif operation.future is future:  # taken up: awaiting a fresh future keeps its end to be waited for
+                end = operation.future = self._loop.create_future()
+                with anyio.CancelScope(shield=True):
+                    while not end.done():
+                        # The shield is anyio's; a plain task may be cancelled once more. It is told in the end.
+                        with contextlib.suppress(asyncio.CancelledError):
+                            await asyncio.wait([end])
+                end.exception()  # looked at: the caller is gone, nobody else will
+            raise
+
+    async def close(self) -> None:
+        """Commit what was taken up, then let go of the connection."""
+        self._closed = True
+        await self._idle.wait()
+        if self._thread is not None:
+            self._queue.put(None)
+            await asyncio.to_thread(self._thread.join, self._config.busy_timeout + 5)
+        self._connection.close()
+
+    # -- on the loop
+
+    def _flush(self) -> None:
+        self._scheduled = False
+        group = self._next_group()
+        if not group:
+            self._idle.set()
+            return
+        if not self._inline or sum(operation.weight for operation in group) > _INLINE_WEIGHT:
+            self._hand_over(group)
+            return
+        began = time.perf_counter()
+        try:
+            committed = self._commit(group)
+        except Exception:
+            self._hand_over(group)
+            return
+        self.longest_inline = max(self.longest_inline, time.perf_counter() - began)
+        self._answer(group, committed)
+        self._go_on()
+
+    def _commit(self, group: Sequence[Operation]) -> Committed:
+        if _identity(self._config.file) != self._file:
+            raise _moved()
+        return commit(self._connection, group, self._lanes, self._moment(), self._hook)
+
+    def _go_on(self) -> None:
+        if self._waiting:
+            self._scheduled = True
+            self._loop.call_soon(self._flush)
+        else:
+            self._idle.set()
+
+    def _next_group(self) -> list[Operation]:
+        group: list[Operation] = []
+        weight = 0
+        while self._waiting and (not group or weight + self._waiting[0].weight <= _GROUP_WEIGHT):
+            operation = self._waiting.popleft()
+            if operation.future.done():  # its caller was cancelled, and has not heard of it yet
+                operation.future = None
+                continue
+            weight += operation.weight
+            group.append(operation)
+        return group
+
+    def _moment(self) -> Moment:
+        return Moment(self._clock.now(), self._clock.monotonic(), random.random)
+
+    def _answer(self, group: Sequence[Operation], committed: Committed) -> None:
+        self.commits += 1
+        if committed.events:
+            self._committed(committed.events)
+        # Claims first: a submitter that goes on finds its job running already, if it was taken at once.
+        answered = sorted(zip(group, committed.answers, strict=True), key=_submits)
+        for operation, answer in answered:
+            future = operation.future
+            if future.done():  # its caller was cancelled just now, and must not wait for this answer any more
+                operation.future = None
+                continue
+            if isinstance(answer, BaseException):
+                future.set_exception(answer)
+            else:
+                future.set_result(answer)
+
+    def _hand_over(self, group: list[Operation]) -> None:
+        self._threaded = True
+        self._idle.clear()
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="asyncjobs-writer", daemon=True)
+            self._thread.start()
+        self._queue.put(group)
+
+    def _taken_back(self, results: Sequence[tuple[Sequence[Operation], Committed]]) -> None:
+        self._threaded = False
+        for group, committed in results:
+            self._answer(group, committed)
+        self._go_on()
+
+    # -- in the thread
+
+    def _work(self) -> None:
+        while (group := self._queue.get()) is not None:
+            results = self._commit_patiently(group)
+            try:
+                self._loop.call_soon_threadsafe(self._taken_back, results)
+            except RuntimeError:  # the loop was closed under us: nobody is left to be told
+                return
+
+    def _commit_patiently(self, group: Sequence[Operation]) -> list[tuple[Sequence[Operation], Committed]]:
+        try:
+            return [(group, self._retry_busy(group))]
+        except Exception as error:
+            if len(group) == 1:
+                return [(group, Committed([self._explain(error, group[0])], ()))]
+            if is_busy(error):
+                return [(group, Committed([self._explain(error, operation) for operation in group], ()))]
+        # Somebody in this group cannot be done, and took the others down: one by one, the poison is alone.
+        results: list[tuple[Sequence[Operation], Committed]] = []
+        for operation in group:
+            results.extend(self._commit_patiently([operation]))
+        return results
+
+    def _retry_busy(self, group: Sequence[Operation]) -> Committed:
+        deadline = time.monotonic() + self._config.busy_timeout
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                return self._commit(group)
+            except sqlite3.OperationalError as error:
+                left = deadline - time.monotonic()
+                if not is_busy(error) or left <= 0:
+                    raise
+                time.sleep(min(left, delay * random.uniform(0.5, 1.0)))
+                delay = min(_LONGEST_DELAY, delay * 2)
+
+    def _explain(self, error: Exception, operation: Operation) -> Exception:
+        request = operation.jobs if isinstance(operation, Enqueue) else None
+        if is_busy(error):
+            explained = BackendConnectionError(
+                locked_message(self._config.file, self._config.busy_timeout), request=request
+            )
+        elif isinstance(error, sqlite3.Error):
+            explained = translate(error, str(self._config.file))
+        else:
+            return error
+        explained.__cause__ = error
+        return explained
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode. A file that was deleted or replaced takes writes as before, and loses them: 2 µs tell."""
+    try:
+        status = os.stat(path)
+    except OSError:
+        return None
+    return status.st_dev, status.st_ino
+
+
+def _moved() -> sqlite3.OperationalError:
+    # What SQLite itself says of it, but only where there is no write-ahead log.
+    error = sqlite3.OperationalError("another file, or none, is at this path now")
+    error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
+    error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
+    return error
+
+
+def _submits(answered: tuple[Operation, Any]) -> bool:
+    return isinstance(answered[0], Enqueue)

@@ -1,0 +1,176 @@
+"""Settings: few frozen objects, checked when they are made. An option lives here, not as a keyword handed down."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from asyncjobs.exceptions import ConfigurationError, nearest
+
+MEBIBYTE = 1 << 20
+
+
+class BackendType(StrEnum):
+    """Which store. ``MEMORY`` keeps nothing after the process; it is for tests."""
+
+    SQLITE = "sqlite"
+    MEMORY = "memory"
+
+
+class _Checked:
+    """Refuses unknown settings, naming the nearest known one, before ``__init__`` could raise a bare TypeError."""
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        for name in settings:
+            if name not in known:
+                near = nearest(name, known)
+                raise ConfigurationError(
+                    f"{cls.__name__}.{name}",
+                    settings[name],
+                    problem=f"{cls.__name__}.{name} is not a setting",
+                    hint=f"did you mean {near!r}?" if near else f"known settings: {', '.join(known)}",
+                )
+        if args:
+            raise ConfigurationError(
+                cls.__name__,
+                args[0],
+                problem=f"{cls.__name__} takes its settings by name",
+                hint=f"{cls.__name__}({known[0]}={args[0]!r})",
+            )
+        return super().__new__(cls)
+
+    def _number(
+        self, name: str, low: float, high: float = math.inf, *, whole: bool = False, above: bool = False
+    ) -> None:
+        value = getattr(self, name)
+        kind = "a whole number" if whole else "a number"
+        allowed = f"{kind} {'above' if above else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
+        numeric = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        if not numeric or not low <= value <= high or (above and value == low) or value == math.inf:
+            raise ConfigurationError(f"{type(self).__name__}.{name}", value, allowed=allowed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackendConfig(_Checked):
+    """What every store knows.
+
+    :param max_value_size: bytes that one call's arguments, one result, or one event may take, encoded.
+        Default 64 MiB. Larger arguments are refused at submit; a larger result fails its job.
+    """
+
+    max_value_size: int = 64 * MEBIBYTE
+
+    def __post_init__(self) -> None:
+        self._number("max_value_size", 1024, 1 << 30, whole=True)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig(BackendConfig):
+    """Settings of the store in memory: none of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SQLiteConfig(BackendConfig):
+    """Settings of the SQLite store.
+
+    :param path: the database file; made with mode 0600 when it is missing, its folder must exist.
+        Default ``asyncjobs.db`` in the working directory.
+    :param synchronous: ``"NORMAL"`` (default): an acknowledged write survives a crash of any process; the newest may
+        be lost when the power fails. ``"FULL"``: also that, for one fsync a commit.
+    :param busy_timeout: seconds to try while other processes lock the file, before ``BackendConnectionError``.
+        Default 30.
+    :param cache_size: MiB of page cache of the writing connection. Default 64.
+    :param mmap_size: MiB of the file that are mapped for reading. Default 256.
+    :param readers: reading connections, each with a thread. Default 2.
+    :param checkpoint_size: bytes of write-ahead log after which it is written back. Default 4 MiB.
+    :param max_size: bytes that the file may grow to; then ``BackendError``. Default None: what the disk holds.
+    :param allow_network_filesystem: open a file on NFS, SMB and the like, whose locks SQLite cannot trust.
+        Default False.
+    """
+
+    path: str | os.PathLike[str] = "asyncjobs.db"
+    synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
+    busy_timeout: float = 30.0
+    cache_size: int = 64
+    mmap_size: int = 256
+    readers: int = 2
+    checkpoint_size: int = 4 * MEBIBYTE
+    max_size: int | None = None
+    allow_network_filesystem: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        raw: object = self.path
+        if not isinstance(raw, (str, os.PathLike)) or not os.fspath(self.path):
+            raise ConfigurationError("SQLiteConfig.path", raw, allowed="the path of a file")
+        if "\x00" in os.fspath(self.path):
+            raise ConfigurationError("SQLiteConfig.path", raw, allowed="a path without NUL characters")
+        if os.fspath(self.path) == ":memory:":
+            raise ConfigurationError(
+                "SQLiteConfig.path", raw, allowed="the path of a file", hint="use BackendType.MEMORY in tests"
+            )
+        if self.synchronous not in ("NORMAL", "FULL"):
+            raise ConfigurationError(
+                "SQLiteConfig.synchronous", self.synchronous, allowed="'NORMAL' or 'FULL'"
+            )
+        self._number("busy_timeout", 0, 600)
+        self._number("cache_size", 1, 65_536, whole=True)
+        self._number("mmap_size", 0, 1 << 20, whole=True)
+        self._number("readers", 1, 64, whole=True)
+        self._number("checkpoint_size", 65_536, whole=True)
+        if self.max_size is not None:
+            self._number("max_size", 262_144, whole=True)
+
+    @property
+    def file(self) -> Path:
+        """The absolute path of the database."""
+        return Path(os.path.abspath(os.path.expanduser(os.fspath(self.path))))
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonConfig(_Checked):
+    """Settings of the loop that claims and runs jobs, embedded in a processor or a process of its own.
+
+    :param slots: attempts that run at a time, async ones and threads together. Default 32.
+    :param queues: names of the queues it serves; None (default) is every queue.
+    :param allowed_modules: modules (or packages, with all that is in them) whose functions it may import and run.
+        None (default): what this process submitted itself or registered, and functions of modules of the program that
+        are imported already.
+    :param shutdown_timeout: seconds that running jobs get when it stops. Default 30.
+    :param poll_interval: longest time in seconds between looks for changes by other processes. Default 0.25.
+    :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
+    :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5.
+    :param name: what people see of this worker. Default: host name and process id.
+    """
+
+    slots: int = 32
+    queues: tuple[str, ...] | None = None
+    allowed_modules: tuple[str, ...] | None = None
+    shutdown_timeout: float = 30.0
+    poll_interval: float = 0.25
+    lease: float = 15.0
+    heartbeat: float = 5.0
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        self._number("slots", 1, 10_000, whole=True)
+        self._number("shutdown_timeout", 0)
+        self._number("poll_interval", 0, 60, above=True)
+        self._number("lease", 0, 86_400, above=True)
+        self._number("heartbeat", 0, self.lease / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2
+        for name in ("queues", "allowed_modules"):
+            value: object = getattr(self, name)
+            if value is None:
+                continue
+            if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
+                raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
+            names: tuple[object, ...] = tuple(value)  # type: ignore[arg-type]
+            if not names or not all(isinstance(entry, str) and entry for entry in names):
+                raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
+            object.__setattr__(self, name, names)

@@ -1,0 +1,49 @@
+"""What is stored of a call, and back: the name of its function, its arguments and its result as msgpack. No pickle.
+
+=============== ==============================================================================
+callables       a function and its stored name
+signatures      arguments bound at submit
+encoding        values to bytes; ``wire`` lists the extension types
+decoding        bytes to values
+annotations     dataclasses, Structs and attrs classes by the callee's annotations
+=============== ==============================================================================
+
+The rest serve these: names (modules and classes), records (fields), rebuild and hints (annotations), refusals (what
+cannot be stored, in words), cache.
+"""
+
+from __future__ import annotations
+
+from asyncjobs.core.codec.annotations import ConversionError, convert_arguments, convert_result
+from asyncjobs.core.codec.callables import (
+    CallableNotFoundError,
+    CallableRef,
+    callable_label,
+    describe_callable,
+    is_async_callable,
+    resolve_callable,
+)
+from asyncjobs.core.codec.decoding import CorruptValueError, decode_call, decode_value
+from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
+from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
+
+__all__ = [
+    "RESERVED",
+    "CallableNotFoundError",
+    "CallableRef",
+    "ConversionError",
+    "CorruptValueError",
+    "EncodedCall",
+    "bind_arguments",
+    "callable_label",
+    "convert_arguments",
+    "convert_result",
+    "decode_call",
+    "decode_value",
+    "describe_callable",
+    "encode_call",
+    "encode_value",
+    "is_async_callable",
+    "refuse_reserved_parameters",
+    "resolve_callable",
+]

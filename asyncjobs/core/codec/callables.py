@@ -1,0 +1,235 @@
+"""Callables and their stored names.
+
+A job is stored with the name of its function, so a callable is accepted only if its name leads back to that very
+object: ``describe_callable`` checks it at submit, ``resolve_callable`` goes the way back in the worker.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import inspect
+import os.path
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from types import BuiltinFunctionType, MethodType, ModuleType
+from typing import Any
+
+import msgspec
+
+from asyncjobs.core.codec.cache import IdentityCache
+from asyncjobs.core.codec.names import kind_of, loaded_module, main_name, stored_module
+from asyncjobs.exceptions import NotSerializableError, SubmissionError
+
+_MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
+_NO_METHOD = (
+    "an object does not travel; submit a module-level function that makes or finds it, or use local=True (it then "
+    "runs in this process only)"
+)
+_IN_A_FILE = "put it into a file, or submit it with local=True (it then runs in this process only)"
+_NAME_IT = (
+    "bind it to a name in the module of its class, or wrap it in a module-level function, or submit it with "
+    "local=True (it then runs in this process only)"
+)
+
+
+class CallableRef(msgspec.Struct, frozen=True):
+    """A callable that another process can find again.
+
+    ``func`` is the callable itself, without the ``functools.partial`` around it; what those held is ``args`` and
+    ``kwargs``, and belongs before and below the job's own arguments (see ``join``).
+    """
+
+    name: str
+    func: Callable[..., Any]
+    is_async: bool
+    args: tuple[Any, ...] = ()
+    kwargs: Mapping[str, Any] = {}
+
+    def join(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """The arguments for ``func``: those of the partials, then ``args``; ``kwargs`` win over those of partials."""
+        if self.args:
+            args = self.args + args
+        if self.kwargs:
+            kwargs = {**self.kwargs, **kwargs}
+        return args, kwargs
+
+
+class CallableNotFoundError(LookupError):
+    """A stored name does not lead to a callable in this process. ``name`` is that name, ``reason`` a sentence."""
+
+    def __init__(self, name: str, reason: str) -> None:
+        super().__init__(f"{name} cannot run here: {reason}")
+        self.name = name
+        self.reason = reason
+
+
+# Name and asyncness only: an entry that held its own function would keep it alive for ever.
+_described: IdentityCache[tuple[str, bool]] = IdentityCache()
+
+
+def describe_callable(func: Callable[..., Any]) -> CallableRef:
+    """The stored name of ``func`` and what is to be called.
+
+    Accepted are functions, classes, static and class methods, builtins, and callable objects, if the name leads back
+    to the same object; and ``functools.partial`` of these. Raises NotSerializableError (where ``"$.func"``) for what
+    another process could not find again, SubmissionError for a generator function and for what is not callable.
+    """
+    known = _described.get(func)
+    if known is not None:
+        return CallableRef(known[0], func, known[1])
+    if isinstance(func, functools.partial):
+        inner = describe_callable(func.func)
+        args, kwargs = inner.join(func.args, func.keywords)
+        return CallableRef(inner.name, inner.func, inner.is_async, args, kwargs)
+    is_async = is_async_callable(func)
+    name = _findable_name(func)
+    _described.put(func, (name, is_async))
+    return CallableRef(name, func, is_async)
+
+
+def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., Any]:
+    """The callable with the stored name ``name``.
+
+    Looks at loaded modules only, unless ``allow_import``; whether the module may be used at all is decided by the
+    caller, before. The found object must belong to that module, so that an allowed module does not open the way to
+    what it imports (``app:os.system``, ``app:rmtree``). Raises CallableNotFoundError.
+    """
+    module_name, _, qualname = name.rpartition(":")
+    if not module_name or not qualname:
+        raise CallableNotFoundError(name, "it is not a name of the form 'module:function'")
+    module = loaded_module(module_name) or _imported(name, module_name, allow_import)
+    found: Any = module
+    for part in qualname.split("."):
+        if found is not module and not isinstance(found, type):
+            raise CallableNotFoundError(name, f"{qualname} leads through something that is not a class")
+        try:
+            found = getattr(found, part)
+        except Exception as error:  # border: a module's own __getattr__ may raise anything
+            reason = f"the module {module_name} has no {qualname}"
+            raise CallableNotFoundError(name, reason) from error
+    if not callable(found):
+        raise CallableNotFoundError(name, f"it is {kind_of(found)}, which cannot be called")
+    home = _origin(found)[0]
+    if home is None or stored_module(home) != module_name:
+        raise CallableNotFoundError(name, f"it belongs to the module {home}, and a function has the name of its own")
+    return found
+
+
+def is_async_callable(func: Callable[..., Any]) -> bool:
+    """Whether calling ``func`` gives a coroutine: ``async def``, a partial of it, an object with async ``__call__``.
+
+    Raises SubmissionError for generator functions, sync and async, and for what is not callable.
+    """
+    inner: Any = func
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    if not callable(inner):
+        raise SubmissionError(
+            f"{kind_of(inner)} is not callable",
+            hint="pass the function itself and its arguments after it: submit_job(render, path)",
+        )
+    if isinstance(inner, type):
+        return False
+    bodies = (inner, type(inner).__call__)
+    if any(inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body) for body in bodies):
+        raise SubmissionError(
+            f"{callable_label(inner)} is a generator function, and a job returns one value",
+            hint="collect what it yields in a list and return that, or report it with current_job().emit(…)",
+        )
+    return any(map(inspect.iscoroutinefunction, bodies))
+
+
+def callable_label(func: Callable[..., Any]) -> str:
+    """``"pkg.mod:qualname"`` of any callable, for display and for ``local=True``; never fails.
+
+    For what ``describe_callable`` refuses, the label is not promised to lead anywhere.
+    """
+    inner: Any = func
+    while isinstance(inner, functools.partial):
+        inner = inner.func
+    module, qualname = _origin(inner)
+    if qualname is None:
+        qualname = f"{type(inner).__qualname__}.__call__"
+    return f"{(module and stored_module(module)) or '__main__'}:{qualname}"
+
+
+def _findable_name(func: Any) -> str:
+    """The stored name of ``func``, having made sure that it leads back to ``func``."""
+    module, qualname = _origin(func)
+    owner: Any = getattr(func, "__self__", None)
+    if owner is not None and not isinstance(owner, (type, ModuleType)):
+        what = f"a method of {kind_of(owner)} object"
+        raise _unfindable(func, what, _NO_METHOD)
+    if qualname is None:
+        qualname = next(_names_in_module(func, module), None)
+        if qualname is None:
+            raise _unfindable(func, f"{kind_of(func)} object without a name", _NAME_IT)
+    if qualname.endswith("<lambda>"):
+        raise _unfindable(func, "<lambda>", _MODULE_LEVEL)
+    if "<locals>" in qualname:
+        raise _unfindable(func, qualname, _MODULE_LEVEL, "defined inside a function")
+    stored = stored_module(module) if module else None
+    if module is None or stored is None:
+        why = "defined in an interactive session" if module else "it does not say which module it belongs to"
+        raise _unfindable(func, qualname, _IN_A_FILE, why)
+    found: Any = sys.modules.get(module)
+    try:
+        for part in qualname.split("."):
+            found = getattr(found, part)
+    except AttributeError:
+        raise _unfindable(func, f"{module}:{qualname}", _MODULE_LEVEL, "a name that leads nowhere") from None
+    # Bound methods and builtin methods are new objects on every access, and equal.
+    if found is not func and not (isinstance(func, (MethodType, BuiltinFunctionType)) and found == func):
+        why = "a name that now leads to something else: decorated, shadowed or reloaded"
+        hint = f"submit what {qualname} is now, or give this one a name of its own at module level"
+        raise _unfindable(func, f"{module}:{qualname}", hint, why)
+    return f"{stored}:{qualname}"
+
+
+def _origin(func: Any) -> tuple[str | None, str | None]:
+    """The module and the qualified name that ``func`` claims; None for what it does not say."""
+    owner: Any = getattr(func, "__self__", None)
+    if isinstance(owner, type):
+        # By the class it was taken from: Sub.make of an inherited classmethod calls itself "Base.make".
+        return owner.__module__, f"{owner.__qualname__}.{func.__name__}"
+    owner = getattr(func, "__objclass__", None)
+    if isinstance(owner, type):  # str.upper
+        return owner.__module__, f"{owner.__qualname__}.{func.__name__}"
+    module: Any = getattr(func, "__module__", None)
+    if not isinstance(module, str):
+        module = None
+    for attribute in ("__qualname__", "__name__"):
+        name: Any = getattr(func, attribute, None)
+        if isinstance(name, str) and name:
+            return module, name
+    return module, None
+
+
+def _names_in_module(func: Any, module: str | None) -> Iterator[str]:
+    """The names of a callable object in the module of its class. Not elsewhere: the first that imported it would
+    give the name, and that differs between processes."""
+    namespace = vars(sys.modules[module]) if module in sys.modules else {}
+    return (name for name, value in list(namespace.items()) if value is func)
+
+
+def _unfindable(func: Any, what: str, hint: str, why: str = "") -> NotSerializableError:
+    code: Any = getattr(func, "__code__", None)
+    where = f" at {os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
+    reason = f" ({why})" if why else ""
+    return NotSerializableError(
+        "$.func", f"{what}{where}{reason}, which another process could not find again", hint=hint
+    )
+
+
+def _imported(name: str, module_name: str, allow_import: bool) -> ModuleType:
+    if os.path.isabs(module_name):
+        reason = f"it was submitted by the script {module_name}, and this process runs {main_name() or 'no script'}"
+        raise CallableNotFoundError(name, reason)
+    if not allow_import:
+        raise CallableNotFoundError(name, f"the module {module_name} is not loaded in this process")
+    try:
+        return importlib.import_module(module_name)
+    except (Exception, SystemExit) as error:  # border: a module's body may do anything, a script may even exit
+        reason = f"importing {module_name} failed with {type(error).__name__}: {error}"
+        raise CallableNotFoundError(name, reason) from error

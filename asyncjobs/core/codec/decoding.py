@@ -1,0 +1,212 @@
+"""Bytes to values, from a file that may be damaged or hostile.
+
+Nothing in the bytes chooses code: enums and named tuples come back only as classes that are loaded already (see
+``names.loaded_class``), and else as their plain values. Whatever is wrong with the bytes is a CorruptValueError.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import pathlib
+import struct
+from collections.abc import Callable
+from decimal import Decimal
+from enum import Enum
+from typing import Any, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec import msgpack
+
+from asyncjobs.core.codec import wire
+from asyncjobs.core.codec.names import loaded_class
+from asyncjobs.core.codec.records import is_named_tuple
+
+# What the constructors below and msgspec raise for bytes that nobody encoded. UnicodeDecodeError is a ValueError,
+# OverflowError and decimal's errors are ArithmeticErrors.
+_FAILURES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
+# Containers, and in the innermost a datetime or such.
+_MAX_DEPTH = wire.MAX_DEPTH + 1
+_NAMES: frozenset[type] = frozenset({str})
+_NO_CALL = "stored arguments are not a pair of a list and a dict with names"
+
+
+class CorruptValueError(ValueError):
+    """Stored bytes that are not what this package wrote: truncated, damaged, or made by somebody else."""
+
+
+def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call, with every handle in them replaced by ``resolve(job_id)``.
+
+    Without ``resolve`` a handle comes back as the job id, a plain str (for display). Raises CorruptValueError, and
+    whatever ``resolve`` raises.
+    """
+    call = _decoded(data, _Reader(resolve or str))
+    try:
+        args, kwargs = call
+    except (TypeError, ValueError):
+        raise CorruptValueError(_NO_CALL) from None
+    if type(args) is not list or type(kwargs) is not dict:
+        raise CorruptValueError(_NO_CALL)
+    named = cast("dict[str, Any]", kwargs)
+    if not _NAMES.issuperset(map(type, named)):
+        raise CorruptValueError(_NO_CALL)
+    return tuple(cast("list[Any]", args)), named
+
+
+def decode_value(data: bytes) -> Any:
+    """A result or the data of an event. Raises CorruptValueError."""
+    return _decoded(data, _Reader(None))
+
+
+def _decoded(data: bytes, reader: _Reader) -> Any:
+    try:
+        return msgpack.decode(data, ext_hook=reader.read)
+    except CorruptValueError:
+        raise
+    except _FAILURES as error:
+        if error is reader.failure:  # not the bytes: the parent's result could not be had
+            raise
+        raise CorruptValueError(f"stored value cannot be read: {error}") from error
+
+
+class _Reader:
+    """One value being read: how deep, what handles become, and what that raised."""
+
+    __slots__ = ("depth", "failure", "resolve")
+
+    def __init__(self, resolve: Callable[[str], Any] | None) -> None:
+        self.resolve = resolve
+        self.depth = 0
+        self.failure: BaseException | None = None
+
+    def read(self, code: int, data: memoryview) -> Any:
+        """The value of one extension; msgspec calls it."""
+        from_array = _FROM_ARRAY.get(code)
+        if from_array is None:
+            if code == wire.HANDLE:
+                return self.handle(str(data, "utf-8"))
+            from_bytes = _FROM_BYTES.get(code)
+            if from_bytes is None:
+                raise CorruptValueError(f"stored value has the unknown extension type {code}")
+            return from_bytes(bytes(data))
+        # Counted here and not left to Python's recursion limit, which a process may have raised above its stack.
+        if self.depth >= _MAX_DEPTH:
+            raise CorruptValueError(f"stored value is nested deeper than {wire.MAX_DEPTH} levels")
+        self.depth += 1
+        parts = msgpack.decode(data, ext_hook=self.read)
+        self.depth -= 1
+        if type(parts) is not list:
+            raise CorruptValueError("stored value has an extension that is not an array")
+        return from_array(cast("list[Any]", parts))
+
+    def handle(self, job_id: str) -> Any:
+        if self.resolve is None:
+            raise CorruptValueError("stored result has a job handle in it")
+        try:
+            return self.resolve(job_id)
+        except BaseException as error:
+            self.failure = error
+            raise
+
+
+def _dict(parts: list[Any]) -> dict[Any, Any]:
+    pairs = iter(parts)
+    return dict(zip(pairs, pairs, strict=True))
+
+
+def _named_tuple(parts: list[Any]) -> tuple[Any, ...]:
+    module, qualname, *items = parts
+    cls: Any = _loaded(module, qualname)
+    if not is_named_tuple(cls) or len(cls._fields) != len(items):
+        return tuple(items)
+    # Not cls(…), which may be the class's own code.
+    return tuple.__new__(cls, items)  # pyright: ignore[reportUnknownMemberType]
+
+
+def _enum(parts: list[Any]) -> Any:
+    module, qualname, name, value = parts
+    cls: Any = _loaded(module, qualname)
+    if not isinstance(cls, type) or not issubclass(cls, Enum) or not cls._member_map_:
+        return value
+    member = cls._member_map_.get(name)
+    if member is not None:
+        return member
+    try:
+        return cls(value)  # a combination of flags, or a member that was renamed since
+    except Exception:  # border: _missing_ is the class's own code
+        return value
+
+
+def _loaded(module: Any, qualname: Any) -> type | None:
+    if type(module) is not str or type(qualname) is not str:
+        raise CorruptValueError("stored value has the name of a class that is not a string")
+    return loaded_class(module, qualname)
+
+
+def _ints(parts: list[Any]) -> list[int]:
+    # Types are checked because some of the constructors also take the bytes of a pickle.
+    if any(type(part) is not int for part in parts):
+        raise CorruptValueError("stored value has an extension that should hold ints")
+    return parts
+
+
+def _datetime(parts: list[Any]) -> dt.datetime:
+    return dt.datetime.combine(dt.date(*_ints(parts[:3])), _time(parts[3:]))
+
+
+def _time(parts: list[Any]) -> dt.time:
+    *clock, fold, zone = parts
+    return dt.time(*_ints(clock), fold=fold, tzinfo=_zone(zone))
+
+
+def _zone(zone: Any) -> dt.tzinfo | None:
+    if type(zone) is list:
+        key, offset = cast("list[Any]", zone)
+        if type(key) is not str:
+            raise CorruptValueError("stored value has a time zone whose name is not a string")
+        try:
+            return ZoneInfo(key)
+        except (*_FAILURES, OSError):  # not in this machine's database: the moment is right, the name is lost
+            zone = offset
+    if zone is None:
+        return None
+    return dt.timezone(dt.timedelta(microseconds=zone)) if zone else dt.UTC
+
+
+# A concrete path of the other kind of system comes back as a pure one.
+_PATHS: dict[bytes, Callable[[str], pathlib.PurePath]] = {
+    b"P": pathlib.PurePosixPath,
+    b"W": pathlib.PureWindowsPath,
+    b"p": pathlib.PurePosixPath if os.name == "nt" else pathlib.Path,
+    b"w": pathlib.Path if os.name == "nt" else pathlib.PureWindowsPath,
+}
+
+
+def _path(data: bytes) -> pathlib.PurePath:
+    return _PATHS[data[:1]](data[1:].decode("utf-8", "surrogateescape"))
+
+
+_FROM_ARRAY: dict[int, Callable[[list[Any]], Any]] = {
+    wire.TUPLE: tuple,
+    wire.NAMED_TUPLE: _named_tuple,
+    wire.SET: set,
+    wire.FROZENSET: frozenset,
+    wire.DICT: _dict,
+    wire.DATETIME: _datetime,
+    wire.DATE: lambda parts: dt.date(*_ints(parts)),
+    wire.TIME: _time,
+    wire.TIMEDELTA: lambda parts: dt.timedelta(*_ints(parts)),
+    wire.ENUM: _enum,
+    wire.RANGE: lambda parts: range(*_ints(parts)),
+}
+_FROM_BYTES: dict[int, Callable[[bytes], Any]] = {
+    wire.BYTEARRAY: bytearray,
+    wire.BIG_INT: lambda data: int.from_bytes(data, "big", signed=True),
+    wire.COMPLEX: lambda data: complex(*struct.unpack(">dd", data)),
+    wire.DECIMAL: lambda data: Decimal(data.decode("ascii")),
+    wire.UUID_: lambda data: UUID(bytes=data),
+    wire.PATH: _path,
+}

@@ -1,0 +1,85 @@
+"""Names of modules and of what they hold, as they are stored, and the way back to what is loaded.
+
+A stored name is ``"pkg.mod:Class.attribute"``. What was defined in ``__main__`` is stored under the module name that
+``python -m`` was given (``pkg.mod``, ``pkg.__main__``), else under the real path of the script
+(``/app/jobs.py:render``), because ``__main__`` is another module in every process.
+"""
+
+from __future__ import annotations
+
+import os.path
+import sys
+from collections.abc import Mapping
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+_MAIN = "__main__"
+# A spawned child of multiprocessing runs the parent's script under this name.
+_MAIN_NAMES = frozenset({_MAIN, "__mp_main__"})
+
+_EMPTY: Mapping[str, Any] = {}
+_real_path = lru_cache(maxsize=16)(os.path.realpath)
+
+
+def main_name() -> str | None:
+    """The stored name of this process's ``__main__``: a module name, a real path, or None (REPL, ``python -c``)."""
+    main = sys.modules.get(_MAIN)
+    spec: Any = getattr(main, "__spec__", None)
+    # A directory or zip file that is run has a spec that says only "__main__".
+    if spec is not None and spec.name not in _MAIN_NAMES:
+        return str(spec.name)
+    file: Any = getattr(main, "__file__", None)
+    if not isinstance(file, str) or file.startswith("<"):
+        return None
+    return _real_path(file)
+
+
+def stored_module(module: str) -> str | None:
+    """The name under which things of ``module`` are stored; None for a ``__main__`` that no other process has."""
+    return main_name() if module in _MAIN_NAMES else module
+
+
+def loaded_module(name: str) -> ModuleType | None:
+    """The module with this stored name, if this process has it already. Imports nothing."""
+    main = main_name()
+    if name in _MAIN_NAMES:
+        # Stored by a session without a name; only another such session may take it for its own.
+        return sys.modules.get(_MAIN) if main is None else None
+    # __main__ first: when it was imported a second time under its real name, the running one is meant.
+    return sys.modules.get(_MAIN) if name == main else sys.modules.get(name)
+
+
+def loaded_class(module: str, qualname: str) -> type | None:
+    """The class with this name, if its module is loaded. Imports nothing and runs no code of the module.
+
+    Names come from stored data, so this looks into ``__dict__`` only: a module's ``__getattr__`` and descriptors are
+    not asked, and every step must be a class.
+    """
+    found: Any = loaded_module(module)
+    for part in qualname.split("."):
+        # sys.modules can hold anything, also what has no __dict__.
+        namespace: Mapping[str, Any] = getattr(found, "__dict__", _EMPTY)
+        found = namespace.get(part)
+        if not isinstance(found, type):
+            return None
+    # The class must be what it says it is, not an alias of something from elsewhere.
+    return found if stored_module(found.__module__) in (module, None) and found.__qualname__ == qualname else None
+
+
+def type_name(cls: type) -> str:
+    """``"int"`` for a builtin, else ``"pkg.mod.Class"``; for messages."""
+    module = cls.__module__
+    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
+
+
+def kind_of(value: object) -> str:
+    """``"a list"``, ``"an httpx.Client"``: what ``value`` is, for messages."""
+    return with_article(type_name(type(value)))
+
+
+def with_article(noun: str) -> str:
+    """``noun`` after "a" or "an", as it is spoken: a list, an int, an httpx.Client."""
+    first = noun.lstrip("_")[:2].lower()
+    spoken_letter = first[:1] in {"h", "m"} and first[1:] in {"t", "p"}  # httpx, html, mp3
+    return f"{'an' if first[:1] in set('aeio') or spoken_letter else 'a'} {noun}"

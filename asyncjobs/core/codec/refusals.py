@@ -1,0 +1,92 @@
+"""What cannot be stored, said in words: what it is, where it is, and what to do instead."""
+
+from __future__ import annotations
+
+import collections
+import inspect
+import io
+import types
+from collections.abc import Iterator, Mapping, MappingView
+from typing import Any
+
+from asyncjobs.core.codec.names import type_name, with_article
+from asyncjobs.exceptions import NotSerializableError
+
+_BY_FILE = "save it to a file and pass the path"
+_SPELLED: frozenset[type] = frozenset({str, bytes, int, float, bool, type(None)})
+_LOCKS = frozenset({"lock", "rlock", "semaphore", "boundedsemaphore", "condition", "event", "barrier"})
+
+
+class Refusal(Exception):
+    """A value is refused. Every container on the way out adds its step; the border makes the error of it."""
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.steps: list[str] = []
+
+    def at(self, root: str) -> NotSerializableError:
+        """The error for the user; ``root`` is where the value as a whole is (``"$"``)."""
+        return NotSerializableError(shortened_path(root, self.steps), self.what, hint=self.hint)
+
+
+def shortened_path(root: str, steps: list[str]) -> str:
+    """``root`` and the steps, innermost first, as one path; a very long one without its middle."""
+    path = root + "".join(reversed(steps))
+    return path if len(path) <= 160 else f"{path[:80]}…{path[-60:]}"
+
+
+def key_step(key: object) -> str:
+    """The step of a path into a dict: ``.name``, or ``['any other key']``."""
+    if isinstance(key, str) and key.isidentifier():
+        return f".{key}"
+    text = repr(key) if type(key) in _SPELLED else type_name(type(key))
+    return f"[{text if len(text) <= 40 else text[:39] + '…'}]"
+
+
+def refusal_of(value: object) -> Refusal:
+    """Why ``value``, which is none of the types that are stored, is refused."""
+    cls = type(value)
+    noun = with_article(type_name(cls))
+    if isinstance(value, type):
+        return Refusal(f"the class {type_name(value)}, which cannot be stored", "pass its name")
+    if isinstance(value, types.ModuleType):
+        return Refusal(f"the module {value.__name__}, which cannot be stored", "import it in the job")
+    if inspect.isroutine(value) or isinstance(value, types.MethodWrapperType):
+        name = getattr(value, "__qualname__", noun)
+        return Refusal(f"the function {name}, which cannot be stored", "call it in a job of its own, or pass its name")
+    return Refusal(f"{noun}, which cannot be stored", _hint_for(value, cls))
+
+
+def _hint_for(value: object, cls: type) -> str | None:
+    if isinstance(value, io.IOBase):
+        return "pass the path and open it in the job"
+    if inspect.iscoroutine(value) or inspect.isawaitable(value):
+        return "await it first and pass what it gives, or submit it as a job and pass the handle"
+    if isinstance(value, (types.GeneratorType, types.AsyncGeneratorType)):
+        return "pass the items in a list"
+    if isinstance(value, BaseException):
+        return "pass str(error), or its parts in a dict"
+    if isinstance(value, (collections.deque, Iterator, MappingView)):
+        return "pass list(…)"
+    if isinstance(value, Mapping):
+        return "pass dict(…)"
+    if isinstance(value, memoryview):
+        return "pass bytes(…)"
+    if cls.__name__.lower() in _LOCKS:
+        return "a lock works inside one process only; use limit=(name, n) to bound how many jobs run at once"
+    return _hint_by_library(cls)
+
+
+def _hint_by_library(cls: type) -> str | None:
+    # By the names in the class's ancestry, so that none of these libraries is imported.
+    ancestry: list[Any] = list(cls.__mro__)
+    names = {(str(base.__module__).partition(".")[0], base.__name__) for base in ancestry}
+    if ("pydantic", "BaseModel") in names:
+        return "pass model.model_dump()"
+    if ("numpy", "generic") in names:
+        return "pass its Python value: value.item()"
+    if names & {("numpy", "ndarray"), ("PIL", "Image"), ("pandas", "DataFrame"), ("pandas", "Series")}:
+        return _BY_FILE
+    return None

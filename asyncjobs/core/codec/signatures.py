@@ -1,0 +1,151 @@
+"""A job's arguments, bound to the callee's signature at submit: a mistake is found there and not in a worker."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from typing import Any
+
+import msgspec
+
+from asyncjobs.core.codec.cache import IdentityCache
+from asyncjobs.exceptions import SubmissionError, nearest
+
+RESERVED: frozenset[str] = frozenset(
+    {
+        "job_id", "depends_on", "require", "group", "metadata", "queue", "priority", "limit", "retry", "max_retries",
+        "timeout", "delay", "run_at", "if_exists", "isolation", "local", "args", "kwargs", "key", "max_interruptions",
+    }
+)  # fmt: skip
+"""Keyword arguments of ``submit_job`` that are options of the job, not arguments of its function."""
+
+
+class _Binder(msgspec.Struct, frozen=True):
+    """What is known of one callee. ``signature`` is None where Python knows none (some builtins).
+
+    ``names`` are its parameters if all are plain (positional or keyword), ``required`` of them without default;
+    None if there are others, which ``Signature.bind`` sorts out. ``reserved`` is the first with a reserved name.
+    """
+
+    signature: Signature | None
+    names: tuple[str, ...] | None
+    required: int
+    reserved: str | None
+
+
+_binders: IdentityCache[_Binder] = IdentityCache()
+
+
+def bind_arguments(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The arguments as they are stored: by position as far as possible, the rest by name.
+
+    So the same call has one form, however it was written: ``f(1, b=2)`` and ``f(1, 2)`` give ``((1, 2), {})``.
+    Defaults are not filled in. Raises SubmissionError naming the parameter and the callee; a callable without a
+    signature is passed through unchecked.
+    """
+    binder = _binders.get(func) or _binder(func)
+    names = binder.names
+    if names is not None:
+        given = len(args)
+        if not kwargs:
+            if binder.required <= given <= len(names):
+                return args, kwargs
+        elif given + len(kwargs) == len(names):
+            try:
+                return args + tuple([kwargs[name] for name in names[given:]]), {}
+            except KeyError:
+                pass  # a wrong name, or one given twice: found below
+    if binder.signature is None:
+        return args, kwargs
+    try:
+        bound = binder.signature.bind(*args, **kwargs)
+    except TypeError as error:
+        raise _mistake(func, binder.signature, args, kwargs, error) from None
+    return bound.args, bound.kwargs
+
+
+def refuse_reserved_parameters(func: Callable[..., Any]) -> None:
+    """Raise SubmissionError if ``func`` has a parameter with the name of an option of ``submit_job``.
+
+    Not to be called when the arguments came through ``args=`` and ``kwargs=``, which is the way out.
+    """
+    binder = _binders.get(func) or _binder(func)
+    if binder.reserved is not None:
+        name = binder.reserved
+        raise SubmissionError(
+            f"{_label(func)} has a parameter {name!r}, which is also an option of submit_job",
+            hint=f"pass its arguments as such: args=(…), kwargs={{{name!r}: …}}; or rename the parameter",
+        )
+
+
+def _binder(func: Callable[..., Any]) -> _Binder:
+    try:
+        signature = inspect.signature(func)
+    except (TypeError, ValueError):
+        binder = _Binder(None, None, 0, None)
+    else:
+        parameters = signature.parameters.values()
+        plain = all(parameter.kind is Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
+        binder = _Binder(
+            signature,
+            tuple(signature.parameters) if plain else None,
+            sum(parameter.default is Parameter.empty for parameter in parameters),
+            # *args and **kwargs, and a parameter that is positional only, are never given by their name.
+            next((p.name for p in parameters if p.name in RESERVED and _by_name(p)), None),
+        )
+    _binders.put(func, binder)
+    return binder
+
+
+def _by_name(parameter: Parameter) -> bool:
+    return parameter.kind in (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+
+
+def _mistake(
+    func: Callable[..., Any], signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: TypeError
+) -> SubmissionError:
+    """What ``Signature.bind`` refused, in words that name the callee and the parameter."""
+    label = _label(func)
+    parameters = signature.parameters
+    kinds = {parameter.kind for parameter in parameters.values()}
+    positional = [p.name for p in parameters.values() if p.kind <= Parameter.POSITIONAL_OR_KEYWORD]
+    named = [p.name for p in parameters.values() if _by_name(p)]
+    hint = f"its signature is {getattr(func, '__name__', '')}{_shortened(str(signature))}"
+
+    unknown = next((name for name in kwargs if name not in named), None)
+    if unknown is not None and Parameter.VAR_KEYWORD not in kinds:
+        if unknown in positional:
+            return SubmissionError(f"{label} takes {unknown!r} by position only", hint=hint)
+        near = nearest(str(unknown), [*named, *sorted(RESERVED)])
+        if near is not None:
+            hint = f"did you mean {'the option ' if near not in named else ''}{near!r}?"
+        return SubmissionError(f"{label} has no parameter {unknown!r}", hint=hint)
+    if len(args) > len(positional) and Parameter.VAR_POSITIONAL not in kinds:
+        most = f"at most {len(positional)} argument{'' if len(positional) == 1 else 's'} by position"
+        return SubmissionError(f"{label} takes {most}, and {len(args)} were given", hint=hint)
+    twice = next((name for name in positional[: len(args)] if name in kwargs and name in named), None)
+    if twice is not None:
+        return SubmissionError(f"{label} got {twice!r} twice, by position and by name", hint=hint)
+    missing = [
+        p.name
+        for p in parameters.values()
+        if p.default is Parameter.empty
+        and p.kind not in (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+        and p.name not in positional[: len(args)]
+        and not (p.name in kwargs and _by_name(p))
+    ]
+    if missing:
+        names = ", ".join(map(repr, missing))
+        return SubmissionError(f"{label} is missing the argument{'' if len(missing) == 1 else 's'} {names}", hint=hint)
+    return SubmissionError(f"{label} cannot be called with these arguments: {error}", hint=hint)
+
+
+def _label(func: Callable[..., Any]) -> str:
+    return f"{getattr(func, '__qualname__', None) or type(func).__qualname__}()"
+
+
+def _shortened(text: str, limit: int = 200) -> str:
+    return text if len(text) <= limit else text[: limit - 1] + "…"

@@ -1,0 +1,307 @@
+"""The walk through a value that turns it into what msgspec encodes natively, with the extension types of ``wire``."""
+
+from __future__ import annotations
+
+import datetime as dt
+import functools
+import pathlib
+import struct
+from collections.abc import Callable, Iterable
+from decimal import Decimal
+from enum import Enum
+from typing import Any, cast
+from uuid import UUID
+from zoneinfo import ZoneInfo
+
+import msgspec
+from msgspec.msgpack import Ext
+
+from asyncjobs.core.codec import wire
+from asyncjobs.core.codec.names import kind_of, stored_module
+from asyncjobs.core.codec.records import RecordField, is_named_tuple, record_fields
+from asyncjobs.core.codec.refusals import Refusal, key_step, refusal_of
+
+encode = msgspec.msgpack.Encoder().encode
+
+ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
+"""Values of exactly these types go to msgspec as they are."""
+
+CAREFUL_ATOMS: frozenset[type] = ATOMS - {int, str}
+"""int and str are what msgspec can still refuse, by range and by lone surrogates; a careful walk looks at each."""
+
+A_RESULT = "a result"
+_MICROSECOND = dt.timedelta(microseconds=1)
+
+
+class Writer:
+    """One walk through a call or a value. ``write`` gives what msgspec encodes natively, or raises Refusal."""
+
+    __slots__ = ("atoms", "handle_type", "handles", "hashed", "open", "place")
+
+    def __init__(self, atoms: frozenset[type], handle_type: type | None, place: str | None = None) -> None:
+        self.atoms = atoms
+        self.handle_type = handle_type
+        self.handles: dict[str, None] = {}  # an ordered set
+        self.open: set[int] = set()  # the containers around the current value: finds circles, counts levels
+        self.place = place  # where handles are not replaced; None where they are
+        self.hashed = False  # inside a set or a dict key, where what comes back must be hashable
+
+    def write(self, value: Any) -> Any:
+        cls: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+        if cls in self.atoms:
+            return value
+        write = _EXACT.get(cls)
+        if write is None:
+            if self.handle_type is not None and isinstance(value, self.handle_type):
+                return self.write_handle(value)
+            write = _writer_of(cls)
+            if write is None:
+                raise refusal_of(value)
+        return write(self, value)
+
+    def enter(self, container: object) -> None:
+        self.check_depth()
+        if id(container) in self.open:
+            raise Refusal("inside itself, and a circular structure cannot be stored")
+        self.open.add(id(container))
+
+    def check_depth(self) -> None:
+        if len(self.open) >= wire.MAX_DEPTH:
+            raise Refusal(
+                f"nested deeper than {wire.MAX_DEPTH} levels",
+                "store it in a flatter form, or in a file and pass the path",
+            )
+
+    def leave(self, container: object) -> None:
+        self.open.discard(id(container))
+
+    def items(self, values: Iterable[Any]) -> list[Any]:
+        out: list[Any] = []
+        atoms, write = self.atoms, self.write
+        try:
+            for value in values:
+                out.append(value if type(value) in atoms else write(value))  # noqa: PERF401 - len(out) is the index
+        except Refusal as refusal:
+            refusal.steps.append(f"[{len(out)}]")
+            raise
+        return out
+
+    def refuse_unhashable(self, value: object) -> None:
+        what = kind_of(value)
+        raise Refusal(f"{what} in {self.place}, and comes back as something that cannot be hashed", "use a list")
+
+    # -- what is in JSON, and its subclasses
+
+    def write_int(self, value: int) -> Any:
+        if wire.INT_MIN <= value <= wire.INT_MAX:
+            return value
+        return Ext(wire.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
+
+    def write_str(self, value: str) -> str:
+        try:
+            value.encode()
+        except UnicodeEncodeError as error:
+            hint = "pass it as bytes, or clean it: text.encode('utf-8', 'replace').decode()"
+            raise Refusal(f"a string with a lone surrogate at index {error.start}", hint) from None
+        return value
+
+    def write_list(self, value: list[Any]) -> Any:
+        if self.hashed:
+            self.refuse_unhashable(value)
+        self.check_depth()
+        if self.atoms.issuperset(map(type, value)):
+            return value if type(value) is list else list(value)
+        self.enter(value)
+        out = self.items(value)
+        self.leave(value)
+        return out
+
+    def write_dict(self, value: dict[Any, Any]) -> Any:
+        if self.hashed:
+            self.refuse_unhashable(value)
+        self.check_depth()
+        atoms = self.atoms
+        plain_keys = atoms.issuperset(map(type, value))
+        if plain_keys and atoms.issuperset(map(type, value.values())):
+            return value if type(value) is dict else dict(value)
+        self.enter(value)
+        keys: list[Any] = list(value) if plain_keys else [self.hashable(key, "a dict key") for key in value]
+        out: list[Any] = []
+        for key, item in value.items():
+            try:
+                out.append(item if type(item) in atoms else self.write(item))
+            except Refusal as refusal:
+                refusal.steps.append(key_step(key))
+                raise
+        self.leave(value)
+        if plain_keys or ATOMS.issuperset(map(type, keys)):
+            return dict(zip(keys, out, strict=True))
+        return Ext(wire.DICT, encode([part for pair in zip(keys, out, strict=True) for part in pair]))
+
+    def hashable(self, value: Any, place: str) -> Any:
+        before = self.place, self.hashed
+        self.place, self.hashed = place, True
+        try:
+            written = self.write(value)
+        except Refusal as refusal:
+            refusal.steps.append("{key}" if place == "a dict key" else "{item}")
+            raise
+        self.place, self.hashed = before
+        return written
+
+    # -- other containers
+
+    def write_tuple(self, value: tuple[Any, ...]) -> Ext:
+        self.check_depth()
+        if self.atoms.issuperset(map(type, value)):
+            return Ext(wire.TUPLE, encode(value))
+        self.enter(value)
+        items = self.items(value)
+        self.leave(value)
+        return Ext(wire.TUPLE, encode(items))
+
+    def write_named_tuple(self, value: tuple[Any, ...]) -> Ext:
+        self.enter(value)
+        items = self.items(value)
+        self.leave(value)
+        return Ext(wire.NAMED_TUPLE, encode([*_class_name(type(value)), *items]))
+
+    def write_set(self, value: set[Any]) -> Ext:
+        if self.hashed:
+            self.refuse_unhashable(value)
+        return Ext(wire.SET, self.sorted_items(value, "a set"))
+
+    def write_frozenset(self, value: frozenset[Any]) -> Ext:
+        return Ext(wire.FROZENSET, self.sorted_items(value, "a frozenset"))
+
+    def sorted_items(self, value: Iterable[Any], place: str) -> bytes:
+        self.enter(value)
+        # The order of a set differs from process to process, that of the encoded items does not.
+        items = sorted(encode(self.hashable(item, place)) for item in value)
+        self.leave(value)
+        return encode(list(map(msgspec.Raw, items)))
+
+    def write_record(self, value: Any) -> Any:
+        fields = cast("tuple[RecordField, ...]", record_fields(type(value)))  # pyright: ignore[reportUnknownArgumentType]
+        if self.hashed:
+            self.refuse_unhashable(value)
+        self.enter(value)
+        before, self.place = self.place, f"a field of {kind_of(value)}"
+        out: dict[str, Any] = {}
+        for field in fields:
+            try:
+                out[field.name] = self.write(getattr(value, field.name))
+            except Refusal as refusal:
+                refusal.steps.append(f".{field.name}")
+                raise
+        self.place = before
+        self.leave(value)
+        return out
+
+    def write_enum(self, value: Enum) -> Ext:
+        cls = type(value)
+        self.enter(value)
+        try:
+            plain = self.write(value._value_)  # `value` can be overridden
+        except Refusal as refusal:
+            refusal.steps.append(".value")
+            raise
+        self.leave(value)
+        # A combination of flags has no name of its own.
+        name = value.name if cls._member_map_.get(value._name_) is value else None
+        return Ext(wire.ENUM, encode([*_class_name(cls), name, plain]))
+
+    def write_handle(self, value: str) -> Ext:
+        if self.place is not None:
+            hint = "pass it as an argument of its own, or in a list, a tuple or a dict value"
+            if self.place == A_RESULT:
+                hint = "await it and return what it gives, or return its id: str(handle)"
+            raise Refusal(f"a job handle in {self.place}, where it is not replaced by the job's result", hint)
+        job_id = self.write_str(str.__str__(value))
+        self.handles[job_id] = None
+        return Ext(wire.HANDLE, job_id.encode())
+
+    # -- scalars
+
+    def write_bytearray(self, value: bytearray) -> Ext:
+        if self.hashed:
+            self.refuse_unhashable(value)
+        return Ext(wire.BYTEARRAY, bytes(value))
+
+    def write_datetime(self, value: dt.datetime) -> Ext:
+        if type(value.year) is not int:  # pandas.NaT is a datetime, of sorts
+            raise refusal_of(value)
+        parts = [value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond]
+        return Ext(wire.DATETIME, encode([*parts, value.fold, _zone(value)]))
+
+    def write_time(self, value: dt.time) -> Ext:
+        parts = [value.hour, value.minute, value.second, value.microsecond]
+        return Ext(wire.TIME, encode([*parts, value.fold, _zone(value)]))
+
+    def write_path(self, value: pathlib.PurePath) -> Ext:
+        flavour = b"W" if isinstance(value, pathlib.PureWindowsPath) else b"P"
+        if isinstance(value, pathlib.Path):
+            flavour = flavour.lower()
+        try:
+            # File names that are not UTF-8 are surrogates in a str.
+            return Ext(wire.PATH, flavour + str(value).encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            raise Refusal("a path with characters that no file name can have") from None
+
+
+def _zone(value: dt.datetime | dt.time) -> int | list[Any] | None:
+    delta = value.utcoffset()
+    offset = None if delta is None else delta // _MICROSECOND
+    key = value.tzinfo.key if isinstance(value.tzinfo, ZoneInfo) else None
+    return offset if key is None else [key, offset]
+
+
+def _class_name(cls: type) -> tuple[str, str]:
+    return stored_module(cls.__module__) or cls.__module__, cls.__qualname__
+
+
+_Write = Callable[[Writer, Any], Any]
+
+# Plain types are found here only on the careful pass.
+_EXACT: dict[type, _Write] = {
+    int: Writer.write_int,
+    str: Writer.write_str,
+    list: Writer.write_list,
+    dict: Writer.write_dict,
+    tuple: Writer.write_tuple,
+    set: Writer.write_set,
+    frozenset: Writer.write_frozenset,
+    bytearray: Writer.write_bytearray,
+    dt.datetime: Writer.write_datetime,
+    dt.date: lambda _, value: Ext(wire.DATE, encode([value.year, value.month, value.day])),
+    dt.time: Writer.write_time,
+    dt.timedelta: lambda _, value: Ext(wire.TIMEDELTA, encode([value.days, value.seconds, value.microseconds])),
+    Decimal: lambda _, value: Ext(wire.DECIMAL, str(value).encode("ascii")),
+    UUID: lambda _, value: Ext(wire.UUID_, value.bytes),
+    complex: lambda _, value: Ext(wire.COMPLEX, struct.pack(">dd", value.real, value.imag)),
+    range: lambda writer, value: Ext(
+        wire.RANGE, encode([*map(writer.write_int, (value.start, value.stop, value.step))])
+    ),
+}
+# In this order: bool is final; datetime is a date.
+_BASES: tuple[tuple[type, _Write], ...] = (
+    (int, lambda writer, value: writer.write(int.__int__(value))),
+    (float, lambda _, value: float.__float__(value)),
+    (str, lambda writer, value: writer.write(str.__str__(value))),
+    (bytes, lambda _, value: bytes(value)),
+    *((cls, _EXACT[cls]) for cls in (list, dict, tuple, set, frozenset, bytearray)),
+    *((cls, _EXACT[cls]) for cls in (dt.datetime, dt.date, dt.time, dt.timedelta, Decimal, UUID, complex)),
+    (pathlib.PurePath, Writer.write_path),
+)
+
+
+@functools.lru_cache(maxsize=1024)
+def _writer_of(cls: type) -> _Write | None:
+    """How instances of a class that is not exactly one of ours are written; None if they are not."""
+    if issubclass(cls, Enum):
+        return cast("_Write", Writer.write_enum)
+    if record_fields(cls) is not None:  # pyright: ignore[reportUnknownArgumentType]
+        return Writer.write_record
+    if is_named_tuple(cls):
+        return Writer.write_named_tuple
+    return next((write for base, write in _BASES if base in cls.__mro__), None)

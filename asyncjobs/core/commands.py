@@ -1,0 +1,426 @@
+"""What can be asked of the store, decided on a ``Plan``. A refused command leaves the plan as it was."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Literal
+
+from msgspec import Struct
+from msgspec.structs import replace
+
+from asyncjobs.core import edges, lifecycle
+from asyncjobs.core.plan import Plan, Record
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.core.state import Change, EdgeRow, JobState, NewEvent, Stale
+from asyncjobs.exceptions import (
+    ConfigurationError,
+    CyclicDependencyError,
+    DuplicateJobError,
+    JobConflictError,
+    JobNotFoundError,
+    JobStateError,
+    UnknownDependencyError,
+)
+from asyncjobs.models import (
+    BodyEvent,
+    Dependency,
+    EdgeState,
+    EventType,
+    JobError,
+    JobStatus,
+    Limit,
+    Outcome,
+    WaitsFor,
+)
+
+
+class NewJob(Struct, frozen=True, kw_only=True):
+    """A job as the runtime hands it over: everything encoded, the id fixed, nothing left to look up."""
+
+    id: str
+    function: str
+    call: bytes
+    injects: bool = False
+    queue: str
+    owner: str | None = None
+    group: str | None = None
+    metadata: bytes | None = None
+    priority: int = 0
+    limit: Limit | None = None
+    retry: RetryPolicy
+    max_interruptions: int = 3
+    timeout: float | None = None
+    run_at: int | None = None
+    delay: int | None = None
+    dependencies: tuple[Dependency, ...] = ()
+    require: int | None = None
+    if_exists: Literal["raise", "return"] = "raise"
+    generated: bool = False
+    """The id was drawn at random just now, so nobody has to look whether it is taken."""
+
+
+class AttemptRef(Struct, frozen=True):
+    """An attempt as its worker knows it. ``ref`` is the backend's own key of the job, given with the claim."""
+
+    job_id: str
+    attempt: int
+    worker: str
+    ref: int = -1
+
+
+class AttemptEnd(Struct, frozen=True):
+    """An attempt's outcome with what its body said last. ``jitter`` (0 to 1) spreads its backoff."""
+
+    attempt: AttemptRef
+    outcome: Outcome
+    said: tuple[BodyEvent, ...] = ()
+    jitter: float = 0.5
+
+
+Existing = Callable[[int], tuple[str, bytes]]
+"""Gives the function and the encoded call of a stored job: what ``if_exists="return"`` compares."""
+
+
+def enqueue(
+    plan: Plan,
+    jobs: Sequence[NewJob],
+    numbers: Iterable[int],
+    existing: Existing,
+    parent: tuple[int, int, int] | None = None,
+) -> list[int]:
+    """Insert a batch, all or nothing; returns each job's number, for an existing one the stored number.
+
+    :param numbers: fresh job numbers, in submission order.
+    :param parent: (number, attempt, worker) of the job whose body submits; it must still hold its attempt.
+    :raises SubmissionError: of the kind that fits; the plan is as it was.
+    :raises ConfigurationError: ``require`` is not from 1 to the number of dependencies; likewise.
+    """
+    wanted = [job.id for job in jobs if not job.generated]
+    wanted += [dep.parent_id for job in jobs for dep in job.dependencies]
+    ids = plan.numbers(wanted) if wanted else {}
+    if parent is not None:
+        _check_parent(plan, parent)
+    fresh: dict[str, NewJob] = {}
+    for job in jobs:
+        if job.id not in fresh and job.id not in ids:
+            fresh[job.id] = job
+        elif job.if_exists == "raise":
+            raise DuplicateJobError(job.id)
+        elif job.id in fresh:
+            _check_same(job, fresh[job.id].function, fresh[job.id].call)
+        else:
+            _check_same(job, *existing(ids[job.id]))
+    for job in fresh.values():
+        parents = dict.fromkeys(d.parent_id for d in job.dependencies)
+        missing = [parent_id for parent_id in parents if parent_id not in ids and parent_id not in fresh]
+        if missing:
+            raise UnknownDependencyError(job.id, missing)
+        if job.require is not None and not 1 <= job.require <= len(parents):
+            # More than there are would wait for ever, once every parent completed.
+            allowed = f"1 to {len(parents)}, the number of its dependencies" if parents else "None without dependencies"
+            raise ConfigurationError("require", job.require, allowed=allowed)
+    order = _parents_first(fresh)
+    plan.load(ids[d.parent_id] for job in fresh.values() for d in job.dependencies if d.parent_id in ids)
+    ids.update(zip(fresh, numbers, strict=False))  # numbers never end
+    for job_id in order:
+        _insert(plan, fresh[job_id], ids, parent)
+    for job in fresh.values():
+        if job.limit is not None:
+            plan.capacities[job.limit.key] = job.limit.capacity  # the last one given, in the order of submission
+    return [ids[job.id] for job in jobs]
+
+
+def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
+    number, attempt, worker = parent
+    plan.load([number])
+    row = plan.get(number)
+    if row is None or not lifecycle.holds(row, attempt, worker):
+        raise JobStateError(
+            row.id if row else "?",
+            "no longer held by this attempt",
+            "it cannot submit jobs any more",
+            hint="the attempt lost its lease or was ended; what it does now is not recorded",
+        )
+
+
+def _check_same(job: NewJob, function: str, call: bytes) -> None:
+    if function != job.function:
+        raise JobConflictError(job.id, differs="function")
+    if call != job.call:
+        raise JobConflictError(job.id, differs="arguments")
+
+
+def _parents_first(fresh: dict[str, NewJob]) -> list[str]:
+    """Batch members so that parents come before children. Only edges inside the batch can close a cycle."""
+    order: list[str] = []
+    done: set[str] = set()
+    for root, root_job in fresh.items():
+        if root in done:
+            continue
+        if not root_job.dependencies:
+            done.add(root)
+            order.append(root)
+            continue
+        path: dict[str, None] = {root: None}
+        stack = [(root, iter(root_job.dependencies))]
+        while stack:
+            node, pending = stack[-1]
+            for dep in pending:
+                if dep.parent_id in path:
+                    # The walk goes from child to parent; the message reads the way work would flow.
+                    nodes = list(path)
+                    cycle = [*nodes[nodes.index(dep.parent_id) :], dep.parent_id]
+                    raise CyclicDependencyError(cycle[::-1])
+                if dep.parent_id in fresh and dep.parent_id not in done:
+                    path[dep.parent_id] = None
+                    stack.append((dep.parent_id, iter(fresh[dep.parent_id].dependencies)))
+                    break
+            else:
+                stack.pop()
+                del path[node]
+                done.add(node)
+                order.append(node)
+    return order
+
+
+def _distinct(dependencies: Sequence[Dependency]) -> dict[str, bool]:
+    """Parent ids, each with whether it is optional: a parent given twice is one edge, and required wins."""
+    parents: dict[str, bool] = {}
+    for dep in dependencies:
+        parents[dep.parent_id] = dep.optional and parents.get(dep.parent_id, True)
+    return parents
+
+
+def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int, int] | None) -> None:
+    now = plan.now
+    n = ids[job.id]
+    run_at = job.run_at if job.delay is None else now + job.delay
+    rows: list[EdgeRow] = []
+    settled: list[edges.Settled] = []
+    met = 0
+    for parent_id, optional in _distinct(job.dependencies).items():
+        above = plan[ids[parent_id]]
+        state = EdgeState.OPEN
+        if above.status.terminal:
+            edge = edges.settle(above, optional)
+            settled.append(edge)
+            state = edge.state
+            met += state is EdgeState.MET
+        rows.append(EdgeRow(above.n, n, optional, state))
+    row = JobState(
+        n=n,
+        id=job.id,
+        waits_for=WaitsFor.DEPENDENCIES if rows else None,
+        priority=job.priority,
+        run_at=run_at if run_at is not None and run_at > now else None,
+        max_interruptions=job.max_interruptions,
+        retry=job.retry,
+        require=job.require,
+        open=len(rows) - len(settled),
+        met=met,
+        limit=job.limit.key if job.limit else None,
+        seq=1,
+        group=job.group,
+    )
+    if not rows:
+        row = replace(row, waits_for=lifecycle.place(row, now))
+    plan.events.append((n, NewEvent(1, EventType.SUBMITTED, now, 0, JobStatus.PENDING)))
+    verdict = edges.decide(row, settled, now) if rows else row
+    if isinstance(verdict, Change):
+        plan.events.extend((n, event) for event in verdict.events)
+        row = verdict.job
+    else:
+        row = verdict
+    plan.insert(
+        Record(
+            job=row,
+            queue=job.queue,
+            function=job.function,
+            owner=job.owner,
+            parent=parent[0] if parent else None,
+            created_at=now,
+            timeout=job.timeout,
+            capacity=job.limit.capacity if job.limit else None,
+            call=job.call,
+            injects=job.injects,
+            metadata=job.metadata,
+        ),
+        rows,
+    )
+
+
+def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobState | Stale | None]:
+    """Record outcomes and tell the dependents. ``ends``: (job number, worker, end); all rows at once.
+
+    Returns per end the row as it is then, ``Stale`` where the fence refused it, None where the job is gone.
+    """
+    plan.load(n for n, _, _ in ends)
+    results: list[JobState | Stale | None] = []
+    ended: list[int] = []
+    for n, worker, end in ends:
+        job = plan.get(n)
+        if job is None:
+            results.append(None)
+            continue
+        change = lifecycle.finish(
+            job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.said
+        )
+        if isinstance(change, Stale):
+            results.append(change)
+            continue
+        plan.apply(change)
+        results.append(change.job)
+        if change.job.status.terminal:
+            ended.append(n)
+    plan.propagate(ended)
+    return results
+
+
+def say(plan: Plan, said: Sequence[tuple[int, int, int, tuple[BodyEvent, ...]]]) -> list[bool]:
+    """Store what running bodies said: (job number, attempt, worker, events). False: refused, the attempt is stale."""
+    plan.load(n for n, _, _, _ in said)
+    results: list[bool] = []
+    for n, attempt, worker, body_events in said:
+        job = plan.get(n)
+        change = None if job is None else lifecycle.say(job, attempt, worker, body_events)
+        if isinstance(change, Change):
+            plan.apply(change)
+        results.append(isinstance(change, Change))
+    return results
+
+
+def start(plan: Plan, numbers: Sequence[int], worker: int) -> list[JobState]:
+    """Claim these ready jobs for a worker; those that are not ready any more are left out."""
+    plan.load(numbers)
+    started: list[JobState] = []
+    for n in numbers:
+        job = plan.get(n)
+        change = None if job is None else lifecycle.start(job, worker, plan.now)
+        if isinstance(change, Change):
+            plan.apply(change)
+            started.append(change.job)
+    return started
+
+
+def promote(plan: Plan, numbers: Sequence[int]) -> None:
+    """Jobs whose time has come stop waiting for it."""
+    plan.load(numbers)
+    for n in numbers:
+        job = plan.get(n)
+        if job is not None and job.waits_for is WaitsFor.TIME:
+            plan.put(replace(job, waits_for=lifecycle.place(job, plan.now)))
+
+
+def reap(plan: Plan, numbers: Sequence[int], draw: Callable[[], float]) -> list[JobState]:
+    """Attempts of a dead or frozen worker are interrupted; returns the rows as they are then."""
+    plan.load(numbers)
+    reaped: list[JobState] = []
+    ended: list[int] = []
+    for n in numbers:
+        job = plan.get(n)
+        change = None if job is None else lifecycle.interrupt(job, plan.now, draw())
+        if isinstance(change, Change):
+            plan.apply(change)
+            reaped.append(change.job)
+            if change.job.status.terminal:
+                ended.append(n)
+    plan.propagate(ended)
+    return reaped
+
+
+def cancel(plan: Plan, numbers: Sequence[int], *, descendants: bool = False) -> list[JobState]:
+    """Cancel pending jobs, ask those in progress to stop; returns every row it looked at, as it is then.
+
+    ``descendants`` are the jobs that were submitted from inside these ones, and theirs.
+    """
+    targets = dict.fromkeys(numbers)
+    level: Sequence[int] = list(numbers)
+    while descendants and level:
+        level = [n for n in plan.view.children(level) if n not in targets]
+        targets.update(dict.fromkeys(level))
+    plan.load(targets)
+    ended: list[int] = []
+    for n in targets:
+        job = plan.get(n)
+        change = None if job is None else lifecycle.cancel(job, plan.now)
+        if change is not None:
+            plan.apply(change)
+            if change.job.status.terminal:
+                ended.append(n)
+    plan.propagate(ended)
+    return [job for n in targets if (job := plan.get(n)) is not None]
+
+
+def give_up(plan: Plan, numbers: Sequence[int], error: JobError) -> list[JobState]:
+    """Pending jobs that nobody could ever run end as failed."""
+    plan.load(numbers)
+    failed: list[JobState] = []
+    for n in numbers:
+        job = plan.get(n)
+        if job is not None and job.status is JobStatus.PENDING:
+            change = lifecycle.give_up(job, error, plan.now)
+            plan.apply(change)
+            failed.append(change.job)
+    plan.propagate([job.n for job in failed])
+    return failed
+
+
+def recount(plan: Plan, numbers: Sequence[int]) -> list[JobState]:
+    """Decide waiting jobs anew from their edges. Changes nothing where the stored counts are right."""
+    plan.load(numbers)
+    skipped: list[int] = []
+    for n in numbers:
+        job = plan.get(n)
+        if job is None or job.status is not JobStatus.PENDING or job.waits_for is not WaitsFor.DEPENDENCIES:
+            continue
+        if plan.decide(n):
+            skipped.append(n)
+    plan.propagate(skipped)
+    return [job for n in numbers if (job := plan.get(n)) is not None]
+
+
+def retry(plan: Plan, n: int) -> JobState:
+    """The explicit retry of a failed or cancelled job: rule 4.4.
+
+    :raises JobNotFoundError: there is no such job.
+    :raises JobStateError: it is neither failed nor cancelled; nothing was changed.
+    """
+    plan.load([n])
+    job = plan.get(n)
+    if job is None:
+        raise JobNotFoundError(str(n))
+    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
+        mend = f"retry {job.because!r} instead" if job.status is JobStatus.SKIPPED else None
+        raise JobStateError(job.id, job.status, "only a failed or cancelled job can be retried", hint=mend)
+    plan.apply(lifecycle.revive(job, job.id, plan.now))
+    revived = [n]
+    again: dict[int, None] = {}  # not started, and not so ready any more
+    level = [n]
+    while level:
+        rows = plan.edges_from(level)
+        plan.load(edge.child for edge in rows)
+        level = []
+        for edge in rows:
+            child = plan[edge.child]
+            if child.attempt > 0 or edge.state is EdgeState.OPEN:
+                continue  # it ran, and stays as it is
+            plan.edge(edge, EdgeState.OPEN)
+            plan.put(replace(child, open=child.open + 1))
+            child = plan[child.n]
+            if child.status is JobStatus.SKIPPED and child.because == job.id:
+                plan.apply(lifecycle.revive(child, job.id, plan.now))
+                revived.append(child.n)
+                level.append(child.n)
+            elif child.status is JobStatus.PENDING:
+                again[child.n] = None
+    # Each once: of a diamond, the tip is reached along several edges.
+    skipped = [number for number in dict.fromkeys((*revived, *again)) if plan.decide(number)]
+    plan.propagate(skipped)
+    return plan[n]
+
+
+def place(plan: Plan, numbers: Sequence[int], waits_for: WaitsFor) -> None:
+    """Put pending jobs into the ready index or out of it, as ``limits.admit`` decided."""
+    plan.load(numbers)
+    for n in numbers:
+        plan.put(replace(plan[n], waits_for=waits_for))

@@ -1,0 +1,153 @@
+"""JobDAG: dependencies as a ``networkx.DiGraph``, usable on its own.
+
+Nodes are job ids, edges run from a dependency to its dependents. Adding costs the new job's own edges: a new node can
+close a cycle only through dependents that were named before it was added.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from asyncjobs.exceptions import CyclicDependencyError, DuplicateJobError, JobNotFoundError
+
+if TYPE_CHECKING:
+    from networkx import DiGraph
+
+
+class JobDAG:
+    """A directed acyclic graph of jobs.
+
+    A dependency may be named before it is added; it then holds its dependents back until it is added and completed.
+    Not thread-safe.
+    """
+
+    def __init__(self) -> None:
+        import networkx  # not before a graph is wanted: it takes longer to import than all of this package
+
+        self._graph: DiGraph[str] = networkx.DiGraph()
+        self._added: set[str] = set()
+        self._completed: set[str] = set()
+
+    @property
+    def graph(self) -> DiGraph[str]:
+        """The graph itself: read it, do not change it."""
+        return self._graph
+
+    def __len__(self) -> int:
+        return len(self._added)
+
+    def __contains__(self, job_id: object) -> bool:
+        return job_id in self._added
+
+    def add_job(self, job_id: str, depends_on: Iterable[str] = (), **attributes: Any) -> None:
+        """Add a job that waits for all of ``depends_on``. ``attributes`` are kept on its node.
+
+        :raises CyclicDependencyError: it would wait for itself; the graph is as it was.
+        :raises DuplicateJobError: it was added before.
+        """
+        self.add_jobs({job_id: depends_on})
+        self._graph.nodes[job_id].update(attributes)
+
+    def add_jobs(self, jobs: Mapping[str, Iterable[str]]) -> None:
+        """Add a batch whose members may refer to each other in any order: all or nothing.
+
+        :raises CyclicDependencyError: with the path of one cycle. DuplicateJobError: an id was added before.
+        """
+        batch = {job_id: tuple(dict.fromkeys(parents)) for job_id, parents in jobs.items()}
+        for job_id in batch:
+            if job_id in self._added:
+                raise DuplicateJobError(job_id)
+        cycle = self._cycle(batch)
+        if cycle is not None:
+            raise CyclicDependencyError(cycle)
+        for job_id, parents in batch.items():
+            self._graph.add_node(job_id)
+            self._graph.add_edges_from((parent, job_id) for parent in parents)
+        self._added.update(batch)
+
+    def _cycle(self, batch: Mapping[str, tuple[str, ...]]) -> list[str] | None:
+        """A cycle that the batch would close, as a path along the edges that ends where it begins."""
+        # Older jobs lead back to the batch only where one of its members was named before it was added.
+        named_before = any(job_id in self._graph for job_id in batch)
+
+        def parents_of(job_id: str) -> Iterable[str]:
+            if job_id in batch:
+                return batch[job_id]
+            return self._graph.predecessors(job_id) if named_before and job_id in self._graph else ()
+
+        done: set[str] = set()
+        for root in batch:
+            if root in done:
+                continue
+            path: dict[str, None] = {root: None}
+            stack = [(root, iter(parents_of(root)))]
+            while stack:
+                node, parents = stack[-1]
+                for parent in parents:
+                    if parent in path:
+                        nodes = list(path)
+                        return [*nodes[nodes.index(parent) :], parent][::-1]
+                    if parent not in done:
+                        path[parent] = None
+                        stack.append((parent, iter(parents_of(parent))))
+                        break
+                else:
+                    stack.pop()
+                    del path[node]
+                    done.add(node)
+        return None
+
+    def mark_completed(self, job_id: str) -> list[str]:
+        """Mark a job as done; returns the dependents whose last unmet dependency it was. Twice is harmless.
+
+        :raises JobNotFoundError: it was never added.
+        """
+        self._known(job_id)
+        if job_id in self._completed:
+            return []
+        self._completed.add(job_id)
+        return [child for child in self._graph.successors(job_id) if self._ready(child)]
+
+    def discard(self, job_id: str) -> None:
+        """Forget a job and its edges; an unknown one is ignored."""
+        if job_id not in self._graph:
+            return
+        parents = list(self._graph.predecessors(job_id))
+        self._graph.remove_node(job_id)
+        self._added.discard(job_id)
+        self._completed.discard(job_id)
+        for parent in parents:  # a dependency that was only named, by nobody any more
+            if parent not in self._added and not self._graph.out_degree(parent):
+                self._graph.remove_node(parent)
+
+    def get_ready_jobs(self) -> list[str]:
+        """Jobs that are not completed and whose dependencies all are, in the order they were added to the graph."""
+        return [job_id for job_id in self._graph if self._ready(job_id)]
+
+    def get_dependent_jobs(self, job_id: str) -> list[str]:
+        """Jobs that directly depend on this one. JobNotFoundError: it was never added."""
+        self._known(job_id)
+        return list(self._graph.successors(job_id))
+
+    def get_dependencies(self, job_id: str) -> list[str]:
+        """Jobs that this one directly depends on. JobNotFoundError: it was never added."""
+        self._known(job_id)
+        return list(self._graph.predecessors(job_id))
+
+    def topological_order(self) -> list[str]:
+        """Every job that was added, dependencies before dependents; among equals, as they were added."""
+        import networkx
+
+        rank = {job_id: i for i, job_id in enumerate(self._graph)}
+        order = networkx.lexicographical_topological_sort(self._graph, key=rank.__getitem__)
+        return [job_id for job_id in order if job_id in self._added]
+
+    def _ready(self, job_id: str) -> bool:
+        if job_id not in self._added or job_id in self._completed:
+            return False
+        return all(parent in self._completed for parent in self._graph.predecessors(job_id))
+
+    def _known(self, job_id: str) -> None:
+        if job_id not in self._added:
+            raise JobNotFoundError(job_id)

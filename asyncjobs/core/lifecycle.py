@@ -1,0 +1,266 @@
+"""The state machine of one job: the table of what may happen, and functions that decide what does.
+
+Each function takes the row as it is and returns a ``Change`` (the row as it will be, with its events) or, where the
+guard does not hold, ``Stale``. Guards are the status and the attempt number, the fencing token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from asyncjobs.core.state import SECOND, Change, EndedAttempt, JobState, NewEvent, Stale
+from asyncjobs.models import BodyEvent, EventType, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
+
+PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, SKIPPED = JobStatus
+
+TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
+    (None, EventType.SUBMITTED): PENDING,
+    (PENDING, EventType.STARTED): IN_PROGRESS,
+    (PENDING, EventType.CANCELLED): CANCELLED,
+    (PENDING, EventType.SKIPPED): SKIPPED,
+    (PENDING, EventType.FAILED): FAILED,  # nobody could ever run it
+    (IN_PROGRESS, EventType.COMPLETED): COMPLETED,
+    (IN_PROGRESS, EventType.FAILED): FAILED,
+    (IN_PROGRESS, EventType.CANCELLED): CANCELLED,
+    (IN_PROGRESS, EventType.RETRYING): PENDING,
+    (IN_PROGRESS, EventType.RELEASED): PENDING,
+    (IN_PROGRESS, EventType.INTERRUPTED): PENDING,
+    (FAILED, EventType.RETRYING): PENDING,  # the explicit retry
+    (CANCELLED, EventType.RETRYING): PENDING,
+    (SKIPPED, EventType.RETRYING): PENDING,  # the cause of the skip is retried
+}
+"""Every change of status there is: (from, event) -> to. The picture in the docs is drawn from it."""
+
+WORKER_LOST = "WorkerLostError"
+LOCAL_JOB_LOST = JobError(
+    "LocalJobLostError",
+    "the process that held this local callable is gone; submit an importable function to survive it",
+)
+"""Why a pending ``local=True`` job is given up once its owner is gone."""
+
+
+def place(job: JobState, now: int) -> WaitsFor:
+    """What a pending job whose dependencies are met waits for. A limited job enters by ``limits.admit``."""
+    if job.run_at is not None and job.run_at > now:
+        return WaitsFor.TIME
+    return WaitsFor.WORKER if job.limit is None else WaitsFor.LIMIT
+
+
+def move(
+    job: JobState,
+    event: EventType,
+    now: int,
+    *,
+    said: Sequence[BodyEvent] = (),
+    data: dict[str, Any] | None = None,
+    ended: EndedAttempt | None = None,
+    value: bytes | None = None,
+    **fields: Any,
+) -> Change:
+    """Take the transition ``event`` from the table; ``said`` is ordered before it. KeyError: not in the table."""
+    status = TRANSITIONS[job.status, event]
+    seq = job.seq + len(said) + 1
+    changed = NewEvent(seq, event, now, fields.get("attempt", job.attempt), status, data)
+    return Change(
+        replace(job, status=status, seq=seq, **fields),
+        (*_body_events(job, said), changed) if said else (changed,),
+        ended,
+        value,
+    )
+
+
+def _body_events(job: JobState, said: Sequence[BodyEvent]) -> list[NewEvent]:
+    return [
+        NewEvent(job.seq + i, event.type, event.at, job.attempt, None, event.data)
+        for i, event in enumerate(said, start=1)
+    ]
+
+
+def start(job: JobState, worker: int, now: int) -> Change | Stale:
+    """A claim: a ready job becomes the next attempt of ``worker``."""
+    if job.status is not PENDING or job.waits_for is not WaitsFor.WORKER:
+        return Stale(job.attempt, job.status)
+    return move(
+        job,
+        EventType.STARTED,
+        now,
+        attempt=job.attempt + 1,
+        waits_for=None,
+        worker=worker,
+        started_at=now,
+        finished_at=None,
+    )
+
+
+def holds(job: JobState, attempt: int, worker: int | None) -> bool:
+    """The fence: whether this attempt of this worker is the one in progress."""
+    return job.status is IN_PROGRESS and job.attempt == attempt and (worker is None or job.worker == worker)
+
+
+def finish(
+    job: JobState,
+    attempt: int,
+    worker: int | None,
+    outcome: Outcome,
+    now: int,
+    jitter: float,
+    said: Sequence[BodyEvent] = (),
+) -> Change | Stale:
+    """Record how an attempt ended. A stored request to cancel turns every outcome into ``cancelled``."""
+    if not holds(job, attempt, worker):
+        return Stale(job.attempt, job.status)
+    ended = EndedAttempt(attempt, job.worker, job.started_at, now, outcome.kind, outcome.error)
+    if job.cancel_requested or outcome.kind is OutcomeKind.CANCELLED:
+        ended = replace(ended, kind=OutcomeKind.CANCELLED)
+        return move(job, EventType.CANCELLED, now, said=said, ended=ended, worker=None, finished_at=now)
+    match outcome.kind:
+        case OutcomeKind.SUCCEEDED:
+            # The hot row itself is the record of a successful attempt: no history row is written for it.
+            return move(
+                job, EventType.COMPLETED, now, said=said, value=outcome.value, waits_for=None, finished_at=now
+            )
+        case OutcomeKind.RELEASED:
+            return _back(job, EventType.RELEASED, now, 0.0, said=said, ended=ended)
+        case OutcomeKind.INTERRUPTED:
+            return _interrupted(job, ended, now, jitter, said)
+        case _:
+            return _failed(job, ended, outcome, now, jitter, said)
+
+
+def _failed(
+    job: JobState,
+    ended: EndedAttempt,
+    outcome: Outcome,
+    now: int,
+    jitter: float,
+    said: Sequence[BodyEvent],
+) -> Change:
+    failures = job.failures + 1
+    data = _error_data(outcome.error)
+    if not outcome.retryable or failures > job.retry.max_retries:
+        return move(
+            job,
+            EventType.FAILED,
+            now,
+            said=said,
+            data=data,
+            ended=ended,
+            failures=failures,
+            worker=None,
+            finished_at=now,
+        )
+    delay = job.retry.delay(failures, jitter)
+    return _back(
+        job,
+        EventType.RETRYING,
+        now,
+        delay,
+        said=said,
+        ended=ended,
+        data={**data, "delay": round(delay, 6), "retry": failures},
+        failures=failures,
+    )
+
+
+def interrupt(job: JobState, now: int, jitter: float) -> Change | Stale:
+    """The worker died or lost its lease: counted, and after ``max_interruptions`` given up."""
+    if job.status is not IN_PROGRESS:
+        return Stale(job.attempt, job.status)
+    return finish(job, job.attempt, None, Outcome(OutcomeKind.INTERRUPTED), now, jitter)
+
+
+def _interrupted(
+    job: JobState, ended: EndedAttempt, now: int, jitter: float, said: Sequence[BodyEvent]
+) -> Change:
+    interruptions = job.interruptions + 1
+    if interruptions >= job.max_interruptions:
+        error = JobError(WORKER_LOST, f"the worker was lost {interruptions} times while it ran this job")
+        return move(
+            job,
+            EventType.FAILED,
+            now,
+            said=said,
+            data=_error_data(error),
+            ended=replace(ended, error=error),
+            interruptions=interruptions,
+            worker=None,
+            finished_at=now,
+        )
+    # One step behind the backoff of failures: a first interruption is most often not the job's fault.
+    delay = job.retry.delay(interruptions - 1, jitter)
+    return _back(
+        job,
+        EventType.INTERRUPTED,
+        now,
+        delay,
+        said=said,
+        ended=ended,
+        data={"interruptions": interruptions, "delay": round(delay, 6)},
+        interruptions=interruptions,
+    )
+
+
+def _back(job: JobState, event: EventType, now: int, delay: float, **kwargs: Any) -> Change:
+    run_at = now + round(delay * SECOND) if delay > 0 else None
+    waits_for = place(replace(job, run_at=run_at), now)
+    return move(job, event, now, run_at=run_at, waits_for=waits_for, worker=None, **kwargs)
+
+
+def say(job: JobState, attempt: int, worker: int | None, said: Sequence[BodyEvent]) -> Change | Stale:
+    """Store what a running body said; refused once the attempt is not the current one."""
+    if not holds(job, attempt, worker):
+        return Stale(job.attempt, job.status)
+    return Change(replace(job, seq=job.seq + len(said)), tuple(_body_events(job, said)))
+
+
+def cancel(job: JobState, now: int) -> Change | None:
+    """Pending: cancelled at once. In progress: the request is stored. Else None: what it is, it stays."""
+    if job.status is PENDING:
+        return move(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
+    if job.status is IN_PROGRESS and not job.cancel_requested:
+        event = NewEvent(job.seq + 1, EventType.CANCEL_REQUESTED, now, job.attempt)
+        return Change(replace(job, cancel_requested=True, seq=job.seq + 1), (event,))
+    return None
+
+
+def skip(job: JobState, because: str, now: int) -> Change:
+    """A dependency ended so that this job can never run."""
+    data = {"because": because}
+    return move(job, EventType.SKIPPED, now, data=data, waits_for=None, because=because, finished_at=now)
+
+
+def give_up(job: JobState, error: JobError, now: int) -> Change:
+    """Nobody could ever run this pending job."""
+    ended = EndedAttempt(0, None, None, now, OutcomeKind.FAILED, error)
+    return move(
+        job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now
+    )
+
+
+def revive(job: JobState, cause: str, now: int) -> Change:
+    """The explicit retry of ``cause`` makes this job (itself, or skipped because of it) pending again.
+
+    It is placed behind its dependencies; the caller decides at once what they already decide. A skipped job keeps the
+    moment before which its submitter did not want it; the retried one itself goes at once.
+    """
+    return move(
+        job,
+        EventType.RETRYING,
+        now,
+        data={"by": "retry_job", "job": cause},
+        waits_for=WaitsFor.DEPENDENCIES,
+        failures=0,
+        interruptions=0,
+        cancel_requested=False,
+        run_at=None if job.id == cause else job.run_at,
+        started_at=None,
+        finished_at=None,
+        because=None,
+    )
+
+
+def _error_data(error: JobError | None) -> dict[str, Any]:
+    return {} if error is None else {"error_type": error.error_type, "message": error.message}

@@ -1,0 +1,239 @@
+"""One transaction as a value: what was read, and what is to be written.
+
+A backend opens a ``Plan`` over a ``View`` of its rows, runs commands on it (``core.commands``), and writes what the
+plan holds, all of it or nothing. So the policy exists once, whatever the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from msgspec import Struct, structs
+
+from asyncjobs.core import edges
+from asyncjobs.core.state import Change, EdgeRow, EndedAttempt, JobState, NewEvent
+from asyncjobs.models import EdgeState, JobStatus, WaitsFor
+
+
+class View(Protocol):
+    """The rows of the store, as they were when the transaction began. Sequences in, as few reads as possible."""
+
+    def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
+        """The jobs with these numbers; unknown ones are left out."""
+        ...
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Job numbers by id; unknown ids are left out."""
+        ...
+
+    def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
+        """Edges whose parent is one of these, ordered by parent (as given) and child."""
+        ...
+
+    def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
+        """Edges whose child is one of these, ordered by child (as given) and parent."""
+        ...
+
+    def children(self, parents: Sequence[int]) -> Sequence[int]:
+        """Numbers of the jobs that were submitted from inside these jobs."""
+        ...
+
+
+class Record(Struct, frozen=True):
+    """A job as it is inserted: its row and what never changes."""
+
+    job: JobState
+    queue: str
+    function: str
+    owner: str | None
+    parent: int | None
+    created_at: int
+    timeout: float | None
+    capacity: int | None
+    call: bytes
+    injects: bool
+    metadata: bytes | None
+
+
+class Writes(Struct, frozen=True):
+    """What a plan decided since it was last taken: to be written as it stands, in this order."""
+
+    inserted: list[Record]
+    new_edges: list[EdgeRow]
+    changed: list[JobState]
+    changed_edges: list[EdgeRow]
+    attempts: list[tuple[int, EndedAttempt]]
+    values: list[tuple[int, bytes]]
+    capacities: dict[str, int]
+    in_progress: dict[str, int]
+
+
+class Plan:
+    """The rows as they will be. Reads go through it, so that a command sees what the earlier ones decided."""
+
+    def __init__(self, view: View, now: int) -> None:
+        self.view = view
+        self.now = now
+        self._jobs: dict[int, JobState] = {}
+        self._edges: dict[tuple[int, int], EdgeRow] = {}
+        self.inserted: dict[int, Record] = {}
+        self._inserted_ids: dict[str, int] = {}
+        self.new_edges: list[EdgeRow] = []
+        self.changed: dict[int, None] = {}  # ordered: the order of the first change
+        self.changed_edges: dict[tuple[int, int], None] = {}
+        self.events: list[tuple[int, NewEvent]] = []
+        self.attempts: list[tuple[int, EndedAttempt]] = []
+        self.values: list[tuple[int, bytes]] = []
+        self.capacities: dict[str, int] = {}
+        self.in_progress: dict[str, int] = {}  # by limit key: how much the number in progress changes
+        self.limits: dict[str, None] = {}  # keys whose admission must be decided anew
+
+    # -- reading
+
+    def load(self, numbers: Iterable[int]) -> None:
+        """Read these jobs at once, those that are not known yet."""
+        known = self._jobs
+        missing = [n for n in numbers if n not in known]
+        if missing:
+            for job in self.view.jobs(missing):
+                known[job.n] = job
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Job numbers by id, of stored jobs and of those that this plan inserts."""
+        known = self.view.numbers(ids)
+        for job_id in ids:
+            if job_id in self._inserted_ids:
+                known[job_id] = self._inserted_ids[job_id]
+        return known
+
+    def get(self, n: int) -> JobState | None:
+        """The job as it is now, loaded before; None: there is no such job."""
+        return self._jobs.get(n)
+
+    def __getitem__(self, n: int) -> JobState:
+        return self._jobs[n]
+
+    def edges_from(self, parents: Sequence[int]) -> list[EdgeRow]:
+        """Stored edges from these parents, as they are now."""
+        return [self._edges.get((edge.parent, edge.child), edge) for edge in self.view.edges_from(parents)]
+
+    def edges_to(self, children: Sequence[int]) -> list[EdgeRow]:
+        """Stored edges to these children, as they are now."""
+        return [self._edges.get((edge.parent, edge.child), edge) for edge in self.view.edges_to(children)]
+
+    # -- deciding
+
+    def insert(self, record: Record, parents: Sequence[EdgeRow]) -> None:
+        """Add a job with its edges."""
+        job = record.job
+        self._jobs[job.n] = job
+        self.inserted[job.n] = record
+        self._inserted_ids[job.id] = job.n
+        self.new_edges.extend(parents)
+        if record.capacity is not None and job.limit is not None:
+            self.capacities[job.limit] = record.capacity
+            self.limits[job.limit] = None
+
+    def put(self, job: JobState) -> None:
+        """Keep a row that changed without an event (counts, placement)."""
+        before = self._jobs.get(job.n)
+        self._jobs[job.n] = job
+        self.changed[job.n] = None
+        if job.limit is not None:
+            self._limited(before, job)
+
+    def apply(self, change: Change) -> None:
+        """Keep a transition, its events, and what it records."""
+        n = change.job.n
+        self.put(change.job)
+        for event in change.events:
+            self.events.append((n, event))
+        if change.ended is not None:
+            self.attempts.append((n, change.ended))
+        if change.value is not None:
+            self.values.append((n, change.value))
+
+    def edge(self, row: EdgeRow, state: EdgeState) -> None:
+        """Change the state of a stored edge."""
+        key = (row.parent, row.child)
+        self._edges[key] = EdgeRow(row.parent, row.child, row.optional, state)
+        self.changed_edges[key] = None
+
+    def take(self) -> Writes:
+        """Hand over what is to be written, and go on with a clean sheet (events stay, in order, to the end)."""
+        writes = Writes(
+            inserted=[structs.replace(record, job=self._jobs[n]) for n, record in self.inserted.items()],
+            new_edges=self.new_edges,
+            changed=[self._jobs[n] for n in self.changed if n not in self.inserted],
+            changed_edges=[self._edges[key] for key in self.changed_edges],
+            attempts=self.attempts,
+            values=self.values,
+            capacities=self.capacities,
+            in_progress=self.in_progress,
+        )
+        self.inserted, self.new_edges, self.changed, self.changed_edges = {}, [], {}, {}
+        self.attempts, self.values, self.capacities, self.in_progress = [], [], {}, {}
+        return writes
+
+    def take_limits(self) -> list[str]:
+        """The limited keys whose admission must be decided anew, once what was taken is visible."""
+        keys = list(self.limits)
+        self.limits = {}
+        return keys
+
+    def propagate(self, ended: Sequence[int]) -> None:
+        """Tell the dependents of jobs that became terminal, level by level, until nobody else ends."""
+        level = list(ended)
+        while level:
+            open_edges = [edge for edge in self.edges_from(level) if edge.state is EdgeState.OPEN]
+            if not open_edges:
+                return
+            by_child: dict[int, list[edges.Settled]] = {}
+            for edge in open_edges:
+                settled = edges.settle(self._jobs[edge.parent], edge.optional)
+                self.edge(edge, settled.state)
+                by_child.setdefault(edge.child, []).append(settled)
+            self.load(by_child)
+            level = []
+            for child, settled_edges in by_child.items():
+                verdict = edges.release(self._jobs[child], settled_edges, self.now)
+                if isinstance(verdict, Change):
+                    self.apply(verdict)
+                    level.append(child)
+                else:
+                    self.put(verdict)
+
+    def decide(self, n: int) -> bool:
+        """Give a waiting job the verdict that its edges hold now. True: it was skipped."""
+        rows = self.edges_to([n])
+        self.load(edge.parent for edge in rows)
+        job = self._jobs[n]
+        settled = [
+            edges.Settled(edge.state, edges.settle(self._jobs[edge.parent], edge.optional).cause)
+            for edge in rows
+            if edge.state is not EdgeState.OPEN
+        ]
+        met = sum(edge.state is EdgeState.MET for edge in settled)
+        counted = structs.replace(
+            job, open=len(rows) - len(settled), met=met, waits_for=WaitsFor.DEPENDENCIES
+        )
+        verdict = edges.decide(counted, settled, self.now)
+        if isinstance(verdict, Change):
+            self.apply(verdict)
+            return True
+        if verdict != job:
+            self.put(verdict)
+        return False
+
+    def _limited(self, before: JobState | None, after: JobState) -> None:
+        """Keep count of a limited key; its admission changes when a job comes to it or leaves it."""
+        key = after.limit
+        assert key is not None
+        was = before is not None and before.status is JobStatus.IN_PROGRESS
+        runs = after.status is JobStatus.IN_PROGRESS
+        if was != runs:
+            self.in_progress[key] = self.in_progress.get(key, 0) + (1 if runs else -1)
+        claimed = runs and before is not None and before.waits_for is WaitsFor.WORKER
+        if not claimed:  # a claim turns an admitted job into a running one: the room stays as it was
+            self.limits[key] = None

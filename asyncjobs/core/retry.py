@@ -1,0 +1,104 @@
+"""When a failed attempt is tried again: a policy is data, so that it can be stored with its job."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from msgspec import Struct, msgpack
+
+from asyncjobs.exceptions import ConfigurationError
+
+
+def exception_name(kind: type[BaseException]) -> str:
+    """``ConnectionError`` for builtins, ``httpx.ReadTimeout`` for others: how policies and events name errors."""
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+class RetryPolicy(Struct, frozen=True):
+    """Which failures are retried, how often, and after what delay.
+
+    :param max_retries: how many times more after the first attempt; 0 is never. Default 3.
+    :param base: seconds; the n-th retry waits ``base * factor ** n`` (default: 2, 4, 8, … s).
+    :param factor: growth of the delay, at least 1. Default 2.
+    :param cap: longest delay in seconds, before jitter. Default 300.
+    :param jitter: the delay is spread evenly over ± this share of it; 0.0 to 1.0. Default 0.1.
+    :param on: exception classes (or their names) that are retried. Default: every one.
+    :param never_on: exception classes (or their names) that are not retried, even if ``on`` matches.
+    :raises ConfigurationError: a number is negative, NaN or out of its range.
+
+    Classes are matched by name along the raised exception's base classes, so nothing is imported to compare.
+    """
+
+    max_retries: int = 3
+    base: float = 1.0
+    factor: float = 2.0
+    cap: float = 300.0
+    jitter: float = 0.1
+    on: Sequence[type[BaseException] | str] = ()
+    never_on: Sequence[type[BaseException] | str] = ()
+
+    def __post_init__(self) -> None:
+        if isinstance(self.max_retries, bool) or self.max_retries < 0:
+            raise ConfigurationError("max_retries", self.max_retries, allowed="a whole number from 0")
+        for name, low, high in (
+            ("base", 0.0, math.inf),
+            ("factor", 1.0, math.inf),
+            ("cap", 0.0, math.inf),
+            ("jitter", 0.0, 1.0),
+        ):
+            value = getattr(self, name)
+            if not low <= value <= high or value == math.inf:
+                top = "" if high == math.inf else f" to {high:g}"
+                raise ConfigurationError(f"RetryPolicy.{name}", value, allowed=f"a number from {low:g}{top}")
+
+    def delay(self, n: int, jitter: float) -> float:
+        """Seconds before the ``n``-th retry; ``jitter`` is a number from 0 to 1 drawn by the caller."""
+        try:
+            delay = min(self.cap, self.base * self.factor**n)
+        except OverflowError:
+            delay = self.cap
+        return delay * (1.0 + self.jitter * (2.0 * jitter - 1.0))
+
+    def retries(self, error: BaseException) -> bool:
+        """Whether this exception is one that the policy retries."""
+        if not self.on and not self.never_on:
+            return True
+        names: set[str] = set()
+        for kind in type(error).__mro__[:-1]:
+            names.update((exception_name(kind), kind.__qualname__))
+        if any(_name(entry) in names for entry in self.never_on):
+            return False
+        return not self.on or any(_name(entry) in names for entry in self.on)
+
+
+DEFAULT_RETRY = RetryPolicy()
+
+
+def _name(entry: type[BaseException] | str) -> str:
+    return entry if isinstance(entry, str) else exception_name(entry)
+
+
+def encode_policy(policy: RetryPolicy | None) -> bytes | None:
+    """The stored form; None (the default policy) takes no room."""
+    if policy is None or policy == DEFAULT_RETRY:
+        return None
+    return msgpack.encode(
+        (
+            policy.max_retries,
+            policy.base,
+            policy.factor,
+            policy.cap,
+            policy.jitter,
+            [_name(entry) for entry in policy.on],
+            [_name(entry) for entry in policy.never_on],
+        )
+    )
+
+
+def decode_policy(data: bytes | None) -> RetryPolicy:
+    """The policy that ``encode_policy`` stored."""
+    if data is None:
+        return DEFAULT_RETRY
+    *numbers, on, never_on = msgpack.decode(data)
+    return RetryPolicy(*numbers, on=tuple(on), never_on=tuple(never_on))

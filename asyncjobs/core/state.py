@@ -1,0 +1,92 @@
+"""What decisions are made on: the part of a job that changes, and the values that describe a change."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from msgspec import Struct
+
+from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
+from asyncjobs.models import EdgeState, JobError, JobStatus, OutcomeKind, WaitsFor
+
+SECOND = 1_000_000
+"""Microseconds in a second: moments in ``core`` and in storage are integer µs since the epoch."""
+
+
+class JobState(Struct, frozen=True):
+    """The hot row of a job.
+
+    ``n`` is its number in submission order. ``seq`` counts its events, and so is its version. ``open`` and ``met``
+    count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is the backend's key of the
+    worker that holds the attempt. ``because`` names the root cause of a skip.
+    """
+
+    n: int
+    id: str
+    status: JobStatus = JobStatus.PENDING
+    waits_for: WaitsFor | None = WaitsFor.WORKER
+    priority: int = 0
+    run_at: int | None = None
+    attempt: int = 0
+    failures: int = 0
+    interruptions: int = 0
+    max_interruptions: int = 3
+    retry: RetryPolicy = DEFAULT_RETRY
+    require: int | None = None
+    open: int = 0
+    met: int = 0
+    limit: str | None = None
+    cancel_requested: bool = False
+    worker: int | None = None
+    started_at: int | None = None
+    finished_at: int | None = None
+    because: str | None = None
+    seq: int = 0
+    group: str | None = None
+
+
+class EdgeRow(Struct, frozen=True):
+    """A stored edge, by job numbers."""
+
+    parent: int
+    child: int
+    optional: bool = False
+    state: EdgeState = EdgeState.OPEN
+
+
+class NewEvent(Struct, frozen=True):
+    """An event to be written with the change it reports; its ``seq`` is already decided."""
+
+    seq: int
+    type: str
+    at: int
+    attempt: int
+    status: JobStatus | None = None
+    data: dict[str, Any] | None = None
+
+
+class EndedAttempt(Struct, frozen=True):
+    """A row of the attempt history."""
+
+    attempt: int
+    worker: int | None
+    started_at: int | None
+    finished_at: int
+    kind: OutcomeKind
+    error: JobError | None = None
+
+
+class Change(Struct, frozen=True):
+    """A decided transition: the row as it will be and what is written with it, in one transaction."""
+
+    job: JobState
+    events: tuple[NewEvent, ...]
+    ended: EndedAttempt | None = None
+    value: bytes | None = None
+
+
+class Stale(Struct, frozen=True):
+    """The attempt is not the job's current one any more: whatever it says is refused."""
+
+    attempt: int
+    status: JobStatus

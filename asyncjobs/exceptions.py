@@ -1,0 +1,326 @@
+"""Every error that asyncjobs raises, in one tree.
+
+::
+
+    JobProcessorError                    .hint says how to mend it, .code is a stable slug
+    ├─ ConfigurationError (ValueError)   .field, .value, .allowed
+    ├─ SubmissionError                   nothing was stored
+    │  ├─ CyclicDependencyError          .path
+    │  ├─ UnknownDependencyError         .job_id, .missing
+    │  ├─ DuplicateJobError              .job_id
+    │  ├─ JobConflictError               .job_id
+    │  └─ NotSerializableError           .where
+    ├─ JobNotFoundError (LookupError)    .job_id
+    ├─ JobStateError                     .job_id, .status, .wanted
+    ├─ JobNotCompletedError              .job_id; reading a result that will not come
+    │  ├─ JobExecutionError              .attempt, .error_type, .message, .traceback_text
+    │  │  └─ WorkerLostError             interruptions used up
+    │  ├─ JobCancelledError
+    │  └─ JobSkippedError                .because
+    ├─ JobTimeoutError (TimeoutError)    waiting took too long; the job goes on
+    ├─ BackendError
+    │  ├─ BackendConnectionError         .request to submit again, .attempts
+    │  ├─ BackendClosedError
+    │  └─ SchemaVersionError             .found, .supported
+    └─ MissingExtraError (ImportError)   .extra
+
+Constructors take data and build the message, so that the same mistake reads the same everywhere.
+Internal signals (a stale attempt, a lost lease) are values, never exceptions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name most like ``name``, or None when none is close."""
+    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+class JobProcessorError(Exception):
+    """The root of every error of this package.
+
+    ``str(error)`` is the message and, on a line of its own, the hint.
+    """
+
+    code: str = "error"
+
+    def __init__(self, message: str, *, hint: str | None = None) -> None:
+        super().__init__(message)
+        self.hint = hint
+
+    def __str__(self) -> str:
+        message = str(self.args[0])
+        return f"{message}\n  hint: {self.hint}" if self.hint else message
+
+
+class ConfigurationError(JobProcessorError, ValueError):
+    """A setting or an argument of the API has a value that cannot work."""
+
+    code = "configuration"
+
+    def __init__(
+        self,
+        field: str,
+        value: object = None,
+        *,
+        allowed: str | None = None,
+        hint: str | None = None,
+        problem: str | None = None,
+    ) -> None:
+        if problem is None:
+            problem = f"{field} cannot be {value!r}" + (f"; allowed: {allowed}" if allowed else "")
+        super().__init__(problem, hint=hint)
+        self.field = field
+        self.value = value
+        self.allowed = allowed
+
+
+class SubmissionError(JobProcessorError):
+    """A submission was refused; nothing of it was stored."""
+
+    code = "submission"
+
+
+class CyclicDependencyError(SubmissionError):
+    """Jobs would wait for each other for ever. ``path`` starts and ends with the same job id."""
+
+    code = "cycle"
+
+    def __init__(self, path: Sequence[str], *, hint: str | None = None) -> None:
+        self.path = tuple(path)
+        if len(self.path) <= 2:
+            message = f"job {self.path[0]!r} would wait for itself"
+        else:
+            message = f"these {len(self.path) - 1} jobs would wait for each other: {' → '.join(self.path)}"
+        super().__init__(message, hint=hint or "drop one of these dependencies; nothing was stored")
+
+
+class UnknownDependencyError(SubmissionError):
+    """A job depends on an id that is neither stored nor part of the same batch."""
+
+    code = "unknown-dependency"
+
+    def __init__(self, job_id: str, missing: Sequence[str]) -> None:
+        self.job_id = job_id
+        self.missing = tuple(missing)
+        names = ", ".join(map(repr, self.missing))
+        super().__init__(
+            f"job {job_id!r} depends on {names}, which {'is' if len(self.missing) == 1 else 'are'} not known",
+            hint="submit a dependency before its dependents, or both in one batch; ids are case-sensitive",
+        )
+
+
+class DuplicateJobError(SubmissionError):
+    """The id is in use already, in the store or twice in one batch."""
+
+    code = "duplicate-job"
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"a job with the id {job_id!r} exists already",
+            hint='choose another job_id, or pass if_exists="return" to get the existing job',
+        )
+
+
+class JobConflictError(SubmissionError):
+    """The id is in use by a job with another function or other arguments."""
+
+    code = "job-conflict"
+
+    def __init__(self, job_id: str, *, differs: str = "function or arguments") -> None:
+        self.job_id = job_id
+        self.differs = differs
+        super().__init__(
+            f"the id {job_id!r} belongs to a job with another {differs}",
+            hint="use another job_id for different work",
+        )
+
+
+class NotSerializableError(SubmissionError):
+    """A callable, an argument or a result cannot be stored. ``where`` is a path such as ``$.kwargs.image``."""
+
+    code = "not-serializable"
+
+    def __init__(self, where: str, what: str, *, hint: str | None = None) -> None:
+        self.where = where
+        self.what = what
+        super().__init__(f"{where} is {what}", hint=hint)
+
+
+class JobNotFoundError(JobProcessorError, LookupError):
+    """No job has this id."""
+
+    code = "job-not-found"
+
+    def __init__(self, job_id: str, *, near: str | None = None) -> None:
+        self.job_id = job_id
+        self.near = near
+        hint = f"did you mean {near!r}? Ids are case-sensitive." if near else "ids are case-sensitive"
+        super().__init__(f"there is no job {job_id!r}", hint=hint)
+
+
+class JobStateError(JobProcessorError):
+    """The job's status does not allow what was asked."""
+
+    code = "job-state"
+
+    def __init__(self, job_id: str, status: str, wanted: str, *, hint: str | None = None) -> None:
+        self.job_id = job_id
+        self.status = status
+        self.wanted = wanted
+        super().__init__(f"job {job_id!r} is {status}; {wanted}", hint=hint)
+
+
+class JobNotCompletedError(JobProcessorError):
+    """The job ended without a result."""
+
+    code = "job-not-completed"
+
+    def __init__(self, job_id: str, message: str, *, hint: str | None = None) -> None:
+        self.job_id = job_id
+        super().__init__(message, hint=hint)
+
+
+class JobExecutionError(JobNotCompletedError):
+    """The job failed for good: its body raised, timed out, or could never run.
+
+    The original exception is not rebuilt (that would need pickle or imports); its type name, message and
+    traceback are attributes, and the traceback is a note of this exception.
+    """
+
+    code = "job-failed"
+
+    def __init__(
+        self,
+        job_id: str,
+        *,
+        attempt: int,
+        error_type: str,
+        message: str,
+        traceback_text: str | None = None,
+    ) -> None:
+        self.attempt = attempt
+        self.error_type = error_type
+        self.message = message
+        self.traceback_text = traceback_text
+        attempts = f"{attempt} attempt{'' if attempt == 1 else 's'}"
+        super().__init__(
+            job_id,
+            f"job {job_id!r} failed after {attempts}: {error_type}: {message}",
+            hint="await handle.retry() runs it again",
+        )
+        if traceback_text:
+            self.add_note(f"the job's own traceback:\n{traceback_text.rstrip()}")
+
+
+class WorkerLostError(JobExecutionError):
+    """The process that ran the job died, or lost its lease, as often as ``max_interruptions`` allows."""
+
+    code = "worker-lost"
+
+
+class JobCancelledError(JobNotCompletedError):
+    """The job was cancelled."""
+
+    code = "job-cancelled"
+
+    def __init__(self, job_id: str) -> None:
+        super().__init__(job_id, f"job {job_id!r} was cancelled", hint="await handle.retry() runs it again")
+
+
+class JobSkippedError(JobNotCompletedError):
+    """A dependency did not complete. ``because`` is the id of the job that was the root of it."""
+
+    code = "job-skipped"
+
+    def __init__(self, job_id: str, because: str | None) -> None:
+        self.because = because
+        super().__init__(
+            job_id,
+            f"job {job_id!r} was skipped because {because!r} did not complete",
+            hint=f"mend and retry {because!r}; this job then waits for it again",
+        )
+
+
+class JobTimeoutError(JobProcessorError, TimeoutError):
+    """Waiting took too long. The job itself goes on."""
+
+    code = "timeout"
+
+    def __init__(self, what: str, seconds: float, *, job_id: str | None = None) -> None:
+        self.job_id = job_id
+        self.seconds = seconds
+        super().__init__(
+            f"{what} took longer than {seconds:g} s",
+            hint="the job goes on; wait again, or cancel it with await handle.cancel()",
+        )
+
+
+class BackendError(JobProcessorError):
+    """The store could not do what was asked (disk full, read-only, corrupt). What was acknowledged is intact."""
+
+    code = "backend"
+
+
+class BackendConnectionError(BackendError):
+    """The store could not be reached or stayed locked, after ``attempts`` tries.
+
+    ``request`` is what was to be stored, with its ids fixed, so that it can be submitted again safely
+    (``await jp.submit_jobs(error.request, if_exists="return")``); None for reads.
+    """
+
+    code = "backend-unavailable"
+
+    def __init__(
+        self, message: str, *, request: Any = None, attempts: int = 1, hint: str | None = None
+    ) -> None:
+        self.request = request
+        self.attempts = attempts
+        super().__init__(
+            message,
+            hint=hint
+            or (
+                'nothing was lost; submit .request again with if_exists="return"'
+                if request is not None
+                else "try again when the store is reachable"
+            ),
+        )
+
+
+class BackendClosedError(BackendError):
+    """Used before it was opened, after it was closed, or in a forked child."""
+
+    code = "closed"
+
+    def __init__(self, what: str = "this JobProcessor is not running", *, hint: str | None = None) -> None:
+        super().__init__(what, hint=hint or "use it inside 'async with JobProcessor() as jp:'")
+
+
+class SchemaVersionError(BackendError):
+    """The file was written by a newer version of this package."""
+
+    code = "schema-version"
+
+    def __init__(self, where: str, found: int, supported: int) -> None:
+        self.found = found
+        self.supported = supported
+        super().__init__(
+            f"{where} has schema version {found}; this version of asyncjobs reads up to {supported}",
+            hint="upgrade asyncjobs (pip install -U asyncjobs-dag), or use another file",
+        )
+
+
+class MissingExtraError(JobProcessorError, ImportError):
+    """An optional part is not installed."""
+
+    code = "missing-extra"
+
+    def __init__(self, extra: str, *, what: str) -> None:
+        self.extra = extra
+        super().__init__(f"{what} needs the extra {extra!r}", hint=f"pip install 'asyncjobs-dag[{extra}]'")

@@ -1,0 +1,365 @@
+"""The vocabulary: what a job is, what happened to it, what can be asked about it.
+
+Frozen structs without behaviour. Durations are seconds (float), moments are aware UTC datetimes here and
+integer microseconds since the epoch in storage.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from enum import IntEnum, StrEnum
+from typing import Any, Literal
+
+from msgspec import Struct, field
+
+DEFAULT_QUEUE = "default"
+
+
+class JobStatus(StrEnum):
+    """Where a job stands. Ready, delayed and retrying jobs are all ``pending``: see ``JobProcessor.why``."""
+
+    PENDING = "pending"
+    IN_PROGRESS = "in_progress"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+    @property
+    def terminal(self) -> bool:
+        """True when the status changes no more, except by an explicit retry."""
+        return self not in _LIVE
+
+
+_LIVE = frozenset({JobStatus.PENDING, JobStatus.IN_PROGRESS})
+TERMINAL = frozenset(JobStatus) - _LIVE
+
+
+class WaitsFor(IntEnum):
+    """What a pending job waits for; the numbers are stored, and only ``WORKER`` is in the ready index."""
+
+    WORKER = 0
+    LIMIT = 1
+    TIME = 2
+    DEPENDENCIES = 3
+
+
+class EventType(StrEnum):
+    """Event types that the engine writes itself; a body may emit others (``output``, ``agent_output``, …)."""
+
+    SUBMITTED = "submitted"
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+    RETRYING = "retrying"
+    RELEASED = "released"
+    INTERRUPTED = "interrupted"
+    CANCEL_REQUESTED = "cancel_requested"
+    PROGRESS = "progress"
+    LOG = "log"
+    OUTPUT = "output"
+
+
+class EdgeState(IntEnum):
+    """How a dependency stands: rule 4.1 of the state machine."""
+
+    OPEN = 0
+    MET = 1
+    PASSED = 2
+    BROKEN = 3
+
+
+class OutcomeKind(StrEnum):
+    """How an attempt ended."""
+
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    RELEASED = "released"
+    INTERRUPTED = "interrupted"
+
+
+class JobError(Struct, frozen=True):
+    """What a body raised, as text: type name, message, traceback."""
+
+    error_type: str
+    message: str
+    traceback_text: str | None = None
+
+
+class Outcome(Struct, frozen=True):
+    """How one attempt ended: a value, written by one writer.
+
+    ``value`` is the encoded result of a success; ``retryable`` is what the job's ``RetryPolicy`` says of the error.
+    """
+
+    kind: OutcomeKind
+    value: bytes | None = None
+    error: JobError | None = None
+    retryable: bool = True
+
+
+class BodyEvent(Struct, frozen=True):
+    """Something a running body said: progress, log, output. ``at`` is µs since the epoch."""
+
+    type: str
+    data: dict[str, Any]
+    at: int
+
+
+class Limit(Struct, frozen=True):
+    """At most ``capacity`` jobs with this ``key`` are in progress at a time, over all processes."""
+
+    key: str
+    capacity: int
+
+
+class Dependency(Struct, frozen=True):
+    """An edge as it is submitted: ``optional`` parents may end otherwise than completed."""
+
+    parent_id: str
+    optional: bool = False
+
+
+class Edge(Struct, frozen=True):
+    """A stored edge: ``child_id`` depends on ``parent_id``."""
+
+    parent_id: str
+    child_id: str
+    optional: bool
+    state: EdgeState
+
+
+class Progress(Struct, frozen=True):
+    """How far a body says it is. ``total`` is None when it is not known."""
+
+    done: float
+    total: float | None = None
+    message: str | None = None
+
+    @property
+    def percent(self) -> float | None:
+        """0.0 to 100.0, or None without a total."""
+        if not self.total:
+            return None
+        return max(0.0, min(100.0, 100.0 * self.done / self.total))
+
+
+class Attempt(Struct, frozen=True):
+    """One execution of a job. ``outcome`` is None while it runs."""
+
+    job_id: str
+    attempt: int
+    worker: str | None
+    started_at: datetime
+    finished_at: datetime | None = None
+    outcome: OutcomeKind | None = None
+    error: JobError | None = None
+
+
+class Job(Struct, frozen=True):
+    """A snapshot of a stored job.
+
+    ``attempt`` counts claims (the fencing token), ``failures`` bodies that raised or timed out, ``interruptions``
+    lost leases and dead processes. ``because`` is, for a skipped job, the id of the root cause.
+    """
+
+    id: str
+    function: str
+    status: JobStatus
+    queue: str
+    priority: int
+    group: str | None
+    metadata: dict[str, Any]
+    attempt: int
+    failures: int
+    interruptions: int
+    max_retries: int
+    timeout: float | None
+    dependencies_met: bool
+    cancel_requested: bool
+    created_at: datetime
+    run_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str | None = None
+    parent_id: str | None = None
+    because: str | None = None
+    error: JobError | None = None
+    progress: Progress | None = None
+    limit: str | None = None
+    waits_for: WaitsFor | None = None
+    version: int = 0
+
+    @property
+    def elapsed(self) -> float | None:
+        """Seconds from the start of the last attempt to its end; None when it has not started or still runs."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return (self.finished_at - self.started_at).total_seconds()
+
+
+class JobResult(Struct, frozen=True):
+    """A completed job's stored result, still encoded; ``function`` names who returned it."""
+
+    job_id: str
+    status: JobStatus
+    function: str
+    value: bytes | None = None
+    error: JobError | None = None
+    because: str | None = None
+    attempt: int = 0
+    interruptions: int = 0
+    error_kind: OutcomeKind | None = None
+
+
+class JobEvent(Struct, frozen=True):
+    """One entry of the event log.
+
+    ``seq`` is 1..n without holes within the job; ``cursor`` is the opaque position of this event in every stream;
+    ``status`` is the job's new status where this event changed it, else None.
+    """
+
+    cursor: str
+    job_id: str
+    seq: int
+    type: str
+    at: datetime
+    attempt: int
+    status: JobStatus | None = None
+    group: str | None = None
+    data: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class EventPage(Struct, frozen=True):
+    """A bounded page of the log. ``cursor`` is where to go on; ``end`` is True when nothing more is stored."""
+
+    events: Sequence[JobEvent]
+    cursor: str
+    end: bool
+
+
+class JobQuery(Struct, frozen=True, kw_only=True):
+    """Which jobs. Every given field must match; a sequence means "one of".
+
+    ``metadata`` compares top-level values for equality. ``limit`` is 1 to 1,000 jobs a page; pass the page's
+    ``next`` as ``cursor`` for the following one. ``order`` is by submission.
+    """
+
+    ids: Sequence[str] | None = None
+    status: JobStatus | Sequence[JobStatus] | None = None
+    group: str | None = None
+    queue: str | None = None
+    function: str | None = None
+    parent_id: str | None = None
+    metadata: Mapping[str, str | int | float | bool | None] | None = None
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+    order: Literal["oldest", "newest"] = "oldest"
+    limit: int = 100
+    cursor: str | None = None
+
+
+class JobPage(list[Job]):
+    """A page of jobs: a list, plus ``next``, the cursor of the following page (None on the last one)."""
+
+    next: str | None
+
+    def __init__(self, jobs: Sequence[Job] = (), next: str | None = None) -> None:
+        super().__init__(jobs)
+        self.next = next
+
+
+class GroupProgress(Struct, frozen=True):
+    """How far a group is: ``counts`` by status; ``percent`` is completed / total, 0.0 to 100.0."""
+
+    group: str
+    total: int
+    counts: dict[JobStatus, int]
+
+    @property
+    def completed(self) -> int:
+        return self.counts.get(JobStatus.COMPLETED, 0)
+
+    @property
+    def unfinished(self) -> int:
+        return self.counts.get(JobStatus.PENDING, 0) + self.counts.get(JobStatus.IN_PROGRESS, 0)
+
+    @property
+    def percent(self) -> float:
+        return 100.0 * self.completed / self.total if self.total else 0.0
+
+
+class StatusReport(Struct, frozen=True):
+    """What a poller wants to know of one job.
+
+    ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
+    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one.
+    ``result`` is set when the job is completed, ``error`` when it failed.
+    """
+
+    job_id: str
+    status: JobStatus
+    percent: float | None
+    message: str | None
+    elapsed: float | None
+    remaining: float | None
+    attempt: int
+    result: Any = None
+    error: JobError | None = None
+    because: str | None = None
+
+
+class Reason(Struct, frozen=True):
+    """Why a job is not running: a stable ``code``, a ``sentence`` for people, and ``details`` for programs."""
+
+    code: str
+    sentence: str
+    details: dict[str, Any] = field(default_factory=dict[str, Any])
+
+
+class WorkerInfo(Struct, frozen=True, kw_only=True):
+    """A worker as the store knows it. ``queues`` None means all. ``refused`` maps function names to reasons."""
+
+    id: str
+    name: str
+    pid: int
+    host: str
+    slots: int
+    queues: tuple[str, ...] | None = None
+    started_at: datetime | None = None
+    alive: bool = True
+    running: int = 0
+    refused: dict[str, str] = field(default_factory=dict[str, str])
+
+
+class JobRequest(Struct, frozen=True, kw_only=True):
+    """A job to be submitted: a callable, its arguments, and the options of ``JobProcessor.submit_job``.
+
+    ``args`` and ``kwargs`` may contain handles (``jp.handle("id")`` for a member of the same batch
+    that comes later); ``depends_on`` takes ids, handles and ``JobProcessor.optional(…)``.
+    """
+
+    func: Callable[..., Any]
+    args: Sequence[Any] = ()
+    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    job_id: str | None = None
+    depends_on: Any = ()
+    require: int | None = None
+    group: str | None = None
+    metadata: Mapping[str, Any] | None = None
+    queue: str | None = None
+    priority: int | None = None
+    limit: tuple[str, int] | Limit | None = None
+    retry: Any = None
+    max_retries: int | None = None
+    max_interruptions: int | None = None
+    timeout: float | None = None
+    delay: float | None = None
+    run_at: datetime | None = None
+    if_exists: Literal["raise", "return"] = "raise"
+    isolation: Literal["thread"] | None = None
+    local: bool = False

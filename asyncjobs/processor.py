@@ -1,0 +1,705 @@
+"""JobProcessor: the facade. It puts the parts together and has no logic of its own."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+
+import anyio
+import anyio.lowlevel
+from anyio.abc import TaskStatus
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
+from asyncjobs.backends.select import make_backend
+from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
+from asyncjobs.core.codec import convert_result, decode_value
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.exceptions import (
+    BackendClosedError,
+    BackendConnectionError,
+    BackendError,
+    ConfigurationError,
+    JobNotFoundError,
+    JobStateError,
+    JobTimeoutError,
+)
+from asyncjobs.handle import JobHandle
+from asyncjobs.models import (
+    Attempt,
+    EventType,
+    GroupProgress,
+    Job,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    JobRequest,
+    JobResult,
+    JobStatus,
+    Limit,
+    Reason,
+    StatusReport,
+    WorkerInfo,
+)
+from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.runtime.events import ANY_JOB, EventPublisher
+from asyncjobs.runtime.functions import JOB_OPTIONS, Functions
+from asyncjobs.runtime.graph import LiveGraph
+from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.status import report
+from asyncjobs.runtime.streamer import StatusStreamer
+from asyncjobs.runtime.submission import JobOptions, Optional, Submissions, duration, name_of
+from asyncjobs.runtime.waiting import Waiting, Watch, error_of
+from asyncjobs.runtime.why import why
+
+if TYPE_CHECKING:
+    from asyncjobs.core.dag import JobDAG
+
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+logger = logging.getLogger("asyncjobs")
+
+_PAGE = 500
+IfExists = Literal["raise", "return"]
+
+
+class JobProcessor:
+    """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
+
+    ::
+
+        async with JobProcessor() as jp:
+            plot = await jp.submit_job(write_plot, "noir")
+            page = await jp.submit_job(draw_page, plot)
+            picture = await page
+
+    :param backend: where jobs are kept: a ``BackendType``, a config object (``SQLiteConfig(path=…)``), or a
+        ``JobBackend``. Default: ``asyncjobs.db`` in the working directory.
+    :param config: settings for a ``BackendType``.
+    :param enable_daemon: claim and run jobs in this process. Default True.
+    :param daemon: settings of that: slots, queues, allowed modules, times.
+    :param functions: functions that this process may run although it did not submit them.
+    :param clock: for tests.
+    :raises ConfigurationError: a setting cannot work.
+
+    Leaving the ``async with`` stops claiming, gives running jobs ``daemon.shutdown_timeout`` seconds, and returns the
+    rest to pending; nothing is lost. Every method raises ``BackendClosedError`` outside of it.
+    """
+
+    def __init__(
+        self,
+        backend: BackendType | str | BackendConfig | JobBackend = BackendType.SQLITE,
+        config: BackendConfig | None = None,
+        *,
+        enable_daemon: bool = True,
+        daemon: DaemonConfig | None = None,
+        functions: Iterable[Callable[..., Any]] = (),
+        clock: Clock | None = None,
+    ) -> None:
+        self._clock: Clock = clock or SystemClock()
+        self._backend, backend_config = make_backend(backend, config, self._clock)
+        if daemon is not None and not isinstance(daemon, DaemonConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")
+        self._daemon_config = (daemon or DaemonConfig()) if enable_daemon else None
+        self._functions = Functions(daemon.allowed_modules if daemon else None)
+        for function in functions:
+            self._functions.register(function)
+        self._max_value_size = backend_config.max_value_size
+        self._submissions = Submissions(self._functions, JobHandle, self._max_value_size)
+        self._graph = LiveGraph()
+        self._running = False
+        self._submitted = 0
+        self._pid = os.getpid()
+        self._daemon: JobDaemon | None = None
+
+    # -- life
+
+    async def __aenter__(self) -> JobProcessor:
+        if self._running:
+            raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
+        self._pid = os.getpid()
+        await self._backend.open()
+        try:
+            self._results = ResultCache()
+            self._publisher = EventPublisher(self._backend, self._clock)
+            self._waiting = Waiting(self._backend, self._publisher, self._results, self._clock, self._why)
+            self._streamer = StatusStreamer(self._backend, self._publisher)
+            self._backend.set_listener(self._committed)
+            self._tasks = anyio.create_task_group()
+            await self._tasks.__aenter__()
+            try:
+                await self._start()
+            except BaseException as error:
+                self._tasks.cancel_scope.cancel()
+                await self._tasks.__aexit__(type(error), error, error.__traceback__)
+                raise
+        except BaseException:
+            self._backend.set_listener(None)
+            await self._backend.close()
+            raise
+        self._running = True
+        return self
+
+    async def _start(self) -> None:
+        self._stopping = anyio.Event()
+        await self._tasks.start(self._background)
+
+    async def _background(self, *, task_status: TaskStatus[None]) -> None:
+        """Everything that runs beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._publisher.run)
+                if self._daemon_config is not None:
+                    daemon = JobDaemon(
+                        self._backend,
+                        self._daemon_config,
+                        self._clock,
+                        functions=self._functions,
+                        publisher=self._publisher,
+                        results=self._results,
+                        submit=self._submit_child,
+                        max_value_size=self._max_value_size,
+                    )
+                    await daemon.start(tasks)
+                    self._daemon = daemon
+                    self._waiting.worker = daemon.worker
+                tasks.start_soon(self._watch_others)
+                tasks.start_soon(self._waiting.warn_forever)
+                task_status.started()
+                await self._stopping.wait()
+                if self._daemon is not None:
+                    await self._daemon.stop()
+                tasks.cancel_scope.cancel()
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if os.getpid() != self._pid:
+            return None  # a forked child leaves its parent's processor alone
+        self._running = False
+        self._stopping.set()
+        # The group is told of a cancellation, which it must match with its scope, and not of the user's own errors:
+        # they leave the block as they are, not wrapped in an ExceptionGroup.
+        if not isinstance(error, anyio.get_cancelled_exc_class()):
+            kind = error = traceback = None
+        try:
+            return await self._tasks.__aexit__(kind, error, traceback)
+        finally:
+            with anyio.CancelScope(shield=True):
+                if error is None:
+                    await self._warn_of_unfinished()
+                self._publisher.close()
+                self._backend.set_listener(None)
+                await self._backend.close()
+                self._daemon = None
+
+    @asynccontextmanager
+    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+        """For ASGI apps: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
+        async with self:
+            yield
+
+    async def _warn_of_unfinished(self) -> None:
+        if not self._submitted:
+            return
+        try:
+            if any(worker.alive for worker in await self._backend.workers()):
+                return
+            counts = await self._backend.count_jobs()
+        except BackendError:
+            return
+        left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
+        if left:
+            logger.warning(
+                "%d jobs are left unfinished, and no worker is alive to run them: they wait in the store. "
+                "'await jp.drain()' before leaving waits for them; a daemon on the same store runs them",
+                left,
+            )
+
+    def _committed(self, events: Sequence[JobEvent]) -> None:
+        if self._daemon is not None:
+            self._daemon.worker.committed(events)
+            for event in events:
+                if event.type == EventType.CANCEL_REQUESTED:
+                    self._daemon.worker.request_cancel(event.job_id, event.attempt)
+        self._graph.ended(events)
+        self._publisher.publish(events)
+
+    async def _watch_others(self) -> None:
+        """Notice what other processes change."""
+        interval = self._daemon_config.poll_interval if self._daemon_config else 0.25
+        while True:
+            try:
+                if not await self._backend.wait(interval, urgent=self._publisher.listened_to):
+                    continue
+                self._publisher.changed()
+                if self._daemon is not None:
+                    self._daemon.scheduler.nudge()
+                    await self._daemon.hear_cancel_requests()
+            except BackendClosedError:
+                return
+            except BackendError as error:
+                logger.warning("changes by other processes cannot be seen: %s", error)
+                await self._clock.sleep(interval)
+
+    def _open(self) -> JobBackend:
+        if os.getpid() != self._pid:
+            raise BackendClosedError(
+                "this JobProcessor belongs to the parent process",
+                hint="open a JobProcessor of its own in a forked child",
+            )
+        if not self._running:
+            raise BackendClosedError
+        return self._backend
+
+    # -- submitting
+
+    @overload
+    async def submit_job(
+        self,
+        func: Callable[..., Awaitable[T]],
+        /,
+        *args: Any,
+        job_id: str | None = None,
+        depends_on: Any = (),
+        require: int | None = None,
+        group: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        limit: tuple[str, int] | Limit | None = None,
+        retry: RetryPolicy | None = None,
+        max_retries: int | None = None,
+        max_interruptions: int | None = None,
+        timeout: float | None = None,
+        delay: float | None = None,
+        run_at: datetime | None = None,
+        if_exists: IfExists = "raise",
+        isolation: Literal["thread"] | None = None,
+        local: bool = False,
+        **kwargs: Any,
+    ) -> JobHandle[T]: ...
+    @overload
+    async def submit_job(
+        self,
+        func: Callable[..., T],
+        /,
+        *args: Any,
+        job_id: str | None = None,
+        depends_on: Any = (),
+        require: int | None = None,
+        group: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        limit: tuple[str, int] | Limit | None = None,
+        retry: RetryPolicy | None = None,
+        max_retries: int | None = None,
+        max_interruptions: int | None = None,
+        timeout: float | None = None,
+        delay: float | None = None,
+        run_at: datetime | None = None,
+        if_exists: IfExists = "raise",
+        isolation: Literal["thread"] | None = None,
+        local: bool = False,
+        **kwargs: Any,
+    ) -> JobHandle[T]: ...
+    async def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
+        """Store a call of ``func`` as a job. It is durable when this returns.
+
+        Positional arguments and every keyword that is not an option go to ``func``; a callee with a parameter named
+        like an option gets its arguments by ``args=(…)`` and ``kwargs={…}``. A handle anywhere in the arguments (also
+        inside lists, tuples and dict values) is a dependency, and its result is put in its place.
+
+        :param job_id: your own id, 1 to 512 characters. Default: a fresh one.
+        :param depends_on: ids, handles, ``jp.optional(…)`` that must end first, besides those in the arguments.
+        :param require: run as soon as this many dependencies completed. Default: all that are not optional.
+        :param group: a name that jobs which belong together share.
+        :param metadata: a dict of JSON values to find it by.
+        :param queue: which workers may take it. Default ``"default"``.
+        :param priority: higher is taken first (strictly). Default 0.
+        :param limit: ``(key, capacity)``: at most so many jobs of this key are in progress, over all processes.
+        :param retry: a ``RetryPolicy``. Default: 3 retries after 2, 4 and 8 s.
+        :param max_retries: overrides the policy's number.
+        :param max_interruptions: times its worker may die under it before it fails. Default 3.
+        :param timeout: seconds an attempt may take. An ``async def`` body is cancelled; a plain function is told.
+        :param delay: seconds (or a timedelta) before it is due.
+        :param run_at: an aware datetime when it is due.
+        :param if_exists: what if the id is taken: ``"raise"``, or ``"return"`` the job that has it, provided that
+            function and arguments are the same.
+        :param isolation: ``"thread"``, the only one so far.
+        :param local: accept a lambda or closure; it runs in this process only, and fails if this process ends first.
+        :raises SubmissionError: refused, nothing was stored; ConfigurationError: an option cannot work.
+        :raises BackendConnectionError: not stored; ``.request`` submits it again under the same id.
+        """
+        request = _request(func, args, options)
+        if "args" not in options and "kwargs" not in options:
+            self._submissions.check_options(func)
+        ids = await self._store([request])
+        return JobHandle(ids[0], self, func)
+
+    async def submit_jobs(
+        self, requests: Sequence[JobRequest], *, if_exists: IfExists | None = None
+    ) -> list[JobHandle[Any]]:
+        """Store a batch, all or nothing; its members may refer to each other in any order, by ``job_id``.
+
+        :param if_exists: overrides what each request says.
+        :raises: as ``submit_job``.
+        """
+        if if_exists is not None:
+            requests = [replace(request, if_exists=if_exists) for request in requests]
+        ids = await self._store(requests)
+        return [JobHandle(job_id, self, request.func) for job_id, request in zip(ids, requests, strict=True)]
+
+    async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
+        """``func(item)`` for each item, as one batch. Options as in ``submit_job``; keywords that are none go to func."""
+        requests = [_request(func, (item,), dict(options)) for item in items]
+        return await self.submit_jobs(requests) if requests else []
+
+    def batch(self) -> Batch:
+        """``async with jp.batch() as b: h = b.submit_job(…)``: all of it is stored, or nothing, when it is left."""
+        return Batch(self)
+
+    def optional(self, job: str) -> Optional:
+        """In ``depends_on``: a job that may end otherwise than completed without holding its dependents back."""
+        return Optional(name_of("depends_on", job, 512))
+
+    def handle(self, job_id: str, func: Callable[..., T] | None = None) -> JobHandle[T]:
+        """A handle for a stored job (or one that a batch will store), made from its id.
+
+        :param func: its function, if the result is to come back as the dataclass that it returns.
+        """
+        return JobHandle(name_of("job_id", job_id, 512), self, func)
+
+    async def _store(
+        self,
+        requests: Sequence[JobRequest],
+        *,
+        ids: Sequence[str] | None = None,
+        parent: AttemptRef | None = None,
+    ) -> Sequence[str]:
+        backend = self._open()
+        owner = self._daemon.worker.id if self._daemon is not None else None
+        jobs: list[NewJob] = []
+        for i, request in enumerate(requests):
+            jobs.append(self._submissions.encode(request, owner, None if ids is None else ids[i]))
+            if i % _PAGE == _PAGE - 1:
+                await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
+        in_graph = await self._graph.add(jobs)
+        for request, job in zip(requests, jobs, strict=True):
+            self._submissions.vouch(request, job)
+        if self._daemon is not None:
+            self._daemon.scheduler.nudge()
+        try:
+            stored = await backend.enqueue_jobs(jobs, parent=parent)
+        except BaseException as error:
+            self._graph.drop(in_graph)
+            if isinstance(error, Exception):  # cancelled, they may be stored nevertheless
+                for job in jobs:
+                    self._functions.forget_local(job.id)
+            if isinstance(error, BackendConnectionError):
+                error.request = [
+                    replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)
+                ]
+            raise
+        self._submitted += len(jobs)
+        return stored
+
+    async def _submit_child(
+        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> JobHandle[Any]:
+        options["if_exists"] = "return"  # what an earlier attempt submitted is there already
+        request = _request(func, args, options)
+        self._submissions.check_options(func)
+        ids = await self._store([request], parent=parent)
+        return JobHandle(ids[0], self, func)
+
+    # -- results
+
+    async def get_result(self, job_id: str) -> Any:
+        """The result of a job that has completed; does not wait.
+
+        :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
+            without a result (its subclass says how).
+        """
+        job_id = str(job_id)
+        result = (await self._open().get_results([job_id])).get(job_id)
+        if result is None:
+            raise JobNotFoundError(job_id)
+        if not result.status.terminal:
+            raise JobStateError(job_id, result.status, "it has no result yet", hint="await handle waits for it")
+        return self.value_of(result, None)
+
+    async def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
+        """Wait until a job has ended, however it ended, and return it as it is then.
+
+        :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds.
+        """
+        await self.ended(job_id, timeout)
+        return await self.get_job(job_id)
+
+    async def ended(self, job_id: str, timeout: float | None) -> JobResult:
+        """For handles: the end of a job."""
+        self._open()
+        if timeout is not None:
+            timeout = duration("timeout", timeout)
+        return await self._waiting.result(str(job_id), timeout)
+
+    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
+        """For ``gather`` and ``as_completed``: the ends of several jobs as they come."""
+        self._open()
+        return self._waiting.watch(job_ids, None if timeout is None else duration("timeout", timeout))
+
+    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+        """For handles: the value of an end, or its error raised."""
+        if result.status is not JobStatus.COMPLETED:
+            raise error_of(result)
+        if result.value is None:
+            return None
+        value = decode_value(result.value)
+        if func is None:
+            func = self._functions.get(result.function, result.job_id)
+        return value if func is None else convert_result(func, value)
+
+    # -- asking
+
+    async def get_job(self, job_id: str) -> Job:
+        """A snapshot of a job. JobNotFoundError: no such job."""
+        job_id = str(job_id)  # a handle is one, too
+        job = await self._open().get_job(job_id)
+        if job is None:
+            raise JobNotFoundError(job_id)
+        return job
+
+    async def get_status(self, job_id: str) -> JobStatus:
+        """The stored status. JobNotFoundError: no such job."""
+        return (await self.get_job(job_id)).status
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Every attempt of a job, the first one first, with its outcome and error."""
+        await self.get_job(job_id)
+        return await self._backend.get_attempts(str(job_id))
+
+    async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
+        """A page of jobs: a list, and ``.next``, the cursor of the following page."""
+        query = query or JobQuery()
+        if query.ids is not None:
+            query = replace(query, ids=[str(job_id) for job_id in query.ids])
+        return await self._open().find_jobs(query)
+
+    async def get_progress(self, group: str) -> GroupProgress:
+        """How far a group is; all zero for a group without jobs."""
+        counts = await self._open().count_jobs(name_of("group", group))
+        return GroupProgress(group, sum(counts.values()), dict(counts))
+
+    async def poll_status(self, job_id: str) -> StatusReport:
+        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one."""
+        return self._report(await self.get_job(job_id), await self._backend.get_results([str(job_id)]))
+
+    async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
+        """``poll_status`` of several jobs at once; None for an unknown id."""
+        backend = self._open()
+        reports: dict[str, StatusReport | None] = dict.fromkeys(map(str, job_ids))
+        jobs = await backend.get_jobs(list(reports))
+        results = await backend.get_results([job.id for job in jobs])
+        return reports | {job.id: self._report(job, results) for job in jobs}
+
+    def _report(self, job: Job, results: Mapping[str, JobResult]) -> StatusReport:
+        result = results.get(job.id)
+        completed = result is not None and result.status is JobStatus.COMPLETED
+        return report(job, to_datetime(self._clock.now()), self.value_of(result, None) if completed else None)
+
+    async def why(self, job_id: str) -> Reason:
+        """Why a job is not running (or that it is): a code for programs, a sentence for people."""
+        return await why(self._backend, self._clock, await self.get_job(job_id))
+
+    async def _why(self, job_id: str) -> Reason:
+        return await self.why(job_id)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """The workers that the store knows, of all processes."""
+        return await self._open().workers()
+
+    @property
+    def dag(self) -> JobDAG:
+        """The live graph: this process's unfinished jobs that have dependencies. A cache to look at."""
+        return self._graph.dag
+
+    # -- deciding
+
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
+
+        Returns the truth as stored: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
+        and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
+        """
+        job_id = str(job_id)
+        statuses = await self._open().cancel_jobs([job_id], descendants=descendants)
+        self._nudge()
+        if job_id not in statuses:
+            raise JobNotFoundError(job_id)
+        return statuses[job_id]
+
+    async def cancel_jobs(
+        self, query: JobQuery | None = None, *, group: str | None = None
+    ) -> dict[str, JobStatus]:
+        """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
+
+        Returns the status each has then, as ``cancel_job`` does.
+        """
+        if (query is None) == (group is None):
+            raise ConfigurationError("cancel_jobs", None, problem="give cancel_jobs a query or a group, and not both")
+        backend = self._open()
+        wanted = query or JobQuery(group=group)
+        if wanted.status is None:
+            wanted = replace(wanted, status=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
+        statuses: dict[str, JobStatus] = {}
+        cursor: str | None = None
+        while True:
+            page = await backend.find_jobs(replace(wanted, limit=_PAGE, cursor=cursor, order="oldest"))
+            if page:
+                statuses.update(await backend.cancel_jobs([job.id for job in page]))
+            self._nudge()
+            cursor = page.next
+            if cursor is None:
+                return statuses
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
+
+        :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
+        """
+        status = await self._open().retry_job(str(job_id))
+        self._nudge()
+        return status
+
+    def _nudge(self) -> None:
+        """What was decided by hand may have made jobs ready."""
+        if self._daemon is not None:
+            self._daemon.scheduler.nudge()
+
+    async def drain(self, group: str | None = None, timeout: float | None = None) -> None:
+        """Wait until no job (of the group) is pending or in progress.
+
+        :raises JobTimeoutError: not within ``timeout`` seconds.
+        """
+        backend = self._open()
+        seconds = None if timeout is None else duration("timeout", timeout)
+        expectation = self._publisher.expect([ANY_JOB])
+        try:
+            with self._clock.timeout(seconds) as scope:
+                await self._publisher.live()
+                while await backend.has_unfinished(group):
+                    await expectation.next()
+            if scope.cancelled_caught:
+                raise JobTimeoutError("draining" if group is None else f"draining group {group!r}", seconds or 0.0)
+        finally:
+            self._publisher.forget(expectation)
+
+    # -- watching
+
+    def stream_job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
+
+        :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
+        """
+        self._open()
+        return self._streamer.job(str(job_id), after)
+
+    def stream_group(self, group: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """Events of a group's jobs; ends when all of them have ended."""
+        self._open()
+        return self._streamer.group(group, after)
+
+    def stream_all(self, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """Every event; does not end."""
+        self._open()
+        return self._streamer.all(after)
+
+
+class Batch:
+    """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error."""
+
+    def __init__(self, processor: JobProcessor) -> None:
+        self._processor = processor
+        self._requests: list[JobRequest] = []
+        self._ids: list[str] = []
+
+    async def __aenter__(self) -> Batch:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._requests:
+            await self._processor._store(self._requests, ids=self._ids)  # pyright: ignore[reportPrivateUsage]
+
+    def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
+        """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, and awaited later."""
+        request = _request(func, args, options)
+        submissions = self._processor._submissions  # pyright: ignore[reportPrivateUsage]
+        if "args" not in options and "kwargs" not in options:
+            submissions.check_options(func)
+        self._ids.append(submissions.new_id())
+        self._requests.append(request)
+        return JobHandle(request.job_id or self._ids[-1], self._processor, func)
+
+
+_OPTIONS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
+
+
+def _request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
+    """Sort keywords into options and the callee's own."""
+    if not options:
+        return JobRequest(func=func, args=args)
+    fields = {name: value for name, value in options.items() if name in _OPTIONS}
+    kwargs = {name: value for name, value in options.items() if name not in _OPTIONS}
+    if "args" in kwargs:
+        given = kwargs.pop("args")
+        if args or not isinstance(given, (list, tuple)):
+            raise ConfigurationError("args", given, allowed="a tuple of all positional arguments, given only here")
+        args = tuple(cast("Sequence[Any]", given))
+    if "kwargs" in kwargs:
+        given = kwargs.pop("kwargs")
+        if kwargs or not isinstance(given, Mapping):
+            raise ConfigurationError("kwargs", given, allowed="a dict of all keyword arguments, given only here")
+        kwargs = dict(cast("Mapping[str, Any]", given))
+    return JobRequest(func=func, args=args, kwargs=kwargs, **fields)
+
+
+def job(
+    func: F | None = None,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    limit: tuple[str, int] | Limit | None = None,
+    retry: RetryPolicy | None = None,
+    max_retries: int | None = None,
+    max_interruptions: int | None = None,
+    timeout: float | None = None,
+) -> Any:
+    """Decorator: mark a function as a job, with its own defaults for options of ``submit_job``.
+
+    The function itself stays as it is. A marked function may be run by any embedded processor of a program that has
+    imported its module, so a stored job is taken up again after a restart without being submitted once more.
+    """
+    options = JobOptions(
+        queue=queue,
+        priority=priority,
+        limit=limit,
+        retry=retry,
+        max_retries=max_retries,
+        max_interruptions=max_interruptions,
+        timeout=timeout,
+    )
+
+    def mark(function: F) -> F:
+        setattr(function, JOB_OPTIONS, options)
+        return function
+
+    return mark if func is None else mark(func)
+

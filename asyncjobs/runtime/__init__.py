@@ -1,0 +1,1 @@
+"""Waits. The only place that starts anyio tasks."""

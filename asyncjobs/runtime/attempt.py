@@ -1,0 +1,230 @@
+"""Run one attempt: a body in, an ``Outcome`` out.
+
+Whatever a body raises is a value here: also ``SystemExit``, ``KeyboardInterrupt``, ``StopIteration``, a cancellation
+of its own making, exceptions that cannot be printed. Only the cancellation of the worker itself goes through.
+"""
+
+from __future__ import annotations
+
+import math
+import traceback
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextvars import copy_context
+from enum import Enum, auto
+from typing import Any
+
+import anyio
+from msgspec import Struct
+
+from asyncjobs.backends.base import ClaimedJob
+from asyncjobs.core.codec import (
+    convert_arguments,
+    convert_result,
+    decode_call,
+    decode_value,
+    encode_value,
+    is_async_callable,
+)
+from asyncjobs.core.retry import exception_name
+from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime.context import JobContext, enter, printable
+from asyncjobs.runtime.threads import Threads
+
+_LONGEST_MESSAGE = 10_000
+_LONGEST_TRACEBACK = 65_536
+
+ReadResults = Callable[[Sequence[str]], Awaitable[Mapping[str, JobResult]]]
+FindFunction = Callable[[str], Callable[..., Any] | None]
+
+
+class Stop(Enum):
+    """Why an attempt is told to stop."""
+
+    CANCELLED = auto()
+    TIMED_OUT = auto()
+    RELEASED = auto()
+    LOST = auto()
+
+
+class Running:
+    """An attempt in progress: how to stop it, and whether it holds its slot."""
+
+    def __init__(self, job: ClaimedJob, context: JobContext) -> None:
+        self.job = job
+        self.context = context
+        self.stopped: Stop | None = None
+        self.abandoned = False
+        self.has_slot = True
+        self.waits = 0
+        self.threaded = False
+        self.scope = anyio.CancelScope()
+        """Around an ``async def`` body."""
+        self.wait_scopes: set[anyio.CancelScope] = set()
+        """Around the waits of a thread's body for other jobs."""
+        self.thread_scope = anyio.CancelScope(shield=True)
+
+    def stop(self, reason: Stop) -> None:
+        """Ask the body to stop. The first reason stands."""
+        if self.stopped is None:
+            self.stopped = reason
+        self.context.stop()
+        self.scope.cancel()
+        for scope in self.wait_scopes:
+            scope.cancel()
+
+    def abandon(self) -> None:
+        """Listen no more to a thread that will not end."""
+        self.abandoned = True
+        self.thread_scope.cancel()
+
+
+class Tools(Struct, frozen=True):
+    """What an attempt needs of its worker."""
+
+    threads: Threads
+    read_results: ReadResults
+    find_function: FindFunction
+    max_value_size: int
+
+
+async def run_attempt(running: Running, function: Callable[..., Any], tools: Tools) -> Outcome:
+    """Decode the call, run the body, encode what it returns. The outcome says how it went."""
+    enter(running.context)
+    try:
+        args, kwargs = await _arguments(running.job, function, tools)
+    except Exception as error:
+        return failure(error, retryable=False)
+    if is_async_callable(function):
+        return await _run_async(running, function, args, kwargs, tools)
+    return await _run_in_thread(running, function, args, kwargs, tools)
+
+
+async def _arguments(
+    job: ClaimedJob, function: Callable[..., Any], tools: Tools
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    if not job.injects:
+        args, kwargs = decode_call(job.call)
+        return convert_arguments(function, args, kwargs)
+    wanted: list[str] = []
+    decode_call(job.call, wanted.append)
+    results = await tools.read_results(list(dict.fromkeys(wanted)))
+
+    def resolve(job_id: str) -> Any:
+        result = results.get(job_id)
+        if result is None or result.status is not JobStatus.COMPLETED or result.value is None:
+            return None  # optional, or one more than the k that were required
+        value = decode_value(result.value)
+        parent = tools.find_function(result.function)
+        return value if parent is None else convert_result(parent, value)
+
+    args, kwargs = decode_call(job.call, resolve)
+    return convert_arguments(function, args, kwargs)
+
+
+async def _run_async(
+    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tools: Tools
+) -> Outcome:
+    timeout = running.job.timeout
+    outcome: Outcome | None = None
+    with running.scope:
+        if timeout is not None:
+            running.scope.deadline = anyio.current_time() + timeout
+        try:
+            value = await function(*args, **kwargs)
+            outcome = _success(value, tools)
+        except anyio.get_cancelled_exc_class() as error:
+            if anyio.current_effective_deadline() == -math.inf:
+                raise  # our scope was cancelled, or the worker's
+            outcome = failure(error, policy=running)  # the body cancelled itself
+        except BaseException as error:
+            outcome = failure(error, policy=running)
+    if running.scope.cancel_called and running.stopped is None:
+        running.stopped = Stop.TIMED_OUT
+    return _stopped(running, outcome)
+
+
+async def _run_in_thread(
+    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tools: Tools
+) -> Outcome:
+    running.threaded = True
+
+    def body() -> Outcome:
+        try:
+            return _success(function(*args, **kwargs), tools)
+        except BaseException as error:
+            return failure(error, policy=running)
+
+    outcome: Outcome | None = None
+    async with anyio.create_task_group() as watch:
+        if running.job.timeout is not None:
+            watch.start_soon(_time_out, running, running.job.timeout)
+        # A thread cannot be stopped: it keeps its slot and its lease until it returns, whoever is cancelled here.
+        with running.thread_scope:
+            outcome = await tools.threads.run(body, copy_context())
+        watch.cancel_scope.cancel()
+    return _stopped(running, outcome)
+
+
+async def _time_out(running: Running, timeout: float) -> None:
+    await anyio.sleep(timeout)
+    running.stop(Stop.TIMED_OUT)
+
+
+def _stopped(running: Running, outcome: Outcome | None) -> Outcome:
+    """What an attempt that was told to stop amounts to, whatever its body made of it."""
+    match running.stopped:
+        case None:
+            assert outcome is not None
+            return outcome
+        case Stop.TIMED_OUT:
+            error = JobError("TimeoutError", f"the body took longer than its timeout of {running.job.timeout:g} s")
+            retryable = running.job.retry.retries(TimeoutError())
+            return Outcome(OutcomeKind.FAILED, error=error, retryable=retryable)
+        case Stop.CANCELLED:
+            # A body that ended on its own before it heard of the request: the store decides by what is stored.
+            return outcome or Outcome(OutcomeKind.CANCELLED)
+        case Stop.RELEASED | Stop.LOST:
+            finished = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
+            return outcome if finished and outcome is not None else Outcome(OutcomeKind.RELEASED)
+
+
+def _success(value: Any, tools: Tools) -> Outcome:
+    try:
+        encoded = encode_value(value, "$.result")
+        if len(encoded) > tools.max_value_size:
+            raise NotSerializableError(
+                "$.result",
+                f"{len(encoded):,} bytes, more than the {tools.max_value_size:,} that max_value_size allows",
+                hint="write it to a file and return the path",
+            )
+    except NotSerializableError as error:
+        return failure(error, retryable=False)
+    return Outcome(OutcomeKind.SUCCEEDED, encoded)
+
+
+def failure(error: BaseException, *, policy: Running | None = None, retryable: bool = True) -> Outcome:
+    """What a body raised, as text; ``policy`` says whether it is tried again."""
+    if policy is not None:
+        retryable = policy.job.retry.retries(error)
+    return Outcome(OutcomeKind.FAILED, error=describe(error), retryable=retryable)
+
+
+def describe(error: BaseException) -> JobError:
+    """Type name, message and traceback of an exception, without trusting any of its methods."""
+    try:
+        message = str(error)
+    except BaseException:
+        message = f"<{type(error).__name__} whose message cannot be printed>"
+    trace = error.__traceback__
+    while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
+        trace = trace.tb_next  # our own frames tell nobody anything
+    try:
+        text = "".join(traceback.format_exception(type(error), error, trace))
+    except BaseException:
+        text = "".join(traceback.format_tb(trace))
+    return JobError(
+        printable(exception_name(type(error)))[:200],
+        printable(message)[:_LONGEST_MESSAGE],
+        printable(text)[-_LONGEST_TRACEBACK:],
+    )

@@ -1,0 +1,139 @@
+"""JobDaemon: a worker and its scheduler, with the beats that keep them alive. Embedded in a processor by default."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.clock import Clock
+from asyncjobs.config import DaemonConfig
+from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import BackendError
+from asyncjobs.runtime.context import Submit
+from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.scheduler import Scheduler
+from asyncjobs.runtime.worker import Worker
+
+logger = logging.getLogger("asyncjobs.daemon")
+
+_LAST_WORDS = 5.0
+"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
+
+
+class JobDaemon:
+    """Claims and runs jobs until it is stopped.
+
+    :param backend: an open backend.
+    :param functions: what this process may run; default: what ``config.allowed_modules`` allows.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        config: DaemonConfig,
+        clock: Clock,
+        *,
+        functions: Functions,
+        publisher: EventPublisher,
+        results: ResultCache | None = None,
+        submit: Submit | None = None,
+        max_value_size: int = 64 << 20,
+    ) -> None:
+        if config.name is None:
+            config = replace(config, name=f"{socket.gethostname()}-{os.getpid()}")
+        self.config = config
+        self._backend = backend
+        self._clock = clock
+        self._functions = functions
+        self._publisher = publisher
+        self.worker = Worker(
+            backend,
+            functions,
+            config,
+            clock,
+            submit=submit,
+            results=results,
+            max_value_size=max_value_size,
+            claimed=self._heard,
+            freed=self._nudge,
+            stale=publisher.wake,
+        )
+        self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
+
+    def _heard(self, claims: object) -> None:
+        self.scheduler.heard(claims)  # type: ignore[arg-type]
+
+    def _nudge(self) -> None:
+        self.scheduler.nudge()
+
+    async def start(self, tasks: TaskGroup) -> None:
+        """Take up what a dead owner left, register, and begin to claim. Its tasks live in this task group."""
+        reaped = await self._backend.reap()
+        if reaped:
+            logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
+        await self.worker.register()
+        await self.worker.run(tasks)
+        self._claiming = anyio.CancelScope()
+        tasks.start_soon(self._claim_until_stopped)
+        tasks.start_soon(self._beat_forever)
+
+    async def _claim_until_stopped(self) -> None:
+        with self._claiming:
+            await self.scheduler.run()
+
+    async def stop(self) -> None:
+        """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted."""
+        self._claiming.cancel()
+        await self.worker.drain(self.config.shutdown_timeout)
+        with anyio.move_on_after(_LAST_WORDS):
+            try:
+                await self._backend.deregister_worker(self.worker.id)
+            except BackendError as error:
+                logger.warning("the worker could not sign off: %s", error)
+
+    # -- beats
+
+    async def _beat_forever(self) -> None:
+        """Renew the lease, hear of cancel requests, reap the dead: in this order, so that the living renew first."""
+        last_written = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(self.config.heartbeat)
+            try:
+                lease = await self._backend.extend_leases(self.worker.id)
+                if not lease.alive:
+                    await self._register_again()
+                for job_id, attempt in lease.cancel_requested:
+                    self.worker.request_cancel(job_id, attempt)
+                now = self._clock.monotonic()
+                # A reaper that was itself held up must not take the others, held up likewise, for dead.
+                on_time = now - last_written <= self.config.lease / 2 * SECOND
+                last_written = now
+                if on_time and await self._backend.reap():
+                    self.scheduler.nudge()
+                if self._functions.refused:
+                    self._functions.look_again()
+                    self.scheduler.nudge()
+            except BackendError as error:
+                logger.warning("no heartbeat could be written: %s", error)
+
+    async def _register_again(self) -> None:
+        logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", self.worker.id)
+        self.worker.lose()
+        await self.worker.register()
+        self.scheduler.nudge()
+
+    async def hear_cancel_requests(self) -> None:
+        """Another process changed something: it may have asked jobs of ours to stop."""
+        if not self.worker.running:
+            return
+        lease = await self._backend.extend_leases(self.worker.id)
+        for job_id, attempt in lease.cancel_requested:
+            self.worker.request_cancel(job_id, attempt)

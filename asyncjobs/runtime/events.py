@@ -1,0 +1,224 @@
+"""EventPublisher: one tail of the stored log per process, to any number of listeners.
+
+Every event that a listener gets was read from the log or stored by this process, in the log's order. An own commit is
+passed on only when it continues the tail; otherwise the log is read from the tail on, until a read ends with nothing
+missed meanwhile. Nobody is ever waited for: a subscriber that does not keep up loses its buffer, is told so, and reads
+the log from its own cursor.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.clock import Clock
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import JobEvent
+from asyncjobs.runtime.signals import Signal
+
+logger = logging.getLogger("asyncjobs.events")
+
+_RETRY = 0.5
+BUFFER = 1024
+"""Events that a subscriber may be behind before it has to read the log."""
+
+
+class Subscription:
+    """A bounded stream of the events after ``live_after``.
+
+    ``events`` ends (``EndOfStream``) when the subscriber fell behind; it then subscribes anew and reads the log.
+    """
+
+    def __init__(self, live_after: str, size: int) -> None:
+        self.live_after = live_after
+        send, receive = anyio.create_memory_object_stream[JobEvent](size)
+        self._send: MemoryObjectSendStream[JobEvent] = send
+        self.events: MemoryObjectReceiveStream[JobEvent] = receive
+
+    def push(self, events: Sequence[JobEvent]) -> bool:
+        """Hand events over without waiting. False: it could not keep up."""
+        try:
+            for event in events:
+                self._send.send_nowait(event)
+        except (anyio.WouldBlock, anyio.BrokenResourceError):
+            return False
+        return True
+
+    def end(self) -> None:
+        """No more events will come."""
+        self._send.close()
+
+    def close(self) -> None:
+        """Both ends; what was not read is dropped."""
+        self._send.close()
+        self.events.close()
+
+
+class Expectation:
+    """Some jobs that somebody waits for, and those of them that became terminal since."""
+
+    def __init__(self, job_ids: Sequence[str]) -> None:
+        self.job_ids = job_ids
+        self._ended: list[str] = []
+        self._signal = Signal()
+
+    def ended(self, job_id: str) -> None:
+        """This one became terminal, or should be looked at in the store."""
+        self._ended.append(job_id)
+        self._signal.notify()
+
+    async def next(self) -> list[str]:
+        """Wait for ids that ended since the last call; perhaps early, perhaps twice: look at the store."""
+        while not self._ended:
+            await self._signal.wait()
+        ended, self._ended = self._ended, []
+        return ended
+
+
+ANY_JOB = ""
+"""The id by which an ``Expectation`` is told of every job that ends."""
+
+
+class EventPublisher:
+    """Passes the log on as it grows.
+
+    Expectations are the cheap listeners: they want to know only which jobs became terminal.
+    """
+
+    def __init__(self, backend: JobBackend, clock: Clock) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._tail: str | None = None  # None: nobody listened, so nobody knows
+        self._missed = False
+        self._reading = False
+        self._subscriptions: set[Subscription] = set()
+        self._waiters: dict[str, list[Expectation]] = {}
+        self._catch_up = Signal()
+
+    @property
+    def listened_to(self) -> bool:
+        """Whether anybody would notice an event."""
+        return bool(self._subscriptions or self._waiters)
+
+    def publish(self, events: Sequence[JobEvent]) -> None:
+        """The events of an own commit, in order, before its callers go on. Does not block."""
+        self._wake(events)  # early is harmless: who waits looks at the store
+        if not self.listened_to:
+            self._forget_tail()
+        elif self._tail is None or self._missed or self._reading or int(events[0].cursor) != int(self._tail) + 1:
+            self.changed()
+        else:
+            self._tail = events[-1].cursor
+            self._push(events)
+
+    def changed(self) -> None:
+        """The log grew by somebody else's hand."""
+        if self.listened_to:
+            self._missed = True
+            self._catch_up.notify()
+        else:
+            self._forget_tail()
+
+    def _forget_tail(self) -> None:
+        self._tail = None
+        self._missed = False
+
+    async def run(self) -> None:
+        """Read up what was missed, whenever something was."""
+        while True:
+            await self._catch_up.wait()
+            try:
+                await self._read_up()
+            except BackendError as error:
+                logger.warning("the event log could not be read, trying again: %s", error)
+                await self._clock.sleep(_RETRY)
+                self._catch_up.notify()
+
+    async def _read_up(self) -> None:
+        while self._missed and self._tail is not None:
+            self._missed = False
+            self._reading = True  # own commits are in what is read now, or in what is read next
+            try:
+                page = await self._backend.read_events(self._tail)
+            finally:
+                self._reading = False
+            self._tail = page.cursor
+            self._wake(page.events)
+            self._push(page.events)
+            if not page.end:
+                self._missed = True
+
+    def _wake(self, events: Sequence[JobEvent]) -> None:
+        if not self._waiters:
+            return
+        for event in events:
+            if event.status is not None and event.status.terminal:
+                self.wake(event.job_id)
+
+    def _push(self, events: Sequence[JobEvent]) -> None:
+        for subscription in list(self._subscriptions):
+            if not subscription.push(events):
+                self._subscriptions.discard(subscription)
+                subscription.end()
+
+    # -- listening
+
+    async def subscribe(self, size: int = BUFFER) -> Subscription:
+        """Every event that is stored from now on, up to ``size`` of them unread."""
+        keep = self.expect([ANY_JOB])  # so that own commits do not drop the tail meanwhile
+        try:
+            await self.live()
+            assert self._tail is not None
+            subscription = Subscription(self._tail, size)
+            self._subscriptions.add(subscription)
+        finally:
+            self.forget(keep)
+        return subscription
+
+    def unsubscribe(self, subscription: Subscription) -> None:
+        """Stop and drop what was not read."""
+        self._subscriptions.discard(subscription)
+        subscription.close()
+
+    def expect(self, job_ids: Sequence[str]) -> Expectation:
+        """Be told when these jobs become terminal by own commits, and after ``live`` by anybody's."""
+        expectation = Expectation(job_ids)
+        for job_id in job_ids:
+            self._waiters.setdefault(job_id, []).append(expectation)
+        return expectation
+
+    async def live(self) -> None:
+        """Know where the log ends, and follow it for as long as anybody listens."""
+        if self._tail is None:
+            cursor = await self._backend.last_cursor()
+            if self._tail is None:
+                self._tail = cursor
+                if self._missed:  # something was stored while the cursor was read
+                    self._catch_up.notify()
+
+    def forget(self, expectation: Expectation) -> None:
+        """Nobody waits for this any more."""
+        for job_id in expectation.job_ids:
+            waiters = self._waiters.get(job_id)
+            if waiters is not None:
+                waiters.remove(expectation)
+                if not waiters:
+                    del self._waiters[job_id]
+
+    def wake(self, job_id: str) -> None:
+        """Have those who wait for it look at the store."""
+        for key in (job_id, ANY_JOB):
+            for waiter in self._waiters.get(key, ()):
+                waiter.ended(job_id)
+
+    def close(self) -> None:
+        """End every subscription, and have everybody look at the store once more: it will say that it is closed."""
+        for subscription in self._subscriptions:
+            subscription.end()
+        self._subscriptions.clear()
+        for job_id in list(self._waiters):
+            self.wake(job_id)

@@ -1,0 +1,124 @@
+"""Which functions this process may run, and where they are: the policy of "who may run what".
+
+A function runs here when this process submitted or registered it, when its module is allowed, or (embedded, without
+``allowed_modules``) when it belongs to the program itself: a function of a module that the program has imported
+already, and that is neither the standard library's nor an installed package's unless it is marked with ``@job``.
+Nothing is ever imported because a stored job names it, except from ``allowed_modules``.
+"""
+
+from __future__ import annotations
+
+import site
+import sys
+import sysconfig
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from asyncjobs.core.codec import CallableNotFoundError, describe_callable, resolve_callable
+from asyncjobs.core.codec.names import loaded_module
+
+JOB_OPTIONS = "__asyncjobs__"
+"""The attribute that ``@job`` leaves on a function."""
+
+
+class Functions:
+    """Names to callables, as far as this process may run them."""
+
+    def __init__(self, allowed_modules: Iterable[str] | None = None) -> None:
+        self._allowed = None if allowed_modules is None else tuple(allowed_modules)
+        self._known: dict[str, Callable[..., Any]] = {}
+        self._local_names: set[str] = set()
+        self._local: dict[str, Callable[..., Any]] = {}
+        self.refused: dict[str, str] = {}
+        self._names: frozenset[str] | None = None
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that may run here."""
+        if self._names is None:
+            self._names = frozenset(self._known) | self._local_names
+        return self._names
+
+    def add(self, name: str, function: Callable[..., Any]) -> bool:
+        """This process vouches for the function. True: it did not before."""
+        if self._known.get(name) is function:
+            return False
+        self._known[name] = function
+        self.refused.pop(name, None)
+        self._names = None
+        return True
+
+    def register(self, function: Callable[..., Any]) -> None:
+        """Vouch for an importable function, under its own name."""
+        self.add(describe_callable(function).name, function)
+
+    def add_local(self, job_id: str, name: str, function: Callable[..., Any]) -> None:
+        """A callable that only this process has, for one job."""
+        self._local[job_id] = function
+        if name not in self._local_names:
+            self._local_names.add(name)
+            self._names = None
+
+    def forget_local(self, job_id: str) -> None:
+        """The job is over."""
+        self._local.pop(job_id, None)
+
+    def get(self, name: str, job_id: str) -> Callable[..., Any] | None:
+        """The callable of this job, if it may run here."""
+        return self._known.get(name) or self._local.get(job_id)
+
+    def resolve(self, name: str) -> bool:
+        """Find out about a name that jobs were submitted for. True: it may run here."""
+        if name in self._known or name in self._local_names:
+            return True
+        module_name = name.rpartition(":")[0]
+        listed = self._allowed is not None and any(
+            module_name == module or module_name.startswith(f"{module}.") for module in self._allowed
+        )
+        reason = None if listed else self._reason_against(name, module_name)
+        if reason is None:
+            try:
+                self.add(name, resolve_callable(name, allow_import=listed))
+                return True
+            except CallableNotFoundError as error:
+                reason = str(error)
+        self.refused[name] = reason
+        return False
+
+    def look_again(self) -> None:
+        """Forget refusals: a module may have been imported since."""
+        self.refused.clear()
+
+    def _reason_against(self, name: str, module_name: str) -> str | None:
+        if self._allowed is not None:
+            return f"module {module_name!r} is not in allowed_modules"
+        module = loaded_module(module_name)
+        if module is None:
+            return f"module {module_name!r} is not imported here, and not in allowed_modules"
+        try:
+            function = resolve_callable(name)
+        except CallableNotFoundError as error:
+            return str(error)
+        if _is_installed(module) and not hasattr(function, JOB_OPTIONS):
+            return f"{name!r} is not the program's own code; register it, or list its module in allowed_modules"
+        return None
+
+
+def _is_installed(module: ModuleType) -> bool:
+    """Whether a module is the standard library's or an installed package's."""
+    if module.__name__.partition(".")[0] in sys.stdlib_module_names and module.__name__ != "__main__":
+        return True
+    file = getattr(module, "__file__", None)
+    if file is None:
+        return module.__name__ != "__main__"
+    path = Path(file).resolve()
+    return any(path.is_relative_to(folder) for folder in _install_folders())
+
+
+def _install_folders() -> set[Path]:
+    paths = sysconfig.get_paths()
+    folders = {paths["stdlib"], paths["platstdlib"], paths["purelib"], paths["platlib"], *site.getsitepackages()}
+    folders.add(site.getusersitepackages())
+    return {Path(folder).resolve() for folder in folders}

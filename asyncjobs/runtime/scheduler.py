@@ -1,0 +1,109 @@
+"""When to claim, and how many: after a nudge, when a delayed job comes due, after a change by another process.
+
+It also holds the live graph of this process's unfinished jobs that have edges. The graph explains and orders; it never
+releases anything: readiness lives in the store.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Awaitable, Callable
+
+from asyncjobs.backends.base import Claims, JobBackend
+from asyncjobs.backends.clock import Clock
+from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import BackendError
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.signals import Signal
+from asyncjobs.runtime.worker import Worker
+
+logger = logging.getLogger("asyncjobs.scheduler")
+
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 10.0
+
+
+class Scheduler:
+    """Feeds a worker.
+
+    :param lost: awaited when the store does not know the worker any more; it registers anew.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        worker: Worker,
+        functions: Functions,
+        clock: Clock,
+        *,
+        lost: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._backend = backend
+        self._worker = worker
+        self._functions = functions
+        self._clock = clock
+        self._lost = lost
+        self._signal = Signal()
+        self._next_due: int | None = None
+        self._told: dict[str, str] = {}
+
+    def nudge(self) -> None:
+        """Something may be ready. Called before a submit is stored, so that the claim joins its transaction."""
+        self._signal.notify()
+
+    def heard(self, claims: Claims) -> None:
+        """A claim that went with an outcome tells when the next job comes due, and of unknown functions."""
+        if claims.next_due != self._next_due or claims.unknown or claims.lost:
+            self._next_due = claims.next_due
+            self.nudge()
+
+    async def run(self) -> None:
+        """Claim for ever; an error of the store is waited out."""
+        delay = _FIRST_DELAY
+        while True:
+            try:
+                await self._claim()
+                delay = _FIRST_DELAY
+            except BackendError as error:
+                logger.warning("no jobs could be claimed, trying again: %s", error)
+                await self._clock.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(_LONGEST_DELAY, delay * 2)
+                continue
+            left = self._until_due()
+            if left is None:
+                await self._signal.wait()
+            else:
+                with self._clock.timeout(left):
+                    await self._signal.wait()
+
+    def _until_due(self) -> float | None:
+        if self._next_due is None or not self._worker.may_claim():
+            return None  # with no slot free, the claim that goes with an outcome takes what came due
+        return max(0.0, (self._next_due - self._clock.now()) / SECOND) + 0.001
+
+    async def _claim(self) -> None:
+        while self._worker.may_claim():
+            claim = self._worker.claim()
+            claims: Claims | None = None
+            try:
+                claims = await self._backend.dequeue_jobs(claim)
+            finally:
+                self._worker.take(claim, claims)
+            self._next_due = claims.next_due
+            if claims.lost:
+                await self._lost()
+            elif not await self._learn(claims.unknown) and len(claims.jobs) < claim.limit:
+                return
+
+    async def _learn(self, unknown: tuple[str, ...]) -> bool:
+        """Find out about functions that ready jobs name. True: some may run here, so claim again."""
+        found = [name for name in unknown if self._functions.resolve(name)]
+        refused = {name: self._functions.refused[name] for name in unknown if name not in found}
+        news = {name: reason for name, reason in refused.items() if self._told.get(name) != reason}
+        if news:
+            self._told |= news
+            for name, reason in news.items():
+                logger.warning("jobs of %r are left alone: %s", name, reason)
+            await self._backend.report_refusals(self._worker.id, self._told)
+        return bool(found)

@@ -1,0 +1,43 @@
+"""Waking a task: from the loop, or from another thread."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+from anyio.lowlevel import EventLoopToken, current_token
+
+
+class Signal:
+    """An event that is used again and again: notifications while nobody waits are kept, as one."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def notify(self) -> None:
+        """Wake who waits, or let the next one who does go on at once. On the loop's thread only."""
+        self._event.set()
+
+    async def wait(self) -> None:
+        """Return at the next notification (or at one that nobody took yet)."""
+        await self._event.wait()
+        self._event = anyio.Event()
+
+
+class Loop:
+    """The event loop that runs now, as other threads see it."""
+
+    def __init__(self) -> None:
+        self.token: EventLoopToken = current_token()
+        native: Any = self.token.native_token
+        # asyncio's loop and trio's token each have a way that neither blocks nor answers.
+        self._soon: Callable[..., object] = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+
+    def call_soon(self, function: Callable[..., object], *args: object) -> bool:
+        """Have the loop call this, from any thread, without waiting. False: the loop is gone."""
+        try:
+            self._soon(function, *args)
+        except RuntimeError:  # asyncio: closed; trio's RunFinishedError is one, too
+            return False
+        return True

@@ -1,0 +1,290 @@
+"""From what a caller writes to what is stored: options checked, the callable named, arguments encoded.
+
+Everything is refused here that can be, with the field, the value and the mend, before anything is stored.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from msgspec import Struct, json
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import NewJob
+from asyncjobs.backends.clock import from_datetime
+from asyncjobs.core.codec import (
+    bind_arguments,
+    callable_label,
+    describe_callable,
+    encode_call,
+    is_async_callable,
+    refuse_reserved_parameters,
+)
+from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
+from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError
+from asyncjobs.models import DEFAULT_QUEUE, Dependency, JobRequest, Limit
+from asyncjobs.runtime.functions import JOB_OPTIONS, Functions
+
+LONGEST_ID = 512
+_LONGEST_NAME = 200
+_LONGEST_DURATION = 10 * 365 * 86_400.0
+_INT64 = 1 << 63
+
+
+class Optional(Struct, frozen=True):
+    """A dependency that may end otherwise than completed; made by ``jp.optional``."""
+
+    job_id: str
+
+
+class JobOptions(Struct, frozen=True, kw_only=True):
+    """Defaults that ``@job`` leaves on a function; the call site wins."""
+
+    queue: str | None = None
+    priority: int | None = None
+    limit: tuple[str, int] | Limit | None = None
+    retry: RetryPolicy | None = None
+    max_retries: int | None = None
+    max_interruptions: int | None = None
+    timeout: float | None = None
+
+
+_NO_OPTIONS = JobOptions()
+
+
+class Submissions:
+    """Encodes requests for one processor.
+
+    :param handle_type: the class of handles, found in arguments.
+    """
+
+    def __init__(self, functions: Functions, handle_type: type[str], max_value_size: int) -> None:
+        self._functions = functions
+        self._handle_type = handle_type
+        self._max_value_size = max_value_size
+        self._checked: dict[Callable[..., Any], bool] = {}
+        self._random = random.Random()  # of its own: a program that seeds the global one must not repeat ids
+
+    def new_id(self) -> str:
+        """A fresh job id: sortable by time, unique without asking anybody."""
+        return f"{time.time_ns() // 1000:014x}{self._random.getrandbits(64):016x}"
+
+    def encode(self, request: JobRequest, owner: str | None, new_id: str | None = None) -> NewJob:
+        """Check a request and encode it. ``owner`` is the worker that alone may run a ``local`` job; ``new_id`` is the
+        id of a request without one, drawn by ``new_id()``.
+
+        :raises SubmissionError: of the kind that fits. ConfigurationError: an option's value cannot work.
+        """
+        func = request.func
+        options: JobOptions = getattr(func, JOB_OPTIONS, _NO_OPTIONS)
+        args, kwargs = tuple(request.args), request.kwargs
+        if request.local:
+            is_async = is_async_callable(func)
+            name = f"local:{callable_label(func)}"
+            if owner is None:
+                raise ConfigurationError(
+                    "local",
+                    True,
+                    problem="a local job runs in this process only, and no worker runs here",
+                    hint="open the JobProcessor with enable_daemon=True",
+                )
+        else:
+            described = describe_callable(func)
+            is_async, name = described.is_async, described.name
+            func = described.func
+            args, kwargs = described.join(args, kwargs)
+        bound_args, bound_kwargs = bind_arguments(func, args, kwargs)
+        call = encode_call(bound_args, bound_kwargs, self._handle_type)
+        if len(call.data) > self._max_value_size:
+            raise NotSerializableError(
+                "$.args",
+                f"{len(call.data):,} bytes encoded, more than the {self._max_value_size:,} that max_value_size allows",
+                hint="write it to a file and pass the path",
+            )
+        timeout = _pick(request.timeout, options.timeout)
+        if timeout is not None:
+            timeout = duration("timeout", timeout, above=True)
+            if not is_async:
+                self._warn_of_timeout(func, name)
+        job_id = request.job_id
+        dependencies = _dependencies(request.depends_on, call.handles) if request.depends_on or call.handles else ()
+        if request.require is not None:
+            _check_require(request.require, len(dependencies))
+        if request.delay is not None and request.run_at is not None:
+            raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
+        limit = _pick(request.limit, options.limit)
+        metadata = _metadata(request.metadata) if request.metadata else None
+        if request.isolation not in (None, "thread"):
+            raise ConfigurationError("isolation", request.isolation, allowed="'thread'")
+        if request.if_exists not in ("raise", "return"):
+            raise ConfigurationError("if_exists", request.if_exists, allowed="'raise' or 'return'")
+        return NewJob(
+            id=(new_id or self.new_id()) if job_id is None else name_of("job_id", job_id, LONGEST_ID),
+            generated=job_id is None,
+            function=name,
+            call=call.data,
+            injects=bool(call.handles),
+            queue=name_of("queue", _pick(request.queue, options.queue) or DEFAULT_QUEUE),
+            owner=owner if request.local else None,
+            group=None if request.group is None else name_of("group", request.group),
+            metadata=metadata,
+            priority=_whole("priority", _pick(request.priority, options.priority) or 0, -_INT64),
+            limit=None if limit is None else _limit(limit),
+            retry=_retry(request, options),
+            max_interruptions=_whole(
+                "max_interruptions", _pick(_pick(request.max_interruptions, options.max_interruptions), 3), 1
+            ),
+            timeout=timeout,
+            run_at=None if request.run_at is None else _moment(request.run_at),
+            delay=None if request.delay is None else round(duration("delay", request.delay) * SECOND),
+            dependencies=dependencies,
+            require=request.require,
+            if_exists=request.if_exists,
+        )
+
+    def vouch(self, request: JobRequest, job: NewJob) -> None:
+        """What this process submits, it may run."""
+        if request.local:
+            self._functions.add_local(job.id, job.function, request.func)
+        else:
+            self._functions.add(job.function, describe_callable(request.func).func)
+
+    def check_options(self, func: Callable[..., Any]) -> None:
+        """Refuse a callee that has a parameter named like an option; looked at once a function."""
+        try:
+            if func in self._checked:
+                return
+            refuse_reserved_parameters(func)
+            if len(self._checked) < 10_000:
+                self._checked[func] = True
+        except TypeError:  # not hashable
+            refuse_reserved_parameters(func)
+
+    def _warn_of_timeout(self, func: Callable[..., Any], name: str) -> None:
+        # The warnings module shows it once a place; the name makes it once a function.
+        warnings.warn(
+            f"timeout= cannot stop the plain function {name!r}: it is told (current_job().cancelled), keeps its slot "
+            "until it returns, and then counts as failed",
+            RuntimeWarning,
+            stacklevel=4,
+        )
+
+
+def _pick(first: Any, second: Any) -> Any:
+    return second if first is None else first
+
+
+def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
+    """A name that can be stored, shown and put into a URL."""
+    allowed = f"1 to {longest} characters without control characters"
+    if not isinstance(value, str):
+        raise ConfigurationError(field, value, allowed=f"a string of {allowed}")
+    if not value or len(value) > longest:
+        shown = value if len(value) <= 40 else f"{value[:20]}… ({len(value)} characters)"
+        raise ConfigurationError(field, shown, allowed=allowed)
+    if not value.isprintable():
+        for character in value:
+            code = ord(character)
+            if code < 32 or 127 <= code < 160 or 0xD800 <= code < 0xE000 or code in (0x2028, 0x2029):
+                raise ConfigurationError(field, value, allowed=allowed)
+    return str(value)
+
+
+def duration(field: str, value: object, *, above: bool = False) -> float:
+    """Seconds: a number, or a timedelta."""
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    allowed = f"seconds {'above' if above else 'from'} 0"
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+        raise ConfigurationError(field, value, allowed=allowed)
+    if value < 0 or (above and value == 0) or value > _LONGEST_DURATION:
+        raise ConfigurationError(field, value, allowed=f"{allowed}, at most ten years")
+    return float(value)
+
+
+def _whole(field: str, value: object, low: int, high: int = _INT64 - 1) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise ConfigurationError(field, value, allowed=f"a whole number from {low}")
+    return value
+
+
+def _moment(value: object) -> int:
+    if not isinstance(value, datetime):
+        raise ConfigurationError("run_at", value, allowed="an aware datetime")
+    if value.tzinfo is None:
+        raise ConfigurationError(
+            "run_at", value, allowed="an aware datetime", hint="datetime.now(UTC) + …, or value.astimezone()"
+        )
+    return from_datetime(value)
+
+
+def _limit(value: object) -> Limit:
+    if isinstance(value, Limit):
+        key, capacity = value.key, value.capacity
+    elif isinstance(value, (tuple, list)) and len(value) == 2:  # type: ignore[arg-type]
+        key, capacity = value  # type: ignore[misc]
+    else:
+        raise ConfigurationError("limit", value, allowed="(key, capacity), for example ('images', 3)")
+    return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))  # type: ignore[arg-type]
+
+
+def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
+    policy: object = _pick(request.retry, options.retry)
+    if policy is None:
+        policy = DEFAULT_RETRY
+    if not isinstance(policy, RetryPolicy):
+        raise ConfigurationError("retry", policy, allowed="a RetryPolicy", hint="RetryPolicy(max_retries=5)")
+    # The call site's number wins over a function's; of one place, the plain number wins over its policy.
+    wanted = request.max_retries if request.retry is not None else _pick(request.max_retries, options.max_retries)
+    if wanted is None:
+        return policy
+    return replace(policy, max_retries=_whole("max_retries", wanted, 0))
+
+
+def _metadata(value: object) -> bytes:
+    if not isinstance(value, Mapping):
+        raise ConfigurationError("metadata", value, allowed="a dict with string keys and JSON values")
+    for key in value:  # type: ignore[misc]
+        if not isinstance(key, str):
+            raise NotSerializableError("$.metadata", f"keyed by {key!r}, which is not a string")
+    try:
+        return json.encode(dict(value))  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise NotSerializableError(
+            "$.metadata", f"not JSON ({error})", hint="metadata holds null, booleans, numbers, strings, lists, dicts"
+        ) from error
+
+
+def _dependencies(depends_on: object, handles: Iterable[str]) -> tuple[Dependency, ...]:
+    """Edges, each parent once; optional only if every mention of it is."""
+    listed: Sequence[object]
+    if isinstance(depends_on, (str, Optional)):
+        listed = (depends_on,)
+    elif isinstance(depends_on, (list, tuple, set, frozenset, dict)):
+        listed = tuple(depends_on)  # type: ignore[arg-type]
+    else:
+        raise ConfigurationError("depends_on", depends_on, allowed="ids, handles, jp.optional(…), or a list of these")
+    parents: dict[str, bool] = {}
+    for entry in listed:
+        if isinstance(entry, Optional):
+            parents.setdefault(entry.job_id, True)
+        elif isinstance(entry, str):
+            parents[name_of("depends_on", entry, LONGEST_ID)] = False
+        else:
+            raise ConfigurationError("depends_on", entry, allowed="ids, handles, jp.optional(…)")
+    for job_id in handles:
+        parents.setdefault(str(job_id), False)
+    return tuple(Dependency(job_id, optional) for job_id, optional in parents.items())
+
+
+def _check_require(require: object, edges: int) -> None:
+    if isinstance(require, bool) or not isinstance(require, int) or not 1 <= require <= edges:
+        allowed = f"1 to {edges}, the number of dependencies" if edges else "None: this job has no dependencies"
+        raise ConfigurationError("require", require, allowed=allowed)

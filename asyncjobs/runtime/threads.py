@@ -1,0 +1,79 @@
+"""Plain functions in threads of our own.
+
+Daemon threads, because a body that will not end must not hold the process (anyio's worker threads are joined at
+exit). How many run at a time is the limiter's business, not the pool's.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextvars import Context
+from queue import SimpleQueue
+from typing import Generic, TypeVar
+
+import anyio
+
+from asyncjobs.runtime.signals import Loop
+
+T = TypeVar("T")
+
+
+class _Call(Generic[T]):
+    """A function on its way through a thread. It must not raise: what it has to say, it returns."""
+
+    def __init__(self, function: Callable[[], T], context: Context) -> None:
+        self.function = function
+        self.context = context
+        self.done = anyio.Event()
+        self.value: T
+
+
+class Threads:
+    """A pool that grows as it is asked to; idle threads are used again, and end with ``close``."""
+
+    def __init__(self, limiter: anyio.CapacityLimiter) -> None:
+        self.limiter = limiter
+        self._loop = Loop()
+        self._idle: deque[SimpleQueue[_Call[object] | None]] = deque()
+        self._closed = False
+        self.started = 0
+
+    async def run(self, function: Callable[[], T], context: Context) -> T:
+        """Run it in a thread, inside ``context``. Cancelled, it leaves the thread alone: it goes on unheard."""
+        async with self.limiter:
+            call = _Call(function, context)
+            self._queue().put(call)  # type: ignore[arg-type]
+            await call.done.wait()
+            return call.value
+
+    def close(self) -> None:
+        """Let idle threads end; busy ones end after their call."""
+        self._closed = True
+        while self._idle:
+            self._idle.pop().put(None)
+
+    def _queue(self) -> SimpleQueue[_Call[object] | None]:
+        if self._idle:
+            return self._idle.pop()
+        queue: SimpleQueue[_Call[object] | None] = SimpleQueue()
+        self.started += 1
+        name = f"asyncjobs-{self.started}"
+        threading.Thread(target=self._work, args=(queue,), name=name, daemon=True).start()
+        return queue
+
+    def _work(self, queue: SimpleQueue[_Call[object] | None]) -> None:
+        while (call := queue.get()) is not None:
+            call.value = call.context.run(call.function)
+            done = call.done
+            del call
+            if not self._loop.call_soon(self._finished, done, queue):
+                return
+
+    def _finished(self, done: anyio.Event, queue: SimpleQueue[_Call[object] | None]) -> None:
+        if self._closed:
+            queue.put(None)
+        else:
+            self._idle.append(queue)
+        done.set()

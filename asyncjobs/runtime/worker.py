@@ -1,0 +1,372 @@
+"""A worker: slots, the attempts in them, and what becomes of their outcomes.
+
+Outcomes are recorded apart from running, by one task: it takes whatever has ended, writes it in one transaction
+together with the next claim, and tries again for as long as the store is not there. An attempt gives its slot back
+when its body ends; so the claim that goes with its outcome already counts it.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asyncjobs.backends.base import (
+    AttemptEnd,
+    Claim,
+    ClaimedJob,
+    Claims,
+    JobBackend,
+    NewWorker,
+    Stale,
+)
+from asyncjobs.backends.clock import Clock
+from asyncjobs.config import DaemonConfig
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
+from asyncjobs.runtime.context import JobContext, Submit
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.signals import Loop, Signal
+from asyncjobs.runtime.threads import Threads
+
+logger = logging.getLogger("asyncjobs.worker")
+
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 5.0
+_SAY_EVERY = 0.05
+"""Seconds between two looks at what bodies say: what is said in between is stored together."""
+
+
+class Worker:
+    """Runs attempts in ``config.slots`` slots. Started and stopped by its daemon; told what to run by its scheduler.
+
+    :param claimed: called with what a claim brought that went with outcomes, once its jobs are started.
+    :param freed: called when a slot is free that no outcome's claim will fill.
+    :param stale: called with the id of a job whose outcome was refused: this process lost sight of it.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        functions: Functions,
+        config: DaemonConfig,
+        clock: Clock,
+        *,
+        submit: Submit | None = None,
+        results: ResultCache | None = None,
+        max_value_size: int = 64 << 20,
+        claimed: Callable[[Claims], None],
+        freed: Callable[[], None],
+        stale: Callable[[str], None],
+    ) -> None:
+        self.id = ""
+        self.running: dict[str, Running] = {}
+        self._backend = backend
+        self._functions = functions
+        self._config = config
+        self._clock = clock
+        self._submit = submit
+        self._results = results
+        self._claimed = claimed
+        self._freed = freed
+        self._stale = stale
+        self._busy = 0
+        self._reserved = 0
+        self._asked = False
+        self._returning: deque[anyio.Event] = deque()
+        self._ended: list[AttemptEnd] = []
+        self._ended_signal = Signal()
+        self._said_signal = Signal()
+        self._recording = 0
+        self._in_flight: dict[str, tuple[int, bytes]] = {}
+        self._quiet = Signal()
+        self._closing = False
+        self.limiter = anyio.CapacityLimiter(config.slots)
+        self._loop = Loop()
+        self._threads = Threads(self.limiter)
+        self._tools = Tools(self._threads, backend.get_results, self._known_function, max_value_size)
+
+    # -- life
+
+    async def register(self) -> None:
+        """Become known to the store, under a new id."""
+        self.id = await self._backend.register_worker(
+            NewWorker(
+                name=self._config.name or "",
+                slots=self._config.slots,
+                queues=self._config.queues,
+                lease=self._config.lease,
+            )
+        )
+
+    async def run(self, tasks: TaskGroup) -> None:
+        """Start recording in this task group; attempts are started in it, too."""
+        self._tasks = tasks
+        tasks.start_soon(self._record_forever)
+        tasks.start_soon(self._store_said_forever)
+
+    async def drain(self, timeout: float) -> None:
+        """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once."""
+        self._closing = True
+        for running in list(self.running.values()):
+            if running.waits:
+                running.stop(Stop.RELEASED)
+        with anyio.move_on_after(timeout):
+            await self._until_quiet()
+        for running in list(self.running.values()):
+            running.stop(Stop.RELEASED)
+        # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
+        with anyio.move_on_after(min(1.0, 0.1 + timeout)):
+            await self._until_quiet()
+        for running in list(self.running.values()):
+            if running.threaded:
+                running.abandon()
+        await self._until_quiet()
+        self._threads.close()
+
+    async def _until_quiet(self) -> None:
+        while self.running or self._ended or self._recording:
+            await self._quiet.wait()
+
+    # -- slots
+
+    @property
+    def free(self) -> int:
+        """Slots that neither an attempt nor a claim on its way has."""
+        return max(0, self._config.slots - self._busy - self._reserved)
+
+    def may_claim(self) -> bool:
+        """Whether a slot is free. If only a claim on its way holds them, ``freed`` is called once they are back."""
+        if self.free > 0:
+            return True
+        self._asked = self._reserved > 0
+        return False
+
+    def claim(self) -> Claim:
+        """Ask for all free slots; they are kept until ``take`` brings what came of it."""
+        limit = 0 if self._closing else self.free
+        self._reserved += limit
+        return Claim(
+            worker=self.id,
+            limit=limit,
+            functions=self._functions.names,
+            refused=frozenset(self._functions.refused),
+            queues=self._config.queues,
+        )
+
+    def take(self, claim: Claim, claims: Claims | None) -> None:
+        """What a claim brought, None if it failed: its slots are used or free again."""
+        self._reserved -= claim.limit
+        for job in claims.jobs if claims is not None else ():
+            self._start(job)
+        while self._returning and self.free > 0:  # a body came back while the claim held the slot
+            self._busy += 1
+            self._returning.popleft().set()
+        if self._asked and self.free > 0:
+            self._asked = False
+            self._freed()
+
+    def _start(self, job: ClaimedJob) -> None:
+        context = JobContext(
+            job.attempt, group=job.group, clock=self._clock, loop=self._loop, submit=self._submit
+        )
+        context.on_said = self._said_signal.notify
+        running = Running(job, context)
+        self.running[job.attempt.job_id] = running
+        self._busy += 1
+        self._tasks.start_soon(self._run, running)
+
+    async def _run(self, running: Running) -> None:
+        job = running.job
+        outcome = Outcome(OutcomeKind.RELEASED)  # should the worker itself be cancelled
+        try:
+            function = self._functions.get(job.function, job.attempt.job_id)
+            if function is None:
+                error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
+                outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)
+            else:
+                outcome = await run_attempt(running, function, self._tools)
+        finally:
+            # No await from here to the end: what a body left behind in this task dies with it.
+            end = AttemptEnd(job.attempt, outcome, running.context.take_said(), random.random())
+            del self.running[job.attempt.job_id]
+            if running.has_slot:
+                self._give_slot_back()
+            self._ended.append(end)
+            self._ended_signal.notify()
+
+    def _give_slot_back(self) -> None:
+        if self._returning:
+            self._returning.popleft().set()  # the slot goes to a body that waited, and goes on
+        else:
+            self._busy -= 1
+
+    @asynccontextmanager
+    async def lent(self, running: Running) -> AsyncIterator[None]:
+        """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
+        running.waits += 1
+        if running.waits == 1:
+            running.has_slot = False
+            if running.threaded:
+                self.limiter.total_tokens += 1
+            self._give_slot_back()
+            self._freed()
+            if self._closing:
+                running.stop(Stop.RELEASED)
+        try:
+            yield
+        finally:
+            running.waits -= 1
+            if running.waits == 0:
+                try:
+                    await self._take_slot_again(running)
+                finally:
+                    if running.threaded:  # not before: who has the slot meanwhile needs a token, too
+                        self.limiter.total_tokens -= 1
+
+    async def _take_slot_again(self, running: Running) -> None:
+        if self.free > 0 or running.stopped is not None:
+            self._busy += 1
+            running.has_slot = True
+            return
+        event = anyio.Event()
+        self._returning.append(event)
+        try:
+            await event.wait()
+        except BaseException:
+            if event.is_set():
+                self._give_slot_back()  # handed over and not wanted any more
+            else:
+                self._returning.remove(event)
+            raise
+        running.has_slot = True
+
+    # -- outcomes
+
+    async def _record_forever(self) -> None:
+        while True:
+            await self._ended_signal.wait()
+            while self._ended:
+                ends, self._ended = self._ended, []
+                self._recording = len(ends)
+                await self._record(ends)
+                self._recording = 0
+            self._quiet.notify()
+
+    async def _record(self, ends: Sequence[AttemptEnd]) -> None:
+        """Write outcomes until they are written. A stale one is a value: somebody else has the job."""
+        short = self._reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
+        claim = self.claim()
+        delay = _FIRST_DELAY
+        self._in_flight = {
+            end.attempt.job_id: (end.attempt.attempt, end.outcome.value)
+            for end in ends
+            if end.outcome.kind is OutcomeKind.SUCCEEDED and end.outcome.value is not None
+        }
+        while True:
+            try:
+                finished = await self._backend.update_job_status(ends, claim)
+            except BackendError as error:
+                if len(ends) > 1:
+                    self.take(claim, None)
+                    for end in ends:  # the one that cannot be written must not hold up the others
+                        await self._record([end])
+                    return
+                if error.code == "too-big":
+                    ends = [_unstorable(ends[0], error)]
+                    continue
+                logger.warning("outcomes of %d attempts could not be stored yet: %s", len(ends), error)
+                await self._clock.sleep(delay * random.uniform(0.5, 1.0))
+                delay = min(_LONGEST_DELAY, delay * 2)
+                continue
+            break
+        for end, result in zip(ends, finished.results, strict=True):
+            self._recorded(end, result)
+        self.take(claim, finished.claims)
+        self._claimed(finished.claims)
+        if short:
+            self._freed()
+
+    def _recorded(self, end: AttemptEnd, result: JobStatus | Stale) -> None:
+        job_id = end.attempt.job_id
+        if isinstance(result, Stale):
+            logger.warning(
+                "job %r: the outcome of attempt %d came too late and was refused", job_id, end.attempt.attempt
+            )
+            self._stale(job_id)
+            return
+        if result is JobStatus.COMPLETED:  # any other end may be retried, and needs the callable again
+            self._functions.forget_local(job_id)
+        if end.outcome.kind is OutcomeKind.FAILED and end.outcome.error is not None:
+            error = end.outcome.error
+            logger.log(
+                logging.ERROR if result is JobStatus.FAILED else logging.WARNING,
+                "job %r %s at attempt %d: %s: %s",
+                job_id,
+                "failed" if result is JobStatus.FAILED else "will be retried after it failed",
+                end.attempt.attempt,
+                error.error_type,
+                error.message,
+            )
+
+    def committed(self, events: Sequence[JobEvent]) -> None:
+        """An own commit: results that it made final are kept at hand, before those who wait for them are woken."""
+        if not self._in_flight or self._results is None:
+            return
+        for event in events:
+            if event.type == EventType.COMPLETED:
+                attempt, value = self._in_flight.get(event.job_id, (0, b""))
+                if attempt == event.attempt:
+                    self._results.put(event.job_id, value)
+
+    # -- what bodies say
+
+    async def _store_said_forever(self) -> None:
+        while True:
+            await self._said_signal.wait()
+            taken = [
+                (running, events)
+                for running in self.running.values()
+                if (events := running.context.take_said())
+            ]
+            if not taken:
+                continue
+            try:
+                await self._backend.append_events([(running.job.attempt, events) for running, events in taken])
+            except BackendError as error:
+                logger.warning("what %d running jobs said could not be stored yet: %s", len(taken), error)
+                for running, events in taken:
+                    running.context.restore_said(events)  # it goes with the outcome at the latest
+            await self._clock.sleep(_SAY_EVERY)
+
+    # -- being told
+
+    def request_cancel(self, job_id: str, attempt: int) -> None:
+        """Somebody asked this attempt to stop; nothing happens if it is not running here."""
+        running = self.running.get(job_id)
+        if running is not None and running.job.attempt.attempt == attempt:
+            running.stop(Stop.CANCELLED)
+
+    def lose(self) -> None:
+        """The lease ran out and others have the jobs: stop them all, their outcomes will be refused."""
+        for running in list(self.running.values()):
+            running.stop(Stop.LOST)
+
+    def _known_function(self, name: str) -> Callable[..., object] | None:
+        return self._functions.get(name, "")
+
+
+def _unstorable(end: AttemptEnd, error: BackendError) -> AttemptEnd:
+    told = Outcome(
+        OutcomeKind.FAILED, error=JobError(type(error).__name__, str(error)), retryable=False
+    )
+    return AttemptEnd(end.attempt, told, (), end.jitter)
+
+

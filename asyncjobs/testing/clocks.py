@@ -1,0 +1,96 @@
+"""A clock that stands until it is moved, so that no test waits for time to pass."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import anyio
+import anyio.lowlevel
+
+from asyncjobs.backends.clock import from_datetime
+
+_START = datetime(2030, 1, 1, tzinfo=UTC)
+_BOOTED = 1_000_000_000
+
+
+class ManualClock:
+    """A ``Clock`` for tests; works on asyncio and on trio, moved from the event loop.
+
+    :param start: what the wall clock shows at first. Default 2030-01-01, UTC.
+
+    ::
+
+        clock = ManualClock()
+        async with MemoryBackend(clock=clock) as backend:
+            ...
+            clock.advance(15.0)  # leases run out, delayed jobs come due, sleepers wake up
+    """
+
+    def __init__(self, start: datetime = _START) -> None:
+        self._wall = from_datetime(start)
+        self._monotonic = _BOOTED
+        self._sleepers: list[tuple[int, anyio.Event]] = []
+        self._timeouts: list[tuple[int, anyio.CancelScope]] = []
+        self._lay_down = anyio.Event()
+
+    def now(self) -> int:
+        """Wall clock, µs since the epoch."""
+        return self._wall
+
+    def monotonic(self) -> int:
+        """µs since some moment; only ``advance`` moves it."""
+        return self._monotonic
+
+    def advance(self, seconds: float) -> None:
+        """Time passes, on both clocks; whoever sleeps until then wakes up, and timeouts until then run out."""
+        if seconds < 0:
+            raise ValueError("time does not go back; jump() moves the wall clock alone")
+        passed = round(seconds * 1_000_000)
+        self._wall += passed
+        self._monotonic += passed
+        due = [event for until, event in self._sleepers if until <= self._monotonic]
+        self._sleepers = [entry for entry in self._sleepers if entry[0] > self._monotonic]
+        for event in due:
+            event.set()
+        over = [scope for until, scope in self._timeouts if until <= self._monotonic]
+        self._timeouts = [entry for entry in self._timeouts if entry[0] > self._monotonic]
+        for scope in over:
+            scope.cancel()
+
+    def jump(self, seconds: float) -> None:
+        """Somebody sets the wall clock, forwards or back; no time passes and nobody wakes up."""
+        self._wall += round(seconds * 1_000_000)
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait until the clock was moved that far."""
+        if seconds <= 0:
+            await anyio.lowlevel.checkpoint()
+            return
+        entry = (self._monotonic + round(seconds * 1_000_000), anyio.Event())
+        self._sleepers.append(entry)
+        self._lay_down.set()
+        self._lay_down = anyio.Event()
+        try:
+            await entry[1].wait()
+        finally:
+            if entry in self._sleepers:
+                self._sleepers.remove(entry)
+
+    def timeout(self, seconds: float | None) -> anyio.CancelScope:
+        """A scope that is cancelled once the clock was moved that far (None: never)."""
+        scope = anyio.CancelScope()
+        if seconds is not None and seconds <= 0:
+            scope.cancel()
+        elif seconds is not None:
+            self._timeouts.append((self._monotonic + round(seconds * 1_000_000), scope))
+        return scope
+
+    @property
+    def sleepers(self) -> int:
+        """How many wait for this clock."""
+        return len(self._sleepers)
+
+    async def wait_for_sleepers(self, count: int = 1) -> None:
+        """Go on once that many wait for this clock: then what they do before is done."""
+        while len(self._sleepers) < count:
+            await self._lay_down.wait()

@@ -1,0 +1,196 @@
+"""A store that fails when it is told to: before it did anything, or after it did, with the answer lost."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import Any, Literal, TypeVar
+
+from msgspec import Struct
+
+from asyncjobs.backends.base import (
+    AttemptEnd,
+    AttemptRef,
+    Claim,
+    Claims,
+    Finished,
+    FunctionInfo,
+    JobBackend,
+    LimitInfo,
+    Listener,
+    NewJob,
+    NewWorker,
+    WorkerLease,
+)
+from asyncjobs.exceptions import BackendConnectionError, ConfigurationError, nearest
+from asyncjobs.models import (
+    Attempt,
+    BodyEvent,
+    Edge,
+    EventPage,
+    Job,
+    JobPage,
+    JobQuery,
+    JobResult,
+    JobStatus,
+    WorkerInfo,
+)
+
+T = TypeVar("T")
+
+
+class _Fault(Struct, frozen=True):
+    when: Literal["before", "after"]
+    error: BaseException
+
+
+class FaultyBackend(JobBackend):
+    """Passes everything on to ``inner``, except for the calls that ``fail`` named.
+
+    ::
+
+        store = FaultyBackend(MemoryBackend())
+        store.fail("enqueue_jobs")                          # the next call does not reach the store
+        store.fail("update_job_status", 2, when="after")    # the one after the next is committed, its answer is lost
+    """
+
+    def __init__(self, inner: JobBackend) -> None:
+        self.inner = inner
+        self.capabilities = inner.capabilities
+        self.calls: Counter[str] = Counter()
+        """How often each method was called."""
+        self._faults: dict[tuple[str, int], _Fault] = {}
+
+    def fail(
+        self,
+        method: str,
+        nth: int = 1,
+        *,
+        when: Literal["before", "after"] = "before",
+        error: BaseException | None = None,
+    ) -> None:
+        """Let the ``nth`` call of this method from now on raise ``error`` (default ``BackendConnectionError``).
+
+        :raises ConfigurationError: there is no such asynchronous method, or ``nth`` is below 1.
+        """
+        if method not in FAULTY_METHODS:
+            near = nearest(method, FAULTY_METHODS)
+            hint = f"did you mean {near!r}?" if near else None
+            raise ConfigurationError("method", method, allowed="an asynchronous method of JobBackend", hint=hint)
+        if nth < 1:
+            raise ConfigurationError("nth", nth, allowed="a whole number from 1")
+        if error is None:
+            lost = "the answer was lost" if when == "after" else "the store is out of reach"
+            error = BackendConnectionError(f"{method}: {lost} (a fault that the test asked for)")
+        self._faults[method, self.calls[method] + nth] = _Fault(when, error)
+
+    async def _pass(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        self.calls[method] += 1
+        fault = self._faults.pop((method, self.calls[method]), None)
+        if fault is not None and fault.when == "before":
+            raise fault.error
+        answer = await call()
+        if fault is not None:
+            raise fault.error
+        return answer
+
+    async def open(self) -> None:
+        await self._pass("open", self.inner.open)
+
+    async def close(self) -> None:
+        await self._pass("close", self.inner.close)
+
+    def set_listener(self, listener: Listener | None) -> None:
+        self.inner.set_listener(listener)
+
+    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
+        return await self._pass("wait", lambda: self.inner.wait(timeout, urgent=urgent))
+
+    async def health(self) -> Mapping[str, Any]:
+        return await self._pass("health", self.inner.health)
+
+    async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
+        return await self._pass("enqueue_jobs", lambda: self.inner.enqueue_jobs(jobs, parent=parent))
+
+    async def dequeue_jobs(self, claim: Claim) -> Claims:
+        return await self._pass("dequeue_jobs", lambda: self.inner.dequeue_jobs(claim))
+
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
+        return await self._pass("update_job_status", lambda: self.inner.update_job_status(ends, claim))
+
+    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        return await self._pass("append_events", lambda: self.inner.append_events(said))
+
+    async def register_worker(self, worker: NewWorker) -> str:
+        return await self._pass("register_worker", lambda: self.inner.register_worker(worker))
+
+    async def deregister_worker(self, worker: str) -> None:
+        await self._pass("deregister_worker", lambda: self.inner.deregister_worker(worker))
+
+    async def extend_leases(self, worker: str) -> WorkerLease:
+        return await self._pass("extend_leases", lambda: self.inner.extend_leases(worker))
+
+    async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
+        await self._pass("report_refusals", lambda: self.inner.report_refusals(worker, refused))
+
+    async def reap(self) -> Sequence[str]:
+        return await self._pass("reap", self.inner.reap)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        return await self._pass("workers", self.inner.workers)
+
+    async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        return await self._pass("cancel_jobs", lambda: self.inner.cancel_jobs(ids, descendants=descendants))
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        return await self._pass("retry_job", lambda: self.inner.retry_job(job_id))
+
+    async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
+        return await self._pass("mark_job_ready", lambda: self.inner.mark_job_ready(ids))
+
+    async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        return await self._pass("get_jobs", lambda: self.inner.get_jobs(ids))
+
+    async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        return await self._pass("get_results", lambda: self.inner.get_results(ids))
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        return await self._pass("get_attempts", lambda: self.inner.get_attempts(job_id))
+
+    async def find_jobs(self, query: JobQuery) -> JobPage:
+        return await self._pass("find_jobs", lambda: self.inner.find_jobs(query))
+
+    async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        return await self._pass("count_jobs", lambda: self.inner.count_jobs(group))
+
+    async def has_unfinished(self, group: str | None = None) -> bool:
+        return await self._pass("has_unfinished", lambda: self.inner.has_unfinished(group))
+
+    async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        return await self._pass("get_dependencies", lambda: self.inner.get_dependencies(ids))
+
+    async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        return await self._pass("get_dependent_jobs", lambda: self.inner.get_dependent_jobs(ids))
+
+    async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        return await self._pass("get_ready_jobs", lambda: self.inner.get_ready_jobs(limit))
+
+    async def get_limit(self, key: str) -> LimitInfo | None:
+        return await self._pass("get_limit", lambda: self.inner.get_limit(key))
+
+    async def get_functions(self) -> Sequence[FunctionInfo]:
+        return await self._pass("get_functions", self.inner.get_functions)
+
+    async def read_events(
+        self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None
+    ) -> EventPage:
+        return await self._pass(
+            "read_events", lambda: self.inner.read_events(after, limit=limit, job_id=job_id, group=group)
+        )
+
+    async def last_cursor(self) -> str:
+        return await self._pass("last_cursor", self.inner.last_cursor)
+
+
+FAULTY_METHODS = frozenset(JobBackend.__abstractmethods__) - {"set_listener"}
+"""What can be made to fail; ``get_job`` is ``get_jobs``."""

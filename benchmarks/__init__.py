@@ -1,0 +1,1 @@
+"""Benchmarks: ``python -m benchmarks --help``. What they measure, and how to read it, is in ``README.md``."""

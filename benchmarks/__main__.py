@@ -1,0 +1,101 @@
+"""``python -m benchmarks``: run scenarios in turns, each in a process of its own, and print what came of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+from msgspec import json
+
+from benchmarks.machine import ROOT, machine
+from benchmarks.report import Taken, summarize, text
+from benchmarks.result import Result
+from benchmarks.scenarios import SCENARIOS
+from benchmarks.yardstick import QUICK, VARIANTS, run_yardstick
+
+_LONGEST = 1_800
+
+
+@click.command(epilog="Scenarios: " + "; ".join(f"{name} ({entry.about})" for name, entry in SCENARIOS.items()))
+@click.argument("scenarios", nargs=-1, type=click.Choice(list(SCENARIOS)), metavar="[SCENARIO]…")
+@click.option("--quick", is_flag=True, help="Smaller sizes and one turn: under 90 seconds, rough.")
+@click.option("--repeat", type=click.IntRange(1, 100), help="Turns; medians are over these. Default: 3, quick 1.")
+@click.option(
+    "--ceiling",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    envvar="ASYNCJOBS_CEILING",
+    help="The yardstick's program, to be run beside (or ASYNCJOBS_CEILING).",
+)
+@click.option("--json", "output", type=click.Path(dir_okay=False, path_type=Path), help="Write it all to this file.")
+@click.option("--profile", type=click.Choice(list(SCENARIOS)), help="Run this one under cProfile; nothing else.")
+def main(
+    scenarios: tuple[str, ...],
+    quick: bool,
+    repeat: int | None,
+    ceiling: Path | None,
+    output: Path | None,
+    profile: str | None,
+) -> None:
+    """Measure SCENARIOs (default: all), in turns, and compare with the targets."""
+    if profile is not None:
+        sys.exit(subprocess.run(_command(profile, quick, "--profile"), cwd=ROOT, check=False).returncode)
+    names = [name for name in SCENARIOS if not scenarios or name in scenarios]
+    turns = repeat or (1 if quick else 3)
+    before = machine()
+    runs: list[Taken] = []
+    for turn in range(turns):
+        seen: set[str] = set()
+        for name in names:
+            if turn and SCENARIOS[name].once and repeat is None:
+                continue
+            runs.append(_measure(turn, name, quick))
+            for variant in SCENARIOS[name].beside if ceiling is not None else ():
+                if variant not in seen and (not quick or variant in QUICK):
+                    seen.add(variant)
+                    runs.append(_measure_yardstick(turn, variant, ceiling))
+    beside = {name: SCENARIOS[name].beside for name in names}
+    report = summarize(before, runs, beside, quick=quick, repeat=turns)
+    click.echo(text(report))
+    if output is not None:
+        output.write_bytes(json.format(json.encode(report), indent=1) + b"\n")
+    if any(run.failed for run in runs):
+        sys.exit(1)
+
+
+def _command(name: str, quick: bool, *options: str) -> list[str]:
+    return [sys.executable, "-m", "benchmarks.child", name, *(["--quick"] if quick else []), *options]
+
+
+def _measure(turn: int, name: str, quick: bool) -> Taken:
+    began = time.perf_counter()
+    load = os.getloadavg()[0]
+    try:
+        done = subprocess.run(_command(name, quick), cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=_LONGEST)
+        result = json.decode(done.stdout.splitlines()[-1], type=Result)
+    except (subprocess.SubprocessError, IndexError) as error:
+        return _told(Taken(turn, name, False, time.perf_counter() - began, load, failed=type(error).__name__))
+    return _told(Taken(turn, name, False, time.perf_counter() - began, load, result.figures, result.notes))
+
+
+def _measure_yardstick(turn: int, variant: str, program: Path) -> Taken:
+    began = time.perf_counter()
+    load = os.getloadavg()[0]
+    try:
+        figures = run_yardstick(program, VARIANTS[variant])
+    except (subprocess.SubprocessError, IndexError) as error:
+        return _told(Taken(turn, variant, True, time.perf_counter() - began, load, failed=type(error).__name__))
+    return _told(Taken(turn, variant, True, time.perf_counter() - began, load, figures))
+
+
+def _told(run: Taken) -> Taken:
+    who = f"yardstick {run.scenario}" if run.yardstick else run.scenario
+    click.echo(f"turn {run.turn + 1}: {who}: {run.failed or f'{run.seconds:.1f} s'}", err=True)
+    return run
+
+
+if __name__ == "__main__":
+    main()

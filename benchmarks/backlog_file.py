@@ -1,0 +1,127 @@
+"""Files with many jobs in them, made fast: the backend stores one of each kind, SQL multiplies the rows.
+
+Every column that is not a key is copied as the backend wrote it, so the file is what the backend would have made, and
+follows the schema as it changes. ``check`` compares the last copy with the next job that the backend itself stores.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Literal
+
+from msgspec.structs import replace
+
+from asyncjobs import SQLiteBackend
+from asyncjobs.backends.base import NewJob
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.codec import describe_callable, encode_call
+from asyncjobs.core.retry import DEFAULT_RETRY
+from asyncjobs.core.state import SECOND
+from asyncjobs.models import Dependency
+from benchmarks.jobs import noop
+
+Kind = Literal["waiting", "delayed", "ready"]
+FAR = 10 * 365 * 86_400 * SECOND
+"""µs until jobs that are never due here come due."""
+_PARENT = "parent"
+_SEEDS = 3
+_COPIED = {"jobs": "n", "calls": "n", "edges": "child", "events": "job"}
+"""Tables that may have rows of a job, and the column that says of which."""
+
+
+def new_job(job_id: str, *, priority: int = 0, delay: int | None = None, parents: tuple[str, ...] = ()) -> NewJob:
+    """A no-op as the runtime would hand it over."""
+    return NewJob(
+        id=job_id,
+        function=describe_callable(noop).name,
+        call=encode_call((1,), {}, str).data,
+        queue="default",
+        priority=priority,
+        delay=delay,
+        retry=DEFAULT_RETRY,
+        dependencies=tuple(Dependency(parent, False) for parent in parents),
+    )
+
+
+async def make(path: Path, kind: Kind, jobs: int) -> None:
+    """A file with so many jobs that are waiting, delayed or ready, of three priorities, and checked."""
+    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+        seeds = [_seed(kind, f"seed{i}", priority=(0, 0, 5)[i]) for i in range(_SEEDS)]
+        await backend.enqueue_jobs([new_job(_PARENT, delay=FAR), *seeds])
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        # The default cache holds 2 MB: with it, the indexes of a million rows are read again and again.
+        connection.execute("PRAGMA cache_size = -262144")
+        connection.execute("PRAGMA synchronous = OFF")
+        _multiply(connection, jobs)
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    finally:
+        connection.close()
+    await _check(path, kind)
+
+
+def _seed(kind: Kind, job_id: str, priority: int) -> NewJob:
+    if kind == "waiting":
+        return new_job(job_id, priority=priority, parents=(_PARENT,))
+    return new_job(job_id, priority=priority, delay=FAR if kind == "delayed" else None)
+
+
+def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
+    """Copies of the seeds: copy number c has the number of its seed plus 3 c, and a position for each of its events."""
+    copies = max(0, -(-jobs // _SEEDS) - 1)
+    first = connection.execute("SELECT min(n) FROM jobs WHERE id LIKE 'seed%'").fetchone()[0]
+    connection.execute("BEGIN IMMEDIATE")
+    for table, owner in _COPIED.items():
+        columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
+        values = ", ".join(_copied(table, owner, column) for column in columns)
+        connection.execute(
+            f"WITH RECURSIVE c(c) AS (SELECT 1 UNION ALL SELECT c + 1 FROM c WHERE c < ?1) "
+            f"INSERT INTO {table}({', '.join(columns)}) SELECT {values} FROM c CROSS JOIN "
+            f"(SELECT * FROM {table} WHERE {owner} BETWEEN ?2 AND ?2 + {_SEEDS - 1}) s "
+            f"WHERE ?1 > 0 ORDER BY c, s.{owner}",
+            (copies, first),
+        )
+    for counter, source in (("job", "SELECT max(n) FROM jobs"), ("event", "SELECT max(position) FROM events")):
+        connection.execute(f"UPDATE counters SET value = ({source}) WHERE name = ?", (counter,))
+    connection.execute("COMMIT")
+
+
+def _copied(table: str, owner: str, column: str) -> str:
+    if column == owner:
+        return f"s.{column} + {_SEEDS} * c"
+    if table == "jobs" and column == "id":
+        return "s.id || '-' || c"
+    if table == "jobs" and column == "run_at":
+        return "s.run_at + 1000 * c"  # NULL stays NULL
+    if table == "events" and column == "position":
+        return f"s.position + {_SEEDS} * c"
+    return f"s.{column}"
+
+
+async def _check(path: Path, kind: Kind) -> None:
+    """The newest copy, and what the backend writes itself, differ in keys and times only."""
+    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+        await backend.enqueue_jobs([_seed(kind, "check", priority=5)])
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.row_factory = sqlite3.Row
+    try:
+        numbers = connection.execute("SELECT n FROM jobs WHERE priority = 5 ORDER BY n DESC LIMIT 2").fetchall()
+        for table, owner in _COPIED.items():
+            own, copy = (
+                [dict(row) for row in connection.execute(f"SELECT * FROM {table} WHERE {owner} = ?", number)]
+                for number in numbers
+            )
+            keys = {owner, "id", "position", "run_at", "created_at", "at"}
+            bare = [[{k: v for k, v in row.items() if k not in keys} for row in rows] for rows in (own, copy)]
+            if bare[0] != bare[1]:
+                raise AssertionError(f"copied rows of {table} are not what the backend writes: {own} {copy}")
+        if connection.execute("PRAGMA integrity_check").fetchone()[0] != "ok":
+            raise AssertionError("the copied file is not sound")
+    finally:
+        connection.close()
+
+
+def fresh_ids(like: NewJob, count: int, prefix: str) -> list[NewJob]:
+    """So many jobs like this one."""
+    return [replace(like, id=f"{prefix}{i}") for i in range(count)]

@@ -1,0 +1,43 @@
+"""The bodies that are submitted, and how a processor is opened for them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from asyncjobs import DaemonConfig, JobProcessor
+from asyncjobs.config import SQLiteConfig
+from benchmarks.result import Synchronous
+
+SLOTS = 32
+
+
+async def noop(value: object) -> object:
+    """Return what it got: what is left is the engine."""
+    return value
+
+
+async def join(*_: object) -> None:
+    """A job with any number of parents."""
+
+
+def block(seconds: float) -> None:
+    """Keep a thread for this long."""
+    time.sleep(seconds)
+
+
+@asynccontextmanager
+async def processor(
+    folder: Path, *, synchronous: Synchronous = "NORMAL", daemon: bool = True, checkpoint_size: int | None = None
+) -> AsyncIterator[JobProcessor]:
+    """A processor on a fresh file, with 32 slots, that has run a few jobs."""
+    config = SQLiteConfig(path=folder / "jobs.db", synchronous=synchronous)
+    if checkpoint_size is not None:
+        config = SQLiteConfig(path=config.path, synchronous=synchronous, checkpoint_size=checkpoint_size)
+    async with JobProcessor(config, enable_daemon=daemon, daemon=DaemonConfig(slots=SLOTS)) as jp:
+        if daemon:
+            for value in range(20):
+                await (await jp.submit_job(noop, value))
+        yield jp

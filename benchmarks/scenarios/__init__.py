@@ -1,0 +1,44 @@
+"""One file a scenario, one function each; here is what they are called, in the order in which they run."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from msgspec import Struct
+
+from benchmarks.result import Run
+from benchmarks.scenarios import backlog, graph, imports, memory, rounds, stalls, threads, throughput, wal
+
+
+class Scenario(Struct, frozen=True):
+    """``beside``: the yardstick's runs that measure the same, to be run next to it.
+
+    ``once``: too long to be repeated, and a ratio or a size, which wanders little.
+    """
+
+    run: Run
+    about: str
+    beside: tuple[str, ...] = ()
+    once: bool = False
+
+
+SCENARIOS: dict[str, Scenario] = {
+    "throughput": Scenario(throughput.run, "one by one, 100 submitters, one batch", ("rt", "rt-inline")),
+    "throughput-full": Scenario(
+        partial(throughput.run, synchronous="FULL"), "the same, each commit synced", ("rt-full",)
+    ),
+    "rounds": Scenario(rounds.run, "submit and await the result, one at a time", ("rt", "rt-inline")),
+    "rounds-full": Scenario(partial(rounds.run, synchronous="FULL"), "the same, each commit synced", ("rt-full",)),
+    "graph": Scenario(graph.run, "a chain, layers, a fan", ("dag", "dag-inline")),
+    "threads": Scenario(threads.run, "blocking jobs in 32 slots"),
+    "stalls": Scenario(stalls.run, "how long the event loop is held up under load"),
+    "held": Scenario(memory.held, "memory with 20,000 finished jobs' handles held"),
+    "imports": Scenario(imports.run, "the cost of import asyncjobs"),
+    "pending": Scenario(memory.pending, "memory per pending job that nobody awaits", once=True),
+    "backlog-waiting": Scenario(
+        partial(backlog.run, kind="waiting"), "claims beside jobs that wait for a parent", once=True
+    ),
+    "backlog-delayed": Scenario(partial(backlog.run, kind="delayed"), "claims beside jobs that are not due", once=True),
+    "backlog-ready": Scenario(partial(backlog.run, kind="ready"), "claims out of as many ready jobs", once=True),
+    "wal": Scenario(wal.run, "the write-ahead log under a minute of load", once=True),
+}

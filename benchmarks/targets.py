@@ -1,0 +1,125 @@
+"""The targets, and whether they are met.
+
+A target is about a figure, or about the figure divided by the yardstick's of the same run, where the machine's moods
+cancel out. A target that was set against another queue is turned into one against the yardstick: the other queue's
+figure and the yardstick's were taken on one machine, on the same days, so their ratio stands for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from msgspec import Struct
+
+from benchmarks.result import Better
+
+
+class Target(Struct, frozen=True):
+    """``figure`` is ``scenario.name``; ``over``, if given, the yardstick's figure that it is divided by.
+
+    ``must`` or ``aim`` None: it is only aimed at, or nothing lies beyond the must.
+    """
+
+    number: str
+    what: str
+    figure: str
+    better: Better
+    must: float | None
+    aim: float | None
+    over: str | None = None
+    unit: str = ""
+
+
+class Verdict(Struct, frozen=True):
+    """A target with what was measured; ``value`` None: not measured in this run."""
+
+    target: Target
+    value: float | None
+    must: bool | None
+    aim: bool | None
+
+
+def _against_peer(
+    number: str, what: str, figure: str, peer: float, yardstick: float, factors: tuple[float, float], over: str
+) -> Target:
+    """``factors`` times the other queue's figure; for durations, which are in ms here, less is better."""
+    must, aim = (round(factor * peer / yardstick, 3) for factor in factors)
+    return Target(number, what, figure, "higher" if must < aim else "lower", must, aim, over, "×")
+
+
+def _claims(number: str, size: int, must: float, aim: float) -> list[Target]:
+    return [
+        Target(
+            number,
+            f"claim of {size}, large backlog ÷ 1,000: {kind}",
+            f"backlog-{kind}.claim_{size}_ratio",
+            "lower",
+            must,
+            aim,
+            unit="×",
+        )
+        for kind in ("waiting", "delayed", "ready")
+    ]
+
+
+def _lags() -> list[Target]:
+    names = ("submitters", "batch_store", "batch_run", "checkpoints")
+    longest = [
+        Target("T18", f"loop lag, max: {name}", f"stalls.{name}_max", "lower", 50, None, unit="ms") for name in names
+    ]
+    usual = [
+        Target("T18", f"loop lag, p99.9: {name}", f"stalls.{name}_p99.9", "lower", None, 5, unit="ms") for name in names
+    ]
+    return longest + usual
+
+
+TARGETS = [
+    Target(
+        "T1", "100 submitters ÷ yardstick", "throughput.submitters_100", "higher", 0.6, 0.8, "rt.submitters_100", "×"
+    ),
+    _against_peer(
+        "T1", "100 submitters: 8× (12×) huey", "throughput.submitters_100", 854, 17_327, (8, 12), "rt.submitters_100"
+    ),
+    _against_peer(
+        "T2",
+        "100 submitters, FULL: 7× (12×) huey",
+        "throughput-full.submitters_100",
+        854,
+        15_317,
+        (7, 12),
+        "rt-full.submitters_100",
+    ),
+    _against_peer("T4", "one by one: 2× (4×) huey", "throughput.one_by_one", 1_059, 3_402, (2, 4), "rt.one_by_one"),
+    Target("T5", "batch of 20,000, stored", "throughput.batch_stored", "higher", 40_000, 60_000, unit="jobs/s"),
+    _against_peer("T5", "batch of 20,000: 2× (3×) pgqueuer", "throughput.batch", 7_898, 28_910, (2, 3), "rt.batch"),
+    _against_peer("T7", "round trip p50: ½ (¼) huey", "rounds.p50", 0.97, 0.46, (0.5, 0.25), "rt.p50"),
+    _against_peer(
+        "T9", "round trip p50, FULL: 1.2× (0.8×) huey", "rounds-full.p50", 0.97, 0.74, (1.2, 0.8), "rt-full.p50"
+    ),
+    _against_peer("T10", "chain of 500: 4× (8×) streaQ", "graph.chain", 455, 2_945, (4, 8), "dag.chain"),
+    _against_peer("T11", "layered 10×100: 10× (20×) Dask", "graph.layered", 702, 16_400, (10, 20), "dag.layered"),
+    _against_peer("T12", "fan 1-2000-1: 10× (20×) streaQ", "graph.fan", 756, 22_028, (10, 20), "dag.fan"),
+    *_claims("T13", 1, 1.3, 1.1),
+    *_claims("T14", 32, 2.0, 1.3),
+    Target("T15", "own memory per pending job", "pending.bytes_per_job", "lower", 100, 20, unit="B"),
+    Target("T15", "the same, slope beyond the caches", "pending.bytes_per_job_slope", "lower", 100, 20, unit="B"),
+    Target("T16", "200 × 20 ms in 32 threads, times ideal", "threads.times_ideal", "lower", 1.3, 1.1, unit="×"),
+    Target("T17", "RSS after 20,000 jobs, handles held", "held.resident", "lower", 75, 60, unit="MB"),
+    *_lags(),
+]
+"""Where a factor is against another queue, its figure and the yardstick's (writer thread) stand before it."""
+
+
+def judge(figures: Mapping[str, float], ratios: Mapping[tuple[str, str], float]) -> list[Verdict]:
+    """Compare medians of figures, and of (figure, yardstick's figure) ratios, with the targets."""
+    verdicts: list[Verdict] = []
+    for target in TARGETS:
+        value = figures.get(target.figure) if target.over is None else ratios.get((target.figure, target.over))
+        verdicts.append(Verdict(target, value, _met(target, value, target.must), _met(target, value, target.aim)))
+    return verdicts
+
+
+def _met(target: Target, value: float | None, wanted: float | None) -> bool | None:
+    if value is None or wanted is None:
+        return None
+    return value >= wanted if target.better == "higher" else value <= wanted

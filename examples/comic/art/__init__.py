@@ -1,0 +1,1 @@
+"""Procedural drawing: everything that turns a panel of the script into pixels."""

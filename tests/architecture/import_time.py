@@ -1,0 +1,23 @@
+"""What ``import asyncjobs`` costs: milliseconds, the best of several fresh interpreters."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+LIMIT = 150.0
+_CODE = "import time; t = time.perf_counter(); import asyncjobs; print((time.perf_counter() - t) * 1000)"
+
+
+def measure(runs: int = 5) -> float:
+    """Milliseconds of the fastest of ``runs`` fresh interpreters."""
+    return min(
+        float(subprocess.run([sys.executable, "-c", _CODE], capture_output=True, text=True, check=True).stdout)
+        for _ in range(runs)
+    )
+
+
+if __name__ == "__main__":
+    best = measure()
+    print(f"import asyncjobs: {best:.0f} ms (limit {LIMIT:.0f} ms)")
+    sys.exit(best > LIMIT)

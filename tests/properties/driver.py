@@ -1,0 +1,326 @@
+"""Random histories: the same seed gives the same commands on every store, checked after each step."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from random import Random
+
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claims, NewJob
+from asyncjobs.core.lifecycle import TRANSITIONS
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.core.state import Stale
+from asyncjobs.exceptions import JobProcessorError, JobStateError
+from asyncjobs.models import (
+    BodyEvent,
+    Dependency,
+    EdgeState,
+    EventType,
+    JobEvent,
+    JobStatus,
+    Limit,
+    Outcome,
+    OutcomeKind,
+)
+from asyncjobs.testing import random_graph
+from tests.conformance.support import (
+    CANCELLED,
+    FAILED,
+    FAILURE,
+    FATAL,
+    FUNCTION,
+    PENDING,
+    RELEASED,
+    STOPPED,
+    SUCCESS,
+    Dump,
+    Hand,
+    Make,
+    Store,
+)
+from tests.properties.oracle import Model, Oracle
+
+LIMITS = (Limit("x", 1), Limit("y", 2))
+POLICY = RetryPolicy(max_retries=1, base=1.0, factor=2.0, jitter=0.0)
+OUTCOMES = (SUCCESS, SUCCESS, SUCCESS, FATAL, FAILURE, RELEASED, STOPPED, Outcome(OutcomeKind.INTERRUPTED))
+STEPS = 20
+
+
+class Driver:
+    """Plays a history on a store beside an ``Oracle``, and compares."""
+
+    def __init__(self, seed: int, store: Store) -> None:
+        self.rng = Random(seed)
+        self.store = store
+        self.oracle = Oracle()
+        self.graphs = 0
+        self.refs: dict[str, AttemptRef] = {}  # of the attempts in progress
+        self.old: list[AttemptRef] = []  # of attempts that ended
+        self.hands: list[Hand] = []
+        self.cursor: str | None = None
+        self.log: list[JobEvent] = []
+        self.seen: dict[str, tuple[int, JobStatus | None]] = {}  # by job: the last seq, and the status it leads to
+
+    async def play(self, steps: int = STEPS) -> Dump:
+        """A whole history; returns what the store tells in the end.
+
+        :raises AssertionError: the store does not do what the rules say.
+        """
+        self.hands = [await self.store.hand(f"hand{i}") for i in range(2)]
+        await self.submit()
+        await self.check()
+        actions: list[Callable[[], Awaitable[None]]] = [self.submit, self.cancel, self.retry, self.lose, self.say]
+        actions += [self.refused, self.recount, self.advance, *(self.claim,) * 4, *(self.finish,) * 5]
+        for _ in range(steps):
+            await self.rng.choice(actions)()
+            await self.check()
+        await self.to_the_end()
+        await self.read_again()
+        return await self.store.dump()
+
+    # -- choosing
+
+    def some(self, count: int) -> list[str]:
+        ids = list(self.oracle.jobs)
+        return self.rng.sample(ids, min(count, len(ids)))
+
+    def worker(self, job: Model) -> Hand:
+        assert job.worker is not None
+        return self.hands[job.worker]
+
+    # -- steps
+
+    async def submit(self) -> None:
+        self.tick()
+        self.graphs += 1
+        batch = random_graph(
+            self.rng,
+            self.rng.randint(1, 7),
+            prefix=f"g{self.graphs}-",
+            function=FUNCTION,
+            known=tuple(self.some(3)),
+            limits=LIMITS,
+            retry=POLICY,
+        )
+        batch = [replace(job, delay=3_000_000) if self.rng.random() < 0.15 else job for job in batch]
+        batch = [replace(job, max_interruptions=self.rng.randint(1, 3)) for job in batch]
+        parent = self.rng.choice([None, None, *self.refs.values()])
+        assert list(await self.store.submit(*batch, parent=parent)) == [job.id for job in batch]
+        self.oracle.submit(batch, parent.job_id if parent else None)
+
+    async def refused(self) -> None:
+        """A submission with one thing wrong, or a retry that is not allowed: nothing changes."""
+        good = random_graph(self.rng, 3, prefix="bad-", function=FUNCTION, retry=POLICY, limits=LIMITS)
+        last = good[-1]
+        known = self.rng.choice(list(self.oracle.jobs))
+        job = replace(last, dependencies=(), require=None)
+        one = replace(job, id="bad-x", dependencies=(Dependency("bad-y"), Dependency(known)))
+        two = replace(job, id="bad-y", dependencies=(Dependency("bad-z", optional=True),))
+        three = replace(job, id="bad-z", dependencies=(Dependency("bad-x"),))
+        wrong: list[list[NewJob]] = [
+            [*good, replace(job, id=known)],
+            [*good, last],
+            [*good, replace(job, id="bad-x", dependencies=(Dependency("nobody"),))],
+            [*good, replace(job, id="bad-x", dependencies=(Dependency("bad-x"),))],
+            [*good, one, two, three],
+        ]
+        before = await self.store.dump()
+        stale = self.rng.choice(self.old) if self.old and self.rng.random() < 0.3 else None
+        try:
+            await self.store.submit(*(good if stale else self.rng.choice(wrong)), parent=stale)
+        except JobProcessorError:
+            assert await self.store.dump() == before, "a refused submission changed something"
+        else:
+            raise AssertionError("a submission that the rules refuse was stored")
+
+    async def claim(self) -> None:
+        self.tick()
+        hand = self.rng.randrange(len(self.hands))
+        limit = self.rng.randint(1, 4)
+        await self.claimed(hand, limit, await self.hands[hand].claims(limit))
+
+    async def claimed(self, hand: int, limit: int, claims: Claims) -> None:
+        got = self.hands[hand].remember(claims)
+        right = self.oracle.claimable(limit)
+        assert got == [job.id for job in right], f"claimed {got}, the rules say {[job.id for job in right]}"
+        for job in right:
+            self.oracle.start(job, hand)
+            ref = self.hands[hand].held[job.id]
+            assert ref.attempt == job.attempt
+            self.refs[job.id] = ref
+
+    async def finish(self) -> None:
+        """Some attempts end, among them perhaps some that ended before; perhaps with a claim."""
+        self.tick()
+        running = self.oracle.running()
+        ending = self.rng.sample(running, min(len(running), self.rng.randint(1, 3)))
+        ends = [AttemptEnd(self.refs[job.id], self.rng.choice(OUTCOMES)) for job in ending]
+        stale = self.rng.sample(self.old, min(len(self.old), self.rng.choice((0, 0, 1, 2))))
+        stale += [replace(self.refs[j.id], attempt=j.attempt - 1) for j in running[:1] if self.rng.random() < 0.2]
+        stale += [replace(self.refs[j.id], worker="w9999-0") for j in running[-1:] if self.rng.random() < 0.2]
+        ends += [AttemptEnd(ref, self.rng.choice(OUTCOMES)) for ref in stale]
+        self.rng.shuffle(ends)
+        hand, limit = self.rng.randrange(len(self.hands)), self.rng.randint(1, 3)
+        wants = self.hands[hand].wants(limit) if self.rng.random() < 0.5 else None
+        finished = await self.store.backend.update_job_status(ends, wants)
+        late = [end.attempt for end in ends if end.attempt in stale]
+        for end, result in zip(ends, finished.results, strict=True):
+            job = self.oracle.jobs[end.attempt.job_id]
+            if end.attempt in late:
+                assert isinstance(result, Stale), f"{end.attempt} was recorded, but it is not the current attempt"
+                continue
+            self.ended(job, end.outcome)
+            assert result == job.status, f"{job.id} ended {end.outcome.kind}: {result}, the rules say {job.status}"
+        if wants is not None:
+            await self.settle()
+            await self.claimed(hand, limit, finished.claims)
+
+    def ended(self, job: Model, outcome: Outcome) -> None:
+        self.old.append(self.refs.pop(job.id))
+        self.oracle.end(job, outcome)
+
+    async def say(self) -> None:
+        self.tick()
+        said = (BodyEvent("progress", {"done": self.rng.randint(0, 9)}, self.store.clock.now()),)
+        refs = [*self.refs.values(), *self.old[-2:]]
+        answers = await self.store.backend.append_events([(ref, said) for ref in refs])
+        assert list(answers) == [ref in self.refs.values() for ref in refs]
+
+    async def cancel(self) -> None:
+        self.tick()
+        ids, descendants = self.some(self.rng.randint(1, 2)), self.rng.random() < 0.5
+        await self.store.backend.cancel_jobs(ids, descendants=descendants)
+        self.oracle.cancel(ids, descendants)
+
+    async def retry(self) -> None:
+        self.tick()
+        retryable = [j.id for j in self.oracle.jobs.values() if j.status in (FAILED, CANCELLED)]
+        job_id = self.rng.choice(retryable) if retryable and self.rng.random() < 0.9 else self.some(1)[0]
+        try:
+            await self.store.backend.retry_job(job_id)
+        except JobStateError:
+            assert job_id not in retryable
+        else:
+            assert job_id in retryable
+            self.oracle.retry(job_id)
+
+    async def lose(self) -> None:
+        """A worker is lost, and another one comes in its place."""
+        index = self.rng.randrange(len(self.hands))
+        lost = self.hands[index]
+        held = self.oracle.running(index)
+        reaped = await self.store.lose(lost)
+        self.tick()
+        assert sorted(reaped) == sorted(job.id for job in held)
+        for job in held:
+            self.ended(job, Outcome(OutcomeKind.INTERRUPTED))
+        self.store.hands.remove(lost)
+        self.hands[index] = await self.store.hand(f"hand{index}")
+
+    async def recount(self) -> None:
+        before = await self.store.dump()
+        await self.store.backend.mark_job_ready(list(self.oracle.jobs))
+        assert await self.store.dump() == before, "deciding anew changed what was right"
+
+    async def advance(self) -> None:
+        self.store.clock.advance(self.rng.randint(1, 4))
+        for hand in self.hands:
+            await hand.beat()
+
+    def tick(self) -> None:
+        """Time goes on a little, so that moments tell steps apart."""
+        self.store.clock.advance(0.001)
+        self.oracle.now = self.store.clock.now()
+
+    # -- checking
+
+    async def settle(self) -> Mapping[str, str | None]:
+        causes = {job.id: job.because for job in await self.store.jobs()}
+        self.oracle.settle(causes)
+        return causes
+
+    async def check(self) -> None:
+        await self.settle()
+        jobs = await self.store.jobs()
+        edges: dict[str, dict[str, EdgeState]] = {}
+        for edge in await self.store.backend.get_dependencies([job.id for job in jobs]):
+            edges.setdefault(edge.child_id, {})[edge.parent_id] = edge.state
+        self.oracle.compare(jobs, edges)
+        await self.check_log()
+        for job in jobs:
+            assert self.seen[job.id] == (job.version, job.status), f"the log of {job.id} does not lead to what it is"
+        for limit in LIMITS:
+            running = sum(job.new.limit == limit for job in self.oracle.running())
+            info = await self.store.backend.get_limit(limit.key)
+            assert (info.in_progress if info else 0) == running <= limit.capacity, f"limit {limit.key}"
+
+    async def check_log(self) -> None:
+        """What is new in the log goes on where it ended, and each change is one that the table knows."""
+        page = await self.store.backend.read_events(self.cursor, limit=1000)
+        self.cursor = page.cursor
+        for event in page.events:
+            self.log.append(event)
+            assert int(event.cursor) == len(self.log), "positions are dense"
+            seq, status = self.seen.get(event.job_id, (0, None))
+            assert event.seq == seq + 1, f"{event.job_id}: after event {seq} came {event.seq}"
+            if event.status is not None:
+                assert TRANSITIONS.get((status, EventType(event.type))) is event.status, f"{status} {event.type}"
+                status = event.status
+            self.seen[event.job_id] = (event.seq, status)
+
+    async def to_the_end(self) -> None:
+        """With workers alive, every job becomes terminal."""
+        for _ in range(60):
+            self.store.clock.advance(12)
+            self.tick()
+            for hand in self.hands:
+                assert (await hand.beat()).alive
+            await self.claimed(0, 50, await self.hands[0].claims(50))
+            ends = [AttemptEnd(ref, self.rng.choice((SUCCESS, SUCCESS, FATAL))) for ref in self.refs.values()]
+            await self.store.backend.update_job_status(ends)
+            for end in ends:
+                self.ended(self.oracle.jobs[end.attempt.job_id], end.outcome)
+            await self.check()
+            if all(job.status.terminal for job in self.oracle.jobs.values()):
+                return
+        waiting = [job.id for job in self.oracle.jobs.values() if job.status is PENDING]
+        raise AssertionError(f"pending for ever: {waiting}")
+
+    async def read_again(self) -> None:
+        """Readers that come with any cursor, page by page of any size, see each later event once."""
+        for _ in range(3):
+            start, size = self.rng.randrange(len(self.log)), self.rng.randint(1, 9)
+            cursor = self.log[start].cursor
+            read: list[JobEvent] = []
+            while True:
+                page = await self.store.backend.read_events(cursor, limit=size)
+                read += page.events
+                cursor = page.cursor
+                if page.end:
+                    break
+            assert read == self.log[start + 1 :]
+        for job in self.oracle.jobs.values():
+            attempts = await self.store.backend.get_attempts(job.id)
+            assert [attempt.attempt for attempt in attempts] == list(range(1, job.attempt + 1))
+            assert all(attempt.outcome is not None for attempt in attempts)
+        assert_acyclic(self.oracle.jobs)
+
+
+def assert_acyclic(jobs: Mapping[str, Model]) -> None:
+    left = {job.id: {dep.parent_id for dep in job.new.dependencies} for job in jobs.values()}
+    while left:
+        free = {job_id for job_id, parents in left.items() if not parents & left.keys()}
+        assert free, f"accepted a cycle among {sorted(left)}"
+        left = {job_id: parents for job_id, parents in left.items() if job_id not in free}
+
+
+async def play(make: Make, seed: int, steps: int = STEPS) -> tuple[Dump, int]:
+    """The history of this seed on a new store; returns its end, and how many random graphs were in it."""
+    async with Store(make) as store:
+        driver = Driver(seed, store)
+        try:
+            return await driver.play(steps), driver.graphs
+        except AssertionError as error:
+            error.add_note(f"seed {seed}")
+            raise

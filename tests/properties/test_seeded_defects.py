@@ -1,0 +1,218 @@
+"""The checker is checked: each of these defects, put into ``core`` on purpose, is caught by the random histories."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from msgspec.structs import replace
+
+from asyncjobs.core import commands, edges, lifecycle, limits
+from asyncjobs.core.commands import NewJob
+from asyncjobs.core.limits import Admission, Candidate
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.state import Change, JobState, NewEvent, Stale
+from asyncjobs.exceptions import CyclicDependencyError
+from asyncjobs.models import BodyEvent, EdgeState, EventType, JobStatus, WaitsFor
+from tests.conformance.support import maker
+from tests.properties.driver import play
+
+SEEDS = range(200)
+
+Patch = pytest.MonkeyPatch
+
+
+def no_fence(patch: Patch) -> None:
+    """Any attempt of any worker may end a job that is in progress."""
+
+    def holds(job: JobState, attempt: int, worker: int | None) -> bool:
+        return job.status is JobStatus.IN_PROGRESS
+
+    patch.setattr(lifecycle, "holds", holds)
+
+
+def no_worker_in_the_fence(patch: Patch) -> None:
+    """The attempt number is compared, who holds it is not."""
+
+    def holds(job: JobState, attempt: int, worker: int | None) -> bool:
+        return job.status is JobStatus.IN_PROGRESS and job.attempt == attempt
+
+    patch.setattr(lifecycle, "holds", holds)
+
+
+def no_status_in_the_fence(patch: Patch) -> None:
+    """An attempt number is enough to say something, also when the job went back to pending."""
+
+    def say(job: JobState, attempt: int, worker: int | None, said: Sequence[BodyEvent]) -> Change | Stale:
+        if job.attempt != attempt:
+            return Stale(job.attempt, job.status)
+        events = [NewEvent(job.seq + i, e.type, e.at, job.attempt, None, e.data) for i, e in enumerate(said, start=1)]
+        return Change(replace(job, seq=job.seq + len(said)), tuple(events))
+
+    patch.setattr(lifecycle, "say", say)
+
+
+def double_release(patch: Patch) -> None:
+    """A met edge is counted twice, so that a dependent starts too early."""
+    release = edges.release
+
+    def twice(child: JobState, settled: Sequence[edges.Settled], now: int) -> JobState | Change:
+        met = sum(edge.state is EdgeState.MET for edge in settled)
+        return release(replace(child, open=child.open - met, met=child.met + met), settled, now)
+
+    patch.setattr(edges, "release", twice)
+
+
+def event_outside_its_change(patch: Patch) -> None:
+    """A skip is stored, its event is lost."""
+    apply = Plan.apply
+
+    def silent(plan: Plan, change: Change) -> None:
+        apply(plan, replace(change, events=tuple(e for e in change.events if e.type != EventType.SKIPPED)))
+
+    patch.setattr(Plan, "apply", silent)
+
+
+def event_told_twice(patch: Patch) -> None:
+    """A start is told twice."""
+    apply = Plan.apply
+
+    def echoing(plan: Plan, change: Change) -> None:
+        apply(plan, change)
+        plan.events.extend((change.job.n, e) for e in change.events if e.type == EventType.STARTED)
+
+    patch.setattr(Plan, "apply", echoing)
+
+
+def retry_forgets_a_second_broken_parent(patch: Patch) -> None:
+    """A revived job waits on, although another parent of it is broken."""
+    decide = Plan.decide
+
+    def hopeful(plan: Plan, n: int) -> bool:
+        if any(edge.state is EdgeState.BROKEN for edge in plan.edges_to([n])):
+            return False
+        return decide(plan, n)
+
+    patch.setattr(Plan, "decide", hopeful)
+
+
+def retry_leaves_optional_dependents_ready(patch: Patch) -> None:
+    """What is ready stays so, although an optional parent of it runs again."""
+    decide = Plan.decide
+
+    def lazy(plan: Plan, n: int) -> bool:
+        ready = plan[n].waits_for in (WaitsFor.WORKER, WaitsFor.TIME, WaitsFor.LIMIT)
+        return False if ready else decide(plan, n)
+
+    patch.setattr(Plan, "decide", lazy)
+
+
+def skip_not_propagated(patch: Patch) -> None:
+    """The dependents of a job are told, theirs are not."""
+    propagate = Plan.propagate
+
+    def one_level(plan: Plan, ended: Sequence[int]) -> None:
+        original = plan.edges_from
+        calls = 0
+
+        def first_level(parents: Sequence[int]) -> list[Any]:
+            nonlocal calls
+            calls += 1
+            return original(parents) if calls == 1 else []
+
+        plan.edges_from = first_level
+        try:
+            propagate(plan, ended)
+        finally:
+            plan.edges_from = original
+
+    patch.setattr(Plan, "propagate", one_level)
+
+
+def limit_not_freed(patch: Patch) -> None:
+    """A job that ends keeps its place in its key."""
+    limited: Callable[[Plan, JobState | None, JobState], None] = Plan._limited  # pyright: ignore[reportPrivateUsage]
+
+    def hoarding(plan: Plan, before: JobState | None, after: JobState) -> None:
+        if before is None or before.status is not JobStatus.IN_PROGRESS:
+            limited(plan, before, after)
+
+    patch.setattr(Plan, "_limited", hoarding)
+
+
+def limit_admits_beside_what_is_ready(patch: Patch) -> None:
+    """The room of a key is given to waiting jobs, although ready ones have it already."""
+
+    def admit(capacity: int, in_progress: int, ready: Sequence[Candidate], waiting: Sequence[Candidate]) -> Admission:
+        return Admission(promote=tuple(job.n for job in waiting), demote=())
+
+    patch.setattr(limits, "admit", admit)
+
+
+def cancel_request_forgotten(patch: Patch) -> None:
+    """An attempt that was asked to stop may still succeed."""
+    finish = lifecycle.finish
+
+    def deaf(job: JobState, *args: Any, **kwargs: Any) -> Change | Stale:
+        return finish(replace(job, cancel_requested=False), *args, **kwargs)
+
+    patch.setattr(lifecycle, "finish", deaf)
+
+
+def interruption_not_counted(patch: Patch) -> None:
+    """A killer job is tried for ever."""
+    interrupt = lifecycle.interrupt
+
+    def forgiving(job: JobState, now: int, jitter: float) -> Change | Stale:
+        change = interrupt(replace(job, max_interruptions=99), now, jitter)
+        return change if isinstance(change, Stale) else replace(change, job=replace(change.job, interruptions=0))
+
+    patch.setattr(lifecycle, "interrupt", forgiving)
+
+
+def cycle_not_seen(patch: Patch) -> None:
+    """The jobs of a cycle are stored, and wait for ever."""
+    parents_first = commands._parents_first  # pyright: ignore[reportPrivateUsage]
+
+    def blind(fresh: dict[str, NewJob]) -> list[str]:
+        try:
+            return parents_first(fresh)
+        except CyclicDependencyError:
+            cut = {job_id: replace(job, dependencies=(), require=None) for job_id, job in fresh.items()}
+            fresh.update(cut)
+            return list(cut)
+
+    patch.setattr(commands, "_parents_first", blind)
+
+
+DEFECTS = [
+    no_fence,
+    no_worker_in_the_fence,
+    no_status_in_the_fence,
+    double_release,
+    event_outside_its_change,
+    event_told_twice,
+    retry_forgets_a_second_broken_parent,
+    retry_leaves_optional_dependents_ready,
+    skip_not_propagated,
+    limit_not_freed,
+    limit_admits_beside_what_is_ready,
+    cancel_request_forgotten,
+    interruption_not_counted,
+    cycle_not_seen,
+]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
+def test_the_checker_catches(defect: Callable[[Patch], None], monkeypatch: Patch, tmp_path: Path) -> None:
+    async def histories() -> None:
+        for seed in SEEDS:
+            await play(maker("memory", tmp_path), seed)
+
+    defect(monkeypatch)
+    with pytest.raises(AssertionError):
+        anyio.run(histories)

@@ -1,0 +1,44 @@
+"""Every test that takes ``stores`` (or ``jp``) runs once for every store and event loop that fit together."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from asyncjobs import JobProcessor
+from tests.runtime.support import STORES, Stores
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "persistent: only for stores that several processors can share")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "stores" in metafunc.fixturenames:
+        chosen = STORES
+        if metafunc.definition.get_closest_marker("persistent"):
+            chosen = [(loop, kind) for loop, kind in STORES if kind != "memory"]
+        metafunc.parametrize(("anyio_backend", "kind"), chosen, ids=[f"{kind}-{loop}" for loop, kind in chosen])
+
+
+@pytest.fixture
+def stores(kind: str, tmp_path: Path) -> Stores:
+    """Makes processors on one store."""
+    return Stores(kind, tmp_path)
+
+
+@pytest.fixture
+async def jp(stores: Stores) -> AsyncIterator[JobProcessor]:
+    """A running processor with the default settings."""
+    async with stores.processor() as processor:
+        yield processor
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_behind() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """What a test forgot (a coroutine, a stream) is found in that test, and not in the next one."""
+    yield
+    gc.collect(0)

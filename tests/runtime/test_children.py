@@ -1,0 +1,220 @@
+"""Jobs that are submitted from inside a job."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from asyncjobs import (
+    ConfigurationError,
+    DuplicateJobError,
+    JobConflictError,
+    JobExecutionError,
+    JobProcessor,
+    JobQuery,
+    JobStateError,
+    RetryPolicy,
+    SubmissionError,
+    current_job,
+)
+from tests.runtime.support import CANCELLED, PATIENCE, Gate, Held, add, echo, nothing
+
+pytestmark = pytest.mark.anyio
+
+AT_ONCE = RetryPolicy(base=0.0)
+
+
+async def test_a_child_has_its_parents_id_a_number_and_the_group(jp: JobProcessor) -> None:
+    async def body() -> list[str]:
+        job = current_job()
+        return [await job.submit_job(nothing), await job.submit_job(nothing), await job.submit_job(nothing, key="cover")]
+
+    job = await jp.submit_job(body, job_id="p", group="g", local=True)
+    assert await job == ["p/1", "p/2", "p/cover"]
+    children = await jp.find_jobs(JobQuery(parent_id="p"))
+    assert [(child.id, child.group, child.parent_id) for child in children] == [
+        ("p/1", "g", "p"),
+        ("p/2", "g", "p"),
+        ("p/cover", "g", "p"),
+    ]
+
+
+async def test_a_plain_function_submits_and_waits_in_its_thread(jp: JobProcessor) -> None:
+    def body() -> Any:
+        child = current_job().submit_job_sync(add, 1, 2)
+        return [child.id, child.result_sync(timeout=PATIENCE)]
+
+    assert await (await jp.submit_job(body, job_id="p", local=True)) == ["p/1", 3]
+
+
+async def test_grandchildren(jp: JobProcessor) -> None:
+    async def child() -> str:
+        return await current_job().submit_job(nothing, key="b")
+
+    async def body() -> str:
+        return await (await current_job().submit_job(child, key="a", local=True))
+
+    assert await (await jp.submit_job(body, job_id="p", local=True)) == "p/a/b"
+
+
+async def test_a_later_attempt_gets_the_children_of_the_earlier_one(jp: JobProcessor) -> None:
+    runs: list[int] = []
+
+    async def child(n: int) -> int:
+        runs.append(n)
+        return n * 10
+
+    async def body() -> list[int]:
+        handles = [await current_job().submit_job(child, n, local=True) for n in range(3)]
+        values = [await handle for handle in handles]
+        if current_job().attempt == 1:
+            raise ValueError("after the children")
+        return values
+
+    assert await (await jp.submit_job(body, local=True, retry=AT_ONCE)) == [0, 10, 20]
+    assert sorted(runs) == [0, 1, 2]
+
+
+async def test_other_arguments_under_the_same_child_id_conflict(jp: JobProcessor) -> None:
+    async def body() -> str:
+        job = current_job()
+        await job.submit_job(echo, 1, key="k")
+        for args, func in (((2,), echo), ((), nothing)):
+            with pytest.raises(JobConflictError, match="p/k"):
+                await job.submit_job(func, *args, key="k")
+        return await job.submit_job(echo, 1, key="k")
+
+    assert await (await jp.submit_job(body, job_id="p", local=True)) == "p/k"
+
+
+async def test_a_child_may_depend_on_a_sibling(jp: JobProcessor) -> None:
+    async def body() -> int:
+        job = current_job()
+        first = await job.submit_job(echo, 1)
+        second = await job.submit_job(add, first, 1)
+        return await second
+
+    assert await (await jp.submit_job(body, local=True)) == 2
+
+
+async def test_a_child_outlives_its_parent(jp: JobProcessor) -> None:
+    held = Held("late")
+
+    async def body() -> str:
+        return await current_job().submit_job(held.body, local=True)
+
+    child_id = await (await jp.submit_job(body, local=True))
+    await held.started.wait()
+    held.go.open()
+    assert await jp.handle(child_id) == "late"
+
+
+async def test_what_is_refused_of_children(jp: JobProcessor) -> None:
+    async def body() -> list[str]:
+        refused: list[str] = []
+        job = current_job()
+        for options in ({"job_id": "mine"}, {"key": ""}, {"key": "x" * 600}, {"key": "a\nb"}):
+            try:
+                await job.submit_job(echo, 1, **options)
+            except (ConfigurationError, SubmissionError) as error:
+                refused.append(type(error).__name__)
+        return refused
+
+    refused = await (await jp.submit_job(body, job_id="p", local=True))
+    assert refused == ["ConfigurationError"] * 4
+    assert [job.id for job in await jp.find_jobs()] == ["p"]
+
+
+async def test_a_failure_in_submitting_a_child_is_the_bodys_failure(jp: JobProcessor) -> None:
+    async def body() -> None:
+        await current_job().submit_job(add, 1)
+
+    with pytest.raises(JobExecutionError, match="missing the argument 'b'"):
+        await (await jp.submit_job(body, local=True, max_retries=0))
+
+
+async def test_an_ended_attempt_submits_nothing(jp: JobProcessor) -> None:
+    """A context that a body let out is stale once the body has ended."""
+    kept: list[Any] = []
+
+    async def body() -> None:
+        kept.append(current_job())
+
+    await (await jp.submit_job(body, local=True))
+    with pytest.raises(JobStateError, match="no longer held"):
+        await kept[0].submit_job(nothing)
+    assert len(await jp.find_jobs()) == 1
+
+
+async def test_an_earlier_attempt_submits_nothing_while_a_later_one_runs(jp: JobProcessor) -> None:
+    kept: list[Any] = []
+    second, go = Gate(), Gate()
+
+    async def body() -> None:
+        kept.append(current_job())
+        if current_job().attempt == 1:
+            raise ValueError
+        second.open()
+        await go.wait()
+
+    job = await jp.submit_job(body, job_id="p", local=True, retry=AT_ONCE)
+    await second.wait()
+    with pytest.raises(JobStateError, match="no longer held"):
+        await kept[0].submit_job(nothing, key="stale")
+    await kept[1].submit_job(nothing, key="fresh")
+    go.open()
+    await job
+    assert [child.id for child in await jp.find_jobs(JobQuery(parent_id="p"))] == ["p/fresh"]
+
+
+async def test_cancelling_descendants(jp: JobProcessor) -> None:
+    waiting = Gate()
+
+    async def child() -> None:
+        await current_job().submit_job(nothing, key="deep", delay=3600)
+
+    async def body() -> None:
+        await (await current_job().submit_job(child, key="child", local=True))
+        await current_job().submit_job(nothing, key="late", delay=3600)
+        waiting.open()
+        await Held().body()
+
+    job = await jp.submit_job(body, job_id="p", local=True)
+    await waiting.wait()
+    await job.cancel(descendants=True)
+    await jp.drain(timeout=PATIENCE)
+    statuses = {found.id: str(found.status) for found in await jp.find_jobs()}
+    assert statuses == {"p": "cancelled", "p/child": "completed", "p/child/deep": "cancelled", "p/late": "cancelled"}
+    assert (await jp.get_job("p")).status is CANCELLED
+
+
+async def test_without_descendants_the_children_go_on(jp: JobProcessor) -> None:
+    waiting = Gate()
+    child = Held("alive")
+
+    async def body() -> None:
+        handle = await current_job().submit_job(child.body, key="c", local=True)
+        waiting.open()
+        await handle
+
+    job = await jp.submit_job(body, job_id="p", local=True)
+    await waiting.wait()
+    await child.started.wait()
+    await job.cancel()
+    assert (await jp.wait_for_job(job, timeout=PATIENCE)).status is CANCELLED
+    child.go.open()
+    assert await jp.handle("p/c") == "alive"
+
+
+async def test_a_child_of_a_taken_id_is_the_same_job_or_a_conflict(jp: JobProcessor) -> None:
+    """Somebody else may have used the id; it is not taken over."""
+    await jp.submit_job(echo, "foreign", job_id="p/1")
+
+    async def body() -> None:
+        await current_job().submit_job(nothing)
+
+    with pytest.raises(JobExecutionError, match="JobConflictError"):
+        await (await jp.submit_job(body, job_id="p", local=True, max_retries=0))
+    with pytest.raises(DuplicateJobError):
+        await jp.submit_job(nothing, job_id="p/1")

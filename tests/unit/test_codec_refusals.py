@@ -1,0 +1,240 @@
+"""Values that cannot be stored: each refusal says what it is, where it is, and what to do instead."""
+
+from __future__ import annotations
+
+import collections
+import datetime as dt
+import io
+import sys
+import threading
+from dataclasses import InitVar, dataclass, field
+from enum import Enum
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import msgspec
+import pytest
+
+from asyncjobs.core.codec import decode_value, encode_call, encode_value
+from asyncjobs.core.codec.names import with_article
+from asyncjobs.exceptions import NotSerializableError
+
+HERE = __name__
+
+
+class Carrier(Enum):
+    STREAM = io.StringIO
+    LOCK = threading.Lock()
+
+
+class Point(NamedTuple):
+    x: int
+    y: Any = None
+
+
+@dataclass(frozen=True)
+class Size:
+    width: int
+    height: Any = 2
+    area: int = field(init=False, default=0)
+    scale: InitVar[int] = 1
+
+
+class Shape(msgspec.Struct):
+    name: str
+    size: Size
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Items(list[Any]):
+    __hash__ = object.__hash__  # type: ignore[assignment]
+
+
+def back(value: Any) -> Any:
+    return decode_value(encode_value(value))
+
+
+class Model:
+    __module__ = "pydantic.main"
+
+
+Model.__name__ = Model.__qualname__ = "BaseModel"
+
+
+def _library(module: str, name: str) -> Any:
+    return type("Mine", (type(name, (), {"__module__": module}),), {"__module__": "app"})()
+
+
+async def _coroutine() -> None: ...
+
+
+class Future:
+    def __await__(self) -> Any: ...
+
+
+CALL_IT = "call it in a job of its own, or pass its name"
+BY_FILE = "save it to a file and pass the path"
+
+
+@pytest.mark.parametrize(
+    ("value", "what", "hint"),
+    [
+        (object(), "an object, which cannot be stored", None),
+        (type("AsyncClient", (), {"__module__": "httpx"})(), "an httpx.AsyncClient, which cannot be stored", None),
+        (threading.Lock(), "a _thread.lock, which cannot be stored", "a lock works inside one process only; use "
+         "limit=(name, n) to bound how many jobs run at once"),
+        (io.StringIO(), "an _io.StringIO, which cannot be stored", "pass the path and open it in the job"),
+        ((i for i in ()), "a generator, which cannot be stored", "pass the items in a list"),
+        (iter([1]), "a list_iterator, which cannot be stored", "pass list(…)"),
+        (collections.deque(), "a collections.deque, which cannot be stored", "pass list(…)"),
+        ({}.keys(), "a dict_keys, which cannot be stored", "pass list(…)"),
+        (type(sys)("x").__class__.__dict__, "a mappingproxy, which cannot be stored", "pass dict(…)"),
+        (memoryview(b""), "a memoryview, which cannot be stored", "pass bytes(…)"),
+        (ValueError("x"), "a ValueError, which cannot be stored", "pass str(error), or its parts in a dict"),
+        (int, "the class int, which cannot be stored", "pass its name"),
+        (Size, f"the class {HERE}.Size, which cannot be stored", "pass its name"),
+        (len, "the function len, which cannot be stored", CALL_IT),
+        ("".__len__, "the function str.__len__, which cannot be stored", CALL_IT),
+        (back, "the function back, which cannot be stored", CALL_IT),
+        (sys, "the module sys, which cannot be stored", "import it in the job"),
+        (Future(), f"a {HERE}.Future, which cannot be stored", "await it first and pass what it gives, or submit it "
+         "as a job and pass the handle"),
+        (slice(1), "a slice, which cannot be stored", None),
+        (_library("pydantic.main", "BaseModel"), "an app.Mine, which cannot be stored", "pass model.model_dump()"),
+        (_library("numpy", "ndarray"), "an app.Mine, which cannot be stored", BY_FILE),
+        (_library("numpy", "generic"), "an app.Mine, which cannot be stored", "pass its Python value: value.item()"),
+        (_library("PIL.Image", "Image"), "an app.Mine, which cannot be stored", BY_FILE),
+        (_library("pandas.core.frame", "DataFrame"), "an app.Mine, which cannot be stored", BY_FILE),
+        ("a\ud800", "a string with a lone surrogate at index 1",
+         "pass it as bytes, or clean it: text.encode('utf-8', 'replace').decode()"),
+        (Path("a\ud800"), "a path with characters that no file name can have", None),
+    ],
+)  # fmt: skip
+def test_refusals_in_words(value: Any, what: str, hint: str | None) -> None:
+    with pytest.raises(NotSerializableError) as caught:
+        encode_call((1, {"items": [0, value]}), {})
+    error = caught.value
+    assert (error.where, error.what, error.hint) == ("$.args[1].items[1]", what, hint)
+    assert str(error) == f"$.args[1].items[1] is {what}" + (f"\n  hint: {hint}" if hint else "")
+
+
+def test_a_coroutine_is_refused() -> None:
+    coroutine = _coroutine()
+    with pytest.raises(NotSerializableError, match="is a coroutine, which cannot be stored\n  hint: await it first"):
+        encode_value(coroutine)
+    coroutine.close()
+
+
+bad = object()
+
+
+@pytest.mark.parametrize(
+    ("args", "kwargs", "where"),
+    [
+        ((), {"image": bad}, "$.kwargs.image"),
+        ((), {"a": 1, "b": {"x y": bad}}, "$.kwargs.b['x y']"),
+        (({"k" * 99: bad},), {}, f"$.args[0].{'k' * 99}"),
+        (({"-" * 99: bad},), {}, f"$.args[0]['{'-' * 38}…]"),
+        (({(1, 2): bad},), {}, "$.args[0][tuple]"),
+        (({3: bad},), {}, "$.args[0][3]"),
+        (({bad: 3},), {}, "$.args[0]{key}"),
+        (([{bad}],), {}, "$.args[0][0]{item}"),
+        ((1, Point(1, [bad])), {}, "$.args[1][1][0]"),
+        ((Shape("s", Size(bad)),), {}, "$.args[0].size.width"),  # type: ignore[arg-type]
+        ((Carrier.LOCK,), {}, "$.args[0].value"),
+        (("\ud800",), {}, "$.args[0]"),
+        (({"\ud800": 1},), {}, "$.args[0]{key}"),
+        ((), {"a\ud800": 1}, "$.kwargs"),
+        ((2**70, Text("\ud800")), {}, "$.args[1]"),
+    ],
+)
+def test_the_path_leads_to_it(args: tuple[Any, ...], kwargs: dict[str, Any], where: str) -> None:
+    with pytest.raises(NotSerializableError) as caught:
+        encode_call(args, kwargs)
+    assert caught.value.where == where
+
+
+def test_argument_names_are_strings() -> None:
+    assert encode_call((), {Text("b"): 1, "a": 2}) == encode_call((), {"a": 2, "b": 1})
+    with pytest.raises(NotSerializableError) as caught:
+        encode_call((), {3: 1})  # type: ignore[dict-item]
+    assert str(caught.value) == "$.kwargs is a dict with the key 3, which is no name of an argument"
+
+
+def _hashable(base: type) -> Any:
+    return type("Hashable", (base,), {"__hash__": object.__hash__})()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {Size(1)},
+        frozenset({Size(1)}),
+        {Size(1): 2},
+        {Items()},
+        {(1, Items())},
+        {_hashable(dict)},
+        {_hashable(set)},
+        {_hashable(bytearray)},
+    ],
+)
+def test_what_could_not_be_hashed_again_is_refused(value: Any) -> None:
+    with pytest.raises(NotSerializableError, match="comes back as something that cannot be hashed\n  hint: use a list"):
+        encode_value(value)
+
+
+def test_circles_are_refused_where_they_close() -> None:
+    items: list[Any] = [1]
+    items.append(items)
+    table: dict[str, Any] = {}
+    table["self"] = [(table,)]
+    for value, where in [(items, "$[1]"), (table, "$.self[0][0]")]:
+        with pytest.raises(NotSerializableError) as caught:
+            encode_value(value)
+        assert str(caught.value) == f"{where} is inside itself, and a circular structure cannot be stored"
+    shared = [1, [2]]
+    assert back([shared, shared]) == [shared, shared]
+
+
+def _nested(levels: int, kind: type) -> Any:
+    value: Any = kind()
+    for _ in range(levels - 1):
+        value = {"k": value} if kind is dict else kind([value])
+    return value
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict, frozenset])
+def test_a_hundred_levels_and_no_more(kind: type) -> None:
+    assert back(_nested(100, kind)) == _nested(100, kind)
+    for levels in (101, 10_000 if kind is not frozenset else 150):
+        with pytest.raises(NotSerializableError) as caught:
+            encode_call((_nested(levels, kind),), {})
+        assert caught.value.what == "nested deeper than 100 levels"
+        assert len(caught.value.where) <= 160
+
+
+def test_a_caller_near_the_recursion_limit_gets_the_error_of_the_value() -> None:
+    def descend() -> None:
+        try:
+            descend()
+        except RecursionError:
+            encode_value(_nested(90, tuple))
+
+    with pytest.raises(NotSerializableError, match="nested too deeply for the stack that is left"):
+        descend()
+
+
+def test_a_moment_that_is_none_is_refused() -> None:
+    class NaT(dt.datetime):
+        year = float("nan")  # type: ignore[assignment]
+
+    with pytest.raises(NotSerializableError, match="NaT, which cannot be stored"):
+        encode_value(NaT(2024, 1, 1))
+
+
+def test_articles() -> None:
+    names = ["list", "int", "httpx.Client", "html", "_io.X", "user", "mp3", "module", "object", "_"]
+    assert [with_article(name).split()[0] for name in names] == ["a", "an", "an", "an", "an", "a", "an", "a", "an", "a"]

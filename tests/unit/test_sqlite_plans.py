@@ -1,0 +1,175 @@
+"""Every statement of ``Queries`` finds its rows by an index: read from the query plans of a filled file."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncjobs.backends.sqlite import job_pages
+from asyncjobs.backends.sqlite.queries import Queries
+from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.models import JobQuery, JobStatus
+from tests.unit.sqlite_store import Store, new_store
+
+pytestmark = pytest.mark.anyio
+
+JOBS = 3000
+SMALL = {
+    "l",  # lanes
+    "m",  # lanes, or the keys of one job's metadata
+    "w",  # workers
+    "workers",
+    "lanes",
+    "k",  # json_each of an argument
+    "s",  # the numbers of a page
+    "p",  # a page of events
+}
+"""Aliases that may be scanned: small tables, and what another loop has bounded."""
+MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
+    with new_store(SQLiteConfig(path=tmp_path_factory.mktemp("plans") / "jobs.db")) as store:
+        store.connection.execute("BEGIN")
+        for n in range(1, JOBS + 1):
+            store.job(
+                n,
+                lane=1 + n % 2,
+                status=n % 6,
+                waits_for=n % 4 if n % 6 == 0 else None,
+                grp=f"group-{n % 10}" if n % 3 else None,
+                parent=n // 100 or None,
+                worker=n % 7,
+                metadata={"n": n},
+            )
+            for seq in range(1, 4):
+                store.event(n, seq, "progress" if seq == 2 else "log", {"done": seq}, grp=f"group-{n % 10}")
+            if n > 1:
+                store.insert("edges", parent=n // 2, child=n, optional=0, state=0)
+            store.insert("attempts", job=n, attempt=1, finished_at=1, kind="failed", error_type="E", message="m")
+            store.insert("results", n=n, value=b"x" * (100_000 if n == 2 else 10))
+        store.worker(1)
+        store.worker(2, gone=1)
+        store.connection.execute("COMMIT")
+        yield store
+
+
+class Planned(Readers):
+    """Readers that note the plan of what they are asked, one line a step."""
+
+    def __init__(self, store: Store, config: SQLiteConfig, path: Path) -> None:
+        super().__init__(config, path)
+        self.store = store
+        self.steps: list[str] = []
+
+    async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        plan = self.store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", tuple(params)).fetchall()
+        self.steps.extend(step[3] for step in plan)
+        return await super().fetch(sql, params)
+
+
+Ask = Callable[[Queries], Awaitable[object]]
+
+
+def find(**query: Any) -> Ask:
+    return lambda queries: queries.find_jobs(JobQuery(**query))
+
+
+ASKED: dict[str, Ask] = {
+    "get_jobs": lambda q: q.get_jobs(["job-1", "job-2"]),
+    "get_results": lambda q: q.get_results(["job-1", "job-2"]),
+    "get_attempts": lambda q: q.get_attempts("job-1"),
+    "count_jobs, of a group": lambda q: q.count_jobs("group-1"),
+    "get_dependencies": lambda q: q.get_dependencies(["job-1", "job-2"]),
+    "get_dependent_jobs": lambda q: q.get_dependent_jobs(["job-1", "job-2"]),
+    "get_ready_jobs": lambda q: q.get_ready_jobs(),
+    "get_limit": lambda q: q.get_limit("images"),
+    "get_functions": lambda q: q.get_functions(),
+    "workers": lambda q: q.workers(0, lambda _: False),
+    "present_workers": lambda q: q.present_workers(),
+    "read_events": lambda q: q.read_events("7"),
+    "read_events, of a job": lambda q: q.read_events("7", job_id="job-1"),
+    "read_events, of a group": lambda q: q.read_events("7", group="group-1"),
+    "read_events, of a job in a group": lambda q: q.read_events("7", job_id="job-1", group="group-1"),
+    "last_cursor": lambda q: q.last_cursor(),
+    "find: by id": find(ids=["job-1", "job-2"], status=JobStatus.PENDING, group="group-1", parent_id="job-1"),
+    "find: by parent": find(parent_id="job-1", group="group-1", status=JobStatus.FAILED, order="newest"),
+    "find: by group": find(group="group-1"),
+    "find: by group, newest": find(group="group-1", order="newest"),
+    "find: by group and status": find(group="group-1", status=[JobStatus.FAILED, JobStatus.PENDING], cursor="9"),
+    "find: by status": find(status=JobStatus.PENDING),
+    "find: by statuses": find(status=[JobStatus.COMPLETED, JobStatus.FAILED], order="newest", metadata={"n": 1}),
+    "find: running": find(status=JobStatus.IN_PROGRESS, cursor="7"),
+    "find: by group and more": find(
+        group="group-1", metadata={"n": 1}, queue="slow", function="app:write", created_after=MOMENT
+    ),
+}
+WALKED: dict[str, Ask] = {
+    "all": find(),
+    "newest": find(order="newest", cursor="99"),
+    "queue": find(queue="slow", function="app:write"),
+    "metadata": find(metadata={"n": 1, "m": "x"}),
+    "created": find(created_after=MOMENT, created_before=MOMENT),
+}
+"""Without a field that an index leads to, the jobs are walked by number until the page is full."""
+
+
+@pytest.fixture
+async def planned(store: Store) -> Any:
+    path = Path(store.connection.execute("PRAGMA database_list").fetchone()[2])
+    planned = Planned(store, SQLiteConfig(path=path), path)
+    yield planned
+    await planned.close()
+
+
+def scanned(steps: Sequence[str]) -> list[str]:
+    """Steps that go through all of a large table or index."""
+    scans = [match for step in steps if (match := re.match(r"SCAN (\S+)", step))]
+    return [match.string for match in scans if match[1] not in SMALL and not match[1].startswith("(")]
+
+
+def by_range_of_numbers(steps: Sequence[str]) -> list[str]:
+    """Steps that walk jobs, or the log, by the primary key."""
+    return [step for step in steps if re.search(r"PRIMARY KEY \(rowid[<>]", step)]
+
+
+@pytest.mark.parametrize("name", ASKED)
+async def test_an_index_leads_to_the_rows(planned: Planned, name: str) -> None:
+    await ASKED[name](Queries(planned))
+    assert planned.steps
+    assert scanned(planned.steps) == []
+    walks_the_log = name == "read_events"
+    assert bool(by_range_of_numbers(planned.steps)) is walks_the_log
+    assert not [step for step in planned.steps if "AUTOMATIC" in step]
+
+
+@pytest.mark.parametrize("name", WALKED)
+async def test_without_an_index_jobs_are_walked_by_number(planned: Planned, name: str) -> None:
+    await WALKED[name](Queries(planned))
+    assert scanned(planned.steps) == []
+    assert len(by_range_of_numbers(planned.steps)) == 1
+
+
+async def test_counting_all_reads_an_index_only(planned: Planned) -> None:
+    await Queries(planned).count_jobs()
+    assert planned.steps == ["SCAN jobs USING COVERING INDEX jobs_status"]
+
+
+async def test_what_is_left_behind_is_found_by_indexes(planned: Planned) -> None:
+    await Queries(planned).left_behind()
+    assert set(scanned(planned.steps)) == {"SCAN CONSTANT ROW"}
+
+
+@pytest.mark.parametrize("query", [{"group": "group-1", "status": "failed"}, {"status": "failed"}, {}], ids=str)
+async def test_a_page_is_found_in_order(planned: Planned, query: dict[str, Any]) -> None:
+    sql, params = job_pages.page_statement(JobQuery(**query))
+    source = sql[sql.index("FROM (") + 6 : sql.index(") s\n")]
+    await planned.fetch(source, params)
+    assert len(planned.steps) == 1
