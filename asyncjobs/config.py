@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 import math
 import os
+from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, cast
 
 from asyncjobs.exceptions import ConfigurationError, nearest
 
@@ -165,12 +166,13 @@ class DaemonConfig(_Checked):
         self._number("lease", 0, 86_400, above=True)
         self._number("heartbeat", 0, self.lease / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2
         for name in ("queues", "allowed_modules"):
-            value: object = getattr(self, name)
-            if value is None:
-                continue
-            if isinstance(value, str) or not isinstance(value, (list, tuple, set, frozenset)):
-                raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
-            names: tuple[object, ...] = tuple(value)  # type: ignore[arg-type]
-            if not names or not all(isinstance(entry, str) and entry for entry in names):
-                raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
-            object.__setattr__(self, name, names)
+            value: Any = getattr(self, name)
+            if value is not None:
+                object.__setattr__(self, name, self._names(name, value))
+
+    def _names(self, name: str, value: Any) -> tuple[str, ...]:
+        several = isinstance(value, (list, tuple, set, frozenset))
+        names = tuple(cast("Collection[Any]", value)) if several else ()
+        if not names or not all(isinstance(entry, str) and entry for entry in names):
+            raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
+        return names

@@ -54,7 +54,7 @@ class JobProcessorError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        message = str(self.args[0])
+        message = super().__str__()
         return f"{message}\n  hint: {self.hint}" if self.hint else message
 
 
@@ -94,7 +94,7 @@ class CyclicDependencyError(SubmissionError):
     def __init__(self, path: Sequence[str], *, hint: str | None = None) -> None:
         self.path = tuple(path)
         if len(self.path) <= 2:
-            message = f"job {self.path[0]!r} would wait for itself"
+            message = f"job {path[0]!r} would wait for itself"
         else:
             message = f"these {len(self.path) - 1} jobs would wait for each other: {' → '.join(self.path)}"
         super().__init__(message, hint=hint or "drop one of these dependencies; nothing was stored")

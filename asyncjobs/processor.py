@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -17,6 +16,7 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
 from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
+from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.codec import convert_result, decode_value
@@ -62,7 +62,6 @@ if TYPE_CHECKING:
     from asyncjobs.core.dag import JobDAG
 
 T = TypeVar("T")
-F = TypeVar("F", bound=Callable[..., Any])
 logger = logging.getLogger("asyncjobs")
 
 _PAGE = 500
@@ -115,7 +114,7 @@ class JobProcessor:
         self._graph = LiveGraph()
         self._running = False
         self._submitted = 0
-        self._pid = os.getpid()
+        self._forks = fork_count()
         self._daemon: JobDaemon | None = None
 
     # -- life
@@ -123,7 +122,7 @@ class JobProcessor:
     async def __aenter__(self) -> JobProcessor:
         if self._running:
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
-        self._pid = os.getpid()
+        self._forks = fork_count()
         await self._backend.open()
         try:
             self._results = ResultCache()
@@ -180,7 +179,7 @@ class JobProcessor:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if os.getpid() != self._pid:
+        if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
         self._running = False
         self._stopping.set()
@@ -200,7 +199,7 @@ class JobProcessor:
                 self._daemon = None
 
     @asynccontextmanager
-    async def lifespan(self, app: object = None) -> AsyncIterator[None]:
+    async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
         """For ASGI apps: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
         async with self:
             yield
@@ -249,7 +248,7 @@ class JobProcessor:
                 await self._clock.sleep(interval)
 
     def _open(self) -> JobBackend:
-        if os.getpid() != self._pid:
+        if fork_count() != self._forks:
             raise BackendClosedError(
                 "this JobProcessor belongs to the parent process",
                 hint="open a JobProcessor of its own in a forked child",
@@ -358,7 +357,7 @@ class JobProcessor:
         return [JobHandle(job_id, self, request.func) for job_id, request in zip(ids, requests, strict=True)]
 
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
-        """``func(item)`` for each item, as one batch. Options as in ``submit_job``; keywords that are none go to func."""
+        """``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
         requests = [_request(func, (item,), dict(options)) for item in items]
         return await self.submit_jobs(requests) if requests else []
 
@@ -512,8 +511,10 @@ class JobProcessor:
 
     def _report(self, job: Job, results: Mapping[str, JobResult]) -> StatusReport:
         result = results.get(job.id)
-        completed = result is not None and result.status is JobStatus.COMPLETED
-        return report(job, to_datetime(self._clock.now()), self.value_of(result, None) if completed else None)
+        value = None
+        if result is not None and result.status is JobStatus.COMPLETED:
+            value = self.value_of(result, None)
+        return report(job, to_datetime(self._clock.now()), value)
 
     async def why(self, job_id: str) -> Reason:
         """Why a job is not running (or that it is): a code for programs, a sentence for people."""
@@ -639,7 +640,7 @@ class Batch:
             await self._processor._store(self._requests, ids=self._ids)  # pyright: ignore[reportPrivateUsage]
 
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
-        """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, and awaited later."""
+        """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, awaited later."""
         request = _request(func, args, options)
         submissions = self._processor._submissions  # pyright: ignore[reportPrivateUsage]
         if "args" not in options and "kwargs" not in options:
@@ -672,7 +673,7 @@ def _request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str,
 
 
 def job(
-    func: F | None = None,
+    func: Callable[..., Any] | None = None,
     *,
     queue: str | None = None,
     priority: int | None = None,
@@ -697,7 +698,7 @@ def job(
         timeout=timeout,
     )
 
-    def mark(function: F) -> F:
+    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
         setattr(function, JOB_OPTIONS, options)
         return function
 

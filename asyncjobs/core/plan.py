@@ -176,6 +176,19 @@ class Plan:
         self.attempts, self.values, self.capacities, self.in_progress = [], [], {}, {}
         return writes
 
+    @property
+    def clean(self) -> bool:
+        """Whether nothing is to be written."""
+        return not (
+            self.inserted
+            or self.changed
+            or self.changed_edges
+            or self.attempts
+            or self.values
+            or self.capacities
+            or self.in_progress
+        )
+
     def take_limits(self) -> list[str]:
         """The limited keys whose admission must be decided anew, once what was taken is visible."""
         keys = list(self.limits)

@@ -23,7 +23,6 @@ from asyncjobs.core.codec import (
     decode_call,
     decode_value,
     encode_value,
-    is_async_callable,
 )
 from asyncjobs.core.retry import exception_name
 from asyncjobs.exceptions import NotSerializableError
@@ -58,25 +57,28 @@ class Running:
         self.has_slot = True
         self.waits = 0
         self.threaded = False
-        self.scope = anyio.CancelScope()
-        """Around an ``async def`` body."""
+        self.scope: anyio.CancelScope | None = None
+        """Around an ``async def`` body, once it runs."""
         self.wait_scopes: set[anyio.CancelScope] = set()
         """Around the waits of a thread's body for other jobs."""
-        self.thread_scope = anyio.CancelScope(shield=True)
+        self.thread_scope: anyio.CancelScope | None = None
+        """Around a thread's body: only ``abandon`` cancels it."""
 
     def stop(self, reason: Stop) -> None:
         """Ask the body to stop. The first reason stands."""
         if self.stopped is None:
             self.stopped = reason
         self.context.stop()
-        self.scope.cancel()
+        if self.scope is not None:
+            self.scope.cancel()
         for scope in self.wait_scopes:
             scope.cancel()
 
     def abandon(self) -> None:
         """Listen no more to a thread that will not end."""
         self.abandoned = True
-        self.thread_scope.cancel()
+        if self.thread_scope is not None:
+            self.thread_scope.cancel()
 
 
 class Tools(Struct, frozen=True):
@@ -85,6 +87,7 @@ class Tools(Struct, frozen=True):
     threads: Threads
     read_results: ReadResults
     find_function: FindFunction
+    is_async: Callable[[str, Callable[..., Any]], bool]
     max_value_size: int
 
 
@@ -95,14 +98,14 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
         args, kwargs = await _arguments(running.job, function, tools)
     except Exception as error:
         return failure(error, retryable=False)
-    if is_async_callable(function):
+    if tools.is_async(running.job.function, function):
         return await _run_async(running, function, args, kwargs, tools)
     return await _run_in_thread(running, function, args, kwargs, tools)
 
 
 async def _arguments(
     job: ClaimedJob, function: Callable[..., Any], tools: Tools
-) -> tuple[tuple[Any, ...], dict[str, Any]]:
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     if not job.injects:
         args, kwargs = decode_call(job.call)
         return convert_arguments(function, args, kwargs)
@@ -123,13 +126,16 @@ async def _arguments(
 
 
 async def _run_async(
-    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tools: Tools
+    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], tools: Tools
 ) -> Outcome:
     timeout = running.job.timeout
     outcome: Outcome | None = None
-    with running.scope:
+    with anyio.CancelScope() as scope:
+        running.scope = scope
+        if running.stopped is not None:
+            scope.cancel()
         if timeout is not None:
-            running.scope.deadline = anyio.current_time() + timeout
+            scope.deadline = anyio.current_time() + timeout
         try:
             value = await function(*args, **kwargs)
             outcome = _success(value, tools)
@@ -139,13 +145,13 @@ async def _run_async(
             outcome = failure(error, policy=running)  # the body cancelled itself
         except BaseException as error:
             outcome = failure(error, policy=running)
-    if running.scope.cancel_called and running.stopped is None:
+    if scope.cancel_called and running.stopped is None:
         running.stopped = Stop.TIMED_OUT
     return _stopped(running, outcome)
 
 
 async def _run_in_thread(
-    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], tools: Tools
+    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], tools: Tools
 ) -> Outcome:
     running.threaded = True
 
@@ -160,7 +166,8 @@ async def _run_in_thread(
         if running.job.timeout is not None:
             watch.start_soon(_time_out, running, running.job.timeout)
         # A thread cannot be stopped: it keeps its slot and its lease until it returns, whoever is cancelled here.
-        with running.thread_scope:
+        with anyio.CancelScope(shield=True) as scope:
+            running.thread_scope = scope
             outcome = await tools.threads.run(body, copy_context())
         watch.cancel_scope.cancel()
     return _stopped(running, outcome)

@@ -73,7 +73,7 @@ class JobContext:
         self._submit = submit
         self._said: list[BodyEvent] = []
         self._lock = threading.Lock()
-        self._cancelled = threading.Event()
+        self._stopped = False
         self._children = 0
         self.on_said: Callable[[], None] | None = None
 
@@ -101,7 +101,7 @@ class JobContext:
 
         ``async def`` bodies are cancelled besides; a plain function has to look.
         """
-        return self._cancelled.is_set()
+        return self._stopped
 
     # -- saying
 
@@ -176,7 +176,7 @@ class JobContext:
 
     def stop(self) -> None:
         """Let ``cancelled`` be true."""
-        self._cancelled.set()
+        self._stopped = True
 
     # -- submitting
 

@@ -16,7 +16,12 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from asyncjobs.core.codec import CallableNotFoundError, describe_callable, resolve_callable
+from asyncjobs.core.codec import (
+    CallableNotFoundError,
+    describe_callable,
+    is_async_callable,
+    resolve_callable,
+)
 from asyncjobs.core.codec.names import loaded_module
 
 JOB_OPTIONS = "__asyncjobs__"
@@ -29,6 +34,7 @@ class Functions:
     def __init__(self, allowed_modules: Iterable[str] | None = None) -> None:
         self._allowed = None if allowed_modules is None else tuple(allowed_modules)
         self._known: dict[str, Callable[..., Any]] = {}
+        self._async: dict[str, bool] = {}
         self._local_names: set[str] = set()
         self._local: dict[str, Callable[..., Any]] = {}
         self.refused: dict[str, str] = {}
@@ -46,6 +52,7 @@ class Functions:
         if self._known.get(name) is function:
             return False
         self._known[name] = function
+        self._async.pop(name, None)
         self.refused.pop(name, None)
         self._names = None
         return True
@@ -68,6 +75,15 @@ class Functions:
     def get(self, name: str, job_id: str) -> Callable[..., Any] | None:
         """The callable of this job, if it may run here."""
         return self._known.get(name) or self._local.get(job_id)
+
+    def is_async(self, name: str, function: Callable[..., Any]) -> bool:
+        """Whether the body is awaited on the loop; asked once a name. Local callables of one name may differ."""
+        if name in self._local_names:
+            return is_async_callable(function)
+        known = self._async.get(name)
+        if known is None:
+            known = self._async[name] = is_async_callable(function)
+        return known
 
     def resolve(self, name: str) -> bool:
         """Find out about a name that jobs were submitted for. True: it may run here."""

@@ -10,6 +10,9 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 
+import anyio
+import anyio.lowlevel
+
 from asyncjobs.backends.base import Claims, JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.core.state import SECOND
@@ -85,11 +88,14 @@ class Scheduler:
     async def _claim(self) -> None:
         while self._worker.may_claim():
             claim = self._worker.claim()
-            claims: Claims | None = None
+            claims: Claims = Claims()
+            brought: Claims | None = None
             try:
-                claims = await self._backend.dequeue_jobs(claim)
+                with anyio.CancelScope(shield=True):  # stopping must not lose what a committed claim brings
+                    claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
-                self._worker.take(claim, claims)
+                self._worker.take(claim, brought)
+            await anyio.lowlevel.checkpoint_if_cancelled()
             self._next_due = claims.next_due
             if claims.lost:
                 await self._lost()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 
 import anyio
 
@@ -22,7 +22,7 @@ class StatusStreamer:
         self._backend = backend
         self._publisher = publisher
 
-    async def job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+    def job(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
         """Events of one job; ends after its last one, once the job is terminal.
 
         :raises JobNotFoundError: no such job.
@@ -34,26 +34,23 @@ class StatusStreamer:
                 raise JobNotFoundError(job_id)
             return job.status.terminal
 
-        async for event in self._follow(after, over, job_id=job_id):
-            yield event
+        return self._follow(after, over, job_id=job_id)
 
-    async def group(self, group: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+    def group(self, group: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
         """Events of a group's jobs; ends when every job of it is terminal (at once for a group without jobs)."""
 
         async def over() -> bool:
             return not await self._backend.has_unfinished(group)
 
-        async for event in self._follow(after, over, group=group):
-            yield event
+        return self._follow(after, over, group=group)
 
-    async def all(self, after: str | None = None) -> AsyncIterator[JobEvent]:
+    def all(self, after: str | None = None) -> AsyncGenerator[JobEvent]:
         """Every event; never ends by itself."""
 
         async def over() -> bool:
             return False
 
-        async for event in self._follow(after, over):
-            yield event
+        return self._follow(after, over)
 
     async def _follow(
         self,
@@ -62,7 +59,8 @@ class StatusStreamer:
         *,
         job_id: str | None = None,
         group: str | None = None,
-    ) -> AsyncIterator[JobEvent]:
+    ) -> AsyncGenerator[JobEvent]:
+        # The only generator on the way: closing one does not close another that it iterates over.
         cursor = after
         while True:
             subscription = await self._publisher.subscribe()
@@ -77,7 +75,7 @@ class StatusStreamer:
                     cursor, end = page.cursor, page.end
                 if ending:
                     return
-                async for events in _live(subscription):
+                while events := await _next(subscription):
                     last: JobEvent | None = None
                     for event in events:
                         new = _position(event.cursor) > _position(cursor)
@@ -97,16 +95,13 @@ def _position(cursor: str | None) -> int:
     return 0 if cursor is None else int(cursor)
 
 
-async def _live(subscription: Subscription) -> AsyncIterator[Sequence[JobEvent]]:
-    """Batches of events as they come; ends when the subscriber fell behind."""
-    while True:
-        try:
-            events = [await subscription.events.receive()]
-            while len(events) < 256:
-                events.append(subscription.events.receive_nowait())
-        except anyio.WouldBlock:
-            yield events
-        except (anyio.EndOfStream, anyio.ClosedResourceError):
-            return
-        else:
-            yield events
+async def _next(subscription: Subscription) -> Sequence[JobEvent]:
+    """The events that have come, at least one; none when the subscriber fell behind."""
+    events: list[JobEvent] = []
+    try:
+        events.append(await subscription.events.receive())
+        while len(events) < 256:
+            events.append(subscription.events.receive_nowait())
+    except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+        pass  # what was received before the end counts; the next call finds the end again
+    return events

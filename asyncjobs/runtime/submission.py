@@ -11,7 +11,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct, json
 from msgspec.structs import replace
@@ -225,14 +225,15 @@ def _moment(value: object) -> int:
     return from_datetime(value)
 
 
-def _limit(value: object) -> Limit:
+def _limit(value: Any) -> Limit:
     if isinstance(value, Limit):
-        key, capacity = value.key, value.capacity
-    elif isinstance(value, (tuple, list)) and len(value) == 2:  # type: ignore[arg-type]
-        key, capacity = value  # type: ignore[misc]
+        pair: Sequence[Any] = (value.key, value.capacity)
     else:
+        pair = cast("Sequence[Any]", value) if isinstance(value, (tuple, list)) else ()
+    if len(pair) != 2:
         raise ConfigurationError("limit", value, allowed="(key, capacity), for example ('images', 3)")
-    return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))  # type: ignore[arg-type]
+    key, capacity = pair
+    return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))
 
 
 def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
@@ -248,27 +249,27 @@ def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
     return replace(policy, max_retries=_whole("max_retries", wanted, 0))
 
 
-def _metadata(value: object) -> bytes:
+def _metadata(value: Any) -> bytes:
     if not isinstance(value, Mapping):
         raise ConfigurationError("metadata", value, allowed="a dict with string keys and JSON values")
-    for key in value:  # type: ignore[misc]
+    for key in cast("Mapping[Any, Any]", value):
         if not isinstance(key, str):
             raise NotSerializableError("$.metadata", f"keyed by {key!r}, which is not a string")
     try:
-        return json.encode(dict(value))  # type: ignore[arg-type]
+        return json.encode(dict(cast("Mapping[str, Any]", value)))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise NotSerializableError(
             "$.metadata", f"not JSON ({error})", hint="metadata holds null, booleans, numbers, strings, lists, dicts"
         ) from error
 
 
-def _dependencies(depends_on: object, handles: Iterable[str]) -> tuple[Dependency, ...]:
+def _dependencies(depends_on: Any, handles: Iterable[str]) -> tuple[Dependency, ...]:
     """Edges, each parent once; optional only if every mention of it is."""
-    listed: Sequence[object]
+    listed: Sequence[Any]
     if isinstance(depends_on, (str, Optional)):
         listed = (depends_on,)
     elif isinstance(depends_on, (list, tuple, set, frozenset, dict)):
-        listed = tuple(depends_on)  # type: ignore[arg-type]
+        listed = tuple(cast("Iterable[Any]", depends_on))
     else:
         raise ConfigurationError("depends_on", depends_on, allowed="ids, handles, jp.optional(…), or a list of these")
     parents: dict[str, bool] = {}

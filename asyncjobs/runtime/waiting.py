@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -132,7 +132,7 @@ class Waiting:
             await self._look(watch.left, unsure, found)
         if found:
             return found
-        async with self._lent(list(watch.left)):
+        async with self._lent(watch.left):
             while not found:
                 ended = await watch.expectation.next()
                 unsure = self._take_known(watch.left, ended, found, sure=False)
@@ -188,13 +188,15 @@ class Waiting:
     # -- inside a job
 
     @asynccontextmanager
-    async def _lent(self, targets: Sequence[str]) -> AsyncIterator[None]:
+    async def _lent(self, targets: Collection[str]) -> AsyncGenerator[None, None]:
         context = find_current_job()
-        running = self.worker.running.get(context.id) if self.worker is not None and context is not None else None
+        if self.worker is None or context is None:
+            yield
+            return
+        running = self.worker.running.get(context.id)
         if running is None or running.context is not context:
             yield
             return
-        assert self.worker is not None
         await self._refuse_cycle(context.id, targets)
         waits = self._waits.setdefault(context.id, Counter())
         waits.update(targets)
@@ -211,7 +213,7 @@ class Waiting:
             if not waits:
                 self._waits.pop(context.id, None)
 
-    async def _refuse_cycle(self, waiting: str, targets: Sequence[str]) -> None:
+    async def _refuse_cycle(self, waiting: str, targets: Collection[str]) -> None:
         """A job that waits for one that (by open edges, or by waiting itself) waits for it would wait for ever."""
         came_from: dict[str, str] = dict.fromkeys(targets, waiting)
         level = list(targets)
@@ -226,7 +228,7 @@ class Waiting:
                     [*path, waiting], hint="a job cannot wait for one that depends on it; split it in two"
                 )
             above = [(edge.child_id, edge.parent_id) for edge in await self._open_edges(level)]
-            above += [(node, target) for node in level for target in self._waits.get(node, ())]
+            above += [(child, target) for child in level for target in self._waits.get(child, ())]
             level = []
             for child, parent in above:
                 if parent not in came_from:

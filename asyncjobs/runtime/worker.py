@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import random
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
@@ -40,6 +40,8 @@ logger = logging.getLogger("asyncjobs.worker")
 
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
+_LAST_WORDS = 5.0
+"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
 _SAY_EVERY = 0.05
 """Seconds between two looks at what bodies say: what is said in between is stored together."""
 
@@ -91,7 +93,9 @@ class Worker:
         self.limiter = anyio.CapacityLimiter(config.slots)
         self._loop = Loop()
         self._threads = Threads(self.limiter)
-        self._tools = Tools(self._threads, backend.get_results, self._known_function, max_value_size)
+        self._tools = Tools(
+            self._threads, backend.get_results, self._known_function, functions.is_async, max_value_size
+        )
 
     # -- life
 
@@ -128,11 +132,14 @@ class Worker:
         for running in list(self.running.values()):
             if running.threaded:
                 running.abandon()
-        await self._until_quiet()
+        with anyio.move_on_after(_LAST_WORDS) as scope:
+            await self._until_quiet()
+        if scope.cancelled_caught:
+            logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
         self._threads.close()
 
     async def _until_quiet(self) -> None:
-        while self.running or self._ended or self._recording:
+        while self.running or self._ended or self._recording or self._reserved:
             await self._quiet.wait()
 
     # -- slots
@@ -165,7 +172,13 @@ class Worker:
         """What a claim brought, None if it failed: its slots are used or free again."""
         self._reserved -= claim.limit
         for job in claims.jobs if claims is not None else ():
-            self._start(job)
+            if self._closing:  # claimed while the worker was told to stop: it goes back as it came
+                self._ended.append(AttemptEnd(job.attempt, Outcome(OutcomeKind.RELEASED)))
+                self._ended_signal.notify()
+            else:
+                self._start(job)
+        if self._closing:
+            self._quiet.notify()
         while self._returning and self.free > 0:  # a body came back while the claim held the slot
             self._busy += 1
             self._returning.popleft().set()
@@ -209,7 +222,7 @@ class Worker:
             self._busy -= 1
 
     @asynccontextmanager
-    async def lent(self, running: Running) -> AsyncIterator[None]:
+    async def lent(self, running: Running) -> AsyncGenerator[None, None]:
         """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
         running.waits += 1
         if running.waits == 1:

@@ -78,11 +78,12 @@ async def drain(path: str, *ids: str) -> None:
 
 
 @scenario
-async def submit(path: str, function: str, *ids: str) -> None:
-    """Store jobs; nobody runs them."""
+async def submit(path: str, backoff: str, function: str, *ids: str) -> None:
+    """Store jobs that wait so many seconds after an interruption; nobody runs them."""
+    retry = RetryPolicy(base=float(backoff), factor=1.0, jitter=0.0)
     async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
         for job_id in ids:
-            await jp.submit_job(getattr(bodies, function), job_id=job_id, retry=QUICK)
+            await jp.submit_job(getattr(bodies, function), job_id=job_id, retry=retry)
         logging.disable(logging.CRITICAL)
 
 

@@ -34,6 +34,7 @@ from asyncjobs.backends.base import (
     WorkerLease,
 )
 from asyncjobs.backends.clock import Clock, SystemClock
+from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
@@ -84,7 +85,7 @@ class SQLiteBackend(JobBackend):
         self._clock: Clock = clock or SystemClock()
         self._hook = hook
         self._listener: Listener | None = None
-        self._pid = os.getpid()
+        self._forks = fork_count()
         self._writer: Writer | None = None
         self._version: int | None = None
 
@@ -93,7 +94,7 @@ class SQLiteBackend(JobBackend):
     async def open(self) -> None:
         if self._writer is not None:
             return
-        self._pid = os.getpid()
+        self._forks = fork_count()
         connection = await anyio.to_thread.run_sync(self._connect)
         path = self.config.file
         self._readers = Readers(self.config, path)
@@ -121,7 +122,7 @@ class SQLiteBackend(JobBackend):
         writer, self._writer = self._writer, None
         if writer is None:
             return
-        if os.getpid() != self._pid:
+        if fork_count() != self._forks:
             return  # a forked child must not touch its parent's connections
         with anyio.CancelScope(shield=True):
             await anyio.to_thread.run_sync(self._heartbeat.close)
@@ -138,7 +139,7 @@ class SQLiteBackend(JobBackend):
             self._listener(events)
 
     def _open(self) -> Writer:
-        if os.getpid() != self._pid:
+        if fork_count() != self._forks:
             raise BackendClosedError(
                 "this processor belongs to the parent process",
                 hint="open a JobProcessor of its own in a forked child",

@@ -14,7 +14,8 @@ from __future__ import annotations
 import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from datetime import datetime
+from typing import Any, TypeVar
 
 from msgspec import Struct, msgpack
 
@@ -33,6 +34,8 @@ from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
 
 logger = logging.getLogger("asyncjobs.sqlite")
+
+O = TypeVar("O", bound=ops.Operation)  # noqa: E741 - the conventional name of an operation's type
 
 Hook = Callable[[str], None]
 """Called at ``"begin"``, ``"before-commit"`` and ``"after-commit"``: where tests kill the process."""
@@ -106,47 +109,50 @@ class _Transaction:
         self.claims = claims.Claiming(connection, self.plan, lanes)
         self.stored: list[JobEvent] = []
         self._numbers = self._fresh_numbers()
-        self._by_kind: dict[type[ops.Operation], list[int]] = {}
+        self._by_kind: dict[type[ops.Operation], list[tuple[int, Any]]] = {}
         for i, operation in enumerate(operations):
-            self._by_kind.setdefault(type(operation), []).append(i)
+            self._by_kind.setdefault(type(operation), []).append((i, operation))
+
+    def _all(self, kind: type[O]) -> list[tuple[int, O]]:
+        """The operations of a kind, each with its place in the group."""
+        return self._by_kind.get(kind, [])
 
     def run(self) -> None:
-        kinds = self._by_kind
-        if ops.Say in kinds:
-            self._say(kinds[ops.Say])
-        if ops.Finish in kinds:
-            self._finish(kinds[ops.Finish])
-        for kind, run in (
-            (ops.Cancel, self._cancel),
-            (ops.Retry, self._retry),
-            (ops.Recount, self._recount),
-            (ops.Register, self._register),
-            (ops.Extend, self._extend),
-            (ops.Refuse, self._refuse),
-            (ops.Reap, self._reap),
-            (ops.Deregister, self._deregister),
-            (ops.Enqueue, self._enqueue),
-        ):
-            for i in kinds.get(kind, ()):
-                try:
-                    self.answers[i] = run(self.operations[i])  # type: ignore[arg-type]
-                except JobProcessorError as refused:
-                    self.answers[i] = refused
-        claiming = [i for i in kinds.get(ops.Dequeue, ())]
-        claiming += [i for i in kinds.get(ops.Finish, ()) if self.operations[i].claim is not None]  # type: ignore[attr-defined]
+        self._say()
+        self._finish()
+        self._each(ops.Cancel, self._cancel)
+        self._each(ops.Retry, self._retry)
+        self._each(ops.Recount, self._recount)
+        self._each(ops.Register, self._register)
+        self._each(ops.Extend, self._extend)
+        self._each(ops.Refuse, self._refuse)
+        self._each(ops.Reap, self._reap)
+        self._each(ops.Deregister, self._deregister)
+        self._each(ops.Enqueue, self._enqueue)
+        claiming = [(i, operation.claim) for i, operation in self._all(ops.Dequeue)]
+        claiming += [(i, operation.claim) for i, operation in self._all(ops.Finish) if operation.claim is not None]
         if claiming:
             self.claims.promote_due()
         self._write()
         self.claims.admit()
         self._write()
-        for i in claiming:
-            self.claims.take(i, self.operations[i].claim)  # type: ignore[attr-defined]
+        for i, claim in claiming:
+            self.claims.take(i, claim)
             self._write()  # the next claim reads the ready index
         self._write_events()
         # Read inside: a read that fails after the commit would leave jobs claimed that nobody knows of.
         self.claims.read_calls()
 
+    def _each(self, kind: type[O], run: Callable[[O], Any]) -> None:
+        for i, operation in self._all(kind):
+            try:
+                self.answers[i] = run(operation)
+            except JobProcessorError as refused:
+                self.answers[i] = refused
+
     def _write(self) -> None:
+        if self.plan.clean:
+            return
         writes = self.plan.take()
         names = {
             lane: self.lanes.number(self.connection, *lane)
@@ -157,24 +163,27 @@ class _Transaction:
 
     # -- phases over all operations of a kind at once
 
-    def _say(self, indices: list[int]) -> None:
-        said: list[tuple[int, int, int, Any]] = []
-        for i in indices:
-            for attempt, events in self.operations[i].said:  # type: ignore[attr-defined]
-                said.append((self._number(attempt), attempt.attempt, worker_number(attempt.worker), events))
+    def _say(self) -> None:
+        said = [
+            (self._number(attempt), attempt.attempt, worker_number(attempt.worker), tuple(events))
+            for _, operation in self._all(ops.Say)
+            for attempt, events in operation.said
+        ]
+        if not said:
+            return
         results = iter(commands.say(self.plan, said))
-        for i in indices:
-            self.answers[i] = [next(results) for _ in self.operations[i].said]  # type: ignore[attr-defined]
+        for i, operation in self._all(ops.Say):
+            self.answers[i] = [next(results) for _ in operation.said]
 
-    def _finish(self, indices: list[int]) -> None:
+    def _finish(self) -> None:
         ends = [
             (self._number(end.attempt), worker_number(end.attempt.worker), end)
-            for i in indices
-            for end in self.operations[i].ends  # type: ignore[attr-defined]
+            for _, operation in self._all(ops.Finish)
+            for end in operation.ends
         ]
-        results = iter(commands.finish(self.plan, ends))
-        for i in indices:
-            self.answers[i] = [_status(next(results)) for _ in self.operations[i].ends]  # type: ignore[attr-defined]
+        results = iter(commands.finish(self.plan, ends) if ends else ())
+        for i, operation in self._all(ops.Finish):
+            self.answers[i] = [_status(next(results)) for _ in operation.ends]
 
     def _number(self, attempt: AttemptRef) -> int:
         return attempt.ref if attempt.ref > 0 else self.plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
@@ -200,7 +209,8 @@ class _Transaction:
         if record is not None:
             return record.function, record.call
         return self.connection.execute(
-            "SELECT l.function, c.call FROM jobs j JOIN lanes l ON l.n = j.lane JOIN calls c ON c.n = j.n WHERE j.n = ?",
+            "SELECT l.function, c.call FROM jobs j JOIN lanes l ON l.n = j.lane JOIN calls c ON c.n = j.n "
+            "WHERE j.n = ?",
             (n,),
         ).fetchone()
 
@@ -262,14 +272,18 @@ class _Transaction:
         jobs = [plan[n] for n, _ in plan.events]
         data = [None if not event.data else msgpack.encode(event.data) for _, event in plan.events]
         write_events(self.connection, plan.events, [job.group for job in jobs], data, first)
+        moments: dict[int, datetime] = {}  # most events of a transaction have the same
         for position, (job, (_, event)) in enumerate(zip(jobs, plan.events, strict=True), start=first + 1):
+            at = moments.get(event.at)
+            if at is None:
+                at = moments[event.at] = to_datetime(event.at)
             self.stored.append(
                 JobEvent(
                     str(position),
                     job.id,
                     event.seq,
                     event.type,
-                    to_datetime(event.at),
+                    at,
                     event.attempt,
                     event.status,
                     job.group,
@@ -281,10 +295,10 @@ class _Transaction:
 
     def finished_answers(self) -> list[Any]:
         """The answers, with what was claimed."""
-        for i in self._by_kind.get(ops.Dequeue, ()):
+        for i, _ in self._all(ops.Dequeue):
             self.answers[i] = self.claims.answer(i)
-        for i in self._by_kind.get(ops.Finish, ()):
-            taken = self.claims.answer(i) if self.operations[i].claim is not None else Claims()  # type: ignore[attr-defined]
+        for i, operation in self._all(ops.Finish):
+            taken = Claims() if operation.claim is None else self.claims.answer(i)
             self.answers[i] = Finished(self.answers[i], taken)
         return self.answers
 

@@ -49,11 +49,13 @@ def bury(connection: sqlite3.Connection, worker: int, expires: int, monotonic: i
 def left_behind(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
     """Numbers of the jobs in progress whose worker is gone, and of those that only a gone worker could run."""
     held = connection.execute(
-        "SELECT j.n, j.local FROM jobs j CROSS JOIN workers w ON w.n = j.worker WHERE j.status = 1 AND w.gone = 1 ORDER BY j.n"
+        "SELECT j.n, j.local FROM jobs j CROSS JOIN workers w ON w.n = j.worker "
+        "WHERE j.status = 1 AND w.gone = 1 ORDER BY j.n"
     ).fetchall()
     owned = connection.execute(
         "SELECT j.n FROM lanes l CROSS JOIN workers w ON w.n = CAST(substr(l.owner, 2) AS INTEGER) "
-        "CROSS JOIN jobs j ON j.lane = l.n WHERE l.owner IS NOT NULL AND w.gone = 1 AND j.local = 1 AND j.status = 0 ORDER BY j.n"
+        "CROSS JOIN jobs j ON j.lane = l.n "
+        "WHERE l.owner IS NOT NULL AND w.gone = 1 AND j.local = 1 AND j.status = 0 ORDER BY j.n"
     ).fetchall()
     # A local job is held by its owner alone: interrupted, it is pending, and nobody is left to run it.
     return [n for n, _ in held], [n for n, local in held if local] + [row[0] for row in owned]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from asyncjobs.core.retry import decode_policy
@@ -19,13 +20,14 @@ STATE_COLUMNS = (
 )
 
 
-def state_from_row(row: tuple[Any, ...]) -> JobState:
+def state_from_row(row: Sequence[Any]) -> JobState:
     """A row of ``STATE_COLUMNS``."""
-    waits_for = row[3]
+    status: int = row[2]
+    waits_for: int | None = row[3]
     return JobState(
         row[0],
         row[1],
-        STATUSES[row[2]],
+        STATUSES[status],
         None if waits_for is None else _WAITS[waits_for],
         row[4],
         row[5],

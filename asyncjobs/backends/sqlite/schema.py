@@ -62,7 +62,6 @@ CREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2;
 CREATE INDEX jobs_admitted ON jobs(limit_key, priority DESC, n) WHERE limit_key IS NOT NULL AND waits_for = 0;
 CREATE INDEX jobs_limited ON jobs(limit_key, priority DESC, n) WHERE limit_key IS NOT NULL AND waits_for = 1;
 CREATE INDEX jobs_status ON jobs(status, n);
-CREATE INDEX jobs_running ON jobs(worker, n) WHERE status = 1;
 CREATE INDEX jobs_group ON jobs(grp, status, n) WHERE grp IS NOT NULL;
 CREATE INDEX jobs_local ON jobs(lane, n) WHERE local = 1 AND status = 0;
 CREATE INDEX jobs_parent ON jobs(parent) WHERE parent IS NOT NULL;

@@ -44,7 +44,7 @@ class Rows:
                 "SELECT id, n FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
                 (json.encode(ids).decode(),),
             ).fetchall()
-        return dict(rows)
+        return {row[0]: row[1] for row in rows}
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
         return self._edges(
@@ -61,6 +61,10 @@ class Rows:
         )
 
     def _edges(self, sql: str, numbers: Sequence[int]) -> Iterator[EdgeRow]:
+        parent: int
+        child: int
+        optional: int
+        state: int
         for parent, child, optional, state in self._execute(sql, (json.encode(numbers).decode(),)).fetchall():
             yield EdgeRow(parent, child, optional == 1, _EDGE_STATES[state])
 
@@ -73,9 +77,10 @@ class Rows:
 
 
 @cache
-def _placeholders(rows: int, columns: int) -> str:
+def _statement(head: str, tail: str, columns: int, rows: int) -> str:
+    # Kept: the text is long, and the same object is found in sqlite3's statement cache without hashing it again.
     row = f"({','.join('?' * columns)})"
-    return ",".join([row] * rows)
+    return f"{head} VALUES {','.join([row] * rows)} {tail}"
 
 
 def bulk(
@@ -87,7 +92,7 @@ def bulk(
     while left:
         size = min(_CHUNK, 1 << (left.bit_length() - 1))
         connection.execute(
-            f"{head} VALUES {_placeholders(size, columns)} {tail}",
+            _statement(head, tail, columns, size),
             tuple(chain.from_iterable(rows[start : start + size])),
         )
         start += size

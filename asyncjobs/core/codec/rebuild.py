@@ -23,7 +23,7 @@ _UNIONS = (typing.Union, types.UnionType)
 _WRAPPERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 
 
-class Mismatch(Exception):
+class Mismatch(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
     """A value does not fit its annotation. Every container on the way out adds its step to ``steps``."""
 
     def __init__(self, problem: str, expected: str) -> None:

@@ -17,7 +17,7 @@ _SPELLED: frozenset[type] = frozenset({str, bytes, int, float, bool, type(None)}
 _LOCKS = frozenset({"lock", "rlock", "semaphore", "boundedsemaphore", "condition", "event", "barrier"})
 
 
-class Refusal(Exception):
+class Refusal(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
     """A value is refused. Every container on the way out adds its step; the border makes the error of it."""
 
     def __init__(self, what: str, hint: str | None = None) -> None:
