@@ -91,7 +91,7 @@ class Scheduler:
             claims: Claims = Claims()
             brought: Claims | None = None
             try:
-                with anyio.CancelScope(shield=True):  # stopping must not lose what a committed claim brings
+                with anyio.CancelScope(shield=False):  # stopping must not lose what a committed claim brings
                     claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
                 self._worker.take(claim, brought)

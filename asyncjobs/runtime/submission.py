@@ -225,13 +225,13 @@ def _moment(value: object) -> int:
     return from_datetime(value)
 
 
-def _limit(value: Any) -> Limit:
-    if isinstance(value, Limit):
-        pair: Sequence[Any] = (value.key, value.capacity)
+def _limit(given: Any) -> Limit:
+    if isinstance(given, Limit):
+        pair: Sequence[Any] = (given.key, given.capacity)
     else:
-        pair = cast("Sequence[Any]", value) if isinstance(value, (tuple, list)) else ()
+        pair = cast("Sequence[Any]", given) if isinstance(given, (tuple, list)) else ()
     if len(pair) != 2:
-        raise ConfigurationError("limit", value, allowed="(key, capacity), for example ('images', 3)")
+        raise ConfigurationError("limit", cast("object", given), allowed="(key, capacity), for example ('images', 3)")
     key, capacity = pair
     return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))
 

@@ -228,7 +228,7 @@ class Waiting:
                     [*path, waiting], hint="a job cannot wait for one that depends on it; split it in two"
                 )
             above = [(edge.child_id, edge.parent_id) for edge in await self._open_edges(level)]
-            above += [(child, target) for child in level for target in self._waits.get(child, ())]
+            above += [(child, target) for child in level for target in self._waits.get(child) or ()]
             level = []
             for child, parent in above:
                 if parent not in came_from:
