@@ -1,4 +1,4 @@
-"""``python -m benchmarks.child SCENARIO``: one run of a scenario, alone in this process, on a folder that goes with it."""
+"""``python -m benchmarks.child SCENARIO``: one run, alone in this process, on a folder that goes with it."""
 
 from __future__ import annotations
 

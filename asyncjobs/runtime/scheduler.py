@@ -83,7 +83,8 @@ class Scheduler:
     def _until_due(self) -> float | None:
         if self._next_due is None or not self._worker.may_claim():
             return None  # with no slot free, the claim that goes with an outcome takes what came due
-        return max(0.0, (self._next_due - self._clock.now()) / SECOND) + 0.001
+        left = (self._next_due - self._clock.now()) / SECOND
+        return left + 0.001 if left > 0 else 0.0
 
     async def _claim(self) -> None:
         while self._worker.may_claim():
@@ -91,7 +92,7 @@ class Scheduler:
             claims: Claims = Claims()
             brought: Claims | None = None
             try:
-                with anyio.CancelScope(shield=False):  # stopping must not lose what a committed claim brings
+                with anyio.CancelScope(shield=True):  # stopping must not lose what a committed claim brings
                     claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
                 self._worker.take(claim, brought)

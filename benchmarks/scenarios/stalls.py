@@ -1,4 +1,4 @@
-"""How long the event loop is held up under full load; beside it an idle loop, which shows what the machine itself does."""
+"""How long the event loop is held up under full load, and when idle: what the machine itself does."""
 
 from __future__ import annotations
 

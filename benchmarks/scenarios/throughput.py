@@ -52,7 +52,8 @@ async def _submitters(jp: JobProcessor, jobs: int) -> Figure:
 async def submit_from(jp: JobProcessor, values: Iterator[int], handles: list[JobHandle[object]]) -> None:
     """One of several submitters that share the work: each awaits its submit before the next."""
     for value in values:
-        handles.append(await jp.submit_job(noop, value))
+        handle = await jp.submit_job(noop, value)
+        handles.append(handle)
 
 
 async def _batch(jp: JobProcessor, jobs: int) -> list[Figure]:

@@ -169,9 +169,7 @@ class _Transaction:
             for _, operation in self._all(ops.Say)
             for attempt, events in operation.said
         ]
-        if not said:
-            return
-        results = iter(commands.say(self.plan, said))
+        results = iter(commands.say(self.plan, said) if said else ())
         for i, operation in self._all(ops.Say):
             self.answers[i] = [next(results) for _ in operation.said]
 
