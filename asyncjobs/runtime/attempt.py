@@ -6,6 +6,7 @@ of its own making, exceptions that cannot be printed. Only the cancellation of t
 
 from __future__ import annotations
 
+import asyncio
 import math
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -145,9 +146,29 @@ async def _run_async(
             outcome = failure(error, policy=running)  # the body cancelled itself
         except BaseException as error:
             outcome = failure(error, policy=running)
+    await _shake_off()
     if scope.cancel_called and running.stopped is None:
         running.stopped = Stop.TIMED_OUT
     return _stopped(running, outcome)
+
+
+async def _shake_off() -> None:
+    """Let go of a cancellation that the body left behind in its task by ``task.cancel()``, which asyncio alone has.
+
+    It would end the attempt's task as cancelled, and anyio then cancels the task group: the whole worker.
+    """
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # trio
+        return
+    if task is None or not task.cancelling():
+        return
+    while task.cancelling():
+        task.uncancel()
+    try:
+        await asyncio.sleep(0)
+    except asyncio.CancelledError:
+        pass
 
 
 async def _run_in_thread(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import logging
 
 from asyncjobs import JobProcessor, gather
 from benchmarks.jobs import noop, processor
@@ -20,6 +21,7 @@ def pending(place: Place) -> Result:
     Page caches have a limit; so there is the growth from a warm process to the first and to the second size, and the
     slope between these two, which is what another million jobs would cost.
     """
+    logging.disable(logging.WARNING)  # that jobs are left unfinished is the point
     return asyncio.run(_pending(place))
 
 

@@ -44,22 +44,18 @@ async def _idle(seconds: float) -> list[Figure]:
 async def _submitters(jp: JobProcessor, jobs: int, name: str) -> list[Figure]:
     values = iter(range(jobs))
     handles: list[JobHandle[object]] = []
-    async with Ticker() as ticker, asyncio.TaskGroup() as tasks:
-        for _ in range(SUBMITTERS):
-            tasks.create_task(submit_from(jp, values, handles))
-    waiting = await _gathered(handles)
-    return [*ticker.figures(name), *waiting.figures(f"{name}_gather")]
-
-
-async def _gathered(handles: list[JobHandle[object]]) -> Ticker:
     async with Ticker() as ticker:
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(SUBMITTERS):
+                tasks.create_task(submit_from(jp, values, handles))
         await gather(*handles)
-    return ticker
+    return ticker.figures(name)
 
 
 async def _batch(jp: JobProcessor, jobs: int) -> list[Figure]:
     requests = [JobRequest(func=noop, args=(value,)) for value in range(jobs)]
     async with Ticker() as storing:
         handles = await jp.submit_jobs(requests)
-    running = await _gathered(handles)
+    async with Ticker() as running:
+        await gather(*handles)
     return [*storing.figures("batch_store"), *running.figures("batch_run")]

@@ -17,9 +17,20 @@ from asyncjobs import current_job
 LEDGER_VARIABLE = "ASYNCJOBS_TEST_LEDGER"
 
 _ledger: int | None = None
-started: Callable[[str, int], bool] = lambda job_id, attempt: False
+
+
+def _goes_on(job_id: str, attempt: int) -> bool:
+    return False
+
+
+def _is_heard_of(job_id: str, attempt: int) -> None:
+    pass
+
+
+started: Callable[[str, int], bool] = _goes_on
 """Called at each start; True: the body stays where it is, until its process is killed."""
-ended: Callable[[str, int], None] = lambda job_id, attempt: None
+ended: Callable[[str, int], None] = _is_heard_of
+"""Called at each end."""
 
 
 class Unlucky(Exception):

@@ -240,11 +240,15 @@ def check_ran(stored: Stored, ledger: Sequence[Line]) -> list[str]:
     """What ran had been claimed, durably, and every attempt at most once; what completed ran no more."""
     wrong: list[str] = []
     jobs = stored.by_id
-    started = Counter((stored.jobs[e.job].id, e.attempt) for e in stored.events if e.type == "started" and e.job in stored.jobs)
-    wrong += [f"{job_id}: attempt {attempt} was given out {n} times" for (job_id, attempt), n in started.items() if n > 1]
+    started = Counter(
+        (stored.jobs[e.job].id, e.attempt) for e in stored.events if e.type == "started" and e.job in stored.jobs
+    )
+    wrong += [
+        f"{job_id}: attempt {attempt} was given out {n} times" for (job_id, attempt), n in started.items() if n > 1
+    ]
     begun: dict[tuple[str, int], Line] = {}
+    latest: defaultdict[str, int] = defaultdict(int)
     over: dict[tuple[str, int], Line] = {}
-    well: dict[str, int] = {}
     for line in ledger:
         key = (line.job_id, line.attempt)
         if line.kind == "S":
@@ -253,12 +257,11 @@ def check_ran(stored: Stored, ledger: Sequence[Line]) -> list[str]:
             if key not in started:
                 wrong.append(f"{line.job_id}: attempt {line.attempt} ran, and its claim is not stored")
             begun[key] = line
+            latest[line.job_id] = max(latest[line.job_id], line.attempt)
         elif line.kind == "E":
             if key in over or key not in begun:
                 wrong.append(f"{line.job_id}: attempt {line.attempt} ended twice, or before it began")
             over[key] = line
-            if line.rest == ("well",):
-                well[line.job_id] = line.attempt
         elif line.kind == "C":
             if line.job_id not in jobs:
                 wrong.append(f"the child {line.job_id} was acknowledged to its parent and is lost")
@@ -272,17 +275,16 @@ def check_ran(stored: Stored, ledger: Sequence[Line]) -> list[str]:
         if event.type == "completed":
             if key not in over or over[key].rest != ("well",):
                 wrong.append(f"{job.id}: attempt {event.attempt} is stored as completed, and did not end well")
-            later = [attempt for job_id, attempt in begun if job_id == job.id and attempt > event.attempt]
-            if later:
-                wrong.append(f"{job.id}: completed at attempt {event.attempt}, and ran again as {later}")
+            if latest[job.id] > event.attempt:
+                wrong.append(f"{job.id}: completed at attempt {event.attempt}, and ran again as {latest[job.id]}")
         elif event.type in ("retrying", "failed") and event.data.get("error_type", "").endswith("Unlucky"):
             if key not in over or over[key].rest != ("badly",):
                 wrong.append(f"{job.id}: attempt {event.attempt} is stored as failed, and did not fail")
             if stored.ended.get((job.n, event.attempt)) != "failed":
                 wrong.append(f"{job.id}: attempt {event.attempt} failed, and its history says otherwise")
-        elif event.type == "interrupted" or event.data.get("error_type") == "WorkerLostError":
-            if stored.ended.get((job.n, event.attempt)) != "interrupted":
-                wrong.append(f"{job.id}: attempt {event.attempt} was interrupted, and its history says otherwise")
+        lost = event.type == "interrupted" or event.data.get("error_type") == "WorkerLostError"
+        if lost and stored.ended.get((job.n, event.attempt)) != "interrupted":
+            wrong.append(f"{job.id}: attempt {event.attempt} was interrupted, and its history says otherwise")
     return wrong
 
 

@@ -74,7 +74,8 @@ async def drain(path: str, *ids: str) -> None:
         await jp.drain()
         for job_id in ids:
             job = await jp.get_job(job_id)
-            tell("ended", job_id, job.status, job.attempt, job.interruptions, job.error.error_type if job.error else "-")
+            kind = job.error.error_type if job.error else "-"
+            tell("ended", job_id, job.status, job.attempt, job.interruptions, kind)
 
 
 @scenario

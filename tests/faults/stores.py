@@ -5,9 +5,12 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
+
+import anyio
+import pytest
 
 from asyncjobs import RetryPolicy, SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.base import NewJob
@@ -75,6 +78,18 @@ def new_job(job_id: str, *, call: bytes = b"", **fields: Any) -> NewJob:
 
 def opened(path: Path, hook: Failpoint, **settings: Any) -> SQLiteBackend:
     return SQLiteBackend(SQLiteConfig(path=path, **settings), hook=hook)
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    """Let the loop turn until this holds, where nothing announces it."""
+    with anyio.fail_after(15):
+        while not condition():  # noqa: ASYNC110 - what is looked at belongs to other threads, or to a log
+            await anyio.sleep(0.001)
+
+
+async def logged(caplog: pytest.LogCaptureFixture, text: str) -> None:
+    """Wait for a log line."""
+    await until(lambda: any(text in record.getMessage() for record in caplog.records))
 
 
 async def stored_ids(backend: SQLiteBackend, ids: Sequence[str]) -> set[str]:

@@ -21,7 +21,7 @@ from asyncjobs.exceptions import (
 from asyncjobs.models import Dependency, JobStatus, Outcome, OutcomeKind
 from tests.faults import bodies
 from tests.faults.checker import check_log, copy_of, read_store
-from tests.faults.stores import Failpoint, busy, full, io_error, new_job, opened, stored_ids
+from tests.faults.stores import Failpoint, busy, full, io_error, new_job, opened, stored_ids, until
 
 pytestmark = pytest.mark.anyio
 
@@ -43,7 +43,7 @@ async def test_an_error_that_passes_is_not_seen(tmp_path: Path, point: str, sync
         hook.fail(point, *[error()] * (3 if error is busy else 1))
         if synchronous == "FULL" and error is not busy:
             # There the thread has the first try already: what is not a lock is an answer.
-            with pytest.raises(BackendError, match="jobs.db"):
+            with pytest.raises(BackendError, match=r"jobs\.db"):
                 await backend.enqueue_jobs([new_job("a")])
             assert await stored_ids(backend, ["a"]) == set()
         assert list(await backend.enqueue_jobs([new_job("a")])) == ["a"]
@@ -264,8 +264,7 @@ async def test_a_local_job_whose_submitter_was_cancelled_too_late(tmp_path: Path
     async with JobProcessor(backend, daemon=DaemonConfig(slots=1)) as jp:
         hook.stop_in_thread("before-commit")
         caller = asyncio.create_task(jp.submit_job(lambda: ran.append(1), job_id="local", local=True, max_retries=0))
-        while not hook.reached.is_set():  # the claim may come first; it is the submission that must be caught
-            await asyncio.sleep(0)
+        await until(hook.reached.is_set)  # the claim and the submission are one group
         caller.cancel()
         await turns(3)
         hook.go_on()
@@ -284,7 +283,7 @@ async def test_the_processor_closes_with_a_cancelled_caller(tmp_path: Path) -> N
         await turns(2)
         for caller in callers[::2]:
             caller.cancel()
-        done, left = await asyncio.wait(callers, timeout=5)
+        left = (await asyncio.wait(callers, timeout=5))[1]
         assert not left
         assert all(callers[i].cancelled() or not callers[i].exception() for i in range(20))
         jp._submitted = 0  # nobody is to be warned of what is left

@@ -35,9 +35,7 @@ def ledger(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("killer", "code"), [("leave_at_once", 17), ("kill_the_process", -9), ("break_memory", -11)]
-)
+@pytest.mark.parametrize(("killer", "code"), [("leave_at_once", 17), ("kill_the_process", -9), ("break_memory", -11)])
 def test_a_job_that_kills_its_process_is_given_up(path: Path, ledger: Path, killer: str, code: int) -> None:
     """Three processes die of it; the fourth one fails it. Its backoff lets its neighbours complete meanwhile."""
     with Child(SCENARIOS, "submit", path, 1.0, killer, "killer", ledger=ledger) as child:
@@ -111,7 +109,7 @@ def rewrite_worker(path: Path, **columns: Any) -> None:
 @pytest.mark.anyio
 @pytest.mark.parametrize("case", ["pid of another process", "another boot", "alive", "another host"])
 async def test_who_is_taken_for_dead(path: Path, ledger: Path, case: str) -> None:
-    """A process id that was given to another process since is not the owner; what cannot be told is left to the lease."""
+    """A process id that was given to another process since is no owner; what cannot be told is left to the lease."""
     with Child(SCENARIOS, "run", path, 60, "wait_for_ever", "job", ledger=ledger) as child:
         child.until("started")
         child.kill()

@@ -47,10 +47,11 @@ async def test_leaving_while_outcomes_cannot_be_stored(tmp_path: Path) -> None:
     """The disk stays full. The process still ends, within its time; the job is taken up by the next one."""
     path = tmp_path / "jobs.db"
     hook = Failpoint()
-    gate = anyio.Event()
+    gate, running = anyio.Event(), anyio.Event()
     began = 0.0
 
     async def body() -> None:
+        running.set()
         await gate.wait()
 
     with anyio.fail_after(25):
@@ -58,8 +59,7 @@ async def test_leaving_while_outcomes_cannot_be_stored(tmp_path: Path) -> None:
             await jp.submit_job(bodies.nothing, job_id="before")
             await jp.wait_for_job("before")
             await jp.submit_job(body, job_id="unstored", local=True)
-            while (await jp.get_job("unstored")).status is not JobStatus.IN_PROGRESS:
-                await asyncio.sleep(0)
+            await running.wait()
             hook.fail("before-commit", *[full() for _ in range(100_000)])
             gate.set()
             began = time.monotonic()

@@ -17,6 +17,7 @@ from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import JobStatus
 from tests.faults import bodies
 from tests.faults.children import Child
+from tests.faults.stores import logged, until
 
 pytestmark = pytest.mark.anyio
 
@@ -69,9 +70,8 @@ class Pace:
 
 
 async def turns_of(pace: Pace, n: int) -> None:
-    until = pace.turns + n
-    while pace.turns < until:
-        await asyncio.sleep(0)
+    last = pace.turns + n
+    await until(lambda: pace.turns >= last)
 
 
 async def test_submits_wait_reads_go_on_and_the_loop_is_free(path: Path, holder: Holder) -> None:
@@ -129,8 +129,7 @@ async def test_an_outcome_is_recorded_once_the_lock_is_gone(
         await running.wait()
         await holder.hold()
         gate.set()
-        while not any("could not be stored yet" in record.message for record in caplog.records):
-            await asyncio.sleep(0.001)
+        await logged(caplog, "could not be stored yet")
         assert (await jp.get_job(handle)).status is JobStatus.IN_PROGRESS
         await holder.let_go()
         assert await handle.result(timeout=10) == "done"

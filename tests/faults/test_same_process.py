@@ -120,7 +120,7 @@ async def test_other_code_opens_and_closes_the_file(tmp_path: Path, function: Ca
 
 
 async def test_our_write_lock_holds_while_others_come_and_go(tmp_path: Path) -> None:
-    """Inside of our own transaction other code of the process opens and closes; another process still finds the lock."""
+    """Inside of our transaction other code of the process opens and closes; another process still finds the lock."""
     path = tmp_path / "jobs.db"
     seen: list[list[str]] = []
 
@@ -167,4 +167,3 @@ async def test_a_second_processor_comes_and_goes_under_load(tmp_path: Path) -> N
     stored = read_store(path)
     assert check_log(stored) == []
     assert check_order(stored) == []
-

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations
+from itertools import permutations, pairwise
 from typing import Any, NamedTuple
 
 import pytest
@@ -275,7 +275,7 @@ async def test_a_cycle_prints_its_path(jp: JobProcessor) -> None:
     assert path[0] == path[-1]
     assert set(path) == {"a", "b", "c"}
     follows = {("a", "b"), ("b", "c"), ("c", "a")}  # the way work would flow
-    assert set(zip(path, path[1:], strict=False)) == follows
+    assert set(pairwise(path)) == follows
     assert " → ".join(path) in str(caught.value)
     assert await jp.find_jobs() == []
 

@@ -1,0 +1,105 @@
+"""Commands on a plan: what is not (or no longer) so is left out, and a refusal leaves no trace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import pytest
+
+from asyncjobs.core import commands
+from asyncjobs.core.commands import NewJob
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.retry import DEFAULT_RETRY
+from asyncjobs.core.state import EdgeRow, JobState
+from asyncjobs.exceptions import DuplicateJobError, JobNotFoundError
+from asyncjobs.models import EdgeState, JobError, JobStatus, WaitsFor
+
+NOW = 5_000_000
+
+
+class Rows:
+    """A view of a few rows."""
+
+    def __init__(self, jobs: Iterable[JobState], edges: Iterable[EdgeRow] = ()) -> None:
+        self._jobs = {job.n: job for job in jobs}
+        self._edges = list(edges)
+
+    def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
+        return [self._jobs[n] for n in numbers if n in self._jobs]
+
+    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        return {job.id: job.n for job in self._jobs.values() if job.id in ids}
+
+    def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
+        return [edge for n in parents for edge in self._edges if edge.parent == n]
+
+    def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
+        return [edge for n in children for edge in self._edges if edge.child == n]
+
+    def children(self, parents: Sequence[int]) -> Sequence[int]:
+        return []
+
+
+READY = JobState(1, "ready")
+WAITING = JobState(2, "waiting", waits_for=WaitsFor.DEPENDENCIES, open=1)
+RUNNING = JobState(3, "running", JobStatus.IN_PROGRESS, None, attempt=1, worker=7)
+DONE = JobState(4, "done", JobStatus.COMPLETED, None, attempt=1)
+LATER = JobState(5, "later", waits_for=WaitsFor.TIME, run_at=NOW - 1)
+JOBS = [READY, WAITING, RUNNING, DONE, LATER]
+NUMBERS = [job.n for job in JOBS] + [99]
+
+
+def plan_of(*edges: EdgeRow) -> Plan:
+    return Plan(Rows(JOBS, edges), NOW)
+
+
+def test_a_claim_takes_ready_jobs_only() -> None:
+    assert [job.id for job in commands.start(plan_of(), NUMBERS, 7)] == ["ready"]
+
+
+def test_only_jobs_whose_time_has_come_are_promoted() -> None:
+    plan = plan_of()
+    commands.promote(plan, NUMBERS)
+    assert [job.id for job in plan.take().changed] == ["later"]
+    assert plan[5].waits_for is WaitsFor.WORKER
+
+
+def test_only_attempts_in_progress_are_reaped() -> None:
+    assert [job.id for job in commands.reap(plan_of(), NUMBERS, lambda: 0.5)] == ["running"]
+
+
+def test_only_pending_jobs_are_given_up() -> None:
+    failed = commands.give_up(plan_of(), NUMBERS, JobError("E", "nobody"))
+    assert [job.id for job in failed] == ["ready", "waiting", "later"]
+
+
+def test_a_recount_of_right_counts_changes_nothing() -> None:
+    plan = plan_of(EdgeRow(3, 2))
+    assert [job.id for job in commands.recount(plan, NUMBERS)] == [job.id for job in JOBS]
+    assert plan.clean
+
+
+def test_a_recount_mends_what_was_not_told() -> None:
+    plan = plan_of(EdgeRow(4, 2, state=EdgeState.MET))
+    commands.recount(plan, [2])
+    assert plan[2].waits_for is WaitsFor.WORKER
+
+
+def test_a_recount_skips_what_can_never_run() -> None:
+    plan = plan_of(EdgeRow(4, 2, state=EdgeState.BROKEN))
+    commands.recount(plan, [2])
+    assert plan[2].status is JobStatus.SKIPPED
+
+
+def test_a_retry_of_nobody_is_not_found() -> None:
+    with pytest.raises(JobNotFoundError):
+        commands.retry(plan_of(), 99)
+
+
+def test_an_id_of_the_same_group_commit_is_known() -> None:
+    plan = plan_of()
+    new = NewJob(id="new", function="m:f", call=b"", queue="q", retry=DEFAULT_RETRY)
+    assert commands.enqueue(plan, [new], iter([10]), lambda n: ("", b"")) == [10]
+    with pytest.raises(DuplicateJobError):
+        commands.enqueue(plan, [new], iter([11]), lambda n: ("", b""))
+    assert plan.numbers(["new", "ready", "nobody"]) == {"new": 10, "ready": 1}

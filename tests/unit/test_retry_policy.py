@@ -1,0 +1,81 @@
+"""RetryPolicy: which failures are retried, how often, and after what delay."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncjobs import ConfigurationError, RetryPolicy
+from asyncjobs.core.retry import DEFAULT_RETRY, decode_policy, encode_policy, exception_name
+
+
+class FlakyError(ConnectionError):
+    """A user's own error."""
+
+
+def test_the_default_doubles_from_two_seconds() -> None:
+    assert [DEFAULT_RETRY.delay(n, 0.5) for n in (1, 2, 3)] == [2.0, 4.0, 8.0]
+
+
+def test_the_cap_holds_also_where_the_power_overflows() -> None:
+    policy = RetryPolicy(cap=60)
+    assert policy.delay(10, 0.5) == 60.0
+    assert policy.delay(100_000, 0.5) == 60.0
+
+
+@given(st.integers(0, 50), st.floats(0, 1), st.floats(0, 1))
+def test_jitter_stays_within_its_share(n: int, jitter: float, share: float) -> None:
+    policy = RetryPolicy(jitter=share)
+    middle = policy.delay(n, 0.5)
+    assert middle * (1 - share) - 1e-9 <= policy.delay(n, jitter) <= middle * (1 + share) + 1e-9
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "retried"),
+    [
+        (RetryPolicy(), ValueError(), True),
+        (RetryPolicy(), SystemExit(), True),
+        (RetryPolicy(on=(ConnectionError,)), FlakyError(), True),
+        (RetryPolicy(on=(ConnectionError,)), ValueError(), False),
+        (RetryPolicy(on=("FlakyError",)), FlakyError(), True),
+        (RetryPolicy(on=(f"{__name__}.FlakyError",)), FlakyError(), True),
+        (RetryPolicy(never_on=(FlakyError,)), FlakyError(), False),
+        (RetryPolicy(never_on=(FlakyError,)), ConnectionError(), True),
+        (RetryPolicy(on=(OSError,), never_on=("ConnectionError",)), FlakyError(), False),
+    ],
+)
+def test_errors_are_matched_by_name_along_their_bases(policy: RetryPolicy, error: BaseException, retried: bool) -> None:
+    assert policy.retries(error) is retried
+    assert decode_policy(encode_policy(policy)).retries(error) is retried
+
+
+def test_a_stored_policy_comes_back_and_the_default_takes_no_room() -> None:
+    assert encode_policy(None) is None
+    assert encode_policy(RetryPolicy()) is None
+    assert decode_policy(None) is DEFAULT_RETRY
+    policy = RetryPolicy(max_retries=7, base=0.5, cap=9, on=(KeyError,), never_on=(FlakyError,))
+    stored = decode_policy(encode_policy(policy))
+    assert (stored.max_retries, stored.base, stored.cap) == (7, 0.5, 9)
+    assert list(stored.on) == ["KeyError"]
+    assert list(stored.never_on) == [exception_name(FlakyError)]
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "message"),
+    [
+        ("max_retries", -1, "max_retries cannot be -1; allowed: a whole number from 0"),
+        ("max_retries", True, "max_retries cannot be True; allowed: a whole number from 0"),
+        ("base", -1, "RetryPolicy.base cannot be -1; allowed: a number from 0"),
+        ("base", math.nan, "RetryPolicy.base cannot be nan; allowed: a number from 0"),
+        ("factor", 0.5, "RetryPolicy.factor cannot be 0.5; allowed: a number from 1"),
+        ("cap", math.inf, "RetryPolicy.cap cannot be inf; allowed: a number from 0"),
+        ("jitter", 1.5, "RetryPolicy.jitter cannot be 1.5; allowed: a number from 0 to 1"),
+    ],
+)
+def test_a_number_that_cannot_work_is_refused(setting: str, value: float, message: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        RetryPolicy(**{setting: value})  # type: ignore[arg-type]
+    assert str(refused.value) == message
