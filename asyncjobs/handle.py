@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobStateError
@@ -127,42 +127,47 @@ async def gather(
     The first failure is raised (the other jobs go on), unless ``return_exceptions``: then errors stand among the
     results. ``timeout`` is seconds for all of them: JobTimeoutError.
     """
+    if not handles:
+        return []
     values: dict[str, Any] = {}
-    async for handle, result in _as_ended(handles, timeout):
-        try:
-            values[handle.id] = _value(handle, result)
-        except Exception as error:
-            if not return_exceptions:
-                raise
-            values[handle.id] = error
+    by_id = _by_id(handles)
+    watch = handles[0]._processor().watch(list(by_id), timeout)  # pyright: ignore[reportPrivateUsage]
+    try:
+        while ended := await watch.next():
+            for result in ended:
+                try:
+                    values[result.job_id] = _value(by_id[result.job_id], result)
+                except Exception as error:
+                    if not return_exceptions:
+                        raise
+                    values[result.job_id] = error
+    finally:
+        watch.close()
     return [values[handle.id] for handle in handles]
 
 
 async def as_completed(
     handles: Sequence[JobHandle[T]], *, timeout: float | None = None
-) -> AsyncIterator[JobHandle[T]]:
+) -> AsyncGenerator[JobHandle[T]]:
     """These handles in the order in which their jobs end, however they end; ``await handle`` then does not wait."""
-    async for handle, _ in _as_ended(handles, timeout):
-        yield handle
-
-
-async def _as_ended(
-    handles: Sequence[JobHandle[T]], timeout: float | None
-) -> AsyncIterator[tuple[JobHandle[T], JobResult]]:
-    for handle in handles:
-        raw: object = handle
-        if not isinstance(raw, JobHandle):
-            raise ConfigurationError("handles", raw, allowed="handles", hint="jp.handle(job_id) makes one of an id")
-    if not handles:
+    by_id = _by_id(handles)
+    if not by_id:
         return
-    by_id = {handle.id: handle for handle in handles}
     watch = handles[0]._processor().watch(list(by_id), timeout)  # pyright: ignore[reportPrivateUsage]
     try:
         while ended := await watch.next():
             for result in ended:
-                yield by_id[result.job_id], result
+                yield by_id[result.job_id]
     finally:
         watch.close()
+
+
+def _by_id(handles: Sequence[JobHandle[T]]) -> dict[str, JobHandle[T]]:
+    for handle in handles:
+        raw: object = handle
+        if not isinstance(raw, JobHandle):
+            raise ConfigurationError("handles", raw, allowed="handles", hint="jp.handle(job_id) makes one of an id")
+    return {handle.id: handle for handle in handles}
 
 
 def _value(handle: JobHandle[T], result: JobResult) -> T:

@@ -136,8 +136,14 @@ class JobProcessor:
                 await self._start()
             except BaseException as error:
                 self._tasks.cancel_scope.cancel()
-                await self._tasks.__aexit__(type(error), error, error.__traceback__)
-                raise
+                cause = error
+                while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
+                    cause = cause.exceptions[0]  # what went wrong, not the group in which it did
+                if isinstance(cause, anyio.get_cancelled_exc_class()):
+                    await self._tasks.__aexit__(type(error), error, error.__traceback__)
+                    raise
+                await self._tasks.__aexit__(None, None, None)
+                raise cause from None
         except BaseException:
             self._backend.set_listener(None)
             await self._backend.close()
@@ -188,7 +194,8 @@ class JobProcessor:
         if not isinstance(error, anyio.get_cancelled_exc_class()):
             kind = error = traceback = None
         try:
-            return await self._tasks.__aexit__(kind, error, traceback)
+            caught = await self._tasks.__aexit__(kind, error, traceback)
+            return caught if kind is not None else None  # the user's own error, of which it was not told, goes on
         finally:
             with anyio.CancelScope(shield=True):
                 if error is None:

@@ -213,7 +213,8 @@ def _stopped(running: Running, outcome: Outcome | None) -> Outcome:
             # A body that ended on its own before it heard of the request: the store decides by what is stored.
             return outcome or Outcome(OutcomeKind.CANCELLED)
         case Stop.RELEASED | Stop.LOST:
-            finished = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED
+            # A thread that was told to stop and returns may have done half of its work: it is run again.
+            finished = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED and not running.context.heard
             return outcome if finished and outcome is not None else Outcome(OutcomeKind.RELEASED)
 
 

@@ -74,6 +74,8 @@ class JobContext:
         self._said: list[BodyEvent] = []
         self._lock = threading.Lock()
         self._stopped = False
+        self.heard = False
+        """Whether the body asked ``cancelled`` and was told to stop."""
         self._children = 0
         self.on_said: Callable[[], None] | None = None
 
@@ -101,6 +103,8 @@ class JobContext:
 
         ``async def`` bodies are cancelled besides; a plain function has to look.
         """
+        if self._stopped:
+            self.heard = True
         return self._stopped
 
     # -- saying

@@ -135,6 +135,7 @@ class EventPublisher:
                 await self._read_up()
             except BackendError as error:
                 logger.warning("the event log could not be read, trying again: %s", error)
+                self._missed = True
                 await self._clock.sleep(_RETRY)
                 self._catch_up.notify()
 

@@ -86,7 +86,7 @@ class StatusStreamer:
                             if new:
                                 yield event
                     if last is not None and last.status is not None and last.status.terminal and await over():
-                        return
+                        break  # not yet the end: what was stored before that was asked is read from the log
             finally:
                 self._publisher.unsubscribe(subscription)
 

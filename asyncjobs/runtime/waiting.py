@@ -197,6 +197,7 @@ class Waiting:
         if running is None or running.context is not context:
             yield
             return
+        targets = list(targets)  # as they are now: what is left changes while it is waited for
         await self._refuse_cycle(context.id, targets)
         waits = self._waits.setdefault(context.id, Counter())
         waits.update(targets)

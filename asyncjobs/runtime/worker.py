@@ -70,6 +70,7 @@ class Worker:
     ) -> None:
         self.id = ""
         self.running: dict[str, Running] = {}
+        self._lost: set[Running] = set()
         self._backend = backend
         self._functions = functions
         self._config = config
@@ -209,7 +210,10 @@ class Worker:
         finally:
             # No await from here to the end: what a body left behind in this task dies with it.
             end = AttemptEnd(job.attempt, outcome, running.context.take_said(), random.random())
-            del self.running[job.attempt.job_id]
+            if self.running.get(job.attempt.job_id) is running:
+                del self.running[job.attempt.job_id]
+            else:
+                self._lost.discard(running)
             if running.has_slot:
                 self._give_slot_back()
             self._ended.append(end)
@@ -369,7 +373,9 @@ class Worker:
 
     def lose(self) -> None:
         """The lease ran out and others have the jobs: stop them all, their outcomes will be refused."""
-        for running in list(self.running.values()):
+        lost, self.running = self.running, {}  # a new attempt of the same job may come to this very worker
+        self._lost.update(lost.values())
+        for running in lost.values():
             running.stop(Stop.LOST)
 
     def _known_function(self, name: str) -> Callable[..., object] | None:

@@ -92,7 +92,7 @@ async def submit(path: str, backoff: str, function: str, *ids: str) -> None:
 async def local_jobs(path: str) -> None:
     """Hold a local job that waits for one that does not end, until killed."""
     async with JobProcessor(SQLiteConfig(path=path)) as jp:
-        first = await jp.submit_job(bodies.wait_for_ever, job_id="running")
+        first = await jp.submit_job(bodies.wait_for_ever, job_id="running", queue="endless")
         await jp.submit_job(lambda: None, job_id="local", depends_on=[first], local=True)
         await jp.submit_job(lambda: bodies.wait_for_ever(), job_id="local-running", local=True)
         await jp.submit_job(bodies.nothing, job_id="after", depends_on=[jp.optional("local")])

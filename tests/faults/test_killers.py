@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import JobProcessor, SQLiteConfig
+from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
 from asyncjobs.backends.sqlite.host import this_process
 from asyncjobs.exceptions import JobExecutionError, WorkerLostError
 from asyncjobs.models import JobStatus, OutcomeKind
@@ -19,6 +19,8 @@ from tests.faults import bodies, checker
 from tests.faults.children import Child
 
 SCENARIOS = "tests.faults.scenarios"
+IDLE = DaemonConfig(queues=("nothing comes here",))
+"""Looks for the dead, and runs nothing itself."""
 
 
 @pytest.fixture
@@ -67,13 +69,12 @@ async def test_interrupted_jobs_are_taken_up_at_open(path: Path, ledger: Path) -
         assert child.until("started") == ["job", "1"]
         child.kill()
     began = time.monotonic()
-    async with JobProcessor(SQLiteConfig(path=path), functions=[bodies.wait_for_ever]) as jp:
+    async with JobProcessor(SQLiteConfig(path=path), daemon=IDLE) as jp:
         job = await jp.get_job("job")
         opened = time.monotonic() - began
         assert (job.status, job.interruptions, job.failures) == (JobStatus.PENDING, 1, 0)
         (attempt, *_) = await jp._backend.get_attempts("job")
         assert attempt.outcome is OutcomeKind.INTERRUPTED
-        await jp.cancel_job("job")
     print(f"{opened:.3f} s after opening began")
     assert opened < 2
 
@@ -126,12 +127,10 @@ async def test_who_is_taken_for_dead(path: Path, ledger: Path, case: str) -> Non
         case _:
             rewrite_worker(path, host="another", pid_namespace="pid:[0]")
     dead = case in ("pid of another process", "another boot")
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(path=path), daemon=IDLE) as jp:
         job = await jp.get_job("job")
         assert (job.interruptions, job.attempt) == (1 if dead else 0, 1)
         assert (job.status is JobStatus.IN_PROGRESS) is not dead
-        if dead:
-            await jp.cancel_job("job")
 
 
 @pytest.mark.anyio
@@ -142,7 +141,8 @@ async def test_local_jobs_whose_process_is_gone(path: Path, ledger: Path) -> Non
         while wanted:
             wanted.discard(tuple(child.line() or ()))
         child.kill()
-    async with JobProcessor(SQLiteConfig(path=path), functions=[bodies.nothing]) as jp:
+    daemon = DaemonConfig(queues=("default",))  # not the queue of the job that does not end
+    async with JobProcessor(SQLiteConfig(path=path), daemon=daemon, functions=[bodies.nothing]) as jp:
         for job_id in ("local", "local-running"):
             job = await jp.wait_for_job(job_id, timeout=2)
             assert job.status is JobStatus.FAILED
@@ -150,7 +150,6 @@ async def test_local_jobs_whose_process_is_gone(path: Path, ledger: Path) -> Non
                 await jp.handle(job_id)
             assert not isinstance(caught.value, WorkerLostError)
         assert (await jp.wait_for_job("after", timeout=2)).status is JobStatus.COMPLETED
-        await jp.cancel_job("running")
 
 
 # -- a loop that stands still

@@ -1,0 +1,423 @@
+"""What can be asked about jobs: progress, polls, pages, and why a job does not run."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncjobs import (
+    ConfigurationError,
+    JobNotFoundError,
+    JobProcessor,
+    JobQuery,
+    JobStatus,
+    NotSerializableError,
+    RetryPolicy,
+    current_job,
+)
+from asyncjobs.backends.base import AttemptEnd, NewWorker
+from asyncjobs.models import Outcome, OutcomeKind
+from asyncjobs.runtime import why as why_module
+from asyncjobs.testing import ManualClock
+from tests.runtime.support import (
+    COMPLETED,
+    FAILED,
+    IN_PROGRESS,
+    PATIENCE,
+    PENDING,
+    Held,
+    Stores,
+    add,
+    echo,
+    fail,
+    nothing,
+    until,
+)
+
+pytestmark = pytest.mark.anyio
+
+
+# -- groups
+
+
+async def test_progress_of_a_group(jp: JobProcessor) -> None:
+    await (await jp.submit_job(nothing, group="movie"))
+    await jp.wait_for_job(await jp.submit_job(fail, group="movie", max_retries=0))
+    await jp.submit_job(nothing, group="movie", delay=3600)
+    await jp.submit_job(nothing, group="other", delay=3600)
+    progress = await jp.get_progress("movie")
+    assert progress.total == 3
+    assert progress.counts == {COMPLETED: 1, FAILED: 1, PENDING: 1}
+    assert (progress.completed, progress.unfinished) == (1, 1)
+    assert progress.percent == pytest.approx(100 / 3)
+    empty = await jp.get_progress("nobody")
+    assert (empty.total, empty.counts, empty.percent) == (0, {}, 0.0)
+
+
+# -- progress from inside a job
+
+
+async def test_a_body_reports_its_progress(stores: Stores) -> None:
+    clock = ManualClock()
+    held = Held("done")
+
+    async def body() -> str:
+        clock.advance(10)
+        current_job().progress(25, 100, "a quarter")
+        return await held.body()
+
+    async with stores.processor(clock=clock) as jp:
+        job = await jp.submit_job(body, local=True)
+        await until(jp, job, "progress")
+        report = await jp.poll_status(job)
+        assert (report.status, report.percent, report.message) == (IN_PROGRESS, 25.0, "a quarter")
+        assert (report.elapsed, report.remaining) == (10.0, 30.0)
+        assert report.result is None
+        held.go.open()
+        await job
+        report = await jp.poll_status(job)
+        assert (report.status, report.percent, report.elapsed, report.remaining) == (COMPLETED, 100.0, 10.0, None)
+        assert report.result == "done"
+
+
+async def test_without_a_total_there_is_no_percentage(jp: JobProcessor) -> None:
+    held = Held()
+
+    async def body() -> None:
+        current_job().progress(3, message="three")
+        await held.body()
+
+    job = await jp.submit_job(body, local=True)
+    await until(jp, job, "progress")
+    report = await jp.poll_status(job)
+    assert (report.percent, report.remaining, report.message) == (None, None, "three")
+    held.go.open()
+    await job
+
+
+async def test_there_is_no_estimate_from_too_little(jp: JobProcessor) -> None:
+    held = Held()
+
+    async def body() -> None:
+        current_job().progress(1, 100)
+        await held.body()
+
+    job = await jp.submit_job(body, local=True)
+    await until(jp, job, "progress")
+    assert (await jp.poll_status(job)).remaining is None
+    held.go.open()
+    await job
+
+
+@pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
+async def test_what_a_body_says_is_stored_in_order_without_holes(jp: JobProcessor, threaded: bool) -> None:
+    def say() -> None:
+        job = current_job()
+        job.log("begin", level="INFO", step=1, where=Path("x"))
+        job.emit("output", {"text": "hello", "bytes": b"\x00"})
+        job.emit("preview", {"n": [1, 2]})
+        for i in range(50):
+            job.progress(i + 1, 50)  # only the newest unstored one is kept
+        job.log("bad \udc80 text")
+
+    async def body() -> None:
+        say()
+
+    job = await jp.submit_job(say if threaded else body, local=True)
+    await job
+    events = [event async for event in jp.stream_job(job)]
+    assert [event.seq for event in events] == list(range(1, len(events) + 1))
+    assert [event.type for event in events if event.type != "progress"] == [
+        "submitted", "started", "log", "output", "preview", "log", "completed",
+    ]  # fmt: skip
+    progress = [event.data["done"] for event in events if event.type == "progress"]
+    assert progress == sorted(progress)
+    assert progress[-1] == 50
+    assert all(event.status is None for event in events[2:-1])
+    by_type = {event.type: event.data for event in events}
+    assert events[2].data == {"level": "info", "message": "begin", "fields": {"step": 1, "where": "x"}}
+    assert by_type["output"] == {"text": "hello", "bytes": b"\x00"}
+    assert by_type["preview"] == {"n": [1, 2]}
+    assert by_type["log"]["message"] == "bad \\udc80 text"
+
+
+async def test_what_a_body_may_not_say(jp: JobProcessor) -> None:
+    async def body() -> list[str]:
+        job = current_job()
+        attempts: list[Any] = [
+            lambda: job.progress(float("nan")),
+            lambda: job.progress("half"),  # type: ignore[arg-type]
+            lambda: job.progress(True),
+            lambda: job.progress(1, "all"),  # type: ignore[arg-type]
+            lambda: job.emit("completed"),
+            lambda: job.emit("progress"),
+            lambda: job.emit(""),
+            lambda: job.emit("x" * 65),
+            lambda: job.emit("a\nb"),
+            lambda: job.emit(5),  # type: ignore[arg-type]
+            lambda: job.log("x", level="loud"),
+        ]
+        refused: list[str] = []
+        for attempt in attempts:
+            with pytest.raises(ConfigurationError) as caught:
+                attempt()
+            refused.append(caught.value.field)
+        for data in ({"x": object()}, {"x": 1 << 80}, {"x": "y" * 70_000}):
+            with pytest.raises(NotSerializableError):
+                job.emit("output", data)
+        job.log("z" * 100_000)
+        return refused
+
+    job = await jp.submit_job(body, local=True)
+    assert await job == ["progress(done)"] * 3 + ["progress(total)"] + ["emit(type)"] * 6 + ["log(level)"]
+    events = [event async for event in jp.stream_job(job)]
+    assert [event.type for event in events] == ["submitted", "started", "log", "completed"]
+    assert len(events[2].data["message"]) == 16_384
+    assert events[2].data["cut"] == 100_000
+
+
+# -- polling
+
+
+async def test_poll_batch_gives_none_for_unknown_ids(jp: JobProcessor) -> None:
+    job = await jp.submit_job(add, 1, 2)
+    await job
+    bad = await jp.submit_job(fail, "no", max_retries=0)
+    await jp.wait_for_job(bad)
+    reports = await jp.poll_batch([job, "nobody", bad])
+    assert list(reports) == [job, "nobody", bad]
+    assert reports["nobody"] is None
+    done, failed = reports[job], reports[bad]
+    assert done is not None
+    assert failed is not None
+    assert (done.result, done.error) == (3, None)
+    assert failed.error is not None
+    assert (failed.error.error_type, failed.error.message) == ("ValueError", "no")
+    with pytest.raises(JobNotFoundError):
+        await jp.poll_status("nobody")
+
+
+async def test_a_running_job_tells_who_runs_it_since_when(stores: Stores) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock, name="my worker") as jp:
+        held = Held()
+        handle = await jp.submit_job(held.body, metadata={"page": 3}, group="g", local=True)
+        await held.started.wait()
+        job = await jp.get_job(handle)
+        [worker] = await jp.workers()
+        assert worker.name == "my worker"
+        assert (worker.slots, worker.running, worker.alive) == (32, 1, True)
+        assert job.worker in (worker.id, worker.name)
+        assert job.started_at == datetime(2030, 1, 1, tzinfo=UTC)
+        assert (job.metadata, job.group, job.attempt) == ({"page": 3}, "g", 1)
+        held.go.open()
+        await handle
+
+
+async def test_pages_of_jobs(jp: JobProcessor) -> None:
+    async with jp.batch() as batch:
+        for i in range(25):
+            batch.submit_job(nothing, job_id=f"j{i}", delay=3600, metadata={"even": i % 2 == 0}, group=f"g{i % 3}")
+    seen: list[str] = []
+    query = JobQuery(limit=10)
+    while True:
+        page = await jp.find_jobs(query)
+        seen += [job.id for job in page]
+        if page.next is None:
+            break
+        query = JobQuery(limit=10, cursor=page.next)
+    assert seen == [f"j{i}" for i in range(25)]
+    newest = await jp.find_jobs(JobQuery(order="newest", limit=3))
+    assert [job.id for job in newest] == ["j24", "j23", "j22"]
+    assert len(await jp.find_jobs(JobQuery(metadata={"even": True}))) == 13
+    assert len(await jp.find_jobs(JobQuery(group="g0", metadata={"even": True}))) == 5
+    assert len(await jp.find_jobs(JobQuery(status=JobStatus.COMPLETED))) == 0
+    assert [job.id for job in await jp.find_jobs(JobQuery(ids=["j3", "nobody", "j1"]))] in (["j1", "j3"], ["j3", "j1"])
+    for query in (JobQuery(limit=0), JobQuery(limit=1001), JobQuery(cursor="?")):
+        with pytest.raises(ConfigurationError):
+            await jp.find_jobs(query)
+
+
+# -- why
+
+
+CODES = set(re.findall(r"``([a-z_]+)``", why_module.why.__doc__ or ""))
+
+
+def test_the_codes_are_documented() -> None:
+    assert CODES == {
+        "running", "cancel_requested", "completed", "failed", "cancelled", "skipped", "dependencies", "time",
+        "retry_backoff", "interruption_backoff", "limit", "slots", "next", "no_worker", "no_worker_for_queue",
+        "not_allowed", "owner_gone",
+    }  # fmt: skip
+
+
+async def reason(jp: JobProcessor, job_id: str, code: str, *words: str) -> dict[str, Any]:
+    found = await jp.why(job_id)
+    assert found.code == code
+    assert code in CODES
+    assert len(found.sentence) > 8
+    for word in words:
+        assert word in found.sentence
+    return found.details
+
+
+async def test_why_of_jobs_that_ended(jp: JobProcessor) -> None:
+    done = await jp.submit_job(nothing)
+    await done
+    await reason(jp, done, "completed")
+    failed = await jp.submit_job(fail, "sad", job_id="failed", max_retries=0)
+    await jp.wait_for_job(failed)
+    assert await reason(jp, failed, "failed", "ValueError: sad", "attempt 1") == {"failures": 1}
+    skipped = await jp.submit_job(nothing, depends_on=failed)
+    assert await reason(jp, skipped, "skipped", "'failed' did not complete") == {"because": "failed"}
+    cancelled = await jp.submit_job(nothing, delay=3600)
+    await cancelled.cancel()
+    await reason(jp, cancelled, "cancelled")
+
+
+async def test_why_of_running_jobs(jp: JobProcessor) -> None:
+    held = Held()
+    job = await jp.submit_job(held.sync, local=True)
+    await held.started.wait()
+    details = await reason(jp, job, "running", "attempt 1")
+    assert details["attempt"] == 1
+    await job.cancel()
+    await reason(jp, job, "cancel_requested", "asked to stop")
+    held.go.open()
+    await jp.wait_for_job(job)
+
+
+async def test_why_of_a_job_with_parents(jp: JobProcessor) -> None:
+    parents = [await jp.submit_job(nothing, job_id=f"p{i}", delay=3600) for i in range(7)]
+    one = await jp.submit_job(nothing, depends_on=parents[0])
+    assert await reason(jp, one, "dependencies", "one job: p0 (pending)") == {"parents": {"p0": "pending"}}
+    many = await jp.submit_job(nothing, depends_on=parents)
+    details = await reason(jp, many, "dependencies", "7 jobs", "and 2 more")
+    assert details["parents"] == dict.fromkeys(parents, "pending")
+
+
+async def test_why_of_delayed_jobs(stores: Stores) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock) as jp:
+        delayed = await jp.submit_job(nothing, delay=90)
+        details = await reason(jp, delayed, "time", "due in 90.0 s", "2030-01-01T00:01:30")
+        assert details["seconds"] == 90.0
+        failing = await jp.submit_job(fail, retry=RetryPolicy(jitter=0.0))
+        await until(jp, failing, "retrying")
+        await reason(jp, failing, "retry_backoff", "failed 1 times", "due in 2.0 s")
+
+
+async def test_why_of_an_interrupted_job(stores: Stores) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock, enable_daemon=False) as jp:
+        backend = jp._backend  # pyright: ignore[reportPrivateUsage]
+        job = await jp.submit_job(nothing)
+        worker = await backend.register_worker(NewWorker(name="lost", slots=1))
+        from asyncjobs.backends.base import Claim
+
+        claims = await backend.dequeue_jobs(
+            Claim(worker=worker, limit=1, functions=frozenset({(await jp.get_job(job)).function}))
+        )
+        [claimed] = claims.jobs
+        await backend.update_job_status([AttemptEnd(claimed.attempt, Outcome(OutcomeKind.INTERRUPTED))])
+        await reason(jp, job, "interruption_backoff", "interrupted 1 times")
+
+
+async def test_why_of_limited_jobs_and_full_slots(stores: Stores) -> None:
+    async with stores.processor(slots=2) as jp:
+        held = [Held(), Held()]
+        first = await jp.submit_job(held[0].body, limit=("images", 1), local=True)
+        await held[0].started.wait()
+        limited = await jp.submit_job(nothing, limit=("images", 1))
+        details = await reason(jp, limited, "limit", "'images'", "lets 1 run")
+        assert details == {"key": "images", "capacity": 1, "in_progress": 1}
+        second = await jp.submit_job(held[1].body, local=True)
+        await held[1].started.wait()
+        behind = await jp.submit_job(nothing, priority=3)
+        assert await reason(jp, behind, "slots", "all 2 slots") == {"slots": 2, "running": 2, "priority": 3}
+        for h in held:
+            h.go.open()
+        for job in (first, second, behind, limited):
+            await job
+
+
+async def test_why_of_jobs_that_nobody_runs(stores: Stores) -> None:
+    async with stores.processor(enable_daemon=False) as jp:
+        plain = await jp.submit_job(nothing)
+        await reason(jp, plain, "no_worker", "run a daemon")
+    async with stores.processor(queues=("other", "more")) as jp:
+        details = await reason(jp, plain.id, "no_worker_for_queue", "'default'", "more, other")
+        assert details == {"queue": "default", "served": ["more", "other"]}
+
+
+async def test_why_of_a_function_that_is_not_allowed(stores: Stores) -> None:
+    async with stores.processor(enable_daemon=False) as jp:
+        job = await jp.submit_job(nothing)
+    async with stores.processor(allowed_modules=("somewhere.else",), name="picky") as jp:
+        with anyio.fail_after(PATIENCE):
+            while (await jp.why(job.id)).code == "next":
+                await anyio.sleep(0)
+        details = await reason(jp, job.id, "not_allowed", "picky", "is not in allowed_modules")
+        assert list(details["refusals"]) == ["picky"]
+
+
+async def test_why_of_a_job_that_is_next(stores: Stores) -> None:
+    async with stores.processor(enable_daemon=False) as jp:
+        backend = jp._backend  # pyright: ignore[reportPrivateUsage]
+        job = await jp.submit_job(nothing)
+        await backend.register_worker(NewWorker(name="about to", slots=4))
+        assert await reason(jp, job, "next") == {"slots": 4, "running": 0, "priority": 0}
+
+
+@pytest.mark.persistent
+async def test_why_of_a_local_job_whose_owner_is_gone(stores: Stores) -> None:
+    clock = ManualClock()
+    first, second = stores.processor(clock=clock, queues=("none",)), stores.processor(clock=clock, enable_daemon=False)
+    async with second as jp:
+        async with first as owner:
+            job = await owner.submit_job(lambda: None, local=True, job_id="local", delay=3600)
+            code = (await owner.why(job)).code
+            assert code == "time"
+        ended = await jp.get_job("local")  # the owner left in order, so this is decided already
+        assert ended.status is FAILED
+        assert ended.error is not None
+        assert ended.error.error_type == "LocalJobLostError"
+
+
+async def test_why_says_owner_gone_until_it_is_decided(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        from msgspec.structs import replace
+
+        job = await jp.get_job(await jp.submit_job(nothing, delay=3600))
+        backend = jp._backend  # pyright: ignore[reportPrivateUsage]
+        orphan = replace(job, function="local:m:f", waits_for=why_module.WaitsFor.WORKER)
+
+        async def nobody() -> list[Any]:
+            return []
+
+        backend.workers = nobody  # type: ignore[method-assign]
+        found = await why_module.why(backend, jp._clock, orphan)  # pyright: ignore[reportPrivateUsage]
+        assert found.code == "owner_gone"
+        del backend.workers
+
+
+async def test_why_is_never_empty(jp: JobProcessor) -> None:
+    with pytest.raises(JobNotFoundError):
+        await jp.why("nobody")
+    held = Held()
+    running = await jp.submit_job(held.body, local=True)
+    await jp.submit_job(echo, running)
+    await jp.submit_job(nothing, delay=timedelta(hours=1))
+    await jp.submit_job(nothing, queue="other")
+    await jp.submit_job(nothing, limit=("k", 1), delay=10)
+    for job in await jp.find_jobs():
+        found = await jp.why(job.id)
+        assert found.code in CODES
+        assert found.sentence
+    held.go.open()

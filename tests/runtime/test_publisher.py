@@ -1,0 +1,311 @@
+"""EventPublisher: one tail of the log. Own commits are pushed only when they continue it; else the log is read.
+
+The seeded defects show that the rules are needed: a publisher without them loses or repeats events.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing, asynccontextmanager
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+
+from asyncjobs import EventPublisher, JobEvent, MemoryBackend
+from asyncjobs.backends.base import NewJob
+from asyncjobs.backends.clock import SystemClock
+from asyncjobs.core.commands import enqueue
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.models import EventPage
+from asyncjobs.runtime.events import Subscription
+from asyncjobs.runtime.streamer import StatusStreamer
+from tests.runtime.support import PATIENCE
+
+pytestmark = pytest.mark.anyio
+
+LOOPS = [("asyncio", "memory"), ("trio", "memory")]
+
+
+def new(job_id: str) -> NewJob:
+    return NewJob(id=job_id, function="t:f", call=b"", queue="q", retry=RetryPolicy())
+
+
+class Log(MemoryBackend):
+    """A store that answers late: other commits happen between a read and its answer, and other processes write."""
+
+    def __init__(self, rng: random.Random) -> None:
+        super().__init__()
+        self.rng = rng
+        self.told: Callable[[Sequence[JobEvent]], None] | None = None
+        self.count = 0
+
+    async def breathe(self) -> None:
+        for _ in range(self.rng.randint(0, 3)):
+            await anyio.lowlevel.checkpoint()
+
+    async def read_events(self, after: str | None = None, **options: Any) -> EventPage:
+        await self.breathe()
+        page = await super().read_events(after, **{**options, "limit": self.rng.choice([1, 3, 500])})
+        await self.breathe()
+        return page
+
+    async def last_cursor(self) -> str:
+        cursor = await super().last_cursor()
+        await self.breathe()
+        return cursor
+
+    async def own_commit(self) -> None:
+        """As this process's own: the publisher is handed the events, before the caller goes on."""
+        self.count += 1
+        await self.enqueue_jobs([new(f"j{self.count}.{i}") for i in range(self.rng.randint(1, 2))])
+
+    async def foreign_commit(self, publisher: EventPublisher) -> None:
+        """As another process's: nobody is handed anything; later somebody notices that the log has grown."""
+        self.count += 1
+        job = new(f"f{self.count}")
+        self.set_listener(None)
+        self._commit(lambda plan: enqueue(plan, [job], self._job_numbers, self._existing))
+        self.set_listener(self.told)
+        await self.breathe()
+        publisher.changed()
+
+    async def whole(self) -> list[JobEvent]:
+        return list((await MemoryBackend.read_events(self, None, limit=10_000)).events)
+
+
+@asynccontextmanager
+async def publishing(kind: type[EventPublisher], seed: int) -> AsyncIterator[tuple[Log, EventPublisher]]:
+    log = Log(random.Random(seed))
+    async with log:
+        publisher = kind(log, SystemClock())
+        log.told = publisher.publish
+        log.set_listener(publisher.publish)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(publisher.run)
+            yield log, publisher
+            tasks.cancel_scope.cancel()
+
+
+async def follow(log: Log, publisher: EventPublisher, seen: list[JobEvent], until: str) -> None:
+    """A reader of everything, as ``jp.stream_all`` is one."""
+    async with aclosing(StatusStreamer(log, publisher).all()) as stream:
+        async for event in stream:
+            seen.append(event)
+            if event.job_id == until:
+                return
+
+
+async def correct(kind: type[EventPublisher], seed: int, *, readers: int = 3, commits: int = 25) -> bool:
+    """Whether every reader saw the log, once and in order, whatever was written by whom meanwhile."""
+    async with publishing(kind, seed) as (log, publisher):
+        seen: list[list[JobEvent]] = [[] for _ in range(readers)]
+        with anyio.move_on_after(2.0) as patience:
+            async with anyio.create_task_group() as tasks:
+                for mine in seen:
+                    tasks.start_soon(follow, log, publisher, mine, "end")
+                    await log.breathe()
+                for _ in range(commits):
+                    if log.rng.random() < 0.4:
+                        await log.foreign_commit(publisher)
+                    else:
+                        await log.own_commit()
+                    await log.breathe()
+                await log.enqueue_jobs([new("end")])
+        whole = await log.whole()
+        return not patience.cancelled_caught and all(mine == whole for mine in seen)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_every_reader_sees_every_event_once_whoever_wrote_it(anyio_backend: str) -> None:
+    for seed in range(25):
+        assert await correct(EventPublisher, seed), f"seed {seed}"
+
+
+class PushesWithoutLooking(EventPublisher):
+    """Defect: own commits are pushed although something before them was not read yet."""
+
+    def publish(self, events: Sequence[JobEvent]) -> None:
+        self._wake(events)
+        if self.listened_to and self._tail is not None:
+            self._tail = events[-1].cursor
+            self._push(events)
+        elif self.listened_to:
+            self.changed()
+
+
+class PushesWhileReading(EventPublisher):
+    """Defect: contiguous or not is asked, but not whether a read is under way that will bring the same events."""
+
+    def publish(self, events: Sequence[JobEvent]) -> None:
+        self._wake(events)
+        if not self.listened_to:
+            self._forget_tail()
+        elif self._tail is None or int(events[0].cursor) != int(self._tail) + 1:
+            self.changed()
+        else:
+            self._tail = events[-1].cursor
+            self._push(events)
+
+
+class GoesLiveLate(EventPublisher):
+    """Defect: between knowing the tail and being subscribed, something else may run."""
+
+    async def subscribe(self, size: int = 1024) -> Subscription:
+        keep = self.expect([""])
+        try:
+            await self.live()
+            assert self._tail is not None
+            subscription = Subscription(self._tail, size)
+            for _ in range(4):
+                await anyio.lowlevel.checkpoint()
+            self._subscriptions.add(subscription)
+        finally:
+            self.forget(keep)
+        return subscription
+
+
+async def raw_readers_agree(kind: type[EventPublisher], seed: int) -> bool:
+    """Subscriptions themselves: each gets every event after its ``live_after``, once, in order."""
+    async with publishing(kind, seed) as (log, publisher):
+        subscriptions: list[Subscription] = []
+
+        async def join() -> None:
+            for _ in range(4):
+                subscriptions.append(await publisher.subscribe())
+                await log.breathe()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(join)
+            for _ in range(25):
+                if log.rng.random() < 0.4:
+                    await log.foreign_commit(publisher)
+                else:
+                    await log.own_commit()
+                await log.breathe()
+        await log.enqueue_jobs([new("end")])
+        whole = await log.whole()
+        right = True
+        for subscription in subscriptions:
+            got: list[JobEvent] = []
+            with anyio.move_on_after(0.2):
+                while not got or got[-1].job_id != "end":
+                    got.append(await subscription.events.receive())
+            publisher.unsubscribe(subscription)
+            right &= got == [event for event in whole if int(event.cursor) > int(subscription.live_after)]
+        return right
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_subscription_gets_every_event_after_the_moment_it_went_live(anyio_backend: str) -> None:
+    for seed in range(25):
+        assert await raw_readers_agree(EventPublisher, seed), f"seed {seed}"
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("defect", [PushesWithoutLooking, PushesWhileReading, GoesLiveLate])
+async def test_a_seeded_defect_is_caught(defect: type[EventPublisher], anyio_backend: str) -> None:
+    for seed in range(25):
+        if not await raw_readers_agree(defect, seed):
+            return
+    raise AssertionError(f"{defect.__name__} was not noticed")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_what_is_stored_while_the_tail_is_read_needs_no_later_commit_to_be_seen(anyio_backend: str) -> None:
+    async with publishing(EventPublisher, 0) as (log, publisher):
+        asked = log.last_cursor
+
+        async def late() -> str:
+            cursor = await asked()
+            await log.own_commit()
+            return cursor
+
+        log.last_cursor = late  # type: ignore[method-assign]
+        subscription = await publisher.subscribe()
+        with anyio.fail_after(PATIENCE):
+            assert await subscription.events.receive() == (await log.whole())[0]
+        publisher.unsubscribe(subscription)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_own_commits_that_continue_the_tail_are_not_read_back(anyio_backend: str) -> None:
+    async with publishing(EventPublisher, 0) as (log, publisher):
+        log.rng = random.Random(1)
+        subscription = await publisher.subscribe()
+        reads = 0
+        read = log.read_events
+
+        async def counted(*args: Any, **options: Any) -> EventPage:
+            nonlocal reads
+            reads += 1
+            return await read(*args, **options)
+
+        log.read_events = counted  # type: ignore[method-assign]
+        for _ in range(10):
+            await log.own_commit()
+        got = [subscription.events.receive_nowait() for _ in await log.whole()]
+        assert got == await log.whole()
+        assert reads == 0
+        publisher.unsubscribe(subscription)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_subscriber_that_falls_behind_is_ended_and_the_others_go_on(anyio_backend: str) -> None:
+    async with publishing(EventPublisher, 0) as (log, publisher):
+        slow, fast = await publisher.subscribe(size=2), await publisher.subscribe(size=100)
+        for _ in range(5):
+            await log.own_commit()
+        with pytest.raises(anyio.EndOfStream):
+            for _ in range(5):
+                await slow.events.receive()
+        whole = await log.whole()
+        assert [fast.events.receive_nowait() for _ in whole] == whole
+        publisher.unsubscribe(slow)
+        publisher.unsubscribe(fast)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_an_error_of_the_store_is_waited_out(anyio_backend: str) -> None:
+    from asyncjobs import BackendConnectionError
+    from asyncjobs.testing import ManualClock
+
+    async with publishing(EventPublisher, 3) as (log, publisher):
+        clock = ManualClock()
+        publisher._clock = clock  # pyright: ignore[reportPrivateUsage]
+        subscription = await publisher.subscribe()
+        read, errors = log.read_events, 0
+
+        async def fails_once(*args: Any, **options: Any) -> EventPage:
+            nonlocal errors
+            if not errors:
+                errors += 1
+                raise BackendConnectionError("away")
+            return await read(*args, **options)
+
+        log.read_events = fails_once  # type: ignore[method-assign]
+        await log.foreign_commit(publisher)
+        with anyio.fail_after(PATIENCE):
+            await clock.wait_for_sleepers(1)
+            clock.advance(1)
+            event = await subscription.events.receive()
+        assert event == (await log.whole())[0]
+        publisher.unsubscribe(subscription)
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_an_expectation_is_told_of_ends_and_nothing_else(anyio_backend: str) -> None:
+    async with publishing(EventPublisher, 0) as (log, publisher):
+        expectation = publisher.expect(["a", "b"])
+        everybody = publisher.expect([""])
+        await publisher.live()
+        await log.enqueue_jobs([new("a"), new("b"), new("c")])
+        await log.cancel_jobs(["c"])
+        await log.cancel_jobs(["b"])
+        assert await expectation.next() == ["b"]
+        assert await everybody.next() == ["c", "b"]
+        publisher.forget(expectation)
+        publisher.forget(everybody)
+        assert not publisher.listened_to
