@@ -42,7 +42,7 @@ class _Checked:
                 cls.__name__,
                 args[0],
                 problem=f"{cls.__name__} takes its settings by name",
-                hint=f"{cls.__name__}({known[0]}={args[0]!r})",
+                hint=f"{cls.__name__}({next(iter(cls.__annotations__), known[0])}={args[0]!r})",
             )
         return super().__new__(cls)
 

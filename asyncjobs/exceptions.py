@@ -133,11 +133,11 @@ class JobConflictError(SubmissionError):
 
     code = "job-conflict"
 
-    def __init__(self, job_id: str, *, differs: str = "function or arguments") -> None:
+    def __init__(self, job_id: str, *, differs: str = "another function or other arguments") -> None:
         self.job_id = job_id
         self.differs = differs
         super().__init__(
-            f"the id {job_id!r} belongs to a job with another {differs}",
+            f"the id {job_id!r} belongs to a job with {differs}",
             hint="use another job_id for different work",
         )
 

@@ -136,9 +136,7 @@ class JobProcessor:
                 await self._start()
             except BaseException as error:
                 self._tasks.cancel_scope.cancel()
-                cause = error
-                while isinstance(cause, BaseExceptionGroup) and len(cause.exceptions) == 1:
-                    cause = cause.exceptions[0]  # what went wrong, not the group in which it did
+                cause = _cause(error)
                 if isinstance(cause, anyio.get_cancelled_exc_class()):
                     await self._tasks.__aexit__(type(error), error, error.__traceback__)
                     raise
@@ -629,6 +627,16 @@ class JobProcessor:
         """Every event; does not end."""
         self._open()
         return self._streamer.all(after)
+
+
+def _cause(error: BaseException) -> BaseException:
+    """What went wrong, not the group of tasks in which it did."""
+    while isinstance(error, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if len(inner) != 1:
+            break
+        error = inner[0]
+    return error
 
 
 class Batch:

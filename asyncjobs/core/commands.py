@@ -145,9 +145,9 @@ def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
 
 def _check_same(job: NewJob, function: str, call: bytes) -> None:
     if function != job.function:
-        raise JobConflictError(job.id, differs="function")
+        raise JobConflictError(job.id, differs="another function")
     if call != job.call:
-        raise JobConflictError(job.id, differs="arguments")
+        raise JobConflictError(job.id, differs="other arguments")
 
 
 def _parents_first(fresh: dict[str, NewJob]) -> list[str]:

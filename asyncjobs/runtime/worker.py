@@ -125,12 +125,12 @@ class Worker:
                 running.stop(Stop.RELEASED)
         with anyio.move_on_after(timeout):
             await self._until_quiet()
-        for running in list(self.running.values()):
+        for running in self._bodies():
             running.stop(Stop.RELEASED)
         # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
         with anyio.move_on_after(min(1.0, 0.1 + timeout)):
             await self._until_quiet()
-        for running in list(self.running.values()):
+        for running in self._bodies():
             if running.threaded:
                 running.abandon()
         with anyio.move_on_after(_LAST_WORDS) as scope:
@@ -139,8 +139,12 @@ class Worker:
             logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
         self._threads.close()
 
+    def _bodies(self) -> list[Running]:
+        """All that run, also attempts that are others' by now."""
+        return [*self.running.values(), *self._lost]
+
     async def _until_quiet(self) -> None:
-        while self.running or self._ended or self._recording or self._reserved:
+        while self.running or self._lost or self._ended or self._recording or self._reserved:
             await self._quiet.wait()
 
     # -- slots

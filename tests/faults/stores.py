@@ -83,7 +83,7 @@ def opened(path: Path, hook: Failpoint, **settings: Any) -> SQLiteBackend:
 async def until(condition: Callable[[], Any]) -> None:
     """Let the loop turn until this holds, where nothing announces it."""
     with anyio.fail_after(15):
-        while not condition():  # noqa: ASYNC110 - what is looked at belongs to other threads, or to a log
+        while not condition():
             await anyio.sleep(0.001)
 
 

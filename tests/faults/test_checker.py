@@ -17,12 +17,12 @@ SCENARIOS = "tests.faults.scenarios"
 
 KILLS = {
     "": {"begin": 1, "before-commit": 1, "after-commit": 1, "body": 1},
-    "release_before_commit": {"before-commit": 4},
-    "event_outside_the_transaction": {"after-commit": 3},
+    "release_before_commit": {"before-commit": 6},
+    "event_outside_the_transaction": {"after-commit": 5},
     "double_release": {"progress": 3},
 }
 SENTENCES = {
-    "release_before_commit": ("was acknowledged and is lost", "its claim is not stored"),
+    "release_before_commit": ("was acknowledged", "its claim is not stored"),
     "event_outside_the_transaction": ("the events tell",),
     "double_release": ("cannot follow status",),
 }

@@ -28,7 +28,8 @@ AT_ONCE = RetryPolicy(base=0.0)
 async def test_a_child_has_its_parents_id_a_number_and_the_group(jp: JobProcessor) -> None:
     async def body() -> list[str]:
         job = current_job()
-        return [await job.submit_job(nothing), await job.submit_job(nothing), await job.submit_job(nothing, key="cover")]
+        keys = (None, None, "cover")
+        return [await job.submit_job(nothing, key=key) for key in keys]
 
     job = await jp.submit_job(body, job_id="p", group="g", local=True)
     assert await job == ["p/1", "p/2", "p/cover"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import permutations, pairwise
+from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
 import pytest

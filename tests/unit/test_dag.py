@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 
@@ -11,7 +12,6 @@ from hypothesis import strategies as st
 
 from asyncjobs import CyclicDependencyError, DuplicateJobError, JobNotFoundError
 from asyncjobs.core.dag import JobDAG
-import itertools
 
 
 def test_jobs_become_ready_as_their_dependencies_complete() -> None:

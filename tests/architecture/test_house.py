@@ -1,0 +1,57 @@
+"""The house: imports run one way, the package is light, and what it offers is documented."""
+
+from __future__ import annotations
+
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import asyncjobs
+from tests.architecture.import_time import LIMIT, measure
+
+ROOT = Path(asyncjobs.__file__).parent
+
+
+def test_importing_it_brings_in_only_the_core_packages() -> None:
+    foreign = "networkx aiosqlite sqlite3 aiobotocore starlette uvicorn crewai rich trio PIL httpx yaml".split()
+    code = f"import sys, asyncjobs; print([m for m in {foreign!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_importing_it_is_quick() -> None:
+    best = measure()
+    print(f"import asyncjobs: {best:.0f} ms")
+    assert best < LIMIT
+
+
+def test_import_contracts_hold() -> None:
+    command = Path(sys.executable).with_name("lint-imports")
+    run = subprocess.run([command, "--no-cache"], capture_output=True, text=True, cwd=ROOT.parent, check=False)
+    assert run.returncode == 0, run.stdout
+
+
+@pytest.mark.parametrize("name", asyncjobs.__all__)
+def test_every_public_name_is_there_and_documented(name: str) -> None:
+    thing = getattr(asyncjobs, name)
+    assert inspect.getdoc(thing), f"{name} has no docstring"
+
+
+def test_public_names_are_listed_in_order() -> None:
+    assert sorted(asyncjobs.__all__) == list(asyncjobs.__all__)
+    assert set(dir(asyncjobs)) == set(asyncjobs.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error() -> None:
+    with pytest.raises(AttributeError, match="no attribute 'JobProcesor'"):
+        asyncjobs.JobProcesor  # noqa: B018
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
+def test_files_are_small(path: Path) -> None:
+    lines = len(path.read_text().splitlines())
+    # The facade is mostly signatures and docstrings of the public methods, in one place on purpose.
+    assert lines <= (800 if path.name == "processor.py" else 450), f"{lines} lines: is it one thing?"
