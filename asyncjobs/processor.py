@@ -631,12 +631,10 @@ class JobProcessor:
 
 def _cause(error: BaseException) -> BaseException:
     """What went wrong, not the group of tasks in which it did."""
-    while isinstance(error, BaseExceptionGroup):
-        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(inner) != 1:
-            break
-        error = inner[0]
-    return error
+    if not isinstance(error, BaseExceptionGroup):
+        return error
+    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+    return _cause(inner[0]) if len(inner) == 1 else cast("BaseException", error)
 
 
 class Batch:

@@ -47,16 +47,12 @@ def main(
     turns = repeat or (1 if quick else 3)
     before = machine()
     runs: list[Taken] = []
-    for turn in range(turns):
-        seen: set[str] = set()
-        for name in names:
-            if turn and SCENARIOS[name].once and repeat is None:
-                continue
-            runs.append(_measure(turn, name, quick))
-            for variant in SCENARIOS[name].beside if ceiling is not None else ():
-                if variant not in seen and (not quick or variant in QUICK):
-                    seen.add(variant)
-                    runs.append(_measure_yardstick(turn, variant, ceiling))
+    try:
+        for turn in range(turns):
+            again = turn > 0 and repeat is None
+            _take_turn(turn, [name for name in names if not (again and SCENARIOS[name].once)], quick, ceiling, runs)
+    except KeyboardInterrupt:
+        click.echo("interrupted: this is what was measured until then", err=True)
     beside = {name: SCENARIOS[name].beside for name in names}
     report = summarize(before, runs, beside, quick=quick, repeat=turns)
     click.echo(text(report))
@@ -64,6 +60,19 @@ def main(
         output.write_bytes(json.format(json.encode(report), indent=1) + b"\n")
     if any(run.failed for run in runs):
         sys.exit(1)
+
+
+def _take_turn(turn: int, names: list[str], quick: bool, ceiling: Path | None, runs: list[Taken]) -> None:
+    """Each scenario once, and after it the yardstick's runs that measure the same, unless they were run before."""
+    seen: set[str] = set()
+    for name in names:
+        runs.append(_measure(turn, name, quick))
+        if ceiling is None:
+            continue
+        for variant in SCENARIOS[name].beside:
+            if variant not in seen and (not quick or variant in QUICK):
+                seen.add(variant)
+                runs.append(_measure_yardstick(turn, variant, ceiling))
 
 
 def _command(name: str, quick: bool, *options: str) -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -31,7 +31,7 @@ def block(seconds: float) -> None:
 @asynccontextmanager
 async def processor(
     folder: Path, *, synchronous: Synchronous = "NORMAL", daemon: bool = True, checkpoint_size: int | None = None
-) -> AsyncIterator[JobProcessor]:
+) -> AsyncGenerator[JobProcessor]:
     """A processor on a fresh file, with 32 slots, that has run a few jobs."""
     config = SQLiteConfig(path=folder / "jobs.db", synchronous=synchronous)
     if checkpoint_size is not None:

@@ -128,6 +128,12 @@ def text(report: Report) -> str:
     ]
     if not report.yardstick:
         lines += ["", "The yardstick was not run (--ceiling PATH): targets that are ratios to it are not judged."]
+    busy = sum(run.load > 2 * machine.cores for run in report.runs)
+    if busy:
+        lines += [
+            "",
+            f"{busy} of {len(report.runs)} runs began at a load above {2 * machine.cores}: trust only ratios.",
+        ]
     notes = dict.fromkeys(f"{run.scenario}: {note}" for run in report.runs for note in run.notes)
     failures = [f"FAILED {run.scenario}, turn {run.turn}: {run.failed}" for run in report.runs if run.failed]
     return "\n".join([*lines, *(["", *notes] if notes else []), *(["", *failures] if failures else [])])

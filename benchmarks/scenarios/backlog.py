@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -84,7 +84,7 @@ async def _run(place: Place, kind: Kind) -> Result:
 
 
 @asynccontextmanager
-async def _opened(path: Path) -> AsyncIterator[_Store]:
+async def _opened(path: Path) -> AsyncGenerator[_Store]:
     backend = SQLiteBackend(SQLiteConfig(path=path))
     async with backend:
         yield _Store(backend, await backend.register_worker(NewWorker(name="benchmark", slots=32)))

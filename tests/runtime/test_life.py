@@ -153,6 +153,23 @@ async def test_what_a_processor_is_given_is_checked(tmp_path: Path) -> None:
         JobProcessor(Stores("memory", tmp_path).backend(), SQLiteConfig(path=tmp_path / "x"))
 
 
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+async def test_a_program_may_change_its_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, anyio_backend: str
+) -> None:
+    (tmp_path / "here").mkdir()
+    (tmp_path / "there").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    jp = JobProcessor(SQLiteConfig(path="jobs.db"))
+    for _ in range(2):
+        async with jp:
+            monkeypatch.chdir(tmp_path / "there")
+            assert await (await jp.submit_job(add, 1, 2)).result(timeout=PATIENCE) == 3
+            assert await jp.find_jobs()
+    assert [file.name for file in (tmp_path / "there").iterdir()] == []
+    assert (tmp_path / "here" / "jobs.db").exists()
+
+
 async def test_lifespan_for_web_apps(stores: Stores) -> None:
     jp = stores.processor()
     async with jp.lifespan(object()):

@@ -10,6 +10,7 @@ checkpointer   a thread with its own connection writes the write-ahead log back
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sqlite3
 from collections.abc import Iterable, Mapping, Sequence
@@ -81,7 +82,8 @@ class SQLiteBackend(JobBackend):
     def __init__(
         self, config: SQLiteConfig | None = None, *, clock: Clock | None = None, hook: Hook = no_hook
     ) -> None:
-        self.config = config or SQLiteConfig()
+        config = config or SQLiteConfig()
+        self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
         self._clock: Clock = clock or SystemClock()
         self._hook = hook
         self._listener: Listener | None = None
