@@ -57,6 +57,17 @@ class JobProcessorError(Exception):
         message = super().__str__()
         return f"{message}\n  hint: {self.hint}" if self.hint else message
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Constructors take data, not the message, so the default way to unpickle cannot call them.
+        return _rebuilt, (type(self), self.args, self.__dict__)
+
+
+def _rebuilt(kind: type[JobProcessorError], args: tuple[Any, ...], state: dict[str, Any]) -> JobProcessorError:
+    error = kind.__new__(kind)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class ConfigurationError(JobProcessorError, ValueError):
     """A setting or an argument of the API has a value that cannot work."""

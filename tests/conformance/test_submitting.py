@@ -99,8 +99,8 @@ async def test_return_takes_the_same_job_twice_in_a_batch(store: Store) -> None:
 @pytest.mark.parametrize(
     ("other", "differs"),
     [
-        (new("a", function="app:other", if_exists="return"), "function"),
-        (new("a", call=b"other", if_exists="return"), "arguments"),
+        (new("a", function="app:other", if_exists="return"), "another function"),
+        (new("a", call=b"other", if_exists="return"), "other arguments"),
     ],
 )
 async def test_return_refuses_a_different_job(store: Store, other: NewJob, differs: str) -> None:

@@ -19,6 +19,10 @@ PATIENCE = 50.0
 """Seconds after which a child that says nothing is taken for stuck."""
 
 
+class Silent(AssertionError):
+    """A child stands still."""
+
+
 class Child:
     """``python -m MODULE …`` of this repository. What it writes to standard output comes line by line."""
 
@@ -38,6 +42,7 @@ class Child:
                 bufsize=0,
             )
         self._buffer = b""
+        self.patience = PATIENCE
 
     def __enter__(self) -> Child:
         return self
@@ -58,11 +63,11 @@ class Child:
     def line(self) -> list[str] | None:
         """The next line, in words; None: it has ended (and everything it said was heard)."""
         assert self.process.stdout is not None
-        deadline = time.monotonic() + PATIENCE
+        deadline = time.monotonic() + self.patience
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
-                raise AssertionError(f"the child said nothing for {PATIENCE:g} s; its errors: {self.errors()}")
+                raise Silent(f"the child said nothing for {self.patience:g} s; its errors: {self.errors()}")
             data = os.read(self.process.stdout.fileno(), 65_536)
             if not data:
                 return None

@@ -9,7 +9,7 @@ from random import Random
 from msgspec import Struct
 
 from tests.faults import checker
-from tests.faults.children import Child
+from tests.faults.children import PATIENCE, Child, Silent
 from tests.faults.plans import Submission, plan
 
 
@@ -52,25 +52,30 @@ def crash_run(
         last = told.graph if point is None else 1_000_000
         stop = point if point in ("begin", "before-commit", "after-commit", "body") else "-"
         arguments = (path, seed, size, told.graph, told.windows, last, stop, n)
-        ends = 0
         with Child("tests.faults.crash_program", *arguments, ledger=ledger_path, defect=defect) as child:
-            while (line := child.line()) is not None:
-                if line[0] == "opened":
-                    run.starts.append(time.monotonic() - child.started)
-                    run.openings.append(float(line[1]))
-                ends += line[0] == "end"
-                told.hear(line)
-                if line[0] == "point" or (point == "progress" and ends == n):
-                    break
-            else:
-                if point is not None or child.end() != 0:
-                    run.problems.append(f"the program ended by itself ({child.end()}): {child.errors()}")
-                    break
-            if point is not None:
+            child.patience = 10 if defect else PATIENCE
+            ends, ended = 0, False
+            try:
+                while (line := child.line()) is not None:
+                    if line[0] == "opened":
+                        run.starts.append(time.monotonic() - child.started)
+                        run.openings.append(float(line[1]))
+                    ends += line[0] == "end"
+                    told.hear(line)
+                    if line[0] == "point" or (point == "progress" and ends == n):
+                        break
+                else:
+                    ended = True
+                    if child.end() != 0 or point is not None:
+                        run.problems.append(f"the program ended by itself ({child.end()}): {child.errors()}")
+            except Silent as silent:
+                run.problems.append(str(silent))
+            if not ended:
                 child.kill()
                 for line in child.rest():
                     told.hear(line)
-                run.kills[point] += 1
+                if point is not None:
+                    run.kills[point] += 1
         stored = checker.read_store(checker.copy_of(path, folder))
         ledger = checker.read_ledger(ledger_path)
         problems = [
@@ -82,7 +87,7 @@ def crash_run(
         if point is None:
             problems += checker.check_end(stored)
         run.problems += [f"life {len(run.starts)}, {point} {n}: {problem}" for problem in problems]
-        if run.problems and give_up_at_once:
+        if run.problems and (give_up_at_once or ended):
             break
         before = stored.events
         run.jobs = len(stored.jobs)

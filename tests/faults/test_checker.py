@@ -11,6 +11,7 @@ import pytest
 from tests.faults import checker
 from tests.faults.children import Child
 from tests.faults.crash import crash_run
+from tests.faults.try_lock import attempt
 
 SEED = 20_261
 SCENARIOS = "tests.faults.scenarios"
@@ -38,6 +39,16 @@ def test_a_crash_run_with_a_defect(tmp_path: Path, defect: str) -> None:
         assert any(sentence in problem for problem in run.problems for sentence in SENTENCES[defect]), run.problems
 
 
+def freeze(child: Child, path: Path) -> None:
+    """SIGSTOP, outside of a transaction: inside of one, a stopped process stops every writer."""
+    while True:
+        child.process.send_signal(signal.SIGSTOP)
+        os.waitpid(child.pid, os.WUNTRACED)  # it has stopped
+        if attempt(str(path)) == "free":
+            return
+        child.process.send_signal(signal.SIGCONT)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("defect", ["", "no_fencing"])
 def test_a_frozen_worker_that_goes_on(tmp_path: Path, defect: str) -> None:
@@ -46,26 +57,24 @@ def test_a_frozen_worker_that_goes_on(tmp_path: Path, defect: str) -> None:
     os.mkfifo(first)
     os.mkfifo(second)
     arguments = ("run", path, 0.9)
-    with (
-        Child(SCENARIOS, *arguments, "read_line", "job", f"{tmp_path}/pipe", ledger=ledger, defect=defect) as frozen,
-        Child(SCENARIOS, *arguments, ledger=ledger, defect=defect) as other,
-    ):
+    with Child(SCENARIOS, *arguments, "read_line", "job", f"{tmp_path}/pipe", ledger=ledger, defect=defect) as frozen:
         assert frozen.until("started") == ["job", "1"]
-        other.until("opened")
-        frozen.process.send_signal(signal.SIGSTOP)
-        assert other.until("started") == ["job", "2"]  # its lease ran out, and the job is another's
-        frozen.process.send_signal(signal.SIGCONT)
-        with open(first, "w"):  # its body ends, while the other still has the job
-            pass
-        assert frozen.until("recorded") == ["job", "1", "JobStatus" if defect else "Stale"]
-        if not defect:  # with it, the second end would be an error: the damage is done
-            with open(second, "w"):
+        with Child(SCENARIOS, *arguments, ledger=ledger, defect=defect) as other:
+            other.until("opened")
+            freeze(frozen, path)
+            assert other.until("started") == ["job", "2"]  # its lease ran out, and the job is another's
+            frozen.process.send_signal(signal.SIGCONT)
+            with open(first, "w"):  # its body ends, while the other still has the job
                 pass
-            assert other.until("recorded") == ["job", "2", "JobStatus"]
-            for child in (frozen, other):
-                child.say("end")
-                child.rest()
-                assert child.end() == 0, child.errors()
+            assert frozen.until("recorded") == ["job", "1", "JobStatus" if defect else "Stale"]
+            if not defect:  # with it, the second end would be an error: the damage is done
+                with open(second, "w"):
+                    pass
+                assert other.until("recorded") == ["job", "2", "JobStatus"]
+                for child in (frozen, other):
+                    child.say("end")
+                    child.rest()
+                    assert child.end() == 0, child.errors()
     problems = checker.check_everything(checker.read_store(path), checker.read_ledger(ledger))
     assert bool(problems) == bool(defect), problems
 

@@ -12,7 +12,7 @@ import pytest
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
 from asyncjobs.models import JobStatus
 from tests.faults import bodies
-from tests.faults.stores import Failpoint, full, opened
+from tests.faults.stores import Failpoint, full, opened, until
 
 pytestmark = pytest.mark.anyio
 
@@ -28,6 +28,7 @@ async def test_leaving_while_a_claim_is_being_committed(tmp_path: Path) -> None:
 
         async def run() -> None:
             async with JobProcessor(backend, daemon=DaemonConfig(shutdown_timeout=5), functions=[bodies.nothing]):
+                await until(lambda: hook.seen["after-commit"] >= 2)  # it has registered, and claimed in vain
                 hook.stop_in_thread("before-commit")
                 await submitter.submit_job(bodies.nothing, job_id="a")
                 await asyncio.to_thread(hook.reached.wait, 10)

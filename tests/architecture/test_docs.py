@@ -1,0 +1,47 @@
+"""What the documentation draws from the code is what the code says."""
+
+from __future__ import annotations
+
+import re
+import runpy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncjobs import JobStatus
+from asyncjobs.core.lifecycle import TRANSITIONS
+from asyncjobs.models import EventType
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = ROOT / "docs" / "explanation" / "life-cycle.md"
+
+
+@pytest.fixture
+def generate() -> dict[str, Any]:
+    return runpy.run_path(str(ROOT / "docs" / "generate.py"))
+
+
+def test_the_page_is_what_the_generator_writes(generate: dict[str, Any]) -> None:
+    page = PAGE.read_text()
+    assert generate["written"](page) == page, "run: python docs/generate.py"
+
+
+def test_the_picture_is_the_table_of_transitions() -> None:
+    """Read back from the page, not from the generator."""
+    drawn: dict[tuple[JobStatus | None, EventType], JobStatus] = {}
+    for before, after, events in re.findall(r"^    (\S+) --> (\w+): (.+)$", PAGE.read_text(), re.MULTILINE):
+        for event in events.split(", "):
+            drawn[None if before == "[*]" else JobStatus(before), EventType(event)] = JobStatus(after)
+    assert drawn == TRANSITIONS
+
+
+def test_only_what_nothing_leaves_is_drawn_as_an_end() -> None:
+    ends = set(re.findall(r"^    (\w+) --> \[\*\]$", PAGE.read_text(), re.MULTILINE))
+    assert ends == {"completed"}
+
+
+def test_every_new_arrow_would_change_the_page(generate: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    page = PAGE.read_text()
+    monkeypatch.setitem(TRANSITIONS, (JobStatus.COMPLETED, EventType.RETRYING), JobStatus.PENDING)
+    assert generate["written"](page) != page

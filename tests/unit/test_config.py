@@ -1,0 +1,181 @@
+"""Settings are checked when they are made: the field, the value, what is allowed, and the nearest correct name."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncjobs import (
+    BackendConfig,
+    BackendType,
+    ConfigurationError,
+    DaemonConfig,
+    JobProcessor,
+    MemoryBackend,
+    MemoryConfig,
+    SQLiteConfig,
+)
+from asyncjobs.config import MEBIBYTE
+
+
+def test_the_defaults_are_the_documented_ones() -> None:
+    sqlite, daemon = SQLiteConfig(), DaemonConfig()
+    assert sqlite.path == "asyncjobs.db"
+    assert (sqlite.synchronous, sqlite.busy_timeout, sqlite.readers) == ("NORMAL", 30.0, 2)
+    assert (sqlite.cache_size, sqlite.mmap_size, sqlite.checkpoint_size) == (64, 256, 4 * MEBIBYTE)
+    assert (sqlite.max_size, sqlite.allow_network_filesystem) == (None, False)
+    assert BackendConfig().max_value_size == MemoryConfig().max_value_size == sqlite.max_value_size == 64 * MEBIBYTE
+    assert (daemon.slots, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
+    assert (daemon.shutdown_timeout, daemon.poll_interval, daemon.lease, daemon.heartbeat) == (30.0, 0.25, 15.0, 5.0)
+
+
+def test_every_setting_is_documented() -> None:
+    for config in (BackendConfig, SQLiteConfig, DaemonConfig):
+        documented = (config.__doc__ or "") + (BackendConfig.__doc__ or "")
+        for name in config.__dataclass_fields__:
+            assert f":param {name}:" in documented, f"{config.__name__}.{name}"
+
+
+@pytest.mark.parametrize(
+    ("make", "text"),
+    [
+        (lambda: SQLiteConfig(pth="x"), "SQLiteConfig.pth is not a setting\n  hint: did you mean 'path'?"),
+        (
+            lambda: DaemonConfig(colour="red"),
+            "DaemonConfig.colour is not a setting\n  hint: known settings: slots, queues, allowed_modules, "
+            "shutdown_timeout, poll_interval, lease, heartbeat, name",
+        ),
+        (lambda: MemoryConfig(path="x"), "MemoryConfig.path is not a setting\n  hint: known settings: max_value_size"),
+        (
+            lambda: DaemonConfig(5),
+            "DaemonConfig takes its settings by name\n  hint: DaemonConfig(slots=5)",
+        ),
+        (
+            lambda: SQLiteConfig(synchronous="OFF"),
+            "SQLiteConfig.synchronous cannot be 'OFF'; allowed: 'NORMAL' or 'FULL'",
+        ),
+        (
+            lambda: SQLiteConfig(path=":memory:"),
+            "SQLiteConfig.path cannot be ':memory:'; allowed: the path of a file\n"
+            "  hint: use BackendType.MEMORY in tests",
+        ),
+        (lambda: SQLiteConfig(path=""), "SQLiteConfig.path cannot be ''; allowed: the path of a file"),
+        (lambda: SQLiteConfig(path=5), "SQLiteConfig.path cannot be 5; allowed: the path of a file"),
+        (
+            lambda: SQLiteConfig(path="a\0b"),
+            "SQLiteConfig.path cannot be 'a\\x00b'; allowed: a path without NUL characters",
+        ),
+        (lambda: DaemonConfig(heartbeat=6), "DaemonConfig.heartbeat cannot be 6; allowed: a number above 0 to 5"),
+        (
+            lambda: DaemonConfig(queues="images"),
+            "DaemonConfig.queues cannot be 'images'; allowed: a tuple of names, or None",
+        ),
+        (lambda: DaemonConfig(queues=()), "DaemonConfig.queues cannot be (); allowed: a tuple of names, or None"),
+        (
+            lambda: DaemonConfig(allowed_modules=("a", "")),
+            "DaemonConfig.allowed_modules cannot be ('a', ''); allowed: a tuple of names, or None",
+        ),
+        (
+            lambda: DaemonConfig(allowed_modules=(1,)),
+            "DaemonConfig.allowed_modules cannot be (1,); allowed: a tuple of names, or None",
+        ),
+    ],
+)
+def test_a_setting_is_refused_in_these_words(make: Any, text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value) == text
+    assert isinstance(caught.value, ValueError)
+    assert "." in caught.value.field or caught.value.field == "DaemonConfig"
+
+
+NUMBERS: list[tuple[type[Any], str, float, float]] = [
+    (BackendConfig, "max_value_size", 1024, 1 << 30),
+    (SQLiteConfig, "busy_timeout", 0, 600),
+    (SQLiteConfig, "cache_size", 1, 65_536),
+    (SQLiteConfig, "mmap_size", 0, 1 << 20),
+    (SQLiteConfig, "readers", 1, 64),
+    (SQLiteConfig, "checkpoint_size", 65_536, 1 << 40),
+    (SQLiteConfig, "max_size", 262_144, 1 << 40),
+    (DaemonConfig, "slots", 1, 10_000),
+    (DaemonConfig, "shutdown_timeout", 0, 1e9),
+    (DaemonConfig, "poll_interval", 0.001, 60),
+    (DaemonConfig, "lease", 15.0, 86_400),
+    (DaemonConfig, "heartbeat", 0.001, 5.0),
+]
+
+
+@pytest.mark.parametrize(("config", "name", "low", "high"), NUMBERS)
+def test_numbers_have_their_range(config: type[Any], name: str, low: float, high: float) -> None:
+    for good in (low, high):
+        assert getattr(config(**{name: good}), name) == good
+    for bad in (low - 1, -1, math.nan, math.inf, -math.inf, "5", True, [1]):
+        with pytest.raises(ConfigurationError) as caught:
+            config(**{name: bad})
+        if (name, bad) == ("lease", low - 1):
+            continue  # too short for the heartbeat, which is what it says
+        assert caught.value.field == f"{config.__name__}.{name}"
+        assert caught.value.value is bad
+        assert caught.value.allowed is not None
+
+
+def test_whole_numbers_are_whole() -> None:
+    for config, name in ((DaemonConfig, "slots"), (SQLiteConfig, "readers"), (BackendConfig, "max_value_size")):
+        with pytest.raises(ConfigurationError, match="a whole number"):
+            config(**{name: 2000.5})
+
+
+def test_settings_are_frozen_and_comparable() -> None:
+    assert DaemonConfig(slots=3) == DaemonConfig(slots=3) != DaemonConfig(slots=4)
+    with pytest.raises(AttributeError):
+        DaemonConfig().slots = 5  # type: ignore[misc]
+    assert hash(SQLiteConfig(path="a")) == hash(SQLiteConfig(path="a"))
+
+
+def test_names_become_a_tuple() -> None:
+    assert DaemonConfig(queues=["a", "b"]).queues == ("a", "b")  # type: ignore[arg-type]
+    assert DaemonConfig(allowed_modules={"a"}).allowed_modules == ("a",)  # type: ignore[arg-type]
+
+
+def test_the_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    assert SQLiteConfig(path="x.db").file == tmp_path / "x.db"
+    assert SQLiteConfig(path=Path("a/../x.db")).file == tmp_path / "x.db"
+    assert SQLiteConfig(path="~/x.db").file == tmp_path / "home" / "x.db"
+
+
+@pytest.mark.parametrize("kind", [BackendType.MEMORY, "memory", MemoryConfig(), MemoryBackend()])
+def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
+    assert isinstance(JobProcessor(kind)._backend, MemoryBackend)  # pyright: ignore[reportPrivateUsage]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("sqllite",), "backend cannot be 'sqllite'; allowed: 'sqlite' or 'memory'\n  hint: did you mean 'sqlite'?"),
+        (("postgres",), "backend cannot be 'postgres'; allowed: 'sqlite' or 'memory'"),
+        ((5,), "backend cannot be 5; allowed: 'sqlite' or 'memory'"),
+        ((MemoryConfig(), MemoryConfig()), "the settings are given twice\n  hint: drop config="),
+        (
+            (MemoryBackend(), MemoryConfig()),
+            "config= has no meaning beside a backend object\n  hint: configure the object",
+        ),
+        (
+            (BackendConfig(),),
+            "backend cannot be BackendConfig(max_value_size=67108864); "
+            "allowed: a BackendType, SQLiteConfig, MemoryConfig or a JobBackend",
+        ),
+        (
+            ("sqlite", MemoryConfig()),
+            "config cannot be MemoryConfig(max_value_size=67108864); allowed: a SQLiteConfig for the backend 'sqlite'",
+        ),
+    ],
+)
+def test_what_is_no_backend_is_refused_in_these_words(arguments: tuple[Any, ...], text: str) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        JobProcessor(*arguments)
+    assert str(caught.value) == text

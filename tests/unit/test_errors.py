@@ -1,0 +1,202 @@
+"""The tree of errors: what each is, carries and says."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+import re
+from typing import Any
+
+import pytest
+
+import asyncjobs
+from asyncjobs import exceptions
+from asyncjobs.exceptions import (
+    BackendClosedError,
+    BackendConnectionError,
+    BackendError,
+    ConfigurationError,
+    CyclicDependencyError,
+    DuplicateJobError,
+    JobCancelledError,
+    JobConflictError,
+    JobExecutionError,
+    JobNotCompletedError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobSkippedError,
+    JobStateError,
+    JobTimeoutError,
+    MissingExtraError,
+    NotSerializableError,
+    SchemaVersionError,
+    SubmissionError,
+    UnknownDependencyError,
+    WorkerLostError,
+    nearest,
+)
+
+EVERY: list[tuple[JobProcessorError, str]] = [
+    (JobProcessorError("it broke"), "it broke"),
+    (JobProcessorError("it broke", hint="mend it"), "it broke\n  hint: mend it"),
+    (ConfigurationError("slots", 0, allowed="1 or more"), "slots cannot be 0; allowed: 1 or more"),
+    (ConfigurationError("slots", 0, problem="no"), "no"),
+    (SubmissionError("refused"), "refused"),
+    (
+        CyclicDependencyError(["a", "a"]),
+        "job 'a' would wait for itself\n  hint: drop one of these dependencies; nothing was stored",
+    ),
+    (
+        CyclicDependencyError(["a", "b", "a"], hint="split it"),
+        "these 2 jobs would wait for each other: a → b → a\n  hint: split it",
+    ),
+    (
+        UnknownDependencyError("a", ["b", "c"]),
+        "job 'a' depends on 'b', 'c', which are not known\n"
+        "  hint: submit a dependency before its dependents, or both in one batch; ids are case-sensitive",
+    ),
+    (
+        DuplicateJobError("a"),
+        "a job with the id 'a' exists already\n"
+        '  hint: choose another job_id, or pass if_exists="return" to get the existing job',
+    ),
+    (
+        JobConflictError("a"),
+        "the id 'a' belongs to a job with another function or other arguments\n"
+        "  hint: use another job_id for different work",
+    ),
+    (NotSerializableError("$.args[0]", "an object"), "$.args[0] is an object"),
+    (JobNotFoundError("Plot"), "there is no job 'Plot'\n  hint: ids are case-sensitive"),
+    (
+        JobNotFoundError("Plot", near="plot"),
+        "there is no job 'Plot'\n  hint: did you mean 'plot'? Ids are case-sensitive.",
+    ),
+    (JobStateError("a", "pending", "it has no result yet"), "job 'a' is pending; it has no result yet"),
+    (JobNotCompletedError("a", "no result"), "no result"),
+    (
+        JobExecutionError("a", attempt=1, error_type="ValueError", message="no"),
+        "job 'a' failed after 1 attempt: ValueError: no\n  hint: await handle.retry() runs it again",
+    ),
+    (
+        WorkerLostError("a", attempt=3, error_type="WorkerLostError", message="lost"),
+        "job 'a' failed after 3 attempts: WorkerLostError: lost\n  hint: await handle.retry() runs it again",
+    ),
+    (JobCancelledError("a"), "job 'a' was cancelled\n  hint: await handle.retry() runs it again"),
+    (
+        JobSkippedError("a", "b"),
+        "job 'a' was skipped because 'b' did not complete\n"
+        "  hint: mend and retry 'b'; this job then waits for it again",
+    ),
+    (
+        JobTimeoutError("job 'a'", 0.5, job_id="a"),
+        "job 'a' took longer than 0.5 s\n  hint: the job goes on; wait again, or cancel it with await handle.cancel()",
+    ),
+    (BackendError("disk full"), "disk full"),
+    (BackendConnectionError("away"), "away\n  hint: try again when the store is reachable"),
+    (
+        BackendConnectionError("away", request=[1], attempts=5),
+        'away\n  hint: nothing was lost; submit .request again with if_exists="return"',
+    ),
+    (
+        BackendClosedError(),
+        "this JobProcessor is not running\n  hint: use it inside 'async with JobProcessor() as jp:'",
+    ),
+    (
+        SchemaVersionError("jobs.db", 9, 1),
+        "jobs.db has schema version 9; this version of asyncjobs reads up to 1\n"
+        "  hint: upgrade asyncjobs (pip install -U asyncjobs-dag), or use another file",
+    ),
+    (
+        MissingExtraError("crewai", what="submit_crew_run"),
+        "submit_crew_run needs the extra 'crewai'\n  hint: pip install 'asyncjobs-dag[crewai]'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("error", "text"), EVERY, ids=lambda value: type(value).__name__)
+def test_every_error_says_what_is_wrong_and_how_to_mend_it(error: JobProcessorError, text: str) -> None:
+    assert str(error) == text
+    assert isinstance(error, JobProcessorError)
+    assert re.fullmatch(r"[a-z]+(-[a-z]+)*", error.code)
+
+
+CLASSES = [
+    value
+    for value in vars(exceptions).values()
+    if isinstance(value, type) and issubclass(value, JobProcessorError)
+]
+
+
+def test_no_class_is_forgotten() -> None:
+    assert {type(error) for error, _ in EVERY} == set(CLASSES)
+    for kind in CLASSES:
+        assert kind.__name__ in asyncjobs.__all__
+        assert inspect.getdoc(kind)
+
+
+def test_codes_are_unique() -> None:
+    codes = [kind.code for kind in CLASSES]
+    assert len(set(codes)) == len(codes)
+
+
+def test_the_tree_is_drawn_as_it_is() -> None:
+    """The picture at the top of the module names every class under its parent."""
+    drawing = (exceptions.__doc__ or "").splitlines()
+    parents: list[tuple[int, str]] = []
+    drawn: dict[str, str | None] = {}
+    for line in drawing:
+        found = re.match(r"^    ([│ ├└─]*)(\w+Error)\b", line)
+        if found is None:
+            continue
+        depth = len(found[1])
+        while parents and parents[-1][0] >= depth:
+            parents.pop()
+        drawn[found[2]] = parents[-1][1] if parents else None
+        parents.append((depth, found[2]))
+    real = {
+        kind.__name__: next((base.__name__ for base in kind.__bases__ if base in CLASSES), None) for kind in CLASSES
+    }
+    assert drawn == real
+
+
+@pytest.mark.parametrize(
+    ("kind", "builtin"),
+    [
+        (ConfigurationError, ValueError),
+        (JobNotFoundError, LookupError),
+        (JobTimeoutError, TimeoutError),
+        (MissingExtraError, ImportError),
+    ],
+)
+def test_errors_are_what_the_builtin_ones_mean(kind: type[Exception], builtin: type[Exception]) -> None:
+    assert issubclass(kind, builtin)
+
+
+def test_what_errors_carry() -> None:
+    lost: Any = BackendConnectionError("away", request=["r"], attempts=5)
+    assert (lost.request, lost.attempts) == (["r"], 5)
+    failed = JobExecutionError("a", attempt=2, error_type="ValueError", message="no", traceback_text="Traceback …\n")
+    assert (failed.job_id, failed.attempt, failed.error_type, failed.message) == ("a", 2, "ValueError", "no")
+    assert failed.__notes__ == ["the job's own traceback:\nTraceback …"]
+    assert UnknownDependencyError("a", ["b"]).missing == ("b",)
+    assert CyclicDependencyError(["a", "b", "a"]).path == ("a", "b", "a")
+    assert JobStateError("a", "pending", "no").wanted == "no"
+    assert (SchemaVersionError("f", 9, 1).found, SchemaVersionError("f", 9, 1).supported) == (9, 1)
+    assert JobTimeoutError("x", 1.0).job_id is None
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "found"),
+    [("sqllite", ["sqlite", "memory"], "sqlite"), ("zzz", ["sqlite"], None), ("", ["a"], None), ("a", [], None)],
+)
+def test_the_nearest_name(name: str, known: list[str], found: str | None) -> None:
+    assert nearest(name, known) == found
+
+
+def test_errors_travel_between_processes() -> None:
+    """As their message at least: pytest-xdist, multiprocessing and loggers pickle what was raised."""
+    for error, text in EVERY:
+        copy = pickle.loads(pickle.dumps(error))
+        assert type(copy) is type(error)
+        assert str(copy) == text
+        assert vars(copy) == vars(error)
