@@ -6,8 +6,8 @@ of its own making, exceptions that cannot be printed. Only the cancellation of t
 
 from __future__ import annotations
 
-import asyncio
 import math
+import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
@@ -157,6 +157,9 @@ async def _shake_off() -> None:
 
     It would end the attempt's task as cancelled, and anyio then cancels the task group: the whole worker.
     """
+    asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; an import here would cost a fifth of ours
+    if asyncio is None:
+        return
     try:
         task = asyncio.current_task()
     except RuntimeError:  # trio

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import random
-import time
 
 from asyncjobs import JobHandle, JobProcessor, gather
 from benchmarks.jobs import noop, processor
-from benchmarks.result import Figure, Place, Result, higher
+from benchmarks.result import Figure, Place, Result, higher, lower
+from benchmarks.stopwatch import Stopwatch
 
 Parents = list[list[int]]
 """Per node, its parents, as indices of nodes before it."""
@@ -54,14 +54,14 @@ async def _run(place: Place) -> Result:
 
 async def _measure(jp: JobProcessor, name: str, nodes: Parents) -> list[Figure]:
     handles: list[JobHandle[object]] = []
-    began = time.perf_counter()
+    watch = Stopwatch()
     async with jp.batch() as batch:
         for i, parents in enumerate(nodes):
             handles.append(batch.submit_job(noop, i, depends_on=[handles[parent] for parent in parents]))
-    stored = time.perf_counter() - began
+    stored = watch.seconds()
     await gather(*handles)
-    ended = time.perf_counter() - began
     return [
-        higher(name, len(nodes) / ended, "nodes/s"),
+        higher(name, len(nodes) / watch.seconds(), "nodes/s"),
+        lower(f"{name}_processor", 1e6 * watch.processor() / len(nodes), "µs/node"),
         higher(f"{name}_stored", len(nodes) / stored, "nodes/s"),
     ]

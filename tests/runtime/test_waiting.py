@@ -451,13 +451,15 @@ async def test_a_limit_by_key_is_never_exceeded_over_200_jobs(stores: Stores) ->
 # -- wake-ups that must not be lost
 
 
-async def test_a_finish_whose_claim_found_no_free_slot_is_followed_by_another_claim(jp: JobProcessor) -> None:
-    """The scheduler's claim is under way and holds every slot; the store sees it before the outcome that releases a
-    job. The outcome's own claim may take nothing. Somebody must come back for the released job."""
+async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_claim(jp: JobProcessor) -> None:
+    """The scheduler's claim is under way and holds every free slot; the store sees it before the outcome that releases
+    two jobs. The outcome's own claim has one slot. Somebody must come back for the other job."""
     backend = jp._backend  # pyright: ignore[reportPrivateUsage]
     worker = jp._daemon.worker  # type: ignore[union-attr]
     held = Held(1)
     parent = await jp.submit_job(held.body, local=True)
+    sibling = Held()
+    first = await jp.submit_job(sibling.body, depends_on=parent, priority=1, local=True)
     child = await jp.submit_job(echo, parent)
     await held.started.wait()
     finished, claimed = Gate(), anyio.Event()
@@ -483,6 +485,8 @@ async def test_a_finish_whose_claim_found_no_free_slot_is_followed_by_another_cl
     assert worker.free == 0
     held.go.open()
     assert await child.result(timeout=PATIENCE) == 1
+    sibling.go.open()
+    await first
 
 
 async def test_a_submission_while_a_claim_holds_every_slot_is_taken_once_it_is_back(jp: JobProcessor) -> None:
