@@ -27,7 +27,7 @@ class _Checked:
     """Refuses unknown settings, naming the nearest known one, before ``__init__`` could raise a bare TypeError."""
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
-        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type]
+        known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] - every subclass is a dataclass
         for name in settings:
             if name not in known:
                 near = nearest(name, known)

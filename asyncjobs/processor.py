@@ -103,7 +103,7 @@ class JobProcessor:
     ) -> None:
         self._clock: Clock = clock or SystemClock()
         self._backend, backend_config = make_backend(backend, config, self._clock)
-        if daemon is not None and not isinstance(daemon, DaemonConfig):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if daemon is not None and not isinstance(daemon, DaemonConfig):
             raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")
         self._daemon_config = (daemon or DaemonConfig()) if enable_daemon else None
         self._functions = Functions(daemon.allowed_modules if daemon else None)

@@ -99,6 +99,8 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
         args, kwargs = await _arguments(running.job, function, tools)
     except Exception as error:
         return failure(error, retryable=False)
+    if running.stopped is not None:
+        return _stopped(running, None)  # told to stop before the body began: it never does
     if tools.is_async(running.job.function, function):
         return await _run_async(running, function, args, kwargs, tools)
     return await _run_in_thread(running, function, args, kwargs, tools)
@@ -133,8 +135,6 @@ async def _run_async(
     outcome: Outcome | None = None
     with anyio.CancelScope() as scope:
         running.scope = scope
-        if running.stopped is not None:
-            scope.cancel()
         if timeout is not None:
             scope.deadline = anyio.current_time() + timeout
         try:

@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.base import Claims, JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
@@ -68,8 +68,8 @@ class JobDaemon:
         )
         self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
 
-    def _heard(self, claims: object) -> None:
-        self.scheduler.heard(claims)  # type: ignore[arg-type]
+    def _heard(self, claims: Claims) -> None:
+        self.scheduler.heard(claims)
 
     def _nudge(self) -> None:
         self.scheduler.nudge()

@@ -44,7 +44,7 @@ class Threads:
         """Run it in a thread, inside ``context``. Cancelled, it leaves the thread alone: it goes on unheard."""
         async with self.limiter:
             call = _Call(function, context)
-            self._queue().put(call)  # type: ignore[arg-type]
+            self._queue().put(call)  # type: ignore[arg-type] - a call of T is one of object
             await call.done.wait()
             return call.value
 

@@ -256,7 +256,7 @@ class _in_thread:  # noqa: N801 - used like a function
 
     def __exit__(self, *error: object) -> bool:
         self._running.wait_scopes.discard(self._scope)
-        return bool(self._scope.__exit__(*error))  # type: ignore[arg-type]
+        return bool(self._scope.__exit__(*error))  # type: ignore[arg-type] - passed on as it came
 
 
 def _timed_out(job_ids: list[str], seconds: float) -> JobTimeoutError:

@@ -67,6 +67,7 @@ class Child:
         while b"\n" not in self._buffer:
             left = deadline - time.monotonic()
             if left <= 0 or not select.select([self.process.stdout], [], [], left)[0]:
+                self._ask_where_it_is()
                 raise Silent(f"the child said nothing for {self.patience:g} s; its errors: {self.errors()}")
             data = os.read(self.process.stdout.fileno(), 65_536)
             if not data:
@@ -103,8 +104,13 @@ class Child:
         """Wait until it ends by itself; returns its exit code."""
         return self.process.wait(PATIENCE)
 
+    def _ask_where_it_is(self) -> None:
+        """Have it write the stacks of its threads to its errors (see ``defects.install``), and end."""
+        self.process.send_signal(signal.SIGABRT)
+        self.process.wait(PATIENCE)
+
     def errors(self) -> str:
-        return self._errors.read_text(errors="replace")[-4000:]
+        return self._errors.read_text(errors="replace")[-8000:]
 
 
 def first_words(lines: Sequence[Sequence[str]], word: str) -> list[Sequence[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -118,7 +119,8 @@ DEFECTS = {
 
 
 def install() -> None:
-    """Break what the environment names, if anything."""
+    """Break what the environment names, if anything; and let a program that stands still say where."""
+    faulthandler.enable()
     name = os.environ.get(VARIABLE)
     if name:
         DEFECTS[name]()

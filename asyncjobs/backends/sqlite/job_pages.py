@@ -30,7 +30,7 @@ def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
 
     :raises ConfigurationError: a field of the query cannot be what it is.
     """
-    if not isinstance(query.limit, int) or isinstance(query.limit, bool) or not 1 <= query.limit <= _LIMIT:  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(query.limit, int) or isinstance(query.limit, bool) or not 1 <= query.limit <= _LIMIT:
         raise ConfigurationError("JobQuery.limit", query.limit, allowed=f"a whole number from 1 to {_LIMIT}")
     if query.order not in ("oldest", "newest"):
         raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
@@ -142,7 +142,7 @@ def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tup
         match = f"m.type = '{str(value).lower()}'"
     elif isinstance(value, str):
         match, values = "m.type = 'text' AND m.value = ?", (value,)
-    elif isinstance(value, (int, float)):  # pyright: ignore[reportUnnecessaryIsInstance]
+    elif isinstance(value, (int, float)):
         # Beyond 64 bits SQLite's JSON holds floats.
         number = float(value) if isinstance(value, int) and abs(value) > _LARGEST else value
         match, values = "m.type IN ('integer', 'real') AND m.value = ?", (number,)

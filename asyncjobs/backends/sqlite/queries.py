@@ -187,7 +187,7 @@ class Queries:
         names: dict[int, str] = {}
         unique = list(dict.fromkeys(ids))
         for chunk in _chunks(unique, _CHUNK):
-            names.update(await self._fetch(_NUMBERS, (ids_as_json(chunk),)))  # type: ignore[arg-type]  # pairs
+            names.update(await self._fetch(_NUMBERS, (ids_as_json(chunk),)))  # pairs
         rows: list[tuple[Any, ...]] = []
         for left in _chunks(sorted(names), _CHUNK):
             while left:

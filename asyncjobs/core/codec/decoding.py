@@ -123,7 +123,7 @@ def _named_tuple(parts: list[Any]) -> tuple[Any, ...]:
     if not is_named_tuple(cls) or len(cls._fields) != len(items):
         return tuple(items)
     # Not cls(…), which may be the class's own code.
-    return tuple.__new__(cls, items)  # pyright: ignore[reportUnknownMemberType]
+    return tuple.__new__(cls, items)
 
 
 def _enum(parts: list[Any]) -> Any:
