@@ -33,11 +33,13 @@ def crash_run(
     *,
     size: int = 500,
     defect: str = "",
+    earliest: int = 1,
     give_up_at_once: bool = False,
 ) -> Run:
     """Kill the program as often as ``stops`` says, at which points; then let it end its graph, and look at all of it.
 
-    :param give_up_at_once: stop at the first contradiction.
+    :param earliest: the first time at a point at which it is killed there; the last one is the thirtieth.
+    :param give_up_at_once: stop at the first contradiction of the witnesses.
     """
     rng = Random(seed)
     path, ledger_path = folder / "crash.db", folder / "crash.ledger"
@@ -48,12 +50,12 @@ def crash_run(
     before: list[checker.EventRow] = []
     began = time.monotonic()
     for point in [*order, None]:
-        n = rng.randint(1, 30)
+        n = rng.randint(earliest, 30)
         last = told.graph if point is None else 1_000_000
         stop = point if point in ("begin", "before-commit", "after-commit", "body") else "-"
         arguments = (path, seed, size, told.graph, told.windows, last, stop, n)
         with Child("tests.faults.crash_program", *arguments, ledger=ledger_path, defect=defect) as child:
-            child.patience = 10 if defect else PATIENCE
+            child.patience = 3 if defect else PATIENCE
             ends, ended = 0, False
             try:
                 while (line := child.line()) is not None:
@@ -87,8 +89,8 @@ def crash_run(
         if point is None:
             problems += checker.check_end(stored)
         run.problems += [f"life {len(run.starts)}, {point} {n}: {problem}" for problem in problems]
-        if run.problems and (give_up_at_once or ended):
-            break
+        if (problems and give_up_at_once) or (run.problems and ended):
+            break  # a program that stands still (some defects make it) tells nothing yet: it is killed, and goes on
         before = stored.events
         run.jobs = len(stored.jobs)
         run.attempts = sum(event.type == "started" for event in stored.events)
