@@ -57,6 +57,7 @@ class Checkpointer:
         self._looks = 0
         self._closed = False
         self._connection: sqlite3.Connection | None = None  # the thread's own
+        self._page_size = 0  # bytes; read with the connection
         self._statistics = CheckpointStatistics()
         self._refused = 0  # times in a row that it could not be done
         self._not_before = 0.0
@@ -149,10 +150,11 @@ class Checkpointer:
         """Returns whether the log is empty now."""
         if self._connection is None:
             self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT)
-        # PASSIVE holds up nobody, and copies nearly all. While a reader still needs an older state, TRUNCATE would
-        # wait for it in vain, and keep the writers out meanwhile.
+            self._page_size = self._connection.execute("PRAGMA page_size").fetchone()[0]
+        # PASSIVE holds up nobody, and copies nearly all: what was committed meanwhile is left. Where more is left, a
+        # reader needs an older state; TRUNCATE would wait for it in vain, and keep the writers out meanwhile.
         busy, pages, written = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if busy or written < pages:
+        if busy or (pages - written) * self._page_size > self._config.checkpoint_size:
             return False
         return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
 
