@@ -117,9 +117,7 @@ class SQLiteConfig(BackendConfig):
                 "SQLiteConfig.path", raw, allowed="the path of a file", hint="use BackendType.MEMORY in tests"
             )
         if self.synchronous not in ("NORMAL", "FULL"):
-            raise ConfigurationError(
-                "SQLiteConfig.synchronous", self.synchronous, allowed="'NORMAL' or 'FULL'"
-            )
+            raise ConfigurationError("SQLiteConfig.synchronous", self.synchronous, allowed="'NORMAL' or 'FULL'")
         self._number("busy_timeout", 0, 600)
         self._number("cache_size", 1, 65_536, whole=True)
         self._number("mmap_size", 0, 1 << 20, whole=True)

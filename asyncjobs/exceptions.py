@@ -288,9 +288,7 @@ class BackendConnectionError(BackendError):
 
     code = "backend-unavailable"
 
-    def __init__(
-        self, message: str, *, request: Any = None, attempts: int = 1, hint: str | None = None
-    ) -> None:
+    def __init__(self, message: str, *, request: Any = None, attempts: int = 1, hint: str | None = None) -> None:
         self.request = request
         self.attempts = attempts
         super().__init__(

@@ -119,9 +119,7 @@ async def gather(*handles: JobHandle[T], timeout: float | None = None) -> list[T
 async def gather(
     *handles: JobHandle[T], return_exceptions: bool, timeout: float | None = None
 ) -> list[T | BaseException]: ...
-async def gather(
-    *handles: JobHandle[Any], return_exceptions: bool = False, timeout: float | None = None
-) -> list[Any]:
+async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, timeout: float | None = None) -> list[Any]:
     """The results of these jobs, in the order of the handles.
 
     The first failure is raised (the other jobs go on), unless ``return_exceptions``: then errors stand among the

@@ -408,9 +408,7 @@ class JobProcessor:
                 for job in jobs:
                     self._functions.forget_local(job.id)
             if isinstance(error, BackendConnectionError):
-                error.request = [
-                    replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)
-                ]
+                error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
             raise
         self._submitted += len(jobs)
         return stored
@@ -552,9 +550,7 @@ class JobProcessor:
             raise JobNotFoundError(job_id)
         return statuses[job_id]
 
-    async def cancel_jobs(
-        self, query: JobQuery | None = None, *, group: str | None = None
-    ) -> dict[str, JobStatus]:
+    async def cancel_jobs(self, query: JobQuery | None = None, *, group: str | None = None) -> dict[str, JobStatus]:
         """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
 
         Returns the status each has then, as ``cancel_job`` does.
@@ -716,4 +712,3 @@ def job(
         return function
 
     return mark if func is None else mark(func)
-

@@ -188,9 +188,7 @@ class JobBackend(ABC):
     # -- submitting
 
     @abstractmethod
-    async def enqueue_jobs(
-        self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None
-    ) -> Sequence[str]:
+    async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
         """Store a batch, all or nothing: rows, edges, ``submitted`` events. Durable when it returns the ids.
 
         1. An id that exists: ``DuplicateJobError``, or with ``if_exists="return"`` the existing job if function and
@@ -215,9 +213,7 @@ class JobBackend(ABC):
         """
 
     @abstractmethod
-    async def update_job_status(
-        self, ends: Sequence[AttemptEnd], claim: Claim | None = None
-    ) -> Finished:
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
         """Record outcomes, and claim the next jobs in the same transaction.
 
         Each end is guarded by (in progress, attempt, worker). What the body said goes before the end's own event.

@@ -262,9 +262,7 @@ def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobS
         if job is None:
             results.append(None)
             continue
-        change = lifecycle.finish(
-            job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.said
-        )
+        change = lifecycle.finish(job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.said)
         if isinstance(change, Stale):
             results.append(change)
             continue

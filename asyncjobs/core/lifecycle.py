@@ -119,9 +119,7 @@ def finish(
     match outcome.kind:
         case OutcomeKind.SUCCEEDED:
             # The hot row itself is the record of a successful attempt: no history row is written for it.
-            return move(
-                job, EventType.COMPLETED, now, said=said, value=outcome.value, waits_for=None, finished_at=now
-            )
+            return move(job, EventType.COMPLETED, now, said=said, value=outcome.value, waits_for=None, finished_at=now)
         case OutcomeKind.RELEASED:
             return _back(job, EventType.RELEASED, now, 0.0, said=said, ended=ended)
         case OutcomeKind.INTERRUPTED:
@@ -172,9 +170,7 @@ def interrupt(job: JobState, now: int, jitter: float) -> Change | Stale:
     return finish(job, job.attempt, None, Outcome(OutcomeKind.INTERRUPTED), now, jitter)
 
 
-def _interrupted(
-    job: JobState, ended: EndedAttempt, now: int, jitter: float, said: Sequence[BodyEvent]
-) -> Change:
+def _interrupted(job: JobState, ended: EndedAttempt, now: int, jitter: float, said: Sequence[BodyEvent]) -> Change:
     interruptions = job.interruptions + 1
     if interruptions >= job.max_interruptions:
         error = JobError(WORKER_LOST, f"the worker was lost {interruptions} times while it ran this job")
@@ -235,9 +231,7 @@ def skip(job: JobState, because: str, now: int) -> Change:
 def give_up(job: JobState, error: JobError, now: int) -> Change:
     """Nobody could ever run this pending job."""
     ended = EndedAttempt(0, None, None, now, OutcomeKind.FAILED, error)
-    return move(
-        job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now
-    )
+    return move(job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now)
 
 
 def revive(job: JobState, cause: str, now: int) -> Change:

@@ -25,9 +25,7 @@ class Candidate(Struct, frozen=True, order=True):
     n: int
 
 
-def admit(
-    capacity: int, in_progress: int, ready: Sequence[Candidate], waiting: Sequence[Candidate]
-) -> Admission:
+def admit(capacity: int, in_progress: int, ready: Sequence[Candidate], waiting: Sequence[Candidate]) -> Admission:
     """``waiting`` are the first of the waiting ones; as many as ``capacity - in_progress`` are enough."""
     room = max(0, capacity - in_progress)
     chosen = set(sorted((*ready, *waiting))[:room])

@@ -228,9 +228,7 @@ class Plan:
             if edge.state is not EdgeState.OPEN
         ]
         met = sum(edge.state is EdgeState.MET for edge in settled)
-        counted = structs.replace(
-            job, open=len(rows) - len(settled), met=met, waits_for=WaitsFor.DEPENDENCIES
-        )
+        counted = structs.replace(job, open=len(rows) - len(settled), met=met, waits_for=WaitsFor.DEPENDENCIES)
         verdict = edges.decide(counted, settled, self.now)
         if isinstance(verdict, Change):
             self.apply(verdict)

@@ -150,7 +150,7 @@ class JobContext:
         if level.lower() not in _LEVELS:
             raise ConfigurationError("log(level)", level, allowed=", ".join(sorted(_LEVELS)))
         text = printable(str(message))
-        data: dict[str, Any] = {"level": level.lower(), "message": text[:MAX_EVENT_BYTES // 4]}
+        data: dict[str, Any] = {"level": level.lower(), "message": text[: MAX_EVENT_BYTES // 4]}
         if len(text) > MAX_EVENT_BYTES // 4:
             data["cut"] = len(text)
         if fields:

@@ -192,9 +192,7 @@ class Worker:
             self._freed()
 
     def _start(self, job: ClaimedJob) -> None:
-        context = JobContext(
-            job.attempt, group=job.group, clock=self._clock, loop=self._loop, submit=self._submit
-        )
+        context = JobContext(job.attempt, group=job.group, clock=self._clock, loop=self._loop, submit=self._submit)
         context.on_said = self._said_signal.notify
         running = Running(job, context)
         self.running[job.attempt.job_id] = running
@@ -352,11 +350,7 @@ class Worker:
     async def _store_said_forever(self) -> None:
         while True:
             await self._said_signal.wait()
-            taken = [
-                (running, events)
-                for running in self.running.values()
-                if (events := running.context.take_said())
-            ]
+            taken = [(running, events) for running in self.running.values() if (events := running.context.take_said())]
             if not taken:
                 continue
             try:
@@ -387,9 +381,5 @@ class Worker:
 
 
 def _unstorable(end: AttemptEnd, error: BackendError) -> AttemptEnd:
-    told = Outcome(
-        OutcomeKind.FAILED, error=JobError(type(error).__name__, str(error)), retryable=False
-    )
+    told = Outcome(OutcomeKind.FAILED, error=JobError(type(error).__name__, str(error)), retryable=False)
     return AttemptEnd(end.attempt, told, (), end.jitter)
-
-

@@ -125,9 +125,7 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
         return await awaitable
 
 
-async def until(
-    jp: JobProcessor, job_id: str, *types: str, after: str | None = None
-) -> list[JobEvent]:
+async def until(jp: JobProcessor, job_id: str, *types: str, after: str | None = None) -> list[JobEvent]:
     """Read the job's events until these types have come, in this order; returns what was read."""
     seen: list[JobEvent] = []
     wanted = list(types)

@@ -102,9 +102,7 @@ FAULTS: dict[str, tuple[Callable[[], Any], str, str]] = {
 
 @pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
 @pytest.mark.parametrize("fault", FAULTS)
-async def test_it_is_that_jobs_failure_only(
-    jp: JobProcessor, fault: str, threaded: bool, anyio_backend: str
-) -> None:
+async def test_it_is_that_jobs_failure_only(jp: JobProcessor, fault: str, threaded: bool, anyio_backend: str) -> None:
     raise_it, error_type, message = FAULTS[fault]
     neighbour = Held("unharmed")
 

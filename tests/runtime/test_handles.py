@@ -371,9 +371,7 @@ async def test_leaving_with_unfinished_jobs_warns_with_their_number(
     )
 
 
-async def test_leaving_with_nothing_unfinished_does_not_warn(
-    stores: Stores, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_leaving_with_nothing_unfinished_does_not_warn(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
     async with stores.processor() as jp:
         await (await jp.submit_job(nothing))
     async with stores.processor() as jp:

@@ -455,7 +455,7 @@ async def test_a_body_whose_function_is_gone_fails_and_says_so(stores: Stores) -
 # -- fork
 
 
-FORK = '''
+FORK = """
 import asyncio, os, sys, traceback
 sys.path.insert(0, {root!r})
 from asyncjobs import BackendClosedError, JobProcessor, SQLiteConfig
@@ -501,7 +501,7 @@ async def main():
     print("unharmed")
 
 asyncio.run(main())
-'''
+"""
 
 
 @pytest.mark.slow

@@ -86,7 +86,7 @@ async def test_a_job_that_was_given_back_runs_again(stores: Stores) -> None:
 # -- killed
 
 
-VICTIM = '''
+VICTIM = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 from asyncjobs import JobProcessor, SQLiteConfig, current_job
@@ -101,7 +101,7 @@ async def main():
         await asyncio.Event().wait()
 
 asyncio.run(main())
-'''
+"""
 
 
 @job(max_interruptions=2)

@@ -121,9 +121,7 @@ def test_every_error_says_what_is_wrong_and_how_to_mend_it(error: JobProcessorEr
 
 
 CLASSES = [
-    value
-    for value in vars(exceptions).values()
-    if isinstance(value, type) and issubclass(value, JobProcessorError)
+    value for value in vars(exceptions).values() if isinstance(value, type) and issubclass(value, JobProcessorError)
 ]
 
 

@@ -284,8 +284,7 @@ def test_a_module_run_with_m_is_that_module(scripts: Path) -> None:
     database = scripts / "jobs.db"
     assert python("-m", "app.jobs", "store", database, cwd=scripts) == "app.jobs:work"
     code = (
-        f"import app.jobs, asyncio, sys; sys.argv = ['x', 'run', {str(database)!r}]; "
-        "asyncio.run(app.jobs.main('run'))"
+        f"import app.jobs, asyncio, sys; sys.argv = ['x', 'run', {str(database)!r}]; asyncio.run(app.jobs.main('run'))"
     )
     assert python("-c", code, cwd=scripts) == "42"
 

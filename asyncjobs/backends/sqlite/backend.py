@@ -79,9 +79,7 @@ class SQLiteBackend(JobBackend):
 
     capabilities = frozenset({"persistent", "shared", "ordered_log"})
 
-    def __init__(
-        self, config: SQLiteConfig | None = None, *, clock: Clock | None = None, hook: Hook = no_hook
-    ) -> None:
+    def __init__(self, config: SQLiteConfig | None = None, *, clock: Clock | None = None, hook: Hook = no_hook) -> None:
         config = config or SQLiteConfig()
         self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
         self._clock: Clock = clock or SystemClock()
@@ -195,9 +193,7 @@ class SQLiteBackend(JobBackend):
 
     # -- submitting
 
-    async def enqueue_jobs(
-        self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None
-    ) -> Sequence[str]:
+    async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
         return await self._open().run(ops.Enqueue(jobs=jobs, parent=parent))
 
     # -- running
@@ -205,9 +201,7 @@ class SQLiteBackend(JobBackend):
     async def dequeue_jobs(self, claim: Claim) -> Claims:
         return await self._open().run(ops.Dequeue(claim=claim))
 
-    async def update_job_status(
-        self, ends: Sequence[AttemptEnd], claim: Claim | None = None
-    ) -> Finished:
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
         return await self._open().run(ops.Finish(ends=ends, claim=claim))
 
     async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
@@ -243,9 +237,7 @@ class SQLiteBackend(JobBackend):
         return await self._open().run(ops.Extend(worker=worker_number(worker)))
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
-        await self._open().run(
-            ops.Refuse(worker=worker_number(worker), refused=json.encode(dict(refused)).decode())
-        )
+        await self._open().run(ops.Refuse(worker=worker_number(worker), refused=json.encode(dict(refused)).decode()))
 
     async def reap(self) -> Sequence[str]:
         writer = self._open()

@@ -34,12 +34,8 @@ _FIRST_OF_LANE = (
 )
 _NEXT_DUE = "SELECT run_at FROM jobs WHERE waits_for = 2 AND run_at > ? ORDER BY run_at LIMIT 1"
 _DUE = "SELECT n FROM jobs WHERE waits_for = 2 AND run_at <= ? ORDER BY run_at LIMIT ?"
-_ADMITTED = (
-    "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
-)
-_LIMITED = (
-    "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
-)
+_ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
+_LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
     "SELECT j.n, j.lane, j.timeout, c.call, c.injects FROM json_each(?) i "
     "CROSS JOIN jobs j ON j.n = i.value CROSS JOIN calls c ON c.n = j.n"
@@ -87,9 +83,7 @@ class Claiming:
     def admit(self) -> None:
         """Fill each limited key that changed up to its capacity, the first by priority and submission."""
         for key in self._plan.take_limits():
-            row = self._connection.execute(
-                "SELECT capacity, in_progress FROM limits WHERE key = ?", (key,)
-            ).fetchone()
+            row = self._connection.execute("SELECT capacity, in_progress FROM limits WHERE key = ?", (key,)).fetchone()
             if row is None:
                 continue
             capacity, in_progress = row
@@ -181,5 +175,3 @@ class Claiming:
             started_at=job.started_at or 0,
             cancel_requested=job.cancel_requested,
         )
-
-

@@ -228,9 +228,7 @@ class _Transaction:
         numbers = self.plan.numbers(operation.ids)
         rows = commands.recount(self.plan, [numbers[i] for i in operation.ids if i in numbers])
         return [
-            job.id
-            for job in rows
-            if job.status is JobStatus.PENDING and job.waits_for is not WaitsFor.DEPENDENCIES
+            job.id for job in rows if job.status is JobStatus.PENDING and job.waits_for is not WaitsFor.DEPENDENCIES
         ]
 
     def _register(self, operation: ops.Register) -> int:

@@ -83,9 +83,7 @@ def _statement(head: str, tail: str, columns: int, rows: int) -> str:
     return f"{head} VALUES {','.join([row] * rows)} {tail}"
 
 
-def bulk(
-    connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]
-) -> None:
+def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
     """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call hands the GIL over once."""
     start = 0
     left = len(rows)
@@ -255,6 +253,4 @@ def write_events(
         )
         for i, ((n, event), group, encoded) in enumerate(zip(events, groups, data, strict=True), start=1)
     ]
-    bulk(
-        connection, "INSERT INTO events(position, job, seq, type, at, attempt, status, grp, data)", "", 9, rows
-    )
+    bulk(connection, "INSERT INTO events(position, job, seq, type, at, attempt, status, grp, data)", "", 9, rows)
