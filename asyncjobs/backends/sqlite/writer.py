@@ -16,7 +16,6 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
 
@@ -58,7 +57,8 @@ class Writer:
         self._hook = hook
         self._loop = asyncio.get_running_loop()
         self._lanes = Lanes()
-        self._file = _identity(config.file)
+        self._path = str(config.file)
+        self._file = _identity(self._path)
         self._waiting: deque[Operation] = deque()
         self._scheduled = False
         self._idle = asyncio.Event()
@@ -143,7 +143,7 @@ class Writer:
         self._go_on()
 
     def _commit(self, group: Sequence[Operation]) -> Committed:
-        if _identity(self._config.file) != self._file:
+        if _identity(self._path) != self._file:
             raise _moved()
         return commit(self._connection, group, self._lanes, self._moment(), self._hook)
 
@@ -250,7 +250,7 @@ class Writer:
         return explained
 
 
-def _identity(path: Path) -> tuple[int, int] | None:
+def _identity(path: str) -> tuple[int, int] | None:
     """Device and inode. A file that was deleted or replaced takes writes as before, and loses them: 2 µs tell."""
     try:
         status = os.stat(path)
