@@ -235,11 +235,15 @@ class JobEvent(Struct, frozen=True):
 
 
 class EventPage(Struct, frozen=True):
-    """A bounded page of the log. ``cursor`` is where to go on; ``end`` is True when nothing more is stored."""
+    """A bounded page of the log. ``cursor`` is where to go on; ``end`` is True when nothing more is stored.
+
+    ``lost``: retention removed events between the cursor that was asked for and this page.
+    """
 
     events: Sequence[JobEvent]
     cursor: str
     end: bool
+    lost: bool = False
 
 
 class JobQuery(Struct, frozen=True, kw_only=True):

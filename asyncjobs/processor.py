@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
@@ -66,6 +66,7 @@ logger = logging.getLogger("asyncjobs")
 
 _PAGE = 500
 IfExists = Literal["raise", "return"]
+Types = Collection[str] | str | None
 
 
 class JobProcessor:
@@ -128,7 +129,7 @@ class JobProcessor:
             self._results = ResultCache()
             self._publisher = EventPublisher(self._backend, self._clock)
             self._waiting = Waiting(self._backend, self._publisher, self._results, self._clock, self._why)
-            self._streamer = StatusStreamer(self._backend, self._publisher)
+            self._streamer = StatusStreamer(self._backend, self._publisher, self._clock)
             self._backend.set_listener(self._committed)
             self._tasks = anyio.create_task_group()
             await self._tasks.__aenter__()
@@ -606,24 +607,31 @@ class JobProcessor:
 
     # -- watching
 
-    def stream_job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+    def stream_job(self, job_id: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
         """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
 
+        :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
+        :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
         """
         self._open()
-        return self._streamer.job(str(job_id), after)
+        return self._streamer.job(str(job_id), after, types)
 
-    def stream_group(self, group: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+    def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
         """Events of a group's jobs; ends when all of them have ended."""
         self._open()
-        return self._streamer.group(group, after)
+        return self._streamer.group(group, after, types)
 
-    def stream_all(self, after: str | None = None) -> AsyncIterator[JobEvent]:
+    def stream_all(self, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
         """Every event; does not end."""
         self._open()
-        return self._streamer.all(after)
+        return self._streamer.all(after, types)
 
+    @property
+    def streamer(self) -> StatusStreamer:
+        """Gives readers of the event log, for programs that need a timeout or the cursor besides the events."""
+        self._open()
+        return self._streamer
 
 def _cause(error: BaseException) -> BaseException:
     """What went wrong, not the group of tasks in which it did."""

@@ -9,7 +9,8 @@ the log from its own cursor.
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import anyio
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
@@ -20,6 +21,7 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.signals import Signal
 
+T = TypeVar("T")
 logger = logging.getLogger("asyncjobs.events")
 
 _RETRY = 0.5
@@ -27,23 +29,71 @@ BUFFER = 1024
 """Events that a subscriber may be behind before it has to read the log."""
 
 
-class Subscription:
-    """A bounded stream of the events after ``live_after``.
+class Publication:
+    """Events that were published together. Every subscriber gets the same object, so what is made of it is made once.
 
-    ``events`` ends (``EndOfStream``) when the subscriber fell behind; it then subscribes anew and reads the log.
+    :param events: at least one, in the log's order.
+    """
+
+    def __init__(self, events: Sequence[JobEvent]) -> None:
+        self.events = events
+        self._made: dict[Hashable, Any] = {}
+
+    def once(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What ``make`` returns, called once for each key, whoever asks first."""
+        try:
+            return self._made[key]
+        except KeyError:
+            made = self._made[key] = make()
+            return made
+
+
+class Subscription:
+    """A bounded stream of the events after ``live_after``, as they are published.
+
+    ``publications`` ends (``EndOfStream``) when the subscriber fell behind; it then subscribes anew and reads the log.
+
+    :param size: events that it may be behind.
     """
 
     def __init__(self, live_after: str, size: int) -> None:
         self.live_after = live_after
-        send, receive = anyio.create_memory_object_stream[JobEvent](size)
-        self._send: MemoryObjectSendStream[JobEvent] = send
-        self.events: MemoryObjectReceiveStream[JobEvent] = receive
+        self._free = size
+        # Bounded by the events in it: a publication has at least one.
+        send, receive = anyio.create_memory_object_stream[Publication](size)
+        self._send: MemoryObjectSendStream[Publication] = send
+        self._publications: MemoryObjectReceiveStream[Publication] = receive
 
-    def push(self, events: Sequence[JobEvent]) -> bool:
-        """Hand events over without waiting. False: it could not keep up."""
+    async def receive(self) -> Publication:
+        """The next publication.
+
+        :raises anyio.EndOfStream: it fell behind, or there will be no more.
+        """
+        publication = await self._publications.receive()
+        self._free += len(publication.events)
+        return publication
+
+    def receive_nowait(self) -> Publication | None:
+        """The next publication if it is there."""
         try:
-            for event in events:
-                self._send.send_nowait(event)
+            publication = self._publications.receive_nowait()
+        except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
+            return None
+        self._free += len(publication.events)
+        return publication
+
+    @property
+    def unread(self) -> int:
+        """Publications that wait to be received."""
+        return self._publications.statistics().current_buffer_used
+
+    def push(self, publication: Publication) -> bool:
+        """Hand events over without waiting. False: it could not keep up."""
+        self._free -= len(publication.events)
+        if self._free < 0:
+            return False
+        try:
+            self._send.send_nowait(publication)
         except (anyio.WouldBlock, anyio.BrokenResourceError):
             return False
         return True
@@ -55,7 +105,7 @@ class Subscription:
     def close(self) -> None:
         """Both ends; what was not read is dropped."""
         self._send.close()
-        self.events.close()
+        self._publications.close()
 
 
 class Expectation:
@@ -161,8 +211,11 @@ class EventPublisher:
                 self.wake(event.job_id)
 
     def _push(self, events: Sequence[JobEvent]) -> None:
+        if not events or not self._subscriptions:
+            return
+        publication = Publication(events)
         for subscription in list(self._subscriptions):
-            if not subscription.push(events):
+            if not subscription.push(publication):
                 self._subscriptions.discard(subscription)
                 subscription.end()
 

@@ -2,106 +2,121 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Collection
 
 import anyio
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.exceptions import JobNotFoundError
-from asyncjobs.models import EventPage, JobEvent
-from asyncjobs.runtime.events import EventPublisher, Subscription
+from asyncjobs.models import JobEvent
+from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.pages import LogPages
+from asyncjobs.runtime.reader import EventFilter, EventReader, Over, types_of
 
 
 class StatusStreamer:
-    """Reads the log from a cursor; once it has reached the end, follows it live.
+    """Gives readers of the log: as objects (``reader``), or as async iterators."""
 
-    A reader that does not keep up reads the log again from where it is: nobody waits for it, and it misses nothing.
-    """
-
-    def __init__(self, backend: JobBackend, publisher: EventPublisher) -> None:
+    def __init__(self, backend: JobBackend, publisher: EventPublisher, clock: Clock | None = None) -> None:
         self._backend = backend
         self._publisher = publisher
+        self._clock = clock or SystemClock()
+        self._pages = LogPages(backend)
+        self._groups: dict[str, _GroupEnd] = {}
 
-    def job(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
+    def reader(
+        self,
+        *,
+        job_id: str | None = None,
+        group: str | None = None,
+        types: Collection[str] | str | None = None,
+        after: str | None = None,
+    ) -> EventReader:
+        """A reader of everything, of one job, or of a group, that begins after a cursor (None: at the first event).
+
+        It ends by itself when the job, or every job of the group, is terminal and all of its events were read.
+        """
+        over: Over | None = None
+        if job_id is not None:
+            over = self._job_over(job_id)
+        elif group is not None:
+            over = self._group_over(group)
+        wanted = EventFilter(job_id, group, types_of(types))
+        return EventReader(self._publisher, self._pages, self._clock, wanted, after, over)
+
+    def job(
+        self, job_id: str, after: str | None = None, types: Collection[str] | str | None = None
+    ) -> AsyncGenerator[JobEvent]:
         """Events of one job; ends after its last one, once the job is terminal.
 
         :raises JobNotFoundError: no such job.
         """
+        return _events(self.reader(job_id=job_id, after=after, types=types))
 
-        async def over() -> bool:
+    def group(
+        self, group: str, after: str | None = None, types: Collection[str] | str | None = None
+    ) -> AsyncGenerator[JobEvent]:
+        """Events of a group's jobs; ends when every job of it is terminal (at once for a group without jobs)."""
+        return _events(self.reader(group=group, after=after, types=types))
+
+    def all(self, after: str | None = None, types: Collection[str] | str | None = None) -> AsyncGenerator[JobEvent]:
+        """Every event; never ends by itself."""
+        return _events(self.reader(after=after, types=types))
+
+    def _job_over(self, job_id: str) -> Over:
+        async def over(_: str | None) -> bool:
             job = await self._backend.get_job(job_id)
             if job is None:
                 raise JobNotFoundError(job_id)
             return job.status.terminal
 
-        return self._follow(after, over, job_id=job_id)
+        return over
 
-    def group(self, group: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
-        """Events of a group's jobs; ends when every job of it is terminal (at once for a group without jobs)."""
-
-        async def over() -> bool:
-            return not await self._backend.has_unfinished(group)
-
-        return self._follow(after, over, group=group)
-
-    def all(self, after: str | None = None) -> AsyncGenerator[JobEvent]:
-        """Every event; never ends by itself."""
-
-        async def over() -> bool:
-            return False
-
-        return self._follow(after, over)
-
-    async def _follow(
-        self,
-        after: str | None,
-        over: Callable[[], Awaitable[bool]],
-        *,
-        job_id: str | None = None,
-        group: str | None = None,
-    ) -> AsyncGenerator[JobEvent]:
-        # The only generator on the way: closing one does not close another that it iterates over.
-        cursor = after
-        while True:
-            subscription = await self._publisher.subscribe()
+    def _group_over(self, group: str) -> Over:
+        async def over(cursor: str | None) -> bool:
+            end = self._groups.get(group)
+            if end is None:
+                end = self._groups[group] = _GroupEnd(self._backend, group)
+            end.asking += 1
             try:
-                # Whether it is over is asked before the log is read: what ended before then is in what is read.
-                ending = await over()
-                end = False
-                while not end:
-                    page: EventPage = await self._backend.read_events(cursor, job_id=job_id, group=group)
-                    for event in page.events:
-                        yield event
-                    cursor, end = page.cursor, page.end
-                if ending:
-                    return
-                while events := await _next(subscription):
-                    last: JobEvent | None = None
-                    for event in events:
-                        new = _position(event.cursor) > _position(cursor)
-                        if new:
-                            cursor = event.cursor
-                        if (job_id is None or event.job_id == job_id) and (group is None or event.group == group):
-                            last = event  # also one that the log told already: it may be the one that ends it all
-                            if new:
-                                yield event
-                    if last is not None and last.status is not None and last.status.terminal and await over():
-                        break  # not yet the end: what was stored before that was asked is read from the log
+                return await end.over(cursor)
             finally:
-                self._publisher.unsubscribe(subscription)
+                end.asking -= 1
+                if not end.asking:
+                    self._groups.pop(group, None)
+
+        return over
 
 
-def _position(cursor: str | None) -> int:
-    return 0 if cursor is None else int(cursor)
+class _GroupEnd:
+    """Whether a group has ended, asked once for all of its readers that have come equally far."""
+
+    def __init__(self, backend: JobBackend, group: str) -> None:
+        self.asking = 0
+        self._backend = backend
+        self._group = group
+        self._lock = anyio.Lock()
+        self._asked_at: int | None = None
+        self._answer = False
+
+    async def over(self, cursor: str | None) -> bool:
+        """As of ``cursor`` or later; None: as of now."""
+        async with self._lock:
+            if cursor is None or self._asked_at is None or self._asked_at < int(cursor):
+                self._answer = not await self._backend.has_unfinished(self._group)
+                self._asked_at = 0 if cursor is None else int(cursor)
+            return self._answer
 
 
-async def _next(subscription: Subscription) -> Sequence[JobEvent]:
-    """The events that have come, at least one; none when the subscriber fell behind."""
-    events: list[JobEvent] = []
+async def _events(reader: EventReader) -> AsyncGenerator[JobEvent]:
+    # The only generator on the way: closing one does not close another that it iterates over.
     try:
-        events.append(await subscription.events.receive())
-        while len(events) < 256:
-            events.append(subscription.events.receive_nowait())
-    except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-        pass  # what was received before the end counts; the next call finds the end again
-    return events
+        while True:
+            batch = await reader.next()
+            for event in batch.events:
+                yield event
+            if batch.ended:
+                return
+    finally:
+        reader.close()
