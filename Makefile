@@ -22,7 +22,7 @@ help:
 # One stamp for each set of packages; pyproject.toml says what is in it.
 .venv/%.stamp: .venv/pip pyproject.toml
 	@echo "installing what '$*' needs …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[cli]" --group $*
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[cli,client,web]" --group $*
 	@touch $@
 
 demo: .venv/examples.stamp

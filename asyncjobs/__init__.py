@@ -55,8 +55,9 @@ from asyncjobs.models import (
     StatusReport,
     WorkerInfo,
 )
-from asyncjobs.processor import JobProcessor, job
+from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import JobContext, current_job
+from asyncjobs.runtime.options import job
 
 if TYPE_CHECKING:
     from asyncjobs.backends.base import JobBackend

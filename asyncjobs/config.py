@@ -23,7 +23,7 @@ class BackendType(StrEnum):
     MEMORY = "memory"
 
 
-class _Checked:
+class Checked:
     """Refuses unknown settings, naming the nearest known one, before ``__init__`` could raise a bare TypeError."""
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
@@ -58,7 +58,7 @@ class _Checked:
 
 
 @dataclass(frozen=True, kw_only=True)
-class BackendConfig(_Checked):
+class BackendConfig(Checked):
     """What every store knows.
 
     :param max_value_size: bytes that one call's arguments, one result, or one event may take, encoded.
@@ -133,7 +133,7 @@ class SQLiteConfig(BackendConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DaemonConfig(_Checked):
+class DaemonConfig(Checked):
     """Settings of the loop that claims and runs jobs, embedded in a processor or a process of its own.
 
     :param slots: attempts that run at a time, async ones and threads together. Default 32.

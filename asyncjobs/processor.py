@@ -3,8 +3,18 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import (
+    AsyncGenerator,
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Iterable,
+    Mapping,
+    Sequence,
+)
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
@@ -29,6 +39,7 @@ from asyncjobs.exceptions import (
     JobNotFoundError,
     JobStateError,
     JobTimeoutError,
+    MissingExtraError,
 )
 from asyncjobs.handle import JobHandle
 from asyncjobs.models import (
@@ -49,17 +60,22 @@ from asyncjobs.models import (
 )
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
-from asyncjobs.runtime.functions import JOB_OPTIONS, Functions
+from asyncjobs.runtime.frames import FrameReader, Frames, stream_frames
+from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.graph import LiveGraph
 from asyncjobs.runtime.results import ResultCache
-from asyncjobs.runtime.status import report
+from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.streamer import StatusStreamer
-from asyncjobs.runtime.submission import JobOptions, Optional, Submissions, duration, name_of
+from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
 from asyncjobs.runtime.waiting import Waiting, Watch, error_of
 from asyncjobs.runtime.why import why
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
     from asyncjobs.core.dag import JobDAG
+    from asyncjobs.web.app import WebApp
+    from asyncjobs.web.settings import WebSettings
 
 T = TypeVar("T")
 logger = logging.getLogger("asyncjobs")
@@ -117,6 +133,7 @@ class JobProcessor:
         self._submitted = 0
         self._forks = fork_count()
         self._daemon: JobDaemon | None = None
+        self._apps: list[WebApp] = []
 
     # -- life
 
@@ -158,6 +175,7 @@ class JobProcessor:
         """Everything that runs beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
+                self._beside = tasks
                 tasks.start_soon(self._publisher.run)
                 if self._daemon_config is not None:
                     daemon = JobDaemon(
@@ -187,6 +205,7 @@ class JobProcessor:
         if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
         self._running = False
+        self.close_streams()
         self._stopping.set()
         # The group is told of a cancellation, which it must match with its scope, and not of the user's own errors:
         # they leave the block as they are, not wrapped in an ExceptionGroup.
@@ -343,7 +362,7 @@ class JobProcessor:
         :raises SubmissionError: refused, nothing was stored; ConfigurationError: an option cannot work.
         :raises BackendConnectionError: not stored; ``.request`` submits it again under the same id.
         """
-        request = _request(func, args, options)
+        request = request_of(func, args, options)
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
         ids = await self._store([request])
@@ -364,7 +383,7 @@ class JobProcessor:
 
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
         """``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
-        requests = [_request(func, (item,), dict(options)) for item in items]
+        requests = [request_of(func, (item,), dict(options)) for item in items]
         return await self.submit_jobs(requests) if requests else []
 
     def batch(self) -> Batch:
@@ -418,7 +437,7 @@ class JobProcessor:
         self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
         options["if_exists"] = "return"  # what an earlier attempt submitted is there already
-        request = _request(func, args, options)
+        request = request_of(func, args, options)
         self._submissions.check_options(func)
         ids = await self._store([request], parent=parent)
         return JobHandle(ids[0], self, func)
@@ -502,23 +521,27 @@ class JobProcessor:
         return GroupProgress(group, sum(counts.values()), dict(counts))
 
     async def poll_status(self, job_id: str) -> StatusReport:
-        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one."""
-        return self._report(await self.get_job(job_id), await self._backend.get_results([str(job_id)]))
+        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one.
+
+        The estimate is of running jobs: from their own progress once it is 5 %, else from the median of what jobs of
+        the same function took if 3 have completed lately, else None.
+        """
+        job = await self.get_job(job_id)
+        return (await self._reports([job]))[job.id]
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
         """``poll_status`` of several jobs at once; None for an unknown id."""
         backend = self._open()
         reports: dict[str, StatusReport | None] = dict.fromkeys(map(str, job_ids))
-        jobs = await backend.get_jobs(list(reports))
-        results = await backend.get_results([job.id for job in jobs])
-        return reports | {job.id: self._report(job, results) for job in jobs}
+        return reports | await self._reports(await backend.get_jobs(list(reports)))
 
-    def _report(self, job: Job, results: Mapping[str, JobResult]) -> StatusReport:
-        result = results.get(job.id)
-        value = None
-        if result is not None and result.status is JobStatus.COMPLETED:
-            value = self.value_of(result, None)
-        return report(job, to_datetime(self._clock.now()), value)
+    async def _reports(self, jobs: Sequence[Job]) -> dict[str, StatusReport]:
+        backend = self._backend
+        results = await backend.get_results([job.id for job in jobs if job.status is JobStatus.COMPLETED])
+        values = {key: self.value_of(end, None) for key, end in results.items() if end.status is JobStatus.COMPLETED}
+        durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
+        now = to_datetime(self._clock.now())
+        return {job.id: report(job, now, values.get(job.id), durations.get(job.function, ())) for job in jobs}
 
     async def why(self, job_id: str) -> Reason:
         """Why a job is not running (or that it is): a code for programs, a sentence for people."""
@@ -633,6 +656,73 @@ class JobProcessor:
         self._open()
         return self._streamer
 
+    async def subscribe_sse(
+        self,
+        *,
+        job_id: str | None = None,
+        group: str | None = None,
+        types: Types = None,
+        after: str | None = None,
+        ping: float = 15.0,
+    ) -> AsyncGenerator[bytes]:
+        """Ready-made frames of server-sent events (of a job, a group, or all), for a framework's streaming response.
+
+        ``after`` is the request's ``Last-Event-ID``. After ``ping`` seconds without an event, a comment says that the
+        stream lives. ``asgi_app`` serves streams, with all that belongs to it; this is for a route of your own.
+        """
+        reader = self.streamer.reader(job_id=job_id, group=group, types=types, after=after)
+        async with aclosing(stream_frames(FrameReader(Frames(), reader, "named"), reader, ping)) as frames:
+            async for frame in frames:
+                yield frame
+
+    # -- the web
+
+    def asgi_app(self, **settings: Unpack[WebSettings]) -> WebApp:
+        """An ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted in yours.
+
+        :param settings: those of ``asyncjobs.web.WebConfig``. By default only this machine may ask.
+        :raises MissingExtraError: the extra ``web`` is not installed.
+        """
+        try:
+            from asyncjobs.web.app import WebApp
+            from asyncjobs.web.settings import WebConfig
+        except ModuleNotFoundError as error:
+            if error.name != "starlette":
+                raise
+            raise MissingExtraError("web", what="asgi_app()") from error
+        app = WebApp(self, WebConfig(**settings))
+        self._apps.append(app)
+        return app
+
+    def close_streams(self, reason: str = "shutdown") -> None:
+        """End all event streams of all apps of this processor; their clients come back with the cursor they have.
+
+        Servers wait for open streams before they stop. uvicorn is watched; for others, call this first.
+        """
+        for app in self._apps:
+            app.streams.close(reason)
+
+    def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Run this beside the jobs, until it ends or the processor is left."""
+        self._open()
+        self._beside.start_soon(function)
+
+    @property
+    def backend(self) -> JobBackend:
+        """The store, for tools: its contract is ``JobBackend``."""
+        return self._open()
+
+    @property
+    def clock(self) -> Clock:
+        """The clock that it was given."""
+        return self._clock
+
+    @property
+    def registered(self) -> Mapping[str, Callable[..., Any]]:
+        """What was given as ``functions=``, by the names under which they are stored."""
+        return self._functions.registered
+
+
 def _cause(error: BaseException) -> BaseException:
     """What went wrong, not the group of tasks in which it did."""
     if not isinstance(error, BaseExceptionGroup):
@@ -658,65 +748,10 @@ class Batch:
 
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
         """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, awaited later."""
-        request = _request(func, args, options)
+        request = request_of(func, args, options)
         submissions = self._processor._submissions  # pyright: ignore[reportPrivateUsage]
         if "args" not in options and "kwargs" not in options:
             submissions.check_options(func)
         self._ids.append(submissions.new_id())
         self._requests.append(request)
         return JobHandle(request.job_id or self._ids[-1], self._processor, func)
-
-
-_OPTIONS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
-
-
-def _request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
-    """Sort keywords into options and the callee's own."""
-    if not options:
-        return JobRequest(func=func, args=args)
-    fields = {name: value for name, value in options.items() if name in _OPTIONS}
-    kwargs = {name: value for name, value in options.items() if name not in _OPTIONS}
-    if "args" in kwargs:
-        given = kwargs.pop("args")
-        if args or not isinstance(given, (list, tuple)):
-            raise ConfigurationError("args", given, allowed="a tuple of all positional arguments, given only here")
-        args = tuple(cast("Sequence[Any]", given))
-    if "kwargs" in kwargs:
-        given = kwargs.pop("kwargs")
-        if kwargs or not isinstance(given, Mapping):
-            raise ConfigurationError("kwargs", given, allowed="a dict of all keyword arguments, given only here")
-        kwargs = dict(cast("Mapping[str, Any]", given))
-    return JobRequest(func=func, args=args, kwargs=kwargs, **fields)
-
-
-def job(
-    func: Callable[..., Any] | None = None,
-    *,
-    queue: str | None = None,
-    priority: int | None = None,
-    limit: tuple[str, int] | Limit | None = None,
-    retry: RetryPolicy | None = None,
-    max_retries: int | None = None,
-    max_interruptions: int | None = None,
-    timeout: float | None = None,
-) -> Any:
-    """Decorator: mark a function as a job, with its own defaults for options of ``submit_job``.
-
-    The function itself stays as it is. A marked function may be run by any embedded processor of a program that has
-    imported its module, so a stored job is taken up again after a restart without being submitted once more.
-    """
-    options = JobOptions(
-        queue=queue,
-        priority=priority,
-        limit=limit,
-        retry=retry,
-        max_retries=max_retries,
-        max_interruptions=max_interruptions,
-        timeout=timeout,
-    )
-
-    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        setattr(function, JOB_OPTIONS, options)
-        return function
-
-    return mark if func is None else mark(func)

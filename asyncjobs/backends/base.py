@@ -24,6 +24,7 @@ from asyncjobs.models import (
     BodyEvent,
     Edge,
     EventPage,
+    GroupProgress,
     Job,
     JobEvent,
     JobPage,
@@ -46,6 +47,7 @@ __all__ = [
     "NewJob",
     "NewWorker",
     "Stale",
+    "StoredCall",
     "WorkerLease",
 ]
 
@@ -133,6 +135,17 @@ class LimitInfo(Struct, frozen=True):
     key: str
     capacity: int
     in_progress: int
+
+
+class StoredCall(Struct, frozen=True):
+    """What a job calls: ``call`` is its arguments, encoded as they are stored.
+
+    ``injects`` True: results of other jobs are named in them, and are put in when an attempt begins.
+    """
+
+    function: str
+    call: bytes
+    injects: bool
 
 
 Listener = Callable[[Sequence[JobEvent]], None]
@@ -292,8 +305,34 @@ class JobBackend(ABC):
         """A page of jobs. ``ConfigurationError`` for a limit out of range or a cursor that is none."""
 
     @abstractmethod
+    async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        """Ids that begin with ``prefix`` (case counts; no character has a meaning of its own), in order of the id;
+        ``""`` gives the first ones. Cheap, however many jobs there are. ``ConfigurationError``: ``limit`` is not
+        from 1 to 1,000."""
+
+    @abstractmethod
+    async def get_call(self, job_id: str) -> StoredCall | None:
+        """What a job calls, for people who look at it; None: no such job."""
+
+    @abstractmethod
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         """How many jobs have each status, in a group or at all; statuses without jobs are left out."""
+
+    @abstractmethod
+    async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        """Groups that have jobs, in order of their names, those behind ``after`` (None: from the first), with counts
+        as of ``count_jobs``. It costs what the jobs of the groups given cost, not those of others. Names are ordered
+        by code points. ``ConfigurationError``: ``limit`` is not from 1 to 1,000, or ``after`` can be no name."""
+
+    @abstractmethod
+    async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        """Seconds that completed jobs of this function took in their last attempt, from its start to its end; the
+        jobs submitted last come first.
+
+        A bounded look, so that it never becomes slow: of all completed jobs of the store, whatever their function,
+        only the 5,000 submitted last are looked at. A function without any among them gives none.
+        ``ConfigurationError``: ``limit`` is not from 1 to 1,000.
+        """
 
     @abstractmethod
     async def has_unfinished(self, group: str | None = None) -> bool:
@@ -331,6 +370,7 @@ class JobBackend(ABC):
         """A page of the log after this cursor (None: from the beginning), of one job, one group, or all.
 
         The page's ``cursor`` moves on even where filters left nothing. ``ConfigurationError``: not a cursor.
+        A cursor below the highest one that retention ever removed gives what is left, and ``lost`` True.
         """
 
     @abstractmethod

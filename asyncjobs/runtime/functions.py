@@ -34,6 +34,8 @@ class Functions:
     def __init__(self, allowed_modules: Iterable[str] | None = None) -> None:
         self._allowed = None if allowed_modules is None else tuple(allowed_modules)
         self._known: dict[str, Callable[..., Any]] = {}
+        self.registered: dict[str, Callable[..., Any]] = {}
+        """What was registered by hand: the only functions that a request may name."""
         self._async: dict[str, bool] = {}
         self._local_names: set[str] = set()
         self._local: dict[str, Callable[..., Any]] = {}
@@ -59,7 +61,9 @@ class Functions:
 
     def register(self, function: Callable[..., Any]) -> None:
         """Vouch for an importable function, under its own name."""
-        self.add(describe_callable(function).name, function)
+        name = describe_callable(function).name
+        self.registered[name] = function
+        self.add(name, function)
 
     def add_local(self, job_id: str, name: str, function: Callable[..., Any]) -> None:
         """A callable that only this process has, for one job."""

@@ -58,8 +58,8 @@ class EventBatch(Struct, frozen=True):
 
     ``cursor`` is where the reader is now: behind the last event, or further where the filter left some out. ``ended``:
     nothing more will come. ``lost``: retention removed events after the reader's cursor before it read them.
-    ``shared`` is the publication of which ``events`` is all that the filter takes, so that what is made of them
-    can be made once for all readers with this filter; None where it is not all.
+    ``shared`` is where the events are from: what is made of one can be made once for all readers. ``whole``: they are
+    all that the filter takes of it, so what is made of all of them can be, too.
     """
 
     events: Sequence[JobEvent]
@@ -67,6 +67,7 @@ class EventBatch(Struct, frozen=True):
     ended: bool = False
     lost: bool = False
     shared: Publication | None = None
+    whole: bool = False
 
 
 class EventReader:
@@ -92,6 +93,7 @@ class EventReader:
         self._over = over
         self._subscription: Subscription | None = None
         self._begun = False  # with this subscription
+        self._first = False  # the next page is the first one after a cursor that somebody kept
         self._catching_up = True
         self._ending = False  # the end of the log is the end of it all
         self._ask = False  # something terminal came by: is it over?
@@ -104,6 +106,11 @@ class EventReader:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether it has read all that was stored when it began."""
+        return self._begun and not self._catching_up
 
     def close(self) -> None:
         """Listen no more."""
@@ -128,6 +135,7 @@ class EventReader:
                 # Whether it is over is asked before the log is read: what ended before then is in what is read.
                 self._ending = self._over is not None and await self._over(None)
                 self._catching_up = self._begun = True
+                self._first = self.cursor is not None
                 self._ask = False
             if self._ask and not self._catching_up and self._over is not None:
                 if await self._over(self.cursor):
@@ -162,12 +170,13 @@ class EventReader:
         wanted = self.wanted
         shared = await self._pages.read(self.cursor, wanted.job_id, wanted.group)
         page, publication = shared.page, shared.publication
+        lost, self._first = page.lost and self._first, False  # of later pages, it only says what is known
         self.cursor = page.cursor
         if page.end:
             self._catching_up = False
             self._ended = self._ending
         events = publication.once(wanted, lambda: wanted.select(page.events)) if publication is not None else ()
-        return EventBatch(events, self.cursor, self._ended, page.lost, publication)
+        return EventBatch(events, self.cursor, self._ended, lost, publication, whole=True)
 
     async def _receive(self, timeout: float | None) -> Publication | None:
         """The next publication; None: not in time, or the subscriber fell behind (then the log is read next)."""
@@ -192,10 +201,11 @@ class EventReader:
         seen = _position(self.cursor)
         if _position(events[0].cursor) > seen:
             self.cursor = events[-1].cursor
-            return EventBatch(selected, self.cursor, shared=publication)
+            return EventBatch(selected, self.cursor, shared=publication, whole=True)
         if _position(events[-1].cursor) > seen:
             self.cursor = events[-1].cursor
-            return EventBatch([event for event in selected if _position(event.cursor) > seen], self.cursor)
+            new = [event for event in selected if _position(event.cursor) > seen]
+            return EventBatch(new, self.cursor, shared=publication)
         return EventBatch((), self.cursor)
 
 

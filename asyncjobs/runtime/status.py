@@ -2,23 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from datetime import datetime
+from statistics import median
 from typing import Any
 
 from asyncjobs.models import Job, JobStatus, StatusReport
 
 _GROUND_FOR_ESTIMATE = 5.0
 """Percent that a body must have done before the rest is estimated from it."""
+_ENOUGH_DURATIONS = 3
+"""Earlier jobs of a function that must have completed before the rest is estimated from them."""
 
 
-def report(job: Job, now: datetime, result: Any) -> StatusReport:
-    """Percent, elapsed and remaining seconds of a snapshot; ``result`` is the decoded one of a completed job."""
-    percent = job.progress.percent if job.progress is not None else None
+def to_be_timed(jobs: Iterable[Job]) -> set[str]:
+    """The functions whose durations ``report`` needs: of running jobs whose own progress is no ground yet."""
+    return {job.function for job in jobs if job.status is JobStatus.IN_PROGRESS and not _tells_enough(_percent(job))}
+
+
+def report(job: Job, now: datetime, result: Any, durations: Sequence[float] = ()) -> StatusReport:
+    """Percent, elapsed and remaining seconds of a snapshot.
+
+    :param result: the decoded one of a completed job.
+    :param durations: seconds that earlier jobs of the function took.
+    """
+    percent = _percent(job)
     elapsed = remaining = None
     if job.started_at is not None and job.status is not JobStatus.PENDING:
         elapsed = max(0.0, ((job.finished_at or now) - job.started_at).total_seconds())
-        if job.status is JobStatus.IN_PROGRESS and percent is not None and percent >= _GROUND_FOR_ESTIMATE:
-            remaining = elapsed * (100.0 - percent) / percent
+        if job.status is JobStatus.IN_PROGRESS:
+            remaining = _rest(elapsed, percent, durations)
     if job.status is JobStatus.COMPLETED:
         percent = 100.0
     return StatusReport(
@@ -33,3 +46,19 @@ def report(job: Job, now: datetime, result: Any) -> StatusReport:
         error=job.error if job.status is JobStatus.FAILED else None,
         because=job.because,
     )
+
+
+def _rest(elapsed: float, percent: float | None, durations: Sequence[float]) -> float | None:
+    if percent is not None and _tells_enough(percent):
+        return elapsed * (100.0 - percent) / percent
+    if len(durations) >= _ENOUGH_DURATIONS:
+        return max(0.0, median(durations) - elapsed)
+    return None
+
+
+def _percent(job: Job) -> float | None:
+    return None if job.progress is None else job.progress.percent
+
+
+def _tells_enough(percent: float | None) -> bool:
+    return percent is not None and percent >= _GROUND_FOR_ESTIMATE

@@ -31,6 +31,7 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, Dependency, JobRequest, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS, Functions
+from asyncjobs.runtime.options import JobOptions
 
 LONGEST_ID = 512
 _LONGEST_NAME = 200
@@ -42,18 +43,6 @@ class Optional(Struct, frozen=True):
     """A dependency that may end otherwise than completed; made by ``jp.optional``."""
 
     job_id: str
-
-
-class JobOptions(Struct, frozen=True, kw_only=True):
-    """Defaults that ``@job`` leaves on a function; the call site wins."""
-
-    queue: str | None = None
-    priority: int | None = None
-    limit: tuple[str, int] | Limit | None = None
-    retry: RetryPolicy | None = None
-    max_retries: int | None = None
-    max_interruptions: int | None = None
-    timeout: float | None = None
 
 
 _NO_OPTIONS = JobOptions()
@@ -289,3 +278,25 @@ def _check_require(require: object, edges: int) -> None:
     if isinstance(require, bool) or not isinstance(require, int) or not 1 <= require <= edges:
         allowed = f"1 to {edges}, the number of dependencies" if edges else "None: this job has no dependencies"
         raise ConfigurationError("require", require, allowed=allowed)
+
+
+_FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
+
+
+def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
+    """Sort keywords into options and the callee's own."""
+    if not options:
+        return JobRequest(func=func, args=args)
+    fields = {name: value for name, value in options.items() if name in _FIELDS}
+    kwargs = {name: value for name, value in options.items() if name not in _FIELDS}
+    if "args" in kwargs:
+        given = kwargs.pop("args")
+        if args or not isinstance(given, (list, tuple)):
+            raise ConfigurationError("args", given, allowed="a tuple of all positional arguments, given only here")
+        args = tuple(cast("Sequence[Any]", given))
+    if "kwargs" in kwargs:
+        given = kwargs.pop("kwargs")
+        if kwargs or not isinstance(given, Mapping):
+            raise ConfigurationError("kwargs", given, allowed="a dict of all keyword arguments, given only here")
+        kwargs = dict(cast("Mapping[str, Any]", given))
+    return JobRequest(func=func, args=args, kwargs=kwargs, **fields)

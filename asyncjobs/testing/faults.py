@@ -20,6 +20,7 @@ from asyncjobs.backends.base import (
     Listener,
     NewJob,
     NewWorker,
+    StoredCall,
     WorkerLease,
 )
 from asyncjobs.exceptions import BackendConnectionError, ConfigurationError, nearest
@@ -28,6 +29,7 @@ from asyncjobs.models import (
     BodyEvent,
     Edge,
     EventPage,
+    GroupProgress,
     Job,
     JobPage,
     JobQuery,
@@ -160,8 +162,20 @@ class FaultyBackend(JobBackend):
     async def find_jobs(self, query: JobQuery) -> JobPage:
         return await self._pass("find_jobs", lambda: self.inner.find_jobs(query))
 
+    async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        return await self._pass("find_ids", lambda: self.inner.find_ids(prefix, limit))
+
+    async def get_call(self, job_id: str) -> StoredCall | None:
+        return await self._pass("get_call", lambda: self.inner.get_call(job_id))
+
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         return await self._pass("count_jobs", lambda: self.inner.count_jobs(group))
+
+    async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        return await self._pass("list_groups", lambda: self.inner.list_groups(after, limit))
+
+    async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        return await self._pass("get_durations", lambda: self.inner.get_durations(function, limit))
 
     async def has_unfinished(self, group: str | None = None) -> bool:
         return await self._pass("has_unfinished", lambda: self.inner.has_unfinished(group))

@@ -22,6 +22,7 @@ from asyncjobs.models import (
     Dependency,
     Edge,
     EdgeState,
+    GroupProgress,
     Job,
     JobError,
     JobEvent,
@@ -107,6 +108,8 @@ class Dump(Struct, frozen=True):
     attempts: Sequence[Attempt]
     results: Mapping[str, JobResult]
     counts: Mapping[JobStatus, int]
+    groups: Sequence[GroupProgress]
+    durations: Sequence[float]
     ready: Sequence[str]
 
 
@@ -211,6 +214,8 @@ class Store:
             [attempt for job_id in ids for attempt in await backend.get_attempts(job_id)],
             await backend.get_results(ids),
             await backend.count_jobs(),
+            list(await backend.list_groups(limit=1000)),
+            list(await backend.get_durations(FUNCTION, limit=1000)),
             [job.id for job in await backend.get_ready_jobs(1000)],
         )
 

@@ -21,9 +21,11 @@ from asyncjobs import (
     current_job,
 )
 from asyncjobs.backends.base import AttemptEnd, NewWorker
-from asyncjobs.models import Outcome, OutcomeKind
+from asyncjobs.models import Job, Outcome, OutcomeKind, Progress
 from asyncjobs.runtime import why as why_module
-from asyncjobs.testing import ManualClock
+from asyncjobs.runtime.status import report as status_report
+from asyncjobs.runtime.status import to_be_timed
+from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import (
     COMPLETED,
     FAILED,
@@ -179,6 +181,119 @@ async def test_what_a_body_may_not_say(jp: JobProcessor) -> None:
     assert [event.type for event in events] == ["submitted", "started", "log", "completed"]
     assert len(events[2].data["message"]) == 16_384
     assert events[2].data["cut"] == 100_000
+
+
+# -- the estimate
+
+
+def test_the_rest_is_estimated_from_the_best_ground_there_is() -> None:
+    now = datetime(2030, 1, 1, 0, 0, 30, tzinfo=UTC)
+
+    def rest(percent: float | None, *durations: float, status: JobStatus = IN_PROGRESS) -> float | None:
+        job = Job(
+            id="a",
+            function="f",
+            status=status,
+            queue="q",
+            priority=0,
+            group=None,
+            metadata={},
+            attempt=1,
+            failures=0,
+            interruptions=0,
+            max_retries=0,
+            timeout=None,
+            dependencies_met=True,
+            cancel_requested=False,
+            created_at=now,
+            started_at=now - timedelta(seconds=30),
+            progress=None if percent is None else Progress(percent, 100),
+        )
+        asked = to_be_timed([job])
+        assert asked == ({"f"} if status is IN_PROGRESS and (percent is None or percent < 5) else set())
+        return status_report(job, now, None, durations).remaining
+
+    assert rest(None) is None
+    assert rest(4.9) is None
+    assert rest(5) == pytest.approx(570)
+    assert rest(75) == 10
+    assert rest(100) == 0
+    assert rest(None, 40, 90) is None, "two are too few"
+    assert rest(None, 40, 1000, 35) == 10, "the median, whatever order they come in"
+    assert rest(None, 40, 50, 1000, 1) == 15
+    assert rest(4.9, 40, 40, 40) == 10
+    assert rest(5, 40, 40, 40) == pytest.approx(570), "what the body says itself counts more"
+    assert rest(None, 20, 20, 20) == 0, "never negative"
+    for other in set(JobStatus) - {IN_PROGRESS}:
+        assert rest(50, 40, 40, 40, status=other) is None
+
+
+async def test_the_rest_is_estimated_from_earlier_jobs_of_the_function(stores: Stores) -> None:
+    clock = ManualClock()
+    held = Held()
+
+    async def draw(seconds: float | None) -> None:
+        if seconds is None:
+            await held.body()
+        else:
+            clock.advance(seconds)
+
+    async with stores.processor(clock=clock) as jp:
+
+        async def remaining(job_id: str) -> float | None:
+            report = await jp.poll_status(job_id)
+            assert await jp.poll_batch([job_id]) == {job_id: report}
+            return report.remaining
+
+        for seconds in (10, 60):
+            await (await jp.submit_job(draw, seconds, local=True))
+        running = await jp.submit_job(draw, None, local=True)
+        with anyio.fail_after(PATIENCE):
+            await held.started.wait()
+        clock.advance(5)
+        assert await remaining(running) is None
+        third = await jp.submit_job(draw, 15, local=True)
+        await third
+        assert await remaining(running) == 0.0, "20 s of 15"
+        for _ in range(2):
+            await (await jp.submit_job(draw, 100, local=True))
+        clock.jump(-210)
+        assert await remaining(running) == 50.0, "10 s of 60"
+        assert await remaining(third) is None
+        held.go.open()
+        await running
+        assert await remaining(running) is None
+
+
+async def test_a_batch_asks_once_for_each_function(stores: Stores) -> None:
+    store = FaultyBackend(stores.backend())
+    held = [Held() for _ in range(6)]
+
+    async def draw(i: int) -> None:
+        if i == 2:
+            current_job().progress(50, 100)
+        await held[i].body()
+
+    async def write(i: int) -> None:
+        await held[i].body()
+
+    async with stores.processor(backend=store) as jp:
+        done = await jp.submit_job(nothing)
+        await done
+        jobs = [await jp.submit_job(draw if i < 3 else write, i, local=True) for i in range(6)]
+        waiting = await jp.submit_job(echo, 1, delay=3600)
+        for body in held:
+            await body.started.wait()
+        await until(jp, jobs[2], "progress")
+        assert len(await jp.poll_batch([*jobs, done, waiting])) == 8
+        assert store.calls["get_durations"] == 2
+        await jp.poll_batch([done, waiting, jobs[2]])
+        await jp.poll_status(done)
+        assert store.calls["get_durations"] == 2, "nothing else has to be estimated from others"
+        for body in held:
+            body.go.open()
+        for job in jobs:
+            await job
 
 
 # -- polling

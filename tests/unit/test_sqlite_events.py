@@ -122,6 +122,42 @@ async def test_what_is_no_cursor_of_this_log_is_refused(queries: Queries, cursor
     assert caught.value.field == "after"
 
 
+def pruned(store: Store, upto: int) -> None:
+    """As retention leaves it: events are gone, and the highest of them is noted."""
+    store.connection.execute("DELETE FROM events WHERE position <= ? AND job != 2", (upto,))
+    store.connection.execute("UPDATE counters SET value = ? WHERE name = 'pruned'", (upto,))
+
+
+@pytest.mark.usefixtures("three_jobs")
+@pytest.mark.parametrize("filters", [{}, {"job_id": "job-2"}, {"group": "g"}, {"group": "nobody"}], ids=str)
+@pytest.mark.parametrize("limit", [2, 500])
+async def test_who_comes_back_from_before_what_was_removed_is_told(
+    store: Store, queries: Queries, filters: dict[str, str], limit: int
+) -> None:
+    pruned(store, 12)
+    for after, lost in {None: False, "0": True, "7": True, "11": True, "12": False, "13": False, "30": False}.items():
+        page = await queries.read_events(after, limit=limit, **filters)
+        assert page.lost is lost, after
+
+
+@pytest.mark.usefixtures("three_jobs")
+async def test_a_page_with_a_loss_gives_what_is_left(store: Store, queries: Queries) -> None:
+    pruned(store, 12)
+    page = await queries.read_events("4", limit=4)
+    assert (positions(page), page.cursor, page.end, page.lost) == ([5, 8, 11, 13], "13", False, True)
+    assert not (await queries.read_events(page.cursor)).lost
+    pruned(store, 30)
+    page = await queries.read_events("13", job_id="job-1")
+    assert (positions(page), page.cursor, page.end, page.lost) == ([], "30", True, True)
+
+
+@pytest.mark.usefixtures("three_jobs")
+async def test_a_file_that_notes_nothing_removed_has_lost_nothing(store: Store, queries: Queries) -> None:
+    store.connection.execute("DELETE FROM counters WHERE name = 'pruned'")
+    page = await queries.read_events("0", limit=3)
+    assert (positions(page), page.lost) == ([1, 2, 3], False)
+
+
 async def test_a_page_has_room_for_an_event(queries: Queries) -> None:
     with pytest.raises(ConfigurationError):
         await queries.read_events(limit=0)

@@ -32,6 +32,7 @@ from asyncjobs.backends.base import (
     Listener,
     NewJob,
     NewWorker,
+    StoredCall,
     WorkerLease,
 )
 from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
@@ -48,6 +49,7 @@ from asyncjobs.models import (
     BodyEvent,
     Edge,
     EventPage,
+    GroupProgress,
     Job,
     JobPage,
     JobQuery,
@@ -344,9 +346,26 @@ class MemoryBackend(JobBackend):
         await self._begin()
         return self._queries.find(query)
 
+    async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        await self._begin()
+        return self._queries.ids(prefix, limit)
+
+    async def get_call(self, job_id: str) -> StoredCall | None:
+        await self._begin()
+        n = self._tables.ids.get(job_id)
+        return None if n is None else self._queries.call(n)
+
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         await self._begin()
         return self._queries.count(group)
+
+    async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        await self._begin()
+        return self._queries.groups(after, limit)
+
+    async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        await self._begin()
+        return self._queries.durations(function, limit)
 
     async def has_unfinished(self, group: str | None = None) -> bool:
         await self._begin()

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import heapq
 from collections.abc import Mapping
 from datetime import datetime
+from itertools import islice
 from typing import Any
 
 from msgspec import json
 
-from asyncjobs.backends.base import AttemptRef, ClaimedJob
+from asyncjobs.backends.base import AttemptRef, ClaimedJob, StoredCall
+from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit
 from asyncjobs.backends.clock import from_datetime, to_datetime
 from asyncjobs.backends.memory.tables import Tables
-from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState
+from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, JobState
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
     Attempt,
     Edge,
     EventPage,
+    GroupProgress,
     Job,
     JobError,
     JobEvent,
@@ -151,6 +155,36 @@ class Queries:
             and (not query.metadata or _contains(self._metadata(n), query.metadata))
         )
 
+    def ids(self, prefix: str, limit: int) -> list[str]:
+        """The first ids that begin so."""
+        check_limit(limit)
+        return heapq.nsmallest(limit, (job_id for job_id in self._tables.ids if job_id.startswith(prefix)))
+
+    def call(self, n: int) -> StoredCall:
+        """What a job calls."""
+        record = self._tables.records[n]
+        return StoredCall(record.function, record.call, record.injects)
+
+    def groups(self, after: str | None, limit: int) -> list[GroupProgress]:
+        """The next groups by name."""
+        check_limit(limit)
+        check_group("after", after)
+        counts: dict[str, dict[JobStatus, int]] = {}
+        for job in self._tables.rows.values():
+            if job.group is not None and (after is None or job.group > after):
+                of_group = counts.setdefault(job.group, {})
+                of_group[job.status] = of_group.get(job.status, 0) + 1
+        names = heapq.nsmallest(limit, counts)
+        return [GroupProgress(name, sum(counts[name].values()), counts[name]) for name in names]
+
+    def durations(self, function: str, limit: int) -> list[float]:
+        """Seconds that completed jobs of this function took, the one submitted last first."""
+        check_limit(limit)
+        recent = islice(reversed(self._tables.completed), LOOKED_AT)
+        rows = (self._tables.rows[n] for n in recent if self._tables.records[n].function == function)
+        # Not below 0: the wall clock may have been set back meanwhile.
+        return [max(0, (row.finished_at or 0) - (row.started_at or 0)) / SECOND for row in islice(rows, limit)]
+
     def count(self, group: str | None) -> dict[JobStatus, int]:
         counts: dict[JobStatus, int] = {}
         for job in self._tables.rows.values():
@@ -170,14 +204,15 @@ class Queries:
         start = _position("after", after) or 0
         if start > len(log):
             raise ConfigurationError("after", after, allowed="a cursor that this store gave")
+        lost = after is not None and start < self._tables.pruned
         events: list[JobEvent] = []
         for position in self._tables.positions(job_id, start):
             event = log[position - 1]
             if group in (None, event.group):
                 if len(events) == limit:
-                    return EventPage(events, events[-1].cursor, end=False)
+                    return EventPage(events, events[-1].cursor, end=False, lost=lost)
                 events.append(event)
-        return EventPage(events, str(len(log)), end=True)
+        return EventPage(events, str(len(log)), end=True, lost=lost)
 
     def _metadata(self, n: int) -> dict[str, Any]:
         metadata = self._tables.records[n].metadata

@@ -1,7 +1,7 @@
 """The tables of the store in memory: dictionaries, the indexes over them, and the one place that changes them.
 
 What SQLite keeps as partial indexes (``backends/sqlite/schema.py``) is kept here as sorted lists: ready jobs by lane,
-admitted and waiting ones by limited key, delayed ones by their time, running ones by worker.
+admitted and waiting ones by limited key, delayed ones by their time, running ones by worker, completed ones.
 """
 
 from __future__ import annotations
@@ -73,6 +73,7 @@ class Tables:
 
         self.log: list[JobEvent] = []  # the event at position p is log[p - 1]
         self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
+        self.pruned = 0  # the highest position that retention ever removed
         self.progress: dict[int, dict[str, Any]] = {}
 
         self.ready: dict[Lane, list[Entry]] = {}  # every lane there ever was, in the order of their first jobs
@@ -80,6 +81,7 @@ class Tables:
         self.limited: defaultdict[str, list[Entry]] = defaultdict(list)
         self.delayed: list[Entry] = []
         self.running: defaultdict[int, set[int]] = defaultdict(set)
+        self.completed: list[int] = []
 
     def lane(self, n: int) -> Lane:
         record = self.records[n]
@@ -139,12 +141,16 @@ class Tables:
     def _index(self, job: JobState) -> None:
         if job.status is JobStatus.IN_PROGRESS and job.worker is not None:
             self.running[job.worker].add(job.n)
+        if job.status is JobStatus.COMPLETED:
+            insort(self.completed, job.n)
         for index, entry in self._entries(job):
             insort(index, entry)
 
     def _unindex(self, job: JobState) -> None:
         if job.status is JobStatus.IN_PROGRESS and job.worker is not None:
             self.running[job.worker].discard(job.n)
+        if job.status is JobStatus.COMPLETED:
+            del self.completed[bisect_left(self.completed, job.n)]
         for index, entry in self._entries(job):
             del index[bisect_left(index, entry)]
 

@@ -32,6 +32,7 @@ from asyncjobs.backends.base import (
     Listener,
     NewJob,
     NewWorker,
+    StoredCall,
     WorkerLease,
 )
 from asyncjobs.backends.clock import Clock, SystemClock
@@ -56,6 +57,7 @@ from asyncjobs.models import (
     BodyEvent,
     Edge,
     EventPage,
+    GroupProgress,
     Job,
     JobEvent,
     JobPage,
@@ -281,8 +283,20 @@ class SQLiteBackend(JobBackend):
     async def find_jobs(self, query: JobQuery) -> JobPage:
         return await self._reading().find_jobs(query)
 
+    async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        return await self._reading().find_ids(prefix, limit)
+
+    async def get_call(self, job_id: str) -> StoredCall | None:
+        return await self._reading().get_call(job_id)
+
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         return await self._reading().count_jobs(group)
+
+    async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        return await self._reading().list_groups(after, limit)
+
+    async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        return await self._reading().get_durations(function, limit)
 
     async def has_unfinished(self, group: str | None = None) -> bool:
         return await self._reading().has_unfinished(group)

@@ -40,8 +40,9 @@ def _no_cursor(cursor: object) -> ConfigurationError:
 def page_statement(after: int, limit: int, job_id: str | None, group: str | None) -> tuple[str, list[Any]]:
     """The statement and its parameters; it gives one event more than ``limit`` when there is more.
 
-    Its first column is the end of the log in the same snapshot, in a row of its own when no event matches: so the
-    cursor can move on past what the filters left out, and nothing committed later is jumped over.
+    Its first columns are the end of the log in the same snapshot, and the highest position that was pruned, in a row of
+    their own when no event matches: so the cursor can move on past what the filters left out, and nothing committed
+    later is jumped over.
     """
     params: list[Any]
     if job_id is not None:
@@ -62,7 +63,8 @@ def page_statement(after: int, limit: int, job_id: str | None, group: str | None
         where, params, order = "e.position > ?", [after], "e.position"
     return (
         f"""
-SELECT c.value, p.position, j.id, p.seq, p.type, p.at, p.attempt, p.status, p.grp, p.data
+SELECT c.value, (SELECT r.value FROM counters r WHERE r.name = 'pruned'),
+  p.position, j.id, p.seq, p.type, p.at, p.attempt, p.status, p.grp, p.data
 FROM counters c
 LEFT JOIN (
   SELECT e.position, e.job, e.seq, e.type, e.at, e.attempt, e.status, e.grp, e.data
@@ -75,22 +77,24 @@ ORDER BY p.position""",
     )
 
 
-def page_from_rows(rows: Sequence[tuple[Any, ...]], after: int, limit: int) -> EventPage:
-    """The page of the rows of ``page_statement``.
+def page_from_rows(rows: Sequence[tuple[Any, ...]], after: int, limit: int, *, resumed: bool) -> EventPage:
+    """The page of the rows of ``page_statement``. ``resumed`` False: it was asked for from the start of the log.
 
     :raises ConfigurationError: ``after`` lies beyond the end of the log, so it is a cursor of another store.
     """
     end_of_log: int = rows[0][0]
+    pruned: int | None = rows[0][1]
     if after > end_of_log:
         raise _no_cursor(str(after))
-    events = [_event(row) for row in rows[:limit] if row[1] is not None]
+    events = [_event(row) for row in rows[:limit] if row[2] is not None]
+    lost = resumed and after < (pruned or 0)
     if len(rows) > limit:
-        return EventPage(events, events[-1].cursor, end=False)
-    return EventPage(events, str(end_of_log), end=True)
+        return EventPage(events, events[-1].cursor, end=False, lost=lost)
+    return EventPage(events, str(end_of_log), end=True, lost=lost)
 
 
 def _event(row: tuple[Any, ...]) -> JobEvent:
-    _, at_position, job_id, seq, kind, at, attempt, status, group, data = row
+    _, _, at_position, job_id, seq, kind, at, attempt, status, group, data = row
     return JobEvent(
         str(at_position),
         job_id,

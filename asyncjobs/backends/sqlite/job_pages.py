@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from asyncjobs.backends.bounds import encodable
 from asyncjobs.backends.clock import from_datetime
 from asyncjobs.backends.sqlite.job_rows import select_jobs
 from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
@@ -161,12 +162,4 @@ def ids_as_json(ids: Sequence[str]) -> str:
     try:
         return msgspec.json.encode([job_id for job_id in ids if "\0" not in job_id]).decode()
     except UnicodeEncodeError:
-        return ids_as_json([job_id for job_id in ids if _encodable(job_id)])
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return ids_as_json([job_id for job_id in ids if encodable(job_id)])

@@ -11,9 +11,10 @@ from typing import Any, Literal
 import anyio.to_thread
 import msgspec
 
-from asyncjobs.backends.base import FunctionInfo, LimitInfo
+from asyncjobs.backends.base import FunctionInfo, LimitInfo, StoredCall
+from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit, encodable
 from asyncjobs.backends.clock import to_datetime
-from asyncjobs.backends.sqlite import event_pages, job_pages
+from asyncjobs.backends.sqlite import event_pages, group_pages, id_ranges, job_pages
 from asyncjobs.backends.sqlite.host import ProcessIdentity
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
@@ -26,12 +27,14 @@ from asyncjobs.backends.sqlite.job_rows import (
     status_of,
 )
 from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
     Attempt,
     Edge,
     EdgeState,
     EventPage,
+    GroupProgress,
     Job,
     JobPage,
     JobQuery,
@@ -81,6 +84,17 @@ SELECT j.attempt, w.name, j.started_at, CASE j.status WHEN 2 THEN j.finished_at 
 FROM jobs j LEFT JOIN workers w ON w.n = j.worker
 WHERE j.id = ?1 AND j.status IN (1, 2)
 ORDER BY 1"""
+_CALL = """
+SELECT l.function, c.call, c.injects FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value
+CROSS JOIN lanes l ON l.n = j.lane CROSS JOIN calls c ON c.n = j.n"""
+# Walks the completed jobs backwards by (status, n): to the one that is the first not to be looked at, then again from
+# the newest until the limit or that one is reached. The unary plus keeps the walk on that index.
+_DURATIONS = f"""
+SELECT j.finished_at - j.started_at FROM jobs j
+WHERE j.status = 2
+AND j.n > ifnull((SELECT b.n FROM jobs b WHERE b.status = 2 ORDER BY b.n DESC LIMIT 1 OFFSET {LOOKED_AT}), 0)
+AND +j.lane IN (SELECT l.n FROM lanes l WHERE l.function = ?)
+ORDER BY j.n DESC LIMIT ?"""
 _COUNT_GROUP = "SELECT status, count(*) FROM jobs WHERE grp = ? GROUP BY status"
 _COUNT_ALL = "SELECT status, count(*) FROM jobs GROUP BY status"
 _WORKERS = """
@@ -158,6 +172,17 @@ class Queries:
         page = rows[: query.limit]
         return JobPage(list(map(job_from_row, page)), str(number_of(page[-1])) if len(rows) > len(page) else None)
 
+    async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        check_limit(limit)
+        if not encodable(prefix):
+            return []  # no id begins so
+        sql, params = id_ranges.statement(prefix, limit)
+        return [job_id for (job_id,) in await self._fetch(sql, params)]
+
+    async def get_call(self, job_id: str) -> StoredCall | None:
+        rows = await self._fetch(_CALL, (ids_as_json([job_id]),))
+        return next((StoredCall(function, call, injects == 1) for function, call, injects in rows), None)
+
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         rows = await (self._fetch(_COUNT_ALL) if group is None else self._fetch(_COUNT_GROUP, (group,)))
         return {status_of(code): count for code, count in rows}
@@ -166,6 +191,19 @@ class Queries:
         limit = max(0, min(limit, _CHUNK * 2))
         rows = await self._fetch(select_jobs(_READY, "j.priority DESC, j.n"), (limit,))
         return list(map(job_from_row, rows))
+
+    async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        check_limit(limit)
+        check_group("after", after)
+        sql, params = group_pages.page_statement(after, limit)
+        return list(map(group_pages.group_from_row, await self._fetch(sql, params)))
+
+    async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        check_limit(limit)
+        if not encodable(function):
+            return []
+        # Not below 0: the wall clock may have been set back meanwhile.
+        return [max(0, took) / SECOND for (took,) in await self._fetch(_DURATIONS, (function, limit))]
 
     # -- edges
 
@@ -248,7 +286,7 @@ class Queries:
         if limit < 1:
             raise ConfigurationError("limit", limit, allowed="a whole number from 1")
         sql, params = event_pages.page_statement(begin, limit, job_id, group)
-        return event_pages.page_from_rows(await self._fetch(sql, params), begin, limit)
+        return event_pages.page_from_rows(await self._fetch(sql, params), begin, limit, resumed=after is not None)
 
     async def last_cursor(self) -> str:
         return str((await self._fetch(_LAST))[0][0])

@@ -1,0 +1,274 @@
+"""Who may ask, from where. Closed by default: without ``auth``, only this machine, under a name of this machine.
+
+Three threats, three checks: a page of another site that reaches a loopback server by DNS rebinding (``Host``), a page
+of another site that sends a request with the user's cookie (a header of our own, ``Origin``, ``Sec-Fetch-Site``), and
+anybody else (``auth``). An ``EventSource`` cannot send headers: it comes with a cookie, or with a ticket in its URL.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import inspect
+import ipaddress
+import secrets
+import time
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from typing import Any, Literal, cast
+from urllib.parse import urlsplit
+
+from msgspec import DecodeError, Struct, ValidationError, json
+from starlette.requests import HTTPConnection
+
+from asyncjobs.web.problems import WebError
+from asyncjobs.web.settings import Principal, Right, WebConfig
+
+COOKIE = "asyncjobs_session"
+HEADER = "x-asyncjobs"
+TICKET_LIFETIME = 60.0
+"""Seconds within which a ticket must be used."""
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class _Pass(Struct, frozen=True):
+    """What a cookie or a ticket says. ``token`` names the token that it was given for, if it was."""
+
+    kind: Literal["session", "ticket"]
+    name: str
+    can: list[Right]
+    until: float
+    nonce: str
+    token: str | None = None
+
+
+class Caller(Struct, frozen=True):
+    """A principal, and how it showed who it is. ``token`` names the token behind it, if there is one."""
+
+    principal: Principal
+    how: Literal["open", "header", "cookie", "ticket"]
+    token: str | None = None
+
+    def require(self, right: Right) -> None:
+        """403 unless it may."""
+        if right not in self.principal.can:
+            raise WebError(403, "forbidden", f"{self.principal.name!r} may not {right}", hint="ask for the right to")
+
+
+class Guard:
+    """Checks requests by the settings of one app."""
+
+    def __init__(self, config: WebConfig) -> None:
+        self._config = config
+        auth = config.auth
+        tokens: Mapping[str, Principal] = {}
+        if isinstance(auth, str):
+            tokens = {auth: Principal("token")}
+        elif auth is not None and not callable(auth):
+            tokens = auth
+        self._tokens = {_digest(token): principal for token, principal in tokens.items()}
+        self._key = _key(config.secret, self._tokens)
+        self._used: dict[str, float] = {}  # nonces of tickets, until they are too old anyway
+        self.nobody = Caller(Principal("nobody", frozenset()), "open")
+
+    # -- before anything else
+
+    def check_host(self, connection: HTTPConnection) -> None:
+        """Without ``auth``, a name that is not this machine's is somebody else's page, by DNS rebinding."""
+        if self._config.auth is not None:
+            return
+        hosts = connection.headers.getlist("host")
+        name = _host_name(hosts[0]) if len(hosts) == 1 else ""
+        if not (_is_local_name(name) or name in self._config.allowed_hosts):
+            raise WebError(
+                403,
+                "host-not-allowed",
+                f"this server does not answer as {name!r}" if name else "the Host header is missing or doubtful",
+                hint="name it in asgi_app(allowed_hosts=(…)), or set auth=",
+            )
+        if not _is_loopback(connection.client.host if connection.client else ""):
+            raise WebError(
+                403,
+                "closed",
+                "without auth= only this machine may ask",
+                hint="asgi_app(auth='a long token'), or auth=asyncjobs.web.allow_anyone when the host app guards it",
+            )
+
+    def check_change(self, connection: HTTPConnection, caller: Caller) -> None:
+        """What changes something must not come from another site's page."""
+        method: str = connection.scope["method"]
+        if method in _SAFE:
+            return
+        headers = connection.headers
+        origin = headers.get("origin")
+        listed = origin is not None and origin in self._config.allow_origins
+        own = origin is not None and urlsplit(origin).netloc == headers.get("host")
+        site = headers.get("sec-fetch-site")
+        if (origin is not None and not own and not listed) or (
+            site is not None and site not in ("same-origin", "none") and not listed
+        ):
+            raise WebError(
+                403, "cross-site", "this comes from a page of another site", hint="name it in asgi_app(allow_origins=…)"
+            )
+        if caller.how != "header" and HEADER not in headers:
+            raise WebError(403, "header-missing", "a request that changes something needs the header X-Asyncjobs: 1")
+
+    # -- who it is
+
+    async def caller(self, connection: HTTPConnection, *, ticket_for: str | None) -> Caller:
+        """Who asks. ``ticket_for``: the path of a stream, for which ``?ticket=`` counts."""
+        auth = self._config.auth
+        if auth is None:
+            return Caller(Principal("local"), "open")
+        if ticket_for is not None and (ticket := connection.query_params.get("ticket")) is not None:
+            return self._by_ticket(ticket)
+        if callable(auth):
+            found = auth(connection.scope)
+            principal = await found if inspect.isawaitable(found) else found
+            if principal is None:
+                raise _unknown()
+            if not isinstance(cast("object", principal), Principal):
+                raise TypeError(f"auth= returned {principal!r}, and not a Principal or None")
+            # Nobody knows by what it was shown: as if by a cookie.
+            return Caller(principal, "cookie")
+        return self._by_token(connection)
+
+    def _by_token(self, connection: HTTPConnection) -> Caller:
+        scheme, _, given = connection.headers.get("authorization", "").partition(" ")
+        if scheme.lower() == "bearer":
+            wanted = _digest(given.strip())
+            for digest, principal in self._tokens.items():
+                if hmac.compare_digest(digest, wanted):
+                    return Caller(principal, "header", digest)
+            raise _unknown("this token is not known")
+        cookie = connection.cookies.get(COOKIE)
+        shown = self._open(cookie, "session") if cookie else None
+        if shown is None or shown.token not in self._tokens:
+            raise _unknown()
+        return Caller(self._tokens[shown.token], "cookie", shown.token)
+
+    def _by_ticket(self, ticket: str) -> Caller:
+        shown = self._open(ticket, "ticket")
+        if shown is None or shown.nonce in self._used or (shown.token is not None and shown.token not in self._tokens):
+            raise _unknown("this ticket is used, too old, or none of ours")
+        now = time.time()
+        self._used = {nonce: until for nonce, until in self._used.items() if until > now}
+        self._used[shown.nonce] = shown.until
+        return Caller(Principal(shown.name, frozenset(shown.can)), "ticket", shown.token)
+
+    # -- cookies and tickets
+
+    def session(self, caller: Caller) -> str:
+        """The value of a cookie for a caller who showed a token.
+
+        :raises WebError: there are no sessions here.
+        """
+        if caller.token is None:
+            raise WebError(409, "no-sessions", "sessions are for tokens", hint="asgi_app(auth='a long token')")
+        return self._issue("session", caller, self._config.session_lifetime)
+
+    def ticket(self, caller: Caller) -> str:
+        """A ticket for one stream; it may read only."""
+        return self._issue("ticket", caller, TICKET_LIFETIME)
+
+    def _issue(self, kind: Literal["session", "ticket"], caller: Caller, lifetime: float) -> str:
+        can: list[Right] = ["read"] if kind == "ticket" else sorted(caller.principal.can)
+        shown = _Pass(kind, caller.principal.name, can, time.time() + lifetime, secrets.token_urlsafe(12), caller.token)
+        body = urlsafe_b64encode(json.encode(shown)).decode().rstrip("=")
+        return f"{body}.{self._sign(body)}"
+
+    def _open(self, value: str, kind: str) -> _Pass | None:
+        body, _, signature = value.partition(".")
+        if not value.isascii() or not hmac.compare_digest(self._sign(body), signature):
+            return None
+        try:
+            shown = json.decode(urlsafe_b64decode(body + "=" * (-len(body) % 4)), type=_Pass)
+        except (DecodeError, ValidationError, ValueError):
+            return None
+        return shown if shown.kind == kind and shown.until > time.time() else None
+
+    def _sign(self, body: str) -> str:
+        return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
+
+    # -- other sites that are listed
+
+    def cors(self, connection: HTTPConnection) -> dict[str, str]:
+        """Headers for a page of a listed origin."""
+        if not self._config.allow_origins:
+            return {}
+        origin = connection.headers.get("origin")
+        if origin not in self._config.allow_origins:
+            return {"vary": "Origin"}
+        return {
+            "vary": "Origin",
+            "access-control-allow-origin": origin,
+            "access-control-allow-credentials": "true",
+            "access-control-expose-headers": "ETag, Link, Location, Retry-After, X-Request-Id",
+        }
+
+    def preflight(self, connection: HTTPConnection) -> dict[str, str] | None:
+        """The answer to a browser that asks whether it may; None when this is no such question."""
+        headers = self.cors(connection)
+        if "access-control-request-method" not in connection.headers or len(headers) < 2:
+            return None
+        return headers | {
+            "access-control-allow-methods": "GET, POST, DELETE",
+            "access-control-allow-headers": "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, "
+            "Last-Event-ID, X-Asyncjobs, X-Request-Id",
+            "access-control-max-age": "600",
+        }
+
+
+def _unknown(detail: str = "nobody is signed in") -> WebError:
+    return WebError(
+        401,
+        "unauthorized",
+        detail,
+        hint="send 'Authorization: Bearer …'; for an EventSource, get a cookie (POST v1/session) or a ticket",
+        headers={"www-authenticate": 'Bearer realm="asyncjobs"'},
+    )
+
+
+def _digest(token: str) -> str:
+    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def _key(secret: str | None, tokens: Mapping[str, Principal]) -> bytes:
+    if secret is not None:
+        return hashlib.sha256(b"asyncjobs" + secret.encode()).digest()
+    if tokens:
+        # What is known of a token here is its digest, and so is this; neither is ever sent.
+        return hashlib.sha256("asyncjobs".join(sorted(tokens)).encode()).digest()
+    return secrets.token_bytes(32)
+
+
+def _host_name(header: str) -> str:
+    """The name in a Host header, without its port; "" when it is none."""
+    try:
+        return (urlsplit(f"//{header}").hostname or "").removesuffix(".").lower()
+    except ValueError:
+        return ""
+
+
+def _is_local_name(name: str) -> bool:
+    if name == "localhost" or name.endswith(".localhost"):
+        return True
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return False
+    return True  # who asks for an address was not sent here by a name
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        address = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    mapped = getattr(address, "ipv4_mapped", None)
+    return (mapped or address).is_loopback
+
+
+def scope_headers_size(scope: Mapping[str, Any]) -> int:
+    """Bytes of all headers together."""
+    return sum(len(name) + len(value) for name, value in scope["headers"])

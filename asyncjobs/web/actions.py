@@ -1,0 +1,177 @@
+"""What changes something: submit, cancel, retry, for one job or for many."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from msgspec.structs import replace
+from starlette.responses import Response
+
+from asyncjobs.exceptions import JobStateError, nearest
+from asyncjobs.handle import JobHandle
+from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.web import views
+from asyncjobs.web.call import Call
+from asyncjobs.web.problems import WebError, invalid
+from asyncjobs.web.render import job_of
+
+_PAGE = 500
+_MOST = 100_000
+"""Jobs that one request may be for."""
+_UNFINISHED = [JobStatus.PENDING, JobStatus.IN_PROGRESS]
+_RETRIABLE = [JobStatus.FAILED, JobStatus.CANCELLED]
+
+
+async def submit(call: Call) -> Response:
+    """A job of a registered function: 202, or 200 when the same job was there already."""
+    if not call.site.config.submit:
+        raise WebError(
+            403, "submit-disabled", "jobs cannot be submitted over HTTP here", hint="asgi_app(submit=True) allows it"
+        )
+    asked = await call.body(views.Submit)
+    job_id = asked.id
+    key = call.request.headers.get("idempotency-key")
+    if key is not None:
+        if job_id not in (None, key):
+            raise invalid("#/id", "differs from the header Idempotency-Key")
+        job_id = key
+    function = call.jp.registered.get(asked.function)
+    if function is None:
+        near = nearest(asked.function, call.jp.registered)
+        raise WebError(
+            422,
+            "unknown-function",
+            f"no function {asked.function!r} is registered",
+            hint=f"did you mean {near!r}?" if near else "JobProcessor(functions=[…]) registers functions",
+            errors=[{"pointer": "#/function", "detail": "not registered"}],
+        )
+    known = job_id is not None and bool(await call.jp.backend.get_jobs([job_id]))
+    options = {
+        name: value
+        for name in ("require", "group", "metadata", "queue", "priority", "max_retries", "timeout", "delay", "run_at")
+        if (value := getattr(asked, name)) is not None
+    }
+    try:
+        handle = await call.jp.submit_job(
+            function,
+            args=tuple(_with_handles(call, asked.args)),
+            kwargs=_with_handles(call, asked.kwargs),
+            job_id=job_id,
+            depends_on=asked.depends_on,
+            if_exists="return",
+            **options,
+        )
+    except TypeError as error:
+        raise WebError(422, "bad-arguments", str(error)) from None
+    job = await call.jp.get_job(handle)
+    headers = {"location": call.url("/v1/jobs/{}", job.id)}
+    if not known:
+        headers["retry-after"] = "1"
+    return call.json(await job_of(call, job), 200 if known else 202, headers=headers)
+
+
+def _with_handles(call: Call, value: Any) -> Any:
+    """``{"$job": id}`` is a handle."""
+    if isinstance(value, list):
+        return [_with_handles(call, inner) for inner in cast("list[Any]", value)]
+    if isinstance(value, dict):
+        fields = cast("dict[str, Any]", value)
+        job_id = fields.get("$job")
+        if len(fields) == 1 and isinstance(job_id, str):
+            handle: JobHandle[Any] = call.jp.handle(job_id)
+            return handle
+        return {name: _with_handles(call, inner) for name, inner in fields.items()}
+    return value
+
+
+async def cancel(call: Call) -> Response:
+    """202 when it is asked to stop, or was taken out; 200 when it was over before; 409 when it had ended otherwise."""
+    asked = await call.body(views.Cancel)
+    job_id = call.param("id")
+    await _check_match(call, job_id)
+    before = await call.jp.get_status(job_id)
+    status = await call.jp.cancel_job(job_id, descendants=asked.descendants)
+    if status.terminal and status is not JobStatus.CANCELLED:
+        raise JobStateError(job_id, status, "it had ended before it could be cancelled")
+    return call.json(views.StatusView(job_id, status), 200 if before is JobStatus.CANCELLED else 202)
+
+
+async def retry(call: Call) -> Response:
+    """Run a failed or cancelled job again."""
+    job_id = call.param("id")
+    await _check_match(call, job_id)
+    return call.json(views.StatusView(job_id, await call.jp.retry_job(job_id)), 202)
+
+
+async def _check_match(call: Call, job_id: str) -> None:
+    wanted = call.request.headers.get("if-match")
+    if wanted is None:
+        return
+    job = await call.jp.get_job(job_id)
+    if f'"v{job.version}"' not in [tag.strip().removeprefix("W/") for tag in wanted.split(",")] and wanted != "*":
+        raise WebError(412, "changed", f"job {job_id!r} is not as If-Match says", hint="look at it again")
+
+
+async def cancel_many(call: Call) -> Response:
+    """Cancel all unfinished jobs of a filter."""
+    asked = await call.body(views.Bulk)
+
+    async def cancel_page(ids: list[str]) -> dict[str, JobStatus]:
+        return dict(await call.jp.cancel_jobs(JobQuery(ids=ids)))
+
+    return await _many(call, asked, _UNFINISHED, cancel_page)
+
+
+async def retry_many(call: Call) -> Response:
+    """Retry all failed and cancelled jobs of a filter."""
+    asked = await call.body(views.Bulk)
+
+    async def retry_page(ids: list[str]) -> dict[str, JobStatus]:
+        changed: dict[str, JobStatus] = {}
+        for job_id in ids:
+            try:
+                changed[job_id] = await call.jp.retry_job(job_id)
+            except JobStateError:
+                pass  # it was changed meanwhile, by somebody else or as a dependent of one of these
+        return changed
+
+    return await _many(call, asked, _RETRIABLE, retry_page)
+
+
+async def _many(
+    call: Call,
+    asked: views.Bulk,
+    statuses: list[JobStatus],
+    change: Callable[[list[str]], Awaitable[dict[str, JobStatus]]],
+) -> Response:
+    wanted = asked.filter
+    if all(getattr(wanted, name) is None for name in wanted.__struct_fields__):
+        raise invalid("#/filter", "names nothing", hint="give ids, status, group, queue or function")
+    matched = await _matching(call, wanted, statuses)
+    if asked.expect is not None and asked.expect != len(matched):
+        raise WebError(
+            409, "count-differs", f"{len(matched)} jobs match, and {asked.expect} were expected", hint="look again"
+        )
+    changed: dict[str, JobStatus] = {}
+    for start in range(0, len(matched), _PAGE):
+        changed |= await change(matched[start : start + _PAGE])
+    return call.json(views.ChangedView(len(matched), changed), 202)
+
+
+async def _matching(call: Call, wanted: views.Filter, statuses: list[JobStatus]) -> list[str]:
+    allowed = [status for status in statuses if wanted.status is None or status in wanted.status]
+    if not allowed:
+        return []
+    query = JobQuery(
+        ids=wanted.ids, status=allowed, group=wanted.group, queue=wanted.queue, function=wanted.function, limit=_PAGE
+    )
+    found: list[str] = []
+    while True:
+        page = await call.jp.find_jobs(query)
+        found += [job.id for job in page]
+        if len(found) > _MOST:
+            raise WebError(422, "too-many", f"more than {_MOST:,} jobs match", hint="narrow the filter")
+        if page.next is None:
+            return found
+        query = replace(query, cursor=page.next)

@@ -1,0 +1,181 @@
+"""The ASGI app: it finds out what is asked and by whom, and turns whatever goes wrong into a problem document."""
+
+from __future__ import annotations
+
+import logging
+import re
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from msgspec.structs import replace
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Match, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.models import JobEvent
+from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.frames import Frames
+from asyncjobs.web.access import Guard, scope_headers_size
+from asyncjobs.web.call import Call, Site
+from asyncjobs.web.paths import Place, place_of
+from asyncjobs.web.problems import WebError, as_web_error
+from asyncjobs.web.render import event_kind
+from asyncjobs.web.routes import TABLE, Entry
+from asyncjobs.web.settings import Redact, WebConfig
+from asyncjobs.web.streams import OpenStreams
+
+logger = logging.getLogger("asyncjobs.web")
+
+_REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
+
+
+class WebApp:
+    """What ``jp.asgi_app(…)`` returns: to be mounted under any path, or served alone.
+
+    Mounted, the host runs the processor (``FastAPI(lifespan=jp.lifespan)``); alone, the app does, by its own lifespan.
+    """
+
+    def __init__(self, jp: JobProcessor, config: WebConfig) -> None:
+        self.jp = jp
+        self.config = config
+        self.streams = OpenStreams(config.max_streams, jp.start_soon if config.watch_shutdown else None)
+        self._site = Site(jp, config, Guard(config), self.streams, Frames(_redactor(config.redact)))
+        self._routes = [(_route(entry), entry) for entry in TABLE]
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Serve a request, or the lifespan."""
+        if scope["type"] == "lifespan":
+            await self._lifespan(receive, send)
+        elif scope["type"] == "http":
+            await self._http(scope, receive, send)
+        elif scope["type"] == "websocket":
+            await receive()
+            await send({"type": "websocket.close", "code": 1003, "reason": "there are no websockets here"})
+
+    async def _lifespan(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            async with self.jp:
+                await send({"type": "lifespan.startup.complete"})
+                await receive()
+        except Exception as error:
+            logger.exception("the processor could not be run")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        await send({"type": "lifespan.shutdown.complete"})
+
+    async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        place = place_of(scope)
+        # Starlette matches ``path``; ids may hold slashes, so it gets what is still encoded.
+        scope = dict(scope, path=place.path, root_path="", app_root_path="")
+        request = Request(scope, receive)
+        answer = _Answer(send, self._headers(request))
+        try:
+            response = await self._response(request, place)
+            await response(scope, receive, answer)
+        except WebError as error:
+            await self._problem(error, place, scope, receive, answer)
+        except JobProcessorError as error:
+            await self._problem(as_web_error(error), place, scope, receive, answer)
+        except Exception:
+            if answer.started:
+                raise
+            logger.exception("%s %s failed", request.method, place.path)
+            error = WebError(500, "internal", "something went wrong; the server's log says what")
+            await self._problem(error, place, scope, receive, answer)
+
+    async def _problem(self, error: WebError, place: Place, scope: Scope, receive: Receive, answer: _Answer) -> None:
+        if answer.started:
+            raise error
+        await error.response(place.root + place.path)(scope, receive, answer)
+
+    def _headers(self, request: Request) -> dict[str, str]:
+        given = request.headers.get("x-request-id", "")
+        known = given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+        return {
+            "x-request-id": known,
+            "x-content-type-options": "nosniff",
+            "referrer-policy": "no-referrer",
+            "content-security-policy": "default-src 'none'; frame-ancestors 'none'",
+            **self._site.guard.cors(request),
+        }
+
+    async def _response(self, request: Request, place: Place) -> ASGIApp:
+        guard = self._site.guard
+        if scope_headers_size(request.scope) > self.config.max_headers:
+            raise WebError(431, "headers-too-large", f"more than {self.config.max_headers:,} bytes of headers")
+        guard.check_host(request)
+        if request.method == "OPTIONS" and (headers := guard.preflight(request)) is not None:
+            return Response(status_code=204, headers=headers)
+        if place.bare and request.method in ("GET", "HEAD"):
+            # Relative, so that it is right behind any proxy.
+            return Response(status_code=307, headers={"location": f"{place.root.rpartition('/')[2]}/"})
+        entry, params = self._find(request, place)
+        request.scope["path_params"] = params
+        caller = await guard.caller(request, ticket_for=place.path if entry.streams else None) if entry.right else None
+        if caller is None:
+            caller = guard.nobody
+        guard.check_change(request, caller)
+        if entry.right is not None:
+            caller.require(entry.right)
+        return await entry.handler(Call(self._site, request, place, caller))
+
+    def _find(self, request: Request, place: Place) -> tuple[Entry, dict[str, Any]]:
+        allowed: set[str] = set()
+        for route, entry in self._routes:
+            match, child = route.matches(request.scope)
+            if match is Match.FULL:
+                return entry, child["path_params"]
+            if match is Match.PARTIAL:
+                allowed |= route.methods or set()
+        if not allowed:
+            raise WebError(404, "not-found", f"there is no {place.path}", hint=f"{place.root}/v1/ lists what there is")
+        methods = ", ".join(sorted(allowed | {"OPTIONS"}))
+        if request.method == "OPTIONS":
+            raise WebError(405, "method-not-allowed", "ask with one of these", headers={"allow": methods})
+        raise WebError(
+            405, "method-not-allowed", f"{request.method} is not for {place.path}", headers={"allow": methods}
+        )
+
+
+class _Answer:
+    """``send``, with headers that every answer has, and whether anything was sent."""
+
+    def __init__(self, send: Send, headers: dict[str, str]) -> None:
+        self._send = send
+        self._headers = headers
+        self.started = False
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.started = True
+            given = {name for name, _ in message["headers"]}
+            more = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
+            headers = [*message["headers"], *((name, value) for name, value in more if name not in given)]
+            message = {**message, "headers": headers}
+        await self._send(message)
+
+
+def _route(entry: Entry) -> Route:
+    async def endpoint(request: Request) -> Response:  # never called: the entry's handler is
+        raise NotImplementedError
+
+    return Route(entry.path, endpoint, methods=[entry.method])
+
+
+def _redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:
+    if redact is None:
+        return None
+
+    def hide(event: JobEvent) -> JobEvent:
+        return replace(event, data=redact(event_kind(event), event.data)) if event.data else event
+
+    return hide
+
+
+def asgi_app(jp: JobProcessor, config: WebConfig) -> WebApp:
+    """An app for this processor."""
+    return WebApp(jp, config)

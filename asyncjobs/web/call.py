@@ -1,0 +1,184 @@
+"""One request, as handlers see it: who asks, what is asked, and how to answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+from urllib.parse import quote, unquote
+
+from msgspec import Struct, ValidationError, convert, json
+from msgspec.structs import FieldInfo, fields
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+
+from asyncjobs.exceptions import nearest
+from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.frames import Frames
+from asyncjobs.web.access import Caller, Guard
+from asyncjobs.web.paths import Place
+from asyncjobs.web.problems import WebError, invalid
+from asyncjobs.web.settings import WebConfig
+from asyncjobs.web.streams import OpenStreams
+
+T = TypeVar("T", bound=Struct)
+
+_LONGEST_ID = 512
+
+
+class Site(Struct, frozen=True):
+    """What all requests of one app share."""
+
+    jp: JobProcessor
+    config: WebConfig
+    guard: Guard
+    streams: OpenStreams
+    frames: Frames
+
+
+class Call:
+    """A request that was let in."""
+
+    def __init__(self, site: Site, request: Request, place: Place, caller: Caller) -> None:
+        self.site = site
+        self.jp = site.jp
+        self.request = request
+        self.place = place
+        self.caller = caller
+
+    # -- what is asked
+
+    def param(self, name: str) -> str:
+        """A part of the path, decoded: an id or a group."""
+        value = unquote(self.request.path_params[name])
+        if not 0 < len(value) <= _LONGEST_ID or not value.isprintable():
+            raise WebError(404, "not-found", f"no {name} can be named like this")
+        return value
+
+    def query(self, kind: type[T]) -> T:
+        """The query string as ``kind``; unknown names are refused."""
+        params = self.request.query_params
+        known = {field.encode_name: field for field in fields(kind)}
+        given: dict[str, Any] = {}
+        for name in params:
+            if name == "ticket":
+                continue
+            if name not in known:
+                near = nearest(name, known)
+                hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known) or 'none'}"
+                raise invalid(f"?{name}", "there is no such parameter", hint=hint)
+            values = params.getlist(name)
+            if _is_list(known[name]):
+                given[name] = [part for value in values for part in value.split(",") if part]
+            elif len(values) > 1:
+                raise invalid(f"?{name}", "may be given once")
+            else:
+                given[name] = values[0]
+        try:
+            return convert(given, kind, strict=False)
+        except ValidationError as error:
+            raise _misfit(error, "?") from None
+
+    async def body(self, kind: type[T]) -> T:
+        """The JSON body as ``kind``; unknown fields are refused."""
+        content_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        data = await self._read()
+        if not data and not _required(kind):
+            return kind()
+        if content_type != "application/json":
+            raise WebError(
+                415, "unsupported-media-type", f"the body is {content_type or 'of no type'}", hint="application/json"
+            )
+        try:
+            value = json.decode(data)
+            check_depth(value, self.site.config.max_depth)
+            return convert(value, kind)
+        except ValidationError as error:
+            raise _misfit(error, "#") from None
+        except RecursionError:
+            raise too_deep(self.site.config.max_depth) from None
+        except ValueError as error:  # DecodeError, and bytes that are no UTF-8
+            raise invalid("#", f"not JSON: {error}") from None
+
+    async def _read(self) -> bytes:
+        most = self.site.config.max_body
+        length = self.request.headers.get("content-length", "")
+        if length.isdigit() and int(length) > most:
+            raise _too_large(most)
+        data = bytearray()
+        try:
+            async for chunk in self.request.stream():
+                data += chunk
+                if len(data) > most:
+                    raise _too_large(most)
+        except ClientDisconnect:
+            raise WebError(400, "disconnected", "the client went away") from None
+        return bytes(data)
+
+    # -- answers
+
+    def url(self, path: str, *parts: str) -> str:
+        """A link within this app; ``parts`` fill the ``{}`` of the path."""
+        return self.place.root + path.format(*(quote(part, safe="") for part in parts))
+
+    def json(
+        self, value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None, etag: str | None = None
+    ) -> Response:
+        """A JSON answer; 304 where the client has it already."""
+        all_headers = {"cache-control": "no-cache" if etag else "no-store", **(headers or {})}
+        if etag is not None:
+            all_headers["etag"] = etag
+            if self.matches(etag):
+                return Response(status_code=304, headers=all_headers)
+        return Response(json.encode(value), status, all_headers, "application/json")
+
+    def matches(self, etag: str) -> bool:
+        """Whether ``If-None-Match`` names it."""
+        given = self.request.headers.get("if-none-match", "")
+        return any(candidate.strip().removeprefix("W/") in (etag, "*") for candidate in given.split(",") if candidate)
+
+    def redact(self, what: str, value: Any) -> Any:
+        """What people may see of a value."""
+        redact = self.site.config.redact
+        return value if redact is None else redact(what, value)
+
+
+Handler = Callable[[Call], Any]
+
+
+def check_depth(value: Any, most: int) -> None:
+    """400 when JSON is nested deeper than ``most``."""
+    level: list[Any] = [value]
+    for _ in range(most + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)  # pyright: ignore[reportUnknownVariableType]
+        ]
+        if not level:
+            return
+    raise too_deep(most)
+
+
+def too_deep(most: int) -> WebError:
+    """JSON that is nested too deep."""
+    return invalid("#", f"nested more than {most} deep")
+
+
+def _too_large(most: int) -> WebError:
+    return WebError(413, "too-large", f"the body has more than {most:,} bytes", hint="asgi_app(max_body=…) allows more")
+
+
+def _misfit(error: ValidationError, root: str) -> WebError:
+    message = str(error)
+    detail, _, where = message.partition(" - at `$")
+    pointer = root + where.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/" if root == "#" else "")
+    return invalid(pointer, detail[:1].lower() + detail[1:])
+
+
+def _required(kind: type[Struct]) -> bool:
+    return any(field.required for field in fields(kind))
+
+
+def _is_list(field: FieldInfo) -> bool:
+    return "list" in str(field.type)

@@ -1,0 +1,93 @@
+"""The event log over HTTP: as a stream, or a page at a time."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from asyncjobs.models import JobEvent
+from asyncjobs.runtime.frames import Form
+from asyncjobs.runtime.reader import EventReader
+from asyncjobs.web import views
+from asyncjobs.web.call import Call
+from asyncjobs.web.graphs import known_group
+from asyncjobs.web.problems import WebError
+from asyncjobs.web.render import events_of
+from asyncjobs.web.stream import EventStream
+
+_STREAM_TYPES = {"text/event-stream": False, "application/x-ndjson": True, "application/jsonl": True}
+
+
+async def all_events(call: Call) -> Response | ASGIApp:
+    """Every event."""
+    return await _events(call)
+
+
+async def job_events(call: Call) -> Response | ASGIApp:
+    """Events of a job; ends with it."""
+    job = await call.jp.get_job(call.param("id"))
+    return await _events(call, job_id=job.id)
+
+
+async def group_events(call: Call) -> Response | ASGIApp:
+    """Events of a group; ends when all of its jobs have."""
+    group = await known_group(call, call.param("group"))
+    return await _events(call, group=group.group)
+
+
+async def _events(call: Call, job_id: str | None = None, group: str | None = None) -> Response | ASGIApp:
+    asked = call.query(views.Streaming)
+    # After a reconnect, the browser's header is newer than the URL that the page once made.
+    after = call.request.headers.get("last-event-id") or asked.after
+    reader = call.jp.streamer.reader(job_id=job_id, group=group, types=asked.types or None, after=after)
+    if asked.once:
+        return await _page(call, reader, asked.limit)
+    site = call.site
+    return EventStream(
+        reader,
+        site.frames,
+        _form(call, plain=asked.plain),
+        config=site.config,
+        streams=site.streams,
+        snapshot=call.url("/v1/snapshot"),
+        headers=site.guard.cors(call.request),
+    )
+
+
+def _form(call: Call, *, plain: bool) -> Form:
+    """By what the client accepts, first come first served; server-sent events if it does not say."""
+    accepts = call.request.headers.get("accept", "*/*")
+    for entry in accepts.split(","):
+        kind = entry.partition(";")[0].strip().lower()
+        if kind in _STREAM_TYPES:
+            return "lines" if _STREAM_TYPES[kind] else ("plain" if plain else "named")
+        if kind in ("*/*", "text/*"):
+            return "plain" if plain else "named"
+        if kind == "application/*":
+            return "lines"
+    raise WebError(406, "not-acceptable", f"events come as {' or '.join(_STREAM_TYPES)}, not as {accepts[:100]!r}")
+
+
+async def job_logs(call: Call) -> Response:
+    """A page of what a job logged."""
+    asked = call.query(views.Page)
+    job = await call.jp.get_job(call.param("id"))
+    reader = call.jp.streamer.reader(job_id=job.id, types="log", after=asked.after)
+    return await _page(call, reader, asked.limit)
+
+
+async def _page(call: Call, reader: EventReader, limit: int) -> Response:
+    """What is stored, up to ``limit`` events; ``cursor`` is behind the last of them."""
+    events: list[JobEvent] = []
+    lost = end = False
+    cursor = reader.cursor
+    async with reader:
+        while len(events) < limit and not end:
+            batch = await reader.next(0)
+            lost |= batch.lost
+            end = batch.ended or reader.live
+            room = limit - len(events)
+            events += batch.events[:room]
+            cursor = batch.cursor if len(batch.events) <= room else batch.events[room - 1].cursor
+            end = end and len(batch.events) <= room
+    return call.json(views.EventsView(events_of(call, events), cursor or "0", end, lost))

@@ -1,0 +1,136 @@
+"""Groups, and the graphs of groups and jobs."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+from msgspec.structs import replace
+from starlette.responses import Response
+
+from asyncjobs.exceptions import nearest
+from asyncjobs.models import Edge, GroupProgress, Job, JobQuery, JobStatus
+from asyncjobs.web import views
+from asyncjobs.web.call import Call
+from asyncjobs.web.problems import WebError
+from asyncjobs.web.render import group_of
+
+_MOST_NODES = 2000
+_PAGE = 500
+
+
+async def list_groups(call: Call) -> Response:
+    """A page of groups."""
+    asked = call.query(views.ListGroups)
+    groups = await call.jp.backend.list_groups(asked.after, asked.limit)
+    following = groups[-1].group if len(groups) == asked.limit else None
+    return call.json(views.GroupsView([group_of(call, group) for group in groups], following))
+
+
+async def get_group(call: Call) -> Response:
+    """How far a group is."""
+    return call.json(group_of(call, await known_group(call, call.param("group"))))
+
+
+async def known_group(call: Call, name: str) -> GroupProgress:
+    """A group that has jobs, else 404."""
+    group = await call.jp.get_progress(name)
+    if not group.total:
+        names = [other.group for other in await call.jp.backend.list_groups(None, 1000)]
+        near = nearest(name, names)
+        raise WebError(
+            404, "group-not-found", f"no job is of the group {name!r}", hint=f"did you mean {near!r}?" if near else None
+        )
+    return group
+
+
+async def group_graph(call: Call) -> Response:
+    """The jobs of a group and the edges among them."""
+    asked = call.query(views.GroupGraph)
+    name = call.param("group")
+    await known_group(call, name)
+    jobs: list[Job] = []
+    query = JobQuery(group=name, limit=_PAGE)
+    most = 50_000 if asked.collapse else _MOST_NODES
+    while True:
+        page = await call.jp.find_jobs(query)
+        jobs += page
+        if page.next is None or len(jobs) >= most:
+            break
+        query = replace(query, cursor=page.next)
+    cut = page.next is not None or len(jobs) > most
+    jobs = jobs[:most]
+    edges = await _edges(call, [job.id for job in jobs])
+    return call.json(_collapsed(jobs, edges, cut) if asked.collapse else _graph(jobs, edges, cut))
+
+
+async def _edges(call: Call, ids: list[str]) -> list[Edge]:
+    edges: list[Edge] = []
+    for start in range(0, len(ids), _PAGE):
+        edges += await call.jp.backend.get_dependencies(ids[start : start + _PAGE])
+    return edges
+
+
+async def job_graph(call: Call) -> Response:
+    """What a job waits for and what waits for it, ``depth`` steps both ways."""
+    asked = call.query(views.Depth)
+    job = await call.jp.get_job(call.param("id"))
+    backend = call.jp.backend
+    seen: dict[str, None] = {job.id: None}
+    edges: dict[tuple[str, str], Edge] = {}
+    cut = False
+    for step in (backend.get_dependencies, backend.get_dependent_jobs):
+        level: list[str] = [job.id]
+        for _ in range(asked.depth):
+            found = await step(level)
+            level = []
+            for edge in found:
+                edges[edge.parent_id, edge.child_id] = edge
+                for end in (edge.parent_id, edge.child_id):
+                    if end not in seen and len(seen) < _MOST_NODES:
+                        seen[end] = None
+                        level.append(end)
+                    elif end not in seen:
+                        cut = True
+            if not level:
+                break
+    jobs = list(await backend.get_jobs(list(seen)))
+    return call.json(_graph(jobs, edges.values(), cut))
+
+
+def _graph(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView:
+    ids = {job.id for job in jobs}
+    return views.GraphView(
+        [views.NodeView(job.id, job.function.rpartition(":")[2], job.status, 1, {job.status: 1}) for job in jobs],
+        [
+            views.EdgeView(edge.parent_id, edge.child_id, edge.optional, edge.state.name.lower())
+            for edge in edges
+            if edge.parent_id in ids and edge.child_id in ids
+        ],
+        cut,
+    )
+
+
+def _collapsed(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView:
+    functions = {job.id: job.function for job in jobs}
+    counts: dict[str, Counter[JobStatus]] = {}
+    for job in jobs:
+        counts.setdefault(job.function, Counter())[job.status] += 1
+    nodes = [
+        views.NodeView(
+            function,
+            function.rpartition(":")[2],
+            next(iter(of_status)) if len(of_status) == 1 else None,
+            of_status.total(),
+            dict(of_status),
+        )
+        for function, of_status in counts.items()
+    ]
+    pairs = {
+        (functions[edge.parent_id], functions[edge.child_id]): edge.optional
+        for edge in edges
+        if edge.parent_id in functions and edge.child_id in functions
+    }
+    return views.GraphView(
+        nodes, [views.EdgeView(parent, child, optional, None) for (parent, child), optional in pairs.items()], cut
+    )

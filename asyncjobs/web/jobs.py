@@ -1,0 +1,133 @@
+"""Jobs over HTTP: one by one and in pages."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import anyio
+from starlette.responses import Response
+
+from asyncjobs.core.codec import decode_call
+from asyncjobs.exceptions import JobExecutionError, JobNotCompletedError, JobNotFoundError, JobStateError
+from asyncjobs.models import Job, JobQuery
+from asyncjobs.web import views
+from asyncjobs.web.call import Call
+from asyncjobs.web.problems import WebError, as_web_error
+from asyncjobs.web.render import attempt_of, job_of, jobs_of, jsonable
+
+
+async def list_jobs(call: Call) -> Response:
+    """A page of jobs."""
+    asked = call.query(views.ListJobs)
+    page = await call.jp.find_jobs(
+        JobQuery(
+            status=asked.status or None,
+            group=asked.group,
+            queue=asked.queue,
+            function=asked.function,
+            parent_id=asked.parent,
+            order=asked.order,
+            limit=asked.limit,
+            cursor=asked.cursor,
+        )
+    )
+    headers: dict[str, str] = {}
+    if page.next is not None:
+        following = call.request.url.include_query_params(cursor=page.next)
+        headers["link"] = f'<?{following.query}>; rel="next"'
+    return call.json(views.JobsView(await jobs_of(call, page), page.next), headers=headers)
+
+
+async def get_job(call: Call) -> Response:
+    """A job as it is, or (``wait``) once it is otherwise than the client knows it."""
+    asked = call.query(views.GetJob)
+    job_id = call.param("id")
+    cursor = await call.jp.backend.last_cursor() if asked.wait else None
+    job = await call.jp.get_job(job_id)
+    if asked.wait and call.matches(_etag(job)) and not job.status.terminal:
+        job = await _changed(call, job, cursor, asked.wait)
+    return call.json(await job_of(call, job), etag=_etag(job))
+
+
+async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> Job:
+    """Wait until there is an event of this job; in the end, and when the client or the server goes, as it is."""
+
+    async def leave() -> None:
+        while (await call.request.receive())["type"] != "http.disconnect":
+            pass
+        waiting.cancel_scope.cancel()
+
+    with call.site.streams.opened() as stream:
+        if stream is None:
+            return job  # too many wait: it is answered as if nothing had changed, and asks again
+        async with (
+            call.jp.streamer.reader(job_id=job.id, after=cursor) as reader,
+            anyio.create_task_group() as waiting,
+        ):
+            stream.waiting = waiting.cancel_scope
+            waiting.start_soon(leave)
+            with anyio.move_on_after(seconds):
+                while not (batch := await reader.next()).events and not batch.ended:
+                    pass
+            waiting.cancel_scope.cancel()
+        return await call.jp.get_job(job.id)
+
+
+def _etag(job: Job) -> str:
+    return f'"v{job.version}"'
+
+
+async def get_result(call: Call) -> Response:
+    """What a completed job returned; 202 while it is not there yet, 409 when it will never be."""
+    job_id = call.param("id")
+    try:
+        value = await call.jp.get_result(job_id)
+    except JobNotCompletedError as error:
+        raise _no_result(call, error) from None
+    except JobStateError as error:
+        waiting = views.StatusView(job_id, cast("Any", error.status))
+        return call.json(waiting, 202, headers={"retry-after": "1"})
+    job = await call.jp.get_job(job_id)
+    return call.json(views.ResultView(job_id, job.status, call.redact("result", jsonable(value))))
+
+
+def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
+    problem = as_web_error(error)
+    problem.hint = f"POST {call.url('/v1/jobs/{}', error.job_id)}/retry runs it again"
+    if isinstance(error, JobExecutionError):
+        problem.detail = call.redact("error", problem.detail)
+    return problem
+
+
+async def get_arguments(call: Call) -> Response:
+    """What a job was called with. A handle among the arguments shows as ``{"$job": id}``."""
+    job_id = call.param("id")
+    stored = await call.jp.backend.get_call(job_id)
+    if stored is None:
+        await call.jp.get_job(job_id)
+        raise JobNotFoundError(job_id)
+    args, kwargs = decode_call(stored.call, lambda parent: {"$job": parent})
+    shown = call.redact("arguments", {"args": jsonable(list(args)), "kwargs": jsonable(dict(kwargs))})
+    return call.json(views.ArgumentsView(job_id, stored.function, shown["args"], shown["kwargs"]))
+
+
+async def get_attempts(call: Call) -> Response:
+    """Every attempt, with its outcome."""
+    attempts = await call.jp.get_attempts(call.param("id"))
+    return call.json(views.AttemptsView([attempt_of(call, attempt) for attempt in attempts]))
+
+
+async def why(call: Call) -> Response:
+    """Why it is not running."""
+    job = await call.jp.get_job(call.param("id"))
+    reason = await call.jp.why(job.id)
+    sentence = call.redact("error", reason.sentence)
+    return call.json(views.ReasonView(job.id, job.status, reason.code, sentence, jsonable(reason.details)))
+
+
+async def batch(call: Call) -> Response:
+    """Several jobs at once, in the order they were asked for; what is not found is said so."""
+    asked = await call.body(views.Ids)
+    ids = list(dict.fromkeys(asked.ids))
+    found = {view.id: view for view in await jobs_of(call, await call.jp.backend.get_jobs(ids))}
+    return call.json(views.BatchView([views.BatchItem(i, found.get(i), i in found) for i in ids]))

@@ -1,0 +1,58 @@
+"""Where in its host the app is, and what of it is asked for.
+
+Hosts disagree about ``path``, ``raw_path`` and ``root_path`` of a mounted app (Starlette and FastAPI leave ``path``
+whole, Litestar cuts the prefix and adds a slash). Ids may hold slashes, so what comes after the mount is taken from
+``raw_path``, still percent-encoded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote, unquote
+
+from msgspec import Struct
+
+
+class Place(Struct, frozen=True):
+    """``root`` is what links begin with (no slash at its end); ``path`` the rest, encoded, without a slash at its end
+    unless it is the root itself. ``bare``: the mount itself was asked for, without the slash that makes relative links
+    work."""
+
+    root: str
+    path: str
+    bare: bool
+
+
+def place_of(scope: Mapping[str, Any]) -> Place:
+    """Work it out from an HTTP scope."""
+    path: str = scope["path"] or "/"
+    rest = _after_mount(path, scope)
+    raw: str = (scope.get("raw_path") or quote(path).encode()).decode("latin-1").partition("?")[0]
+    encoded, root = _encoded(raw, rest)
+    declared = quote(scope.get("root_path", "").rstrip("/"))
+    if declared.endswith(root):  # also what a proxy before the host cuts off
+        root = declared
+    trimmed = encoded.rstrip("/")
+    return Place(root, trimmed or "/", bare=not trimmed and not raw.endswith("/"))
+
+
+def _after_mount(path: str, scope: Mapping[str, Any]) -> str:
+    """Cut the mount's path off, where the host has left it on."""
+    root: str = scope.get("root_path", "").rstrip("/")
+    for prefix in (root, root.removeprefix(scope.get("app_root_path", "").rstrip("/"))):
+        if prefix and (path == prefix or path.startswith(f"{prefix}/")):
+            return path[len(prefix) :]
+    return path
+
+
+def _encoded(raw: str, rest: str) -> tuple[str, str]:
+    """The end of ``raw`` that stands for ``rest``, and what is before it."""
+    whole = unquote(raw).rstrip("/")
+    wanted = rest.rstrip("/")
+    if not whole.endswith(wanted):
+        return quote(rest), ""
+    prefix = whole[: len(whole) - len(wanted)]
+    segments = raw.split("/")
+    cut = prefix.count("/")
+    return "/".join(["", *segments[cut + 1 :]]), "/".join(segments[: cut + 1])

@@ -1,0 +1,113 @@
+"""Errors as RFC 9457 documents: ``application/problem+json`` with a stable ``code`` and a ``hint``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any
+
+from msgspec import UNSET, Struct, UnsetType, json
+from starlette.responses import Response
+
+from asyncjobs.exceptions import (
+    BackendClosedError,
+    BackendError,
+    ConfigurationError,
+    DuplicateJobError,
+    JobConflictError,
+    JobNotCompletedError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobStateError,
+    SubmissionError,
+)
+
+
+class Problem(Struct, frozen=True, omit_defaults=True):
+    """The body of every answer that is an error."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    hint: str | UnsetType = UNSET
+    instance: str | UnsetType = UNSET
+    errors: list[dict[str, str]] | UnsetType = UNSET
+
+
+class WebError(Exception):
+    """Ends a request with a problem.
+
+    :param code: a stable slug. ``errors``: what is wrong where, each with ``pointer`` and ``detail``.
+    """
+
+    def __init__(
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        hint: str | None = None,
+        headers: Mapping[str, str] | None = None,
+        errors: list[dict[str, str]] | None = None,
+    ) -> None:
+        super().__init__(detail)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.hint = hint
+        self.headers = dict(headers or {})
+        self.errors = errors
+
+    def response(self, instance: str) -> Response:
+        """The answer."""
+        problem = Problem(
+            type=f"urn:asyncjobs:problem:{self.code}",
+            title=HTTPStatus(self.status).phrase,
+            status=self.status,
+            detail=self.detail,
+            code=self.code,
+            hint=self.hint or UNSET,
+            instance=instance,
+            errors=self.errors or UNSET,
+        )
+        headers = {"cache-control": "no-store", **self.headers}
+        return Response(json.encode(problem), self.status, headers, "application/problem+json")
+
+
+_STATUS: dict[type[JobProcessorError], int] = {
+    JobNotFoundError: 404,
+    ConfigurationError: 400,
+    DuplicateJobError: 409,
+    JobConflictError: 409,
+    JobStateError: 409,
+    JobNotCompletedError: 409,
+    SubmissionError: 422,
+    BackendClosedError: 503,
+    BackendError: 503,
+}
+
+
+def as_web_error(error: JobProcessorError) -> WebError:
+    """What an error of ours is over HTTP."""
+    for kind in type(error).__mro__:
+        status = _STATUS.get(kind)
+        if status is not None:
+            break
+    else:
+        status = 500
+    headers = {"retry-after": "1"} if status == 503 else {}
+    hint = error.hint
+    if isinstance(error, BackendClosedError):
+        hint = (
+            "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host"
+        )
+    return WebError(status, error.code, str(error.args[0]) if error.args else error.code, hint=hint, headers=headers)
+
+
+def invalid(where: str, detail: str, *, hint: str | None = None, **pointer: Any) -> WebError:
+    """A request that says something that cannot be: 400, with the place."""
+    return WebError(
+        400, "invalid-request", f"{where}: {detail}", hint=hint, errors=[{"pointer": where, "detail": detail}]
+    )

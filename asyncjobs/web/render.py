@@ -1,0 +1,172 @@
+"""From models to what is answered."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from msgspec import to_builtins
+
+from asyncjobs.backends.clock import to_datetime
+from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, WorkerInfo
+from asyncjobs.runtime.status import report, to_be_timed
+from asyncjobs.web.call import Call
+from asyncjobs.web.views import (
+    AttemptView,
+    ErrorView,
+    EventView,
+    GroupView,
+    JobView,
+    ProgressView,
+    WorkerView,
+)
+
+_REPR = 2048
+
+
+async def jobs_of(call: Call, jobs: Sequence[Job]) -> list[JobView]:
+    """Views of jobs, with estimates."""
+    backend = call.jp.backend
+    durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
+    now = to_datetime(call.jp.clock.now())
+    views: list[JobView] = []
+    for job in jobs:
+        status = report(job, now, None, durations.get(job.function, ()))
+        views.append(_job(call, job, status.percent, status.elapsed, status.remaining))
+    return views
+
+
+async def job_of(call: Call, job: Job) -> JobView:
+    """The view of one job."""
+    return (await jobs_of(call, [job]))[0]
+
+
+def _job(call: Call, job: Job, percent: float | None, elapsed: float | None, remaining: float | None) -> JobView:
+    progress = job.progress
+    return JobView(
+        id=job.id,
+        function=job.function,
+        name=job.function.rpartition(":")[2],
+        status=job.status,
+        version=job.version,
+        queue=job.queue,
+        priority=job.priority,
+        group=job.group,
+        metadata=call.redact("metadata", job.metadata),
+        attempt=job.attempt,
+        failures=job.failures,
+        interruptions=job.interruptions,
+        max_retries=job.max_retries,
+        timeout=job.timeout,
+        waits_for=None if job.waits_for is None else job.waits_for.name.lower(),
+        cancel_requested=job.cancel_requested,
+        created_at=job.created_at,
+        run_at=job.run_at,
+        started_at=job.started_at,
+        finished_at=job.finished_at,
+        worker=job.worker,
+        parent=job.parent_id,
+        because=job.because,
+        limit=job.limit,
+        error=error_of(call, job.error),
+        progress=None if progress is None else ProgressView(progress.done, progress.total, progress.message),
+        percent=percent,
+        elapsed=elapsed,
+        remaining=remaining,
+        links=_job_links(call, job.id),
+    )
+
+
+def _job_links(call: Call, job_id: str) -> dict[str, str]:
+    own = call.url("/v1/jobs/{}", job_id)
+    parts = ("result", "arguments", "events", "logs", "attempts", "graph", "why", "cancel", "retry")
+    return {"self": own} | {part: f"{own}/{part}" for part in parts}
+
+
+def error_of(call: Call, error: JobError | None) -> ErrorView | None:
+    """A stored error."""
+    if error is None:
+        return None
+    message = call.redact("error", error.message)
+    return ErrorView(error.error_type, message, call.redact("error", error.traceback_text))
+
+
+def attempt_of(call: Call, attempt: Attempt) -> AttemptView:
+    """One attempt."""
+    return AttemptView(
+        attempt.attempt,
+        attempt.worker,
+        attempt.started_at,
+        attempt.finished_at,
+        None if attempt.outcome is None else attempt.outcome.value,
+        error_of(call, attempt.error),
+    )
+
+
+def events_of(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
+    """Events, as the streams show them."""
+    return [
+        EventView(
+            event.cursor,
+            event.job_id,
+            event.seq,
+            event.type,
+            event.at,
+            event.attempt,
+            event.status,
+            event.group,
+            jsonable(call.redact(event_kind(event), event.data)),
+        )
+        for event in events
+    ]
+
+
+def event_kind(event: JobEvent) -> str:
+    """What ``redact=`` is told an event is."""
+    return "log" if event.type == "log" else "event"
+
+
+def group_of(call: Call, group: GroupProgress) -> GroupView:
+    """How far a group is."""
+    own = call.url("/v1/groups/{}", group.group)
+    return GroupView(
+        group.group,
+        group.total,
+        group.completed,
+        group.unfinished,
+        group.percent,
+        {status: count for status, count in group.counts.items() if count},
+        {
+            "self": own,
+            "events": f"{own}/events",
+            "graph": f"{own}/graph",
+        },
+    )
+
+
+def worker_of(worker: WorkerInfo) -> WorkerView:
+    """A worker."""
+    return WorkerView(
+        worker.id,
+        worker.name,
+        worker.host,
+        worker.pid,
+        worker.slots,
+        worker.running,
+        None if worker.queues is None else list(worker.queues),
+        worker.alive,
+        worker.started_at,
+        worker.refused,
+    )
+
+
+def jsonable(value: Any) -> Any:
+    """A value with nothing in it that JSON does not have: what has no form there becomes text."""
+    try:
+        return to_builtins(value, builtin_types=(), str_keys=True, enc_hook=_as_text)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return repr(value)[:_REPR]
+
+
+def _as_text(value: Any) -> str:
+    return repr(value)[:_REPR] if isinstance(value, BaseException) else str(value)

@@ -1,0 +1,113 @@
+"""Everything that is not about one job: numbers, workers, the snapshot, sessions, health, the entry."""
+
+from __future__ import annotations
+
+from starlette.responses import Response
+
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import JobQuery
+from asyncjobs.web import views
+from asyncjobs.web.access import COOKIE, TICKET_LIFETIME
+from asyncjobs.web.call import Call
+from asyncjobs.web.render import group_of, jobs_of, worker_of
+
+_NEWEST = 200
+_GROUPS = 100
+
+
+async def index(call: Call) -> Response:
+    """Where to go from here."""
+    from asyncjobs.web.openapi import version
+
+    names = ("jobs", "groups", "events", "stats", "workers", "snapshot", "openapi.json")
+    links = {name.removesuffix(".json"): call.url(f"/v1/{name}") for name in names}
+    return call.json(views.IndexView("asyncjobs", version(), links))
+
+
+async def openapi(call: Call) -> Response:
+    """This interface, described."""
+    from asyncjobs.web.openapi import document
+
+    return call.json(document(call.place.root or "/"))
+
+
+async def stats(call: Call) -> Response:
+    """Numbers of all jobs and workers. The ETag is the end of the log: unchanged, they are not counted again."""
+    cursor = await call.jp.backend.last_cursor()
+    etag = f'"c{cursor}"'
+    if call.matches(etag):
+        return call.json(None, etag=etag)
+    return call.json(await _stats(call, cursor), etag=etag)
+
+
+async def _stats(call: Call, cursor: str) -> views.StatsView:
+    counts = await call.jp.backend.count_jobs()
+    workers = [worker for worker in await call.jp.workers() if worker.alive]
+    return views.StatsView(
+        dict(counts),
+        sum(counts.values()),
+        len(workers),
+        sum(worker.slots for worker in workers),
+        sum(worker.running for worker in workers),
+        len(call.site.streams),
+        cursor,
+    )
+
+
+async def workers(call: Call) -> Response:
+    """The workers of all processes."""
+    return call.json(views.WorkersView([worker_of(worker) for worker in await call.jp.workers()]))
+
+
+async def snapshot(call: Call) -> Response:
+    """What a page shows first. The cursor is read before the rest: what happens meanwhile comes again in the stream."""
+    cursor = await call.jp.backend.last_cursor()
+    etag = f'"c{cursor}"'
+    if call.matches(etag):
+        return call.json(None, etag=etag)
+    jobs = await call.jp.find_jobs(JobQuery(order="newest", limit=_NEWEST))
+    groups = await call.jp.backend.list_groups(None, _GROUPS)
+    return call.json(
+        views.SnapshotView(
+            cursor,
+            await _stats(call, cursor),
+            await jobs_of(call, jobs),
+            [group_of(call, group) for group in groups],
+            [worker_of(worker) for worker in await call.jp.workers()],
+        ),
+        etag=etag,
+    )
+
+
+async def open_session(call: Call) -> Response:
+    """Trade the bearer token for a cookie, so that a page can stream."""
+    value = call.site.guard.session(call.caller)
+    secure = "; Secure" if call.request.scope.get("scheme") == "https" else ""
+    lifetime = int(call.site.config.session_lifetime)
+    cookie = f"{COOKIE}={value}; HttpOnly; SameSite=Strict; Path={call.place.root or '/'}; Max-Age={lifetime}{secure}"
+    return Response(status_code=204, headers={"set-cookie": cookie, "cache-control": "no-store"})
+
+
+async def close_session(call: Call) -> Response:
+    """Forget the cookie."""
+    cookie = f"{COOKIE}=; HttpOnly; SameSite=Strict; Path={call.place.root or '/'}; Max-Age=0"
+    return Response(status_code=204, headers={"set-cookie": cookie, "cache-control": "no-store"})
+
+
+async def ticket(call: Call) -> Response:
+    """A ticket for one stream, for an ``EventSource`` that cannot send headers or cookies."""
+    return call.json(views.TicketView(call.site.guard.ticket(call.caller), TICKET_LIFETIME), 201)
+
+
+async def alive(call: Call) -> Response:
+    """The event loop turns."""
+    return call.json(views.HealthView("ok", {}))
+
+
+async def ready(call: Call) -> Response:
+    """The store answers."""
+    try:
+        await call.jp.backend.health()
+    except BackendError as error:
+        return call.json(views.HealthView("unavailable", {"code": error.code}), 503, headers={"retry-after": "1"})
+    return call.json(views.HealthView("ok", {}))

@@ -1,0 +1,156 @@
+"""Settings of the web part, checked when they are made."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, TypedDict, cast
+
+from msgspec import Struct
+
+from asyncjobs.config import Checked
+from asyncjobs.exceptions import ConfigurationError
+
+MEBIBYTE = 1 << 20
+
+Right = Literal["read", "act"]
+
+
+class Principal(Struct, frozen=True):
+    """Who asks, and what they may do: ``read``, or ``read`` and ``act`` (submit, cancel, retry)."""
+
+    name: str
+    can: frozenset[Right] = frozenset({"read", "act"})
+
+
+READER = frozenset[Right]({"read"})
+"""For ``Principal.can``: somebody who may look, and change nothing."""
+
+Authenticate = Callable[[Mapping[str, Any]], "Principal | Awaitable[Principal | None] | None"]
+"""Gets the ASGI scope; None: nobody we know."""
+
+Redact = Callable[[str, Any], Any]
+"""Gets what a value is (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``) and the
+value; returns what people may see of it."""
+
+_SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
+
+
+def allow_anyone(scope: Mapping[str, Any]) -> Principal:
+    """For ``auth=``: everybody who reaches the app may do everything. The host application guards it."""
+    return Principal("anyone")
+
+
+def redact_secrets(what: str, value: Any) -> Any:
+    """The default of ``redact=``: values under keys that sound secret (token, password, api_key, …) are hidden."""
+    if isinstance(value, dict):
+        fields = cast("dict[Any, Any]", value)
+        return {
+            key: "•••" if isinstance(key, str) and _SECRET.search(key) else redact_secrets(what, inner)
+            for key, inner in fields.items()
+        }
+    if isinstance(value, list):
+        return [redact_secrets(what, inner) for inner in cast("list[Any]", value)]
+    return value
+
+
+class WebSettings(TypedDict, total=False):
+    """The keywords of ``asgi_app``: the fields of ``WebConfig``."""
+
+    auth: str | Mapping[str, Principal] | Authenticate | None
+    allowed_hosts: tuple[str, ...]
+    allow_origins: tuple[str, ...]
+    submit: bool
+    redact: Redact | None
+    max_streams: int
+    max_body: int
+    max_depth: int
+    max_headers: int
+    ping: float
+    max_stream_age: float
+    send_timeout: float
+    watch_shutdown: bool
+    secret: str | None
+    session_lifetime: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class WebConfig(Checked):
+    """Settings of ``jp.asgi_app(…)``.
+
+    :param auth: who may ask. None (default): only this machine, under a name of this machine. A string: whoever has
+        this token. A dict of tokens to ``Principal``: likewise, with their rights. A callable (plain or async): gets
+        the ASGI scope, returns a ``Principal`` or None. ``asyncjobs.web.allow_anyone``: everybody.
+    :param allowed_hosts: further host names under which it answers when ``auth`` is None.
+    :param allow_origins: origins of other sites whose pages may use it, such as ``https://example.org``.
+    :param submit: whether ``POST v1/jobs`` may submit registered functions. Default False.
+    :param redact: what people may see of arguments, results, logs, metadata and errors. Default: values under keys
+        that sound secret are hidden. None: everything is shown.
+    :param max_streams: event streams that are open at a time; the next one is told to come back later. Default 500.
+    :param max_body: bytes of a request's body. Default 1 MiB.
+    :param max_depth: nesting of a request's JSON. Default 32.
+    :param max_headers: bytes of all headers of a request together. Default 16 KiB.
+    :param ping: seconds without an event after which a stream says that it is alive. Default 15.
+    :param max_stream_age: seconds after which a stream ends, and the client connects again. Default 900.
+    :param send_timeout: seconds that a client may read nothing before its stream is given up. Default 300.
+    :param watch_shutdown: end streams when the server (uvicorn) is told to stop; it would wait for them. Default True.
+    :param secret: signs cookies and tickets, so that several server processes accept each other's. Default: made from
+        the tokens of ``auth``; without tokens, drawn anew by each process.
+    :param session_lifetime: seconds that the cookie of ``POST v1/session`` is good for. Default 12 hours.
+    """
+
+    auth: str | Mapping[str, Principal] | Authenticate | None = None
+    allowed_hosts: tuple[str, ...] = ()
+    allow_origins: tuple[str, ...] = ()
+    submit: bool = False
+    redact: Redact | None = redact_secrets
+    max_streams: int = 500
+    max_body: int = MEBIBYTE
+    max_depth: int = 32
+    max_headers: int = 16_384
+    ping: float = 15.0
+    max_stream_age: float = 900.0
+    send_timeout: float = 300.0
+    watch_shutdown: bool = True
+    secret: str | None = None
+    session_lifetime: float = 43_200.0
+
+    def __post_init__(self) -> None:
+        self._number("max_streams", 1, 100_000, whole=True)
+        self._number("max_body", 1024, 1 << 30, whole=True)
+        self._number("max_depth", 1, 200, whole=True)
+        self._number("max_headers", 1024, MEBIBYTE, whole=True)
+        self._number("ping", 0, 3600, above=True)
+        self._number("max_stream_age", 0, 7 * 86_400, above=True)
+        self._number("send_timeout", 0, 86_400, above=True)
+        self._number("session_lifetime", 1, 366 * 86_400)
+        for name in ("allowed_hosts", "allow_origins"):
+            value: Any = getattr(self, name)
+            if isinstance(value, str) or not all(isinstance(entry, str) and entry for entry in value):
+                raise ConfigurationError(f"WebConfig.{name}", value, allowed="a tuple of strings")
+            object.__setattr__(self, name, tuple(value))
+        for origin in self.allow_origins:
+            if not re.fullmatch(r"https?://[^/*\s]+", origin):
+                raise ConfigurationError(
+                    "WebConfig.allow_origins", origin, allowed="origins such as 'https://example.org', each by name"
+                )
+        self._check_auth(self.auth)
+
+    def _check_auth(self, auth: Any) -> None:
+        tokens: Any = {auth: Principal("token")} if isinstance(auth, str) else auth
+        if isinstance(tokens, Mapping):
+            for token, principal in cast("Mapping[Any, Any]", tokens).items():
+                if not isinstance(token, str) or not isinstance(principal, Principal):
+                    raise ConfigurationError("WebConfig.auth", auth, allowed="a dict of tokens to Principal(…)")
+                if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
+                    raise ConfigurationError(
+                        "WebConfig.auth",
+                        "…",
+                        problem="WebConfig.auth: a token is 16 or more printable ASCII characters without spaces",
+                        hint="python -c 'import secrets; print(secrets.token_urlsafe())' makes one",
+                    )
+        elif tokens is not None and not callable(tokens):
+            raise ConfigurationError(
+                "WebConfig.auth", auth, allowed="None, a token, a dict of tokens to Principal, or a callable"
+            )
