@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef
+from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Stale
 from asyncjobs.models import BodyEvent, Outcome, OutcomeKind
 from tests.conformance.support import (
@@ -183,6 +184,22 @@ async def test_what_a_running_body_says_is_stored(store: Store) -> None:
     assert told is not None
     assert (told.done, told.total, told.message, told.percent) == (2, 4, "two", 50.0)
     assert await store.types("a") == ["submitted", "started", "progress", "progress"]
+
+
+async def test_progress_is_that_of_the_last_attempt(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a", retry=RetryPolicy(max_retries=1)))
+    await hand.claim()
+    await hand.say("a", progress(3, 4))
+    await hand.end("a", FAILURE)
+    assert (await store.job("a")).progress is not None  # it is what it came to
+    store.clock.advance(60)
+    await hand.claim()
+    assert (await store.job("a")).progress is None
+    await hand.say("a", progress(1, 4))
+    told = (await store.job("a")).progress
+    assert told is not None
+    assert told.percent == 25.0
 
 
 async def test_what_an_ended_attempt_says_is_refused(store: Store) -> None:

@@ -68,7 +68,7 @@ class Queries:
             parent_id=self._parent_id(n),
             because=row.because,
             error=self._last_error(n) if shows_error else None,
-            progress=_progress(tables.progress.get(n)),
+            progress=_progress(tables.progress.get(n), row.attempt),
             limit=row.limit,
             waits_for=row.waits_for,
             version=row.seq,
@@ -254,8 +254,11 @@ def _moment(moment: int | None) -> datetime | None:
     return None if moment is None else to_datetime(moment)
 
 
-def _progress(data: dict[str, Any] | None) -> Progress | None:
-    return None if data is None else Progress(data.get("done", 0), data.get("total"), data.get("message"))
+def _progress(said: tuple[int, dict[str, Any]] | None, attempt: int) -> Progress | None:
+    if said is None or said[0] != attempt:
+        return None  # what an earlier attempt said is over
+    data = said[1]
+    return Progress(data.get("done", 0), data.get("total"), data.get("message"))
 
 
 def _position(field: str, cursor: str | None) -> int | None:

@@ -74,7 +74,7 @@ class Tables:
         self.log: list[JobEvent] = []  # the event at position p is log[p - 1]
         self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
         self.pruned = 0  # the highest position that retention ever removed
-        self.progress: dict[int, dict[str, Any]] = {}
+        self.progress: dict[int, tuple[int, dict[str, Any]]] = {}  # with the attempt that said so
 
         self.ready: dict[Lane, list[Entry]] = {}  # every lane there ever was, in the order of their first jobs
         self.admitted: defaultdict[str, list[Entry]] = defaultdict(list)
@@ -175,7 +175,7 @@ class Tables:
             self.log_of[n].append(len(self.log) + 1)
             self.log.append(self._event(n, event, len(self.log) + 1))
             if event.type == EventType.PROGRESS:
-                self.progress[n] = event.data or {}
+                self.progress[n] = (event.attempt, event.data or {})
         return self.log[first:]
 
     def _event(self, n: int, event: NewEvent, position: int) -> JobEvent:

@@ -29,7 +29,8 @@ def select_jobs(source: str, order: str) -> str:
 SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.attempt, j.failures, j.interruptions,
   j.retry, j.timeout, j.waits_for, j.cancel_requested, j.created_at, j.run_at, j.started_at, j.finished_at, w.name,
   o.id, j.because, a.error_type, a.message, a.traceback,
-  (SELECT e.data FROM events e WHERE e.job = j.n AND e.type = 'progress' ORDER BY e.seq DESC LIMIT 1),
+  (SELECT CASE WHEN e.attempt = j.attempt THEN e.data END FROM events e WHERE e.job = j.n AND e.type = 'progress'
+   ORDER BY e.seq DESC LIMIT 1),
   j.limit_key, j.seq, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
