@@ -3,13 +3,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := .venv/bin
 
-.PHONY: demo demo-crash test check bench clean
+.PHONY: demo demo-crash demo-web test browser check bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         draw a detective comic: the graph, live progress, retries"
 	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
-	@echo "make test         the whole test suite, with coverage"
+	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
+	@echo "make test         the whole test suite, with coverage, also in a real Chromium"
 	@echo "make check        ruff, pyright strict, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
 
@@ -31,7 +32,15 @@ demo: .venv/examples.stamp
 demo-crash: .venv/examples.stamp
 	@$(BIN)/python -m examples.comic.crash_demo
 
-test: .venv/dev.stamp
+# PORT=… is handed on; without it 8000, or any port that is free.
+demo-web: .venv/examples.stamp
+	@$(BIN)/python -m examples.web_app
+
+# Chromium for tests/browser: found, or installed with apt-get as root (or sudo that does not ask), or a hint.
+browser: .venv/dev.stamp
+	@$(BIN)/python -m tests.browser.chromium
+
+test: .venv/dev.stamp browser
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
 	@$(BIN)/python -m coverage report --include='asyncjobs/core/*' --fail-under=100 >/dev/null \
 		|| { $(BIN)/python -m coverage report --include='asyncjobs/core/*'; exit 1; }
@@ -39,6 +48,7 @@ test: .venv/dev.stamp
 
 check: .venv/dev.stamp
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check --quiet .
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.architecture.import_time

@@ -68,6 +68,7 @@ if TYPE_CHECKING:
     from asyncjobs.runtime.events import EventPublisher
     from asyncjobs.runtime.streamer import StatusStreamer
     from asyncjobs.runtime.worker import Worker
+    from asyncjobs.sync import SyncHandle, SyncJobs
 
 _LAZY = {
     "EventPublisher": "asyncjobs.runtime.events",
@@ -77,6 +78,8 @@ _LAZY = {
     "MemoryBackend": "asyncjobs.backends.memory",
     "SQLiteBackend": "asyncjobs.backends.sqlite.backend",
     "StatusStreamer": "asyncjobs.runtime.streamer",
+    "SyncHandle": "asyncjobs.sync",
+    "SyncJobs": "asyncjobs.sync",
     "Worker": "asyncjobs.runtime.worker",
 }
 
@@ -145,6 +148,8 @@ __all__ = [
     "StatusReport",
     "StatusStreamer",
     "SubmissionError",
+    "SyncHandle",
+    "SyncJobs",
     "UnknownDependencyError",
     "Worker",
     "WorkerInfo",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 import math
 import os
 from collections.abc import Collection
@@ -63,12 +64,16 @@ class BackendConfig(Checked):
 
     :param max_value_size: bytes that one call's arguments, one result, or one event may take, encoded.
         Default 64 MiB. Larger arguments are refused at submit; a larger result fails its job.
+    :param attempts: times that a submission is tried while the store fails in a way that may pass by itself.
+        Default 5, within about two seconds. (A locked file is waited for apart from that.)
     """
 
     max_value_size: int = 64 * MEBIBYTE
+    attempts: int = 5
 
     def __post_init__(self) -> None:
         self._number("max_value_size", 1024, 1 << 30, whole=True)
+        self._number("attempts", 1, 100, whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -146,6 +151,13 @@ class DaemonConfig(Checked):
     :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
     :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5.
     :param name: what people see of this worker. Default: host name and process id.
+    :param capture_logging: lowest level of the records of the ``logging`` module that become ``log`` events of the job
+        that emits them: a name, or its number. None: none do. Loggers keep their own levels: where nobody set one,
+        Python makes no record below WARNING. Default ``"INFO"``.
+    :param capture_print: lines that a job writes to ``sys.stdout`` and ``sys.stderr`` become ``log`` events, too, and
+        still go where they went. Default False.
+    :param retention: seconds after which finished jobs are removed, with their results and events, once all jobs that
+        they are connected with have been finished for as long. None (default) keeps everything.
     """
 
     slots: int = 32
@@ -156,6 +168,9 @@ class DaemonConfig(Checked):
     lease: float = 15.0
     heartbeat: float = 5.0
     name: str | None = None
+    capture_logging: str | int | None = "INFO"
+    capture_print: bool = False
+    retention: float | None = None
 
     def __post_init__(self) -> None:
         self._number("slots", 1, 10_000, whole=True)
@@ -163,10 +178,33 @@ class DaemonConfig(Checked):
         self._number("poll_interval", 0, 60, above=True)
         self._number("lease", 0, 86_400, above=True)
         self._number("heartbeat", 0, self.lease / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2
+        if self.retention is not None:
+            self._number("retention", 0, 100 * 365 * 86_400)
         for name in ("queues", "allowed_modules"):
             value: Any = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, self._names(name, value))
+        raw: object = self.capture_print
+        if not isinstance(raw, bool):
+            raise ConfigurationError("DaemonConfig.capture_print", raw, allowed="True or False")
+        self.capture_level  # noqa: B018 - asked for here, so that a bad one is refused here
+
+    @property
+    def capture_level(self) -> int | None:
+        """``capture_logging`` as a number."""
+        raw: object = self.capture_logging
+        levels = logging.getLevelNamesMapping()
+        if isinstance(raw, str) and raw.upper() in levels:
+            return levels[raw.upper()]
+        if raw is None or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0):
+            return raw
+        near = nearest(raw.upper(), levels) if isinstance(raw, str) else None
+        raise ConfigurationError(
+            "DaemonConfig.capture_logging",
+            raw,
+            allowed="a level of the logging module, such as 'INFO' or 20, or None",
+            hint=f"did you mean {near!r}?" if near else None,
+        )
 
     def _names(self, name: str, value: Any) -> tuple[str, ...]:
         several = isinstance(value, (list, tuple, set, frozenset))
@@ -174,3 +212,35 @@ class DaemonConfig(Checked):
         if not names or not all(isinstance(entry, str) and entry for entry in names):
             raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
         return names
+
+
+@dataclass(frozen=True, kw_only=True)
+class LoggingConfig(Checked):
+    """How the command line and the daemon log. Embedded in somebody's program, no handler is added.
+
+    :param level: lowest level that is written: ``"debug"``, ``"info"``, ``"warning"``, ``"error"``. Default ``"info"``.
+    :param format: ``"text"`` for people, ``"json"`` and ``"logfmt"`` for programs. Default ``"auto"``: text on a
+        terminal, logfmt otherwise.
+    :param file: write there, too; made with mode 0600, rotated. Default None.
+    :param max_bytes: size after which the file is rotated. Default 10 MiB.
+    :param backups: rotated files that are kept. Default 5.
+    """
+
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "text", "json", "logfmt"] = "auto"
+    file: str | os.PathLike[str] | None = None
+    max_bytes: int = 10 * MEBIBYTE
+    backups: int = 5
+
+    def __post_init__(self) -> None:
+        for name, allowed in (
+            ("level", ("debug", "info", "warning", "error")),
+            ("format", ("auto", "text", "json", "logfmt")),
+        ):
+            value = getattr(self, name)
+            if value not in allowed:
+                near = nearest(str(value), allowed)
+                hint = f"did you mean {near!r}?" if near else None
+                raise ConfigurationError(f"LoggingConfig.{name}", value, allowed=", ".join(allowed), hint=hint)
+        self._number("max_bytes", 4096, whole=True)
+        self._number("backups", 0, 1000, whole=True)

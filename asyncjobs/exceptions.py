@@ -274,9 +274,13 @@ class JobTimeoutError(JobProcessorError, TimeoutError):
 
 
 class BackendError(JobProcessorError):
-    """The store could not do what was asked (disk full, read-only, corrupt). What was acknowledged is intact."""
+    """The store could not do what was asked (disk full, read-only, corrupt). What was acknowledged is intact.
+
+    ``transient``: the cause may go away by itself, so that trying again soon is worth it.
+    """
 
     code = "backend"
+    transient: bool = False
 
 
 class BackendConnectionError(BackendError):
@@ -284,13 +288,17 @@ class BackendConnectionError(BackendError):
 
     ``request`` is what was to be stored, with its ids fixed, so that it can be submitted again safely
     (``await jp.submit_jobs(error.request, if_exists="return")``); None for reads.
+    ``transient`` False: it has been tried for as long as makes sense.
     """
 
     code = "backend-unavailable"
 
-    def __init__(self, message: str, *, request: Any = None, attempts: int = 1, hint: str | None = None) -> None:
+    def __init__(
+        self, message: str, *, request: Any = None, attempts: int = 1, transient: bool = True, hint: str | None = None
+    ) -> None:
         self.request = request
         self.attempts = attempts
+        self.transient = transient
         super().__init__(
             message,
             hint=hint

@@ -15,6 +15,9 @@ from msgspec import Struct, field
 
 DEFAULT_QUEUE = "default"
 
+Isolation = Literal["thread", "process"]
+"""Where a body runs: in the worker's process (on its loop, or in a thread), or in a process of its own."""
+
 
 class JobStatus(StrEnum):
     """Where a job stands. Ready, delayed and retrying jobs are all ``pending``: see ``JobProcessor.why``."""
@@ -365,5 +368,5 @@ class JobRequest(Struct, frozen=True, kw_only=True):
     delay: float | None = None
     run_at: datetime | None = None
     if_exists: Literal["raise", "return"] = "raise"
-    isolation: Literal["thread"] | None = None
+    isolation: Isolation | None = None
     local: bool = False

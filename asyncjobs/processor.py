@@ -28,6 +28,7 @@ from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
 from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
+from asyncjobs.backends.transient import enqueue_patiently
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.codec import convert_result, decode_value
 from asyncjobs.core.retry import RetryPolicy
@@ -46,6 +47,7 @@ from asyncjobs.models import (
     Attempt,
     EventType,
     GroupProgress,
+    Isolation,
     Job,
     JobEvent,
     JobPage,
@@ -58,15 +60,21 @@ from asyncjobs.models import (
     StatusReport,
     WorkerInfo,
 )
+from asyncjobs.runtime.batch import Batch
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
+from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.frames import FrameReader, Frames, stream_frames
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.graph import LiveGraph
+from asyncjobs.runtime.mains import refuse_while_loading
+from asyncjobs.runtime.near import nearest_id
+from asyncjobs.runtime.others import watch_others
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
+from asyncjobs.runtime.upkeep import Upkeep
 from asyncjobs.runtime.waiting import Waiting, Watch, error_of
 from asyncjobs.runtime.why import why
 
@@ -85,7 +93,7 @@ IfExists = Literal["raise", "return"]
 Types = Collection[str] | str | None
 
 
-class JobProcessor:
+class JobProcessor(Upkeep):
     """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
 
     ::
@@ -101,6 +109,8 @@ class JobProcessor:
     :param enable_daemon: claim and run jobs in this process. Default True.
     :param daemon: settings of that: slots, queues, allowed modules, times.
     :param functions: functions that this process may run although it did not submit them.
+    :param fallback: ``"sync"``: while no worker is alive anywhere, a submit runs its jobs here and returns when they
+        have ended. With ``enable_daemon=False``. Default None: they wait for a worker.
     :param clock: for tests.
     :raises ConfigurationError: a setting cannot work.
 
@@ -116,6 +126,7 @@ class JobProcessor:
         enable_daemon: bool = True,
         daemon: DaemonConfig | None = None,
         functions: Iterable[Callable[..., Any]] = (),
+        fallback: Literal["sync"] | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._clock: Clock = clock or SystemClock()
@@ -126,13 +137,18 @@ class JobProcessor:
         self._functions = Functions(daemon.allowed_modules if daemon else None)
         for function in functions:
             self._functions.register(function)
+        self.backend_config = backend_config
         self._max_value_size = backend_config.max_value_size
+        self._attempts = backend_config.attempts
         self._submissions = Submissions(self._functions, JobHandle, self._max_value_size)
         self._graph = LiveGraph()
         self._running = False
         self._submitted = 0
         self._forks = fork_count()
         self._daemon: JobDaemon | None = None
+        if fallback not in (None, "sync") or (fallback is not None and enable_daemon):
+            raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
+        self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
         self._apps: list[WebApp] = []
 
     # -- life
@@ -140,6 +156,7 @@ class JobProcessor:
     async def __aenter__(self) -> JobProcessor:
         if self._running:
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
+        refuse_while_loading()
         self._forks = fork_count()
         await self._backend.open()
         try:
@@ -147,6 +164,7 @@ class JobProcessor:
             self._publisher = EventPublisher(self._backend, self._clock)
             self._waiting = Waiting(self._backend, self._publisher, self._results, self._clock, self._why)
             self._streamer = StatusStreamer(self._backend, self._publisher, self._clock)
+            self._fallback = self._make_fallback()
             self._backend.set_listener(self._committed)
             self._tasks = anyio.create_task_group()
             await self._tasks.__aenter__()
@@ -178,26 +196,43 @@ class JobProcessor:
                 self._beside = tasks
                 tasks.start_soon(self._publisher.run)
                 if self._daemon_config is not None:
-                    daemon = JobDaemon(
-                        self._backend,
-                        self._daemon_config,
-                        self._clock,
-                        functions=self._functions,
-                        publisher=self._publisher,
-                        results=self._results,
-                        submit=self._submit_child,
-                        max_value_size=self._max_value_size,
-                    )
+                    daemon = self._new_daemon(self._daemon_config)
                     await daemon.start(tasks)
                     self._daemon = daemon
                     self._waiting.worker = daemon.worker
-                tasks.start_soon(self._watch_others)
+                tasks.start_soon(watch_others, self._backend, self._publisher, self._daemon, self._clock)
                 tasks.start_soon(self._waiting.warn_forever)
                 task_status.started()
                 await self._stopping.wait()
                 if self._daemon is not None:
                     await self._daemon.stop()
                 tasks.cancel_scope.cancel()
+
+    def _make_fallback(self) -> SyncFallback | None:
+        config = self._fallback_config
+        if config is None:
+            return None
+
+        def new_daemon() -> JobDaemon:
+            daemon = self._new_daemon(config)
+            self._waiting.worker = daemon.worker
+            return daemon
+
+        return SyncFallback(self._backend, self._streamer, new_daemon)
+
+    def _new_daemon(self, config: DaemonConfig) -> JobDaemon:
+        daemon = JobDaemon(
+            self._backend,
+            config,
+            self._clock,
+            functions=self._functions,
+            publisher=self._publisher,
+            results=self._results,
+            submit=self._submit_child,
+            max_value_size=self._max_value_size,
+        )
+        daemon.worker.processes.jobs = self
+        return daemon
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
@@ -255,23 +290,6 @@ class JobProcessor:
         self._graph.ended(events)
         self._publisher.publish(events)
 
-    async def _watch_others(self) -> None:
-        """Notice what other processes change."""
-        interval = self._daemon_config.poll_interval if self._daemon_config else 0.25
-        while True:
-            try:
-                if not await self._backend.wait(interval, urgent=self._publisher.listened_to):
-                    continue
-                self._publisher.changed()
-                if self._daemon is not None:
-                    self._daemon.scheduler.nudge()
-                    await self._daemon.hear_cancel_requests()
-            except BackendClosedError:
-                return
-            except BackendError as error:
-                logger.warning("changes by other processes cannot be seen: %s", error)
-                await self._clock.sleep(interval)
-
     def _open(self) -> JobBackend:
         if fork_count() != self._forks:
             raise BackendClosedError(
@@ -305,7 +323,7 @@ class JobProcessor:
         delay: float | None = None,
         run_at: datetime | None = None,
         if_exists: IfExists = "raise",
-        isolation: Literal["thread"] | None = None,
+        isolation: Isolation | None = None,
         local: bool = False,
         **kwargs: Any,
     ) -> JobHandle[T]: ...
@@ -330,7 +348,7 @@ class JobProcessor:
         delay: float | None = None,
         run_at: datetime | None = None,
         if_exists: IfExists = "raise",
-        isolation: Literal["thread"] | None = None,
+        isolation: Isolation | None = None,
         local: bool = False,
         **kwargs: Any,
     ) -> JobHandle[T]: ...
@@ -352,12 +370,14 @@ class JobProcessor:
         :param retry: a ``RetryPolicy``. Default: 3 retries after 2, 4 and 8 s.
         :param max_retries: overrides the policy's number.
         :param max_interruptions: times its worker may die under it before it fails. Default 3.
-        :param timeout: seconds an attempt may take. An ``async def`` body is cancelled; a plain function is told.
+        :param timeout: seconds an attempt may take. An ``async def`` body is cancelled; a plain function is told, and
+            killed if it has a process of its own.
         :param delay: seconds (or a timedelta) before it is due.
         :param run_at: an aware datetime when it is due.
         :param if_exists: what if the id is taken: ``"raise"``, or ``"return"`` the job that has it, provided that
             function and arguments are the same.
-        :param isolation: ``"thread"``, the only one so far.
+        :param isolation: ``"process"``: a process of its own, which a timeout or a cancellation kills, and whose crash
+            is this job's failure only. Default ``"thread"``: in the worker's process.
         :param local: accept a lambda or closure; it runs in this process only, and fails if this process ends first.
         :raises SubmissionError: refused, nothing was stored; ConfigurationError: an option cannot work.
         :raises BackendConnectionError: not stored; ``.request`` submits it again under the same id.
@@ -386,9 +406,16 @@ class JobProcessor:
         requests = [request_of(func, (item,), dict(options)) for item in items]
         return await self.submit_jobs(requests) if requests else []
 
-    def batch(self) -> Batch:
+    def batch(self) -> Batch[JobHandle[Any]]:
         """``async with jp.batch() as b: h = b.submit_job(…)``: all of it is stored, or nothing, when it is left."""
-        return Batch(self)
+
+        async def store(requests: Sequence[JobRequest], ids: Sequence[str]) -> None:
+            await self._store(requests, ids=ids)
+
+        def handle(job_id: str, func: Callable[..., Any]) -> JobHandle[Any]:
+            return JobHandle(job_id, self, func)
+
+        return Batch(self._submissions, store, handle)
 
     def optional(self, job: str) -> Optional:
         """In ``depends_on``: a job that may end otherwise than completed without holding its dependents back."""
@@ -421,7 +448,7 @@ class JobProcessor:
         if self._daemon is not None:
             self._daemon.scheduler.nudge()
         try:
-            stored = await backend.enqueue_jobs(jobs, parent=parent)
+            stored = await enqueue_patiently(backend, jobs, parent, attempts=self._attempts, clock=self._clock)
         except BaseException as error:
             self._graph.drop(in_graph)
             if isinstance(error, Exception):  # cancelled, they may be stored nevertheless
@@ -431,6 +458,8 @@ class JobProcessor:
                 error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
             raise
         self._submitted += len(jobs)
+        if self._fallback is not None and parent is None:
+            await self._fallback.run(stored)
         return stored
 
     async def _submit_child(
@@ -441,6 +470,19 @@ class JobProcessor:
         self._submissions.check_options(func)
         ids = await self._store([request], parent=parent)
         return JobHandle(ids[0], self, func)
+
+    async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
+        """For bodies in processes of their own: store a child of their job, which they have encoded there."""
+        backend = self._open()
+        in_graph = await self._graph.add([job])
+        try:
+            (job_id,) = await backend.enqueue_jobs([job], parent=parent)
+        except BaseException:
+            self._graph.drop(in_graph)
+            raise
+        self._nudge()
+        self._submitted += 1
+        return job_id
 
     # -- results
 
@@ -453,7 +495,7 @@ class JobProcessor:
         job_id = str(job_id)
         result = (await self._open().get_results([job_id])).get(job_id)
         if result is None:
-            raise JobNotFoundError(job_id)
+            raise await self._not_found(job_id)
         if not result.status.terminal:
             raise JobStateError(job_id, result.status, "it has no result yet", hint="await handle waits for it")
         return self.value_of(result, None)
@@ -471,7 +513,10 @@ class JobProcessor:
         self._open()
         if timeout is not None:
             timeout = duration("timeout", timeout)
-        return await self._waiting.result(str(job_id), timeout)
+        try:
+            return await self._waiting.result(str(job_id), timeout)
+        except JobNotFoundError:
+            raise await self._not_found(str(job_id)) from None
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
         """For ``gather`` and ``as_completed``: the ends of several jobs as they come."""
@@ -496,8 +541,11 @@ class JobProcessor:
         job_id = str(job_id)  # a handle is one, too
         job = await self._open().get_job(job_id)
         if job is None:
-            raise JobNotFoundError(job_id)
+            raise await self._not_found(job_id)
         return job
+
+    async def _not_found(self, job_id: str) -> JobNotFoundError:
+        return JobNotFoundError(job_id, near=await nearest_id(self._backend, job_id))
 
     async def get_status(self, job_id: str) -> JobStatus:
         """The stored status. JobNotFoundError: no such job."""
@@ -571,7 +619,7 @@ class JobProcessor:
         statuses = await self._open().cancel_jobs([job_id], descendants=descendants)
         self._nudge()
         if job_id not in statuses:
-            raise JobNotFoundError(job_id)
+            raise await self._not_found(job_id)
         return statuses[job_id]
 
     async def cancel_jobs(self, query: JobQuery | None = None, *, group: str | None = None) -> dict[str, JobStatus]:
@@ -601,7 +649,10 @@ class JobProcessor:
 
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
-        status = await self._open().retry_job(str(job_id))
+        try:
+            status = await self._open().retry_job(str(job_id))
+        except JobNotFoundError:
+            raise await self._not_found(str(job_id)) from None
         self._nudge()
         return status
 
@@ -708,6 +759,11 @@ class JobProcessor:
         self._beside.start_soon(function)
 
     @property
+    def daemon(self) -> JobDaemon | None:
+        """What claims and runs jobs here, while the processor is entered; None with ``enable_daemon=False``."""
+        return self._daemon
+
+    @property
     def backend(self) -> JobBackend:
         """The store, for tools: its contract is ``JobBackend``."""
         return self._open()
@@ -729,29 +785,3 @@ def _cause(error: BaseException) -> BaseException:
         return error
     inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
     return _cause(inner[0]) if len(inner) == 1 else cast("BaseException", error)
-
-
-class Batch:
-    """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error."""
-
-    def __init__(self, processor: JobProcessor) -> None:
-        self._processor = processor
-        self._requests: list[JobRequest] = []
-        self._ids: list[str] = []
-
-    async def __aenter__(self) -> Batch:
-        return self
-
-    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._requests:
-            await self._processor._store(self._requests, ids=self._ids)  # pyright: ignore[reportPrivateUsage]
-
-    def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
-        """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, awaited later."""
-        request = request_of(func, args, options)
-        submissions = self._processor._submissions  # pyright: ignore[reportPrivateUsage]
-        if "args" not in options and "kwargs" not in options:
-            submissions.check_options(func)
-        self._ids.append(submissions.new_id())
-        self._requests.append(request)
-        return JobHandle(request.job_id or self._ids[-1], self._processor, func)

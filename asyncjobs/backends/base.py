@@ -10,6 +10,7 @@ What a backend may do weaker is said by ``JobBackend.capabilities``.
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
@@ -19,12 +20,14 @@ from msgspec import Struct
 
 from asyncjobs.core.commands import AttemptEnd, AttemptRef, NewJob
 from asyncjobs.core.state import Stale
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
     Attempt,
     BodyEvent,
     Edge,
     EventPage,
     GroupProgress,
+    Isolation,
     Job,
     JobEvent,
     JobPage,
@@ -98,6 +101,7 @@ class ClaimedJob(Struct, frozen=True):
     group: str | None
     started_at: int
     cancel_requested: bool = False
+    isolation: Isolation = "thread"
 
 
 class Claims(Struct, frozen=True):
@@ -161,7 +165,8 @@ class JobBackend(ABC):
 
     capabilities: frozenset[str] = frozenset()
     """What this store can do beyond the contract: ``"persistent"`` (survives the process), ``"shared"`` (several
-    processes at once), ``"ordered_log"`` (one total order of events over all jobs)."""
+    processes at once), ``"ordered_log"`` (one total order of events over all jobs), ``"backup"`` (``backup`` and
+    ``compact``)."""
 
     # -- life
 
@@ -282,6 +287,48 @@ class JobBackend(ABC):
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         """Decide waiting jobs anew from their edges (idempotent); returns those whose dependencies are met."""
 
+    # -- upkeep
+
+    @abstractmethod
+    async def prune(self, before: int, limit: int = 1000) -> int:
+        """Remove jobs that ended before this moment (µs), with all that is stored of them; returns how many.
+
+        A job goes only with its whole connected component (edges, and jobs with those submitted from inside them), once
+        all of it ended before then. To whoever looks, a component is there or it is not: no read and no call finds a
+        part of one, also if the process dies in between. A retry or a submission that reaches it first keeps it.
+
+        A call does a bounded amount of work: it removes about ``limit`` jobs, but whole components, and looks at that
+        many that have to stay (5,000 at least). The next call goes on from there, so 0 means that nothing was found
+        this time. It is cheap when nothing is due, however many jobs there are.
+
+        The highest position of a removed event is kept, for ``EventPage.lost``.
+        """
+
+    @abstractmethod
+    async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
+        """Remove these jobs as ``prune`` does, however lately they ended; returns the ids of those removed, by
+        submission. ``components``: also all that they are connected with. Unknown ids are left out.
+
+        :raises JobStateError: one of a component has not ended, or was not named. It tells of the first such job, by
+            submission; nothing was removed.
+        """
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the whole store to a new file, as of one moment, while work goes on.
+
+        :raises ConfigurationError: the file exists, cannot be made, or this store cannot do it.
+        """
+        raise _cannot("backup", path)
+
+    async def compact(self, patience: float = 10.0) -> int:
+        """Give back to the file system what removed jobs took; returns the bytes by which the store became smaller.
+
+        :param patience: seconds that others may be held up by it.
+        :raises BackendError: it takes longer than that; nothing was changed.
+        :raises ConfigurationError: this store cannot do it.
+        """
+        raise _cannot("compact", patience)
+
     # -- asking
 
     async def get_job(self, job_id: str) -> Job | None:
@@ -376,3 +423,12 @@ class JobBackend(ABC):
     @abstractmethod
     async def last_cursor(self) -> str:
         """The cursor of the newest stored event: reading after it gives only what comes later."""
+
+
+def _cannot(what: str, value: object) -> ConfigurationError:
+    return ConfigurationError(
+        what,
+        value,
+        problem=f"{what}: this store is not kept in a file",
+        hint="it is for stores in files, such as BackendType.SQLITE",
+    )

@@ -26,6 +26,7 @@ from asyncjobs.models import (
     Dependency,
     EdgeState,
     EventType,
+    Isolation,
     JobError,
     JobStatus,
     Limit,
@@ -50,6 +51,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     retry: RetryPolicy
     max_interruptions: int = 3
     timeout: float | None = None
+    isolation: Isolation = "thread"
     run_at: int | None = None
     delay: int | None = None
     dependencies: tuple[Dependency, ...] = ()
@@ -243,6 +245,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
             capacity=job.limit.capacity if job.limit else None,
             call=job.call,
             injects=job.injects,
+            isolation=job.isolation,
             metadata=job.metadata,
         ),
         rows,

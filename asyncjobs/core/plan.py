@@ -13,7 +13,7 @@ from msgspec import Struct, structs
 
 from asyncjobs.core import edges
 from asyncjobs.core.state import Change, EdgeRow, EndedAttempt, JobState, NewEvent
-from asyncjobs.models import EdgeState, JobStatus, WaitsFor
+from asyncjobs.models import EdgeState, Isolation, JobStatus, WaitsFor
 
 
 class View(Protocol):
@@ -53,6 +53,7 @@ class Record(Struct, frozen=True):
     capacity: int | None
     call: bytes
     injects: bool
+    isolation: Isolation
     metadata: bytes | None
 
 

@@ -96,41 +96,50 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
     """Decode the call, run the body, encode what it returns. The outcome says how it went."""
     enter(running.context)
     try:
-        args, kwargs = await _arguments(running.job, function, tools)
+        results = await read_injected(running.job, tools.read_results)
+        args, kwargs = read_arguments(running.job, function, results, tools.find_function)
     except Exception as error:
         return failure(error, retryable=False)
     if running.stopped is not None:
-        return _stopped(running, None)  # told to stop before the body began: it never does
+        return stopped(running, None)  # told to stop before the body began: it never does
     if tools.is_async(running.job.function, function):
-        return await _run_async(running, function, args, kwargs, tools)
+        return await run_async(running, function, args, kwargs, tools.max_value_size)
     return await _run_in_thread(running, function, args, kwargs, tools)
 
 
-async def _arguments(
-    job: ClaimedJob, function: Callable[..., Any], tools: Tools
+async def read_injected(job: ClaimedJob, read_results: ReadResults) -> Mapping[str, JobResult]:
+    """The results that the job's arguments name."""
+    if not job.injects:
+        return {}
+    wanted: list[str] = []
+    decode_call(job.call, wanted.append)
+    return await read_results(list(dict.fromkeys(wanted)))
+
+
+def read_arguments(
+    job: ClaimedJob, function: Callable[..., Any], results: Mapping[str, JobResult], find_function: FindFunction
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The arguments of the call, these results among them."""
     if not job.injects:
         args, kwargs = decode_call(job.call)
         return convert_arguments(function, args, kwargs)
-    wanted: list[str] = []
-    decode_call(job.call, wanted.append)
-    results = await tools.read_results(list(dict.fromkeys(wanted)))
 
     def resolve(job_id: str) -> Any:
         result = results.get(job_id)
         if result is None or result.status is not JobStatus.COMPLETED or result.value is None:
             return None  # optional, or one more than the k that were required
         value = decode_value(result.value)
-        parent = tools.find_function(result.function)
+        parent = find_function(result.function)
         return value if parent is None else convert_result(parent, value)
 
     args, kwargs = decode_call(job.call, resolve)
     return convert_arguments(function, args, kwargs)
 
 
-async def _run_async(
-    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], tools: Tools
+async def run_async(
+    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int
 ) -> Outcome:
+    """Await an ``async def`` body. ``largest`` is the bytes that its result may have."""
     timeout = running.job.timeout
     outcome: Outcome | None = None
     with anyio.CancelScope() as scope:
@@ -139,7 +148,7 @@ async def _run_async(
             scope.deadline = anyio.current_time() + timeout
         try:
             value = await function(*args, **kwargs)
-            outcome = _success(value, tools)
+            outcome = _success(value, largest)
         except anyio.get_cancelled_exc_class() as error:
             if anyio.current_effective_deadline() == -math.inf:
                 raise  # our scope was cancelled, or the worker's
@@ -149,7 +158,7 @@ async def _run_async(
     await _shake_off()
     if scope.cancel_called and running.stopped is None:
         running.stopped = Stop.TIMED_OUT
-    return _stopped(running, outcome)
+    return stopped(running, outcome)
 
 
 async def _shake_off() -> None:
@@ -180,10 +189,7 @@ async def _run_in_thread(
     running.threaded = True
 
     def body() -> Outcome:
-        try:
-            return _success(function(*args, **kwargs), tools)
-        except BaseException as error:
-            return failure(error, policy=running)
+        return run_plain(running, function, args, kwargs, tools.max_value_size)
 
     outcome: Outcome | None = None
     async with anyio.create_task_group() as watch:
@@ -194,7 +200,17 @@ async def _run_in_thread(
             running.thread_scope = scope
             outcome = await tools.threads.run(body, copy_context())
         watch.cancel_scope.cancel()
-    return _stopped(running, outcome)
+    return stopped(running, outcome)
+
+
+def run_plain(
+    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int
+) -> Outcome:
+    """Call a plain body, in the thread that calls this."""
+    try:
+        return _success(function(*args, **kwargs), largest)
+    except BaseException as error:
+        return failure(error, policy=running)
 
 
 async def _time_out(running: Running, timeout: float) -> None:
@@ -202,7 +218,7 @@ async def _time_out(running: Running, timeout: float) -> None:
     running.stop(Stop.TIMED_OUT)
 
 
-def _stopped(running: Running, outcome: Outcome | None) -> Outcome:
+def stopped(running: Running, outcome: Outcome | None) -> Outcome:
     """What an attempt that was told to stop amounts to, whatever its body made of it."""
     match running.stopped:
         case None:
@@ -221,13 +237,13 @@ def _stopped(running: Running, outcome: Outcome | None) -> Outcome:
             return outcome if finished and outcome is not None else Outcome(OutcomeKind.RELEASED)
 
 
-def _success(value: Any, tools: Tools) -> Outcome:
+def _success(value: Any, largest: int) -> Outcome:
     try:
         encoded = encode_value(value, "$.result")
-        if len(encoded) > tools.max_value_size:
+        if len(encoded) > largest:
             raise NotSerializableError(
                 "$.result",
-                f"{len(encoded):,} bytes, more than the {tools.max_value_size:,} that max_value_size allows",
+                f"{len(encoded):,} bytes, more than the {largest:,} that max_value_size allows",
                 hint="write it to a file and return the path",
             )
     except NotSerializableError as error:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
 from contextvars import ContextVar
-from typing import Any, Protocol, TypeVar
+from itertools import count, islice
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import anyio
 import anyio.from_thread
@@ -14,6 +16,8 @@ from msgspec import msgpack
 
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.backends.clock import Clock
+from asyncjobs.backends.forks import fork_count
+from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, JobStateError, NotSerializableError
 from asyncjobs.models import BodyEvent, EventType
 from asyncjobs.runtime.signals import Loop
@@ -24,9 +28,19 @@ _current: ContextVar[JobContext | None] = ContextVar("asyncjobs_current_job", de
 
 _LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
 _RESERVED_TYPES = frozenset(EventType) - {EventType.OUTPUT}
+_STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
+"""What a browser's ``EventSource`` calls its own events, and what our streams say of themselves."""
 _LONGEST_TYPE = 64
+_MOST_FIELDS = 64
 MAX_EVENT_BYTES = 64 * 1024
 """Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
+LONGEST_TEXT = MAX_EVENT_BYTES // 4
+"""Characters of a text that are kept: this many take that many bytes at most."""
+MOST_UNSTORED = 10_000
+MOST_UNSTORED_BYTES = 8 << 20
+"""What one body may have said that is not stored yet. Beyond that the oldest log events make room."""
+PROGRESS_EVERY = 0.2
+"""Seconds between two progress events of a body that are stored."""
 
 
 class Submit(Protocol):
@@ -60,20 +74,151 @@ def enter(context: JobContext) -> None:
     _current.set(context)
 
 
+_MARKER = -1
+"""The size of the event that says how many are left out."""
+
+
+class _Said(NamedTuple):
+    number: int
+    event: BodyEvent
+    size: int
+
+
+class Unstored:
+    """What a body said and is not stored yet: in order, bounded, of its progress the newest alone.
+
+    Filled from any thread, taken from by the worker's loop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.lock = threading.RLock()
+        """Re-entrant: while it is held, the garbage collector may run a finalizer that logs in this thread and job."""
+        self._numbers = count()
+        self._logs: deque[_Said] = deque()
+        self._others: deque[_Said] = deque()
+        self._progress: deque[_Said] = deque(maxlen=1)
+        self._progress_due = 0
+        self._taken: list[_Said] = []
+        self._size = 0
+        self._dropped = 0
+        self._last_dropped: _Said | None = None
+        self.closed = False
+        """Set once the body has ended: what a thread that it left behind says is heard no more."""
+
+    def __bool__(self) -> bool:
+        return bool(self._logs or self._others or self._progress)
+
+    def add(self, event: BodyEvent) -> bool:
+        """Keep it until it is taken. True: there was nothing before."""
+        size = len(msgpack.encode(event.data))
+        with self.lock:
+            if self.closed:
+                return False
+            first = not self
+            if event.type == EventType.PROGRESS:
+                self._forget(self._progress)
+            self._queue(event).append(_Said(next(self._numbers), event, size))
+            self._size += size
+            self._make_room()
+        return first
+
+    def take(self, most: int | None = None) -> tuple[BodyEvent, ...]:
+        """What is to be stored now, oldest first: at most ``most`` events, None for all there are.
+
+        With a number, progress that comes too soon after the last is held back, and what was said after it with it:
+        so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
+        """
+        with self.lock:
+            said = [*self._logs, *self._others, *self._progress]
+            if self._last_dropped is not None:
+                said.append(self._marker(self._last_dropped))
+            said.sort()
+            if most is not None:
+                if self._progress and self._clock.monotonic() < self._progress_due:
+                    del said[said.index(self._progress[0]) :]
+                del said[most:]
+            self._taken = said
+            if not said:
+                return ()
+            last = said[-1].number
+            if self._progress and self._progress[0].number <= last:
+                self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
+            if self._last_dropped is not None and self._last_dropped.number <= last:
+                self._dropped, self._last_dropped = 0, None
+            for queue in (self._logs, self._others, self._progress):
+                while queue and queue[0].number <= last:
+                    self._forget(queue)
+        return tuple(one.event for one in said)
+
+    def put_back(self) -> None:
+        """What was taken last could not be stored: it is to be taken again, before what was said since."""
+        with self.lock:
+            while self._taken:
+                said = self._taken.pop()
+                if said.size == _MARKER:
+                    self._dropped += said.event.data["dropped"]
+                    self._last_dropped = self._last_dropped or said
+                elif said.event.type != EventType.PROGRESS or not self._progress:
+                    self._queue(said.event).appendleft(said)
+                    self._size += said.size
+            self._make_room()
+
+    def _queue(self, event: BodyEvent) -> deque[_Said]:
+        match event.type:
+            case EventType.LOG:
+                return self._logs
+            case EventType.PROGRESS:
+                return self._progress
+            case _:
+                return self._others
+
+    def _forget(self, queue: deque[_Said]) -> None:
+        if queue:
+            self._size -= queue.popleft().size
+
+    def _make_room(self) -> None:
+        while (queue := self._logs or self._others) and (
+            len(self._logs) + len(self._others) > MOST_UNSTORED or self._size > MOST_UNSTORED_BYTES
+        ):
+            self._dropped += 1
+            self._last_dropped = queue[0]
+            self._forget(queue)
+
+    def _marker(self, dropped: _Said) -> _Said:
+        """Stands where the last one stood that had to go."""
+        text = f"{self._dropped:,} earlier events are left out here: more was said than could be stored"
+        data = {"level": "warning", "logger": "asyncjobs", "message": text, "dropped": self._dropped}
+        return _Said(dropped.number, BodyEvent(EventType.LOG.value, data, dropped.event.at), _MARKER)
+
+
 class JobContext:
     """One attempt, as its body sees it. Everything but ``submit_job`` is plain, thread-safe and does not block."""
 
     def __init__(
-        self, attempt: AttemptRef, *, group: str | None, clock: Clock, loop: Loop, submit: Submit | None
+        self,
+        attempt: AttemptRef,
+        *,
+        group: str | None,
+        clock: Clock,
+        loop: Loop,
+        submit: Submit | None,
+        capture_level: int | None = None,
+        capture_print: bool = False,
     ) -> None:
         self._ref = attempt
         self._group = group
         self._clock = clock
         self._loop = loop
         self._submit = submit
-        self._said: list[BodyEvent] = []
         self._lock = threading.Lock()
         self._stopped = False
+        self._forks = fork_count()
+        self.unstored = Unstored(clock)
+        self.capture_level = capture_level
+        self.capture_print = capture_print
+        self.unfinished_lines: dict[str, Any] = {}
+        """By stream: what was printed since the last end of a line."""
         self.heard = False
         """Whether the body asked ``cancelled`` and was told to stop."""
         self._children = 0
@@ -111,12 +256,12 @@ class JobContext:
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
         """Say how far the body is: ``done`` of ``total``. Newer progress replaces what was not stored yet."""
-        if isinstance(done, bool) or not isinstance(done, (int, float)) or done != done:
-            raise ConfigurationError("progress(done)", done, allowed="a number")
-        if total is not None and (isinstance(total, bool) or not isinstance(total, (int, float)) or total != total):
-            raise ConfigurationError("progress(total)", total, allowed="a number, or None")
-        data = {"done": done, "total": total, "message": None if message is None else printable(message)}
-        self._say(EventType.PROGRESS, data, merge=True)
+        if not _storable_number(done):
+            raise ConfigurationError("progress(done)", done, allowed="a finite number")
+        if total is not None and not _storable_number(total):
+            raise ConfigurationError("progress(total)", total, allowed="a finite number, or None")
+        said = {"message": None} if message is None else capped("message", str(message))
+        self._say(EventType.PROGRESS, {"done": done, "total": total, **said})
 
     def emit(self, type: str, data: Mapping[str, Any] | None = None) -> None:
         """Store an event of the body's own, such as ``"output"`` or ``"preview"``.
@@ -132,51 +277,57 @@ class JobContext:
             raise ConfigurationError(
                 "emit(type)", raw, allowed="a type of your own", hint="the engine writes this type itself"
             )
-        fields = dict(data or {})
+        if raw in _STREAM_TYPES:
+            raise ConfigurationError(
+                "emit(type)",
+                raw,
+                allowed="a type of your own",
+                hint=f"streams and browsers use this name for events of theirs; emit('job_{raw}', …), say",
+            )
         try:
-            size = len(msgpack.encode(fields))
+            encoded = msgpack.encode(dict(data or {}))
+            copy = msgpack.decode(encoded)  # what the body does to its data later is not what it said
         except (TypeError, ValueError, OverflowError, RecursionError) as error:
             raise NotSerializableError("$.data", f"not plain data ({error})") from error
-        if size > MAX_EVENT_BYTES:
+        if len(encoded) > MAX_EVENT_BYTES:
             raise NotSerializableError(
                 "$.data",
-                f"{size:,} bytes, more than the {MAX_EVENT_BYTES:,} of an event",
+                f"{len(encoded):,} bytes, more than the {MAX_EVENT_BYTES:,} of an event",
                 hint="write it to a file and emit the path",
             )
-        self._say(raw, fields, merge=False)
+        self._say(raw, copy)
 
     def log(self, message: str, level: str = "info", **fields: Any) -> None:
         """Store a log line of this job. ``level`` is a name of the ``logging`` module; ``fields`` are plain values."""
         if level.lower() not in _LEVELS:
             raise ConfigurationError("log(level)", level, allowed=", ".join(sorted(_LEVELS)))
-        text = printable(str(message))
-        data: dict[str, Any] = {"level": level.lower(), "message": text[: MAX_EVENT_BYTES // 4]}
-        if len(text) > MAX_EVENT_BYTES // 4:
-            data["cut"] = len(text)
+        data: dict[str, Any] = {"level": level.lower(), **capped("message", str(message))}
         if fields:
-            data["fields"] = {name: _plain(value) for name, value in fields.items()}
-        self._say(EventType.LOG, data, merge=False)
+            few = islice(fields.items(), _MOST_FIELDS)
+            data["fields"] = {printable(name)[:_LONGEST_TYPE]: _plain(value) for name, value in few}
+        if len(fields) > _MOST_FIELDS:
+            data["fields_cut"] = len(fields)
+        self._say(EventType.LOG, data)
 
-    def _say(self, type: str, data: dict[str, Any], *, merge: bool) -> None:
-        event = BodyEvent(str(type), data, self._clock.now())
-        with self._lock:
-            first = not self._said
-            if merge:
-                self._said = [said for said in self._said if said.type != type]
-            self._said.append(event)
-        if first and self.on_said is not None:
+    def hear(self, level: str, logger: str, said: Mapping[str, Any]) -> None:
+        """Store a log event of what the body told the ``logging`` module, or printed."""
+        self._say(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **said})
+
+    def relay(self, type: str, data: dict[str, Any]) -> None:
+        """Store what the body said in a process of its own, where it was checked as it is here."""
+        if type in (EventType.LOG, EventType.PROGRESS):
+            self._say(type, data)
+        else:
+            self.emit(type, data)
+
+    def _say(self, type: str, data: dict[str, Any]) -> None:
+        if self.unstored.add(BodyEvent(str(type), data, self._clock.now())) and self.on_said is not None:
             self._loop.call_soon(self.on_said)
 
-    def take_said(self) -> tuple[BodyEvent, ...]:
-        """What was said and is not stored yet; it is the caller's now."""
-        with self._lock:
-            said, self._said = self._said, []
-        return tuple(said)
-
-    def restore_said(self, events: tuple[BodyEvent, ...]) -> None:
-        """They could not be stored: keep them for the next time, before what was said since."""
-        with self._lock:
-            self._said[:0] = events
+    @property
+    def forked(self) -> bool:
+        """Whether this is a copy in a forked child, which nobody listens to."""
+        return fork_count() != self._forks
 
     def stop(self) -> None:
         """Let ``cancelled`` be true."""
@@ -224,6 +375,22 @@ class JobContext:
 def printable(text: str) -> str:
     """Text that every encoder takes: lone surrogates are spelled out."""
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:
+    """A text as far as an event takes it and, where it was cut, its full length.
+
+    :param length: the full one, where ``text`` has been cut before.
+    """
+    length = len(text) if length is None else length
+    kept = printable(text[:LONGEST_TEXT])
+    if max(length, len(kept)) <= LONGEST_TEXT:
+        return {name: kept}
+    return {name: kept[:LONGEST_TEXT], mark: length}
+
+
+def _storable_number(value: object) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and -(2.0**63) <= value < 2.0**63
 
 
 def _plain(value: Any) -> Any:

@@ -18,8 +18,10 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.runtime.context import Submit
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.maintenance import Maintenance
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.scheduler import Scheduler
+from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.worker import Worker
 
 logger = logging.getLogger("asyncjobs.daemon")
@@ -84,10 +86,21 @@ class JobDaemon:
         self._claiming = anyio.CancelScope()
         tasks.start_soon(self._claim_until_stopped)
         tasks.start_soon(self._beat_forever)
+        if self.config.retention is not None:
+            tasks.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
 
     async def _claim_until_stopped(self) -> None:
         with self._claiming:
             await self.scheduler.run()
+
+    @property
+    def running(self) -> list[str]:
+        """The ids of the jobs that run here now."""
+        return list(self.worker.running)
+
+    def give_back(self) -> None:
+        """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
+        self.worker.hurry()
 
     async def stop(self) -> None:
         """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted."""
@@ -104,6 +117,7 @@ class JobDaemon:
     async def _beat_forever(self) -> None:
         """Renew the lease, hear of cancel requests, reap the dead: in this order, so that the living renew first."""
         last_written = self._clock.monotonic()
+        trouble = Trouble(logger, "no heartbeat could be written")
         while True:
             await self._clock.sleep(self.config.heartbeat)
             try:
@@ -122,7 +136,9 @@ class JobDaemon:
                     self._functions.look_again()
                     self.scheduler.nudge()
             except BackendError as error:
-                logger.warning("no heartbeat could be written: %s", error)
+                trouble.tell(error)
+            else:
+                trouble.over()
 
     async def _register_again(self) -> None:
         logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", self.worker.id)

@@ -20,6 +20,7 @@ from asyncjobs.backends.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.signals import Signal
+from asyncjobs.runtime.troubles import Trouble
 
 T = TypeVar("T")
 logger = logging.getLogger("asyncjobs.events")
@@ -47,6 +48,25 @@ class Publication:
             made = self._made[key] = make()
             return made
 
+    def of(self, job_id: str | None, group: str | None) -> Sequence[JobEvent]:
+        """Its events of a job, or of a group; all of them without either."""
+        if job_id is not None:
+            return self.once("by job", lambda: _by(self.events, lambda event: event.job_id)).get(job_id, ())
+        if group is not None:
+            return self.once("by group", lambda: _by(self.events, lambda event: event.group)).get(group, ())
+        return self.events
+
+
+def _by(events: Sequence[JobEvent], key: Callable[[JobEvent], str | None]) -> dict[str | None, list[JobEvent]]:
+    found: dict[str | None, list[JobEvent]] = {}
+    for event in events:
+        found.setdefault(key(event), []).append(event)
+    return found
+
+
+Concerns = Callable[[Publication], bool]
+"""Whether a subscriber has to see it."""
+
 
 class Subscription:
     """A bounded stream of the events after ``live_after``, as they are published.
@@ -54,10 +74,16 @@ class Subscription:
     ``publications`` ends (``EndOfStream``) when the subscriber fell behind; it then subscribes anew and reads the log.
 
     :param size: events that it may be behind.
+    :param concerns: what is none of its concern does not wake it. Default: everything is.
     """
 
-    def __init__(self, live_after: str, size: int) -> None:
+    def __init__(self, live_after: str, size: int, concerns: Concerns | None = None) -> None:
         self.live_after = live_after
+        self.passed = live_after
+        """The cursor up to which all that concerns it is here, or was."""
+        self._concerns = concerns
+        self.ended = False
+        """It fell behind, or there will be no more."""
         self._free = size
         # Bounded by the events in it: a publication has at least one.
         send, receive = anyio.create_memory_object_stream[Publication](size)
@@ -89,6 +115,9 @@ class Subscription:
 
     def push(self, publication: Publication) -> bool:
         """Hand events over without waiting. False: it could not keep up."""
+        if self._concerns is not None and not self._concerns(publication):
+            self.passed = publication.events[-1].cursor
+            return True
         self._free -= len(publication.events)
         if self._free < 0:
             return False
@@ -96,11 +125,15 @@ class Subscription:
             self._send.send_nowait(publication)
         except (anyio.WouldBlock, anyio.BrokenResourceError):
             return False
+        self.passed = publication.events[-1].cursor
         return True
 
     def end(self) -> None:
-        """No more events will come."""
+        """No more events will come; those that were not received are dropped: the log has them."""
+        self.ended = True
         self._send.close()
+        while self.receive_nowait() is not None:
+            pass
 
     def close(self) -> None:
         """Both ends; what was not read is dropped."""
@@ -179,12 +212,14 @@ class EventPublisher:
 
     async def run(self) -> None:
         """Read up what was missed, whenever something was."""
+        trouble = Trouble(logger, "the event log could not be read")
         while True:
             await self._catch_up.wait()
             try:
                 await self._read_up()
+                trouble.over()
             except BackendError as error:
-                logger.warning("the event log could not be read, trying again: %s", error)
+                trouble.tell(error)
                 self._missed = True
                 await self._clock.sleep(_RETRY)
                 self._catch_up.notify()
@@ -221,13 +256,13 @@ class EventPublisher:
 
     # -- listening
 
-    async def subscribe(self, size: int = BUFFER) -> Subscription:
-        """Every event that is stored from now on, up to ``size`` of them unread."""
+    async def subscribe(self, size: int = BUFFER, concerns: Concerns | None = None) -> Subscription:
+        """Every event (that concerns it) that is stored from now on, up to ``size`` of them unread."""
         keep = self.expect([ANY_JOB])  # so that own commits do not drop the tail meanwhile
         try:
             await self.live()
             assert self._tail is not None
-            subscription = Subscription(self._tail, size)
+            subscription = Subscription(self._tail, size, concerns)
             self._subscriptions.add(subscription)
         finally:
             self.forget(keep)

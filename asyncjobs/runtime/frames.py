@@ -1,9 +1,28 @@
-"""Events as bytes for the wire: server-sent events and JSON lines. Each is encoded once, however many read it."""
+"""Events as bytes for the wire: server-sent events and JSON lines. Each is encoded once, however many read it.
+
+Besides events, a stream says things of its own:
+
+======== ==================================================== ==========================================
+``end``   the job or group has ended, all of it was delivered  ``cursor``; do not come back
+``reset`` something is missing before what comes next          ``reason``; ``cursor``, ``snapshot``, ``retry``
+``bye``   the server closes the stream                         ``reason``, ``retry``; come back
+======== ==================================================== ==========================================
+
+Reasons of a reset: ``retention`` (events after the client's cursor were removed), ``cursor`` (it is of another store),
+``busy`` and ``store`` (come back in ``retry`` ms; the stream ends). After the first two, the stream goes on after
+``cursor``; the state as it is now is at ``snapshot``.
+
+As named server-sent events these are events of that name. In the two other forms they are ``{"type": "reset", "data":
+{…}}``: unlike an event, without a ``job_id``. In JSON lines, ``{"type": "checkpoint", "data": {"cursor": …}}`` moves
+the cursor on where a filter left events out (server-sent events do that by a bare ``id:``); an empty line says that the
+stream lives. A stream that stops without ``end`` is to be asked for again, after the last cursor.
+"""
 
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from typing import Any, Literal
 
 from msgspec import json
@@ -16,9 +35,10 @@ Form = Literal["named", "plain", "lines"]
 """``named`` server-sent events carry their type as the event's name; ``plain`` ones are all ``message``, the type is
 in the JSON; ``lines`` is newline-delimited JSON."""
 
-PING = b": ping\n\n"
-CHUNK = 32_768
-"""Bytes after which a chunk goes out, although more could be added."""
+CHUNK = 65_536
+"""Bytes after which a chunk goes out, although more could be added: what a server takes without waiting."""
+_NOT_NAMES = frozenset({"end", "reset", "bye", "open", "error"})
+"""What a body's own event is not called on the wire: names of the stream itself, and of ``EventSource``."""
 
 
 class Frames:
@@ -30,19 +50,19 @@ class Frames:
     def __init__(self, redact: Callable[[JobEvent], JobEvent] | None = None) -> None:
         self._redact = redact
 
-    def encode(self, batch: EventBatch, wanted: EventFilter, form: Form) -> bytes:
-        """The frames of a batch that a reader with the filter ``wanted`` brought."""
+    def encode(self, batch: EventBatch, wanted: EventFilter, form: Form) -> Sequence[bytes]:
+        """The frames of a batch that a reader with the filter ``wanted`` brought, as chunks."""
         if not batch.events:
-            return b""
+            return ()
         shared = batch.shared
         if shared is None:
-            return b"".join(self._frame(event, form) for event in batch.events)
+            return chunks(self._frame(event, form) for event in batch.events)
         known: dict[str, bytes] = shared.once(
             (self, form), dict[str, bytes]
         )  # by cursor: other filters take some of the same
 
-        def join() -> bytes:
-            return b"".join(self._known(known, event, form) for event in batch.events)
+        def join() -> Sequence[bytes]:
+            return chunks(self._known(known, event, form) for event in batch.events)
 
         return shared.once((self, form, wanted), join) if batch.whole else join()
 
@@ -56,8 +76,25 @@ class Frames:
         data = to_json(event if self._redact is None else self._redact(event))
         if form == "lines":
             return data + b"\n"
-        name = b"" if form == "plain" else b"\nevent: " + event.type.encode()
+        bare = form == "plain" or event.type in _NOT_NAMES or not event.type.isprintable()
+        name = b"" if bare else b"\nevent: " + event.type.encode()
         return b"id: " + event.cursor.encode() + name + b"\ndata: " + data + b"\n\n"
+
+
+def chunks(frames: Iterable[bytes]) -> Sequence[bytes]:
+    """The same bytes in pieces that are large enough, and not much larger."""
+    found: list[bytes] = []
+    piece: list[bytes] = []
+    size = 0
+    for frame in frames:
+        piece.append(frame)
+        size += len(frame)
+        if size >= CHUNK:
+            found.append(b"".join(piece))
+            piece, size = [], 0
+    if piece:
+        found.append(b"".join(piece))
+    return found
 
 
 def to_json(event: JobEvent) -> bytes:
@@ -69,31 +106,46 @@ def to_json(event: JobEvent) -> bytes:
         return json.encode(replace(event, data={"repr": repr(event.data)[:2048]}))
 
 
-def retry(milliseconds: int) -> bytes:
-    """How long a browser waits before it connects again."""
-    return b"retry: %d\n\n" % milliseconds
-
-
-def checkpoint(cursor: str) -> bytes:
+def checkpoint(form: Form, cursor: str) -> bytes:
     """Moves a filtered stream's cursor, without an event."""
+    if form == "lines":
+        return json.encode({"type": "checkpoint", "data": {"cursor": cursor}}) + b"\n"
     return b"id: " + cursor.encode() + b"\n\n"
 
 
-def control(name: str, data: dict[str, Any], cursor: str | None = None) -> bytes:
-    """A frame of the stream itself: ``reset``, ``bye``, ``end``."""
-    head = b"" if cursor is None else b"id: " + cursor.encode() + b"\n"
-    return head + b"event: " + name.encode() + b"\ndata: " + json.encode(data) + b"\n\n"
+def control(form: Form, name: str, *, cursor: str | None = None, retry: int | None = None, **data: str) -> bytes:
+    """Something that the stream itself says: ``reset``, ``bye``, ``end``.
+
+    :param retry: milliseconds; they are spread, so that not all clients come back at once.
+    """
+    fields: dict[str, Any] = dict(data)
+    lines: list[bytes] = []
+    if retry is not None:
+        fields["retry"] = random.randint(retry, retry * 3 // 2)
+        lines.append(b"retry: %d\n" % fields["retry"])
+    if cursor is not None:
+        fields["cursor"] = cursor
+        lines.append(b"id: " + cursor.encode() + b"\n")
+    if form != "named":
+        record = json.encode({"type": name, "data": fields})
+        return record + b"\n" if form == "lines" else b"".join(lines) + b"data: " + record + b"\n\n"
+    return b"".join(lines) + b"event: " + name.encode() + b"\ndata: " + json.encode(fields) + b"\n\n"
 
 
-def hello() -> bytes:
-    """The first frame: the browser's retry time, spread so that a restart is not answered by all at once."""
-    return retry(random.randint(1000, 3000))
+def hello(form: Form) -> bytes:
+    """The first frame: a browser's retry time, spread so that a restart is not answered by all at once."""
+    return b"\n" if form == "lines" else b"retry: %d\n\n" % random.randint(1000, 3000)
+
+
+def ping(form: Form) -> bytes:
+    """Says that the stream lives."""
+    return b"\n" if form == "lines" else b": ping\n\n"
 
 
 class FrameReader:
     """Frames of one reader, a chunk at a time.
 
-    :param snapshot: where a client finds the state as it is, once events were lost to retention.
+    :param snapshot: where a client finds the state as it is, once events were lost.
     """
 
     def __init__(self, frames: Frames, reader: EventReader, form: Form, *, snapshot: str = "") -> None:
@@ -102,49 +154,60 @@ class FrameReader:
         self._form: Form = form
         self._snapshot = snapshot
         self._told = reader.cursor
-        self.ended = False
-        self.sent = 0
-        """Events so far."""
+        self._ready: deque[bytes] = deque()
+        self._over = False
+        self.delivered = False
+        """Whether there was anything to be told yet, besides that it has ended."""
+
+    @property
+    def ready(self) -> bool:
+        """Whether the next frames are there already."""
+        return bool(self._ready)
+
+    @property
+    def ended(self) -> bool:
+        """Nothing more will come."""
+        return self._over and not self._ready
 
     async def next(self, timeout: float | None) -> bytes:
         """The next frames; after ``timeout`` seconds without any, a checkpoint where the cursor has moved, else b""."""
+        if not self._ready:
+            self._ready.extend(await self._read(timeout))
+        return self._ready.popleft() if self._ready else b""
+
+    async def _read(self, timeout: float | None) -> Sequence[bytes]:
         reader = self._reader
         batch = await reader.next(timeout)
-        parts: list[bytes] = []
-        size = 0
+        said: list[bytes] = []
         while batch is not None:
-            if batch.lost:
-                parts.append(self._lost(batch))
-            parts.append(self._frames.encode(batch, reader.wanted, self._form))
-            if batch.events:
-                self._told = batch.cursor
-                self.sent += len(batch.events)
-            size += len(parts[-1])
+            news = [*self._reset(batch), *self._frames.encode(batch, reader.wanted, self._form)]
+            if news:
+                self.delivered = True
+                self._told = batch.events[-1].cursor if batch.events else batch.cursor
             if batch.ended:
-                self.ended = True
-                parts.append(self._end(batch))
-            batch = None if self.ended or size >= CHUNK else reader.next_nowait()
-        if not size and not self.ended and reader.cursor != self._told and reader.cursor is not None:
+                self._over = True
+                news.append(control(self._form, "end", cursor=batch.cursor))
+            said += news
+            batch = None if self._over or sum(map(len, said)) >= CHUNK else reader.next_nowait()
+        if not said and reader.cursor != self._told and reader.cursor is not None:
             self._told = reader.cursor
-            if self._form != "lines":
-                parts.append(checkpoint(reader.cursor))
-        return b"".join(parts)
+            said.append(checkpoint(self._form, reader.cursor))
+        return chunks(said)
 
-    def _lost(self, batch: EventBatch) -> bytes:
-        data = {"reason": "retention", "cursor": batch.cursor, "snapshot": self._snapshot}
-        if self._form == "lines":
-            return json.encode({"type": "reset", "data": data}) + b"\n"
-        return control("reset", data)
-
-    def _end(self, batch: EventBatch) -> bytes:
-        return b"" if self._form == "lines" else control("end", {"cursor": batch.cursor}, batch.cursor)
+    def _reset(self, batch: EventBatch) -> Sequence[bytes]:
+        if not (batch.lost or batch.foreign):
+            return ()
+        # Its cursor is before the events that are left: who is cut off right after it comes back for them.
+        cursor = str(int(batch.events[0].cursor) - 1) if batch.events else batch.cursor
+        reason = "retention" if batch.lost else "cursor"
+        return (control(self._form, "reset", reason=reason, cursor=cursor, snapshot=self._snapshot),)
 
 
-async def stream_frames(frames: FrameReader, reader: EventReader, ping: float) -> AsyncGenerator[bytes]:
-    """Ready-made frames, for a framework's own streaming response."""
+async def stream_frames(frames: FrameReader, reader: EventReader, every: float) -> AsyncGenerator[bytes]:
+    """Ready-made frames of server-sent events, for a framework's own streaming response."""
     try:
-        yield hello()
+        yield hello("named")
         while not frames.ended:
-            yield await frames.next(ping) or PING
+            yield await frames.next(every) or ping("named")
     finally:
         reader.close()

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from asyncjobs.core.retry import RetryPolicy
-from asyncjobs.models import Limit
+from asyncjobs.models import Isolation, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS
 
 
@@ -22,6 +22,7 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     max_retries: int | None = None
     max_interruptions: int | None = None
     timeout: float | None = None
+    isolation: Isolation | None = None
 
 
 def job(
@@ -34,6 +35,7 @@ def job(
     max_retries: int | None = None,
     max_interruptions: int | None = None,
     timeout: float | None = None,
+    isolation: Isolation | None = None,
 ) -> Any:
     """Decorator: mark a function as a job, with its own defaults for options of ``submit_job``.
 
@@ -48,6 +50,7 @@ def job(
         max_retries=max_retries,
         max_interruptions=max_interruptions,
         timeout=timeout,
+        isolation=isolation,
     )
 
     def mark(function: Callable[..., Any]) -> Callable[..., Any]:

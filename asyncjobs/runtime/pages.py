@@ -1,8 +1,11 @@
 """Pages of the log, read once for all who want the same ones at the same time.
 
-After a burst, every subscriber that fell behind reads the log from about the same place. A page that is full never
-changes, so one read serves them all. The last page is read by each one himself: what another asked for may be older
-than what this reader has to see.
+After a burst, every subscriber that fell behind reads the log from about the same place; after a restart, every client
+comes back. So the whole log is read in blocks that begin at the same places for everybody: each is read, filtered and
+encoded once. A block that is full never changes; the last one is good for those who went live before it was read.
+
+Pages of one job or group begin where the reader is. Of them, only full ones are shared: what another asked for may be
+older than what this reader has to see, and whether it is the end depends on that.
 """
 
 from __future__ import annotations
@@ -16,8 +19,10 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.models import EventPage
 from asyncjobs.runtime.events import Publication
 
-_KEPT = 32
-"""Full pages that are kept: some 500 events each."""
+BLOCK = 250
+"""Events of a page, and positions of a block: a few MB at the worst, which every reader may hold."""
+_KEPT = 16
+"""Pages that are kept."""
 
 _Key = tuple[str | None, str | None, str | None]
 
@@ -34,35 +39,53 @@ class LogPages:
 
     def __init__(self, backend: JobBackend) -> None:
         self._backend = backend
-        self._full: OrderedDict[_Key, SharedPage] = OrderedDict()
+        self._kept: OrderedDict[_Key, SharedPage] = OrderedDict()
         self._reading: dict[_Key, anyio.Event] = {}
 
-    async def read(self, after: str | None, job_id: str | None, group: str | None) -> SharedPage:
-        """The page after a cursor, of a job or group where one is given.
+    async def end(self) -> str:
+        """The cursor of the newest event."""
+        return await self._backend.last_cursor()
 
+    async def read(self, after: str | None, job_id: str | None, group: str | None, live_after: str) -> SharedPage:
+        """The page after a cursor, of a job or group where one is given; it may begin before the cursor.
+
+        :param live_after: where live events begin: a page that says that it is the last one reaches as far.
         :raises ConfigurationError: ``after`` is not a cursor. BackendError: it could not be read.
         """
-        key = (after, job_id, group)
-        while True:
-            known = self._full.get(key)
-            if known is not None:
-                self._full.move_to_end(key)
+        if job_id is not None or group is not None:
+            return await self._shared((after, job_id, group), None)
+        if after is not None and well_formed(after):
+            position = int(after)
+            block = await self._shared((str(position - position % BLOCK), None, None), max(position, int(live_after)))
+            reached = int(block.page.cursor)
+            # Else what was lost may be before the cursor, or the cursor lies beyond the end of the log.
+            if not block.page.lost and (reached > position or (block.page.end and reached == position)):
+                return block
+            return await self._fetch((after, None, None))
+        return await self._shared((after, None, None), int(live_after))
+
+    async def _shared(self, key: _Key, least: int | None) -> SharedPage:
+        """The last page counts if it reaches as far as ``least``; None: it does not count."""
+        for _ in range(2):  # the read that is waited for first may have begun too early
+            known = self._kept.get(key)
+            if known is not None and _counts(known.page, least):
+                self._kept.move_to_end(key)
                 return known
             reading = self._reading.get(key)
             if reading is None:
-                return await self._read(key)
+                return await self._read(key, least)
             await reading.wait()
-            if key not in self._full:  # it was the last page, or could not be read
-                return await self._fetch(key)
+        known = self._kept.get(key)
+        return known if known is not None and _counts(known.page, least) else await self._fetch(key)
 
-    async def _read(self, key: _Key) -> SharedPage:
+    async def _read(self, key: _Key, least: int | None) -> SharedPage:
         done = self._reading[key] = anyio.Event()
         try:
             shared = await self._fetch(key)
-            if not shared.page.end and not shared.page.lost:  # retention may take away more of it
-                self._full[key] = shared
-                while len(self._full) > _KEPT:
-                    self._full.popitem(last=False)
+            if not shared.page.lost and (least is not None or not shared.page.end):
+                self._kept[key] = shared
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
             return shared
         finally:
             del self._reading[key]
@@ -70,5 +93,14 @@ class LogPages:
 
     async def _fetch(self, key: _Key) -> SharedPage:
         after, job_id, group = key
-        page = await self._backend.read_events(after, job_id=job_id, group=group)
+        page = await self._backend.read_events(after, limit=BLOCK, job_id=job_id, group=group)
         return SharedPage(page, Publication(page.events) if page.events else None)
+
+
+def _counts(page: EventPage, least: int | None) -> bool:
+    return not page.end or (least is not None and int(page.cursor) >= least)
+
+
+def well_formed(cursor: str) -> bool:
+    """It may have been a cursor of some log."""
+    return cursor.isascii() and cursor.isdigit() and len(cursor) <= 19

@@ -19,12 +19,15 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.signals import Signal
+from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.worker import Worker
 
 logger = logging.getLogger("asyncjobs.scheduler")
 
 _FIRST_DELAY = 0.1
 _LONGEST_DELAY = 10.0
+_LONGEST_WAIT = 30.0
+"""Seconds until delayed jobs are looked at again: the wall clock, by which they come due, may have been set."""
 
 
 class Scheduler:
@@ -64,12 +67,14 @@ class Scheduler:
     async def run(self) -> None:
         """Claim for ever; an error of the store is waited out."""
         delay = _FIRST_DELAY
+        trouble = Trouble(logger, "no jobs could be claimed")
         while True:
             try:
                 await self._claim()
+                trouble.over()
                 delay = _FIRST_DELAY
             except BackendError as error:
-                logger.warning("no jobs could be claimed, trying again: %s", error)
+                trouble.tell(error)
                 await self._clock.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(_LONGEST_DELAY, delay * 2)
                 continue
@@ -84,7 +89,7 @@ class Scheduler:
         if self._next_due is None or not self._worker.may_claim():
             return None  # with no slot free, the claim that goes with an outcome takes what came due
         left = (self._next_due - self._clock.now()) / SECOND
-        return left + 0.001 if left > 0 else 0.0
+        return min(left + 0.001, _LONGEST_WAIT) if left > 0 else 0.0
 
     async def _claim(self) -> None:
         while self._worker.may_claim():

@@ -11,6 +11,7 @@ from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.exceptions import JobNotFoundError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.pages import LogPages
 from asyncjobs.runtime.reader import EventFilter, EventReader, Over, types_of
 
@@ -32,10 +33,12 @@ class StatusStreamer:
         group: str | None = None,
         types: Collection[str] | str | None = None,
         after: str | None = None,
+        may_reset: bool = False,
     ) -> EventReader:
         """A reader of everything, of one job, or of a group, that begins after a cursor (None: at the first event).
 
         It ends by itself when the job, or every job of the group, is terminal and all of its events were read.
+        ``may_reset``: with a cursor beyond the end of the log, go on from its end (``EventBatch.foreign``).
         """
         over: Over | None = None
         if job_id is not None:
@@ -43,7 +46,7 @@ class StatusStreamer:
         elif group is not None:
             over = self._group_over(group)
         wanted = EventFilter(job_id, group, types_of(types))
-        return EventReader(self._publisher, self._pages, self._clock, wanted, after, over)
+        return EventReader(self._publisher, self._pages, self._clock, wanted, after, over, may_reset=may_reset)
 
     def job(
         self, job_id: str, after: str | None = None, types: Collection[str] | str | None = None
@@ -68,7 +71,7 @@ class StatusStreamer:
         async def over(_: str | None) -> bool:
             job = await self._backend.get_job(job_id)
             if job is None:
-                raise JobNotFoundError(job_id)
+                raise JobNotFoundError(job_id, near=await nearest_id(self._backend, job_id))
             return job.status.terminal
 
         return over

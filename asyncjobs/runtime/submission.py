@@ -6,11 +6,12 @@ Everything is refused here that can be, with the field, the value and the mend, 
 from __future__ import annotations
 
 import math
+import os
 import random
 import time
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
 from msgspec import Struct, json
@@ -29,8 +30,9 @@ from asyncjobs.core.codec import (
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
-from asyncjobs.models import DEFAULT_QUEUE, Dependency, JobRequest, Limit
+from asyncjobs.models import DEFAULT_QUEUE, Dependency, Isolation, JobRequest, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS, Functions
+from asyncjobs.runtime.mains import refuse_without_guard
 from asyncjobs.runtime.options import JobOptions
 
 LONGEST_ID = 512
@@ -97,10 +99,11 @@ class Submissions:
                 f"{len(call.data):,} bytes encoded, more than the {self._max_value_size:,} that max_value_size allows",
                 hint="write it to a file and pass the path",
             )
+        isolation = _isolation(_pick(request.isolation, options.isolation), name, local=request.local)
         timeout = _pick(request.timeout, options.timeout)
         if timeout is not None:
             timeout = duration("timeout", timeout, above=True)
-            if not is_async:
+            if not is_async and isolation == "thread":
                 self._warn_of_timeout(func, name)
         job_id = request.job_id
         dependencies = _dependencies(request.depends_on, call.handles) if request.depends_on or call.handles else ()
@@ -110,8 +113,6 @@ class Submissions:
             raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
         limit = _pick(request.limit, options.limit)
         metadata = _metadata(request.metadata) if request.metadata else None
-        if request.isolation not in (None, "thread"):
-            raise ConfigurationError("isolation", request.isolation, allowed="'thread'")
         if request.if_exists not in ("raise", "return"):
             raise ConfigurationError("if_exists", request.if_exists, allowed="'raise' or 'return'")
         return NewJob(
@@ -131,6 +132,7 @@ class Submissions:
                 "max_interruptions", _pick(_pick(request.max_interruptions, options.max_interruptions), 3), 1
             ),
             timeout=timeout,
+            isolation=isolation,
             run_at=None if request.run_at is None else _moment(request.run_at),
             delay=None if request.delay is None else round(duration("delay", request.delay) * SECOND),
             dependencies=dependencies,
@@ -211,7 +213,28 @@ def _moment(value: object) -> int:
         raise ConfigurationError(
             "run_at", value, allowed="an aware datetime", hint="datetime.now(UTC) + …, or value.astimezone()"
         )
-    return from_datetime(value)
+    try:
+        return from_datetime(value.astimezone(UTC))
+    except OverflowError:  # it could be stored, and never be read again
+        raise ConfigurationError("run_at", value, allowed="a moment of the years 1 to 9999, in UTC") from None
+
+
+def _isolation(given: object, function: str, *, local: bool) -> Isolation:
+    if given is None or given == "thread":
+        return "thread"
+    if given != "process":
+        raise ConfigurationError("isolation", given, allowed="'thread' or 'process'")
+    if local:
+        raise ConfigurationError(
+            "isolation",
+            given,
+            problem="a local job runs in this process only, and isolation='process' runs it in another",
+            hint="move the function to module level and leave local=True away",
+        )
+    if os.name != "posix":
+        raise ConfigurationError("isolation", given, allowed="'thread' on this system")
+    refuse_without_guard(function)
+    return "process"
 
 
 def _limit(given: Any) -> Limit:

@@ -14,7 +14,7 @@ from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
-from anyio.abc import TaskGroup
+from anyio.abc import TaskGroup, TaskStatus
 
 from asyncjobs.backends.base import (
     AttemptEnd,
@@ -30,11 +30,14 @@ from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
+from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.processes import Processes
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.signals import Loop, Signal
 from asyncjobs.runtime.threads import Threads
+from asyncjobs.runtime.troubles import Trouble
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -44,6 +47,8 @@ _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
 _SAY_EVERY = 0.05
 """Seconds between two looks at what bodies say: what is said in between is stored together."""
+_SAY_AT_ONCE = 2000
+"""Events that one look takes, shared by those who speak: a transaction must stay short."""
 
 
 class Worker:
@@ -87,16 +92,24 @@ class Worker:
         self._ended: list[AttemptEnd] = []
         self._ended_signal = Signal()
         self._said_signal = Signal()
+        self._saying: frozenset[Running] = frozenset()
+        self._ended_while_saying: list[tuple[Running, Outcome]] = []
+        self._capture_level = config.capture_level
         self._recording = 0
         self._in_flight: dict[str, tuple[int, bytes]] = {}
+        self._trouble = Trouble(logger, "what running jobs brought could not be stored yet")
         self._quiet = Signal()
         self._closing = False
+        self._hurried = False
+        self._patience: anyio.CancelScope | None = None
         self.limiter = anyio.CapacityLimiter(config.slots)
         self._loop = Loop()
         self._threads = Threads(self.limiter)
         self._tools = Tools(
             self._threads, backend.get_results, self._known_function, functions.is_async, max_value_size
         )
+
+        self.processes = Processes(backend.get_results, config, clock, max_value_size)
 
     # -- life
 
@@ -115,7 +128,8 @@ class Worker:
         """Start recording in this task group; attempts are started in it, too."""
         self._tasks = tasks
         tasks.start_soon(self._record_forever)
-        tasks.start_soon(self._store_said_forever)
+        tasks.start_soon(self.processes.end_idle_forever)
+        await tasks.start(self._store_said_forever)
 
     async def drain(self, timeout: float) -> None:
         """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once."""
@@ -123,7 +137,7 @@ class Worker:
         for running in list(self.running.values()):
             if running.waits:
                 running.stop(Stop.RELEASED)
-        with anyio.move_on_after(timeout):
+        with anyio.move_on_after(0 if self._hurried else timeout) as self._patience:
             await self._until_quiet()
         for running in self._bodies():
             running.stop(Stop.RELEASED)
@@ -138,13 +152,22 @@ class Worker:
         if scope.cancelled_caught:
             logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
         self._threads.close()
+        await self.processes.close()
+
+    def hurry(self) -> None:
+        """Give back now what still runs, in a drain that has begun or is to come."""
+        self._hurried = True
+        if self._patience is not None:
+            self._patience.cancel()
 
     def _bodies(self) -> list[Running]:
         """All that run, also attempts that are others' by now."""
         return [*self.running.values(), *self._lost]
 
     async def _until_quiet(self) -> None:
-        while self.running or self._lost or self._ended or self._recording or self._reserved:
+        while (
+            self.running or self._lost or self._ended_while_saying or self._ended or self._recording or self._reserved
+        ):
             await self._quiet.wait()
 
     # -- slots
@@ -192,7 +215,16 @@ class Worker:
             self._freed()
 
     def _start(self, job: ClaimedJob) -> None:
-        context = JobContext(job.attempt, group=job.group, clock=self._clock, loop=self._loop, submit=self._submit)
+        watch()
+        context = JobContext(
+            job.attempt,
+            group=job.group,
+            clock=self._clock,
+            loop=self._loop,
+            submit=self._submit,
+            capture_level=self._capture_level,
+            capture_print=self._config.capture_print,
+        )
         context.on_said = self._said_signal.notify
         running = Running(job, context)
         self.running[job.attempt.job_id] = running
@@ -207,19 +239,30 @@ class Worker:
             if function is None:
                 error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
                 outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)
+            elif job.isolation == "process":
+                outcome = await self.processes.run(running)
             else:
                 outcome = await run_attempt(running, function, self._tools)
         finally:
             # No await from here to the end: what a body left behind in this task dies with it.
-            end = AttemptEnd(job.attempt, outcome, running.context.take_said(), random.random())
+            end_lines(running.context)
+            running.context.unstored.closed = True
             if self.running.get(job.attempt.job_id) is running:
                 del self.running[job.attempt.job_id]
             else:
                 self._lost.discard(running)
             if running.has_slot:
                 self._give_slot_back()
-            self._ended.append(end)
-            self._ended_signal.notify()
+            if running in self._saying:
+                # What it said is on its way. If that cannot be stored, the outcome has to carry it.
+                self._ended_while_saying.append((running, outcome))
+            else:
+                self._end(running, outcome)
+
+    def _end(self, running: Running, outcome: Outcome) -> None:
+        said = running.context.unstored.take()
+        self._ended.append(AttemptEnd(running.job.attempt, outcome, said, random.random()))
+        self._ended_signal.notify()
 
     def _give_slot_back(self) -> None:
         if self._returning:
@@ -301,11 +344,12 @@ class Worker:
                 if error.code == "too-big":
                     ends = [_unstorable(ends[0], error)]
                     continue
-                logger.warning("outcomes of %d attempts could not be stored yet: %s", len(ends), error)
+                self._trouble.tell(error)
                 await self._clock.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(_LONGEST_DELAY, delay * 2)
                 continue
             break
+        self._trouble.over()
         for end, result in zip(ends, finished.results, strict=True):
             self._recorded(end, result)
         self.take(claim, finished.claims)
@@ -347,19 +391,38 @@ class Worker:
 
     # -- what bodies say
 
-    async def _store_said_forever(self) -> None:
-        while True:
-            await self._said_signal.wait()
-            taken = [(running, events) for running in self.running.values() if (events := running.context.take_said())]
-            if not taken:
-                continue
-            try:
-                await self._backend.append_events([(running.job.attempt, events) for running, events in taken])
-            except BackendError as error:
-                logger.warning("what %d running jobs said could not be stored yet: %s", len(taken), error)
-                for running, events in taken:
-                    running.context.restore_said(events)  # it goes with the outcome at the latest
-            await self._clock.sleep(_SAY_EVERY)
+    async def _store_said_forever(self, *, task_status: TaskStatus[None]) -> None:
+        with capture(self._config):
+            task_status.started()
+            delay = _SAY_EVERY
+            while True:
+                await self._said_signal.wait()
+                delay = _SAY_EVERY if await self._store_said() else min(_LONGEST_DELAY, delay * 2)
+                await self._clock.sleep(delay)
+                if any(running.context.unstored for running in self.running.values()):
+                    self._said_signal.notify()  # held back, not stored, or said meanwhile
+
+    async def _store_said(self) -> bool:
+        """Store what may be stored now. False: the store would not take it; it is kept."""
+        speaking = [running for running in self.running.values() if running.context.unstored]
+        share = max(1, _SAY_AT_ONCE // max(1, len(speaking)))
+        taken = [(running, said) for running in speaking if (said := running.context.unstored.take(share))]
+        if not taken:
+            return True
+        self._saying = frozenset(running for running, _ in taken)
+        try:
+            await self._backend.append_events([(running.job.attempt, said) for running, said in taken])
+        except BackendError as error:
+            self._trouble.tell(error)
+            for running, _ in taken:
+                running.context.unstored.put_back()  # it goes with the outcome at the latest
+            return False
+        finally:
+            self._saying = frozenset()
+            ended, self._ended_while_saying = self._ended_while_saying, []
+            for running, outcome in ended:
+                self._end(running, outcome)
+        return True
 
     # -- being told
 

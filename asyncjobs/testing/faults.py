@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypeVar
@@ -150,6 +151,18 @@ class FaultyBackend(JobBackend):
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         return await self._pass("mark_job_ready", lambda: self.inner.mark_job_ready(ids))
 
+    async def prune(self, before: int, limit: int = 1000) -> int:
+        return await self._pass("prune", lambda: self.inner.prune(before, limit))
+
+    async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
+        return await self._pass("remove_jobs", lambda: self.inner.remove_jobs(ids, components=components))
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        await self._pass("backup", lambda: self.inner.backup(path))
+
+    async def compact(self, patience: float = 10.0) -> int:
+        return await self._pass("compact", lambda: self.inner.compact(patience))
+
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
         return await self._pass("get_jobs", lambda: self.inner.get_jobs(ids))
 
@@ -206,5 +219,5 @@ class FaultyBackend(JobBackend):
         return await self._pass("last_cursor", self.inner.last_cursor)
 
 
-FAULTY_METHODS = frozenset(JobBackend.__abstractmethods__) - {"set_listener"}
+FAULTY_METHODS = (frozenset(JobBackend.__abstractmethods__) | {"backup", "compact"}) - {"set_listener"}
 """What can be made to fail; ``get_job`` is ``get_jobs``."""

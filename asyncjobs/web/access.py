@@ -11,12 +11,12 @@ import hashlib
 import hmac
 import inspect
 import ipaddress
+import re
 import secrets
 import time
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from typing import Any, Literal, cast
-from urllib.parse import urlsplit
 
 from msgspec import DecodeError, Struct, ValidationError, json
 from starlette.requests import HTTPConnection
@@ -29,10 +29,16 @@ HEADER = "x-asyncjobs"
 TICKET_LIFETIME = 60.0
 """Seconds within which a ticket must be used."""
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_HOST = re.compile(r"(?P<name>[\w.-]+|\[[\da-fA-F:.]+\])(:\d*)?", re.ASCII)
+_FORWARDED_FOR = ("x-forwarded-for", "x-real-ip")
 
 
 class _Pass(Struct, frozen=True):
-    """What a cookie or a ticket says. ``token`` names the token that it was given for, if it was."""
+    """What a cookie or a ticket says. Everybody who has it can read it; nobody can change it.
+
+    ``token`` is the name of the token that it was given for, if it was: nothing that the token or the key can be
+    worked out from.
+    """
 
     kind: Literal["session", "ticket"]
     name: str
@@ -52,7 +58,12 @@ class Caller(Struct, frozen=True):
     def require(self, right: Right) -> None:
         """403 unless it may."""
         if right not in self.principal.can:
-            raise WebError(403, "forbidden", f"{self.principal.name!r} may not {right}", hint="ask for the right to")
+            raise WebError(
+                403,
+                "forbidden",
+                f"{self.principal.name!r} may not {right}",
+                hint=f"auth= says who may: a Principal whose can= has {right!r}",
+            )
 
 
 class Guard:
@@ -66,8 +77,8 @@ class Guard:
             tokens = {auth: Principal("token")}
         elif auth is not None and not callable(auth):
             tokens = auth
-        self._tokens = {_digest(token): principal for token, principal in tokens.items()}
-        self._key = _key(config.secret, self._tokens)
+        self._key = _key(config.secret, tokens)
+        self._tokens = {self._name(token): principal for token, principal in tokens.items()}
         self._used: dict[str, float] = {}  # nonces of tickets, until they are too old anyway
         self.nobody = Caller(Principal("nobody", frozenset()), "open")
 
@@ -79,20 +90,36 @@ class Guard:
             return
         hosts = connection.headers.getlist("host")
         name = _host_name(hosts[0]) if len(hosts) == 1 else ""
-        if not (_is_local_name(name) or name in self._config.allowed_hosts):
+        if not self._is_own(name):
             raise WebError(
                 403,
                 "host-not-allowed",
                 f"this server does not answer as {name!r}" if name else "the Host header is missing or doubtful",
                 hint="name it in asgi_app(allowed_hosts=(…)), or set auth=",
             )
-        if not _is_loopback(connection.client.host if connection.client else ""):
+        if not self._is_near(connection):
             raise WebError(
                 403,
                 "closed",
                 "without auth= only this machine may ask",
                 hint="asgi_app(auth='a long token'), or auth=asyncjobs.web.allow_anyone when the host app guards it",
             )
+
+    def _is_own(self, name: str) -> bool:
+        return _is_local_name(name) or name in self._config.allowed_hosts
+
+    def _is_near(self, connection: HTTPConnection) -> bool:
+        """Whether it comes from this machine. A proxy on it also does; what the proxy says can only make it further."""
+        if not _is_loopback(connection.client.host if connection.client else ""):
+            return False
+        headers = connection.headers
+        said = [entry.strip() for name in _FORWARDED_FOR for line in headers.getlist(name) for entry in line.split(",")]
+        names = [entry.strip() for line in headers.getlist("x-forwarded-host") for entry in line.split(",")]
+        return (
+            all(map(_is_loopback, said))
+            and all(self._is_own(_host_name(name)) for name in names)
+            and "forwarded" not in headers
+        )
 
     def check_change(self, connection: HTTPConnection, caller: Caller) -> None:
         """What changes something must not come from another site's page."""
@@ -102,7 +129,7 @@ class Guard:
         headers = connection.headers
         origin = headers.get("origin")
         listed = origin is not None and origin in self._config.allow_origins
-        own = origin is not None and urlsplit(origin).netloc == headers.get("host")
+        own = origin is not None and origin.partition("://")[2] == headers.get("host")
         site = headers.get("sec-fetch-site")
         if (origin is not None and not own and not listed) or (
             site is not None and site not in ("same-origin", "none") and not listed
@@ -136,10 +163,10 @@ class Guard:
     def _by_token(self, connection: HTTPConnection) -> Caller:
         scheme, _, given = connection.headers.get("authorization", "").partition(" ")
         if scheme.lower() == "bearer":
-            wanted = _digest(given.strip())
-            for digest, principal in self._tokens.items():
-                if hmac.compare_digest(digest, wanted):
-                    return Caller(principal, "header", digest)
+            wanted = self._name(given.strip())
+            for name, principal in self._tokens.items():
+                if hmac.compare_digest(name, wanted):
+                    return Caller(principal, "header", name)
             raise _unknown("this token is not known")
         cookie = connection.cookies.get(COOKIE)
         shown = self._open(cookie, "session") if cookie else None
@@ -190,6 +217,9 @@ class Guard:
     def _sign(self, body: str) -> str:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
+    def _name(self, token: str) -> str:
+        return self._sign(f"token {token}")  # with a space: never a body that is signed
+
     # -- other sites that are listed
 
     def cors(self, connection: HTTPConnection) -> dict[str, str]:
@@ -229,25 +259,17 @@ def _unknown(detail: str = "nobody is signed in") -> WebError:
     )
 
 
-def _digest(token: str) -> str:
-    return hashlib.sha256(token.encode("utf-8", "surrogateescape")).hexdigest()
-
-
 def _key(secret: str | None, tokens: Mapping[str, Principal]) -> bytes:
-    if secret is not None:
-        return hashlib.sha256(b"asyncjobs" + secret.encode()).digest()
-    if tokens:
-        # What is known of a token here is its digest, and so is this; neither is ever sent.
-        return hashlib.sha256("asyncjobs".join(sorted(tokens)).encode()).digest()
+    made_from = [secret] if secret is not None else sorted(tokens)
+    if made_from:
+        return hashlib.sha256("\n".join(["asyncjobs", *made_from]).encode()).digest()
     return secrets.token_bytes(32)
 
 
 def _host_name(header: str) -> str:
     """The name in a Host header, without its port; "" when it is none."""
-    try:
-        return (urlsplit(f"//{header}").hostname or "").removesuffix(".").lower()
-    except ValueError:
-        return ""
+    match = _HOST.fullmatch(header)
+    return "" if match is None else match["name"].strip("[]").removesuffix(".").lower()
 
 
 def _is_local_name(name: str) -> bool:
@@ -269,6 +291,11 @@ def _is_loopback(host: str) -> bool:
     return (mapped or address).is_loopback
 
 
-def scope_headers_size(scope: Mapping[str, Any]) -> int:
+def headers_size(scope: Mapping[str, Any]) -> int:
     """Bytes of all headers together."""
     return sum(len(name) + len(value) for name, value in scope["headers"])
+
+
+def target_size(scope: Mapping[str, Any]) -> int:
+    """Bytes of the path and the query."""
+    return len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])

@@ -24,7 +24,7 @@ _RETRIABLE = [JobStatus.FAILED, JobStatus.CANCELLED]
 
 
 async def submit(call: Call) -> Response:
-    """A job of a registered function: 202, or 200 when the same job was there already."""
+    """Submit a job of a registered function. 202, or 200 when the same job was there already."""
     if not call.site.config.submit:
         raise WebError(
             403, "submit-disabled", "jobs cannot be submitted over HTTP here", hint="asgi_app(submit=True) allows it"
@@ -52,18 +52,15 @@ async def submit(call: Call) -> Response:
         for name in ("require", "group", "metadata", "queue", "priority", "max_retries", "timeout", "delay", "run_at")
         if (value := getattr(asked, name)) is not None
     }
-    try:
-        handle = await call.jp.submit_job(
-            function,
-            args=tuple(_with_handles(call, asked.args)),
-            kwargs=_with_handles(call, asked.kwargs),
-            job_id=job_id,
-            depends_on=asked.depends_on,
-            if_exists="return",
-            **options,
-        )
-    except TypeError as error:
-        raise WebError(422, "bad-arguments", str(error)) from None
+    handle = await call.jp.submit_job(
+        function,
+        args=tuple(_with_handles(call, asked.args)),
+        kwargs=_with_handles(call, asked.kwargs),
+        job_id=job_id,
+        depends_on=asked.depends_on,
+        if_exists="return",
+        **options,
+    )
     job = await call.jp.get_job(handle)
     headers = {"location": call.url("/v1/jobs/{}", job.id)}
     if not known:
@@ -86,7 +83,7 @@ def _with_handles(call: Call, value: Any) -> Any:
 
 
 async def cancel(call: Call) -> Response:
-    """202 when it is asked to stop, or was taken out; 200 when it was over before; 409 when it had ended otherwise."""
+    """Cancel a job. 202: it is asked to stop, or was taken out; 200: it was over before; 409: it ended otherwise."""
     asked = await call.body(views.Cancel)
     job_id = call.param("id")
     await _check_match(call, job_id)

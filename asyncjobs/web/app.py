@@ -6,6 +6,7 @@ import logging
 import re
 import secrets
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from msgspec.structs import replace
@@ -14,11 +15,11 @@ from starlette.responses import Response
 from starlette.routing import Match, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.exceptions import BackendClosedError, JobProcessorError
 from asyncjobs.models import JobEvent
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.frames import Frames
-from asyncjobs.web.access import Guard, scope_headers_size
+from asyncjobs.web.access import Guard, headers_size, target_size
 from asyncjobs.web.call import Call, Site
 from asyncjobs.web.paths import Place, place_of
 from asyncjobs.web.problems import WebError, as_web_error
@@ -26,6 +27,7 @@ from asyncjobs.web.render import event_kind
 from asyncjobs.web.routes import TABLE, Entry
 from asyncjobs.web.settings import Redact, WebConfig
 from asyncjobs.web.streams import OpenStreams
+from asyncjobs.web.views import NoQuery
 
 logger = logging.getLogger("asyncjobs.web")
 
@@ -56,14 +58,16 @@ class WebApp:
             await send({"type": "websocket.close", "code": 1003, "reason": "there are no websockets here"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
-        await receive()
+        phase = "startup"
         try:
-            async with self.jp:
+            await receive()
+            async with nullcontext() if _is_running(self.jp) else self.jp:
                 await send({"type": "lifespan.startup.complete"})
+                phase = "shutdown"
                 await receive()
         except Exception as error:
-            logger.exception("the processor could not be run")
-            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            logger.exception("the processor could not be %s", "run" if phase == "startup" else "stopped")
+            await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
             return
         await send({"type": "lifespan.shutdown.complete"})
 
@@ -105,15 +109,22 @@ class WebApp:
 
     async def _response(self, request: Request, place: Place) -> ASGIApp:
         guard = self._site.guard
-        if scope_headers_size(request.scope) > self.config.max_headers:
-            raise WebError(431, "headers-too-large", f"more than {self.config.max_headers:,} bytes of headers")
+        most = self.config.max_headers
+        if headers_size(request.scope) > most:
+            raise WebError(431, "headers-too-large", f"more than {most:,} bytes of headers")
+        if target_size(request.scope) > most:
+            raise WebError(414, "uri-too-long", f"more than {most:,} bytes of path and query")
         guard.check_host(request)
         if request.method == "OPTIONS" and (headers := guard.preflight(request)) is not None:
             return Response(status_code=204, headers=headers)
         if place.bare and request.method in ("GET", "HEAD"):
             # Relative, so that it is right behind any proxy.
-            return Response(status_code=307, headers={"location": f"{place.root.rpartition('/')[2]}/"})
+            query = request.scope["query_string"].decode("latin-1")
+            location = f"{place.root.rpartition('/')[2]}/{'?' if query else ''}{query}"
+            return Response(status_code=307, headers={"location": location})
         entry, params = self._find(request, place)
+        if entry is None:
+            return Response(status_code=204, headers=params)
         request.scope["path_params"] = params
         caller = await guard.caller(request, ticket_for=place.path if entry.streams else None) if entry.right else None
         if caller is None:
@@ -121,9 +132,13 @@ class WebApp:
         guard.check_change(request, caller)
         if entry.right is not None:
             caller.require(entry.right)
-        return await entry.handler(Call(self._site, request, place, caller))
+        call = Call(self._site, request, place, caller)
+        if entry.query is NoQuery:
+            call.query(NoQuery)  # others are read by their handlers
+        return await entry.handler(call)
 
-    def _find(self, request: Request, place: Place) -> tuple[Entry, dict[str, Any]]:
+    def _find(self, request: Request, place: Place) -> tuple[Entry, dict[str, Any]] | tuple[None, dict[str, str]]:
+        """The entry and the parameters in the path; without an entry, the headers that answer OPTIONS."""
         allowed: set[str] = set()
         for route, entry in self._routes:
             match, child = route.matches(request.scope)
@@ -135,7 +150,7 @@ class WebApp:
             raise WebError(404, "not-found", f"there is no {place.path}", hint=f"{place.root}/v1/ lists what there is")
         methods = ", ".join(sorted(allowed | {"OPTIONS"}))
         if request.method == "OPTIONS":
-            raise WebError(405, "method-not-allowed", "ask with one of these", headers={"allow": methods})
+            return None, {"allow": methods}
         raise WebError(
             405, "method-not-allowed", f"{request.method} is not for {place.path}", headers={"allow": methods}
         )
@@ -159,6 +174,13 @@ class _Answer:
         await self._send(message)
 
 
+def _is_running(jp: JobProcessor) -> bool:
+    try:
+        return bool(jp.backend)
+    except BackendClosedError:
+        return False
+
+
 def _route(entry: Entry) -> Route:
     async def endpoint(request: Request) -> Response:  # never called: the entry's handler is
         raise NotImplementedError
@@ -171,7 +193,10 @@ def _redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:
         return None
 
     def hide(event: JobEvent) -> JobEvent:
-        return replace(event, data=redact(event_kind(event), event.data)) if event.data else event
+        if not event.data:
+            return event
+        shown = redact(event_kind(event), event.data)
+        return replace(event, data=shown if isinstance(shown, dict) else {"redacted": shown})
 
     return hide
 

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, TypeVar
-from urllib.parse import quote, unquote
+from json import loads
+from typing import Any, TypeVar, cast
+from urllib.parse import quote, unquote, urlencode
 
+import anyio
 from msgspec import Struct, ValidationError, convert, json
 from msgspec.structs import FieldInfo, fields
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from asyncjobs.exceptions import nearest
+from asyncjobs.exceptions import ConfigurationError, nearest
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.frames import Frames
+from asyncjobs.runtime.submission import LONGEST_ID, name_of
 from asyncjobs.web.access import Caller, Guard
 from asyncjobs.web.paths import Place
 from asyncjobs.web.problems import WebError, invalid
@@ -22,7 +25,8 @@ from asyncjobs.web.streams import OpenStreams
 
 T = TypeVar("T", bound=Struct)
 
-_LONGEST_ID = 512
+_SLOWEST_BODY = 60.0
+"""Seconds within which a body must have come."""
 
 
 class Site(Struct, frozen=True):
@@ -50,9 +54,10 @@ class Call:
     def param(self, name: str) -> str:
         """A part of the path, decoded: an id or a group."""
         value = unquote(self.request.path_params[name])
-        if not 0 < len(value) <= _LONGEST_ID or not value.isprintable():
-            raise WebError(404, "not-found", f"no {name} can be named like this")
-        return value
+        try:
+            return name_of(name, value, LONGEST_ID) if name == "id" else name_of(name, value)
+        except ConfigurationError as error:
+            raise WebError(404, "not-found", f"no {name} can be named like this", hint=error.allowed) from None
 
     def query(self, kind: type[T]) -> T:
         """The query string as ``kind``; unknown names are refused."""
@@ -68,7 +73,7 @@ class Call:
                 raise invalid(f"?{name}", "there is no such parameter", hint=hint)
             values = params.getlist(name)
             if _is_list(known[name]):
-                given[name] = [part for value in values for part in value.split(",") if part]
+                given[name] = [part for value in values for part in value.split(",")]
             elif len(values) > 1:
                 raise invalid(f"?{name}", "may be given once")
             else:
@@ -91,6 +96,7 @@ class Call:
         try:
             value = json.decode(data)
             check_depth(value, self.site.config.max_depth)
+            check_names(data)
             return convert(value, kind)
         except ValidationError as error:
             raise _misfit(error, "#") from None
@@ -102,14 +108,17 @@ class Call:
     async def _read(self) -> bytes:
         most = self.site.config.max_body
         length = self.request.headers.get("content-length", "")
-        if length.isdigit() and int(length) > most:
+        if length.isascii() and length.isdigit() and (len(length) > 18 or int(length) > most):
             raise _too_large(most)
         data = bytearray()
         try:
-            async for chunk in self.request.stream():
-                data += chunk
-                if len(data) > most:
-                    raise _too_large(most)
+            with anyio.fail_after(_SLOWEST_BODY):
+                async for chunk in self.request.stream():
+                    data += chunk
+                    if len(data) > most:
+                        raise _too_large(most)
+        except TimeoutError:
+            raise WebError(408, "too-slow", f"the body did not come within {_SLOWEST_BODY:g} s") from None
         except ClientDisconnect:
             raise WebError(400, "disconnected", "the client went away") from None
         return bytes(data)
@@ -119,6 +128,11 @@ class Call:
     def url(self, path: str, *parts: str) -> str:
         """A link within this app; ``parts`` fill the ``{}`` of the path."""
         return self.place.root + path.format(*(quote(part, safe="") for part in parts))
+
+    def next_page(self, **cursor: str) -> dict[str, str]:
+        """The header that says where the next page is: what was asked for, with another cursor."""
+        params = [(name, value) for name, value in self.request.query_params.multi_items() if name not in cursor]
+        return {"link": f'<?{urlencode([*params, *cursor.items()])}>; rel="next"'}
 
     def json(
         self, value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None, etag: str | None = None
@@ -141,6 +155,15 @@ class Call:
         redact = self.site.config.redact
         return value if redact is None else redact(what, value)
 
+    def redact_fields(self, what: str, value: dict[str, Any]) -> dict[str, Any]:
+        """The same, and an object in any case: ``redact=`` may return something else in its place."""
+        shown = self.redact(what, value)
+        return cast("dict[str, Any]", shown) if isinstance(shown, dict) else {"redacted": shown}
+
+    def redact_text(self, value: str) -> str:
+        """What people may see of an error."""
+        return str(self.redact("error", value))
+
 
 Handler = Callable[[Call], Any]
 
@@ -158,6 +181,17 @@ def check_depth(value: Any, most: int) -> None:
         if not level:
             return
     raise too_deep(most)
+
+
+def check_names(data: bytes) -> None:
+    """400 when an object of the JSON has a name twice: who checks a request may read one, who acts on it the other."""
+
+    def look(pairs: list[tuple[str, Any]]) -> None:
+        if len(dict(pairs)) < len(pairs):
+            raise invalid("#", "a name stands twice in an object")
+
+    # Numbers stay text: that they can be read is known.
+    loads(data, object_pairs_hook=look, parse_int=str, parse_float=str)
 
 
 def too_deep(most: int) -> WebError:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
@@ -25,28 +27,39 @@ async def all_events(call: Call) -> Response | ASGIApp:
 
 async def job_events(call: Call) -> Response | ASGIApp:
     """Events of a job; ends with it."""
-    job = await call.jp.get_job(call.param("id"))
-    return await _events(call, job_id=job.id)
+    job_id = call.param("id")
+    return await _events(call, job_id=job_id, check=lambda: call.jp.get_job(job_id))
 
 
 async def group_events(call: Call) -> Response | ASGIApp:
     """Events of a group; ends when all of its jobs have."""
-    group = await known_group(call, call.param("group"))
-    return await _events(call, group=group.group)
+    group = call.param("group")
+    return await _events(call, group=group, check=lambda: known_group(call, group))
 
 
-async def _events(call: Call, job_id: str | None = None, group: str | None = None) -> Response | ASGIApp:
+async def _events(
+    call: Call,
+    *,
+    job_id: str | None = None,
+    group: str | None = None,
+    check: Callable[[], Awaitable[object]] | None = None,
+) -> Response | ASGIApp:
+    """``check``: raises what is wrong with the job or group. A stream does that itself: its faults look otherwise."""
     asked = call.query(views.Streaming)
     # After a reconnect, the browser's header is newer than the URL that the page once made.
     after = call.request.headers.get("last-event-id") or asked.after
-    reader = call.jp.streamer.reader(job_id=job_id, group=group, types=asked.types or None, after=after)
-    if asked.once:
+    types, streams = asked.types or None, not asked.once
+    reader = call.jp.streamer.reader(job_id=job_id, group=group, types=types, after=after, may_reset=streams)
+    if not streams:
+        if check is not None:
+            await check()
         return await _page(call, reader, asked.limit)
     site = call.site
     return EventStream(
         reader,
         site.frames,
         _form(call, plain=asked.plain),
+        check=check,
         config=site.config,
         streams=site.streams,
         snapshot=call.url("/v1/snapshot"),

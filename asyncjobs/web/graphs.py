@@ -17,6 +17,8 @@ from asyncjobs.web.render import group_of
 
 _MOST_NODES = 2000
 _PAGE = 500
+_COMPARED = 50
+_LONGEST_COMPARED = 64
 
 
 async def list_groups(call: Call) -> Response:
@@ -24,24 +26,34 @@ async def list_groups(call: Call) -> Response:
     asked = call.query(views.ListGroups)
     groups = await call.jp.backend.list_groups(asked.after, asked.limit)
     following = groups[-1].group if len(groups) == asked.limit else None
-    return call.json(views.GroupsView([group_of(call, group) for group in groups], following))
+    headers = {} if following is None else call.next_page(after=following)
+    return call.json(views.GroupsView([group_of(call, group) for group in groups], following), headers=headers)
 
 
 async def get_group(call: Call) -> Response:
     """How far a group is."""
-    return call.json(group_of(call, await known_group(call, call.param("group"))))
+    cursor = await call.jp.backend.last_cursor()  # before the counts: what happens meanwhile comes again in the stream
+    group = group_of(call, await known_group(call, call.param("group")))
+    return call.json(replace(group, cursor=cursor))
 
 
 async def known_group(call: Call, name: str) -> GroupProgress:
     """A group that has jobs, else 404."""
     group = await call.jp.get_progress(name)
     if not group.total:
-        names = [other.group for other in await call.jp.backend.list_groups(None, 1000)]
-        near = nearest(name, names)
+        near = nearest(name, await _groups_near(call, name))
         raise WebError(
             404, "group-not-found", f"no job is of the group {name!r}", hint=f"did you mean {near!r}?" if near else None
         )
     return group
+
+
+async def _groups_near(call: Call, name: str) -> list[str]:
+    """Some names of groups: the first ones, and those that begin like this one."""
+    if len(name) > _LONGEST_COMPARED:
+        return []
+    starts = (None, name[: len(name) // 2] or None)
+    return [group.group for after in starts for group in await call.jp.backend.list_groups(after, _COMPARED)]
 
 
 async def group_graph(call: Call) -> Response:

@@ -8,7 +8,13 @@ import anyio
 from starlette.responses import Response
 
 from asyncjobs.core.codec import decode_call
-from asyncjobs.exceptions import JobExecutionError, JobNotCompletedError, JobNotFoundError, JobStateError
+from asyncjobs.exceptions import (
+    JobExecutionError,
+    JobNotCompletedError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobStateError,
+)
 from asyncjobs.models import Job, JobQuery
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
@@ -31,10 +37,7 @@ async def list_jobs(call: Call) -> Response:
             cursor=asked.cursor,
         )
     )
-    headers: dict[str, str] = {}
-    if page.next is not None:
-        following = call.request.url.include_query_params(cursor=page.next)
-        headers["link"] = f'<?{following.query}>; rel="next"'
+    headers = {} if page.next is None else call.next_page(cursor=page.next)
     return call.json(views.JobsView(await jobs_of(call, page), page.next), headers=headers)
 
 
@@ -67,8 +70,11 @@ async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> 
             stream.waiting = waiting.cancel_scope
             waiting.start_soon(leave)
             with anyio.move_on_after(seconds):
-                while not (batch := await reader.next()).events and not batch.ended:
-                    pass
+                try:
+                    while not (batch := await reader.next()).events and not batch.ended:
+                        pass
+                except JobProcessorError:
+                    pass  # a look at the job says what is wrong
             waiting.cancel_scope.cancel()
         return await call.jp.get_job(job.id)
 
@@ -95,7 +101,10 @@ def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
     problem = as_web_error(error)
     problem.hint = f"POST {call.url('/v1/jobs/{}', error.job_id)}/retry runs it again"
     if isinstance(error, JobExecutionError):
-        problem.detail = call.redact("error", problem.detail)
+        problem.detail = call.redact_text(problem.detail)
+        for name in ("message", "traceback_text"):
+            if name in problem.details:
+                problem.details[name] = call.redact_text(problem.details[name])
     return problem
 
 
@@ -107,8 +116,10 @@ async def get_arguments(call: Call) -> Response:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
     args, kwargs = decode_call(stored.call, lambda parent: {"$job": parent})
-    shown = call.redact("arguments", {"args": jsonable(list(args)), "kwargs": jsonable(dict(kwargs))})
-    return call.json(views.ArgumentsView(job_id, stored.function, shown["args"], shown["kwargs"]))
+    shown = call.redact("arguments", jsonable(list(args)))
+    listed = cast("list[Any]", shown) if isinstance(shown, list) else [shown]
+    named = call.redact_fields("arguments", jsonable(dict(kwargs)))
+    return call.json(views.ArgumentsView(job_id, stored.function, listed, named))
 
 
 async def get_attempts(call: Call) -> Response:
@@ -121,7 +132,7 @@ async def why(call: Call) -> Response:
     """Why it is not running."""
     job = await call.jp.get_job(call.param("id"))
     reason = await call.jp.why(job.id)
-    sentence = call.redact("error", reason.sentence)
+    sentence = call.redact_text(reason.sentence)
     return call.json(views.ReasonView(job.id, job.status, reason.code, sentence, jsonable(reason.details)))
 
 

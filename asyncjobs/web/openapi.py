@@ -1,4 +1,7 @@
-"""The OpenAPI 3.1 document, written from the table of routes."""
+"""The OpenAPI 3.1 document, written from the table of routes.
+
+An operation is called as its handler is: whoever renames a handler renames a method of generated clients.
+"""
 
 from __future__ import annotations
 
@@ -10,39 +13,26 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.json import schema_components
+from msgspec.structs import fields
 
+from asyncjobs.web import views
+from asyncjobs.web.access import COOKIE
+from asyncjobs.web.openapi_parts import EXAMPLES, HEADERS, PARAMETERS, PROBLEMS, REQUESTS, SENT, STREAMS, WORDS
 from asyncjobs.web.problems import Problem
 from asyncjobs.web.routes import TABLE, Entry
 
-_REF = "#/components/schemas/{name}"
-_ALWAYS = (400, 401, 403, 405, 431, 503)
-"""Problems that any request may get."""
-_STREAM = {
-    "text/event-stream": {
-        "schema": {"type": "string"},
-        "example": 'id: 12\nevent: completed\ndata: {"cursor":"12","job_id":"page_1","seq":3,"type":"completed"}\n\n',
-    },
-    "application/x-ndjson": {"schema": {"type": "string"}},
-}
-_WORDS = {
-    200: "as asked",
-    201: "made",
-    202: "taken up, or not ready yet",
-    204: "nothing more to say",
-    304: "not changed",
-    400: "the request says something that cannot be",
-    401: "nobody is signed in",
-    403: "not allowed",
-    404: "there is none",
-    405: "no such method here",
-    406: "not in this form",
-    409: "not in this state",
-    412: "changed meanwhile",
-    413: "too large",
-    415: "not JSON",
-    422: "understood, and refused",
-    431: "too many headers",
-    503: "the store does not answer",
+Json = dict[str, Any]
+
+_DESCRIPTION = """Jobs, the graph they form, and their events.
+
+Problems are `application/problem+json` (RFC 9457) with a stable `code`, and often a `hint`. What changes something
+needs the header `X-Asyncjobs`, unless it comes with a bearer token. Ids and groups stand percent-encoded in paths, a
+slash in them as `%2F`. What answers GET answers HEAD, too. Clients ignore fields that they do not know."""
+_TAGS = {
+    "jobs": "Jobs, one by one and many.",
+    "groups": "Jobs that belong together.",
+    "events": "Everything that happened to any job.",
+    "service": "Numbers, workers, sign-in, health.",
 }
 
 
@@ -56,127 +46,225 @@ def version() -> str:
 
 
 @cache
-def document(server: str) -> dict[str, Any]:
+def document(server: str) -> Json:
     """The whole document; ``server`` is where the app is mounted."""
-    types: list[Any] = [Problem]
+    schemas = Schemas()
+    paths: dict[str, Json] = {}
+    names: set[str] = set()
     for entry in TABLE:
-        types += [entry.query, *(kind for kind in entry.answers.values() if kind is not None)]
-        if entry.body is not None:
-            types.append(entry.body)
-    unique = list(dict.fromkeys(map(_Hashed, types)))
-    schemas, components = schema_components([hashed.type for hashed in unique], ref_template=_REF)
-    by_type = dict(zip(unique, schemas, strict=True))
-    paths: dict[str, dict[str, Any]] = {}
-    for entry in TABLE:
-        paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(entry, by_type, components)
+        name = entry.handler.__name__
+        if name in names:  # one handler on two paths
+            name = f"{name}_{re.sub(r'[^a-z0-9]+', '_', entry.path).strip('_')}"
+        names.add(name)
+        paths.setdefault(entry.path, {})[entry.method.lower()] = _operation(name, entry, schemas)
     return {
         "openapi": "3.1.0",
         "info": {
             "title": "asyncjobs",
             "version": version(),
-            "description": "Jobs, their graph, and their events. Problems are RFC 9457 documents with a stable `code`.",
+            "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": server}],
-        "security": [{}, {"bearer": []}, {"cookie": []}],
+        "security": _SECURITY,
+        "tags": [{"name": name, "description": description} for name, description in _TAGS.items()],
         "paths": paths,
         "components": {
-            "schemas": components,
+            "schemas": schemas.components,
+            "responses": {_problem_name(status): _response(status, {}, (), schemas) for status in sorted(PROBLEMS)},
+            "parameters": PARAMETERS,
+            "headers": HEADERS,
+            "examples": EXAMPLES,
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},
-                "cookie": {"type": "apiKey", "in": "cookie", "name": "asyncjobs_session"},
+                "cookie": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "From `POST v1/session`, for pages.",
+                },
+                "ticket": {
+                    "type": "apiKey",
+                    "in": "query",
+                    "name": "ticket",
+                    "description": "From `POST v1/tickets`: opens one stream, for an `EventSource` of another site.",
+                },
             },
         },
     }
 
 
-class _Hashed:
-    """Types such as ``dict[str, Any]`` by their name."""
-
-    def __init__(self, kind: Any) -> None:
-        self.type = kind
-
-    def __hash__(self) -> int:
-        return hash(repr(self.type))
-
-    def __eq__(self, other: object) -> bool:
-        return isinstance(other, _Hashed) and repr(other.type) == repr(self.type)
+_SECURITY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"cookie": []}]
+"""Nothing is needed from the machine itself while ``auth=`` is not set."""
 
 
-def _operation(entry: Entry, schemas: dict[_Hashed, Any], components: dict[str, Any]) -> dict[str, Any]:
-    text = inspect.getdoc(entry.handler) or ""
-    operation: dict[str, Any] = {
-        "operationId": f"{entry.method.lower()}{re.sub(r'[^a-zA-Z0-9]+', '_', entry.path)}".rstrip("_"),
-        "summary": text.partition("\n")[0].rstrip("."),
-        "parameters": [*_path_parameters(entry.path), *_query_parameters(entry.query, components)],
-        "responses": {},
+class Schemas:
+    """Types as JSON Schema. Structs become components: ``JobView`` is ``Job`` there."""
+
+    def __init__(self) -> None:
+        kinds: list[Any] = [Problem]
+        for entry in TABLE:
+            kinds += [kind for kind in (entry.body, *entry.answers.values()) if kind is not None]
+        self._kinds = list({repr(kind): kind for kind in kinds}.values())
+        schemas, components = schema_components(self._kinds, ref_template="{name}")
+        self._schemas = [_tidy(schema) for schema in schemas]
+        self.components: Json = {_public(name): _tidy(components[name]) for name in sorted(components, key=_public)}
+
+    def of(self, kind: Any) -> Json:
+        """Where a body or an answer is described."""
+        return self._schemas[self._kinds.index(kind)]
+
+    def parameters(self, kind: type[Struct]) -> list[Json]:
+        """The parameters of a query string. Their own types are among the components already."""
+        schema = _tidy(schema_components([kind], ref_template="{name}")[1][kind.__name__])
+        parameters: list[Json] = []
+        for name, of_field in schema["properties"].items():
+            inner = _given(of_field)
+            parameter = {"name": name, "in": "query", "required": name in schema["required"]}
+            if "description" in inner:
+                parameter["description"] = inner.pop("description")
+            if inner.get("type") == "array":
+                parameter |= {"style": "form", "explode": False}
+            parameters.append(parameter | {"schema": inner})
+        return parameters
+
+
+def _public(name: str) -> str:
+    return name.removesuffix("View")
+
+
+def _tidy(schema: Any) -> Any:
+    """What msgspec says, with our names, without titles that repeat them, and descriptions as one paragraph."""
+    if isinstance(schema, list):
+        return [_tidy(inner) for inner in schema]  # pyright: ignore[reportUnknownVariableType]
+    if not isinstance(schema, dict):
+        return schema
+    tidy: Json = {}
+    for name, value in schema.items():  # pyright: ignore[reportUnknownVariableType]
+        if not isinstance(value, str):  # also a property that is called title
+            tidy[name] = _tidy(value)
+        elif name == "$ref":
+            tidy[name] = f"#/components/schemas/{_public(value)}"
+        elif name == "description":
+            tidy[name] = " ".join(value.split())
+        elif name != "title":
+            tidy[name] = value
+    return tidy
+
+
+def _given(schema: Json) -> Json:
+    """A parameter that is left out is not null: it is not there."""
+    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
+    return options[0] if len(options) == 1 else schema
+
+
+def _operation(name: str, entry: Entry, schemas: Schemas) -> Json:
+    text = _text_of(entry.handler)
+    if entry.query is not views.NoQuery:
+        text += f"\n\n{_text_of(entry.query)}"
+    if entry.streams:
+        text += f"\n\n{STREAMS}"
+    tag = entry.path.removeprefix("/v1").strip("/").partition("/")[0].partition(":")[0]
+    operation: Json = {
+        "operationId": name,
+        "tags": [tag if tag in _TAGS else "service"],
+        "summary": text.partition("\n")[0].partition(". ")[0].removesuffix("."),
+        "description": text,
+        "parameters": [
+            *_path_parameters(entry.path),
+            *schemas.parameters(entry.query),
+            *({"$ref": f"#/components/parameters/{header}"} for header in _understood(name, entry)),
+        ],
     }
-    if entry.right is None:
-        operation["security"] = [{}]
-    if entry.method in ("POST", "DELETE"):
-        operation["parameters"].append(
-            {
-                "name": "X-Asyncjobs",
-                "in": "header",
-                "required": False,
-                "description": "Any value. Needed unless the request is signed with a bearer token.",
-                "schema": {"type": "string"},
-                "example": "1",
-            }
-        )
     if entry.body is not None:
-        operation["requestBody"] = {
-            "required": any(entry.body.__struct_defaults__ == () for _ in (0,)),
-            "content": {"application/json": {"schema": schemas[_Hashed(entry.body)]}},
-        }
-    responses = operation["responses"]
-    for status, kind in entry.answers.items():
-        content: dict[str, Any] = {}
-        if kind is not None:
-            content["application/json"] = {"schema": schemas[_Hashed(kind)]}
-            if entry.streams:
-                content |= _STREAM
-        responses[str(status)] = {"description": _WORDS[status]} | ({"content": content} if content else {})
-    problem = {"application/problem+json": {"schema": schemas[_Hashed(Problem)]}}
-    also = (413, 415) if entry.body is not None else ()
-    for status in (*_ALWAYS, *also, *entry.problems):
-        if str(status) in responses:
-            responses[str(status)].setdefault("content", {}).update(problem)
-        else:
-            responses[str(status)] = {"description": _WORDS[status], "content": problem}
+        media: Json = {"schema": schemas.of(entry.body)}
+        if entry.body in REQUESTS:
+            media["example"] = REQUESTS[entry.body]
+        required = any(field.required for field in fields(entry.body))
+        operation["requestBody"] = {"required": required, "content": {"application/json": media}}
+    operation["responses"] = _responses(name, entry, schemas)
+    if entry.right is None:
+        operation["security"] = []
+    elif entry.streams:
+        operation["security"] = [*_SECURITY, {"ticket": []}]
     return operation
 
 
-def _path_parameters(path: str) -> list[dict[str, Any]]:
+def _text_of(documented: object) -> str:
+    return " ".join((inspect.getdoc(documented) or "").replace("``", "`").split())
+
+
+def _understood(name: str, entry: Entry) -> list[str]:
+    """The request's headers that are looked at. Not ``Accept``: OpenAPI wants it as the media types of the answer."""
+    headers: list[str] = []
+    if entry.method != "GET":
+        headers.append("Changing")
+    if 304 in entry.answers:
+        headers.append("IfNoneMatch")
+    if 412 in entry.problems:
+        headers.append("IfMatch")
+    if name == "submit":
+        headers.append("IdempotencyKey")
+    if entry.streams:
+        headers.append("LastEventId")
+    return [*headers, "RequestId"]
+
+
+def _path_parameters(path: str) -> list[Json]:
     return [
         {
             "name": name,
             "in": "path",
             "required": True,
-            "description": "Percent-encoded; a slash in it as %2F.",
-            "schema": {"type": "string", "minLength": 1, "maxLength": 512},
+            "description": "Percent-encoded; a slash in it as `%2F`.",
+            "schema": {"type": "string", "minLength": 1, "maxLength": 200 if name == "group" else 512},
         }
         for name in re.findall(r"{(\w+)}", path)
     ]
 
 
-def _query_parameters(kind: type[Struct], components: dict[str, Any]) -> list[dict[str, Any]]:
-    schema = components[kind.__name__]
-    return [
-        {
-            "name": name,
-            "in": "query",
-            "required": name in schema.get("required", ()),
-            "schema": _without_null(field),
-            **({"explode": False} if _without_null(field).get("type") == "array" else {}),
+def _responses(name: str, entry: Entry, schemas: Schemas) -> Json:
+    """What it answers, and the problems that it may have; also those that come before the handler is asked."""
+    problems = {400, 403, 405, 414, 431, *entry.problems}
+    if entry.right is not None:
+        problems |= {401, 503}
+    if entry.body is not None:
+        problems |= {413, 415}
+    responses: Json = {str(status): {"$ref": f"#/components/responses/{_problem_name(status)}"} for status in problems}
+    for status, kind in entry.answers.items():
+        content: Json = {} if kind is None else {"application/json": {"schema": schemas.of(kind)}}
+        if kind is not None and entry.streams:
+            content |= _stream_contents()
+        headers = SENT.get((name, status), ())
+        if 304 in entry.answers:
+            headers = ("ETag", *headers)
+        responses[str(status)] = _response(status, content, headers, schemas, may_be_problem=status in problems)
+    return dict(sorted(responses.items()))
+
+
+def _problem_name(status: int) -> str:
+    return f"Problem{status}"
+
+
+def _response(
+    status: int, content: Json, headers: tuple[str, ...], schemas: Schemas, *, may_be_problem: bool = True
+) -> Json:
+    if may_be_problem:
+        content = content | {"application/problem+json": {"schema": schemas.of(Problem)}}
+        headers = (*headers, *PROBLEMS[status])
+    return {
+        "description": WORDS[status],
+        "headers": {header: {"$ref": f"#/components/headers/{header}"} for header in (*headers, "X-Request-Id")},
+        **({"content": content} if content else {}),
+    }
+
+
+def _stream_contents() -> Json:
+    def shown(*names: str) -> Json:
+        return {
+            "schema": {"type": "string"},
+            "examples": {name: {"$ref": f"#/components/examples/{name}"} for name in names},
         }
-        for name, field in schema.get("properties", {}).items()
-    ]
 
-
-def _without_null(schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter that may be left out is not null: it is not there."""
-    options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
-    if len(options) == 1:
-        return options[0]
-    return {name: value for name, value in schema.items() if name != "default" or value is not None}
+    events = [name for name in EXAMPLES if name != "lines"]
+    return {"text/event-stream": shown(*events), "application/x-ndjson": shown("lines")}

@@ -50,8 +50,8 @@ def _encoded(raw: str, rest: str) -> tuple[str, str]:
     """The end of ``raw`` that stands for ``rest``, and what is before it."""
     whole = unquote(raw).rstrip("/")
     wanted = rest.rstrip("/")
-    if not whole.endswith(wanted):
-        return quote(rest), ""
+    if not raw.startswith("/") or not whole.endswith(wanted):
+        return "/" + quote(rest.removeprefix("/")), ""
     prefix = whole[: len(whole) - len(wanted)]
     segments = raw.split("/")
     cut = prefix.count("/")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from http import HTTPStatus
-from typing import Any
+from typing import Any, cast
 
 from msgspec import UNSET, Struct, UnsetType, json
 from starlette.responses import Response
@@ -34,12 +34,14 @@ class Problem(Struct, frozen=True, omit_defaults=True):
     hint: str | UnsetType = UNSET
     instance: str | UnsetType = UNSET
     errors: list[dict[str, str]] | UnsetType = UNSET
+    details: dict[str, Any] | UnsetType = UNSET
 
 
 class WebError(Exception):
     """Ends a request with a problem.
 
-    :param code: a stable slug. ``errors``: what is wrong where, each with ``pointer`` and ``detail``.
+    :param code: a stable slug. ``errors``: what is wrong where, each with ``pointer`` and ``detail``. ``details``: the
+        attributes of an error of ours, from which ``asyncjobs.client`` makes the same error again.
     """
 
     def __init__(
@@ -51,6 +53,7 @@ class WebError(Exception):
         hint: str | None = None,
         headers: Mapping[str, str] | None = None,
         errors: list[dict[str, str]] | None = None,
+        details: dict[str, Any] | None = None,
     ) -> None:
         super().__init__(detail)
         self.status = status
@@ -59,6 +62,7 @@ class WebError(Exception):
         self.hint = hint
         self.headers = dict(headers or {})
         self.errors = errors
+        self.details = details or {}
 
     def response(self, instance: str) -> Response:
         """The answer."""
@@ -71,6 +75,7 @@ class WebError(Exception):
             hint=self.hint or UNSET,
             instance=instance,
             errors=self.errors or UNSET,
+            details=self.details or UNSET,
         )
         headers = {"cache-control": "no-store", **self.headers}
         return Response(json.encode(problem), self.status, headers, "application/problem+json")
@@ -103,7 +108,23 @@ def as_web_error(error: JobProcessorError) -> WebError:
         hint = (
             "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host"
         )
-    return WebError(status, error.code, str(error.args[0]) if error.args else error.code, hint=hint, headers=headers)
+    detail = str(error.args[0]) if error.args else error.code
+    return WebError(status, error.code, detail, hint=hint, headers=headers, details=_details(error))
+
+
+def _details(error: JobProcessorError) -> dict[str, Any]:
+    """What the error was made of: strings, whole numbers, lists of strings."""
+    details: dict[str, Any] = {}
+    for name, value in vars(error).items():
+        if name in ("hint", "value"):
+            continue
+        if isinstance(value, str):
+            details[name] = str(value)  # a handle is one, too, and JSON knows only the plain kind
+        elif isinstance(value, int):
+            details[name] = value
+        elif isinstance(value, tuple):
+            details[name] = [str(entry) for entry in cast("tuple[object, ...]", value)]
+    return details
 
 
 def invalid(where: str, detail: str, *, hint: str | None = None, **pointer: Any) -> WebError:

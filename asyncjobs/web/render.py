@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from msgspec import to_builtins
 
@@ -52,7 +52,7 @@ def _job(call: Call, job: Job, percent: float | None, elapsed: float | None, rem
         queue=job.queue,
         priority=job.priority,
         group=job.group,
-        metadata=call.redact("metadata", job.metadata),
+        metadata=call.redact_fields("metadata", job.metadata),
         attempt=job.attempt,
         failures=job.failures,
         interruptions=job.interruptions,
@@ -87,8 +87,10 @@ def error_of(call: Call, error: JobError | None) -> ErrorView | None:
     """A stored error."""
     if error is None:
         return None
-    message = call.redact("error", error.message)
-    return ErrorView(error.error_type, message, call.redact("error", error.traceback_text))
+    traceback = error.traceback_text
+    return ErrorView(
+        error.error_type, call.redact_text(error.message), None if traceback is None else call.redact_text(traceback)
+    )
 
 
 def attempt_of(call: Call, attempt: Attempt) -> AttemptView:
@@ -115,7 +117,7 @@ def events_of(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
             event.attempt,
             event.status,
             event.group,
-            jsonable(call.redact(event_kind(event), event.data)),
+            jsonable(call.redact_fields(event_kind(event), event.data)),
         )
         for event in events
     ]
@@ -164,8 +166,15 @@ def jsonable(value: Any) -> Any:
     """A value with nothing in it that JSON does not have: what has no form there becomes text."""
     try:
         return to_builtins(value, builtin_types=(), str_keys=True, enc_hook=_as_text)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        return repr(value)[:_REPR]
+    except (TypeError, ValueError, OverflowError):
+        pass
+    # Still a dict where it was one: its keys say what must be redacted.
+    if isinstance(value, dict):
+        fields = cast("dict[Any, Any]", value)
+        return {key if isinstance(key, str) else str(key): jsonable(inner) for key, inner in fields.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [jsonable(inner) for inner in cast("Iterable[Any]", value)]
+    return repr(value)[:_REPR]
 
 
 def _as_text(value: Any) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from hashlib import sha256
+
+from msgspec import json
 from starlette.responses import Response
 
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import JobQuery
+from asyncjobs.models import JobQuery, WorkerInfo
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE, TICKET_LIFETIME
 from asyncjobs.web.call import Call
@@ -32,23 +36,30 @@ async def openapi(call: Call) -> Response:
 
 
 async def stats(call: Call) -> Response:
-    """Numbers of all jobs and workers. The ETag is the end of the log: unchanged, they are not counted again."""
+    """Numbers of all jobs and workers. While its ETag is the same, jobs are not counted again."""
     cursor = await call.jp.backend.last_cursor()
-    etag = f'"c{cursor}"'
+    known = await call.jp.workers()
+    etag = _etag(call, cursor, known)
     if call.matches(etag):
         return call.json(None, etag=etag)
-    return call.json(await _stats(call, cursor), etag=etag)
+    return call.json(await _stats(call, cursor, known), etag=etag)
 
 
-async def _stats(call: Call, cursor: str) -> views.StatsView:
+def _etag(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> str:
+    """By the end of the log, and by what is not in the log: workers that came or died, streams."""
+    rest = json.encode((len(call.site.streams), list(map(worker_of, known))))
+    return f'"c{cursor}-{sha256(rest).hexdigest()[:16]}"'
+
+
+async def _stats(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> views.StatsView:
     counts = await call.jp.backend.count_jobs()
-    workers = [worker for worker in await call.jp.workers() if worker.alive]
+    alive = [worker for worker in known if worker.alive]
     return views.StatsView(
         dict(counts),
         sum(counts.values()),
-        len(workers),
-        sum(worker.slots for worker in workers),
-        sum(worker.running for worker in workers),
+        len(alive),
+        sum(worker.slots for worker in alive),
+        sum(worker.running for worker in alive),
         len(call.site.streams),
         cursor,
     )
@@ -62,7 +73,8 @@ async def workers(call: Call) -> Response:
 async def snapshot(call: Call) -> Response:
     """What a page shows first. The cursor is read before the rest: what happens meanwhile comes again in the stream."""
     cursor = await call.jp.backend.last_cursor()
-    etag = f'"c{cursor}"'
+    known = await call.jp.workers()
+    etag = _etag(call, cursor, known)
     if call.matches(etag):
         return call.json(None, etag=etag)
     jobs = await call.jp.find_jobs(JobQuery(order="newest", limit=_NEWEST))
@@ -70,10 +82,10 @@ async def snapshot(call: Call) -> Response:
     return call.json(
         views.SnapshotView(
             cursor,
-            await _stats(call, cursor),
+            await _stats(call, cursor, known),
             await jobs_of(call, jobs),
             [group_of(call, group) for group in groups],
-            [worker_of(worker) for worker in await call.jp.workers()],
+            list(map(worker_of, known)),
         ),
         etag=etag,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypedDict, cast
 
@@ -34,6 +34,7 @@ Redact = Callable[[str, Any], Any]
 """Gets what a value is (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``) and the
 value; returns what people may see of it."""
 
+_MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
 _SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
 
 
@@ -50,8 +51,8 @@ def redact_secrets(what: str, value: Any) -> Any:
             key: "•••" if isinstance(key, str) and _SECRET.search(key) else redact_secrets(what, inner)
             for key, inner in fields.items()
         }
-    if isinstance(value, list):
-        return [redact_secrets(what, inner) for inner in cast("list[Any]", value)]
+    if isinstance(value, (list, tuple)):
+        return [redact_secrets(what, inner) for inner in cast("Sequence[Any]", value)]
     return value
 
 
@@ -129,12 +130,21 @@ class WebConfig(Checked):
             value: Any = getattr(self, name)
             if isinstance(value, str) or not all(isinstance(entry, str) and entry for entry in value):
                 raise ConfigurationError(f"WebConfig.{name}", value, allowed="a tuple of strings")
-            object.__setattr__(self, name, tuple(value))
+            object.__setattr__(self, name, tuple(entry.lower() for entry in value))
         for origin in self.allow_origins:
             if not re.fullmatch(r"https?://[^/*\s]+", origin):
                 raise ConfigurationError(
                     "WebConfig.allow_origins", origin, allowed="origins such as 'https://example.org', each by name"
                 )
+        for host in self.allowed_hosts:
+            if not re.fullmatch(r"[\w.-]*\w", host, re.ASCII):
+                raise ConfigurationError(
+                    "WebConfig.allowed_hosts", host, allowed="names such as 'jobs.example.org', without a port"
+                )
+        if self.secret is not None and (not isinstance(self.secret, str) or len(self.secret) < 16):
+            raise ConfigurationError(
+                "WebConfig.secret", "…", problem="WebConfig.secret: 16 or more characters", hint=_MAKE_ONE
+            )
         self._check_auth(self.auth)
 
     def _check_auth(self, auth: Any) -> None:
@@ -142,13 +152,13 @@ class WebConfig(Checked):
         if isinstance(tokens, Mapping):
             for token, principal in cast("Mapping[Any, Any]", tokens).items():
                 if not isinstance(token, str) or not isinstance(principal, Principal):
-                    raise ConfigurationError("WebConfig.auth", auth, allowed="a dict of tokens to Principal(…)")
+                    raise ConfigurationError("WebConfig.auth", "…", allowed="a dict of tokens to Principal(…)")
                 if len(token) < 16 or not token.isascii() or not token.isprintable() or " " in token:
                     raise ConfigurationError(
                         "WebConfig.auth",
                         "…",
                         problem="WebConfig.auth: a token is 16 or more printable ASCII characters without spaces",
-                        hint="python -c 'import secrets; print(secrets.token_urlsafe())' makes one",
+                        hint=_MAKE_ONE,
                     )
         elif tokens is not None and not callable(tokens):
             raise ConfigurationError(

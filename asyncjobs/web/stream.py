@@ -7,27 +7,26 @@ fault is a stream that ends at once and says when to come back.
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 from starlette.types import Receive, Scope, Send
 
-from asyncjobs.exceptions import BackendClosedError, BackendError
-from asyncjobs.runtime.frames import PING, Form, FrameReader, Frames, control, hello, retry
+from asyncjobs.exceptions import BackendClosedError, BackendError, JobNotFoundError
+from asyncjobs.runtime.frames import Form, FrameReader, Frames, control, hello, ping
 from asyncjobs.runtime.reader import EventReader
 from asyncjobs.web.settings import WebConfig
-from asyncjobs.web.streams import OpenStream, OpenStreams
+from asyncjobs.web.streams import LAST_WORDS, OpenStream, OpenStreams, let_go
 
 _BUSY_RETRY = 15_000
 _STORE_RETRY = 5_000
 _STOPPING_RETRY = 1_000
-_LAST_WORDS = 1.0
-"""Seconds that the last chunk may take."""
 
 
 class EventStream:
     """Serves one reader to one client.
 
+    :param check: raises what is wrong with the request.
     :param headers: further headers of the response.
     """
 
@@ -37,6 +36,7 @@ class EventStream:
         frames: Frames,
         form: Form,
         *,
+        check: Callable[[], Awaitable[object]] | None,
         config: WebConfig,
         streams: OpenStreams,
         snapshot: str,
@@ -44,7 +44,8 @@ class EventStream:
     ) -> None:
         self._reader = reader
         self._frames = FrameReader(frames, reader, form, snapshot=snapshot)
-        self._form = form
+        self._form: Form = form
+        self._check = check
         self._config = config
         self._streams = streams
         kind = "application/x-ndjson" if form == "lines" else "text/event-stream"
@@ -68,26 +69,27 @@ class EventStream:
                 self._reader.close()
 
     async def _serve(self, scope: Scope, receive: Receive, send: Send, stream: OpenStream | None) -> None:
-        reader = self._reader
-        came_back = reader.cursor is not None
+        came_back = self._reader.cursor is not None
         if stream is None:
-            await self._only(send, self._control("reset", {"reason": "busy"}) + self._retry(_BUSY_RETRY))
+            await self._whole(scope, send, control(self._form, "reset", reason="busy", retry=_BUSY_RETRY))
             return
         try:
+            if self._check is not None:
+                await self._check()
             first = await self._frames.next(0)  # what is wrong with the request shows here, before a status is sent
         except BackendClosedError:
             raise
         except BackendError:
-            await self._only(send, self._control("reset", {"reason": "store"}) + self._retry(_STORE_RETRY))
+            await self._whole(scope, send, self._store_is_away())
             return
-        if self._frames.ended and came_back and not self._frames.sent:
+        if self._frames.ended and came_back and not self._frames.delivered:
             await self._start(send, 204)  # a finished job, fully delivered: the browser comes back no more
             await send({"type": "http.response.body", "body": b""})
             return
-        await self._start(send, 200)
         if scope["method"] == "HEAD":
-            await send({"type": "http.response.body", "body": b""})
+            await self._whole(scope, send, b"")
             return
+        await self._start(send, 200)
         try:
             async with anyio.create_task_group() as tasks:
 
@@ -97,59 +99,62 @@ class EventStream:
                     tasks.cancel_scope.cancel()
 
                 tasks.start_soon(watch)
-                await self._pump(send, stream, first)
+                await self._pump(send, stream, hello(self._form) + first)
+                await let_go(receive)
                 tasks.cancel_scope.cancel()
         except* OSError:
             pass  # some servers say so that the client is gone
 
-    async def _pump(self, send: Send, stream: OpenStream, first: bytes) -> None:
-        config = self._config
-        until = anyio.current_time() + config.max_stream_age * random.uniform(0.9, 1.1)
-        chunk = (b"" if self._form == "lines" else hello()) + first
+    async def _pump(self, send: Send, stream: OpenStream, chunk: bytes) -> None:
+        """Send until it ends, or until the client takes no more: if it lives, it comes back with its cursor."""
+        until = anyio.current_time() + self._config.max_stream_age * random.uniform(0.9, 1.1)
         while True:
-            done = self._frames.ended
+            done = self._frames.ended or anyio.current_time() >= until
             if stream.closing is not None:
-                chunk += self._control("bye", {"reason": stream.closing}) + self._retry(_STOPPING_RETRY)
+                chunk += control(self._form, "bye", reason=stream.closing, retry=_STOPPING_RETRY)
                 done = True
-            if chunk:
-                with anyio.move_on_after(config.send_timeout) as slow:
-                    await send({"type": "http.response.body", "body": chunk, "more_body": True})
-                if slow.cancelled_caught:
-                    return  # it reads nothing; if it lives, it comes back with its cursor
+            if chunk and not await self._send(send, stream, chunk):
+                return
             if done:
                 break
-            chunk = b""
-            left = until - anyio.current_time()
-            if left <= 0:
-                break
-            with anyio.CancelScope() as waiting:
-                stream.waiting = waiting
-                try:
-                    if stream.closing is None:
-                        await anyio.sleep(self._streams.pause)
-                        chunk = await self._frames.next(min(config.ping, left)) or self._ping()
-                except BackendError:
-                    chunk = self._control("reset", {"reason": "store"}) + self._retry(_STORE_RETRY)
-                    until = 0.0
-            stream.waiting = None
-        with anyio.move_on_after(_LAST_WORDS, shield=True):
+            try:
+                chunk = await self._next(stream, until)
+            except JobNotFoundError:
+                break  # it was removed meanwhile
+            except BackendError:
+                chunk, until = self._store_is_away(), 0.0
+        with anyio.move_on_after(LAST_WORDS, shield=True):
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    # -- frames that only server-sent events have
+    async def _send(self, send: Send, stream: OpenStream, chunk: bytes) -> bool:
+        """False: nothing was read in time."""
+        limit = LAST_WORDS if stream.closing is not None else self._config.send_timeout
+        with anyio.move_on_after(limit) as sending:
+            stream.sending = sending
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        stream.sending = None
+        return not sending.cancelled_caught
 
-    def _control(self, name: str, data: dict[str, str]) -> bytes:
-        return b"" if self._form == "lines" else control(name, data)
+    async def _next(self, stream: OpenStream, until: float) -> bytes:
+        """The next chunk; b"" when it is to end."""
+        chunk = b""
+        with anyio.CancelScope() as waiting:
+            stream.waiting = waiting
+            if stream.closing is None:
+                await anyio.sleep(0.0 if self._frames.ready else self._streams.pause)
+                left = until - anyio.current_time()
+                if left > 0:
+                    chunk = await self._frames.next(min(self._config.ping, left)) or ping(self._form)
+        stream.waiting = None
+        return chunk
 
-    def _retry(self, milliseconds: int) -> bytes:
-        return b"" if self._form == "lines" else retry(milliseconds)
-
-    def _ping(self) -> bytes:
-        return b"\n" if self._form == "lines" else PING
+    def _store_is_away(self) -> bytes:
+        return control(self._form, "reset", reason="store", retry=_STORE_RETRY)
 
     async def _start(self, send: Send, status: int) -> None:
         headers = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
         await send({"type": "http.response.start", "status": status, "headers": headers})
 
-    async def _only(self, send: Send, body: bytes) -> None:
+    async def _whole(self, scope: Scope, send: Send, body: bytes) -> None:
         await self._start(send, 200)
-        await send({"type": "http.response.body", "body": body})
+        await send({"type": "http.response.body", "body": b"" if scope["method"] == "HEAD" else body})

@@ -6,17 +6,21 @@ stream that nobody ends would hold it for ever. So while streams are open, uvico
 
 from __future__ import annotations
 
+import random
 import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
 import anyio
+from starlette.types import Receive
 
 _LOOK_EVERY = 0.2
 """Seconds between two looks at whether the server stops."""
 _PAUSE_A_STREAM = 0.0005
 _LONGEST_PAUSE = 0.25
+LAST_WORDS = 1.0
+"""Seconds that a client has for the last chunk."""
 
 
 class OpenStream:
@@ -25,12 +29,15 @@ class OpenStream:
     def __init__(self) -> None:
         self.closing: str | None = None
         self.waiting: anyio.CancelScope | None = None
+        self.sending: anyio.CancelScope | None = None
 
     def close(self, reason: str) -> None:
-        """Have it end after what it sends now."""
+        """Have it end after what it sends now, if its client takes that."""
         self.closing = self.closing or reason
         if self.waiting is not None:
             self.waiting.cancel()
+        if self.sending is not None:
+            self.sending.deadline = min(self.sending.deadline, anyio.current_time() + LAST_WORDS)
 
 
 class OpenStreams:
@@ -51,9 +58,12 @@ class OpenStreams:
 
     @property
     def pause(self) -> float:
-        """Seconds between two sends of a stream: the more are open, the more each puts into one."""
+        """Seconds between two chunks of a stream: the more are open, the more each puts into one.
+
+        It varies, so that streams which were woken by the same event do not stay in step.
+        """
         pause = len(self._streams) * _PAUSE_A_STREAM
-        return min(_LONGEST_PAUSE, pause) if pause > 0.002 else 0.0
+        return min(_LONGEST_PAUSE, pause) * random.uniform(0.5, 1.5) if pause > 0.002 else 0.0
 
     @contextmanager
     def opened(self) -> Generator[OpenStream | None]:
@@ -63,10 +73,10 @@ class OpenStreams:
             return
         stream = OpenStream()
         self._streams.add(stream)
-        if self._watch is not None and not self._watching:
-            self._watching = True
-            self._watch(self._look)
         try:
+            if self._watch is not None and not self._watching:
+                self._watch(self._look)
+                self._watching = True
             yield stream
         finally:
             self._streams.discard(stream)
@@ -90,3 +100,19 @@ def _server_stops() -> bool:
     """Whether the server that handles SIGTERM here says that it is about to exit. Read only: nothing is patched."""
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(server, "should_exit", False) is True
+
+
+async def let_go(receive: Receive) -> None:
+    """Cut the connection of a client that does not take the last chunk in time.
+
+    uvicorn keeps what is not sent until the client reads it, and when it is to stop waits for that without end. Its
+    ``receive`` knows the connection; under other servers, and middleware that hides it, nothing is done.
+    """
+    connection: Any = getattr(getattr(receive, "__self__", None), "transport", None)
+    if not (hasattr(connection, "abort") and hasattr(connection, "get_write_buffer_size")):
+        return
+    with anyio.move_on_after(LAST_WORDS, shield=True):
+        while connection.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells when it is empty
+            await anyio.sleep(0.02)
+        return
+    connection.abort()

@@ -106,6 +106,7 @@ def draw_panel(
     recipe = recipe_of(panel, [looks[name].as_dict() for name in sorted(looks)], size, seed)
     cached = is_drawn(path, recipe)
     if not cached:
+        job.log(f"{made.shot.replace('_', ' ')}, {made.tone}: {made.action}")
         picture = draw(made, looks, (size[0], size[1]), seed, job.progress)
         save_picture(picture, path, recipe)
     job.emit("preview", {"path": str(path), "cached": cached})

@@ -40,8 +40,11 @@ def prompt_of(panel: Panel, script: Script) -> str:
     return f"{panel.shot.replace('_', ' ')} of {panel.place.replace('_', ' ')}, {panel.tone}; {people}. {panel.action}"
 
 
-async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path) -> Pipeline:
-    """Submit the whole comic in one batch; what is stored already under the same ids is taken as it is."""
+async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path, prefix: str = "") -> Pipeline:
+    """Submit the whole comic in one batch; what is stored already under the same ids is taken as it is.
+
+    Where several comics share a database, a `prefix` keeps the ids of their jobs apart.
+    """
     for folder in ("story", "characters", "images", "pages"):
         (out / folder).mkdir(parents=True, exist_ok=True)
     sweep(out)
@@ -51,6 +54,7 @@ async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path) -> 
     async with jp.batch() as b:
 
         def add(stage: str, job_id: str, func: Any, *args: Any, **options: Any) -> JobHandle[Any]:
+            job_id = prefix + job_id
             stages[job_id] = stage
             metadata = {"stage": stage, **options.pop("metadata", {})}
             return b.submit_job(
@@ -105,6 +109,8 @@ async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path) -> 
                         "emotional_tone": panel.tone,
                         "orientation": panel.orientation,
                         "output_filename": panel.output_filename,
+                        "page": scene.number,
+                        "slot": [slot.x, slot.y, slot.width, slot.height],
                     },
                 )
                 drawn.append(handle)
@@ -121,9 +127,11 @@ async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path) -> 
                     [asdict(s) for s in slots],
                     drawn,
                     out,
+                    metadata={"page": scene.number, "title": scene.title},
                 )
             )
-        book = add("book", "book", jobs.bind_book, script.title, script.author, sheets, out)
+        facts = {"title": script.title}
+        book = add("book", "book", jobs.bind_book, script.title, script.author, sheets, out, metadata=facts)
     return Pipeline(movie_id, book, stages)
 
 
@@ -161,5 +169,5 @@ def _cover(add: Any, script: Script, references: dict[str, JobHandle[Any]], out:
         references[friend],
         out,
         limit=IMAGES,
-        metadata={"output_filename": "page_00.png"},
+        metadata={"output_filename": "page_00.png", "page": 0, "title": "Cover"},
     )

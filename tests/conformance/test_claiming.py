@@ -27,6 +27,13 @@ async def test_a_claimed_job_is_in_progress(store: Store) -> None:
     assert await store.types("a") == ["submitted", "started"]
 
 
+async def test_a_claim_says_how_its_job_is_isolated(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a", isolation="process"), new("b"))
+    isolation = {job.attempt.job_id: job.isolation for job in (await hand.claims()).jobs}
+    assert isolation == {"a": "process", "b": "thread"}
+
+
 async def test_priority_first_then_submission(store: Store) -> None:
     hand = await store.hand()
     await store.submit(new("a"), new("b", priority=1), new("c", priority=-1), new("d"), new("e", priority=1))

@@ -34,6 +34,8 @@ CALLS: dict[str, Callable[[JobBackend], Awaitable[Any]]] = {
     "cancel_jobs": lambda b: b.cancel_jobs(["a"]),
     "retry_job": lambda b: b.retry_job("a"),
     "mark_job_ready": lambda b: b.mark_job_ready(["a"]),
+    "prune": lambda b: b.prune(0),
+    "remove_jobs": lambda b: b.remove_jobs(["a"]),
     "get_job": lambda b: b.get_job("a"),
     "get_jobs": lambda b: b.get_jobs(["a"]),
     "get_results": lambda b: b.get_results(["a"]),

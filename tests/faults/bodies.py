@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -71,11 +72,14 @@ async def work(
     turns: int = 0,
     children: int = 0,
     waits: bool = False,
+    pause: float = 0.0,
 ) -> list[Any]:
-    """Fails at its first ``fails`` attempts; submits children, and perhaps waits for them."""
+    """Fails at its first ``fails`` attempts; submits children, and perhaps waits for them; takes ``pause`` seconds."""
     job_id, attempt, stay = _begin(inputs, expected)
     if stay:
         await anyio.sleep_forever()
+    if pause:
+        await anyio.sleep(pause)
     for _ in range(turns):
         await anyio.lowlevel.checkpoint()
     if turns % 2:
@@ -95,11 +99,14 @@ async def work(
     return [job_id, attempt]
 
 
-def work_in_thread(inputs: Sequence[Any] = (), expected: Sequence[str] = (), fails: int = 0) -> list[Any]:
+def work_in_thread(
+    inputs: Sequence[Any] = (), expected: Sequence[str] = (), fails: int = 0, pause: float = 0.0
+) -> list[Any]:
     """The same in a plain function."""
     job_id, attempt, stay = _begin(inputs, expected)
     if stay:
         threading.Event().wait()
+    time.sleep(pause)
     _end(job_id, attempt, well=attempt > fails)
     if attempt <= fails:
         raise Unlucky(attempt)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -285,6 +285,25 @@ def check_ran(stored: Stored, ledger: Sequence[Line]) -> list[str]:
         lost = event.type == "interrupted" or event.data.get("error_type") == "WorkerLostError"
         if lost and stored.ended.get((job.n, event.attempt)) != "interrupted":
             wrong.append(f"{job.id}: attempt {event.attempt} was interrupted, and its history says otherwise")
+    return wrong
+
+
+def check_interruptions(stored: Stored, ledger: Sequence[Line], troubled: Collection[int]) -> list[str]:
+    """Only processes that were killed or frozen lose what they run; and it is lost a limited number of times.
+
+    :param troubled: their numbers.
+    """
+    wrong: list[str] = []
+    ran = {(line.job_id, line.attempt): line.pid for line in ledger if line.kind == "S"}
+    for event in stored.events:
+        if event.type == "interrupted" or event.data.get("error_type") == "WorkerLostError":
+            job_id = stored.jobs[event.job].id
+            pid = ran.get((job_id, event.attempt))
+            if pid is not None and pid not in troubled:
+                wrong.append(f"{job_id}: attempt {event.attempt} was taken from a living worker")
+    for job in stored.jobs.values():
+        if job.interruptions >= job.max_interruptions and job.status is not JobStatus.FAILED:
+            wrong.append(f"{job.id} was interrupted {job.interruptions} times, and is {job.status}")
     return wrong
 
 

@@ -46,7 +46,7 @@ def crash_run(
     order = [point for point, count in stops.items() for _ in range(count)]
     rng.shuffle(order)
     run = Run([], dict.fromkeys(stops, 0), [], [])
-    told = _Told(seed, size)
+    told = Told(seed, size)
     before: list[checker.EventRow] = []
     began = time.monotonic()
     for point in [*order, None]:
@@ -99,7 +99,7 @@ def crash_run(
     return run
 
 
-class _Told:
+class Told:
     """What the client was told, and where it has to go on."""
 
     def __init__(self, seed: int, size: int) -> None:

@@ -59,6 +59,9 @@ METHODS: dict[str, Callable[[JobProcessor], Awaitable[Any]]] = {
     "cancel_job": lambda jp: jp.cancel_job("x"),
     "cancel_jobs": lambda jp: jp.cancel_jobs(group="g"),
     "retry_job": lambda jp: jp.retry_job("x"),
+    "remove_jobs": lambda jp: jp.remove_jobs(["x"]),
+    "backup": lambda jp: jp.backup("x"),
+    "compact": lambda jp: jp.compact(),
     "drain": lambda jp: jp.drain(),
     "handle": lambda jp: jp.handle("x").result(),
 }
@@ -67,7 +70,14 @@ PLAIN: dict[str, Callable[[JobProcessor], Any]] = {
     "stream_group": lambda jp: jp.stream_group("g"),
     "stream_all": lambda jp: jp.stream_all(),
     "watch": lambda jp: jp.watch(["x"], None),
+    "streamer": lambda jp: jp.streamer,
+    "backend": lambda jp: jp.backend,
+    "start_soon": lambda jp: jp.start_soon(never),
 }
+
+
+async def never() -> None:
+    raise AssertionError
 
 
 async def every_method_refuses(jp: JobProcessor) -> None:
@@ -86,8 +96,8 @@ async def every_method_refuses(jp: JobProcessor) -> None:
 def test_every_public_method_is_looked_at() -> None:
     public = {name for name, value in inspect.getmembers(JobProcessor) if not name.startswith("_")}
     assert public - set(METHODS) - set(PLAIN) == {
-        "batch", "optional", "handle", "lifespan", "value_of", "dag", "asgi_app", "close_streams", "start_soon",
-        "backend", "clock", "registered", "streamer", "subscribe_sse",
+        "asgi_app", "batch", "clock", "close_streams", "daemon", "dag", "handle", "lifespan", "optional", "registered",
+        "submit_encoded", "subscribe_sse", "value_of",
     } - set(METHODS)  # fmt: skip
 
 
@@ -424,9 +434,10 @@ async def test_what_was_said_and_not_stored_goes_with_the_outcome(stores: Stores
 
 
 async def test_a_submission_that_fails_carries_its_request(stores: Stores) -> None:
-    from asyncjobs import BackendConnectionError
+    from asyncjobs import BackendConfig, BackendConnectionError
 
     store = FaultyBackend(stores.backend())
+    store.config = BackendConfig(attempts=1)  # type: ignore[attr-defined] - tests/unit/test_transient.py tries more often
     async with stores.processor(backend=store) as jp:
         for when in ("before", "after"):
             store.fail("enqueue_jobs", when=when)  # type: ignore[arg-type]

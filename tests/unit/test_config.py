@@ -30,6 +30,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert BackendConfig().max_value_size == MemoryConfig().max_value_size == sqlite.max_value_size == 64 * MEBIBYTE
     assert (daemon.slots, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
     assert (daemon.shutdown_timeout, daemon.poll_interval, daemon.lease, daemon.heartbeat) == (30.0, 0.25, 15.0, 5.0)
+    assert (daemon.capture_logging, daemon.capture_print) == ("INFO", False)
 
 
 def test_every_setting_is_documented() -> None:
@@ -46,9 +47,13 @@ def test_every_setting_is_documented() -> None:
         (
             lambda: DaemonConfig(colour="red"),
             "DaemonConfig.colour is not a setting\n  hint: known settings: slots, queues, allowed_modules, "
-            "shutdown_timeout, poll_interval, lease, heartbeat, name",
+            "shutdown_timeout, poll_interval, lease, heartbeat, name, capture_logging, capture_print, "
+            "retention",
         ),
-        (lambda: MemoryConfig(path="x"), "MemoryConfig.path is not a setting\n  hint: known settings: max_value_size"),
+        (
+            lambda: MemoryConfig(path="x"),
+            "MemoryConfig.path is not a setting\n  hint: known settings: max_value_size, attempts",
+        ),
         (
             lambda: DaemonConfig(5),
             "DaemonConfig takes its settings by name\n  hint: DaemonConfig(slots=5)",
@@ -166,12 +171,13 @@ def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
         ),
         (
             (BackendConfig(),),
-            "backend cannot be BackendConfig(max_value_size=67108864); "
+            "backend cannot be BackendConfig(max_value_size=67108864, attempts=5); "
             "allowed: a BackendType, SQLiteConfig, MemoryConfig or a JobBackend",
         ),
         (
             ("sqlite", MemoryConfig()),
-            "config cannot be MemoryConfig(max_value_size=67108864); allowed: a SQLiteConfig for the backend 'sqlite'",
+            "config cannot be MemoryConfig(max_value_size=67108864, attempts=5); "
+            "allowed: a SQLiteConfig for the backend 'sqlite'",
         ),
     ],
 )

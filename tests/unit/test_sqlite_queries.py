@@ -70,7 +70,7 @@ async def test_a_job_is_read_with_all_that_belongs_to_it(store: Store, queries: 
         metadata={"page": 1},
     )
     store.event(2, 1, "progress", {"done": 1, "total": 4})
-    store.event(2, 2, "progress", {"done": 2, "total": 4, "message": "half"})
+    store.event(2, 2, "progress", {"done": 2, "total": 4, "message": "half"}, attempt=2)
     store.event(2, 3, "log", {"text": "…"})
     job, first = await queries.get_jobs(["job-2", "nobody", "job-1"])
     assert (job.id, job.function, job.queue, job.group, job.parent_id) == (

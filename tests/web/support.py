@@ -41,6 +41,10 @@ async def serving(app: Any, *, http: str = "h11", lifespan: str = "off", **optio
                 await anyio.sleep(0.005)  # uvicorn has no event for it
         try:
             yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        except BaseException:
+            for listener in server.servers:
+                listener.close()  # a failing test cancels the server, which then does not
+            raise
         finally:
             server.should_exit = True
 

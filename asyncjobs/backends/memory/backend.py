@@ -36,6 +36,7 @@ from asyncjobs.backends.base import (
     WorkerLease,
 )
 from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
+from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Lane, Tables, WorkerRow
 from asyncjobs.config import MemoryConfig
@@ -328,6 +329,16 @@ class MemoryBackend(JobBackend):
         jobs, _ = self._commit(lambda plan: commands.recount(plan, numbers))
         return [job.id for job in jobs if job.waits_for not in (None, WaitsFor.DEPENDENCIES)]
 
+    # -- upkeep
+
+    async def prune(self, before: int, limit: int = 1000) -> int:
+        await self._begin()
+        return removal.prune(self._tables, before, limit)
+
+    async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
+        await self._begin()
+        return removal.remove(self._tables, ids, components)
+
     # -- asking
 
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
@@ -402,7 +413,7 @@ class MemoryBackend(JobBackend):
 
     async def last_cursor(self) -> str:
         await self._begin()
-        return str(len(self._tables.log))
+        return str(self._tables.end)
 
 
 def _answer(result: JobState | Stale | None) -> JobStatus | Stale:

@@ -103,6 +103,7 @@ class Queries:
             group=job.group,
             started_at=job.started_at or 0,
             cancel_requested=job.cancel_requested,
+            isolation=record.isolation,
         )
 
     def attempts(self, n: int) -> list[Attempt]:
@@ -200,19 +201,19 @@ class Queries:
         """A page of the log; its cursor is the position that was read up to."""
         if limit < 1:
             raise ConfigurationError("limit", limit, allowed="a whole number from 1")
-        log = self._tables.log
+        log, end = self._tables.log, self._tables.end
         start = _position("after", after) or 0
-        if start > len(log):
+        if start > end:
             raise ConfigurationError("after", after, allowed="a cursor that this store gave")
         lost = after is not None and start < self._tables.pruned
         events: list[JobEvent] = []
         for position in self._tables.positions(job_id, start):
-            event = log[position - 1]
-            if group in (None, event.group):
+            event = log.get(position)
+            if event is not None and group in (None, event.group):
                 if len(events) == limit:
                     return EventPage(events, events[-1].cursor, end=False, lost=lost)
                 events.append(event)
-        return EventPage(events, str(len(log)), end=True, lost=lost)
+        return EventPage(events, str(end), end=True, lost=lost)
 
     def _metadata(self, n: int) -> dict[str, Any]:
         metadata = self._tables.records[n].metadata

@@ -1,14 +1,15 @@
 """The tables of the store in memory: dictionaries, the indexes over them, and the one place that changes them.
 
 What SQLite keeps as partial indexes (``backends/sqlite/schema.py``) is kept here as sorted lists: ready jobs by lane,
-admitted and waiting ones by limited key, delayed ones by their time, running ones by worker, completed ones.
+admitted and waiting ones by limited key, delayed ones by their time, running ones by worker, completed ones, and those
+that ended by the time when they did.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from msgspec import Struct, msgpack
@@ -71,7 +72,8 @@ class Tables:
         self.workers: dict[str, WorkerRow] = {}
         self.worker_names: dict[int, str] = {}
 
-        self.log: list[JobEvent] = []  # the event at position p is log[p - 1]
+        self.log: dict[int, JobEvent] = {}  # by position
+        self.end = 0  # the position of the newest event
         self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
         self.pruned = 0  # the highest position that retention ever removed
         self.progress: dict[int, tuple[int, dict[str, Any]]] = {}  # with the attempt that said so
@@ -82,6 +84,7 @@ class Tables:
         self.delayed: list[Entry] = []
         self.running: defaultdict[int, set[int]] = defaultdict(set)
         self.completed: list[int] = []
+        self.finished: list[Entry] = []
 
     def lane(self, n: int) -> Lane:
         record = self.records[n]
@@ -166,17 +169,18 @@ class Tables:
             case WaitsFor.TIME:
                 return [(self.delayed, (job.run_at or 0, job.n))]
             case _:
-                return []
+                return [(self.finished, (job.finished_at, job.n))] if job.finished_at is not None else []
 
     def append(self, events: Sequence[tuple[int, NewEvent]]) -> list[JobEvent]:
         """Add to the log; positions are dense and begin with 1."""
-        first = len(self.log)
+        first = self.end + 1
         for n, event in events:
-            self.log_of[n].append(len(self.log) + 1)
-            self.log.append(self._event(n, event, len(self.log) + 1))
+            self.end += 1
+            self.log_of[n].append(self.end)
+            self.log[self.end] = self._event(n, event, self.end)
             if event.type == EventType.PROGRESS:
                 self.progress[n] = (event.attempt, event.data or {})
-        return self.log[first:]
+        return [self.log[position] for position in range(first, self.end + 1)]
 
     def _event(self, n: int, event: NewEvent, position: int) -> JobEvent:
         job = self.rows[n]
@@ -186,8 +190,31 @@ class Tables:
         return JobEvent(str(position), job.id, event.seq, event.type, at, event.attempt, event.status, job.group, data)
 
     def positions(self, job_id: str | None, after: int) -> Sequence[int]:
-        """Positions in the log after this one, of one job or of all."""
+        """Positions in the log after this one, of one job or of all; some of all may have been removed."""
         if job_id is None:
-            return range(after + 1, len(self.log) + 1)
+            return range(after + 1, self.end + 1)
         positions = self.log_of.get(self.ids.get(job_id, 0), [])
         return positions[bisect_right(positions, after) :]
+
+    # -- removing
+
+    def neighbours(self, n: int) -> Iterator[JobState]:
+        """What a job is connected with."""
+        submitter = self.records[n].parent
+        above = () if submitter is None else (submitter,)
+        for other in (*self.parents.get(n, ()), *self.dependents.get(n, ()), *self.submitted_by.get(n, ()), *above):
+            yield self.rows[other]
+
+    def remove(self, numbers: Iterable[int]) -> None:
+        """Forget whole components, and remember up to where events are missing now."""
+        for n in numbers:
+            self._unindex(self.rows[n])
+            job, record = self.rows.pop(n), self.records.pop(n)
+            del self.ids[job.id]
+            if record.owner is not None:
+                self.owned[record.owner].remove(n)
+            for table in (self.parents, self.dependents, self.submitted_by, self.attempts, self.values, self.progress):
+                table.pop(n, None)
+            for position in self.log_of.pop(n):
+                del self.log[position]
+                self.pruned = max(self.pruned, position)

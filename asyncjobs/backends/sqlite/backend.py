@@ -13,8 +13,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
@@ -40,14 +41,17 @@ from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
+from asyncjobs.backends.sqlite.copies import back_up, upgrade
 from asyncjobs.backends.sqlite.errors import translate
-from asyncjobs.backends.sqlite.files import open_connection, prepare_file
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection, prepare_file
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
 from asyncjobs.backends.sqlite.host import is_gone, this_process
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
+from asyncjobs.backends.sqlite.pruning import Pruner
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.schema import migrate
+from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
@@ -67,6 +71,8 @@ from asyncjobs.models import (
     WorkerInfo,
 )
 
+T = TypeVar("T")
+
 _URGENT = 0.05
 _LAZY = 0.25
 _BEATS_A_LEASE = 3
@@ -79,7 +85,7 @@ class SQLiteBackend(JobBackend):
     :param clock: for tests.
     """
 
-    capabilities = frozenset({"persistent", "shared", "ordered_log"})
+    capabilities = frozenset({"persistent", "shared", "ordered_log", "backup"})
 
     def __init__(self, config: SQLiteConfig | None = None, *, clock: Clock | None = None, hook: Hook = no_hook) -> None:
         config = config or SQLiteConfig()
@@ -98,18 +104,23 @@ class SQLiteBackend(JobBackend):
             return
         self._forks = fork_count()
         connection = await anyio.to_thread.run_sync(self._connect)
-        path = self.config.file
-        self._readers = Readers(self.config, path)
+        path, file = self.config.file, self._file
+        self._readers = Readers(self.config, path, file=file)
         self._queries = Queries(self._readers)
-        self._checkpointer = Checkpointer(self.config, path)
-        self._heartbeat = Heartbeat(self.config, path, self._clock)
-        self._writer = Writer(connection, self.config, self._clock, committed=self._committed, hook=self._hook)
+        self._checkpointer = Checkpointer(self.config, path, file)
+        self._heartbeat = Heartbeat(self.config, path, self._clock, file)
+        self._writer = Writer(
+            connection, self.config, self._clock, file=file, committed=self._committed, hook=self._hook
+        )
+        self._pruner = Pruner(self._readers.fetch, self._writer.run)
         self._version = self._data_version()
 
     def _connect(self) -> sqlite3.Connection:
         path = prepare_file(self.config)
         try:
-            connection = open_connection(self.config, path, busy_timeout=self.config.busy_timeout)
+            upgrade(self.config, path)
+            self._file = StoreFile(self.config.file)
+            connection = open_connection(self.config, path, busy_timeout=self.config.busy_timeout, file=self._file)
             try:
                 migrate(connection, str(path))
                 connection.execute("PRAGMA busy_timeout = 0")
@@ -155,11 +166,15 @@ class SQLiteBackend(JobBackend):
         return self._queries
 
     async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
-        """Polls ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change."""
+        """Polls ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change.
+
+        :raises BackendError: ``moved``, the file is not at its path any more; also when nobody writes.
+        """
         self._open()
         step = _URGENT if urgent else _LAZY
         left = timeout
         while True:
+            self._check_file()
             version = self._data_version()
             if version is not None and version != self._version:
                 self._version = version
@@ -170,6 +185,12 @@ class SQLiteBackend(JobBackend):
             left -= step
             if self._writer is None:
                 return False
+
+    def _check_file(self) -> None:
+        try:
+            self._file.check()
+        except sqlite3.Error as moved:
+            raise translate(moved, self._file.path) from moved
 
     def _data_version(self) -> int | None:
         writer = self._open()
@@ -268,6 +289,32 @@ class SQLiteBackend(JobBackend):
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         return await self._open().run(ops.Recount(ids=ids))
+
+    # -- upkeep
+
+    async def prune(self, before: int, limit: int = 1000) -> int:
+        self._open()
+        return await self._pruner.prune(before, limit)
+
+    async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
+        self._open()
+        return await self._pruner.remove(ids, components)
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        self._open()
+        await self._in_thread(back_up, self.config, self._file, path)
+
+    async def compact(self, patience: float = 10.0) -> int:
+        self._open()
+        return await self._in_thread(compact, self.config, self._file, patience)
+
+    async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
+        """Long work on a connection of its own. If the caller is cancelled, it is told to stop, and cleans up."""
+        stop = threading.Event()
+        try:
+            return await anyio.to_thread.run_sync(work, *args, stop, abandon_on_cancel=True)
+        finally:
+            stop.set()
 
     # -- asking
 

@@ -13,7 +13,7 @@ import time
 
 from msgspec import Struct
 
-from asyncjobs.backends.sqlite.files import open_connection
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import JobProcessorError
 
@@ -48,8 +48,9 @@ class CheckpointStatistics(Struct, frozen=True):
 class Checkpointer:
     """Keeps the -wal near ``config.checkpoint_size``. Runs from its making to ``close``. Thread-safe."""
 
-    def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str]) -> None:
+    def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str], file: StoreFile | None = None) -> None:
         self._config = config
+        self._file = file
         self._path = os.path.realpath(path)
         self._log = f"{self._path}-wal"
         self._changed = threading.Condition()
@@ -149,7 +150,7 @@ class Checkpointer:
     def _write_back(self) -> bool:
         """Returns whether the log is empty now."""
         if self._connection is None:
-            self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT)
+            self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT, file=self._file)
             self._page_size = self._connection.execute("PRAGMA page_size").fetchone()[0]
         # PASSIVE holds up nobody, and copies nearly all: what was committed meanwhile is left. Where more is left, a
         # reader needs an older state; TRUNCATE would wait for it in vain, and keep the writers out meanwhile.

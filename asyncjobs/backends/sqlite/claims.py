@@ -15,7 +15,7 @@ from asyncjobs.core import commands
 from asyncjobs.core.limits import Candidate, admit
 from asyncjobs.core.plan import Plan, Record, Writes
 from asyncjobs.core.state import JobState
-from asyncjobs.models import WaitsFor
+from asyncjobs.models import Isolation, WaitsFor
 
 _DUE_AT_ONCE = 200
 """Delayed jobs that become ready in one transaction: so that a flood of them does not hold the write lock."""
@@ -37,7 +37,7 @@ _DUE = "SELECT n FROM jobs WHERE waits_for = 2 AND run_at <= ? ORDER BY run_at L
 _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
-    "SELECT j.n, j.lane, j.timeout, c.call, c.injects FROM json_each(?) i "
+    "SELECT j.n, j.lane, j.timeout, c.injects, c.isolation, c.call FROM json_each(?) i "
     "CROSS JOIN jobs j ON j.n = i.value CROSS JOIN calls c ON c.n = j.n"
 )
 
@@ -53,7 +53,7 @@ class Claiming:
         self._next_due: int | None = None
         self._started: dict[int, tuple[str, list[JobState]]] = {}
         self._answers: dict[int, Claims] = {}
-        self._calls: dict[int, tuple[Lane, float | None, bytes, bool]] = {}
+        self._calls: dict[int, tuple[Lane, float | None, bool, Isolation, bytes]] = {}
 
     def remember(self, writes: Writes) -> None:
         """Jobs submitted in this transaction: should they be claimed in it, their calls are at hand. And the time of
@@ -145,11 +145,12 @@ class Claiming:
             record = self._inserted.get(n)
             if record is not None:
                 lane = self._lanes.get(self._connection, self._lane(record))
-                self._calls[n] = (lane, record.timeout, record.call, record.injects)
+                self._calls[n] = (lane, record.timeout, record.injects, record.isolation, record.call)
         if stored:
             rows = self._connection.execute(_CALLS, (json.encode(stored).decode(),)).fetchall()
-            for n, lane, timeout, call, injects in rows:
-                self._calls[n] = (self._lanes.get(self._connection, lane), timeout, call, injects == 1)
+            for n, number, timeout, injects, isolation, call in rows:
+                lane = self._lanes.get(self._connection, number)
+                self._calls[n] = (lane, timeout, injects == 1, isolation or "thread", call)
 
     def _lane(self, record: Record) -> int:
         return self._lanes.number(self._connection, record.queue, record.function, record.owner)
@@ -163,7 +164,7 @@ class Claiming:
         return Claims([self._claimed(job, worker) for job in started], self._next_due, answer.unknown)
 
     def _claimed(self, job: JobState, worker: str) -> ClaimedJob:
-        lane, timeout, call, injects = self._calls[job.n]
+        lane, timeout, injects, isolation, call = self._calls[job.n]
         return ClaimedJob(
             attempt=AttemptRef(job.id, job.attempt, worker, job.n),
             function=lane.function,
@@ -174,4 +175,5 @@ class Claiming:
             group=job.group,
             started_at=job.started_at or 0,
             cancel_requested=job.cancel_requested,
+            isolation=isolation,
         )

@@ -4,7 +4,8 @@ Who calls it (the event loop for a small group, the writer's thread otherwise) i
 await, no callback, and no policy: ``core.commands`` decides on a ``Plan``, this module runs the phases in their order
 and writes. A refused operation is answered with its error and leaves no trace; any other error rolls everything back.
 
-Order of the phases: what bodies said, outcomes, decisions by hand, reaping, submissions, due jobs, limits, claims.
+Order of the phases: removals, what bodies said, outcomes, decisions by hand, reaping, submissions, due jobs, limits,
+claims.
 Concurrent operations have no order among themselves, so any is right; this one lets a submission see every outcome of
 its group, and a claim see every submission.
 """
@@ -21,7 +22,7 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import AttemptRef, Claims, Finished, WorkerLease
 from asyncjobs.backends.clock import to_datetime
-from asyncjobs.backends.sqlite import claims, leases
+from asyncjobs.backends.sqlite import claims, leases, removal
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
@@ -118,6 +119,8 @@ class _Transaction:
         return self._by_kind.get(kind, [])
 
     def run(self) -> None:
+        self._each(ops.Remove, self._remove)
+        self._each(ops.Clear, self._clear)
         self._say()
         self._finish()
         self._each(ops.Cancel, self._cancel)
@@ -160,6 +163,14 @@ class _Transaction:
         }
         self.claims.remember(writes)
         write(self.connection, writes, names)
+
+    # -- first of all: the plan has not read anything yet that may be deleted
+
+    def _remove(self, operation: ops.Remove) -> removal.Removed:
+        return removal.remove(self.connection, operation.components, operation.newest, operation.before)
+
+    def _clear(self, _: ops.Clear) -> bool:
+        return removal.clear(self.connection)
 
     # -- phases over all operations of a kind at once
 

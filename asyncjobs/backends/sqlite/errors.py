@@ -18,11 +18,12 @@ _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PR
 
 
 class _Meaning(Struct, frozen=True):
-    """A stable slug, a sentence about ``{where}``, and the mend."""
+    """A stable slug, a sentence about ``{where}``, and the mend. ``transient``: it may pass by itself."""
 
     code: str
     sentence: str
     hint: str
+    transient: bool = False
 
 
 _INTACT = "what was acknowledged is intact; work goes on when the cause is gone"
@@ -37,6 +38,7 @@ _MEANINGS: dict[int, _Meaning] = {
         "io-error",
         "the disk could not read or write {where}",
         f"look at the system's log for the disk, its quota and its mount; {_INTACT}",
+        transient=True,
     ),
     sqlite3.SQLITE_READONLY: _Meaning(
         "read-only",
@@ -57,6 +59,7 @@ _MEANINGS: dict[int, _Meaning] = {
         "cannot-open",
         "{where} cannot be opened: it or its folder is missing, or this user may not open it",
         "check that the folder exists, is writable, and that file handles are left (ulimit -n)",
+        transient=True,
     ),
     sqlite3.SQLITE_PERM: _Meaning(
         "permission",
@@ -77,6 +80,7 @@ _MEANINGS: dict[int, _Meaning] = {
         "out-of-memory",
         "there was no memory left to work on {where}",
         f"lower SQLiteConfig.cache_size and mmap_size, or end other processes; {_INTACT}",
+        transient=True,
     ),
     sqlite3.SQLITE_INTERRUPT: _Meaning(
         "interrupted",
@@ -108,11 +112,17 @@ def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationE
     ``.code`` is ``disk-full``, ``io-error``, ``read-only``, ``moved``, ``corrupt``, ``not-a-database``,
     ``cannot-open``, ``permission``, ``too-big``, ``out-of-memory``, ``interrupted``, ``unexpected``, or
     ``backend-unavailable`` for a lock that another connection holds.
+
+    ``.transient`` are ``io-error`` (a bus that was reset, a quota, a mount that comes back), ``cannot-open`` (file
+    handles were used up) and ``out-of-memory``: these pass without anybody's doing. Not ``disk-full``: somebody has to
+    make room, and hears of it at once. Nor what stays as it is until somebody mends it, nor a lock, for which the
+    writer and the readers have waited ``busy_timeout`` seconds already. A commit that failed so may be tried again:
+    it was rolled back, and its pages are written anew from our values, not from what a failed fsync left behind.
     """
     code = code_of(error)
     primary = code & 0xFF
     if primary in _BUSY:
-        return BackendConnectionError(locked_message(where, None))
+        return BackendConnectionError(locked_message(where, None), transient=False)
     if primary == sqlite3.SQLITE_NOTADB:
         return _not_a_database(where)
     if code == 0 and isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
@@ -121,6 +131,7 @@ def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationE
     name: str = getattr(error, "sqlite_errorname", None) or type(error).__name__
     translated = BackendError(f"{meaning.sentence.format(where=where)} ({name}: {error})", hint=meaning.hint)
     translated.code = meaning.code
+    translated.transient = meaning.transient
     return translated
 
 

@@ -42,7 +42,7 @@ def page_statement(after: int, limit: int, job_id: str | None, group: str | None
 
     Its first columns are the end of the log in the same snapshot, and the highest position that was pruned, in a row of
     their own when no event matches: so the cursor can move on past what the filters left out, and nothing committed
-    later is jumped over.
+    later is jumped over. Events of a removed job that are still there are left out, too.
     """
     params: list[Any]
     if job_id is not None:
@@ -64,13 +64,12 @@ def page_statement(after: int, limit: int, job_id: str | None, group: str | None
     return (
         f"""
 SELECT c.value, (SELECT r.value FROM counters r WHERE r.name = 'pruned'),
-  p.position, j.id, p.seq, p.type, p.at, p.attempt, p.status, p.grp, p.data
+  p.position, p.id, p.seq, p.type, p.at, p.attempt, p.status, p.grp, p.data
 FROM counters c
 LEFT JOIN (
-  SELECT e.position, e.job, e.seq, e.type, e.at, e.attempt, e.status, e.grp, e.data
-  FROM events e WHERE {where} ORDER BY {order} LIMIT ?
+  SELECT e.position, j.id, e.seq, e.type, e.at, e.attempt, e.status, e.grp, e.data
+  FROM events e CROSS JOIN jobs j ON j.n = e.job WHERE {where} ORDER BY {order} LIMIT ?
 ) p
-LEFT JOIN jobs j ON j.n = p.job
 WHERE c.name = 'event'
 ORDER BY p.position""",
         [*params, limit + 1],

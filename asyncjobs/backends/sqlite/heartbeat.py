@@ -14,7 +14,7 @@ import time
 from msgspec import Struct
 
 from asyncjobs.backends.clock import Clock
-from asyncjobs.backends.sqlite.files import open_connection
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import JobProcessorError
@@ -41,10 +41,18 @@ class Heartbeat:
     """Renews worker rows until they are removed. Thread-safe; no method but ``close`` waits for the file.
 
     :param clock: its ``monotonic()`` is what leases are counted on.
+    :param file: what must be at ``path`` when it is opened: the number of a worker means nothing in another store.
     """
 
-    def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str], clock: Clock) -> None:
+    def __init__(
+        self,
+        config: SQLiteConfig,
+        path: str | os.PathLike[str],
+        clock: Clock,
+        file: StoreFile | None = None,
+    ) -> None:
         self._config = config
+        self._file = file
         self._path = path
         self._clock = clock
         self._changed = threading.Condition()
@@ -170,7 +178,7 @@ class Heartbeat:
     def _write(self, worker_n: int, expires: int, patience: float) -> bool:
         """Returns whether the row was there to be renewed."""
         if self._connection is None:
-            connection = open_connection(self._config, self._path, busy_timeout=patience)
+            connection = open_connection(self._config, self._path, busy_timeout=patience, file=self._file)
             self._connection = connection
             # A lease need not survive the power: another boot is dead anyway. So a slow disk delays no beat.
             connection.execute("PRAGMA synchronous = NORMAL")

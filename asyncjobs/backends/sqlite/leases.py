@@ -11,6 +11,9 @@ from typing import Any
 
 from asyncjobs.backends.base import WorkerLease
 
+_FRESH = 16
+"""The part of a lease within which it is not renewed again."""
+
 
 def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, monotonic: int) -> int:
     """Insert a worker; returns its number."""
@@ -27,11 +30,14 @@ def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, m
 
 def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> WorkerLease:
     """Renew; a worker that was buried stays so."""
-    renewed = connection.execute(
-        "UPDATE workers SET expires = ? + lease WHERE n = ? AND gone = 0 RETURNING n", (monotonic, worker)
-    ).fetchall()
-    if not renewed:
+    row = connection.execute("SELECT gone, lease, expires FROM workers WHERE n = ?", (worker,)).fetchone()
+    if row is None or row[0]:
         return WorkerLease(alive=False)
+    lease, expires = row[1:]
+    # Not when it was renewed just now: others see each write, look whether they were asked to stop, and come here,
+    # too, and what they write would be seen by all the others, without end.
+    if expires < monotonic + lease - lease // _FRESH:
+        connection.execute("UPDATE workers SET expires = ? WHERE n = ?", (monotonic + lease, worker))
     cancelled = connection.execute(
         "SELECT id, attempt FROM jobs WHERE worker = ? AND status = 1 AND cancel_requested = 1", (worker,)
     ).fetchall()

@@ -45,7 +45,7 @@ class Finish(Operation, eq=False, kw_only=True):
 
     @property
     def weight(self) -> int:
-        return 4 * len(self.ends)
+        return sum(4 + 2 * len(end.said) for end in self.ends)
 
 
 class Say(Operation, eq=False, kw_only=True):
@@ -97,3 +97,23 @@ class Reap(Operation, eq=False, kw_only=True):
     """``suspects``: (worker number, the expiry that was seen, whether its process is gone for certain)."""
 
     suspects: Sequence[tuple[int, int, bool]]
+
+
+class Remove(Operation, eq=False, kw_only=True):
+    """See ``removal.remove``."""
+
+    components: Sequence[Sequence[int]]
+    newest: int
+    before: int
+
+    @property
+    def weight(self) -> int:
+        return 10 * sum(map(len, self.components))
+
+
+class Clear(Operation, eq=False):
+    """See ``removal.clear``."""
+
+    @property
+    def weight(self) -> int:
+        return 5000

@@ -21,7 +21,7 @@ import anyio.to_thread
 
 from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.backends.sqlite.errors import code_of, is_busy, locked_message, translate
-from asyncjobs.backends.sqlite.files import open_connection
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
@@ -39,11 +39,20 @@ _LONGEST_DELAY = 0.25
 class Readers:
     """``config.readers`` connections at most, opened when they are first needed, given out first come, first served.
 
+    :param file: what must be at ``path`` still; None: whatever is there.
+
     All methods are called on one asyncio event loop.
     """
 
-    def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str], clock: Clock | None = None) -> None:
+    def __init__(
+        self,
+        config: SQLiteConfig,
+        path: str | os.PathLike[str],
+        clock: Clock | None = None,
+        file: StoreFile | None = None,
+    ) -> None:
         self._config = config
+        self._file = file
         self._where = os.fspath(path)
         self._clock: Clock = clock or SystemClock()
         self._places = anyio.Semaphore(config.readers, fast_acquire=True)
@@ -115,6 +124,8 @@ class Readers:
         try:
             if self._closed:
                 raise _closed()
+            if self._file is not None:
+                self._file.check()
             connection = self._idle.pop() if self._idle else await self._connect()
             self._lent.add(connection)
             usable = False
@@ -150,7 +161,15 @@ class Readers:
 
     async def _open(self) -> aiosqlite.Connection:
         connection = aiosqlite.Connection(
-            partial(open_connection, self._config, self._where, busy_timeout=_BUSY_TIMEOUT, read_only=True), 64
+            partial(
+                open_connection,
+                self._config,
+                self._where,
+                busy_timeout=_BUSY_TIMEOUT,
+                read_only=True,
+                file=self._file,
+            ),
+            64,
         )
         # A program that forgets to close must still be able to end. Up to 0.21 a connection is its own thread.
         thread: Any = getattr(connection, "_thread", connection)
@@ -192,7 +211,7 @@ class Readers:
     async def _locked(self, attempts: int) -> BackendConnectionError:
         # Asking /proc who holds the lock reads files.
         message = await anyio.to_thread.run_sync(locked_message, self._where, self._config.busy_timeout)
-        return BackendConnectionError(message, attempts=attempts)
+        return BackendConnectionError(message, attempts=attempts, transient=False)
 
 
 def _closed() -> BackendClosedError:

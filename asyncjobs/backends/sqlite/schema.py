@@ -7,6 +7,7 @@ dense and in commit order. Status and wait codes are those of ``rows.py``.
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 
 from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
 
@@ -64,11 +65,20 @@ CREATE INDEX jobs_limited ON jobs(limit_key, priority DESC, n) WHERE limit_key I
 CREATE INDEX jobs_status ON jobs(status, n);
 CREATE INDEX jobs_group ON jobs(grp, status, n) WHERE grp IS NOT NULL;
 CREATE INDEX jobs_local ON jobs(lane, n) WHERE local = 1 AND status = 0;
+-- What ended, by when; finished_at is set exactly while a job is terminal.
+CREATE INDEX jobs_finished ON jobs(finished_at, n) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_parent ON jobs(parent) WHERE parent IS NOT NULL;
 
 -- Read once an attempt, or on demand: kept out of the hot row.
 -- The call comes last: what stands behind a large blob costs a walk through all of its pages.
-CREATE TABLE calls(n INTEGER PRIMARY KEY, injects INTEGER NOT NULL, metadata TEXT, call BLOB NOT NULL);
+-- isolation: NULL in the worker's process, else 'process'.
+CREATE TABLE calls(
+  n INTEGER PRIMARY KEY,
+  injects INTEGER NOT NULL,
+  isolation TEXT,
+  metadata TEXT,
+  call BLOB NOT NULL
+);
 CREATE TABLE results(n INTEGER PRIMARY KEY, value BLOB NOT NULL);
 
 CREATE TABLE edges(
@@ -109,6 +119,9 @@ CREATE UNIQUE INDEX events_job ON events(job, seq);
 CREATE INDEX events_progress ON events(job, seq) WHERE type = 'progress';
 CREATE INDEX events_group ON events(grp, position) WHERE grp IS NOT NULL;
 
+-- Jobs that were removed, of which rows in the tables above are still to be deleted. Nobody finds these any more.
+CREATE TABLE removed(n INTEGER PRIMARY KEY);
+
 CREATE TABLE limits(
   key TEXT PRIMARY KEY,
   capacity INTEGER NOT NULL,
@@ -139,22 +152,27 @@ MIGRATIONS: dict[int, str] = {0: _V1}
 """From this version to the next one."""
 
 
-def migrate(connection: sqlite3.Connection, where: str) -> None:
+def migrate(connection: sqlite3.Connection, where: str, save: Callable[[int], None] | None = None) -> None:
     """Bring the file to ``VERSION``, in one transaction.
 
+    :param save: called with the version of a file that is older, before anything of it is changed and with its write
+        lock held; what it raises ends the migration. A file without tables needs no copy.
     :raises SchemaVersionError: it is newer.
     :raises ConfigurationError: it is a database of something else.
     """
-    if _version(connection, where) == VERSION:
+    if version_of(connection, where) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = _version(connection, where)  # another process may have been first
+        version = version_of(connection, where)  # another process may have been first
+        if 0 < version < VERSION and save is not None:
+            save(version)
         for step in range(version, VERSION):
             for statement in _statements(MIGRATIONS[step]):
                 connection.execute(statement)
-        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-        connection.execute(f"PRAGMA user_version = {VERSION}")
+        if version < VERSION:
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute(f"PRAGMA user_version = {VERSION}")
         connection.execute("COMMIT")
     except BaseException:
         if connection.in_transaction:
@@ -162,14 +180,19 @@ def migrate(connection: sqlite3.Connection, where: str) -> None:
         raise
 
 
-def _version(connection: sqlite3.Connection, where: str) -> int:
+def version_of(connection: sqlite3.Connection, where: str) -> int:
+    """The schema version of the file; 0 for one without tables.
+
+    :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
+    """
+    # Tables first: another process may be making them right now, and whoever sees them finds the number with them.
+    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
-    version: int = connection.execute("PRAGMA user_version").fetchone()[0]
     if application == APPLICATION_ID:
+        version: int = connection.execute("PRAGMA user_version").fetchone()[0]
         if version > VERSION:
             raise SchemaVersionError(where, version, VERSION)
         return version
-    tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if tables or application:
         raise ConfigurationError(
             "SQLiteConfig.path",

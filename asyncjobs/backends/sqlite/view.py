@@ -109,14 +109,15 @@ def write(connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str,
         )
         bulk(
             connection,
-            "INSERT INTO calls(n, call, injects, metadata)",
+            "INSERT INTO calls(n, call, injects, isolation, metadata)",
             "",
-            4,
+            5,
             [
                 (
                     record.job.n,
                     record.call,
                     record.injects,
+                    None if record.isolation == "thread" else record.isolation,
                     None if record.metadata is None else record.metadata.decode(),
                 )
                 for record in writes.inserted

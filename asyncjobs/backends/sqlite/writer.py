@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import random
 import sqlite3
 import threading
@@ -24,6 +23,7 @@ import anyio
 from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
 from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.files import StoreFile
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.operations import Enqueue, Operation
 from asyncjobs.config import SQLiteConfig
@@ -47,6 +47,7 @@ class Writer:
         config: SQLiteConfig,
         clock: Clock,
         *,
+        file: StoreFile,
         committed: Callable[[Sequence[JobEvent]], None],
         hook: Hook = no_hook,
     ) -> None:
@@ -57,8 +58,7 @@ class Writer:
         self._hook = hook
         self._loop = asyncio.get_running_loop()
         self._lanes = Lanes()
-        self._path = str(config.file)
-        self._file = _identity(self._path)
+        self._file = file
         self._waiting: deque[Operation] = deque()
         self._scheduled = False
         self._idle = asyncio.Event()
@@ -143,8 +143,7 @@ class Writer:
         self._go_on()
 
     def _commit(self, group: Sequence[Operation]) -> Committed:
-        if _identity(self._path) != self._file:
-            raise _moved()
+        self._file.check()
         return commit(self._connection, group, self._lanes, self._moment(), self._hook)
 
     def _go_on(self) -> None:
@@ -240,7 +239,7 @@ class Writer:
         request = operation.jobs if isinstance(operation, Enqueue) else None
         if is_busy(error):
             explained = BackendConnectionError(
-                locked_message(self._config.file, self._config.busy_timeout), request=request
+                locked_message(self._config.file, self._config.busy_timeout), request=request, transient=False
             )
         elif isinstance(error, sqlite3.Error):
             explained = translate(error, str(self._config.file))
@@ -248,23 +247,6 @@ class Writer:
             return error
         explained.__cause__ = error
         return explained
-
-
-def _identity(path: str) -> tuple[int, int] | None:
-    """Device and inode. A file that was deleted or replaced takes writes as before, and loses them: 2 µs tell."""
-    try:
-        status = os.stat(path)
-    except OSError:
-        return None
-    return status.st_dev, status.st_ino
-
-
-def _moved() -> sqlite3.OperationalError:
-    # What SQLite itself says of it, but only where there is no write-ahead log.
-    error = sqlite3.OperationalError("another file, or none, is at this path now")
-    error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
-    error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
-    return error
 
 
 def _submits(answered: tuple[Operation, Any]) -> bool:

@@ -15,8 +15,10 @@ from types import ModuleType
 from typing import Any
 
 _MAIN = "__main__"
-# A spawned child of multiprocessing runs the parent's script under this name.
-_MAIN_NAMES = frozenset({_MAIN, "__mp_main__"})
+SECOND_MAIN = "__asyncjobs_main__"
+"""The name under which a child process loads its parent's script, for a job of that script."""
+# A spawned child of multiprocessing has another name for that.
+_MAIN_NAMES = frozenset({_MAIN, "__mp_main__", SECOND_MAIN})
 
 _EMPTY: Mapping[str, Any] = {}
 _real_path = lru_cache(maxsize=16)(os.path.realpath)

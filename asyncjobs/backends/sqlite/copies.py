@@ -1,0 +1,145 @@
+"""Copies of the database as of one moment, made by SQLite's backup API while others write: a backup, and what is kept
+of an older file before it is migrated.
+
+The copy has a name of its own until it is whole and on the disk, so that what has the final name can be relied on.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+
+from asyncjobs.backends.sqlite import schema
+from asyncjobs.backends.sqlite.errors import translate
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.exceptions import ConfigurationError
+
+_MODE = 0o600
+_PAGES = 1024
+"""Pages that are copied between two looks at whether it is still wanted."""
+
+
+class Stopped(Exception):  # noqa: N818 - not an error
+    """Whoever wanted the copy is gone."""
+
+
+def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str], stop: threading.Event) -> None:
+    """Copy the store to a new file, mode 0600. Blocks for as long as it takes.
+
+    The source is read in one transaction: what is committed meanwhile does not make the copy begin again, and is not in
+    it. Until it is done, the write-ahead log cannot become shorter.
+
+    :raises ConfigurationError: the target exists, or cannot be made. Stopped: ``stop`` was set.
+    """
+    path = _checked_target(target)
+    with closing(
+        open_connection(config, file.path, busy_timeout=config.busy_timeout, read_only=True, file=file)
+    ) as source:
+        _copy(source, path, stop)
+
+
+def upgrade(config: SQLiteConfig, path: Path) -> None:
+    """Bring an older file of ours to this schema version. Before anything of it is changed, it is copied to
+    ``<file>.v<version>.bak``, or the next name that is free.
+
+    Of several processes, one does it, while the others wait for the lock; then they find it done.
+
+    :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
+    """
+    # A connection without any of our settings: not even the journal mode may change before the copy is there.
+    with closing(_plain(path, config.busy_timeout)) as connection:
+        if not 0 < schema.version_of(connection, str(path)) < schema.VERSION:
+            return
+
+        def save(version: int) -> None:
+            with closing(_plain(path, config.busy_timeout)) as source:
+                _copy(source, _free_name(path, version), threading.Event())
+
+        schema.migrate(connection, str(path), save)
+
+
+def _plain(path: Path, busy_timeout: float) -> sqlite3.Connection:
+    uri = f"{path.as_uri()}?mode=rw"
+    return sqlite3.connect(uri, uri=True, timeout=busy_timeout, isolation_level=None, check_same_thread=False)
+
+
+def _free_name(path: Path, version: int) -> Path:
+    """Never one that is there: it may be the only good copy."""
+    name = path.with_name(f"{path.name}.v{version}.bak")
+    number = 2
+    while name.exists():
+        name = path.with_name(f"{path.name}.v{version}.bak{number}")
+        number += 1
+    return name
+
+
+def _checked_target(target: str | os.PathLike[str]) -> Path:
+    path = Path(os.path.abspath(os.path.expanduser(os.fspath(target))))
+    if os.path.lexists(path):
+        raise _exists(path)
+    if not path.parent.is_dir():
+        raise ConfigurationError(
+            "backup",
+            str(path),
+            problem=f"the folder {path.parent} does not exist",
+            hint=f"make it first (mkdir -p {path.parent}), or choose another path",
+        )
+    return path
+
+
+def _exists(path: Path) -> ConfigurationError:
+    return ConfigurationError(
+        "backup", str(path), problem=f"{path} exists", hint="choose another name; nothing is overwritten"
+    )
+
+
+def _copy(source: sqlite3.Connection, path: Path, stop: threading.Event) -> None:
+    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+
+    def progress(status: int, remaining: int, total: int) -> None:
+        if stop.is_set():
+            raise Stopped
+
+    try:
+        os.close(os.open(part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
+    except OSError as error:
+        raise ConfigurationError(
+            "backup", str(path), problem=f"{path} cannot be made: {error.strerror}", hint="choose another folder"
+        ) from error
+    try:
+        with closing(_plain(part, 0)) as copy:
+            copy.execute("PRAGMA synchronous = FULL")
+            source.execute("BEGIN")
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on: this state, and no other
+            try:
+                source.backup(copy, pages=_PAGES, progress=progress)
+            except sqlite3.Error as error:
+                raise translate(error, str(part)) from error
+            finally:
+                source.execute("ROLLBACK")
+        _publish(part, path)
+    finally:
+        for left in (part, *(part.with_name(part.name + suffix) for suffix in ("-journal", "-wal", "-shm"))):
+            left.unlink(missing_ok=True)
+
+
+def _publish(part: Path, path: Path) -> None:
+    """Give it its name, provided that nobody else took it meanwhile."""
+    try:
+        os.link(part, path)
+    except FileExistsError:
+        raise _exists(path) from None
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise _exists(path) from None
+        os.rename(part, path)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)

@@ -1,0 +1,90 @@
+"""Removing finished jobs inside a transaction: what anybody can see goes at once, the rest in bounded steps.
+
+A job is found through its row in ``jobs``, and only there. So the rows of a component are deleted in one transaction,
+with which it is gone for everybody; its number is put down in ``removed``. Calls, results, attempts, edges and events
+of these numbers are deleted then, by the same transaction as far as one step goes, by the next ones after that. A
+process that dies in between leaves rows that nobody reads, and ``removed``, from which any other one goes on.
+
+The transaction of a large component is as long as its number of jobs makes it, about 10 µs a job: less than storing
+it as a batch took. Everything else is bounded.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from itertools import accumulate
+
+from msgspec import Struct, json
+
+_STEP = 5000
+"""Rows that one step deletes in a table."""
+_JOBS = 500
+"""Jobs of which one step deletes all, unless they have more rows than that …"""
+_BYTES = 16 << 20
+"""… or their calls and results are larger, all but the first: each page of a large value is touched."""
+
+# CROSS JOIN: by the number, not by the index of what ended.
+_MEMBERS = """
+SELECT j.n, j.id, (SELECT e.position FROM events e WHERE e.job = j.n ORDER BY e.seq DESC LIMIT 1)
+FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value WHERE j.finished_at < ? ORDER BY j.n"""
+_NEW_LINKS = """
+SELECT e.parent FROM edges e WHERE e.child > ?1
+UNION SELECT j.parent FROM jobs j WHERE j.n > ?1 AND j.parent IS NOT NULL"""
+_LEFT = """
+SELECT d.n, ifnull(length(c.call), 0) + ifnull(length(r.value), 0)
+FROM removed d LEFT JOIN calls c ON c.n = d.n LEFT JOIN results r ON r.n = d.n ORDER BY d.n LIMIT ?"""
+_SOME_OF = "(SELECT k.value FROM json_each(?) k)"
+
+
+class Removed(Struct, frozen=True):
+    """The jobs that are gone (number, id), and whether rows of removed jobs are left to be deleted."""
+
+    jobs: Sequence[tuple[int, str]]
+    more: bool
+
+
+def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], newest: int, before: int) -> Removed:
+    """Remove these components, those that still are what they were when they were found.
+
+    They were found in what was committed, without a lock, when ``newest`` was the highest number of a job. Since then
+    one may have been retried (then it ended not ``before``), or removed by somebody else, or got new neighbours: these
+    have higher numbers.
+    """
+    numbers = _json([n for component in components for n in component])
+    found: list[tuple[int, str, int | None]] = connection.execute(_MEMBERS, (numbers, before)).fetchall()
+    linked = {parent for (parent,) in connection.execute(_NEW_LINKS, (newest,)).fetchall()}
+    there = {n for n, _, _ in found} - linked
+    gone = {n for component in components if there.issuperset(component) for n in component}
+    if gone:
+        last = max(position or 0 for n, _, position in found if n in gone)
+        numbers = _json(sorted(gone))
+        connection.execute("INSERT INTO removed(n) SELECT value FROM json_each(?)", (numbers,))
+        connection.execute(f"DELETE FROM jobs WHERE n IN {_SOME_OF}", (numbers,))
+        connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = 'pruned'", (last,))
+    return Removed([(n, job_id) for n, job_id, _ in found if n in gone], clear(connection))
+
+
+def clear(connection: sqlite3.Connection) -> bool:
+    """Delete what is left of some removed jobs, a bounded number of rows. True: there is more."""
+    found = connection.execute(_LEFT, (_JOBS,)).fetchall()
+    if not found:
+        return False
+    sizes = accumulate(size for _, size in found)
+    some = [n for i, ((n, _), size) in enumerate(zip(found, sizes, strict=True)) if i == 0 or size <= _BYTES]
+    numbers = _json(some)
+    for sql in (
+        f"DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.job IN {_SOME_OF} LIMIT ?)",
+        f"DELETE FROM edges WHERE (parent, child) IN "
+        f"(SELECT e.parent, e.child FROM edges e WHERE e.parent IN {_SOME_OF} LIMIT ?)",
+        f"DELETE FROM attempts WHERE rowid IN (SELECT a.rowid FROM attempts a WHERE a.job IN {_SOME_OF} LIMIT ?)",
+    ):
+        if connection.execute(sql, (numbers, _STEP)).rowcount == _STEP:
+            return True
+    for table in ("calls", "results", "removed"):
+        connection.execute(f"DELETE FROM {table} WHERE n IN {_SOME_OF}", (numbers,))
+    return len(some) < len(found) or len(found) == _JOBS
+
+
+def _json(numbers: Sequence[int]) -> str:
+    return json.encode(numbers).decode()

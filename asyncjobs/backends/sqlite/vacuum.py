@@ -1,0 +1,82 @@
+"""Making the file smaller: what removed jobs took is given back to the file system.
+
+VACUUM writes the whole database anew, into the write-ahead log, under the write lock. Readers go on; writers, of this
+process and of others, wait, and would fail after their patience. So it is stopped when it takes too long, which leaves
+everything as it was. With nobody else at work, it may take as long as it likes.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+from contextlib import closing
+
+from asyncjobs.backends.sqlite.errors import code_of, translate
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.exceptions import BackendError
+
+_EVERY = 1000
+"""Instructions of SQLite's machine between two looks at the time: some microseconds."""
+_BUSY_TIMEOUT = 200
+"""Milliseconds that a checkpoint may hold up writers while it waits for readers."""
+_WRITING_BACK = 5.0
+_PAUSE = 0.02
+
+
+def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: threading.Event) -> int:
+    """Returns the bytes by which the file became smaller. Blocks for as long as it takes.
+
+    :param patience: seconds that the write lock may be held. It is waited for as long as ``config.busy_timeout`` says.
+    :raises BackendConnectionError: somebody else held the lock all the time.
+    :raises BackendError: ``compact-timeout``, it took too long; ``disk-full``, it needs room for a second copy.
+    """
+    with closing(open_connection(config, file.path, busy_timeout=config.busy_timeout, file=file)) as connection:
+        try:
+            before = _size(connection)
+            _vacuum(connection, patience, stop)
+            after = _size(connection)
+            _write_back(connection)
+        except sqlite3.Error as error:
+            if code_of(error) == sqlite3.SQLITE_INTERRUPT:
+                raise _too_long(file.path, patience) from error
+            raise translate(error, file.path) from error
+    return max(0, before - after)
+
+
+def _write_back(connection: sqlite3.Connection) -> None:
+    """Into the file itself. While a reader or another checkpoint is in the way, it is tried again; not for ever: the
+    next checkpoint does it as well."""
+    connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT}")
+    deadline = time.monotonic() + _WRITING_BACK
+    while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] and time.monotonic() < deadline:
+        time.sleep(_PAUSE)
+
+
+def _size(connection: sqlite3.Connection) -> int:
+    # Not that of the file: what is in the write-ahead log counts, too.
+    return connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
+
+
+def _vacuum(connection: sqlite3.Connection, patience: float, stop: threading.Event) -> None:
+    connection.execute("PRAGMA temp_store = FILE")  # not a second database in memory
+    # The lock first, and then the clock: waiting for it holds nobody up. VACUUM takes no part in a transaction, so this
+    # one is left before it begins; whoever is quicker then is waited for again.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("COMMIT")
+    deadline = time.monotonic() + patience
+    connection.set_progress_handler(lambda: stop.is_set() or time.monotonic() > deadline, _EVERY)
+    try:
+        connection.execute("VACUUM")
+    finally:
+        connection.set_progress_handler(None, 0)
+
+
+def _too_long(path: str, patience: float) -> BackendError:
+    error = BackendError(
+        f"{path} was not compacted: it takes longer than {patience:g} s, and nobody could write meanwhile",
+        hint="stop the daemons and programs that use the file, and compact it with more patience",
+    )
+    error.code = "compact-timeout"
+    return error

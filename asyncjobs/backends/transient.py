@@ -1,0 +1,80 @@
+"""Trying again what failed in a way that may pass by itself: exponential backoff with jitter, and an end to it.
+
+Which failures those are is said by the backend (``BackendError.transient``). SQLite's lock is not among them: its
+writer and readers have waited for it as long as makes sense, and a second layer would only multiply that. Loops that
+must go on for ever (claiming, recording outcomes) have a backoff of their own, and no end.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.backends.clock import Clock, from_datetime
+from asyncjobs.exceptions import BackendConnectionError, BackendError, DuplicateJobError
+
+T = TypeVar("T")
+
+_FIRST_DELAY = 0.1
+_LONGEST_DELAY = 5.0
+
+
+def delay_before(attempt: int, draw: Callable[[], float] = random.random) -> float:
+    """Seconds to wait before this attempt (2 is the first one that waits): twice as long each time, half of it by
+    chance, so that many who failed together do not come back together."""
+    return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (attempt - 2)) * (0.5 + draw() / 2)
+
+
+async def patiently(call: Callable[[int], Awaitable[T]], *, attempts: int, clock: Clock) -> T:
+    """What ``call`` returns, given the number of the attempt, from 1.
+
+    :raises BackendConnectionError: transient failures, ``attempts`` of them.
+    """
+    attempt = 1
+    while True:
+        try:
+            return await call(attempt)
+        except BackendError as error:
+            if not error.transient:
+                raise
+            if attempt >= attempts:
+                raise _used_up(error, attempt) from error
+        attempt += 1
+        await clock.sleep(delay_before(attempt))
+
+
+async def enqueue_patiently(
+    backend: JobBackend, jobs: Sequence[NewJob], parent: AttemptRef | None, *, attempts: int, clock: Clock
+) -> Sequence[str]:
+    """``backend.enqueue_jobs``, tried again after transient failures.
+
+    A failure may hide that the jobs were stored, so they are submitted again by their fixed ids, and what is there
+    already is returned. An id that was taken before is refused as ever.
+
+    :raises BackendConnectionError: see ``patiently``; nobody knows whether they are stored. ``.request`` are the jobs.
+    """
+    began = clock.now()
+
+    async def submit(attempt: int) -> Sequence[str]:
+        if attempt == 1:
+            return await backend.enqueue_jobs(jobs, parent=parent)
+        chosen = [job.id for job in jobs if not job.generated and job.if_exists == "raise"]
+        for job in await backend.get_jobs(chosen) if chosen else ():
+            if from_datetime(job.created_at) < began:
+                raise DuplicateJobError(job.id)
+        again = [replace(job, if_exists="return", generated=False) for job in jobs]
+        return await backend.enqueue_jobs(again, parent=parent)
+
+    try:
+        return await patiently(submit, attempts=attempts, clock=clock)
+    except BackendConnectionError as error:
+        error.request = jobs
+        raise
+
+
+def _used_up(error: BackendError, attempts: int) -> BackendConnectionError:
+    return BackendConnectionError(f"{error.args[0]} ({attempts} attempts)", attempts=attempts, transient=False)

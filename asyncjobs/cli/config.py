@@ -1,0 +1,109 @@
+"""``asyncjobs config``: what counts, and where it came from."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+import re
+from pathlib import Path
+from typing import Any, cast
+
+import click
+
+from asyncjobs.cli.context import Context, pass_context, shown
+from asyncjobs.cli.failures import REFUSED, Failure
+from asyncjobs.cli.main import Named
+from asyncjobs.settings import FILE, SECTIONS
+
+
+@click.group(cls=Named)
+def config() -> None:
+    """What counts, and where it came from."""
+
+
+@config.command()
+@click.option("--origin", is_flag=True, help="With where each value came from.")
+@pass_context
+def show(context: Context, origin: bool) -> None:
+    """Every setting as it is now."""
+    rows = list(context.settings.rows())
+    out = context.out
+    if out.json:
+        out.data({name: {"value": _plain(value), "source": source} for name, value, source in rows})
+        return
+    width = max(len(name) for name, _, _ in rows)
+    for name, value, source in rows:
+        shown_value = "" if value is None else _written(_plain(value))
+        given = f"  {out.style('#', 'cyan')} {source}" if origin else ""
+        out.text(f"{name:{width}} = {shown_value}{given}")
+
+
+@config.command()
+@pass_context
+def validate(context: Context) -> None:
+    """Read all of it, and say whether it can work."""
+    settings = context.settings
+    where = shown(settings.file) if settings.file is not None else "no file"
+    context.out.good(f"the configuration is sound ({where}, {len(settings.origins)} settings given)")
+
+
+@config.command()
+@click.option("--force", is_flag=True, help="Write over an existing file.")
+@pass_context
+def init(context: Context, force: bool) -> None:
+    """Write an asyncjobs.toml with every setting, its meaning and its default."""
+    file = Path(FILE)
+    try:
+        descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL), 0o644)
+    except FileExistsError:
+        raise Failure(f"{FILE} is there already", exit_code=REFUSED, hint="--force writes over it") from None
+    with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
+        opened.write(template())
+    context.out.good(f"{FILE} written: every setting with its default, commented out")
+
+
+def template() -> str:
+    """A configuration file that changes nothing."""
+    lines = [
+        "# asyncjobs: settings. A line that begins with '#' is the default.",
+        "# Environment variables (ASYNCJOBS_DAEMON_SLOTS) and flags win over this file.",
+        "",
+        "# The JobProcessor of your program, for the command line.",
+        '# app = "package.module:jp"',
+    ]
+    for section, kind in SECTIONS.items():
+        lines += ["", f"[{section}]"]
+        meanings = _meanings(kind)
+        for field in dataclasses.fields(cast("Any", kind)):
+            lines += ["", *(f"# {line}" for line in meanings.get(field.name, ()))]
+            default = _plain(field.default)
+            lines.append(f"# {field.name} = {'…' if default is None else _written(default)}")
+    return "\n".join(lines) + "\n"
+
+
+def _meanings(kind: type[Any]) -> dict[str, list[str]]:
+    """The text of each ``:param``, of the class and those it inherits from."""
+    found: dict[str, list[str]] = {}
+    for base in reversed(kind.__mro__):
+        text = inspect.cleandoc(base.__dict__.get("__doc__") or "")
+        for match in re.finditer(r"^:param (\w+): (.*(?:\n {4}.*)*)", text, re.MULTILINE):
+            found[match[1]] = [line.strip().replace("``", "") for line in match[2].splitlines()]
+    return found
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, os.PathLike):
+        return os.fspath(cast("os.PathLike[str]", value))
+    return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
+
+
+def _written(value: Any) -> str:
+    """As TOML has it."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+    if isinstance(value, list):
+        return "[" + ", ".join(_written(inner) for inner in cast("list[Any]", value)) + "]"
+    return str(value)

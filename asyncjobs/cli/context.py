@@ -1,0 +1,252 @@
+"""What every command knows: the settings, how to answer, and the way to the store."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from functools import cached_property, wraps
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+
+import click
+
+from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
+from asyncjobs.cli.output import Form, Output
+from asyncjobs.config import LoggingConfig, SQLiteConfig
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest
+from asyncjobs.settings import Settings, load
+
+if TYPE_CHECKING:
+    from asyncjobs.processor import JobProcessor
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_SHORTEST_PREFIX = 4
+
+
+class Context:
+    """Made by the root command; settings are read when a command first asks for them."""
+
+    def __init__(
+        self, *, config: str | None, flags: dict[str, Any], form: Form, colour: bool | None, quiet: bool, verbose: int
+    ) -> None:
+        self._config = config
+        self._flags = flags
+        self.out = Output(form, colour=colour, quiet=quiet)
+        self.verbose = verbose
+
+    @property
+    def json(self) -> bool:
+        """Whether errors are to be JSON, too."""
+        return self.out.json
+
+    @cached_property
+    def settings(self) -> Settings:
+        """From flags, environment and file.
+
+        :raises Failure: something in them cannot work.
+        """
+        try:
+            return load(config=self._config, flags=self._flags)
+        except ConfigurationError as error:
+            raise failure_of(error) from error
+
+    def add_flags(self, flags: dict[str, Any]) -> None:
+        """What a sub-command was given. Before the settings are asked for."""
+        self._flags.update(flags)
+
+    @property
+    def log_config(self) -> LoggingConfig:
+        """How to log, with ``-v`` and ``-q``."""
+        config = self.settings.logging
+        level = "debug" if self.verbose else "warning" if self.out.quiet else config.level
+        return replace(config, level=level)
+
+    def set_up_logging(self) -> None:
+        """A command says itself what people should know; the log is for those who ask for it."""
+        if self.verbose:
+            from asyncjobs.observability.logs import set_up
+
+            set_up(self.log_config, colour=self.out.colour)
+        else:
+            logging.getLogger("asyncjobs").addHandler(logging.NullHandler())
+
+    @cached_property
+    def sqlite(self) -> SQLiteConfig:
+        """Where the jobs are: what was configured, else the application's own store.
+
+        :raises Failure: not in a file.
+        """
+        settings = self.settings
+        config: object = settings.backend_config
+        if settings.app is not None and "sqlite.path" not in settings.origins:
+            config = self.app.backend_config
+        if not isinstance(config, SQLiteConfig):
+            raise Failure(
+                "a store in memory lives in its program alone", exit_code=USAGE, hint="set backend = 'sqlite'"
+            )
+        return config
+
+    def processor(self) -> JobProcessor:
+        """A processor that runs jobs, not entered yet, with the application's functions.
+
+        :raises Failure: it could run nothing.
+        """
+        from asyncjobs.processor import JobProcessor
+
+        settings = self.settings
+        if settings.app is None and settings.daemon.allowed_modules is None:
+            raise Failure(
+                "nothing says what this daemon may run",
+                exit_code=USAGE,
+                hint="--app module:attribute, or --allow MODULE for each module whose functions are jobs",
+                code="nothing-allowed",
+            )
+        functions = self.app.registered.values() if settings.app else ()
+        return JobProcessor(self.sqlite, daemon=settings.daemon, functions=functions)
+
+    def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
+        """Run it; errors of ours become failures with an exit code."""
+        import anyio
+
+        try:
+            return anyio.run(function)
+        except (JobProcessorError, BaseExceptionGroup) as error:
+            inner = _only(error)
+            if isinstance(inner, JobProcessorError):
+                raise failure_of(inner) from error
+            if isinstance(inner, (click.ClickException, KeyboardInterrupt)):
+                raise inner from error
+            raise
+
+    @asynccontextmanager
+    async def store(self, *, must_exist: bool = True) -> AsyncGenerator[JobProcessor]:
+        """The processor on the configured store, without a daemon of its own.
+
+        :raises Failure: there is no such file yet, and the command only looks.
+        """
+        from asyncjobs.processor import JobProcessor
+
+        self.set_up_logging()
+        config = self.sqlite
+        path = config.file
+        if must_exist and not path.exists():
+            raise Failure(
+                f"there is no store at {shown(path)} yet",
+                exit_code=NOT_FOUND,
+                hint="submit a job, or name another one: --db PATH",
+                code="no-store",
+            )
+        functions = self.app.registered.values() if self.settings.app else ()
+        async with JobProcessor(config, enable_daemon=False, functions=functions) as jp:
+            yield jp
+
+    @cached_property
+    def app(self) -> JobProcessor:
+        """The processor that ``--app module:attribute`` names, as it is in that module: not running.
+
+        :raises Failure: it cannot be imported, or is something else.
+        """
+        from asyncjobs.processor import JobProcessor
+
+        name = self.settings.app
+        if name is None:
+            raise Failure("no application is named", exit_code=USAGE, hint="--app module:attribute")
+        module_name, _, attribute = name.partition(":")
+        found = self._import(module_name, attribute)
+        if not isinstance(found, JobProcessor):
+            raise Failure(f"{name} is {type(found).__name__}, and no JobProcessor", exit_code=USAGE)
+        return found
+
+    def function(self, target: str) -> Callable[..., Any]:
+        """The function ``module:name``, imported from the working directory or an installed package.
+
+        :raises Failure: there is none.
+        """
+        module_name, colon, name = target.partition(":")
+        if not colon or not name:
+            raise Failure(f"{target!r} is no function", exit_code=USAGE, hint="module:function")
+        found = self._import(module_name, name)
+        if not callable(found):
+            raise Failure(f"{target} is {type(found).__name__}, and cannot be called", exit_code=USAGE)
+        return found
+
+    def _import(self, module_name: str, attribute: str) -> Any:
+        folder = str(Path.cwd())
+        if folder not in sys.path:
+            sys.path.insert(0, folder)
+        try:
+            found: Any = import_module(module_name)
+        except Exception as error:
+            raise Failure(
+                f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
+                exit_code=USAGE,
+                hint=f"it is looked for from {folder}",
+            ) from error
+        for part in attribute.split("."):
+            try:
+                found = getattr(found, part)
+            except AttributeError:
+                near = nearest(part, dir(found))
+                hint = f"did you mean {near!r}?" if near else None
+                raise Failure(f"{module_name!r} has no {attribute!r}", exit_code=USAGE, hint=hint) from None
+        return found
+
+    async def job_id(self, jp: JobProcessor, given: str) -> str:
+        """The id that a person means: itself, or the only one that begins with it.
+
+        :raises Failure: there is none, or several.
+        """
+        if await jp.backend.get_jobs([given]):
+            return given
+        if len(given) < _SHORTEST_PREFIX:
+            await jp.get_job(given)  # refuses, and names the nearest
+        found = await jp.backend.find_ids(given, 6)
+        if len(found) == 1:
+            return found[0]
+        if not found:
+            await jp.get_job(given)
+        listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+        raise Failure(f"{given!r} is the beginning of several ids: {listed}", exit_code=USAGE, code="ambiguous")
+
+
+pass_context = click.make_pass_decorator(Context)
+
+
+def command(function: Callable[Concatenate[Context, P], Coroutine[Any, Any, T]]) -> Callable[P, T]:
+    """An asynchronous command body that gets the ``Context``; errors of ours become failures with an exit code."""
+
+    @pass_context
+    @wraps(function)
+    def run(context: Context, /, *args: P.args, **kwargs: P.kwargs) -> T:
+        async def body() -> T:
+            return await function(context, *args, **kwargs)
+
+        return context.run(body)
+
+    return run
+
+
+def _only(error: BaseException) -> BaseException:
+    """What is in a group of one, however deep."""
+    while isinstance(error, BaseExceptionGroup):
+        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
+        if len(inner) != 1:
+            break
+        error = inner[0]
+    return cast("BaseException", error)
+
+
+def shown(path: str | os.PathLike[str]) -> str:
+    """A path as a person would write it from here."""
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:
+        return str(path)
+    return str(path) if relative.startswith("../..") else f"./{relative}" if not relative.startswith("..") else relative

@@ -1,0 +1,374 @@
+"""``asyncjobs daemon``: run jobs in a process of its own."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import click
+from msgspec import to_builtins
+
+from asyncjobs.cli.context import Context, command, pass_context, shown
+from asyncjobs.cli.failures import FAILED, NOT_FOUND, TIMED_OUT, USAGE, Failure
+from asyncjobs.cli.main import Named
+from asyncjobs.cli.output import printable, seconds
+from asyncjobs.cli.state import DaemonState, Found, StateFile, is_alive, state_folder
+from asyncjobs.cli.units import UNITS
+from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.settings import DETACHED, duration
+
+_READY_WITHIN = 30.0
+_LAST_LINES = 20
+_NAME = click.option("--name", default="default", show_default=True, help="Which daemon, where there are several.")
+
+
+@click.group(cls=Named)
+def daemon() -> None:
+    """Run jobs in a process of its own."""
+
+
+def state_file(context: Context, name: str) -> StateFile:
+    """The state file of a daemon on the configured store."""
+    if not name or not name.isprintable() or "/" in name or name.startswith("."):
+        raise Failure(f"a daemon cannot be named {name!r}", exit_code=USAGE)
+    return StateFile(name, str(context.sqlite.file))
+
+
+# -- start
+
+
+@daemon.command()
+@click.option("-d", "--detach", is_flag=True, help="In the background; returns once it is ready.")
+@click.option("--slots", type=int, help="Jobs at a time.")
+@click.option("--queue", "queues", multiple=True, help="Serve this queue only; may be repeated.")
+@click.option("--allow", "allowed", multiple=True, metavar="MODULE", help="Run functions of this module or package.")
+@click.option("--http", metavar="[HOST]:PORT", help="Serve the HTTP interface, too; needs the extra 'web'.")
+@_NAME
+@pass_context
+def start(
+    context: Context,
+    detach: bool,
+    slots: int | None,
+    queues: tuple[str, ...],
+    allowed: tuple[str, ...],
+    http: str | None,
+    name: str,
+) -> None:
+    """Claim and run jobs until it is told to stop (SIGTERM, Ctrl-C): then it drains.
+
+    What it may run: functions of the modules named with --allow (or daemon.allowed_modules), or with --app what that
+    processor was given and its program has imported.
+    """
+    flags = {
+        "daemon.slots": slots,
+        "daemon.queues": list(queues) or None,
+        "daemon.allowed_modules": list(allowed) or None,
+    }
+    context.add_flags(flags)
+    file = state_file(context, name)
+    found = file.look()
+    if found is not None and found.running:
+        _already(context, name, found.state)
+        return
+    if detach:
+        _detach(context, file, name)
+    else:
+        _foreground(context, file, name, http)
+
+
+def _already(context: Context, name: str, state: DaemonState | None) -> None:
+    since = "" if state is None else f" (pid {state.process.pid}, {seconds(time.time() - state.started_at)})"
+    context.out.note(f"daemon {name!r} is already running{since}. Nothing to do.")
+    context.out.note("Another one beside it:  asyncjobs daemon start -d --name second")
+
+
+def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
+    from asyncjobs.cli.process import DaemonProcess, initial_state
+    from asyncjobs.cli.serving import address_of, serve
+    from asyncjobs.cli.version import own_version
+    from asyncjobs.observability.logs import set_up
+
+    logging = context.log_config
+    detached = os.environ.pop(DETACHED, None) is not None
+    jp = context.processor()
+    address = None if http is None else address_of(http)
+    state = initial_state(
+        name,
+        file.store,
+        log=None if logging.file is None else str(Path(logging.file).absolute()),
+        version=own_version(),
+    )
+    held = file.acquire(state)
+    if held is not None:
+        _already(context, name, held.state)
+        return
+    set_up(logging, console=not detached, colour=context.out.colour and sys.stderr.isatty())
+    try:
+        process = DaemonProcess(
+            jp,
+            file,
+            state,
+            serve=None if address is None else partial(serve, host=address[0], port=address[1]),
+            on_ready=partial(_let_go, state.log) if detached else None,
+        )
+        context.run(process.run)
+    finally:
+        file.release()
+
+
+def _let_go(log: str | None) -> None:
+    """Who started this in the background reads no more: what is still said goes to the log."""
+    descriptor = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.dup2(descriptor, 2)
+    os.close(descriptor)
+
+
+def _detach(context: Context, file: StateFile, name: str) -> None:
+    log = state_folder() / f"{file.path.stem}.log"
+    log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    arguments = [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")]
+    environment = os.environ | {DETACHED: "1", "ASYNCJOBS_LOGGING_FILE": str(log)}
+    with open(os.devnull, "r+b") as nothing:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "asyncjobs", *arguments],
+            stdin=nothing,
+            stdout=nothing,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+            env=environment,
+        )
+    deadline = time.monotonic() + _READY_WITHIN
+    while time.monotonic() < deadline:
+        found = file.look()
+        if found is not None and found.running and found.state is not None and found.state.ready:
+            if child.stderr is not None:
+                child.stderr.close()
+            _started(context, name, found.state, log)
+            return
+        try:
+            child.wait(0.05)
+        except subprocess.TimeoutExpired:
+            continue
+        said = child.communicate()[1].decode(errors="replace").strip()
+        raise Failure(
+            f"daemon {name!r} did not start (exit code {child.returncode})",
+            exit_code=child.returncode if 0 < child.returncode < 128 else FAILED,
+            hint="\n    ".join(said.splitlines()[-_LAST_LINES:]) or None,
+        )
+    raise Failure(
+        f"daemon {name!r} is not ready after {_READY_WITHIN:g} s; it goes on trying",
+        exit_code=TIMED_OUT,
+        hint=f"its log: {shown(log)}",
+    )
+
+
+def _started(context: Context, name: str, state: DaemonState, log: Path) -> None:
+    out = context.out
+    if out.json:
+        out.data(to_builtins(state))
+        return
+    out.good(f"daemon {name!r} ready  pid {state.process.pid}")
+    settings = context.settings
+    out.say(f"  store  {shown(state.store)}")
+    out.say(f"  slots  {settings.daemon.slots}    log {shown(log)}")
+    if state.http:
+        out.say(f"  http   {state.http}")
+
+
+# -- stop
+
+
+@daemon.command()
+@click.option("--timeout", default="60s", show_default=True, help="How long to wait until it has stopped.")
+@click.option("--now", is_flag=True, help="Hand running jobs back at once.")
+@_NAME
+@pass_context
+def stop(context: Context, timeout: str, now: bool, name: str) -> None:
+    """Have it drain, and wait until it has."""
+    _stop(context, name, _seconds(timeout), now=now)
+
+
+def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> None:
+    file = state_file(context, name)
+    found = file.look()
+    if found is None or not found.running or found.state is None:
+        raise Failure(f"daemon {name!r} is not running", exit_code=NOT_FOUND, code="not-running")
+    state = found.state
+    if not is_alive(state):
+        raise Failure(
+            f"the lock of daemon {name!r} is held, and not by pid {state.process.pid}",
+            hint="a daemon in another container, perhaps: stop it there",
+        )
+    began = time.monotonic()
+    os.kill(state.process.pid, signal.SIGTERM)
+    if now:
+        time.sleep(0.05)  # two signals at once may arrive as one
+        os.kill(state.process.pid, signal.SIGTERM)
+    else:
+        context.out.note(f"draining daemon {name!r} (pid {state.process.pid}), waiting up to {seconds(timeout)} …")
+
+    async def released() -> bool:
+        with anyio.move_on_after(timeout):
+            await anyio.to_thread.run_sync(file.wait_released, abandon_on_cancel=True)
+            return True
+        return False
+
+    if not anyio.run(released):
+        raise Failure(
+            f"daemon {name!r} still drains after {seconds(timeout)}",
+            exit_code=TIMED_OUT,
+            hint="asyncjobs daemon stop --now hands its jobs back at once",
+        )
+    context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return duration(text)
+    except ValueError as error:
+        raise Failure(str(error), exit_code=USAGE) from None
+
+
+@daemon.command()
+@click.option("--timeout", default="60s", show_default=True, help="How long to wait until the old one has stopped.")
+@_NAME
+@pass_context
+def restart(context: Context, timeout: str, name: str) -> None:
+    """Stop it, if it runs, and start it in the background, with the configuration as it is now."""
+    found = state_file(context, name).look()
+    if found is not None and found.running:
+        _stop(context, name, _seconds(timeout))
+    root = sys.argv[1 : sys.argv.index("daemon")]
+    sys.argv[1:] = [*root, "daemon", "start", "--name", name]
+    _detach(context, state_file(context, name), name)
+
+
+# -- look
+
+
+@daemon.command()
+@click.option("--check", is_flag=True, help="Say nothing; the exit code tells (for health checks).")
+@_NAME
+@command
+async def status(context: Context, check: bool, name: str) -> None:
+    """What it does. Exit codes: 0 running, 1 dead but its state is left, 3 not running, 4 unknown."""
+    file = state_file(context, name)
+    found = file.look()
+    code, word = _verdict(found)
+    if check:
+        raise SystemExit(code)
+    state = found.state if found else None
+    if code or state is None:
+        if context.out.json:
+            context.out.data({"name": name, "status": word})
+        else:
+            context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
+            context.out.note("start it:  asyncjobs daemon start -d")
+        raise SystemExit(code)
+    async with context.store() as jp:
+        counts = await jp.backend.count_jobs()
+        workers = {worker.id: worker for worker in await jp.workers()}
+        worker = workers.get(state.worker)
+        running = await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, limit=20))
+    up = time.time() - state.started_at
+    mine = [job for job in running if worker is not None and job.worker == worker.name]
+    if context.out.json:
+        context.out.data(
+            {
+                "name": name,
+                "status": word,
+                "pid": state.process.pid,
+                "uptime": up,
+                "version": state.version,
+                "store": state.store,
+                "http": state.http,
+                "worker": state.worker,
+                "counts": {str(key): value for key, value in counts.items()},
+                "running": [job.id for job in mine],
+            }
+        )
+        return
+    out = context.out
+    alive = "" if worker is None or worker.alive else "  its lease has run out"
+    dot = out.style(out.glyph("●", "*"), "green")
+    out.text(f"{dot} {name}  running  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")
+    slots = f"{worker.running}/{worker.slots}" if worker else "?"
+    numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
+    out.text(f"  slots {slots}   {numbers}")
+    for job in mine:
+        out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
+    for line in _tail(state, 3):
+        out.text(f"  log  {line}")
+
+
+def _verdict(found: Found | None) -> tuple[int, str]:
+    """LSB's codes, and a word."""
+    if found is None:
+        return 3, "not running"
+    if not found.running:
+        return 1, "dead, its state is left"
+    if found.state is None:
+        return 4, "unknown: its state cannot be read"
+    return (0, "running") if found.state.ready else (4, "starting")
+
+
+def _tail(state: DaemonState, count: int) -> list[str]:
+    if state.log is None:
+        return []
+    try:
+        with open(state.log, encoding="utf-8", errors="replace") as file:
+            return [printable(line.rstrip("\n")) for line in deque(file, count)]
+    except OSError:
+        return []
+
+
+@daemon.command()
+@click.option("-f", "--follow", is_flag=True, help="Go on with what is written.")
+@click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
+@_NAME
+@pass_context
+def logs(context: Context, follow: bool, lines: int, name: str) -> None:
+    """What it logged, where it was started with -d or logging.file is set."""
+    found = state_file(context, name).look()
+    default = state_folder() / f"{state_file(context, name).path.stem}.log"
+    path = Path(found.state.log) if found is not None and found.state is not None and found.state.log else default
+    if not path.exists():
+        raise Failure(
+            f"daemon {name!r} has no log file", exit_code=NOT_FOUND, hint="asyncjobs daemon start -d makes one"
+        )
+    with path.open(encoding="utf-8", errors="replace") as file:
+        for line in deque(file, lines):
+            click.echo(line.rstrip("\n"))
+        while follow:
+            line = file.readline()
+            if line:
+                click.echo(line.rstrip("\n"))
+                continue
+            if not path.exists() or path.stat().st_ino != os.fstat(file.fileno()).st_ino:
+                return  # rotated
+            time.sleep(0.2)
+
+
+@daemon.command()
+@click.argument("kind", type=click.Choice(sorted(UNITS)))
+@pass_context
+def unit(context: Context, kind: str) -> None:
+    """Print a ready file for systemd, docker or k8s."""
+    settings = context.settings
+    values: dict[str, Any] = {
+        "python": sys.executable,
+        "folder": os.getcwd(),
+        "store": context.sqlite.file,
+        "app": f" --app {settings.app}" if settings.app else "",
+        "timeout": round(settings.daemon.shutdown_timeout + 15),
+    }
+    click.echo(UNITS[kind].format(**values).strip())

@@ -1,0 +1,187 @@
+"""``asyncjobs dag``: the graph, as a tree for people, or for other programs."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import click
+from msgspec.structs import replace
+
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.groups import known
+from asyncjobs.cli.main import Named
+from asyncjobs.cli.output import Output, printable
+from asyncjobs.models import Edge, Job, JobQuery, JobStatus
+from asyncjobs.processor import JobProcessor
+
+_MOST = 2000
+_COLOURS = {
+    JobStatus.PENDING: "lightgrey",
+    JobStatus.IN_PROGRESS: "lightblue",
+    JobStatus.COMPLETED: "palegreen",
+    JobStatus.FAILED: "salmon",
+    JobStatus.CANCELLED: "khaki",
+    JobStatus.SKIPPED: "khaki",
+}
+
+
+class Graph:
+    """Jobs, and the edges among them."""
+
+    def __init__(self, jobs: list[Job], edges: list[Edge], *, cut: bool) -> None:
+        self.jobs = {job.id: job for job in jobs}
+        self.edges = [edge for edge in edges if edge.parent_id in self.jobs and edge.child_id in self.jobs]
+        self.cut = cut
+        self.children: dict[str, list[str]] = {job_id: [] for job_id in self.jobs}
+        self.parents: dict[str, list[str]] = {job_id: [] for job_id in self.jobs}
+        for edge in self.edges:
+            self.children[edge.parent_id].append(edge.child_id)
+            self.parents[edge.child_id].append(edge.parent_id)
+
+
+@click.group(cls=Named)
+def dag() -> None:
+    """The graph of jobs."""
+
+
+@dag.command()
+@click.argument("name", metavar="GROUP|JOB")
+@click.option(
+    "--format", "form", type=click.Choice(["tree", "dot", "mermaid", "json"]), default="tree", show_default=True
+)
+@click.option("--depth", type=click.IntRange(1, 50), default=3, show_default=True, help="Of a job: steps both ways.")
+@click.option("--expand", is_flag=True, help="Every job by itself, also where many are alike.")
+@command
+async def show(context: Context, name: str, form: str, depth: int, expand: bool) -> None:
+    """Draw the graph of a group, or what is around a job."""
+    async with context.store() as jp:
+        if (await jp.get_progress(name)).total:
+            graph = await _of_group(jp, name)
+        elif await jp.backend.find_ids(name, 1):
+            graph = await _of_job(jp, await context.job_id(jp, name), depth)
+        else:
+            await known(jp, name)
+            return
+    out = context.out
+    if out.json or form == "json":
+        out.data(
+            {
+                "nodes": [{"id": j.id, "function": j.function, "status": j.status} for j in graph.jobs.values()],
+                "edges": [{"parent": e.parent_id, "child": e.child_id, "optional": e.optional} for e in graph.edges],
+                "cut": graph.cut,
+            }
+        )
+    elif form == "dot":
+        out.text(_dot(graph))
+    elif form == "mermaid":
+        out.text(_mermaid(graph))
+    else:
+        for line in _tree(out, graph, expand=expand):
+            out.text(line)
+        out.note(f"{len(graph.jobs)} jobs, {len(graph.edges)} dependencies" + (", cut" if graph.cut else ""))
+
+
+async def _of_group(jp: JobProcessor, group: str) -> Graph:
+    jobs: list[Job] = []
+    query = JobQuery(group=group, limit=500)
+    cut = False
+    while True:
+        page = await jp.find_jobs(query)
+        jobs += page
+        cut = page.next is not None and len(jobs) >= _MOST
+        if page.next is None or cut:
+            break
+        query = replace(query, cursor=page.next)
+    return Graph(jobs, list(await jp.backend.get_dependencies([job.id for job in jobs])), cut=cut)
+
+
+async def _of_job(jp: JobProcessor, job_id: str, depth: int) -> Graph:
+    seen = {job_id}
+    edges: dict[tuple[str, str], Edge] = {}
+    for step in (jp.backend.get_dependencies, jp.backend.get_dependent_jobs):
+        level = [job_id]
+        for _ in range(depth):
+            found = await step(level)
+            edges |= {(edge.parent_id, edge.child_id): edge for edge in found}
+            ends = {end for edge in found for end in (edge.parent_id, edge.child_id)} - seen
+            level = sorted(ends)[: _MOST - len(seen)]
+            seen |= set(level)
+            if not level:
+                break
+    jobs = list(await jp.backend.get_jobs(sorted(seen)))
+    return Graph(jobs, list(edges.values()), cut=len(seen) >= _MOST)
+
+
+def _tree(out: Output, graph: Graph, *, expand: bool) -> list[str]:
+    """Each job under the first of its parents; jobs of one function with the same parents are one line."""
+    lines: list[str] = []
+    done: set[str] = set()
+
+    def bundles(ids: list[str]) -> list[list[str]]:
+        if expand:
+            return [[job_id] for job_id in ids]
+        alike: dict[tuple[str, frozenset[str]], list[str]] = {}
+        for job_id in ids:
+            alike.setdefault((graph.jobs[job_id].function, frozenset(graph.parents[job_id])), []).append(job_id)
+        return list(alike.values())
+
+    # Not recursive: a chain may be longer than the interpreter's stack.
+    roots = [job_id for job_id in graph.jobs if not graph.parents[job_id]]
+    stack = [(bundle, "", "") for bundle in reversed(bundles(roots))]
+    while stack:
+        bundle, lead, below = stack.pop()
+        fresh = [job_id for job_id in bundle if job_id not in done]
+        if not fresh:
+            continue
+        done.update(fresh)
+        lines.append(lead + _label(out, graph, fresh))
+        ids = list(dict.fromkeys(child for job_id in fresh for child in graph.children[job_id] if child not in done))
+        # Under the last of its parents, so that everything above a line is what it waits for.
+        ids = [child for child in ids if all(parent in done for parent in graph.parents[child])]
+        parts = bundles(ids)
+        last, more = (out.glyph("└─ ", "`- "), out.glyph("├─ ", "|- "))
+        for i, part in reversed(list(enumerate(parts))):
+            final = i == len(parts) - 1
+            stack.append(
+                (part, below + (last if final else more), below + ("   " if final else out.glyph("│  ", "|  ")))
+            )
+    return lines
+
+
+def _label(out: Output, graph: Graph, ids: list[str]) -> str:
+    jobs = [graph.jobs[job_id] for job_id in ids]
+    needs = sorted({parent for job_id in ids for parent in graph.parents[job_id]})
+    also = f"  needs {len(needs)}" if len(needs) > 1 else ""
+    if len(jobs) == 1:
+        return f"{out.status(jobs[0].status)} {printable(jobs[0].id)}{also}"
+    counts = Counter(job.status for job in jobs)
+    name = jobs[0].function.rpartition(":")[2]
+    marks = "  ".join(f"{out.status(status)} {count}" for status, count in sorted(counts.items()))
+    return f"{printable(name)} ×{len(jobs)}  {marks}{also}" if out.unicode else f"{name} x{len(jobs)}  {marks}{also}"
+
+
+def _dot(graph: Graph) -> str:
+    lines = ["digraph jobs {", "  rankdir=LR; node [shape=box, style=filled, fontname=sans];"]
+    lines += [f"  {_quoted(j.id)} [fillcolor={_COLOURS[j.status]}];" for j in graph.jobs.values()]
+    lines += [
+        f"  {_quoted(e.parent_id)} -> {_quoted(e.child_id)}{' [style=dashed]' if e.optional else ''};"
+        for e in graph.edges
+    ]
+    return "\n".join([*lines, "}"])
+
+
+def _quoted(text: str) -> str:
+    return '"' + printable(text).replace("\\", "\\\\").replace('"', '\\"') + '"'
+
+
+def _mermaid(graph: Graph) -> str:
+    numbers = {job_id: f"n{i}" for i, job_id in enumerate(graph.jobs)}
+    lines = ["flowchart LR"]
+    lines += [f'  {numbers[j.id]}["{_entity(j.id)}"]:::{j.status}' for j in graph.jobs.values()]
+    lines += [f"  {numbers[e.parent_id]} {'-.->' if e.optional else '-->'} {numbers[e.child_id]}" for e in graph.edges]
+    lines += [f"  classDef {status} fill:{colour}" for status, colour in _COLOURS.items()]
+    return "\n".join(lines)
+
+
+def _entity(text: str) -> str:
+    return printable(text).replace("&", "&amp;").replace('"', "&quot;").replace("<", "&lt;").replace(">", "&gt;")

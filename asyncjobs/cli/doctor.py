@@ -1,0 +1,200 @@
+"""``asyncjobs doctor``: what is wrong here, and how to mend it."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+import sys
+import time
+from collections.abc import AsyncGenerator
+from pathlib import Path
+from typing import Literal
+
+import anyio
+import click
+from msgspec import Struct, to_builtins
+
+from asyncjobs.backends.sqlite.mounts import network_filesystem
+from asyncjobs.cli.context import Context, command, shown
+from asyncjobs.cli.failures import FAILED, Failure
+from asyncjobs.cli.version import own_version
+from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.models import JobStatus
+from asyncjobs.processor import JobProcessor
+
+_SOUND_SQLITE = (3, 51, 3)
+_LARGE_LOG = 64 << 20
+_SLOW_FIRST_BYTE = 2.0
+_CLOCK_OFF = 5.0
+
+
+class Finding(Struct, frozen=True):
+    """One thing that was looked at."""
+
+    level: Literal["ok", "warning", "error"]
+    what: str
+    mend: str | None = None
+
+
+@click.command()
+@click.option("--url", help="Also look at the HTTP interface there: does a proxy hold back its events?")
+@command
+async def doctor(context: Context, url: str | None) -> None:
+    """Look at the installation, the configuration, the store and its daemons. Exit code 1 when something is wrong."""
+    found: list[Finding] = []
+    async for finding in _examine(context, url):
+        found.append(finding)
+        if not context.out.json:
+            _show(context, finding)
+    errors = sum(finding.level == "error" for finding in found)
+    warnings = sum(finding.level == "warning" for finding in found)
+    if context.out.json:
+        context.out.data({"schema": 1, "findings": to_builtins(found), "errors": errors, "warnings": warnings})
+    else:
+        context.out.text(f"{errors} errors, {warnings} warnings" if errors or warnings else "all is well")
+    if errors:
+        raise SystemExit(FAILED)
+
+
+def _show(context: Context, finding: Finding) -> None:
+    out = context.out
+    glyph, ascii, colour = {"ok": ("✔", "+", "green"), "warning": ("⚠", "!", "yellow"), "error": ("✖", "x", "red")}[
+        finding.level
+    ]
+    out.text(f"{out.style(out.glyph(glyph, ascii), colour)} {finding.what}")
+    if finding.mend:
+        out.text(f"  {out.glyph('→', '->')} {finding.mend}")
+
+
+async def _examine(context: Context, url: str | None) -> AsyncGenerator[Finding]:
+    python = ".".join(map(str, sys.version_info[:3]))
+    yield Finding("ok", f"Python {python}, asyncjobs {own_version()}, SQLite {sqlite3.sqlite_version}")
+    try:
+        settings, config = context.settings, context.sqlite
+    except Failure as failure:
+        yield Finding("error", failure.message, failure.hint)
+        return
+    yield Finding("ok", f"configuration: {shown(settings.file) if settings.file else 'no file, defaults'}")
+    path = config.file
+    for look in (_folder, _permissions, _log_size):
+        finding = look(path)
+        if finding is not None:
+            yield finding
+    if not path.exists():
+        yield Finding("warning", f"there is no store at {shown(path)} yet", "submit a job, or start a daemon")
+        return
+    try:
+        async with context.store() as jp:
+            async for finding in _store(jp, path):
+                yield finding
+    except (JobProcessorError, Failure) as error:
+        yield Finding("error", f"the store cannot be opened: {error.args[0] if error.args else error}", error.hint)
+    if url is not None:
+        yield await _stream(url)
+
+
+def _folder(path: Path) -> Finding | None:
+    try:
+        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
+    except OSError:
+        return None  # not Linux: nobody tells
+    kind = network_filesystem(os.path.realpath(path), mounts)
+    if kind is None:
+        return None
+    what = f"{shown(path)} is on a network file system ({kind}): its locks cannot be trusted"
+    return Finding("error", what, "move it to a local disk: --db PATH")
+
+
+def _permissions(path: Path) -> Finding | None:
+    try:
+        mode = path.stat().st_mode
+    except OSError:
+        return None
+    if stat.S_IMODE(mode) & 0o077:
+        return Finding("warning", f"others may read {shown(path)} (mode {stat.S_IMODE(mode):o})", f"chmod 600 {path}")
+    return None
+
+
+def _log_size(path: Path) -> Finding | None:
+    try:
+        size = os.stat(f"{path}-wal").st_size
+    except OSError:
+        return None
+    if size > _LARGE_LOG:
+        return Finding(
+            "warning",
+            f"the write-ahead log has {size / 1e6:.0f} MB: a reader holds it open, or no process writes it back",
+            "close programs that read the file; any process of asyncjobs then writes it back",
+        )
+    return None
+
+
+async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
+    check = await anyio.to_thread.run_sync(_integrity, path)
+    if check == "ok":
+        yield Finding("ok", f"store {shown(path)}: {path.stat().st_size / 1e6:.1f} MB, sound")
+    else:
+        yield Finding("error", f"store {shown(path)} is damaged: {check}", "restore the newest backup")
+    workers = [worker for worker in await jp.workers() if worker.alive]
+    processes = {(worker.host, worker.pid) for worker in workers}
+    if len(processes) > 1 and sqlite3.sqlite_version_info < _SOUND_SQLITE:
+        version = ".".join(map(str, _SOUND_SQLITE))
+        yield Finding(
+            "warning",
+            f"{len(processes)} processes share the file, and SQLite {sqlite3.sqlite_version} is older than {version}: "
+            "very rarely, two of them could damage the write-ahead log",
+            f"a Python with SQLite {version} or newer",
+        )
+    counts = await jp.backend.count_jobs()
+    ready = len(await jp.backend.get_ready_jobs(limit=1000))
+    if ready and not workers:
+        more = "1,000 or more" if ready == 1000 else str(ready)
+        yield Finding("error", f"no worker is alive, and {more} jobs are ready", "asyncjobs daemon start -d")
+    elif workers:
+        slots = sum(worker.slots for worker in workers)
+        yield Finding("ok", f"{len(workers)} workers are alive, with {slots} slots; {ready} jobs are ready")
+    refused = {name: reason for worker in workers for name, reason in worker.refused.items()}
+    for name, reason in list(refused.items())[:5]:
+        yield Finding("warning", f"jobs of {name} are left alone: {reason}", "daemon start --allow MODULE")
+    failed = counts.get(JobStatus.FAILED, 0)
+    if failed:
+        yield Finding("ok", f"{failed} jobs failed: asyncjobs jobs list --status failed")
+    newest = await jp.find_jobs()
+    ahead = max((job.created_at.timestamp() - time.time() for job in newest), default=0.0)
+    if ahead > _CLOCK_OFF:
+        yield Finding("warning", f"jobs come from the future, by {ahead:.0f} s: the clock was set back", "look at NTP")
+
+
+def _integrity(path: Path) -> str:
+    # Through sqlite3 alone: opening the file otherwise would drop the locks of this process.
+    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
+    try:
+        return connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    finally:
+        connection.close()
+
+
+async def _stream(url: str) -> Finding:
+    try:
+        import httpx
+    except ModuleNotFoundError:
+        return Finding("warning", "the HTTP interface was not looked at", "pip install 'asyncjobs-dag[client]'")
+    target = f"{url.rstrip('/')}/v1/events?after=0"
+    began = time.monotonic()
+    try:
+        async with httpx.AsyncClient(timeout=15) as client, client.stream("GET", target) as response:
+            if response.status_code != 200:
+                return Finding("error", f"{target} answers {response.status_code}", "look at auth= and the mount path")
+            async for _ in response.aiter_bytes():
+                break
+    except httpx.HTTPError as error:
+        return Finding("error", f"{target}: {type(error).__name__}", "is the server up, and the address right?")
+    took = time.monotonic() - began
+    if took > _SLOW_FIRST_BYTE:
+        return Finding(
+            "warning",
+            f"{url}: the first bytes took {took:.1f} s; a proxy holds them back",
+            "nginx: proxy_buffering off",
+        )
+    return Finding("ok", f"{url}: events come at once ({1000 * took:.0f} ms)")

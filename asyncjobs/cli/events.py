@@ -1,0 +1,49 @@
+"""``asyncjobs events``: the log of everything that happened."""
+
+from __future__ import annotations
+
+import click
+
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.main import Named
+from asyncjobs.cli.shapes import event_item
+from asyncjobs.cli.watching import event_line
+
+
+@click.group(cls=Named)
+def events() -> None:
+    """The log of everything that happened."""
+
+
+@events.command()
+@click.option("--group", help="Of this group.")
+@click.option("--job", help="Of this job.")
+@click.option("--type", "types", multiple=True, help="Of this type: started, completed, log, … Repeatable.")
+@click.option("--after", metavar="CURSOR", help="Go on behind this one (the first column); 0: from the beginning.")
+@click.option("--no-follow", is_flag=True, help="Only what is there.")
+@command
+async def tail(
+    context: Context, group: str | None, job: str | None, types: tuple[str, ...], after: str | None, no_follow: bool
+) -> None:
+    """Follow what happens; with --after, or for one job, what happened comes first."""
+    out = context.out
+    async with context.store() as jp:
+        job_id = None if job is None else await context.job_id(jp, job)
+        if after is None and job is None and not no_follow:
+            after = await jp.backend.last_cursor()
+            out.note("following; what happened before: --after 0")
+        reader = jp.streamer.reader(
+            job_id=job_id, group=group, types=types or None, after=None if after == "0" else after
+        )
+        async with reader:
+            while True:
+                batch = await reader.next(0 if no_follow else None)
+                for event in batch.events:
+                    if out.json:
+                        out.data(event_item(event))
+                    else:
+                        out.text(event_line(out, event))
+                if batch.lost:
+                    out.warn("events before this were removed")
+                if batch.ended or (no_follow and reader.live):
+                    return

@@ -1,0 +1,79 @@
+"""How the command line fails: what was wrong, what to do, and an exit code that scripts can tell apart.
+
+====  ======================================================
+0     all is well
+1     the thing itself failed: a job, a check, a target
+2     the command or the configuration is wrong
+3     not found, or not running
+4     the store cannot be reached
+5     waited for too long
+6     refused: a cycle, a wrong status
+130   ended by Ctrl-C; 143: by SIGTERM
+====  ======================================================
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+from msgspec import json
+
+from asyncjobs.exceptions import (
+    BackendError,
+    ConfigurationError,
+    JobNotCompletedError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobStateError,
+    JobTimeoutError,
+    MissingExtraError,
+    SubmissionError,
+)
+
+FAILED, USAGE, NOT_FOUND, UNREACHABLE, TIMED_OUT, REFUSED = 1, 2, 3, 4, 5, 6
+
+_CODES: dict[type[JobProcessorError], int] = {
+    ConfigurationError: USAGE,
+    MissingExtraError: USAGE,
+    JobNotFoundError: NOT_FOUND,
+    BackendError: UNREACHABLE,
+    JobTimeoutError: TIMED_OUT,
+    JobStateError: REFUSED,
+    SubmissionError: REFUSED,
+    JobNotCompletedError: FAILED,
+}
+
+
+class Failure(click.ClickException):
+    """Ends the command with a sentence, a hint, and an exit code."""
+
+    def __init__(self, message: str, *, exit_code: int = FAILED, hint: str | None = None, code: str = "failed") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue] - click reads it of the instance
+        self.hint = hint
+        self.code = code
+        self._context = click.get_current_context(silent=True)  # it is left when the failure is shown
+
+    def show(self, file: Any = None) -> None:
+        """On standard error; as JSON when that was asked for."""
+        stream = file or sys.stderr
+        if self._context is not None and getattr(self._context.find_root().obj, "json", False):
+            problem: dict[str, Any] = {"code": self.code, "detail": self.message, "exit_code": self.exit_code}
+            click.echo(json.encode(problem | ({"hint": self.hint} if self.hint else {})).decode(), file=stream)
+            return
+        click.echo(f"{click.style('✖', fg='red')} {self.message}", file=stream)
+        if self.hint:
+            click.echo(f"  → {self.hint}", file=stream)
+
+
+def failure_of(error: JobProcessorError) -> Failure:
+    """The failure that an error of ours is."""
+    for kind in type(error).__mro__:
+        if kind in _CODES:
+            break
+    else:
+        kind = JobProcessorError
+    message = str(error.args[0]) if error.args else error.code
+    return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=error.hint, code=error.code)

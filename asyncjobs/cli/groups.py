@@ -1,0 +1,94 @@
+"""``asyncjobs groups``: jobs that belong together."""
+
+from __future__ import annotations
+
+import click
+
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.failures import FAILED, NOT_FOUND, TIMED_OUT, Failure
+from asyncjobs.cli.main import Named
+from asyncjobs.cli.output import printable
+from asyncjobs.cli.shapes import group_item
+from asyncjobs.cli.watching import follow
+from asyncjobs.exceptions import nearest
+from asyncjobs.models import GroupProgress, JobStatus
+from asyncjobs.processor import JobProcessor
+from asyncjobs.settings import duration
+
+
+@click.group(cls=Named)
+def groups() -> None:
+    """Jobs that belong together."""
+
+
+@groups.command("list")
+@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
+@click.option("--after", help="Go on behind this group.")
+@command
+async def list_(context: Context, limit: int, after: str | None) -> None:
+    """Groups by name, with how far each is."""
+    async with context.store() as jp:
+        found = await jp.backend.list_groups(after, limit)
+    context.out.table(
+        ("group", "done", "percent", "running", "failed", "pending"),
+        [
+            (
+                printable(group.group),
+                f"{group.completed}/{group.total}",
+                f"{group.percent:.0f} %",
+                str(group.counts.get(JobStatus.IN_PROGRESS, 0)),
+                str(group.counts.get(JobStatus.FAILED, 0)),
+                str(group.counts.get(JobStatus.PENDING, 0)),
+            )
+            for group in found
+        ],
+        [group_item(group) for group in found],
+    )
+
+
+async def known(jp: JobProcessor, name: str) -> GroupProgress:
+    """A group that has jobs.
+
+    :raises Failure: none has; the nearest is named.
+    """
+    group = await jp.get_progress(name)
+    if not group.total:
+        near = nearest(name, [other.group for other in await jp.backend.list_groups(None, 1000)])
+        hint = f"did you mean {near!r}?" if near else "asyncjobs groups list shows what there is"
+        raise Failure(f"no job is of the group {name!r}", exit_code=NOT_FOUND, hint=hint, code="group-not-found")
+    return group
+
+
+@groups.command()
+@click.argument("group")
+@command
+async def show(context: Context, group: str) -> None:
+    """How far a group is."""
+    out = context.out
+    async with context.store() as jp:
+        found = await known(jp, group)
+    if out.json:
+        out.data(group_item(found))
+        return
+    out.text(f"{printable(group)}  {out.bar(found.completed, found.total)} {found.completed}/{found.total}")
+    for status, count in found.counts.items():
+        if count:
+            out.text(f"  {out.status(status)} {count}")
+
+
+@groups.command()
+@click.argument("group")
+@click.option("--timeout", help="How long to watch: 30s, 5m.")
+@command
+async def watch(context: Context, group: str, timeout: str | None) -> None:
+    """Watch a group until all of it has ended. The exit code is 1 when a job failed."""
+    async with context.store() as jp:
+        await known(jp, group)
+        ended = await follow(
+            context.out, jp, job_id=None, group=group, timeout=None if timeout is None else duration(timeout)
+        )
+        counts = (await jp.get_progress(group)).counts
+    if not ended:
+        raise Failure(f"not ended within {timeout}", exit_code=TIMED_OUT, hint="the jobs go on")
+    if any(count for status, count in counts.items() if status is not JobStatus.COMPLETED):
+        raise SystemExit(FAILED)

@@ -1,0 +1,119 @@
+"""The tree of commands. Each is imported when it is called: ``asyncjobs --version`` loads next to nothing."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from typing import Any
+
+import click
+
+from asyncjobs.cli.context import Context
+from asyncjobs.exceptions import nearest
+
+_COMMANDS = {
+    "backup": ("asyncjobs.cli.upkeep:backup", "Copy the store while it is in use."),
+    "bench": ("asyncjobs.cli.bench:bench", "Measure this machine: jobs a second, delays."),
+    "completion": ("asyncjobs.cli.completion:completion", "Print a shell's completion script."),
+    "config": ("asyncjobs.cli.config:config", "Show, make and check the configuration."),
+    "daemon": ("asyncjobs.cli.daemon:daemon", "Run jobs: start, stop, status, logs."),
+    "dag": ("asyncjobs.cli.dag:dag", "Draw the graph of jobs."),
+    "demo": ("asyncjobs.cli.demo:demo", "A minute's tour: a graph of jobs, live."),
+    "doctor": ("asyncjobs.cli.doctor:doctor", "Find what is wrong, and say how to mend it."),
+    "events": ("asyncjobs.cli.events:events", "Follow the event log."),
+    "groups": ("asyncjobs.cli.groups:groups", "Jobs that belong together."),
+    "jobs": ("asyncjobs.cli.jobs:jobs", "List, show, watch, submit, cancel, retry, remove."),
+    "version": ("asyncjobs.cli.version:version", "Versions of what is installed."),
+    "web": ("asyncjobs.cli.web:web", "Serve the HTTP interface."),
+}
+
+
+class Lazy(click.Group):
+    """A group whose commands are modules, imported by name; a wrong name is answered with the nearest."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return sorted(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = _COMMANDS.get(cmd_name)
+        if entry is None:
+            return None
+        module, _, attribute = entry[0].partition(":")
+        return getattr(import_module(module), attribute)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, help) for name, (_, help) in sorted(_COMMANDS.items())])
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        return resolve(self, ctx, args, super().resolve_command)
+
+
+class Named(click.Group):
+    """A group of sub-commands that answers a wrong name with the nearest."""
+
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        return resolve(self, ctx, args, super().resolve_command)
+
+
+def resolve(group: click.Group, ctx: click.Context, args: list[str], find: Any) -> Any:
+    """``find``, with a hint at the nearest name."""
+    try:
+        return find(ctx, args)
+    except click.UsageError as error:
+        near = nearest(args[0], group.list_commands(ctx))
+        if near is not None and "Did you mean" not in error.message:
+            message = f"{error.message.rstrip('.')}. Did you mean {near!r}?"
+            raise click.UsageError(message, error.ctx) from None
+        raise
+
+
+@click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.option("--db", metavar="PATH", help="The database file.")
+@click.option("--app", metavar="MODULE:ATTR", help="The JobProcessor of your program.")
+@click.option("--config", metavar="FILE", help="A configuration file, instead of the project's.")
+@click.option(
+    "-o",
+    "--output",
+    type=click.Choice(["auto", "table", "plain", "json", "ndjson"]),
+    default="auto",
+    help="How to answer. auto: a table on a terminal, else tab-separated lines.",
+)
+@click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours.")
+@click.option("-q", "--quiet", is_flag=True, help="Say nothing but the data and what failed.")
+@click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
+@click.version_option(package_name="asyncjobs-dag", prog_name="asyncjobs", message="%(prog)s %(version)s")
+@click.pass_context
+def root(
+    ctx: click.Context,
+    db: str | None,
+    app: str | None,
+    config: str | None,
+    output: Any,
+    as_json: bool,
+    color: str,
+    quiet: bool,
+    verbose: int,
+) -> None:
+    """The durable job graph for asyncio programs that needs no server."""
+    colour = None if color == "auto" else color == "always"
+    if colour is not None:
+        ctx.color = colour
+    ctx.obj = Context(
+        config=config,
+        flags={"sqlite.path": db, "app": app},
+        form="json" if as_json else output,
+        colour=colour,
+        quiet=quiet,
+        verbose=verbose,
+    )
+
+
+def main() -> None:
+    """The entry point of ``asyncjobs``."""
+    try:
+        root.main(prog_name="asyncjobs")
+    except BrokenPipeError:  # "asyncjobs jobs list | head": who read has seen enough
+        sys.stderr.close()
+        sys.exit(0)

@@ -1,0 +1,170 @@
+"""The daemon as a process: ready, working, draining; what it says to the system, and how it hears signals.
+
+The first SIGTERM or SIGINT drains: no new claims, running jobs get ``shutdown_timeout``, leases and cancel requests go
+on meanwhile. The second gives back at once what still runs. The third leaves.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import anyio
+from anyio.abc import TaskStatus
+from msgspec.structs import replace
+
+from asyncjobs.backends.sqlite.host import this_process
+from asyncjobs.cli.notify import Notifier
+from asyncjobs.cli.state import DaemonState, StateFile
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import JobStatus
+from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.daemon import JobDaemon
+
+logger = logging.getLogger("asyncjobs.daemon")
+
+_STATUS_EVERY = 5.0
+
+
+class DaemonProcess:
+    """Runs a processor until it is told to stop.
+
+    :param jp: not entered yet; with its daemon.
+    :param serve: runs beside it, such as the HTTP interface; says ``task_status.started()`` once it listens.
+    """
+
+    def __init__(
+        self,
+        jp: JobProcessor,
+        state: StateFile,
+        initial: DaemonState,
+        *,
+        serve: Callable[..., Coroutine[Any, Any, None]] | None = None,
+        on_ready: Callable[[], None] | None = None,
+    ) -> None:
+        self._jp = jp
+        self._file = state
+        self._state = initial
+        self._serve = serve
+        self._on_ready = on_ready
+        self._notify = Notifier()
+        self._stopping = anyio.Event()
+        self._signals = 0
+
+    async def run(self) -> None:
+        """Until it was told to stop, and has drained.
+
+        :raises BackendError: the store cannot be opened.
+        """
+        async with anyio.create_task_group() as tasks:
+            await tasks.start(self._hear_signals)
+            async with self._jp as jp:
+                daemon = jp.daemon
+                assert daemon is not None
+                if self._serve is not None:
+                    self._state = replace(self._state, http=await tasks.start(self._serve, jp))
+                self._ready(daemon)
+                tasks.start_soon(self._tell_status, jp, daemon)
+                if self._notify.watchdog is not None:
+                    tasks.start_soon(self._tell_alive, self._notify.watchdog)
+                await self._stopping.wait()
+                self._drain(daemon)
+            tasks.cancel_scope.cancel()
+        logger.info("daemon %r stopped", self._state.name)
+
+    def _ready(self, daemon: JobDaemon) -> None:
+        self._state = replace(self._state, ready=True, worker=daemon.worker.id)
+        self._file.write(self._state)
+        self._notify.tell(READY=1, STATUS="ready")
+        if self._on_ready is not None:
+            self._on_ready()
+        state, worker = self._state, daemon.worker.id
+        extra = {"worker_id": worker}
+        logger.info("daemon %r is ready: pid %d, %s", state.name, state.process.pid, state.store, extra=extra)
+
+    def _drain(self, daemon: JobDaemon) -> None:
+        timeout = daemon.config.shutdown_timeout
+        self._notify.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + 15) * 1e6))
+        if daemon.running:
+            logger.info(
+                "draining: %d jobs run and get up to %g s; a second signal hands them back now",
+                len(daemon.running),
+                timeout,
+            )
+
+    # -- signals
+
+    async def _hear_signals(self, *, task_status: TaskStatus[None]) -> None:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) as signals:
+            task_status.started()
+            async for number in signals:
+                match number:
+                    case signal.SIGHUP:
+                        _reopen_logs()
+                    case signal.SIGUSR1:
+                        _dump(self._jp.daemon)
+                    case _:
+                        self._stop(number)
+
+    def _stop(self, number: int) -> None:
+        self._signals += 1
+        daemon = self._jp.daemon
+        if self._signals == 1:
+            self._stopping.set()
+        elif self._signals == 2 and daemon is not None:
+            logger.warning("handing back %d running jobs now", len(daemon.running))
+            daemon.give_back()
+        else:
+            logger.error("leaving at once: what still runs is interrupted, and run again by others")
+            logging.shutdown()
+            os._exit(128 + number)
+
+    # -- signs of life
+
+    async def _tell_alive(self, every: float) -> None:
+        # From the event loop on purpose: a loop that does not turn is what a watchdog is for.
+        while True:
+            self._notify.tell(WATCHDOG=1)
+            await anyio.sleep(every)
+
+    async def _tell_status(self, jp: JobProcessor, daemon: JobDaemon) -> None:
+        while not self._stopping.is_set():
+            try:
+                counts = await jp.backend.count_jobs()
+                self._notify.tell(STATUS=f"{len(daemon.running)} running, {counts.get(JobStatus.PENDING, 0)} pending")
+            except BackendError as error:
+                self._notify.tell(STATUS=f"the store does not answer: {error.code}")
+            with anyio.move_on_after(_STATUS_EVERY):
+                await self._stopping.wait()
+
+
+def initial_state(name: str, store: str, *, log: str | None, version: str) -> DaemonState:
+    """What this process says before it is ready."""
+    return DaemonState(
+        name=name,
+        store=store,
+        process=this_process(),
+        version=version,
+        started_at=time.time(),
+        log=log,
+    )
+
+
+def _reopen_logs() -> None:
+    """After somebody else rotated them."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, logging.FileHandler):
+            handler.close()  # opened again with the next record
+    logger.info("the log was opened again")
+
+
+def _dump(daemon: JobDaemon | None) -> None:
+    """Where every thread is, and what runs."""
+    logger.warning("asked where it is; it runs: %s", ", ".join(daemon.running if daemon else ()) or "nothing")
+    faulthandler.dump_traceback(file=sys.stderr, all_threads=True)

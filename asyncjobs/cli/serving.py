@@ -1,0 +1,72 @@
+"""The HTTP interface of the command line: uvicorn, beside a daemon or alone."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import contextmanager
+from typing import Any
+
+import anyio
+from anyio.abc import TaskStatus
+
+from asyncjobs.cli.failures import USAGE, Failure
+from asyncjobs.exceptions import MissingExtraError
+from asyncjobs.processor import JobProcessor
+
+
+def address_of(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port``, ``:port`` or ``port``; this machine where no host is named."""
+    host, _, port = text.rpartition(":")
+    if not port.isdigit() or int(port) > 65_535:
+        raise Failure(f"{text!r} is no address", exit_code=USAGE, hint="127.0.0.1:8484, or :8484")
+    return host.strip("[]") or "127.0.0.1", int(port)
+
+
+async def serve(
+    jp: JobProcessor, *, host: str, port: int, token: str | None = None, task_status: TaskStatus[str]
+) -> None:
+    """Serve until cancelled; says the URL once it listens. Without a token, only this machine may ask.
+
+    :raises MissingExtraError: the extra ``web`` is not installed. Failure: the address cannot be listened on.
+    """
+    try:
+        import uvicorn
+    except ModuleNotFoundError as error:
+        raise MissingExtraError("web", what="serving over HTTP") from error
+
+    class Server(uvicorn.Server):
+        @contextmanager
+        def capture_signals(self) -> Generator[None]:
+            yield  # they are the process's
+
+        async def startup(self, sockets: list[Any] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started:
+                task_status.started(_url(self))
+
+    app = jp.asgi_app(auth=token, watch_shutdown=False)
+    config = uvicorn.Config(app, host=host, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
+    server = Server(config)
+
+    async def stop_when_cancelled() -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            app.streams.close()
+            server.should_exit = True
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_when_cancelled)
+        try:
+            with anyio.CancelScope(shield=True):  # it ends by itself, in a bounded time, once it is told
+                await server.serve()
+        except SystemExit:
+            raise Failure(
+                f"{host}:{port} cannot be listened on", hint="choose another port; the log says why"
+            ) from None
+        tasks.cancel_scope.cancel()
+
+
+def _url(server: Any) -> str:
+    host, port = server.servers[0].sockets[0].getsockname()[:2]
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}"

@@ -1,0 +1,224 @@
+"""What the server answers, as types; where a model of the package says the same, it is that model in the end."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from msgspec import Struct, field
+
+from asyncjobs.models import (
+    Attempt,
+    GroupProgress,
+    Job,
+    JobError,
+    JobEvent,
+    JobStatus,
+    OutcomeKind,
+    Progress,
+    StatusReport,
+    WaitsFor,
+    WorkerInfo,
+)
+
+# -- shown to users
+
+
+class Stats(Struct, frozen=True):
+    """Numbers of all jobs and live workers. ``streams`` are open at the server, ``cursor`` is the end of the log."""
+
+    counts: dict[JobStatus, int]
+    total: int
+    workers: int
+    slots: int
+    running: int
+    streams: int
+    cursor: str
+
+
+class Snapshot(Struct, frozen=True):
+    """The state as of ``cursor``: ``stream_all(after=cursor)`` goes on from there, and nothing is missed.
+
+    ``jobs`` are the newest ones, ``groups`` the first ones by name.
+    """
+
+    cursor: str
+    stats: Stats
+    jobs: list[Job]
+    groups: list[GroupProgress]
+    workers: list[WorkerInfo]
+
+
+class ChangedJobs(Struct, frozen=True):
+    """``matched`` jobs were found; ``changed`` has the status of each that is different now, or is asked to stop."""
+
+    matched: int
+    changed: dict[str, JobStatus]
+
+
+# -- as they are sent; what a newer server adds is not looked at
+
+
+class SentError(Struct, frozen=True):
+    error_type: str
+    message: str
+    traceback: str | None = None
+
+    def model(self) -> JobError:
+        return JobError(self.error_type, self.message, self.traceback)
+
+
+class SentJob(Struct, frozen=True, kw_only=True):
+    id: str
+    function: str
+    status: JobStatus
+    version: int
+    queue: str
+    priority: int
+    group: str | None
+    metadata: dict[str, Any]
+    attempt: int
+    failures: int
+    interruptions: int
+    max_retries: int
+    timeout: float | None
+    waits_for: str | None
+    cancel_requested: bool
+    created_at: datetime
+    run_at: datetime | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    worker: str | None = None
+    parent: str | None = None
+    because: str | None = None
+    limit: str | None = None
+    error: SentError | None = None
+    progress: Progress | None = None
+    percent: float | None = None
+    elapsed: float | None = None
+    remaining: float | None = None
+
+    def model(self) -> Job:
+        """``dependencies_met`` is not sent: what waits for dependencies, or was skipped, has them unmet."""
+        waits_for = None if self.waits_for is None else WaitsFor[self.waits_for.upper()]
+        return Job(
+            id=self.id,
+            function=self.function,
+            status=self.status,
+            queue=self.queue,
+            priority=self.priority,
+            group=self.group,
+            metadata=self.metadata,
+            attempt=self.attempt,
+            failures=self.failures,
+            interruptions=self.interruptions,
+            max_retries=self.max_retries,
+            timeout=self.timeout,
+            dependencies_met=waits_for is not WaitsFor.DEPENDENCIES and self.status is not JobStatus.SKIPPED,
+            cancel_requested=self.cancel_requested,
+            created_at=self.created_at,
+            run_at=self.run_at,
+            started_at=self.started_at,
+            finished_at=self.finished_at,
+            worker=self.worker,
+            parent_id=self.parent,
+            because=self.because,
+            error=None if self.error is None else self.error.model(),
+            progress=self.progress,
+            limit=self.limit,
+            waits_for=waits_for,
+            version=self.version,
+        )
+
+    def report(self) -> StatusReport:
+        """Without the result, which is not sent with a job."""
+        failed = self.error is not None and self.status is JobStatus.FAILED
+        return StatusReport(
+            job_id=self.id,
+            status=self.status,
+            percent=self.percent,
+            message=None if self.progress is None else self.progress.message,
+            elapsed=self.elapsed,
+            remaining=self.remaining,
+            attempt=self.attempt,
+            error=self.error.model() if failed and self.error is not None else None,
+            because=self.because,
+        )
+
+
+class SentJobs(Struct, frozen=True):
+    items: list[SentJob]
+    next: str | None = None
+
+
+class SentBatchItem(Struct, frozen=True):
+    id: str
+    job: SentJob | None = None
+
+
+class SentBatch(Struct, frozen=True):
+    items: list[SentBatchItem]
+
+
+class SentStatus(Struct, frozen=True):
+    id: str
+    status: JobStatus
+
+
+class SentResult(Struct, frozen=True):
+    id: str
+    status: JobStatus
+    result: Any = None
+
+
+class SentAttempt(Struct, frozen=True):
+    attempt: int
+    worker: str | None
+    started_at: datetime
+    finished_at: datetime | None = None
+    outcome: OutcomeKind | None = None
+    error: SentError | None = None
+
+    def model(self, job_id: str) -> Attempt:
+        error = None if self.error is None else self.error.model()
+        return Attempt(job_id, self.attempt, self.worker, self.started_at, self.finished_at, self.outcome, error)
+
+
+class SentAttempts(Struct, frozen=True):
+    items: list[SentAttempt]
+
+
+class SentEvents(Struct, frozen=True):
+    items: list[JobEvent]
+    cursor: str
+    end: bool
+
+
+class SentGroups(Struct, frozen=True):
+    items: list[GroupProgress]
+    next: str | None = None
+
+
+class SentWorkers(Struct, frozen=True):
+    items: list[WorkerInfo]
+
+
+class SentSnapshot(Struct, frozen=True):
+    cursor: str
+    stats: Stats
+    jobs: list[SentJob]
+    groups: list[GroupProgress]
+    workers: list[WorkerInfo]
+
+    def model(self) -> Snapshot:
+        jobs = [job.model() for job in self.jobs]
+        return Snapshot(self.cursor, self.stats, jobs, self.groups, self.workers)
+
+
+class SentProblem(Struct, frozen=True):
+    """RFC 9457, with what our own servers say beside it."""
+
+    code: str
+    detail: str = ""
+    hint: str | None = None
+    details: dict[str, Any] = field(default_factory=dict[str, Any])

@@ -1,0 +1,98 @@
+"""From problem documents to the errors that the same mistake raises in process, by their ``code``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from msgspec import DecodeError, ValidationError, json
+
+from asyncjobs.client.answers import SentProblem
+from asyncjobs.exceptions import (
+    BackendError,
+    ConfigurationError,
+    CyclicDependencyError,
+    DuplicateJobError,
+    JobCancelledError,
+    JobConflictError,
+    JobExecutionError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobSkippedError,
+    JobStateError,
+    NotSerializableError,
+    SubmissionError,
+    UnknownDependencyError,
+    WorkerLostError,
+)
+from asyncjobs.models import JobStatus
+
+
+def problem_of(content: bytes) -> SentProblem | None:
+    """The problem document of an answer; None when it is none of ours."""
+    try:
+        return json.decode(content, type=SentProblem)
+    except (DecodeError, ValidationError, UnicodeDecodeError):
+        return None
+
+
+def error_of(problem: SentProblem, status: int) -> Exception:
+    """The error; of the root class, with the problem's ``code``, where there is no class for it."""
+    made = _MAKERS.get(problem.code)
+    if made is not None:
+        try:
+            return made(problem, problem.details)
+        except (KeyError, TypeError, ValueError):
+            pass  # an older server, or a newer one: it does not say what this class needs
+    kind = {422: SubmissionError, 503: BackendError}.get(status, JobProcessorError)
+    error = kind(problem.detail or problem.code, hint=_HINTS.get(problem.code, problem.hint))
+    error.code = problem.code
+    return error
+
+
+_HINTS = {"unauthorized": 'JobsClient(base_url, token="…") with a token that the server knows'}
+"""Where the server's hint is for browsers, or for whoever runs it."""
+
+_Details = dict[str, Any]
+
+
+def _configuration(problem: SentProblem, details: _Details) -> Exception:
+    field = str(details.get("field") or "request")
+    return ConfigurationError(field, allowed=details.get("allowed"), hint=problem.hint, problem=problem.detail)
+
+
+def _failed(kind: type[JobExecutionError]) -> Callable[[SentProblem, _Details], Exception]:
+    def make(problem: SentProblem, details: _Details) -> Exception:
+        return kind(
+            details["job_id"],
+            attempt=int(details["attempt"]),
+            error_type=details["error_type"],
+            message=details["message"],
+            traceback_text=details.get("traceback_text"),
+        )
+
+    return make
+
+
+def _state(problem: SentProblem, details: _Details) -> Exception:
+    return JobStateError(details["job_id"], JobStatus(details["status"]), details["wanted"], hint=problem.hint)
+
+
+_MAKERS: dict[str, Callable[[SentProblem, _Details], Exception]] = {
+    "configuration": _configuration,
+    "invalid-request": _configuration,
+    "bad-arguments": lambda problem, _: TypeError(problem.detail),
+    "cycle": lambda problem, details: CyclicDependencyError(details["path"], hint=problem.hint),
+    "unknown-dependency": lambda _, details: UnknownDependencyError(details["job_id"], details["missing"]),
+    "duplicate-job": lambda _, details: DuplicateJobError(details["job_id"]),
+    "job-conflict": lambda _, details: JobConflictError(details["job_id"], differs=details["differs"]),
+    "not-serializable": lambda problem, details: NotSerializableError(
+        details["where"], details["what"], hint=problem.hint
+    ),
+    "job-not-found": lambda _, details: JobNotFoundError(details["job_id"], near=details.get("near")),
+    "job-state": _state,
+    "job-failed": _failed(JobExecutionError),
+    "worker-lost": _failed(WorkerLostError),
+    "job-cancelled": lambda _, details: JobCancelledError(details["job_id"]),
+    "job-skipped": lambda _, details: JobSkippedError(details["job_id"], details.get("because")),
+}

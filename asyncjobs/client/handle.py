@@ -1,0 +1,98 @@
+"""ClientHandle: the id of a job elsewhere, that can be awaited, passed on and cancelled."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+from asyncjobs.models import JobEvent, JobStatus, Reason
+
+if TYPE_CHECKING:
+    from asyncjobs.client.streams import EventStream, OnReset, Types
+
+
+class RemoteJobs(Protocol):
+    """What a handle needs of its client."""
+
+    async def wait_for_result(self, job_id: str, timeout: float | None = None) -> Any: ...
+
+    async def get_status(self, job_id: str) -> JobStatus: ...
+
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus: ...
+
+    async def retry_job(self, job_id: str) -> JobStatus: ...
+
+    async def why(self, job_id: str) -> Reason: ...
+
+    def get_logs(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]: ...
+
+    def stream_job(
+        self, job_id: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
+    ) -> EventStream: ...
+
+
+class ClientHandle(str):
+    """A string equal to the job's id. ``await handle`` is the job's result, as JSON has it.
+
+    Among the arguments of ``client.submit_job``, it stands for that result. Made of an id by ``client.handle(job_id)``.
+    """
+
+    __slots__ = ("_jobs",)
+    _jobs: RemoteJobs
+
+    def __new__(cls, job_id: str, jobs: RemoteJobs) -> Self:
+        self = super().__new__(cls, job_id)
+        self._jobs = jobs
+        return self
+
+    @property
+    def id(self) -> str:
+        """The job's id, as a plain string."""
+        return str.__str__(self)
+
+    def __str__(self) -> str:
+        return str.__str__(self)
+
+    def __repr__(self) -> str:
+        return f"ClientHandle({str.__repr__(self)})"
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return (str, (self.id,))  # another process has another client: there it is an id
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return self.result().__await__()
+
+    async def result(self, timeout: float | None = None) -> Any:
+        """The job's result, once it has completed. Also a server that is away for a while is waited for.
+
+        :param timeout: seconds to wait; None waits for ever.
+        :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
+        :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
+        :raises JobTimeoutError: the time is up; the job goes on. JobNotFoundError: no such job.
+        :raises BackendConnectionError: the server could not be reached to begin with.
+        """
+        return await self._jobs.wait_for_result(self.id, timeout)
+
+    async def status(self) -> JobStatus:
+        """The stored status."""
+        return await self._jobs.get_status(self.id)
+
+    async def cancel(self, *, descendants: bool = False) -> JobStatus:
+        """Cancel it: see ``JobsClient.cancel_job``."""
+        return await self._jobs.cancel_job(self.id, descendants=descendants)
+
+    async def retry(self) -> JobStatus:
+        """Run it again after it failed or was cancelled: see ``JobsClient.retry_job``."""
+        return await self._jobs.retry_job(self.id)
+
+    async def why(self) -> Reason:
+        """Why it is not running, or that it is."""
+        return await self._jobs.why(self.id)
+
+    def events(self, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None) -> EventStream:
+        """Its events: history first, then live, to its end: see ``JobsClient.stream_job``."""
+        return self._jobs.stream_job(self.id, after, types=types, on_reset=on_reset)
+
+    def logs(self, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """What it has logged so far."""
+        return self._jobs.get_logs(self.id, after)

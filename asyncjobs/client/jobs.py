@@ -1,0 +1,430 @@
+"""JobsClient: what a ``JobProcessor`` of another process can be asked, over HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from datetime import datetime, timedelta
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self, cast
+from urllib.parse import quote
+
+import anyio
+from msgspec.structs import replace
+
+from asyncjobs.client import answers
+from asyncjobs.client.answers import ChangedJobs, Snapshot, Stats
+from asyncjobs.client.handle import ClientHandle
+from asyncjobs.client.streams import EventStream, OnReset, Types
+from asyncjobs.client.submission import checked_name, ids_of, new_id, submission
+from asyncjobs.client.waiting import Waiting
+from asyncjobs.exceptions import (
+    BackendConnectionError,
+    ConfigurationError,
+    JobStateError,
+    JobTimeoutError,
+    MissingExtraError,
+)
+from asyncjobs.models import (
+    Attempt,
+    GroupProgress,
+    Job,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    JobStatus,
+    Reason,
+    StatusReport,
+    WorkerInfo,
+)
+
+if TYPE_CHECKING:
+    import httpx
+
+    from asyncjobs.client.transport import Answer
+
+_BATCH = 1000
+"""Ids that the server takes at a time."""
+_UNFINISHED = frozenset({JobStatus.PENDING, JobStatus.IN_PROGRESS})
+_RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
+
+
+class JobsClient:
+    """Submit, watch and decide about the jobs of a server that serves ``jp.asgi_app(…)``.
+
+    ::
+
+        async with JobsClient("https://example.org/jobs", token="…") as client:
+            handle = await client.submit_job("comic:draw_page", "noir")
+            page = await handle
+
+    :param base_url: where the app is mounted.
+    :param token: a token that the server knows.
+    :param http_client: an ``httpx.AsyncClient`` of your own (certificates, proxies); it is left open. Each open stream
+        takes a connection of its pool, and so does each of the first 32 handles that are awaited.
+    :param timeout: seconds for a request. Default 30, or what ``http_client`` has.
+    :param attempts: how often a request is tried while the server is away or busy, with growing pauses. Default 5.
+    :param max_silence: seconds without even a ping after which an event stream is taken for dead, and comes back.
+        Default 45: three times the server's ``ping``.
+    :raises MissingExtraError: the extra ``client`` is not installed.
+
+    Every method raises ``BackendConnectionError`` once its attempts are used up. An error that the server knows is
+    raised as it would be in process; for what has no class, such as a token that is not known, it is a
+    ``JobProcessorError`` with its ``code`` (``"unauthorized"``, ``"forbidden"``, …).
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str | None = None,
+        *,
+        http_client: httpx.AsyncClient | None = None,
+        timeout: float | None = None,
+        attempts: int = 5,
+        max_silence: float = 45.0,
+    ) -> None:
+        try:
+            from asyncjobs.client.transport import Transport
+        except ModuleNotFoundError as error:
+            if error.name != "httpx":
+                raise
+            raise MissingExtraError("client", what="JobsClient") from error
+        if token is not None and (not isinstance(token, str) or not token.isascii() or not token.isprintable()):
+            raise ConfigurationError("token", problem="token must be printable ASCII")
+        for name, value in (("timeout", timeout), ("max_silence", max_silence), ("attempts", attempts)):
+            if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
+                raise ConfigurationError(name, value, allowed="a number above 0")
+        self._transport = Transport(
+            base_url, token, http_client, timeout=timeout, attempts=attempts, max_silence=max_silence
+        )
+        self._waiting = Waiting(self._transport, lambda job_id: f"{_job(job_id)}/events", self._find_unfinished)
+
+    async def __aenter__(self) -> Self:
+        self._transport.check_open()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close all connections, also those of streams."""
+        with anyio.CancelScope(shield=True):
+            await self._transport.aclose()
+
+    def __repr__(self) -> str:
+        return f"JobsClient({self._transport.url!r})"
+
+    # -- submitting
+
+    async def submit_job(
+        self,
+        func: str,
+        /,
+        *args: Any,
+        job_id: str | None = None,
+        depends_on: str | Collection[str] = (),
+        require: int | None = None,
+        group: str | None = None,
+        metadata: Mapping[str, Any] | None = None,
+        queue: str | None = None,
+        priority: int | None = None,
+        max_retries: int | None = None,
+        timeout: float | timedelta | None = None,
+        delay: float | timedelta | None = None,
+        run_at: datetime | None = None,
+        **kwargs: Any,
+    ) -> ClientHandle:
+        """Store a call of a function that is registered at the server. It is durable when this returns.
+
+        Options and arguments are those of ``JobProcessor.submit_job``, as far as JSON has them; ``args=(…)`` and
+        ``kwargs={…}`` are the way out for a function with parameters named like options. A handle inside the arguments
+        is a dependency, and its result is put in its place.
+
+        The id is fixed before anything is sent, so that asking again after a lost answer does not submit twice. If a
+        job has the id already, it is returned, provided that function and arguments are the same.
+
+        :param func: its name, ``"pkg.mod:fn"``.
+        :raises SubmissionError: refused, nothing was stored. ConfigurationError: an option cannot work. TypeError: the
+            function does not take these arguments.
+        :raises BackendConnectionError: the server did not answer; ``.request["id"]`` submits it again safely.
+        """
+        chosen = new_id() if job_id is None else checked_name("job_id", job_id)
+        options = {
+            "id": chosen,
+            "depends_on": ids_of("depends_on", depends_on) or None,
+            "require": require,
+            "group": group,
+            "metadata": metadata,
+            "queue": queue,
+            "priority": priority,
+            "max_retries": max_retries,
+            "timeout": timeout,
+            "delay": delay,
+            "run_at": run_at,
+        }
+        body = submission(func, args, options, kwargs)
+        headers = {"idempotency-key": chosen} if job_id is None else None  # an id may hold what a header cannot
+        answer = await self._transport.ask("POST", "/v1/jobs", body=body, headers=headers, request=body)
+        return ClientHandle(self._transport.read(answer, answers.SentStatus).id, self)
+
+    def handle(self, job_id: str) -> ClientHandle:
+        """A handle for a stored job, made from its id; nothing is asked."""
+        return ClientHandle(checked_name("job_id", job_id), self)
+
+    # -- results
+
+    async def get_result(self, job_id: str) -> Any:
+        """The result of a job that has completed, as JSON has it; does not wait.
+
+        :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
+            without a result (its subclass says how).
+        """
+        found = await self._result(job_id)
+        if isinstance(found, answers.SentStatus):
+            raise JobStateError(found.id, found.status, "it has no result yet", hint="await handle waits for it")
+        return found.result
+
+    async def wait_for_result(self, job_id: str, timeout: float | None = None) -> Any:
+        """For handles: see ``ClientHandle.result``."""
+        with anyio.move_on_after(timeout):
+            found = await self._result(job_id)
+            while isinstance(found, answers.SentStatus):
+                await self._waiting.until_ended(job_id)
+                try:
+                    found = await self._result(job_id)
+                except BackendConnectionError:
+                    pass  # the server was there before, and comes back
+            return found.result
+        raise JobTimeoutError(f"job {str(job_id)!r}", timeout or 0.0, job_id=str(job_id))
+
+    async def _result(self, job_id: str) -> answers.SentResult | answers.SentStatus:
+        """Its status, while it has no result."""
+        answer = await self._transport.ask("GET", f"{_job(job_id)}/result")
+        return self._transport.read(
+            answer, answers.SentStatus if answer.response.status_code == 202 else answers.SentResult
+        )
+
+    async def _find_unfinished(self, job_ids: Sequence[str]) -> set[str]:
+        jobs = await self._batch(job_ids)
+        return {job_id for job_id, job in jobs.items() if job is not None and job.status in _UNFINISHED}
+
+    # -- asking
+
+    async def get_job(self, job_id: str) -> Job:
+        """A snapshot of a job. JobNotFoundError: no such job."""
+        return (await self._transport.get(_job(job_id), answers.SentJob)).model()
+
+    async def get_status(self, job_id: str) -> JobStatus:
+        """The stored status. JobNotFoundError: no such job."""
+        return (await self._transport.get(_job(job_id), answers.SentStatus)).status
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Every attempt of a job, the first one first, with its outcome and error."""
+        sent = await self._transport.get(f"{_job(job_id)}/attempts", answers.SentAttempts)
+        return [attempt.model(str(job_id)) for attempt in sent.items]
+
+    async def get_logs(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
+        """What a job has logged so far, a page at a time. ``stream_job(types="log")`` goes on with what comes."""
+        path, params = f"{_job(job_id)}/logs", {} if after is None else {"after": after}
+        while True:
+            page = await self._transport.get(path, answers.SentEvents, params)
+            for event in page.items:
+                yield event
+            if page.end:
+                return
+            params = {"after": page.cursor}
+
+    async def why(self, job_id: str) -> Reason:
+        """Why a job is not running (or that it is): a code for programs, a sentence for people."""
+        return await self._transport.get(f"{_job(job_id)}/why", Reason)
+
+    async def find_jobs(self, query: JobQuery | None = None) -> AsyncGenerator[Job]:
+        """All jobs that match, a page of ``query.limit`` at a time."""
+        query = query or JobQuery()
+        while True:
+            page = await self.find_page(query)
+            for job in page:
+                yield job
+            if page.next is None:
+                return
+            query = replace(query, cursor=page.next)
+
+    async def find_page(self, query: JobQuery | None = None) -> JobPage:
+        """A page of jobs: a list, and ``.next``, the cursor of the following page."""
+        query = query or JobQuery()
+        names = ("status", "group", "queue", "function", "parent_id", "order", "limit", "cursor")
+        asked = _asked(query, names, "find_page")
+        if "parent_id" in asked:
+            asked["parent"] = asked.pop("parent_id")
+        if "status" in asked:
+            asked["status"] = ",".join(asked["status"])
+        page = await self._transport.get("/v1/jobs", answers.SentJobs, asked)
+        return JobPage([job.model() for job in page.items], page.next)
+
+    async def poll_status(self, job_id: str) -> StatusReport:
+        """Status, percentage, elapsed seconds and an estimate of the rest; without the result (``get_result``)."""
+        return (await self._transport.get(_job(job_id), answers.SentJob)).report()
+
+    async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
+        """``poll_status`` of several jobs at once; None for an unknown id."""
+        jobs = await self._batch(ids_of("job_ids", job_ids))
+        return {job_id: None if job is None else job.report() for job_id, job in jobs.items()}
+
+    async def _batch(self, job_ids: Sequence[str]) -> dict[str, answers.SentJob | None]:
+        jobs: dict[str, answers.SentJob | None] = dict.fromkeys(job_ids)
+        ids = list(jobs)
+        for start in range(0, len(ids), _BATCH):
+            body = {"ids": ids[start : start + _BATCH]}
+            answer = await self._transport.ask("POST", "/v1/jobs:batch", body=body)
+            jobs |= {item.id: item.job for item in self._transport.read(answer, answers.SentBatch).items}
+        return jobs
+
+    async def get_progress(self, group: str) -> GroupProgress:
+        """How far a group is. A group that no job is of is an error: ``code`` is ``"group-not-found"``."""
+        return await self._transport.get(_group(group), GroupProgress)
+
+    async def groups(self) -> AsyncGenerator[GroupProgress]:
+        """All groups by name, and how far they are."""
+        params: dict[str, str] = {}
+        while True:
+            page = await self._transport.get("/v1/groups", answers.SentGroups, params)
+            for group in page.items:
+                yield group
+            if page.next is None:
+                return
+            params = {"after": page.next}
+
+    async def stats(self) -> Stats:
+        """Numbers of all jobs and workers."""
+        return await self._transport.get("/v1/stats", Stats)
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """The workers that the store knows, of all processes."""
+        return (await self._transport.get("/v1/workers", answers.SentWorkers)).items
+
+    async def snapshot(self) -> Snapshot:
+        """What a page shows first, and the cursor from which ``stream_all`` goes on without a gap."""
+        return (await self._transport.get("/v1/snapshot", answers.SentSnapshot)).model()
+
+    # -- deciding
+
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
+
+        Returns the truth as stored: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
+        and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
+        """
+        try:
+            answer = await self._transport.ask("POST", f"{_job(job_id)}/cancel", body={"descendants": descendants})
+        except JobStateError as error:
+            return JobStatus(error.status)
+        return self._transport.read(answer, answers.SentStatus).status
+
+    async def cancel_jobs(
+        self, query: JobQuery | None = None, *, group: str | None = None, expect: int | None = None
+    ) -> ChangedJobs:
+        """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
+
+        :param expect: do nothing unless it is for so many; else the error's ``code`` is ``"count-differs"``.
+        :raises BackendConnectionError: tried once only: when the answer is lost, look at what it did.
+        """
+        return await self._change("cancel", query, group, expect)
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
+
+        :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
+        """
+        # The version makes sure that it is done once, also when the answer is lost and it is asked for again.
+        job = await self._transport.get(_job(job_id), answers.SentJob)
+        headers = {"if-match": f'"v{job.version}"'} if job.status in _RETRIABLE else {}
+        answer = await self._transport.ask("POST", f"{_job(job_id)}/retry", headers=headers, check=False)
+        if answer.response.status_code == 412:
+            return await (self.get_status(job_id) if answer.repeated else self.retry_job(job_id))
+        self._transport.check(answer)
+        return self._transport.read(answer, answers.SentStatus).status
+
+    async def retry_jobs(
+        self, query: JobQuery | None = None, *, group: str | None = None, expect: int | None = None
+    ) -> ChangedJobs:
+        """Retry every failed and cancelled job of a group, or that a query finds: as ``cancel_jobs``."""
+        return await self._change("retry", query, group, expect)
+
+    async def _change(self, what: str, query: JobQuery | None, group: str | None, expect: int | None) -> ChangedJobs:
+        if (query is None) == (group is None):
+            name = f"{what}_jobs"
+            raise ConfigurationError(name, problem=f"give {name} a query or a group, and not both")
+        query = query or JobQuery(group=group)
+        asked = _asked(query, ("ids", "status", "group", "queue", "function"), f"{what}_jobs")
+        if "ids" in asked:
+            asked["ids"] = ids_of("ids", asked["ids"])
+        body = {"filter": asked} | ({} if expect is None else {"expect": expect})
+        answer: Answer = await self._transport.ask("POST", f"/v1/jobs:{what}", body=body, repeat=False)
+        return self._transport.read(answer, ChangedJobs)
+
+    # -- watching
+
+    def stream_job(
+        self, job_id: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
+    ) -> EventStream:
+        """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
+
+        Cut off, it comes back by itself and goes on where it was. To leave it early, use it as ``async with``.
+
+        :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
+        :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
+        :param on_reset: called, and awaited, when the server has removed events that were still to come.
+        :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
+        :raises BackendConnectionError: the server could not be reached to begin with.
+        """
+        return self._stream(f"{_job(job_id)}/events", after, types, on_reset)
+
+    def stream_group(
+        self, group: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
+    ) -> EventStream:
+        """Events of a group's jobs; ends when all of them have ended: as ``stream_job``."""
+        return self._stream(f"{_group(group)}/events", after, types, on_reset)
+
+    def stream_all(
+        self, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
+    ) -> EventStream:
+        """Every event; does not end: as ``stream_job``."""
+        return self._stream("/v1/events", after, types, on_reset)
+
+    def _stream(self, path: str, after: str | None, types: Types, on_reset: OnReset | None) -> EventStream:
+        return EventStream(self._transport, path, after=after, types=types, on_reset=on_reset)
+
+
+def _job(job_id: str) -> str:
+    return f"/v1/jobs/{_segment(checked_name('job_id', job_id))}"
+
+
+def _group(group: str) -> str:
+    return f"/v1/groups/{_segment(checked_name('group', group))}"
+
+
+def _segment(name: str) -> str:
+    # "." and ".." mean something in a path, also to what is on the way.
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+
+
+def _asked(query: JobQuery, names: Sequence[str], where: str) -> dict[str, Any]:
+    """The fields of a query that are given, by these names; others cannot be asked over HTTP."""
+    if not isinstance(query, JobQuery):
+        raise ConfigurationError(where, query, allowed="a JobQuery")
+    unset = JobQuery()
+    given = {name: getattr(query, name) for name in query.__struct_fields__}
+    ignored = () if "limit" in names else ("limit", "cursor", "order")
+    asked: dict[str, Any] = {}
+    for name, value in given.items():
+        if name in names:
+            if value is not None:
+                asked[name] = value
+        elif value != getattr(unset, name) and name not in ignored:
+            hint = "poll_batch(ids) asks for jobs by id" if name == "ids" else None
+            raise ConfigurationError(name, value, problem=f"{where} cannot ask for {name} over HTTP", hint=hint)
+    if "status" in asked:
+        status = asked["status"]
+        asked["status"] = [str(one) for one in ((status,) if isinstance(status, str) else cast("list[Any]", status))]
+    return asked

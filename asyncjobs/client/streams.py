@@ -1,0 +1,233 @@
+"""Events over HTTP that go on where they were cut.
+
+They come as server-sent events and not as JSON lines. Both say the same, but only the former are known to what is on
+the way: proxies and middleware do not collect or pack them, and they say from the start when to come back (``retry:``).
+With ``plain=1``: what the stream itself says (``end``, ``reset``, ``bye``) is told from events by its form, whatever
+they are called.
+"""
+
+from __future__ import annotations
+
+import inspect
+import logging
+import random
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
+from contextlib import aclosing
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+import anyio
+from msgspec import DecodeError, Struct, ValidationError, json
+
+from asyncjobs.client.backoff import pause_before
+from asyncjobs.client.sse import Block, BlockParser
+from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
+from asyncjobs.models import JobEvent
+
+if TYPE_CHECKING:
+    from asyncjobs.client.transport import Transport
+
+logger = logging.getLogger("asyncjobs.client")
+
+Types = Collection[str] | str | None
+
+_PASSING = frozenset({"busy", "store"})
+"""Reasons of a ``reset`` by which nothing is lost: the server cannot serve now."""
+_RETRY = 1.0
+_SHORTEST, _LONGEST = 0.1, 60.0
+"""Bounds of what a server may ask for by ``retry:``."""
+
+
+class Reset(Struct, frozen=True):
+    """Something is missing: events after the stream's cursor were removed (``reason`` is ``"retention"``), or the
+    cursor is of another store (``"cursor"``). The stream goes on after ``cursor``; ``snapshot`` is the path at which
+    the state as it is now can be asked for."""
+
+    reason: str
+    cursor: str | None = None
+    snapshot: str | None = None
+
+
+class _Said(Struct, frozen=True):
+    """What the stream itself says has no ``job_id``."""
+
+    type: str
+    data: dict[str, Any]
+    job_id: str | None = None
+
+
+OnReset = Callable[[Reset], "Awaitable[object] | object"]
+
+
+class EventStream:
+    """An async iterator of events. ``cursor`` is behind the last event that was given out: stored, it is ``after=`` of
+    a stream that goes on there, in another process, too.
+
+    Ends when the server says that nothing more can come. Cut off, it comes back by itself, for as long as it takes;
+    only what never was there is an error. Used as ``async with``, or to its end, it leaves no connection open.
+
+    :param lasting: False: cut off, it waits as long as it would before it came back, and ends.
+    """
+
+    def __init__(
+        self,
+        transport: Transport,
+        path: str,
+        *,
+        after: str | None = None,
+        types: Types = None,
+        on_reset: OnReset | None = None,
+        lasting: bool = True,
+    ) -> None:
+        # The generator must not hold this object, so that dropped, it is closed at once.
+        self._source = _Source(transport, path, after, types, on_reset, lasting)
+        self._events = self._source.events()
+
+    @property
+    def cursor(self) -> str | None:
+        """Where it is."""
+        return self._source.cursor
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> JobEvent:
+        return await anext(self._events)
+
+    async def aclose(self) -> None:
+        """Close the connection."""
+        await self._events.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+
+class _Source:
+    def __init__(
+        self,
+        transport: Transport,
+        path: str,
+        after: str | None,
+        types: Types,
+        on_reset: OnReset | None,
+        lasting: bool,
+    ) -> None:
+        if after is not None and (not isinstance(after, str) or not after.isascii() or not after.isprintable()):
+            raise ConfigurationError("after", after, allowed="the cursor of an event")
+        self.cursor = after
+        self._transport = transport
+        self._path = path
+        self._params = {"plain": "1"}
+        if types is not None:
+            self._params["types"] = ",".join(_names(types))
+        self._on_reset = on_reset
+        self._lasting = lasting
+        self._retry = _RETRY
+        self._ended = False
+
+    async def events(self) -> AsyncGenerator[JobEvent]:
+        failures = 0  # in a row
+        reached = told = False
+        while True:
+            try:
+                response = await self._transport.open(self._path, self._params, self._headers())
+                if response is None:
+                    return
+                reached = True
+                try:
+                    parser = BlockParser()
+                    async with aclosing(self._transport.chunks(response)) as chunks:
+                        async for chunk in chunks:
+                            for block in parser.feed(chunk):
+                                failures, told = 0, False
+                                event = await self._take(block)
+                                if event is not None:
+                                    yield event
+                            if self._ended:
+                                return
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await response.aclose()
+                lost = "the server ended it for now"
+            except BackendConnectionError as error:
+                if self._lasting and not reached and failures + 1 >= self._transport.attempts:
+                    error.attempts = failures + 1
+                    raise
+                lost = str(error.args[0])
+                if reached and not told:
+                    told = True
+                    logger.warning("event stream lost, coming back by itself: %s", lost)
+            failures += 1
+            pause = self._pause(failures)
+            logger.debug("event stream %s: %s; again in %.1f s after %s", self._path, lost, pause, self.cursor)
+            await anyio.sleep(pause)
+            if not self._lasting:
+                return
+
+    def _headers(self) -> dict[str, str]:
+        return {} if self.cursor is None else {"last-event-id": self.cursor}
+
+    def _pause(self, failures: int) -> float:
+        backoff = pause_before(failures) if failures > 1 else 0.0
+        return max(backoff, self._retry * random.uniform(1.0, 1.25))
+
+    async def _take(self, block: Block) -> JobEvent | None:
+        if block.retry is not None:
+            self._retry = min(max(block.retry, _SHORTEST), _LONGEST)
+        event = None if block.data is None else await self._read(block.data)
+        if block.id is not None:
+            self.cursor = block.id
+        return event
+
+    async def _read(self, data: str) -> JobEvent | None:
+        try:
+            return json.decode(data, type=JobEvent)
+        except (DecodeError, ValidationError) as error:
+            said = _said(data)
+            if said is None:
+                raise BackendError(
+                    f"an event is not understood: {error}", hint="is this client older than the server?"
+                ) from None
+        if said.type == "end":
+            self._ended = True
+        elif said.type == "reset":
+            reason, cursor, snapshot = (said.data.get(name) for name in Reset.__struct_fields__)
+            await self._reset(Reset(str(reason), cursor, snapshot))
+        return None  # what else a newer server says is nothing that this client waits for
+
+    async def _reset(self, reset: Reset) -> None:
+        if reset.reason in _PASSING:
+            logger.debug("event stream %s: the server cannot serve it now (%s)", self._path, reset.reason)
+            return
+        logger.warning(
+            "event stream %s: events after %s are gone (%s); it goes on after them",
+            self._path,
+            self.cursor,
+            reset.reason,
+        )
+        if self._on_reset is not None:
+            waits = self._on_reset(reset)
+            if inspect.isawaitable(waits):
+                await waits
+
+
+def _said(data: str) -> _Said | None:
+    try:
+        said = json.decode(data, type=_Said)
+    except (DecodeError, ValidationError):
+        return None
+    return said if said.job_id is None else None
+
+
+def _names(types: Collection[str] | str) -> list[str]:
+    names: Collection[object] = (types,) if isinstance(types, str) else types
+    if not names or not all(isinstance(name, str) and name and "," not in name for name in names):
+        raise ConfigurationError(
+            "types", types, allowed="names of event types without commas, such as 'completed'; None is all"
+        )
+    return [str(name) for name in names]

@@ -1,0 +1,286 @@
+"""Requests with patience: what fails in passing is asked again, what does not is an error of the package.
+
+The only module that knows httpx, and so the only one that needs it to be imported.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import AsyncGenerator, Mapping
+from email.utils import parsedate_to_datetime
+from typing import Any, TypeVar
+
+import anyio
+import httpx
+from msgspec import DecodeError, Struct, ValidationError, json
+
+from asyncjobs.client.backoff import pause_before
+from asyncjobs.client.errors import error_of, problem_of
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
+
+T = TypeVar("T")
+logger = logging.getLogger("asyncjobs.client")
+
+_AT_A_TIME = 32
+"""Requests of one client that are on their way; streams come on top."""
+_PASSING = frozenset({429, 502, 503, 504})
+_NOT_DONE = frozenset({429, 503})
+"""Of those, where the server says that it did nothing. Behind the others is a proxy that does not know."""
+_NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+_LONGEST_ASKED_PAUSE = 60.0
+
+
+class Answer(Struct, frozen=True):
+    """What came. ``repeated``: an earlier attempt, whose answer was lost, may have been carried out."""
+
+    response: httpx.Response
+    repeated: bool
+
+
+class Transport:
+    """HTTP to one app.
+
+    :param http: used as it is, and left open by ``aclose``; None: one of its own.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        token: str | None,
+        http: httpx.AsyncClient | None,
+        *,
+        timeout: float | None,
+        attempts: int,
+        max_silence: float,
+    ) -> None:
+        self._base = _checked_base(base_url)
+        self.attempts = attempts
+        self._headers = {"x-asyncjobs": "1"}  # what changes something must not come from a page of another site
+        if token is not None:
+            self._headers["authorization"] = f"Bearer {token}"
+        if http is not None and not isinstance(http, httpx.AsyncClient):
+            raise ConfigurationError("http_client", http, allowed="an httpx.AsyncClient")
+        self._owned = http is None
+        # Requests wait in line here, and not in the pool: streams hold their connections for as long as they are open.
+        self._turns = anyio.CapacityLimiter(_AT_A_TIME)
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=_AT_A_TIME)
+        self._http = http or httpx.AsyncClient(limits=limits)
+        seconds = timeout or 30.0
+        self._timeout = None if http is not None and timeout is None else httpx.Timeout(seconds, pool=None)
+        self._stream_timeout = httpx.Timeout(seconds, read=max_silence, pool=None)
+        self._closed = False
+
+    @property
+    def url(self) -> str:
+        """Where the app is, for people: without what may be secret in it."""
+        return str(httpx.URL(self._base).copy_with(userinfo=b""))
+
+    async def aclose(self) -> None:
+        """Streams that are open end, too."""
+        self._closed = True
+        if self._owned:
+            await self._http.aclose()
+
+    def check_open(self) -> None:
+        if self._closed:
+            raise BackendClosedError("this JobsClient is closed", hint="use it inside 'async with JobsClient(…)'")
+
+    # -- requests
+
+    async def ask(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, Any] | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+        repeat: bool = True,
+        request: Any = None,
+        check: bool = True,
+    ) -> Answer:
+        """The answer, unless it is an error: then that is raised (by ``check()``, later, if not ``check``).
+
+        :param repeat: whether it may be asked again when it is not known whether it was carried out.
+        :param request: what ``BackendConnectionError.request`` is to be.
+        :raises BackendConnectionError: ``attempts`` of them failed, in passing.
+        """
+        all_headers = {**self._headers, "accept": "application/json", **(headers or {})}
+        content = None
+        if body is not None:
+            all_headers["content-type"] = "application/json"
+            content = json.encode(body)
+        options: dict[str, Any] = {} if self._timeout is None else {"timeout": self._timeout}
+        repeated = False
+        attempt = 0
+        while True:
+            attempt += 1
+            self.check_open()
+            asked_pause = 0.0
+            try:
+                async with self._turns:
+                    response = await self._http.request(
+                        method, self._base + path, params=params, content=content, headers=all_headers, **options
+                    )
+            except httpx.RequestError as error:
+                self.check_open()
+                failure, cause, not_done = _told(error), error, isinstance(error, _NEVER_SENT)
+            else:
+                if response.status_code not in _PASSING:
+                    answer = Answer(response, repeated)
+                    if check:
+                        self.check(answer)
+                    return answer
+                failure, cause, not_done = _detail(response), None, response.status_code in _NOT_DONE
+                asked_pause = _retry_after(response)
+            repeated = repeated or not not_done
+            if attempt >= self.attempts or (repeated and not repeat):
+                raise self._unreachable(path, failure, attempt, request, unsure=repeated) from cause
+            pause = max(pause_before(attempt), asked_pause)
+            logger.debug("%s %s%s: %s; again in %.1f s", method, self.url, path, failure, pause)
+            await anyio.sleep(pause)
+
+    async def get(self, path: str, kind: type[T], params: Mapping[str, Any] | None = None) -> T:
+        """What is there, as ``kind``."""
+        return self.read(await self.ask("GET", path, params=params), kind)
+
+    def read(self, answer: Answer, kind: type[T]) -> T:
+        """An answer as ``kind``."""
+        try:
+            return json.decode(answer.response.content, type=kind)
+        except (DecodeError, ValidationError, UnicodeDecodeError) as error:
+            raise self._foreign(f"the answer is not understood: {error}") from None
+
+    # -- streams
+
+    async def open(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response | None:
+        """An event stream, to be closed by ``aclose()``; None: there is nothing more to come. Tried once.
+
+        :raises BackendConnectionError: it failed in passing.
+        """
+        self.check_open()
+        # Nothing on the way should collect what is to be packed together.
+        fixed = {"accept": "text/event-stream", "accept-encoding": "identity", "cache-control": "no-store"}
+        request = self._http.build_request(
+            "GET",
+            self._base + path,
+            params=params,
+            headers={**self._headers, **fixed, **headers},
+            timeout=self._stream_timeout,
+        )
+        try:
+            response = await self._http.send(request, stream=True)
+        except httpx.RequestError as error:
+            self.check_open()
+            raise self._unreachable(path, _told(error), 1) from error
+        try:
+            if response.status_code == 200:
+                kind = response.headers.get("content-type", "")
+                if kind.partition(";")[0].strip().lower() != "text/event-stream":
+                    raise self._foreign(f"{path} answered with {kind or 'no content type'}, not with an event stream")
+                return response
+            if response.status_code != 204:
+                await response.aread()
+                if response.status_code in _PASSING:
+                    raise self._unreachable(path, _detail(response), 1)
+                self.check(Answer(response, repeated=False))
+        except httpx.RequestError as error:
+            await response.aclose()
+            raise self._unreachable(path, _told(error), 1) from error
+        except BaseException:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+            raise
+        await response.aclose()
+        return None
+
+    async def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes]:
+        """What a stream sends.
+
+        :raises BackendConnectionError: it was cut, or nothing came for ``max_silence`` seconds.
+        """
+        try:
+            async for chunk in response.aiter_bytes():
+                yield chunk
+        except httpx.RequestError as error:
+            self.check_open()
+            raise self._unreachable(response.url.path, _told(error), 1) from error
+
+    # -- what goes wrong
+
+    def check(self, answer: Answer) -> None:
+        """Raise what an answer says went wrong."""
+        response = answer.response
+        status = response.status_code
+        if 200 <= status < 300:
+            return
+        problem = problem_of(response.content)
+        if problem is not None:
+            raise error_of(problem, status)
+        if response.is_redirect:
+            target = response.headers["location"]
+            raise ConfigurationError(
+                "base_url", problem=f"{self.url} answers {status}: go to {target}", hint="give the URL it redirects to"
+            )
+        raise self._foreign(f"{response.url.path} answered {status}, and not as asyncjobs does")
+
+    def _foreign(self, what: str) -> BackendError:
+        return BackendError(
+            f"{self.url}: {what}",
+            hint="base_url is where asgi_app() is mounted, such as http://127.0.0.1:8000/jobs; "
+            "a proxy before it may answer in its place",
+        )
+
+    def _unreachable(
+        self, path: str, failure: str, attempts: int, request: Any = None, *, unsure: bool = False
+    ) -> BackendConnectionError:
+        times = "" if attempts == 1 else f" in {attempts} attempts"
+        known = "; it may have been carried out nevertheless" if unsure and request is not None else ""
+        hint = "is the server running? Try again when it is"
+        if request is not None:
+            hint = "what was sent is in .request; sent again under the same id, it is not done twice"
+        return BackendConnectionError(
+            f"{self.url}{path} cannot be reached{times}: {failure}{known}",
+            request=request,
+            attempts=attempts,
+            hint=hint,
+        )
+
+
+def _checked_base(base_url: str) -> str:
+    allowed = "an http:// or https:// URL without a query, such as http://127.0.0.1:8000/jobs"
+    raw: object = base_url
+    if not isinstance(raw, (str, httpx.URL)):
+        raise ConfigurationError("base_url", raw, allowed=allowed)
+    try:
+        url = httpx.URL(raw)
+    except httpx.InvalidURL as error:
+        raise ConfigurationError("base_url", str(raw), allowed=f"{allowed} ({error})") from None
+    if url.scheme not in ("http", "https") or not url.host or url.query or url.fragment:
+        raise ConfigurationError("base_url", str(raw), allowed=allowed)
+    return str(url).rstrip("/")
+
+
+def _told(error: httpx.RequestError) -> str:
+    """httpx leaves some messages empty."""
+    words = str(error)
+    return f"{type(error).__name__}: {words}" if words else type(error).__name__
+
+
+def _detail(response: httpx.Response) -> str:
+    problem = problem_of(response.content)
+    told = f"it answered {response.status_code}"
+    return f"{told} ({problem.detail})" if problem is not None else told
+
+
+def _retry_after(response: httpx.Response) -> float:
+    """Seconds that the server asks for."""
+    value = response.headers.get("retry-after", "").strip()
+    if value.isascii() and value.isdigit():
+        return min(float(value), _LONGEST_ASKED_PAUSE)
+    try:
+        seconds = parsedate_to_datetime(value).timestamp() - time.time()
+    except ValueError:
+        return 0.0
+    return max(0.0, min(seconds, _LONGEST_ASKED_PAUSE))

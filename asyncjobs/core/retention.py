@@ -1,0 +1,118 @@
+"""Which finished jobs may go: rule 4.12. A component of the graph goes as a whole, or stays as a whole.
+
+Neighbours are the two ends of an edge, and a job and those that were submitted from inside it.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Collection, Iterator, Sequence
+
+from asyncjobs.exceptions import JobStateError
+from asyncjobs.models import JobStatus
+
+
+class Components:
+    """The connected components of some jobs, found by following their neighbours.
+
+    Give it jobs by ``add``, and the neighbours of whom ``take`` names by ``link``, until it names nobody any more.
+
+    :param before: a component stays as soon as a member is met that did not end before this moment (µs), and is then
+        followed no further. None: every one is followed to its end.
+    :param known: jobs of which it is known already that they stay.
+    """
+
+    def __init__(self, before: int | None = None, known: Collection[int] = ()) -> None:
+        self._before = before
+        self._known = known
+        self._of: dict[int, _Component] = {}  # by member
+        self._distinct: dict[_Component, None] = {}  # in the order in which they were met
+        self._left: dict[int, None] = {}  # whose neighbours were not asked for
+        self._unfinished: set[int] = set()
+
+    def add(self, n: int, finished_at: int | None) -> None:
+        """A job, and when it ended; None: it has not."""
+        if n in self._of:
+            return
+        too_new = self._before is not None and (finished_at is None or finished_at >= self._before)
+        component = self._of[n] = _Component(n, too_new or n in self._known)
+        self._distinct[component] = None
+        self._left[n] = None
+        if finished_at is None:
+            self._unfinished.add(n)
+
+    def link(self, of: int, n: int, finished_at: int | None) -> None:
+        """A job and a neighbour of it."""
+        self.add(n, finished_at)
+        into, other = self._of[of], self._of[n]
+        if into is other:
+            return
+        if len(into.members) < len(other.members):
+            into, other = other, into
+        into.stays = into.stays or other.stays
+        into.members.extend(other.members)
+        for member in other.members:
+            self._of[member] = into
+        del self._distinct[other]
+
+    def take(self, count: int) -> list[int]:
+        """Up to ``count`` jobs whose neighbours must be asked for next; none: all components are known."""
+        taken: list[int] = []
+        while self._left and len(taken) < count:
+            n, _ = self._left.popitem()
+            if not self.stays(n):
+                taken.append(n)
+        return taken
+
+    def stays(self, n: int) -> bool:
+        """Whether this job's component is known to stay."""
+        return self._of[n].stays
+
+    @property
+    def going(self) -> deque[Sequence[int]]:
+        """The components that may go, each with all its members, in the order in which they were met."""
+        return deque(component.members for component in self._distinct if not component.stays)
+
+    @property
+    def staying(self) -> Iterator[int]:
+        """Jobs that were met and stay."""
+        return (n for component in self._distinct if component.stays for n in component.members)
+
+    def refused(self, named: Collection[int] | None) -> int | None:
+        """The first job, by submission, for which these components are not removed by hand: it has not ended, or is not
+        among those that were ``named`` (None: that does not matter)."""
+        unnamed = () if named is None else (n for n in self._of if n not in named)
+        return min((*self._unfinished, *unnamed), default=None)
+
+
+class _Component:
+    def __init__(self, n: int, stays: bool) -> None:
+        self.members = [n]
+        self.stays = stays
+
+
+def take_batch(components: deque[Sequence[int]], size: int) -> list[Sequence[int]]:
+    """Take components of about ``size`` jobs together: one at least, however large it is."""
+    batch = [components.popleft()]
+    jobs = len(batch[0])
+    while components and jobs + len(components[0]) <= size:
+        jobs += len(components[0])
+        batch.append(components.popleft())
+    return batch
+
+
+def refusal(job_id: str, status: JobStatus) -> JobStateError:
+    """Why jobs are not removed by hand: this one has not ended, or belongs to their graph and was not named."""
+    if not status.terminal:
+        return JobStateError(
+            job_id,
+            status,
+            "jobs can be removed once all that they are connected with has ended",
+            hint="wait for it, or cancel it; nothing was removed",
+        )
+    return JobStateError(
+        job_id,
+        status,
+        "it is connected with jobs that were to be removed, and was not named",
+        hint="a graph goes as a whole: name this job, too, or say components=True; nothing was removed",
+    )

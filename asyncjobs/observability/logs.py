@@ -1,0 +1,164 @@
+"""The log of the command line and the daemon: one chain, three forms, the same fields in each.
+
+The fields are ``job_id``, ``attempt``, ``group``, ``worker_id`` where a record is about a job, from the record itself
+(``extra=``) or from the job whose body logs it.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import os
+import sys
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO
+
+from msgspec import json
+
+from asyncjobs.config import LoggingConfig
+from asyncjobs.runtime.context import find_current_job
+
+FIELDS = ("job_id", "attempt", "group", "worker_id")
+_LEVELS = {logging.DEBUG: "DEBUG", logging.INFO: "INFO", logging.WARNING: "WARN", logging.ERROR: "ERROR"}
+_COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
+
+
+def set_up(
+    config: LoggingConfig, stream: TextIO | None = None, *, console: bool = True, colour: bool = False
+) -> list[logging.Handler]:
+    """Send every record of the program to ``stream`` (default: standard error; not without ``console``) and to
+    ``config.file``.
+
+    Returns the handlers, which are the root logger's only ones from now on.
+    """
+    to: TextIO = sys.stderr if stream is None else stream
+    form = config.format
+    if form == "auto":
+        form = "text" if to.isatty() else "logfmt"
+    handlers: list[logging.Handler] = []
+    if console:
+        handlers.append(logging.StreamHandler(to))
+        handlers[0].setFormatter(_formatter(form, colour=colour))
+    if config.file is not None:
+        file = _PrivateFile(Path(config.file).expanduser(), config.max_bytes, config.backups)
+        file.setFormatter(_formatter("text" if config.format == "auto" else config.format, colour=False))
+        handlers.append(file)
+    root = logging.getLogger()
+    for old in root.handlers[:]:
+        root.removeHandler(old)
+        old.close()
+    for handler in handlers:
+        handler.addFilter(_add_fields)
+        root.addHandler(handler)
+    # The program's own level; other libraries speak up from warnings on, unless everything is wanted.
+    level = getattr(logging, config.level.upper())
+    root.setLevel(level if level <= logging.DEBUG else max(level, logging.INFO))
+    logging.getLogger("asyncjobs").setLevel(level)
+    return handlers
+
+
+def _add_fields(record: logging.LogRecord) -> bool:
+    job = find_current_job()
+    if job is not None:
+        for name, value in (("job_id", job.id), ("attempt", job.attempt), ("group", job.group)):
+            if not hasattr(record, name):
+                setattr(record, name, value)
+    return True
+
+
+def fields_of(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+    """The context fields that a record has."""
+    for name in FIELDS:
+        value = getattr(record, name, None)
+        if value is not None:
+            yield name, value
+
+
+def _formatter(form: str, *, colour: bool) -> logging.Formatter:
+    match form:
+        case "json":
+            return JsonFormatter()
+        case "logfmt":
+            return LogfmtFormatter()
+        case _:
+            return TextFormatter(colour=colour)
+
+
+class TextFormatter(logging.Formatter):
+    """``02:22:09.123 INFO  job 'page_1' completed in 3.1 s  attempt=2``, and a traceback below."""
+
+    def __init__(self, *, colour: bool = False) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def format(self, record: logging.LogRecord) -> str:
+        at = datetime.fromtimestamp(record.created).astimezone()
+        level = f"{_LEVELS.get(record.levelno, record.levelname):5}"
+        if self._colour and record.levelno in _COLOURS:
+            level = f"\x1b[{_COLOURS[record.levelno]}m{level}\x1b[0m"
+        message = _one_line(record.getMessage())
+        told = " ".join(f"{name}={value}" for name, value in fields_of(record) if str(value) not in message)
+        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03} {level} {message}" + (f"  {told}" if told else "")
+        trace = _traceback(self, record)
+        return f"{line}\n{trace}" if trace else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One object a line: ``ts``, ``level``, ``logger``, ``message``, the fields, ``error`` with the traceback."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return json.encode(_record(self, record), enc_hook=str).decode()
+
+
+class LogfmtFormatter(logging.Formatter):
+    """``ts=… level=info msg="…" job_id=page_1``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        return " ".join(f"{name}={_quoted(value)}" for name, value in _record(self, record).items())
+
+
+def _record(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str, Any]:
+    values: dict[str, Any] = {
+        "ts": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "level": record.levelname.lower(),
+        "logger": record.name,
+        "message": record.getMessage(),
+        **dict(fields_of(record)),
+    }
+    trace = _traceback(formatter, record)
+    if trace:
+        values["error"] = trace
+    return values
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
+    return formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
+
+
+def _one_line(message: str) -> str:
+    # A job's message must not look like a line of ours.
+    return message.replace("\r", "\\r").replace("\n", "\n    ")
+
+
+def _quoted(value: object) -> str:
+    text = str(value)
+    if text and text.isprintable() and not any(c in text for c in ' "='):
+        return text
+    return json.encode(text).decode()
+
+
+class _PrivateFile(logging.handlers.RotatingFileHandler):
+    """A log of this user alone: job ids and errors are nobody else's business."""
+
+    def __init__(self, path: Path, max_bytes: int, backups: int) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
+
+    def _open(self) -> Any:
+        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)

@@ -1,0 +1,43 @@
+"""``jp.batch()``: jobs that are noted down, and stored together."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Generic, TypeVar
+
+from asyncjobs.models import JobRequest
+from asyncjobs.runtime.submission import Submissions, request_of
+
+H = TypeVar("H")
+
+
+class Batch(Generic[H]):
+    """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error."""
+
+    def __init__(
+        self,
+        submissions: Submissions,
+        store: Callable[[Sequence[JobRequest], Sequence[str]], Awaitable[Any]],
+        handle: Callable[[str, Callable[..., Any]], H],
+    ) -> None:
+        self._submissions = submissions
+        self._store = store
+        self._handle = handle
+        self._requests: list[JobRequest] = []
+        self._ids: list[str] = []
+
+    async def __aenter__(self) -> Batch[H]:
+        return self
+
+    async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        if kind is None and self._requests:
+            await self._store(self._requests, self._ids)
+
+    def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> H:
+        """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, awaited later."""
+        request = request_of(func, args, options)
+        if "args" not in options and "kwargs" not in options:
+            self._submissions.check_options(func)
+        self._ids.append(self._submissions.new_id())
+        self._requests.append(request)
+        return self._handle(request.job_id or self._ids[-1], func)

@@ -1,0 +1,267 @@
+"""What a job's body tells the ``logging`` module, or prints, becomes the job's log.
+
+Both reach us by things of the whole process: a handler of the root logger, and stand-ins for ``sys.stdout`` and
+``sys.stderr``. They are there while a worker that wants them runs, once for all such workers; whose words they are is
+asked of the current job.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import ExitStack, contextmanager
+from contextvars import Context
+from typing import Any
+
+from asyncjobs.config import DaemonConfig
+from asyncjobs.runtime.context import LONGEST_TEXT, JobContext, capped, find_current_job, printable
+
+_OURS = "asyncjobs"
+_FORMATTER = logging.Formatter()
+
+
+@contextmanager
+def capture(config: DaemonConfig) -> Generator[None, None, None]:
+    """While this is open, jobs whose context asks for it hear what their bodies log and print."""
+    with ExitStack() as stack:
+        if config.capture_level is not None:
+            stack.enter_context(_logs.used())
+        if config.capture_print:
+            stack.enter_context(_prints.used())
+        yield
+
+
+def watch() -> None:
+    """Logging may have been configured anew, without our handler: attach it again, where a worker wants it."""
+    _logs.watch()
+
+
+class _Shared:
+    """Something of the process that is installed while at least one worker wants it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users = 0
+
+    @contextmanager
+    def used(self) -> Generator[None, None, None]:
+        with self._lock:
+            self._users += 1
+            if self._users == 1:
+                self._install()
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._users -= 1
+                if self._users == 0:
+                    self._remove()
+
+    def _install(self) -> None: ...
+
+    def _remove(self) -> None: ...
+
+
+# -- the logging module
+
+
+class JobLogHandler(logging.Handler):
+    """Gives records to the job that emits them. Never blocks, never raises, changes no logger's level."""
+
+    def createLock(self) -> None:  # noqa: N802 - the name is logging's
+        self.lock = None  # jobs have their own; a forked child must not find one held
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        job = find_current_job()
+        name = str(record.name)
+        if (
+            job is not None
+            and job.capture_level is not None
+            and record.levelno >= job.capture_level
+            and not job.forked
+            and not _is_ours(name)
+        ):
+            job.hear(printable(logging.getLevelName(record.levelno).lower())[:64], name, _said(record))
+        if len(logging.root.handlers) == 1:
+            self._stand_in(record, name)
+        return True
+
+    def _stand_in(self, record: logging.LogRecord, name: str) -> None:
+        """Python writes to standard error what no handler takes. That we are one must not silence it."""
+        last = logging.lastResort
+        if last is None or record.levelno < last.level:
+            return
+        logger: logging.Logger | None = logging.getLogger(name)
+        while logger is not None:
+            if any(handler is not self for handler in logger.handlers):
+                return
+            logger = logger.parent
+        Context().run(last.handle, record)  # outside of the job: it has the record, and need not hear it printed
+
+
+class _Logs(_Shared):
+    """The handler on the root logger."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._handler: JobLogHandler | None = None
+
+    def watch(self) -> None:
+        handler = self._handler
+        if handler is not None and handler not in logging.root.handlers:
+            logging.root.addHandler(handler)
+
+    def _install(self) -> None:
+        self._handler = JobLogHandler()
+        logging.root.addHandler(self._handler)
+
+    def _remove(self) -> None:
+        if self._handler is not None:
+            logging.root.removeHandler(self._handler)
+            self._handler = None
+
+
+def _is_ours(name: str) -> bool:
+    return name == _OURS or name.startswith(_OURS + ".")
+
+
+def _said(record: logging.LogRecord) -> dict[str, Any]:
+    """The message and the traceback, whatever is wrong with the arguments of the call."""
+    said: dict[str, Any]
+    try:
+        said = capped("message", str(record.getMessage()))
+    except Exception:
+        said = {**capped("message", _raw(record.msg)), "unformatted": True}
+    if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
+        text = _traceback(record.exc_info[1])
+        # Its end says most.
+        said |= capped("traceback", text[-LONGEST_TEXT:], len(text), mark="traceback_cut")
+    return said
+
+
+def _raw(message: object) -> str:
+    try:
+        return str(message)
+    except Exception:
+        return f"<{type(message).__name__} that cannot be printed>"
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        return _FORMATTER.formatException((type(error), error, error.__traceback__))
+    except Exception:
+        return "".join(traceback.format_tb(error.__traceback__))
+
+
+# -- print
+
+
+class _Line:
+    """A line that is not ended yet. What is longer than an event takes is counted, not kept."""
+
+    def __init__(self) -> None:
+        self.text = ""
+        self.length = 0
+        self._returned = False
+
+    def add(self, text: str) -> None:
+        for i, piece in enumerate(text.split("\r")):
+            self._returned |= i > 0
+            if piece:
+                if self._returned:  # as on a terminal: a progress bar leaves only what stood there last
+                    self.text, self.length, self._returned = "", 0, False
+                self.text += piece[: max(0, LONGEST_TEXT - len(self.text))]
+                self.length += len(piece)
+
+
+class PrintedStream:
+    """Stands in for ``sys.stdout`` or ``sys.stderr``: everything goes to the stream itself, lines to the job as well.
+
+    Bytes that are written to its ``buffer`` pass by unheard.
+    """
+
+    def __init__(self, stream: Any, name: str) -> None:
+        self._stream = stream
+        self._name = name
+        self._listening = True
+
+    def write(self, text: str) -> int:
+        job = find_current_job() if self._listening else None
+        if job is not None and job.capture_print and isinstance(text, str) and not job.forked:
+            hear_printed(job, self._name, text)
+        return self._stream.write(text)
+
+    def writelines(self, lines: Iterable[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def let_go(self) -> Any:
+        """Listen no more, for somebody may hold on to this object; returns the stream."""
+        self._listening = False
+        return self._stream
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._stream)
+
+    def __enter__(self) -> Any:
+        return self._stream.__enter__()
+
+    def __exit__(self, *raised: Any) -> Any:
+        return self._stream.__exit__(*raised)
+
+    def __repr__(self) -> str:
+        return repr(self._stream)
+
+
+def hear_printed(job: JobContext, name: str, text: str) -> None:
+    """A piece of what the body prints to the stream ``name``: its lines become events of the job."""
+    *ended, rest = text.split("\n")
+    with job.unstored.lock:
+        for part in ended:
+            line: _Line = job.unfinished_lines.pop(name, None) or _Line()
+            line.add(part)
+            _print(job, name, line)
+        if rest:
+            job.unfinished_lines.setdefault(name, _Line()).add(rest)
+
+
+def _print(job: JobContext, name: str, line: _Line) -> None:
+    job.hear("warning" if name == "stderr" else "info", name, capped("message", line.text, line.length))
+
+
+def end_lines(job: JobContext) -> None:
+    """The body has ended: what it left unfinished is a line, too."""
+    for name in list(job.unfinished_lines):
+        _print(job, name, job.unfinished_lines.pop(name))
+
+
+class _Prints(_Shared):
+    """The stand-ins for the standard streams."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._standing_in: dict[str, PrintedStream] = {}
+
+    def _install(self) -> None:
+        for name in ("stdout", "stderr"):
+            stream = getattr(sys, name)
+            if stream is not None:  # as in a program without a console
+                self._standing_in[name] = PrintedStream(stream, name)
+                setattr(sys, name, self._standing_in[name])
+
+    def _remove(self) -> None:
+        while self._standing_in:
+            name, ours = self._standing_in.popitem()
+            stream = ours.let_go()
+            if getattr(sys, name) is ours:  # else somebody put something else there, and will put this back
+                setattr(sys, name, stream)
+
+
+_logs = _Logs()
+_prints = _Prints()

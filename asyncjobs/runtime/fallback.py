@@ -1,0 +1,83 @@
+"""``fallback="sync"``: with no live worker anywhere, a submitter runs its jobs itself, through the normal claim.
+
+A worker of its own registers, claims and records like every other, so nothing is run twice should another process come
+up meanwhile; it is gone again once the submitted jobs have ended, or can go no further for now.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import anyio
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
+from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.runtime.streamer import StatusStreamer
+
+logger = logging.getLogger("asyncjobs")
+
+_LOOK_EVERY = 0.5
+"""Seconds after which it is looked again, although no event came: time alone makes delayed jobs due."""
+
+
+class SyncFallback:
+    """Runs submitted jobs in their submitter.
+
+    :param make_daemon: a daemon that has not been started.
+    """
+
+    def __init__(self, backend: JobBackend, streamer: StatusStreamer, make_daemon: Callable[[], JobDaemon]) -> None:
+        self._backend = backend
+        self._streamer = streamer
+        self._make_daemon = make_daemon
+        self._lock = anyio.Lock()
+        self._warned = False
+
+    async def run(self, job_ids: Sequence[str]) -> None:
+        """Return once they have ended, or wait for something that does not happen now: a time, another's job."""
+        async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
+            if any(worker.alive for worker in await self._backend.workers()):
+                return
+            if not self._warned:
+                self._warned = True
+                logger.warning(
+                    "no worker is alive: jobs are run in the process that submits them, one submit at a time. "
+                    "'asyncjobs daemon start', or enable_daemon=True, runs them in the background"
+                )
+            cursor = await self._backend.last_cursor()
+            async with anyio.create_task_group() as tasks:
+                daemon = self._make_daemon()
+                await daemon.start(tasks)
+                try:
+                    async with self._streamer.reader(after=cursor) as reader:
+                        while await self._goes_on(job_ids, daemon):
+                            await reader.next(_LOOK_EVERY)
+                finally:
+                    with anyio.CancelScope(shield=True):
+                        await daemon.stop()
+                    tasks.cancel_scope.cancel()
+
+    async def _goes_on(self, job_ids: Sequence[str], daemon: JobDaemon) -> bool:
+        """Whether any of them, or of what they wait for, is running or about to."""
+        if daemon.running:
+            return True
+        seen: set[str] = set()
+        level = list(job_ids)
+        while level:
+            seen.update(level)
+            jobs = [job for job in await self._backend.get_jobs(level) if not job.status.terminal]
+            if any(_moves(job) for job in jobs):
+                return True
+            waiting = [job.id for job in jobs if job.waits_for is WaitsFor.DEPENDENCIES]
+            edges = await self._backend.get_dependencies(waiting) if waiting else ()
+            level = list({edge.parent_id for edge in edges if edge.state is EdgeState.OPEN} - seen)
+        return False
+
+
+def _moves(job: Job) -> bool:
+    if job.status is JobStatus.IN_PROGRESS:
+        return True
+    # A retry is worth waiting for; a delay is what was asked for.
+    return job.waits_for in (WaitsFor.WORKER, WaitsFor.LIMIT) or (job.waits_for is WaitsFor.TIME and job.attempt > 0)

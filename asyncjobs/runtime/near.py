@@ -1,0 +1,46 @@
+"""The id that somebody probably meant who asked for one that is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.exceptions import BackendError, nearest
+
+_LONGEST = 64
+_CANDIDATES = 100
+"""Both bound the comparison, which is quadratic in the length and must not hold the event loop up."""
+
+
+async def nearest_id(backend: JobBackend, job_id: str) -> str | None:
+    """The stored id most like ``job_id``; None when none is close.
+
+    Looked for among ids that begin like it, which is cheap however many jobs there are: a handful of short reads. Never
+    raises a ``BackendError``: what the hint is for is worth more than the hint.
+    """
+    if len(job_id) > _LONGEST:
+        return None
+    try:
+        respelled = await backend.get_jobs([job_id.strip(), job_id.lower(), job_id.upper()])
+        return respelled[0].id if respelled else nearest(job_id, await _candidates(backend, job_id))
+    except BackendError:
+        return None
+
+
+async def _candidates(backend: JobBackend, job_id: str) -> dict[str, None]:
+    found: dict[str, None] = {}
+    for length in _shrinking(len(job_id)):
+        found |= dict.fromkeys(await backend.find_ids(job_id[:length], _CANDIDATES))
+        if len(found) >= _CANDIDATES:
+            break
+    return found
+
+
+def _shrinking(length: int) -> Iterator[int]:
+    """The whole length, and then ever less: 12, 11, 10, 8, 4, 0."""
+    yield length
+    cut = 1
+    while cut < length:
+        yield length - cut
+        cut *= 2
+    yield 0

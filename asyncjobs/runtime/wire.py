@@ -1,0 +1,231 @@
+"""What a worker and a child process say to each other: msgpack frames over two pipes.
+
+A frame is its length (8 bytes, big-endian), then one of the structs below. Values travel in it as they are stored.
+
+====================  =====================================================================
+down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to what it asked
+up, to the worker     ``Began``, ``Said``, what it asks (``Submit``, ``Wait``, ``Ask``, ``Forget``), ``Ended``
+====================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator, Mapping
+from typing import Any, Literal, cast
+
+from msgspec import Struct, convert, msgpack
+from msgspec.structs import asdict, replace
+
+from asyncjobs import exceptions
+from asyncjobs.backends.base import ClaimedJob, NewJob
+from asyncjobs.core.retry import decode_policy, encode_policy
+from asyncjobs.exceptions import BackendError, JobProcessorError
+from asyncjobs.models import Dependency, JobResult, Limit, Outcome
+
+_HEADER = struct.Struct(">Q")
+
+
+class BrokenFrameError(Exception):
+    """Bytes that are no frame, or one that is longer than it may be."""
+
+
+class Setup(Struct, frozen=True, tag=True, array_like=True):
+    """How the child is to be like its parent. ``python_path`` is the environment's PYTHONPATH as the parent has it;
+    levels are those of ``logging``, ``capture`` None: records are not told."""
+
+    path: list[str]
+    argv: list[str]
+    python_path: str | None
+    loop: str
+    max_value_size: int
+    root_level: int
+    capture: int | None
+
+
+class Call(Struct, frozen=True, tag=True, array_like=True):
+    """Run this. ``results`` are those that its arguments name; its retry policy is encoded."""
+
+    job: ClaimedJob
+    results: dict[str, JobResult]
+
+
+class Stop(Struct, frozen=True, tag=True, array_like=True):
+    """The body is to stop; the process is killed if it does not."""
+
+
+class Refusal(Struct, frozen=True, array_like=True):
+    """An error of ours, as data."""
+
+    kind: str
+    args: list[Any]
+    state: dict[str, Any]
+
+
+class Answer(Struct, frozen=True, tag=True, array_like=True):
+    """To the question with this number: a value, encoded, or why there is none."""
+
+    number: int
+    value: bytes = b""
+    refusal: Refusal | None = None
+
+
+class Began(Struct, frozen=True, tag=True, array_like=True):
+    """The function is loaded, its arguments are read, the body begins."""
+
+
+class Said(Struct, frozen=True, tag=True, array_like=True):
+    """Progress, a log line, an event of the body's own."""
+
+    event: str
+    data: dict[str, Any]
+
+
+class Submit(Struct, frozen=True, tag=True, array_like=True):
+    """Store this child job (``encode_job``). The answer is its id."""
+
+    number: int
+    job: bytes
+
+
+class Wait(Struct, frozen=True, tag=True, array_like=True):
+    """Wait for the next of these jobs to end. The answer is a list of ``JobResult``."""
+
+    number: int
+    job_ids: list[str]
+    timeout: float | None
+
+
+class Ask(Struct, frozen=True, tag=True, array_like=True):
+    """What a handle can do besides. The answer is a status."""
+
+    number: int
+    what: Literal["get_status", "cancel_job", "retry_job"]
+    job_id: str
+    descendants: bool = False
+
+
+class Forget(Struct, frozen=True, tag=True, array_like=True):
+    """Nobody waits for the answer to this question any more."""
+
+    number: int
+
+
+class Ended(Struct, frozen=True, tag=True, array_like=True):
+    """The body is over. ``heard``: it asked ``cancelled`` and was told to stop."""
+
+    outcome: Outcome
+    heard: bool
+
+
+Down = Setup | Call | Stop | Answer
+Question = Submit | Wait | Ask
+Up = Began | Said | Question | Forget | Ended
+
+_down = msgpack.Decoder(Down)
+_up = msgpack.Decoder(Up)
+_encode = msgpack.Encoder().encode
+
+
+def frame(message: Down | Up) -> bytes:
+    """The bytes to send."""
+    body = _encode(message)
+    return _HEADER.pack(len(body)) + body
+
+
+def read_down(data: bytes | memoryview) -> Down:
+    """What the worker says."""
+    return _down.decode(data)
+
+
+def read_up(data: bytes | memoryview) -> Up:
+    """What the child says. Raises BrokenFrameError: user code runs there, and may have written into the pipe."""
+    try:
+        return _up.decode(data)
+    except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
+        raise BrokenFrameError(str(error)) from error
+
+
+class Splitter:
+    """Bytes as they come, cut into frames.
+
+    :param limit: bytes that one may have; None: as many as it says.
+    """
+
+    def __init__(self, limit: int | None = None) -> None:
+        self._limit = limit
+        self._buffer = bytearray()
+
+    def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
+        """The frames that are complete with this. Raises BrokenFrameError."""
+        self._buffer += data
+        while len(self._buffer) >= _HEADER.size:
+            buffer = self._buffer
+            size: int = _HEADER.unpack_from(buffer)[0]
+            if self._limit is not None and size > self._limit:
+                raise BrokenFrameError(f"a frame of {size:,} bytes, more than {self._limit:,}")
+            end = _HEADER.size + size
+            if len(buffer) < end:
+                return
+            if len(buffer) == end:  # the usual case, and that of large ones: nothing is copied
+                self._buffer = bytearray()
+                yield memoryview(buffer)[_HEADER.size :]
+            else:
+                body = bytes(memoryview(buffer)[_HEADER.size : end])
+                del buffer[:end]
+                yield body
+
+
+# -- jobs
+
+
+def encode_call(job: ClaimedJob, results: Mapping[str, JobResult]) -> bytes:
+    """The frame of a ``Call``."""
+    return frame(Call(replace(job, retry=encode_policy(job.retry)), dict(results)))
+
+
+def encode_job(job: NewJob) -> bytes:
+    """A job on its way to the store: a policy may hold classes, which have their own encoding."""
+    return _encode({**asdict(job), "retry": encode_policy(job.retry)})
+
+
+def decode_job(data: bytes) -> NewJob:
+    """The job that ``encode_job`` took."""
+    fields = cast("dict[str, Any]", msgpack.decode(data))
+    fields["retry"] = decode_policy(fields["retry"])
+    fields["limit"] = convert(fields["limit"], Limit | None)
+    fields["dependencies"] = convert(fields["dependencies"], tuple[Dependency, ...])
+    return NewJob(**fields)
+
+
+# -- errors
+
+
+def refusal(error: Exception) -> Refusal:
+    """An error as data; what it carries that is not plain, as text."""
+    if not isinstance(error, JobProcessorError):
+        error = BackendError(f"{type(error).__name__}: {error}")
+    state = {name: _plain(value) for name, value in vars(error).items() if name != "request"}
+    return Refusal(type(error).__name__, [_plain(value) for value in error.args], state)
+
+
+def rebuilt(refused: Refusal) -> JobProcessorError:
+    """The error again. Classes come from ``exceptions`` alone."""
+    kind: Any = getattr(exceptions, refused.kind, None)
+    if not (isinstance(kind, type) and issubclass(kind, JobProcessorError)):
+        kind = BackendError
+    error: JobProcessorError = kind.__new__(kind)
+    error.args = tuple(refused.args)
+    if issubclass(kind, exceptions.BackendConnectionError):
+        refused.state["request"] = None  # it stays with the worker
+    for name, value in refused.state.items():
+        setattr(error, name, tuple(cast("list[Any]", value)) if isinstance(value, list) else value)
+    return error
+
+
+def _plain(value: Any) -> Any:
+    try:
+        _encode(value)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        return repr(value)
+    return value

@@ -1,0 +1,332 @@
+"""Settings from a file, the environment, and flags: which value counts, and where it came from.
+
+The order, first wins: flags, ``ASYNCJOBS_*`` variables, the file of ``--config`` or ``ASYNCJOBS_CONFIG``, the project's
+``asyncjobs.toml`` or ``[tool.asyncjobs]`` in its ``pyproject.toml``, the user's own file, the defaults.
+
+::
+
+    app = "shop.jobs:jp"            # the processor that the command line works with
+
+    [sqlite]                        # SQLiteConfig
+    path = "jobs.db"
+
+    [daemon]                        # DaemonConfig
+    slots = 8
+    shutdown_timeout = "2m"
+
+    [logging]                       # LoggingConfig
+    format = "json"
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import re
+import tomllib
+import types
+import typing
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast
+
+from msgspec import Struct
+
+from asyncjobs.config import (
+    BackendConfig,
+    BackendType,
+    Checked,
+    DaemonConfig,
+    LoggingConfig,
+    MemoryConfig,
+    SQLiteConfig,
+)
+from asyncjobs.exceptions import ConfigurationError, nearest
+
+T = TypeVar("T", bound=Checked)
+
+PREFIX = "ASYNCJOBS_"
+FILE = "asyncjobs.toml"
+SECTIONS: dict[str, type[Checked]] = {"sqlite": SQLiteConfig, "daemon": DaemonConfig, "logging": LoggingConfig}
+_TOP = ("app", "backend")
+_SHORT = {"DB": "sqlite.path", "APP": "app", "BACKEND": "backend"}
+DETACHED = f"{PREFIX}DETACHED"
+"""Set for a daemon that was started in the background."""
+_FLAGS = {"sqlite.path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
+_NOT_SETTINGS = frozenset({"CONFIG", "DETACHED"})
+_UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
+_SIZES = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
+_AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)")
+
+
+class Origin(Struct, frozen=True):
+    """A value as it was given, and by whom: ``the flag --db``, ``ASYNCJOBS_DB``, ``asyncjobs.toml``."""
+
+    value: Any
+    source: str
+
+
+class Settings(Struct, frozen=True, kw_only=True):
+    """What counts. ``origins`` has what was given, by dotted name (``daemon.slots``); the rest are defaults.
+
+    ``file`` is the file that was read, None without one.
+    """
+
+    app: str | None = None
+    backend: BackendType = BackendType.SQLITE
+    sqlite: SQLiteConfig
+    daemon: DaemonConfig
+    logging: LoggingConfig
+    origins: Mapping[str, Origin]
+    file: Path | None = None
+
+    @property
+    def backend_config(self) -> BackendConfig:
+        """The settings of the chosen backend."""
+        return self.sqlite if self.backend is BackendType.SQLITE else MemoryConfig()
+
+    def rows(self) -> Iterator[tuple[str, Any, str]]:
+        """Every setting: dotted name, value, source."""
+        yield "app", self.app, self._source("app")
+        yield "backend", self.backend.value, self._source("backend")
+        for section in SECTIONS:
+            config = getattr(self, section)
+            for field in dataclasses.fields(config):
+                name = f"{section}.{field.name}"
+                yield name, getattr(config, field.name), self._source(name)
+
+    def _source(self, name: str) -> str:
+        origin = self.origins.get(name)
+        return "default" if origin is None else origin.source
+
+
+def load(
+    *,
+    config: str | os.PathLike[str] | None = None,
+    flags: Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    folder: str | os.PathLike[str] | None = None,
+) -> Settings:
+    """Read all sources and check what they say.
+
+    :param config: a file to read; default: ``ASYNCJOBS_CONFIG``, else the nearest one from ``folder`` upwards.
+    :param flags: values by dotted name that win over everything; None values were not given.
+    :param environ: default: the process's.
+    :param folder: where the search for a file begins. Default: the working directory.
+    :raises ConfigurationError: an unknown name, or a value that cannot work, with the source and the nearest name.
+    """
+    environ = os.environ if environ is None else environ
+    given: dict[str, Origin] = {}
+    file = _find(config or environ.get(f"{PREFIX}CONFIG"), Path(folder or Path.cwd()), environ)
+    if file is not None:
+        given |= _from_file(file)
+    given |= _from_environment(environ)
+    for name, value in (flags or {}).items():
+        if value is not None:
+            flag = _FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
+            given[name] = Origin(value, f"the flag --{flag}")
+    sections = {name: _section(name, kind, given) for name, kind in SECTIONS.items()}
+    app = given.get("app")
+    if app is not None and not (isinstance(app.value, str) and re.fullmatch(r"[\w.]+:[\w.]+", app.value)):
+        raise _bad("app", app, "module:attribute, such as 'shop.jobs:jp'")
+    return Settings(
+        app=None if app is None else app.value,
+        backend=_backend(given.get("backend")),
+        sqlite=cast("SQLiteConfig", sections["sqlite"]),
+        daemon=cast("DaemonConfig", sections["daemon"]),
+        logging=cast("LoggingConfig", sections["logging"]),
+        origins=given,
+        file=file,
+    )
+
+
+# -- where values come from
+
+
+def _find(named: str | os.PathLike[str] | None, folder: Path, environ: Mapping[str, str]) -> Path | None:
+    if named:
+        file = Path(named).expanduser()
+        if not file.is_file():
+            raise ConfigurationError("config", str(named), problem=f"there is no configuration file {str(named)!r}")
+        return file
+    for parent in (folder.absolute(), *folder.absolute().parents):
+        if (parent / FILE).is_file():
+            return parent / FILE
+        project = parent / "pyproject.toml"
+        if project.is_file() and _table_of(project) is not None:
+            return project
+        if (parent / ".git").exists():
+            break  # what is above a repository is somebody else's
+    home = environ.get("XDG_CONFIG_HOME") or (Path(environ["HOME"]) / ".config" if environ.get("HOME") else None)
+    own = None if home is None else Path(home) / "asyncjobs" / "config.toml"
+    return own if own is not None and own.is_file() else None
+
+
+def _table_of(file: Path) -> dict[str, Any] | None:
+    """The settings in a file; None: a pyproject.toml without any."""
+    try:
+        with file.open("rb") as opened:
+            document = tomllib.load(opened)
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError("config", str(file), problem=f"{file} is not TOML: {error}") from error
+    if file.name == "pyproject.toml":
+        return document.get("tool", {}).get("asyncjobs")
+    return document
+
+
+def _from_file(file: Path) -> dict[str, Origin]:
+    given: dict[str, Origin] = {}
+    for name, value in (_table_of(file) or {}).items():
+        if name in SECTIONS and isinstance(value, dict):
+            for field, inner in cast("dict[str, Any]", value).items():
+                _check_name(f"{name}.{field}", str(file))
+                given[f"{name}.{field}"] = Origin(inner, str(file))
+        else:
+            _check_name(name, str(file))
+            given[name] = Origin(value, str(file))
+    path = given.get("sqlite.path")
+    if path is not None and isinstance(path.value, str):  # beside the file, wherever the program is started
+        given["sqlite.path"] = Origin(str(file.parent / Path(path.value).expanduser()), path.source)
+    return given
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Origin]:
+    given: dict[str, Origin] = {}
+    names = {name.upper().replace(".", "_"): name for name in _names()} | _SHORT
+    for variable, value in environ.items():
+        key = variable.removeprefix(PREFIX)
+        if key == variable or key in _NOT_SETTINGS:
+            continue
+        name = names.get(key)
+        if name is None:
+            near = nearest(key, names)
+            if near is None:
+                continue  # a program's own business, like no setting at all
+            raise ConfigurationError(
+                variable,
+                value,
+                problem=f"the environment variable {variable} is no setting",
+                hint=f"did you mean {PREFIX}{near}?",
+            )
+        given[name] = Origin(value, variable)
+    return given
+
+
+def _names() -> list[str]:
+    names: list[str] = [*_TOP]
+    for section, kind in SECTIONS.items():
+        names += [f"{section}.{field.name}" for field in dataclasses.fields(cast("Any", kind))]
+    return names
+
+
+def _check_name(name: str, source: str) -> None:
+    known = _names()
+    if name not in known:
+        near = nearest(name, [*known, *SECTIONS])
+        raise ConfigurationError(
+            name,
+            problem=f"{source}: {name} is no setting",
+            hint=f"did you mean {near!r}?" if near else "asyncjobs config show lists all settings",
+        )
+
+
+# -- what values are
+
+
+def _section(section: str, kind: type[T], given: Mapping[str, Origin]) -> T:
+    hints = typing.get_type_hints(kind)
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(cast("Any", kind)):
+        origin = given.get(f"{section}.{field.name}")
+        if origin is not None:
+            values[field.name] = _value(f"{section}.{field.name}", origin, hints[field.name])
+    try:
+        return kind(**values)
+    except ConfigurationError as error:
+        name = f"{section}.{error.field.rpartition('.')[2]}"
+        origin = given.get(name)
+        if origin is None:
+            raise
+        raise _bad(name, origin, error.allowed or str(error.args[0]), hint=error.hint) from None
+
+
+def _value(name: str, origin: Origin, hint: Any) -> Any:
+    """A string becomes what the field is: a number with its unit, a list, yes or no."""
+    value = origin.value
+    kinds = _kinds(hint)
+    if isinstance(value, list):
+        return tuple(cast("list[Any]", value))
+    if not isinstance(value, str):
+        return value
+    text = value.strip()
+    if text == "" and type(None) in kinds:
+        return None
+    if bool in kinds:
+        return _boolean(name, origin, text)
+    if int in kinds or float in kinds:
+        number = _number(text, whole=float not in kinds)
+        if number is not None:
+            return number
+        if str not in kinds:
+            example = "8 or '10MB'" if float not in kinds else "1.5, '30s' or '2h'"
+            raise _bad(name, origin, f"a number, such as {example}")
+    if tuple in kinds:
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    return value
+
+
+def _kinds(hint: Any) -> set[Any]:
+    origin = typing.get_origin(hint)
+    if origin in (typing.Union, types.UnionType):
+        return {kind for option in typing.get_args(hint) for kind in _kinds(option)}
+    if origin is Literal:
+        return {str}
+    return {origin or hint}
+
+
+def _number(text: str, *, whole: bool) -> int | float | None:
+    try:
+        return int(text) if whole else float(text)
+    except ValueError:
+        pass
+    match = _AMOUNT.fullmatch(text)
+    units: Mapping[str, float] = _SIZES if whole else _UNITS
+    if match is None or match[2].lower() not in units:
+        return None
+    amount = float(match[1]) * units[match[2].lower()]
+    return round(amount) if whole else amount
+
+
+def duration(text: str) -> float:
+    """Seconds of ``30s``, ``5m``, ``2h``, ``1d``, or a plain number.
+
+    :raises ValueError: it is neither.
+    """
+    number = _number(text.strip(), whole=False)
+    if number is None:
+        raise ValueError(f"{text!r} is no duration; write 30s, 5m, 2h or 1d")
+    return float(number)
+
+
+def _boolean(name: str, origin: Origin, text: str) -> bool:
+    match text.lower():
+        case "1" | "true" | "yes" | "on":
+            return True
+        case "0" | "false" | "no" | "off":
+            return False
+        case _:
+            raise _bad(name, origin, "true or false")
+
+
+def _backend(origin: Origin | None) -> BackendType:
+    if origin is None:
+        return BackendType.SQLITE
+    try:
+        return BackendType(origin.value)
+    except ValueError:
+        raise _bad("backend", origin, " or ".join(repr(kind.value) for kind in BackendType)) from None
+
+
+def _bad(name: str, origin: Origin, allowed: str, *, hint: str | None = None) -> ConfigurationError:
+    problem = f"{name} cannot be {origin.value!r} (from {origin.source}); allowed: {allowed}"
+    return ConfigurationError(name, origin.value, allowed=allowed, problem=problem, hint=hint)

@@ -1,0 +1,252 @@
+"""SyncJobs: jobs for programs without an event loop. One runs in a thread of its own, behind plain methods."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack
+from types import TracebackType
+from typing import Any, Generic, Self, TypeVar, cast
+
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+from asyncjobs.config import BackendConfig, BackendType, SQLiteConfig
+from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.handle import JobHandle, gather
+from asyncjobs.models import (
+    GroupProgress,
+    Job,
+    JobEvent,
+    JobPage,
+    JobQuery,
+    JobRequest,
+    JobStatus,
+    Reason,
+    StatusReport,
+)
+from asyncjobs.processor import JobProcessor
+
+T = TypeVar("T")
+
+
+class SyncHandle(str, Generic[T]):
+    """A job's id with plain methods: ``result()`` waits. Passed on as an argument, it is a dependency."""
+
+    __slots__ = ("_handle", "_jobs")
+
+    _handle: JobHandle[T]
+    _jobs: SyncJobs
+
+    def __new__(cls, handle: JobHandle[T], jobs: SyncJobs) -> SyncHandle[T]:
+        """For ``SyncJobs`` alone."""
+        made = super().__new__(cls, handle.id)
+        made._handle = handle
+        made._jobs = jobs
+        return made
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        return (str, (str(self),))
+
+    @property
+    def id(self) -> str:
+        """The job's id."""
+        return str(self)
+
+    def result(self, timeout: float | None = None) -> T:
+        """Wait for the job's result, ``timeout`` seconds at most. Raises what ``await handle`` raises."""
+        return self._jobs.call(self._handle.result, timeout)
+
+    def status(self) -> JobStatus:
+        """The stored status."""
+        return self._jobs.call(self._handle.status)
+
+    def cancel(self, *, descendants: bool = False) -> JobStatus:
+        """Cancel it: see ``JobProcessor.cancel_job``."""
+        return self._jobs.cancel_job(self, descendants=descendants)
+
+    def retry(self) -> JobStatus:
+        """Run it again after it failed or was cancelled."""
+        return self._jobs.call(self._handle.retry)
+
+    def events(self, after: str | None = None) -> Iterator[JobEvent]:
+        """Its events: history first, then live, to its end."""
+        return self._jobs.stream_job(self, after)
+
+
+class SyncJobs:
+    """A ``JobProcessor`` for plain programs.
+
+    ::
+
+        with SyncJobs("jobs.db") as jobs:
+            plot = jobs.submit_job(write_plot, "noir")
+            page = jobs.submit_job(draw_page, plot)
+            picture = page.result(timeout=60)
+
+    :param backend: a path, or what ``JobProcessor`` takes.
+    :param options: those of ``JobProcessor``: ``daemon=``, ``enable_daemon=``, ``functions=``, ``fallback=``.
+
+    Jobs run on the event loop of a thread of its own, and in worker threads; handlers of signals and the main thread
+    stay yours. May be used from several threads.
+    """
+
+    def __init__(self, backend: str | BackendType | BackendConfig | Any = BackendType.SQLITE, **options: Any) -> None:
+        if isinstance(backend, str) and not isinstance(backend, BackendType):
+            backend = SQLiteConfig(path=backend)
+        self._jp = JobProcessor(backend, **options)
+        self._stack: ExitStack | None = None
+        self._portal: BlockingPortal
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._portal = stack.enter_context(start_blocking_portal())
+            stack.enter_context(cast("AbstractContextManager[Any]", self._portal.wrap_async_context_manager(self._jp)))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        stack, self._stack = self._stack, None
+        if stack is not None:
+            stack.__exit__(kind, error, traceback)
+
+    def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Run an async function on the loop, and wait for what it returns.
+
+        :raises BackendClosedError: outside of ``with``.
+        """
+        if self._stack is None:
+            raise BackendClosedError("this SyncJobs is not running", hint="use it inside 'with SyncJobs(…) as jobs:'")
+        return self._portal.call(function, *args)
+
+    @property
+    def processor(self) -> JobProcessor:
+        """The processor behind it; its methods belong on its loop: see ``call``."""
+        return self._jp
+
+    # -- submitting
+
+    def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> SyncHandle[Any]:
+        """Store a call of ``func`` as a job: see ``JobProcessor.submit_job``. Durable when this returns."""
+
+        async def submit() -> JobHandle[Any]:
+            return await self._jp.submit_job(func, *_plain(args), **_plain(options))
+
+        return SyncHandle(self.call(submit), self)
+
+    def submit_jobs(self, requests: Sequence[JobRequest]) -> list[SyncHandle[Any]]:
+        """Store several jobs, all or none."""
+        return [SyncHandle(handle, self) for handle in self.call(self._jp.submit_jobs, requests)]
+
+    def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
+        """``func(item)`` for each item, as one batch."""
+
+        async def submit() -> list[JobHandle[Any]]:
+            return await self._jp.map_jobs(func, _plain(list(items)), **options)
+
+        return [SyncHandle(handle, self) for handle in self.call(submit)]
+
+    def handle(self, job_id: str) -> SyncHandle[Any]:
+        """A handle of a stored job."""
+
+        async def make() -> JobHandle[Any]:
+            return self._jp.handle(str(job_id))
+
+        return SyncHandle(self.call(make), self)
+
+    def gather(self, *handles: SyncHandle[Any], timeout: float | None = None) -> list[Any]:
+        """The results of these jobs, in their order; the first failure is raised."""
+
+        async def wait() -> list[Any]:
+            return await gather(*(handle._handle for handle in handles), timeout=timeout)  # pyright: ignore[reportPrivateUsage]
+
+        return self.call(wait)
+
+    # -- asking and deciding
+
+    def get_job(self, job_id: str) -> Job:
+        """A snapshot of a job."""
+        return self.call(self._jp.get_job, job_id)
+
+    def find_jobs(self, query: JobQuery | None = None) -> JobPage:
+        """A page of jobs."""
+        return self.call(self._jp.find_jobs, query)
+
+    def get_progress(self, group: str) -> GroupProgress:
+        """How far a group is."""
+        return self.call(self._jp.get_progress, group)
+
+    def poll_status(self, job_id: str) -> StatusReport:
+        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one."""
+        return self.call(self._jp.poll_status, job_id)
+
+    def poll_batch(self, job_ids: Sequence[str]) -> Mapping[str, StatusReport | None]:
+        """``poll_status`` of several jobs at once; None for an unknown id."""
+        return self.call(self._jp.poll_batch, job_ids)
+
+    def why(self, job_id: str) -> Reason:
+        """Why a job is not running."""
+        return self.call(self._jp.why, job_id)
+
+    def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
+        """Wait until a job has ended, however it ended."""
+        return self.call(self._jp.wait_for_job, job_id, timeout)
+
+    def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        """Cancel a job; returns the truth as stored."""
+
+        async def cancel() -> JobStatus:
+            return await self._jp.cancel_job(job_id, descendants=descendants)
+
+        return self.call(cancel)
+
+    def retry_job(self, job_id: str) -> JobStatus:
+        """Run a failed or cancelled job again."""
+        return self.call(self._jp.retry_job, job_id)
+
+    def drain(self, group: str | None = None, timeout: float | None = None) -> None:
+        """Wait until no job (of the group) is pending or in progress."""
+        self.call(self._jp.drain, group, timeout)
+
+    # -- watching
+
+    def stream_job(
+        self, job_id: str, after: str | None = None, *, types: Collection[str] | str | None = None
+    ) -> Iterator[JobEvent]:
+        """Events of a job: its history after ``after``, then live; ends when the job has ended."""
+        return self._stream(job_id=str(job_id), after=after, types=types)
+
+    def stream_group(
+        self, group: str, after: str | None = None, *, types: Collection[str] | str | None = None
+    ) -> Iterator[JobEvent]:
+        """Events of a group's jobs; ends when all of them have ended."""
+        return self._stream(group=group, after=after, types=types)
+
+    def _stream(self, **wanted: Any) -> Iterator[JobEvent]:
+        async def open_reader() -> Any:
+            return self._jp.streamer.reader(**wanted)
+
+        async def close(reader: Any) -> None:
+            reader.close()
+
+        reader = self.call(open_reader)
+        try:
+            while True:
+                batch = self.call(reader.next)
+                yield from batch.events
+                if batch.ended:
+                    return
+        finally:
+            if self._stack is not None:
+                self.call(close, reader)
+
+
+def _plain(value: Any) -> Any:
+    """With the handles of the loop in place of ours, wherever a handle may stand."""
+    if isinstance(value, SyncHandle):
+        return cast("SyncHandle[Any]", value)._handle  # pyright: ignore[reportPrivateUsage]
+    if type(value) in (list, tuple):
+        return type(value)(_plain(inner) for inner in value)
+    if type(value) is dict:
+        return {key: _plain(inner) for key, inner in cast("dict[Any, Any]", value).items()}
+    return value

@@ -1,0 +1,62 @@
+"""A real Chromium, or the reason why there is none."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, sync_playwright
+
+from tests.browser import chromium
+from tests.browser.support import Demo, Visitor
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "own_server(quick): kills it, or wants the real drawings")
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = chromium.find()
+    if path is None:
+        if chromium.required():
+            pytest.fail(chromium.HINT)
+        pytest.skip(chromium.HINT)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--disable-dev-shm-usage"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture(scope="package")
+def lasting_demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demo]:
+    running = Demo(tmp_path_factory.mktemp("demo"), quick=True)
+    yield running
+    running.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Demo]:
+    """The web app, held: one for all tests, except those with an `own_server`."""
+    marker = request.node.get_closest_marker("own_server")
+    if marker is None:
+        lasting: Demo = request.getfixturevalue("lasting_demo")
+        lasting.hold()
+        yield lasting
+        lasting.go_on()
+        return
+    own = Demo(tmp_path, quick=marker.kwargs.get("quick", True))
+    yield own
+    if own.process.poll() is None:
+        own.end(signal.SIGKILL)
+
+
+@pytest.fixture
+def visitor(browser: Browser, demo: Demo) -> Iterator[Visitor]:
+    """Somebody who looks at the demo, and sees no error, no violation of the CSP (an error, too), nothing foreign."""
+    somebody = Visitor(browser, demo.url)
+    yield somebody
+    somebody.context.close()
+    assert somebody.complaints == []

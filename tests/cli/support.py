@@ -1,0 +1,122 @@
+"""The command line as people run it: a process, its output, its exit code."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+PATIENCE = 40.0
+
+
+@dataclass(frozen=True)
+class Ran:
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+    @property
+    def lines(self) -> list[str]:
+        return self.out.splitlines()
+
+
+class Shell:
+    """A folder to work in, with a store, an application module, and a home of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "app.py").write_text(APP)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if not name.startswith("ASYNCJOBS_")},
+            "HOME": str(folder / "home"),
+            "XDG_STATE_HOME": str(folder / "state"),
+            "XDG_CONFIG_HOME": str(folder / "config"),
+            "NO_COLOR": "1",
+            "COLUMNS": "80",
+            "PYTHONIOENCODING": "utf-8",
+            "PYTHONWARNINGS": "error",
+        }
+
+    def arguments(self, *arguments: str) -> list[str]:
+        return [sys.executable, "-m", "asyncjobs", *arguments]
+
+    def run(self, *arguments: str, timeout: float = PATIENCE, **environment: str) -> Ran:
+        """Run ``asyncjobs …`` to its end."""
+        done = subprocess.run(
+            self.arguments(*arguments),
+            cwd=self.folder,
+            env=self.environment | environment,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+        return Ran(done.returncode, done.stdout, done.stderr)
+
+    def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
+        """Run it in the background."""
+        return subprocess.Popen(
+            self.arguments(*arguments),
+            cwd=self.folder,
+            env=self.environment | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            encoding="utf-8",
+        )
+
+    def good(self, *arguments: str, **environment: str) -> Ran:
+        """Run it; it must succeed."""
+        ran = self.run(*arguments, **environment)
+        assert ran.code == 0, f"exit {ran.code}\n{ran.out}\n{ran.err}"
+        return ran
+
+
+APP = '''
+"""An application of the tests."""
+import time
+import anyio
+from asyncjobs import JobProcessor, SQLiteConfig, RetryPolicy, current_job, job
+
+
+async def add(a, b=1):
+    return a + b
+
+
+@job(retry=RetryPolicy(max_retries=0))
+async def fail(message="no"):
+    raise ValueError(message)
+
+
+async def slow(seconds=30.0):
+    await anyio.sleep(seconds)
+    return "slept"
+
+
+def blocking(seconds=30.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end and not current_job().cancelled:
+        time.sleep(0.01)
+    return "worked"
+
+
+async def talk(lines=3):
+    for i in range(lines):
+        current_job().log(f"line {i}")
+        current_job().progress(i + 1, lines, "talking")
+
+
+jp = JobProcessor(SQLiteConfig(path="jobs.db"), functions=[add, fail, slow, blocking, talk])
+'''

@@ -1,0 +1,107 @@
+"""Commands that change something, and those that look after the store."""
+
+from __future__ import annotations
+
+import json
+import re
+import sqlite3
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import Shell
+
+APP = ("--app", "app:jp")
+
+
+def jobs_of(shell: Shell) -> dict[str, str]:
+    return {item["id"]: item["status"] for item in shell.good("--json", *APP, "jobs", "list").json["items"]}
+
+
+def test_submitted_without_a_worker_a_job_waits_and_says_so(shell: Shell) -> None:
+    ran = shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--arg", "b=text", "--group", "g")
+    assert ran.out.strip() in jobs_of(shell)
+    assert ran.err == "⚠ no worker is alive: it waits\n  → asyncjobs daemon start -d\n"
+
+
+def test_arguments_are_json_or_text(shell: Shell) -> None:
+    shell.good(*APP, "jobs", "submit", "app:add", "--args", '[[1, 2], "x"]', "--id", "one")
+    shell.good(*APP, "jobs", "submit", "app:add", "--args", '{"a": null}', "--arg", "b=true", "--id", "two")
+    assert shell.good("--json", *APP, "jobs", "show", "one").json["args"] == "([1, 2], 'x')"
+    assert shell.good("--json", *APP, "jobs", "show", "two").json["args"] == "(None, True)"
+
+
+def test_a_graph_from_the_terminal(shell: Shell) -> None:
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", "first")
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=2", "--id", "second", "--after", "firs")
+    assert shell.good("--json", *APP, "jobs", "show", "second").json["needs"] == ["first"]
+
+
+def test_cancel_and_retry(shell: Shell) -> None:
+    for name in ("one", "two", "three"):
+        shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", name, "--group", "g")
+    assert shell.good(*APP, "jobs", "cancel", "one").err == "✔ one cancelled\n"
+    assert shell.good(*APP, "jobs", "retry", "one").err == "✔ one pending again\n"
+    assert shell.good(*APP, "jobs", "cancel", "--group", "g", "--yes").err == "✔ 3 jobs cancelled\n"
+    document = shell.good("--json", *APP, "jobs", "retry", "one", "two").json
+    assert document["items"] == [{"id": "one", "status": "pending"}, {"id": "two", "status": "pending"}]
+
+
+def test_removing(shell: Shell) -> None:
+    for name in ("one", "two", "three"):
+        shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", name, "--group", "g")
+    shell.good(*APP, "jobs", "cancel", "one", "two")
+    assert shell.run(*APP, "jobs", "rm", "three").code == 6  # it is not over
+    assert shell.good(*APP, "jobs", "rm", "one").err == "✔ 1 job removed\n"
+    ran = shell.run(*APP, "jobs", "rm", "--older", "0s")
+    assert (ran.code, "say --yes" in ran.err) == (2, True)
+    assert shell.good(*APP, "jobs", "rm", "--older", "0s", "--yes").err == "✔ 1 job removed\n"
+    assert jobs_of(shell) == {"three": "pending"}
+
+
+def test_backup(shell: Shell) -> None:
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", "one")
+    assert "copied to ./copy.db" in shell.good(*APP, "backup", "copy.db").err
+    assert (shell.folder / "copy.db").stat().st_mode & 0o777 == 0o600
+    assert shell.good("--json", "--db", "copy.db", "jobs", "list").json["items"][0]["id"] == "one"
+    assert shell.run(*APP, "backup", "copy.db").code != 0
+
+
+def test_the_doctor(shell: Shell) -> None:
+    assert "there is no store at ./jobs.db yet" in shell.good(*APP, "doctor").out
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1")
+    ran = shell.run(*APP, "doctor")
+    assert ran.code == 1
+    assert "✖ no worker is alive, and 1 jobs are ready\n  → asyncjobs daemon start -d\n" in ran.out
+    (shell.folder / "jobs.db").chmod(0o644)
+    assert "others may read ./jobs.db (mode 644)" in shell.run(*APP, "doctor").out
+    document = shell.run("--json", *APP, "doctor").json
+    assert (document["errors"], document["warnings"]) == (1, 1)
+
+
+def test_the_doctor_finds_damage(shell: Shell) -> None:
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1")
+    path: Path = shell.folder / "jobs.db"
+    with sqlite3.connect(path) as connection:
+        page, count = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_size", "page_count"))
+    connection.close()
+    data = bytearray(path.read_bytes())
+    data[page * (count - 2) : page * (count - 1)] = b"\xff" * page
+    path.write_bytes(data)
+    ran = shell.run("--db", "jobs.db", "doctor")
+    assert ran.code == 1
+    assert re.search(r"is damaged|cannot be opened", ran.out)
+
+
+@pytest.mark.slow
+def test_the_demo(shell: Shell) -> None:
+    ran = shell.good("demo", "--jobs", "20", "--fail", "50")
+    assert re.search(r"✔ \d+ completed, 0 failed in [\d.]+s; [1-9]\d* retries; the slowest was ", ran.err)
+    assert "page_1  completed" in ran.out
+
+
+@pytest.mark.slow
+def test_bench(shell: Shell) -> None:
+    document = json.loads(shell.good("--json", "bench", "--jobs", "200").out)
+    assert set(document["results"]) == {"round trips", "50 submitters", "one batch"}
+    assert all(figures["jobs_per_second"] > 0 for figures in document["results"].values())

@@ -1,0 +1,42 @@
+"""``asyncjobs config``: what counts, where it came from, and a file that says it all."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+
+from tests.cli.support import Shell
+
+
+def test_a_new_file_has_every_setting_and_changes_nothing(shell: Shell) -> None:
+    before = shell.good("config", "show").out
+    assert "written" in shell.good("config", "init").err
+    text = (shell.folder / "asyncjobs.toml").read_text()
+    assert "# seconds that running jobs get when it stops. Default 30.\n# shutdown_timeout = 30.0\n" in text
+    assert tomllib.loads(text) == {"sqlite": {}, "daemon": {}, "logging": {}}
+    assert shell.good("config", "show").out == before
+    settings = re.findall(r"^# ([a-z_]+ = (?!…).*)$", text, re.MULTILINE)
+    assert len(settings) > 15
+    for setting in settings:
+        tomllib.loads(setting)
+    assert shell.run("config", "init").code == 6
+
+
+def test_values_are_shown_with_where_they_came_from(shell: Shell) -> None:
+    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nslots = 7\nname = "ada"\n')
+    shown = shell.good("--db", "x.db", "config", "show", "--origin", ASYNCJOBS_DAEMON_LEASE="30s").out
+    lines = {line.split(" = ")[0].strip(): line.split(" = ")[1] for line in shown.splitlines()}
+    assert lines["daemon.slots"] == f"7  # {shell.folder / 'asyncjobs.toml'}"
+    assert lines["daemon.lease"] == "30.0  # ASYNCJOBS_DAEMON_LEASE"
+    assert lines["sqlite.path"] == '"x.db"  # the flag --db'
+    assert lines["daemon.heartbeat"] == "5.0  # default"
+    document = shell.good("--json", "config", "show").json
+    assert document["daemon.name"] == {"value": "ada", "source": str(shell.folder / "asyncjobs.toml")}
+
+
+def test_validate(shell: Shell) -> None:
+    (shell.folder / "asyncjobs.toml").write_text("[daemon]\nslots = 7\n")
+    assert "is sound (./asyncjobs.toml, 1 settings given)" in shell.good("config", "validate").err
+    (shell.folder / "asyncjobs.toml").write_text("[daemon]\nslotz = 7\n")
+    ran = shell.run("config", "validate")
+    assert (ran.code, "did you mean 'daemon.slots'?" in ran.err) == (2, True)

@@ -1,0 +1,218 @@
+"""The daemon as a process: started, fed, drained, killed, started again."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.support import PATIENCE, Shell
+
+APP = ("--app", "app:jp")
+pytestmark = pytest.mark.slow
+
+
+def until(what: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Ask until the answer is yes: other processes announce nothing."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if answer := what():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
+
+
+def pid_of(shell: Shell) -> int:
+    return shell.good("--json", *APP, "daemon", "status").json["pid"]
+
+
+def state_of(shell: Shell, name: str = "default") -> Path:
+    [path] = (shell.folder / "state" / "asyncjobs").glob(f"{name}-*.json")
+    return path
+
+
+def status_of(shell: Shell, job: str) -> str:
+    return shell.good("--json", *APP, "jobs", "show", job).json["status"]
+
+
+def test_started_in_the_background_fed_watched_and_stopped(shell: Shell) -> None:
+    started = shell.good(*APP, "daemon", "start", "-d")
+    assert re.match(r"✔ daemon 'default' ready  pid \d+\n  store  \./jobs.db\n", started.err)
+    assert state_of(shell).stat().st_mode & 0o777 == 0o600
+    again = shell.good(*APP, "daemon", "start", "-d")
+    assert "is already running" in again.err
+    assert shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=4", "--wait").json == 5
+    shown = shell.good(*APP, "daemon", "status").out
+    assert re.match(r"● default  running  pid \d+ · up [\d.]+s · asyncjobs ", shown)
+    assert "completed 1" in shown
+    assert "is ready: pid" in shell.good(*APP, "daemon", "logs").out
+    log = next((shell.folder / "state" / "asyncjobs").glob("*.log"))
+    assert log.stat().st_mode & 0o777 == 0o600
+    stopped = shell.good(*APP, "daemon", "stop")
+    assert re.search(r"✔ stopped in [\d.]+s\n", stopped.err)
+    assert shell.run(*APP, "daemon", "status").code == 3
+    assert list((shell.folder / "state" / "asyncjobs").glob("*.json")) == []
+
+
+def test_one_that_cannot_start_says_why(shell: Shell) -> None:
+    (shell.folder / "jobs.db").write_text("not a database, but as long as one would be " * 30)
+    ran = shell.run(*APP, "daemon", "start", "-d")
+    assert ran.code == 2
+    assert "daemon 'default' did not start (exit code 2)" in ran.err
+    assert "is not an SQLite database" in ran.err
+
+
+def test_killed_it_is_dead_and_the_next_one_takes_up_its_jobs(shell: Shell) -> None:
+    shell.good(*APP, "daemon", "start", "-d")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=1", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    os.kill(pid_of(shell), signal.SIGKILL)
+    until(lambda: shell.run(*APP, "daemon", "status").code == 1)
+    assert state_of(shell).exists()  # nobody was left to remove it
+    shell.good(*APP, "daemon", "start", "-d")
+    assert shell.good(*APP, "jobs", "result", "nap", "--wait", "--timeout", "30s").json == "slept"
+    assert shell.good("--json", *APP, "jobs", "show", "nap").json["interruptions"] == 1
+
+
+def test_the_first_signal_drains(shell: Shell) -> None:
+    daemon = shell.start(*APP, "daemon", "start")
+    until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
+    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=1", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    daemon.send_signal(signal.SIGTERM)
+    _, said = daemon.communicate(timeout=PATIENCE)
+    assert daemon.returncode == 0, said
+    assert "draining: 1 jobs run" in said
+    assert status_of(shell, "nap") == "completed"
+
+
+def test_the_second_signal_hands_back_what_runs(shell: Shell) -> None:
+    daemon = shell.start(*APP, "daemon", "start")
+    until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
+    shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
+    shell.good(*APP, "jobs", "submit", "app:blocking", "--id", "work")
+    until(lambda: status_of(shell, "nap") == status_of(shell, "work") == "in_progress")
+    daemon.send_signal(signal.SIGINT)
+    said: list[str] = []
+    assert daemon.stderr is not None
+    for line in daemon.stderr:
+        said.append(line)
+        if "draining" in line:
+            break
+    began = time.monotonic()
+    daemon.send_signal(signal.SIGINT)
+    _, rest = daemon.communicate(timeout=PATIENCE)
+    assert time.monotonic() - began < 10
+    assert "handing back 2 running jobs now" in rest
+    for job in ("nap", "work"):
+        item = shell.good("--json", *APP, "jobs", "show", job).json
+        assert (item["status"], item["interruptions"], item["failures"]) == ("pending", 0, 0)
+
+
+def test_stop_now_hands_back_at_once(shell: Shell) -> None:
+    shell.good(*APP, "daemon", "start", "-d")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    began = time.monotonic()
+    shell.good(*APP, "daemon", "stop", "--now")
+    assert time.monotonic() - began < 10
+    assert status_of(shell, "nap") == "pending"
+
+
+def test_a_stop_that_takes_too_long_says_so(shell: Shell) -> None:
+    shell.good(*APP, "daemon", "start", "-d")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    ran = shell.run(*APP, "daemon", "stop", "--timeout", "0.5s")
+    assert (ran.code, "still drains after 0.5s" in ran.err) == (5, True)
+
+
+def test_several_beside_each_other_and_a_restart(shell: Shell) -> None:
+    shell.good(*APP, "daemon", "start", "-d")
+    shell.good(*APP, "daemon", "start", "-d", "--name", "second", "--slots", "1")
+    first = pid_of(shell)
+    assert shell.good("--json", *APP, "daemon", "status", "--name", "second").json["pid"] != first
+    shell.good(*APP, "daemon", "restart")
+    assert pid_of(shell) != first
+    assert shell.run(*APP, "daemon", "status", "--name", "second").code == 0
+
+
+def test_without_an_application_it_runs_the_modules_that_are_allowed(shell: Shell) -> None:
+    shell.good("--db", "jobs.db", "daemon", "start", "-d", "--allow", "app")
+    assert shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--wait").json == 2
+    shell.good("--db", "jobs.db", "daemon", "stop", "--now")
+
+
+def test_cancel_reaches_it_from_another_terminal(shell: Shell) -> None:
+    shell.good(*APP, "daemon", "start", "-d")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    assert shell.good(*APP, "jobs", "cancel", "nap").err == "✔ nap asked to stop\n"
+    until(lambda: status_of(shell, "nap") == "cancelled", 5)
+    assert shell.good(*APP, "jobs", "retry", "nap").err == "✔ nap pending again\n"
+
+
+def test_the_system_is_told(shell: Shell) -> None:
+    path = shell.folder / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind(str(path))
+        listener.settimeout(PATIENCE)
+        daemon = shell.start(*APP, "daemon", "start", NOTIFY_SOCKET=str(path), WATCHDOG_USEC="400000")
+        heard: set[str] = set()
+        while not {"READY=1", "WATCHDOG=1"} <= heard:
+            heard.update(listener.recv(4096).decode().splitlines())
+        assert any(re.fullmatch(r"STATUS=\d+ running, \d+ pending|STATUS=ready", line) for line in heard)
+        daemon.send_signal(signal.SIGTERM)
+        while "STOPPING=1" not in heard:
+            heard.update(listener.recv(4096).decode().splitlines())
+        daemon.communicate(timeout=PATIENCE)
+        assert daemon.returncode == 0
+
+
+def test_it_says_where_it_is_when_asked(shell: Shell) -> None:
+    shell.good(*APP, "daemon", "start", "-d")
+    os.kill(pid_of(shell), signal.SIGUSR1)
+    until(lambda: "asked where it is; it runs: nothing" in shell.good(*APP, "daemon", "logs", "-n", "500").out)
+    os.kill(pid_of(shell), signal.SIGHUP)
+    until(lambda: "the log was opened again" in shell.good(*APP, "daemon", "logs", "-n", "500").out)
+
+
+def test_with_the_web_beside_it(shell: Shell) -> None:
+    import httpx
+
+    shell.good(*APP, "daemon", "start", "-d", "--http", ":0")
+    url = shell.good("--json", *APP, "daemon", "status").json["http"]
+    assert httpx.get(f"{url}/v1/stats").json()["workers"] == 1
+    with httpx.stream("GET", f"{url}/v1/events?after=0", timeout=PATIENCE) as response:
+        assert response.status_code == 200
+        began = time.monotonic()
+        shell.good(*APP, "daemon", "stop")
+        assert "event: bye" in "".join(response.iter_text())
+    assert time.monotonic() - began < 8
+
+
+def test_the_web_alone(shell: Shell) -> None:
+    import httpx
+
+    web = shell.start("--db", "jobs.db", "web", "--port", "0", "--token", "new")
+    assert web.stdout is not None
+    assert web.stderr is not None
+    token = web.stdout.readline().removeprefix("token: ").strip()
+    url = next(line for line in web.stderr if "http://" in line and "/v1/" in line).split()[-1]
+    assert httpx.get(f"{url}jobs").status_code == 401
+    assert httpx.get(f"{url}jobs", headers={"Authorization": f"Bearer {token}"}).json()["items"] == []
+    web.send_signal(signal.SIGINT)
+    web.communicate(timeout=PATIENCE)
+    assert web.returncode == 0
+
+
+@pytest.mark.parametrize("kind", ["systemd", "docker", "k8s"])
+def test_files_for_the_system(shell: Shell, kind: str) -> None:
+    assert "daemon" in shell.good(*APP, "daemon", "unit", kind).out

@@ -1,0 +1,85 @@
+"""Exit codes tell scripts what happened, and every failure says how to mend it."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.cli.support import Shell
+
+DB = "--db jobs.db"
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        (f"{DB} jobs list", 0, ""),
+        (f"{DB} jobs result panel_bad", 1, "failed after 1 attempt"),
+        (f"{DB} jobs result later", 6, "--wait waits for it"),
+        (f"{DB} jobs result page", 1, "was skipped because 'panel_bad'"),
+        ("jbs list", 2, "Did you mean 'jobs'?"),
+        ("jobs lst", 2, "Did you mean 'list'?"),
+        ("jobs list --stat failed", 2, "--status"),
+        (f"{DB} jobs list --status done", 2, "'completed'"),
+        (f"{DB} jobs show panel_x", 3, "did you mean"),
+        (f"{DB} jobs show x", 3, "there is no job 'x'"),
+        ("--db missing.db jobs list", 3, "there is no store at ./missing.db yet"),
+        ("--db app.py jobs list", 2, "is not an SQLite database"),
+        ("--db . jobs list", 2, "folder"),
+        (f"{DB} jobs cancel plot", 6, "plot is already completed; only pending and running jobs can be cancelled"),
+        (f"{DB} jobs retry plot", 6, "only a failed or cancelled job can be retried"),
+        (f"{DB} jobs cancel", 2, "name a job"),
+        (f"{DB} jobs cancel --group noir", 3, "no job to cancel"),
+        (f"{DB} jobs retry --failed", 2, "say --yes"),
+        (f"{DB} jobs submit app:ad", 2, "did you mean 'add'?"),
+        (f"{DB} jobs submit ap:add", 2, "module 'ap' cannot be imported"),
+        (f"{DB} jobs submit app:add --arg c=1", 6, "add() has no parameter 'c'"),
+        (f"{DB} jobs submit app:add --args [1", 2, "--args is not JSON"),
+        (f"{DB} jobs submit app:add --arg a=1 --id plot", 6, "a job with the id 'plot' exists already"),
+        (f"{DB} jobs submit app:add --arg a=1 --delay soon", 2, "write 30s, 5m, 2h or 1d"),
+        (f"{DB} jobs submit app:add --arg a=1 --after nobody", 3, "there is no job 'nobody'"),
+        (f"{DB} events tail --no-follow --after x1", 2, "is not a cursor"),
+        ("daemon status", 3, "asyncjobs daemon start -d"),
+        ("daemon stop", 3, "daemon 'default' is not running"),
+        ("daemon start", 2, "nothing says what this daemon may run"),
+        ("--app app:nope daemon start", 2, "has no 'nope'"),
+        ("--app app:add daemon start", 2, "and no JobProcessor"),
+        ("--config missing.toml config show", 2, "there is no configuration file 'missing.toml'"),
+        ("daemon start --slots 0 --allow app", 2, "daemon.slots cannot be 0 (from the flag --slots)"),
+        ("web --host 0.0.0.0", 2, "anybody could ask"),
+    ],
+)
+def test_every_failure_has_its_code_and_its_mend(finished: Shell, command: str, code: int, said: str) -> None:
+    ran = finished.run(*command.split())
+    assert said in ran.err + ran.out
+    assert ran.code == code, ran.err
+    assert "Traceback" not in ran.err
+
+
+def test_failures_are_json_where_a_program_reads(finished: Shell) -> None:
+    ran = finished.run("--json", "--db", "jobs.db", "jobs", "show", "plott")
+    assert ran.code == 3
+    assert ran.out == ""
+    assert json.loads(ran.err) == {
+        "code": "job-not-found",
+        "detail": "there is no job 'plott'",
+        "exit_code": 3,
+        "hint": "did you mean 'plot'? Ids are case-sensitive.",
+    }
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(finished: Shell) -> None:
+    import subprocess
+
+    command = " ".join(finished.arguments("--db", "jobs.db", "events", "tail", "--no-follow", "--after", "0"))
+    done = subprocess.run(
+        f"{command} | head -n 1",
+        shell=True,
+        cwd=finished.folder,
+        env=finished.environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (len(done.stdout.splitlines()), done.stderr) == (1, "")

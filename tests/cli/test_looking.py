@@ -1,0 +1,136 @@
+"""Commands that look: what they show people, and what they give programs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.support import Shell
+
+DB = ("--db", "jobs.db")
+
+
+def test_a_table_of_jobs_for_people(finished: Shell) -> None:
+    shown = finished.good("-o", "table", *DB, "jobs", "list", "--group", "noir", "--oldest")
+    heads, *rows = shown.lines
+    assert heads.split() == ["ID", "NAME", "STATUS", "TRY", "AGE", "TIME", "ERROR"]
+    assert [row.split()[:4] for row in rows] == [
+        ["plot", "add", "✔", "completed"],
+        *(["panel_" + str(i), "add", "✔", "completed"] for i in range(3)),
+        ["panel_bad", "fail", "✖", "failed"],
+        ["page", "add", "↷", "skipped"],
+    ]
+    assert all(len(line) <= 80 for line in shown.lines)
+    assert "ValueError: the\\npen" in rows[4]
+    assert "because of panel_bad" in rows[5]
+    assert "\x1b" not in shown.out  # neither colours nor what a job said
+    assert shown.err == "• 6 jobs · retry the failed: asyncjobs jobs retry --failed --group noir\n"
+
+
+def test_a_pipe_gets_lines_with_tabs(finished: Shell) -> None:
+    shown = finished.good(*DB, "-q", "jobs", "list", "--status", "failed")
+    assert shown.err == ""
+    [row] = shown.lines
+    assert row.split("\t")[:4] == ["panel_bad", "fail", "✖ failed", "1/1"]
+
+
+def test_ascii_where_the_terminal_knows_no_more(finished: Shell) -> None:
+    shown = finished.good(*DB, "jobs", "list", "--status", "failed", PYTHONIOENCODING="ascii")
+    assert "x failed" in shown.out
+
+
+def test_json_of_jobs_has_whole_ids_and_moments_in_utc(finished: Shell) -> None:
+    document = finished.good(*DB, "--json", "jobs", "list", "--status", "failed", "--status", "skipped").json
+    assert document["schema"] == 1
+    assert [(item["id"], item["status"], item["because"]) for item in document["items"]] == [
+        ("page", "skipped", "panel_bad"),
+        ("panel_bad", "failed", None),
+    ]
+    assert document["items"][1]["error"]["type"] == "ValueError"
+    assert document["items"][1]["created_at"].endswith("Z")
+    lines = finished.good(*DB, "-o", "ndjson", "jobs", "list", "--group", "noir").lines
+    assert len(lines) == 6
+
+
+def test_a_job_with_all_that_belongs_to_it(finished: Shell) -> None:
+    shown = finished.good(*DB, "jobs", "show", "panel_bad")
+    assert shown.lines[0] == "✖ failed  panel_bad  app:fail  group noir"
+    text = shown.out
+    assert "blocks     ↷ page" in text
+    assert "attempts   1 failed" in text
+    assert "error      ValueError: the\\npen\\x1b[31m slipped" in text
+    assert "raise ValueError(message)" in text
+    item = finished.good(*DB, "--json", "jobs", "show", "page").json
+    assert (item["needs"], item["why"]["code"]) == (["panel_bad"], "skipped")
+
+
+def test_why_a_job_does_not_run(finished: Shell) -> None:
+    assert "why        it is not due yet" in finished.good(*DB, "jobs", "show", "later").out
+
+
+def test_an_id_may_be_cut_while_it_is_the_only_one(finished: Shell) -> None:
+    assert finished.good(*DB, "jobs", "result", "panel_0").json == 3
+    assert finished.good(*DB, "jobs", "result", "plot").json == 2
+    assert finished.good(*DB, "jobs", "show", "chat").lines[0].endswith("chatter  app:talk")
+    ran = finished.run(*DB, "jobs", "show", "panel")
+    assert ran.code == 2
+    assert ran.err == "✖ 'panel' is the beginning of several ids: panel_0, panel_1, panel_2, panel_bad\n"
+
+
+def test_logs(finished: Shell) -> None:
+    shown = finished.good(*DB, "jobs", "logs", "chatter")
+    assert [line.split(" ", 1)[1] for line in shown.lines] == [f"INFO    #1 line {i}" for i in range(3)]
+
+
+def test_groups(finished: Shell) -> None:
+    assert finished.good(*DB, "groups", "list").lines[0].split("\t") == ["noir", "4/6", "67 %", "0", "1", "0"]
+    assert finished.good(*DB, "groups", "show", "noir").lines[0].startswith("noir  ████████████████░░░░░░░░ 4/6")
+    ran = finished.run(*DB, "groups", "show", "noire")
+    assert (ran.code, "did you mean 'noir'?" in ran.err) == (3, True)
+
+
+def test_the_graph_as_a_tree(finished: Shell) -> None:
+    shown = finished.good(*DB, "dag", "show", "noir")
+    assert shown.lines == [
+        "✔ completed plot",
+        "└─ add ×3  ✔ completed 3",
+        "✖ failed panel_bad",
+        "└─ ↷ skipped page",
+    ]
+    assert shown.err == "• 6 jobs, 4 dependencies\n"
+    assert len(finished.good(*DB, "dag", "show", "noir", "--expand").lines) == 6
+
+
+def test_the_graph_for_other_programs(finished: Shell) -> None:
+    dot = finished.good(*DB, "dag", "show", "noir", "--format", "dot").out
+    assert dot.startswith("digraph jobs {")
+    assert '"panel_bad" -> "page";' in dot
+    assert "n4 --> n5" in finished.good(*DB, "dag", "show", "noir", "--format", "mermaid").out
+    document = finished.good(*DB, "dag", "show", "page", "--format", "json").json
+    assert document["edges"] == [{"parent": "panel_bad", "child": "page", "optional": False}]
+
+
+def test_events(finished: Shell) -> None:
+    shown = finished.good(*DB, "events", "tail", "--no-follow", "--job", "panel_bad")
+    assert [line.split()[4] for line in shown.lines] == ["submitted", "started", "failed"]
+    only = finished.good(*DB, "--json", "events", "tail", "--no-follow", "--type", "log").lines
+    assert len(only) == 3
+
+
+def test_watching_what_has_ended_ends(finished: Shell) -> None:
+    ran = finished.run(*DB, "groups", "watch", "noir")
+    assert ran.code == 1  # one of them failed
+    assert "panel_bad  failed" in ran.out
+    assert finished.run(*DB, "jobs", "watch", "plot").code == 0
+    ran = finished.run(*DB, "jobs", "watch", "later", "--timeout", "0.2s")
+    assert (ran.code, ran.err) == (5, "✖ not ended within 0.2s\n  → the jobs go on\n")
+
+
+@pytest.mark.parametrize("command", ["--help", "jobs --help", "daemon --help", "daemon start --help", "-h"])
+def test_help(finished: Shell, command: str) -> None:
+    assert finished.good(*command.split()).out.startswith("Usage: asyncjobs")
+
+
+def test_versions_and_completion(finished: Shell) -> None:
+    assert finished.good("--version").out.startswith("asyncjobs ")
+    assert "sqlite" in finished.good("--json", "version").json
+    assert "_ASYNCJOBS_COMPLETE" in finished.good("completion", "bash").out

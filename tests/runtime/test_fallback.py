@@ -1,0 +1,100 @@
+"""``fallback="sync"``: without a live worker, submitted jobs run in their submitter, through the normal claim."""
+
+from __future__ import annotations
+
+import logging
+
+import anyio
+import pytest
+
+from asyncjobs import ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
+from tests.runtime.support import COMPLETED, FAILED, PATIENCE, PENDING, SKIPPED, Stores, add, fail, nothing
+
+pytestmark = pytest.mark.anyio
+
+
+def fallback(stores: Stores) -> JobProcessor:
+    return JobProcessor(stores.backend(), enable_daemon=False, fallback="sync")
+
+
+async def test_a_submit_returns_when_its_job_has_ended(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "asyncjobs"), anyio.fail_after(PATIENCE):
+        async with fallback(stores) as jp:
+            first = await jp.submit_job(add, 1, 2)
+            assert await first.status() is COMPLETED
+            second = await jp.submit_job(add, first, 4)
+            assert (await second.status(), await second) == (COMPLETED, 7)
+            assert await jp.find_jobs(JobQuery(status=PENDING)) == []
+            assert not any(worker.alive for worker in await jp.workers())
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["no worker is alive"]
+
+
+async def test_a_graph_runs_in_its_order(stores: Stores) -> None:
+    order: list[str] = []
+
+    async def note() -> str:
+        order.append(current_job().id)
+        return current_job().id
+
+    async with fallback(stores) as jp:
+        with pytest.raises(ConfigurationError, match="no worker runs here"):
+            await jp.submit_job(note, local=True)
+        async with jp.batch() as batch:
+            last = batch.submit_job(add, "c", "!", job_id="d", depends_on=["c"])
+            third = batch.submit_job(add, jp.handle("a"), jp.handle("b"), job_id="c")
+            batch.submit_job(add, "x", "", job_id="a")
+            batch.submit_job(add, "y", "", job_id="b")
+        assert (await third, await last) == ("xy", "c!")
+        log = [event.job_id for event in (await jp.backend.read_events()).events if event.type == "started"]
+        assert log.index("c") > max(log.index("a"), log.index("b"))
+        assert log[-1] == "d"
+
+
+async def test_failures_are_retried_and_settled(stores: Stores) -> None:
+    async with fallback(stores) as jp:
+        soon = RetryPolicy(max_retries=1, base=0.01, jitter=0)
+        async with jp.batch() as batch:
+            bad = batch.submit_job(fail, retry=soon)
+            after = batch.submit_job(nothing, depends_on=bad)
+        job = await jp.get_job(bad)
+        assert (job.status, job.attempt) == (FAILED, 2)
+        assert await after.status() is SKIPPED
+
+
+async def test_it_does_not_wait_for_what_is_delayed(stores: Stores) -> None:
+    async with fallback(stores) as jp:
+        with anyio.fail_after(PATIENCE):
+            later = await jp.submit_job(nothing, delay=3600)
+            behind = await jp.submit_job(nothing, depends_on=later)
+            assert [await later.status(), await behind.status()] == [PENDING, PENDING]
+            assert await (await jp.submit_job(add, 1, 1)) == 2
+
+
+async def submit_children(depth: int) -> int:
+    if not depth:
+        return 1
+    child = await current_job().submit_job(submit_children, depth - 1)
+    return 1 + await child
+
+
+async def test_children_run_with_their_parent(stores: Stores) -> None:
+    backend = stores.backend()
+    daemon = DaemonConfig(slots=1)
+    async with JobProcessor(backend, enable_daemon=False, daemon=daemon, fallback="sync") as jp:
+        with anyio.fail_after(PATIENCE):
+            assert await (await jp.submit_job(submit_children, 3)) == 4
+
+
+async def test_with_a_live_worker_it_keeps_out_of_the_way(stores: Stores) -> None:
+    if stores.kind == "memory":
+        pytest.skip("one store, two processors")
+    async with stores.processor(functions=[add]), fallback(stores) as jp:
+        job = await jp.submit_job(add, 1, 2)
+        assert await job == 3
+        assert len([worker for worker in await jp.workers() if worker.alive]) == 1
+
+
+@pytest.mark.parametrize("options", [{"fallback": "async"}, {"fallback": "sync", "enable_daemon": True}])
+def test_what_cannot_be(options: dict[str, object]) -> None:
+    with pytest.raises(ConfigurationError, match="fallback"):
+        JobProcessor("memory", **options)  # type: ignore[arg-type]

@@ -1,0 +1,580 @@
+"""``isolation="process"``: a body in a process of its own behaves as it does here, and its death is its job's alone."""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+import warnings
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from asyncjobs import (
+    ConfigurationError,
+    JobCancelledError,
+    JobExecutionError,
+    JobHandle,
+    JobProcessor,
+    JobRequest,
+    JobStatus,
+    RetryPolicy,
+    job,
+)
+from asyncjobs.backends.base import AttemptRef, ClaimedJob
+from asyncjobs.backends.clock import SystemClock
+from asyncjobs.core.codec import encode_call
+from asyncjobs.models import OutcomeKind
+from asyncjobs.runtime.attempt import Running, Stop
+from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.outputs import Output
+from asyncjobs.runtime.process import Process, start
+from asyncjobs.runtime.processes import Processes
+from asyncjobs.runtime.signals import Loop
+from asyncjobs.testing import ManualClock
+from tests.runtime import isolated, picky
+from tests.runtime.isolated import is_running
+from tests.runtime.support import CANCELLED, COMPLETED, FAILED, PENDING, Stores, until
+
+pytestmark = pytest.mark.anyio
+
+ONCE = RetryPolicy(max_retries=0)
+AT_ONCE = RetryPolicy(max_retries=1, base=0.001)
+SOON = 2.0
+"""Seconds within which a body that is to stop is gone."""
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
+    """A processor on the store in memory, for what does not depend on the store."""
+    async with Stores("memory", tmp_path).processor(slots=4) as jp:
+        processes(jp).grace = 0.3
+        yield jp
+
+
+def processes(jp: JobProcessor) -> Processes:
+    assert jp.daemon is not None
+    return jp.daemon.worker.processes
+
+
+async def run(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> Any:
+    """Submit it to a process of its own and wait for the result."""
+    with anyio.fail_after(20):
+        return await (await jp.submit_job(func, *args, isolation="process", **options))
+
+
+async def failure_of(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> JobExecutionError:
+    with pytest.raises(JobExecutionError) as caught:
+        await run(jp, func, *args, **{"retry": ONCE, **options})
+    return caught.value
+
+
+async def begin(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> tuple[JobHandle[Any], list[int]]:
+    """Submit a body that says which processes it consists of; returns once it has said so."""
+    handle = await jp.submit_job(func, *args, isolation="process", retry=ONCE, **options)
+    said = (await until(jp, handle, "progress"))[-1].data["message"]
+    return handle, [int(word) for word in said.split()]
+
+
+async def logs(jp: JobProcessor, job_id: str) -> list[tuple[str, str | None, str]]:
+    page = await jp.backend.read_events(job_id=job_id)
+    return [(e.data["level"], e.data.get("logger"), e.data["message"]) for e in page.events if e.type == "log"]
+
+
+def new_context() -> JobContext:
+    return JobContext(AttemptRef("a", 1, "w1"), group=None, clock=SystemClock(), loop=Loop(), submit=None)
+
+
+async def gone(process: int) -> None:
+    with anyio.fail_after(SOON):
+        while await anyio.to_thread.run_sync(isolated.is_at_work, process):
+            await anyio.sleep(0.01)  # an orphan: nobody here is told of its end
+
+
+# -- what it runs
+
+
+async def test_plain_and_async_bodies_run_in_another_process(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        others = {await run(jp, isolated.pid), await run(jp, isolated.pid_async)}
+        here = await (await jp.submit_job(isolated.pid, isolation="thread"))
+    assert here == os.getpid()
+    assert os.getpid() not in others
+
+
+async def test_async_bodies_run_on_the_kind_of_loop_that_the_worker_has(stores: Stores, anyio_backend: str) -> None:
+    async with stores.processor() as jp:
+        assert await run(jp, isolated.loop_name_async) == anyio_backend
+
+
+async def test_the_decorator_gives_the_default_and_the_call_site_wins(here: JobProcessor) -> None:
+    assert await (await here.submit_job(isolated.pid_by_default)) != os.getpid()
+    assert await (await here.submit_job(isolated.pid_by_default, isolation="thread")) == os.getpid()
+
+
+async def test_isolation_is_stored_so_that_any_worker_heeds_it(stores: Stores) -> None:
+    async with stores.processor(enable_daemon=False) as jp:
+        job_id = (await jp.submit_job(isolated.pid, isolation="process")).id
+        if stores.kind == "memory":
+            return
+    async with stores.processor(functions=[isolated.pid]) as jp:
+        assert await jp.handle(job_id) != os.getpid()
+
+
+VALUES = [None, 2**70, (1, "two"), {3, 4}, b"\x00", {"a": [1.5, {"b": ()}]}, isolated.moment()]
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: type(value).__name__)
+async def test_values_travel_as_they_are_stored(warm: JobProcessor, value: Any) -> None:
+    assert await run(warm, isolated.echo, value) == value
+
+
+async def test_injected_results_come_as_their_classes(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        drawn_here = await jp.submit_job(isolated.draw, 1)
+        drawn_there = await jp.submit_job(isolated.draw, 2, isolation="process")
+        told = await run(jp, isolated.describe, drawn_here, drawn_there)
+        assert await drawn_there == isolated.Panel(2, "noir")
+    assert told == "Panel:1:noir Panel:2:noir"
+
+
+async def test_an_optional_parent_that_failed_is_none(here: JobProcessor) -> None:
+    parent = await here.submit_job(isolated.fail, retry=ONCE)
+    assert await run(here, isolated.echo, parent, depends_on=here.optional(parent)) is None
+
+
+async def test_the_child_imports_no_store_and_no_graph(here: JobProcessor) -> None:
+    heavy = "networkx aiosqlite sqlite3 starlette uvicorn click rich".split()
+    assert await run(here, isolated.loaded, heavy) == []
+
+
+async def test_it_finds_what_its_parent_finds(here: JobProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ASYNCJOBS_TEST", "inherited")
+    monkeypatch.setattr(sys, "path", [*sys.path, "/made/up"])
+    found = await run(here, isolated.surroundings)
+    assert found["path"] == [entry or os.getcwd() for entry in sys.path]
+    assert found["python_path"] == os.environ.get("PYTHONPATH")
+    assert (found["folder"], found["variable"], found["session"]) == (os.getcwd(), "inherited", True)
+
+
+async def test_its_command_line_tells_nothing_of_the_job(here: JobProcessor) -> None:
+    command = (await run(here, isolated.surroundings))["command"]
+    assert "-m asyncjobs.runtime.child " in command
+    assert all(word.isdigit() for word in command.partition("asyncjobs.runtime.child ")[2].split())
+
+
+# -- refusals
+
+
+@pytest.mark.parametrize("isolation", ["thred", "Process", 1, True])
+async def test_other_isolations_are_refused(here: JobProcessor, isolation: Any) -> None:
+    with pytest.raises(ConfigurationError, match="'thread' or 'process'"):
+        await here.submit_job(isolated.pid, isolation=isolation)
+
+
+async def test_a_local_job_has_no_process_of_its_own(here: JobProcessor) -> None:
+    with pytest.raises(ConfigurationError, match="local"):
+        await here.submit_job(lambda: None, local=True, isolation="process")
+
+
+async def test_a_plain_function_with_a_timeout_is_not_warned_of(here: JobProcessor) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        await here.submit_jobs([JobRequest(func=isolated.pid, timeout=9.0, isolation="process", delay=99.0)])
+
+
+# -- failures
+
+
+@pytest.mark.parametrize("func", [isolated.fail, isolated.fail_async])
+async def test_what_a_body_raises_is_told_as_it_is_here(here: JobProcessor, func: Any) -> None:
+    error = await failure_of(here, func, "dry")
+    assert (error.error_type, error.message) == ("tests.runtime.isolated.NoInkError", "dry")
+    assert "raise NoInkError(message)" in str(error.traceback_text)
+    assert "child.py" not in str(error.traceback_text).splitlines()[1]
+
+
+@pytest.mark.parametrize(
+    ("policy", "attempts"),
+    [
+        (RetryPolicy(max_retries=1, base=0.001, on=[ConnectionError]), 2),
+        (RetryPolicy(max_retries=1, base=0.001, on=["NoInkError"]), 2),
+        (RetryPolicy(max_retries=1, base=0.001, on=[ValueError]), 1),
+        (RetryPolicy(max_retries=1, base=0.001, never_on=[OSError]), 1),
+    ],
+    ids=["a base class", "a name", "another class", "never on a base class"],
+)
+async def test_policies_match_classes_as_they_do_here(here: JobProcessor, policy: RetryPolicy, attempts: int) -> None:
+    assert (await failure_of(here, isolated.fail, retry=policy)).attempt == attempts
+
+
+@pytest.mark.parametrize("how", ["SystemExit", "KeyboardInterrupt", "StopIteration"])
+async def test_whatever_a_body_raises_is_its_failure(here: JobProcessor, how: str) -> None:
+    assert (await failure_of(here, isolated.leave, how)).error_type == how
+
+
+async def test_a_result_that_cannot_be_stored_fails_at_once(here: JobProcessor) -> None:
+    error = await failure_of(here, isolated.unstorable, retry=AT_ONCE)
+    assert (error.attempt, error.error_type) == (1, "asyncjobs.exceptions.NotSerializableError")
+
+
+async def test_a_result_may_be_as_large_as_any(tmp_path: Path) -> None:
+    stores = Stores("sqlite", tmp_path)
+    async with stores.processor(backend=stores.backend(max_value_size=1 << 21)) as jp:
+        assert len(await run(jp, isolated.large, 2_000_000)) == 2_000_000
+        assert len(await run(jp, isolated.echo, bytes(2_000_000))) == 2_000_000
+        assert "max_value_size" in (await failure_of(jp, isolated.large, 1 << 21)).message
+
+
+async def test_a_module_that_does_not_load_is_the_jobs_failure(
+    here: JobProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCJOBS_TEST_PICKY", str(os.getpid()))
+    error = await failure_of(here, picky.work, retry=AT_ONCE)
+    assert (error.attempt, error.error_type) == (1, "ModuleNotFoundError")
+    assert "picky.py" in str(error.traceback_text)
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("exit", "exit code 3"), ("segfault", "killed by SIGSEGV"), ("kill", r"killed by SIGKILL \(out of memory\?\)")],
+)
+async def test_a_crash_is_the_jobs_failure(here: JobProcessor, how: str, words: str) -> None:
+    error = await failure_of(here, isolated.die, how)
+    assert error.error_type == "ProcessDied"
+    assert re.search(words, error.message)
+    stored = await here.get_job(error.job_id)
+    assert (stored.status, stored.failures, stored.interruptions) == (FAILED, 1, 0)
+
+
+async def test_a_segmentation_fault_says_where(here: JobProcessor) -> None:
+    assert "string_at" in str((await failure_of(here, isolated.die, "segfault")).traceback_text)
+
+
+async def test_a_crash_is_retried_by_the_policy(here: JobProcessor) -> None:
+    assert await run(here, isolated.die_at_first, retry=AT_ONCE) == 2
+    never = RetryPolicy(max_retries=1, base=0.001, never_on=["ProcessDied"])
+    assert (await failure_of(here, isolated.die_at_first, retry=never)).attempt == 1
+
+
+# -- saying
+
+
+async def test_the_current_job_is_there(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        handle = await jp.submit_job(isolated.say_all, job_id="a", group="noir", isolation="process")
+        assert await handle == ("a", 1, "noir", False)
+        page = await jp.backend.read_events(job_id="a")
+        job = await jp.get_job("a")
+    assert job.progress is not None
+    assert job.progress.percent == 100.0
+    said = [(event.type, event.data) for event in page.events if event.type in ("log", "preview")]
+    assert said == [
+        ("log", {"level": "info", "message": "half-way", "fields": {"panel": 2}}),
+        ("preview", {"url": "/1.png"}),
+    ]
+    assert [event.type for event in page.events][-2:] == ["progress", "completed"]
+
+
+async def test_what_may_not_be_said_is_refused_there(here: JobProcessor) -> None:
+    assert "emit(type)" in await run(here, isolated.say_wrongly)
+
+
+async def test_log_records_become_log_events(here: JobProcessor) -> None:
+    handle = await here.submit_job(isolated.use_logging, isolation="process")
+    await handle
+    page = await here.backend.read_events(job_id=handle)
+    first, second = [event.data for event in page.events if event.type == "log"]
+    assert first == {"level": "warning", "logger": "studio.ink", "message": "2 bottles left"}
+    assert (second["level"], second["message"]) == ("error", "gone")
+    assert "NoInkError: dry" in second["traceback"]
+
+
+async def test_output_becomes_log_events_in_order(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        handle = await jp.submit_job(isolated.write_lines, isolation="process")
+        await handle
+        said = await logs(jp, handle)
+    assert [message for _, logger, message in said if logger == "stdout"] == [
+        "printed",
+        "by the system",
+        "by a command",
+        "not \\xff utf-8",
+        "100 %",
+        "no end of line",
+    ]
+    assert ("warning", "stderr", "to the other stream") in said
+    assert {level for level, logger, _ in said if logger == "stdout"} == {"info"}
+
+
+async def test_what_is_still_in_the_pipe_at_the_end_is_the_jobs_and_what_was_there_before_is_not() -> None:
+    end, other_end = os.pipe()
+    os.set_blocking(end, False)
+    context = new_context()
+    os.write(other_end, b"of an earlier job\n")
+    output = Output(end, "stdout", context)
+    os.write(other_end, b"last words\n")
+    output.finish()
+    os.close(other_end)
+    os.close(end)
+    assert [event.data["message"] for event in context.unstored.take()] == ["last words"]
+
+
+async def test_a_long_line_is_cut_and_says_so(here: JobProcessor) -> None:
+    handle = await here.submit_job(isolated.write_a_long_line, 200_000, isolation="process")
+    await handle
+    (said,) = [e.data for e in (await here.backend.read_events(job_id=handle)).events if e.type == "log"]
+    assert (len(said["message"]), said["cut"]) == (16_384, 200_000)
+
+
+async def test_a_flood_of_output_is_cut_and_says_so(here: JobProcessor) -> None:
+    handle = await here.submit_job(isolated.flood, 30, isolation="process")
+    await handle
+    events = (await here.backend.read_events(job_id=handle, limit=100_000)).events
+    kept = sum(len(event.data["message"]) for event in events if event.type == "log")
+    left_out = sum(event.data.get("dropped_bytes", 0) for event in events)
+    assert kept < 10 << 20
+    assert left_out > 10 << 20
+    assert (await here.get_job(handle)).status is COMPLETED
+
+
+# -- stopping
+
+
+@pytest.mark.parametrize("func", [isolated.sleep, isolated.spin, isolated.ignore_async])
+async def test_a_cancelled_body_is_killed(here: JobProcessor, func: Any) -> None:
+    del processes(here).grace  # as it is by default
+    handle, (process,) = await begin(here, func)
+    with anyio.fail_after(SOON):
+        await here.cancel_job(handle)
+        with pytest.raises(JobCancelledError):
+            await handle
+    assert not is_running(process)
+
+
+@pytest.mark.parametrize("func", [isolated.sleep_async, isolated.heed])
+async def test_a_body_that_heeds_a_cancellation_may_say_a_last_word(stores: Stores, func: Any) -> None:
+    async with stores.processor() as jp:
+        handle, (process,) = await begin(jp, func)
+        await jp.cancel_job(handle)
+        job = await jp.wait_for_job(handle)
+        assert (job.status, await logs(jp, handle)) == (CANCELLED, [("info", None, "put the pen down")])
+        assert not is_running(process)
+
+
+@pytest.mark.parametrize("func", [isolated.sleep, isolated.spin, isolated.sleep_async, isolated.ignore_async])
+async def test_a_body_that_takes_too_long_is_killed(here: JobProcessor, func: Any) -> None:
+    handle, (process,) = await begin(here, func, timeout=0.2)
+    with anyio.fail_after(0.2 + SOON), pytest.raises(JobExecutionError) as caught:
+        await handle
+    assert caught.value.error_type == "TimeoutError"
+    assert "its timeout of 0.2 s" in caught.value.message
+    assert not is_running(process)
+
+
+async def test_a_timeout_is_the_bodys_and_not_that_of_its_imports(
+    here: JobProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ASYNCJOBS_TEST_SLOW", "0.6")
+    assert await run(here, picky.work, timeout=0.5, retry=ONCE) == "done"
+
+
+async def test_what_it_has_started_goes_with_it(here: JobProcessor) -> None:
+    handle, (process, other) = await begin(here, isolated.start_another)
+    await here.cancel_job(handle)
+    await here.wait_for_job(handle)
+    assert not is_running(process)
+    await gone(other)
+
+
+async def test_a_slot_is_held_until_the_process_is_gone(tmp_path: Path) -> None:
+    async with Stores("memory", tmp_path).processor(slots=1) as jp:
+        handle, (process,) = await begin(jp, isolated.spin)
+        after = await jp.submit_job(isolated.is_running, process)
+        await jp.cancel_job(handle)
+        assert await after is False
+
+
+@pytest.mark.parametrize("when", ["before", "while its process starts"])
+async def test_told_to_stop_before_it_begins_it_never_does(
+    here: JobProcessor, when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = new_context()
+    call = encode_call(("exit",), {}).data
+    claimed = ClaimedJob(AttemptRef("a", 1, "w1"), "tests.runtime.isolated:die", call, False, ONCE, None, None, 0)
+    running = Running(claimed, context)
+
+    async def start_and_stop(*arguments: Any) -> Process:
+        process = await start(*arguments)
+        running.stop(Stop.CANCELLED)
+        return process
+
+    monkeypatch.setattr("asyncjobs.runtime.processes.start", start_and_stop)
+    if when == "before":
+        running.stop(Stop.CANCELLED)
+    assert (await processes(here).run(running)).kind is OutcomeKind.CANCELLED
+    assert len(processes(here).idle) == (when != "before")
+
+
+# -- one process for many jobs
+
+
+@pytest.fixture
+async def warm(here: JobProcessor) -> JobProcessor:
+    """A processor that has an idle process."""
+    await run(here, isolated.pid)
+    return here
+
+
+async def test_a_process_is_kept_warm(warm: JobProcessor) -> None:
+    (idle,) = processes(warm).idle
+    assert [await run(warm, func) for func in (isolated.pid, isolated.pid_async, isolated.pid)] == [idle] * 3
+    assert processes(warm).idle == [idle]
+
+
+@pytest.mark.parametrize(
+    "func", [isolated.fail, isolated.fail_async, isolated.unstorable], ids=lambda func: func.__name__
+)
+async def test_a_process_is_not_used_again_after_a_failure(warm: JobProcessor, func: Any) -> None:
+    (idle,) = processes(warm).idle
+    await failure_of(warm, func)
+    assert not is_running(idle)
+    assert await run(warm, isolated.pid) != idle
+
+
+async def test_nor_after_a_cancellation_that_it_heeded(warm: JobProcessor) -> None:
+    handle, (process,) = await begin(warm, isolated.heed)
+    await warm.cancel_job(handle)
+    await warm.wait_for_job(handle)
+    assert not is_running(process)
+    assert processes(warm).idle == []
+
+
+async def test_one_that_died_while_idle_is_replaced_silently(
+    warm: JobProcessor, caplog: pytest.LogCaptureFixture
+) -> None:
+    (idle,) = processes(warm).idle
+    os.kill(idle, 9)
+    handle = await warm.submit_job(isolated.pid, isolation="process", retry=ONCE)
+    assert await handle != idle
+    assert (await warm.get_job(handle)).attempt == 1
+    assert caplog.records == []
+
+
+async def test_a_process_runs_so_many_jobs_only(warm: JobProcessor) -> None:
+    processes(warm).most_jobs = 3
+    first = [await run(warm, isolated.pid) for _ in range(3)]
+    assert first[0] == first[1] != first[2]
+
+
+async def test_idle_processes_end_after_a_while(tmp_path: Path) -> None:
+    clock = ManualClock()
+    stores = Stores("memory", tmp_path)
+    async with stores.processor(clock=clock) as jp:
+        process = await run(jp, isolated.pid)
+        await clock.wait_for_sleepers()
+        for _ in range(8):
+            clock.advance(processes(jp).idle_time / 4)
+            await anyio.wait_all_tasks_blocked()
+        await gone(process)
+        assert processes(jp).idle == []
+        assert await run(jp, isolated.pid) != process
+
+
+async def test_no_more_are_kept_than_there_are_slots(tmp_path: Path) -> None:
+    async with Stores("memory", tmp_path).processor(slots=2) as jp:
+        used = set(await _all(await jp.map_jobs(isolated.echo, range(12), isolation="process")))
+        assert used == set(range(12))
+        assert 1 <= len(processes(jp).idle) <= 2
+
+
+async def _all(handles: list[JobHandle[Any]]) -> list[Any]:
+    return [await handle for handle in handles]
+
+
+async def test_leaving_ends_them_all_and_gives_running_jobs_back(tmp_path: Path) -> None:
+    stores = Stores("sqlite", tmp_path)
+    async with stores.processor(slots=2, shutdown_timeout=0.0) as jp:
+        idle = await run(jp, isolated.pid)
+        handle, (process,) = await begin(jp, isolated.spin)
+        second = await run(jp, isolated.pid)
+    assert [is_running(one) for one in (idle, process, second)] == [False] * 3
+    async with stores.processor(enable_daemon=False) as jp:
+        stored = await jp.get_job(handle)
+        assert (stored.status, stored.failures, stored.interruptions) == (PENDING, 0, 0)
+
+
+async def test_half_of_a_page_is_not_the_result_of_a_job_that_was_given_back(tmp_path: Path) -> None:
+    stores = Stores("sqlite", tmp_path)
+    async with stores.processor(shutdown_timeout=0.0) as jp:
+        handle, _ = await begin(jp, isolated.heed)
+    async with stores.processor(enable_daemon=False) as jp:
+        assert await jp.get_status(handle) is PENDING
+
+
+# -- other jobs, from inside
+
+
+async def test_a_body_submits_children_and_waits_for_them(stores: Stores) -> None:
+    async with stores.processor(slots=1) as jp:
+        handle = await jp.submit_job(isolated.add_up, job_id="parent", isolation="process")
+        assert await handle == ("parent/total", 6, [0, 2, 4])
+        assert (await jp.get_job("parent/1")).parent_id == "parent"
+
+
+async def test_a_plain_body_does_so_too(here: JobProcessor) -> None:
+    assert await run(here, isolated.add_up_sync, job_id="parent") == ("parent/1", 3)
+
+
+async def test_a_later_attempt_gets_the_child_of_the_first(here: JobProcessor) -> None:
+    assert await run(here, isolated.submit_each_time, job_id="parent", retry=AT_ONCE) == "parent/1 once"
+
+
+async def test_a_childs_failure_is_raised_where_it_is_awaited(here: JobProcessor) -> None:
+    assert await run(here, isolated.hear_of_failure, job_id="parent") == ("parent/1", "dry", True)
+
+
+async def test_a_body_may_stop_waiting_and_cancel(here: JobProcessor) -> None:
+    asked, ended = await run(here, isolated.stop_waiting)
+    assert (asked, ended) == (JobStatus.IN_PROGRESS, "JobCancelledError")
+
+
+async def test_its_slot_is_lent_only_while_it_waits(here: JobProcessor) -> None:
+    handle = await here.submit_job(isolated.wait_briefly, isolation="process")
+    await until(here, handle, "progress")
+    assert here.daemon is not None
+    running = here.daemon.worker.running[handle]
+    assert (running.waits, running.has_slot) == (0, True)
+    await here.cancel_job(handle)
+
+
+async def test_a_plain_body_that_waits_is_told_to_stop(here: JobProcessor) -> None:
+    handle = await here.submit_job(isolated.wait_for_ever, isolation="process")
+    await until(here, handle, "progress")
+    await here.cancel_job(handle)
+    assert (await here.wait_for_job(handle)).status is CANCELLED
+    assert await logs(here, handle) == [("info", None, "waits no more")]
+
+
+async def test_what_is_not_to_be_had_there_says_what_to_do(here: JobProcessor) -> None:
+    events, local = await run(here, isolated.ask_for_what_is_not_here)
+    assert "JobProcessor(enable_daemon=False)" in events
+    assert "module level" in local
+
+
+@job(isolation="process")
+def _marked() -> None: ...
+
+
+async def test_a_marked_function_is_refused_where_it_cannot_be_isolated(here: JobProcessor) -> None:
+    with pytest.raises(ConfigurationError, match="local"):
+        await here.submit_job(_marked, local=True)

@@ -1,0 +1,102 @@
+"""Somebody sets the wall clock by two hours: leases and streams do not care, ``run_at`` follows it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import anyio
+import pytest
+
+from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.backends.clock import to_datetime
+from asyncjobs.testing import ManualClock
+from tests.runtime.support import COMPLETED, IN_PROGRESS, PENDING, Held, Stores, nothing, take, within
+
+pytestmark = pytest.mark.anyio
+
+TWO_HOURS = 7200.0
+JUMPS = pytest.mark.parametrize("jump", [TWO_HOURS, -TWO_HOURS], ids=["forwards", "back"])
+
+
+@JUMPS
+async def test_no_lease_is_lost(stores: Stores, jump: float) -> None:
+    clock = ManualClock()
+    held = Held("done")
+    async with stores.processor(clock=clock) as jp:
+        handle = await jp.submit_job(held.body, local=True)
+        await within(10, held.started.wait())
+        clock.jump(jump)
+        assert not await jp.backend.reap()
+        assert [worker.alive for worker in await jp.workers()] == [True]
+        for _ in range(10):  # beats, by the clock that did not jump; and others look for the dead
+            clock.advance(5)
+            await clock.wait_for_sleepers()
+            assert not await jp.backend.reap()
+        assert await jp.get_status(handle) == IN_PROGRESS
+        held.go.open()
+        assert await within(10, handle.result()) == "done"
+        job = await jp.get_job(handle)
+        assert (job.attempt, job.interruptions) == (1, 0)
+
+
+@JUMPS
+async def test_a_lease_that_ran_out_is_noticed_as_ever(stores: Stores, jump: float) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock, enable_daemon=False) as jp:
+        handle = await jp.submit_job(nothing)
+        worker = await jp.backend.register_worker(NewWorker(name="w", slots=1, lease=15))
+        function = (await jp.get_job(handle)).function
+        await jp.backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=frozenset({function})))
+        clock.jump(jump)
+        clock.advance(14)
+        assert not await jp.backend.reap()
+        clock.advance(2)
+        assert list(await jp.backend.reap()) == [handle]
+        jp._submitted = 0
+
+
+async def test_a_job_becomes_due_when_the_wall_clock_says_so(stores: Stores) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock) as jp:
+        at = to_datetime(clock.now()) + timedelta(hours=1)
+        handle = await jp.submit_job(nothing, run_at=at)
+        await within(10, (await jp.submit_job(nothing)).result())
+        clock.jump(TWO_HOURS)
+        clock.advance(31)  # and nothing else happens
+        await within(10, handle.result())
+
+
+async def test_it_waits_longer_when_the_wall_clock_was_set_back(stores: Stores) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock, lease=10 * TWO_HOURS, heartbeat=TWO_HOURS) as jp:
+        handle = await jp.submit_job(nothing, run_at=to_datetime(clock.now()) + timedelta(hours=1))
+        clock.jump(-TWO_HOURS)
+        clock.advance(TWO_HOURS)
+        await within(10, (await jp.submit_job(nothing)).result())
+        assert await jp.get_status(handle) == PENDING, "it is an hour too early by the wall clock"
+        with anyio.fail_after(10):
+            while (await jp.get_job(handle)).status is not COMPLETED:
+                clock.advance(60)
+                await anyio.sleep(0.002)
+        assert clock.now() >= (await jp.get_job(handle)).run_at.timestamp() * 1_000_000  # type: ignore[union-attr]
+
+
+@JUMPS
+async def test_streams_have_the_order_of_the_log(stores: Stores, jump: float) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock) as jp:
+        stream = jp.stream_all()
+        first = await jp.submit_job(nothing)
+        await within(10, first.result())
+        before = await take(stream, 3)
+        clock.jump(jump)
+        second = await jp.submit_job(nothing)
+        await within(10, second.result())
+        after = await take(stream, 3)
+        events = [*before, *after]
+        assert [event.job_id for event in events] == [first] * 3 + [second] * 3
+        assert [int(event.cursor) for event in events] == list(range(1, 7))
+        assert (after[0].at - before[-1].at).total_seconds() == jump
+        read = [event async for event in jp.stream_job(second, before[-1].cursor)]
+        assert [event.type for event in read] == ["submitted", "started", "completed"]
+        await stream.aclose()  # type: ignore[attr-defined]

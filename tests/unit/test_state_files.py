@@ -1,0 +1,92 @@
+"""State files of daemons: held is running, free is not, whatever the file says."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+from msgspec.structs import replace
+
+from asyncjobs.backends.sqlite.host import this_process
+from asyncjobs.cli.state import DaemonState, StateFile, all_states, is_alive
+
+
+def state(name: str = "default", store: str = "jobs.db") -> DaemonState:
+    return DaemonState(name=name, store=store, process=this_process(), version="1", started_at=1.0)
+
+
+def test_the_lock_tells_who_runs(tmp_path: Path) -> None:
+    file = StateFile("default", "jobs.db", tmp_path)
+    assert file.look() is None
+    assert file.acquire(state()) is None
+    assert file.path.stat().st_mode & 0o777 == 0o600
+    found = StateFile("default", "jobs.db", tmp_path).look()
+    assert found is not None
+    assert (found.running, found.state) == (True, state())
+    second = StateFile("default", "jobs.db", tmp_path)
+    held = second.acquire(state())
+    assert held is not None
+    assert held.running
+    file.release()
+    assert second.look() is None
+    assert second.acquire(state()) is None
+    second.release()
+
+
+def test_two_projects_may_name_theirs_alike(tmp_path: Path) -> None:
+    one, other = StateFile("default", "/a/jobs.db", tmp_path), StateFile("default", "/b/jobs.db", tmp_path)
+    assert one.acquire(state()) is None
+    assert other.acquire(state(store="/b/jobs.db")) is None
+    assert [found.running for _, found in all_states(tmp_path)] == [True, True]
+    one.release()
+    other.release()
+
+
+def test_what_a_dead_daemon_left_says_so(tmp_path: Path) -> None:
+    code = (
+        "import os, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
+        "from asyncjobs.cli.state import StateFile; from tests.unit.test_state_files import state\n"
+        "StateFile('default', 'jobs.db', Path(sys.argv[1])).acquire(state()); os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path), os.getcwd()], check=False)
+    file = StateFile("default", "jobs.db", tmp_path)
+    found = file.look()
+    assert found is not None
+    assert found.state is not None
+    assert (found.running, is_alive(found.state)) == (False, False)
+    assert file.acquire(state()) is None  # the next one simply takes it
+    file.release()
+
+
+def test_news_replace_what_was_said(tmp_path: Path) -> None:
+    file = StateFile("default", "jobs.db", tmp_path)
+    assert file.acquire(replace(state(), log="x" * 500)) is None
+    file.write(replace(state(), ready=True))
+    found = file.look()
+    assert found is not None
+    assert found.state == replace(state(), ready=True)
+    file.release()
+
+
+def test_a_damaged_file_is_no_state(tmp_path: Path) -> None:
+    file = StateFile("default", "jobs.db", tmp_path)
+    tmp_path.joinpath(file.path.name).write_bytes(b"{")
+    found = file.look()
+    assert found is not None
+    assert (found.state, found.running) == (None, False)
+
+
+def test_waiting_for_the_end(tmp_path: Path) -> None:
+    file = StateFile("default", "jobs.db", tmp_path)
+    assert file.acquire(state()) is None
+    waiting = threading.Thread(target=StateFile("default", "jobs.db", tmp_path).wait_released)
+    waiting.start()
+    waiting.join(0.05)
+    assert waiting.is_alive()
+    file.release()
+    waiting.join(10)
+    assert not waiting.is_alive()
+    file.wait_released()  # there is nothing to wait for

@@ -1,0 +1,30 @@
+"""Jobs that the tests of the HTTP interface run."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from asyncjobs import current_job
+
+
+async def add(a: int, b: int = 0) -> int:
+    return a + b
+
+
+async def echo(value: Any = None, **more: Any) -> Any:
+    return {"value": value, **more} if more else value
+
+
+async def fail(message: str) -> None:
+    raise ConnectionError(message)
+
+
+async def talk(*lines: str) -> None:
+    for line in lines:
+        current_job().log(line, password="hunter2")
+    current_job().emit("output", {"lines": len(lines), "password": "hunter2"})
+
+
+def named(function: Any) -> str:
+    """The name under which it is registered."""
+    return f"{function.__module__}:{function.__name__}"

@@ -1,0 +1,341 @@
+"""JobsClient: jobs of a served processor, as if they were here."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx
+import pytest
+from starlette.applications import Starlette
+from starlette.routing import Mount
+
+from asyncjobs import (
+    BackendClosedError,
+    ConfigurationError,
+    JobProcessor,
+    JobQuery,
+    JobStateError,
+    JobStatus,
+    MemoryBackend,
+    MissingExtraError,
+)
+from asyncjobs.client import ClientHandle, JobsClient
+from tests.runtime.support import Held
+from tests.web.bodies import add, echo, fail, named, talk
+from tests.web.client_support import Losing, remote
+from tests.web.sites import site
+from tests.web.support import PATIENCE, serving
+
+pytestmark = pytest.mark.anyio
+
+PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, _ = JobStatus
+
+
+# -- where the server is
+
+
+@pytest.mark.parametrize("path", ["", "/jobs", "/team a/jobs"])
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_the_app_is_found_under_any_path_with_or_without_a_slash(path: str, slash: str) -> None:
+    async with JobProcessor(MemoryBackend(), functions=[add]) as jp:
+        app = jp.asgi_app(submit=True)
+        mounted = Starlette(routes=[Mount(path, app)]) if path else app
+        async with serving(mounted) as url, JobsClient(url + path.replace(" ", "%20") + slash) as client:
+            assert await (await client.submit_job(named(add), 1, 2)) == 3
+
+
+@pytest.mark.parametrize("url", ["localhost:8000", "ftp://localhost", "http://", "http://a/?q=1", "http://a/#b", 7])
+async def test_what_is_no_url_of_a_server_is_refused_at_once(url: Any) -> None:
+    with pytest.raises(ConfigurationError, match="base_url"):
+        JobsClient(url)
+
+
+@pytest.mark.parametrize("setting", [{"timeout": 0}, {"attempts": 0}, {"max_silence": "long"}, {"token": "a\nb"}])
+async def test_a_setting_that_cannot_work_is_refused_at_once(setting: dict[str, Any]) -> None:
+    with pytest.raises(ConfigurationError, match=next(iter(setting))):
+        JobsClient("http://localhost", **setting)
+
+
+async def test_a_client_of_your_own_is_used_and_left_open() -> None:
+    async with site(add, submit=True) as here, httpx.AsyncClient(headers={"x-request-id": "mine"}) as http:
+        async with JobsClient(here.url, http_client=http) as client:
+            assert await (await client.submit_job(named(add), 2)) == 2
+        assert not http.is_closed
+    with pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient"):
+        JobsClient(here.url, http_client="http")  # type: ignore[arg-type]
+
+
+async def test_closed_it_says_so_and_ends_its_streams() -> None:
+    held = Held()
+    async with remote(add) as (here, client):
+        await here.jp.submit_job(held.body, job_id="it", local=True)
+        stream = client.stream_job("it")
+        await anext(stream)
+        await client.aclose()
+        with pytest.raises(BackendClosedError, match="this JobsClient is closed"):
+            await client.get_job("it")
+        with pytest.raises(BackendClosedError, match="this JobsClient is closed"):
+            async for _ in stream:
+                pass
+        held.go.open()
+
+
+def test_a_secret_in_the_url_is_not_shown() -> None:
+    assert repr(JobsClient("https://me:secret@host/jobs/")) == "JobsClient('https://host/jobs')"
+
+
+def test_importing_it_brings_in_no_server_and_no_store() -> None:
+    foreign = "starlette uvicorn sqlite3 aiosqlite httpx".split()
+    code = f"import sys, asyncjobs.client; print([m for m in {foreign!r} if m in sys.modules])"
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
+def test_without_httpx_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "asyncjobs.client.transport", raising=False)
+    monkeypatch.setitem(sys.modules, "httpx", None)
+    with pytest.raises(MissingExtraError, match="client") as caught:
+        JobsClient("http://localhost")
+    assert caught.value.extra == "client"
+
+
+# -- submitting
+
+
+async def test_a_job_is_submitted_awaited_and_passed_on() -> None:
+    async with remote(add, echo) as (_, client):
+        three = await client.submit_job(named(add), 1, b=2)
+        six = await client.submit_job(named(add), three, three)
+        nested = await client.submit_job(named(echo), {"list": [six, {"deep": three}], "tuple": (1, six)})
+        assert await nested == {"list": [6, {"deep": 3}], "tuple": [1, 6]}
+        assert await six == 6
+
+
+async def test_options_arrive() -> None:
+    async with remote(add, echo, works=False) as (_, client):
+        first = await client.submit_job(named(add), 1, job_id="first")
+        run_at = datetime.now(UTC) + timedelta(hours=1)
+        await client.submit_job(
+            named(echo),
+            job_id="second",
+            depends_on=[first, "first"],
+            require=1,
+            group="sums",
+            metadata={"scene": 3, "of": first},
+            queue="slow",
+            priority=7,
+            max_retries=2,
+            timeout=timedelta(seconds=90),
+            run_at=run_at,
+        )
+        job = await client.get_job("second")
+        assert (job.group, job.metadata, job.queue) == ("sums", {"scene": 3, "of": "first"}, "slow")
+        assert (job.priority, job.max_retries, job.timeout, job.run_at) == (7, 2, 90.0, run_at)
+        assert (job.dependencies_met, await client.get_status(first)) == (False, PENDING)
+        late = await client.submit_job(named(echo), delay=60)
+        assert (await late.why()).code == "time"
+
+
+async def test_arguments_named_like_options_have_a_way() -> None:
+    async with remote(echo) as (_, client):
+        handle = await client.submit_job(named(echo), args=("a",), kwargs={"group": "g", "timeout": 5})
+        assert await handle == {"value": "a", "group": "g", "timeout": 5}
+        for mixed in ({"args": (1,), "kwargs": 5}, {"args": 5}, {"kwargs": {}, "more": 1}):
+            with pytest.raises(ConfigurationError, match="args"):
+                await client.submit_job(named(echo), **mixed)
+        with pytest.raises(ConfigurationError, match="only here"):
+            await client.submit_job(named(echo), 1, args=(1,))
+
+
+async def test_values_are_json() -> None:
+    moment = datetime(2026, 1, 2, tzinfo=UTC)
+    async with remote(echo) as (_, client):
+        assert await (await client.submit_job(named(echo), moment)) == "2026-01-02T00:00:00Z"
+        assert await (await client.submit_job(named(echo), {2})) == [2]
+        assert await (await client.submit_job(named(echo), "\u2028 </script> \0")) == "\u2028 </script> \0"
+
+
+@pytest.mark.parametrize("job_id", ["a/b c", "..", ".", "ä%2Fö?#", "jobs:batch", "👩\u200d🚀", "x" * 512])
+async def test_any_id_finds_its_job(job_id: str) -> None:
+    async with remote(echo) as (_, client):
+        handle = await client.submit_job(named(echo), 1, job_id=job_id, group=job_id[:200])
+        assert (await handle, handle, (await client.get_job(job_id)).id) == (1, job_id, job_id)
+        assert (await client.get_progress(job_id[:200])).completed == 1
+        assert [event.type async for event in handle.events()] == ["submitted", "started", "completed"]
+
+
+async def test_a_lost_answer_does_not_submit_twice() -> None:
+    async with remote(add) as (here, _), httpx.AsyncClient(transport=Losing(2)) as http:
+        async with JobsClient(here.url, http_client=http) as client:
+            handle = await client.submit_job(named(add), 1, 1)
+            assert await handle == 2
+        assert [job.id for job in await here.jp.find_jobs()] == [handle]
+
+
+async def test_submitted_again_under_its_id_it_is_the_same_job() -> None:
+    async with remote(add) as (_, client):
+        assert await client.submit_job(named(add), 1, job_id="it") == await client.submit_job(
+            named(add), 1, job_id="it"
+        )
+
+
+# -- handles
+
+
+async def test_a_handle_is_its_id() -> None:
+    client = JobsClient("http://localhost")
+    handle = client.handle("it")
+    assert handle == "it"
+    assert {handle: 1}["it"] == 1
+    assert (str(handle), f"{handle}", repr(handle)) == ("it", "it", "ClientHandle('it')")
+    assert type(handle.id) is str
+    assert type(pickle.loads(pickle.dumps(handle))) is str
+    for bad in ("", "a\nb", "x" * 513, 7):
+        with pytest.raises(ConfigurationError, match="job_id"):
+            client.handle(bad)  # type: ignore[arg-type]
+
+
+# -- asking
+
+
+async def test_a_job_is_the_same_from_both_sides() -> None:
+    async with remote(add, fail, echo) as (here, client):
+        await client.submit_job(named(fail), "no", job_id="failed", max_retries=0, group="g", metadata={"a": [1]})
+        await client.submit_job(named(echo), client.handle("failed"), job_id="skipped")
+        await here.jp.drain()
+        await client.submit_job(named(add), 1, job_id="late", delay=60, priority=3)
+        for job_id in ("failed", "skipped", "late"):
+            theirs, ours = await here.jp.get_job(job_id), await client.get_job(job_id)
+            assert ours == theirs
+        report = await client.poll_status("failed")
+        assert report == await here.jp.poll_status("failed")
+        assert await client.poll_batch(["failed", "nobody"]) == {"failed": report, "nobody": None}
+
+
+async def test_results_attempts_logs_and_reasons() -> None:
+    async with remote(add, talk, works=True) as (here, client):
+        handle = await client.submit_job(named(talk), *[f"line {n}" for n in range(300)])
+        assert await handle is None
+        assert await client.get_result(handle) is None
+        logs = [event async for event in handle.logs()]
+        assert [event.data["message"] for event in logs] == [f"line {n}" for n in range(300)]
+        assert [event async for event in client.get_logs(handle, after=logs[-2].cursor)] == logs[-1:]
+        assert await client.get_attempts(handle) == list(await here.jp.get_attempts(handle.id))
+        assert (await handle.why()).code == "completed"
+        assert await handle.status() is COMPLETED
+
+
+async def test_jobs_are_found_over_all_pages() -> None:
+    async with remote(echo) as (here, client):
+        for n in range(7):
+            await client.submit_job(named(echo), n, job_id=f"job-{n}", group="odd" if n % 2 else "even")
+        await here.jp.drain()
+        everything = [job.id async for job in client.find_jobs(JobQuery(limit=2))]
+        assert everything == [f"job-{n}" for n in range(7)]
+        odd = JobQuery(group="odd", status=[COMPLETED, FAILED], function=named(echo), queue="default", order="newest")
+        assert [job.id async for job in client.find_jobs(odd)] == ["job-5", "job-3", "job-1"]
+        assert [job async for job in client.find_jobs(JobQuery(status=FAILED))] == []
+        page = await client.find_page(JobQuery(limit=5))
+        assert (len(page), page.next is not None) == (5, True)
+        assert [job.id for job in await client.find_page(JobQuery(cursor=page.next))] == everything[5:]
+        for query in (JobQuery(metadata={"a": 1}), JobQuery(ids=["a"]), "jobs"):
+            with pytest.raises(ConfigurationError, match="find_page"):
+                await client.find_page(query)  # type: ignore[arg-type]
+
+
+async def test_groups_numbers_workers_and_the_snapshot() -> None:
+    async with remote(echo) as (here, client):
+        for n in range(3):
+            await client.submit_job(named(echo), n, group=f"group-{n}")
+        await here.jp.drain()
+        assert [group.group async for group in client.groups()] == ["group-0", "group-1", "group-2"]
+        assert await client.get_progress("group-1") == await here.jp.get_progress("group-1")
+        stats = await client.stats()
+        assert (stats.total, stats.counts, stats.workers) == (3, {COMPLETED: 3}, 1)
+        assert await client.workers() == list(await here.jp.workers())
+        snapshot = await client.snapshot()
+        assert (snapshot.stats, snapshot.cursor) == (stats, stats.cursor)
+        assert [job.group for job in snapshot.jobs] == ["group-2", "group-1", "group-0"]
+        assert (len(snapshot.groups), len(snapshot.workers)) == (3, 1)
+        await client.submit_job(named(echo), job_id="new")
+        async with client.stream_all(after=snapshot.cursor) as events:
+            assert (await anext(events)).job_id == "new"
+
+
+async def test_more_groups_than_a_page_has() -> None:
+    async with remote(echo, works=False) as (here, client):
+        names = [f"group-{n:03}" for n in range(120)]
+        for name in names:
+            await here.jp.submit_job(echo, group=name)
+        assert [group.group async for group in client.groups()] == names
+
+
+# -- deciding
+
+
+async def test_cancelling_says_what_is_true() -> None:
+    held = Held()
+    async with remote(echo) as (here, client):
+        pending = await client.submit_job(named(echo), delay=60)
+        assert await pending.cancel() is CANCELLED
+        assert await pending.cancel() is CANCELLED
+        done = await client.submit_job(named(echo))
+        await done
+        assert await done.cancel() is COMPLETED
+        await here.jp.submit_job(held.body, job_id="running", local=True)
+        await held.started.wait()
+        assert await client.handle("running").cancel(descendants=True) is IN_PROGRESS
+        assert (await here.jp.wait_for_job("running", PATIENCE)).status is CANCELLED
+
+
+async def test_many_are_cancelled_and_retried_by_a_filter() -> None:
+    async with remote(echo, fail) as (here, client):
+        late = [await client.submit_job(named(echo), n, group="late", delay=60) for n in range(3)]
+        done = await client.cancel_jobs(group="late", expect=3)
+        assert (done.matched, done.changed) == (3, dict.fromkeys(late, CANCELLED))
+        again = await client.retry_jobs(JobQuery(ids=late[:2], status=CANCELLED))
+        assert (again.matched, set(again.changed.values())) == (2, {PENDING})
+        await here.jp.drain(timeout=PATIENCE)
+        for wrong in ({}, {"query": JobQuery(), "group": "g"}):
+            with pytest.raises(ConfigurationError, match="a query or a group"):
+                await client.cancel_jobs(**wrong)  # type: ignore[arg-type]
+        with pytest.raises(ConfigurationError, match="names nothing"):
+            await client.cancel_jobs(JobQuery())
+
+
+async def test_a_retry_whose_answer_was_lost_is_done_once() -> None:
+    async with remote(fail) as (here, _), httpx.AsyncClient(transport=Losing(2)) as http:
+        await here.jp.submit_job(fail, "no", job_id="it", max_retries=0)
+        await here.jp.wait_for_job("it", PATIENCE)
+        async with JobsClient(here.url, http_client=http) as client:
+            assert isinstance(await client.retry_job("it"), JobStatus)
+        assert http._transport.sent == 3  # type: ignore[attr-defined]
+        await here.jp.wait_for_job("it", PATIENCE)
+        assert len(await here.jp.get_attempts("it")) == 2
+
+
+async def test_a_retry_loses_no_race_against_another() -> None:
+    async with remote(works=False) as (here, _):
+        await here.jp.submit_job(echo, job_id="it")
+        await here.jp.cancel_job("it")
+
+        class Rival(httpx.AsyncHTTPTransport):
+            async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+                if request.method == "POST" and "if-match" in request.headers:
+                    await here.jp.retry_job("it")
+                return await super().handle_async_request(request)
+
+        async with httpx.AsyncClient(transport=Rival()) as http, JobsClient(here.url, http_client=http) as late:
+            with pytest.raises(JobStateError, match="is pending"):
+                await late.retry_job("it")
+
+
+async def test_handles_are_made_by_the_client_that_they_ask() -> None:
+    async with remote(echo) as (_, client):
+        handle = await client.submit_job(named(echo), 1)
+        assert isinstance(handle, ClientHandle)
+        assert await client.handle(handle) == 1
