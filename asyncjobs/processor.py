@@ -721,7 +721,7 @@ class JobProcessor(Upkeep):
         ``after`` is the request's ``Last-Event-ID``. After ``ping`` seconds without an event, a comment says that the
         stream lives. ``asgi_app`` serves streams, with all that belongs to it; this is for a route of your own.
         """
-        reader = self.streamer.reader(job_id=job_id, group=group, types=types, after=after)
+        reader = self.streamer.reader(job_id=job_id, group=group, types=types, after=after, may_reset=True)
         async with aclosing(stream_frames(FrameReader(Frames(), reader, "named"), reader, ping)) as frames:
             async for frame in frames:
                 yield frame

@@ -106,6 +106,11 @@ TARGETS = [
     Target("T16", "200 × 20 ms in 32 threads, times ideal", "threads.times_ideal", "lower", 1.3, 1.1, unit="×"),
     Target("T17", "RSS after 20,000 jobs, handles held", "held.resident", "lower", 75, 60, unit="MB"),
     *_lags(),
+    Target(
+        "S1", "delivery p95 here, 100 jobs/s, 20 listeners", "delivery.in_process_p95", "lower", 20, None, unit="ms"
+    ),
+    Target("S2", "the same, to another process", "delivery.cross_process_p95", "lower", 100, None, unit="ms"),
+    Target("S2", "the same, over HTTP", "delivery.http_p95", "lower", 100, None, unit="ms"),
 ]
 """Where a factor is against another queue, its figure and the yardstick's (writer thread) stand before it."""
 

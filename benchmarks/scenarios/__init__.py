@@ -7,7 +7,19 @@ from functools import partial
 from msgspec import Struct
 
 from benchmarks.result import Run
-from benchmarks.scenarios import backlog, graph, imports, memory, rounds, stalls, threads, throughput, wal
+from benchmarks.scenarios import (
+    backlog,
+    crowds,
+    graph,
+    imports,
+    memory,
+    rounds,
+    stalls,
+    streams,
+    threads,
+    throughput,
+    wal,
+)
 
 
 class Scenario(Struct, frozen=True):
@@ -33,6 +45,17 @@ SCENARIOS: dict[str, Scenario] = {
     "threads": Scenario(threads.run, "blocking jobs in 32 slots"),
     "stalls": Scenario(stalls.run, "how long the event loop is held up under load"),
     "held": Scenario(memory.held, "memory with 20,000 finished jobs' handles held"),
+    "fanout": Scenario(
+        streams.fanout, "events stored and delivered with 0, 1, 50, 500 readers, here and over HTTP", once=True
+    ),
+    "delivery": Scenario(
+        streams.delivery, "how soon 20 listeners have an event: here, another process, over HTTP", once=True
+    ),
+    "cut-readers": Scenario(
+        crowds.cut, "500 readers cut and reconnected among 20,000 events, here and over HTTP", once=True
+    ),
+    "stalled-readers": Scenario(crowds.stalled, "jobs and one reader beside 200 clients that never read", once=True),
+    "open-streams": Scenario(crowds.crowd, "memory of an open stream; 500 opened at once", once=True),
     "imports": Scenario(imports.run, "the cost of import asyncjobs"),
     "pending": Scenario(memory.pending, "memory per pending job that nobody awaits", once=True),
     "backlog-waiting": Scenario(
