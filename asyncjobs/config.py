@@ -150,6 +150,8 @@ class DaemonConfig(Checked):
     :param poll_interval: longest time in seconds between looks for changes by other processes. Default 0.25.
     :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
     :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5.
+    :param unrunnable_after: seconds after which a ready job fails whose function every live worker that serves its
+        queue refuses to run; ``why()`` says so before. Default None: never; ``asyncjobs daemon start``: 10 minutes.
     :param name: what people see of this worker. Default: host name and process id.
     :param capture_logging: lowest level of the records of the ``logging`` module that become ``log`` events of the job
         that emits them: a name, or its number. None: none do. Loggers keep their own levels: where nobody set one,
@@ -171,8 +173,11 @@ class DaemonConfig(Checked):
     capture_logging: str | int | None = "INFO"
     capture_print: bool = False
     retention: float | None = None
+    unrunnable_after: float | None = None
 
     def __post_init__(self) -> None:
+        if self.unrunnable_after is not None:
+            self._number("unrunnable_after", 0, above=True)
         self._number("slots", 1, 10_000, whole=True)
         self._number("shutdown_timeout", 0)
         self._number("poll_interval", 0, 60, above=True)

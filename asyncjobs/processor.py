@@ -60,6 +60,7 @@ from asyncjobs.models import (
     StatusReport,
     WorkerInfo,
 )
+from asyncjobs.runtime import journal
 from asyncjobs.runtime.batch import Batch
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
@@ -458,6 +459,7 @@ class JobProcessor(Upkeep):
                 error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
             raise
         self._submitted += len(jobs)
+        journal.submitted(jobs)
         if self._fallback is not None and parent is None:
             await self._fallback.run(stored)
         return stored

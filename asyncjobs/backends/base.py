@@ -29,6 +29,7 @@ from asyncjobs.models import (
     GroupProgress,
     Isolation,
     Job,
+    JobError,
     JobEvent,
     JobPage,
     JobQuery,
@@ -263,10 +264,11 @@ class JobBackend(ABC):
         """Store which functions this worker may not or cannot run, and why, for ``why``."""
 
     @abstractmethod
-    async def reap(self) -> Sequence[str]:
+    async def reap(self, *, expired: bool = True) -> Sequence[str]:
         """Interrupt the attempts of workers that are gone or whose lease ran out, and fail pending jobs whose owner is
         gone; returns the ids of these jobs. Takes no ``now``: leases live on the store's own clock. A worker whose
-        heartbeat could not be written because the store itself was blocked must be given the time to renew."""
+        heartbeat could not be written because the store itself was blocked must be given the time to renew:
+        ``expired=False`` leaves those alone of which a lease that ran out is all that is known."""
 
     @abstractmethod
     async def workers(self) -> Sequence[WorkerInfo]:
@@ -286,6 +288,11 @@ class JobBackend(ABC):
     @abstractmethod
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         """Decide waiting jobs anew from their edges (idempotent); returns those whose dependencies are met."""
+
+    @abstractmethod
+    async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
+        """Pending jobs that nobody can run end as failed, with this reason; returns their ids. What is not pending any
+        more, or not known, is left out."""
 
     # -- upkeep
 

@@ -28,6 +28,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SHORTEST_PREFIX = 4
+_UNRUNNABLE_AFTER = 600.0
 
 
 class Context:
@@ -109,7 +110,10 @@ class Context:
                 code="nothing-allowed",
             )
         functions = self.app.registered.values() if settings.app else ()
-        return JobProcessor(self.sqlite, daemon=settings.daemon, functions=functions)
+        daemon = settings.daemon
+        if "daemon.unrunnable_after" not in settings.origins:
+            daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
+        return JobProcessor(self.sqlite, daemon=daemon, functions=functions)
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run it; errors of ours become failures with an exit code."""

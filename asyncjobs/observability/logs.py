@@ -134,6 +134,10 @@ def _record(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
+    """The record's own exception, or the traceback of a job's body, which is text by now."""
+    told: str | None = getattr(record, "traceback_text", None)
+    if told:
+        return told.rstrip()
     return formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
 
 

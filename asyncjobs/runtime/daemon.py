@@ -22,12 +22,16 @@ from asyncjobs.runtime.maintenance import Maintenance
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.scheduler import Scheduler
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.runtime.unrunnable import Unrunnable
 from asyncjobs.runtime.worker import Worker
 
 logger = logging.getLogger("asyncjobs.daemon")
 
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks for workers whose process is gone."""
 
 
 class JobDaemon:
@@ -78,7 +82,8 @@ class JobDaemon:
 
     async def start(self, tasks: TaskGroup) -> None:
         """Take up what a dead owner left, register, and begin to claim. Its tasks live in this task group."""
-        reaped = await self._backend.reap()
+        # Not those whose lease ran out: perhaps nobody could renew until now, and this one has only just come.
+        reaped = await self._backend.reap(expired=False)
         if reaped:
             logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
         await self.worker.register()
@@ -86,8 +91,11 @@ class JobDaemon:
         self._claiming = anyio.CancelScope()
         tasks.start_soon(self._claim_until_stopped)
         tasks.start_soon(self._beat_forever)
+        tasks.start_soon(self._look_for_the_dead)
         if self.config.retention is not None:
             tasks.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
+        if self.config.unrunnable_after is not None:
+            tasks.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 
     async def _claim_until_stopped(self) -> None:
         with self._claiming:
@@ -139,6 +147,16 @@ class JobDaemon:
                 trouble.tell(error)
             else:
                 trouble.over()
+
+    async def _look_for_the_dead(self) -> None:
+        """Of a process that is gone from this host nobody needs to wait for the lease to run out."""
+        while True:
+            await self._clock.sleep(min(_LOOK_EVERY, self.config.heartbeat))
+            try:
+                if await self._backend.reap(expired=False):
+                    self.scheduler.nudge()
+            except BackendError:
+                pass  # the beats meet it, too, and tell
 
     async def _register_again(self) -> None:
         logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", self.worker.id)

@@ -29,6 +29,7 @@ from asyncjobs.backends.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime import journal
 from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
@@ -229,6 +230,7 @@ class Worker:
         running = Running(job, context)
         self.running[job.attempt.job_id] = running
         self._busy += 1
+        journal.started(job)
         self._tasks.start_soon(self._run, running)
 
     async def _run(self, running: Running) -> None:
@@ -359,25 +361,11 @@ class Worker:
 
     def _recorded(self, end: AttemptEnd, result: JobStatus | Stale) -> None:
         job_id = end.attempt.job_id
+        journal.ended(end, result)
         if isinstance(result, Stale):
-            logger.warning(
-                "job %r: the outcome of attempt %d came too late and was refused", job_id, end.attempt.attempt
-            )
             self._stale(job_id)
-            return
-        if result is JobStatus.COMPLETED:  # any other end may be retried, and needs the callable again
+        elif result is JobStatus.COMPLETED:  # any other end may be retried, and needs the callable again
             self._functions.forget_local(job_id)
-        if end.outcome.kind is OutcomeKind.FAILED and end.outcome.error is not None:
-            error = end.outcome.error
-            logger.log(
-                logging.ERROR if result is JobStatus.FAILED else logging.WARNING,
-                "job %r %s at attempt %d: %s: %s",
-                job_id,
-                "failed" if result is JobStatus.FAILED else "will be retried after it failed",
-                end.attempt.attempt,
-                error.error_type,
-                error.message,
-            )
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """An own commit: results that it made final are kept at hand, before those who wait for them are woken."""

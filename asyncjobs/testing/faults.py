@@ -32,6 +32,7 @@ from asyncjobs.models import (
     EventPage,
     GroupProgress,
     Job,
+    JobError,
     JobPage,
     JobQuery,
     JobResult,
@@ -136,8 +137,8 @@ class FaultyBackend(JobBackend):
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
         await self._pass("report_refusals", lambda: self.inner.report_refusals(worker, refused))
 
-    async def reap(self) -> Sequence[str]:
-        return await self._pass("reap", self.inner.reap)
+    async def reap(self, *, expired: bool = True) -> Sequence[str]:
+        return await self._pass("reap", lambda: self.inner.reap(expired=expired))
 
     async def workers(self) -> Sequence[WorkerInfo]:
         return await self._pass("workers", self.inner.workers)
@@ -150,6 +151,9 @@ class FaultyBackend(JobBackend):
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         return await self._pass("mark_job_ready", lambda: self.inner.mark_job_ready(ids))
+
+    async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
+        return await self._pass("give_up", lambda: self.inner.give_up(ids, error))
 
     async def prune(self, before: int, limit: int = 1000) -> int:
         return await self._pass("prune", lambda: self.inner.prune(before, limit))

@@ -12,7 +12,7 @@ import pytest
 
 from asyncjobs.backends.base import Claim, JobBackend, NewWorker
 from asyncjobs.exceptions import BackendClosedError
-from asyncjobs.models import JobQuery
+from asyncjobs.models import JobError, JobQuery
 from asyncjobs.testing import ManualClock
 from tests.conformance.support import FATAL, PENDING, SKIPPED, Store, maker, new
 
@@ -34,6 +34,7 @@ CALLS: dict[str, Callable[[JobBackend], Awaitable[Any]]] = {
     "cancel_jobs": lambda b: b.cancel_jobs(["a"]),
     "retry_job": lambda b: b.retry_job("a"),
     "mark_job_ready": lambda b: b.mark_job_ready(["a"]),
+    "give_up": lambda b: b.give_up(["a"], JobError("Nobody", "can run it")),
     "prune": lambda b: b.prune(0),
     "remove_jobs": lambda b: b.remove_jobs(["a"]),
     "get_job": lambda b: b.get_job("a"),

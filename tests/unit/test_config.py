@@ -48,7 +48,7 @@ def test_every_setting_is_documented() -> None:
             lambda: DaemonConfig(colour="red"),
             "DaemonConfig.colour is not a setting\n  hint: known settings: slots, queues, allowed_modules, "
             "shutdown_timeout, poll_interval, lease, heartbeat, name, capture_logging, capture_print, "
-            "retention",
+            "retention, unrunnable_after",
         ),
         (
             lambda: MemoryConfig(path="x"),

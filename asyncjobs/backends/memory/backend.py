@@ -52,6 +52,7 @@ from asyncjobs.models import (
     EventPage,
     GroupProgress,
     Job,
+    JobError,
     JobPage,
     JobQuery,
     JobResult,
@@ -278,11 +279,11 @@ class MemoryBackend(JobBackend):
         if row is not None:
             row.info = replace(row.info, refused=dict(refused))
 
-    async def reap(self) -> Sequence[str]:
+    async def reap(self, *, expired: bool = True) -> Sequence[str]:
         await self._begin()
         now = self._clock.monotonic()
         for row in self._tables.workers.values():
-            row.gone = row.gone or row.expires < now
+            row.gone = row.gone or (expired and row.expires < now)
         return self._bury()
 
     def _bury(self) -> Sequence[str]:
@@ -328,6 +329,12 @@ class MemoryBackend(JobBackend):
         numbers = list(self._tables.numbers(ids).values())
         jobs, _ = self._commit(lambda plan: commands.recount(plan, numbers))
         return [job.id for job in jobs if job.waits_for not in (None, WaitsFor.DEPENDENCIES)]
+
+    async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
+        await self._begin()
+        numbers = list(self._tables.numbers(ids).values())
+        jobs, _ = self._commit(lambda plan: commands.give_up(plan, numbers, error))
+        return [job.id for job in jobs]
 
     # -- upkeep
 

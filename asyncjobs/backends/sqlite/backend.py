@@ -63,6 +63,7 @@ from asyncjobs.models import (
     EventPage,
     GroupProgress,
     Job,
+    JobError,
     JobEvent,
     JobPage,
     JobQuery,
@@ -262,14 +263,14 @@ class SQLiteBackend(JobBackend):
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
         await self._open().run(ops.Refuse(worker=worker_number(worker), refused=json.encode(dict(refused)).decode()))
 
-    async def reap(self) -> Sequence[str]:
+    async def reap(self, *, expired: bool = True) -> Sequence[str]:
         writer = self._open()
         me = this_process()
         monotonic = self._clock.monotonic()
         suspects: list[tuple[int, int, bool]] = []
         for number, expires, identity in await self._queries.present_workers():
             certain = is_gone(identity, me)
-            if certain or expires < monotonic:
+            if certain or (expired and expires < monotonic):
                 suspects.append((number, expires, certain))
         if not suspects and not await self._queries.left_behind():
             return ()
@@ -289,6 +290,9 @@ class SQLiteBackend(JobBackend):
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         return await self._open().run(ops.Recount(ids=ids))
+
+    async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
+        return await self._open().run(ops.GiveUp(ids=ids, error=error))
 
     # -- upkeep
 

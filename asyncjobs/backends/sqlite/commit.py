@@ -126,6 +126,7 @@ class _Transaction:
         self._each(ops.Cancel, self._cancel)
         self._each(ops.Retry, self._retry)
         self._each(ops.Recount, self._recount)
+        self._each(ops.GiveUp, self._give_up)
         self._each(ops.Register, self._register)
         self._each(ops.Extend, self._extend)
         self._each(ops.Refuse, self._refuse)
@@ -241,6 +242,11 @@ class _Transaction:
         return [
             job.id for job in rows if job.status is JobStatus.PENDING and job.waits_for is not WaitsFor.DEPENDENCIES
         ]
+
+    def _give_up(self, operation: ops.GiveUp) -> list[str]:
+        numbers = self.plan.numbers(operation.ids)
+        wanted = [numbers[job_id] for job_id in operation.ids if job_id in numbers]
+        return [job.id for job in commands.give_up(self.plan, wanted, operation.error)]
 
     def _register(self, operation: ops.Register) -> int:
         return leases.register(self.connection, operation.row, operation.lease, self.moment.monotonic)

@@ -8,7 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, NewJob
-from asyncjobs.models import BodyEvent
+from asyncjobs.models import BodyEvent, JobError
 
 
 class Operation(Struct, eq=False):
@@ -71,6 +71,15 @@ class Retry(Operation, eq=False, kw_only=True):
 
 class Recount(Operation, eq=False, kw_only=True):
     ids: Sequence[str]
+
+
+class GiveUp(Operation, eq=False, kw_only=True):
+    ids: Sequence[str]
+    error: JobError
+
+    @property
+    def weight(self) -> int:
+        return 8 * len(self.ids)
 
 
 class Register(Operation, eq=False, kw_only=True):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 import sqlite3
 import threading
@@ -30,12 +31,15 @@ from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 from asyncjobs.models import JobEvent
 
+logger = logging.getLogger("asyncjobs.sqlite")
+
 _INLINE_WEIGHT = 1200
 """Rows that the loop commits itself: about 5 ms. More goes to the thread."""
 _GROUP_WEIGHT = 20_000
 """Rows that one transaction takes at most, unless a single operation is larger."""
 _FIRST_DELAY = 0.001
-_LONGEST_DELAY = 0.1
+_LONGEST_DELAY = 0.01
+"""Seconds between two tries of a locked file. Short: who tries less often than the others gets less than its share."""
 
 
 class Writer:
@@ -170,6 +174,9 @@ class Writer:
 
     def _answer(self, group: Sequence[Operation], committed: Committed) -> None:
         self.commits += 1
+        if logger.isEnabledFor(logging.DEBUG):
+            kinds = ", ".join(type(operation).__name__ for operation in group[:5])
+            logger.debug("committed %d operations (%s), %d events", len(group), kinds, len(committed.events))
         if committed.events:
             self._committed(committed.events)
         # Claims first: a submitter that goes on finds its job running already, if it was taken at once.

@@ -1,0 +1,88 @@
+"""Jobs that no live worker may run: they wait for a while, in case one comes that may, and then fail."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Mapping, Sequence
+
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import FunctionInfo, JobBackend
+from asyncjobs.backends.clock import Clock, to_datetime
+from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import BackendClosedError, BackendError
+from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
+from asyncjobs.runtime.troubles import Trouble
+
+logger = logging.getLogger("asyncjobs.maintenance")
+
+_PAGE = 500
+_LONGEST_WAIT = 30.0
+
+
+class Unrunnable:
+    """Gives up ready jobs whose function was refused by every live worker for ``after`` seconds on end."""
+
+    def __init__(self, backend: JobBackend, after: float, clock: Clock) -> None:
+        self._backend = backend
+        self._after = after
+        self._clock = clock
+        self._since: dict[FunctionInfo, int] = {}  # monotonic µs
+        self._trouble = Trouble(logger, "jobs that nobody may run cannot be looked for")
+
+    async def run(self) -> None:
+        """Look now and then; an error of the store is waited out."""
+        while True:
+            try:
+                await self.look()
+                self._trouble.over()
+            except BackendClosedError:
+                return
+            except BackendError as error:
+                self._trouble.tell(error)
+            await self._clock.sleep(min(_LONGEST_WAIT, self._after / 4) * random.uniform(0.5, 1.0))
+
+    async def look(self) -> list[str]:
+        """Give up what is due; returns the ids."""
+        alive = [worker for worker in await self._backend.workers() if worker.alive]
+        refused = {
+            lane: reason
+            for lane in await self._backend.get_functions()
+            if lane.owner is None and (reason := refusal(lane, alive)) is not None
+        }
+        now = self._clock.monotonic()
+        self._since = {lane: self._since.get(lane, now) for lane in refused}  # who is willing meanwhile starts anew
+        given_up: list[str] = []
+        for lane, since in self._since.items():
+            if now - since >= self._after * SECOND:
+                given_up += await self._give_up(lane, refused)
+        return given_up
+
+    async def _give_up(self, lane: FunctionInfo, reasons: Mapping[FunctionInfo, str]) -> list[str]:
+        before = to_datetime(self._clock.now() - round(self._after * SECOND))
+        query = JobQuery(
+            function=lane.function, queue=lane.queue, status=JobStatus.PENDING, created_before=before, limit=_PAGE
+        )
+        error = JobError("UnrunnableError", f"no live worker may run {lane.function!r}: {reasons[lane]}")
+        given_up: list[str] = []
+        while True:
+            page = await self._backend.find_jobs(query)
+            ready = [job.id for job in page if job.waits_for is WaitsFor.WORKER]
+            if ready:
+                given_up += await self._backend.give_up(ready, error)
+            if page.next is None:
+                break
+            query = replace(query, cursor=page.next)
+        if given_up:
+            logger.error("%d jobs of %r failed: %s", len(given_up), lane.function, error.message)
+        return given_up
+
+
+def refusal(lane: FunctionInfo, alive: Sequence[WorkerInfo]) -> str | None:
+    """Why none of these workers may run it; None: one may, or none serves its queue at all."""
+    serving = [worker for worker in alive if worker.queues is None or lane.queue in worker.queues]
+    reasons = [worker.refused.get(lane.function) for worker in serving]
+    if not serving or None in reasons:
+        return None
+    return f"{serving[0].name}: {reasons[0]}"

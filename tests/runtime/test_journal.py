@@ -1,0 +1,70 @@
+"""The log tells a job's life, with fields that machines can sort by."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import pytest
+
+from asyncjobs import JobRequest, RetryPolicy
+from tests.runtime.support import PATIENCE, Stores, add, fail, nothing
+
+pytestmark = pytest.mark.anyio
+SOON = RetryPolicy(max_retries=1, base=0.01, jitter=0)
+
+
+def of_jobs(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, Any, Any]]:
+    return [
+        (r.levelname, r.message, getattr(r, "attempt", None), getattr(r, "group", None))
+        for r in caplog.records
+        if r.name == "asyncjobs.jobs"
+    ]
+
+
+async def test_submitted_started_completed(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "asyncjobs"):
+        async with stores.processor() as jp:
+            await (await jp.submit_job(add, 1, 2, job_id="a", group="g"))
+            worker = (await jp.workers())[0].id
+    name = "tests.runtime.support:add"
+    assert sorted(of_jobs(caplog)) == sorted(
+        [
+            ("INFO", f"job 'a' submitted: {name}", None, "g"),
+            ("INFO", f"job 'a' started: {name}", 1, "g"),
+            ("INFO", "job 'a' completed", 1, None),
+        ]
+    )
+    ended = next(r for r in caplog.records if r.message == "job 'a' completed")
+    assert (ended.job_id, ended.worker_id) == ("a", worker)  # type: ignore[attr-defined]
+
+
+async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING, "asyncjobs.jobs"):
+        async with stores.processor() as jp:
+            await jp.submit_job(fail, job_id="a", retry=SOON)
+            await jp.wait_for_job("a", timeout=PATIENCE)
+    records = [r for r in caplog.records if r.name == "asyncjobs.jobs"]
+    assert [(r.levelname, r.message.split(" at ")[0]) for r in records] == [
+        ("WARNING", "job 'a' will be retried after it failed"),
+        ("ERROR", "job 'a' failed"),
+    ]
+    assert all("Traceback" in r.traceback_text for r in records)  # type: ignore[attr-defined]
+
+
+async def test_a_large_batch_is_one_line_more(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO, "asyncjobs.jobs"):
+        async with stores.processor(enable_daemon=False) as jp:
+            await jp.submit_jobs([JobRequest(func=nothing) for _ in range(10)])
+    messages = [r.message for r in caplog.records if r.name == "asyncjobs.jobs"]
+    assert len(messages) == 4
+    assert messages[-1] == "… and 7 more jobs submitted with them"
+
+
+async def test_what_the_store_does_at_debug(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    if stores.kind != "sqlite":
+        pytest.skip("the memory store has no commits")
+    with caplog.at_level(logging.DEBUG, "asyncjobs.sqlite"):
+        async with stores.processor() as jp:
+            await (await jp.submit_job(nothing))
+    assert any("Enqueue" in r.message and r.message.startswith("committed") for r in caplog.records)
