@@ -232,7 +232,7 @@ class JobProcessor(Upkeep):
             submit=self._submit_child,
             max_value_size=self._max_value_size,
         )
-        daemon.worker.processes.jobs = self
+        daemon.worker.jobs = self
         return daemon
 
     async def __aexit__(

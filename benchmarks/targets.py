@@ -106,6 +106,7 @@ TARGETS = [
     Target("T16", "200 × 20 ms in 32 threads, times ideal", "threads.times_ideal", "lower", 1.3, 1.1, unit="×"),
     Target("T17", "RSS after 20,000 jobs, handles held", "held.resident", "lower", 75, 60, unit="MB"),
     *_lags(),
+    Target("T19", "two daemons on one file ÷ one", "daemons.times_one_2", "higher", 0.9, 1.3, unit="×"),
     Target(
         "S1", "delivery p95 here, 100 jobs/s, 20 listeners", "delivery.in_process_p95", "lower", 20, None, unit="ms"
     ),

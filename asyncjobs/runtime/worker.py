@@ -12,6 +12,7 @@ import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.abc import TaskGroup, TaskStatus
@@ -34,11 +35,15 @@ from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.processes import Processes
 from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.saying import Saying
 from asyncjobs.runtime.signals import Loop, Signal
 from asyncjobs.runtime.threads import Threads
 from asyncjobs.runtime.troubles import Trouble
+
+if TYPE_CHECKING:
+    from asyncjobs.runtime.conversation import Jobs
+    from asyncjobs.runtime.processes import Processes
 
 logger = logging.getLogger("asyncjobs.worker")
 
@@ -46,10 +51,6 @@ _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
-_SAY_EVERY = 0.05
-"""Seconds between two looks at what bodies say: what is said in between is stored together."""
-_SAY_AT_ONCE = 2000
-"""Events that one look takes, shared by those who speak: a transaction must stay short."""
 
 
 class Worker:
@@ -92,13 +93,11 @@ class Worker:
         self._returning: deque[anyio.Event] = deque()
         self._ended: list[AttemptEnd] = []
         self._ended_signal = Signal()
-        self._said_signal = Signal()
-        self._saying: frozenset[Running] = frozenset()
-        self._ended_while_saying: list[tuple[Running, Outcome]] = []
         self._capture_level = config.capture_level
         self._recording = 0
         self._in_flight: dict[str, tuple[int, bytes]] = {}
         self._trouble = Trouble(logger, "what running jobs brought could not be stored yet")
+        self._saying = Saying(backend, clock, self.running, self._trouble, self._end)
         self._quiet = Signal()
         self._closing = False
         self._hurried = False
@@ -110,7 +109,10 @@ class Worker:
             self._threads, backend.get_results, self._known_function, functions.is_async, max_value_size
         )
 
-        self.processes = Processes(backend.get_results, config, clock, max_value_size)
+        self._processes: Processes | None = None
+        self._max_value_size = max_value_size
+        self.jobs: Jobs | None = None
+        """Whom bodies in processes of their own ask for other jobs: the processor."""
 
     # -- life
 
@@ -129,7 +131,6 @@ class Worker:
         """Start recording in this task group; attempts are started in it, too."""
         self._tasks = tasks
         tasks.start_soon(self._record_forever)
-        tasks.start_soon(self.processes.end_idle_forever)
         await tasks.start(self._store_said_forever)
 
     async def drain(self, timeout: float) -> None:
@@ -153,7 +154,8 @@ class Worker:
         if scope.cancelled_caught:
             logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
         self._threads.close()
-        await self.processes.close()
+        if self._processes is not None:
+            await self._processes.close()
 
     def hurry(self) -> None:
         """Give back now what still runs, in a drain that has begun or is to come."""
@@ -161,13 +163,29 @@ class Worker:
         if self._patience is not None:
             self._patience.cancel()
 
+    @property
+    def processes(self) -> Processes:
+        """The child processes; the module is loaded by the first job that wants one."""
+        if self._processes is None:
+            from asyncjobs.runtime.processes import Processes
+
+            self._processes = Processes(self._backend.get_results, self._config, self._clock, self._max_value_size)
+            self._processes.jobs = self.jobs
+            self._tasks.start_soon(self._processes.end_idle_forever)
+        return self._processes
+
     def _bodies(self) -> list[Running]:
         """All that run, also attempts that are others' by now."""
         return [*self.running.values(), *self._lost]
 
     async def _until_quiet(self) -> None:
         while (
-            self.running or self._lost or self._ended_while_saying or self._ended or self._recording or self._reserved
+            self.running
+            or self._lost
+            or self._saying.holds_outcomes
+            or self._ended
+            or self._recording
+            or self._reserved
         ):
             await self._quiet.wait()
 
@@ -226,7 +244,7 @@ class Worker:
             capture_level=self._capture_level,
             capture_print=self._config.capture_print,
         )
-        context.on_said = self._said_signal.notify
+        context.on_said = self._saying.heard
         running = Running(job, context)
         self.running[job.attempt.job_id] = running
         self._busy += 1
@@ -255,11 +273,7 @@ class Worker:
                 self._lost.discard(running)
             if running.has_slot:
                 self._give_slot_back()
-            if running in self._saying:
-                # What it said is on its way. If that cannot be stored, the outcome has to carry it.
-                self._ended_while_saying.append((running, outcome))
-            else:
-                self._end(running, outcome)
+            self._saying.ended(running, outcome)
 
     def _end(self, running: Running, outcome: Outcome) -> None:
         said = running.context.unstored.take()
@@ -382,35 +396,7 @@ class Worker:
     async def _store_said_forever(self, *, task_status: TaskStatus[None]) -> None:
         with capture(self._config):
             task_status.started()
-            delay = _SAY_EVERY
-            while True:
-                await self._said_signal.wait()
-                delay = _SAY_EVERY if await self._store_said() else min(_LONGEST_DELAY, delay * 2)
-                await self._clock.sleep(delay)
-                if any(running.context.unstored for running in self.running.values()):
-                    self._said_signal.notify()  # held back, not stored, or said meanwhile
-
-    async def _store_said(self) -> bool:
-        """Store what may be stored now. False: the store would not take it; it is kept."""
-        speaking = [running for running in self.running.values() if running.context.unstored]
-        share = max(1, _SAY_AT_ONCE // max(1, len(speaking)))
-        taken = [(running, said) for running in speaking if (said := running.context.unstored.take(share))]
-        if not taken:
-            return True
-        self._saying = frozenset(running for running, _ in taken)
-        try:
-            await self._backend.append_events([(running.job.attempt, said) for running, said in taken])
-        except BackendError as error:
-            self._trouble.tell(error)
-            for running, _ in taken:
-                running.context.unstored.put_back()  # it goes with the outcome at the latest
-            return False
-        finally:
-            self._saying = frozenset()
-            ended, self._ended_while_saying = self._ended_while_saying, []
-            for running, outcome in ended:
-                self._end(running, outcome)
-        return True
+            await self._saying.run()
 
     # -- being told
 

@@ -10,6 +10,7 @@ from benchmarks.result import Run
 from benchmarks.scenarios import (
     backlog,
     crowds,
+    daemons,
     graph,
     imports,
     memory,
@@ -63,5 +64,8 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "backlog-delayed": Scenario(partial(backlog.run, kind="delayed"), "claims beside jobs that are not due", once=True),
     "backlog-ready": Scenario(partial(backlog.run, kind="ready"), "claims out of as many ready jobs", once=True),
+    "daemons": Scenario(daemons.several, "1, 2 and 4 daemons on one file", once=True),
+    "daemon-backlog": Scenario(daemons.backlog, "a daemon beside 10,000 and 1,000,000 ready jobs", once=True),
+    "storm": Scenario(daemons.storm, "daemons killed and frozen while they run random graphs", once=True),
     "wal": Scenario(wal.run, "the write-ahead log under a minute of load", once=True),
 }

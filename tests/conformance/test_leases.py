@@ -223,3 +223,13 @@ async def test_another_object_reaps_what_a_lost_one_held(store: Store) -> None:
         assert await hand.claim() == ["a"]
     store.clock.advance(16)
     assert list(await store.backend.reap()) == ["a"]
+
+
+async def test_a_look_for_those_that_are_gone_leaves_expired_leases_alone(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    assert await hand.claim() == ["a"]
+    store.clock.advance(16)
+    assert list(await store.backend.reap(expired=False)) == []
+    assert (await hand.beat()).alive, "it was only held up"
+    assert list(await store.backend.reap()) == []

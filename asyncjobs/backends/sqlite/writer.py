@@ -38,8 +38,10 @@ _INLINE_WEIGHT = 1200
 _GROUP_WEIGHT = 20_000
 """Rows that one transaction takes at most, unless a single operation is larger."""
 _FIRST_DELAY = 0.001
-_LONGEST_DELAY = 0.01
-"""Seconds between two tries of a locked file. Short: who tries less often than the others gets less than its share."""
+_LONGEST_DELAY = 0.1
+_SHARE_OF_WAIT = 1 / 8
+"""Between two tries of a locked file, this part of the time that it has waited. Among several who write all the time,
+each waits some milliseconds, and who tried less often than the others would get less than its share."""
 
 
 class Writer:
@@ -230,17 +232,17 @@ class Writer:
         return results
 
     def _retry_busy(self, group: Sequence[Operation]) -> Committed:
-        deadline = time.monotonic() + self._config.busy_timeout
-        delay = _FIRST_DELAY
+        began = time.monotonic()
         while True:
             try:
                 return self._commit(group)
             except sqlite3.OperationalError as error:
-                left = deadline - time.monotonic()
+                waited = time.monotonic() - began
+                left = self._config.busy_timeout - waited
                 if not is_busy(error) or left <= 0:
                     raise
+                delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, waited * _SHARE_OF_WAIT))
                 time.sleep(min(left, delay * random.uniform(0.5, 1.0)))
-                delay = min(_LONGEST_DELAY, delay * 2)
 
     def _explain(self, error: Exception, operation: Operation) -> Exception:
         request = operation.jobs if isinstance(operation, Enqueue) else None

@@ -1,0 +1,39 @@
+"""``python -m benchmarks.daemon FILE``: a daemon in a process of its own. Says what it took when it is ready, and at
+each line; ends when there are no more."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import time
+
+from msgspec import Struct, json
+
+from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
+from benchmarks.jobs import SLOTS, noop
+from benchmarks.machine import memory
+
+
+class Facts(Struct):
+    """Seconds until it was ready; since then, seconds of processor time; bytes of memory of its own."""
+
+    start: float
+    processor: float
+    own: int
+
+
+async def _main(path: str) -> None:
+    began = time.perf_counter()
+    config = DaemonConfig(slots=SLOTS, shutdown_timeout=0)
+    async with JobProcessor(SQLiteConfig(path=path), daemon=config, functions=[noop]):
+        start, used = time.perf_counter() - began, time.process_time()
+        while True:
+            facts = Facts(start, time.process_time() - used, memory().own)
+            sys.stdout.buffer.write(json.encode(facts) + b"\n")
+            sys.stdout.buffer.flush()
+            if not await asyncio.to_thread(sys.stdin.readline):
+                return
+
+
+if __name__ == "__main__":
+    asyncio.run(_main(sys.argv[1]))
