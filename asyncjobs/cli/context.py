@@ -39,6 +39,7 @@ class Context:
     ) -> None:
         self._config = config
         self._flags = flags
+        self._colour = colour
         self.out = Output(form, colour=colour, quiet=quiet)
         self.verbose = verbose
 
@@ -57,6 +58,20 @@ class Context:
             return load(config=self._config, flags=self._flags)
         except ConfigurationError as error:
             raise failure_of(error) from error
+
+    @property
+    def root_arguments(self) -> list[str]:
+        """What another command needs to find the same store and application."""
+        given = [
+            ("--config", self._config),
+            ("--db", self._flags.get("sqlite.path")),
+            ("--app", self._flags.get("app")),
+        ]
+        return [part for name, value in given if value is not None for part in (name, str(value))]
+
+    def answer_as(self, form: Form) -> None:
+        """In another form than the root command was told."""
+        self.out = Output(form, colour=self._colour, quiet=self.out.quiet)
 
     def add_flags(self, flags: dict[str, Any]) -> None:
         """What a sub-command was given. Before the settings are asked for."""

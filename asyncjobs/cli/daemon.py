@@ -80,7 +80,7 @@ def start(
         _already(context, name, found.state)
         return
     if detach:
-        _detach(context, file, name)
+        _detach(context, file, name, [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")])
     else:
         _foreground(context, file, name, http)
 
@@ -132,10 +132,9 @@ def _let_go(log: str | None) -> None:
     os.close(descriptor)
 
 
-def _detach(context: Context, file: StateFile, name: str) -> None:
+def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:
     log = state_folder() / f"{file.path.stem}.log"
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    arguments = [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")]
     environment = os.environ | {DETACHED: "1", "ASYNCJOBS_LOGGING_FILE": str(log)}
     with open(os.devnull, "r+b") as nothing:
         child = subprocess.Popen(
@@ -243,13 +242,15 @@ def _seconds(text: str) -> float:
 @_NAME
 @pass_context
 def restart(context: Context, timeout: str, name: str) -> None:
-    """Stop it, if it runs, and start it in the background, with the configuration as it is now."""
-    found = state_file(context, name).look()
+    """Stop it, and start it in the background as it was started, with the configuration as it is now."""
+    file = state_file(context, name)
+    found = file.look()
+    arguments = [*context.root_arguments, "daemon", "start", "--name", name]
     if found is not None and found.running:
+        if found.state is not None:
+            arguments = found.state.arguments
         _stop(context, name, _seconds(timeout))
-    root = sys.argv[1 : sys.argv.index("daemon")]
-    sys.argv[1:] = [*root, "daemon", "start", "--name", name]
-    _detach(context, state_file(context, name), name)
+    _detach(context, file, name, arguments)
 
 
 # -- look

@@ -18,6 +18,7 @@ from msgspec import Struct, to_builtins
 from asyncjobs.backends.sqlite.mounts import network_filesystem
 from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
+from asyncjobs.cli.selecting import count
 from asyncjobs.cli.version import own_version
 from asyncjobs.exceptions import JobProcessorError
 from asyncjobs.models import JobStatus
@@ -52,7 +53,9 @@ async def doctor(context: Context, url: str | None) -> None:
     if context.out.json:
         context.out.data({"schema": 1, "findings": to_builtins(found), "errors": errors, "warnings": warnings})
     else:
-        context.out.text(f"{errors} errors, {warnings} warnings" if errors or warnings else "all is well")
+        context.out.text(
+            f"{count(errors, 'error')}, {count(warnings, 'warning')}" if errors or warnings else "all is well"
+        )
     if errors:
         raise SystemExit(FAILED)
 

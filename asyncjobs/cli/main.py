@@ -28,6 +28,9 @@ _COMMANDS = {
 }
 
 
+_FORMS = ["auto", "table", "plain", "json", "ndjson"]
+
+
 class Lazy(click.Group):
     """A group whose commands are modules, imported by name; a wrong name is answered with the nearest."""
 
@@ -39,7 +42,7 @@ class Lazy(click.Group):
         if entry is None:
             return None
         module, _, attribute = entry[0].partition(":")
-        return getattr(import_module(module), attribute)
+        return with_shared_options(getattr(import_module(module), attribute))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
@@ -52,8 +55,39 @@ class Lazy(click.Group):
 class Named(click.Group):
     """A group of sub-commands that answers a wrong name with the nearest."""
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        command = super().get_command(ctx, cmd_name)
+        return None if command is None else with_shared_options(command)
+
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         return resolve(self, ctx, args, super().resolve_command)
+
+
+def with_shared_options(command: click.Command) -> click.Command:
+    """Let what every command understands also stand behind it: ``asyncjobs jobs list --json``."""
+    if not isinstance(command, click.Group) and not any(param.name == "shared_json" for param in command.params):
+        command.params += [
+            click.Option(["--db", "shared_db"], metavar="PATH", help="The database file.", **_shared("sqlite.path")),
+            click.Option(["--app", "shared_app"], metavar="MODULE:ATTR", help="The JobProcessor.", **_shared("app")),
+            click.Option(
+                ["-o", "--output", "shared_output"], type=click.Choice(_FORMS), help="How to answer.", **_shared("form")
+            ),
+            click.Option(["--json", "shared_json"], is_flag=True, help="JSON on standard output.", **_shared("json")),
+        ]
+    return command
+
+
+def _shared(what: str) -> dict[str, Any]:
+    def given(ctx: click.Context, _: click.Parameter, value: Any) -> None:
+        context: Context = ctx.find_root().obj
+        if not value:
+            return
+        if what == "form" or what == "json":
+            context.answer_as("json" if what == "json" else value)
+        else:
+            context.add_flags({what: value})
+
+    return {"expose_value": False, "is_eager": True, "callback": given}
 
 
 def resolve(group: click.Group, ctx: click.Context, args: list[str], find: Any) -> Any:
@@ -75,7 +109,7 @@ def resolve(group: click.Group, ctx: click.Context, args: list[str], find: Any) 
 @click.option(
     "-o",
     "--output",
-    type=click.Choice(["auto", "table", "plain", "json", "ndjson"]),
+    type=click.Choice(_FORMS),
     default="auto",
     help="How to answer. auto: a table on a terminal, else tab-separated lines.",
 )

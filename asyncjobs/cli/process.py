@@ -152,6 +152,7 @@ def initial_state(name: str, store: str, *, log: str | None, version: str) -> Da
         process=this_process(),
         version=version,
         started_at=time.time(),
+        arguments=sys.argv[1:],
         log=log,
     )
 

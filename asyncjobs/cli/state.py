@@ -22,13 +22,15 @@ _LOOKS = 20
 
 
 class DaemonState(Struct, frozen=True):
-    """What a daemon says of itself. ``process`` tells it from a later process of the same number."""
+    """What a daemon says of itself. ``process`` tells it from a later process of the same number; ``arguments`` is the
+    command that started it, without its program."""
 
     name: str
     store: str
     process: ProcessIdentity
     version: str
     started_at: float
+    arguments: list[str]
     worker: str = ""
     log: str | None = None
     http: str | None = None

@@ -134,3 +134,10 @@ def test_versions_and_completion(finished: Shell) -> None:
     assert finished.good("--version").out.startswith("asyncjobs ")
     assert "sqlite" in finished.good("--json", "version").json
     assert "_ASYNCJOBS_COMPLETE" in finished.good("completion", "bash").out
+
+
+def test_what_every_command_understands_may_stand_behind_it(finished: Shell) -> None:
+    before = finished.good("--db", "jobs.db", "--json", "jobs", "list").json
+    assert finished.good("jobs", "list", "--db", "jobs.db", "--json").json == before
+    assert finished.good("jobs", "list", "--db", "jobs.db", "-o", "ndjson", "-n", "1").json == before["items"][0]
+    assert finished.run("config", "show", "--app", "nothing").code == 2

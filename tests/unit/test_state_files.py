@@ -15,7 +15,7 @@ from asyncjobs.cli.state import DaemonState, StateFile, all_states, is_alive
 
 
 def state(name: str = "default", store: str = "jobs.db") -> DaemonState:
-    return DaemonState(name=name, store=store, process=this_process(), version="1", started_at=1.0)
+    return DaemonState(name=name, store=store, process=this_process(), version="1", started_at=1.0, arguments=[])
 
 
 def test_the_lock_tells_who_runs(tmp_path: Path) -> None:
