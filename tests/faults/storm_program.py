@@ -1,0 +1,75 @@
+"""The processes of the storm: ``python -m tests.faults.storm_program daemon|client FILE …``.
+
+A daemon tells ``opened``, ``end`` for each body that ends, ``stale`` for each outcome that was refused, ``point NAME``
+where it stops for good. A client tells what ``crash_program`` does, and asks after each graph whether to go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from typing import Any
+
+import anyio
+
+from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend, SQLiteConfig
+from asyncjobs.backends.base import Stale
+from tests.faults import bodies, defects, storm_defects
+from tests.faults.bodies import tell
+from tests.faults.crash_program import Stop, submit
+from tests.faults.scenarios import listen
+from tests.faults.storm_plans import plan
+
+FUNCTIONS = (bodies.work, bodies.work_in_thread)
+
+
+async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
+    """Run whatever is there until a line comes, or until it comes to ``point`` for the ``n``-th time."""
+    stop = Stop(point, int(n))
+    bodies.started = stop.in_body
+    bodies.ended = lambda job_id, attempt: tell("end", job_id)
+    backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=262_144), hook=stop.in_commit)
+    config = DaemonConfig(slots=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
+    async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
+        worker = jp._daemon.worker  # pyright: ignore
+        recorded = worker._recorded
+
+        def count_stale(end: Any, result: Any) -> None:
+            recorded(end, result)
+            if isinstance(result, Stale):
+                tell("stale", end.attempt.job_id, end.attempt.attempt)
+
+        worker._recorded = count_stale
+        tell("opened")
+        await listen()
+
+
+async def client(path: str, seed: str, size: str, pause: str, graph: str, acknowledged: str) -> None:
+    """Submit planned graphs, from this window of this graph on, and wait for each; a line says whether to go on."""
+    g, first = int(graph), int(acknowledged)
+    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        tell("opened")
+        while True:
+            for w, window in enumerate(plan(int(seed), g, int(size), jp.handle, float(pause))):
+                if w < first:
+                    continue
+                async with anyio.create_task_group() as tasks:
+                    for s, submission in enumerate(window):
+                        tasks.start_soon(submit, jp, submission, (g, w, s))
+            tell("submitted", g)
+            await jp.drain()
+            tell("drained", g)
+            if await listen() != "more":
+                return
+            g, first = g + 1, 0
+
+
+PROGRAMS = {"daemon": daemon, "client": client}
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, format="%(process)d %(name)s %(message)s")
+    defects.DEFECTS |= storm_defects.DEFECTS
+    defects.install()
+    asyncio.run(PROGRAMS[sys.argv[1]](*sys.argv[2:]))
