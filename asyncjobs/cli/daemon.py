@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import subprocess
@@ -18,7 +19,7 @@ import click
 from msgspec import to_builtins
 
 from asyncjobs.cli.context import Context, command, pass_context, shown
-from asyncjobs.cli.failures import FAILED, NOT_FOUND, TIMED_OUT, USAGE, Failure
+from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import printable, seconds
 from asyncjobs.cli.state import DaemonState, Found, StateFile, is_alive, state_folder
@@ -107,7 +108,18 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
         log=None if logging.file is None else str(Path(logging.file).absolute()),
         version=own_version(),
     )
-    held = file.acquire(state)
+    try:
+        held = file.acquire(state)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise Failure(
+                f"the state file {file.path} is a link, and is not followed",
+                exit_code=REFUSED,
+                hint=f"look who made it, and remove it: rm {file.path}",
+            ) from None
+        raise Failure(
+            f"the state file {file.path} cannot be written: {error.strerror}", hint="look at the folder"
+        ) from None
     if held is not None:
         _already(context, name, held.state)
         return

@@ -14,6 +14,7 @@ from asyncjobs.exceptions import nearest
 _COMMANDS = {
     "backup": ("asyncjobs.cli.upkeep:backup", "Copy the store while it is in use."),
     "bench": ("asyncjobs.cli.bench:bench", "Measure this machine: jobs a second, delays."),
+    "compact": ("asyncjobs.cli.upkeep:compact", "Give back the room that removed jobs took."),
     "completion": ("asyncjobs.cli.completion:completion", "Print a shell's completion script."),
     "config": ("asyncjobs.cli.config:config", "Show, make and check the configuration."),
     "daemon": ("asyncjobs.cli.daemon:daemon", "Run jobs: start, stop, status, logs."),

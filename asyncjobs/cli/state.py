@@ -58,10 +58,13 @@ class StateFile:
         self._descriptor: int | None = None
 
     def acquire(self, state: DaemonState) -> Found | None:
-        """Take the lock and write the state. Returns what holds it already, None: it is ours."""
+        """Take the lock and write the state. Returns what holds it already, None: it is ours.
+
+        :raises OSError: it cannot be made; ELOOP: it is a link, which is never followed.
+        """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for patience in range(_LOOKS):
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -100,8 +103,8 @@ class StateFile:
     def wait_released(self) -> None:
         """Block until nobody holds the lock. For a thread."""
         try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
             return
         try:
             fcntl.flock(descriptor, fcntl.LOCK_SH)
@@ -110,10 +113,10 @@ class StateFile:
 
 
 def look(path: Path) -> Found | None:
-    """The state at ``path``."""
+    """The state at ``path``; a link is none."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except FileNotFoundError:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
         return None
     try:
         state = _parse(path)

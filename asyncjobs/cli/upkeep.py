@@ -1,4 +1,4 @@
-"""``asyncjobs backup``."""
+"""``asyncjobs backup`` and ``asyncjobs compact``."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from asyncjobs.cli.context import Context, command, shown
+from asyncjobs.cli.selecting import seconds_of
 
 
 @click.command()
@@ -17,3 +18,13 @@ async def backup(context: Context, path: Path) -> None:
     async with context.store() as jp:
         await jp.backup(path)
     context.out.good(f"copied to {shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
+
+
+@click.command()
+@click.option("--patience", default="10s", show_default=True, help="What it may take; nobody can write meanwhile.")
+@command
+async def compact(context: Context, patience: str) -> None:
+    """Give back to the file system what removed jobs took."""
+    async with context.store() as jp:
+        freed = await jp.compact(seconds_of(patience))
+    context.out.good(f"the file is smaller by {freed / 1e6:.1f} MB")

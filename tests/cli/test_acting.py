@@ -67,6 +67,16 @@ def test_backup(shell: Shell) -> None:
     assert shell.run(*APP, "backup", "copy.db").code != 0
 
 
+def test_compact(shell: Shell) -> None:
+    for name in ("one", "two"):
+        shell.good(*APP, "jobs", "submit", "app:add", "--args", f'["{"x" * 50_000}"]', "--id", name)
+    shell.good(*APP, "jobs", "cancel", "one", "two")
+    shell.good(*APP, "jobs", "rm", "one", "two")
+    before = (shell.folder / "jobs.db").stat().st_size
+    assert "the file is smaller by 0." in shell.good(*APP, "compact").err
+    assert (shell.folder / "jobs.db").stat().st_size < before
+
+
 def test_the_doctor(shell: Shell) -> None:
     assert "there is no store at ./jobs.db yet" in shell.good(*APP, "doctor").out
     shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1")

@@ -8,6 +8,8 @@ import sys
 import threading
 from pathlib import Path
 
+import pytest
+from msgspec import json
 from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite.host import this_process
@@ -90,3 +92,25 @@ def test_waiting_for_the_end(tmp_path: Path) -> None:
     waiting.join(10)
     assert not waiting.is_alive()
     file.wait_released()  # there is nothing to wait for
+
+
+def test_a_number_that_another_process_has_now_says_nothing(tmp_path: Path) -> None:
+    file = StateFile("default", "jobs.db", tmp_path)
+    left = replace(state(), process=replace(this_process(), pid=os.getppid()))  # lives, and is none of ours
+    tmp_path.joinpath(file.path.name).write_bytes(json.encode(left))
+    found = file.look()
+    assert found is not None
+    assert (found.running, found.state) == (False, left)
+    assert file.acquire(state()) is None
+    file.release()
+
+
+def test_a_link_is_never_followed(tmp_path: Path) -> None:
+    precious = tmp_path / "precious"
+    precious.write_text("precious")
+    file = StateFile("default", "jobs.db", tmp_path)
+    file.path.symlink_to(precious)
+    assert file.look() is None
+    with pytest.raises(OSError, match="symbolic links"):
+        file.acquire(state())
+    assert precious.read_text() == "precious"
