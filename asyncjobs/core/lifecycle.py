@@ -186,7 +186,7 @@ def _interrupted(job: JobState, ended: EndedAttempt, now: int, jitter: float, sa
             finished_at=now,
         )
     # One step behind the backoff of failures: a first interruption is most often not the job's fault.
-    delay = job.retry.delay(interruptions - 1, jitter)
+    delay = job.retry.delay_after_interruption(interruptions - 1, jitter)
     return _back(
         job,
         EventType.INTERRUPTED,

@@ -22,7 +22,8 @@ class RetryPolicy(Struct, frozen=True):
     :param base: seconds; the n-th retry waits ``base * factor ** n`` (default: 2, 4, 8, … s).
     :param factor: growth of the delay, at least 1. Default 2.
     :param cap: longest delay in seconds, before jitter. Default 300.
-    :param jitter: the delay is spread evenly over ± this share of it; 0.0 to 1.0. Default 0.1.
+    :param jitter: the delay is spread evenly over ± this share of it; 0.0 to 1.0. Default 0.1. After an interruption
+        it is ± half of it, unless this is 0.
     :param on: exception classes (or their names) that are retried. Default: every one.
     :param never_on: exception classes (or their names) that are not retried, even if ``on`` matches.
     :raises ConfigurationError: a number is negative, NaN or out of its range.
@@ -59,6 +60,12 @@ class RetryPolicy(Struct, frozen=True):
         except OverflowError:
             delay = self.cap
         return delay * (1.0 + self.jitter * (2.0 * jitter - 1.0))
+
+    def delay_after_interruption(self, n: int, jitter: float) -> float:
+        """Seconds before it is run again after its worker died: half to one and a half of the delay, unless ``jitter``
+        is switched off. Jobs that died together, one of which may have killed the worker, do not come back together.
+        """
+        return self.delay(n, 0.5) * (0.5 + jitter if self.jitter else 1.0)
 
     def retries(self, error: BaseException) -> bool:
         """Whether this exception is one that the policy retries."""

@@ -79,3 +79,9 @@ def test_a_number_that_cannot_work_is_refused(setting: str, value: float, messag
     with pytest.raises(ConfigurationError) as refused:
         RetryPolicy(**{setting: value})  # type: ignore[arg-type]
     assert str(refused.value) == message
+
+
+def test_after_an_interruption_the_delay_is_spread_widely() -> None:
+    policy = RetryPolicy(base=2, factor=2)
+    assert [policy.delay_after_interruption(1, draw) for draw in (0.0, 0.5, 1.0)] == [2.0, 4.0, 6.0]
+    assert [RetryPolicy(base=2, jitter=0).delay_after_interruption(0, draw) for draw in (0.0, 1.0)] == [2.0, 2.0]
