@@ -13,8 +13,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
-import anyio.to_thread
 import click
 from msgspec import to_builtins
 
@@ -227,13 +225,7 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
     else:
         context.out.note(f"draining daemon {name!r} (pid {state.process.pid}), waiting up to {seconds(timeout)} …")
 
-    async def released() -> bool:
-        with anyio.move_on_after(timeout):
-            await anyio.to_thread.run_sync(file.wait_released, abandon_on_cancel=True)
-            return True
-        return False
-
-    if not anyio.run(released):
+    if not file.wait_released(timeout):
         raise Failure(
             f"daemon {name!r} still drains after {seconds(timeout)}",
             exit_code=TIMED_OUT,

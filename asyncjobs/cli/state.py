@@ -19,6 +19,7 @@ from asyncjobs.backends.sqlite.host import ProcessIdentity, is_gone, this_proces
 
 _LOOK = 0.002
 _LOOKS = 20
+_RELEASED_EVERY = 0.05
 
 
 class DaemonState(Struct, frozen=True):
@@ -100,16 +101,17 @@ class StateFile:
         """What is there; None: nothing, no daemon runs."""
         return look(self.path)
 
-    def wait_released(self) -> None:
-        """Block until nobody holds the lock. For a thread."""
-        try:
-            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-        except OSError:
-            return
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_SH)
-        finally:
-            os.close(descriptor)
+    def wait_released(self, timeout: float) -> bool:
+        """Wait until nobody holds the lock; False: not within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = look(self.path)
+            if found is None or not found.running:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _RELEASED_EVERY))  # the system has no lock with a time limit
 
 
 def look(path: Path) -> Found | None:

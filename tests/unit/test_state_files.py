@@ -84,14 +84,15 @@ def test_a_damaged_file_is_no_state(tmp_path: Path) -> None:
 def test_waiting_for_the_end(tmp_path: Path) -> None:
     file = StateFile("default", "jobs.db", tmp_path)
     assert file.acquire(state()) is None
-    waiting = threading.Thread(target=StateFile("default", "jobs.db", tmp_path).wait_released)
+    other = StateFile("default", "jobs.db", tmp_path)
+    assert not other.wait_released(0.01)
+    results: list[bool] = []
+    waiting = threading.Thread(target=lambda: results.append(other.wait_released(20)))
     waiting.start()
-    waiting.join(0.05)
-    assert waiting.is_alive()
     file.release()
-    waiting.join(10)
-    assert not waiting.is_alive()
-    file.wait_released()  # there is nothing to wait for
+    waiting.join(20)
+    assert results == [True]
+    assert file.wait_released(0)  # there is nothing to wait for
 
 
 def test_a_number_that_another_process_has_now_says_nothing(tmp_path: Path) -> None:

@@ -103,7 +103,9 @@ async def test_killed_and_started_again_nothing_is_lost_or_repeated(tmp_path: Pa
             assert [event.seq for event in walked] == list(range(1, len(walked) + 1))
             assert watcher.seen == walked
             assert steps.seen == of_steps
-            assert [event.type for event in walked if event.status].count("started") == _KILLS + 1
+            # A kill may come after the walk's end: it goes on while the client catches up.
+            types = [event.type for event in walked if event.status]
+            assert types.count("started") == types.count("interrupted") + 1 > 1
             assert (await client.get_progress("walks")).counts == {"completed": 1 + _KILLS}
     finally:
         server.kill()
