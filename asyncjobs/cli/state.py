@@ -136,16 +136,6 @@ def is_alive(state: DaemonState) -> bool:
     return not is_gone(state.process, this_process())
 
 
-def all_states(folder: Path | None = None) -> list[tuple[Path, Found]]:
-    """Every state file of this user."""
-    found: list[tuple[Path, Found]] = []
-    for path in sorted((folder or state_folder()).glob("*.json")):
-        seen = look(path)
-        if seen is not None:
-            found.append((path, seen))
-    return found
-
-
 def state_folder() -> Path:
     """Where state files and logs are: this user's own folder."""
     named = os.environ.get("XDG_STATE_HOME")

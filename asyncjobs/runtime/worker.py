@@ -408,9 +408,10 @@ class Worker:
 
     def lose(self) -> None:
         """The lease ran out and others have the jobs: stop them all, their outcomes will be refused."""
-        lost, self.running = self.running, {}  # a new attempt of the same job may come to this very worker
-        self._lost.update(lost.values())
-        for running in lost.values():
+        lost = list(self.running.values())
+        self.running.clear()  # a new attempt of the same job may come to this very worker
+        self._lost.update(lost)
+        for running in lost:
             running.stop(Stop.LOST)
 
     def _known_function(self, name: str) -> Callable[..., object] | None:

@@ -15,7 +15,7 @@ from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import BodyEvent
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.testing import FaultyBackend, ManualClock
-from tests.runtime.support import PATIENCE, Gate, Stores, everything, types, until
+from tests.runtime.support import PATIENCE, Gate, Held, Stores, everything, types, until
 
 pytestmark = pytest.mark.anyio
 
@@ -403,3 +403,22 @@ async def test_long_texts_are_cut_and_marked(jp: JobProcessor) -> None:
     assert (len(progress.data["message"]), progress.data["cut"]) == (16_384, 100_000)
     assert (len(many.data["fields"]), many.data["fields_cut"]) == (64, 101)
     assert set(map(len, many.data["fields"].values())) == {1024}
+
+
+async def test_after_a_lost_lease_new_bodies_are_heard_while_they_run(stores: Stores) -> None:
+    held = Held()
+
+    async def speaks() -> None:
+        current_job().progress(1, 2)
+        await held.body()
+
+    async with stores.processor() as jp:
+        assert jp.daemon is not None
+        jp.daemon.worker.lose()
+        job = await jp.submit_job(speaks, local=True)
+        with anyio.fail_after(PATIENCE):
+            async with jp.streamer.reader(job_id=job, types="progress") as reader:
+                while not (await reader.next()).events:
+                    pass
+        held.go.open()
+        await job

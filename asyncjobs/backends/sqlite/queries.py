@@ -56,7 +56,6 @@ _EDGES = 5000
 _SMALL = 65_536
 """Bytes of a result that is read together with others; a larger one is read alone."""
 
-_BY_ID = "SELECT i.n FROM jobs i WHERE i.id = ?"
 _BY_IDS = "SELECT i.n FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
 _NUMBERS = "SELECT i.n, i.id FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
 # From each lane the first in the order of claims, and of those the first: cost does not grow with the backlog.
