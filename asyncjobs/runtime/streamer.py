@@ -42,6 +42,7 @@ class StatusStreamer:
         """
         over: Over | None = None
         if job_id is not None:
+            job_id = str(job_id)  # a handle is one, too
             over = self._job_over(job_id)
         elif group is not None:
             over = self._group_over(group)
