@@ -17,7 +17,7 @@ from collections.abc import (
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
@@ -41,6 +41,7 @@ from asyncjobs.exceptions import (
     JobStateError,
     JobTimeoutError,
     MissingExtraError,
+    only_error,
 )
 from asyncjobs.handle import JobHandle
 from asyncjobs.models import (
@@ -173,7 +174,7 @@ class JobProcessor(Upkeep):
                 await self._start()
             except BaseException as error:
                 self._tasks.cancel_scope.cancel()
-                cause = _cause(error)
+                cause = only_error(error)
                 if isinstance(cause, anyio.get_cancelled_exc_class()):
                     await self._tasks.__aexit__(type(error), error, error.__traceback__)
                     raise
@@ -779,11 +780,3 @@ class JobProcessor(Upkeep):
     def registered(self) -> Mapping[str, Callable[..., Any]]:
         """What was given as ``functions=``, by the names under which they are stored."""
         return self._functions.registered
-
-
-def _cause(error: BaseException) -> BaseException:
-    """What went wrong, not the group of tasks in which it did."""
-    if not isinstance(error, BaseExceptionGroup):
-        return error
-    inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-    return _cause(inner[0]) if len(inner) == 1 else cast("BaseException", error)

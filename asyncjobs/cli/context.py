@@ -11,14 +11,14 @@ from dataclasses import replace
 from functools import cached_property, wraps
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
 from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.config import LoggingConfig, SQLiteConfig
-from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, only_error
 from asyncjobs.settings import Settings, load
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ class Context:
         try:
             return anyio.run(function)
         except (JobProcessorError, BaseExceptionGroup) as error:
-            inner = _only(error)
+            inner = only_error(error)
             if isinstance(inner, JobProcessorError):
                 raise failure_of(inner) from error
             if isinstance(inner, (click.ClickException, KeyboardInterrupt)):
@@ -250,16 +250,6 @@ def command(function: Callable[Concatenate[Context, P], Coroutine[Any, Any, T]])
         return context.run(body)
 
     return run
-
-
-def _only(error: BaseException) -> BaseException:
-    """What is in a group of one, however deep."""
-    while isinstance(error, BaseExceptionGroup):
-        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(inner) != 1:
-            break
-        error = inner[0]
-    return cast("BaseException", error)
 
 
 def shown(path: str | os.PathLike[str]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.streamer import StatusStreamer
@@ -46,18 +47,24 @@ class SyncFallback:
                     "no worker is alive: jobs are run in the process that submits them, one submit at a time. "
                     "'asyncjobs daemon start', or enable_daemon=True, runs them in the background"
                 )
-            cursor = await self._backend.last_cursor()
-            async with anyio.create_task_group() as tasks:
-                daemon = self._make_daemon()
-                await daemon.start(tasks)
-                try:
-                    async with self._streamer.reader(after=cursor) as reader:
-                        while await self._goes_on(job_ids, daemon):
-                            await reader.next(_LOOK_EVERY)
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await daemon.stop()
-                    tasks.cancel_scope.cancel()
+            try:
+                await self._run(job_ids)
+            except BaseExceptionGroup as error:
+                raise only_error(error) from None
+
+    async def _run(self, job_ids: Sequence[str]) -> None:
+        cursor = await self._backend.last_cursor()
+        async with anyio.create_task_group() as tasks:
+            daemon = self._make_daemon()
+            await daemon.start(tasks)
+            try:
+                async with self._streamer.reader(after=cursor) as reader:
+                    while await self._goes_on(job_ids, daemon):
+                        await reader.next(_LOOK_EVERY)
+            finally:
+                with anyio.CancelScope(shield=True):  # bounded by its shutdown_timeout
+                    await daemon.stop()
+                tasks.cancel_scope.cancel()
 
     async def _goes_on(self, job_ids: Sequence[str], daemon: JobDaemon) -> bool:
         """Whether any of them, or of what they wait for, is running or about to."""

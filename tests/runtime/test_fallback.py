@@ -7,7 +7,7 @@ import logging
 import anyio
 import pytest
 
-from asyncjobs import ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
+from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
 from tests.runtime.support import COMPLETED, FAILED, PATIENCE, PENDING, SKIPPED, Stores, add, fail, nothing
 
 pytestmark = pytest.mark.anyio
@@ -92,6 +92,17 @@ async def test_with_a_live_worker_it_keeps_out_of_the_way(stores: Stores) -> Non
         job = await jp.submit_job(add, 1, 2)
         assert await job == 3
         assert len([worker for worker in await jp.workers() if worker.alive]) == 1
+
+
+async def test_an_error_of_the_store_comes_as_it_is(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def away(*_: object) -> str:
+        raise BackendError("away")
+
+    async with fallback(stores) as jp:
+        monkeypatch.setattr(jp.backend, "register_worker", away)
+        with pytest.raises(BackendError, match="away"):
+            await jp.submit_job(nothing, job_id="kept")
+        assert await jp.get_status("kept") is PENDING  # it is stored all the same, and waits
 
 
 @pytest.mark.parametrize("options", [{"fallback": "async"}, {"fallback": "sync", "enable_daemon": True}])
