@@ -129,7 +129,7 @@ async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, time
         return []
     values: dict[str, Any] = {}
     by_id = _by_id(handles)
-    watch = handles[0]._processor().watch(list(by_id), timeout)  # pyright: ignore[reportPrivateUsage]
+    watch = handles[0]._processor().watch(list(by_id), timeout)  # pyright: ignore[reportPrivateUsage] - of the same module
     try:
         while ended := await watch.next():
             for result in ended:
@@ -151,7 +151,7 @@ async def as_completed(
     by_id = _by_id(handles)
     if not by_id:
         return
-    watch = handles[0]._processor().watch(list(by_id), timeout)  # pyright: ignore[reportPrivateUsage]
+    watch = handles[0]._processor().watch(list(by_id), timeout)  # pyright: ignore[reportPrivateUsage] - of the same module
     try:
         while ended := await watch.next():
             for result in ended:
@@ -169,7 +169,7 @@ def _by_id(handles: Sequence[JobHandle[T]]) -> dict[str, JobHandle[T]]:
 
 
 def _value(handle: JobHandle[T], result: JobResult) -> T:
-    return handle._processor().value_of(result, handle._func)  # pyright: ignore[reportPrivateUsage]
+    return handle._processor().value_of(result, handle._func)  # pyright: ignore[reportPrivateUsage] - of the same module
 
 
 __all__ = ["JobHandle", "as_completed", "error_of", "gather"]

@@ -158,7 +158,7 @@ class SyncJobs:
         """The results of these jobs, in their order; the first failure is raised."""
 
         async def wait() -> list[Any]:
-            return await gather(*(handle._handle for handle in handles), timeout=timeout)  # pyright: ignore[reportPrivateUsage]
+            return await gather(*(handle._handle for handle in handles), timeout=timeout)  # pyright: ignore[reportPrivateUsage] - the handle on the loop behind ours
 
         return self.call(wait)
 
@@ -244,7 +244,7 @@ class SyncJobs:
 def _plain(value: Any) -> Any:
     """With the handles of the loop in place of ours, wherever a handle may stand."""
     if isinstance(value, SyncHandle):
-        return cast("SyncHandle[Any]", value)._handle  # pyright: ignore[reportPrivateUsage]
+        return cast("SyncHandle[Any]", value)._handle  # pyright: ignore[reportPrivateUsage] - the handle on the loop behind ours
     if type(value) in (list, tuple):
         return type(value)(_plain(inner) for inner in value)
     if type(value) is dict:

@@ -176,7 +176,7 @@ def check_depth(value: Any, most: int) -> None:
             inner
             for outer in level
             if isinstance(outer, (dict, list))
-            for inner in (outer.values() if isinstance(outer, dict) else outer)  # pyright: ignore[reportUnknownVariableType]
+            for inner in (outer.values() if isinstance(outer, dict) else outer)  # pyright: ignore[reportUnknownVariableType] - any JSON
         ]
         if not level:
             return

@@ -136,11 +136,11 @@ def _public(name: str) -> str:
 def _tidy(schema: Any) -> Any:
     """What msgspec says, with our names, without titles that repeat them, and descriptions as one paragraph."""
     if isinstance(schema, list):
-        return [_tidy(inner) for inner in schema]  # pyright: ignore[reportUnknownVariableType]
+        return [_tidy(inner) for inner in schema]  # pyright: ignore[reportUnknownVariableType] - any JSON
     if not isinstance(schema, dict):
         return schema
     tidy: Json = {}
-    for name, value in schema.items():  # pyright: ignore[reportUnknownVariableType]
+    for name, value in schema.items():  # pyright: ignore[reportUnknownVariableType] - any JSON
         if not isinstance(value, str):  # also a property that is called title
             tidy[name] = _tidy(value)
         elif name == "$ref":

@@ -47,7 +47,7 @@ class Writer:
         self.hashed = False  # inside a set or a dict key, where what comes back must be hashable
 
     def write(self, value: Any) -> Any:
-        cls: type = type(value)  # pyright: ignore[reportUnknownVariableType]
+        cls: type = type(value)  # pyright: ignore[reportUnknownVariableType] - whatever a caller hands over
         if cls in self.atoms:
             return value
         write = _EXACT.get(cls)
@@ -182,7 +182,7 @@ class Writer:
         return encode(list(map(msgspec.Raw, items)))
 
     def write_record(self, value: Any) -> Any:
-        fields = cast("tuple[RecordField, ...]", record_fields(type(value)))  # pyright: ignore[reportUnknownArgumentType]
+        fields = cast("tuple[RecordField, ...]", record_fields(type(value)))  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
         if self.hashed:
             self.refuse_unhashable(value)
         self.enter(value)
@@ -300,7 +300,7 @@ def _writer_of(cls: type) -> _Write | None:
     """How instances of a class that is not exactly one of ours are written; None if they are not."""
     if issubclass(cls, Enum):
         return cast("_Write", Writer.write_enum)
-    if record_fields(cls) is not None:  # pyright: ignore[reportUnknownArgumentType]
+    if record_fields(cls) is not None:  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
         return Writer.write_record
     if is_named_tuple(cls):
         return Writer.write_named_tuple
