@@ -216,7 +216,8 @@ class JobBackend(ABC):
            at once: the job may be stored ready, or ``skipped``. One given twice is one edge, and required wins.
            ``require`` that is not from 1 to the number of dependencies: ``ConfigurationError``.
         3. Edges inside the batch must not close a cycle, else ``CyclicDependencyError``.
-        4. With ``parent``, that attempt must still be in progress, else ``JobStateError``.
+        4. With ``parent``, that attempt must still be in progress and not be asked to stop, else ``JobStateError``: so
+           that cancelling the descendants of a running job closes the tree.
         5. ``run_at`` in the past counts as now; ``delay`` (µs) counts from the store's own now.
         """
 
@@ -283,7 +284,10 @@ class JobBackend(ABC):
 
     @abstractmethod
     async def retry_job(self, job_id: str) -> JobStatus:
-        """The explicit retry: rule 4.4. Raises ``JobNotFoundError``, ``JobStateError``."""
+        """The explicit retry: rule 4.4. Raises ``JobNotFoundError``, ``JobStateError``.
+
+        What was skipped because of it waits again. A child with ``require`` was skipped because of all of its parents
+        that did not complete, whichever of them is stored as the cause."""
 
     @abstractmethod
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:

@@ -143,6 +143,14 @@ def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
             "it cannot submit jobs any more",
             hint="the attempt lost its lease or was ended; what it does now is not recorded",
         )
+    if row.cancel_requested:
+        # Else the tree would not close: a request for the descendants reaches those stored by then, and no later one.
+        raise JobStateError(
+            row.id,
+            "asked to stop",
+            "it cannot submit jobs any more",
+            hint="a cancel request is stored; whatever the attempt does now, it ends as cancelled",
+        )
 
 
 def _check_same(job: NewJob, function: str, call: bytes) -> None:
@@ -394,7 +402,7 @@ def retry(plan: Plan, n: int) -> JobState:
         mend = f"retry {job.because!r} instead" if job.status is JobStatus.SKIPPED else None
         raise JobStateError(job.id, job.status, "only a failed or cancelled job can be retried", hint=mend)
     plan.apply(lifecycle.revive(job, job.id, plan.now))
-    revived = [n]
+    causes = {n: job.id}  # of what is revived: the root cause of its skip, which its dependents were skipped for, too
     again: dict[int, None] = {}  # not started, and not so ready any more
     level = [n]
     while level:
@@ -408,14 +416,14 @@ def retry(plan: Plan, n: int) -> JobState:
             plan.edge(edge, EdgeState.OPEN)
             plan.put(replace(child, open=child.open + 1))
             child = plan[child.n]
-            if child.status is JobStatus.SKIPPED and child.because == job.id:
+            if child.status is JobStatus.SKIPPED and edges.revives(child, job.id, causes[edge.parent]):
+                causes[child.n] = child.because or job.id
                 plan.apply(lifecycle.revive(child, job.id, plan.now))
-                revived.append(child.n)
                 level.append(child.n)
             elif child.status is JobStatus.PENDING:
                 again[child.n] = None
     # Each once: of a diamond, the tip is reached along several edges.
-    skipped = [number for number in dict.fromkeys((*revived, *again)) if plan.decide(number)]
+    skipped = [number for number in dict.fromkeys((*causes, *again)) if plan.decide(number)]
     plan.propagate(skipped)
     return plan[n]
 

@@ -54,3 +54,14 @@ def decide(child: JobState, settled: Sequence[Settled], now: int) -> JobState | 
     if ready:
         return replace(child, waits_for=lifecycle.place(child, now))
     return child
+
+
+def revives(child: JobState, retried: str, cause: str) -> bool:
+    """Whether a skipped child waits again when a parent of it does, after the job ``retried`` was retried.
+
+    :param cause: the root cause of that parent's skip; ``retried`` if it is that job itself.
+
+    One broken edge skips a plain child, and is its cause. With ``require`` it is skipped for all of its broken edges
+    together, so each of them is a cause, also those that are not the stored one.
+    """
+    return child.require is not None or child.because in (retried, cause)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from asyncjobs.core.state import Stale
+from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import Outcome, OutcomeKind
 from tests.conformance.support import (
     BOOM,
@@ -155,4 +156,56 @@ async def test_without_descendants_only_the_named(store: Store) -> None:
     await hand.claim()
     await store.submit(new("a/1"), parent=hand.held["a"])
     assert await store.backend.cancel_jobs(["a"]) == {"a": IN_PROGRESS}
+    assert await store.status("a/1") == PENDING
+
+
+async def test_once_a_request_is_stored_what_the_attempt_submits_is_refused(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    await hand.claim()
+    await store.submit(new("a/1"), parent=hand.held["a"])
+    await store.backend.cancel_jobs(["a"], descendants=True)
+    before = await store.dump()
+    with pytest.raises(JobStateError) as caught:
+        await store.submit(new("a/2"), new("a/3"), parent=hand.held["a"])
+    assert (caught.value.job_id, caught.value.status) == ("a", "asked to stop")
+    assert await store.dump() == before
+
+
+async def test_also_a_child_that_exists_and_a_request_without_descendants(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    await hand.claim()
+    await store.submit(new("a/1"), parent=hand.held["a"])
+    await store.backend.cancel_jobs(["a"])
+    with pytest.raises(JobStateError):
+        await store.submit(new("a/1", if_exists="return"), parent=hand.held["a"])
+    with pytest.raises(JobStateError):
+        await store.submit(new("a/2"), parent=hand.held["a"])
+    assert await store.status("a/1") == PENDING, "it was not named"
+
+
+async def test_the_tree_closes_below_too(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    await hand.claim()
+    await store.submit(new("a/1"), parent=hand.held["a"])
+    await hand.claim()
+    await hand.succeed("a")  # what it submitted goes on
+    await store.backend.cancel_jobs(["a"], descendants=True)
+    with pytest.raises(JobStateError):
+        await store.submit(new("a/1/1"), parent=hand.held["a/1"])
+    assert await hand.end("a/1", SUCCESS) == CANCELLED
+    assert [job.id for job in await store.jobs()] == ["a", "a/1"]
+
+
+async def test_the_attempt_after_a_retry_submits_again(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    await hand.claim()
+    await store.backend.cancel_jobs(["a"], descendants=True)
+    await hand.end("a", STOPPED)
+    await store.backend.retry_job("a")
+    await hand.claim()
+    await store.submit(new("a/1"), parent=hand.held["a"])
     assert await store.status("a/1") == PENDING

@@ -228,3 +228,101 @@ async def test_dependents_that_were_cancelled_stay_cancelled(store: Store) -> No
     await store.backend.retry_job("a")
     assert await store.statuses("b", "c") == [CANCELLED, SKIPPED]
     assert (await store.job("c")).because == "b"
+
+
+async def test_a_child_with_require_revives_when_any_of_its_broken_parents_is_retried(store: Store) -> None:
+    for number, retried in enumerate(("p1", "p2")):
+        hand = await store.hand()
+        p0, p1, p2, child = (f"{number}{name}" for name in ("p0", "p1", "p2", "child"))
+        await store.submit(new(p0), new(p1), new(p2), new(child, p0, p1, p2, require=2))
+        await hand.claim()
+        await hand.succeed(p0)
+        await hand.fail(p1)
+        await hand.fail(p2)
+        assert await store.status(child) == SKIPPED
+        await store.backend.retry_job(f"{number}{retried}")
+        assert ((await store.job(child)).status, (await store.job(child)).because) == (PENDING, None)
+        await hand.run(f"{number}{retried}")
+        assert await hand.claim() == [child], "two of three are met"
+        await hand.succeed(child)
+
+
+async def test_so_does_what_was_skipped_after_it(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(
+        new("p1"), new("p2"), new("child", "p1", "p2", require=1), new("below", "child"), new("lowest", "below")
+    )
+    await hand.claim()
+    await hand.fail("p1")
+    await hand.fail("p2")
+    cause = (await store.job("lowest")).because
+    other = "p1" if cause == "p2" else "p2"
+    await store.backend.retry_job(other)
+    assert await store.statuses("child", "below", "lowest") == [PENDING] * 3
+    for job_id in (other, "child", "below", "lowest"):
+        await hand.run(job_id)
+
+
+async def test_an_optional_parent_that_a_child_with_require_lacks_is_a_cause_too(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("p1"), new("p2"), new("child", "p1?", "p2", require=2))
+    await hand.claim()
+    await hand.fail("p2")
+    await hand.fail("p1")
+    assert (await store.job("child")).because == "p2"
+    await store.backend.retry_job("p1")
+    assert ((await store.job("child")).status, (await store.job("child")).because) == (SKIPPED, "p2"), "p2 still lacks"
+    await hand.run("p1")
+    await store.backend.retry_job("p2")
+    await hand.run("p2")
+    assert await hand.claim() == ["child"]
+
+
+async def test_a_child_with_require_that_still_cannot_be_reached_is_skipped_again_with_the_cause_that_is_left(
+    store: Store,
+) -> None:
+    hand = await store.hand()
+    await store.submit(new("p1"), new("p2"), new("child", "p1", "p2", require=2), new("below", "child"))
+    await hand.claim()
+    await hand.fail("p1")
+    await hand.fail("p2")
+    await store.backend.retry_job("p1")
+    told = [((await store.job(job_id)).status, (await store.job(job_id)).because) for job_id in ("child", "below")]
+    assert told == [(SKIPPED, "p2")] * 2
+    await hand.run("p1")
+    await store.backend.retry_job("p2")
+    await hand.run("p2")
+    await hand.run("child")
+    await hand.run("below")
+
+
+async def test_a_plain_child_below_it_with_a_broken_parent_of_its_own_stays_skipped(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("p1"), new("p2"), new("x"), new("child", "p1", "p2", require=1), new("below", "child", "x"))
+    await hand.claim()
+    await hand.fail("x")
+    await hand.fail("p1")
+    await hand.fail("p2")
+    await store.backend.retry_job("p1")
+    assert await store.status("child") == PENDING
+    assert ((await store.job("below")).status, (await store.job("below")).because) == (SKIPPED, "x")
+    await hand.run("p1")
+    await hand.run("child")
+    await store.backend.retry_job("x")
+    await hand.run("x")
+    assert await hand.claim() == ["below"]
+
+
+async def test_a_parent_that_was_cancelled_is_a_cause_like_one_that_failed(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("p1"), new("p2"), new("child", "p1", "p2", require=1))
+    await store.backend.cancel_jobs(["p1"])
+    await store.backend.cancel_jobs(["p2"])
+    for job_id in ("p1", "p2"):
+        await store.backend.retry_job(job_id)
+        assert await store.status("child") == PENDING
+        await store.backend.cancel_jobs([job_id])
+        assert await store.status("child") == SKIPPED
+    await store.backend.retry_job("p1")
+    await hand.run("p1")
+    assert await hand.claim() == ["child"]

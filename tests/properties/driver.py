@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from random import Random
 
 from msgspec.structs import replace
@@ -106,8 +106,20 @@ class Driver:
         batch = [replace(job, delay=3_000_000) if self.rng.random() < 0.15 else job for job in batch]
         batch = [replace(job, max_interruptions=self.rng.randint(1, 3)) for job in batch]
         parent = self.rng.choice([None, None, *self.refs.values()])
+        if parent is not None and self.oracle.jobs[parent.job_id].cancel_requested:
+            await self.refused_as_cancelled(batch, parent)
+            return
         assert list(await self.store.submit(*batch, parent=parent)) == [job.id for job in batch]
         self.oracle.submit(batch, parent.job_id if parent else None)
+
+    async def refused_as_cancelled(self, batch: Sequence[NewJob], parent: AttemptRef) -> None:
+        before = await self.store.dump()
+        try:
+            await self.store.submit(*batch, parent=parent)
+        except JobStateError:
+            assert await self.store.dump() == before, "a refused submission changed something"
+        else:
+            raise AssertionError("an attempt that was asked to stop submitted a job")
 
     async def refused(self) -> None:
         """A submission with one thing wrong, or a retry that is not allowed: nothing changes."""

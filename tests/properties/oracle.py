@@ -139,7 +139,7 @@ class Oracle:
                 job.cancel_requested = True
 
     def retry(self, job_id: str) -> None:
-        revived = [j for j in self.jobs.values() if j.id == job_id or (j.status is SKIPPED and j.because == job_id)]
+        revived = self.revived_by(job_id)
         names = {job.id for job in revived}
         for job in self.jobs.values():
             if job.attempt:
@@ -151,6 +151,22 @@ class Oracle:
             job.failures = job.interruptions = 0
             if job.id == job_id:
                 job.due = 0
+
+    def revived_by(self, job_id: str) -> list[Model]:
+        """The job, and over and over what was skipped because of it: any broken parent of a child with ``require`` is
+        a cause of its skip, and so is it of the skips that followed."""
+        causes = {job_id: job_id}
+        found = True
+        while found:
+            found = False
+            for job in self.jobs.values():
+                if job.status is not SKIPPED or job.id in causes:
+                    continue
+                above = [causes[dep.parent_id] for dep in job.new.dependencies if dep.parent_id in causes]
+                if above and (job.new.require is not None or job.because in (job_id, *above)):
+                    causes[job.id] = job.because or job_id
+                    found = True
+        return [job for job in self.jobs.values() if job.id in causes]
 
     def settle(self, causes: Mapping[str, str | None]) -> None:
         """Decide every waiting job from its edges, until nothing changes; then look at the causes of new skips."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncjobs import (
@@ -188,6 +189,52 @@ async def test_cancelling_descendants(jp: JobProcessor) -> None:
     statuses = {found.id: str(found.status) for found in await jp.find_jobs()}
     assert statuses == {"p": "cancelled", "p/child": "completed", "p/child/deep": "cancelled", "p/late": "cancelled"}
     assert (await jp.get_job("p")).status is CANCELLED
+
+
+async def test_the_tree_closes_although_a_threads_body_goes_on_submitting(jp: JobProcessor) -> None:
+    asked = Gate()
+    refused: list[str] = []
+    body_begun = Gate()
+
+    def body() -> None:
+        for key in ("early", "late", "later"):
+            try:
+                current_job().submit_job_sync(nothing, key=key, delay=3600)
+            except JobStateError as error:
+                refused.append(f"{key}: {error.status}")
+            body_begun.open()
+            asked.wait_sync()
+
+    job = await jp.submit_job(body, job_id="p", local=True)
+    await body_begun.wait()
+    await job.cancel(descendants=True)
+    asked.open()
+    assert (await jp.wait_for_job(job, timeout=PATIENCE)).status is CANCELLED
+    assert refused == ["late: asked to stop", "later: asked to stop"]
+    assert {found.id: found.status for found in await jp.find_jobs()} == {"p": CANCELLED, "p/early": CANCELLED}
+
+
+async def test_the_tree_closes_although_an_async_body_submits_in_its_clean_up(jp: JobProcessor) -> None:
+    begun = Gate()
+    refused: list[str] = []
+
+    async def body() -> None:
+        try:
+            begun.open()
+            await Held().body()
+        finally:
+            with anyio.CancelScope(shield=True):
+                try:
+                    await current_job().submit_job(nothing, key="late", delay=3600)
+                except JobStateError as error:
+                    refused.append(error.status)
+
+    job = await jp.submit_job(body, job_id="p", local=True)
+    await begun.wait()
+    await job.cancel(descendants=True)
+    assert (await jp.wait_for_job(job, timeout=PATIENCE)).status is CANCELLED
+    assert refused == ["asked to stop"]
+    assert [found.id for found in await jp.find_jobs()] == ["p"]
 
 
 async def test_without_descendants_the_children_go_on(jp: JobProcessor) -> None:
