@@ -21,7 +21,6 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
-from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
@@ -41,7 +40,6 @@ from asyncjobs.exceptions import (
     JobStateError,
     JobTimeoutError,
     MissingExtraError,
-    only_error,
 )
 from asyncjobs.handle import JobHandle
 from asyncjobs.models import (
@@ -62,6 +60,7 @@ from asyncjobs.models import (
     WorkerInfo,
 )
 from asyncjobs.runtime import journal
+from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.batch import Batch
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
@@ -168,18 +167,9 @@ class JobProcessor(Upkeep):
             self._streamer = StatusStreamer(self._backend, self._publisher, self._clock)
             self._fallback = self._make_fallback()
             self._backend.set_listener(self._committed)
-            self._tasks = anyio.create_task_group()
-            await self._tasks.__aenter__()
-            try:
-                await self._start()
-            except BaseException as error:
-                self._tasks.cancel_scope.cancel()
-                cause = only_error(error)
-                if isinstance(cause, anyio.get_cancelled_exc_class()):
-                    await self._tasks.__aexit__(type(error), error, error.__traceback__)
-                    raise
-                await self._tasks.__aexit__(None, None, None)
-                raise cause from None
+            self._stopping = anyio.Event()
+            self._background = new_background()
+            await self._background.start(self._run, self._stopping.set)
         except BaseException:
             self._backend.set_listener(None)
             await self._backend.close()
@@ -187,11 +177,7 @@ class JobProcessor(Upkeep):
         self._running = True
         return self
 
-    async def _start(self) -> None:
-        self._stopping = anyio.Event()
-        await self._tasks.start(self._background)
-
-    async def _background(self, *, task_status: TaskStatus[None]) -> None:
+    async def _run(self, started: Callable[[], None]) -> None:
         """Everything that runs beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
@@ -204,7 +190,7 @@ class JobProcessor(Upkeep):
                     self._waiting.worker = daemon.worker
                 tasks.start_soon(watch_others, self._backend, self._publisher, self._daemon, self._clock)
                 tasks.start_soon(self._waiting.warn_forever)
-                task_status.started()
+                started()
                 await self._stopping.wait()
                 if self._daemon is not None:
                     await self._daemon.stop()
@@ -244,16 +230,11 @@ class JobProcessor(Upkeep):
         self._running = False
         self.close_streams()
         self._stopping.set()
-        # The group is told of a cancellation, which it must match with its scope, and not of the user's own errors:
-        # they leave the block as they are, not wrapped in an ExceptionGroup.
-        if not isinstance(error, anyio.get_cancelled_exc_class()):
-            kind = error = traceback = None
         try:
-            caught = await self._tasks.__aexit__(kind, error, traceback)
-            return caught if kind is not None else None  # the user's own error, of which it was not told, goes on
+            return await self._background.join(error)
         finally:
             with anyio.CancelScope(shield=True):
-                if error is None:
+                if not isinstance(error, anyio.get_cancelled_exc_class()):
                     await self._warn_of_unfinished()
                 self._publisher.close()
                 self._backend.set_listener(None)
