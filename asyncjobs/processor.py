@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -78,6 +77,7 @@ from asyncjobs.runtime.submission import Optional, Submissions, duration, name_o
 from asyncjobs.runtime.upkeep import Upkeep
 from asyncjobs.runtime.waiting import Waiting, Watch, error_of
 from asyncjobs.runtime.why import why
+from asyncjobs.safelog import SafeLogger
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -87,7 +87,7 @@ if TYPE_CHECKING:
     from asyncjobs.web.settings import WebSettings
 
 T = TypeVar("T")
-logger = logging.getLogger("asyncjobs")
+logger = SafeLogger("asyncjobs")
 
 _PAGE = 500
 IfExists = Literal["raise", "return"]
@@ -255,6 +255,9 @@ class JobProcessor(Upkeep):
                 return
             counts = await self._backend.count_jobs()
         except BackendError:
+            return
+        except Exception as error:  # border: a warning must not be what the program's block ends with
+            logger.error("unfinished jobs could not be counted: %s", error, exc_info=error)
             return
         left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
         if left:
@@ -740,7 +743,14 @@ class JobProcessor(Upkeep):
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Run this beside the jobs, until it ends or the processor is left."""
         self._open()
-        self._beside.start_soon(function)
+
+        async def run() -> None:
+            try:
+                await function()
+            except Exception as error:  # border: it would cancel the program's own block
+                logger.error("%r beside the jobs failed: %s", function, error, exc_info=error)
+
+        self._beside.start_soon(run)
 
     @property
     def daemon(self) -> JobDaemon | None:

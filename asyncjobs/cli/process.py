@@ -26,8 +26,9 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.daemon")
+logger = SafeLogger("asyncjobs.daemon")
 
 _STATUS_EVERY = 5.0
 
@@ -140,6 +141,8 @@ class DaemonProcess:
                 self._notify.tell(STATUS=f"{len(daemon.running)} running, {counts.get(JobStatus.PENDING, 0)} pending")
             except BackendError as error:
                 self._notify.tell(STATUS=f"the store does not answer: {error.code}")
+            except Exception as error:  # border: what it cannot report does not end the daemon
+                self._notify.tell(STATUS=f"the store cannot be counted: {type(error).__name__}")
             with anyio.move_on_after(_STATUS_EVERY):
                 await self._stopping.wait()
 

@@ -9,7 +9,6 @@ they are called.
 from __future__ import annotations
 
 import inspect
-import logging
 import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection
 from contextlib import aclosing
@@ -23,11 +22,12 @@ from asyncjobs.client.backoff import pause_before
 from asyncjobs.client.sse import Block, BlockParser
 from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
 from asyncjobs.models import JobEvent
+from asyncjobs.safelog import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.client.transport import Transport
 
-logger = logging.getLogger("asyncjobs.client")
+logger = SafeLogger("asyncjobs.client")
 
 Types = Collection[str] | str | None
 

@@ -5,7 +5,6 @@ The only module that knows httpx, and so the only one that needs it to be import
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import AsyncGenerator, Mapping
 from email.utils import parsedate_to_datetime
@@ -18,9 +17,10 @@ from msgspec import DecodeError, Struct, ValidationError, json
 from asyncjobs.client.backoff import pause_before
 from asyncjobs.client.errors import error_of, problem_of
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
+from asyncjobs.safelog import SafeLogger
 
 T = TypeVar("T")
-logger = logging.getLogger("asyncjobs.client")
+logger = SafeLogger("asyncjobs.client")
 
 _AT_A_TIME = 32
 """Requests of one client that are on their way; streams come on top."""

@@ -11,7 +11,6 @@ for the rest together, now and then.
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING
@@ -21,11 +20,12 @@ import anyio
 from asyncjobs.client.streams import EventStream
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import TERMINAL
+from asyncjobs.safelog import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.client.transport import Transport
 
-logger = logging.getLogger("asyncjobs.client")
+logger = SafeLogger("asyncjobs.client")
 
 STREAMS = 32
 _LOOK_EVERY = 0.5

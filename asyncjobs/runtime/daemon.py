@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from dataclasses import replace
@@ -18,14 +17,16 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.runtime.context import Submit
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.maintenance import Maintenance
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.scheduler import Scheduler
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.unrunnable import Unrunnable
 from asyncjobs.runtime.worker import Worker
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.daemon")
+logger = SafeLogger("asyncjobs.daemon")
 
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
@@ -125,38 +126,42 @@ class JobDaemon:
     async def _beat_forever(self) -> None:
         """Renew the lease, hear of cancel requests, reap the dead: in this order, so that the living renew first."""
         last_written = self._clock.monotonic()
-        trouble = Trouble(logger, "no heartbeat could be written")
-        while True:
+
+        async def beat() -> None:
+            nonlocal last_written
             await self._clock.sleep(self.config.heartbeat)
-            try:
-                lease = await self._backend.extend_leases(self.worker.id)
-                if not lease.alive:
-                    await self._register_again()
-                for job_id, attempt in lease.cancel_requested:
-                    self.worker.request_cancel(job_id, attempt)
-                now = self._clock.monotonic()
-                # A reaper that was itself held up must not take the others, held up likewise, for dead.
-                on_time = now - last_written <= self.config.lease / 2 * SECOND
-                last_written = now
-                if on_time and await self._backend.reap():
-                    self.scheduler.nudge()
-                if self._functions.refused:
-                    self._functions.look_again()
-                    self.scheduler.nudge()
-            except BackendError as error:
-                trouble.tell(error)
-            else:
-                trouble.over()
+            lease = await self._backend.extend_leases(self.worker.id)
+            if not lease.alive:
+                await self._register_again()
+            for job_id, attempt in lease.cancel_requested:
+                self.worker.request_cancel(job_id, attempt)
+            now = self._clock.monotonic()
+            # A reaper that was itself held up must not take the others, held up likewise, for dead.
+            on_time = now - last_written <= self.config.lease / 2 * SECOND
+            last_written = now
+            if on_time and await self._backend.reap():
+                self.scheduler.nudge()
+            if self._functions.refused:
+                self._functions.look_again()
+                self.scheduler.nudge()
+
+        trouble = Trouble(logger, "no heartbeat could be written")
+        await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
 
     async def _look_for_the_dead(self) -> None:
         """Of a process that is gone from this host nobody needs to wait for the lease to run out."""
-        while True:
-            await self._clock.sleep(min(_LOOK_EVERY, self.config.heartbeat))
+        every = min(_LOOK_EVERY, self.config.heartbeat)
+
+        async def look() -> None:
+            await self._clock.sleep(every)
             try:
                 if await self._backend.reap(expired=False):
                     self.scheduler.nudge()
             except BackendError:
-                pass  # the beats meet it, too, and tell
+                pass  # the beats meet it, too, and log it
+
+        trouble = Trouble(logger, "processes that are gone cannot be looked for")
+        await look_forever(look, None, trouble, self._clock)
 
     async def _register_again(self) -> None:
         logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", self.worker.id)

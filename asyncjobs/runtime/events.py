@@ -8,7 +8,6 @@ the log from its own cursor.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any, TypeVar
 
@@ -17,13 +16,14 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
-from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobEvent
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.signals import Signal
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
 
 T = TypeVar("T")
-logger = logging.getLogger("asyncjobs.events")
+logger = SafeLogger("asyncjobs.events")
 
 _RETRY = 0.5
 BUFFER = 1024
@@ -213,16 +213,7 @@ class EventPublisher:
     async def run(self) -> None:
         """Read up what was missed, whenever something was."""
         trouble = Trouble(logger, "the event log could not be read")
-        while True:
-            await self._catch_up.wait()
-            try:
-                await self._read_up()
-                trouble.over()
-            except BackendError as error:
-                trouble.tell(error)
-                self._missed = True
-                await self._clock.sleep(_RETRY)
-                self._catch_up.notify()
+        await look_forever(self._read_up, self._catch_up.wait, trouble, self._clock, first=_RETRY, longest=_RETRY)
 
     async def _read_up(self) -> None:
         while self._missed and self._tail is not None:
@@ -230,6 +221,9 @@ class EventPublisher:
             self._reading = True  # own commits are in what is read now, or in what is read next
             try:
                 page = await self._backend.read_events(self._tail)
+            except BaseException:
+                self._missed = True
+                raise
             finally:
                 self._reading = False
             self._tail = page.cursor
@@ -250,7 +244,12 @@ class EventPublisher:
             return
         publication = Publication(events)
         for subscription in list(self._subscriptions):
-            if not subscription.push(publication):
+            try:
+                kept = subscription.push(publication)
+            except Exception as error:  # border: a filter that fails costs its subscriber the buffer, and nobody else
+                logger.error("a subscriber could not be given an event; it reads the log: %s", error, exc_info=error)
+                kept = False
+            if not kept:
                 self._subscriptions.discard(subscription)
                 subscription.end()
 

@@ -6,7 +6,6 @@ up meanwhile; it is gone again once the submitted jobs have ended, or can go no 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -16,8 +15,9 @@ from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.streamer import StatusStreamer
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs")
+logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 0.5
 """Seconds after which it is looked again, although no event came: time alone makes delayed jobs due."""

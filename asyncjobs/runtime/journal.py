@@ -11,8 +11,9 @@ from collections.abc import Sequence
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
 from asyncjobs.core.state import Stale
 from asyncjobs.models import JobStatus, OutcomeKind
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.jobs")
+logger = SafeLogger("asyncjobs.jobs")
 
 _WORDS = {
     JobStatus.COMPLETED: "completed",

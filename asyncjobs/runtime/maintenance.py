@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 
 import anyio.lowlevel
@@ -10,10 +9,11 @@ import anyio.lowlevel
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import BackendClosedError, BackendError
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.maintenance")
+logger = SafeLogger("asyncjobs.maintenance")
 
 EVERY = 60.0
 """Seconds between looks when nothing is due."""
@@ -36,17 +36,16 @@ class Maintenance:
 
     async def run(self) -> None:
         """Look at once, and then every minute; an error of the store is waited out."""
-        while True:
-            try:
-                removed = await self.prune()
-                self._trouble.over()
-                if removed:
-                    logger.info("%d finished jobs were removed: their retention is over", removed)
-            except BackendClosedError:
-                return
-            except BackendError as error:
-                self._trouble.tell(error)
-            await self._clock.sleep(EVERY * random.uniform(0.5, 1.0))
+        await look_forever(self._look, self._pause, self._trouble, self._clock, first=EVERY, longest=EVERY)
+
+    async def _look(self) -> None:
+        removed = await self.prune()
+        self._trouble.over()
+        if removed:
+            logger.info("%d finished jobs were removed: their retention is over", removed)
+
+    async def _pause(self) -> None:
+        await self._clock.sleep(EVERY * random.uniform(0.5, 1.0))
 
     async def prune(self) -> int:
         """Remove all that is due; returns how many jobs that were."""

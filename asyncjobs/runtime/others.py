@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
-
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
-from asyncjobs.exceptions import BackendClosedError, BackendError
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs")
+logger = SafeLogger("asyncjobs")
 
 _INTERVAL = 0.25
 
@@ -24,18 +23,13 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, daemon: J
     """
     interval = daemon.config.poll_interval if daemon is not None else _INTERVAL
     trouble = Trouble(logger, "changes by other processes cannot be seen")
-    while True:
-        try:
-            changed = await backend.wait(interval, urgent=publisher.listened_to)
-            if changed:
-                publisher.changed()
-                if daemon is not None:
-                    daemon.scheduler.nudge()
-                    await daemon.hear_cancel_requests()
-            trouble.over()
-        except BackendClosedError:
-            return
-        except BackendError as error:
-            if trouble.tell(error):
-                publisher.close()
-            await clock.sleep(interval)
+
+    async def look() -> None:
+        changed = await backend.wait(interval, urgent=publisher.listened_to)
+        if changed:
+            publisher.changed()
+            if daemon is not None:
+                daemon.scheduler.nudge()
+                await daemon.hear_cancel_requests()
+
+    await look_forever(look, None, trouble, clock, first=interval, longest=interval, outage=publisher.close)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import signal
 import subprocess
@@ -13,8 +12,9 @@ import anyio
 import anyio.to_thread
 
 from asyncjobs.runtime.wire import Setup, frame
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.worker")
+logger = SafeLogger("asyncjobs.worker")
 
 _CHUNK = 1 << 16
 _LAST_WORDS = 1.0

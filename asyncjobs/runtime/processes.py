@@ -22,11 +22,14 @@ from asyncjobs.models import Outcome
 from asyncjobs.runtime.attempt import ReadResults, Running, failure, read_injected, stopped
 from asyncjobs.runtime.context import enter
 from asyncjobs.runtime.conversation import Conversation, Jobs
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.process import Process, start
 from asyncjobs.runtime.signals import Signal
+from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.wire import Setup, encode_call
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.worker")
+logger = SafeLogger("asyncjobs.worker")
 
 _STARTED_AT_ONCE = 4
 """Starting one is a system call that holds the GIL; its own start-up, which takes longer, goes on beside others."""
@@ -110,13 +113,16 @@ class Processes:
 
     async def end_idle_forever(self) -> None:
         """End those that nobody has needed for a while, and those that died."""
-        while True:
-            if not self._idle:
-                await self._returned.wait()
-                continue
-            await self._clock.sleep(self.idle_time / 4)
-            due = self._clock.monotonic() - round(self.idle_time * SECOND)
-            await self._end_all([p for p in self._idle if p.idle_since <= due or p.has_exited()])
+        trouble = Trouble(logger, "idle child processes cannot be ended")
+        await look_forever(self._end_idle, None, trouble, self._clock)
+
+    async def _end_idle(self) -> None:
+        if not self._idle:
+            await self._returned.wait()
+            return
+        await self._clock.sleep(self.idle_time / 4)
+        due = self._clock.monotonic() - round(self.idle_time * SECOND)
+        await self._end_all([p for p in self._idle if p.idle_since <= due or p.has_exited()])
 
     async def close(self) -> None:
         """End all that are idle; those that run a job end with it."""

@@ -6,15 +6,18 @@ the store not take it, it goes with the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import Outcome
+from asyncjobs.models import BodyEvent, Outcome
 from asyncjobs.runtime.attempt import Running
 from asyncjobs.runtime.signals import Signal
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
+
+logger = SafeLogger("asyncjobs.worker")
 
 _EVERY = 0.05
 """Seconds between two looks: what is said in between is stored together."""
@@ -88,9 +91,23 @@ class Saying:
             for running, _ in taken:
                 running.context.unstored.put_back()  # it goes with the outcome at the latest
             return False
+        except Exception as error:  # border: something in it cannot be stored, and must not hold up the others
+            logger.error("events could not be stored together, so each job's alone: %s", error, exc_info=error)
+            await self._store_apart(taken)
         finally:
             self._on_its_way = frozenset()
             ended, self._waiting = self._waiting, []
             for running, outcome in ended:
                 self._end(running, outcome)
         return True
+
+    async def _store_apart(self, taken: Sequence[tuple[Running, tuple[BodyEvent, ...]]]) -> None:
+        for running, said in taken:
+            try:
+                await self._backend.append_events([(running.job.attempt, said)])
+            except BackendError as error:
+                self._trouble.tell(error)
+                running.context.unstored.put_back()
+            except Exception as error:  # border: as above; it is lost, since it can never be stored
+                job_id = running.job.attempt.job_id
+                logger.error("%d events of job %r cannot be stored: %s", len(said), job_id, error)

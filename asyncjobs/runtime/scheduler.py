@@ -6,8 +6,6 @@ releases anything: readiness lives in the store.
 
 from __future__ import annotations
 
-import logging
-import random
 from collections.abc import Awaitable, Callable
 
 import anyio
@@ -16,16 +14,15 @@ import anyio.lowlevel
 from asyncjobs.backends.base import Claims, JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import BackendError
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.signals import Signal
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.worker import Worker
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.scheduler")
+logger = SafeLogger("asyncjobs.scheduler")
 
-_FIRST_DELAY = 0.1
-_LONGEST_DELAY = 10.0
 _LONGEST_WAIT = 30.0
 """Seconds until delayed jobs are looked at again: the wall clock, by which they come due, may have been set."""
 
@@ -66,24 +63,16 @@ class Scheduler:
 
     async def run(self) -> None:
         """Claim for ever; an error of the store is waited out."""
-        delay = _FIRST_DELAY
         trouble = Trouble(logger, "no jobs could be claimed")
-        while True:
-            try:
-                await self._claim()
-                trouble.over()
-                delay = _FIRST_DELAY
-            except BackendError as error:
-                trouble.tell(error)
-                await self._clock.sleep(delay * random.uniform(0.5, 1.0))
-                delay = min(_LONGEST_DELAY, delay * 2)
-                continue
-            left = self._until_due()
-            if left is None:
+        await look_forever(self._claim, self._until_nudged, trouble, self._clock)
+
+    async def _until_nudged(self) -> None:
+        left = self._until_due()
+        if left is None:
+            await self._signal.wait()
+        else:
+            with self._clock.timeout(left):
                 await self._signal.wait()
-            else:
-                with self._clock.timeout(left):
-                    await self._signal.wait()
 
     def _until_due(self) -> float | None:
         if self._next_due is None or not self._worker.may_claim():

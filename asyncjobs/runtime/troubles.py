@@ -1,10 +1,11 @@
-"""What goes wrong again and again is told once."""
+"""What goes wrong again and again is logged once."""
 
 from __future__ import annotations
 
 import logging
 
 from asyncjobs.exceptions import BackendError
+from asyncjobs.safelog import SafeLogger
 
 
 class Trouble:
@@ -14,20 +15,24 @@ class Trouble:
     :param what: what cannot be done meanwhile, such as "no jobs can be claimed".
     """
 
-    def __init__(self, logger: logging.Logger, what: str) -> None:
+    def __init__(self, logger: SafeLogger, what: str) -> None:
         self._logger = logger
         self._what = what
         self._code: str | None = None
 
-    def tell(self, error: BackendError) -> bool:
-        """It failed. True: that is news."""
-        news = error.code != self._code
-        self._code = error.code
-        self._logger.log(logging.WARNING if news else logging.DEBUG, "%s, trying again: %s", self._what, error)
+    def tell(self, error: Exception) -> bool:
+        """Record a failure; one that is no error of the store with its traceback. Returns whether it is news."""
+        expected = isinstance(error, BackendError)
+        code = error.code if isinstance(error, BackendError) else type(error).__name__
+        news = code != self._code
+        self._code = code
+        level = logging.DEBUG if not news else logging.WARNING if expected else logging.ERROR
+        traced = error if news and not expected else None
+        self._logger.log(level, "%s, trying again: %s", self._what, error, exc_info=traced)
         return news
 
     def over(self) -> None:
-        """It worked."""
+        """Record that it works again."""
         if self._code is not None:
             self._code = None
             self._logger.warning("the store works again, after: %s", self._what)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Mapping, Sequence
 
@@ -11,11 +10,12 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import FunctionInfo, JobBackend
 from asyncjobs.backends.clock import Clock, to_datetime
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import BackendClosedError, BackendError
 from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
+from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.maintenance")
+logger = SafeLogger("asyncjobs.maintenance")
 
 _PAGE = 500
 _LONGEST_WAIT = 30.0
@@ -33,15 +33,12 @@ class Unrunnable:
 
     async def run(self) -> None:
         """Look now and then; an error of the store is waited out."""
-        while True:
-            try:
-                await self.look()
-                self._trouble.over()
-            except BackendClosedError:
-                return
-            except BackendError as error:
-                self._trouble.tell(error)
-            await self._clock.sleep(min(_LONGEST_WAIT, self._after / 4) * random.uniform(0.5, 1.0))
+        every = min(_LONGEST_WAIT, self._after / 4)
+
+        async def pause() -> None:
+            await self._clock.sleep(every * random.uniform(0.5, 1.0))
+
+        await look_forever(self.look, pause, self._trouble, self._clock, first=every, longest=every)
 
     async def look(self) -> list[str]:
         """Give up what is due; returns the ids."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -29,8 +28,9 @@ from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.worker import Worker
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs")
+logger = SafeLogger("asyncjobs")
 
 _PAGE = 500
 _SUSPICIOUS = 1.0
@@ -182,6 +182,9 @@ class Waiting:
                     reason = await self._why(job_id)
                 except JobProcessorError:
                     continue  # who waits hears of it, too
+                except Exception as error:  # border: the warning of one job is worth less than those of the others
+                    logger.error("why job %r waits cannot be found out: %s", job_id, error, exc_info=error)
+                    continue
                 if reason.code in _HOPELESS:
                     logger.warning("waiting for job %r, but %s", job_id, reason.sentence)
 

@@ -7,7 +7,6 @@ when its body ends; so the claim that goes with its outcome already counts it.
 
 from __future__ import annotations
 
-import logging
 import random
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -31,7 +30,7 @@ from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime import journal
-from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
+from asyncjobs.runtime.attempt import Running, Stop, Tools, failure, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.functions import Functions
@@ -40,12 +39,13 @@ from asyncjobs.runtime.saying import Saying
 from asyncjobs.runtime.signals import Loop, Signal
 from asyncjobs.runtime.threads import Threads
 from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.conversation import Jobs
     from asyncjobs.runtime.processes import Processes
 
-logger = logging.getLogger("asyncjobs.worker")
+logger = SafeLogger("asyncjobs.worker")
 
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
@@ -223,7 +223,7 @@ class Worker:
                 self._ended.append(AttemptEnd(job.attempt, Outcome(OutcomeKind.RELEASED)))
                 self._ended_signal.notify()
             else:
-                self._start(job)
+                self._start_or_fail(job)
         if self._closing:
             self._quiet.notify()
         while self._returning and self.free > 0:  # a body came back while the claim held the slot
@@ -232,6 +232,14 @@ class Worker:
         if self._asked and self.free > 0:
             self._asked = False
             self._freed()
+
+    def _start_or_fail(self, job: ClaimedJob) -> None:
+        try:
+            self._start(job)
+        except Exception as error:  # border: it fails alone; the others of the claim would run for ever, nowhere
+            logger.error("job %r could not be started: %s", job.attempt.job_id, error, exc_info=error)
+            self._ended.append(AttemptEnd(job.attempt, failure(error, retryable=False)))
+            self._ended_signal.notify()
 
     def _start(self, job: ClaimedJob) -> None:
         watch()
@@ -263,6 +271,9 @@ class Worker:
                 outcome = await self.processes.run(running)
             else:
                 outcome = await run_attempt(running, function, self._tools)
+        except Exception as error:  # border: whatever a callable or a stored call does, it is that job's failure
+            logger.error("job %r could not be run: %s", job.attempt.job_id, error, exc_info=error)
+            outcome = failure(error, retryable=False)
         finally:
             # No await from here to the end: what a body left behind in this task dies with it.
             end_lines(running.context)
@@ -334,7 +345,10 @@ class Worker:
             while self._ended:
                 ends, self._ended = self._ended, []
                 self._recording = len(ends)
-                await self._record(ends)
+                try:
+                    await self._record(ends)
+                except Exception as error:  # border: a mistake of ours must not keep all later outcomes unrecorded
+                    logger.error("recording %d outcomes failed: %s", len(ends), error, exc_info=error)
                 self._recording = 0
             self._quiet.notify()
 
@@ -343,6 +357,7 @@ class Worker:
         short = self._reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
         claim = self.claim()
         delay = _FIRST_DELAY
+        replaced = False
         self._in_flight = {
             end.attempt.job_id: (end.attempt.attempt, end.outcome.value)
             for end in ends
@@ -363,6 +378,19 @@ class Worker:
                 self._trouble.tell(error)
                 await self._clock.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(_LONGEST_DELAY, delay * 2)
+                continue
+            except Exception as error:  # border: an outcome that cannot be stored is its job's failure
+                self.take(claim, None)
+                if len(ends) > 1:
+                    for end in ends:
+                        await self._record([end])
+                    return
+                self._trouble.tell(error)
+                if replaced:
+                    await self._clock.sleep(delay * random.uniform(0.5, 1.0))
+                    delay = min(_LONGEST_DELAY, delay * 2)
+                ends, replaced = [_unstorable(ends[0], error)], True
+                claim = self.claim()
                 continue
             break
         self._trouble.over()
@@ -418,6 +446,5 @@ class Worker:
         return self._functions.get(name, "")
 
 
-def _unstorable(end: AttemptEnd, error: BackendError) -> AttemptEnd:
-    told = Outcome(OutcomeKind.FAILED, error=JobError(type(error).__name__, str(error)), retryable=False)
-    return AttemptEnd(end.attempt, told, (), end.jitter)
+def _unstorable(end: AttemptEnd, error: Exception) -> AttemptEnd:
+    return AttemptEnd(end.attempt, failure(error, retryable=False), (), end.jitter)

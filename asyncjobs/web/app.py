@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import secrets
 from collections.abc import Callable
@@ -19,6 +18,7 @@ from asyncjobs.exceptions import BackendClosedError, JobProcessorError
 from asyncjobs.models import JobEvent
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.frames import Frames
+from asyncjobs.safelog import SafeLogger
 from asyncjobs.web.access import Guard, headers_size, target_size
 from asyncjobs.web.call import Call, Site
 from asyncjobs.web.paths import Place, place_of
@@ -29,7 +29,7 @@ from asyncjobs.web.settings import Redact, WebConfig
 from asyncjobs.web.streams import OpenStreams
 from asyncjobs.web.views import NoQuery
 
-logger = logging.getLogger("asyncjobs.web")
+logger = SafeLogger("asyncjobs.web")
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 

@@ -60,6 +60,9 @@ from asyncjobs.models import (
     WaitsFor,
     WorkerInfo,
 )
+from asyncjobs.safelog import SafeLogger
+
+logger = SafeLogger("asyncjobs.memory")
 
 T = TypeVar("T")
 
@@ -151,7 +154,10 @@ class MemoryBackend(JobBackend):
         claims = Claims() if claim is None else self._claim(plan, claim)
         events = self._tables.append(plan.events)
         if events and self._listener is not None:
-            self._listener(events)
+            try:
+                self._listener(events)
+            except Exception:  # border: it is stored; the caller must get the answer
+                logger.exception("a listener failed")
         return result, claims
 
     def _write(self, plan: Plan) -> None:

@@ -12,7 +12,6 @@ its group, and a claim see every submission.
 
 from __future__ import annotations
 
-import logging
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
@@ -33,8 +32,9 @@ from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import JobState, Stale
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.sqlite")
+logger = SafeLogger("asyncjobs.sqlite")
 
 O = TypeVar("O", bound=ops.Operation)  # noqa: E741 - the conventional name of an operation's type
 

@@ -17,7 +17,6 @@ from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import JobProcessorError
 
 _RENEW = "UPDATE workers SET expires = ? WHERE n = ? AND gone = 0"
 _FIRST_RETRY = 0.05
@@ -158,7 +157,7 @@ class Heartbeat:
         alive = True
         try:
             alive = self._write(worker_n, moment + beat.lease, _patience(beat))
-        except (sqlite3.Error, JobProcessorError) as problem:
+        except Exception as problem:  # border: without this thread, every lease of the process would run out
             error = f"{type(problem).__name__}: {problem.args[0] if problem.args else ''}"
             self._drop_connection()  # whatever it was, the next try begins afresh
         with self._changed:

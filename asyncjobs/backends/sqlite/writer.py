@@ -30,8 +30,9 @@ from asyncjobs.backends.sqlite.operations import Enqueue, Operation
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 from asyncjobs.models import JobEvent
+from asyncjobs.safelog import SafeLogger
 
-logger = logging.getLogger("asyncjobs.sqlite")
+logger = SafeLogger("asyncjobs.sqlite")
 
 _INLINE_WEIGHT = 1200
 """Rows that the loop commits itself: about 5 ms. More goes to the thread."""
@@ -180,7 +181,10 @@ class Writer:
             kinds = ", ".join(type(operation).__name__ for operation in group[:5])
             logger.debug("committed %d operations (%s), %d events", len(group), kinds, len(committed.events))
         if committed.events:
-            self._committed(committed.events)
+            try:
+                self._committed(committed.events)
+            except Exception:  # border: it is stored; those who wait for their answers must get them
+                logger.exception("a listener failed")
         # Claims first: a submitter that goes on finds its job running already, if it was taken at once.
         answered = sorted(zip(group, committed.answers, strict=True), key=_submits)
         for operation, answer in answered:

@@ -1,0 +1,45 @@
+"""The shape of a background loop: look, pause, look again; what goes wrong is logged once and waited out."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Awaitable, Callable
+
+from asyncjobs.backends.clock import Clock
+from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.runtime.troubles import Trouble
+
+
+async def look_forever(
+    look: Callable[[], Awaitable[object]],
+    pause: Callable[[], Awaitable[object]] | None,
+    trouble: Trouble,
+    clock: Clock,
+    *,
+    first: float = 0.1,
+    longest: float = 10.0,
+    outage: Callable[[], None] | None = None,
+) -> None:
+    """Call ``look``, then ``pause``, for as long as the store is open.
+
+    Nothing that they raise ends the loop, or reaches the task group that it runs in, which would cancel the program's
+    own ``async with``. They are called again after a delay that doubles, from ``first`` to ``longest`` seconds.
+
+    :param pause: awaits the reason to look again. Default: ``look`` does.
+    :param outage: called when an error of the store is news.
+    """
+    delay = first
+    while True:
+        try:
+            await look()
+            trouble.over()
+            delay = first
+            if pause is not None:
+                await pause()
+        except BackendClosedError:
+            return
+        except Exception as error:  # border: a row, a callable or a mistake of ours must not take the program down
+            if trouble.tell(error) and outage is not None:
+                outage()
+            await clock.sleep(delay * random.uniform(0.5, 1.0))
+            delay = min(longest, delay * 2)

@@ -1,0 +1,252 @@
+"""Rule 4.15, one thing at a time behind a barrier: no error, record or handler ends a loop of ours, or the program's
+own block."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job
+from asyncjobs.backends.clock import SystemClock
+from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
+from asyncjobs.testing import FaultyBackend, ManualClock
+from tests.runtime.support import PATIENCE, Stores, add, fail, nothing, until, within
+
+pytestmark = pytest.mark.anyio
+
+
+class Odd(Exception):
+    """An error that nobody expects of a store."""
+
+
+# -- the shape of a loop
+
+
+async def test_an_unexpected_error_is_logged_once_with_its_traceback_and_the_loop_goes_on(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    looks = 0
+    enough = anyio.Event()
+
+    async def look() -> None:
+        nonlocal looks
+        looks += 1
+        if looks < 4:
+            raise Odd("a row")
+        enough.set()
+
+    trouble = Trouble(SafeLogger("asyncjobs"), "nothing is looked at")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: look_forever(look, anyio.sleep_forever, trouble, SystemClock(), first=0.001))
+        await within(PATIENCE, enough.wait())
+        tasks.cancel_scope.cancel()
+    told = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.getMessage() for record in told] == [
+        "nothing is looked at, trying again: a row",
+        "the store works again, after: nothing is looked at",
+    ]
+    assert told[0].exc_info is not None
+    assert told[0].exc_info[0] is Odd
+
+
+async def test_between_two_failures_the_loop_waits_longer_and_longer() -> None:
+    clock = ManualClock()
+    looks: list[int] = []
+
+    async def look() -> None:
+        looks.append(clock.monotonic())
+        raise Odd
+
+    async with anyio.create_task_group() as tasks:
+        trouble = Trouble(SafeLogger("asyncjobs"), "…")
+        tasks.start_soon(lambda: look_forever(look, None, trouble, clock, first=1.0, longest=4.0))
+        for seconds in (1.0, 2.0, 4.0, 4.0):
+            await within(PATIENCE, clock.wait_for_sleepers(1))
+            clock.advance(seconds)
+        await within(PATIENCE, clock.wait_for_sleepers(1))
+        tasks.cancel_scope.cancel()
+    assert len(looks) == 5
+
+
+async def test_the_loop_ends_when_the_store_is_closed() -> None:
+    async def look() -> None:
+        raise BackendClosedError
+
+    await within(PATIENCE, look_forever(look, None, Trouble(SafeLogger("asyncjobs"), "…"), SystemClock()))
+
+
+async def test_what_a_pause_raises_is_waited_out_too() -> None:
+    pauses = 0
+    again = anyio.Event()
+
+    async def look() -> None:
+        pass
+
+    async def pause() -> None:
+        nonlocal pauses
+        pauses += 1
+        if pauses == 1:
+            raise Odd
+        again.set()
+        await anyio.sleep_forever()
+
+    async with anyio.create_task_group() as tasks:
+        trouble = Trouble(SafeLogger("asyncjobs"), "…")
+        tasks.start_soon(lambda: look_forever(look, pause, trouble, SystemClock(), first=0.001))
+        await within(PATIENCE, again.wait())
+        tasks.cancel_scope.cancel()
+
+
+# -- each loop of a processor
+
+
+@pytest.mark.parametrize(
+    ("method", "when"),
+    [
+        ("dequeue_jobs", "before"),
+        ("update_job_status", "before"),
+        ("update_job_status", "after"),
+        ("append_events", "before"),
+        ("append_events", "after"),
+        ("read_events", "before"),
+        ("wait", "before"),
+        ("extend_leases", "before"),
+        ("extend_leases", "after"),
+        ("reap", "before"),
+        ("prune", "before"),
+    ],
+)
+async def test_an_unexpected_error_of_the_store_ends_neither_the_block_nor_the_work(
+    stores: Stores, method: str, when: Any
+) -> None:
+    store = FaultyBackend(stores.backend())
+
+    async def talks() -> None:
+        current_job().log("hello")
+
+    async with stores.processor(backend=store, lease=0.6, heartbeat=0.05, poll_interval=0.02, retention=100.0) as jp:
+        calls = store.calls[method]
+        store.fail(method, when=when, error=Odd("unexpected"))
+        job = await jp.submit_job(talks, local=True, max_retries=0)
+        assert (await within(PATIENCE, jp.wait_for_job(job))).status.terminal
+        assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+        if method in ("wait", "extend_leases", "reap"):  # it was met, and is called again
+            with anyio.fail_after(PATIENCE):
+                while store.calls[method] < calls + 3:
+                    await anyio.sleep(0.01)
+
+
+@pytest.mark.parametrize("method", ["workers", "get_functions", "give_up", "find_jobs"])
+async def test_nor_does_one_in_the_search_for_jobs_that_nobody_may_run(stores: Stores, method: str) -> None:
+    store = FaultyBackend(stores.backend())
+    async with stores.processor(backend=store, unrunnable_after=0.05) as jp:
+        store.fail(method, error=Odd("unexpected"))
+        assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+
+
+async def test_an_outcome_that_the_store_cannot_take_is_its_jobs_failure(stores: Stores) -> None:
+    store = FaultyBackend(stores.backend())
+    async with stores.processor(backend=store) as jp:
+        store.fail("update_job_status", error=Odd("this outcome has no bytes"))
+        job = await within(PATIENCE, jp.wait_for_job(await jp.submit_job(add, 1, 2)))
+        assert job.status is JobStatus.FAILED
+        assert job.error is not None
+        assert "this outcome has no bytes" in job.error.message
+        assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+
+
+async def test_what_runs_beside_the_jobs_may_fail_alone(stores: Stores) -> None:
+    failed = anyio.Event()
+
+    async def beside() -> None:
+        failed.set()
+        raise Odd
+
+    async with stores.processor() as jp:
+        jp.start_soon(beside)
+        await within(PATIENCE, failed.wait())
+        assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+
+
+async def test_a_listener_that_fails_keeps_nobody_from_the_answer(stores: Stores) -> None:
+    def listener(events: object) -> None:
+        raise Odd
+
+    async with stores.backend() as backend:
+        backend.set_listener(listener)
+        async with stores.processor(backend=backend, enable_daemon=False) as jp:
+            backend.set_listener(listener)
+            job = await within(PATIENCE, jp.submit_job(nothing))
+            assert (await jp.get_job(job)).status is JobStatus.PENDING
+
+
+# -- logging
+
+
+class Away(logging.Handler):
+    """A handler whose server is away: it raises out of the call that logs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked: list[str] = []
+
+    def handle(self, record: logging.LogRecord) -> bool:
+        self.asked.append(record.name)
+        raise ConnectionError("the log server is away")
+
+
+@pytest.fixture
+def away() -> Iterator[Away]:
+    handler = Away()
+    ours = logging.getLogger("asyncjobs")
+    before = ours.level
+    ours.setLevel(logging.DEBUG)
+    ours.addHandler(handler)
+    yield handler
+    ours.removeHandler(handler)
+    ours.setLevel(before)
+
+
+async def test_a_handler_that_raises_on_every_record_of_ours_stops_nothing(stores: Stores, away: Away) -> None:
+    store = FaultyBackend(stores.backend())
+    async with stores.processor(backend=store, lease=0.6, heartbeat=0.1, poll_interval=0.02) as jp:
+        for method in ("dequeue_jobs", "extend_leases", "wait", "append_events"):
+            store.fail(method)
+        job = await within(PATIENCE, jp.wait_for_job(await jp.submit_job(fail, max_retries=0)))
+        assert job.status is JobStatus.FAILED
+        assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+        await until(jp, await jp.submit_job(nothing), "completed")
+    assert "asyncjobs.jobs" in away.asked
+
+
+def test_that_records_are_lost_is_written_once_to_standard_error(
+    away: Away, capsys: pytest.CaptureFixture[str]
+) -> None:
+    logger = SafeLogger("asyncjobs.jobs")
+    for _ in range(3):
+        logger.warning("lost")
+    assert capsys.readouterr().err.count("ConnectionError for a record of asyncjobs.jobs") == 1
+
+
+def test_a_record_names_the_place_that_logged_it(caplog: pytest.LogCaptureFixture) -> None:
+    logger = SafeLogger("asyncjobs.jobs")
+    caplog.set_level(logging.DEBUG, "asyncjobs")
+    logger.debug("a")
+    logger.info("b")
+    logger.warning("c")
+    logger.error("d")
+    logger.log(logging.INFO, "e")
+    assert {record.filename for record in caplog.records} == {"test_barriers.py"}
+
+
+def test_an_error_of_the_store_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
+    trouble = Trouble(SafeLogger("asyncjobs"), "nothing is looked at")
+    assert trouble.tell(BackendError("away"))
+    assert not trouble.tell(BackendError("away"))
+    assert [record.exc_info for record in caplog.records] == [None]
