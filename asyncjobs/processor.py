@@ -61,6 +61,7 @@ from asyncjobs.models import (
 from asyncjobs.runtime import journal
 from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.batch import Batch
+from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
 from asyncjobs.runtime.fallback import SyncFallback
@@ -116,7 +117,8 @@ class JobProcessor(Upkeep):
     :raises ConfigurationError: a setting cannot work.
 
     Leaving the ``async with`` stops claiming, gives running jobs ``daemon.shutdown_timeout`` seconds, and returns the
-    rest to pending; nothing is lost. Every method raises ``BackendClosedError`` outside of it.
+    rest to pending; nothing is lost. Jobs that still run may use it to the end of that time; for everybody else, every
+    method raises ``BackendClosedError`` outside of the block.
     """
 
     def __init__(
@@ -144,6 +146,7 @@ class JobProcessor(Upkeep):
         self._submissions = Submissions(self._functions, JobHandle, self._max_value_size)
         self._graph = LiveGraph()
         self._running = False
+        self._leaving = False
         self._submitted = 0
         self._forks = fork_count()
         self._daemon: JobDaemon | None = None
@@ -155,7 +158,7 @@ class JobProcessor(Upkeep):
     # -- life
 
     async def __aenter__(self) -> JobProcessor:
-        if self._running:
+        if self._running or self._leaving:
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
         refuse_while_loading()
         self._forks = fork_count()
@@ -194,6 +197,7 @@ class JobProcessor(Upkeep):
                 await self._stopping.wait()
                 if self._daemon is not None:
                     await self._daemon.stop()
+                self._running = False
                 tasks.cancel_scope.cancel()
 
     def _make_fallback(self) -> SyncFallback | None:
@@ -227,19 +231,23 @@ class JobProcessor(Upkeep):
     ) -> bool | None:
         if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
-        self._running = False
+        self._leaving = True
+        if self._daemon is not None:
+            self._daemon.close()
         self.close_streams()
         self._stopping.set()
         try:
             return await self._background.join(error)
         finally:
             with anyio.CancelScope(shield=True):
+                self._running = False
                 if not isinstance(error, anyio.get_cancelled_exc_class()):
                     await self._warn_of_unfinished()
                 self._publisher.close()
                 self._backend.set_listener(None)
                 await self._backend.close()
                 self._daemon = None
+                self._leaving = False
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
@@ -284,7 +292,16 @@ class JobProcessor(Upkeep):
             )
         if not self._running:
             raise BackendClosedError
+        if self._leaving and not self._is_running(find_current_job()):
+            raise BackendClosedError(
+                "this JobProcessor is shutting down: only the jobs that still run may use it",
+                hint="do this before the block of 'async with JobProcessor() as jp:' is left",
+            )
         return self._backend
+
+    def _is_running(self, context: JobContext | None) -> bool:
+        """Return whether this is the context of a job whose body runs here now, in whatever thread or process."""
+        return context is not None and self._daemon is not None and self._daemon.worker.runs(context)
 
     # -- submitting
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from concurrent.futures import Future, wait
+from contextlib import ExitStack
 from types import TracebackType
 from typing import Any, Generic, Self, TypeVar, cast
 
+import anyio
+from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from asyncjobs.config import BackendConfig, BackendType, SQLiteConfig
@@ -86,7 +89,8 @@ class SyncJobs:
     :param options: those of ``JobProcessor``: ``daemon=``, ``enable_daemon=``, ``functions=``, ``fallback=``.
 
     Jobs run on the event loop of a thread of its own, and in worker threads; handlers of signals and the main thread
-    stay yours. May be used from several threads.
+    stay yours. May be used from several threads. Leaving gives running jobs ``daemon.shutdown_timeout`` seconds; Ctrl-C
+    meanwhile hands them back at once.
     """
 
     def __init__(self, backend: str | BackendType | BackendConfig | Any = BackendType.SQLITE, **options: Any) -> None:
@@ -95,29 +99,86 @@ class SyncJobs:
         self._jp = JobProcessor(backend, **options)
         self._stack: ExitStack | None = None
         self._portal: BlockingPortal
+        self._life: Future[None]
+        self._leave: anyio.Event
+        self._error: BaseException | None
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
-            stack.enter_context(cast("AbstractContextManager[Any]", self._portal.wrap_async_context_manager(self._jp)))
+            self._life, _ = self._portal.start_task(self._live)
             self._stack = stack.pop_all()
         return self
+
+    async def _live(self, *, task_status: TaskStatus[None]) -> None:
+        """Enter the processor, and leave it when the block of the program is left, by what that is left with."""
+        self._leave, self._error = anyio.Event(), None
+        await self._jp.__aenter__()
+        try:
+            task_status.started()
+            await self._leave.wait()
+        except BaseException as error:
+            await self._jp.__aexit__(type(error), error, error.__traceback__)
+            raise
+        error = self._error
+        await self._jp.__aexit__(None if error is None else type(error), error, None)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        stack, self._stack = self._stack, None
-        if stack is not None:
+        if self._stack is None:
+            return
+        try:
+            self._drain(error)
+        finally:
+            stack, self._stack = self._stack, None
             stack.__exit__(kind, error, traceback)
+
+    def _drain(self, error: BaseException | None) -> None:
+        """Leave the processor. Ctrl-C meanwhile has running jobs handed back; once more, it goes through.
+
+        :raises KeyboardInterrupt: Ctrl-C came, and it is not what the block is left with.
+        """
+        interrupted: KeyboardInterrupt | None = None
+        while not self._life.done():
+            try:
+                self._portal.start_task_soon(self._hand_back if interrupted else self._begin_to_leave, error)
+                wait([self._life])
+            except KeyboardInterrupt as interrupt:
+                if interrupted is not None:
+                    raise
+                interrupted = interrupt
+        self._life.result()
+        if interrupted is not None and not isinstance(error, KeyboardInterrupt):
+            raise interrupted
+
+    def _begin_to_leave(self, error: BaseException | None) -> None:
+        self._error = error
+        self._leave.set()
+
+    def _hand_back(self, error: BaseException | None) -> None:
+        self._begin_to_leave(error)  # should that have been interrupted
+        if self._jp.daemon is not None:
+            self._jp.daemon.give_back()
 
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run an async function on the loop, and wait for what it returns.
 
         :raises BackendClosedError: outside of ``with``.
         """
-        if self._stack is None:
-            raise BackendClosedError("this SyncJobs is not running", hint="use it inside 'with SyncJobs(…) as jobs:'")
-        return self._portal.call(function, *args)
+        try:
+            if self._stack is None:
+                raise _closed()
+            future = self._portal.start_task_soon(function, *args)
+        except RuntimeError as error:
+            if self._stack is None:  # left just now
+                raise _closed() from error
+            raise
+        try:
+            return future.result()
+        except KeyboardInterrupt:
+            future.cancel()  # nobody waits for it any more
+            raise
 
     @property
     def processor(self) -> JobProcessor:
@@ -239,6 +300,10 @@ class SyncJobs:
         finally:
             if self._stack is not None:
                 self.call(close, reader)
+
+
+def _closed() -> BackendClosedError:
+    return BackendClosedError("this SyncJobs is not running", hint="use it inside 'with SyncJobs(…) as jobs:'")
 
 
 def _plain(value: Any) -> Any:

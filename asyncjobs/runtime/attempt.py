@@ -12,7 +12,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import copy_context
 from enum import Enum, auto
-from typing import Any
+from typing import Any, cast
 
 import anyio
 from msgspec import Struct
@@ -26,7 +26,7 @@ from asyncjobs.core.codec import (
     encode_value,
 )
 from asyncjobs.core.retry import exception_name
-from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.context import JobContext, enter, printable
 from asyncjobs.runtime.threads import Threads
@@ -55,6 +55,8 @@ class Running:
         self.context = context
         self.stopped: Stop | None = None
         self.abandoned = False
+        self.refused = False
+        """Whether the body ended by a ``BackendClosedError``, or by what came of one."""
         self.has_slot = True
         self.waits = 0
         self.threaded = False
@@ -255,7 +257,29 @@ def failure(error: BaseException, *, policy: Running | None = None, retryable: b
     """What a body raised, as text; ``policy`` says whether it is tried again."""
     if policy is not None:
         retryable = policy.job.retry.retries(error)
+        policy.refused = comes_of(error, BackendClosedError)
     return Outcome(OutcomeKind.FAILED, error=describe(error), retryable=retryable)
+
+
+_cause = cast("Callable[[BaseException], BaseException | None]", BaseException.__dict__["__cause__"].__get__)
+_context = cast("Callable[[BaseException], BaseException | None]", BaseException.__dict__["__context__"].__get__)
+
+
+def comes_of(error: BaseException, kind: type[BaseException]) -> bool:
+    """Return whether this is an error of that kind, was raised because or in the course of one, or holds one."""
+    seen: set[int] = set()
+    level: list[BaseException | None] = [error]
+    while level:
+        one = level.pop()
+        if one is None or id(one) in seen:
+            continue
+        if isinstance(one, kind):
+            return True
+        seen.add(id(one))
+        level += (_cause(one), _context(one))  # read past what a class of the program may have put in their place
+        if isinstance(one, BaseExceptionGroup):
+            level += cast("BaseExceptionGroup[BaseException]", one).exceptions
+    return False
 
 
 def describe(error: BaseException) -> JobError:

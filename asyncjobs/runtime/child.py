@@ -112,12 +112,12 @@ class Child:
         """Run calls until there will be no more."""
         with capture(DaemonConfig(capture_logging=self._setup.capture)):
             while (call := self._calls.get()) is not None:
-                outcome, heard = copy_context().run(self._run, call)
+                ended = copy_context().run(self._run, call)
                 flush()
                 self._busy = False
-                self._link.send(Ended(outcome, heard))
+                self._link.send(ended)
 
-    def _run(self, call: Call) -> tuple[Outcome, bool]:
+    def _run(self, call: Call) -> Ended:
         job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
         context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture)
         running = Running(job, context)
@@ -125,7 +125,8 @@ class Child:
         with self._lock:
             self._running = running
         try:
-            return self._outcome(running, call.results), context.heard
+            outcome = self._outcome(running, call.results)
+            return Ended(outcome, context.heard, running.refused)
         finally:
             with self._lock:
                 self._running = self._loop = None

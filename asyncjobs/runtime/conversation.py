@@ -118,6 +118,7 @@ class Conversation:
         outcome: Outcome | None = None
         if self.ended is not None:
             self._running.context.heard |= self.ended.heard
+            self._running.refused = self.ended.refused
             if self.ended.outcome.kind is not OutcomeKind.CANCELLED:
                 outcome = self.ended.outcome
         if self._running.stopped is None:

@@ -111,8 +111,13 @@ class JobDaemon:
         """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
         self.worker.hurry()
 
+    def close(self) -> None:
+        """Claim no more jobs. ``stop`` does it, too, and waits for those that run."""
+        self.worker.close()
+
     async def stop(self) -> None:
         """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted."""
+        self.close()
         self._claiming.cancel()
         await self.worker.drain(self.config.shutdown_timeout)
         with anyio.move_on_after(_LAST_WORDS):

@@ -112,10 +112,12 @@ class Forget(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Ended(Struct, frozen=True, tag=True, array_like=True):
-    """The body is over. ``heard``: it asked ``cancelled`` and was told to stop."""
+    """The body is over. ``heard``: it asked ``cancelled`` and was told to stop. ``refused``: it ended by a
+    ``BackendClosedError``."""
 
     outcome: Outcome
     heard: bool
+    refused: bool = False
 
 
 Down = Setup | Call | Stop | Answer

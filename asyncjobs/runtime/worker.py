@@ -133,9 +133,18 @@ class Worker:
         tasks.start_soon(self._record_forever)
         await tasks.start(self._store_said_forever)
 
+    def close(self) -> None:
+        """Claim no more: what is claimed from now on goes back as it came."""
+        self._closing = True
+
+    def runs(self, context: JobContext) -> bool:
+        """Return whether the body of this context runs here, as an attempt that is still this worker's."""
+        running = self.running.get(context.id)
+        return running is not None and running.context is context
+
     async def drain(self, timeout: float) -> None:
         """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once."""
-        self._closing = True
+        self.close()
         for running in list(self.running.values()):
             if running.waits:
                 running.stop(Stop.RELEASED)
@@ -287,6 +296,8 @@ class Worker:
             self._saying.ended(running, outcome)
 
     def _end(self, running: Running, outcome: Outcome) -> None:
+        if self._closing and running.refused and running.stopped is None and outcome.kind is OutcomeKind.FAILED:
+            outcome = Outcome(OutcomeKind.RELEASED)  # a drain fails no job: it runs again where it is not refused
         said = running.context.unstored.take()
         self._ended.append(AttemptEnd(running.job.attempt, outcome, said, random.random()))
         self._ended_signal.notify()
