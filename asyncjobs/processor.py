@@ -245,9 +245,11 @@ class JobProcessor(Upkeep):
                     await self._warn_of_unfinished()
                 self._publisher.close()
                 self._backend.set_listener(None)
-                await self._backend.close()
-                self._daemon = None
-                self._leaving = False
+                try:
+                    await self._backend.close()
+                finally:
+                    self._daemon = None
+                    self._leaving = False
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
