@@ -450,10 +450,10 @@ class JobProcessor(Upkeep):
         in_graph = await self._graph.add(jobs)
         for request, job in zip(requests, jobs, strict=True):
             self._submissions.vouch(request, job)
-        if self._daemon is not None:
-            self._daemon.scheduler.nudge()
         try:
-            stored = await enqueue_patiently(backend, jobs, parent, attempts=self._attempts, clock=self._clock)
+            stored = await enqueue_patiently(
+                backend, jobs, parent, attempts=self._attempts, clock=self._clock, trying=self._nudge
+            )
         except BaseException as error:
             self._graph.drop(in_graph)
             if isinstance(error, Exception):  # cancelled, they may be stored nevertheless
@@ -663,7 +663,7 @@ class JobProcessor(Upkeep):
         return status
 
     def _nudge(self) -> None:
-        """What was decided by hand may have made jobs ready."""
+        """What is stored now, or was decided by hand, may make jobs ready."""
         if self._daemon is not None:
             self._daemon.scheduler.nudge()
 

@@ -48,9 +48,17 @@ async def patiently(call: Callable[[int], Awaitable[T]], *, attempts: int, clock
 
 
 async def enqueue_patiently(
-    backend: JobBackend, jobs: Sequence[NewJob], parent: AttemptRef | None, *, attempts: int, clock: Clock
+    backend: JobBackend,
+    jobs: Sequence[NewJob],
+    parent: AttemptRef | None,
+    *,
+    attempts: int,
+    clock: Clock,
+    trying: Callable[[], None] = lambda: None,
 ) -> Sequence[str]:
     """``backend.enqueue_jobs``, tried again after transient failures.
+
+    :param trying: called right before each try: a claim that begins then joins its transaction.
 
     A failure may hide that the jobs were stored, so they are submitted again by their fixed ids, and what is there
     already is returned. An id that was taken before is refused as ever.
@@ -61,12 +69,14 @@ async def enqueue_patiently(
 
     async def submit(attempt: int) -> Sequence[str]:
         if attempt == 1:
+            trying()
             return await backend.enqueue_jobs(jobs, parent=parent)
         chosen = [job.id for job in jobs if not job.generated and job.if_exists == "raise"]
         for job in await backend.get_jobs(chosen) if chosen else ():
             if from_datetime(job.created_at) < began:
                 raise DuplicateJobError(job.id)
         again = [replace(job, if_exists="return", generated=False) for job in jobs]
+        trying()
         return await backend.enqueue_jobs(again, parent=parent)
 
     try:

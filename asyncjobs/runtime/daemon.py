@@ -73,6 +73,7 @@ class JobDaemon:
             freed=self._nudge,
             stale=publisher.wake,
         )
+        self._registering = anyio.Lock()
         self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
 
     def _heard(self, claims: Claims) -> None:
@@ -135,9 +136,10 @@ class JobDaemon:
         async def beat() -> None:
             nonlocal last_written
             await self._clock.sleep(self.config.heartbeat)
-            lease = await self._backend.extend_leases(self.worker.id)
+            worker = self.worker.id
+            lease = await self._backend.extend_leases(worker)
             if not lease.alive:
-                await self._register_again()
+                await self._register_again(worker)
             for job_id, attempt in lease.cancel_requested:
                 self.worker.request_cancel(job_id, attempt)
             now = self._clock.monotonic()
@@ -168,10 +170,18 @@ class JobDaemon:
         trouble = Trouble(logger, "processes that are gone cannot be looked for")
         await look_forever(look, None, trouble, self._clock)
 
-    async def _register_again(self) -> None:
-        logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", self.worker.id)
-        self.worker.lose()
-        await self.worker.register()
+    async def _register_again(self, lost: str) -> None:
+        """Go on as another worker. The heartbeat and the scheduler find out at the same time: the second one to come
+        here finds the worker registered, and must not make a second row."""
+        async with self._registering:
+            if self.worker.id != lost:
+                return
+            logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", lost)
+            self.worker.lose()
+            with anyio.CancelScope(shield=True):  # a row that is stored, and whose number is lost, would be kept alive
+                await self.worker.register()
+        # The row is buried already; what is left of it here (the beats of its lease) is not to outlive it.
+        await self._backend.deregister_worker(lost)
         self.scheduler.nudge()
 
     async def hear_cancel_requests(self) -> None:

@@ -30,7 +30,7 @@ _LONGEST_WAIT = 30.0
 class Scheduler:
     """Feeds a worker.
 
-    :param lost: awaited when the store does not know the worker any more; it registers anew.
+    :param lost: awaited with the id of a worker that the store does not know any more; it registers anew.
     """
 
     def __init__(
@@ -40,7 +40,7 @@ class Scheduler:
         functions: Functions,
         clock: Clock,
         *,
-        lost: Callable[[], Awaitable[None]],
+        lost: Callable[[str], Awaitable[None]],
     ) -> None:
         self._backend = backend
         self._worker = worker
@@ -93,7 +93,7 @@ class Scheduler:
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._next_due = claims.next_due
             if claims.lost:
-                await self._lost()
+                await self._lost(claim.worker)
             elif not await self._learn(claims.unknown) and len(claims.jobs) < claim.limit:
                 return
 

@@ -413,6 +413,29 @@ async def test_a_failing_claim_is_tried_again(stores: Stores) -> None:
         assert await (await jp.submit_job(echo, 1)).result(timeout=PATIENCE) == 1
 
 
+@pytest.mark.parametrize("how", ["one", "batch", "child", "dependent", "answer lost"])
+async def test_a_submission_that_succeeded_at_its_second_try_is_claimed_at_once(stores: Stores, how: str) -> None:
+    store = FaultyBackend(stores.backend())
+
+    async def parent() -> int:
+        store.fail("enqueue_jobs")
+        return await (await current_job().submit_job(echo, 1))
+
+    async with stores.processor(backend=store, heartbeat=900, lease=7200) as jp:
+        before = await jp.submit_job(echo, 0)
+        await before
+        await anyio.wait_all_tasks_blocked()  # the scheduler waits for a nudge
+        if how == "child":
+            job = await jp.submit_job(parent, local=True)
+        else:
+            store.fail("enqueue_jobs", when="after" if how == "answer lost" else "before")
+            if how == "batch":
+                job = (await jp.map_jobs(echo, [2, 1]))[1]
+            else:
+                job = await jp.submit_job(echo, 1, depends_on=[before] if how == "dependent" else ())
+        assert await job.result(timeout=2.0) == 1
+
+
 async def test_what_was_said_and_not_stored_goes_with_the_outcome(stores: Stores) -> None:
     store = FaultyBackend(stores.backend())
     held = Held()

@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor, JobStatus, SQLiteConfig, WorkerLostError, current_job, job
+from asyncjobs.backends.base import Claim, Claims, NewWorker, WorkerLease
 from asyncjobs.models import OutcomeKind
 from asyncjobs.testing import ManualClock
 from tests.runtime.scripts import ROOT
@@ -164,7 +166,7 @@ async def reap_everything(stores: Stores, clock: ManualClock) -> list[str]:
         clock.advance(16.0)
         return list(await stores.backend().reap())
     later = ManualClock()
-    later.advance(16.0)
+    later.advance((clock.monotonic() - later.monotonic()) / 1_000_000 + 16.0)
     async with stores.backend(later) as other:
         return list(await other.reap())
 
@@ -219,6 +221,69 @@ async def test_a_worker_that_lost_its_lease(stores: Stores, threaded: bool, capl
     messages = [record.getMessage() for record in caplog.records]
     assert any("lost its lease" in message for message in messages)
     assert any("attempt 1 came too late and was refused" in message for message in messages)
+
+
+@pytest.mark.parametrize("first", ["the claim", "the beat"])
+async def test_a_worker_that_lost_its_lease_has_one_row_after_it_registers_again(
+    stores: Stores, first: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The heartbeat and the scheduler both find out that it is lost, while it registers."""
+    clock = ManualClock()
+    async with stores.processor(clock=clock, heartbeat=5.0) as jp:
+        ids = [worker_of(jp).id]
+        for _ in range(2):
+            assert await (await jp.submit_job(echo, "before")).result() == "before"
+            await anyio.wait_all_tasks_blocked()  # the scheduler waits for a nudge
+            with monkeypatch.context() as patch:
+                await lose_it_twice(jp, stores, clock, patch, ids, first)
+        assert len(ids) == 3, "it registered once, each time"
+        assert [worker.id for worker in await jp.workers()] == [ids[-1]]
+
+
+async def lose_it_twice(
+    jp: JobProcessor, stores: Stores, clock: ManualClock, patch: pytest.MonkeyPatch, ids: list[str], first: str
+) -> None:
+    """The lease runs out; registering takes until the heartbeat and a claim have both found it out."""
+    backend = jp.backend
+    registering, go, told = anyio.Event(), anyio.Event(), Counter[str]()
+
+    async def register(new: NewWorker) -> str:
+        registering.set()
+        await go.wait()
+        ids.append(await type(backend).register_worker(backend, new))
+        return ids[-1]
+
+    async def extend(worker: str) -> WorkerLease:
+        lease = await type(backend).extend_leases(backend, worker)
+        told["the beat"] += not lease.alive
+        return lease
+
+    async def dequeue(claim: Claim) -> Claims:
+        claims = await type(backend).dequeue_jobs(backend, claim)
+        told["the claim"] += claims.lost
+        return claims
+
+    patch.setattr(backend, "register_worker", register)
+    patch.setattr(backend, "extend_leases", extend)
+    patch.setattr(backend, "dequeue_jobs", dequeue)
+    await reap_everything(stores, clock)
+    jobs: list[Any] = []
+    for who in ("the claim", "the beat") if first == "the claim" else ("the beat", "the claim"):
+        with anyio.fail_after(PATIENCE):
+            if who == "the claim":
+                jobs.append(await jp.submit_job(echo, "alive"))
+            while not told[who]:
+                if who == "the beat":
+                    clock.advance(1.0)
+                await anyio.sleep(0.001)
+            await registering.wait()
+    go.set()
+    assert [await job.result(timeout=None) for job in jobs] == ["alive"]
+
+
+def worker_of(jp: JobProcessor) -> Any:
+    assert jp.daemon is not None
+    return jp.daemon.worker
 
 
 def named_sync(name: str) -> Any:
