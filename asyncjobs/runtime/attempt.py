@@ -6,11 +6,12 @@ of its own making, exceptions that cannot be printed. Only the cancellation of t
 
 from __future__ import annotations
 
+import inspect
 import math
 import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from enum import Enum, auto
 from typing import Any, cast
 
@@ -33,6 +34,8 @@ from asyncjobs.runtime.threads import Threads
 
 _LONGEST_MESSAGE = 10_000
 _LONGEST_TRACEBACK = 65_536
+
+_UNSET: Any = object()
 
 ReadResults = Callable[[Sequence[str]], Awaitable[Mapping[str, JobResult]]]
 FindFunction = Callable[[str], Callable[..., Any] | None]
@@ -82,6 +85,17 @@ class Running:
         self.abandoned = True
         if self.thread_scope is not None:
             self.thread_scope.cancel()
+
+
+class Unawaited(Struct, frozen=True):
+    """What a plain function returned, to be awaited on the loop: it leads to an ``async def`` function."""
+
+    value: Awaitable[Any]
+
+    def close(self) -> None:
+        """Do without: Python warns of a coroutine that was never awaited."""
+        if inspect.iscoroutine(self.value):
+            self.value.close()
 
 
 class Tools(Struct, frozen=True):
@@ -139,15 +153,25 @@ def read_arguments(
 
 
 async def run_async(
-    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int
+    running: Running,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    largest: int,
+    *,
+    began: float | None = None,
 ) -> Outcome:
-    """Await an ``async def`` body. ``largest`` is the bytes that its result may have."""
+    """Await an ``async def`` body.
+
+    :param largest: bytes that its result may have.
+    :param began: from when its timeout counts. Default: now.
+    """
     timeout = running.job.timeout
     outcome: Outcome | None = None
     with anyio.CancelScope() as scope:
         running.scope = scope
         if timeout is not None:
-            scope.deadline = anyio.current_time() + timeout
+            scope.deadline = (anyio.current_time() if began is None else began) + timeout
         try:
             value = await function(*args, **kwargs)
             outcome = _success(value, largest)
@@ -189,28 +213,55 @@ async def _run_in_thread(
     running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], tools: Tools
 ) -> Outcome:
     running.threaded = True
+    began = anyio.current_time()
+    context = copy_context()
 
-    def body() -> Outcome:
-        return run_plain(running, function, args, kwargs, tools.max_value_size)
+    def body() -> Outcome | Unawaited:
+        outcome = run_plain(running, function, args, kwargs, tools.max_value_size)
+        if isinstance(outcome, Unawaited) and running.abandoned:
+            outcome.close()  # nobody listens any more
+        return outcome
 
-    outcome: Outcome | None = None
+    outcome: Outcome | Unawaited | None = None
     async with anyio.create_task_group() as watch:
         if running.job.timeout is not None:
             watch.start_soon(_time_out, running, running.job.timeout)
         # A thread cannot be stopped: it keeps its slot and its lease until it returns, whoever is cancelled here.
         with anyio.CancelScope(shield=True) as scope:
             running.thread_scope = scope
-            outcome = await tools.threads.run(body, copy_context())
+            outcome = await tools.threads.run(body, context)
         watch.cancel_scope.cancel()
-    return stopped(running, outcome)
+    if not isinstance(outcome, Unawaited):
+        return stopped(running, outcome)
+    if running.stopped is not None:
+        outcome.close()
+        return stopped(running, None)
+    running.threaded, running.thread_scope = False, None
+    _adopt(context)
+    return await run_async(running, _returning(outcome.value), (), {}, tools.max_value_size, began=began)
+
+
+def _adopt(context: Context) -> None:
+    """Set here what a plain function set in its thread, for the coroutine that it returned."""
+    for variable, value in context.items():
+        if variable.get(_UNSET) is not value:
+            variable.set(value)
+
+
+def _returning(value: Awaitable[Any]) -> Callable[[], Awaitable[Any]]:
+    return lambda: value
 
 
 def run_plain(
     running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int
-) -> Outcome:
+) -> Outcome | Unawaited:
     """Call a plain body, in the thread that calls this."""
     try:
-        return _success(function(*args, **kwargs), largest)
+        value: object = function(*args, **kwargs)
+        # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
+        if isinstance(value, Awaitable) and not isinstance(value, str) and not isinstance(function, type):
+            return Unawaited(cast("Awaitable[Any]", value))
+        return _success(value, largest)
     except BaseException as error:
         return failure(error, policy=running)
 

@@ -39,7 +39,7 @@ from asyncjobs.core.retry import decode_policy
 from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import JobResult, JobStatus, Outcome
 from asyncjobs.runtime import attempt
-from asyncjobs.runtime.attempt import Running, Stop, failure, read_arguments, run_async, run_plain
+from asyncjobs.runtime.attempt import Running, Stop, Unawaited, failure, read_arguments, run_async, run_plain
 from asyncjobs.runtime.capture import capture
 from asyncjobs.runtime.context import JobContext, Submit, enter
 from asyncjobs.runtime.functions import Functions
@@ -145,13 +145,25 @@ class Child:
             return failure(error, retryable=False)
         self._link.send(Began())
         if is_async:
-            try:
-                return anyio.run(self._await, running, function, args, kwargs, backend=self._setup.loop)
-            except BaseException as error:  # of a task that the body left to the loop
-                return failure(error, policy=running)
+            return self._run_async(running, function, args, kwargs)
         if running.stopped is not None:
             return attempt.stopped(running, None)
-        return attempt.stopped(running, run_plain(running, function, args, kwargs, largest))
+        outcome = run_plain(running, function, args, kwargs, largest)
+        if not isinstance(outcome, Unawaited):
+            return attempt.stopped(running, outcome)
+        if running.stopped is not None:
+            outcome.close()
+            return attempt.stopped(running, None)
+        awaitable = outcome.value
+        return self._run_async(running, lambda: awaitable, (), {})
+
+    def _run_async(
+        self, running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Outcome:
+        try:
+            return anyio.run(self._await, running, function, args, kwargs, backend=self._setup.loop)
+        except BaseException as error:  # of a task that the body left to the loop
+            return failure(error, policy=running)
 
     async def _await(
         self, running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
 from msgspec import Struct
+from msgspec.structs import asdict, replace
 
 from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import Isolation, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS
 
@@ -23,6 +26,10 @@ class JobOptions(Struct, frozen=True, kw_only=True):
     max_interruptions: int | None = None
     timeout: float | None = None
     isolation: Isolation | None = None
+
+
+NO_OPTIONS = JobOptions()
+_GIVE_OUT: tuple[Any, ...] = (staticmethod, classmethod)
 
 
 def job(
@@ -53,8 +60,30 @@ def job(
         isolation=isolation,
     )
 
-    def mark(function: Callable[..., Any]) -> Callable[..., Any]:
-        setattr(function, JOB_OPTIONS, options)
+    def mark(function: Any) -> Any:
+        # The class gives out what is inside: marked as well, so that the order of decorators makes no difference.
+        inner: Any = function.__func__ if isinstance(function, _GIVE_OUT) else function
+        try:
+            setattr(inner, JOB_OPTIONS, options)
+        except (AttributeError, TypeError):
+            raise ConfigurationError(
+                "job",
+                inner,
+                problem=f"{inner!r} takes no attribute, and @job leaves one on what it marks",
+                hint="mark a function that calls it",
+            ) from None
         return function
 
     return mark if func is None else mark(func)
+
+
+def options_of(func: Callable[..., Any]) -> JobOptions:
+    """What ``@job`` left on a callable. Of partials the outer one wins, option by option."""
+    found = getattr(func, JOB_OPTIONS, None)
+    options = found if isinstance(found, JobOptions) else NO_OPTIONS  # a mock or a proxy has any attribute
+    if not isinstance(func, functools.partial):
+        return options
+    inner = options_of(func.func)
+    if options is NO_OPTIONS or inner is NO_OPTIONS:
+        return inner if options is NO_OPTIONS else options
+    return replace(inner, **{name: value for name, value in asdict(options).items() if value is not None})

@@ -26,14 +26,16 @@ from asyncjobs.core.codec import (
     encode_call,
     is_async_callable,
     refuse_reserved_parameters,
+    wraps_async,
 )
+from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, Dependency, Isolation, JobRequest, Limit
-from asyncjobs.runtime.functions import JOB_OPTIONS, Functions
+from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.mains import refuse_without_guard
-from asyncjobs.runtime.options import JobOptions
+from asyncjobs.runtime.options import JobOptions, options_of
 
 LONGEST_ID = 512
 _LONGEST_NAME = 200
@@ -47,9 +49,6 @@ class Optional(Struct, frozen=True):
     job_id: str
 
 
-_NO_OPTIONS = JobOptions()
-
-
 class Submissions:
     """Encodes requests for one processor.
 
@@ -59,8 +58,9 @@ class Submissions:
     def __init__(self, functions: Functions, handle_type: type[str], max_value_size: int) -> None:
         self._functions = functions
         self._handle_type = handle_type
+        self._unknown = (handle_type, Optional)
         self._max_value_size = max_value_size
-        self._checked: dict[Callable[..., Any], bool] = {}
+        self._checked: IdentityCache[bool] = IdentityCache()
         self._random = random.Random()  # of its own: a program that seeds the global one must not repeat ids
 
     def new_id(self) -> str:
@@ -74,7 +74,7 @@ class Submissions:
         :raises SubmissionError: of the kind that fits. ConfigurationError: an option's value cannot work.
         """
         func = request.func
-        options: JobOptions = getattr(func, JOB_OPTIONS, _NO_OPTIONS)
+        options = options_of(func)
         args, kwargs = tuple(request.args), request.kwargs
         if request.local:
             is_async = is_async_callable(func)
@@ -91,7 +91,7 @@ class Submissions:
             is_async, name = described.is_async, described.name
             func = described.func
             args, kwargs = described.join(args, kwargs)
-        bound_args, bound_kwargs = bind_arguments(func, args, kwargs)
+        bound_args, bound_kwargs = bind_arguments(func, args, kwargs, self._unknown)
         call = encode_call(bound_args, bound_kwargs, self._handle_type)
         if len(call.data) > self._max_value_size:
             raise NotSerializableError(
@@ -103,7 +103,7 @@ class Submissions:
         timeout = _pick(request.timeout, options.timeout)
         if timeout is not None:
             timeout = duration("timeout", timeout, above=True)
-            if not is_async and isolation == "thread":
+            if not is_async and isolation == "thread" and not wraps_async(func):
                 self._warn_of_timeout(func, name)
         job_id = request.job_id
         dependencies = _dependencies(request.depends_on, call.handles) if request.depends_on or call.handles else ()
@@ -149,14 +149,9 @@ class Submissions:
 
     def check_options(self, func: Callable[..., Any]) -> None:
         """Refuse a callee that has a parameter named like an option; looked at once a function."""
-        try:
-            if func in self._checked:
-                return
+        if self._checked.get(func) is None:
             refuse_reserved_parameters(func)
-            if len(self._checked) < 10_000:
-                self._checked[func] = True
-        except TypeError:  # not hashable
-            refuse_reserved_parameters(func)
+            self._checked.put(func, True)
 
     def _warn_of_timeout(self, func: Callable[..., Any], name: str) -> None:
         # The warnings module shows it once a place; the name makes it once a function.

@@ -2,7 +2,7 @@
 
 =============== ==============================================================================
 callables       a function and its stored name
-signatures      arguments bound at submit
+signatures      arguments bound at submit, by what ``layers`` finds out of the callee
 encoding        values to bytes; ``wire`` lists the extension types
 decoding        bytes to values
 annotations     dataclasses, Structs and attrs classes by the callee's annotations
@@ -22,6 +22,7 @@ from asyncjobs.core.codec.callables import (
     describe_callable,
     is_async_callable,
     resolve_callable,
+    wraps_async,
 )
 from asyncjobs.core.codec.decoding import CorruptValueError, decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
@@ -46,4 +47,5 @@ __all__ = [
     "is_async_callable",
     "refuse_reserved_parameters",
     "resolve_callable",
+    "wraps_async",
 ]

@@ -8,14 +8,21 @@ refuses annotations that are common here (``str | Path``, enums of mixed values,
 
 from __future__ import annotations
 
-import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
 from typing import Any
 
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.hints import callable_hints, innermost
+from asyncjobs.core.codec.layers import (
+    Passed,
+    borrows_annotations,
+    callee_of,
+    chosen,
+    dispatches_on_first,
+    implementations,
+)
 from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, rebuild_of
 
 
@@ -36,17 +43,23 @@ class _Plan(typing.NamedTuple):
     """The parameters of one callee that hold records. All are None or empty for most callees.
 
     ``named`` has every parameter that can be given by name, with None for those that hold none: these are not others.
+    ``passed``: they are those of a function behind a wrapper, which the call may not fit. ``lenient``: they are
+    annotated by such a function alone, so what does not fit its annotation is left as it is.
     """
 
     positional: tuple[tuple[int, str, Rebuild], ...]
     rest: tuple[int, str, Rebuild] | None  # *args: from which index
     named: Mapping[str, Rebuild | None]
     others: Rebuild | None  # **kwargs
+    passed: Passed | None = None
+    lenient: bool = False
 
 
 _NOTHING = _Plan((), None, {}, None)
+_CHOOSES = _Plan((), None, {}, None)
+"""``functools.singledispatch``: each call has the plan of the implementation that it takes."""
 _plans: IdentityCache[_Plan] = IdentityCache()
-_results: IdentityCache[tuple[Rebuild | None]] = IdentityCache()
+_results: IdentityCache[tuple[Rebuild | None, bool]] = IdentityCache()
 
 
 def convert_arguments(
@@ -63,6 +76,21 @@ def convert_arguments(
         _plans.put(func, plan)
     if plan is _NOTHING:
         return args, kwargs
+    if plan is _CHOOSES:
+        return _convert_by_choice(func, args, kwargs)
+    if plan.passed is not None and plan.passed.bind(args, kwargs) is None:
+        return args, kwargs  # a call that the wrapper makes into another one
+    if plan.lenient:
+        try:
+            return _converted(func, plan, args, kwargs)
+        except ConversionError:
+            return args, kwargs
+    return _converted(func, plan, args, kwargs)
+
+
+def _converted(
+    func: Callable[..., Any], plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     values = list(args)
     for index, name, rebuild in plan.positional:
         if index < len(values):
@@ -85,10 +113,17 @@ def convert_result(func: Callable[..., Any], value: Any) -> Any:
     """
     known = _results.get(func)
     if known is None:
-        known = (_result_rebuild(func),)
+        known = _result_rebuild(func), borrows_annotations(func)
         _results.put(func, known)
-    rebuild = known[0]
-    return value if rebuild is None else _rebuilt(func, rebuild, value, None)
+    rebuild, lenient = known
+    if rebuild is None:
+        return value
+    try:
+        return _rebuilt(func, rebuild, value, None)
+    except ConversionError:
+        if lenient:  # the wrapper has made something else of what the annotated function returned
+            return value
+        raise
 
 
 def _rebuilt(func: Callable[..., Any], rebuild: Rebuild, value: Any, name: str | None, step: str = "") -> Any:
@@ -102,12 +137,33 @@ def _rebuilt(func: Callable[..., Any], rebuild: Rebuild, value: Any, name: str |
         raise ConversionError(where, mismatch.problem, mismatch.expected, owner) from mismatch.__cause__
 
 
+def _convert_by_choice(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Rebuild the first argument as one of the classes that have an implementation, the others as that one has them."""
+    callee = callee_of(func)
+    if args and dispatches_on_first(callee.target):
+        rebuild = rebuild_of(_union(cls for cls in implementations(callee.target) if cls is not object))
+        if rebuild is not None:
+            try:
+                args = (_rebuilt(func, rebuild, args[0], "the first"), *args[1:])
+            except ConversionError:
+                pass  # it is of none of these classes: the implementation for any object takes it
+    implementation = chosen(callee.target, args)
+    return (args, kwargs) if implementation is None else convert_arguments(implementation, args, kwargs)
+
+
+def _union(options: Iterable[Any]) -> Any:
+    listed = tuple(options)
+    return typing.Union[listed] if listed else None  # noqa: UP007 - of classes that are known only now
+
+
 def _plan(func: Callable[..., Any]) -> _Plan:
-    try:
-        parameters = list(inspect.signature(func).parameters.values())
-    except (TypeError, ValueError):
-        parameters = []
-    hints = callable_hints(func)
+    callee = callee_of(func)
+    if callee.dispatches:
+        return _CHOOSES
+    parameters = [] if callee.signature is None else list(callee.signature.parameters.values())
+    hints = callable_hints(callee.target)
     positional: list[tuple[int, str, Rebuild]] = []
     rest: tuple[int, str, Rebuild] | None = None
     named: dict[str, Rebuild | None] = {}
@@ -125,9 +181,15 @@ def _plan(func: Callable[..., Any]) -> _Plan:
                 positional.append((index, parameter.name, rebuild))
     if not positional and rest is None and others is None and not any(named.values()):
         return _NOTHING
-    return _Plan(tuple(positional), rest, named, others)
+    return _Plan(tuple(positional), rest, named, others, callee.passed, callee.borrowed)
 
 
 def _result_rebuild(func: Callable[..., Any]) -> Rebuild | None:
     inner = innermost(func)
+    callee = callee_of(inner)
+    if callee.dispatches:
+        returns = [
+            callable_hints(implementation).get("return") for implementation in implementations(callee.target).values()
+        ]
+        return rebuild_of(_union(returns)) if all(hint is not None for hint in returns) else None
     return rebuild_of(inner if isinstance(inner, type) else callable_hints(inner).get("return"))

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
+from asyncjobs.core.codec.layers import wrapped_by
 from asyncjobs.core.codec.names import kind_of, loaded_module, main_name, stored_module
 from asyncjobs.exceptions import NotSerializableError, SubmissionError
 
@@ -138,6 +139,12 @@ def is_async_callable(func: Callable[..., Any]) -> bool:
             hint="collect what it yields in a list and return that, or report it with current_job().emit(…)",
         )
     return any(map(inspect.iscoroutinefunction, bodies))
+
+
+def wraps_async(func: Callable[..., Any]) -> bool:
+    """Whether a plain ``func`` is a wrapper around an ``async def`` function, and so may return a coroutine."""
+    inner = wrapped_by(func)
+    return inner is not None and (inspect.iscoroutinefunction(inner) or wraps_async(inner))
 
 
 def callable_label(func: Callable[..., Any]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import inspect
+import functools
 from collections.abc import Callable, Mapping
 from inspect import Parameter, Signature
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
+from asyncjobs.core.codec.layers import Callee, callee_of, chosen
 from asyncjobs.exceptions import SubmissionError, nearest
 
 RESERVED: frozenset[str] = frozenset(
@@ -22,29 +23,33 @@ RESERVED: frozenset[str] = frozenset(
 
 
 class _Binder(msgspec.Struct, frozen=True):
-    """What is known of one callee. ``signature`` is None where Python knows none (some builtins).
+    """What is known of one callee, without a reference to it.
 
     ``names`` are its parameters if all are plain (positional or keyword), ``required`` of them without default;
     None if there are others, which ``Signature.bind`` sorts out. ``reserved`` is the first with a reserved name.
+    ``known`` False: Python knows no signature (some builtins).
     """
 
-    signature: Signature | None
     names: tuple[str, ...] | None
     required: int
     reserved: str | None
+    known: bool = True
 
 
 _binders: IdentityCache[_Binder] = IdentityCache()
 
 
 def bind_arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], unknown: tuple[type, ...] = ()
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """The arguments as they are stored: by position as far as possible, the rest by name.
 
     So the same call has one form, however it was written: ``f(1, b=2)`` and ``f(1, 2)`` give ``((1, 2), {})``.
     Defaults are not filled in. Raises SubmissionError naming the parameter and the callee; a callable without a
-    signature is passed through unchecked.
+    signature is passed through unchecked. What a wrapper takes by ``*args`` or ``**kwargs`` is bound by the function
+    that it wraps if it fits there; if not, the wrapper gets it as it was written.
+
+    :param unknown: classes whose instances stand for values that come later, by which nothing can be chosen yet.
     """
     binder = _binders.get(func) or _binder(func)
     names = binder.names
@@ -58,13 +63,74 @@ def bind_arguments(
                 return args + tuple([kwargs[name] for name in names[given:]]), {}
             except KeyError:
                 pass  # a wrong name, or one given twice: found below
-    if binder.signature is None:
+    if not binder.known:
+        if isinstance(func, functools.partial):  # one that does not fit has no signature: found with its own arguments
+            bind_arguments(func.func, func.args + args, {**func.keywords, **kwargs}, unknown)
+        return args, kwargs
+    return _bound(func, callee_of(func), args, kwargs, unknown)
+
+
+def _bound(
+    func: Callable[..., Any],
+    callee: Callee,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    unknown: tuple[type, ...],
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    if callee.own is None:
         return args, kwargs
     try:
-        bound = binder.signature.bind(*args, **kwargs)
+        own = callee.own.bind(*args, **kwargs)
     except TypeError as error:
-        raise _mistake(func, binder.signature, args, kwargs, error) from None
-    return bound.args, bound.kwargs
+        raise _mistake(func, callee.own, args, kwargs, error) from None
+    if callee.dispatches:
+        return _bound_by_choice(func, callee, args, kwargs, unknown)
+    if callee.passed is not None:
+        there = callee.passed.bind(args, kwargs)
+        if there is not None:
+            kept = {name: kwargs[name] for name in callee.passed.own_options if name in kwargs}
+            form = there.args, {**there.kwargs, **kept}
+            if _takes(callee, *form):
+                return form
+    return own.args, own.kwargs
+
+
+def _bound_by_choice(
+    func: Callable[..., Any],
+    callee: Callee,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    unknown: tuple[type, ...],
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """As the implementation that ``functools.singledispatch`` takes binds it."""
+    if args and isinstance(args[0], unknown):
+        return args, kwargs
+    implementation = chosen(callee.target, args)
+    exact = callee.passed is None
+    if implementation is None:
+        if not exact:
+            return args, kwargs
+        raise SubmissionError(
+            f"{_label(func)} needs its first argument by position: its class says which implementation runs",
+            hint="functools.singledispatch takes it in no other way",
+        )
+    try:
+        form = _bound(func, callee_of(implementation), args, kwargs, unknown)
+    except SubmissionError:
+        if exact:
+            raise
+        return args, kwargs
+    return form if exact or _takes(callee, *form) else (args, kwargs)
+
+
+def _takes(callee: Callee, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+    """Whether the callee itself can be called in this form: not every wrapper takes both ``*args`` and ``**kwargs``."""
+    assert callee.own is not None
+    try:
+        callee.own.bind(*args, **kwargs)
+    except TypeError:
+        return False
+    return True
 
 
 def refuse_reserved_parameters(func: Callable[..., Any]) -> None:
@@ -82,22 +148,30 @@ def refuse_reserved_parameters(func: Callable[..., Any]) -> None:
 
 
 def _binder(func: Callable[..., Any]) -> _Binder:
-    try:
-        signature = inspect.signature(func)
-    except (TypeError, ValueError):
-        binder = _Binder(None, None, 0, None)
+    callee = callee_of(func)
+    if callee.own is None:
+        binder = _Binder(None, 0, None, known=False)
     else:
-        parameters = signature.parameters.values()
+        shown = callee.signature or callee.own
+        parameters = shown.parameters.values()
         plain = all(parameter.kind is Parameter.POSITIONAL_OR_KEYWORD for parameter in parameters)
         binder = _Binder(
-            signature,
-            tuple(signature.parameters) if plain else None,
+            # A wrapper that takes anything takes the plain form of what it wraps.
+            tuple(shown.parameters) if plain and (callee.passed is None or _takes_anything(callee.own)) else None,
             sum(parameter.default is Parameter.empty for parameter in parameters),
             # *args and **kwargs, and a parameter that is positional only, are never given by their name.
-            next((p.name for p in parameters if p.name in RESERVED and _by_name(p)), None),
+            next(
+                (p.name for p in (*callee.own.parameters.values(), *parameters) if p.name in RESERVED and _by_name(p)),
+                None,
+            ),
         )
     _binders.put(func, binder)
     return binder
+
+
+def _takes_anything(own: Signature) -> bool:
+    kinds = [parameter.kind for parameter in own.parameters.values()]
+    return kinds == [Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD]
 
 
 def _by_name(parameter: Parameter) -> bool:

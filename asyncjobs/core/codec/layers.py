@@ -1,0 +1,234 @@
+"""What a call meets when Python makes it: the callable's own signature, and that of the function it passes calls on to.
+
+``inspect.signature`` shows the innermost function of a chain of ``functools.wraps``. Python calls the outermost one:
+a wrapper that supplies a session takes an argument less than the function that it wraps, one that is written with
+named parameters may take others altogether.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from inspect import Parameter, Signature
+from types import FunctionType, MethodType
+from typing import Any, cast
+
+import msgspec
+
+_VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
+_MOST_LAYERS = 64
+"""A chain of wrappers that is longer wraps itself."""
+
+
+def _any_function() -> None: ...
+
+
+_DISPATCHER = functools.singledispatch(_any_function).__code__  # type: ignore[attr-defined] - it is a function
+"""The code of every function that ``functools.singledispatch`` makes."""
+
+
+class Passed(msgspec.Struct, frozen=True):
+    """To what a wrapper passes calls on: the signature of the wrapped function, which a call may fit or not.
+
+    ``own_options`` are keywords that the wrapper keeps for itself.
+    """
+
+    signature: Signature
+    own_options: frozenset[str] = frozenset()
+
+    def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments | None:
+        """The call as the wrapped function gets it; None if it does not fit there."""
+        try:
+            return self.signature.bind(
+                *args, **{name: value for name, value in kwargs.items() if name not in self.own_options}
+            )
+        except TypeError:
+            return None
+
+
+class Callee(msgspec.Struct, frozen=True):
+    """What a call of one callable meets.
+
+    ``own`` is what Python checks the call against, None where it knows no signature. ``target`` is the callable whose
+    annotations count; where that is not the callable itself, ``passed`` says which calls get there.
+
+    ``borrowed``: the annotations of ``target`` are those of a function that it wraps, copied by ``functools.wraps``.
+    ``dispatches``: ``target`` is made by ``functools.singledispatch`` (see ``chosen``).
+    """
+
+    own: Signature | None
+    target: Callable[..., Any]
+    passed: Passed | None = None
+    borrowed: bool = False
+    dispatches: bool = False
+
+    @property
+    def signature(self) -> Signature | None:
+        """By which a call is bound, if it fits."""
+        return self.own if self.passed is None else self.passed.signature
+
+
+def callee_of(func: Callable[..., Any], depth: int = 0) -> Callee:
+    """What a call of ``func`` meets. Not to be kept in a cache by ``func``: it may refer to it."""
+    own = _own_signature(func)
+    if _dispatcher(func) is not None:
+        return Callee(own, func, dispatches=True)
+    inner = wrapped_by(func) if depth < _MOST_LAYERS else None
+    declared = _declared_signature(func, inner, own)
+    if declared is not None and own is not None and _passes_on(own, declared):
+        return Callee(own, func, _passed(own, declared), borrowed=inner is not None)
+    if inner is None:
+        return Callee(own, _annotated(func))
+    deeper = callee_of(inner, depth + 1)
+    if own is None:  # functools.lru_cache and its like: they call what they wrap just as they are called
+        return deeper
+    shown = deeper.signature
+    if shown is not None and _passes_on(own, shown):
+        return Callee(own, deeper.target, _passed(own, shown), deeper.borrowed, deeper.dispatches)
+    target = _annotated(func)
+    return Callee(own, target, borrowed=borrows_annotations(target))
+
+
+def wrapped_by(func: Any) -> Callable[..., Any] | None:
+    """The callable around which ``func`` is a wrapper, with the same arguments bound to it; None if it is none."""
+    inner: Any
+    if isinstance(func, functools.partial):
+        inner = wrapped_by(func.func)
+        return None if inner is None else functools.partial(inner, *func.args, **func.keywords)
+    if isinstance(func, MethodType):
+        inner = wrapped_by(func.__func__)
+        return None if inner is None else MethodType(inner, func.__self__)
+    if isinstance(func, type):
+        return None
+    # Not getattr: lazy proxies and mocks have every attribute that they are asked for.
+    inner = _attributes(func).get("__wrapped__")
+    if inner is None and not isinstance(func, FunctionType):
+        return wrapped_by(call) if (call := _call_method(func)) is not None else None
+    return inner if callable(inner) else None
+
+
+def chosen(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
+    """The implementation that ``functools.singledispatch`` takes for a call with these arguments by position.
+
+    None: there is no argument to choose by, and such a call fails.
+    """
+    inner: Callable[..., Any] | None
+    if isinstance(func, functools.partial):
+        inner = chosen(func.func, func.args + args)
+        return None if inner is None else functools.partial(inner, *func.args, **func.keywords)
+    if isinstance(func, MethodType):
+        inner = chosen(func.__func__, (func.__self__, *args))
+        return None if inner is None else MethodType(inner, func.__self__)
+    return func.dispatch(args[0].__class__) if args else None
+
+
+def implementations(func: Any) -> dict[Any, Callable[..., Any]]:
+    """By the class of their first argument, what ``functools.singledispatch`` chooses from."""
+    dispatcher = _dispatcher(func)
+    return {} if dispatcher is None else dict(dispatcher.registry)
+
+
+def dispatches_on_first(func: Any) -> bool:
+    """Whether the argument by which ``functools.singledispatch`` chooses is the first of the call itself."""
+    if isinstance(func, functools.partial):
+        return not func.args and dispatches_on_first(func.func)
+    return not isinstance(func, MethodType)
+
+
+def borrows_annotations(func: Callable[..., Any]) -> bool:
+    """Whether the annotations of ``func`` are those of a function that it wraps, and not its own."""
+    inner: Any = wrapped_by(func)
+    if inner is None:
+        return False
+    own: Any = getattr(func, "__annotations__", None)
+    return bool(own) and own == getattr(inner, "__annotations__", None)
+
+
+def _dispatcher(func: Any) -> Any:
+    while isinstance(func, (functools.partial, MethodType)):
+        func = func.__func__ if isinstance(func, MethodType) else func.func
+    return func if isinstance(func, FunctionType) and func.__code__ is _DISPATCHER else None
+
+
+def _own_signature(func: Any) -> Signature | None:
+    try:
+        return inspect.signature(_bare(func), follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
+
+
+def _bare(func: Any) -> Callable[..., Any]:
+    """``func`` without a ``__signature__``, which ``functools.wraps`` copies and anybody may set."""
+    if isinstance(func, functools.partial):
+        return functools.partial(_bare(func.func), *func.args, **func.keywords)
+    if isinstance(func, MethodType):
+        return MethodType(_bare(func.__func__), func.__self__)
+    if isinstance(func, FunctionType):
+        if "__signature__" not in func.__dict__:
+            return func
+        bare = FunctionType(func.__code__, func.__globals__, func.__name__, func.__defaults__, func.__closure__)
+        bare.__kwdefaults__ = func.__kwdefaults__
+        return bare
+    call = _call_method(func)
+    return func if call is None else _bare(call)
+
+
+def _annotated(func: Any) -> Callable[..., Any]:
+    """What carries the annotations of ``func`` itself: of an object that stands for a function, its ``__call__``."""
+    return _call_method(func) or func
+
+
+def _call_method(func: object) -> MethodType | None:
+    """The ``__call__`` of an object of a class that is written in Python."""
+    if isinstance(func, (type, FunctionType, MethodType, functools.partial)):
+        return None
+    for cls in type(func).__mro__:
+        if "__call__" in cls.__dict__:
+            call: Any = cls.__dict__["__call__"]
+            return MethodType(call, func) if isinstance(call, FunctionType) else None
+    return None
+
+
+def _attributes(func: Any) -> dict[str, Any]:
+    try:
+        found: Any = object.__getattribute__(func, "__dict__")
+    except AttributeError:
+        return {}
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _declared_signature(func: Any, inner: Any, own: Signature | None) -> Signature | None:
+    """A ``__signature__`` that a decorator set on ``func``, not copied from what it wraps; of a class, what it shows of
+    a wrapped constructor."""
+    if isinstance(func, type):
+        try:
+            shown = inspect.signature(func)
+        except (TypeError, ValueError):
+            return None
+        return None if shown == own else shown
+    declared = _attributes(func).get("__signature__")
+    if not isinstance(declared, Signature) or _attributes(inner).get("__signature__") is declared:
+        return None
+    return declared
+
+
+def _passes_on(own: Signature, shown: Signature) -> bool:
+    """Whether a wrapper with the signature ``own`` leaves its arguments where they stand in ``shown``.
+
+    Its ``*args`` or ``**kwargs`` take what it does not name; what it names has the same name and place there.
+    """
+    parameters = list(own.parameters.values())
+    if not any(parameter.kind in _VARIABLE for parameter in parameters):
+        return False
+    theirs = list(shown.parameters)
+    return all(
+        theirs[index : index + 1] == [parameter.name]
+        for index, parameter in enumerate(parameters)
+        if parameter.kind <= Parameter.POSITIONAL_OR_KEYWORD
+    )
+
+
+def _passed(own: Signature, shown: Signature) -> Passed:
+    options = (p.name for p in own.parameters.values() if p.kind is Parameter.KEYWORD_ONLY)
+    return Passed(shown, frozenset(options) - shown.parameters.keys())
