@@ -19,7 +19,7 @@ from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.config import LoggingConfig, SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, only_error
-from asyncjobs.settings import Settings, load
+from asyncjobs.settings import PREFIX, Settings, load
 
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor
@@ -62,16 +62,46 @@ class Context:
     @property
     def root_arguments(self) -> list[str]:
         """What another command needs to find the same store and application."""
-        given = [
-            ("--config", self._config),
-            ("--db", self._flags.get("sqlite.path")),
-            ("--app", self._flags.get("app")),
-        ]
-        return [part for name, value in given if value is not None for part in (name, str(value))]
+        return _given(
+            ("--config", self._config), ("--db", self._flags.get("sqlite.path")), ("--app", self._flags.get("app"))
+        )
+
+    def unit_arguments(self, *, in_image: bool) -> list[str]:
+        """The same for a command that the system starts: without ``--db``, and with paths that it finds.
+
+        :raises Failure: the configuration file cannot be in an image that is built of this folder.
+        """
+        config = self._config or os.environ.get("ASYNCJOBS_CONFIG")
+        if config is not None:
+            path = Path(config).expanduser().absolute()
+            config = str(path)
+            if in_image:
+                if not path.is_relative_to(Path.cwd()):
+                    raise Failure(
+                        f"the configuration file {config} would not be in the image",
+                        exit_code=USAGE,
+                        hint="put it into this folder, and the image, and name it there",
+                    )
+                config = str(path.relative_to(Path.cwd()))
+        return _given(("--config", config), ("--app", self._flags.get("app")))
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The variables by which settings were given, but for the place of the store, as the system must set them."""
+        origins = {name: origin for name, origin in self.settings.origins.items() if name != "sqlite.path"}
+        return {
+            origin.source: os.environ[origin.source]
+            for origin in origins.values()
+            if origin.source.startswith(PREFIX) and origin.source in os.environ
+        }
 
     def answer_as(self, form: Form) -> None:
         """In another form than the root command was told."""
         self.out = Output(form, colour=self._colour, quiet=self.out.quiet)
+
+    def use_config(self, file: str) -> None:
+        """Read this configuration file. Before the settings are asked for."""
+        self._config = file
 
     def add_flags(self, flags: dict[str, Any]) -> None:
         """What a sub-command was given. Before the settings are asked for."""
@@ -116,6 +146,19 @@ class Context:
         """
         from asyncjobs.processor import JobProcessor
 
+        self.check_runnable()
+        settings = self.settings
+        functions = self.app.registered.values() if settings.app else ()
+        daemon = settings.daemon
+        if "daemon.unrunnable_after" not in settings.origins:
+            daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
+        return JobProcessor(self.sqlite, daemon=daemon, functions=functions)
+
+    def check_runnable(self) -> None:
+        """Check that a daemon with these settings could run something: import what it may run.
+
+        :raises Failure: nothing says what it may run, or it cannot be imported.
+        """
         settings = self.settings
         if settings.app is None and settings.daemon.allowed_modules is None:
             raise Failure(
@@ -124,11 +167,10 @@ class Context:
                 hint="--app module:attribute, or --allow MODULE for each module whose functions are jobs",
                 code="nothing-allowed",
             )
-        functions = self.app.registered.values() if settings.app else ()
-        daemon = settings.daemon
-        if "daemon.unrunnable_after" not in settings.origins:
-            daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
-        return JobProcessor(self.sqlite, daemon=daemon, functions=functions)
+        if settings.app is not None:
+            _ = self.app
+        for module_name in settings.daemon.allowed_modules or ():
+            self._import_module(module_name)
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
         """Run it; errors of ours become failures with an exit code."""
@@ -196,18 +238,21 @@ class Context:
             raise Failure(f"{target} is {type(found).__name__}, and cannot be called", exit_code=USAGE)
         return found
 
-    def _import(self, module_name: str, attribute: str) -> Any:
+    def _import_module(self, module_name: str) -> Any:
         folder = str(Path.cwd())
         if folder not in sys.path:
             sys.path.insert(0, folder)
         try:
-            found: Any = import_module(module_name)
-        except Exception as error:
+            return import_module(module_name)
+        except (Exception, SystemExit) as error:  # border: the program's own code, which may be a script that ends
             raise Failure(
                 f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
                 exit_code=USAGE,
                 hint=f"it is looked for from {folder}",
             ) from error
+
+    def _import(self, module_name: str, attribute: str) -> Any:
+        found = self._import_module(module_name)
         for part in attribute.split("."):
             try:
                 found = getattr(found, part)
@@ -233,6 +278,10 @@ class Context:
             await jp.get_job(given)
         listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
         raise Failure(f"{given!r} is the beginning of several ids: {listed}", exit_code=USAGE, code="ambiguous")
+
+
+def _given(*options: tuple[str, object]) -> list[str]:
+    return [part for name, value in options if value is not None for part in (name, str(value))]
 
 
 pass_context = click.make_pass_decorator(Context)

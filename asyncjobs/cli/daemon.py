@@ -9,24 +9,32 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 from msgspec import to_builtins
 
 from asyncjobs.cli.context import Context, command, pass_context, shown
+from asyncjobs.cli.detached import let_go, output_in_log
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import printable, seconds
-from asyncjobs.cli.state import DaemonState, Found, StateFile, is_alive, state_folder
-from asyncjobs.cli.units import UNITS
+from asyncjobs.cli.state import DaemonState, Found, StateFile, is_alive
+from asyncjobs.cli.units import UNITS, Unit
 from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.settings import DETACHED, duration
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 _READY_WITHIN = 30.0
 _LAST_LINES = 20
+_TO_LEAVE = 15.0
+"""Seconds that a daemon may take to stop beyond what its jobs get."""
 _NAME = click.option("--name", default="default", show_default=True, help="Which daemon, where there are several.")
 
 
@@ -45,13 +53,32 @@ def state_file(context: Context, name: str) -> StateFile:
 # -- start
 
 
+def _start_options(function: F) -> F:
+    """What ``daemon start`` takes, for all that stands for it."""
+    for option in (
+        _NAME,
+        click.option("--http", metavar="[HOST]:PORT", help="Serve the HTTP interface, too; needs the extra 'web'."),
+        click.option(
+            "--allow", "allowed", multiple=True, metavar="MODULE", help="Run functions of this module or package."
+        ),
+        click.option("--queue", "queues", multiple=True, help="Serve this queue only; may be repeated."),
+        click.option("--slots", type=int, help="Jobs at a time."),
+    ):
+        function = option(function)
+    return function
+
+
+def _start_flags(slots: int | None, queues: tuple[str, ...], allowed: tuple[str, ...]) -> dict[str, Any]:
+    return {
+        "daemon.slots": slots,
+        "daemon.queues": list(queues) or None,
+        "daemon.allowed_modules": list(allowed) or None,
+    }
+
+
 @daemon.command()
 @click.option("-d", "--detach", is_flag=True, help="In the background; returns once it is ready.")
-@click.option("--slots", type=int, help="Jobs at a time.")
-@click.option("--queue", "queues", multiple=True, help="Serve this queue only; may be repeated.")
-@click.option("--allow", "allowed", multiple=True, metavar="MODULE", help="Run functions of this module or package.")
-@click.option("--http", metavar="[HOST]:PORT", help="Serve the HTTP interface, too; needs the extra 'web'.")
-@_NAME
+@_start_options
 @pass_context
 def start(
     context: Context,
@@ -67,12 +94,7 @@ def start(
     What it may run: functions of the modules named with --allow (or daemon.allowed_modules), or with --app what that
     processor was given and its program has imported.
     """
-    flags = {
-        "daemon.slots": slots,
-        "daemon.queues": list(queues) or None,
-        "daemon.allowed_modules": list(allowed) or None,
-    }
-    context.add_flags(flags)
+    context.add_flags(_start_flags(slots, queues, allowed))
     file = state_file(context, name)
     found = file.look()
     if found is not None and found.running:
@@ -103,7 +125,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     state = initial_state(
         name,
         file.store,
-        log=None if logging.file is None else str(Path(logging.file).absolute()),
+        log=None if logging.file is None else str(Path(logging.file).expanduser().absolute()),
         version=own_version(),
     )
     try:
@@ -121,31 +143,33 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     if held is not None:
         _already(context, name, held.state)
         return
-    set_up(logging, console=not detached, colour=context.out.colour and sys.stderr.isatty())
     try:
+        colour = context.out.colour and sys.stderr.isatty()
+        handlers = set_up(logging, console=not detached, colour=colour, keep=file.last_lines)
         process = DaemonProcess(
             jp,
             file,
             state,
             serve=None if address is None else partial(serve, host=address[0], port=address[1]),
-            on_ready=partial(_let_go, state.log) if detached else None,
+            on_ready=partial(let_go, handlers) if detached else None,
         )
-        context.run(process.run)
+        with output_in_log(handlers, stderr=False) if detached else nullcontext():
+            context.run(process.run)
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise Failure(f"{error.filename} cannot be written: {error.strerror}", hint="look at the folder") from None
     finally:
         file.release()
 
 
-def _let_go(log: str | None) -> None:
-    """Who started this in the background reads no more: what is still said goes to the log."""
-    descriptor = os.open(log or os.devnull, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-    os.dup2(descriptor, 2)
-    os.close(descriptor)
-
-
 def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:
-    log = state_folder() / f"{file.path.stem}.log"
+    configured = context.settings.logging.file
+    log = file.default_log if configured is None else Path(configured).expanduser().absolute()
     log.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    environment = os.environ | {DETACHED: "1", "ASYNCJOBS_LOGGING_FILE": str(log)}
+    environment = os.environ | {DETACHED: "1"}
+    if configured is None:
+        environment["ASYNCJOBS_LOGGING_FILE"] = str(log)
     with open(os.devnull, "r+b") as nothing:
         child = subprocess.Popen(
             [sys.executable, "-m", "asyncjobs", *arguments],
@@ -272,11 +296,13 @@ async def status(context: Context, check: bool, name: str) -> None:
     if check:
         raise SystemExit(code)
     state = found.state if found else None
+    lines = [printable(line) for line in read_last_lines(file.last_lines)]
     if code or state is None:
         if context.out.json:
-            context.out.data({"name": name, "status": word})
+            context.out.data({"name": name, "status": word, "draining": False, "log": lines})
         else:
             context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
+            _show_lines(context, lines)
             context.out.note("start it:  asyncjobs daemon start -d")
         raise SystemExit(code)
     async with context.store() as jp:
@@ -291,6 +317,7 @@ async def status(context: Context, check: bool, name: str) -> None:
             {
                 "name": name,
                 "status": word,
+                "draining": state.draining,
                 "pid": state.process.pid,
                 "uptime": up,
                 "version": state.version,
@@ -299,20 +326,26 @@ async def status(context: Context, check: bool, name: str) -> None:
                 "worker": state.worker,
                 "counts": {str(key): value for key, value in counts.items()},
                 "running": [job.id for job in mine],
+                "log": lines,
             }
         )
         return
     out = context.out
     alive = "" if worker is None or worker.alive else "  its lease has run out"
     dot = out.style(out.glyph("●", "*"), "green")
-    out.text(f"{dot} {name}  running  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")
+    doing = "draining" if state.draining else "running"
+    out.text(f"{dot} {name}  {doing}  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")
     slots = f"{worker.running}/{worker.slots}" if worker else "?"
     numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
     out.text(f"  slots {slots}   {numbers}")
     for job in mine:
         out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
-    for line in _tail(state, 3):
-        out.text(f"  log  {line}")
+    _show_lines(context, lines)
+
+
+def _show_lines(context: Context, lines: list[str]) -> None:
+    for line in lines:
+        context.out.text(f"  log  {line}")
 
 
 def _verdict(found: Found | None) -> tuple[int, str]:
@@ -326,30 +359,22 @@ def _verdict(found: Found | None) -> tuple[int, str]:
     return (0, "running") if found.state.ready else (4, "starting")
 
 
-def _tail(state: DaemonState, count: int) -> list[str]:
-    if state.log is None:
-        return []
-    try:
-        with open(state.log, encoding="utf-8", errors="replace") as file:
-            return [printable(line.rstrip("\n")) for line in deque(file, count)]
-    except OSError:
-        return []
-
-
 @daemon.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written.")
 @click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
 @_NAME
 @pass_context
 def logs(context: Context, follow: bool, lines: int, name: str) -> None:
-    """What it logged, where it was started with -d or logging.file is set."""
-    found = state_file(context, name).look()
-    default = state_folder() / f"{state_file(context, name).path.stem}.log"
-    path = Path(found.state.log) if found is not None and found.state is not None and found.state.log else default
-    if not path.exists():
-        raise Failure(
-            f"daemon {name!r} has no log file", exit_code=NOT_FOUND, hint="asyncjobs daemon start -d makes one"
-        )
+    """What it logged: its log file (-d, or logging.file), else the last lines, which are always kept."""
+    file = state_file(context, name)
+    path = _log_file(context, file)
+    if path is None:
+        kept = read_last_lines(file.last_lines, lines)
+        if not kept or follow:
+            raise Failure(f"daemon {name!r} has no log file", exit_code=NOT_FOUND)
+        for line in kept:
+            click.echo(line)
+        return
     with path.open(encoding="utf-8", errors="replace") as file:
         for line in deque(file, lines):
             click.echo(line.rstrip("\n"))
@@ -363,17 +388,56 @@ def logs(context: Context, follow: bool, lines: int, name: str) -> None:
             time.sleep(0.2)
 
 
+def _log_file(context: Context, file: StateFile) -> Path | None:
+    """Find the log of a daemon that runs or was killed; of one that has stopped, where it would log now."""
+    found = file.look()
+    if found is not None and found.state is not None:
+        paths = [] if found.state.log is None else [Path(found.state.log)]
+    else:
+        configured = context.settings.logging.file
+        paths = [file.default_log if configured is None else Path(configured).expanduser()]
+    return next((path for path in paths if path.is_file()), None)
+
+
 @daemon.command()
 @click.argument("kind", type=click.Choice(sorted(UNITS)))
+@_start_options
 @pass_context
-def unit(context: Context, kind: str) -> None:
-    """Print a ready file for systemd, docker or k8s."""
+def unit(
+    context: Context,
+    kind: str,
+    slots: int | None,
+    queues: tuple[str, ...],
+    allowed: tuple[str, ...],
+    http: str | None,
+    name: str,
+) -> None:
+    """Print a file with which systemd, docker (compose) or k8s runs this daemon: what works in it is what works here.
+
+    In an image, the application is expected in the working directory, and the store on the volume.
+    """
+    context.add_flags(_start_flags(slots, queues, allowed))
+    state_file(context, name)
+    context.check_runnable()
     settings = context.settings
-    values: dict[str, Any] = {
-        "python": sys.executable,
-        "folder": os.getcwd(),
-        "store": context.sqlite.file,
-        "app": f" --app {settings.app}" if settings.app else "",
-        "timeout": round(settings.daemon.shutdown_timeout + 15),
-    }
-    click.echo(UNITS[kind].format(**values).strip())
+    start = [
+        *(("--name", name) if name != "default" else ()),
+        *(() if slots is None else ("--slots", str(slots))),
+        *(word for queue in queues for word in ("--queue", queue)),
+        *(word for module in allowed for word in ("--allow", module)),
+        *(() if http is None else ("--http", http)),
+    ]
+    click.echo(
+        UNITS[kind](
+            Unit(
+                python=sys.executable,
+                folder=os.getcwd(),
+                store=str(context.sqlite.file),
+                root=context.unit_arguments(in_image=kind != "systemd"),
+                start=start,
+                name=name,
+                environment=context.environment,
+                timeout=round(settings.daemon.shutdown_timeout + _TO_LEAVE),
+            )
+        )
+    )

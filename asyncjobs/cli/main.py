@@ -69,6 +69,9 @@ def with_shared_options(command: click.Command) -> click.Command:
     if not isinstance(command, click.Group) and not any(param.name == "shared_json" for param in command.params):
         command.params += [
             click.Option(["--db", "shared_db"], metavar="PATH", help="The database file.", **_shared("sqlite.path")),
+            click.Option(
+                ["--config", "shared_config"], metavar="FILE", help="A configuration file.", **_shared("config")
+            ),
             click.Option(["--app", "shared_app"], metavar="MODULE:ATTR", help="The JobProcessor.", **_shared("app")),
             click.Option(
                 ["-o", "--output", "shared_output"], type=click.Choice(_FORMS), help="How to answer.", **_shared("form")
@@ -83,7 +86,9 @@ def _shared(what: str) -> dict[str, Any]:
         context: Context = ctx.find_root().obj
         if not value:
             return
-        if what == "form" or what == "json":
+        if what == "config":
+            context.use_config(value)
+        elif what == "form" or what == "json":
             context.answer_as("json" if what == "json" else value)
         else:
             context.add_flags({what: value})

@@ -91,6 +91,8 @@ class DaemonProcess:
 
     def _drain(self, daemon: JobDaemon) -> None:
         timeout = daemon.config.shutdown_timeout
+        self._state = replace(self._state, draining=True)
+        self._file.write(self._state)
         self._notify.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + 15) * 1e6))
         if daemon.running:
             logger.info(

@@ -36,6 +36,7 @@ class DaemonState(Struct, frozen=True):
     log: str | None = None
     http: str | None = None
     ready: bool = False
+    draining: bool = False
 
 
 class Found(Struct, frozen=True):
@@ -56,6 +57,10 @@ class StateFile:
         self.store = store
         key = hashlib.sha256(store.encode("utf-8", "surrogateescape")).hexdigest()[:12]
         self.path = (folder or state_folder()) / f"{name}-{key}.json"
+        self.last_lines = self.path.with_suffix(".last")
+        """The last lines of its log. They stay when it has ended, however it ended."""
+        self.default_log = self.path.with_suffix(".log")
+        """Where it logs in the background, unless ``logging.file`` says otherwise."""
         self._descriptor: int | None = None
 
     def acquire(self, state: DaemonState) -> Found | None:

@@ -10,7 +10,7 @@ import logging
 import logging.handlers
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TextIO
@@ -18,6 +18,7 @@ from typing import Any, TextIO
 from msgspec import json
 
 from asyncjobs.config import LoggingConfig
+from asyncjobs.observability.last_lines import LastLines
 from asyncjobs.runtime.context import find_current_job
 
 FIELDS = ("job_id", "attempt", "group", "worker_id")
@@ -26,25 +27,35 @@ _COLOURS = {logging.WARNING: "33", logging.ERROR: "31", logging.CRITICAL: "31"}
 
 
 def set_up(
-    config: LoggingConfig, stream: TextIO | None = None, *, console: bool = True, colour: bool = False
+    config: LoggingConfig,
+    stream: TextIO | None = None,
+    *,
+    console: bool = True,
+    colour: bool = False,
+    keep: Path | None = None,
 ) -> list[logging.Handler]:
     """Send every record of the program to ``stream`` (default: standard error; not without ``console``) and to
     ``config.file``.
 
-    Returns the handlers, which are the root logger's only ones from now on.
+    :param keep: where the last lines are kept, as ``config.file`` has them, for whoever looks after this process.
+    :returns: the handlers, which are the root logger's only ones from now on.
     """
     to: TextIO = sys.stderr if stream is None else stream
     form = config.format
     if form == "auto":
         form = "text" if to.isatty() else "logfmt"
+    # What is read later, and elsewhere, says on which day it was written.
+    in_files = _Once(_formatter("text" if config.format == "auto" else config.format, dated=True))
     handlers: list[logging.Handler] = []
     if console:
         handlers.append(logging.StreamHandler(to))
         handlers[0].setFormatter(_formatter(form, colour=colour))
     if config.file is not None:
-        file = _PrivateFile(Path(config.file).expanduser(), config.max_bytes, config.backups)
-        file.setFormatter(_formatter("text" if config.format == "auto" else config.format, colour=False))
-        handlers.append(file)
+        handlers.append(PrivateFile(Path(config.file).expanduser(), config.max_bytes, config.backups))
+        handlers[-1].setFormatter(in_files)
+    if keep is not None:
+        handlers.append(LastLines(keep))
+        handlers[-1].setFormatter(in_files)
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -76,22 +87,26 @@ def fields_of(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
             yield name, value
 
 
-def _formatter(form: str, *, colour: bool) -> logging.Formatter:
+def _formatter(form: str, *, colour: bool = False, dated: bool = False) -> logging.Formatter:
     match form:
         case "json":
             return JsonFormatter()
         case "logfmt":
             return LogfmtFormatter()
         case _:
-            return TextFormatter(colour=colour)
+            return TextFormatter(colour=colour, dated=dated)
 
 
 class TextFormatter(logging.Formatter):
-    """``02:22:09.123 INFO  job 'page_1' completed in 3.1 s  attempt=2``, and a traceback below."""
+    """``02:22:09.123 INFO  job 'page_1' completed in 3.1 s  attempt=2``, and a traceback below.
 
-    def __init__(self, *, colour: bool = False) -> None:
+    :param dated: for files: ``2026-03-01 02:22:09.123+01:00 INFO  …``, and every field, also what the message names.
+    """
+
+    def __init__(self, *, colour: bool = False, dated: bool = False) -> None:
         super().__init__()
         self._colour = colour
+        self._dated = dated
 
     def format(self, record: logging.LogRecord) -> str:
         at = datetime.fromtimestamp(record.created).astimezone()
@@ -99,10 +114,33 @@ class TextFormatter(logging.Formatter):
         if self._colour and record.levelno in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelno]}m{level}\x1b[0m"
         message = _one_line(record.getMessage())
-        told = " ".join(f"{name}={value}" for name, value in fields_of(record) if str(value) not in message)
-        line = f"{at:%H:%M:%S}.{at.microsecond // 1000:03} {level} {message}" + (f"  {told}" if told else "")
+        fields = " ".join(f"{name}={_quoted(value)}" for name, value in fields_of(record) if self._adds(value, message))
+        moment = at.isoformat(" ", "milliseconds") if self._dated else f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
+        line = f"{moment} {level} {message}" + (f"  {fields}" if fields else "")
         trace = _traceback(self, record)
         return f"{line}\n{trace}" if trace else line
+
+    def _adds(self, value: Any, message: str) -> bool:
+        """Return whether a field says more than the message. A number in a message may be anything."""
+        return self._dated or not isinstance(value, str) or value not in message
+
+
+class _Once(logging.Formatter):
+    """Formats a record once for several handlers of one thread."""
+
+    def __init__(self, inner: logging.Formatter) -> None:
+        super().__init__()
+        self._inner = inner
+        self._last: tuple[tuple[int, float, int | None], str] | None = None
+
+    def format(self, record: logging.LogRecord) -> str:
+        # The record itself is not kept: it may hold a traceback, and with it all that a job's body had.
+        key, last = (id(record), record.created, record.thread), self._last
+        if last is not None and last[0] == key:
+            return last[1]
+        line = self._inner.format(record)
+        self._last = (key, line)
+        return line
 
 
 class JsonFormatter(logging.Formatter):
@@ -153,15 +191,24 @@ def _quoted(value: object) -> str:
     return json.encode(text).decode()
 
 
-class _PrivateFile(logging.handlers.RotatingFileHandler):
-    """A log of this user alone: job ids and errors are nobody else's business."""
+class PrivateFile(logging.handlers.RotatingFileHandler):
+    """A log of this user alone: job ids and errors are nobody else's business.
+
+    ``on_open`` is called with the descriptor whenever the file is opened: at first, after a rotation, after SIGHUP.
+    """
 
     def __init__(self, path: Path, max_bytes: int, backups: int) -> None:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8")
+        self.on_open: Callable[[int], None] | None = None
+        super().__init__(path, maxBytes=max_bytes, backupCount=backups, encoding="utf-8", errors="backslashreplace")
 
     def _open(self) -> Any:
-        return open(self.baseFilename, self.mode, encoding=self.encoding, opener=_private)
+        stream: Any = open(  # noqa: SIM115 - the handler closes it
+            self.baseFilename, self.mode, encoding=self.encoding, errors=self.errors, opener=_private
+        )
+        if self.on_open is not None:
+            self.on_open(stream.fileno())
+        return stream
 
 
 def _private(path: str, flags: int) -> int:

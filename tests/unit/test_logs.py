@@ -8,12 +8,14 @@ import logging
 import re
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from asyncjobs.config import LoggingConfig
+from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.observability.logs import set_up
 
 log = logging.getLogger("asyncjobs.worker")
@@ -43,6 +45,55 @@ def test_text_is_for_people() -> None:
     assert re.fullmatch(
         r"\d\d:\d\d:\d\d\.\d{3} WARN  job 'page_1' will be retried  attempt=2 worker_id=w1\n", stream.getvalue()
     )
+
+
+def test_on_a_terminal_what_the_message_names_is_not_repeated_but_numbers_are() -> None:
+    stream = written("text")
+    log.info("job %r completed in 0.1 s", "page_1", extra={"job_id": "page_1", "attempt": 1})
+    assert stream.getvalue().endswith(" INFO  job 'page_1' completed in 0.1 s  attempt=1\n")
+
+
+@pytest.mark.parametrize("form", ["auto", "text", "logfmt", "json"])
+def test_a_file_has_the_date_the_zone_and_every_field(tmp_path: Path, form: str) -> None:
+    path = tmp_path / "daemon.log"
+    set_up(LoggingConfig(file=path, format=form), console=False)  # type: ignore[arg-type]
+    extra = {"job_id": "page_1", "attempt": 1, "group": "a b", "worker_id": "w1"}
+    log.info("job %r of 'a b' completed in 0.1 s on w1", "page_1", extra=extra)
+    line = path.read_text().rstrip("\n")
+    if form == "json":
+        seen = json.loads(line)
+        assert {name: seen[name] for name in extra} == extra
+        moment = seen["ts"]
+    else:
+        fields = 'job_id=page_1 attempt=1 group="a b" worker_id=w1'
+        assert line.endswith(fields)
+        moment = line.split(" INFO ")[0] if form != "logfmt" else line.split(" ")[0].removeprefix("ts=")
+    assert datetime.fromisoformat(moment).tzinfo is not None
+    assert abs((datetime.now(UTC) - datetime.fromisoformat(moment)).total_seconds()) < 60
+
+
+def test_a_file_that_is_not_utf8_text_loses_no_record(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.log"
+    set_up(LoggingConfig(file=path), console=False)
+    log.info("half of a pair: %s", "\ud83d")
+    log.info("after")
+    assert [line.split("  ")[-1] for line in path.read_text().splitlines()] == ["half of a pair: \\ud83d", "after"]
+
+
+def test_the_last_lines_are_those_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / "daemon.log"
+    set_up(LoggingConfig(file=path), console=False, keep=tmp_path / "last")
+    for i in range(30):
+        log.info("line %d", i, extra={"job_id": f"j{i}"})
+    assert read_last_lines(tmp_path / "last") == path.read_text().splitlines()[-20:]
+
+
+def test_the_last_lines_are_kept_without_a_file(tmp_path: Path) -> None:
+    stream = io.StringIO()
+    set_up(LoggingConfig(), stream, keep=tmp_path / "last")
+    log.info("ready", extra={"worker_id": "w1"})
+    [line] = read_last_lines(tmp_path / "last")
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d [\d:.]{12}[+-]\d\d:\d\d INFO  ready  worker_id=w1", line)
 
 
 def test_a_message_of_several_lines_does_not_look_like_several_records() -> None:

@@ -1,0 +1,74 @@
+"""``daemon start``: what it may run is there from the start, wherever it is started."""
+
+from __future__ import annotations
+
+import signal
+
+import pytest
+
+from tests.cli.support import Shell
+from tests.cli.test_daemon import until
+
+pytestmark = pytest.mark.slow
+INSTALLED = {"PYTHONSAFEPATH": "1"}
+"""As by the installed command: the current folder is not on the module path by itself."""
+
+
+def stop(shell: Shell) -> None:
+    shell.good("--db", "jobs.db", "daemon", "stop", "--now")
+
+
+def test_in_the_foreground_modules_of_the_current_folder_are_found(shell: Shell) -> None:
+    daemon = shell.start("--db", "jobs.db", "daemon", "start", "--allow", "app", **INSTALLED)
+    until(lambda: shell.run("--db", "jobs.db", "daemon", "status", "--check").code == 0)
+    submitted = shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--wait", **INSTALLED)
+    assert submitted.json == 2
+    daemon.send_signal(signal.SIGTERM)
+    daemon.communicate()
+    assert daemon.returncode == 0
+
+
+def test_in_the_background_as_well_and_for_what_is_configured(shell: Shell) -> None:
+    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nallowed_modules = ["app"]\n[sqlite]\npath = "jobs.db"\n')
+    shell.good("daemon", "start", "-d", **INSTALLED)
+    assert shell.good("jobs", "submit", "app:add", "--arg", "a=1", "--wait", **INSTALLED).json == 2
+
+
+@pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "background"])
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        (None, "No module named 'broken'"),
+        ("raise LookupError('no shop')", "LookupError: no shop"),
+        ("import sys; sys.exit(0)", "SystemExit: 0"),
+        ("def oops(:", "SyntaxError"),
+    ],
+)
+def test_a_module_that_cannot_be_imported_ends_the_start(
+    shell: Shell, source: str | None, reason: str, detach: tuple[str, ...]
+) -> None:
+    if source is not None:
+        (shell.folder / "broken.py").write_text(source)
+    ran = shell.run("--db", "jobs.db", "daemon", "start", *detach, "--allow", "app", "--allow", "broken")
+    assert ran.code == 2
+    assert "module 'broken' cannot be imported" in ran.err
+    assert reason in ran.err
+    assert shell.run("--db", "jobs.db", "daemon", "status").code == 3
+
+
+def test_a_configuration_file_may_be_named_behind_the_command(shell: Shell) -> None:
+    file = shell.folder / "mine.toml"
+    file.write_text('[daemon]\nallowed_modules = ["app"]\nslots = 7\n[sqlite]\npath = "mine.db"\n')
+    shell.good("daemon", "start", "-d", "--config", str(file))
+    shown = shell.good("daemon", "status", "--config", str(file), "--json").json
+    assert shown["store"] == str(shell.folder / "mine.db")
+    assert shell.good("config", "show", "--config", str(file), "--json").json["daemon.slots"]["value"] == 7
+    shell.good("daemon", "restart", "--config", str(file))  # it is started as it was
+    assert shell.good("--config", str(file), "--json", "daemon", "status").json["pid"] != shown["pid"]
+    shell.good("daemon", "stop", "--config", str(file), "--now")
+
+
+def test_one_that_is_not_there_is_refused_behind_the_command_as_before_it(shell: Shell) -> None:
+    for arguments in (("--config", "no.toml", "jobs", "list"), ("jobs", "list", "--config", "no.toml")):
+        ran = shell.run(*arguments)
+        assert (ran.code, "there is no configuration file 'no.toml'" in ran.err) == (2, True)
