@@ -60,8 +60,12 @@ class Running:
         self.abandoned = False
         self.refused = False
         """Whether the body ended by a ``BackendClosedError``, or by what came of one."""
-        self.has_slot = True
+        self.has_slot = False
         self.waits = 0
+        """Waits of its body for other jobs, which lend its slot."""
+        self.lends_token = False
+        self.over = False
+        """Its body has ended, or is not listened to any more."""
         self.threaded = False
         self.scope: anyio.CancelScope | None = None
         """Around an ``async def`` body, once it runs."""

@@ -8,7 +8,6 @@ when its body ends; so the claim that goes with its outcome already counts it.
 from __future__ import annotations
 
 import random
-from collections import deque
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -21,6 +20,7 @@ from asyncjobs.backends.base import (
     Claim,
     ClaimedJob,
     Claims,
+    Finished,
     JobBackend,
     NewWorker,
     Stale,
@@ -37,6 +37,7 @@ from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.saying import Saying
 from asyncjobs.runtime.signals import Loop, Signal
+from asyncjobs.runtime.slots import Slots
 from asyncjobs.runtime.threads import Threads
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.safelog import SafeLogger
@@ -87,10 +88,7 @@ class Worker:
         self._claimed = claimed
         self._freed = freed
         self._stale = stale
-        self._busy = 0
-        self._reserved = 0
-        self._asked = False
-        self._returning: deque[anyio.Event] = deque()
+        self.slots = Slots(config.slots, freed)
         self._ended: list[AttemptEnd] = []
         self._ended_signal = Signal()
         self._capture_level = config.capture_level
@@ -102,9 +100,8 @@ class Worker:
         self._closing = False
         self._hurried = False
         self._patience: anyio.CancelScope | None = None
-        self.limiter = anyio.CapacityLimiter(config.slots)
         self._loop = Loop()
-        self._threads = Threads(self.limiter)
+        self._threads = Threads(self.slots.limiter)
         self._tools = Tools(
             self._threads, backend.get_results, self._known_function, functions.is_async, max_value_size
         )
@@ -194,7 +191,7 @@ class Worker:
             or self._saying.holds_outcomes
             or self._ended
             or self._recording
-            or self._reserved
+            or self.slots.reserved
         ):
             await self._quiet.wait()
 
@@ -203,22 +200,17 @@ class Worker:
     @property
     def free(self) -> int:
         """Slots that neither an attempt nor a claim on its way has."""
-        return max(0, self._config.slots - self._busy - self._reserved)
+        return self.slots.free
 
     def may_claim(self) -> bool:
         """Whether a slot is free. If only a claim on its way holds them, ``freed`` is called once they are back."""
-        if self.free > 0:
-            return True
-        self._asked = self._reserved > 0
-        return False
+        return self.slots.may_claim()
 
     def claim(self) -> Claim:
         """Ask for all free slots; they are kept until ``take`` brings what came of it."""
-        limit = 0 if self._closing else self.free
-        self._reserved += limit
         return Claim(
             worker=self.id,
-            limit=limit,
+            limit=0 if self._closing else self.slots.reserve(),
             functions=self._functions.names,
             refused=frozenset(self._functions.refused),
             queues=self._config.queues,
@@ -226,21 +218,15 @@ class Worker:
 
     def take(self, claim: Claim, claims: Claims | None) -> None:
         """What a claim brought, None if it failed: its slots are used or free again."""
-        self._reserved -= claim.limit
         for job in claims.jobs if claims is not None else ():
             if self._closing:  # claimed while the worker was told to stop: it goes back as it came
                 self._ended.append(AttemptEnd(job.attempt, Outcome(OutcomeKind.RELEASED)))
                 self._ended_signal.notify()
             else:
                 self._start_or_fail(job)
+        self.slots.settle(claim.limit)
         if self._closing:
             self._quiet.notify()
-        while self._returning and self.free > 0:  # a body came back while the claim held the slot
-            self._busy += 1
-            self._returning.popleft().set()
-        if self._asked and self.free > 0:
-            self._asked = False
-            self._freed()
 
     def _start_or_fail(self, job: ClaimedJob) -> None:
         try:
@@ -263,9 +249,9 @@ class Worker:
         )
         context.on_said = self._saying.heard
         running = Running(job, context)
-        self.running[job.attempt.job_id] = running
-        self._busy += 1
         journal.started(job)
+        self.running[job.attempt.job_id] = running
+        self.slots.begin(running)
         self._tasks.start_soon(self._run, running)
 
     async def _run(self, running: Running) -> None:
@@ -291,8 +277,7 @@ class Worker:
                 del self.running[job.attempt.job_id]
             else:
                 self._lost.discard(running)
-            if running.has_slot:
-                self._give_slot_back()
+            self.slots.end(running)
             self._saying.ended(running, outcome)
 
     def _end(self, running: Running, outcome: Outcome) -> None:
@@ -302,51 +287,13 @@ class Worker:
         self._ended.append(AttemptEnd(running.job.attempt, outcome, said, random.random()))
         self._ended_signal.notify()
 
-    def _give_slot_back(self) -> None:
-        if self._returning:
-            self._returning.popleft().set()  # the slot goes to a body that waited, and goes on
-        else:
-            self._busy -= 1
-
     @asynccontextmanager
-    async def lent(self, running: Running) -> AsyncGenerator[None, None]:
+    async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:
         """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
-        running.waits += 1
-        if running.waits == 1:
-            running.has_slot = False
-            if running.threaded:
-                self.limiter.total_tokens += 1
-            self._give_slot_back()
-            self._freed()
+        async with self.slots.lent(running, at_once=at_once):
             if self._closing:
                 running.stop(Stop.RELEASED)
-        try:
             yield
-        finally:
-            running.waits -= 1
-            if running.waits == 0:
-                try:
-                    await self._take_slot_again(running)
-                finally:
-                    if running.threaded:  # not before: who has the slot meanwhile needs a token, too
-                        self.limiter.total_tokens -= 1
-
-    async def _take_slot_again(self, running: Running) -> None:
-        if self.free > 0 or running.stopped is not None:
-            self._busy += 1
-            running.has_slot = True
-            return
-        event = anyio.Event()
-        self._returning.append(event)
-        try:
-            await event.wait()
-        except BaseException:
-            if event.is_set():
-                self._give_slot_back()  # handed over and not wanted any more
-            else:
-                self._returning.remove(event)
-            raise
-        running.has_slot = True
 
     # -- outcomes
 
@@ -365,8 +312,7 @@ class Worker:
 
     async def _record(self, ends: Sequence[AttemptEnd]) -> None:
         """Write outcomes until they are written. A stale one is a value: somebody else has the job."""
-        short = self._reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
-        claim = self.claim()
+        short = self.slots.reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
         delay = _FIRST_DELAY
         replaced = False
         self._in_flight = {
@@ -376,10 +322,9 @@ class Worker:
         }
         while True:
             try:
-                finished = await self._backend.update_job_status(ends, claim)
+                claim, finished = await self._finish(ends)
             except BackendError as error:
                 if len(ends) > 1:
-                    self.take(claim, None)
                     for end in ends:  # the one that cannot be written must not hold up the others
                         await self._record([end])
                     return
@@ -391,7 +336,6 @@ class Worker:
                 delay = min(_LONGEST_DELAY, delay * 2)
                 continue
             except Exception as error:  # border: an outcome that cannot be stored is its job's failure
-                self.take(claim, None)
                 if len(ends) > 1:
                     for end in ends:
                         await self._record([end])
@@ -401,16 +345,26 @@ class Worker:
                     await self._clock.sleep(delay * random.uniform(0.5, 1.0))
                     delay = min(_LONGEST_DELAY, delay * 2)
                 ends, replaced = [_unstorable(ends[0], error)], True
-                claim = self.claim()
                 continue
             break
         self._trouble.over()
-        for end, result in zip(ends, finished.results, strict=True):
-            self._recorded(end, result)
-        self.take(claim, finished.claims)
+        try:
+            for end, result in zip(ends, finished.results, strict=True):
+                self._recorded(end, result)
+        finally:
+            self.take(claim, finished.claims)
         self._claimed(finished.claims)
         if short:
             self._freed()
+
+    async def _finish(self, ends: Sequence[AttemptEnd]) -> tuple[Claim, Finished]:
+        """Write outcomes together with the next claim, which holds no slots any more if that fails."""
+        claim = self.claim()
+        try:
+            return claim, await self._backend.update_job_status(ends, claim)
+        except BaseException:
+            self.take(claim, None)
+            raise
 
     def _recorded(self, end: AttemptEnd, result: JobStatus | Stale) -> None:
         job_id = end.attempt.job_id

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
 import pytest
 
 from asyncjobs import JobProcessor
+from asyncjobs.runtime.slots import Slots
 from tests.runtime.support import STORES, Stores
 
 
@@ -42,3 +43,20 @@ def _nothing_left_behind() -> Iterator[None]:  # pyright: ignore[reportUnusedFun
     """What a test forgot (a coroutine, a stream) is found in that test, and not in the next one."""
     yield
     gc.collect(0)
+
+
+@pytest.fixture(autouse=True)
+def _slots_are_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+    """After every test, every slot and every thread's token of each worker is free again, and there are no more."""
+    made: list[Slots] = []
+    make = Slots.__init__
+
+    def made_here(self: Slots, count: int, freed: Callable[[], None]) -> None:
+        make(self, count, freed)
+        made.append(self)
+
+    monkeypatch.setattr(Slots, "__init__", made_here)
+    yield
+    for slots in made:
+        assert (slots.busy, slots.reserved) == (0, 0), "(busy, reserved)"
+        assert slots.limiter.total_tokens == slots.limiter.available_tokens == slots.count

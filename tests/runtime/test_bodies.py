@@ -307,5 +307,5 @@ async def test_a_hundred_failures_do_not_use_up_slots(stores: Stores) -> None:
         await jp.drain(timeout=30)
         worker = jp._daemon.worker  # type: ignore[union-attr]
         assert worker.free == 4
-        assert worker.limiter.borrowed_tokens == 0
+        assert worker.slots.limiter.borrowed_tokens == 0
         assert await (await jp.submit_job(echo, "alive")) == "alive"

@@ -421,9 +421,9 @@ async def test_bodies_never_run_in_more_than_the_slots_under_random_load(stores:
         await jp.drain(timeout=50)
         worker = jp._daemon.worker  # type: ignore[union-attr]
         assert {job.status for job in await jp.find_jobs()} == {COMPLETED}
-        assert worker._busy == 0  # free counts a claim on its way, too
-        assert worker.limiter.borrowed_tokens == 0
-        assert worker.limiter.total_tokens == slots
+        assert worker.slots.busy == 0  # free counts a claim on its way, too
+        assert worker.slots.limiter.borrowed_tokens == 0
+        assert worker.slots.limiter.total_tokens == slots
     assert 1 <= most <= slots
 
 

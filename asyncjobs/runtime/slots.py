@@ -1,0 +1,148 @@
+"""The slots of a worker, counted exactly: which bodies hold one, which lend theirs, which wait to have it back.
+
+A body that waits for another job lends its slot meanwhile. Once the wait is over it has the slot back before it goes
+on, ahead of any new job. A body whose wait was cut short, by a timeout or a cancellation, goes on at once: then more
+bodies are busy than there are slots, and no job is claimed until that is paid back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+
+import anyio
+
+from asyncjobs.runtime.attempt import Running
+
+
+class Slots:
+    """So many slots, and a token of ``limiter`` for each body in a thread. All methods belong on the event loop.
+
+    An attempt's ``has_slot`` says whether it is counted here as busy: only what is counted is ever given back.
+
+    :param freed: called when a slot is free that no claim is on its way to fill.
+    """
+
+    def __init__(self, count: int, freed: Callable[[], None]) -> None:
+        self.count = count
+        self.busy = 0
+        """Bodies that hold a slot; more than there are slots while that is to be paid back."""
+        self.reserved = 0
+        """Slots that claims on their way may fill."""
+        self.limiter = anyio.CapacityLimiter(count)
+        """Threads of bodies. A thread keeps its token while its body waits: each slot that one lends comes with one."""
+        self._freed = freed
+        self._asked = False
+        self._returning: dict[Running, anyio.Event] = {}  # in the order in which they came
+
+    @property
+    def free(self) -> int:
+        """Slots that neither a body nor a claim on its way has."""
+        return max(0, self.count - self.busy - self.reserved)
+
+    def may_claim(self) -> bool:
+        """Whether a slot is free. If claims on their way hold the rest, ``freed`` is called once one is back."""
+        if self.free > 0:
+            return True
+        self._asked = self.reserved > 0
+        return False
+
+    # -- claims
+
+    def reserve(self) -> int:
+        """Keep every free slot for a claim; returns how many these are."""
+        wanted = self.free
+        self.reserved += wanted
+        return wanted
+
+    def settle(self, reserved: int) -> None:
+        """End a reservation, after what the claim brought has begun."""
+        self.reserved -= reserved
+        self._hand_over()
+        if self._asked and self.free > 0:
+            self._asked = False
+            self._freed()
+
+    # -- attempts
+
+    def begin(self, running: Running) -> None:
+        """Count an attempt that begins."""
+        self._take(running)
+
+    def end(self, running: Running) -> None:
+        """Count an attempt no more. A wait that it left behind neither takes a slot nor gives one back."""
+        running.over = True
+        self._pass_by(running)
+        if running.has_slot:
+            self._give(running)
+            self._hand_over()
+        self._count_threads(running)
+
+    @asynccontextmanager
+    async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:
+        """Lend the attempt's slot around a wait of its body; of several waits at once, the last one takes it back.
+
+        :param at_once: take it back without waiting for a free one, as after a wait that was cut short.
+        """
+        running.waits += 1
+        self._pass_by(running)
+        if running.has_slot:
+            self._give(running)
+            self._hand_over()
+            if self.free > 0:
+                self._freed()
+        try:
+            yield
+        except BaseException:
+            running.waits -= 1
+            self._take_back(running)
+            raise
+        running.waits -= 1
+        if at_once or running.stopped is not None or self.free > 0:
+            self._take_back(running)
+        elif not running.waits and not running.has_slot and not running.over:
+            await self._wait_for_slot(running)
+
+    async def _wait_for_slot(self, running: Running) -> None:
+        event = self._returning[running] = anyio.Event()
+        try:
+            await event.wait()
+        except BaseException:
+            if not event.is_set():
+                del self._returning[running]
+                self._take_back(running)
+            raise
+
+    def _pass_by(self, running: Running) -> None:
+        """Let it go on without a slot if it waits to have it back: it waits for another job again, or is over."""
+        event = self._returning.pop(running, None)
+        if event is not None:
+            event.set()
+
+    def _hand_over(self) -> None:
+        while self._returning and self.free > 0:
+            running = next(iter(self._returning))
+            event = self._returning.pop(running)
+            self._take(running)
+            event.set()
+
+    def _take_back(self, running: Running) -> None:
+        if not running.waits and not running.has_slot and not running.over:
+            self._take(running)
+
+    def _take(self, running: Running) -> None:
+        self.busy += 1
+        running.has_slot = True
+        self._count_threads(running)
+
+    def _give(self, running: Running) -> None:
+        self.busy -= 1
+        running.has_slot = False
+        self._count_threads(running)
+
+    def _count_threads(self, running: Running) -> None:
+        """Have a token more for an attempt that lends its slot and whose thread keeps a token."""
+        lends = running.threaded and not running.has_slot and not running.over
+        if lends != running.lends_token:
+            running.lends_token = lends
+            self.limiter.total_tokens += 1 if lends else -1
