@@ -9,10 +9,25 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.exceptions import ConfigurationError
 
+# From ``type`` itself: a metaclass may answer for its classes as it likes, also by raising.
+_module_of = type.__dict__["__module__"].__get__
+_qualname_of = type.__dict__["__qualname__"].__get__
+_bases_of = type.__dict__["__mro__"].__get__
+
 
 def exception_name(kind: type[BaseException]) -> str:
-    """``ConnectionError`` for builtins, ``httpx.ReadTimeout`` for others: how policies and events name errors."""
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    """``ConnectionError`` for builtins, ``httpx.ReadTimeout`` for others: how policies and events name errors. Never
+    fails, whatever the class says of itself.
+    """
+    module, qualname = _module_of(kind), short_name(kind)
+    if type(module) is not str:
+        module = "?"
+    return qualname if module == "builtins" else f"{module}.{qualname}"
+
+
+def short_name(kind: type) -> str:
+    """The qualified name of a class. Never fails."""
+    return str.__str__(_qualname_of(kind))
 
 
 class RetryPolicy(Struct, frozen=True):
@@ -72,8 +87,8 @@ class RetryPolicy(Struct, frozen=True):
         if not self.on and not self.never_on:
             return True
         names: set[str] = set()
-        for kind in type(error).__mro__[:-1]:
-            names.update((exception_name(kind), kind.__qualname__))
+        for kind in _bases_of(type(error))[:-1]:
+            names.update((exception_name(kind), short_name(kind)))
         if any(_name(entry) in names for entry in self.never_on):
             return False
         return not self.on or any(_name(entry) in names for entry in self.on)

@@ -13,6 +13,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from enum import Enum, auto
+from types import TracebackType
 from typing import Any, cast
 
 import anyio
@@ -26,7 +27,7 @@ from asyncjobs.core.codec import (
     decode_value,
     encode_value,
 )
-from asyncjobs.core.retry import exception_name
+from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.context import JobContext, enter, printable
@@ -34,6 +35,8 @@ from asyncjobs.runtime.threads import Threads
 
 _LONGEST_MESSAGE = 10_000
 _LONGEST_TRACEBACK = 65_536
+_traceback_of = BaseException.__dict__["__traceback__"].__get__
+"""From ``BaseException`` itself: a class may have a property of that name."""
 
 _UNSET: Any = object()
 
@@ -118,11 +121,12 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
     try:
         results = await read_injected(running.job, tools.read_results)
         args, kwargs = read_arguments(running.job, function, results, tools.find_function)
+        is_async = tools.is_async(running.job.function, function)  # refuses what is no function of a job (any more)
     except Exception as error:
         return failure(error, retryable=False)
     if running.stopped is not None:
         return stopped(running, None)  # told to stop before the body began: it never does
-    if tools.is_async(running.job.function, function):
+    if is_async:
         return await run_async(running, function, args, kwargs, tools.max_value_size)
     return await _run_in_thread(running, function, args, kwargs, tools)
 
@@ -263,11 +267,19 @@ def run_plain(
     try:
         value: object = function(*args, **kwargs)
         # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
-        if isinstance(value, Awaitable) and not isinstance(value, str) and not isinstance(function, type):
+        if _is_awaitable(value) and not isinstance(function, type):
             return Unawaited(cast("Awaitable[Any]", value))
         return _success(value, largest)
     except BaseException as error:
         return failure(error, policy=running)
+
+
+def _is_awaitable(value: object) -> bool:
+    """By its type, not its ``__class__``: a lazy proxy raises for that."""
+    try:
+        return issubclass(type(value), Awaitable) and not issubclass(type(value), str)
+    except Exception:  # border: a metaclass may raise, too
+        return False
 
 
 async def _time_out(running: Running, timeout: float) -> None:
@@ -303,7 +315,7 @@ def _success(value: Any, largest: int) -> Outcome:
                 f"{len(encoded):,} bytes, more than the {largest:,} that max_value_size allows",
                 hint="write it to a file and return the path",
             )
-    except NotSerializableError as error:
+    except Exception as error:  # border: NotSerializableError, and whatever the value raises when it is looked at
         return failure(error, retryable=False)
     return Outcome(OutcomeKind.SUCCEEDED, encoded)
 
@@ -318,6 +330,7 @@ def failure(error: BaseException, *, policy: Running | None = None, retryable: b
 
 _cause = cast("Callable[[BaseException], BaseException | None]", BaseException.__dict__["__cause__"].__get__)
 _context = cast("Callable[[BaseException], BaseException | None]", BaseException.__dict__["__context__"].__get__)
+_members = cast("Callable[[BaseException], Sequence[BaseException]]", BaseExceptionGroup.__dict__["exceptions"].__get__)
 
 
 def comes_of(error: BaseException, kind: type[BaseException]) -> bool:
@@ -328,28 +341,31 @@ def comes_of(error: BaseException, kind: type[BaseException]) -> bool:
         one = level.pop()
         if one is None or id(one) in seen:
             continue
-        if isinstance(one, kind):
+        if issubclass(type(one), kind):  # not isinstance, which asks a class of the program for ``__class__``
             return True
         seen.add(id(one))
         level += (_cause(one), _context(one))  # read past what a class of the program may have put in their place
-        if isinstance(one, BaseExceptionGroup):
-            level += cast("BaseExceptionGroup[BaseException]", one).exceptions
+        if issubclass(type(one), BaseExceptionGroup):
+            level += _members(one)
     return False
 
 
 def describe(error: BaseException) -> JobError:
     """Type name, message and traceback of an exception, without trusting any of its methods."""
     try:
-        message = str(error)
+        message = str.__str__(str(error))  # what ``__str__`` returns may be a subclass, with methods of its own
     except BaseException:
-        message = f"<{type(error).__name__} whose message cannot be printed>"
-    trace = error.__traceback__
+        message = f"<{short_name(type(error))} whose message cannot be printed>"
+    trace: TracebackType | None = _traceback_of(error)
     while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
         trace = trace.tb_next  # our own frames tell nobody anything
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))
     except BaseException:
-        text = "".join(traceback.format_tb(trace))
+        try:
+            text = "".join(traceback.format_tb(trace))
+        except BaseException:  # the loader of a module may raise when it is asked for the source
+            text = "<the traceback cannot be printed>"
     return JobError(
         printable(exception_name(type(error)))[:200],
         printable(message)[:_LONGEST_MESSAGE],

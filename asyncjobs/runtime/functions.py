@@ -23,6 +23,7 @@ from asyncjobs.core.codec import (
     resolve_callable,
 )
 from asyncjobs.core.codec.names import loaded_module
+from asyncjobs.core.retry import exception_name
 
 JOB_OPTIONS = "__asyncjobs__"
 """The attribute that ``@job`` leaves on a function."""
@@ -78,7 +79,8 @@ class Functions:
 
     def get(self, name: str, job_id: str) -> Callable[..., Any] | None:
         """The callable of this job, if it may run here."""
-        return self._known.get(name) or self._local.get(job_id)
+        function = self._known.get(name)  # compared with None: a callable may be false, or refuse to say
+        return self._local.get(job_id) if function is None else function
 
     def is_async(self, name: str, function: Callable[..., Any]) -> bool:
         """Whether the body is awaited on the loop; asked once a name. Local callables of one name may differ."""
@@ -104,6 +106,8 @@ class Functions:
                 return True
             except CallableNotFoundError as error:
                 reason = str(error)
+            except Exception as error:  # border: a lazy proxy may raise anything when it is looked at
+                reason = _unusable(name, error)
         self.refused[name] = reason
         return False
 
@@ -119,11 +123,18 @@ class Functions:
             return f"module {module_name!r} is not imported here, and not in allowed_modules"
         try:
             function = resolve_callable(name)
+            marked = hasattr(function, JOB_OPTIONS)
         except CallableNotFoundError as error:
             return str(error)
-        if _is_installed(module) and not hasattr(function, JOB_OPTIONS):
+        except Exception as error:  # border: as above
+            return _unusable(name, error)
+        if _is_installed(module) and not marked:
             return f"{name!r} is not the program's own code; register it, or list its module in allowed_modules"
         return None
+
+
+def _unusable(name: str, error: Exception) -> str:
+    return f"{name} cannot run here: looking at it raised {exception_name(type(error))}"
 
 
 def _is_installed(module: ModuleType) -> bool:

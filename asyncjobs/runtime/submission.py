@@ -149,7 +149,7 @@ class Submissions:
 
     def check_options(self, func: Callable[..., Any]) -> None:
         """Refuse a callee that has a parameter named like an option; looked at once a function."""
-        if self._checked.get(func) is None:
+        if self._checked.get(func) is None:  # by identity: a callable's own hash and equality may do anything
             refuse_reserved_parameters(func)
             self._checked.put(func, True)
 
