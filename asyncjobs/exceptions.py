@@ -321,11 +321,14 @@ class BackendConnectionError(BackendError):
 
 
 class BackendClosedError(BackendError):
-    """Used before it was opened, after it was closed, or in a forked child."""
+    """Used before it was opened, after it was closed, or in a forked child; ``leaving``: or while it is being left."""
 
     code = "closed"
 
-    def __init__(self, what: str = "this JobProcessor is not running", *, hint: str | None = None) -> None:
+    def __init__(
+        self, what: str = "this JobProcessor is not running", *, hint: str | None = None, leaving: bool = False
+    ) -> None:
+        self.leaving = leaving
         super().__init__(what, hint=hint or "use it inside 'async with JobProcessor() as jp:'")
 
 

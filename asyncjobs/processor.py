@@ -298,6 +298,7 @@ class JobProcessor(Upkeep):
             raise BackendClosedError(
                 "this JobProcessor is shutting down: only the jobs that still run may use it",
                 hint="do this before the block of 'async with JobProcessor() as jp:' is left",
+                leaving=True,
             )
         return self._backend
 

@@ -37,7 +37,8 @@ class DaemonProcess:
     """Runs a processor until it is told to stop.
 
     :param jp: not entered yet; with its daemon.
-    :param serve: runs beside it, such as the HTTP interface; says ``task_status.started()`` once it listens.
+    :param serve: runs beside it, until the drain is over, such as the HTTP interface; says ``task_status.started()``
+        once it listens.
     """
 
     def __init__(
@@ -65,17 +66,19 @@ class DaemonProcess:
         """
         async with anyio.create_task_group() as tasks:
             await tasks.start(self._hear_signals)
-            async with self._jp as jp:
+            async with self._jp as jp, anyio.create_task_group() as serving:
                 daemon = jp.daemon
                 assert daemon is not None
                 if self._serve is not None:
-                    self._state = replace(self._state, http=await tasks.start(self._serve, jp))
+                    self._state = replace(self._state, http=await serving.start(self._serve, jp))
                 self._ready(daemon)
                 tasks.start_soon(self._tell_status, jp, daemon)
                 if self._notify.watchdog is not None:
                     tasks.start_soon(self._tell_alive, self._notify.watchdog)
                 await self._stopping.wait()
                 self._drain(daemon)
+                await daemon.stop()
+                serving.cancel_scope.cancel()  # it answers until the drain is over, then it refuses to connect
             tasks.cancel_scope.cancel()
         logger.info("daemon %r stopped", self._state.name)
 

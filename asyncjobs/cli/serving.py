@@ -52,7 +52,7 @@ async def serve(
         try:
             await anyio.sleep_forever()
         finally:
-            app.streams.close()
+            app.streams.close_for_good()
             server.should_exit = True
 
     async with anyio.create_task_group() as tasks:

@@ -90,18 +90,24 @@ class JobDaemon:
             logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
         await self.worker.register()
         await self.worker.run(tasks)
-        self._claiming = anyio.CancelScope()
+        self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
+        self._stopping, self._stopped = anyio.Lock(), False
         tasks.start_soon(self._claim_until_stopped)
-        tasks.start_soon(self._beat_forever)
-        tasks.start_soon(self._look_for_the_dead)
-        if self.config.retention is not None:
-            tasks.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
-        if self.config.unrunnable_after is not None:
-            tasks.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
+        tasks.start_soon(self._beat_until_stopped)
 
     async def _claim_until_stopped(self) -> None:
         with self._claiming:
             await self.scheduler.run()
+
+    async def _beat_until_stopped(self) -> None:
+        with self._beating:
+            async with anyio.create_task_group() as beats:
+                beats.start_soon(self._beat_forever)
+                beats.start_soon(self._look_for_the_dead)
+                if self.config.retention is not None:
+                    beats.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
+                if self.config.unrunnable_after is not None:
+                    beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 
     @property
     def running(self) -> list[str]:
@@ -117,15 +123,23 @@ class JobDaemon:
         self.worker.close()
 
     async def stop(self) -> None:
-        """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted."""
+        """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
+
+        Called again, return once that is done.
+        """
         self.close()
         self._claiming.cancel()
-        await self.worker.drain(self.config.shutdown_timeout)
-        with anyio.move_on_after(_LAST_WORDS):
-            try:
-                await self._backend.deregister_worker(self.worker.id)
-            except BackendError as error:
-                logger.warning("the worker could not sign off: %s", error)
+        async with self._stopping:
+            if self._stopped:
+                return
+            await self.worker.drain(self.config.shutdown_timeout)
+            self._beating.cancel()  # else they would find that the store knows the worker no more, and register again
+            with anyio.move_on_after(_LAST_WORDS):
+                try:
+                    await self._backend.deregister_worker(self.worker.id)
+                except BackendError as error:
+                    logger.warning("the worker could not sign off: %s", error)
+            self._stopped = True
 
     # -- beats
 

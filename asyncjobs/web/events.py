@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.frames import Form
 from asyncjobs.runtime.reader import EventReader
@@ -15,7 +16,7 @@ from asyncjobs.web.call import Call
 from asyncjobs.web.graphs import known_group
 from asyncjobs.web.problems import WebError
 from asyncjobs.web.render import events_of
-from asyncjobs.web.stream import EventStream
+from asyncjobs.web.stream import EventStream, goodbye, stream_headers
 
 _STREAM_TYPES = {"text/event-stream": False, "application/x-ndjson": True, "application/jsonl": True}
 
@@ -49,7 +50,14 @@ async def _events(
     # After a reconnect, the browser's header is newer than the URL that the page once made.
     after = call.request.headers.get("last-event-id") or asked.after
     types, streams = asked.types or None, not asked.once
-    reader = call.jp.streamer.reader(job_id=job_id, group=group, types=types, after=after, may_reset=streams)
+    try:
+        streamer = call.jp.streamer
+    except BackendClosedError as error:
+        if not (streams and error.leaving):
+            raise
+        form = _form(call, plain=asked.plain)
+        return Response(goodbye(form), headers=stream_headers(form))
+    reader = streamer.reader(job_id=job_id, group=group, types=types, after=after, may_reset=streams)
     if not streams:
         if check is not None:
             await check()

@@ -94,6 +94,10 @@ _STATUS: dict[type[JobProcessorError], int] = {
 }
 
 
+_NOT_RUN = "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host"
+_SHUTTING_DOWN = "come back when the server has been started again"
+
+
 def as_web_error(error: JobProcessorError) -> WebError:
     """What an error of ours is over HTTP."""
     for kind in type(error).__mro__:
@@ -105,9 +109,7 @@ def as_web_error(error: JobProcessorError) -> WebError:
     headers = {"retry-after": "1"} if status == 503 else {}
     hint = error.hint
     if isinstance(error, BackendClosedError):
-        hint = (
-            "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host"
-        )
+        hint = _SHUTTING_DOWN if error.leaving else _NOT_RUN
     detail = str(error.args[0]) if error.args else error.code
     return WebError(status, error.code, detail, hint=hint, headers=headers, details=_details(error))
 
@@ -116,7 +118,7 @@ def _details(error: JobProcessorError) -> dict[str, Any]:
     """What the error was made of: strings, whole numbers, lists of strings."""
     details: dict[str, Any] = {}
     for name, value in vars(error).items():
-        if name in ("hint", "value"):
+        if name in ("hint", "value", "leaving"):
             continue
         if isinstance(value, str):
             details[name] = str(value)  # a handle is one, too, and JSON knows only the plain kind

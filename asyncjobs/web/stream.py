@@ -23,6 +23,22 @@ _STORE_RETRY = 5_000
 _STOPPING_RETRY = 1_000
 
 
+def stream_headers(form: Form) -> dict[str, str]:
+    """Return the headers of every stream."""
+    kind = "application/x-ndjson" if form == "lines" else "text/event-stream"
+    return {
+        "content-type": f"{kind}; charset=utf-8",
+        "cache-control": "no-store, no-transform",
+        "x-accel-buffering": "no",
+        "x-content-type-options": "nosniff",
+    }
+
+
+def goodbye(form: Form, reason: str = "shutdown") -> bytes:
+    """Return the last frame of a stream whose server stops: its client comes back with the cursor that it has."""
+    return control(form, "bye", reason=reason, retry=_STOPPING_RETRY)
+
+
 class EventStream:
     """Serves one reader to one client.
 
@@ -48,14 +64,7 @@ class EventStream:
         self._check = check
         self._config = config
         self._streams = streams
-        kind = "application/x-ndjson" if form == "lines" else "text/event-stream"
-        self._headers = {
-            "content-type": f"{kind}; charset=utf-8",
-            "cache-control": "no-store, no-transform",
-            "x-accel-buffering": "no",
-            "x-content-type-options": "nosniff",
-            **headers,
-        }
+        self._headers = {**stream_headers(form), **headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve it.
@@ -77,8 +86,11 @@ class EventStream:
             if self._check is not None:
                 await self._check()
             first = await self._frames.next(0)  # what is wrong with the request shows here, before a status is sent
-        except BackendClosedError:
-            raise
+        except BackendClosedError as error:
+            if not error.leaving:
+                raise
+            await self._whole(scope, send, goodbye(self._form))
+            return
         except BackendError:
             await self._whole(scope, send, self._store_is_away())
             return
@@ -111,7 +123,7 @@ class EventStream:
         while True:
             done = self._frames.ended or anyio.current_time() >= until
             if stream.closing is not None:
-                chunk += control(self._form, "bye", reason=stream.closing, retry=_STOPPING_RETRY)
+                chunk += goodbye(self._form, stream.closing)
                 done = True
             if chunk and not await self._send(send, stream, chunk):
                 return

@@ -52,6 +52,7 @@ class OpenStreams:
         self._watch = watch
         self._streams: set[OpenStream] = set()
         self._watching = False
+        self._closed: str | None = None
 
     def __len__(self) -> int:
         return len(self._streams)
@@ -72,6 +73,7 @@ class OpenStreams:
             yield None
             return
         stream = OpenStream()
+        stream.closing = self._closed
         self._streams.add(stream)
         try:
             if self._watch is not None and not self._watching:
@@ -85,6 +87,11 @@ class OpenStreams:
         """End all that are open; new ones may be opened."""
         for stream in list(self._streams):
             stream.close(reason)
+
+    def close_for_good(self, reason: str = "shutdown") -> None:
+        """End all that are open, and those that are opened from now on: the server will soon listen no more."""
+        self._closed = reason
+        self.close(reason)
 
     async def _look(self) -> None:
         try:

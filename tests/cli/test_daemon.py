@@ -199,6 +199,39 @@ def test_with_the_web_beside_it(shell: Shell) -> None:
     assert time.monotonic() - began < 8
 
 
+def test_the_web_beside_it_is_served_until_the_drain_is_over_and_then_refuses_to_connect(shell: Shell) -> None:
+    import httpx
+
+    daemon = shell.start(*APP, "daemon", "start", "--http", ":0")
+    until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
+    url = shell.good("--json", *APP, "daemon", "status").json["http"]
+    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=2", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    seen: set[int] = set()
+    drained: list[str] = []
+    with httpx.Client(base_url=url, timeout=PATIENCE) as client, client.stream("GET", "/v1/events?after=0") as opened:
+        daemon.send_signal(signal.SIGTERM)
+        try:
+            while daemon.poll() is None:
+                with client.stream("GET", "/v1/events?after=0") as stream:
+                    seen.add(stream.status_code)
+                for path in ("/v1/jobs/nap", "/v1/jobs", "/v1/stats", "/readyz"):
+                    seen.add(client.get(path).status_code)
+                workers = client.get("/v1/workers").json()["items"]
+                drained += [worker["name"] for worker in workers]
+        except httpx.TransportError:
+            pass  # it listens no more
+        log = "".join(opened.iter_text())
+    _, said = daemon.communicate(timeout=PATIENCE)
+    assert daemon.returncode == 0, said
+    assert seen == {200}
+    assert drained  # the worker signs off when the drain is over, and not before
+    assert "event: completed" in log  # a stream goes on over the drain ...
+    assert "event: bye" in log  # ... to its end
+    assert "Traceback" not in said
+    assert status_of(shell, "nap") == "completed"
+
+
 def test_the_web_alone(shell: Shell) -> None:
     import httpx
 
