@@ -10,6 +10,8 @@
     │  ├─ DuplicateJobError              .job_id
     │  ├─ JobConflictError               .job_id
     │  └─ NotSerializableError           .where
+    ├─ ConversionError (TypeError)       .where, .expected; a stored value does not fit an annotation
+    ├─ CorruptValueError (ValueError)    stored bytes that no version of this package wrote
     ├─ JobNotFoundError (LookupError)    .job_id
     ├─ JobStateError                     .job_id, .status, .wanted
     ├─ JobNotCompletedError              .job_id; reading a result that will not come
@@ -172,6 +174,29 @@ class NotSerializableError(SubmissionError):
         self.where = where
         self.what = what
         super().__init__(f"{where} is {what}", hint=hint)
+
+
+class ConversionError(JobProcessorError, TypeError):
+    """A stored value does not fit the annotation by which it is to come back.
+
+    ``where`` is the path to it (``$.points[2]``, after the parameter, or ``$`` for the result), ``expected`` the type
+    that was wanted there, ``owner`` the argument or result that it is, ``problem`` what it is instead.
+    """
+
+    code = "conversion"
+
+    def __init__(self, where: str, problem: str, expected: str, owner: str) -> None:
+        self.where = where
+        self.problem = problem
+        self.expected = expected
+        self.owner = owner
+        super().__init__(f"{owner}: {where} {problem}; expected {expected}")
+
+
+class CorruptValueError(JobProcessorError, ValueError):
+    """Stored bytes that are not what this package wrote: truncated, damaged, or made by another program."""
+
+    code = "corrupt-value"
 
 
 class JobNotFoundError(JobProcessorError, LookupError):

@@ -11,6 +11,8 @@ from asyncjobs.client.answers import SentProblem
 from asyncjobs.exceptions import (
     BackendError,
     ConfigurationError,
+    ConversionError,
+    CorruptValueError,
     CyclicDependencyError,
     DuplicateJobError,
     JobCancelledError,
@@ -89,6 +91,10 @@ _MAKERS: dict[str, Callable[[SentProblem, _Details], Exception]] = {
     "not-serializable": lambda problem, details: NotSerializableError(
         details["where"], details["what"], hint=problem.hint
     ),
+    "conversion": lambda _, details: ConversionError(
+        details["where"], details["problem"], details["expected"], details["owner"]
+    ),
+    "corrupt-value": lambda problem, _: CorruptValueError(problem.detail, hint=problem.hint),
     "job-not-found": lambda _, details: JobNotFoundError(details["job_id"], near=details.get("near")),
     "job-state": _state,
     "job-failed": _failed(JobExecutionError),

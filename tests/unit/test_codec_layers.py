@@ -11,14 +11,13 @@ from typing import Any
 import pytest
 
 from asyncjobs.core.codec import (
-    ConversionError,
     bind_arguments,
     convert_arguments,
     convert_result,
     refuse_reserved_parameters,
 )
 from asyncjobs.core.codec.layers import callee_of
-from asyncjobs.exceptions import SubmissionError
+from asyncjobs.exceptions import ConversionError, SubmissionError
 
 
 @dataclass

@@ -16,6 +16,8 @@ from asyncjobs.exceptions import (
     BackendConnectionError,
     BackendError,
     ConfigurationError,
+    ConversionError,
+    CorruptValueError,
     CyclicDependencyError,
     DuplicateJobError,
     JobCancelledError,
@@ -41,6 +43,11 @@ EVERY: list[tuple[JobProcessorError, str]] = [
     (JobProcessorError("it broke", hint="mend it"), "it broke\n  hint: mend it"),
     (ConfigurationError("slots", 0, allowed="1 or more"), "slots cannot be 0; allowed: 1 or more"),
     (ConfigurationError("slots", 0, problem="no"), "no"),
+    (
+        ConversionError("$.page", "is an int", "Page(number)", "argument 'page' of draw()"),
+        "argument 'page' of draw(): $.page is an int; expected Page(number)",
+    ),
+    (CorruptValueError("stored value cannot be read"), "stored value cannot be read"),
     (SubmissionError("refused"), "refused"),
     (
         CyclicDependencyError(["a", "a"]),
@@ -161,6 +168,8 @@ def test_the_tree_is_drawn_as_it_is() -> None:
     ("kind", "builtin"),
     [
         (ConfigurationError, ValueError),
+        (ConversionError, TypeError),
+        (CorruptValueError, ValueError),
         (JobNotFoundError, LookupError),
         (JobTimeoutError, TimeoutError),
         (MissingExtraError, ImportError),

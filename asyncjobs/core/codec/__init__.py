@@ -14,7 +14,7 @@ cannot be stored, in words), cache.
 
 from __future__ import annotations
 
-from asyncjobs.core.codec.annotations import ConversionError, convert_arguments, convert_result
+from asyncjobs.core.codec.annotations import convert_arguments, convert_result
 from asyncjobs.core.codec.callables import (
     CallableNotFoundError,
     CallableRef,
@@ -24,9 +24,10 @@ from asyncjobs.core.codec.callables import (
     resolve_callable,
     wraps_async,
 )
-from asyncjobs.core.codec.decoding import CorruptValueError, decode_call, decode_value
+from asyncjobs.core.codec.decoding import decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
+from asyncjobs.exceptions import ConversionError, CorruptValueError
 
 __all__ = [
     "RESERVED",

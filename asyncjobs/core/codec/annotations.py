@@ -24,19 +24,7 @@ from asyncjobs.core.codec.layers import (
     implementations,
 )
 from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, rebuild_of
-
-
-class ConversionError(TypeError):
-    """A stored value does not fit the annotation by which it is to come back.
-
-    ``where`` is the path to it (``$.points[2]``, after the parameter, or ``$`` for the result), ``expected`` the type
-    that was wanted there.
-    """
-
-    def __init__(self, where: str, problem: str, expected: str, owner: str) -> None:
-        super().__init__(f"{owner}: {where} {problem}; expected {expected}")
-        self.where = where
-        self.expected = expected
+from asyncjobs.exceptions import ConversionError
 
 
 class _Plan(typing.NamedTuple):

@@ -23,6 +23,7 @@ from msgspec import msgpack
 from asyncjobs.core.codec import wire
 from asyncjobs.core.codec.names import loaded_class
 from asyncjobs.core.codec.records import is_named_tuple
+from asyncjobs.exceptions import CorruptValueError
 
 # What the constructors below and msgspec raise for bytes that nobody encoded. UnicodeDecodeError is a ValueError,
 # OverflowError and decimal's errors are ArithmeticErrors.
@@ -31,10 +32,6 @@ _FAILURES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, Arithmeti
 _MAX_DEPTH = wire.MAX_DEPTH + 1
 _NAMES: frozenset[type] = frozenset({str})
 _NO_CALL = "stored arguments are not a pair of a list and a dict with names"
-
-
-class CorruptValueError(ValueError):
-    """Stored bytes that are not what this package wrote: truncated, damaged, or made by somebody else."""
 
 
 def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
