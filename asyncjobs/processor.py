@@ -28,7 +28,7 @@ from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
-from asyncjobs.core.codec import convert_result, decode_value
+from asyncjobs.core.codec import convert_result, decode_value, result_stand_in
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import (
     BackendClosedError,
@@ -283,8 +283,12 @@ class JobProcessor(Upkeep):
             for event in events:
                 if event.type == EventType.CANCEL_REQUESTED:
                     self._daemon.worker.request_cancel(event.job_id, event.attempt)
+        self._functions.local.committed(events)
         self._graph.ended(events)
         self._publisher.publish(events)
+
+    def _removed(self, job_ids: list[str]) -> None:
+        self._functions.local.seen(job_ids, {})
 
     def _open(self) -> JobBackend:
         if fork_count() != self._forks:
@@ -392,7 +396,7 @@ class JobProcessor(Upkeep):
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
         ids = await self._store([request])
-        return JobHandle(ids[0], self, func)
+        return JobHandle(ids[0], self, result_stand_in(func, local=request.local))
 
     async def submit_jobs(
         self, requests: Sequence[JobRequest], *, if_exists: IfExists | None = None
@@ -405,7 +409,10 @@ class JobProcessor(Upkeep):
         if if_exists is not None:
             requests = [replace(request, if_exists=if_exists) for request in requests]
         ids = await self._store(requests)
-        return [JobHandle(job_id, self, request.func) for job_id, request in zip(ids, requests, strict=True)]
+        return [
+            JobHandle(job_id, self, result_stand_in(request.func, local=request.local))
+            for job_id, request in zip(ids, requests, strict=True)
+        ]
 
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
         """``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
@@ -418,8 +425,8 @@ class JobProcessor(Upkeep):
         async def store(requests: Sequence[JobRequest], ids: Sequence[str]) -> None:
             await self._store(requests, ids=ids)
 
-        def handle(job_id: str, func: Callable[..., Any]) -> JobHandle[Any]:
-            return JobHandle(job_id, self, func)
+        def handle(job_id: str, func: Callable[..., Any], local: bool) -> JobHandle[Any]:
+            return JobHandle(job_id, self, result_stand_in(func, local=local))
 
         return Batch(self._submissions, store, handle)
 
@@ -451,18 +458,21 @@ class JobProcessor(Upkeep):
         in_graph = await self._graph.add(jobs)
         for request, job in zip(requests, jobs, strict=True):
             self._submissions.vouch(request, job)
+        local = [job.id for job in jobs if job.owner is not None]
         try:
             stored = await enqueue_patiently(
                 backend, jobs, parent, attempts=self._attempts, clock=self._clock, trying=self._nudge
             )
         except BaseException as error:
             self._graph.drop(in_graph)
-            if isinstance(error, Exception):  # cancelled, they may be stored nevertheless
-                for job in jobs:
-                    self._functions.forget_local(job.id)
+            if isinstance(error, Exception):
+                self._functions.local.refused(local)
+            else:  # cancelled, they may be stored nevertheless
+                self._functions.local.stored(local)
             if isinstance(error, BackendConnectionError):
                 error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
             raise
+        self._functions.local.stored(local)
         self._submitted += len(jobs)
         journal.submitted(jobs)
         if self._fallback is not None and parent is None:
@@ -476,7 +486,7 @@ class JobProcessor(Upkeep):
         request = request_of(func, args, options)
         self._submissions.check_options(func)
         ids = await self._store([request], parent=parent)
-        return JobHandle(ids[0], self, func)
+        return JobHandle(ids[0], self, result_stand_in(func, local=request.local))
 
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
         """For bodies in processes of their own: store a child of their job, which they have encoded there."""

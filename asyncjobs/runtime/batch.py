@@ -18,7 +18,7 @@ class Batch(Generic[H]):
         self,
         submissions: Submissions,
         store: Callable[[Sequence[JobRequest], Sequence[str]], Awaitable[Any]],
-        handle: Callable[[str, Callable[..., Any]], H],
+        handle: Callable[[str, Callable[..., Any], bool], H],
     ) -> None:
         self._submissions = submissions
         self._store = store
@@ -30,8 +30,9 @@ class Batch(Generic[H]):
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is None and self._requests:
-            await self._store(self._requests, self._ids)
+        requests, self._requests = self._requests, []  # they hold callables and arguments
+        if kind is None and requests:
+            await self._store(requests, self._ids)
 
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> H:
         """As ``JobProcessor.submit_job``, but only noted down. The handle may be passed on at once, awaited later."""
@@ -40,4 +41,4 @@ class Batch(Generic[H]):
             self._submissions.check_options(func)
         self._ids.append(self._submissions.new_id())
         self._requests.append(request)
-        return self._handle(request.job_id or self._ids[-1], func)
+        return self._handle(request.job_id or self._ids[-1], func, request.local)

@@ -31,6 +31,9 @@ logger = SafeLogger("asyncjobs.daemon")
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
 
+_LOCAL_JOBS = 500
+"""Local jobs that one beat looks at."""
+
 _LOOK_EVERY = 1.0
 """Seconds between two looks for workers whose process is gone."""
 
@@ -165,9 +168,17 @@ class JobDaemon:
             if self._functions.refused:
                 self._functions.look_again()
                 self.scheduler.nudge()
+            await self._look_at_local_jobs()
 
         trouble = Trouble(logger, "no heartbeat could be written")
         await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
+
+    async def _look_at_local_jobs(self) -> None:
+        """Let go of callables whose jobs were ended or removed by others."""
+        local = self._functions.local
+        ids = local.some(_LOCAL_JOBS)
+        if ids:
+            local.seen(ids, {job.id: job.status for job in await self._backend.get_jobs(ids)})
 
     async def _look_for_the_dead(self) -> None:
         """Of a process that is gone from this host nobody needs to wait for the lease to run out."""

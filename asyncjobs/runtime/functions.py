@@ -24,6 +24,7 @@ from asyncjobs.core.codec import (
 )
 from asyncjobs.core.codec.names import loaded_module
 from asyncjobs.core.retry import exception_name
+from asyncjobs.runtime.local import LocalCallables
 
 JOB_OPTIONS = "__asyncjobs__"
 """The attribute that ``@job`` leaves on a function."""
@@ -39,7 +40,7 @@ class Functions:
         """What was registered by hand: the only functions that a request may name."""
         self._async: dict[str, bool] = {}
         self._local_names: set[str] = set()
-        self._local: dict[str, Callable[..., Any]] = {}
+        self.local = LocalCallables()
         self.refused: dict[str, str] = {}
         self._names: frozenset[str] | None = None
 
@@ -68,19 +69,15 @@ class Functions:
 
     def add_local(self, job_id: str, name: str, function: Callable[..., Any]) -> None:
         """A callable that only this process has, for one job."""
-        self._local[job_id] = function
+        self.local.add(job_id, function)
         if name not in self._local_names:
             self._local_names.add(name)
             self._names = None
 
-    def forget_local(self, job_id: str) -> None:
-        """The job is over."""
-        self._local.pop(job_id, None)
-
     def get(self, name: str, job_id: str) -> Callable[..., Any] | None:
         """The callable of this job, if it may run here."""
         function = self._known.get(name)  # compared with None: a callable may be false, or refuse to say
-        return self._local.get(job_id) if function is None else function
+        return self.local.get(job_id) if function is None else function
 
     def is_async(self, name: str, function: Callable[..., Any]) -> bool:
         """Whether the body is awaited on the loop; asked once a name. Local callables of one name may differ."""

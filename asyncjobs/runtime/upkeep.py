@@ -21,6 +21,10 @@ class Upkeep:
         """The store."""
         raise NotImplementedError
 
+    def _removed(self, job_ids: list[str]) -> None:
+        """Let go of what is kept here of jobs that are no more."""
+        raise NotImplementedError
+
     async def remove_jobs(self, jobs: JobQuery | str | Iterable[str], *, components: bool = False) -> list[str]:
         """Remove finished jobs for good, with their results and events, before their retention is over.
 
@@ -37,7 +41,9 @@ class Upkeep:
             ids = await _found(backend, jobs if jobs.status is not None else replace(jobs, status=sorted(TERMINAL)))
         else:
             ids = [jobs] if isinstance(jobs, str) else list(jobs)
-        return list(await backend.remove_jobs([str(job_id) for job_id in ids], components=components))
+        removed = list(await backend.remove_jobs([str(job_id) for job_id in ids], components=components))
+        self._removed(removed)
+        return removed
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
         """Write a copy of the store to a new file (mode 0600), as of one moment, while work goes on. It is opened like

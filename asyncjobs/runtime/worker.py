@@ -371,8 +371,6 @@ class Worker:
         journal.ended(end, result)
         if isinstance(result, Stale):
             self._stale(job_id)
-        elif result is JobStatus.COMPLETED:  # any other end may be retried, and needs the callable again
-            self._functions.forget_local(job_id)
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """An own commit: results that it made final are kept at hand, before those who wait for them are woken."""

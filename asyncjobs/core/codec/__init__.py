@@ -14,7 +14,7 @@ cannot be stored, in words), cache.
 
 from __future__ import annotations
 
-from asyncjobs.core.codec.annotations import convert_arguments, convert_result
+from asyncjobs.core.codec.annotations import convert_arguments, convert_result, result_stand_in
 from asyncjobs.core.codec.callables import (
     CallableNotFoundError,
     CallableRef,
@@ -48,5 +48,6 @@ __all__ = [
     "is_async_callable",
     "refuse_reserved_parameters",
     "resolve_callable",
+    "result_stand_in",
     "wraps_async",
 ]

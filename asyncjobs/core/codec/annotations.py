@@ -8,6 +8,8 @@ refuses annotations that are common here (``str | Path``, enums of mixed values,
 
 from __future__ import annotations
 
+import functools
+import inspect
 import typing
 from collections.abc import Callable, Iterable, Mapping
 from inspect import Parameter
@@ -112,6 +114,38 @@ def convert_result(func: Callable[..., Any], value: Any) -> Any:
         if lenient:  # the wrapper has made something else of what the annotated function returned
             return value
         raise
+
+
+def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., Any] | None:
+    """A callable by which ``convert_result`` does what it does by ``func``, without what ``func`` holds.
+
+    Handles are kept for as long as a program likes, and the arguments of partials, the variables of closures and the
+    defaults of lambdas may be large. None: nothing is converted.
+
+    :param local: ``func`` itself is to be let go, too, once its job is over.
+    """
+    inner = innermost(func)
+    if not local or isinstance(inner, type):
+        return inner
+    hints: Mapping[str, Any] = getattr(inner, "__annotations__", None) or {}
+    if not hints and not inspect.isroutine(inner):
+        hints = getattr(getattr(inner, "__call__", None), "__annotations__", None) or {}  # noqa: B004 - its annotations
+    if "return" not in hints:
+        return None
+    annotations = {"return": callable_hints(inner).get("return")}
+    stand_in = _without_body(annotations)
+    if borrows_annotations(inner):
+        functools.update_wrapper(stand_in, _without_body(annotations))
+    name: Any = getattr(inner, "__qualname__", type(inner).__qualname__)
+    stand_in.__qualname__ = name
+    return stand_in
+
+
+def _without_body(annotations: dict[str, Any]) -> Callable[..., Any]:
+    def stand_in() -> None: ...
+
+    stand_in.__annotations__ = annotations
+    return stand_in
 
 
 def _rebuilt(func: Callable[..., Any], rebuild: Rebuild, value: Any, name: str | None, step: str = "") -> Any:

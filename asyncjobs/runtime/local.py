@@ -1,0 +1,119 @@
+"""What ``local=True`` jobs call: callables that only this process has, kept for as long as their jobs may run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from asyncjobs.models import JobEvent, JobStatus
+
+KEPT = 1000
+"""Failed and cancelled jobs whose callables are kept, for ``retry_job``: the last ones."""
+
+
+class _Submission:
+    """Submissions of one id that are under way, and what stood there before."""
+
+    __slots__ = ("before", "number", "stored")
+
+    def __init__(self, before: Callable[..., Any] | None) -> None:
+        self.before = before
+        self.number = 0
+        self.stored = False
+
+
+class LocalCallables:
+    """Callables by job id. One goes when its job completes, is skipped or is removed.
+
+    Own commits are seen at once (``committed``); what others decide is found by looking at the store (``seen``).
+    """
+
+    def __init__(self) -> None:
+        self._by_job: dict[str, Callable[..., Any]] = {}
+        self._ended: dict[str, None] = {}
+        """Failed or cancelled, in this order."""
+        self._submitting: dict[str, _Submission] = {}
+        """By job id: it may be refused, or the job exists already."""
+
+    def __len__(self) -> int:
+        return len(self._by_job)
+
+    def get(self, job_id: str) -> Callable[..., Any] | None:
+        """The callable of this job."""
+        return self._by_job.get(job_id)
+
+    # -- submitting
+
+    def add(self, job_id: str, function: Callable[..., Any]) -> None:
+        """Before its job is stored: it may be claimed at once. A job that may still run keeps the one it has."""
+        before = self._by_job.get(job_id)
+        self._submitting.setdefault(job_id, _Submission(before)).number += 1
+        if before is None or job_id in self._ended:
+            self._by_job[job_id] = function
+
+    def stored(self, job_ids: Iterable[str]) -> None:
+        """The submission is over: the jobs are stored, or were before."""
+        for job_id in job_ids:
+            self._submitted(job_id, stored=True)
+
+    def refused(self, job_ids: Iterable[str]) -> None:
+        """The submission is over, and nothing was stored: a job of the same id keeps the callable it had."""
+        for job_id in job_ids:
+            self._submitted(job_id, stored=False)
+
+    def _submitted(self, job_id: str, *, stored: bool) -> None:
+        submission = self._submitting[job_id]
+        submission.number -= 1
+        submission.stored |= stored
+        if submission.number:
+            return
+        del self._submitting[job_id]
+        if submission.stored:
+            return
+        if submission.before is None:
+            self._forget(job_id)
+        elif job_id in self._by_job:
+            self._by_job[job_id] = submission.before
+
+    # -- letting go
+
+    def committed(self, events: Sequence[JobEvent]) -> None:
+        """An own commit."""
+        if self._by_job:
+            for event in events:
+                if event.status is not None and event.job_id in self._by_job:
+                    self._became(event.job_id, event.status)
+
+    def some(self, most: int) -> list[str]:
+        """Jobs to look at in the store, other ones the next time."""
+        chosen = list(islice((job_id for job_id in self._by_job if job_id not in self._submitting), most))
+        if len(chosen) < len(self._by_job):
+            for job_id in chosen:
+                self._by_job[job_id] = self._by_job.pop(job_id)
+        return chosen
+
+    def seen(self, job_ids: Iterable[str], statuses: Mapping[str, JobStatus]) -> None:
+        """These jobs as they are stored; those without a status were removed."""
+        for job_id in job_ids:
+            if job_id not in self._by_job or job_id in self._submitting:
+                continue
+            status = statuses.get(job_id)
+            if status is None:
+                self._forget(job_id)
+            elif status.terminal or job_id in self._ended:
+                self._became(job_id, status)
+
+    def _became(self, job_id: str, status: JobStatus) -> None:
+        if status in (JobStatus.COMPLETED, JobStatus.SKIPPED):
+            self._forget(job_id)
+        elif not status.terminal:
+            self._ended.pop(job_id, None)
+        elif job_id not in self._ended:
+            self._ended[job_id] = None
+            if len(self._ended) > KEPT:
+                self._forget(next(iter(self._ended)))
+
+    def _forget(self, job_id: str) -> None:
+        self._by_job.pop(job_id, None)
+        self._ended.pop(job_id, None)
