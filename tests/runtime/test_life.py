@@ -479,7 +479,7 @@ async def test_a_body_whose_function_is_gone_fails_and_says_so(stores: Stores) -
         blocker = await jp.submit_job(held.body, local=True)
         await held.started.wait()
         job = await jp.submit_job(lambda: 1, local=True, job_id="j", depends_on=blocker)
-        jp._functions.forget_local("j")  # pyright: ignore[reportPrivateUsage]
+        jp._functions.local.seen(["j"], {})  # pyright: ignore[reportPrivateUsage]
         held.go.open()
         ended = await jp.wait_for_job(job, timeout=PATIENCE)
         assert ended.status is FAILED

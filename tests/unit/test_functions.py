@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import JobProcessor, MemoryBackend, NotSerializableError, current_job, job
+from asyncjobs import JobProcessor, JobStatus, MemoryBackend, NotSerializableError, current_job, job
 from asyncjobs.runtime.functions import Functions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -179,8 +179,9 @@ def test_a_local_callable_belongs_to_its_job() -> None:
     assert functions.get("local:f", "a") is own
     assert functions.get("local:f", "b") is marked
     assert functions.get("local:f", "other") is None
-    functions.forget_local("a")
-    functions.forget_local("a")
+    functions.local.stored(["a", "b"])
+    for _ in range(2):
+        functions.local.seen(["a"], {"a": JobStatus.COMPLETED})
     assert functions.get("local:f", "a") is None
     assert functions.resolve("local:f")
 
