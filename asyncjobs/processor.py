@@ -65,12 +65,13 @@ from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
 from asyncjobs.runtime.fallback import SyncFallback
-from asyncjobs.runtime.frames import FrameReader, Frames, stream_frames
+from asyncjobs.runtime.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.graph import LiveGraph
 from asyncjobs.runtime.mains import refuse_while_loading
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.others import watch_others
+from asyncjobs.runtime.pages import cursor_or_beyond
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.streamer import StatusStreamer
@@ -83,9 +84,14 @@ from asyncjobs.safelog import SafeLogger
 if TYPE_CHECKING:
     from typing import Unpack
 
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from asyncjobs.core.dag import JobDAG
     from asyncjobs.web.app import WebApp
+    from asyncjobs.web.own_route import OwnRoutes
     from asyncjobs.web.settings import WebSettings
+    from asyncjobs.web.streams import OpenStreams
 
 T = TypeVar("T")
 logger = SafeLogger("asyncjobs")
@@ -153,7 +159,8 @@ class JobProcessor(Upkeep):
         if fallback not in (None, "sync") or (fallback is not None and enable_daemon):
             raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
         self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
-        self._apps: list[WebApp] = []
+        self._streams: list[OpenStreams] = []
+        self._own_routes: OwnRoutes | None = None
 
     # -- life
 
@@ -735,15 +742,61 @@ class JobProcessor(Upkeep):
     ) -> AsyncGenerator[bytes]:
         """Ready-made frames of server-sent events (of a job, a group, or all), for a framework's streaming response.
 
-        ``after`` is the request's ``Last-Event-ID``. After ``ping`` seconds without an event, a comment says that the
-        stream lives. ``asgi_app`` serves streams, with all that belongs to it; this is for a route of your own.
+        ``after`` is the request's ``Last-Event-ID``: an empty one is none, one that is no cursor gives ``reset``. An
+        unknown job gives one frame, ``end``. After ``ping`` seconds without an event, a comment says that the stream
+        lives. ``sse_response`` is a whole response for a route of your own, with status and headers; this is for other
+        frameworks, and frames alone.
         """
-        reader = self.streamer.reader(job_id=job_id, group=group, types=types, after=after, may_reset=True)
+        try:
+            streamer = self.streamer
+        except BackendClosedError as error:
+            if not error.leaving:
+                raise
+            yield control("named", "bye", reason="shutdown", retry=STOPPING_RETRY)
+            return
+        reader = streamer.reader(job_id=job_id, group=group, types=types, after=cursor_or_beyond(after), may_reset=True)
         async with aclosing(stream_frames(FrameReader(Frames(), reader, "named"), reader, ping)) as frames:
             async for frame in frames:
                 yield frame
 
     # -- the web
+
+    def sse_response(
+        self,
+        request: Request,
+        *,
+        job_id: str | None = None,
+        group: str | None = None,
+        types: Types = None,
+        after: str | None = None,
+        plain: bool = False,
+    ) -> Response:
+        """Stream events (of a job, a group, or all) as the response of a route of your own in Starlette or FastAPI.
+
+        ::
+
+            @app.get("/comics/{job_id}/events")
+            async def events(job_id: str, request: Request):
+                return jp.sse_response(request, job_id=job_id)
+
+        It is what ``asgi_app`` answers: 404 for an unknown job or group, headers that keep proxies from holding it
+        back, 204 once all was delivered. It goes on after ``Last-Event-ID``, and ends when the server stops. Who may
+        ask is for the route to say.
+
+        :param after: the cursor of the last event that the page knows already; the header wins.
+        :param plain: frames without names: each is a ``message``, with its type in the JSON.
+        :raises ConfigurationError: both a job and a group. MissingExtraError: the extra ``web`` is not installed.
+        """
+        if self._own_routes is None:
+            try:
+                from asyncjobs.web.own_route import OwnRoutes
+            except ModuleNotFoundError as error:
+                if error.name != "starlette":
+                    raise
+                raise MissingExtraError("web", what="sse_response()") from error
+            self._own_routes = OwnRoutes(self)
+            self._streams.append(self._own_routes.streams)
+        return self._own_routes.response(request, job_id=job_id, group=group, types=types, after=after, plain=plain)
 
     def asgi_app(self, **settings: Unpack[WebSettings]) -> WebApp:
         """An ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted in yours.
@@ -759,16 +812,17 @@ class JobProcessor(Upkeep):
                 raise
             raise MissingExtraError("web", what="asgi_app()") from error
         app = WebApp(self, WebConfig(**settings))
-        self._apps.append(app)
+        self._streams.append(app.streams)
         return app
 
     def close_streams(self, reason: str = "shutdown") -> None:
-        """End all event streams of all apps of this processor; their clients come back with the cursor they have.
+        """End all event streams that this processor serves, of apps and of own routes. Their clients come back with the
+        cursor they have.
 
         Servers wait for open streams before they stop. uvicorn is watched; for others, call this first.
         """
-        for app in self._apps:
-            app.streams.close(reason)
+        for streams in self._streams:
+            streams.close(reason)
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Run this beside the jobs, until it ends or the processor is left."""

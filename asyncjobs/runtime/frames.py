@@ -4,6 +4,7 @@ Besides events, a stream says things of its own:
 
 ======== ==================================================== ==========================================
 ``end``   the job or group has ended, all of it was delivered  ``cursor``; do not come back
+          (of ``subscribe_sse``, also: there is no such job)   ``reason``
 ``reset`` something is missing before what comes next          ``reason``; ``cursor``, ``snapshot``, ``retry``
 ``bye``   the server closes the stream                         ``reason``, ``retry``; come back
 ======== ==================================================== ==========================================
@@ -28,6 +29,7 @@ from typing import Any, Literal
 from msgspec import json
 from msgspec.structs import replace
 
+from asyncjobs.exceptions import BackendClosedError, BackendError, JobNotFoundError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.reader import EventBatch, EventFilter, EventReader
 
@@ -37,6 +39,8 @@ in the JSON; ``lines`` is newline-delimited JSON."""
 
 CHUNK = 65_536
 """Bytes after which a chunk goes out, although more could be added: what a server takes without waiting."""
+STORE_RETRY, STOPPING_RETRY = 5_000, 1_000
+"""Milliseconds after which a client comes back when the store was away, or the server stops."""
 _NOT_NAMES = frozenset({"end", "reset", "bye", "open", "error"})
 """What a body's own event is not called on the wire: names of the stream itself, and of ``EventSource``."""
 
@@ -204,10 +208,31 @@ class FrameReader:
 
 
 async def stream_frames(frames: FrameReader, reader: EventReader, every: float) -> AsyncGenerator[bytes]:
-    """Ready-made frames of server-sent events, for a framework's own streaming response."""
+    """Ready-made frames of server-sent events, for a framework's own streaming response.
+
+    They go into a response that has begun: what is wrong is a frame, too. A response that only breaks off has a browser
+    come back for ever.
+    """
+    begun = False
     try:
-        yield hello("named")
         while not frames.ended:
-            yield await frames.next(every) or ping("named")
+            try:
+                chunk = await frames.next(every if begun else 0)
+            except JobNotFoundError:
+                yield control("named", "end", reason="job-not-found")
+                return
+            except BackendClosedError as error:
+                if not (begun or error.leaving):
+                    raise
+                yield control("named", "bye", reason="shutdown", retry=STOPPING_RETRY)
+                return
+            except BackendError:
+                yield control("named", "reset", reason="store", retry=STORE_RETRY)
+                return
+            if begun:
+                yield chunk or ping("named")
+            else:
+                begun = True
+                yield hello("named") + chunk
     finally:
         reader.close()

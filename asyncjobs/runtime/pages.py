@@ -104,3 +104,14 @@ def _counts(page: EventPage, least: int | None) -> bool:
 def well_formed(cursor: str) -> bool:
     """It may have been a cursor of some log."""
     return cursor.isascii() and cursor.isdigit() and len(cursor) <= 19
+
+
+_BEYOND = str(2**63 - 1)
+
+
+def cursor_or_beyond(given: str | None) -> str | None:
+    """A ``Last-Event-ID`` as a cursor. None and "" are none; what cannot be one is taken for one of another store,
+    of which the stream says ``reset``: a browser repeats what it got, whatever that is."""
+    if not given:
+        return None
+    return given if well_formed(given) else _BEYOND

@@ -44,7 +44,7 @@ class WebApp:
         self.jp = jp
         self.config = config
         self.streams = OpenStreams(config.max_streams, jp.start_soon if config.watch_shutdown else None)
-        self._site = Site(jp, config, Guard(config), self.streams, Frames(_redactor(config.redact)))
+        self._site = Site(jp, config, Guard(config), self.streams, Frames(redactor(config.redact)))
         self._routes = [(_route(entry), entry) for entry in TABLE]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -188,7 +188,8 @@ def _route(entry: Entry) -> Route:
     return Route(entry.path, endpoint, methods=[entry.method])
 
 
-def _redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:
+def redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:
+    """What hides in events what ``redact`` hides; None: nothing does."""
     if redact is None:
         return None
 

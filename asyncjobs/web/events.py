@@ -35,7 +35,7 @@ async def job_events(call: Call) -> Response | ASGIApp:
 async def group_events(call: Call) -> Response | ASGIApp:
     """Events of a group; ends when all of its jobs have."""
     group = call.param("group")
-    return await _events(call, group=group, check=lambda: known_group(call, group))
+    return await _events(call, group=group, check=lambda: known_group(call.jp, group))
 
 
 async def _events(

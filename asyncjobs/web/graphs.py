@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from asyncjobs.exceptions import nearest
 from asyncjobs.models import Edge, GroupProgress, Job, JobQuery, JobStatus
+from asyncjobs.processor import JobProcessor
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError
@@ -33,34 +34,34 @@ async def list_groups(call: Call) -> Response:
 async def get_group(call: Call) -> Response:
     """How far a group is."""
     cursor = await call.jp.backend.last_cursor()  # before the counts: what happens meanwhile comes again in the stream
-    group = group_of(call, await known_group(call, call.param("group")))
+    group = group_of(call, await known_group(call.jp, call.param("group")))
     return call.json(replace(group, cursor=cursor))
 
 
-async def known_group(call: Call, name: str) -> GroupProgress:
+async def known_group(jp: JobProcessor, name: str) -> GroupProgress:
     """A group that has jobs, else 404."""
-    group = await call.jp.get_progress(name)
+    group = await jp.get_progress(name)
     if not group.total:
-        near = nearest(name, await _groups_near(call, name))
+        near = nearest(name, await _groups_near(jp, name))
         raise WebError(
             404, "group-not-found", f"no job is of the group {name!r}", hint=f"did you mean {near!r}?" if near else None
         )
     return group
 
 
-async def _groups_near(call: Call, name: str) -> list[str]:
+async def _groups_near(jp: JobProcessor, name: str) -> list[str]:
     """Some names of groups: the first ones, and those that begin like this one."""
     if len(name) > _LONGEST_COMPARED:
         return []
     starts = (None, name[: len(name) // 2] or None)
-    return [group.group for after in starts for group in await call.jp.backend.list_groups(after, _COMPARED)]
+    return [group.group for after in starts for group in await jp.backend.list_groups(after, _COMPARED)]
 
 
 async def group_graph(call: Call) -> Response:
     """The jobs of a group and the edges among them."""
     asked = call.query(views.GroupGraph)
     name = call.param("group")
-    await known_group(call, name)
+    await known_group(call.jp, name)
     jobs: list[Job] = []
     query = JobQuery(group=name, limit=_PAGE)
     most = 50_000 if asked.collapse else _MOST_NODES

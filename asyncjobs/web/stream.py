@@ -13,14 +13,12 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from asyncjobs.exceptions import BackendClosedError, BackendError, JobNotFoundError
-from asyncjobs.runtime.frames import Form, FrameReader, Frames, control, hello, ping
+from asyncjobs.runtime.frames import STOPPING_RETRY, STORE_RETRY, Form, FrameReader, Frames, control, hello, ping
 from asyncjobs.runtime.reader import EventReader
 from asyncjobs.web.settings import WebConfig
 from asyncjobs.web.streams import LAST_WORDS, OpenStream, OpenStreams, let_go
 
 _BUSY_RETRY = 15_000
-_STORE_RETRY = 5_000
-_STOPPING_RETRY = 1_000
 
 
 def stream_headers(form: Form) -> dict[str, str]:
@@ -36,7 +34,7 @@ def stream_headers(form: Form) -> dict[str, str]:
 
 def goodbye(form: Form, reason: str = "shutdown") -> bytes:
     """Return the last frame of a stream whose server stops: its client comes back with the cursor that it has."""
-    return control(form, "bye", reason=reason, retry=_STOPPING_RETRY)
+    return control(form, "bye", reason=reason, retry=STOPPING_RETRY)
 
 
 class EventStream:
@@ -161,7 +159,7 @@ class EventStream:
         return chunk
 
     def _store_is_away(self) -> bytes:
-        return control(self._form, "reset", reason="store", retry=_STORE_RETRY)
+        return control(self._form, "reset", reason="store", retry=STORE_RETRY)
 
     async def _start(self, send: Send, status: int) -> None:
         headers = [(name.encode(), value.encode("latin-1")) for name, value in self._headers.items()]
