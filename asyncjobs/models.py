@@ -196,6 +196,8 @@ class Job(Struct, frozen=True):
     limit: str | None = None
     waits_for: WaitsFor | None = None
     version: int = 0
+    worker_id: str | None = None
+    """Which of the workers holds its attempt, by ``WorkerInfo.id``: names need not be unique."""
 
     @property
     def elapsed(self) -> float | None:
@@ -304,7 +306,8 @@ class StatusReport(Struct, frozen=True):
     """What a poller wants to know of one job.
 
     ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
-    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one.
+    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one. ``message`` is what
+    the body said last, or ``worker gone`` while the job is held by a worker that is dead: then it does not run.
     ``result`` is set when the job is completed, ``error`` when it failed.
     """
 
@@ -329,7 +332,8 @@ class Reason(Struct, frozen=True):
 
 
 class WorkerInfo(Struct, frozen=True, kw_only=True):
-    """A worker as the store knows it. ``queues`` None means all. ``refused`` maps function names to reasons."""
+    """A worker as the store knows it. ``queues`` None means all. ``refused`` maps function names to reasons. ``lease``
+    is seconds without a heartbeat after which it counts as dead."""
 
     id: str
     name: str
@@ -340,6 +344,7 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     alive: bool = True
     running: int = 0
+    lease: float = 15.0
     refused: dict[str, str] = field(default_factory=dict[str, str])
 
 

@@ -72,13 +72,15 @@ from asyncjobs.runtime.mains import refuse_while_loading
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.others import watch_others
 from asyncjobs.runtime.pages import cursor_or_beyond
+from asyncjobs.runtime.reaping import Reaper
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
+from asyncjobs.runtime.unattended import warn_when_no_worker_lives
 from asyncjobs.runtime.upkeep import Upkeep
 from asyncjobs.runtime.waiting import Waiting, Watch, error_of
-from asyncjobs.runtime.why import why
+from asyncjobs.runtime.why import held_by_the_dead, why
 from asyncjobs.safelog import SafeLogger
 
 if TYPE_CHECKING:
@@ -200,12 +202,24 @@ class JobProcessor(Upkeep):
                     self._waiting.worker = daemon.worker
                 tasks.start_soon(watch_others, self._backend, self._publisher, self._daemon, self._clock)
                 tasks.start_soon(self._waiting.warn_forever)
+                if self._daemon is None:
+                    tasks.start_soon(Reaper(self._backend, self._clock).run)
+                    if self._fallback is None:  # which says so itself
+                        tasks.start_soon(self._warn_when_no_worker_lives)
                 started()
                 await self._stopping.wait()
                 if self._daemon is not None:
                     await self._daemon.stop()
                 self._running = False
                 tasks.cancel_scope.cancel()
+
+    async def _warn_when_no_worker_lives(self) -> None:
+        await warn_when_no_worker_lives(
+            self._backend,
+            self._clock,
+            awaited=self._waiting.find_suspicious,
+            followed=lambda: self._publisher.listened_to,
+        )
 
     def _make_fallback(self) -> SyncFallback | None:
         config = self._fallback_config
@@ -596,7 +610,8 @@ class JobProcessor(Upkeep):
         """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one.
 
         The estimate is of running jobs: from their own progress once it is 5 %, else from the median of what jobs of
-        the same function took if 3 have completed lately, else None.
+        the same function took if 3 have completed lately, else None. While the worker that has the job is dead, the
+        message is ``worker gone``, and there is no estimate.
         """
         job = await self.get_job(job_id)
         return (await self._reports([job]))[job.id]
@@ -612,8 +627,12 @@ class JobProcessor(Upkeep):
         results = await backend.get_results([job.id for job in jobs if job.status is JobStatus.COMPLETED])
         values = {key: self.value_of(end, None) for key, end in results.items() if end.status is JobStatus.COMPLETED}
         durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
+        gone = await held_by_the_dead(backend, jobs)
         now = to_datetime(self._clock.now())
-        return {job.id: report(job, now, values.get(job.id), durations.get(job.function, ())) for job in jobs}
+        return {
+            job.id: report(job, now, values.get(job.id), durations.get(job.function, ()), worker_gone=job.id in gone)
+            for job in jobs
+        }
 
     async def why(self, job_id: str) -> Reason:
         """Why a job is not running (or that it is): a code for programs, a sentence for people."""
@@ -638,13 +657,23 @@ class JobProcessor(Upkeep):
 
         Returns the truth as stored: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
         and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
+        A job whose worker's process is gone has nobody to be asked: it is cancelled.
         """
         job_id = str(job_id)
-        statuses = await self._open().cancel_jobs([job_id], descendants=descendants)
+        statuses = await self._cancel([job_id], descendants=descendants)
         self._nudge()
         if job_id not in statuses:
             raise await self._not_found(job_id)
         return statuses[job_id]
+
+    async def _cancel(self, job_ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        backend = self._open()
+        statuses = dict(await backend.cancel_jobs(job_ids, descendants=descendants))
+        asked = [job_id for job_id, status in statuses.items() if status is JobStatus.IN_PROGRESS]
+        # A stored request makes the reaping of a dead attempt its cancellation. Nobody else may come to do it.
+        if asked and await backend.reap(expired=False):
+            statuses |= {job.id: job.status for job in await backend.get_jobs(asked)}
+        return statuses
 
     async def cancel_jobs(self, query: JobQuery | None = None, *, group: str | None = None) -> dict[str, JobStatus]:
         """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
@@ -662,7 +691,7 @@ class JobProcessor(Upkeep):
         while True:
             page = await backend.find_jobs(replace(wanted, limit=_PAGE, cursor=cursor, order="oldest"))
             if page:
-                statuses.update(await backend.cancel_jobs([job.id for job in page]))
+                statuses.update(await self._cancel([job.id for job in page]))
             self._nudge()
             cursor = page.next
             if cursor is None:

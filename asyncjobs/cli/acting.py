@@ -80,6 +80,7 @@ async def submit(
                 if not any(worker.alive for worker in await jp.workers()):
                     context.out.warn("no worker is alive: it waits", "asyncjobs daemon start -d")
             return
+        context.warn_if_nobody_works(jp)
         try:
             context.out.data(await handle.result())
         except JobNotCompletedError as error:

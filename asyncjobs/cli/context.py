@@ -208,6 +208,19 @@ class Context:
         async with JobProcessor(config, enable_daemon=False, functions=functions) as jp:
             yield jp
 
+    def warn_if_nobody_works(self, jp: JobProcessor) -> None:
+        """Warn once while the command waits for jobs and no worker is alive, also if the last one dies meanwhile."""
+        from asyncjobs.runtime.unattended import warn_when_no_worker_lives
+
+        def warn(_: str | None) -> None:
+            self.out.warn("no worker is alive: it waits", "asyncjobs daemon start -d")
+
+        jp.start_soon(
+            lambda: warn_when_no_worker_lives(
+                jp.backend, jp.clock, awaited=lambda: "", followed=lambda: True, warn=warn
+            )
+        )
+
     @cached_property
     def app(self) -> JobProcessor:
         """The processor that ``--app module:attribute`` names, as it is in that module: not running.

@@ -139,7 +139,16 @@ async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
         yield Finding("ok", f"store {shown(path)}: {path.stat().st_size / 1e6:.1f} MB, sound")
     else:
         yield Finding("error", f"store {shown(path)} is damaged: {check}", "restore the newest backup")
-    workers = [worker for worker in await jp.workers() if worker.alive]
+    known = await jp.workers()
+    workers = [worker for worker in known if worker.alive]
+    for worker in known:
+        if not worker.alive and worker.running:
+            yield Finding(
+                "error",
+                f"worker gone: {worker.name} is dead and has {count(worker.running, 'job')}; they are pending again "
+                "within two leases",
+                None if workers else "asyncjobs daemon start -d",
+            )
     processes = {(worker.host, worker.pid) for worker in workers}
     if len(processes) > 1 and sqlite3.sqlite_version_info < _SOUND_SQLITE:
         version = ".".join(map(str, _SOUND_SQLITE))
@@ -151,9 +160,11 @@ async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
         )
     counts = await jp.backend.count_jobs()
     ready = len(await jp.backend.get_ready_jobs(limit=1000))
-    if ready and not workers:
+    left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
+    if left and not workers:
         more = "1,000 or more" if ready == 1000 else str(ready)
-        yield Finding("error", f"no worker is alive, and {more} jobs are ready", "asyncjobs daemon start -d")
+        what = f"{more} jobs are ready" if ready else f"{count(left, 'job')} not ended yet"
+        yield Finding("error", f"no worker is alive, and {what}", "asyncjobs daemon start -d")
     elif workers:
         slots = sum(worker.slots for worker in workers)
         yield Finding("ok", f"{len(workers)} workers are alive, with {slots} slots; {ready} jobs are ready")

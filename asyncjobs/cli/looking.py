@@ -117,7 +117,9 @@ async def show(context: Context, job: str) -> None:
         out.data(item)
         return
     group = f"  group {printable(found.group)}" if found.group else ""
-    out.text(f"{out.status(found.status)}  {printable(found.id)}  {printable(found.function)}{group}")
+    gone = reason.code == "worker_gone"
+    status = out.style(f"{out.glyph('✖', 'x')} worker gone", "red") if gone else out.status(found.status)
+    out.text(f"{status}  {printable(found.id)}  {printable(found.function)}{group}")
     for label, ids in (("needs", [e.parent_id for e in parents]), ("blocks", [e.child_id for e in children])):
         if ids:
             _field(out, label, "  ".join(_named(out, near.get(i), i) for i in ids[:8]) + (" …" if len(ids) > 8 else ""))
@@ -127,7 +129,7 @@ async def show(context: Context, job: str) -> None:
         message = f"  {printable(found.progress.message)}" if found.progress.message else ""
         _field(out, "progress", f"{out.bar(found.progress.percent, 100)} {found.progress.percent:.0f} %{message}")
     if attempts:
-        _field(out, "attempts", " · ".join(_attempt(out, attempt) for attempt in attempts[-8:]))
+        _field(out, "attempts", " · ".join(_attempt(attempt, gone) for attempt in attempts[-8:]))
     if found.error is not None:
         _field(out, "error", _error(found))
         for line in (found.error.traceback_text or "").strip().splitlines()[-7:-1]:
@@ -148,8 +150,10 @@ def _named(out: Output, job: Job | None, job_id: str) -> str:
     return printable(job_id) if job is None else f"{out.status(job.status).split(' ')[0]} {printable(job_id)}"
 
 
-def _attempt(out: Output, attempt: Attempt) -> str:
-    took = seconds((attempt.finished_at - attempt.started_at).total_seconds()) if attempt.finished_at else "runs"
+def _attempt(attempt: Attempt, gone: bool) -> str:
+    if attempt.finished_at is None:
+        return f"{attempt.attempt} {'worker gone' if gone else 'runs'}"
+    took = seconds((attempt.finished_at - attempt.started_at).total_seconds())
     return f"{attempt.attempt} {attempt.outcome.value if attempt.outcome else ''} {took}".replace("  ", " ")
 
 
@@ -178,6 +182,7 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
         if wait or timeout:
+            context.warn_if_nobody_works(jp)
             await jp.wait_for_job(job_id, timeout=None if timeout is None else seconds_of(timeout))
         try:
             value = await jp.get_result(job_id)
@@ -225,6 +230,7 @@ async def watch(context: Context, job: str | None, group: str | None, timeout: s
         raise Failure("name a job or a group", exit_code=USAGE, hint="asyncjobs jobs watch ID, or --group NAME")
     async with context.store() as jp:
         job_id = None if job is None else await context.job_id(jp, job)
+        context.warn_if_nobody_works(jp)
         ended = await follow(
             context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else seconds_of(timeout)
         )

@@ -89,6 +89,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     worker: str | None = None
+    worker_gone: bool = False
     parent: str | None = None
     because: str | None = None
     limit: str | None = None
@@ -137,7 +138,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
             job_id=self.id,
             status=self.status,
             percent=self.percent,
-            message=None if self.progress is None else self.progress.message,
+            message="worker gone" if self.worker_gone else None if self.progress is None else self.progress.message,
             elapsed=self.elapsed,
             remaining=self.remaining,
             attempt=self.attempt,

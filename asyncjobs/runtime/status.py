@@ -20,17 +20,20 @@ def to_be_timed(jobs: Iterable[Job]) -> set[str]:
     return {job.function for job in jobs if job.status is JobStatus.IN_PROGRESS and not _tells_enough(_percent(job))}
 
 
-def report(job: Job, now: datetime, result: Any, durations: Sequence[float] = ()) -> StatusReport:
+def report(
+    job: Job, now: datetime, result: Any, durations: Sequence[float] = (), *, worker_gone: bool = False
+) -> StatusReport:
     """Percent, elapsed and remaining seconds of a snapshot.
 
     :param result: the decoded one of a completed job.
     :param durations: seconds that earlier jobs of the function took.
+    :param worker_gone: it is in progress, and the worker that has it is dead.
     """
     percent = _percent(job)
     elapsed = remaining = None
     if job.started_at is not None and job.status is not JobStatus.PENDING:
         elapsed = max(0.0, ((job.finished_at or now) - job.started_at).total_seconds())
-        if job.status is JobStatus.IN_PROGRESS:
+        if job.status is JobStatus.IN_PROGRESS and not worker_gone:
             remaining = _rest(elapsed, percent, durations)
     if job.status is JobStatus.COMPLETED:
         percent = 100.0
@@ -38,7 +41,7 @@ def report(job: Job, now: datetime, result: Any, durations: Sequence[float] = ()
         job_id=job.id,
         status=job.status,
         percent=percent,
-        message=job.progress.message if job.progress is not None else None,
+        message="worker gone" if worker_gone else job.progress.message if job.progress is not None else None,
         elapsed=elapsed,
         remaining=remaining,
         attempt=job.attempt,

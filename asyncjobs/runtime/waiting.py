@@ -33,9 +33,10 @@ from asyncjobs.safelog import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _PAGE = 500
-_SUSPICIOUS = 1.0
+_SUSPICIOUS = 0.75
 """Seconds of waiting after which it is looked at whether anybody can run the job at all."""
-_HOPELESS = frozenset({"no_worker", "no_worker_for_queue", "not_allowed", "owner_gone"})
+_HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
+"""Not ``no_worker``, which is not the matter of one job: ``unattended`` tells of it."""
 
 
 class BodyStopped(BaseException):
@@ -167,6 +168,12 @@ class Waiting:
                 if result.status.terminal and job_id in left:
                     del left[job_id]
                     found.append(result)
+
+    def find_suspicious(self) -> str | None:
+        """Return a job that has been waited for long enough to look whether anything runs it, None without one."""
+        began = self.clock.monotonic() - round(_SUSPICIOUS * SECOND)
+        watches = (watch for watch in self._watches if watch.began <= began)
+        return next((job_id for watch in watches for job_id in watch.left), None)
 
     async def warn_forever(self) -> None:
         """Say once of a job that is waited for and that nobody can run."""

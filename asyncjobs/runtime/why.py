@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock, to_datetime
 from asyncjobs.models import Edge, EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
@@ -12,13 +14,13 @@ _NAMED = 5
 async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
     """The reason, by what is stored. Codes:
 
-    ``running``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``; of pending jobs
-    ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``, ``next``,
-    ``no_worker``, ``no_worker_for_queue``, ``not_allowed``, ``owner_gone``.
+    ``running``, ``worker_gone``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``;
+    of pending jobs ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``,
+    ``next``, ``no_worker``, ``no_worker_for_queue``, ``not_allowed``, ``owner_gone``.
     """
     match job.status:
         case JobStatus.IN_PROGRESS:
-            return _in_progress(job)
+            return _in_progress(job, await held_by_the_dead(backend, [job]))
         case JobStatus.PENDING:
             return await _pending(backend, clock, job)
         case JobStatus.SKIPPED:
@@ -31,8 +33,27 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
             return Reason(str(job.status), f"it is {job.status}")
 
 
-def _in_progress(job: Job) -> Reason:
+async def held_by_the_dead(backend: JobBackend, jobs: Sequence[Job]) -> frozenset[str]:
+    """The ids of those jobs in progress whose worker is dead: stored as running, and running nowhere."""
+    held = {job.id: job.worker_id for job in jobs if job.status is JobStatus.IN_PROGRESS}
+    if not held:
+        return frozenset()
+    alive = {worker.id for worker in await backend.workers() if worker.alive}
+    gone = [job_id for job_id, worker in held.items() if worker not in alive]
+    # Once more: the worker may have recorded the end, and left in order, between the two reads.
+    again = await backend.get_jobs(gone) if gone else ()
+    return frozenset(job.id for job in again if job.status is JobStatus.IN_PROGRESS and job.worker_id == held[job.id])
+
+
+def _in_progress(job: Job, gone: Collection[str]) -> Reason:
     details = {"worker": job.worker, "attempt": job.attempt}
+    if job.id in gone:
+        what = "is cancelled" if job.cancel_requested else "goes back to pending"
+        sentence = (
+            f"worker gone: {job.worker}, which had attempt {job.attempt}, is dead; the job {what} within two leases, "
+            "by any process that has the store open"
+        )
+        return Reason("worker_gone", sentence, details)
     if job.cancel_requested:
         return Reason("cancel_requested", f"worker {job.worker} was asked to stop it and has not yet", details)
     return Reason("running", f"it is running: attempt {job.attempt} on worker {job.worker}", details)

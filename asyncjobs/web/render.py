@@ -8,8 +8,9 @@ from typing import Any, cast
 from msgspec import to_builtins
 
 from asyncjobs.backends.clock import to_datetime
-from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, WorkerInfo
+from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport, WorkerInfo
 from asyncjobs.runtime.status import report, to_be_timed
+from asyncjobs.runtime.why import held_by_the_dead
 from asyncjobs.web.call import Call
 from asyncjobs.web.views import (
     AttemptView,
@@ -28,11 +29,12 @@ async def jobs_of(call: Call, jobs: Sequence[Job]) -> list[JobView]:
     """Views of jobs, with estimates."""
     backend = call.jp.backend
     durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
+    gone = await held_by_the_dead(backend, jobs)
     now = to_datetime(call.jp.clock.now())
     views: list[JobView] = []
     for job in jobs:
-        status = report(job, now, None, durations.get(job.function, ()))
-        views.append(_job(call, job, status.percent, status.elapsed, status.remaining))
+        status = report(job, now, None, durations.get(job.function, ()), worker_gone=job.id in gone)
+        views.append(_job(call, job, status, worker_gone=job.id in gone))
     return views
 
 
@@ -41,7 +43,7 @@ async def job_of(call: Call, job: Job) -> JobView:
     return (await jobs_of(call, [job]))[0]
 
 
-def _job(call: Call, job: Job, percent: float | None, elapsed: float | None, remaining: float | None) -> JobView:
+def _job(call: Call, job: Job, status: StatusReport, *, worker_gone: bool) -> JobView:
     progress = job.progress
     return JobView(
         id=job.id,
@@ -65,14 +67,15 @@ def _job(call: Call, job: Job, percent: float | None, elapsed: float | None, rem
         started_at=job.started_at,
         finished_at=job.finished_at,
         worker=job.worker,
+        worker_gone=worker_gone,
         parent=job.parent_id,
         because=job.because,
         limit=job.limit,
         error=error_of(call, job.error),
         progress=None if progress is None else ProgressView(progress.done, progress.total, progress.message),
-        percent=percent,
-        elapsed=elapsed,
-        remaining=remaining,
+        percent=status.percent,
+        elapsed=status.elapsed,
+        remaining=status.remaining,
         links=_job_links(call, job.id),
     )
 

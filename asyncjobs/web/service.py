@@ -117,9 +117,12 @@ async def alive(call: Call) -> Response:
 
 
 async def ready(call: Call) -> Response:
-    """The store answers."""
+    """The store answers. Without a worker it is ready all the same: what is submitted is kept for the next one."""
     try:
         await call.jp.backend.health()
+        known = await call.jp.workers()
     except BackendError as error:
         return call.json(views.HealthView("unavailable", {"code": error.code}), 503, headers={"retry-after": "1"})
-    return call.json(views.HealthView("ok", {}))
+    # Anybody may ask: no host, and no process.
+    workers = [{"id": worker.id, "name": worker.name, "alive": worker.alive} for worker in known]
+    return call.json(views.HealthView("ok", {"workers": workers}))

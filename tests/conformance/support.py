@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from msgspec import Struct, json
+from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, Claims, JobBackend, NewJob, NewWorker, WorkerLease
 from asyncjobs.backends.clock import Clock
@@ -208,7 +209,7 @@ class Store:
         jobs = await self.jobs()
         ids = [job.id for job in jobs]
         return Dump(
-            jobs,
+            [replace(job, worker_id=None) for job in jobs],  # each store names its workers as it likes
             sorted(await backend.get_dependencies(ids), key=lambda edge: (edge.child_id, edge.parent_id)),
             await self.events(),
             [attempt for job_id in ids for attempt in await backend.get_attempts(job_id)],

@@ -366,8 +366,8 @@ CODES = set(re.findall(r"``([a-z_]+)``", why_module.why.__doc__ or ""))
 
 def test_the_codes_are_documented() -> None:
     assert {
-        "running", "cancel_requested", "completed", "failed", "cancelled", "skipped", "dependencies", "time",
-        "retry_backoff", "interruption_backoff", "limit", "slots", "next", "no_worker", "no_worker_for_queue",
+        "running", "worker_gone", "cancel_requested", "completed", "failed", "cancelled", "skipped", "dependencies",
+        "time", "retry_backoff", "interruption_backoff", "limit", "slots", "next", "no_worker", "no_worker_for_queue",
         "not_allowed", "owner_gone",
     } == CODES  # fmt: skip
 

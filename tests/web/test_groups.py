@@ -10,7 +10,8 @@ import httpx
 import pytest
 
 from asyncjobs import JobProcessor, JobStatus, MemoryBackend
-from asyncjobs.backends.base import NewWorker
+from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.client import JobsClient
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.testing.faults import FaultyBackend
 from tests.runtime.support import Held
@@ -234,6 +235,34 @@ async def test_health_is_open_to_everybody() -> None:
             answer = await here.get(path)
             assert (answer.status_code, answer.json()["status"]) == (200, "ok")
         problem(await here.get("/v1/stats"), 401, "unauthorized")
+
+
+async def test_it_is_ready_without_a_worker_and_lists_those_that_are_known() -> None:
+    async with site(works=False) as here:
+        ready = await here.get("/readyz")
+        assert (ready.status_code, ready.json()["details"]) == (200, {"workers": []})
+        worker = await here.jp.backend.register_worker(NewWorker(name="w", slots=1))
+        ready = await here.get("/readyz")
+        assert (ready.status_code, ready.json()["details"]) == (
+            200,
+            {"workers": [{"id": worker, "name": "w", "alive": True}]},
+        )
+
+
+async def test_a_job_whose_worker_is_dead_says_so() -> None:
+    async with site(works=False) as here:
+        await here.jp.submit_job(add, 1, job_id="it")
+        function = (await here.jp.get_job("it")).function
+        worker = await here.jp.backend.register_worker(NewWorker(name="w", slots=1, lease=0.01))
+        await here.jp.backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=frozenset({function})))
+        with anyio.fail_after(PATIENCE):
+            while (await here.jp.workers())[0].alive:  # by the real clock
+                await anyio.sleep(0.002)
+        shown = (await here.get("/v1/jobs/it")).json()
+        assert (shown["status"], shown["worker_gone"], shown["remaining"]) == ("in_progress", True, None)
+        assert (await here.get("/v1/jobs/it/why")).json()["code"] == "worker_gone"
+        async with JobsClient(here.url) as client:
+            assert (await client.poll_status("it")).message == "worker gone"
 
 
 async def test_it_is_alive_but_not_ready_while_the_processor_does_not_run() -> None:

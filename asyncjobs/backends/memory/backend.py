@@ -257,10 +257,12 @@ class MemoryBackend(JobBackend):
             slots=worker.slots,
             queues=worker.queues,
             started_at=to_datetime(self._clock.now()),
+            lease=worker.lease,
         )
         lease = round(worker.lease * SECOND)
         self._tables.workers[worker_id] = WorkerRow(number, info, lease, self._clock.monotonic() + lease)
         self._tables.worker_names[number] = worker.name
+        self._tables.worker_ids[number] = worker_id
         return worker_id
 
     async def deregister_worker(self, worker: str) -> None:

@@ -72,6 +72,7 @@ class Queries:
             limit=row.limit,
             waits_for=row.waits_for,
             version=row.seq,
+            worker_id=self._worker_id(row.worker),
         )
 
     def result(self, n: int) -> JobResult:
@@ -232,6 +233,9 @@ class Queries:
 
     def _last_error(self, n: int) -> JobError | None:
         return next((e.error for e in reversed(self._tables.attempts[n].values()) if e.error is not None), None)
+
+    def _worker_id(self, worker: int | None) -> str | None:
+        return None if worker is None else self._tables.worker_ids.get(worker)
 
     def _worker_name(self, worker: int | None) -> str | None:
         return None if worker is None else self._tables.worker_names.get(worker)

@@ -71,6 +71,7 @@ class Tables:
         self.limits: dict[str, LimitRow] = {}
         self.workers: dict[str, WorkerRow] = {}
         self.worker_names: dict[int, str] = {}
+        self.worker_ids: dict[int, str] = {}
 
         self.log: dict[int, JobEvent] = {}  # by position
         self.end = 0  # the position of the newest event

@@ -7,6 +7,7 @@ from typing import Any
 from msgspec import json, msgpack
 
 from asyncjobs.backends.clock import to_datetime
+from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.rows import STATUSES
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
@@ -31,7 +32,7 @@ SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.att
   o.id, j.because, a.error_type, a.message, a.traceback,
   (SELECT CASE WHEN e.attempt = j.attempt THEN e.data END FROM events e WHERE e.job = j.n AND e.type = 'progress'
    ORDER BY e.seq DESC LIMIT 1),
-  j.limit_key, j.seq, j.n
+  j.limit_key, j.seq, j.worker, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
 CROSS JOIN lanes l ON l.n = j.lane
@@ -77,6 +78,7 @@ def job_from_row(row: tuple[Any, ...]) -> Job:
         progress,
         limit,
         seq,
+        worker_n,
         _,
     ) = row
     status = status_of(status_code)
@@ -108,6 +110,7 @@ def job_from_row(row: tuple[Any, ...]) -> Job:
         limit=limit,
         waits_for=waits_for,
         version=seq,
+        worker_id=None if worker_n is None else worker_id(worker_n),
     )
 
 

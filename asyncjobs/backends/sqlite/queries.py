@@ -98,7 +98,7 @@ _COUNT_GROUP = "SELECT status, count(*) FROM jobs WHERE grp = ? GROUP BY status"
 _COUNT_ALL = "SELECT status, count(*) FROM jobs GROUP BY status"
 _WORKERS = """
 SELECT w.n, w.name, w.slots, w.queues, w.host, w.boot, w.pid_namespace, w.pid, w.process_start, w.registered_at,
-  w.expires, w.refused, (SELECT count(*) FROM jobs j WHERE j.status = 1 AND j.worker = w.n)
+  w.expires, w.refused, w.lease, (SELECT count(*) FROM jobs j WHERE j.status = 1 AND j.worker = w.n)
 FROM workers w WHERE w.gone = 0 ORDER BY w.n"""
 _PRESENT = "SELECT n, expires, host, boot, pid_namespace, pid, process_start FROM workers WHERE gone = 0 ORDER BY n"
 _LEFT_BEHIND = """
@@ -303,7 +303,7 @@ def _edge(names: Mapping[int, str], near: str, row: tuple[Any, ...]) -> Edge:
 
 
 def _worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> WorkerInfo:
-    n, name, slots, queues, host, boot, namespace, pid, start, registered_at, expires, refused, running = row
+    n, name, slots, queues, host, boot, namespace, pid, start, registered_at, expires, refused, lease, running = row
     identity = ProcessIdentity(host, boot, namespace, pid, start)
     return WorkerInfo(
         id=worker_id(n),
@@ -315,5 +315,6 @@ def _worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIde
         started_at=to_datetime(registered_at),
         alive=expires >= now_monotonic and not gone(identity),
         running=running,
+        lease=lease / SECOND,
         refused={} if refused is None else msgspec.json.decode(refused),
     )

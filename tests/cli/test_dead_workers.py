@@ -1,0 +1,96 @@
+"""What the commands say when the worker that has a job is dead, or none is alive."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import anyio
+import pytest
+
+from asyncjobs import SQLiteBackend, SQLiteConfig
+from asyncjobs.backends.base import Claim, NewWorker
+from tests.cli.support import PATIENCE, Shell
+
+pytestmark = pytest.mark.slow
+APP = ("--app", "app:jp")
+
+
+@pytest.fixture
+def held(shell: Shell) -> Shell:
+    """The store has a job in progress, whose worker let its lease run out. Its process, this one, is alive."""
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", "it")
+
+    async def take_and_die() -> None:
+        config = SQLiteConfig(path=shell.folder / "jobs.db")
+        async with SQLiteBackend(config) as backend:
+            worker = await backend.register_worker(NewWorker(name="mortal", slots=1, lease=1.0))
+            functions = frozenset({"app:add"})
+            assert len((await backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=functions))).jobs) == 1
+        async with SQLiteBackend(config) as backend:
+            with anyio.fail_after(PATIENCE):
+                while (await backend.workers())[0].alive:  # by the real clock
+                    await anyio.sleep(0.01)
+
+    anyio.run(take_and_die)
+    return shell
+
+
+def test_jobs_show_says_worker_gone(held: Shell) -> None:
+    shown = held.good(*APP, "jobs", "show", "it").out
+    assert shown.startswith("✖ worker gone  it")
+    assert "running" not in shown
+    assert "in_progress" not in shown
+    assert "1 worker gone" in shown
+    assert held.good("--json", *APP, "jobs", "show", "it").json["why"]["code"] == "worker_gone"
+
+
+def test_the_doctor_says_worker_gone_and_that_nobody_lives(held: Shell) -> None:
+    ran = held.run(*APP, "doctor")
+    assert ran.code == 1
+    assert "✖ worker gone: mortal is dead and has 1 job" in ran.out
+    assert "✖ no worker is alive, and 1 job not ended yet" in ran.out
+
+
+@contextmanager
+def stopped_in_the_end(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    try:
+        yield process
+    finally:
+        process.terminate()
+        process.communicate(timeout=PATIENCE)
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("submit", "app:add", "--arg", "a=1", "--wait"),
+        ("watch", "it"),
+        ("watch", "--group", "g"),
+        ("result", "it", "--wait"),
+    ],
+    ids=" ".join,
+)
+def test_who_waits_is_told_within_two_seconds_that_no_worker_is_alive(shell: Shell, command: tuple[str, ...]) -> None:
+    shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", "it", "--group", "g")
+    with stopped_in_the_end(shell.start(*APP, "jobs", *command)) as process:
+        assert process.stderr is not None
+        began = time.monotonic()
+        said = process.stderr.readline()
+        assert "no worker is alive" in said
+        assert time.monotonic() - began < 2.0 + 6.0, "with the time that Python takes to start on a busy machine"
+
+
+def test_cancelling_a_job_of_a_killed_daemon_cancels_it(shell: Shell) -> None:
+    shell.good(*APP, "jobs", "submit", "app:slow", "--id", "slow")
+    daemon = shell.start(*APP, "daemon", "start")
+    with stopped_in_the_end(daemon):
+        deadline = time.monotonic() + PATIENCE
+        while shell.good("--json", *APP, "jobs", "show", "slow").json["status"] != "in_progress":
+            assert time.monotonic() < deadline
+        daemon.kill()
+        daemon.wait()
+        assert "slow cancelled" in shell.good(*APP, "jobs", "cancel", "slow").err
+        assert shell.good("--json", *APP, "jobs", "show", "slow").json["status"] == "cancelled"
