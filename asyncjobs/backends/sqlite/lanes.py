@@ -69,6 +69,6 @@ class Lanes:
     def reserve(self, connection: sqlite3.Connection, counter: str, count: int) -> int:
         """Take ``count`` numbers; returns the one before the first."""
         row = connection.execute(
-            "UPDATE counters SET value = value + ?1 WHERE name = ?2 RETURNING value - ?1", (count, counter)
+            "UPDATE counters SET value = value + ? WHERE name = ? RETURNING value - ?", (count, counter, count)
         ).fetchone()
         return row[0]

@@ -44,7 +44,7 @@ _PAUSE = 0.005
 
 _OLDEST = """
 SELECT j.finished_at, j.n FROM jobs j
-WHERE j.finished_at < ?1 AND (j.finished_at, j.n) > (?2, ?3) ORDER BY j.finished_at, j.n LIMIT ?4"""
+WHERE j.finished_at < ? AND (j.finished_at, j.n) > (?, ?) ORDER BY j.finished_at, j.n LIMIT ?"""
 _NEWEST = "SELECT value FROM counters WHERE name = 'job'"
 _LEFT_OVER = "SELECT EXISTS (SELECT 1 FROM removed)"
 _NAMED = "SELECT j.n, j.finished_at FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value"

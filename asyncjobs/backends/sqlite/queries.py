@@ -46,8 +46,8 @@ from asyncjobs.models import (
 
 _UNFINISHED = "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 0) OR EXISTS (SELECT 1 FROM jobs WHERE status = 1)"
 _UNFINISHED_IN_GROUP = (
-    "SELECT EXISTS (SELECT 1 FROM jobs WHERE grp = ?1 AND status = 0) "
-    "OR EXISTS (SELECT 1 FROM jobs WHERE grp = ?1 AND status = 1)"
+    "SELECT EXISTS (SELECT 1 FROM jobs WHERE grp = ? AND status = 0) "
+    "OR EXISTS (SELECT 1 FROM jobs WHERE grp = ? AND status = 1)"
 )
 _CHUNK = 500
 """Jobs that one statement reads."""
@@ -61,7 +61,7 @@ _NUMBERS = "SELECT i.n, i.id FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.v
 # From each lane the first in the order of claims, and of those the first: cost does not grow with the backlog.
 _READY = (
     "SELECT r.n FROM lanes m CROSS JOIN jobs r ON r.n IN (SELECT q.n FROM jobs q WHERE q.waits_for = 0 "
-    "AND q.lane = m.n ORDER BY q.priority DESC, q.n LIMIT ?1) ORDER BY r.priority DESC, r.n LIMIT ?1"
+    "AND q.lane = m.n ORDER BY q.priority DESC, q.n LIMIT ?) ORDER BY r.priority DESC, r.n LIMIT ?"
 )
 _RESULTS = f"""
 SELECT j.n, j.id, j.status, l.function, j.because, j.attempt, j.interruptions, a.error_type, a.message, a.traceback,
@@ -76,12 +76,12 @@ _RESULT = "SELECT value FROM results WHERE n = ?"
 _ATTEMPTS = """
 SELECT a.attempt, w.name, a.started_at, a.finished_at, a.kind, a.error_type, a.message, a.traceback
 FROM jobs j CROSS JOIN attempts a ON a.job = j.n LEFT JOIN workers w ON w.n = a.worker
-WHERE j.id = ?1 AND a.attempt > 0
+WHERE j.id = ? AND a.attempt > 0
 UNION ALL
 SELECT j.attempt, w.name, j.started_at, CASE j.status WHEN 2 THEN j.finished_at END,
   CASE j.status WHEN 2 THEN 'succeeded' END, NULL, NULL, NULL
 FROM jobs j LEFT JOIN workers w ON w.n = j.worker
-WHERE j.id = ?1 AND j.status IN (1, 2)
+WHERE j.id = ? AND j.status IN (1, 2)
 ORDER BY 1"""
 _CALL = """
 SELECT l.function, c.call, c.injects FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value
@@ -162,7 +162,7 @@ class Queries:
                 None if kind is None else OutcomeKind(kind),
                 error_from(*error),
             )
-            for attempt, worker, started_at, finished_at, kind, *error in await self._fetch(_ATTEMPTS, (job_id,))
+            for attempt, worker, started_at, finished_at, kind, *error in await self._fetch(_ATTEMPTS, (job_id, job_id))
         ]
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
@@ -188,7 +188,7 @@ class Queries:
 
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
         limit = max(0, min(limit, _CHUNK * 2))
-        rows = await self._fetch(select_jobs(_READY, "j.priority DESC, j.n"), (limit,))
+        rows = await self._fetch(select_jobs(_READY, "j.priority DESC, j.n"), (limit, limit))
         return list(map(job_from_row, rows))
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
@@ -268,7 +268,7 @@ class Queries:
         return (await self._fetch(_LEFT_BEHIND))[0][0] == 1
 
     async def has_unfinished(self, group: str | None = None) -> bool:
-        sql, params = (_UNFINISHED, ()) if group is None else (_UNFINISHED_IN_GROUP, (group,))
+        sql, params = (_UNFINISHED, ()) if group is None else (_UNFINISHED_IN_GROUP, (group, group))
         return (await self._fetch(sql, params))[0][0] == 1
 
     # -- events

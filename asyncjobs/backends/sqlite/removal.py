@@ -29,8 +29,8 @@ _MEMBERS = """
 SELECT j.n, j.id, (SELECT e.position FROM events e WHERE e.job = j.n ORDER BY e.seq DESC LIMIT 1)
 FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value WHERE j.finished_at < ? ORDER BY j.n"""
 _NEW_LINKS = """
-SELECT e.parent FROM edges e WHERE e.child > ?1
-UNION SELECT j.parent FROM jobs j WHERE j.n > ?1 AND j.parent IS NOT NULL"""
+SELECT e.parent FROM edges e WHERE e.child > ?
+UNION SELECT j.parent FROM jobs j WHERE j.n > ? AND j.parent IS NOT NULL"""
 _LEFT = """
 SELECT d.n, ifnull(length(c.call), 0) + ifnull(length(r.value), 0)
 FROM removed d LEFT JOIN calls c ON c.n = d.n LEFT JOIN results r ON r.n = d.n ORDER BY d.n LIMIT ?"""
@@ -53,7 +53,7 @@ def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], 
     """
     numbers = _json([n for component in components for n in component])
     found: list[tuple[int, str, int | None]] = connection.execute(_MEMBERS, (numbers, before)).fetchall()
-    linked = {parent for (parent,) in connection.execute(_NEW_LINKS, (newest,)).fetchall()}
+    linked = {parent for (parent,) in connection.execute(_NEW_LINKS, (newest, newest)).fetchall()}
     there = {n for n, _, _ in found} - linked
     gone = {n for component in components if there.issuperset(component) for n in component}
     if gone:

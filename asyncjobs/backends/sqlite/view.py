@@ -149,9 +149,9 @@ def write(connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str,
         bulk(connection, "INSERT OR REPLACE INTO results(n, value)", "", 2, writes.values)
     for key in dict.fromkeys((*writes.capacities, *writes.in_progress)):
         connection.execute(
-            "INSERT INTO limits(key, capacity, in_progress) VALUES (?1, ifnull(?2, 1), ?3) ON CONFLICT(key) "
-            "DO UPDATE SET capacity = ifnull(?2, capacity), in_progress = in_progress + ?3",
-            (key, writes.capacities.get(key), writes.in_progress.get(key, 0)),
+            "INSERT INTO limits(key, capacity, in_progress) VALUES (?, ifnull(?, 1), ?) ON CONFLICT(key) "
+            "DO UPDATE SET capacity = ifnull(?, capacity), in_progress = in_progress + excluded.in_progress",
+            (key, capacity := writes.capacities.get(key), writes.in_progress.get(key, 0), capacity),
         )
 
 
