@@ -147,6 +147,9 @@ class DaemonConfig(Checked):
         None (default): what this process submitted itself or registered, and functions of modules of the program that
         are imported already.
     :param shutdown_timeout: seconds that running jobs get when it stops. Default 30.
+    :param cancel_grace: seconds that an ``async def`` body may clean up (``finally``, ``__aexit__``) once it is
+        cancelled, because it was asked to, took too long, or ``shutdown_timeout`` is over; then every await of it is
+        cancelled. Not on trio. Default 5.
     :param poll_interval: longest time in seconds between looks for changes by other processes. Default 0.25.
     :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
     :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5.
@@ -166,6 +169,7 @@ class DaemonConfig(Checked):
     queues: tuple[str, ...] | None = None
     allowed_modules: tuple[str, ...] | None = None
     shutdown_timeout: float = 30.0
+    cancel_grace: float = 5.0
     poll_interval: float = 0.25
     lease: float = 15.0
     heartbeat: float = 5.0
@@ -180,6 +184,7 @@ class DaemonConfig(Checked):
             self._number("unrunnable_after", 0, above=True)
         self._number("slots", 1, 10_000, whole=True)
         self._number("shutdown_timeout", 0)
+        self._number("cancel_grace", 0)
         self._number("poll_interval", 0, 60, above=True)
         self._number("lease", 0, 86_400, above=True)
         self._number("heartbeat", 0, self.lease / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2

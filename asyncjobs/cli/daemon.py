@@ -437,7 +437,7 @@ def unit(
                 start=start,
                 name=name,
                 environment=context.environment,
-                timeout=round(settings.daemon.shutdown_timeout + _TO_LEAVE),
+                timeout=round(settings.daemon.shutdown_timeout + settings.daemon.cancel_grace + _TO_LEAVE),
             )
         )
     )

@@ -1,7 +1,7 @@
 """The daemon as a process: ready, working, draining; what it says to the system, and how it hears signals.
 
-The first SIGTERM or SIGINT drains: no new claims, running jobs get ``shutdown_timeout``, leases and cancel requests go
-on meanwhile. The second gives back at once what still runs. The third leaves.
+The first SIGTERM or SIGINT drains: no new claims, running jobs get ``shutdown_timeout`` and then ``cancel_grace``,
+leases and cancel requests go on meanwhile. The second gives back at once what still runs. The third leaves.
 """
 
 from __future__ import annotations
@@ -93,10 +93,10 @@ class DaemonProcess:
         logger.info("daemon %r is ready: pid %d, %s", state.name, state.process.pid, state.store, extra=extra)
 
     def _drain(self, daemon: JobDaemon) -> None:
-        timeout = daemon.config.shutdown_timeout
+        timeout, grace = daemon.config.shutdown_timeout, daemon.config.cancel_grace
         self._state = replace(self._state, draining=True)
         self._file.write(self._state)
-        self._notify.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + 15) * 1e6))
+        self._notify.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + grace + 15) * 1e6))
         if daemon.running:
             logger.info(
                 "draining: %d jobs run and get up to %g s; a second signal hands them back now",

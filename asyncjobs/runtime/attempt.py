@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import inspect
 import math
-import sys
 import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from enum import Enum, auto
+from functools import partial
 from types import TracebackType
 from typing import Any, cast
 
 import anyio
+import anyio.lowlevel
 from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
@@ -31,6 +32,7 @@ from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.context import JobContext, enter, printable
+from asyncjobs.runtime.stopping import Body, BodyScope, current_asyncio_task
 from asyncjobs.runtime.threads import Threads
 
 _LONGEST_MESSAGE = 10_000
@@ -70,8 +72,8 @@ class Running:
         self.over = False
         """Its body has ended, or is not listened to any more."""
         self.threaded = False
-        self.scope: anyio.CancelScope | None = None
-        """Around an ``async def`` body, once it runs."""
+        self.body: Body | None = None
+        """An ``async def`` body, or one in a process of its own, once it runs."""
         self.wait_scopes: set[anyio.CancelScope] = set()
         """Around the waits of a thread's body for other jobs."""
         self.thread_scope: anyio.CancelScope | None = None
@@ -82,10 +84,15 @@ class Running:
         if self.stopped is None:
             self.stopped = reason
         self.context.stop()
-        if self.scope is not None:
-            self.scope.cancel()
+        if self.body is not None:
+            self.body.stop()
         for scope in self.wait_scopes:
             scope.cancel()
+
+    def hurry(self) -> None:
+        """Give a body that has been told to stop no more time for its clean-up."""
+        if self.body is not None:
+            self.body.hurry()
 
     def abandon(self) -> None:
         """Listen no more to a thread that will not end."""
@@ -113,6 +120,7 @@ class Tools(Struct, frozen=True):
     find_function: FindFunction
     is_async: Callable[[str, Callable[..., Any]], bool]
     max_value_size: int
+    cancel_grace: float
 
 
 async def run_attempt(running: Running, function: Callable[..., Any], tools: Tools) -> Outcome:
@@ -127,7 +135,7 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
     if running.stopped is not None:
         return stopped(running, None)  # told to stop before the body began: it never does
     if is_async:
-        return await run_async(running, function, args, kwargs, tools.max_value_size)
+        return await run_async(running, function, args, kwargs, tools.max_value_size, tools.cancel_grace)
     return await _run_in_thread(running, function, args, kwargs, tools)
 
 
@@ -166,32 +174,36 @@ async def run_async(
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
     largest: int,
+    grace: float,
     *,
     began: float | None = None,
 ) -> Outcome:
     """Await an ``async def`` body.
 
     :param largest: bytes that its result may have.
+    :param grace: seconds that its clean-up may take, once it is told to stop.
     :param began: from when its timeout counts. Default: now.
     """
     timeout = running.job.timeout
+    if timeout is not None and began is not None:
+        timeout = max(0.0, timeout - (anyio.current_time() - began))
     outcome: Outcome | None = None
-    with anyio.CancelScope() as scope:
-        running.scope = scope
-        if timeout is not None:
-            scope.deadline = (anyio.current_time() if began is None else began) + timeout
+    with BodyScope(grace, timeout, partial(running.stop, Stop.TIMED_OUT)) as scope:
+        running.body = scope
         try:
             value = await function(*args, **kwargs)
             outcome = _success(value, largest)
         except anyio.get_cancelled_exc_class() as error:
-            if anyio.current_effective_deadline() == -math.inf:
-                raise  # our scope was cancelled, or the worker's
-            outcome = failure(error, policy=running)  # the body cancelled itself
+            if not scope.ends_here():
+                if anyio.current_effective_deadline() == -math.inf:
+                    raise  # the worker is cancelled, or on trio our scope
+                outcome = failure(error, policy=running)  # the body cancelled itself
         except BaseException as error:
             outcome = failure(error, policy=running)
+    running.body = None
+    if scope.delivered:
+        running.context.heard = True
     await _shake_off()
-    if scope.cancel_called and running.stopped is None:
-        running.stopped = Stop.TIMED_OUT
     return stopped(running, outcome)
 
 
@@ -200,20 +212,14 @@ async def _shake_off() -> None:
 
     It would end the attempt's task as cancelled, and anyio then cancels the task group: the whole worker.
     """
-    asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; an import here would cost a fifth of ours
-    if asyncio is None:
-        return
-    try:
-        task = asyncio.current_task()
-    except RuntimeError:  # trio
-        return
+    task = current_asyncio_task()
     if task is None or not task.cancelling():
         return
     while task.cancelling():
         task.uncancel()
     try:
-        await asyncio.sleep(0)
-    except asyncio.CancelledError:
+        await anyio.lowlevel.cancel_shielded_checkpoint()
+    except anyio.get_cancelled_exc_class():
         pass
 
 
@@ -246,7 +252,8 @@ async def _run_in_thread(
         return stopped(running, None)
     running.threaded, running.thread_scope = False, None
     _adopt(context)
-    return await run_async(running, _returning(outcome.value), (), {}, tools.max_value_size, began=began)
+    body_of_it, largest = _returning(outcome.value), tools.max_value_size
+    return await run_async(running, body_of_it, (), {}, largest, tools.cancel_grace, began=began)
 
 
 def _adopt(context: Context) -> None:
@@ -301,7 +308,7 @@ def stopped(running: Running, outcome: Outcome | None) -> Outcome:
             # A body that ended on its own before it heard of the request: the store decides by what is stored.
             return outcome or Outcome(OutcomeKind.CANCELLED)
         case Stop.RELEASED | Stop.LOST:
-            # A thread that was told to stop and returns may have done half of its work: it is run again.
+            # A body that has heard of it, and returns, may have done half of its work: it is run again.
             finished = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED and not running.context.heard
             return outcome if finished and outcome is not None else Outcome(OutcomeKind.RELEASED)
 

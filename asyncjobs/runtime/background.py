@@ -7,7 +7,6 @@ outside of nurseries, and no such hooks: there both happen in one task.
 
 from __future__ import annotations
 
-import logging
 import sys
 from collections.abc import Callable, Coroutine
 from typing import TYPE_CHECKING, Any, Protocol
@@ -17,11 +16,12 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import current_token
 
 from asyncjobs.exceptions import only_error
+from asyncjobs.safelog import SafeLogger
 
 if TYPE_CHECKING:
     import asyncio
 
-logger = logging.getLogger("asyncjobs")
+logger = SafeLogger("asyncjobs")
 
 Main = Callable[[Callable[[], None]], Coroutine[Any, Any, None]]
 """Calls its argument once it has started, and ends when it is asked to. It shields itself from cancellation."""
@@ -102,7 +102,7 @@ class _OwnTask:
             self._started.set()  # ``start`` raises what ended it
         elif not self._joined and not task.cancelled() and (error := task.exception()) is not None:
             # The program that this runs in goes on, and is told again when it leaves.
-            logger.critical("jobs do not run here any more: the background has ended by an error", exc_info=error)
+            logger.error("jobs do not run here any more: the background has ended by an error", exc_info=error)
 
 
 class _Nursery:

@@ -17,6 +17,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextvars import copy_context
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, NoReturn, TypeVar, cast
 
@@ -101,7 +102,8 @@ class Child:
             if self._running is None:
                 return
             if self._loop is not None:
-                self._loop.call_soon(self._running.stop, Stop.CANCELLED)
+                hurry = self._running.stopped is not None  # it is asked again
+                self._loop.call_soon(self._running.hurry if hurry else partial(self._running.stop, Stop.CANCELLED))
             else:
                 self._running.stop(Stop.CANCELLED)
                 self._link.interrupt()
@@ -143,7 +145,7 @@ class Child:
             is_async = is_async_callable(function)
         except Exception as error:
             return failure(error, retryable=False)
-        self._link.send(Began())
+        self._link.send(Began(is_async))
         if is_async:
             return self._run_async(running, function, args, kwargs)
         if running.stopped is not None:
@@ -154,6 +156,7 @@ class Child:
         if running.stopped is not None:
             outcome.close()
             return attempt.stopped(running, None)
+        self._link.send(Began(is_async=True))
         awaitable = outcome.value
         return self._run_async(running, lambda: awaitable, (), {})
 
@@ -173,7 +176,8 @@ class Child:
         if running.stopped is not None:
             return attempt.stopped(running, None)
         try:
-            return await run_async(running, function, args, kwargs, self._setup.max_value_size)
+            setup = self._setup
+            return await run_async(running, function, args, kwargs, setup.max_value_size, setup.cancel_grace)
         finally:
             with self._lock:
                 self._loop = None

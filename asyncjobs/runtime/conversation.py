@@ -73,15 +73,29 @@ class Conversation:
     """One attempt in a child process.
 
     :param grace: seconds between the request to stop and SIGKILL.
+    :param cancel_grace: seconds that a body which is awaited has besides, for its clean-up.
     """
 
-    def __init__(self, process: Process, running: Running, jobs: Jobs | None, max_value_size: int, grace: float):
+    def __init__(
+        self,
+        process: Process,
+        running: Running,
+        jobs: Jobs | None,
+        max_value_size: int,
+        *,
+        grace: float,
+        cancel_grace: float,
+    ) -> None:
         self.began = False
+        self._is_async = False
         self.ended: Ended | None = None
         self._process = process
         self._running = running
         self._jobs = jobs
         self._grace = grace
+        self._cancel_grace = cancel_grace
+        self._patience = anyio.CancelScope()
+        """Around the wait for the clean-up of a body that was told to stop."""
         self._splitter = Splitter(max_value_size + _SLACK)
         self._outputs = [
             Output(process.stdout, "stdout", running.context),
@@ -137,7 +151,7 @@ class Conversation:
     async def _talk(self, call: bytes) -> None:
         running, timeout = self._running, self._running.job.timeout
         with self._scope as scope:
-            running.scope = scope
+            running.body = self
             if timeout is not None:
                 scope.deadline = anyio.current_time() + max(timeout, _LOADING)
             async with anyio.create_task_group() as answering:
@@ -145,14 +159,29 @@ class Conversation:
                 await self._process.send(call)
                 await self._over.wait()
                 answering.cancel_scope.cancel()
-        running.scope = self._answering = None
+        self._answering = None
         if self._over.is_set():
             return
         if running.stopped is None:
             running.stop(Stop.TIMED_OUT)
+        stop = frame(StopFrame())
+        if self._is_async:
+            with self._patience, anyio.move_on_after(self._cancel_grace):
+                await self._process.send(stop)
+                await self._over.wait()
+                return
         with anyio.move_on_after(self._grace):  # then it is killed
-            await self._process.send(frame(StopFrame()))
+            await self._process.send(stop)
             await self._over.wait()
+
+    def stop(self) -> None:
+        """Ask the body to stop."""
+        self._scope.cancel()
+
+    def hurry(self) -> None:
+        """Have a body that was asked to stop cancelled at every await; it has ``grace`` seconds for that."""
+        if self._running.stopped is not None:
+            self._patience.cancel()
 
     async def _answer(self, question: Question) -> None:
         with anyio.CancelScope() as scope:
@@ -234,9 +263,10 @@ class Conversation:
                 except JobProcessorError as error:
                     raise BrokenFrameError(str(error)) from error
             case Began():
-                self.began = True
-                if self._running.job.timeout is not None:
+                self._is_async = message.is_async
+                if not self.began and self._running.job.timeout is not None:
                     self._scope.deadline = anyio.current_time() + self._running.job.timeout
+                self.began = True
             case Ended():
                 self.ended = message
                 self._over.set()

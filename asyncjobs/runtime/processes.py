@@ -43,7 +43,8 @@ class Processes:
     most_jobs = 1000
     """Jobs that one runs: what bodies lose of memory is bounded by it."""
     grace = 1.0
-    """Seconds that a body has, after it was told to stop, until its process is killed."""
+    """Seconds that a body has, after it was told to stop, until its process is killed. One that is awaited has
+    ``cancel_grace`` seconds before."""
 
     def __init__(self, read_results: ReadResults, config: DaemonConfig, clock: Clock, max_value_size: int) -> None:
         self.jobs: Jobs | None = None
@@ -89,7 +90,14 @@ class Processes:
 
     async def _run_in(self, process: Process, running: Running, call: bytes) -> Outcome | None:
         """None: the process had died since its last job, and nothing of this one was done."""
-        talk = Conversation(process, running, self.jobs, self._max_value_size, self.grace)
+        talk = Conversation(
+            process,
+            running,
+            self.jobs,
+            self._max_value_size,
+            grace=self.grace,
+            cancel_grace=self._config.cancel_grace,
+        )
         in_order = False
         try:
             await talk.run(call)
@@ -147,6 +155,7 @@ class Processes:
             python_path=os.environ.get("PYTHONPATH"),
             loop="asyncio" if hasattr(current_token().native_token, "call_soon_threadsafe") else "trio",
             max_value_size=self._max_value_size,
+            cancel_grace=self._config.cancel_grace,
             root_level=logging.getLogger().level,
             capture=self._config.capture_level,
         )

@@ -39,6 +39,7 @@ class Setup(Struct, frozen=True, tag=True, array_like=True):
     python_path: str | None
     loop: str
     max_value_size: int
+    cancel_grace: float
     root_level: int
     capture: int | None
 
@@ -51,7 +52,7 @@ class Call(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Stop(Struct, frozen=True, tag=True, array_like=True):
-    """The body is to stop; the process is killed if it does not."""
+    """The body is to stop; the process is killed if it does not. The second one: it has no time to clean up."""
 
 
 class Refusal(Struct, frozen=True, array_like=True):
@@ -71,7 +72,10 @@ class Answer(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Began(Struct, frozen=True, tag=True, array_like=True):
-    """The function is loaded, its arguments are read, the body begins."""
+    """The function is loaded, its arguments are read, the body begins. ``is_async``: it is awaited. Sent again where a
+    plain function returns what is to be awaited."""
+
+    is_async: bool
 
 
 class Said(Struct, frozen=True, tag=True, array_like=True):

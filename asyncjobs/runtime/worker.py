@@ -50,6 +50,8 @@ logger = SafeLogger("asyncjobs.worker")
 
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
+_MOMENT = 1.0
+"""Seconds for a thread that heeds ``cancelled`` to end by itself, when it is told so at the end of a drain."""
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
 
@@ -103,7 +105,12 @@ class Worker:
         self._loop = Loop()
         self._threads = Threads(self.slots.limiter)
         self._tools = Tools(
-            self._threads, backend.get_results, self._known_function, functions.is_async, max_value_size
+            self._threads,
+            backend.get_results,
+            self._known_function,
+            functions.is_async,
+            max_value_size,
+            config.cancel_grace,
         )
 
         self._processes: Processes | None = None
@@ -140,7 +147,10 @@ class Worker:
         return running is not None and running.context is context
 
     async def drain(self, timeout: float) -> None:
-        """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once."""
+        """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once.
+
+        What is given back may clean up for ``cancel_grace`` seconds more.
+        """
         self.close()
         for running in list(self.running.values()):
             if running.waits:
@@ -149,25 +159,38 @@ class Worker:
             await self._until_quiet()
         for running in self._bodies():
             running.stop(Stop.RELEASED)
+        if self._hurried:
+            self.hurry()
         # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
-        with anyio.move_on_after(min(1.0, 0.1 + timeout)):
+        moment = min(_MOMENT, 0.1 + timeout)
+        with anyio.move_on_after(moment):
             await self._until_quiet()
         for running in self._bodies():
             if running.threaded:
                 running.abandon()
+        with anyio.move_on_after(max(0.0, self._config.cancel_grace - moment)):
+            await self._until_quiet()
+        for running in self._bodies():
+            running.hurry()  # also those that have shielded themselves until now
         with anyio.move_on_after(_LAST_WORDS) as scope:
             await self._until_quiet()
-        if scope.cancelled_caught:
+        if stuck := [f"{running.job.attempt.job_id} ({running.job.function})" for running in self._bodies()]:
+            logger.error(
+                "cannot leave before these jobs end, which ignore that they are cancelled: %s", ", ".join(stuck)
+            )
+        elif scope.cancelled_caught:
             logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
         self._threads.close()
         if self._processes is not None:
             await self._processes.close()
 
     def hurry(self) -> None:
-        """Give back now what still runs, in a drain that has begun or is to come."""
+        """Give back now what still runs, in a drain that has begun or is to come, and wait for no clean-up."""
         self._hurried = True
         if self._patience is not None:
             self._patience.cancel()
+        for running in self._bodies():
+            running.hurry()
 
     @property
     def processes(self) -> Processes:

@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import anyio
@@ -229,6 +230,21 @@ async def sleep_async() -> None:
         await anyio.sleep(FOREVER)
     finally:
         current_job().log("put the pen down")
+
+
+async def clean_up(path: str, seconds: float) -> None:
+    """Wait to be stopped; then take this long to write that it is done with it."""
+    current_job().progress(0, 1, str(os.getpid()))
+    try:
+        await anyio.sleep(FOREVER)
+    finally:
+        Path(path).touch()
+        try:
+            await anyio.sleep(seconds)
+            Path(path).write_text("closed")
+        except anyio.get_cancelled_exc_class():
+            Path(path).write_text("cancelled again")
+            raise
 
 
 async def ignore_async() -> None:

@@ -144,7 +144,7 @@ async def test_cancelled_while_it_starts_it_leaves_nothing_running(
 async def test_an_error_of_the_background_is_logged_and_does_not_cancel_the_programs_block(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level(logging.CRITICAL, "asyncjobs")
+    caplog.set_level(logging.ERROR, "asyncjobs")
     failed = asyncio.Event()
 
     async def fail() -> None:

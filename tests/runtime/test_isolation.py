@@ -56,7 +56,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
     """A processor on the store in memory, for what does not depend on the store."""
-    async with Stores("memory", tmp_path).processor(slots=4) as jp:
+    async with Stores("memory", tmp_path).processor(slots=4, cancel_grace=0.3) as jp:
         processes(jp).grace = 0.3
         yield jp
 

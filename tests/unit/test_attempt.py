@@ -31,7 +31,9 @@ def tools(threads: Threads) -> Tools:
     async def no_results(ids: object) -> dict[str, Any]:
         return {}
 
-    return Tools(threads, no_results, lambda name: None, lambda name, function: is_async_callable(function), 1 << 20)
+    return Tools(
+        threads, no_results, lambda name: None, lambda name, function: is_async_callable(function), 1 << 20, 5.0
+    )
 
 
 @pytest.mark.parametrize("kind", ["async", "thread"])

@@ -29,7 +29,8 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert (sqlite.max_size, sqlite.allow_network_filesystem) == (None, False)
     assert BackendConfig().max_value_size == MemoryConfig().max_value_size == sqlite.max_value_size == 64 * MEBIBYTE
     assert (daemon.slots, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
-    assert (daemon.shutdown_timeout, daemon.poll_interval, daemon.lease, daemon.heartbeat) == (30.0, 0.25, 15.0, 5.0)
+    assert (daemon.shutdown_timeout, daemon.cancel_grace, daemon.poll_interval) == (30.0, 5.0, 0.25)
+    assert (daemon.lease, daemon.heartbeat) == (15.0, 5.0)
     assert (daemon.capture_logging, daemon.capture_print) == ("INFO", False)
 
 
@@ -47,7 +48,7 @@ def test_every_setting_is_documented() -> None:
         (
             lambda: DaemonConfig(colour="red"),
             "DaemonConfig.colour is not a setting\n  hint: known settings: slots, queues, allowed_modules, "
-            "shutdown_timeout, poll_interval, lease, heartbeat, name, capture_logging, capture_print, "
+            "shutdown_timeout, cancel_grace, poll_interval, lease, heartbeat, name, capture_logging, capture_print, "
             "retention, unrunnable_after",
         ),
         (
@@ -107,6 +108,7 @@ NUMBERS: list[tuple[type[Any], str, float, float]] = [
     (SQLiteConfig, "max_size", 262_144, 1 << 40),
     (DaemonConfig, "slots", 1, 10_000),
     (DaemonConfig, "shutdown_timeout", 0, 1e9),
+    (DaemonConfig, "cancel_grace", 0, 1e9),
     (DaemonConfig, "poll_interval", 0.001, 60),
     (DaemonConfig, "lease", 15.0, 86_400),
     (DaemonConfig, "heartbeat", 0.001, 5.0),

@@ -101,6 +101,7 @@ def test_a_path_in_a_file_is_beside_the_file(tmp_path: Path) -> None:
         ("SQLITE_MAX_SIZE", "", "sqlite", "max_size", None),
         ("DAEMON_QUEUES", "fast, slow", "daemon", "queues", ("fast", "slow")),
         ("DAEMON_SHUTDOWN_TIMEOUT", "1.5", "daemon", "shutdown_timeout", 1.5),
+        ("DAEMON_CANCEL_GRACE", "2m", "daemon", "cancel_grace", 120.0),
         ("DAEMON_NAME", "7", "daemon", "name", "7"),
         ("LOGGING_FORMAT", "json", "logging", "format", "json"),
     ],

@@ -1,0 +1,156 @@
+"""How an ``async def`` body is stopped: as its event loop stops a task.
+
+On asyncio that is one ``CancelledError``; what the body does then, in ``finally`` and ``__aexit__``, may await. Only
+when ``cancel_grace`` seconds have passed, every await is cancelled. anyio alone would do that from the beginning, and
+no session would ever be closed. On trio, whose programs expect it, it is so from the beginning (ADR 13).
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Protocol, Self
+
+import anyio
+
+from asyncjobs.runtime.anyio_internals import cancel_unless_shielded, takes_foreign_cancellations
+
+if TYPE_CHECKING:
+    import asyncio
+
+_LONGEST_DELAY = 0.02
+"""Seconds between two looks whether the body has left the section that it shields."""
+
+
+class Body(Protocol):
+    """What runs, as whoever stops it sees it. Both may be called again, and after its end."""
+
+    def stop(self) -> None:
+        """Cancel it, and give it ``cancel_grace`` seconds to clean up."""
+        ...
+
+    def hurry(self) -> None:
+        """Give it no more time, if it has been told to stop."""
+        ...
+
+
+class BodyScope:
+    """Around an ``async def`` body.
+
+    :param grace: seconds between the first cancellation and that of every await.
+    :param timeout: seconds after which ``timed_out`` is called, unless the body has ended.
+    """
+
+    def __init__(self, grace: float, timeout: float | None, timed_out: Callable[[], None]) -> None:
+        self._grace = grace
+        self._timeout = timeout
+        self._timed_out = timed_out
+        self._outer = anyio.CancelScope()
+        self._inner = anyio.CancelScope()
+        self._task: asyncio.Task[Any] | None = None
+        self._loop: asyncio.AbstractEventLoop
+        self._timer: asyncio.Handle | None = None
+        self._next_try: asyncio.Handle | None = None
+        self._delay = 0.0
+        self._stopped = False
+        self._over = False
+        self.delivered = False
+        """Whether the body has been cancelled."""
+
+    def __enter__(self) -> Self:
+        self._task = current_asyncio_task()
+        if self._task is not None:
+            self._loop = self._task.get_loop()
+            if self._timeout is not None:
+                self._timer = self._loop.call_later(self._timeout, self._timed_out)
+        elif self._timeout is not None:
+            self._outer.deadline = anyio.current_time() + self._timeout
+        self._outer.__enter__()
+        self._inner.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._over = True
+        for handle in (self._timer, self._next_try):
+            if handle is not None:
+                handle.cancel()
+        if caught := self._inner.__exit__(kind, error, traceback):
+            self._outer.__exit__(None, None, None)
+        else:
+            caught = self._outer.__exit__(kind, error, traceback)
+        if self._task is None and self._outer.cancel_called:
+            self.delivered = True
+            self._timed_out()  # by the deadline, unless it was told to stop before
+        return bool(caught)
+
+    def ends_here(self) -> bool:
+        """Whether a cancellation that the body let through has been dealt with by that: it came from ``stop``.
+
+        Otherwise it is the worker's, or on trio the scope's, and must be raised; or the body has made it itself.
+        """
+        return self._task is not None and self._stopped
+
+    def stop(self) -> None:
+        """See ``Body``."""
+        if self._over or self._stopped:
+            return
+        self._stopped = True
+        if self._task is None or self._grace == 0:
+            self.delivered = True
+            self._outer.cancel()
+        else:
+            self._deliver(self._task)
+
+    def hurry(self) -> None:
+        """See ``Body``."""
+        if self._task is not None and self._stopped:
+            self.delivered = True
+            self._inner.cancel()
+
+    def _deliver(self, task: asyncio.Task[Any]) -> None:
+        """Cancel the body once.
+
+        That is not possible while it shields itself, or is about to go on with what it waited for: it is tried again.
+        """
+        if self._cancel(task):
+            self.delivered = True
+            self._inner.deadline = self._loop.time() + self._grace
+        elif self._next_try is None:
+            self._next_try = self._loop.call_soon(self._try_again, task)
+        else:
+            self._delay = min(_LONGEST_DELAY, self._delay * 2 or 0.001)
+            self._next_try = self._loop.call_later(self._delay, self._try_again, task)
+
+    def _try_again(self, task: asyncio.Task[Any]) -> None:
+        if not self._inner.cancel_called:
+            self._deliver(task)
+
+    def _cancel(self, task: asyncio.Task[Any]) -> bool:
+        """Have the scopes cancel the task. Return whether they did.
+
+        A cancelled scope cancels its tasks at once, and in every turn of the loop until they have left it. The inner
+        scope, shielded before the next turn, keeps the outer one from that.
+        """
+        if takes_foreign_cancellations(self._inner):
+            return current_asyncio_task() is not task and cancel_unless_shielded(task, self._inner)
+        before = task.cancelling()
+        if self._outer.cancel_called:
+            self._inner.shield = False  # the outer one goes on
+        else:
+            self._outer.cancel()
+        self._inner.shield = True
+        return task.cancelling() > before
+
+
+def current_asyncio_task() -> asyncio.Task[Any] | None:
+    """Return the task of asyncio that calls this, None on another event loop."""
+    asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; an import here would cost a fifth of ours
+    if asyncio is None:
+        return None
+    try:
+        return asyncio.current_task()
+    except RuntimeError:  # trio
+        return None
