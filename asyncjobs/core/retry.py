@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from decimal import Decimal
+from numbers import Integral, Real
+from typing import cast
 
 from msgspec import Struct, msgpack
+from msgspec.structs import force_setattr
 
 from asyncjobs.exceptions import ConfigurationError
 
@@ -13,9 +17,11 @@ from asyncjobs.exceptions import ConfigurationError
 _module_of = type.__dict__["__module__"].__get__
 _qualname_of = type.__dict__["__qualname__"].__get__
 _bases_of = type.__dict__["__mro__"].__get__
+_LONGEST = 10 * 365 * 86_400.0
+"""Seconds: a delay is at most ten years, which every store can add to its clock."""
 
 
-def exception_name(kind: type[BaseException]) -> str:
+def exception_name(kind: type) -> str:
     """``ConnectionError`` for builtins, ``httpx.ReadTimeout`` for others: how policies and events name errors. Never
     fails, whatever the class says of itself.
     """
@@ -41,7 +47,9 @@ class RetryPolicy(Struct, frozen=True):
         it is ± half of it, unless this is 0.
     :param on: exception classes (or their names) that are retried. Default: every one.
     :param never_on: exception classes (or their names) that are not retried, even if ``on`` matches.
-    :raises ConfigurationError: a number is negative, NaN or out of its range.
+    :raises ConfigurationError: a number is negative, NaN or out of its range; no class and no name where one is meant.
+
+    Numbers of any kind are understood (Decimal, Fraction, those of numpy), and kept as ints and floats.
 
     Classes are matched by name along the raised exception's base classes, so nothing is imported to compare.
     """
@@ -55,8 +63,7 @@ class RetryPolicy(Struct, frozen=True):
     never_on: Sequence[type[BaseException] | str] = ()
 
     def __post_init__(self) -> None:
-        if isinstance(self.max_retries, bool) or self.max_retries < 0:
-            raise ConfigurationError("max_retries", self.max_retries, allowed="a whole number from 0")
+        force_setattr(self, "max_retries", _whole(self.max_retries))
         for name, low, high in (
             ("base", 0.0, math.inf),
             ("factor", 1.0, math.inf),
@@ -64,9 +71,13 @@ class RetryPolicy(Struct, frozen=True):
             ("jitter", 0.0, 1.0),
         ):
             value = getattr(self, name)
-            if not low <= value <= high or value == math.inf:
+            number = _float(value)
+            if number is None or not low <= number <= high or number == math.inf:
                 top = "" if high == math.inf else f" to {high:g}"
                 raise ConfigurationError(f"RetryPolicy.{name}", value, allowed=f"a number from {low:g}{top}")
+            force_setattr(self, name, number)
+        for name in ("on", "never_on"):
+            force_setattr(self, name, _kinds(f"RetryPolicy.{name}", getattr(self, name)))
 
     def delay(self, n: int, jitter: float) -> float:
         """Seconds before the ``n``-th retry; ``jitter`` is a number from 0 to 1 drawn by the caller."""
@@ -74,7 +85,7 @@ class RetryPolicy(Struct, frozen=True):
             delay = min(self.cap, self.base * self.factor**n)
         except OverflowError:
             delay = self.cap
-        return delay * (1.0 + self.jitter * (2.0 * jitter - 1.0))
+        return min(_LONGEST, delay * (1.0 + self.jitter * (2.0 * jitter - 1.0)))
 
     def delay_after_interruption(self, n: int, jitter: float) -> float:
         """Seconds before it is run again after its worker died: half to one and a half of the delay, unless ``jitter``
@@ -92,6 +103,38 @@ class RetryPolicy(Struct, frozen=True):
         if any(_name(entry) in names for entry in self.never_on):
             return False
         return not self.on or any(_name(entry) in names for entry in self.on)
+
+
+def _whole(value: object) -> int:
+    # Also numbers that are no ints, such as numpy's.
+    whole = -1 if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    if not 0 <= whole < 1 << 63:
+        raise ConfigurationError("max_retries", value, allowed="a whole number from 0")
+    return whole
+
+
+def _float(value: object) -> float | None:
+    """A number of any kind (Decimal, Fraction, numpy's) as a float; None: it is none."""
+    if type(value) is float:
+        return value
+    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+        return None
+    try:
+        return float(value)
+    except (ValueError, OverflowError):  # a signalling NaN; an int beyond every float
+        return None
+
+
+def _kinds(field: str, given: object) -> tuple[type[BaseException] | str, ...]:
+    if not isinstance(given, Collection) or isinstance(given, str):
+        hint = "give a list, also of one: [ConnectionError]"
+        raise ConfigurationError(field, given, allowed="exception classes, or their names", hint=hint)
+    entries = cast("Collection[object]", given)
+    for entry in entries:
+        named = isinstance(entry, str) and entry.isprintable() and entry
+        if not named and not (isinstance(entry, type) and issubclass(entry, BaseException)):
+            raise ConfigurationError(field, cast("object", entry), allowed="exception classes, or their names")
+    return tuple(cast("Collection[type[BaseException] | str]", entries))
 
 
 DEFAULT_RETRY = RetryPolicy()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
@@ -18,19 +17,17 @@ from asyncjobs.backends.base import AttemptRef
 from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import ConfigurationError, JobStateError, NotSerializableError
+from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import BodyEvent, EventType
+from asyncjobs.runtime import said
+from asyncjobs.runtime.said import printable
 from asyncjobs.runtime.signals import Loop
 
 T = TypeVar("T")
 
 _current: ContextVar[JobContext | None] = ContextVar("asyncjobs_current_job", default=None)
 
-_LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
-_RESERVED_TYPES = frozenset(EventType) - {EventType.OUTPUT}
-_STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
-"""What a browser's ``EventSource`` calls its own events, and what our streams say of themselves."""
-_LONGEST_TYPE = 64
+_LONGEST_NAME = 64
 _MOST_FIELDS = 64
 MAX_EVENT_BYTES = 64 * 1024
 """Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
@@ -109,9 +106,13 @@ class Unstored:
     def __bool__(self) -> bool:
         return bool(self._logs or self._others or self._progress)
 
-    def add(self, event: BodyEvent) -> bool:
-        """Keep it until it is taken. True: there was nothing before."""
-        size = len(msgpack.encode(event.data))
+    def add(self, event: BodyEvent, size: int | None = None) -> bool:
+        """Keep it until it is taken; returns whether there was nothing before.
+
+        :param size: bytes that its data takes, where they are known.
+        """
+        if size is None:
+            size = len(msgpack.encode(event.data))
         with self.lock:
             if self.closed:
                 return False
@@ -254,64 +255,68 @@ class JobContext:
 
     # -- saying
 
+    # None of these raises for its arguments: a body must not fail because of what it reports about itself. What cannot
+    # be stored becomes a warning in the job's own log.
+
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Say how far the body is: ``done`` of ``total``. Newer progress replaces what was not stored yet."""
-        if not _storable_number(done):
-            raise ConfigurationError("progress(done)", done, allowed="a finite number")
-        if total is not None and not _storable_number(total):
-            raise ConfigurationError("progress(total)", total, allowed="a finite number, or None")
-        said = {"message": None} if message is None else capped("message", str(message))
-        self._say(EventType.PROGRESS, {"done": done, "total": total, **said})
+        """Report how far the body is: ``done`` of ``total``, numbers of any kind. Newer progress replaces what was not
+        stored yet. What is no number becomes a warning in the job's log.
+        """
+        number = said.number(done)
+        if number is None:
+            self._refuse("progress(done)", done, "is no finite number")
+            return
+        whole = None if total is None else said.number(total)
+        if total is not None and whole is None:
+            self._refuse("progress(total)", total, "is no finite number, and not None")
+            return
+        text = {"message": None} if message is None else capped("message", said.text(message))
+        self._say(EventType.PROGRESS, {"done": number, "total": whole, **text})
 
     def emit(self, type: str, data: Mapping[str, Any] | None = None) -> None:
-        """Store an event of the body's own, such as ``"output"`` or ``"preview"``.
+        """Store an event of the body's own, such as ``"output"`` or ``"preview"``. What cannot be stored becomes a
+        warning in the job's log.
 
         :param type: 1 to 64 characters; the engine's own types (``started``, ``completed``, …) are refused.
         :param data: plain values: None, bool, int, float, str, bytes, lists and dicts of these; at most 64 KiB.
-        :raises ConfigurationError: a bad type. NotSerializableError: data that cannot be stored.
         """
-        raw: object = type
-        if not isinstance(raw, str) or not 0 < len(raw) <= _LONGEST_TYPE or not raw.isprintable():
-            raise ConfigurationError("emit(type)", raw, allowed=f"1 to {_LONGEST_TYPE} printable characters")
-        if raw in _RESERVED_TYPES:
-            raise ConfigurationError(
-                "emit(type)", raw, allowed="a type of your own", hint="the engine writes this type itself"
-            )
-        if raw in _STREAM_TYPES:
-            raise ConfigurationError(
-                "emit(type)",
-                raw,
-                allowed="a type of your own",
-                hint=f"streams and browsers use this name for events of theirs; emit('job_{raw}', …), say",
-            )
-        try:
-            encoded = msgpack.encode(dict(data or {}))
-            copy = msgpack.decode(encoded)  # what the body does to its data later is not what it said
-        except (TypeError, ValueError, OverflowError, RecursionError) as error:
-            raise NotSerializableError("$.data", f"not plain data ({error})") from error
-        if len(encoded) > MAX_EVENT_BYTES:
-            raise NotSerializableError(
-                "$.data",
-                f"{len(encoded):,} bytes, more than the {MAX_EVENT_BYTES:,} of an event",
-                hint="write it to a file and emit the path",
-            )
-        self._say(raw, copy)
+        name, problem = said.event_type(type)
+        if problem is not None:
+            self._refuse("emit(type)", type, problem)
+            return
+        copy, size, problem = said.event(data)
+        if problem is None and size > MAX_EVENT_BYTES:
+            problem = f"is {size:,} bytes, more than the {MAX_EVENT_BYTES:,} of an event; emit the path of a file"
+        if problem is not None:
+            self._refuse(f"emit({name!r}, data)", data, problem)
+            return
+        self._say(name, copy, size)
 
-    def log(self, message: str, level: str = "info", **fields: Any) -> None:
-        """Store a log line of this job. ``level`` is a name of the ``logging`` module; ``fields`` are plain values."""
-        if level.lower() not in _LEVELS:
-            raise ConfigurationError("log(level)", level, allowed=", ".join(sorted(_LEVELS)))
-        data: dict[str, Any] = {"level": level.lower(), **capped("message", str(message))}
+    def log(self, /, message: str, level: str | int = "info", **fields: Any) -> None:
+        """Store a log line of this job. What cannot be stored becomes a warning in the job's log.
+
+        :param level: a level of the ``logging`` module, by its name or number.
+        :param fields: plain values; what is none is stored as text.
+        """
+        name = said.level(level)
+        if name is None:
+            self._refuse("log(level)", level, f"is none of {', '.join(sorted(said.LEVELS))}; the line counts as info")
+        data: dict[str, Any] = {"level": name or "info", **capped("message", said.text(message))}
         if fields:
             few = islice(fields.items(), _MOST_FIELDS)
-            data["fields"] = {printable(name)[:_LONGEST_TYPE]: _plain(value) for name, value in few}
+            data["fields"] = {printable(name)[:_LONGEST_NAME]: said.field(value) for name, value in few}
         if len(fields) > _MOST_FIELDS:
             data["fields_cut"] = len(fields)
         self._say(EventType.LOG, data)
 
-    def hear(self, level: str, logger: str, said: Mapping[str, Any]) -> None:
+    def _refuse(self, what: str, value: object, problem: str) -> None:
+        """Report in the job's log that an argument could not be stored."""
+        text = f"{what} was left out: {said.shown(value)} {problem}"
+        self._say(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
+
+    def hear(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
         """Store a log event of what the body told the ``logging`` module, or printed."""
-        self._say(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **said})
+        self._say(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
     def relay(self, type: str, data: dict[str, Any]) -> None:
         """Store what the body said in a process of its own, where it was checked as it is here."""
@@ -320,8 +325,8 @@ class JobContext:
         else:
             self.emit(type, data)
 
-    def _say(self, type: str, data: dict[str, Any]) -> None:
-        if self.unstored.add(BodyEvent(str(type), data, self._clock.now())) and self.on_said is not None:
+    def _say(self, type: str, data: dict[str, Any], size: int | None = None) -> None:
+        if self.unstored.add(BodyEvent(str(type), data, self._clock.now()), size) and self.on_said is not None:
             self._loop.call_soon(self.on_said)
 
     @property
@@ -372,11 +377,6 @@ class JobContext:
         return await self._submit(self._ref, func, args, options)
 
 
-def printable(text: str) -> str:
-    """Text that every encoder takes: lone surrogates are spelled out."""
-    return text.encode("utf-8", "backslashreplace").decode()
-
-
 def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:
     """A text as far as an event takes it and, where it was cut, its full length.
 
@@ -387,13 +387,3 @@ def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut"
     if max(length, len(kept)) <= LONGEST_TEXT:
         return {name: kept}
     return {name: kept[:LONGEST_TEXT], mark: length}
-
-
-def _storable_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and -(2.0**63) <= value < 2.0**63
-
-
-def _plain(value: Any) -> Any:
-    if value is None or isinstance(value, (bool, float)) or (isinstance(value, int) and abs(value) < 1 << 63):
-        return value
-    return printable(str(value))[:1024]

@@ -11,7 +11,7 @@ from anyio.abc import TaskGroup
 from msgspec import msgpack
 
 from asyncjobs.backends.base import AttemptRef, NewJob
-from asyncjobs.exceptions import JobProcessorError, JobStateError
+from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import JobError, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import Running, Stop, stopped
 from asyncjobs.runtime.outputs import Output
@@ -258,10 +258,7 @@ class Conversation:
     def _hear(self, message: Up) -> None:
         match message:
             case Said():
-                try:
-                    self._running.context.relay(message.event, message.data)
-                except JobProcessorError as error:
-                    raise BrokenFrameError(str(error)) from error
+                self._running.context.relay(message.event, message.data)
             case Began():
                 self._is_async = message.is_async
                 if not self.began and self._running.job.timeout is not None:

@@ -14,11 +14,12 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from msgspec import Struct, json
+from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
 from asyncjobs.backends.clock import from_datetime
+from asyncjobs.core import plain
 from asyncjobs.core.codec import (
     bind_arguments,
     callable_label,
@@ -121,11 +122,11 @@ class Submissions:
             function=name,
             call=call.data,
             injects=bool(call.handles),
-            queue=name_of("queue", _pick(request.queue, options.queue) or DEFAULT_QUEUE),
+            queue=name_of("queue", _pick(_pick(request.queue, options.queue), DEFAULT_QUEUE)),
             owner=owner if request.local else None,
             group=None if request.group is None else name_of("group", request.group),
             metadata=metadata,
-            priority=_whole("priority", _pick(request.priority, options.priority) or 0, -_INT64),
+            priority=_whole("priority", _pick(_pick(request.priority, options.priority), 0), -_INT64),
             limit=None if limit is None else _limit(limit),
             retry=_retry(request, options),
             max_interruptions=_whole(
@@ -198,7 +199,7 @@ def duration(field: str, value: object, *, above: bool = False) -> float:
 def _whole(field: str, value: object, low: int, high: int = _INT64 - 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
         raise ConfigurationError(field, value, allowed=f"a whole number from {low}")
-    return value
+    return int.__int__(value)  # an IntEnum, too
 
 
 def _moment(value: object) -> int:
@@ -259,15 +260,7 @@ def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
 def _metadata(value: Any) -> bytes:
     if not isinstance(value, Mapping):
         raise ConfigurationError("metadata", value, allowed="a dict with string keys and JSON values")
-    for key in cast("Mapping[Any, Any]", value):
-        if not isinstance(key, str):
-            raise NotSerializableError("$.metadata", f"keyed by {key!r}, which is not a string")
-    try:
-        return json.encode(dict(cast("Mapping[str, Any]", value)))
-    except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        raise NotSerializableError(
-            "$.metadata", f"not JSON ({error})", hint="metadata holds null, booleans, numbers, strings, lists, dicts"
-        ) from error
+    return plain.metadata(cast("object", value))
 
 
 def _dependencies(depends_on: Any, handles: Iterable[str]) -> tuple[Dependency, ...]:

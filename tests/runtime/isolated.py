@@ -12,6 +12,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -161,12 +162,14 @@ def say_all() -> tuple[str, int, str | None, bool]:
     return me.id, me.attempt, me.group, me.cancelled
 
 
-def say_wrongly() -> str:
-    try:
-        current_job().emit("completed")
-    except ValueError as error:
-        return str(error)
-    return "accepted"
+def report_oddly() -> str:
+    me = current_job()
+    me.emit("completed")
+    me.emit("m", {1: 0.5})  # type: ignore[dict-item]
+    me.emit("m", {"x": object()})
+    me.log("x", logging.WARNING)
+    me.progress(Decimal(1))  # type: ignore[arg-type]
+    return "done"
 
 
 def use_logging() -> None:

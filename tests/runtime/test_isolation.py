@@ -285,10 +285,6 @@ async def test_the_current_job_is_there(stores: Stores) -> None:
     assert [event.type for event in page.events][-2:] == ["progress", "completed"]
 
 
-async def test_what_may_not_be_said_is_refused_there(here: JobProcessor) -> None:
-    assert "emit(type)" in await run(here, isolated.say_wrongly)
-
-
 async def test_log_records_become_log_events(here: JobProcessor) -> None:
     handle = await here.submit_job(isolated.use_logging, isolation="process")
     await handle

@@ -14,6 +14,8 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from asyncjobs.core.retry import exception_name
+
 _MAIN = "__main__"
 SECOND_MAIN = "__asyncjobs_main__"
 """The name under which a child process loads its parent's script, for a job of that script."""
@@ -71,8 +73,7 @@ def loaded_class(module: str, qualname: str) -> type | None:
 
 def type_name(cls: type) -> str:
     """``"int"`` for a builtin, else ``"pkg.mod.Class"``; for messages."""
-    module = cls.__module__
-    return cls.__qualname__ if module == "builtins" else f"{module}.{cls.__qualname__}"
+    return exception_name(cls)
 
 
 def kind_of(value: object) -> str:

@@ -1,0 +1,164 @@
+"""Plain data, as JSON has it: the metadata of a job, the data of an event.
+
+What is accepted here can be read back by every reader, and be sent as JSON.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from enum import Enum
+from typing import Any, cast
+
+import msgspec
+
+from asyncjobs.core.codec.names import kind_of
+from asyncjobs.core.codec.refusals import Refusal, key_step
+from asyncjobs.core.codec.wire import INT_MAX, INT_MIN, MAX_DEPTH
+
+_NAMES: frozenset[type] = frozenset({str})
+_NO_JSON = "metadata holds null, booleans, numbers, strings, lists, dicts"
+
+
+def metadata(value: object) -> bytes:
+    """The metadata of a job as JSON.
+
+    Subclasses of plain types (``numpy.float64``, an ``IntEnum``) are stored as these; what JSON does not have (NaN,
+    Decimal, keys that are no strings) is refused.
+
+    :raises NotSerializableError: with the path to what cannot be stored.
+    """
+    try:
+        return msgspec.json.encode(_Walk(for_events=False).mapping(value))
+    except Refusal as refusal:
+        raise refusal.at("$.metadata") from None
+
+
+def event_data(data: object) -> tuple[dict[str, Any], int]:
+    """A copy of what a body wants to store with an event, and its bytes when it is encoded.
+
+    As in ``metadata``, but whole numbers as keys become text as in JSON, bytes and NaN stay, and what msgspec turns
+    into plain values (datetimes, UUIDs, dataclasses) is stored as these.
+
+    :raises NotSerializableError: with the path to what cannot be stored.
+    """
+    try:
+        if type(data) is dict:
+            flat = cast("dict[Any, Any]", data)
+            if _NAMES.issuperset(map(type, flat)) and _ATOMS.issuperset(map(type, flat.values())):
+                try:
+                    return dict(flat), len(_encode(flat))
+                except (OverflowError, UnicodeEncodeError):
+                    pass  # the walk names which
+        copy = _Walk(for_events=True).mapping(cast("object", data))
+        return copy, len(_encode(copy))
+    except Refusal as refusal:
+        raise refusal.at("$.data") from None
+
+
+_encode = msgspec.msgpack.Encoder().encode
+_FLOAT_BITS = 1024
+"""Whole numbers of fewer bits fit into a float, as which SQLite compares those of more than 64."""
+_ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
+
+
+class _Walk:
+    def __init__(self, *, for_events: bool) -> None:
+        self._for_events = for_events
+        self._depth = 0
+
+    def mapping(self, value: object) -> dict[str, Any]:
+        if not isinstance(value, Mapping):
+            raise Refusal(f"{kind_of(value)}, and not a dict")
+        self._enter()
+        copy: dict[str, Any] = {}
+        for key, item in cast("Mapping[Any, Any]", value).items():
+            name = self._key(key)
+            if name in copy:
+                raise Refusal(f"keyed twice by {name!r}, as a number and as a string")
+            try:
+                copy[name] = self._value(item)
+            except Refusal as refusal:
+                refusal.steps.append(key_step(key))
+                raise
+        self._depth -= 1
+        return copy
+
+    def _items(self, values: Iterable[Any]) -> list[Any]:
+        self._enter()
+        copy: list[Any] = []
+        for value in values:
+            try:
+                copy.append(self._value(value))
+            except Refusal as refusal:
+                refusal.steps.append(f"[{len(copy)}]")
+                raise
+        self._depth -= 1
+        return copy
+
+    def _enter(self) -> None:
+        if self._depth >= MAX_DEPTH:
+            hint = "store it in a flatter form, or in a file and its path here"
+            raise Refusal(f"nested deeper than {MAX_DEPTH} levels", hint)
+        self._depth += 1
+
+    def _key(self, key: Any) -> str:
+        if isinstance(key, str):
+            return self._text(key)
+        if self._for_events and isinstance(key, int) and not isinstance(key, bool):
+            return str(int(key))
+        raise Refusal(f"keyed by {_shown(key)}, which is not a string", "use str(key)")
+
+    def _value(self, value: Any) -> Any:
+        if value is None or value is True or value is False:
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        if isinstance(value, int):
+            return self._int(int.__int__(value))
+        if isinstance(value, float):
+            return self._float(float.__float__(value))
+        if isinstance(value, Mapping):
+            return self.mapping(cast("object", value))
+        if isinstance(value, (list, tuple)):
+            return self._items(cast("Iterable[Any]", value))
+        if isinstance(value, Enum):
+            return self._value(value._value_)
+        return self._other(value)
+
+    def _text(self, value: str) -> str:
+        text = str.__str__(value)
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            if self._for_events:
+                return text.encode("utf-8", "backslashreplace").decode()
+            raise Refusal(f"a string with a lone surrogate at index {error.start}", _NO_JSON) from None
+        return text
+
+    def _int(self, value: int) -> int:
+        if INT_MIN <= value <= INT_MAX or (not self._for_events and value.bit_length() < _FLOAT_BITS):
+            return value
+        raise Refusal("a whole number that is too large", "store it as a string: str(number)")
+
+    def _float(self, value: float) -> float:
+        if not self._for_events and not math.isfinite(value):
+            raise Refusal(f"{value}, which JSON does not have", "store None, or a string")
+        return value
+
+    def _other(self, value: Any) -> Any:
+        if not self._for_events:
+            raise Refusal(f"{kind_of(value)}, which JSON does not have", _NO_JSON)
+        if isinstance(value, (bytes, bytearray)):
+            return bytes(value)
+        if isinstance(value, (set, frozenset)):
+            return self._items(cast("Iterable[Any]", value))
+        try:
+            built = msgspec.to_builtins(value, str_keys=True)
+        except Exception as error:  # border: TypeError for what it does not know, and what the value's own code raises
+            raise Refusal(f"{kind_of(value)}, which cannot be stored", "pass plain values: str(…), float(…)") from error
+        return self._value(built)
+
+
+def _shown(key: object) -> str:
+    return repr(key) if type(key) in _ATOMS else kind_of(key)

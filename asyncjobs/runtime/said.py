@@ -1,0 +1,125 @@
+"""What a body passes to ``progress``, ``emit`` and ``log``, as it is stored.
+
+Nothing here raises, whatever it is given.
+"""
+
+from __future__ import annotations
+
+import logging
+from decimal import Decimal
+from numbers import Real
+from typing import Any, cast
+
+from asyncjobs.core.plain import event_data
+from asyncjobs.core.retry import exception_name
+from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.models import EventType
+
+LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
+_RESERVED_TYPES = frozenset(EventType) - {EventType.OUTPUT}
+_STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
+"""What a browser's ``EventSource`` calls its own events, and what our streams say of themselves."""
+_LONGEST_TYPE = 64
+_LONGEST_FIELD = 1024
+_LONGEST_SHOWN = 200
+_MAX = 2.0**63
+_NUMBERS: frozenset[type] = frozenset({int, float})
+
+
+def printable(text: str) -> str:
+    """Return text that every encoder takes: lone surrogates are spelled out."""
+    return str.__str__(text).encode("utf-8", "backslashreplace").decode()
+
+
+def number(value: Any) -> float | None:
+    """Return a finite number of any kind (Decimal, Fraction, numpy's) as an int or a float; None for anything else."""
+    if type(value) not in _NUMBERS:
+        try:
+            if isinstance(value, bool):
+                return None
+            if isinstance(value, int):
+                value = int.__int__(value)
+            elif isinstance(value, (Real, Decimal)):
+                value = float(value)
+            else:
+                return None
+        except Exception:  # border: a number's class may raise anything
+            return None
+    return value if -_MAX <= value < _MAX else None  # NaN is not
+
+
+def text(value: object) -> str:
+    """Return any object as text."""
+    try:
+        return str.__str__(str(value))
+    except Exception:  # border: its own code
+        return _unprintable(value)
+
+
+def shown(value: object) -> str:
+    """Return any object for a message: short, and as it is written in Python."""
+    try:
+        written = str.__str__(repr(value))
+    except Exception:  # border: as above
+        written = _unprintable(value)
+    return written if len(written) <= _LONGEST_SHOWN else f"{written[:_LONGEST_SHOWN]}…"
+
+
+def _unprintable(value: object) -> str:
+    return f"<{exception_name(type(value))} that cannot be printed>"
+
+
+def field(value: Any) -> Any:
+    """Return a field of a log line: numbers, True, False and None as they are, the rest as text."""
+    if value is None or value is True or value is False:
+        return value
+    try:
+        if isinstance(value, float):
+            return float.__float__(value)
+        if isinstance(value, int) and -_MAX <= value < _MAX:
+            return int.__int__(value)
+    except Exception:  # border: as above
+        return _unprintable(value)
+    return printable(text(value))[:_LONGEST_FIELD]
+
+
+def level(value: object) -> str | None:
+    """Return the name of a level that is given by name or number, in lower case; None if there is none such.
+
+    A number between two levels is the lower one.
+    """
+    if issubclass(type(value), str):
+        name = str.__str__(cast("str", value)).lower()
+        return name if name in LEVELS else None
+    if not issubclass(type(value), int) or value is True or value is False:
+        return None
+    value = int.__int__(cast("int", value))
+    known = [logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR, logging.CRITICAL]
+    below = [number for number in known if number <= value]
+    return logging.getLevelName(below[-1] if below else logging.DEBUG).lower()
+
+
+def event_type(value: object) -> tuple[str, str | None]:
+    """Return the type of a body's event, and what is wrong with it."""
+    name = str.__str__(cast("str", value)) if issubclass(type(value), str) else ""
+    if not 0 < len(name) <= _LONGEST_TYPE or not name.isprintable():
+        return "", f"is not 1 to {_LONGEST_TYPE} printable characters"
+    if name in _RESERVED_TYPES:
+        return name, "is a type that the engine writes itself; use a type of your own"
+    if name in _STREAM_TYPES:
+        return name, f"is what streams and browsers call events of theirs; emit('job_{name}', …), say"
+    return name, None
+
+
+def event(data: object) -> tuple[dict[str, Any], int, str | None]:
+    """Return a copy of the data of a body's event, its bytes when it is encoded, and what is wrong with it.
+
+    A copy: what the body does to its data later is not in it.
+    """
+    try:
+        copy, size = event_data({} if data is None else data)
+    except NotSerializableError as error:
+        return {}, 0, f"has something that cannot be stored: {error.args[0]}"
+    except Exception as error:  # border: the data's own code
+        return {}, 0, f"raised {exception_name(type(error))} when it was looked at"
+    return copy, size, None
