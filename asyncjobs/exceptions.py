@@ -346,7 +346,8 @@ class BackendConnectionError(BackendError):
 
 
 class BackendClosedError(BackendError):
-    """Used before it was opened, after it was closed, or in a forked child; ``leaving``: or while it is being left."""
+    """Used before it was opened, after it was closed, from another event loop or thread, or in a forked child;
+    ``leaving``: or while it is being left."""
 
     code = "closed"
 

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, 
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobStateError
-from asyncjobs.models import JobEvent, JobResult, JobStatus
+from asyncjobs.models import Handle, JobEvent, JobResult, JobStatus
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.waiting import Watch, error_of
 
@@ -34,7 +34,7 @@ class Jobs(Protocol):
     def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any: ...
 
 
-class JobHandle(str, Generic[T]):
+class JobHandle(Handle, Generic[T]):
     """A string equal to the job's id. ``await handle`` is the job's result.
 
     Cheap, hashable, usable wherever an id is; made again from an id, in any process, by ``jp.handle(job_id)``.

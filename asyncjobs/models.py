@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 from msgspec import Struct, field
 
@@ -17,6 +17,16 @@ DEFAULT_QUEUE = "default"
 
 Isolation = Literal["thread", "process"]
 """Where a body runs: in the worker's process (on its loop, or in a thread), or in a process of its own."""
+
+
+class Handle(str):
+    """A job's id that stands, among the arguments of another job, for its result: the base of all kinds of handles.
+
+    ``optional``: for ``None``, if that job does not complete.
+    """
+
+    __slots__ = ()
+    optional: ClassVar[bool] = False
 
 
 class JobStatus(StrEnum):

@@ -28,6 +28,7 @@ from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
+from asyncjobs.core.child_ids import path_before
 from asyncjobs.core.codec import convert_result, decode_value, result_stand_in
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import (
@@ -74,6 +75,7 @@ from asyncjobs.runtime.others import watch_others
 from asyncjobs.runtime.pages import cursor_or_beyond
 from asyncjobs.runtime.reaping import Reaper
 from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.signals import Home
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
@@ -151,7 +153,7 @@ class JobProcessor(Upkeep):
         self.backend_config = backend_config
         self._max_value_size = backend_config.max_value_size
         self._attempts = backend_config.attempts
-        self._submissions = Submissions(self._functions, JobHandle, self._max_value_size)
+        self._submissions = Submissions(self._functions, self._max_value_size)
         self._graph = LiveGraph()
         self._running = False
         self._leaving = False
@@ -171,6 +173,7 @@ class JobProcessor(Upkeep):
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
         refuse_while_loading()
         self._forks = fork_count()
+        self._home = Home()
         await self._backend.open()
         try:
             self._results = ResultCache()
@@ -308,6 +311,16 @@ class JobProcessor(Upkeep):
         self._graph.ended(events)
         self._publisher.publish(events)
 
+    def _called_elsewhere(self) -> BackendClosedError:
+        if find_current_job() is not None:
+            hint = "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()"
+        else:
+            hint = (
+                "from another thread: asyncio.run_coroutine_threadsafe(jp.submit_job(…), loop).result(), with the loop "
+                "that entered it; or SyncJobs, which any thread may call; another loop enters a JobProcessor of its own"
+            )
+        return BackendClosedError("this JobProcessor was entered in another event loop or thread", hint=hint)
+
     def _removed(self, job_ids: list[str]) -> None:
         self._functions.local.seen(job_ids, {})
 
@@ -319,6 +332,8 @@ class JobProcessor(Upkeep):
             )
         if not self._running:
             raise BackendClosedError
+        if not self._home.is_here():
+            raise self._called_elsewhere()
         if self._leaving and not self._is_running(find_current_job()):
             raise BackendClosedError(
                 "this JobProcessor is shutting down: only the jobs that still run may use it",
@@ -452,7 +467,11 @@ class JobProcessor(Upkeep):
         return Batch(self._submissions, store, handle)
 
     def optional(self, job: str) -> Optional:
-        """In ``depends_on``: a job that may end otherwise than completed without holding its dependents back."""
+        """A job that may end otherwise than completed without holding its dependents back.
+
+        In ``depends_on``; or as an argument (also inside lists, tuples and dict values), where its result is put in its
+        place, or ``None`` if it did not complete.
+        """
         return Optional(name_of("depends_on", job, 512))
 
     def handle(self, job_id: str, func: Callable[..., T] | None = None) -> JobHandle[T]:
@@ -504,14 +523,21 @@ class JobProcessor(Upkeep):
         self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
         options["if_exists"] = "return"  # what an earlier attempt submitted is there already
+        options["job_id"] = await self._stored_child(parent, options["job_id"])
         request = request_of(func, args, options)
         self._submissions.check_options(func)
         ids = await self._store([request], parent=parent)
         return JobHandle(ids[0], self, result_stand_in(func, local=request.local))
 
+    async def _stored_child(self, parent: AttemptRef, job_id: str) -> str:
+        """The id of a child, or the longer one that an attempt under an earlier version gave it."""
+        before = path_before(parent.job_id, job_id) if parent.attempt > 1 else None
+        return job_id if before is None or await self._open().get_job(before) is None else before
+
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
         """For bodies in processes of their own: store a child of their job, which they have encoded there."""
         backend = self._open()
+        job = replace(job, id=await self._stored_child(parent, job.id))
         in_graph = await self._graph.add([job])
         try:
             (job_id,) = await backend.enqueue_jobs([job], parent=parent)

@@ -6,17 +6,19 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar, cast
+from typing import Any, Generic, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from asyncjobs.backends.forks import fork_count
 from asyncjobs.config import BackendConfig, BackendType, SQLiteConfig
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.handle import JobHandle, gather
 from asyncjobs.models import (
     GroupProgress,
+    Handle,
     Job,
     JobEvent,
     JobPage,
@@ -27,11 +29,12 @@ from asyncjobs.models import (
     StatusReport,
 )
 from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.submission import Optional
 
 T = TypeVar("T")
 
 
-class SyncHandle(str, Generic[T]):
+class SyncHandle(Handle, Generic[T]):
     """A job's id with plain methods: ``result()`` waits. Passed on as an argument, it is a dependency."""
 
     __slots__ = ("_handle", "_jobs")
@@ -98,12 +101,16 @@ class SyncJobs:
             backend = SQLiteConfig(path=backend)
         self._jp = JobProcessor(backend, **options)
         self._stack: ExitStack | None = None
+        self._forks = 0
         self._portal: BlockingPortal
         self._life: Future[None]
         self._leave: anyio.Event
         self._error: BaseException | None
 
     def __enter__(self) -> Self:
+        if self._stack is not None:
+            raise BackendClosedError("this SyncJobs is running already", hint="enter it once")
+        self._forks = fork_count()
         with ExitStack() as stack:
             self._portal = stack.enter_context(start_blocking_portal())
             self._life, _ = self._portal.start_task(self._live)
@@ -126,8 +133,8 @@ class SyncJobs:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._stack is None:
-            return
+        if self._stack is None or fork_count() != self._forks:
+            return  # a forked child leaves its parent's thread alone
         try:
             self._drain(error)
         finally:
@@ -166,6 +173,10 @@ class SyncJobs:
 
         :raises BackendClosedError: outside of ``with``.
         """
+        if self._stack is not None and fork_count() != self._forks:
+            raise BackendClosedError(
+                "this SyncJobs belongs to the parent process", hint="open a SyncJobs of its own in a forked child"
+            )
         try:
             if self._stack is None:
                 raise _closed()
@@ -191,7 +202,7 @@ class SyncJobs:
         """Store a call of ``func`` as a job: see ``JobProcessor.submit_job``. Durable when this returns."""
 
         async def submit() -> JobHandle[Any]:
-            return await self._jp.submit_job(func, *_plain(args), **_plain(options))
+            return await self._jp.submit_job(func, *args, **options)
 
         return SyncHandle(self.call(submit), self)
 
@@ -202,10 +213,16 @@ class SyncJobs:
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """``func(item)`` for each item, as one batch."""
 
+        listed = list(items)  # here: an iterable of the caller's may do anything, and the loop has others to serve
+
         async def submit() -> list[JobHandle[Any]]:
-            return await self._jp.map_jobs(func, _plain(list(items)), **options)
+            return await self._jp.map_jobs(func, listed, **options)
 
         return [SyncHandle(handle, self) for handle in self.call(submit)]
+
+    def optional(self, job: str) -> Optional:
+        """In ``depends_on``, or as an argument: see ``JobProcessor.optional``."""
+        return self._jp.optional(job)
 
     def handle(self, job_id: str) -> SyncHandle[Any]:
         """A handle of a stored job."""
@@ -298,20 +315,9 @@ class SyncJobs:
                 if batch.ended:
                     return
         finally:
-            if self._stack is not None:
+            if self._stack is not None and fork_count() == self._forks:
                 self.call(close, reader)
 
 
 def _closed() -> BackendClosedError:
     return BackendClosedError("this SyncJobs is not running", hint="use it inside 'with SyncJobs(…) as jobs:'")
-
-
-def _plain(value: Any) -> Any:
-    """With the handles of the loop in place of ours, wherever a handle may stand."""
-    if isinstance(value, SyncHandle):
-        return cast("SyncHandle[Any]", value)._handle  # pyright: ignore[reportPrivateUsage] - the handle on the loop behind ours
-    if type(value) in (list, tuple):
-        return type(value)(_plain(inner) for inner in value)
-    if type(value) is dict:
-        return {key: _plain(inner) for key, inner in cast("dict[Any, Any]", value).items()}
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
-from asyncjobs.models import JobEvent, JobStatus, Reason
+from asyncjobs.models import Handle, JobEvent, JobStatus, Reason
 
 if TYPE_CHECKING:
     from asyncjobs.client.streams import EventStream, OnReset, Types
@@ -31,7 +31,7 @@ class RemoteJobs(Protocol):
     ) -> EventStream: ...
 
 
-class ClientHandle(str):
+class ClientHandle(Handle):
     """A string equal to the job's id. ``await handle`` is the job's result, as JSON has it.
 
     Among the arguments of ``client.submit_job``, it stands for that result. Made of an id by ``client.handle(job_id)``.

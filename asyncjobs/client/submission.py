@@ -12,14 +12,15 @@ from unicodedata import category
 
 from msgspec import to_builtins
 
-from asyncjobs.client.handle import ClientHandle
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
+from asyncjobs.models import Handle
 
 _LONGEST_NAME = 512
 _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, halves of surrogate pairs, separators of lines and paragraphs."""
 _DEEPEST = 100
 """The server allows less; this is what ends a list that holds itself."""
+_AS_A_HANDLE = "pass the handle as an argument of its own, or in a list, a tuple or a dict value"
 
 
 def new_id() -> str:
@@ -103,8 +104,10 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[
 def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise NotSerializableError(where, f"nested more than {_DEEPEST} deep")
-    if isinstance(value, ClientHandle):
-        return {"$job": value.id} if handles else value.id
+    if isinstance(value, Handle):
+        if handles and value.optional:
+            raise NotSerializableError(where, "an optional dependency, which has no form over HTTP", hint=_AS_A_HANDLE)
+        return {"$job": str.__str__(value)} if handles else str.__str__(value)
     if isinstance(value, (list, tuple)):
         entries = cast("Sequence[Any]", value)
         return [_sendable(f"{where}[{i}]", entry, handles=handles, depth=depth + 1) for i, entry in enumerate(entries)]
@@ -113,6 +116,8 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
         for name in fields:
             if not isinstance(name, str):
                 raise NotSerializableError(where, f"keyed by {name!r}, which is not a string")
+            if handles and isinstance(name, Handle):
+                raise NotSerializableError(f"{where}{{key}}", "a job handle in a dict key", hint=_AS_A_HANDLE)
         if handles and len(fields) == 1 and "$job" in fields:
             raise NotSerializableError(
                 where, "a dict with nothing but '$job' in it", hint="client.handle(job_id) stands for a job's result"
@@ -123,6 +128,8 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
         }
     if isinstance(value, float) and not math.isfinite(value):
         raise NotSerializableError(where, f"{value}, which JSON does not have")
+    if handles:
+        _refuse_handles(where, value)
     try:
         plain = to_builtins(value, str_keys=True)
         if isinstance(plain, str):
@@ -132,3 +139,30 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
     # What a dataclass or a set is made of may have no form either.
     return plain if plain is value else _sendable(where, plain, handles=False, depth=depth + 1)
+
+
+def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:
+    """A handle in a set or in a field of a record would arrive as a text.
+
+    :raises NotSerializableError: there is one, with its path.
+    """
+    inner: Iterable[tuple[str, Any]]
+    if isinstance(value, Handle):
+        raise NotSerializableError(
+            where, "a job handle where it is not replaced by the job's result", hint=_AS_A_HANDLE
+        )
+    if depth > _DEEPEST or isinstance(value, (str, bytes, int, float)):
+        return
+    if isinstance(value, (set, frozenset)):
+        inner = (("{item}", item) for item in cast("Iterable[Any]", value))
+    elif isinstance(value, (list, tuple)):
+        inner = ((f"[{i}]", item) for i, item in enumerate(cast("Sequence[Any]", value)))
+    elif isinstance(value, Mapping):
+        fields = cast("Mapping[Any, Any]", value)
+        inner = (("{key}", name) for name in fields)
+        inner = (*inner, *((f".{name}", item) for name, item in fields.items()))
+    else:
+        names: Any = getattr(value, "__struct_fields__", None) or getattr(value, "__dict__", ())
+        inner = ((f".{name}", getattr(value, name, None)) for name in names)
+    for step, item in inner:
+        _refuse_handles(where + step, item, depth + 1)

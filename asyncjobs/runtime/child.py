@@ -229,7 +229,7 @@ class ParentJobs:
         from asyncjobs.handle import JobHandle  # this program stands above it
 
         if self._submissions is None:
-            self._submissions = Submissions(Functions(), JobHandle, self._max_value_size)
+            self._submissions = Submissions(Functions(), self._max_value_size)
         if options.get("local"):
             raise ConfigurationError(
                 "local",

@@ -16,6 +16,7 @@ from msgspec import msgpack
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.forks import fork_count
+from asyncjobs.core.child_ids import child_id
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import BodyEvent, EventType
@@ -343,7 +344,8 @@ class JobContext:
     async def submit_job(self, func: Callable[..., Any], *args: Any, key: str | None = None, **options: Any) -> Any:
         """Submit a child of this job; the options are those of ``JobProcessor.submit_job``, but for ``job_id``.
 
-        The child's id is ``<this id>/<key>``, or ``/<n>`` at the n-th call without a key. So a later attempt that
+        The child's id is ``<this id>/<key>``, or ``/<n>`` at the n-th call without a key; deep in a tree, a digest
+        stands for the ids of the ancestors, so that ids stay short. So a later attempt that
         submits the same work gets the existing child back; other work under the same id is ``JobConflictError``.
         Refused (``JobStateError``) once this attempt has lost its lease. Returns a ``JobHandle``.
         """
@@ -366,13 +368,14 @@ class JobContext:
             raise ConfigurationError(
                 "job_id", options["job_id"], problem="a child's id comes from its parent's", hint="pass key=…"
             )
-        if key == "":
-            raise ConfigurationError("key", key, allowed="at least one character")
+        raw: object = key
+        if raw is not None and (not isinstance(raw, str) or not raw):
+            raise ConfigurationError("key", raw, allowed="a string of at least one character")
         if key is None:
             with self._lock:
                 self._children += 1
                 key = str(self._children)
-        options["job_id"] = f"{self.id}/{key}"
+        options["job_id"] = child_id(self.id, key)
         options.setdefault("group", self._group)
         return await self._submit(self._ref, func, args, options)
 

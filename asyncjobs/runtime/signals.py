@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -23,6 +25,23 @@ class Signal:
         """Return at the next notification (or at one that nobody took yet)."""
         await self._event.wait()
         self._event = anyio.Event()
+
+
+class Home:
+    """Where an object belongs: the event loop that runs now; with trio, the thread."""
+
+    __slots__ = ("_ask", "_place")
+
+    def __init__(self) -> None:
+        asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; an import here would cost a fifth of ours
+        # The one way to ask that neither raises nor creates anything; asyncio.events exports it.
+        running: Any = None if asyncio is None else asyncio._get_running_loop
+        self._ask: Callable[[], object] = threading.get_ident if running is None or running() is None else running
+        self._place = self._ask()
+
+    def is_here(self) -> bool:
+        """Whether the caller runs there. Of the cost of a comparison."""
+        return self._ask() == self._place
 
 
 class Loop:

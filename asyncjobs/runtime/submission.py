@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
@@ -33,7 +32,7 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
-from asyncjobs.models import DEFAULT_QUEUE, Dependency, Isolation, JobRequest, Limit
+from asyncjobs.models import DEFAULT_QUEUE, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.mains import refuse_without_guard
 from asyncjobs.runtime.options import JobOptions, options_of
@@ -42,24 +41,36 @@ LONGEST_ID = 512
 _LONGEST_NAME = 200
 _LONGEST_DURATION = 10 * 365 * 86_400.0
 _INT64 = 1 << 63
+_UNKNOWN = (Handle,)
+"""What stands for values that come later."""
 
 
-class Optional(Struct, frozen=True):
-    """A dependency that may end otherwise than completed; made by ``jp.optional``."""
+class Optional(Handle):
+    """A dependency that may end otherwise than completed; made by ``jp.optional``.
 
-    job_id: str
+    Among arguments it stands for the job's result, or for ``None``.
+    """
+
+    __slots__ = ()
+    optional = True
+
+    @property
+    def job_id(self) -> str:
+        """The job's id, as a plain string."""
+        return str.__str__(self)
+
+    def __repr__(self) -> str:
+        return f"optional({str.__repr__(self)})"
+
+    def __reduce__(self) -> tuple[type[Optional], tuple[str]]:
+        return (Optional, (self.job_id,))
 
 
 class Submissions:
-    """Encodes requests for one processor.
+    """Encodes requests for one processor."""
 
-    :param handle_type: the class of handles, found in arguments.
-    """
-
-    def __init__(self, functions: Functions, handle_type: type[str], max_value_size: int) -> None:
+    def __init__(self, functions: Functions, max_value_size: int) -> None:
         self._functions = functions
-        self._handle_type = handle_type
-        self._unknown = (handle_type, Optional)
         self._max_value_size = max_value_size
         self._checked: IdentityCache[bool] = IdentityCache()
         self._random = random.Random()  # of its own: a program that seeds the global one must not repeat ids
@@ -92,8 +103,8 @@ class Submissions:
             is_async, name = described.is_async, described.name
             func = described.func
             args, kwargs = described.join(args, kwargs)
-        bound_args, bound_kwargs = bind_arguments(func, args, kwargs, self._unknown)
-        call = encode_call(bound_args, bound_kwargs, self._handle_type)
+        bound_args, bound_kwargs = bind_arguments(func, args, kwargs, _UNKNOWN)
+        call = encode_call(bound_args, bound_kwargs, Handle)
         if len(call.data) > self._max_value_size:
             raise NotSerializableError(
                 "$.args",
@@ -107,7 +118,13 @@ class Submissions:
             if not is_async and isolation == "thread" and not wraps_async(func):
                 self._warn_of_timeout(func, name)
         job_id = request.job_id
-        dependencies = _dependencies(request.depends_on, call.handles) if request.depends_on or call.handles else ()
+        dependencies: tuple[Dependency, ...] = ()
+        if call.handles:
+            injected = dict.fromkeys(call.handles, True)
+            _note_needed((bound_args, bound_kwargs), injected)
+            dependencies = _dependencies(request.depends_on, injected)
+        elif request.depends_on:
+            dependencies = _dependencies(request.depends_on, {})
         if request.require is not None:
             _check_require(request.require, len(dependencies))
         if request.delay is not None and request.run_at is not None:
@@ -181,7 +198,11 @@ def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
             code = ord(character)
             if code < 32 or 127 <= code < 160 or 0xD800 <= code < 0xE000 or code in (0x2028, 0x2029):
                 raise ConfigurationError(field, value, allowed=allowed)
-    return str(value)
+    if field == "job_id" and value in (".", ".."):
+        raise ConfigurationError(
+            field, str(value), allowed="another name", hint="clients of HTTP resolve these away, as folders of a path"
+        )
+    return str.__str__(value)
 
 
 def duration(field: str, value: object, *, above: bool = False) -> float:
@@ -263,10 +284,26 @@ def _metadata(value: Any) -> bytes:
     return plain.metadata(cast("object", value))
 
 
-def _dependencies(depends_on: Any, handles: Iterable[str]) -> tuple[Dependency, ...]:
-    """Edges, each parent once; optional only if every mention of it is."""
+def _note_needed(value: Any, optional: dict[str, bool]) -> None:
+    """Note of the handles in a call which are needed: those that are not optional wherever they stand."""
+    if isinstance(value, Handle):
+        if not value.optional:
+            optional[str.__str__(value)] = False
+    elif isinstance(value, (list, tuple)):
+        for item in cast("Sequence[Any]", value):
+            _note_needed(item, optional)
+    elif isinstance(value, Mapping):
+        for item in cast("Mapping[Any, Any]", value).values():
+            _note_needed(item, optional)
+
+
+def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Dependency, ...]:
+    """Edges, each parent once; optional only if every mention of it is, or ``depends_on`` says so of an argument.
+
+    :param injected: the handles among the arguments, and whether they are optional.
+    """
     listed: Sequence[Any]
-    if isinstance(depends_on, (str, Optional)):
+    if isinstance(depends_on, str):
         listed = (depends_on,)
     elif isinstance(depends_on, (list, tuple, set, frozenset, dict)):
         listed = tuple(cast("Iterable[Any]", depends_on))
@@ -275,13 +312,13 @@ def _dependencies(depends_on: Any, handles: Iterable[str]) -> tuple[Dependency, 
     parents: dict[str, bool] = {}
     for entry in listed:
         if isinstance(entry, Optional):
-            parents.setdefault(entry.job_id, True)
+            parents.setdefault(name_of("depends_on", entry.job_id, LONGEST_ID), True)
         elif isinstance(entry, str):
             parents[name_of("depends_on", entry, LONGEST_ID)] = False
         else:
             raise ConfigurationError("depends_on", entry, allowed="ids, handles, jp.optional(…)")
-    for job_id in handles:
-        parents.setdefault(str(job_id), False)
+    for job_id, optional in injected.items():
+        parents.setdefault(job_id, optional)
     return tuple(Dependency(job_id, optional) for job_id, optional in parents.items())
 
 

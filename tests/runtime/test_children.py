@@ -15,6 +15,7 @@ from asyncjobs import (
     JobProcessor,
     JobQuery,
     JobStateError,
+    JobStatus,
     RetryPolicy,
     SubmissionError,
     current_job,
@@ -266,3 +267,69 @@ async def test_a_child_of_a_taken_id_is_the_same_job_or_a_conflict(jp: JobProces
         await (await jp.submit_job(body, job_id="p", local=True, max_retries=0))
     with pytest.raises(DuplicateJobError):
         await jp.submit_job(nothing, job_id="p/1")
+
+
+# -- ids that do not grow
+
+
+async def successor(left: int, name: str | None = None) -> int:
+    if left:
+        await current_job().submit_job(successor, left - 1, name, key=name)
+    return left
+
+
+@pytest.mark.parametrize("key", [None, "chapter-of-the-story"])
+async def test_a_chain_of_successors_has_ids_of_one_length(jp: JobProcessor, key: str | None) -> None:
+    await jp.submit_job(successor, 120, key, job_id="root")
+    await jp.drain(timeout=PATIENCE * 2)
+    jobs = await jp.find_jobs(JobQuery(limit=1000))
+    assert len({job.id for job in jobs}) == 121
+    assert max(len(job.id) for job in jobs) <= 128
+    assert all(job.id.startswith("root") for job in jobs)
+    assert {job.status for job in jobs} == {JobStatus.COMPLETED}
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+async def test_a_deep_child_is_found_by_a_later_attempt(jp: JobProcessor, isolation: Any) -> None:
+    job_id = "p/" + "x" * 200
+    for _ in range(2):
+        job = await jp.submit_job(deep, job_id=job_id, if_exists="return", isolation=isolation, retry=AT_ONCE)
+    with pytest.raises(JobExecutionError):
+        await job
+    await job.retry()
+    with pytest.raises(JobExecutionError):
+        await job
+    children = await jp.find_jobs(JobQuery(parent_id=job))
+    assert len(children) == 1
+    assert children[0].id.startswith("p/~")
+    assert children[0].id.endswith("/cover")
+
+
+async def deep() -> None:
+    await current_job().submit_job(nothing, key="cover")
+    raise ValueError("again")
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+async def test_a_deep_child_that_an_earlier_version_stored_keeps_its_id(jp: JobProcessor, isolation: Any) -> None:
+    job_id = "p/" + "x" * 200
+    await jp.submit_job(nothing, job_id=f"{job_id}/cover")  # as the parent's first attempt named it
+    job = await jp.submit_job(deep, job_id=job_id, isolation=isolation, max_retries=0)
+    with pytest.raises(JobExecutionError):
+        await job
+    [first] = await jp.find_jobs(JobQuery(parent_id=job))
+    assert first.id.startswith("p/~")  # a first attempt has no earlier children
+    await job.retry()
+    with pytest.raises(JobExecutionError):
+        await job
+    assert [child.id for child in await jp.find_jobs(JobQuery(parent_id=job))] == [first.id]
+    assert len(await jp.find_jobs()) == 3
+
+
+@pytest.mark.parametrize("key", ["", 3, b"x"])
+async def test_a_key_is_a_text(jp: JobProcessor, key: Any) -> None:
+    async def body() -> None:
+        await current_job().submit_job(nothing, key=key)
+
+    with pytest.raises(JobExecutionError, match="key cannot be"):
+        await (await jp.submit_job(body, local=True, max_retries=0))

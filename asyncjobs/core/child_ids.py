@@ -1,0 +1,33 @@
+"""The ids of jobs that are submitted by other jobs: the same call of the same parent gives the same id."""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+
+LONGEST_PATH = 128
+"""Characters up to which a child's id shows the ids of all its ancestors."""
+_LONGEST_ROOT = 64
+
+
+def child_id(parent_id: str, key: str) -> str:
+    """``<parent>/<key>``; where that would be long, ``<root>/~<digest of the parent's id>/<key>``.
+
+    So ids do not grow with the depth: a job may submit its own successor as often as it likes.
+    """
+    path = f"{parent_id}/{key}"
+    return path if len(path) <= LONGEST_PATH else _deep(parent_id) + key
+
+
+def path_before(parent_id: str, job_id: str) -> str | None:
+    """The id under which an earlier version stored this child, None if that is the same or could not be stored."""
+    deep = _deep(parent_id)
+    if not job_id.startswith(deep):
+        return None
+    path = f"{parent_id}/{job_id[len(deep) :]}"
+    return path if len(path) <= 512 else None
+
+
+def _deep(parent_id: str) -> str:
+    root = parent_id.partition("/")[0][:_LONGEST_ROOT]
+    digest = blake2b(parent_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+    return f"{root}/~{digest}/"

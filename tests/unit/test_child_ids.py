@@ -1,0 +1,43 @@
+"""Ids of children: readable while they are short, bounded always, the same for the same parent and key."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from asyncjobs.core.child_ids import LONGEST_PATH, child_id, path_before
+
+
+def test_a_short_id_is_the_path() -> None:
+    assert child_id("p", "1") == "p/1"
+    assert child_id("p" * 120, "1234567") == "p" * 120 + "/1234567"  # 128 characters
+
+
+@pytest.mark.parametrize("parent", ["p/" + "x" * 200, "p/~abc/" + "y" * 130, "r" * 512])
+def test_a_long_one_has_its_root_and_a_digest(parent: str) -> None:
+    made = child_id(parent, "cover")
+    root, digest, key = made.split("/")
+    assert parent.startswith(root)
+    assert (digest[0], len(digest), key) == ("~", 33, "cover")
+    assert len(made) <= LONGEST_PATH
+    assert child_id(parent, "cover") == made
+    assert child_id(parent + "x", "cover") != made
+
+
+def test_what_an_earlier_version_called_it() -> None:
+    parent = "p/" + "x" * 200
+    assert path_before(parent, child_id(parent, "a/b")) == f"{parent}/a/b"
+    assert path_before("p", child_id("p", "a")) is None
+    assert path_before("r" * 512, child_id("r" * 512, "a")) is None  # it could not be stored
+
+
+@given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60), max_size=40))
+def test_ids_stay_bounded_however_deep(keys: list[str]) -> None:
+    made = "root"
+    seen = {made}
+    for key in keys:
+        made = child_id(made, key)
+        assert len(made) <= LONGEST_PATH + 60
+        assert made not in seen
+        seen.add(made)
