@@ -108,7 +108,8 @@ class ClaimedJob(Struct, frozen=True):
 class Claims(Struct, frozen=True):
     """What a claim brings.
 
-    ``next_due`` is when the earliest delayed job comes due (µs since the epoch), None without one. ``unknown`` are
+    ``next_due`` is when the earliest delayed job comes due (µs since the epoch, by the wall clock as it is now), None
+    without one. ``unknown`` are
     function names of ready jobs that the claim's ``functions`` and ``refused`` do not tell of.
     ``lost`` True: the worker is registered no more, nothing was claimed.
     """
@@ -218,7 +219,9 @@ class JobBackend(ABC):
         3. Edges inside the batch must not close a cycle, else ``CyclicDependencyError``.
         4. With ``parent``, that attempt must still be in progress and not be asked to stop, else ``JobStateError``: so
            that cancelling the descendants of a running job closes the tree.
-        5. ``run_at`` in the past counts as now; ``delay`` (µs) counts from the store's own now.
+        5. ``run_at`` in the past counts as now; ``delay`` (µs) counts from the store's own now. ``run_at`` follows the
+           wall clock. A delay, like the backoff after a failure, is a duration: a clock that is set does not move its
+           end, as far as the store can tell (``docs/adr/0021``).
         """
 
     # -- running

@@ -8,6 +8,8 @@ from typing import Protocol
 
 import anyio
 
+_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux has a clock of its own for it; on macOS the monotonic one goes on while the machine sleeps."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -20,6 +22,10 @@ class Clock(Protocol):
 
     def monotonic(self) -> int:
         """Integer µs that never jump and are the same for every process of this host since it booted."""
+        ...
+
+    def since_boot(self) -> int:
+        """Integer µs since this host booted, the time included in which it was suspended: what durations end by."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -39,6 +45,9 @@ class SystemClock:
 
     def monotonic(self) -> int:
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+    def since_boot(self) -> int:
+        return time.clock_gettime_ns(_SINCE_BOOT) // 1000
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(seconds)

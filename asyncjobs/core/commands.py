@@ -231,6 +231,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
         limit=job.limit.key if job.limit else None,
         seq=1,
         group=job.group,
+        lasts=job.delay is not None,
     )
     if not rows:
         row = replace(row, waits_for=lifecycle.place(row, now))

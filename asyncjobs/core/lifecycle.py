@@ -202,7 +202,7 @@ def _interrupted(job: JobState, ended: EndedAttempt, now: int, jitter: float, sa
 def _back(job: JobState, event: EventType, now: int, delay: float, **kwargs: Any) -> Change:
     run_at = now + round(delay * SECOND) if delay > 0 else None
     waits_for = place(replace(job, run_at=run_at), now)
-    return move(job, event, now, run_at=run_at, waits_for=waits_for, worker=None, **kwargs)
+    return move(job, event, now, run_at=run_at, lasts=delay > 0, waits_for=waits_for, worker=None, **kwargs)
 
 
 def say(job: JobState, attempt: int, worker: int | None, said: Sequence[BodyEvent]) -> Change | Stale:

@@ -18,7 +18,9 @@ class JobState(Struct, frozen=True):
 
     ``n`` is its number in submission order. ``seq`` counts its events, and so is its version. ``open`` and ``met``
     count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is the backend's key of the
-    worker that holds the attempt. ``because`` names the root cause of a skip.
+    worker that holds the attempt. ``because`` names the root cause of a skip. ``lasts``: ``run_at`` is the end of a
+    duration, not a moment that somebody named. Then a store gives it by the wall clock as that is now, so that setting
+    the clock does not move it.
     """
 
     n: int
@@ -43,6 +45,7 @@ class JobState(Struct, frozen=True):
     because: str | None = None
     seq: int = 0
     group: str | None = None
+    lasts: bool = False
 
 
 class EdgeRow(Struct, frozen=True):

@@ -23,6 +23,8 @@ from asyncjobs.safelog import SafeLogger
 
 logger = SafeLogger("asyncjobs.scheduler")
 
+_SAME_MOMENT = 10_000
+"""Microseconds by which two clocks that are read one after the other may differ."""
 _LONGEST_WAIT = 30.0
 """Seconds until delayed jobs are looked at again: the wall clock, by which they come due, may have been set."""
 
@@ -48,7 +50,8 @@ class Scheduler:
         self._clock = clock
         self._lost = lost
         self._signal = Signal()
-        self._next_due: int | None = None
+        self._next_due: int | None = None  # by the wall clock, as the store gave it
+        self._wake_at = 0  # the same, by the clock that nobody sets
         self._told: dict[str, str] = {}
 
     def nudge(self) -> None:
@@ -57,9 +60,23 @@ class Scheduler:
 
     def heard(self, claims: Claims) -> None:
         """A claim that went with an outcome tells when the next job comes due, and of unknown functions."""
-        if claims.next_due != self._next_due or claims.unknown or claims.lost:
-            self._next_due = claims.next_due
+        if self._learn_due(claims.next_due) or claims.unknown or claims.lost:
             self.nudge()
+
+    def _learn_due(self, next_due: int | None) -> bool:
+        """Keep when the next job comes due. True: that is news. The end of a duration differs a little from time to
+        time, since it is given by the wall clock."""
+        before, self._next_due = self._next_due, next_due
+        if next_due is None or before is None:
+            self._wake_at = 0 if next_due is None else self._by_monotonic(next_due)
+            return next_due is not before
+        wake_at = self._by_monotonic(next_due)
+        news = abs(wake_at - self._wake_at) >= _SAME_MOMENT
+        self._wake_at = wake_at
+        return news
+
+    def _by_monotonic(self, moment: int) -> int:
+        return self._clock.monotonic() + moment - self._clock.now()
 
     async def run(self) -> None:
         """Claim for ever; an error of the store is waited out."""
@@ -77,7 +94,7 @@ class Scheduler:
     def _until_due(self) -> float | None:
         if self._next_due is None or not self._worker.may_claim():
             return None  # with no slot free, the claim that goes with an outcome takes what came due
-        left = (self._next_due - self._clock.now()) / SECOND
+        left = (self._wake_at - self._clock.monotonic()) / SECOND
         return min(left + 0.001, _LONGEST_WAIT) if left > 0 else 0.0
 
     async def _claim(self) -> None:
@@ -91,7 +108,7 @@ class Scheduler:
             finally:
                 self._worker.take(claim, brought)
             await anyio.lowlevel.checkpoint_if_cancelled()
-            self._next_due = claims.next_due
+            self._learn_due(claims.next_due)
             if claims.lost:
                 await self._lost(claim.worker)
             elif not await self._learn(claims.unknown) and len(claims.jobs) < claim.limit:

@@ -41,6 +41,10 @@ class ManualClock:
         """µs since some moment; only ``advance`` moves it."""
         return self._monotonic
 
+    def since_boot(self) -> int:
+        """As ``monotonic``."""
+        return self._monotonic
+
     def advance(self, seconds: float) -> None:
         """Time passes, on both clocks; whoever sleeps until then wakes up, and timeouts until then run out."""
         if seconds < 0:

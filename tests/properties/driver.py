@@ -71,7 +71,14 @@ class Driver:
         await self.submit()
         await self.check()
         actions: list[Callable[[], Awaitable[None]]] = [self.submit, self.cancel, self.retry, self.lose, self.say]
-        actions += [self.refused, self.recount, self.advance, *(self.claim,) * 4, *(self.finish,) * 5]
+        actions += [
+            self.refused,
+            self.recount,
+            self.advance,
+            self.set_the_clock,
+            *(self.claim,) * 4,
+            *(self.finish,) * 5,
+        ]
         for _ in range(steps):
             await self.rng.choice(actions)()
             await self.check()
@@ -240,10 +247,14 @@ class Driver:
         for hand in self.hands:
             await hand.beat()
 
+    async def set_the_clock(self) -> None:
+        """Delays and backoffs are durations: it changes nothing of what is due."""
+        self.store.clock.jump(self.rng.choice((-3600, -5, 5, 3600)))
+
     def tick(self) -> None:
         """Time goes on a little, so that moments tell steps apart."""
         self.store.clock.advance(0.001)
-        self.oracle.now = self.store.clock.now()
+        self.oracle.now = self.store.clock.since_boot()
 
     # -- checking
 

@@ -7,10 +7,11 @@ from datetime import timedelta
 import anyio
 import pytest
 
+from asyncjobs import RetryPolicy
 from asyncjobs.backends.base import Claim, NewWorker
 from asyncjobs.backends.clock import to_datetime
 from asyncjobs.testing import ManualClock
-from tests.runtime.support import COMPLETED, IN_PROGRESS, PENDING, Held, Stores, nothing, take, within
+from tests.runtime.support import COMPLETED, IN_PROGRESS, PENDING, Held, Stores, nothing, take, until, within
 
 pytestmark = pytest.mark.anyio
 
@@ -79,6 +80,33 @@ async def test_it_waits_longer_when_the_wall_clock_was_set_back(stores: Stores) 
                 clock.advance(60)
                 await anyio.sleep(0.002)
         assert clock.now() >= (await jp.get_job(handle)).run_at.timestamp() * 1_000_000  # type: ignore[union-attr]
+
+
+@JUMPS
+async def test_a_delay_and_a_backoff_end_after_their_time_and_nothing_else_happens(stores: Stores, jump: float) -> None:
+    clock = ManualClock()
+    failures: list[int] = []
+
+    async def flaky() -> str:
+        failures.append(clock.monotonic())
+        if len(failures) == 1:
+            raise ValueError("once")
+        return "done"
+
+    async with stores.processor(clock=clock, lease=10 * TWO_HOURS, heartbeat=TWO_HOURS) as jp:
+        retried = await jp.submit_job(flaky, local=True, retry=RetryPolicy(base=10.0, factor=1.0, jitter=0.0))
+        await until(jp, retried, "retrying")
+        delayed = await jp.submit_job(nothing, delay=10)
+        await anyio.wait_all_tasks_blocked()
+        clock.jump(jump)
+        clock.advance(9)
+        await within(10, (await jp.submit_job(nothing)).result())  # a claim looks at what is due
+        assert [await jp.get_status(job) for job in (retried, delayed)] == [PENDING, PENDING]
+        reason = await jp.why(delayed)
+        assert 0.9 <= reason.details["seconds"] <= 1.1
+        clock.advance(1.1)
+        assert await within(10, retried.result()) == "done"
+        await within(10, delayed.result())
 
 
 @JUMPS

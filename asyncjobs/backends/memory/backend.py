@@ -135,6 +135,7 @@ class MemoryBackend(JobBackend):
         self._check()
         await anyio.lowlevel.checkpoint()
         self._check()
+        self._tables.offset = self._clock.now() - self._clock.since_boot()
 
     def _check(self) -> None:
         if os.getpid() != self._pid:
@@ -179,7 +180,10 @@ class MemoryBackend(JobBackend):
         worker = tables.workers.get(claim.worker)
         if worker is None or worker.gone:
             return Claims(lost=True)
-        commands.promote(plan, [n for run_at, n in tables.delayed[:DUE_AT_ONCE] if run_at <= plan.now])
+        since_boot = plan.now - tables.offset
+        due = [n for over, n in tables.lasting[:DUE_AT_ONCE] if over <= since_boot]
+        due += [n for run_at, n in tables.delayed[: DUE_AT_ONCE - len(due)] if run_at <= plan.now]
+        commands.promote(plan, due)
         self._write(plan)
         mine: list[Lane] = []
         unknown: dict[str, None] = {}
@@ -195,7 +199,8 @@ class MemoryBackend(JobBackend):
         first = islice(heapq.merge(*(tables.ready[lane] for lane in mine)), max(0, claim.limit))
         started = commands.start(plan, [n for _, n in first], worker.n)
         self._write(plan)
-        next_due = tables.delayed[0][0] if tables.delayed else None
+        firsts = [run_at for run_at, _ in tables.delayed[:1]] + [over + tables.offset for over, _ in tables.lasting[:1]]
+        next_due = min(firsts, default=None)
         return Claims([self._queries.claimed(job, claim.worker) for job in started], next_due, tuple(unknown))
 
     # -- submitting

@@ -61,7 +61,7 @@ class Queries:
             dependencies_met=row.status is not JobStatus.SKIPPED and row.waits_for is not WaitsFor.DEPENDENCIES,
             cancel_requested=row.cancel_requested,
             created_at=to_datetime(record.created_at),
-            run_at=_moment(row.run_at),
+            run_at=_moment(self._run_at(row)),
             started_at=_moment(row.started_at),
             finished_at=_moment(row.finished_at),
             worker=self._worker_name(row.worker),
@@ -233,6 +233,11 @@ class Queries:
 
     def _last_error(self, n: int) -> JobError | None:
         return next((e.error for e in reversed(self._tables.attempts[n].values()) if e.error is not None), None)
+
+    def _run_at(self, row: JobState) -> int | None:
+        # What was stored, unless the wall clock was set since: a moment that drifts would look like a change.
+        moved = self._tables.by_the_clock(row.n).run_at
+        return moved if moved is None or row.run_at is None or abs(moved - row.run_at) >= SECOND else row.run_at
 
     def _worker_id(self, worker: int | None) -> str | None:
         return None if worker is None else self._tables.worker_ids.get(worker)

@@ -1,8 +1,8 @@
 """The tables of the store in memory: dictionaries, the indexes over them, and the one place that changes them.
 
 What SQLite keeps as partial indexes (``backends/sqlite/schema.py``) is kept here as sorted lists: ready jobs by lane,
-admitted and waiting ones by limited key, delayed ones by their time, running ones by worker, completed ones, and those
-that ended by the time when they did.
+admitted and waiting ones by limited key, delayed ones by their moment or by the end of their duration, running ones by
+worker, completed ones, and those that ended by the time when they did.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from msgspec import Struct, msgpack
+from msgspec import Struct, msgpack, structs
 
 from asyncjobs.backends.clock import to_datetime
 from asyncjobs.core.plan import Record, Writes
@@ -83,6 +83,9 @@ class Tables:
         self.admitted: defaultdict[str, list[Entry]] = defaultdict(list)
         self.limited: defaultdict[str, list[Entry]] = defaultdict(list)
         self.delayed: list[Entry] = []
+        self.lasting: list[Entry] = []
+        self.due: dict[int, int] = {}  # of jobs whose time is the end of a duration: µs since the boot
+        self.offset = 0  # the wall clock, less the time since the boot, in this transaction
         self.running: defaultdict[int, set[int]] = defaultdict(set)
         self.completed: list[int] = []
         self.finished: list[Entry] = []
@@ -94,7 +97,12 @@ class Tables:
     # -- core.plan.View
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
-        return [self.rows[n] for n in numbers if n in self.rows]
+        return [self.by_the_clock(n) for n in numbers if n in self.rows]
+
+    def by_the_clock(self, n: int) -> JobState:
+        """A row, with the end of a duration by the wall clock as that is now."""
+        row, due = self.rows[n], self.due.get(n)
+        return row if due is None else structs.replace(row, run_at=due + self.offset)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         return {job_id: self.ids[job_id] for job_id in ids if job_id in self.ids}
@@ -119,8 +127,7 @@ class Tables:
             self.dependents[edge.parent].add(edge.child)
         for job in writes.changed:
             self._unindex(self.rows[job.n])
-            self.rows[job.n] = job
-            self._index(job)
+            self._keep(job)
         for n, ended in writes.attempts:
             self.attempts[n].pop(ended.attempt, None)  # written anew it is the last one
             self.attempts[n][ended.attempt] = ended
@@ -132,7 +139,6 @@ class Tables:
 
     def _insert(self, record: Record) -> None:
         job = record.job
-        self.rows[job.n] = job
         self.ids[job.id] = job.n
         self.records[job.n] = record
         self.ready.setdefault(Lane(record.queue, record.function, record.owner), [])
@@ -140,6 +146,13 @@ class Tables:
             self.submitted_by[record.parent].append(job.n)
         if record.owner is not None:
             self.owned[record.owner].append(job.n)
+        self._keep(job)
+
+    def _keep(self, job: JobState) -> None:
+        self.rows[job.n] = job
+        self.due.pop(job.n, None)
+        if job.lasts and job.run_at is not None:
+            self.due[job.n] = job.run_at - self.offset
         self._index(job)
 
     def _index(self, job: JobState) -> None:
@@ -167,6 +180,8 @@ class Tables:
                 return [(lane, rank)] if job.limit is None else [(lane, rank), (self.admitted[job.limit], rank)]
             case WaitsFor.LIMIT if job.limit is not None:
                 return [(self.limited[job.limit], rank)]
+            case WaitsFor.TIME if job.n in self.due:
+                return [(self.lasting, (self.due[job.n], job.n))]
             case WaitsFor.TIME:
                 return [(self.delayed, (job.run_at or 0, job.n))]
             case _:
@@ -214,7 +229,15 @@ class Tables:
             del self.ids[job.id]
             if record.owner is not None:
                 self.owned[record.owner].remove(n)
-            for table in (self.parents, self.dependents, self.submitted_by, self.attempts, self.values, self.progress):
+            for table in (
+                self.parents,
+                self.dependents,
+                self.submitted_by,
+                self.attempts,
+                self.values,
+                self.progress,
+                self.due,
+            ):
                 table.pop(n, None)
             for position in self.log_of.pop(n):
                 del self.log[position]

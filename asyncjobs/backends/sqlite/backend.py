@@ -107,7 +107,7 @@ class SQLiteBackend(JobBackend):
         connection = await anyio.to_thread.run_sync(self._connect)
         path, file = self.config.file, self._file
         self._readers = Readers(self.config, path, file=file)
-        self._queries = Queries(self._readers)
+        self._queries = Queries(self._readers, self._clock)
         self._checkpointer = Checkpointer(self.config, path, file)
         self._heartbeat = Heartbeat(self.config, path, self._clock, file)
         self._writer = Writer(

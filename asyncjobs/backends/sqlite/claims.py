@@ -11,6 +11,7 @@ from msgspec import json
 from asyncjobs.backends.base import AttemptRef, Claim, ClaimedJob, Claims
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lane, Lanes
+from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.core import commands
 from asyncjobs.core.limits import Candidate, admit
 from asyncjobs.core.plan import Plan, Record, Writes
@@ -32,8 +33,18 @@ SELECT lane FROM t WHERE lane IS NOT NULL
 _FIRST_OF_LANE = (
     "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 )
-_NEXT_DUE = "SELECT run_at FROM jobs WHERE waits_for = 2 AND run_at > ? ORDER BY run_at LIMIT 1"
-_DUE = "SELECT n FROM jobs WHERE waits_for = 2 AND run_at <= ? ORDER BY run_at LIMIT ?"
+# The first on each clock, and whether any row is of another boot: four seeks.
+_NEXT_DUE = """
+SELECT (SELECT run_at FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > ? ORDER BY run_at LIMIT 1),
+  (SELECT due FROM jobs WHERE waits_for = 2 AND boot = ? AND due > ? ORDER BY due LIMIT 1),
+  EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot < ?)
+  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot > ?)
+"""
+_DUE = "SELECT n FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at <= ? ORDER BY run_at LIMIT ?"
+_OVER = "SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND due <= ? ORDER BY due LIMIT ?"
+_OF_OTHER_BOOTS = """
+SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot < ? LIMIT ?)
+UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot > ? LIMIT ?)"""
 _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
@@ -45,7 +56,8 @@ _CALLS = (
 class Claiming:
     """The claims of one transaction."""
 
-    def __init__(self, connection: sqlite3.Connection, plan: Plan, lanes: Lanes) -> None:
+    def __init__(self, connection: sqlite3.Connection, plan: Plan, lanes: Lanes, clocks: Clocks) -> None:
+        self._clocks = clocks
         self._connection = connection
         self._plan = plan
         self._lanes = lanes
@@ -70,15 +82,34 @@ class Claiming:
 
     def promote_due(self) -> None:
         """Delayed jobs whose time has come become ready, a bounded number of them."""
-        self._next_due = self._first_due()
-        if self._next_due is not None and self._next_due <= self._plan.now:
-            due = self._connection.execute(_DUE, (self._plan.now, _DUE_AT_ONCE)).fetchall()
-            commands.promote(self._plan, [row[0] for row in due])
-            self._next_due = self._first_due(after=self._plan.now) if len(due) < _DUE_AT_ONCE else self._plan.now
+        now = self._plan.now
+        self._next_due, others = self._first_due(0, 0)
+        if others or (self._next_due is not None and self._next_due <= now):
+            due = self._due(others)
+            commands.promote(self._plan, due)
+            self._next_due, _ = self._first_due(now, self._clocks.since_boot)
+            if len(due) >= _DUE_AT_ONCE:
+                self._next_due = now
 
-    def _first_due(self, after: int = 0) -> int | None:
-        row = self._connection.execute(_NEXT_DUE, (after,)).fetchone()
-        return row[0] if row else None
+    def _first_due(self, now: int, since_boot: int) -> tuple[int | None, bool]:
+        """When the first job comes due after these moments, by the wall clock; and whether there are jobs whose
+        duration was counted since another boot."""
+        clocks = self._clocks
+        run_at, due, others = self._connection.execute(
+            _NEXT_DUE, (now, clocks.boot, since_boot, clocks.boot, clocks.boot)
+        ).fetchone()
+        if due is not None:
+            over = clocks.now + due - clocks.since_boot
+            run_at = over if run_at is None else min(run_at, over)
+        return run_at, others == 1
+
+    def _due(self, others: bool) -> list[int]:
+        clocks, limit = self._clocks, _DUE_AT_ONCE
+        found = self._connection.execute(_OVER, (clocks.boot, clocks.since_boot, limit)).fetchall()
+        found += self._connection.execute(_DUE, (clocks.now, limit - len(found))).fetchall()
+        if others:  # written anew, they wait for their moment by the wall clock
+            found += self._connection.execute(_OF_OTHER_BOOTS, (clocks.boot, limit, clocks.boot, limit)).fetchall()
+        return [n for (n,) in found]
 
     def admit(self) -> None:
         """Fill each limited key that changed up to its capacity, the first by priority and submission."""

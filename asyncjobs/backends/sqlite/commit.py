@@ -25,6 +25,7 @@ from asyncjobs.backends.sqlite import claims, leases, removal
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
+from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.view import Rows, write, write_events
 from asyncjobs.core import commands
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
@@ -47,10 +48,9 @@ def no_hook(point: str) -> None:
 
 
 class Moment(Struct, frozen=True):
-    """The times of a transaction, µs: the wall clock and the host's monotonic one; ``draw`` gives jitter, 0 to 1."""
+    """When a transaction is; ``draw`` gives jitter, 0 to 1."""
 
-    now: int
-    monotonic: int
+    clocks: Clocks
     draw: Callable[[], float]
 
 
@@ -105,9 +105,9 @@ class _Transaction:
         self.operations = operations
         self.lanes = lanes
         self.moment = moment
-        self.plan = Plan(Rows(connection), moment.now)
+        self.plan = Plan(Rows(connection, moment.clocks), moment.clocks.now)
         self.answers: list[Any] = [None] * len(operations)
-        self.claims = claims.Claiming(connection, self.plan, lanes)
+        self.claims = claims.Claiming(connection, self.plan, lanes, moment.clocks)
         self.stored: list[JobEvent] = []
         self._numbers = self._fresh_numbers()
         self._by_kind: dict[type[ops.Operation], list[tuple[int, Any]]] = {}
@@ -163,7 +163,7 @@ class _Transaction:
             for lane in {(r.queue, r.function, r.owner) for r in writes.inserted}
         }
         self.claims.remember(writes)
-        write(self.connection, writes, names)
+        write(self.connection, writes, names, self.moment.clocks)
 
     # -- first of all: the plan has not read anything yet that may be deleted
 
@@ -249,10 +249,10 @@ class _Transaction:
         return [job.id for job in commands.give_up(self.plan, wanted, operation.error)]
 
     def _register(self, operation: ops.Register) -> int:
-        return leases.register(self.connection, operation.row, operation.lease, self.moment.monotonic)
+        return leases.register(self.connection, operation.row, operation.lease, self.moment.clocks.monotonic)
 
     def _extend(self, operation: ops.Extend) -> WorkerLease:
-        return leases.extend(self.connection, operation.worker, self.moment.monotonic)
+        return leases.extend(self.connection, operation.worker, self.moment.clocks.monotonic)
 
     def _refuse(self, operation: ops.Refuse) -> None:
         self.connection.execute(
@@ -261,7 +261,7 @@ class _Transaction:
 
     def _reap(self, operation: ops.Reap) -> list[str]:
         for worker, expires, certain in operation.suspects:
-            leases.bury(self.connection, worker, expires, self.moment.monotonic, certain=certain)
+            leases.bury(self.connection, worker, expires, self.moment.clocks.monotonic, certain=certain)
         return self._bury_work()
 
     def _deregister(self, operation: ops.Deregister) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Iterator
+from uuid import UUID
 
 from msgspec import Struct
 
@@ -44,6 +45,14 @@ def this_process() -> ProcessIdentity:
         pid=pid,
         start=state[1] if state else "",
     )
+
+
+def boot_number(boot: str) -> int | None:
+    """A boot as a column of integers holds it; None where the system does not tell one boot from another."""
+    try:
+        return UUID(boot).int & 0x7FFF_FFFF_FFFF_FFFF
+    except ValueError:
+        return None
 
 
 def is_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:

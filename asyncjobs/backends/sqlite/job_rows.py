@@ -8,6 +8,7 @@ from msgspec import json, msgpack
 
 from asyncjobs.backends.clock import to_datetime
 from asyncjobs.backends.sqlite.ids import worker_id
+from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.rows import STATUSES
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
@@ -32,7 +33,7 @@ SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.att
   o.id, j.because, a.error_type, a.message, a.traceback,
   (SELECT CASE WHEN e.attempt = j.attempt THEN e.data END FROM events e WHERE e.job = j.n AND e.type = 'progress'
    ORDER BY e.seq DESC LIMIT 1),
-  j.limit_key, j.seq, j.worker, j.n
+  j.limit_key, j.seq, j.worker, j.due, j.boot, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
 CROSS JOIN lanes l ON l.n = j.lane
@@ -48,7 +49,7 @@ def number_of(row: tuple[Any, ...]) -> int:
     return row[-1]
 
 
-def job_from_row(row: tuple[Any, ...]) -> Job:
+def job_from_row(row: tuple[Any, ...], clocks: Clocks) -> Job:
     """A row of ``select_jobs``."""
     (
         job_id,
@@ -79,8 +80,11 @@ def job_from_row(row: tuple[Any, ...]) -> Job:
         limit,
         seq,
         worker_n,
+        due,
+        boot,
         _,
     ) = row
+    run_at = clocks.to_show(run_at, due, boot)
     status = status_of(status_code)
     waits_for = None if waits_code is None else WaitsFor(waits_code)
     return Job(

@@ -13,9 +13,9 @@ import msgspec
 
 from asyncjobs.backends.base import FunctionInfo, LimitInfo, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit, encodable
-from asyncjobs.backends.clock import to_datetime
+from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
 from asyncjobs.backends.sqlite import event_pages, group_pages, id_ranges, job_pages
-from asyncjobs.backends.sqlite.host import ProcessIdentity
+from asyncjobs.backends.sqlite.host import ProcessIdentity, boot_number, this_process
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
 from asyncjobs.backends.sqlite.job_rows import (
@@ -26,6 +26,7 @@ from asyncjobs.backends.sqlite.job_rows import (
     select_jobs,
     status_of,
 )
+from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError
@@ -115,8 +116,14 @@ _LAST = "SELECT value FROM counters WHERE name = 'event'"
 class Queries:
     """Reads as the contract specifies them. Everything comes from what is committed."""
 
-    def __init__(self, readers: Readers) -> None:
+    def __init__(self, readers: Readers, clock: Clock | None = None) -> None:
         self._fetch = readers.fetch
+        self._clock = clock or SystemClock()
+        self._boot = boot_number(this_process().boot)
+
+    def _jobs(self, rows: Sequence[tuple[Any, ...]]) -> list[Job]:
+        clocks = read_clocks(self._clock, self._boot)
+        return [job_from_row(row, clocks) for row in rows]
 
     # -- jobs
 
@@ -124,7 +131,7 @@ class Queries:
         found: dict[str, Job] = {}
         for chunk in _chunks(list(dict.fromkeys(ids)), _CHUNK):
             rows = await self._fetch(select_jobs(_BY_IDS, "j.n"), (ids_as_json(chunk),))
-            found.update((job.id, job) for job in map(job_from_row, rows))
+            found.update((job.id, job) for job in self._jobs(rows))
         return [found[job_id] for job_id in ids if job_id in found]
 
     async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
@@ -169,7 +176,7 @@ class Queries:
         sql, params = job_pages.page_statement(query)
         rows = await self._fetch(sql, params)
         page = rows[: query.limit]
-        return JobPage(list(map(job_from_row, page)), str(number_of(page[-1])) if len(rows) > len(page) else None)
+        return JobPage(self._jobs(page), str(number_of(page[-1])) if len(rows) > len(page) else None)
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
         check_limit(limit)
@@ -189,7 +196,7 @@ class Queries:
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
         limit = max(0, min(limit, _CHUNK * 2))
         rows = await self._fetch(select_jobs(_READY, "j.priority DESC, j.n"), (limit, limit))
-        return list(map(job_from_row, rows))
+        return self._jobs(rows)
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
         check_limit(limit)

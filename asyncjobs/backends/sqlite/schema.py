@@ -12,7 +12,7 @@ from collections.abc import Callable
 from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
 
 APPLICATION_ID = 0x61_4A_6F_62  # "aJob": tells our files from other SQLite databases
-VERSION = 1
+VERSION = 2
 
 _V1 = """
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -148,7 +148,17 @@ CREATE TABLE workers(
 CREATE INDEX workers_present ON workers(n) WHERE gone = 0;
 """
 
-MIGRATIONS: dict[int, str] = {0: _V1}
+_V2 = """
+-- Where run_at ends a duration: when that is on the clock that counts since the boot (host.boot_number), in µs, so
+-- that a wall clock that is set moves nothing. After another boot, or where the system tells none, run_at decides.
+ALTER TABLE jobs ADD COLUMN due INTEGER;
+ALTER TABLE jobs ADD COLUMN boot INTEGER;
+DROP INDEX jobs_delayed;
+CREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2 AND boot IS NULL;
+CREATE INDEX jobs_lasting ON jobs(boot, due) WHERE waits_for = 2 AND boot IS NOT NULL;
+"""
+
+MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2}
 """From this version to the next one."""
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from msgspec import json
 
+from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.rows import STATE_COLUMNS, STATUS_CODE, state_from_row
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.retry import encode_policy
@@ -26,15 +27,16 @@ _CHUNK = 256
 class Rows:
     """``core.plan.View`` on a connection inside BEGIN IMMEDIATE."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, clocks: Clocks) -> None:
         self._execute = connection.execute
+        self._clocks = clocks
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
         if len(numbers) == 1:
             rows = self._execute(_ONE_JOB, (numbers[0],)).fetchall()
         else:
             rows = self._execute(_JOBS, (json.encode(numbers).decode(),)).fetchall()
-        return map(state_from_row, rows)
+        return [state_from_row(row, self._clocks) for row in rows]
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         if len(ids) == 1:
@@ -97,15 +99,17 @@ def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, row
         left -= size
 
 
-def write(connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int]) -> None:
+def write(
+    connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks
+) -> None:
     """Write what a plan decided. ``lanes`` gives the number of each (queue, function, owner)."""
     if writes.inserted:
         bulk(
             connection,
             f"INSERT INTO jobs({STATE_COLUMNS}, lane, parent, timeout, local, created_at)",
             "",
-            27,
-            [_job_row(record, lanes) for record in writes.inserted],
+            29,
+            [_job_row(record, lanes, clocks) for record in writes.inserted],
         )
         bulk(
             connection,
@@ -127,7 +131,7 @@ def write(connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str,
         rows = [(e.parent, e.child, e.optional, int(e.state)) for e in writes.new_edges]
         bulk(connection, "INSERT INTO edges(parent, child, optional, state)", "", 4, rows)
     if writes.changed:
-        bulk(connection, _UPDATE_HEAD, _UPDATE_TAIL, 15, [_changed_row(job) for job in writes.changed])
+        bulk(connection, _UPDATE_HEAD, _UPDATE_TAIL, 17, [_changed_row(job, clocks) for job in writes.changed])
     if writes.changed_edges:
         bulk(
             connection,
@@ -159,12 +163,12 @@ _UPDATE_HEAD = (
     "UPDATE jobs SET status = v.column2, waits_for = v.column3, run_at = v.column4, attempt = v.column5, "
     "failures = v.column6, interruptions = v.column7, open = v.column8, met = v.column9, "
     "cancel_requested = v.column10, worker = v.column11, started_at = v.column12, finished_at = v.column13, "
-    "because = v.column14, seq = v.column15 FROM ("
+    "because = v.column14, seq = v.column15, due = v.column16, boot = v.column17 FROM ("
 )
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
 
 
-def _changed_row(job: JobState) -> tuple[Any, ...]:
+def _changed_row(job: JobState, clocks: Clocks) -> tuple[Any, ...]:
     return (
         job.n,
         STATUS_CODE[job.status],
@@ -181,10 +185,11 @@ def _changed_row(job: JobState) -> tuple[Any, ...]:
         job.finished_at,
         job.because,
         job.seq,
+        *clocks.to_columns(job.run_at, lasts=job.lasts),
     )
 
 
-def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int]) -> tuple[Any, ...]:
+def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks) -> tuple[Any, ...]:
     job = record.job
     return (
         job.n,
@@ -209,6 +214,7 @@ def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int]) -> t
         job.because,
         job.seq,
         job.group,
+        *clocks.to_columns(job.run_at, lasts=job.lasts),
         lanes[record.queue, record.function, record.owner],
         record.parent,
         record.timeout,

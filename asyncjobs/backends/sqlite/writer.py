@@ -25,7 +25,9 @@ from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
 from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile
+from asyncjobs.backends.sqlite.host import boot_number, this_process
 from asyncjobs.backends.sqlite.lanes import Lanes
+from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.operations import Enqueue, Operation
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
@@ -61,6 +63,7 @@ class Writer:
         self._connection = connection
         self._config = config
         self._clock = clock
+        self._boot = boot_number(this_process().boot)
         self._committed = committed
         self._hook = hook
         self._loop = asyncio.get_running_loop()
@@ -173,7 +176,7 @@ class Writer:
         return group
 
     def _moment(self) -> Moment:
-        return Moment(self._clock.now(), self._clock.monotonic(), random.random)
+        return Moment(read_clocks(self._clock, self._boot), random.random)
 
     def _answer(self, group: Sequence[Operation], committed: Committed) -> None:
         self.commits += 1

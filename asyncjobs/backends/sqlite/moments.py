@@ -1,0 +1,45 @@
+"""The clocks of a transaction or a read, and moments that were stored by one of them as the others show them."""
+
+from __future__ import annotations
+
+from msgspec import Struct
+
+from asyncjobs.backends.clock import Clock
+from asyncjobs.core.state import SECOND
+
+_STEP = SECOND
+"""By less than this, a clock was not set: it drifted, or was read a little later. Then people see what was stored."""
+
+
+class Clocks(Struct, frozen=True):
+    """Every clock at one moment, µs. ``boot`` is ``host.boot_number``."""
+
+    now: int
+    monotonic: int
+    since_boot: int
+    boot: int | None
+
+    def to_wall(self, run_at: int | None, due: int | None, boot: int | None) -> tuple[int | None, bool]:
+        """Return a stored ``run_at`` by the wall clock as it is now, and whether it is the end of a duration.
+
+        After another boot it is what it was when it was stored: an ordinary moment.
+        """
+        if due is None or boot is None or boot != self.boot:
+            return run_at, False
+        return self.now + due - self.since_boot, True
+
+    def to_columns(self, run_at: int | None, *, lasts: bool) -> tuple[int | None, int | None]:
+        """Return the columns ``due`` and ``boot`` of a ``run_at`` by the wall clock as it is now."""
+        if not lasts or run_at is None or self.boot is None:
+            return None, None
+        return self.since_boot + run_at - self.now, self.boot
+
+    def to_show(self, run_at: int | None, due: int | None, boot: int | None) -> int | None:
+        """Return a stored ``run_at`` as people should see it."""
+        moved, _ = self.to_wall(run_at, due, boot)
+        return moved if moved is not None and run_at is not None and abs(moved - run_at) >= _STEP else run_at
+
+
+def read_clocks(clock: Clock, boot: int | None) -> Clocks:
+    """Read them all, one right after the other."""
+    return Clocks(clock.now(), clock.monotonic(), clock.since_boot(), boot)
