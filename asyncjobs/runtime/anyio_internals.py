@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+import sys
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
+from anyio.lowlevel import EventLoopToken
 
 if TYPE_CHECKING:
     import asyncio
@@ -38,3 +42,62 @@ def cancel_unless_shielded(task: asyncio.Task[Any], inside: anyio.CancelScope) -
         return False
     task.cancel("the job was told to stop")
     return True
+
+
+@contextmanager
+def worker_thread(loop: EventLoopToken | None, check_cancelled: Callable[[], None]) -> Generator[None]:
+    """Let ``anyio.from_thread`` work in this thread: calls go to that loop, ``check_cancelled`` is as given.
+
+    anyio knows the threads that it has started, by what it keeps in a ``threading.local`` for each; ours are daemon
+    threads, which it does not have. ``from_thread`` asks the token there for its ``backend_class``, and that to call.
+
+    :param loop: None, there is no loop here: calls get one of their own.
+    """
+    from anyio._core import _eventloop
+
+    kept: Any = _eventloop.threadlocals  # where from_thread looks
+    backend: Any = _OwnLoop(check_cancelled) if loop is None else _TheLoop(loop, check_cancelled)
+    kept.current_token = EventLoopToken(backend, None if loop is None else loop.native_token)
+    try:
+        yield
+    finally:
+        del kept.current_token
+
+
+def forget_loop() -> None:
+    """Forget, in the current context, that it comes from an event loop: ``anyio.run`` would refuse to start another."""
+    sniffio: Any = sys.modules.get("sniffio")  # anyio uses it where it is installed
+    if sniffio is not None:
+        sniffio.current_async_library_cvar.set(None)
+
+
+class _TheLoop:
+    """Stands for the backend of a loop: trio's own wants to be told the loop, in a thread that trio has not started."""
+
+    def __init__(self, loop: EventLoopToken, check_cancelled: Callable[[], None]) -> None:
+        self._loop = loop
+        self.check_cancelled = check_cancelled
+
+    def run_async_from_thread(self, func: Callable[..., Any], args: tuple[Any, ...], token: object) -> Any:
+        backend = cast("Any", self._loop.backend_class)
+        return backend.run_async_from_thread(func, args, token=token or self._loop.native_token)
+
+    def run_sync_from_thread(self, func: Callable[..., Any], args: tuple[Any, ...], token: object) -> Any:
+        backend = cast("Any", self._loop.backend_class)
+        return backend.run_sync_from_thread(func, args, token=token or self._loop.native_token)
+
+
+class _OwnLoop:
+    """Stands for the backend where there is no loop."""
+
+    def __init__(self, check_cancelled: Callable[[], None]) -> None:
+        self.check_cancelled = check_cancelled
+
+    def run_async_from_thread(self, func: Callable[..., Awaitable[Any]], args: tuple[Any, ...], token: object) -> Any:
+        return anyio.run(func, *args)
+
+    def run_sync_from_thread(self, func: Callable[..., Any], args: tuple[Any, ...], token: object) -> Any:
+        async def call() -> Any:
+            return func(*args)
+
+        return anyio.run(call)

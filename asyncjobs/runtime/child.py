@@ -40,9 +40,10 @@ from asyncjobs.core.retry import decode_policy
 from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import JobResult, JobStatus, Outcome
 from asyncjobs.runtime import attempt
+from asyncjobs.runtime.anyio_internals import worker_thread
 from asyncjobs.runtime.attempt import Running, Stop, Unawaited, failure, read_arguments, run_async, run_plain
 from asyncjobs.runtime.capture import capture
-from asyncjobs.runtime.context import JobContext, Submit, enter
+from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.link import Link
 from asyncjobs.runtime.mains import load_main, loading
@@ -150,7 +151,8 @@ class Child:
             return self._run_async(running, function, args, kwargs)
         if running.stopped is not None:
             return attempt.stopped(running, None)
-        outcome = run_plain(running, function, args, kwargs, largest)
+        with worker_thread(None, check_cancelled):
+            outcome = run_plain(running, function, args, kwargs, largest)
         if not isinstance(outcome, Unawaited):
             return attempt.stopped(running, outcome)
         if running.stopped is not None:

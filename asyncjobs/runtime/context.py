@@ -67,6 +67,18 @@ def find_current_job() -> JobContext | None:
     return _current.get()
 
 
+def check_cancelled() -> None:
+    """Raise what a cancelled task raises, if the job whose plain body calls this should stop.
+
+    It is ``anyio.from_thread.check_cancelled`` in the threads of bodies.
+    """
+    context = _current.get()
+    if context is not None and context.cancelled:
+        import asyncio  # where it is to be raised: plain bodies in processes of their own do without
+
+        raise asyncio.CancelledError(f"job {context.id!r} was told to stop")
+
+
 def enter(context: JobContext) -> None:
     """Make this the current job of the running task (or thread) and of all that it starts."""
     _current.set(context)

@@ -15,6 +15,8 @@ from typing import Generic, TypeVar
 
 import anyio
 
+from asyncjobs.runtime.anyio_internals import forget_loop, worker_thread
+from asyncjobs.runtime.context import check_cancelled
 from asyncjobs.runtime.signals import Loop
 
 T = TypeVar("T")
@@ -64,12 +66,14 @@ class Threads:
         return queue
 
     def _work(self, queue: SimpleQueue[_Call[object] | None]) -> None:
-        while (call := queue.get()) is not None:
-            call.value = call.context.run(call.function)
-            done = call.done
-            del call
-            if not self._loop.call_soon(self._finished, done, queue):
-                return
+        with worker_thread(self._loop.token, check_cancelled):
+            while (call := queue.get()) is not None:
+                call.context.run(forget_loop)
+                call.value = call.context.run(call.function)
+                done = call.done
+                del call
+                if not self._loop.call_soon(self._finished, done, queue):
+                    return
 
     def _finished(self, done: anyio.Event, queue: SimpleQueue[_Call[object] | None]) -> None:
         if self._closed:

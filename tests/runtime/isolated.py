@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 
 from asyncjobs import JobExecutionError, JobStateError, current_job, gather, job
 
@@ -254,6 +255,18 @@ async def ignore_async() -> None:
     current_job().progress(0, 1, str(os.getpid()))
     with anyio.CancelScope(shield=True):
         await anyio.sleep(FOREVER)
+
+
+async def double(x: int) -> int:
+    return 2 * x
+
+
+def call_from_thread(x: int) -> int:
+    return anyio.from_thread.run(double, x)
+
+
+def call_from_thread_sync(x: int) -> int:
+    return anyio.from_thread.run_sync(lambda: 2 * x)
 
 
 def start_another() -> None:
