@@ -38,7 +38,6 @@ from asyncjobs.exceptions import (
     ConfigurationError,
     JobNotFoundError,
     JobStateError,
-    JobTimeoutError,
     MissingExtraError,
 )
 from asyncjobs.handle import JobHandle
@@ -64,7 +63,7 @@ from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.batch import Batch
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
-from asyncjobs.runtime.events import ANY_JOB, EventPublisher
+from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
 from asyncjobs.runtime.functions import Functions
@@ -179,7 +178,7 @@ class JobProcessor(Upkeep):
             self._results = ResultCache()
             self._publisher = EventPublisher(self._backend, self._clock)
             self._waiting = Waiting(self._backend, self._publisher, self._results, self._clock, self._why)
-            self._streamer = StatusStreamer(self._backend, self._publisher, self._clock)
+            self._streamer = StatusStreamer(self._backend, self._publisher, self._clock, inside=self._waiting.streaming)
             self._fallback = self._make_fallback()
             self._backend.set_listener(self._committed)
             self._stopping = anyio.Event()
@@ -744,19 +743,10 @@ class JobProcessor(Upkeep):
         """Wait until no job (of the group) is pending or in progress.
 
         :raises JobTimeoutError: not within ``timeout`` seconds.
+        :raises CyclicDependencyError: called inside of one of these jobs, or of one that such a job waits for.
         """
-        backend = self._open()
-        seconds = None if timeout is None else duration("timeout", timeout)
-        expectation = self._publisher.expect([ANY_JOB])
-        try:
-            with self._clock.timeout(seconds) as scope:
-                await self._publisher.live()
-                while await backend.has_unfinished(group):
-                    await expectation.next()
-            if scope.cancelled_caught:
-                raise JobTimeoutError("draining" if group is None else f"draining group {group!r}", seconds or 0.0)
-        finally:
-            self._publisher.forget(expectation)
+        self._open()
+        await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))
 
     # -- watching
 
@@ -766,12 +756,16 @@ class JobProcessor(Upkeep):
         :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
         :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
+        :raises CyclicDependencyError: read inside of a job beyond what is stored, and its job waits for that one.
         """
         self._open()
         return self._streamer.job(str(job_id), after, types)
 
     def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Events of a group's jobs; ends when all of them have ended."""
+        """Events of a group's jobs; ends when all of them have ended.
+
+        :raises CyclicDependencyError: as for ``stream_job``; the calling job may be of the group.
+        """
         self._open()
         return self._streamer.group(group, after, types)
 

@@ -16,6 +16,7 @@ from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStre
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
+from asyncjobs.core.state import SECOND
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.signals import Signal
@@ -26,6 +27,9 @@ T = TypeVar("T")
 logger = SafeLogger("asyncjobs.events")
 
 _RETRY = 0.5
+LOOK_EVERY = 30.0
+"""Seconds after which everything that is waited for is looked at in the store, whatever the log has brought."""
+_PAGE = 500
 BUFFER = 1024
 """Events that a subscriber may be behind before it has to read the log."""
 
@@ -154,12 +158,20 @@ class Expectation:
         self._ended.append(job_id)
         self._signal.notify()
 
-    async def next(self) -> list[str]:
-        """Wait for ids that ended since the last call; perhaps early, perhaps twice: look at the store."""
+    async def wait(self) -> None:
+        """Return once ``take`` has something."""
         while not self._ended:
             await self._signal.wait()
+
+    def take(self) -> list[str]:
+        """Take the ids that ended since the last call; perhaps early, perhaps twice: look at the store."""
         ended, self._ended = self._ended, []
         return ended
+
+    async def next(self) -> list[str]:
+        """Wait for ids that ended since the last call, and take them."""
+        await self.wait()
+        return self.take()
 
 
 ANY_JOB = ""
@@ -180,7 +192,9 @@ class EventPublisher:
         self._reading = False
         self._subscriptions: set[Subscription] = set()
         self._waiters: dict[str, list[Expectation]] = {}
+        self._begun = 0
         self._catch_up = Signal()
+        self._looked_at = clock.monotonic()
 
     @property
     def listened_to(self) -> bool:
@@ -191,7 +205,7 @@ class EventPublisher:
         """The events of an own commit, in order, before its callers go on. Does not block."""
         self._wake(events)  # early is harmless: who waits looks at the store
         if not self.listened_to:
-            self._forget_tail()
+            self._begin_at(events[-1].cursor)  # whoever listens next need not ask where the log ends
         elif self._tail is None or self._missed or self._reading or int(events[0].cursor) != int(self._tail) + 1:
             self.changed()
         else:
@@ -204,21 +218,55 @@ class EventPublisher:
             self._missed = True
             self._catch_up.notify()
         else:
-            self._forget_tail()
+            self._begin_at(None)
 
-    def _forget_tail(self) -> None:
-        self._tail = None
+    def _begin_at(self, tail: str | None) -> None:
+        """Nobody listens: whoever does next listens from here on, or asks where the log ends."""
+        self._tail = tail
         self._missed = False
+        self._begun += 1
 
     async def run(self) -> None:
-        """Read up what was missed, whenever something was."""
+        """Read up what was missed, whenever something was, and look at the store itself now and then."""
         trouble = Trouble(logger, "the event log could not be read")
-        await look_forever(self._read_up, self._catch_up.wait, trouble, self._clock, first=_RETRY, longest=_RETRY)
+        await look_forever(self._look, self._until_told, trouble, self._clock, first=_RETRY, longest=_RETRY)
+
+    async def _look(self) -> None:
+        if self._until_look() <= 0:
+            self._looked_at = self._clock.monotonic()
+            await self._look_again()
+        await self._read_up()
+
+    async def _until_told(self) -> None:
+        with self._clock.timeout(self._until_look()):
+            await self._catch_up.wait()
+
+    def _until_look(self) -> float:
+        return max(0.0, LOOK_EVERY - (self._clock.monotonic() - self._looked_at) / SECOND)
+
+    async def _look_again(self) -> None:
+        """Look at everything that is waited for, all of it together: whatever wake-up was lost, it is lost no longer.
+
+        Subscribers get what the log has after what they were given last.
+        """
+        if not self.listened_to:
+            return
+        self._missed = True
+        self._wake_waiters(ANY_JOB)
+        expected = [job_id for job_id in self._waiters if job_id != ANY_JOB]
+        for start in range(0, len(expected), _PAGE):
+            page = expected[start : start + _PAGE]
+            results = await self._backend.get_results(page)
+            for job_id in page:
+                result = results.get(job_id)
+                if result is None or result.status.terminal:
+                    self._wake_waiters(job_id)
 
     async def _read_up(self) -> None:
         while self._missed and self._tail is not None:
             self._missed = False
             self._reading = True  # own commits are in what is read now, or in what is read next
+            begun = self._begun
             try:
                 page = await self._backend.read_events(self._tail)
             except BaseException:
@@ -226,6 +274,9 @@ class EventPublisher:
                 raise
             finally:
                 self._reading = False
+            if self._begun != begun:  # all listeners left meanwhile, and those that came since begin elsewhere
+                self._missed = True
+                continue
             self._tail = page.cursor
             self._wake(page.events)
             self._push(page.events)
@@ -299,9 +350,13 @@ class EventPublisher:
 
     def wake(self, job_id: str) -> None:
         """Have those who wait for it look at the store."""
-        for key in (job_id, ANY_JOB):
-            for waiter in self._waiters.get(key, ()):
-                waiter.ended(job_id)
+        self._wake_waiters(job_id)
+        for waiter in self._waiters.get(ANY_JOB, ()):
+            waiter.ended(job_id)
+
+    def _wake_waiters(self, job_id: str) -> None:
+        for waiter in self._waiters.get(job_id, ()):
+            waiter.ended(job_id)
 
     def close(self) -> None:
         """End every subscription, and have everybody look at the store once more: it will say that it is closed."""

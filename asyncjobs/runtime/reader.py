@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Self
 
@@ -13,11 +14,15 @@ from msgspec import Struct
 from asyncjobs.backends.clock import Clock
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobEvent
+from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events import EventPublisher, Publication, Subscription
 from asyncjobs.runtime.pages import LogPages, SharedPage, well_formed
 
 Over = Callable[[str | None], Awaitable[bool]]
 """Whether nothing more will come, as of the cursor that the reader has reached, or later."""
+
+Inside = Callable[[str | None, str | None], AbstractAsyncContextManager[None]]
+"""Entered by a job's body around its wait for an event of a job, of a group, or (None, None) of anything."""
 
 
 class EventFilter(Struct, frozen=True):
@@ -88,6 +93,7 @@ class EventReader:
     A reader that does not keep up reads the log again from where it is: nobody waits for it, and it misses nothing.
 
     :param may_reset: a cursor that lies beyond the end of the log (the store was replaced) is not refused.
+    :param inside: entered around each wait for an event inside of a job.
     """
 
     def __init__(
@@ -100,6 +106,7 @@ class EventReader:
         over: Over | None,
         *,
         may_reset: bool = False,
+        inside: Inside | None = None,
     ) -> None:
         self.cursor = after
         self.wanted = wanted
@@ -108,6 +115,7 @@ class EventReader:
         self._clock = clock
         self._over = over
         self._may_reset = may_reset
+        self._inside = inside
         whole = wanted.job_id is None and wanted.group is None and wanted.types is None
         self._concerns = None if whole else wanted.concerns
         self._subscription: Subscription | None = None
@@ -168,7 +176,7 @@ class EventReader:
             else:
                 # What the filter leaves out does not prolong the wait.
                 left = None if until is None else max(0, until - self._clock.monotonic()) / 1_000_000
-                received = await self._receive(left)
+                received = await self._wait(left)
                 if received is None:
                     self._pass_on()
                     return EventBatch((), self.cursor)
@@ -217,6 +225,17 @@ class EventReader:
             if _position(self.cursor) > int(end):  # else it has grown meanwhile
                 self.cursor = end
                 return None
+
+    async def _wait(self, timeout: float | None) -> Publication | None:
+        """``_receive``; the body of a job lends its slot while there is nothing to receive."""
+        subscription = self._subscription
+        assert subscription is not None
+        if self._inside is None or timeout == 0 or find_current_job() is None:
+            return await self._receive(timeout)
+        if subscription.unread or subscription.ended:
+            return await self._receive(timeout)
+        async with self._inside(self.wanted.job_id, self.wanted.group):
+            return await self._receive(timeout)
 
     async def _receive(self, timeout: float | None) -> Publication | None:
         """The next publication; None: not in time, or the subscriber fell behind (then the log is read next)."""

@@ -13,16 +13,27 @@ from asyncjobs.models import JobEvent
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.pages import LogPages
-from asyncjobs.runtime.reader import EventFilter, EventReader, Over, types_of
+from asyncjobs.runtime.reader import EventFilter, EventReader, Inside, Over, types_of
 
 
 class StatusStreamer:
-    """Gives readers of the log: as objects (``reader``), or as async iterators."""
+    """Gives readers of the log: as objects (``reader``), or as async iterators.
 
-    def __init__(self, backend: JobBackend, publisher: EventPublisher, clock: Clock | None = None) -> None:
+    :param inside: entered by the bodies of jobs around each wait for an event.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        publisher: EventPublisher,
+        clock: Clock | None = None,
+        *,
+        inside: Inside | None = None,
+    ) -> None:
         self._backend = backend
         self._publisher = publisher
         self._clock = clock or SystemClock()
+        self._inside = inside
         self._pages = LogPages(backend)
         self._groups: dict[str, _GroupEnd] = {}
 
@@ -47,7 +58,16 @@ class StatusStreamer:
         elif group is not None:
             over = self._group_over(group)
         wanted = EventFilter(job_id, group, types_of(types))
-        return EventReader(self._publisher, self._pages, self._clock, wanted, after, over, may_reset=may_reset)
+        return EventReader(
+            self._publisher,
+            self._pages,
+            self._clock,
+            wanted,
+            after,
+            over,
+            may_reset=may_reset,
+            inside=self._inside,
+        )
 
     def job(
         self, job_id: str, after: str | None = None, types: Collection[str] | str | None = None

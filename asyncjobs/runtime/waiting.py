@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -12,7 +11,6 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import (
-    CyclicDependencyError,
     JobCancelledError,
     JobExecutionError,
     JobNotCompletedError,
@@ -22,10 +20,11 @@ from asyncjobs.exceptions import (
     JobTimeoutError,
     WorkerLostError,
 )
-from asyncjobs.models import Edge, EdgeState, JobError, JobResult, JobStatus, Reason
+from asyncjobs.models import JobError, JobResult, JobStatus, Reason
 from asyncjobs.runtime.attempt import Running
-from asyncjobs.runtime.context import find_current_job
-from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.context import JobContext, find_current_job
+from asyncjobs.runtime.cycles import Goal, Waits
+from asyncjobs.runtime.events import ANY_JOB, EventPublisher
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.worker import Worker
 from asyncjobs.safelog import SafeLogger
@@ -48,7 +47,11 @@ class Watch:
 
     def __init__(self, waiting: Waiting, job_ids: Sequence[str], timeout: float | None) -> None:
         self.left = dict.fromkeys(job_ids)
-        self.unsure: Sequence[str] = list(self.left)
+        self.begun = False
+        self.unsure = list(self.left)
+        """Those that may have ended: they are to be looked at."""
+        self.found: list[JobResult] = []
+        """Ends that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
         self.expectation = waiting.publisher.expect(list(self.left))
         self.began = waiting.clock.monotonic()
         self._waiting = waiting
@@ -58,18 +61,22 @@ class Watch:
     async def next(self) -> list[JobResult]:
         """The ends that came since, each job once; at least one while any is left, else none.
 
+        What has ended already is found also if there is no time left.
+
         :raises JobNotFoundError: one of them is not stored. JobTimeoutError: the time is up.
         """
-        if not self.left:
-            return []
-        if self._until is None:
-            return await self._waiting.next_ended(self)
-        found: list[JobResult] = []
-        left = (self._until - self._waiting.clock.monotonic()) / SECOND
-        with self._waiting.clock.timeout(max(0.0, left)) as scope:
-            found = await self._waiting.next_ended(self)
-        if not found and scope.cancelled_caught:
-            raise _timed_out(list(self.left), self._seconds or 0.0)
+        if self.left and not self.found:
+            await self._waiting.look(self)
+        if self.left and not self.found:
+            if self._until is None:
+                await self._waiting.until_ended(self)
+            else:
+                left = (self._until - self._waiting.clock.monotonic()) / SECOND
+                with self._waiting.clock.timeout(max(0.0, left)):
+                    await self._waiting.until_ended(self)
+                if not self.found:
+                    raise _timed_out(list(self.left), self._seconds or 0.0)
+        found, self.found = self.found, []
         return found
 
     def close(self) -> None:
@@ -95,7 +102,7 @@ class Waiting:
         self._why = why
         self._watches: set[Watch] = set()
         self._looked_at: set[str] = set()
-        self._waits: dict[str, Counter[str]] = {}  # by waiting job: whom it waits for (how often), in this process
+        self.waits = Waits(backend)
         self.worker: Worker | None = None
 
     async def result(self, job_id: str, timeout: float | None = None) -> JobResult:
@@ -123,51 +130,84 @@ class Waiting:
         self._watches.discard(watch)
         self.publisher.forget(watch.expectation)
 
-    async def next_ended(self, watch: Watch) -> list[JobResult]:
-        """Look at those that may have ended already; if none has, wait for the next."""
-        found: list[JobResult] = []
-        unsure = self._take_known(watch.left, watch.unsure, found)
-        watch.unsure = []
-        if unsure:
+    async def look(self, watch: Watch) -> None:
+        """Find the ends of those that may have ended."""
+        if not watch.begun:
+            # Whoever ends them from now on, the log brings it. What runs here has not ended as far as anybody here
+            # knows, and if others took it over, that is noticed here at the latest when its outcome is refused.
+            self._take_known(watch)
+            if watch.found:
+                return
             await self.publisher.live()
-            await self._look(watch.left, unsure, found)
-        if found:
-            return found
-        async with self._lent(watch.left):
-            while not found:
-                ended = await watch.expectation.next()
-                unsure = self._take_known(watch.left, ended, found, sure=False)
-                await self._look(watch.left, unsure, found)
-        return found
-
-    def _take_known(
-        self, left: dict[str, None], job_ids: Sequence[str], found: list[JobResult], *, sure: bool = True
-    ) -> list[str]:
-        """Move what this process itself knows of to ``found``; returns what must be looked up."""
-        unsure: list[str] = []
-        running = self.worker.running if self.worker is not None and sure else {}
-        for job_id in job_ids:
-            if job_id not in left:
-                continue  # told twice: by the own commit, and by the log
-            value = self._results.get(job_id)
-            if value is not None:
-                del left[job_id]
-                found.append(JobResult(job_id, JobStatus.COMPLETED, "", value))
-            elif job_id not in running:  # what runs here ends here, and is told of
-                unsure.append(job_id)
-        return unsure
-
-    async def _look(self, left: dict[str, None], job_ids: Sequence[str], found: list[JobResult]) -> None:
-        for start in range(0, len(job_ids), _PAGE):
-            page = job_ids[start : start + _PAGE]
+            watch.begun = True
+            running = self.worker.running if self.worker is not None else {}
+            watch.unsure = [job_id for job_id in watch.unsure if job_id not in running]
+        watch.unsure += watch.expectation.take()
+        self._take_known(watch)
+        while page := watch.unsure[:_PAGE]:
             results = await self._backend.get_results(page)
             for job_id in page:
                 result = results.get(job_id)
                 if result is None:
                     raise JobNotFoundError(job_id)
-                if result.status.terminal and job_id in left:
-                    del left[job_id]
-                    found.append(result)
+                if result.status.terminal and job_id in watch.left:
+                    del watch.left[job_id]
+                    watch.found.append(result)
+            del watch.unsure[: len(page)]
+
+    def _take_known(self, watch: Watch) -> None:
+        """Take the results that this process has at hand."""
+        unsure: list[str] = []
+        for job_id in watch.unsure:
+            if job_id not in watch.left:
+                continue  # told twice: by the own commit, and by the log
+            value = self._results.get(job_id)
+            if value is None:
+                unsure.append(job_id)
+            else:
+                del watch.left[job_id]
+                watch.found.append(JobResult(job_id, JobStatus.COMPLETED, "", value))
+        watch.unsure = unsure
+
+    async def until_ended(self, watch: Watch) -> None:
+        """Wait for the next end. A body lends its slot meanwhile."""
+        async with self._inside(lambda: Goal(list(watch.left))):  # as they are now: what is left changes
+            while not watch.found:
+                await watch.expectation.wait()
+                await self.look(watch)
+
+    async def drain(self, group: str | None, timeout: float | None) -> None:
+        """Wait until no job (of the group) is pending or in progress.
+
+        :raises JobTimeoutError: not within ``timeout`` seconds. CyclicDependencyError: called inside of such a job.
+        """
+        expectation = self.publisher.expect([ANY_JOB])
+        try:
+            await self.publisher.live()
+            drained = not await self._backend.has_unfinished(group)
+            if not drained:
+                with self.clock.timeout(timeout):
+                    async with self._inside(lambda: Goal(group=group, whole=True)):
+                        while not drained:
+                            await expectation.next()
+                            drained = not await self._backend.has_unfinished(group)
+            if not drained:
+                raise JobTimeoutError("draining" if group is None else f"draining group {group!r}", timeout or 0.0)
+        finally:
+            self.publisher.forget(expectation)
+
+    @asynccontextmanager
+    async def streaming(self, job_id: str | None, group: str | None) -> AsyncGenerator[None, None]:
+        """Around a wait for the next event of a job, of a group, or of anything: a body lends its slot meanwhile.
+
+        With each event the body goes on at once, whoever has its slot: it lends it again with its next wait.
+        """
+
+        def goal() -> Goal:
+            return Goal([] if job_id is None else [job_id], group, whole=group is not None)
+
+        async with self._inside(goal, at_once=True):
+            yield
 
     def find_suspicious(self) -> str | None:
         """Return a job that has been waited for long enough to look whether anything runs it, None without one."""
@@ -198,57 +238,37 @@ class Waiting:
     # -- inside a job
 
     @asynccontextmanager
-    async def _lent(self, targets: Collection[str]) -> AsyncGenerator[None, None]:
+    async def _inside(self, goal: Callable[[], Goal], *, at_once: bool = False) -> AsyncGenerator[None, None]:
+        """Around a wait: if a body of this store waits, a wait that could never end is refused, and its slot is lent.
+
+        :param at_once: take the slot back without waiting until one is free.
+        """
         context = find_current_job()
-        if self.worker is None or context is None:
+        if context is None:
             yield
             return
-        running = self.worker.running.get(context.id)
-        if running is None or running.context is not context:
+        running = self._running(context)
+        if running is None and not await self._is_stored_here(context):
             yield
             return
-        targets = list(targets)  # as they are now: what is left changes while it is waited for
-        await self._refuse_cycle(context.id, targets)
-        waits = self._waits.setdefault(context.id, Counter())
-        waits.update(targets)
-        try:
-            async with AsyncExitStack() as stack:
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(self.waits.wait(context, goal()))
+            if running is not None and self.worker is not None:
                 if running.threaded:
                     stack.enter_context(_in_thread(running))
-                await stack.enter_async_context(self.worker.lent(running))
-                yield
-            if running.threaded and running.stopped is not None:
-                raise BodyStopped
-        finally:
-            waits -= Counter(targets)
-            if not waits:
-                self._waits.pop(context.id, None)
+                await stack.enter_async_context(self.worker.lent(running, at_once=at_once))
+            yield
+        if running is not None and running.threaded and running.stopped is not None:
+            raise BodyStopped
 
-    async def _refuse_cycle(self, waiting: str, targets: Collection[str]) -> None:
-        """A job that waits for one that (by open edges, or by waiting itself) waits for it would wait for ever."""
-        came_from: dict[str, str] = dict.fromkeys(targets, waiting)
-        level = list(targets)
-        while level:
-            if waiting in came_from:
-                path = [waiting]
-                node = came_from[waiting]
-                while node != waiting:
-                    path.append(node)
-                    node = came_from[node]
-                raise CyclicDependencyError(
-                    [*path, waiting], hint="a job cannot wait for one that depends on it; split it in two"
-                )
-            above = [(edge.child_id, edge.parent_id) for edge in await self._open_edges(level)]
-            above += [(child, target) for child in level for target in self._waits.get(child) or ()]
-            level = []
-            for child, parent in above:
-                if parent not in came_from:
-                    came_from[parent] = child
-                    level.append(parent)
+    def _running(self, context: JobContext) -> Running | None:
+        running = self.worker.running.get(context.id) if self.worker is not None else None
+        return running if running is not None and running.context is context else None
 
-    async def _open_edges(self, job_ids: Sequence[str]) -> list[Edge]:
-        edges = await self._backend.get_dependencies(job_ids)
-        return [edge for edge in edges if edge.state is EdgeState.OPEN]
+    async def _is_stored_here(self, context: JobContext) -> bool:
+        """Whether a body that another processor runs, of this process or its parent, is one of this store's jobs."""
+        job = await self._backend.get_job(context.id)
+        return job is not None and job.status is JobStatus.IN_PROGRESS and job.attempt == context.attempt
 
 
 class _in_thread:  # noqa: N801 - used like a function

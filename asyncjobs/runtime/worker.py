@@ -61,7 +61,7 @@ class Worker:
 
     :param claimed: called with what a claim brought that went with outcomes, once its jobs are started.
     :param freed: called when a slot is free that no outcome's claim will fill.
-    :param stale: called with the id of a job whose outcome was refused: this process lost sight of it.
+    :param stale: called with the id of a job that others have now: what became of it is to be looked up.
     """
 
     def __init__(
@@ -427,6 +427,7 @@ class Worker:
         self._lost.update(lost)
         for running in lost:
             running.stop(Stop.LOST)
+            self._stale(running.job.attempt.job_id)
 
     def _known_function(self, name: str) -> Callable[..., object] | None:
         return self._functions.get(name, "")

@@ -149,7 +149,7 @@ class PushesWhileReading(EventPublisher):
     def publish(self, events: Sequence[JobEvent]) -> None:
         self._wake(events)
         if not self.listened_to:
-            self._forget_tail()
+            self._begin_at(None)
         elif self._tail is None or int(events[0].cursor) != int(self._tail) + 1:
             self.changed()
         else:

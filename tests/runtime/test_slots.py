@@ -508,3 +508,20 @@ async def test_a_body_that_fails_right_after_its_wait_was_cut_short_is_not_count
         await jp.drain(timeout=PATIENCE)
         assert {one.status for one in await jp.find_jobs()} >= {COMPLETED}
         assert await most_at_once(jp) == 1
+
+
+async def test_what_ended_in_time_is_given_although_the_time_ran_out_while_the_slot_was_not_back(
+    stores: Stores,
+) -> None:
+    async with stores.processor(slots=1) as jp:
+        blocker = Held()
+
+        async def parent() -> str:
+            child = await current_job().submit_job(nothing, priority=2, local=True)
+            await current_job().submit_job(blocker.body, priority=1, local=True)
+            await child.result(timeout=0.3)
+            return "in time"
+
+        assert await (await jp.submit_job(parent, local=True, max_retries=0)).result(timeout=PATIENCE) == "in time"
+        blocker.go.open()
+        await jp.drain(timeout=PATIENCE)
