@@ -228,6 +228,7 @@ async def test_a_store_that_is_away_at_first_is_never_an_error(http: str, method
     store = FaultyBackend(MemoryBackend())
     async with site(store, http) as here:
         job = await here.jp.submit_job(nothing, delay=3600)
+        here.jp._publisher.changed()  # pyright: ignore[reportPrivateUsage] - so that the end of the log is asked for
         store.fail(method)
         [reset] = await here.whole(f"/v1/jobs/{job}/events")
         assert said(reset) == ("reset", {"reason": "store"})
