@@ -555,13 +555,22 @@ class JobProcessor(Upkeep):
         :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
             without a result (its subclass says how).
         """
+        return self.value_of(await self.get_stored_result(job_id), None)
+
+    async def get_stored_result(self, job_id: str) -> JobResult:
+        """``get_result``, still encoded: for tools that pass it on.
+
+        :raises: as ``get_result``.
+        """
         job_id = str(job_id)
         result = (await self._open().get_results([job_id])).get(job_id)
         if result is None:
             raise await self._not_found(job_id)
         if not result.status.terminal:
             raise JobStateError(job_id, result.status, "it has no result yet", hint="await handle waits for it")
-        return self.value_of(result, None)
+        if result.status is not JobStatus.COMPLETED:
+            raise error_of(result)
+        return result
 
     async def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
         """Wait until a job has ended, however it ended, and return it as it is then.

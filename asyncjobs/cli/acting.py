@@ -82,7 +82,7 @@ async def submit(
             return
         context.warn_if_nobody_works(jp)
         try:
-            context.out.data(await handle.result())
+            context.out.value(await handle.result())
         except JobNotCompletedError as error:
             raise Failure(str(error.args[0]), exit_code=FAILED, hint=error.hint, code=error.code) from None
 

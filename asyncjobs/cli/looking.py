@@ -190,10 +190,7 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
             raise Failure(str(error.args[0]), exit_code=FAILED, hint=error.hint, code=error.code) from None
         except JobStateError as error:
             raise Failure(str(error.args[0]), exit_code=REFUSED, hint="--wait waits for it", code=error.code) from None
-    try:
-        context.out.data(value)
-    except (TypeError, ValueError):
-        context.out.text(repr(value))
+    context.out.value(value)
 
 
 @click.command()

@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 from msgspec import json
 
+from asyncjobs.core.json_values import json_value
 from asyncjobs.models import JobStatus
 
 Form = Literal["auto", "table", "plain", "json", "ndjson"]
@@ -54,6 +55,10 @@ class Output:
     def data(self, value: Any) -> None:
         """One JSON document on standard output."""
         click.echo(json.encode(value, enc_hook=str).decode())
+
+    def value(self, value: Any) -> None:
+        """A job's result as JSON; as over HTTP, what JSON does not have is text."""
+        self.data(json_value(value))
 
     def text(self, line: str = "") -> None:
         """A line of data."""

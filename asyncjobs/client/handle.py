@@ -32,7 +32,7 @@ class RemoteJobs(Protocol):
 
 
 class ClientHandle(Handle):
-    """A string equal to the job's id. ``await handle`` is the job's result, as JSON has it.
+    """A string equal to the job's id. ``await handle`` is the job's result.
 
     Among the arguments of ``client.submit_job``, it stands for that result. Made of an id by ``client.handle(job_id)``.
     """

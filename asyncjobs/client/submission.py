@@ -12,6 +12,7 @@ from unicodedata import category
 
 from msgspec import to_builtins
 
+from asyncjobs.core.json_values import json_value
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import Handle
 
@@ -126,6 +127,9 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
             str(name): _sendable(f"{where}.{name}", inner, handles=handles, depth=depth + 1)
             for name, inner in fields.items()
         }
+    if isinstance(value, int) and json_value(value) != value:
+        problem = "a whole number of more digits than JSON readers take"
+        raise NotSerializableError(where, problem, hint="pass it as text")
     if isinstance(value, float) and not math.isfinite(value):
         raise NotSerializableError(where, f"{value}, which JSON does not have")
     if handles:

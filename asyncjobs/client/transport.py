@@ -16,6 +16,7 @@ from msgspec import DecodeError, Struct, ValidationError, json
 
 from asyncjobs.client.backoff import pause_before
 from asyncjobs.client.errors import error_of, problem_of
+from asyncjobs.core.codec import CorruptValueError, decode_value
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
 from asyncjobs.safelog import SafeLogger
 
@@ -150,6 +151,13 @@ class Transport:
         try:
             return json.decode(answer.response.content, type=kind)
         except (DecodeError, ValidationError, UnicodeDecodeError) as error:
+            raise self._foreign(f"the answer is not understood: {error}") from None
+
+    def read_value(self, answer: Answer) -> Any:
+        """An answer that is a value as it is stored: nothing in it is imported, or run."""
+        try:
+            return decode_value(answer.response.content)
+        except CorruptValueError as error:
             raise self._foreign(f"the answer is not understood: {error}") from None
 
     # -- streams

@@ -29,6 +29,7 @@ from typing import Any, Literal
 from msgspec import json
 from msgspec.structs import replace
 
+from asyncjobs.core.json_values import is_json_object, json_value
 from asyncjobs.exceptions import BackendClosedError, BackendError, JobNotFoundError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.reader import EventBatch, EventFilter, EventReader
@@ -103,11 +104,9 @@ def chunks(frames: Iterable[bytes]) -> Sequence[bytes]:
 
 def to_json(event: JobEvent) -> bytes:
     """One line of JSON: the fields of ``JobEvent``; line ends and control characters are escaped."""
-    try:
-        return json.encode(event)
-    except (TypeError, ValueError, OverflowError, RecursionError):
-        # Stored as msgpack, which has keys and nestings that JSON has not.
-        return json.encode(replace(event, data={"repr": repr(event.data)[:2048]}))
+    if event.data and not is_json_object(event.data):
+        event = replace(event, data=json_value(event.data))  # stored as msgpack, which has what JSON has not
+    return json.encode(event)
 
 
 def checkpoint(form: Form, cursor: str) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from json import loads
 from typing import Any, TypeVar, cast
-from urllib.parse import quote, unquote, urlencode
+from urllib.parse import unquote, urlencode
 
 import anyio
 from msgspec import Struct, ValidationError, convert, json
@@ -18,7 +18,7 @@ from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.frames import Frames
 from asyncjobs.runtime.submission import LONGEST_ID, name_of
 from asyncjobs.web.access import Caller, Guard
-from asyncjobs.web.paths import Place
+from asyncjobs.web.paths import Place, segment
 from asyncjobs.web.problems import WebError, invalid
 from asyncjobs.web.settings import WebConfig
 from asyncjobs.web.streams import OpenStreams
@@ -27,6 +27,11 @@ T = TypeVar("T", bound=Struct)
 
 _SLOWEST_BODY = 60.0
 """Seconds within which a body must have come."""
+_SILENCE = 20.0
+"""Seconds within which the next bytes of a body must have come."""
+EXACT = "application/msgpack"
+"""The type of values as they are stored."""
+_NIL = b"\xc0"
 
 
 class Site(Struct, frozen=True):
@@ -112,13 +117,16 @@ class Call:
             raise _too_large(most)
         data = bytearray()
         try:
-            with anyio.fail_after(_SLOWEST_BODY):
+            with anyio.fail_after(_SLOWEST_BODY), anyio.fail_after(_SILENCE) as silence:
                 async for chunk in self.request.stream():
                     data += chunk
                     if len(data) > most:
                         raise _too_large(most)
+                    silence.deadline = anyio.current_time() + _SILENCE
         except TimeoutError:
-            raise WebError(408, "too-slow", f"the body did not come within {_SLOWEST_BODY:g} s") from None
+            raise WebError(
+                408, "too-slow", f"the body did not come: nothing for {_SILENCE:g} s, or not all in {_SLOWEST_BODY:g} s"
+            ) from None
         except ClientDisconnect:
             raise WebError(400, "disconnected", "the client went away") from None
         return bytes(data)
@@ -127,7 +135,7 @@ class Call:
 
     def url(self, path: str, *parts: str) -> str:
         """A link within this app; ``parts`` fill the ``{}`` of the path."""
-        return self.place.root + path.format(*(quote(part, safe="") for part in parts))
+        return self.place.root + path.format(*map(segment, parts))
 
     def next_page(self, **cursor: str) -> dict[str, str]:
         """The header that says where the next page is: what was asked for, with another cursor."""
@@ -144,6 +152,16 @@ class Call:
             if self.matches(etag):
                 return Response(status_code=304, headers=all_headers)
         return Response(json.encode(value), status, all_headers, "application/json")
+
+    def accepts(self, kind: str) -> bool:
+        """Whether ``Accept`` names this type, by its name."""
+        given = self.request.headers.get("accept", "")
+        return any(entry.partition(";")[0].strip().lower() == kind for entry in given.split(","))
+
+    def exact(self, stored: bytes | None) -> Response:
+        """A value as it is stored; ``asyncjobs.client`` reads it."""
+        headers = {"cache-control": "no-store", "vary": "Accept"}
+        return Response(_NIL if stored is None else stored, 200, headers, EXACT)
 
     def matches(self, etag: str) -> bool:
         """Whether ``If-None-Match`` names it."""

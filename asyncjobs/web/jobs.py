@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import Any, cast
 
 import anyio
+from msgspec import json
 from starlette.responses import Response
 
-from asyncjobs.core.codec import decode_call
+from asyncjobs.core.codec import decode_call, decode_value
+from asyncjobs.core.json_values import json_value
 from asyncjobs.exceptions import (
     JobExecutionError,
     JobNotCompletedError,
@@ -15,11 +17,11 @@ from asyncjobs.exceptions import (
     JobProcessorError,
     JobStateError,
 )
-from asyncjobs.models import Job, JobQuery
+from asyncjobs.models import Job, JobQuery, JobStatus
 from asyncjobs.web import views
-from asyncjobs.web.call import Call
+from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.problems import WebError, as_web_error
-from asyncjobs.web.render import attempt_of, job_of, jobs_of, jsonable
+from asyncjobs.web.render import attempt_of, job_of, jobs_of
 
 
 async def list_jobs(call: Call) -> Response:
@@ -84,17 +86,21 @@ def _etag(job: Job) -> str:
 
 
 async def get_result(call: Call) -> Response:
-    """What a completed job returned; 202 while it is not there yet, 409 when it will never be."""
+    """What a completed job returned; 202 while it is not there yet, 409 when it will never be. With
+    `Accept: application/msgpack`, exactly as it is stored, unless something of it is hidden."""
     job_id = call.param("id")
     try:
-        value = await call.jp.get_result(job_id)
+        stored = (await call.jp.get_stored_result(job_id)).value
     except JobNotCompletedError as error:
         raise _no_result(call, error) from None
     except JobStateError as error:
         waiting = views.StatusView(job_id, cast("Any", error.status))
         return call.json(waiting, 202, headers={"retry-after": "1"})
-    job = await call.jp.get_job(job_id)
-    return call.json(views.ResultView(job_id, job.status, call.redact("result", jsonable(value))))
+    plain = None if stored is None else json_value(decode_value(stored))
+    shown = call.redact("result", plain)
+    if call.accepts(EXACT) and json.encode(shown) == json.encode(plain):
+        return call.exact(stored)
+    return call.json(views.ResultView(job_id, JobStatus.COMPLETED, shown))
 
 
 def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
@@ -116,9 +122,9 @@ async def get_arguments(call: Call) -> Response:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
     args, kwargs = decode_call(stored.call, lambda parent: {"$job": parent})
-    shown = call.redact("arguments", jsonable(list(args)))
+    shown = call.redact("arguments", json_value(list(args)))
     listed = cast("list[Any]", shown) if isinstance(shown, list) else [shown]
-    named = call.redact_fields("arguments", jsonable(dict(kwargs)))
+    named = call.redact_fields("arguments", json_value(dict(kwargs)))
     return call.json(views.ArgumentsView(job_id, stored.function, listed, named))
 
 
@@ -133,7 +139,7 @@ async def why(call: Call) -> Response:
     job = await call.jp.get_job(call.param("id"))
     reason = await call.jp.why(job.id)
     sentence = call.redact_text(reason.sentence)
-    return call.json(views.ReasonView(job.id, job.status, reason.code, sentence, jsonable(reason.details)))
+    return call.json(views.ReasonView(job.id, job.status, reason.code, sentence, json_value(reason.details)))
 
 
 async def batch(call: Call) -> Response:

@@ -17,6 +17,7 @@ from msgspec.structs import fields
 
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE
+from asyncjobs.web.call import EXACT
 from asyncjobs.web.openapi_parts import EXAMPLES, HEADERS, PARAMETERS, PROBLEMS, REQUESTS, SENT, STREAMS, WORDS
 from asyncjobs.web.problems import Problem
 from asyncjobs.web.routes import TABLE, Entry
@@ -235,6 +236,8 @@ def _responses(name: str, entry: Entry, schemas: Schemas) -> Json:
         content: Json = {} if kind is None else {"application/json": {"schema": schemas.of(kind)}}
         if kind is not None and entry.streams:
             content |= _stream_contents()
+        if entry.exact and status == 200:
+            content |= {EXACT: {"schema": {"type": "string", "format": "binary"}}}
         headers = SENT.get((name, status), ())
         if 304 in entry.answers:
             headers = ("ETag", *headers)

@@ -37,6 +37,11 @@ def place_of(scope: Mapping[str, Any]) -> Place:
     return Place(root, trimmed or "/", bare=not trimmed and not raw.endswith("/"))
 
 
+def segment(name: str) -> str:
+    """A name as a part of a path. "." and ".." mean something there, also to what is on the way."""
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
+
+
 def _after_mount(path: str, scope: Mapping[str, Any]) -> str:
     """Cut the mount's path off, where the host has left it on."""
     root: str = scope.get("root_path", "").rstrip("/")

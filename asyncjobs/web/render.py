@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any, cast
-
-from msgspec import to_builtins
 
 from asyncjobs.backends.clock import to_datetime
+from asyncjobs.core.json_values import json_value
 from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport, WorkerInfo
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.why import held_by_the_dead
@@ -21,8 +19,6 @@ from asyncjobs.web.views import (
     ProgressView,
     WorkerView,
 )
-
-_REPR = 2048
 
 
 async def jobs_of(call: Call, jobs: Sequence[Job]) -> list[JobView]:
@@ -120,7 +116,7 @@ def events_of(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
             event.attempt,
             event.status,
             event.group,
-            jsonable(call.redact_fields(event_kind(event), event.data)),
+            json_value(call.redact_fields(event_kind(event), event.data)),
         )
         for event in events
     ]
@@ -163,22 +159,3 @@ def worker_of(worker: WorkerInfo) -> WorkerView:
         worker.started_at,
         worker.refused,
     )
-
-
-def jsonable(value: Any) -> Any:
-    """A value with nothing in it that JSON does not have: what has no form there becomes text."""
-    try:
-        return to_builtins(value, builtin_types=(), str_keys=True, enc_hook=_as_text)
-    except (TypeError, ValueError, OverflowError):
-        pass
-    # Still a dict where it was one: its keys say what must be redacted.
-    if isinstance(value, dict):
-        fields = cast("dict[Any, Any]", value)
-        return {key if isinstance(key, str) else str(key): jsonable(inner) for key, inner in fields.items()}
-    if isinstance(value, (list, tuple, set, frozenset)):
-        return [jsonable(inner) for inner in cast("Iterable[Any]", value)]
-    return repr(value)[:_REPR]
-
-
-def _as_text(value: Any) -> str:
-    return repr(value)[:_REPR] if isinstance(value, BaseException) else str(value)

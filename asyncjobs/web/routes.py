@@ -23,6 +23,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     :param query: the type of its parameters; ``body`` that of its JSON.
     :param answers: per status the type of the body (None: there is none). Problems are described by ``problems``.
     :param streams: it is a stream of events, for which a ticket counts.
+    :param exact: it also answers with values as they are stored.
     """
 
     method: Literal["GET", "POST", "DELETE"]
@@ -34,6 +35,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     answers: dict[int, Any]
     problems: tuple[int, ...] = ()
     streams: bool = False
+    exact: bool = False
 
 
 _JOB = "/v1/jobs/{id}"
@@ -73,6 +75,7 @@ TABLE: tuple[Entry, ...] = (
         handler=jobs.get_result,
         answers={200: views.ResultView, 202: views.StatusView},
         problems=(404, 409),
+        exact=True,
     ),
     Entry(
         method="GET",

@@ -218,7 +218,8 @@ class JobsView(Struct, frozen=True):
 
 
 class ResultView(Struct, frozen=True):
-    """What a completed job returned; values that JSON does not have are text."""
+    """What a completed job returned. Values that JSON does not have are text: a number of more than 4,300 digits is
+    `"0x…"`; of keys that are equal as text, the one that was none says what it was (`{"1": …, "int 1": …}`)."""
 
     id: str
     status: JobStatus
@@ -406,7 +407,7 @@ class ChangedView(Struct, frozen=True):
 
 
 class TicketView(Struct, frozen=True):
-    """For `?ticket=` of one event stream, once, within `expires_in` seconds."""
+    """For `?ticket=` of one event stream, once (in each server process), within `expires_in` seconds."""
 
     ticket: str
     expires_in: float

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -172,6 +173,36 @@ async def test_a_body_that_does_not_come_is_not_waited_for_for_ever(monkeypatch:
     async with site(add, submit=True) as here:
         head = ("X-Asyncjobs: 1", "Content-Type: application/json", "Content-Length: 100")
         problem(await exchange(here.url, request("POST", "/v1/jobs", *head) + b'{"func'), 408, "too-slow")
+
+
+@pytest.mark.parametrize(
+    "path", ["/v1/jobs", "/v1/jobs:batch", "/v1/jobs:cancel", "/v1/jobs:retry", "/v1/jobs/it/cancel"]
+)
+async def test_an_announced_body_that_never_comes_is_answered_within_half_a_minute(
+    monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    assert call._SILENCE < 30
+    monkeypatch.setattr(call, "_SILENCE", 0.2)
+    async with site(add, submit=True) as here:
+        await here.jp.submit_job(add, 1, job_id="it", delay=3600)
+        for framing in ("Content-Length: 100", "Transfer-Encoding: chunked"):
+            head = ("X-Asyncjobs: 1", "Content-Type: application/json", framing)
+            problem(await exchange(here.url, request("POST", path, *head)), 408, "too-slow")
+
+
+async def test_a_body_that_comes_slowly_but_comes_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(call, "_SILENCE", 0.5)
+    body = json.dumps({"function": named(add), "args": [1]}).encode()
+
+    async def slowly() -> AsyncIterator[bytes]:
+        for start in range(0, len(body), 8):
+            await anyio.sleep(0.1)
+            yield body[start : start + 8]
+
+    async with site(add, submit=True) as here:
+        assert len(body) / 8 * 0.1 > 0.6  # all in all longer than the silence that is allowed
+        answer = await here.http.post("/v1/jobs", content=slowly(), headers=JSON)
+        assert answer.status_code == 202
 
 
 async def test_a_client_that_goes_away_amid_its_body_disturbs_nobody(caplog: pytest.LogCaptureFixture) -> None:

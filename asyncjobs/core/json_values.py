@@ -1,0 +1,103 @@
+"""Values as JSON has them, with nothing dropped on the way.
+
+What JSON has no form for becomes text. Two things would be lost by that rule alone, and are not:
+
+- A whole number of more digits than JSON readers take (Python's refuses more than 4,300) becomes text in hexadecimal,
+  ``"0x…"``: ``int(text, 0)``, ``BigInt(text)``.
+- Keys that are no text become text. Where two keys of a dict would be the same then, the one that was no text says what
+  it was: ``{"1": …, "int 1": …}``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import fields, is_dataclass
+from typing import Any, cast
+
+from msgspec import Struct, to_builtins
+
+_LONGEST_REPR = 2048
+_MOST_BITS = 14_284
+"""Of a number that is written as one: it has at most 4,300 digits."""
+_AS_THEY_ARE: frozenset[type] = frozenset({type(None), bool, str, float})
+
+
+def json_value(value: Any) -> Any:
+    """Return a value with nothing in it that JSON does not have; dicts stay dicts, so that a key says what it is of."""
+    kind = cast("type[Any]", type(value))
+    if kind in _AS_THEY_ARE:
+        return value
+    if isinstance(value, int) and not isinstance(value, bool):
+        number = int(value)
+        return number if number.bit_length() <= _MOST_BITS else f"{number:#x}"
+    if kind is dict or isinstance(value, Mapping):
+        return _object(cast("Mapping[Any, Any]", value))
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [json_value(inner) for inner in cast("Iterable[Any]", value)]
+    of_record = _fields(value)
+    if of_record is not None:
+        return _object(of_record)
+    try:
+        plain = to_builtins(value, builtin_types=(), str_keys=True, enc_hook=_as_text)
+    except (TypeError, ValueError, OverflowError):
+        return _as_text(value)
+    return plain if type(plain) in _AS_THEY_ARE else json_value(plain)
+
+
+def is_json_object(fields: Mapping[Any, Any]) -> bool:
+    """Return whether a flat dict is JSON as it is. False: it may be or not."""
+    return all(
+        type(key) is str and (type(value) in _AS_THEY_ARE or (type(value) is int and value.bit_length() <= 64))
+        for key, value in fields.items()
+    )
+
+
+def _fields(value: Any) -> dict[str, Any] | None:
+    """Return the fields of a record: a dataclass, a Struct, an attrs class, a pydantic model. None: it is none."""
+    kind = cast("Any", type(value))
+    if isinstance(value, Struct):
+        return {
+            name: getattr(value, field)
+            for field, name in zip(value.__struct_fields__, value.__struct_encode_fields__, strict=True)
+        }
+    if is_dataclass(kind):
+        return {field.name: getattr(value, field.name) for field in fields(value) if hasattr(value, field.name)}
+    listed = getattr(kind, "__attrs_attrs__", None)
+    if listed is not None:
+        return {field.name: getattr(value, field.name) for field in listed if hasattr(value, field.name)}
+    names = getattr(kind, "model_fields", None)  # pydantic's, which is no dependency
+    if isinstance(names, Mapping):
+        return {name: getattr(value, name) for name in cast("Mapping[str, Any]", names)}
+    return None
+
+
+def _object(fields: Mapping[Any, Any]) -> dict[str, Any]:
+    if all(type(key) is str for key in fields):
+        return {key: json_value(inner) for key, inner in fields.items()}
+    found: dict[str, Any] = {}
+    names = {key for key in fields if isinstance(key, str)}
+    for key, inner in fields.items():
+        name = key if isinstance(key, str) else _key(key)
+        if not isinstance(key, str):
+            while name in names:
+                name = f"{type(key).__name__} {name}"
+            names.add(name)
+        found[str(name)] = json_value(inner)
+    return found
+
+
+def _key(key: Any) -> str:
+    plain: object = json_value(key)
+    if isinstance(plain, str):
+        return plain
+    try:
+        return str(plain) if isinstance(plain, (int, float)) else str(key)
+    except ValueError:  # a large number in a tuple
+        return str(plain)
+
+
+def _as_text(value: Any) -> str:
+    try:
+        return repr(value)[:_LONGEST_REPR] if isinstance(value, BaseException) else str(value)
+    except Exception:  # border: the value's own class
+        return f"<{type(value).__name__}>"
