@@ -67,15 +67,19 @@ def commit(
     lanes: Lanes,
     moment: Moment,
     hook: Hook = no_hook,
+    *,
+    most_rows: int | None = None,
 ) -> Committed:
     """Run these operations as one transaction.
 
+    :param most_rows: jobs and edges that it may read. Default: as many as it takes.
     :raises sqlite3.Error: nothing was stored; the caller may try again, or one operation at a time.
+    :raises TooManyRowsError: it takes more than ``most_rows``; nothing was stored.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
         hook("begin")
-        transaction = _Transaction(connection, operations, lanes, moment)
+        transaction = _Transaction(connection, operations, lanes, moment, most_rows)
         transaction.run()
         committed = Committed(transaction.finished_answers(), transaction.stored)
         hook("before-commit")
@@ -100,12 +104,13 @@ class _Transaction:
         operations: Sequence[ops.Operation],
         lanes: Lanes,
         moment: Moment,
+        most_rows: int | None,
     ) -> None:
         self.connection = connection
         self.operations = operations
         self.lanes = lanes
         self.moment = moment
-        self.plan = Plan(Rows(connection, moment.clocks), moment.clocks.now)
+        self.plan = Plan(Rows(connection, moment.clocks, most_rows), moment.clocks.now)
         self.answers: list[Any] = [None] * len(operations)
         self.claims = claims.Claiming(connection, self.plan, lanes, moment.clocks)
         self.stored: list[JobEvent] = []

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
@@ -20,22 +21,39 @@ from asyncjobs.models import EdgeState
 _EDGE_STATES = tuple(EdgeState)
 _JOBS = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
 _ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
+_ANY = 1 << 31
 _CHUNK = 256
 """Rows a statement: its size in powers of two, so that few statements serve every number of rows."""
 
 
-class Rows:
-    """``core.plan.View`` on a connection inside BEGIN IMMEDIATE."""
+class TooManyRowsError(Exception):
+    """A transaction would read more rows than whoever runs it has time for."""
 
-    def __init__(self, connection: sqlite3.Connection, clocks: Clocks) -> None:
+
+class Rows:
+    """``core.plan.View`` on a connection inside BEGIN IMMEDIATE.
+
+    :param most: rows that may be read; then ``TooManyRowsError``. Most of what is read is changed and written, so this
+        bounds the transaction before it has cost much. Default: no bound.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, clocks: Clocks, most: int | None = None) -> None:
         self._execute = connection.execute
         self._clocks = clocks
+        self._left = sys.maxsize if most is None else most
+
+    def _all(self, cursor: sqlite3.Cursor) -> list[Any]:
+        rows = cursor.fetchmany(self._left + 1) if self._left < _ANY else cursor.fetchall()
+        self._left -= len(rows)
+        if self._left < 0:
+            raise TooManyRowsError
+        return rows
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
         if len(numbers) == 1:
-            rows = self._execute(_ONE_JOB, (numbers[0],)).fetchall()
+            rows = self._all(self._execute(_ONE_JOB, (numbers[0],)))
         else:
-            rows = self._execute(_JOBS, (json.encode(numbers).decode(),)).fetchall()
+            rows = self._all(self._execute(_JOBS, (json.encode(numbers).decode(),)))
         return [state_from_row(row, self._clocks) for row in rows]
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
@@ -67,14 +85,16 @@ class Rows:
         child: int
         optional: int
         state: int
-        for parent, child, optional, state in self._execute(sql, (json.encode(numbers).decode(),)).fetchall():
+        for parent, child, optional, state in self._all(self._execute(sql, (json.encode(numbers).decode(),))):
             yield EdgeRow(parent, child, optional == 1, _EDGE_STATES[state])
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
-        rows = self._execute(
-            "SELECT n FROM jobs WHERE parent IN (SELECT value FROM json_each(?)) AND parent IS NOT NULL ORDER BY n",
-            (json.encode(parents).decode(),),
-        ).fetchall()
+        rows = self._all(
+            self._execute(
+                "SELECT n FROM jobs WHERE parent IN (SELECT value FROM json_each(?)) AND parent IS NOT NULL ORDER BY n",
+                (json.encode(parents).decode(),),
+            )
+        )
         return [row[0] for row in rows]
 
 

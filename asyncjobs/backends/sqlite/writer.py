@@ -38,6 +38,8 @@ logger = SafeLogger("asyncjobs.sqlite")
 
 _INLINE_WEIGHT = 1200
 """Rows that the loop commits itself: about 5 ms. More goes to the thread."""
+_INLINE_ROWS = 400
+"""Rows of jobs and edges that it reads for that: what ends may release, skip or interrupt any number of others."""
 _GROUP_WEIGHT = 20_000
 """Rows that one transaction takes at most, unless a single operation is larger."""
 _FIRST_DELAY = 0.001
@@ -144,17 +146,17 @@ class Writer:
             return
         began = time.perf_counter()
         try:
-            committed = self._commit(group)
-        except Exception:
+            committed = self._commit(group, _INLINE_ROWS)
+        except Exception:  # locked, poisoned, or more than it looked like: the thread has the time
             self._hand_over(group)
             return
         self.longest_inline = max(self.longest_inline, time.perf_counter() - began)
         self._answer(group, committed)
         self._go_on()
 
-    def _commit(self, group: Sequence[Operation]) -> Committed:
+    def _commit(self, group: Sequence[Operation], most_rows: int | None = None) -> Committed:
         self._file.check()
-        return commit(self._connection, group, self._lanes, self._moment(), self._hook)
+        return commit(self._connection, group, self._lanes, self._moment(), self._hook, most_rows=most_rows)
 
     def _go_on(self) -> None:
         if self._waiting:
