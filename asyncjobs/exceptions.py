@@ -318,6 +318,9 @@ class BackendError(JobProcessorError):
     transient: bool = False
 
 
+_SUBMIT_AGAIN = 'nothing was lost; submit .request again with if_exists="return"'
+
+
 class BackendConnectionError(BackendError):
     """The store could not be reached or stayed locked, after ``attempts`` tries.
 
@@ -331,18 +334,22 @@ class BackendConnectionError(BackendError):
     def __init__(
         self, message: str, *, request: Any = None, attempts: int = 1, transient: bool = True, hint: str | None = None
     ) -> None:
-        self.request = request
+        super().__init__(message, hint=hint)
         self.attempts = attempts
         self.transient = transient
-        super().__init__(
-            message,
-            hint=hint
-            or (
-                'nothing was lost; submit .request again with if_exists="return"'
-                if request is not None
-                else "try again when the store is reachable"
-            ),
-        )
+        self._own_hint = hint is not None
+        self.request = request
+
+    @property
+    def request(self) -> Any:
+        """What was to be stored. The hint names it where there is one, and only there."""
+        return self._request
+
+    @request.setter
+    def request(self, request: Any) -> None:
+        self._request = request
+        if not self._own_hint:
+            self.hint = "try again when the store is reachable" if request is None else _SUBMIT_AGAIN
 
 
 class BackendClosedError(BackendError):

@@ -21,6 +21,7 @@ import click
 from msgspec import json
 
 from asyncjobs.exceptions import (
+    BackendConnectionError,
     BackendError,
     ConfigurationError,
     JobNotCompletedError,
@@ -76,4 +77,6 @@ def failure_of(error: JobProcessorError) -> Failure:
     else:
         kind = JobProcessorError
     message = str(error.args[0]) if error.args else error.code
+    if isinstance(error, BackendConnectionError):
+        error.request = None  # nobody can use it at a prompt, and the hint must not name it
     return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=error.hint, code=error.code)

@@ -20,7 +20,7 @@ from msgspec.structs import asdict, replace
 from asyncjobs import exceptions
 from asyncjobs.backends.base import ClaimedJob, NewJob
 from asyncjobs.core.retry import decode_policy, encode_policy
-from asyncjobs.exceptions import BackendError, JobProcessorError
+from asyncjobs.exceptions import BackendConnectionError, BackendError, JobProcessorError
 from asyncjobs.models import Dependency, JobResult, Limit, Outcome
 
 _HEADER = struct.Struct(">Q")
@@ -211,7 +211,9 @@ def refusal(error: Exception) -> Refusal:
     """An error as data; what it carries that is not plain, as text."""
     if not isinstance(error, JobProcessorError):
         error = BackendError(f"{type(error).__name__}: {error}")
-    state = {name: _plain(value) for name, value in vars(error).items() if name != "request"}
+    if isinstance(error, BackendConnectionError):
+        error.request = None  # it does not cross, and the hint must not name it
+    state = {name: _plain(value) for name, value in vars(error).items()}
     return Refusal(type(error).__name__, [_plain(value) for value in error.args], state)
 
 
@@ -222,8 +224,6 @@ def rebuilt(refused: Refusal) -> JobProcessorError:
         kind = BackendError
     error: JobProcessorError = kind.__new__(kind)
     error.args = tuple(refused.args)
-    if issubclass(kind, exceptions.BackendConnectionError):
-        refused.state["request"] = None  # it stays with the worker
     for name, value in refused.state.items():
         setattr(error, name, tuple(cast("list[Any]", value)) if isinstance(value, list) else value)
     return error

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from asyncjobs.exceptions import (
     BackendClosedError,
+    BackendConnectionError,
     BackendError,
     ConfigurationError,
     DuplicateJobError,
@@ -107,6 +108,8 @@ def as_web_error(error: JobProcessorError) -> WebError:
     else:
         status = 500
     headers = {"retry-after": "1"} if status == 503 else {}
+    if isinstance(error, BackendConnectionError):
+        error.request = None  # it stays here, and so must a hint that names it
     hint = error.hint
     if isinstance(error, BackendClosedError):
         hint = _SHUTTING_DOWN if error.leaving else _NOT_RUN
@@ -118,7 +121,7 @@ def _details(error: JobProcessorError) -> dict[str, Any]:
     """What the error was made of: strings, whole numbers, lists of strings."""
     details: dict[str, Any] = {}
     for name, value in vars(error).items():
-        if name in ("hint", "value", "leaving"):
+        if name in ("hint", "value", "leaving") or name.startswith("_"):
             continue
         if isinstance(value, str):
             details[name] = str(value)  # a handle is one, too, and JSON knows only the plain kind

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import os
 import sqlite3
+import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -14,11 +15,12 @@ import pytest
 
 from asyncjobs import JobProcessor, SQLiteConfig
 from asyncjobs.backends.sqlite import files
+from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.schema import APPLICATION_ID, VERSION
 from asyncjobs.exceptions import BackendError, ConfigurationError, JobProcessorError, SchemaVersionError
 from asyncjobs.models import JobQuery, JobStatus
-from tests.faults import bodies
 from tests.faults.children import Child
+from tests.runtime.support import nothing
 
 pytestmark = pytest.mark.anyio
 
@@ -62,7 +64,7 @@ async def filled(path: Path, jobs: int = 50) -> None:
     async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
         async with jp.batch() as batch:
             for i in range(jobs):
-                batch.submit_job(bodies.nothing, job_id=f"j{i}")
+                batch.submit_job(nothing, job_id=f"j{i}")
         jp._submitted = 0
 
 
@@ -167,7 +169,7 @@ async def damaged(path: Path) -> BackendError:
         async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
             jp._submitted = 0
             for i in range(3):
-                await jp.submit_job(bodies.nothing, job_id=f"new-{i}")
+                await jp.submit_job(nothing, job_id=f"new-{i}")
             await jp.find_jobs(JobQuery(limit=1000))
             for i in range(50):
                 await jp.get_job(f"j{i}")
@@ -209,10 +211,10 @@ async def test_a_file_that_is_deleted_while_it_is_open(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     with pytest.raises(BackendError) as caught:
         async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
-            await jp.submit_job(bodies.nothing)
+            await jp.submit_job(nothing)
             path.unlink()
             jp._submitted = 0
-            await jp.submit_job(bodies.nothing)
+            await jp.submit_job(nothing)
     assert caught.value.code == "moved", caught.value
     assert caught.value.hint
 
@@ -291,4 +293,81 @@ async def test_a_log_that_was_cut_off(tmp_path: Path) -> None:
     async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
         known = [job.id for job in await jp.find_jobs()]
         assert known == ["running", "local", "local-running", "after"][: len(known)]
+        jp._submitted = 0
+
+
+# -- a read-only file system, an emptied file: named as what they are
+
+
+@pytest.fixture
+def read_only(tmp_path: Path) -> Iterator[Callable[[], None]]:
+    """A file system of its own at ``tmp_path / "disk"``; calling it makes it read-only."""
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=16m", "tmpfs", disk], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("file systems cannot be mounted here")
+    try:
+        yield lambda: void(subprocess.run(["mount", "-o", "remount,ro", disk], check=True))
+    finally:
+        subprocess.run(["umount", "-l", disk], check=True)
+
+
+def void(_: object) -> None:
+    """Nothing is wanted of it."""
+
+
+@pytest.mark.parametrize("name", ["jobs.db", "new.db"])
+async def test_a_read_only_file_system_is_not_called_a_lack_of_permission(
+    tmp_path: Path, read_only: Callable[[], None], name: str
+) -> None:
+    await filled(tmp_path / "disk" / "jobs.db", 1)
+    read_only()
+    with pytest.raises(ConfigurationError, match="is on a file system that is read-only") as caught:
+        async with JobProcessor(SQLiteConfig(path=tmp_path / "disk" / name)):
+            pass
+    assert caught.value.code == "read-only"
+    assert "permission" not in str(caught.value)
+
+
+@pytest.mark.parametrize("code", [sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR])
+async def test_whatever_sqlite_says_of_it_while_it_is_open(
+    tmp_path: Path, read_only: Callable[[], None], code: int
+) -> None:
+    path = tmp_path / "disk" / "jobs.db"
+    await filled(path, 1)
+    error = sqlite3.OperationalError("no")
+    error.sqlite_errorcode = code
+    assert "file system" not in str(translate(error, str(path)).args[0])
+    read_only()
+    translated = translate(error, str(path))
+    assert (translated.code, "its file system is read-only" in str(translated)) == ("read-only", True)
+
+
+async def test_an_emptied_file_is_called_emptied(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        await jp.submit_job(nothing, job_id="it")
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        os.truncate(path, 0)
+        for call in (jp.find_jobs(), jp.get_job("it"), jp.submit_job(nothing)):
+            with pytest.raises(BackendError, match="is empty: it was truncated while it was in use") as caught:
+                await call
+            assert caught.value.code == "emptied"
+        jp._submitted = 0  # what is left cannot be counted any more
+
+
+@pytest.mark.parametrize("size", [4096, 20_480])
+async def test_one_that_was_cut_short_is_called_damaged(tmp_path: Path, size: int) -> None:
+    path = tmp_path / "jobs.db"
+    await filled(path)
+    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        os.truncate(path, size)
+        with pytest.raises(BackendError) as caught:
+            for _ in range(3):
+                await jp.find_jobs(JobQuery(limit=1000))
+        assert caught.value.code == "corrupt"
         jp._submitted = 0

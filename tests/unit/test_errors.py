@@ -207,3 +207,39 @@ def test_errors_travel_between_processes() -> None:
         assert type(copy) is type(error)
         assert str(copy) == text
         assert vars(copy) == vars(error)
+
+
+# -- a hint that names ``.request`` stands where there is one
+
+
+def names_it(error: JobProcessorError) -> bool:
+    return ".request" in str(error.hint)
+
+
+def test_the_hint_follows_the_request() -> None:
+    error = BackendConnectionError("away")
+    assert not names_it(error)
+    error.request = ["r"]  # as the layer does that knows what was to be stored
+    assert names_it(error)
+    error.request = None
+    assert not names_it(error)
+    own = BackendConnectionError("away", request=["r"], hint="look at the server")
+    own.request = None
+    assert own.hint == "look at the server"
+
+
+def test_it_is_not_named_at_a_prompt_over_http_or_in_a_child_process() -> None:
+    from asyncjobs.cli.failures import failure_of
+    from asyncjobs.runtime.wire import rebuilt, refusal
+    from asyncjobs.web.problems import as_web_error
+
+    def lost() -> BackendConnectionError:
+        return BackendConnectionError("away", request=["r"], attempts=5)
+
+    assert failure_of(lost()).hint == "try again when the store is reachable"
+    answered = as_web_error(lost())
+    assert (answered.hint, answered.code) == ("try again when the store is reachable", "backend-unavailable")
+    told = rebuilt(refusal(lost()))
+    assert isinstance(told, BackendConnectionError)
+    assert (told.request, told.attempts, names_it(told)) == (None, 5, False)
+    assert names_it(pickle.loads(pickle.dumps(lost())))

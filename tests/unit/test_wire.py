@@ -48,9 +48,9 @@ from asyncjobs.runtime.wire import (
 )
 
 POLICY = RetryPolicy(max_retries=2, on=[ConnectionError, "httpx.ReadTimeout"], never_on=[ValueError])
-DOWN = [Setup(["/a"], ["app.py"], None, "asyncio", 1 << 20, 30, 20), Stop(), Answer(1, b"x"), Answer(2)]
+DOWN = [Setup(["/a"], ["app.py"], None, "asyncio", 1 << 20, 5.0, 30, 20), Stop(), Answer(1, b"x"), Answer(2)]
 UP = [
-    Began(),
+    Began(True),
     Said("log", {"level": "info", "message": "ä"}),
     Submit(1, b"job"),
     Wait(2, ["a", "b"], 1.5),

@@ -26,6 +26,13 @@ class _Meaning(Struct, frozen=True):
     transient: bool = False
 
 
+_OF_AN_EMPTIED_FILE = frozenset(
+    {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR}
+)
+"""ERROR: there is no such table."""
+_OF_A_READ_ONLY_FILE_SYSTEM = frozenset(
+    {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
+)
 _INTACT = "what was acknowledged is intact; work goes on when the cause is gone"
 
 _MEANINGS: dict[int, _Meaning] = {
@@ -42,7 +49,7 @@ _MEANINGS: dict[int, _Meaning] = {
     ),
     sqlite3.SQLITE_READONLY: _Meaning(
         "read-only",
-        "{where} cannot be written: the file, its folder or the file system is read-only",
+        "{where} cannot be written: the file or its folder is read-only",
         f"give this user write permission for the file, its -wal and -shm, and their folder; {_INTACT}",
     ),
     sqlite3.SQLITE_READONLY_DBMOVED: _Meaning(
@@ -88,6 +95,16 @@ _MEANINGS: dict[int, _Meaning] = {
         f"try again; {_INTACT}",
     ),
 }
+_READ_ONLY_FILE_SYSTEM = _Meaning(
+    "read-only",
+    "{where} cannot be written: its file system is read-only",
+    f"mount it for writing (after an error of the disk, Linux makes it read-only by itself), or use another; {_INTACT}",
+)
+_EMPTIED = _Meaning(
+    "emptied",
+    "{where} is empty: it was truncated while it was in use, and its jobs are gone",
+    "stop every process that uses it, remove its -wal and -shm, and restore a backup or begin with a new file",
+)
 _UNEXPECTED = _Meaning(
     "unexpected",
     "{where} could not do what was asked",
@@ -109,7 +126,7 @@ def is_busy(error: BaseException) -> bool:
 def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationError:
     """The error of this package that says the same; to be raised ``from error``. ``where`` is the file's path.
 
-    ``.code`` is ``disk-full``, ``io-error``, ``read-only``, ``moved``, ``corrupt``, ``not-a-database``,
+    ``.code`` is ``disk-full``, ``io-error``, ``read-only``, ``moved``, ``emptied``, ``corrupt``, ``not-a-database``,
     ``cannot-open``, ``permission``, ``too-big``, ``out-of-memory``, ``interrupted``, ``unexpected``, or
     ``backend-unavailable`` for a lock that another connection holds.
 
@@ -123,11 +140,35 @@ def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationE
     primary = code & 0xFF
     if primary in _BUSY:
         return BackendConnectionError(locked_message(where, None), transient=False)
+    if primary in _OF_AN_EMPTIED_FILE and _is_emptied(where):
+        return _translated(error, where, _EMPTIED)
     if primary == sqlite3.SQLITE_NOTADB:
         return _not_a_database(where)
     if code == 0 and isinstance(error, sqlite3.ProgrammingError) and "closed" in str(error):
         return BackendClosedError()
-    meaning = _MEANINGS.get(code) or _MEANINGS.get(primary) or _UNEXPECTED
+    if primary in _OF_A_READ_ONLY_FILE_SYSTEM and is_read_only(where):
+        return _translated(error, where, _READ_ONLY_FILE_SYSTEM)
+    return _translated(error, where, _MEANINGS.get(code) or _MEANINGS.get(primary) or _UNEXPECTED)
+
+
+def is_read_only(path: str | os.PathLike[str]) -> bool:
+    """Whether the file system of this path (or of its folder, if it does not exist) is mounted read-only."""
+    for place in (path, os.path.dirname(os.path.abspath(path))):
+        try:
+            return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
+        except OSError:
+            continue
+    return False
+
+
+def _is_emptied(where: str) -> bool:
+    try:
+        return os.stat(where).st_size == 0
+    except OSError:
+        return False
+
+
+def _translated(error: sqlite3.Error, where: str, meaning: _Meaning) -> BackendError:
     name: str = getattr(error, "sqlite_errorname", None) or type(error).__name__
     translated = BackendError(f"{meaning.sentence.format(where=where)} ({name}: {error})", hint=meaning.hint)
     translated.code = meaning.code

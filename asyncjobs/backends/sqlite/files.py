@@ -6,6 +6,7 @@ a file as soon as any descriptor of that file is closed, and writes were lost th
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sqlite3
@@ -14,7 +15,7 @@ import threading
 import time
 from pathlib import Path
 
-from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.errors import is_busy, is_read_only, locked_message, translate
 from asyncjobs.backends.sqlite.mounts import network_filesystem
 from asyncjobs.backends.sqlite.schema import APPLICATION_ID
 from asyncjobs.config import SQLiteConfig
@@ -86,6 +87,8 @@ def _check_folder(folder: Path) -> None:
         raise ConfigurationError(
             _FIELD, str(folder), problem=f"{folder} is not a folder", hint="choose a path inside a folder"
         )
+    if is_read_only(folder):
+        raise _on_a_read_only_file_system(folder)
     if not os.access(folder, os.W_OK | os.X_OK):
         raise ConfigurationError(
             _FIELD,
@@ -93,6 +96,18 @@ def _check_folder(folder: Path) -> None:
             problem=f"the folder {folder} is not writable for this user",
             hint="SQLite keeps two more files beside the database; give write permission, or choose another folder",
         )
+
+
+def _on_a_read_only_file_system(path: Path) -> ConfigurationError:
+    error = ConfigurationError(
+        _FIELD,
+        str(path),
+        problem=f"{path} is on a file system that is read-only",
+        hint="mount it for writing (after an error of the disk, Linux makes it read-only by itself), or choose another "
+        "path",
+    )
+    error.code = "read-only"
+    return error
 
 
 def _check_filesystem(path: Path) -> None:
@@ -118,6 +133,8 @@ def _create(path: Path) -> None:
     except FileExistsError:
         pass  # another process was first
     except OSError as error:
+        if error.errno == errno.EROFS:
+            raise _on_a_read_only_file_system(path) from error
         raise ConfigurationError(
             _FIELD,
             str(path),
