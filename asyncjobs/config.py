@@ -12,6 +12,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
+from asyncjobs.checked import refuse_unknown
 from asyncjobs.exceptions import ConfigurationError, nearest
 
 MEBIBYTE = 1 << 20
@@ -29,15 +30,7 @@ class Checked:
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] - every subclass is a dataclass
-        for name in settings:
-            if name not in known:
-                near = nearest(name, known)
-                raise ConfigurationError(
-                    f"{cls.__name__}.{name}",
-                    settings[name],
-                    problem=f"{cls.__name__}.{name} is not a setting",
-                    hint=f"did you mean {near!r}?" if near else f"known settings: {', '.join(known)}",
-                )
+        refuse_unknown(cls.__name__, settings, known)
         if args:
             raise ConfigurationError(
                 cls.__name__,
@@ -152,7 +145,8 @@ class DaemonConfig(Checked):
         cancelled. Not on trio. Default 5.
     :param poll_interval: longest time in seconds between looks for changes by other processes. Default 0.25.
     :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
-    :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5.
+    :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5, or that third
+        if it is less.
     :param unrunnable_after: seconds after which a ready job fails whose function every live worker that serves its
         queue refuses to run; ``why()`` says so before. Default None: never; ``asyncjobs daemon start``: 10 minutes.
     :param name: what people see of this worker. Default: host name and process id.
@@ -172,7 +166,7 @@ class DaemonConfig(Checked):
     cancel_grace: float = 5.0
     poll_interval: float = 0.25
     lease: float = 15.0
-    heartbeat: float = 5.0
+    heartbeat: float = cast("float", None)  # set below, when the lease is known
     name: str | None = None
     capture_logging: str | int | None = "INFO"
     capture_print: bool = False
@@ -187,6 +181,8 @@ class DaemonConfig(Checked):
         self._number("cancel_grace", 0)
         self._number("poll_interval", 0, 60, above=True)
         self._number("lease", 0, 86_400, above=True)
+        if cast("float | None", self.heartbeat) is None:
+            object.__setattr__(self, "heartbeat", min(5.0, self.lease / 3))
         self._number("heartbeat", 0, self.lease / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2
         if self.retention is not None:
             self._number("retention", 0, 100 * 365 * 86_400)

@@ -6,12 +6,16 @@ integer microseconds since the epoch in storage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct, field
+from msgspec.structs import force_setattr
+
+from asyncjobs.checked import CheckedStruct
+from asyncjobs.exceptions import ConfigurationError
 
 DEFAULT_QUEUE = "default"
 
@@ -261,7 +265,7 @@ class EventPage(Struct, frozen=True):
     lost: bool = False
 
 
-class JobQuery(Struct, frozen=True, kw_only=True):
+class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     """Which jobs. Every given field must match; a sequence means "one of".
 
     ``metadata`` compares top-level values for equality. ``limit`` is 1 to 1,000 jobs a page; pass the page's
@@ -280,6 +284,22 @@ class JobQuery(Struct, frozen=True, kw_only=True):
     order: Literal["oldest", "newest"] = "oldest"
     limit: int = 100
     cursor: str | None = None
+
+    def __post_init__(self) -> None:
+        ids: object = self.ids
+        if isinstance(ids, str):
+            force_setattr(self, "ids", (ids,))  # one id, and not its characters
+        elif ids is not None and not (isinstance(ids, Collection) and all(isinstance(one, str) for one in ids)):
+            raise ConfigurationError("JobQuery.ids", self.ids, allowed="ids, handles, or None")
+        for name in ("group", "queue", "function", "parent_id", "cursor"):
+            value = getattr(self, name)
+            if value is not None and not isinstance(value, str):
+                raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
+        metadata: object = self.metadata
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise ConfigurationError(
+                "JobQuery.metadata", metadata, allowed="a dict of fields and their values, or None"
+            )
 
 
 class JobPage(list[Job]):
@@ -358,7 +378,7 @@ class WorkerInfo(Struct, frozen=True, kw_only=True):
     refused: dict[str, str] = field(default_factory=dict[str, str])
 
 
-class JobRequest(Struct, frozen=True, kw_only=True):
+class JobRequest(CheckedStruct, frozen=True, kw_only=True):
     """A job to be submitted: a callable, its arguments, and the options of ``JobProcessor.submit_job``.
 
     ``args`` and ``kwargs`` may contain handles (``jp.handle("id")`` for a member of the same batch

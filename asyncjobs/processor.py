@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import (
     AsyncGenerator,
     AsyncIterator,
@@ -16,7 +17,7 @@ from collections.abc import (
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
 
 import anyio
 import anyio.lowlevel
@@ -27,6 +28,7 @@ from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
+from asyncjobs.checked import refuse_unknown_arguments
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.child_ids import path_before
 from asyncjobs.core.codec import convert_result, decode_value, result_stand_in
@@ -114,8 +116,9 @@ class JobProcessor(Upkeep):
             page = await jp.submit_job(draw_page, plot)
             picture = await page
 
-    :param backend: where jobs are kept: a ``BackendType``, a config object (``SQLiteConfig(path=…)``), or a
-        ``JobBackend``. Default: ``asyncjobs.db`` in the working directory.
+    :param backend: where jobs are kept: a path (a ``Path``, or a text with a slash or a suffix), a ``BackendType`` or
+        its name, a config object (``SQLiteConfig(path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the
+        working directory.
     :param config: settings for a ``BackendType``.
     :param enable_daemon: claim and run jobs in this process. Default True.
     :param daemon: settings of that: slots, queues, allowed modules, times.
@@ -130,9 +133,13 @@ class JobProcessor(Upkeep):
     method raises ``BackendClosedError`` outside of the block.
     """
 
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        refuse_unknown_arguments(cls, settings)
+        return super().__new__(cls)
+
     def __init__(
         self,
-        backend: BackendType | str | BackendConfig | JobBackend = BackendType.SQLITE,
+        backend: BackendType | str | os.PathLike[str] | BackendConfig | JobBackend = BackendType.SQLITE,
         config: BackendConfig | None = None,
         *,
         enable_daemon: bool = True,
@@ -145,9 +152,12 @@ class JobProcessor(Upkeep):
         self._backend, backend_config = make_backend(backend, config, self._clock)
         if daemon is not None and not isinstance(daemon, DaemonConfig):
             raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")
+        raw: object = enable_daemon
+        if not isinstance(raw, bool):
+            raise ConfigurationError("enable_daemon", raw, allowed="True or False")
         self._daemon_config = (daemon or DaemonConfig()) if enable_daemon else None
         self._functions = Functions(daemon.allowed_modules if daemon else None)
-        for function in functions:
+        for function in _listed("functions", functions, "functions, in a list"):
             self._functions.register(function)
         self.backend_config = backend_config
         self._max_value_size = backend_config.max_value_size
@@ -651,9 +661,13 @@ class JobProcessor(Upkeep):
         return (await self._reports([job]))[job.id]
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
-        """``poll_status`` of several jobs at once; None for an unknown id."""
+        """``poll_status`` of several jobs at once; None for an unknown id.
+
+        :raises ConfigurationError: one id instead of several, or what is no id.
+        """
         backend = self._open()
-        reports: dict[str, StatusReport | None] = dict.fromkeys(map(str, job_ids))
+        listed = _listed("job_ids", job_ids, "ids or handles, in a list")
+        reports: dict[str, StatusReport | None] = dict.fromkeys(name_of("job_ids", one, 512) for one in listed)
         return reports | await self._reports(await backend.get_jobs(list(reports)))
 
     async def _reports(self, jobs: Sequence[Job]) -> dict[str, StatusReport]:
@@ -913,3 +927,10 @@ class JobProcessor(Upkeep):
     def registered(self) -> Mapping[str, Callable[..., Any]]:
         """What was given as ``functions=``, by the names under which they are stored."""
         return self._functions.registered
+
+
+def _listed(field: str, given: Any, allowed: str) -> Iterable[Any]:
+    """Several of something. One text is iterable, too, and never what is meant."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(field, given, allowed=allowed, hint=f"give a list, also of one: {field}=[…]")
+    return cast("Iterable[Any]", given)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
@@ -12,8 +13,9 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
+from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.forks import fork_count
-from asyncjobs.config import BackendConfig, BackendType, SQLiteConfig
+from asyncjobs.config import BackendConfig, BackendType
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.handle import JobHandle, gather
 from asyncjobs.models import (
@@ -88,7 +90,7 @@ class SyncJobs:
             page = jobs.submit_job(draw_page, plot)
             picture = page.result(timeout=60)
 
-    :param backend: a path, or what ``JobProcessor`` takes.
+    :param backend: a path, or what else ``JobProcessor`` takes.
     :param options: those of ``JobProcessor``: ``daemon=``, ``enable_daemon=``, ``functions=``, ``fallback=``.
 
     Jobs run on the event loop of a thread of its own, and in worker threads; handlers of signals and the main thread
@@ -96,9 +98,11 @@ class SyncJobs:
     meanwhile hands them back at once.
     """
 
-    def __init__(self, backend: str | BackendType | BackendConfig | Any = BackendType.SQLITE, **options: Any) -> None:
-        if isinstance(backend, str) and not isinstance(backend, BackendType):
-            backend = SQLiteConfig(path=backend)
+    def __init__(
+        self,
+        backend: str | os.PathLike[str] | BackendType | BackendConfig | JobBackend = BackendType.SQLITE,
+        **options: Any,
+    ) -> None:
         self._jp = JobProcessor(backend, **options)
         self._stack: ExitStack | None = None
         self._forks = 0

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+from pathlib import PurePath
+from typing import TypeGuard
+
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.config import BackendConfig, BackendType, MemoryConfig, SQLiteConfig
@@ -9,7 +13,9 @@ from asyncjobs.exceptions import ConfigurationError, nearest
 
 
 def make_backend(
-    backend: BackendType | str | BackendConfig | JobBackend, config: BackendConfig | None, clock: Clock
+    backend: BackendType | str | os.PathLike[str] | BackendConfig | JobBackend,
+    config: BackendConfig | None,
+    clock: Clock,
 ) -> tuple[JobBackend, BackendConfig]:
     """The store that is meant, not opened yet, and its settings.
 
@@ -21,6 +27,12 @@ def make_backend(
                 "config", config, problem="config= has no meaning beside a backend object", hint="configure the object"
             )
         return backend, getattr(backend, "config", None) or BackendConfig()
+    if is_path(backend):
+        if config is not None:
+            raise ConfigurationError(
+                "config", config, problem="a path says all", hint="put it into the settings: SQLiteConfig(path=…)"
+            )
+        backend = SQLiteConfig(path=backend)
     if isinstance(backend, BackendConfig):
         if config is not None:
             raise ConfigurationError("config", config, problem="the settings are given twice", hint="drop config=")
@@ -38,13 +50,22 @@ def make_backend(
     raise ConfigurationError("backend", config, allowed="a BackendType, SQLiteConfig, MemoryConfig or a JobBackend")
 
 
+def is_path(backend: object) -> TypeGuard[str | os.PathLike[str]]:
+    """Whether a file is meant: a ``Path``, or a text with a slash or a suffix. Any other text names a backend."""
+    if isinstance(backend, str):
+        return "/" in backend or os.sep in backend or bool(PurePath(backend).suffix)
+    return isinstance(backend, os.PathLike)
+
+
 def _config_for(kind: object, config: BackendConfig | None) -> BackendConfig:
     names = [str(known) for known in BackendType]
     if not isinstance(kind, str) or kind not in names:
         near = nearest(kind, names) if isinstance(kind, str) else None
-        raise ConfigurationError(
-            "backend", kind, allowed=" or ".join(map(repr, names)), hint=f"did you mean {near!r}?" if near else None
-        )
+        hint = f"did you mean {near!r}?" if near else None
+        if isinstance(kind, str) and kind and not near:
+            hint = f"a path has a slash or a suffix: './{kind}' or '{kind}.db'"
+        allowed = " or ".join(map(repr, names))
+        raise ConfigurationError("backend", kind, allowed=allowed, hint=hint)
     wanted = {BackendType.SQLITE: SQLiteConfig, BackendType.MEMORY: MemoryConfig}[BackendType(kind)]
     if config is None:
         return wanted()

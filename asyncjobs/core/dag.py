@@ -7,9 +7,9 @@ close a cycle only through dependents that were named before it was added.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from asyncjobs.exceptions import CyclicDependencyError, DuplicateJobError, JobNotFoundError
+from asyncjobs.exceptions import ConfigurationError, CyclicDependencyError, DuplicateJobError, JobNotFoundError
 
 if TYPE_CHECKING:
     from networkx import DiGraph
@@ -40,21 +40,38 @@ class JobDAG:
     def __contains__(self, job_id: object) -> bool:
         return job_id in self._added
 
-    def add_job(self, job_id: str, depends_on: Iterable[str] = (), **attributes: Any) -> None:
-        """Add a job that waits for all of ``depends_on``. ``attributes`` are kept on its node.
+    def add_job(
+        self,
+        job_id: str,
+        depends_on: Iterable[str] = (),
+        *,
+        metadata: Mapping[str, Any] | None = None,
+        **unknown: Any,
+    ) -> None:
+        """Add a job that waits for all of ``depends_on``, an id or several.
 
+        :param metadata: kept on its node of ``graph``, as the attributes of these names.
         :raises CyclicDependencyError: it would wait for itself; the graph is as it was.
-        :raises DuplicateJobError: it was added before.
+        :raises DuplicateJobError: it was added before. ConfigurationError: no id, or an argument that does not exist.
         """
+        if unknown:
+            name, value = next(iter(unknown.items()))
+            problem, hint = (
+                f"JobDAG.add_job has no parameter {name!r}",
+                "its parameters are job_id, depends_on, metadata",
+            )
+            raise ConfigurationError(f"add_job({name})", value, problem=problem, hint=hint)
+        if metadata is not None and not isinstance(metadata, Mapping):
+            raise ConfigurationError("metadata", metadata, allowed="a dict, or None")
         self.add_jobs({job_id: depends_on})
-        self._graph.nodes[job_id].update(attributes)
+        self._graph.nodes[job_id].update(metadata or {})
 
     def add_jobs(self, jobs: Mapping[str, Iterable[str]]) -> None:
         """Add a batch whose members may refer to each other in any order: all or nothing.
 
         :raises CyclicDependencyError: with the path of one cycle. DuplicateJobError: an id was added before.
         """
-        batch = {job_id: tuple(dict.fromkeys(parents)) for job_id, parents in jobs.items()}
+        batch = {_id("job_id", job_id): _ids(parents) for job_id, parents in jobs.items()}
         for job_id in batch:
             if job_id in self._added:
                 raise DuplicateJobError(job_id)
@@ -151,3 +168,18 @@ class JobDAG:
     def _known(self, job_id: str) -> None:
         if job_id not in self._added:
             raise JobNotFoundError(job_id)
+
+
+def _id(field: str, value: object) -> str:
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError(field, value, allowed="the id of a job")
+    return value
+
+
+def _ids(depends_on: object) -> tuple[str, ...]:
+    """Each id once; one id is not taken for its characters."""
+    if isinstance(depends_on, str):
+        return (_id("depends_on", depends_on),)
+    if not isinstance(depends_on, Iterable):
+        raise ConfigurationError("depends_on", depends_on, allowed="ids of jobs")
+    return tuple(dict.fromkeys(_id("depends_on", one) for one in cast("Iterable[object]", depends_on)))

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
 from numbers import Integral, Real
-from typing import cast
+from typing import Any, cast
 
-from msgspec import Struct, msgpack
+from msgspec import msgpack
 from msgspec.structs import force_setattr
 
+from asyncjobs.checked import CheckedStruct
+from asyncjobs.core.mains import MAIN_NAMES
 from asyncjobs.exceptions import ConfigurationError
 
 # From ``type`` itself: a metaclass may answer for its classes as it likes, also by raising.
 _module_of = type.__dict__["__module__"].__get__
 _qualname_of = type.__dict__["__qualname__"].__get__
 _bases_of = type.__dict__["__mro__"].__get__
+_members_of: Callable[[object], Any] = vars(BaseExceptionGroup)["exceptions"].__get__
 _LONGEST = 10 * 365 * 86_400.0
 """Seconds: a delay is at most ten years, which every store can add to its clock."""
 
@@ -36,7 +39,7 @@ def short_name(kind: type) -> str:
     return str.__str__(_qualname_of(kind))
 
 
-class RetryPolicy(Struct, frozen=True):
+class RetryPolicy(CheckedStruct, frozen=True):
     """Which failures are retried, how often, and after what delay.
 
     :param max_retries: how many times more after the first attempt; 0 is never. Default 3.
@@ -51,7 +54,9 @@ class RetryPolicy(Struct, frozen=True):
 
     Numbers of any kind are understood (Decimal, Fraction, those of numpy), and kept as ints and floats.
 
-    Classes are matched by name along the raised exception's base classes, so nothing is imported to compare.
+    A class matches itself and its subclasses, by their modules and names, so nothing is imported to compare; a name
+    given as text matches any class of that name, with its module (``"httpx.ReadTimeout"``) or without. A group of
+    exceptions is retried if each of its members is, unless the group's own class is named.
     """
 
     max_retries: int = 3
@@ -98,11 +103,19 @@ class RetryPolicy(Struct, frozen=True):
         if not self.on and not self.never_on:
             return True
         names: set[str] = set()
-        for kind in _bases_of(type(error))[:-1]:
-            names.update((exception_name(kind), short_name(kind)))
+        raised: object = error
+        group = isinstance(raised, BaseExceptionGroup)
+        bases: tuple[type, ...] = _bases_of(type(error))[:-1]
+        for kind in bases:
+            if not group or BaseExceptionGroup in _bases_of(kind):
+                names.update((_class_name(kind), exception_name(kind), short_name(kind)))
         if any(_name(entry) in names for entry in self.never_on):
             return False
-        return not self.on or any(_name(entry) in names for entry in self.on)
+        if any(_name(entry) in names for entry in self.on):
+            return True
+        if group:
+            return all(self.retries(member) for member in _members_of(error))
+        return not self.on
 
 
 def _whole(value: object) -> int:
@@ -141,7 +154,14 @@ DEFAULT_RETRY = RetryPolicy()
 
 
 def _name(entry: type[BaseException] | str) -> str:
-    return entry if isinstance(entry, str) else exception_name(entry)
+    return entry if isinstance(entry, str) else _class_name(entry)
+
+
+def _class_name(kind: type) -> str:
+    """The name by which a class given as a class is stored. Those of the main script have their bare names: its module
+    is called otherwise in every process."""
+    module, qualname = _module_of(kind), short_name(kind)
+    return qualname if module in MAIN_NAMES else f"{module if type(module) is str else '?'}.{qualname}"
 
 
 def encode_policy(policy: RetryPolicy | None) -> bytes | None:

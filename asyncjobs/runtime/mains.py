@@ -15,7 +15,8 @@ from io import open_code
 from types import ModuleType
 from typing import Any
 
-from asyncjobs.core.codec.names import SECOND_MAIN, main_name
+from asyncjobs.core.codec.names import main_name
+from asyncjobs.core.mains import SECOND_MAIN
 from asyncjobs.exceptions import ConfigurationError
 
 _MEND = 'put what starts the program under: if __name__ == "__main__":'

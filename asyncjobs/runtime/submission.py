@@ -87,7 +87,10 @@ class Submissions:
         """
         func = request.func
         options = options_of(func)
-        args, kwargs = tuple(request.args), request.kwargs
+        args, kwargs = _arguments(request)
+        raw: object = request.local
+        if not isinstance(raw, bool):
+            raise ConfigurationError("local", raw, allowed="True or False")
         if request.local:
             is_async = is_async_callable(func)
             name = f"local:{callable_label(func)}"
@@ -179,6 +182,16 @@ class Submissions:
             RuntimeWarning,
             stacklevel=4,
         )
+
+
+def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    args: object = request.args
+    if not isinstance(args, (list, tuple)):
+        raise ConfigurationError("args", args, allowed="a tuple of all positional arguments", hint="args=(value,)")
+    kwargs: object = request.kwargs
+    if not isinstance(kwargs, Mapping):
+        raise ConfigurationError("kwargs", kwargs, allowed="a dict of all keyword arguments")
+    return tuple(request.args), request.kwargs
 
 
 def _pick(first: Any, second: Any) -> Any:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import itertools
 import subprocess
 import sys
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs import CyclicDependencyError, DuplicateJobError, JobNotFoundError
+from asyncjobs import ConfigurationError, CyclicDependencyError, DuplicateJobError, JobNotFoundError
 from asyncjobs.core.dag import JobDAG
 
 
 def test_jobs_become_ready_as_their_dependencies_complete() -> None:
     dag = JobDAG()
     dag.add_job("plot")
-    dag.add_job("page", ["plot", "ink"], kind="picture")
+    dag.add_job("page", ["plot", "ink"], metadata={"kind": "picture"})
     dag.add_job("ink")
     assert dag.get_ready_jobs() == ["plot", "ink"]
     assert dag.mark_completed("plot") == []
@@ -134,3 +135,34 @@ def test_it_agrees_with_a_naive_graph(parents: list[list[int]], random: object) 
         done.add(job)
         assert set(released) == {j for j in jobs if j not in done and job in jobs[j] and set(jobs[j]) <= done}
     assert done == set(jobs)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        ({"dependencies": ["a"]}, "JobDAG.add_job has no parameter 'dependencies'"),
+        ({"depends_on": 5}, "depends_on cannot be 5"),
+        ({"depends_on": [None]}, "depends_on cannot be None"),
+        ({"depends_on": ""}, "depends_on cannot be ''"),
+        ({"metadata": ["x"]}, "metadata cannot be ['x']"),
+    ],
+)
+def test_what_cannot_be_added_is_refused_and_nothing_is(arguments: Any, problem: str) -> None:
+    dag = JobDAG()
+    with pytest.raises(ConfigurationError) as caught:
+        dag.add_job("b", **arguments)
+    assert str(caught.value.args[0]).startswith(problem)
+    assert "depends_on" in str(caught.value) or "metadata" in str(caught.value)
+    assert len(dag) == 0
+    assert list(dag.graph) == []
+
+
+def test_one_id_is_one_dependency_and_not_its_characters() -> None:
+    dag = JobDAG()
+    dag.add_job("plot")
+    dag.add_job("page", "plot")
+    dag.add_jobs({"cover": "page"})
+    assert dag.get_dependencies("page") == ["plot"]
+    assert dag.get_dependencies("cover") == ["page"]
+    with pytest.raises(ConfigurationError, match="job_id"):
+        dag.add_job(None)  # type: ignore[arg-type]

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec import msgpack
 
 from asyncjobs import ConfigurationError, RetryPolicy
 from asyncjobs.core.retry import DEFAULT_RETRY, decode_policy, encode_policy, exception_name
@@ -59,7 +61,7 @@ def test_a_stored_policy_comes_back_and_the_default_takes_no_room() -> None:
     policy = RetryPolicy(max_retries=7, base=0.5, cap=9, on=(KeyError,), never_on=(FlakyError,))
     stored = decode_policy(encode_policy(policy))
     assert (stored.max_retries, stored.base, stored.cap) == (7, 0.5, 9)
-    assert list(stored.on) == ["KeyError"]
+    assert list(stored.on) == ["builtins.KeyError"]
     assert list(stored.never_on) == [exception_name(FlakyError)]
 
 
@@ -85,3 +87,91 @@ def test_after_an_interruption_the_delay_is_spread_widely() -> None:
     policy = RetryPolicy(base=2, factor=2)
     assert [policy.delay_after_interruption(1, draw) for draw in (0.0, 0.5, 1.0)] == [2.0, 4.0, 6.0]
     assert [RetryPolicy(base=2, jitter=0).delay_after_interruption(0, draw) for draw in (0.0, 1.0)] == [2.0, 2.0]
+
+
+# -- what a class and a name mean
+
+Foreign = type("ConnectionError", (Exception,), {"__module__": "somelib.errors"})
+OfTheScript = type("ScriptError", (Exception,), {"__module__": "__main__"})
+OfTheScriptInAChild = type("ScriptError", (Exception,), {"__module__": "__asyncjobs_main__"})
+
+
+class Strict(ExceptionGroup[Exception]):
+    pass
+
+
+def group(*errors: Exception) -> ExceptionGroup[Exception]:
+    return ExceptionGroup("several", errors)
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "retried"),
+    [
+        # a class given as a class: itself and its subclasses
+        (RetryPolicy(on=(ConnectionError,)), Foreign(), False),
+        (RetryPolicy(on=(ConnectionError,)), ConnectionResetError(), True),
+        (RetryPolicy(on=(Foreign,)), ConnectionError(), False),
+        (RetryPolicy(on=(Foreign,)), Foreign(), True),
+        (RetryPolicy(never_on=(ConnectionError,)), Foreign(), True),
+        (RetryPolicy(on=("builtins.ConnectionError",)), Foreign(), False),
+        # a bare name: any class of that name
+        (RetryPolicy(on=("ConnectionError",)), Foreign(), True),
+        (RetryPolicy(on=("ConnectionError",)), ConnectionResetError(), True),
+        (RetryPolicy(on=("somelib.errors.ConnectionError",)), Foreign(), True),
+        (RetryPolicy(on=("somelib.errors.ConnectionError",)), ConnectionError(), False),
+        (RetryPolicy(never_on=("ConnectionError",)), Foreign(), False),
+        # the main script is called otherwise in every process
+        (RetryPolicy(on=(OfTheScript,)), OfTheScriptInAChild(), True),
+        (RetryPolicy(never_on=(OfTheScriptInAChild,)), OfTheScript(), False),
+        # a group: each of its members
+        (RetryPolicy(on=(ConnectionError,)), group(ConnectionError(), ConnectionResetError()), True),
+        (RetryPolicy(on=(ConnectionError,)), group(ConnectionError(), ValueError()), False),
+        (RetryPolicy(on=(ConnectionError,)), group(group(ConnectionError()), ConnectionError()), True),
+        (RetryPolicy(on=(Exception,)), group(ValueError(), group(KeyError())), True),
+        (RetryPolicy(never_on=(ValueError,)), group(ConnectionError(), group(ValueError())), False),
+        (RetryPolicy(never_on=(ValueError,)), group(ConnectionError(), KeyError()), True),
+        (RetryPolicy(never_on=(Exception,)), group(ConnectionError()), False),
+        (RetryPolicy(on=("ConnectionError",)), group(Foreign(), ConnectionError()), True),
+        (RetryPolicy(on=(ConnectionError,)), Strict("s", [ConnectionError()]), True),
+        (RetryPolicy(on=(ConnectionError,)), BaseExceptionGroup("b", [KeyboardInterrupt()]), False),
+        # a group that is named itself
+        (RetryPolicy(on=(ExceptionGroup,)), group(ValueError()), True),
+        (RetryPolicy(on=(Strict,)), Strict("s", [ValueError()]), True),
+        (RetryPolicy(on=(Strict,)), group(ValueError()), False),
+        (RetryPolicy(on=(Exception,), never_on=(Strict,)), Strict("s", [ValueError()]), False),
+    ],
+)
+def test_a_class_is_that_class_a_name_any_and_a_group_its_members(
+    policy: RetryPolicy, error: BaseException, retried: bool
+) -> None:
+    assert policy.retries(error) is retried
+    assert decode_policy(encode_policy(policy)).retries(error) is retried
+
+
+def test_a_policy_that_an_earlier_version_stored_is_read_as_it_was_meant() -> None:
+    stored = msgpack.encode((2, 1.0, 2.0, 300.0, 0.1, ["ConnectionError", "somelib.errors.Foreign"], ["KeyError"]))
+    policy = decode_policy(stored)
+    assert policy.retries(ConnectionResetError())
+    assert policy.retries(Foreign())  # "ConnectionError" meant any
+    assert not policy.retries(KeyError())
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "hint"),
+    [
+        (lambda: RetryPolicy(max_retry=1), "RetryPolicy.max_retry is not a field", "did you mean 'max_retries'?"),  # type: ignore[call-arg]
+        (lambda: RetryPolicy(never=()), "RetryPolicy.never is not a field", "did you mean 'never_on'?"),  # type: ignore[call-arg]
+        (
+            lambda: RetryPolicy(1, 2, 3, 4, 0.5, (), (), 8),
+            "RetryPolicy takes its fields by name after the first 7",
+            None,
+        ),  # type: ignore[call-arg]
+        (lambda: RetryPolicy(max_retries=1.5), "max_retries cannot be 1.5; allowed: a whole number from 0", None),  # type: ignore[arg-type]
+        (lambda: RetryPolicy(on=ConnectionError), "RetryPolicy.on cannot be <class 'ConnectionError'>", "a list"),  # type: ignore[arg-type]
+    ],
+)
+def test_what_a_policy_is_not_made_of_is_refused(make: Any, problem: str, hint: str | None) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value.args[0]).startswith(problem)
+    assert hint is None or hint in str(caught.value.hint)

@@ -44,7 +44,7 @@ from asyncjobs.core import commands, limits
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import SECOND, JobState, Stale
-from asyncjobs.exceptions import BackendClosedError, JobNotFoundError
+from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobNotFoundError
 from asyncjobs.models import (
     Attempt,
     BodyEvent,
@@ -89,6 +89,8 @@ class MemoryBackend(JobBackend):
     capabilities = frozenset({"ordered_log"})
 
     def __init__(self, config: MemoryConfig | None = None, *, clock: Clock | None = None) -> None:
+        if config is not None and not isinstance(config, MemoryConfig):
+            raise ConfigurationError("MemoryBackend.config", config, allowed="a MemoryConfig, or nothing")
         self.config = config or MemoryConfig()
         self._clock: Clock = clock or SystemClock()
         self._tables = Tables()

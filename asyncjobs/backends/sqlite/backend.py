@@ -55,7 +55,7 @@ from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.exceptions import BackendClosedError, ConfigurationError
 from asyncjobs.models import (
     Attempt,
     BodyEvent,
@@ -88,8 +88,19 @@ class SQLiteBackend(JobBackend):
 
     capabilities = frozenset({"persistent", "shared", "ordered_log", "backup"})
 
-    def __init__(self, config: SQLiteConfig | None = None, *, clock: Clock | None = None, hook: Hook = no_hook) -> None:
-        config = config or SQLiteConfig()
+    def __init__(
+        self,
+        config: SQLiteConfig | str | os.PathLike[str] | None = None,
+        *,
+        clock: Clock | None = None,
+        hook: Hook = no_hook,
+    ) -> None:
+        if isinstance(config, (str, os.PathLike)):
+            config = SQLiteConfig(path=config)
+        elif config is None:
+            config = SQLiteConfig()
+        elif not isinstance(config, SQLiteConfig):
+            raise ConfigurationError("SQLiteBackend.config", config, allowed="a path, or a SQLiteConfig")
         self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
         self._clock: Clock = clock or SystemClock()
         self._hook = hook

@@ -14,13 +14,8 @@ from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from asyncjobs.core.mains import MAIN, MAIN_NAMES
 from asyncjobs.core.retry import exception_name
-
-_MAIN = "__main__"
-SECOND_MAIN = "__asyncjobs_main__"
-"""The name under which a child process loads its parent's script, for a job of that script."""
-# A spawned child of multiprocessing has another name for that.
-_MAIN_NAMES = frozenset({_MAIN, "__mp_main__", SECOND_MAIN})
 
 _EMPTY: Mapping[str, Any] = {}
 _real_path = lru_cache(maxsize=16)(os.path.realpath)
@@ -28,10 +23,10 @@ _real_path = lru_cache(maxsize=16)(os.path.realpath)
 
 def main_name() -> str | None:
     """The stored name of this process's ``__main__``: a module name, a real path, or None (REPL, ``python -c``)."""
-    main = sys.modules.get(_MAIN)
+    main = sys.modules.get(MAIN)
     spec: Any = getattr(main, "__spec__", None)
     # A directory or zip file that is run has a spec that says only "__main__".
-    if spec is not None and spec.name not in _MAIN_NAMES:
+    if spec is not None and spec.name not in MAIN_NAMES:
         return str(spec.name)
     file: Any = getattr(main, "__file__", None)
     if not isinstance(file, str) or file.startswith("<"):
@@ -41,17 +36,17 @@ def main_name() -> str | None:
 
 def stored_module(module: str) -> str | None:
     """The name under which things of ``module`` are stored; None for a ``__main__`` that no other process has."""
-    return main_name() if module in _MAIN_NAMES else module
+    return main_name() if module in MAIN_NAMES else module
 
 
 def loaded_module(name: str) -> ModuleType | None:
     """The module with this stored name, if this process has it already. Imports nothing."""
     main = main_name()
-    if name in _MAIN_NAMES:
+    if name in MAIN_NAMES:
         # Stored by a session without a name; only another such session may take it for its own.
-        return sys.modules.get(_MAIN) if main is None else None
+        return sys.modules.get(MAIN) if main is None else None
     # __main__ first: when it was imported a second time under its real name, the running one is meant.
-    return sys.modules.get(_MAIN) if name == main else sys.modules.get(name)
+    return sys.modules.get(MAIN) if name == main else sys.modules.get(name)
 
 
 def loaded_class(module: str, qualname: str) -> type | None:

@@ -1,0 +1,63 @@
+"""Names that do not exist are refused with the nearest one, before Python or msgspec raise a bare TypeError."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Collection, Mapping
+from inspect import Parameter
+from typing import TYPE_CHECKING, Any
+
+from msgspec import Struct
+
+from asyncjobs.exceptions import ConfigurationError, nearest
+
+
+def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str], *, what: str = "setting") -> None:
+    """
+    :raises ConfigurationError: one of the names is not known, with the nearest that is.
+    """
+    for name, value in given.items():
+        if name not in known:
+            near = nearest(name, known)
+            raise ConfigurationError(
+                f"{owner}.{name}",
+                value,
+                problem=f"{owner}.{name} is not a {what}",
+                hint=f"did you mean {near!r}?" if near else f"known {what}s: {', '.join(known)}",
+            )
+
+
+def refuse_unknown_arguments(cls: type, given: Mapping[str, Any]) -> None:
+    """The same of the keywords with which an object of a class is made."""
+    constructor: Callable[..., Any] = cls.__init__
+    parameters = list(inspect.signature(constructor).parameters.values())[1:]
+    if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        refuse_unknown(cls.__name__, given, [parameter.name for parameter in parameters], what="parameter")
+
+
+class _Checked(type(Struct)):
+    if not TYPE_CHECKING:  # type checkers know the fields
+
+        def __call__(cls, *args: Any, **fields: Any) -> Any:
+            try:
+                return super().__call__(*args, **fields)
+            except TypeError:
+                _refuse_fields(cls, args, fields)
+                raise
+
+
+def _refuse_fields(cls: Any, args: tuple[Any, ...], fields: Mapping[str, Any]) -> None:
+    names: tuple[str, ...] = cls.__struct_fields__
+    refuse_unknown(cls.__name__, fields, names, what="field")
+    most = len(cls.__match_args__)
+    if len(args) > most:
+        problem = f"{cls.__name__} takes its fields by name" + (f" after the first {most}" if most else "")
+        raise ConfigurationError(cls.__name__, args[most], problem=problem, hint=f"{cls.__name__}({names[0]}=…)")
+    required = names[: len(names) - len(cls.__struct_defaults__)]
+    for name in required[len(args) :]:
+        if name not in fields:
+            raise ConfigurationError(f"{cls.__name__}.{name}", problem=f"{cls.__name__} needs {name}=")
+
+
+class CheckedStruct(Struct, frozen=True, metaclass=_Checked):
+    """A Struct that programs make themselves. Reading stored ones, and ``replace``, cost nothing more."""

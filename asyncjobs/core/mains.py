@@ -1,0 +1,9 @@
+"""What the module of the main script is called, which is another name in every kind of process."""
+
+from __future__ import annotations
+
+MAIN = "__main__"
+SECOND_MAIN = "__asyncjobs_main__"
+"""The name under which a child process loads its parent's script, for a job of that script."""
+# A spawned child of multiprocessing has another name for that.
+MAIN_NAMES = frozenset({MAIN, "__mp_main__", SECOND_MAIN})

@@ -1,0 +1,135 @@
+"""Input is checked at the first door: an error of the tree that names the field, the value and the fix."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncjobs import (
+    BackendType,
+    ConfigurationError,
+    DaemonConfig,
+    JobProcessor,
+    JobQuery,
+    JobRequest,
+    MemoryBackend,
+    MemoryConfig,
+    SQLiteBackend,
+    SQLiteConfig,
+    SyncJobs,
+)
+from tests.runtime.support import add, nothing
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.mark.parametrize(
+    ("make", "problem", "hint"),
+    [
+        (lambda: JobQuery(stauts="failed"), "JobQuery.stauts is not a field", "did you mean 'status'?"),  # type: ignore[call-arg]
+        (lambda: JobQuery("failed"), "JobQuery takes its fields by name", "JobQuery(ids=…)"),  # type: ignore[call-arg]
+        (lambda: JobQuery(ids=[1]), "JobQuery.ids cannot be [1]", None),  # type: ignore[list-item]
+        (lambda: JobQuery(group=5), "JobQuery.group cannot be 5", None),  # type: ignore[arg-type]
+        (lambda: JobQuery(parent_id=b"x"), "JobQuery.parent_id cannot be b'x'", None),  # type: ignore[arg-type]
+        (lambda: JobQuery(metadata=[("a", 1)]), "JobQuery.metadata cannot be [('a', 1)]", None),  # type: ignore[arg-type]
+        (lambda: JobRequest(func=add, quue="x"), "JobRequest.quue is not a field", "did you mean 'queue'?"),  # type: ignore[call-arg]
+        (lambda: JobRequest(add, 1, 2), "JobRequest takes its fields by name", "JobRequest(func=…)"),  # type: ignore[call-arg]
+        (lambda: JobRequest(args=(1,)), "JobRequest needs func=", None),  # type: ignore[call-arg]
+        (lambda: JobProcessor(bakend="memory"), "JobProcessor.bakend is not a parameter", "did you mean 'backend'?"),  # type: ignore[call-arg]
+        (lambda: SyncJobs("memory", deamon=None), "JobProcessor.deamon is not a parameter", "did you mean 'daemon'?"),
+        (lambda: JobProcessor("memory", enable_daemon="no"), "enable_daemon cannot be 'no'", None),  # type: ignore[arg-type]
+        (lambda: JobProcessor("memory", functions=add), "functions cannot be <function add", "functions=[…]"),  # type: ignore[arg-type]
+        (lambda: JobProcessor("memory", daemon={"slots": 3}), "daemon cannot be {'slots': 3}", None),  # type: ignore[arg-type]
+        (lambda: SQLiteBackend(MemoryConfig()), "SQLiteBackend.config cannot be MemoryConfig", None),  # type: ignore[arg-type]
+        (lambda: MemoryBackend("x.db"), "MemoryBackend.config cannot be 'x.db'", None),  # type: ignore[arg-type]
+        (lambda: DaemonConfig(leese=3), "DaemonConfig.leese is not a setting", "did you mean 'lease'?"),  # type: ignore[call-arg]
+        (lambda: DaemonConfig(lease=3, heartbeat=2), "DaemonConfig.heartbeat cannot be 2", None),
+    ],
+)
+def test_what_cannot_be_made_is_refused_with_the_nearest_name(make: Any, problem: str, hint: str | None) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert str(caught.value.args[0]).startswith(problem)
+    assert hint is None or hint in str(caught.value.hint)
+
+
+@pytest.mark.parametrize(
+    ("options", "field"),
+    [
+        ({"queue": ""}, "queue"),
+        ({"group": ""}, "group"),
+        ({"priority": ""}, "priority"),
+        ({"priority": False}, "priority"),
+        ({"local": "yes"}, "local"),
+        ({"local": 1}, "local"),
+        ({"job_id": "."}, "job_id"),
+        ({"job_id": ".."}, "job_id"),
+        ({"args": "abc"}, "args"),
+        ({"kwargs": [("a", 1)]}, "kwargs"),
+    ],
+)
+async def test_an_option_that_cannot_work_is_refused_and_nothing_is_stored(
+    jp: JobProcessor, options: dict[str, Any], field: str
+) -> None:
+    for submit in (
+        lambda: jp.submit_job(nothing, **options),
+        lambda: jp.submit_jobs([JobRequest(func=nothing, **options)]),
+    ):
+        with pytest.raises(ConfigurationError) as caught:
+            await submit()
+        assert caught.value.field == field
+    assert await jp.find_jobs() == []
+
+
+async def test_one_id_is_one_id(jp: JobProcessor) -> None:
+    job = await jp.submit_job(add, 1, 2, job_id="abc")
+    await job
+    with pytest.raises(ConfigurationError, match=r"job_ids=\[…\]"):
+        await jp.poll_batch(job)
+    with pytest.raises(ConfigurationError, match="job_ids cannot be 5"):
+        await jp.poll_batch([5])  # type: ignore[list-item]
+    assert list(await jp.poll_batch([job, "nobody"])) == ["abc", "nobody"]
+    assert [found.id for found in await jp.find_jobs(JobQuery(ids=job))] == ["abc"]
+    assert [found.id for found in await jp.find_jobs(JobQuery(ids="abc"))] == ["abc"]
+
+
+# -- where jobs are kept
+
+
+@pytest.mark.parametrize("kind", [JobProcessor, SyncJobs])
+@pytest.mark.parametrize("form", ["Path", "slash", "suffix", "config", "backend"])
+def test_a_path_is_a_path(kind: Any, form: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    backend: Any = {
+        "Path": Path("jobs"),
+        "slash": "./jobs",
+        "suffix": "jobs.db",
+        "config": SQLiteConfig(path="jobs"),
+        "backend": SQLiteBackend("jobs"),
+    }[form]
+    made = kind(backend)
+    processor = made.processor if isinstance(made, SyncJobs) else made
+    assert processor.backend_config.path == (tmp_path / ("jobs.db" if form == "suffix" else "jobs")) or (
+        processor.backend_config.file == tmp_path / ("jobs.db" if form == "suffix" else "jobs")
+    )
+
+
+@pytest.mark.parametrize("kind", [JobProcessor, SyncJobs])
+def test_any_other_text_is_the_name_of_a_backend(kind: Any) -> None:
+    for good in ("memory", "sqlite", BackendType.MEMORY):
+        kind(good)
+    for bad, hint in (("memry", "did you mean 'memory'?"), ("jobs", "'./jobs' or 'jobs.db'"), ("", None)):
+        with pytest.raises(ConfigurationError) as caught:
+            kind(bad)
+        assert caught.value.field == "backend"
+        assert hint is None or hint in str(caught.value.hint)
+    with pytest.raises(ConfigurationError, match="a path says all"):
+        kind("jobs.db", config=SQLiteConfig(path="other.db"))
+
+
+def test_a_short_lease_has_a_short_heartbeat() -> None:
+    assert DaemonConfig(lease=3).heartbeat == 1.0
+    assert DaemonConfig(lease=60).heartbeat == 5.0
+    assert DaemonConfig(lease=3, heartbeat=0.5).heartbeat == 0.5
