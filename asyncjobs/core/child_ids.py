@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import blake2b
-
 LONGEST_PATH = 128
 """Characters up to which a child's id shows the ids of all its ancestors."""
 _LONGEST_ROOT = 64
@@ -28,6 +26,8 @@ def path_before(parent_id: str, job_id: str) -> str | None:
 
 
 def _deep(parent_id: str) -> str:
+    from hashlib import blake2b  # here: few programs go that deep, and it loads OpenSSL
+
     root = parent_id.partition("/")[0][:_LONGEST_ROOT]
     digest = blake2b(parent_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
     return f"{root}/~{digest}/"
