@@ -31,7 +31,7 @@ from asyncjobs.backends.transient import enqueue_patiently
 from asyncjobs.checked import refuse_unknown_arguments
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.child_ids import path_before
-from asyncjobs.core.codec import convert_result, decode_value, result_stand_in
+from asyncjobs.core.codec import decode_result, result_stand_in
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import (
     BackendClosedError,
@@ -611,10 +611,7 @@ class JobProcessor(Upkeep):
             raise error_of(result)
         if result.value is None:
             return None
-        value = decode_value(result.value)
-        if func is None:
-            func = self._functions.get(result.function, result.job_id)
-        return value if func is None else convert_result(func, value)
+        return decode_result(result.value, func or self._functions.get(result.function, result.job_id))
 
     # -- asking
 

@@ -21,13 +21,7 @@ import anyio.lowlevel
 from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
-from asyncjobs.core.codec import (
-    convert_arguments,
-    convert_result,
-    decode_call,
-    decode_value,
-    encode_value,
-)
+from asyncjobs.core.codec import decode_arguments, decode_call, encode_result
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
@@ -152,20 +146,14 @@ def read_arguments(
     job: ClaimedJob, function: Callable[..., Any], results: Mapping[str, JobResult], find_function: FindFunction
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """The arguments of the call, these results among them."""
-    if not job.injects:
-        args, kwargs = decode_call(job.call)
-        return convert_arguments(function, args, kwargs)
 
-    def resolve(job_id: str) -> Any:
+    def find_result(job_id: str) -> tuple[bytes, Callable[..., Any] | None] | None:
         result = results.get(job_id)
         if result is None or result.status is not JobStatus.COMPLETED or result.value is None:
             return None  # optional, or one more than the k that were required
-        value = decode_value(result.value)
-        parent = find_function(result.function)
-        return value if parent is None else convert_result(parent, value)
+        return result.value, find_function(result.function)
 
-    args, kwargs = decode_call(job.call, resolve)
-    return convert_arguments(function, args, kwargs)
+    return decode_arguments(job.call, function, find_result)
 
 
 async def run_async(
@@ -177,12 +165,14 @@ async def run_async(
     grace: float,
     *,
     began: float | None = None,
+    returns: Callable[..., Any] | None = None,
 ) -> Outcome:
     """Await an ``async def`` body.
 
     :param largest: bytes that its result may have.
     :param grace: seconds that its clean-up may take, once it is told to stop.
     :param began: from when its timeout counts. Default: now.
+    :param returns: the callable whose annotation the result must fit. Default: ``function``.
     """
     timeout = running.job.timeout
     if timeout is not None and began is not None:
@@ -192,7 +182,7 @@ async def run_async(
         running.body = scope
         try:
             value = await function(*args, **kwargs)
-            outcome = _success(value, largest)
+            outcome = _success(returns or function, value, largest)
         except anyio.get_cancelled_exc_class() as error:
             if not scope.ends_here():
                 if anyio.current_effective_deadline() == -math.inf:
@@ -253,7 +243,7 @@ async def _run_in_thread(
     running.threaded, running.thread_scope = False, None
     _adopt(context)
     body_of_it, largest = _returning(outcome.value), tools.max_value_size
-    return await run_async(running, body_of_it, (), {}, largest, tools.cancel_grace, began=began)
+    return await run_async(running, body_of_it, (), {}, largest, tools.cancel_grace, began=began, returns=function)
 
 
 def _adopt(context: Context) -> None:
@@ -276,7 +266,7 @@ def run_plain(
         # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
         if _is_awaitable(value) and not isinstance(function, type):
             return Unawaited(cast("Awaitable[Any]", value))
-        return _success(value, largest)
+        return _success(function, value, largest)
     except BaseException as error:
         return failure(error, policy=running)
 
@@ -313,9 +303,9 @@ def stopped(running: Running, outcome: Outcome | None) -> Outcome:
             return outcome if finished and outcome is not None else Outcome(OutcomeKind.RELEASED)
 
 
-def _success(value: Any, largest: int) -> Outcome:
+def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
     try:
-        encoded = encode_value(value, "$.result")
+        encoded = encode_result(function, value, "$.result")
         if len(encoded) > largest:
             raise NotSerializableError(
                 "$.result",

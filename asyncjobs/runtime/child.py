@@ -30,8 +30,7 @@ from asyncjobs.backends.clock import SystemClock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.codec import (
     CallableNotFoundError,
-    convert_result,
-    decode_value,
+    decode_result,
     is_async_callable,
     resolve_callable,
 )
@@ -148,7 +147,7 @@ class Child:
             return failure(error, retryable=False)
         self._link.send(Began(is_async))
         if is_async:
-            return self._run_async(running, function, args, kwargs)
+            return self._run_async(running, function, args, kwargs, function)
         if running.stopped is not None:
             return attempt.stopped(running, None)
         with worker_thread(None, check_cancelled):
@@ -160,18 +159,28 @@ class Child:
             return attempt.stopped(running, None)
         self._link.send(Began(is_async=True))
         awaitable = outcome.value
-        return self._run_async(running, lambda: awaitable, (), {})
+        return self._run_async(running, lambda: awaitable, (), {}, function)
 
     def _run_async(
-        self, running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        running: Running,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        returns: Callable[..., Any],
     ) -> Outcome:
         try:
-            return anyio.run(self._await, running, function, args, kwargs, backend=self._setup.loop)
+            return anyio.run(self._await, running, function, args, kwargs, returns, backend=self._setup.loop)
         except BaseException as error:  # of a task that the body left to the loop
             return failure(error, policy=running)
 
     async def _await(
-        self, running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        running: Running,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        returns: Callable[..., Any],
     ) -> Outcome:
         with self._lock:
             self._loop = Loop()
@@ -179,7 +188,9 @@ class Child:
             return attempt.stopped(running, None)
         try:
             setup = self._setup
-            return await run_async(running, function, args, kwargs, setup.max_value_size, setup.cancel_grace)
+            return await run_async(
+                running, function, args, kwargs, setup.max_value_size, setup.cancel_grace, returns=returns
+            )
         finally:
             with self._lock:
                 self._loop = None
@@ -271,8 +282,7 @@ class ParentJobs:
     def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
         if result.status is not JobStatus.COMPLETED:
             raise error_of(result)
-        value = None if result.value is None else decode_value(result.value)
-        return value if func is None or result.value is None else convert_result(func, value)
+        return None if result.value is None else decode_result(result.value, func)
 
     def stream_job(self, job_id: str, after: str | None = None) -> Any:
         raise JobStateError(

@@ -23,7 +23,7 @@ from asyncjobs.core.codec import (
     bind_arguments,
     callable_label,
     describe_callable,
-    encode_call,
+    encode_arguments,
     is_async_callable,
     refuse_reserved_parameters,
     wraps_async,
@@ -107,7 +107,7 @@ class Submissions:
             func = described.func
             args, kwargs = described.join(args, kwargs)
         bound_args, bound_kwargs = bind_arguments(func, args, kwargs, _UNKNOWN)
-        call = encode_call(bound_args, bound_kwargs, Handle)
+        call = encode_arguments(func, bound_args, bound_kwargs, Handle)
         if len(call.data) > self._max_value_size:
             raise NotSerializableError(
                 "$.args",

@@ -3,13 +3,15 @@
 =============== ==============================================================================
 callables       a function and its stored name
 signatures      arguments bound at submit, by what ``layers`` finds out of the callee
+calls           the arguments and the result of a callee, to bytes and back
 encoding        values to bytes; ``wire`` lists the extension types
 decoding        bytes to values
-annotations     dataclasses, Structs and attrs classes by the callee's annotations
+annotations     records by the callee's annotations, on the way back and checked before
 =============== ==============================================================================
 
-The rest serve these: names (modules and classes), records (fields), rebuild and hints (annotations), refusals (what
-cannot be stored, in words), cache.
+The rest serve these: names (modules and classes), records and families (attributes, structs, models: how instances
+are taken apart and put together), rebuild, nodes and hints (annotations), stored (values before their annotations),
+refusals (what cannot be stored, in words), cache.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ from asyncjobs.core.codec.callables import (
     resolve_callable,
     wraps_async,
 )
+from asyncjobs.core.codec.calls import decode_arguments, decode_result, encode_arguments, encode_result
 from asyncjobs.core.codec.decoding import decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
+from asyncjobs.core.codec.stored import JsonObject, from_json
 from asyncjobs.exceptions import ConversionError, CorruptValueError
 
 __all__ = [
@@ -36,15 +40,21 @@ __all__ = [
     "ConversionError",
     "CorruptValueError",
     "EncodedCall",
+    "JsonObject",
     "bind_arguments",
     "callable_label",
     "convert_arguments",
     "convert_result",
+    "decode_arguments",
     "decode_call",
+    "decode_result",
     "decode_value",
     "describe_callable",
+    "encode_arguments",
     "encode_call",
+    "encode_result",
     "encode_value",
+    "from_json",
     "is_async_callable",
     "refuse_reserved_parameters",
     "resolve_callable",

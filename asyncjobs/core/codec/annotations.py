@@ -1,9 +1,11 @@
-"""Records come back by annotation: the dict that a dataclass, Struct or attrs instance was stored as becomes one again.
+"""Records come back by annotation: what a dataclass, Struct, attrs instance or model was stored as becomes one again.
 
 Only these are touched. Every other type comes back as it was without help, so there is no coercion: a parameter whose
 annotation names no record keeps its value, and so does a field. ``msgspec.convert`` is not used for it, because it
 refuses annotations that are common here (``str | Path``, enums of mixed values, two dataclasses in a union, fields with
 ``init=False``) and would change values that are right already.
+
+At submit, and when a body returns, the same annotations say whether a value will come back: see ``check_arguments``.
 """
 
 from __future__ import annotations
@@ -11,9 +13,9 @@ from __future__ import annotations
 import functools
 import inspect
 import typing
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import Parameter
-from typing import Any
+from typing import Any, NoReturn
 
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.hints import callable_hints, innermost
@@ -25,95 +27,132 @@ from asyncjobs.core.codec.layers import (
     dispatches_on_first,
     implementations,
 )
-from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, rebuild_of
-from asyncjobs.exceptions import ConversionError
+from asyncjobs.core.codec.nodes import Look, find_stray
+from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, has_choice, is_free, rebuild_of
+from asyncjobs.core.codec.refusals import key_step, shortened_path
+from asyncjobs.core.codec.stored import plain
+from asyncjobs.exceptions import ConversionError, NotSerializableError
 
 
-class _Plan(typing.NamedTuple):
-    """The parameters of one callee that hold records. All are None or empty for most callees.
+class Place(typing.NamedTuple):
+    """A parameter, or a result: how its records come back, and whether its annotation leaves open what it is."""
 
-    ``named`` has every parameter that can be given by name, with None for those that hold none: these are not others.
-    ``passed``: they are those of a function behind a wrapper, which the call may not fit. ``lenient``: they are
-    annotated by such a function alone, so what does not fit its annotation is left as it is.
+    name: str
+    rebuild: Rebuild | None
+    free: bool
+
+
+class Plan(typing.NamedTuple):
+    """The parameters of one callee.
+
+    ``named`` has every parameter that can be given by name. ``empty``: none holds records, as of most callees.
+    ``exact``: dicts must be marked, so that they are told from records. ``passed``: the parameters are those of a
+    function behind a wrapper, which the call may not fit. ``lenient``: they are annotated by such a function alone, so
+    what does not fit its annotation is left as it is. ``chooses``: each call has the plan of the implementation that
+    ``functools.singledispatch`` takes for it; ``positional`` has the argument by which that is chosen, at most.
     """
 
-    positional: tuple[tuple[int, str, Rebuild], ...]
-    rest: tuple[int, str, Rebuild] | None  # *args: from which index
-    named: Mapping[str, Rebuild | None]
-    others: Rebuild | None  # **kwargs
+    positional: tuple[Place, ...]
+    rest: Place | None  # *args: behind the positional ones
+    named: Mapping[str, Place]
+    others: Place | None  # **kwargs
+    empty: bool
+    exact: bool
     passed: Passed | None = None
     lenient: bool = False
+    chooses: bool = False
+
+    def at(self, index: int) -> Place:
+        """Where an argument that is given by position goes."""
+        return self.positional[index] if index < len(self.positional) else self.rest or _ANYWHERE
+
+    def of(self, name: str) -> Place:
+        """Where an argument that is given by name goes."""
+        return self.named.get(name) or self.others or _ANYWHERE
 
 
-_NOTHING = _Plan((), None, {}, None)
-_CHOOSES = _Plan((), None, {}, None)
-"""``functools.singledispatch``: each call has the plan of the implementation that it takes."""
-_plans: IdentityCache[_Plan] = IdentityCache()
-_results: IdentityCache[tuple[Rebuild | None, bool]] = IdentityCache()
+class ResultPlan(typing.NamedTuple):
+    """The result of one callee; ``rebuild`` is None if its annotation names no record."""
+
+    rebuild: Rebuild | None
+    exact: bool
+    lenient: bool
+
+
+_ANYWHERE = Place("", None, free=True)
+_plans: IdentityCache[Plan] = IdentityCache()
+_results: IdentityCache[ResultPlan] = IdentityCache()
+
+
+def plan_of(func: Callable[..., Any]) -> Plan:
+    """What the annotations of ``func`` say about its arguments; worked out once."""
+    plan = _plans.get(func)
+    if plan is None:
+        plan = _plan(func)
+        _plans.put(func, plan)
+    return plan
+
+
+def result_plan_of(func: Callable[..., Any]) -> ResultPlan:
+    """What the return annotation of ``func`` says; a class returns itself. Worked out once."""
+    plan = _results.get(func)
+    if plan is None:
+        annotation = _returned(func)
+        plan = ResultPlan(rebuild_of(annotation), has_choice(annotation), borrows_annotations(func))
+        _results.put(func, plan)
+    return plan
+
+
+# -- on the way back
 
 
 def convert_arguments(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments with records in place of dicts, where ``func``'s annotations name record classes.
+    """The arguments with records in place of what they were stored as, where ``func``'s annotations name records.
 
     None, and what is an instance already, stays. Annotations that cannot be resolved leave their value as it is.
     Raises ConversionError naming the parameter, the path and the expected type.
     """
-    plan = _plans.get(func)
-    if plan is None:
-        plan = _plan(func)
-        _plans.put(func, plan)
-    if plan is _NOTHING:
+    plan = plan_of(func)
+    if plan.empty:
         return args, kwargs
-    if plan is _CHOOSES:
-        return _convert_by_choice(func, args, kwargs)
+    if plan.chooses:
+        return _convert_by_choice(func, plan, args, kwargs)
     if plan.passed is not None and plan.passed.bind(args, kwargs) is None:
-        return args, kwargs  # a call that the wrapper makes into another one
-    if plan.lenient:
-        try:
-            return _converted(func, plan, args, kwargs)
-        except ConversionError:
-            return args, kwargs
-    return _converted(func, plan, args, kwargs)
-
-
-def _converted(
-    func: Callable[..., Any], plan: _Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    values = list(args)
-    for index, name, rebuild in plan.positional:
-        if index < len(values):
-            values[index] = _rebuilt(func, rebuild, values[index], name)
-    if plan.rest is not None:
-        start, name, rebuild = plan.rest
-        for index in range(start, len(values)):
-            values[index] = _rebuilt(func, rebuild, values[index], name, f"[{index - start}]")
+        # A call that the wrapper makes into another one.
+        return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
+    values = [
+        _rebuilt(func, place.rebuild, value, place.name, step, lenient=plan.lenient)
+        for (place, step), value in zip(_places(plan, len(args)), args, strict=True)
+    ]
     named = {
-        name: value if (rebuild := plan.named.get(name, plan.others)) is None else _rebuilt(func, rebuild, value, name)
-        for name, value in kwargs.items()
+        name: _rebuilt(func, plan.of(name).rebuild, value, name, lenient=plan.lenient) for name, value in kwargs.items()
     }
     return tuple(values), named
 
 
+def _convert_by_choice(
+    func: Callable[..., Any], plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """Rebuild the first argument as one of the classes that have an implementation, the others as that one has them."""
+    if args and plan.positional:
+        # It is of none of these classes: the implementation for any object takes it.
+        args = (_rebuilt(func, plan.positional[0].rebuild, args[0], "the first", lenient=True), *args[1:])
+    implementation = chosen(callee_of(func).target, args)
+    if implementation is not None and not plan_of(implementation).empty:
+        return convert_arguments(implementation, args, kwargs)
+    return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
+
+
 def convert_result(func: Callable[..., Any], value: Any) -> Any:
-    """``value`` with records in place of dicts, by ``func``'s return annotation; a class returns itself.
+    """``value`` with records in place of what they were stored as, by ``func``'s return annotation.
 
     Raises ConversionError naming the path and the expected type.
     """
-    known = _results.get(func)
-    if known is None:
-        known = _result_rebuild(func), borrows_annotations(func)
-        _results.put(func, known)
-    rebuild, lenient = known
-    if rebuild is None:
-        return value
-    try:
-        return _rebuilt(func, rebuild, value, None)
-    except ConversionError:
-        if lenient:  # the wrapper has made something else of what the annotated function returned
-            return value
-        raise
+    plan = result_plan_of(func)
+    # A wrapper may have made something else of what the annotated function returned.
+    return value if plan.rebuild is None else _rebuilt(func, plan.rebuild, value, None, lenient=plan.lenient)
 
 
 def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., Any] | None:
@@ -130,7 +169,7 @@ def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., A
     hints: Mapping[str, Any] = getattr(inner, "__annotations__", None) or {}
     if not hints and not inspect.isroutine(inner):
         hints = getattr(getattr(inner, "__call__", None), "__annotations__", None) or {}  # noqa: B004 - its annotations
-    if "return" not in hints:
+    if type(hints) is not dict or "return" not in hints:  # a lazy proxy has every attribute
         return None
     annotations = {"return": callable_hints(inner).get("return")}
     stand_in = _without_body(annotations)
@@ -148,70 +187,186 @@ def _without_body(annotations: dict[str, Any]) -> Callable[..., Any]:
     return stand_in
 
 
-def _rebuilt(func: Callable[..., Any], rebuild: Rebuild, value: Any, name: str | None, step: str = "") -> Any:
+def _rebuilt(
+    func: Callable[..., Any],
+    rebuild: Rebuild | None,
+    value: Any,
+    name: str | None,
+    step: str = "",
+    *,
+    lenient: bool = False,
+) -> Any:
+    if rebuild is None:
+        return plain(value)
     try:
         return rebuild(value)
     except Mismatch as mismatch:
+        if lenient:
+            return plain(value)
         root = "$" if name is None else f"$.{name}{step}"
-        label = getattr(func, "__qualname__", type(func).__qualname__)
-        owner = f"result of {label}()" if name is None else f"argument {name!r} of {label}()"
         where = root + "".join(reversed(mismatch.steps))
-        raise ConversionError(where, mismatch.problem, mismatch.expected, owner) from mismatch.__cause__
+        raise ConversionError(where, mismatch.problem, mismatch.expected, _owner(func, name)) from mismatch.__cause__
 
 
-def _convert_by_choice(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Rebuild the first argument as one of the classes that have an implementation, the others as that one has them."""
-    callee = callee_of(func)
-    if args and dispatches_on_first(callee.target):
-        rebuild = rebuild_of(_union(cls for cls in implementations(callee.target) if cls is not object))
-        if rebuild is not None:
-            try:
-                args = (_rebuilt(func, rebuild, args[0], "the first"), *args[1:])
-            except ConversionError:
-                pass  # it is of none of these classes: the implementation for any object takes it
-    implementation = chosen(callee.target, args)
-    return (args, kwargs) if implementation is None else convert_arguments(implementation, args, kwargs)
+# -- before that
 
 
-def _union(options: Iterable[Any]) -> Any:
-    listed = tuple(options)
-    return typing.Union[listed] if listed else None  # noqa: UP007 - of classes that are known only now
+def check_arguments(
+    func: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    counts: Sequence[int],
+    handles: tuple[type, ...],
+) -> None:
+    """Make sure that these arguments will come back as they are.
+
+    :param counts: how many records were written of each argument, by position and then by sorted name; empty for none.
+    :param handles: the types of what results take the place of.
+    :raises NotSerializableError: one does not fit its annotation, or has a record that the annotation does not name.
+        Where there is no annotation (or it is Any), records are known to come back as plain dicts.
+    """
+    plan = plan_of(func)
+    if plan.empty and not counts:
+        return
+    if plan.chooses:
+        implementation = _check_choice(func, plan, args, counts, handles)
+        if implementation is not None:
+            # The first argument is as the choice has it.
+            counts = (0, *counts[1:]) if counts else ()
+            check_arguments(implementation, (None, *args[1:]), kwargs, counts, handles)
+        return
+    if plan.passed is not None and plan.passed.bind(args, kwargs) is None:
+        return  # nothing says what the wrapper makes of it
+    places = [(f"$.args[{index}]", plan.at(index), value) for index, value in enumerate(args)]
+    places += [(f"$.kwargs{key_step(name)}", plan.of(name), kwargs[name]) for name in sorted(kwargs)]
+    for number, (where, place, value) in enumerate(places):
+        records = counts[number] if counts else 0
+        if place.rebuild is None and (place.free or not records):
+            continue
+        if plan.lenient and not records:
+            continue
+        _check(func, where, place.name or None, place.rebuild, value, records, handles)
 
 
-def _plan(func: Callable[..., Any]) -> _Plan:
+def _check_choice(
+    func: Callable[..., Any],
+    plan: Plan,
+    args: tuple[Any, ...],
+    counts: Sequence[int],
+    handles: tuple[type, ...],
+) -> Callable[..., Any] | None:
+    """Check the argument by which ``functools.singledispatch`` chooses; returns what it takes, if that is known."""
+    if not args or isinstance(args[0], handles):
+        return None
+    target = callee_of(func).target
+    implementation = chosen(target, args)
+    records = counts[0] if counts else 0
+    if records and implementation is not implementations(target).get(object):
+        place = plan.positional[0] if plan.positional else _ANYWHERE
+        _check(func, "$.args[0]", "the first", place.rebuild, args[0], records, handles)
+    return implementation
+
+
+def check_result(func: Callable[..., Any], value: Any, records: int, where: str) -> None:
+    """Make sure that a result will be read as it is, if the return annotation names records.
+
+    Raises NotSerializableError.
+    """
+    plan = result_plan_of(func)
+    if plan.rebuild is not None and (records or not plan.lenient):
+        _check(func, where, None, plan.rebuild, value, records, ())
+
+
+def _check(
+    func: Callable[..., Any],
+    where: str,
+    name: str | None,
+    rebuild: Rebuild | None,
+    value: Any,
+    records: int,
+    handles: tuple[type, ...],
+) -> None:
+    try:
+        if rebuild is None:
+            find_stray(value)
+        elif rebuild.check(value, Look(handles)) != records:
+            rebuild.check(value, Look(handles, strays=True))
+    except Mismatch as mismatch:
+        _refuse(mismatch, where, value, _owner(func, name))
+
+
+def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
+    problem = mismatch.problem
+    what = problem.removeprefix("is ") if problem.startswith("is ") else f"a value that {problem}"
+    raise NotSerializableError(
+        shortened_path(where, mismatch.steps),
+        f"{what}, and the annotation of the {owner} names {mismatch.expected}, so that it could not come back",
+        hint="annotate it with the class of what is passed, or pass what the annotation says",
+    ) from mismatch.__cause__
+
+
+def _owner(func: Callable[..., Any], name: str | None) -> str:
+    label = getattr(func, "__qualname__", type(func).__qualname__)
+    return f"result of {label}()" if name is None else f"argument {name!r} of {label}()"
+
+
+def _places(plan: Plan, count: int) -> Iterator[tuple[Place, str]]:
+    given = len(plan.positional)
+    return ((plan.at(index), "" if index < given else f"[{index - given}]") for index in range(count))
+
+
+def _plan(func: Callable[..., Any]) -> Plan:
     callee = callee_of(func)
     if callee.dispatches:
-        return _CHOOSES
+        return _plan_of_choice(callee.target)
     parameters = [] if callee.signature is None else list(callee.signature.parameters.values())
     hints = callable_hints(callee.target)
-    positional: list[tuple[int, str, Rebuild]] = []
-    rest: tuple[int, str, Rebuild] | None = None
-    named: dict[str, Rebuild | None] = {}
-    others: Rebuild | None = None
-    for index, parameter in enumerate(parameters):
-        rebuild = rebuild_of(hints.get(parameter.name))
+    positional: list[Place] = []
+    named: dict[str, Place] = {}
+    rest: Place | None = None
+    others: Place | None = None
+    exact = False
+    for parameter in parameters:
+        hint = hints.get(parameter.name)
+        place = Place(parameter.name, rebuild_of(hint), is_free(hint))
+        exact = exact or has_choice(hint)
         if parameter.kind is Parameter.VAR_KEYWORD:
-            others = rebuild
+            others = place
         elif parameter.kind is Parameter.VAR_POSITIONAL:
-            rest = None if rebuild is None else (index, parameter.name, rebuild)
+            rest = place
         else:
             if parameter.kind is not Parameter.POSITIONAL_ONLY:
-                named[parameter.name] = rebuild
-            if parameter.kind is not Parameter.KEYWORD_ONLY and rebuild is not None:
-                positional.append((index, parameter.name, rebuild))
-    if not positional and rest is None and others is None and not any(named.values()):
-        return _NOTHING
-    return _Plan(tuple(positional), rest, named, others, callee.passed, callee.borrowed)
+                named[parameter.name] = place
+            if parameter.kind is not Parameter.KEYWORD_ONLY:
+                positional.append(place)
+    places = [*positional, *named.values(), rest or _ANYWHERE, others or _ANYWHERE]
+    empty = all(place.rebuild is None for place in places)
+    return Plan(tuple(positional), rest, named, others, empty, exact, callee.passed, callee.borrowed)
 
 
-def _result_rebuild(func: Callable[..., Any]) -> Rebuild | None:
+def _plan_of_choice(target: Callable[..., Any]) -> Plan:
+    first: tuple[Place, ...] = ()
+    choices = implementations(target)
+    exact = any(plan_of(implementation).exact for implementation in choices.values())
+    if dispatches_on_first(target):
+        union = _union(cls for cls in choices if cls is not object)
+        first = (Place("", rebuild_of(union), free=True),)
+        exact = exact or has_choice(union)
+    return Plan(first, None, {}, None, empty=False, exact=exact, chooses=True)
+
+
+def _returned(func: Callable[..., Any]) -> Any:
+    """The annotation of what ``func`` returns; a class returns itself."""
     inner = innermost(func)
     callee = callee_of(inner)
     if callee.dispatches:
         returns = [
             callable_hints(implementation).get("return") for implementation in implementations(callee.target).values()
         ]
-        return rebuild_of(_union(returns)) if all(hint is not None for hint in returns) else None
-    return rebuild_of(inner if isinstance(inner, type) else callable_hints(inner).get("return"))
+        return _union(returns) if all(hint is not None for hint in returns) else None
+    return inner if isinstance(inner, type) else callable_hints(inner).get("return")
+
+
+def _union(options: Iterable[Any]) -> Any:
+    listed = tuple(options)
+    return typing.Union[listed] if listed else None  # noqa: UP007 - of classes that are known only now

@@ -23,6 +23,7 @@ from msgspec import msgpack
 from asyncjobs.core.codec import wire
 from asyncjobs.core.codec.names import loaded_class
 from asyncjobs.core.codec.records import is_named_tuple
+from asyncjobs.core.codec.stored import SentDict, StoredRecord
 from asyncjobs.exceptions import CorruptValueError
 
 # What the constructors below and msgspec raise for bytes that nobody encoded. UnicodeDecodeError is a ValueError,
@@ -38,9 +39,22 @@ def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tup
     """The arguments of a call, with every handle in them replaced by ``resolve(job_id)``.
 
     Without ``resolve`` a handle comes back as the job id, a plain str (for display). Raises CorruptValueError, and
-    whatever ``resolve`` raises.
+    whatever ``resolve`` raises. Records come back as plain dicts.
     """
-    call = _decoded(data, _Reader(resolve or str))
+    return _call(_decoded(data, Reader(resolve or str)))
+
+
+def read_call(data: bytes, reader: Reader) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call as ``reader`` reads them."""
+    return _call(_decoded(data, reader))
+
+
+def read_value(data: bytes, reader: Reader) -> Any:
+    """A value as ``reader`` reads it."""
+    return _decoded(data, reader)
+
+
+def _call(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
     try:
         args, kwargs = call
     except (TypeError, ValueError):
@@ -54,11 +68,11 @@ def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tup
 
 
 def decode_value(data: bytes) -> Any:
-    """A result or the data of an event. Raises CorruptValueError."""
-    return _decoded(data, _Reader(None))
+    """A result or the data of an event, with records as plain dicts. Raises CorruptValueError."""
+    return _decoded(data, Reader(None))
 
 
-def _decoded(data: bytes, reader: _Reader) -> Any:
+def _decoded(data: bytes, reader: Reader) -> Any:
     try:
         return msgpack.decode(data, ext_hook=reader.read)
     except CorruptValueError:
@@ -69,13 +83,19 @@ def _decoded(data: bytes, reader: _Reader) -> Any:
         raise CorruptValueError(f"stored value cannot be read: {error}") from error
 
 
-class _Reader:
-    """One value being read: how deep, what handles become, and what that raised."""
+class Reader:
+    """One value being read: how deep, what handles become, and what that raised.
 
-    __slots__ = ("depth", "failure", "resolve")
+    With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the annotations that are applied next;
+    ``marked`` says whether there are any.
+    """
 
-    def __init__(self, resolve: Callable[[str], Any] | None) -> None:
+    __slots__ = ("depth", "failure", "marked", "raw", "resolve")
+
+    def __init__(self, resolve: Callable[[str], Any] | None, *, raw: bool = False) -> None:
         self.resolve = resolve
+        self.raw = raw
+        self.marked = False
         self.depth = 0
         self.failure: BaseException | None = None
 
@@ -97,6 +117,9 @@ class _Reader:
         self.depth -= 1
         if type(parts) is not list:
             raise CorruptValueError("stored value has an extension that is not an array")
+        if self.raw and (code == wire.RECORD or code == wire.DICT):
+            self.marked = True
+            return (_stored_record if code == wire.RECORD else _sent_dict)(cast("list[Any]", parts))
         return from_array(cast("list[Any]", parts))
 
     def handle(self, job_id: str) -> Any:
@@ -112,6 +135,23 @@ class _Reader:
 def _dict(parts: list[Any]) -> dict[Any, Any]:
     pairs = iter(parts)
     return dict(zip(pairs, pairs, strict=True))
+
+
+def _sent_dict(parts: list[Any]) -> SentDict:
+    return SentDict(_dict(parts))
+
+
+def _record(parts: list[Any]) -> dict[str, Any]:
+    return _stored_record(parts).fields
+
+
+def _stored_record(parts: list[Any]) -> StoredRecord:
+    module, qualname, *states = parts
+    if type(module) is not str or type(qualname) is not str or not 1 <= len(states) <= 2:
+        raise CorruptValueError("stored value has a record without a class")
+    if not all(type(state) is dict and _NAMES.issuperset(map(type, state)) for state in states):
+        raise CorruptValueError("stored value has a record without fields")
+    return StoredRecord(module, qualname, states[0], states[1] if len(states) > 1 else {})
 
 
 def _named_tuple(parts: list[Any]) -> tuple[Any, ...]:
@@ -198,6 +238,7 @@ _FROM_ARRAY: dict[int, Callable[[list[Any]], Any]] = {
     wire.TIMEDELTA: lambda parts: dt.timedelta(*_ints(parts)),
     wire.ENUM: _enum,
     wire.RANGE: lambda parts: range(*_ints(parts)),
+    wire.RECORD: _record,
 }
 _FROM_BYTES: dict[int, Callable[[bytes], Any]] = {
     wire.BYTEARRAY: bytearray,

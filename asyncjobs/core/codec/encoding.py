@@ -8,6 +8,7 @@ types of ``wire``. Equal values of equal types give equal bytes in every process
 from __future__ import annotations
 
 from collections.abc import Mapping
+from operator import sub
 from typing import Any, cast
 
 import msgspec
@@ -21,17 +22,24 @@ _NAMES: frozenset[type] = frozenset({str})
 
 
 class EncodedCall(msgspec.Struct, frozen=True):
-    """Arguments as they are stored: ``data``, and the ids of the handles in it, in order, each once."""
+    """Arguments as they are stored: ``data``, and the ids of the handles in it, in order, each once.
+
+    ``records`` is how many records each argument has in it, by position and then by sorted name; empty if none has.
+    """
 
     data: bytes
     handles: tuple[str, ...] = ()
+    records: tuple[int, ...] = ()
 
 
-def encode_call(args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: type | None = None) -> EncodedCall:
+def encode_call(
+    args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: type | None = None, *, exact: bool = False
+) -> EncodedCall:
     """The arguments of a call as bytes. The order of ``kwargs`` makes no difference.
 
     Instances of ``handle_type`` (a ``str`` subclass: the job id) become placeholders in arguments, lists, tuples and
-    dict values. Raises NotSerializableError with the path, such as ``$.args[0].name`` or ``$.kwargs.image``.
+    dict values. With ``exact``, dicts are marked as dicts. Raises NotSerializableError with the path, such as
+    ``$.args[0].name`` or ``$.kwargs.image``.
     """
     if kwargs:
         if not _NAMES.issuperset(map(type, kwargs)):
@@ -44,9 +52,9 @@ def encode_call(args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: t
         except _NATIVE_FAILURES:
             pass
     try:
-        return _written_call(args, kwargs, Writer(ATOMS, handle_type))
+        return _written_call(args, kwargs, Writer(ATOMS, handle_type, exact=exact))
     except _NATIVE_FAILURES:
-        return _written_call(args, kwargs, Writer(CAREFUL_ATOMS, handle_type))
+        return _written_call(args, kwargs, Writer(CAREFUL_ATOMS, handle_type, exact=exact))
 
 
 def encode_value(value: Any, where: str = "$", handle_type: type | None = None) -> bytes:
@@ -54,19 +62,34 @@ def encode_value(value: Any, where: str = "$", handle_type: type | None = None) 
 
     Handles (``handle_type``) are refused in it. Raises NotSerializableError with a path that starts with ``where``.
     """
+    return encode_counted(value, where, handle_type)[0]
+
+
+def encode_counted(
+    value: Any, where: str = "$", handle_type: type | None = None, *, exact: bool = False
+) -> tuple[bytes, int]:
+    """As ``encode_value``, and how many records are in the value. With ``exact``, dicts are marked as dicts."""
+    writer = Writer(ATOMS, handle_type, A_RESULT, exact=exact)
     try:
-        return encode(_written(value, where, Writer(ATOMS, handle_type, A_RESULT)))
+        return encode(_written(value, where, writer)), writer.records
     except _NATIVE_FAILURES:
-        return encode(_written(value, where, Writer(CAREFUL_ATOMS, handle_type, A_RESULT)))
+        writer = Writer(CAREFUL_ATOMS, handle_type, A_RESULT, exact=exact)
+        return encode(_written(value, where, writer)), writer.records
 
 
 def _written_call(args: tuple[Any, ...], kwargs: Mapping[str, Any], writer: Writer) -> EncodedCall:
-    wire_args = [_written(value, f"$.args[{index}]", writer) for index, value in enumerate(args)]
-    wire_kwargs = {
-        _written(name, "$.kwargs", writer): _written(value, f"$.kwargs{key_step(name)}", writer)
-        for name, value in kwargs.items()
-    }
-    return EncodedCall(encode((wire_args, wire_kwargs)), tuple(writer.handles))
+    wire_args: list[Any] = []
+    wire_kwargs: dict[str, Any] = {}
+    counts: list[int] = []
+    for index, value in enumerate(args):
+        wire_args.append(_written(value, f"$.args[{index}]", writer))
+        counts.append(writer.records)
+    for name, value in kwargs.items():
+        wire_name = _written(name, "$.kwargs", writer)
+        wire_kwargs[wire_name] = _written(value, f"$.kwargs{key_step(name)}", writer)
+        counts.append(writer.records)
+    records = tuple(map(sub, counts, [0, *counts])) if writer.records else ()
+    return EncodedCall(encode((wire_args, wire_kwargs)), tuple(writer.handles), records)
 
 
 def _with_plain_names(kwargs: Mapping[str, Any]) -> dict[str, Any]:

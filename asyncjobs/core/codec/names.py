@@ -55,15 +55,52 @@ def loaded_class(module: str, qualname: str) -> type | None:
     Names come from stored data, so this looks into ``__dict__`` only: a module's ``__getattr__`` and descriptors are
     not asked, and every step must be a class.
     """
-    found: Any = loaded_module(module)
+    found = _class_in(loaded_module(module), qualname)
+    if found is None:
+        return None
+    # The class must be what it says it is, not an alias of something from elsewhere.
+    return found if stored_module(found.__module__) in (module, None) and found.__qualname__ == qualname else None
+
+
+def _class_in(module: ModuleType | None, qualname: str) -> type | None:
+    found: Any = module
     for part in qualname.split("."):
         # sys.modules can hold anything, also what has no __dict__.
         namespace: Mapping[str, Any] = getattr(found, "__dict__", _EMPTY)
         found = namespace.get(part)
         if not isinstance(found, type):
             return None
-    # The class must be what it says it is, not an alias of something from elsewhere.
-    return found if stored_module(found.__module__) in (module, None) and found.__qualname__ == qualname else None
+    return found
+
+
+def class_of(value: object) -> type:
+    """The class of a value, of whatever type a caller declared it."""
+    return type(value)
+
+
+def class_name(cls: type) -> tuple[str, str]:
+    """The module and the qualified name under which a class is stored."""
+    return stored_module(cls.__module__) or cls.__module__, cls.__qualname__
+
+
+def defining_class(cls: type) -> type | None:
+    """The class that the module of ``cls`` has under its name. Another one, or none, if the name leads elsewhere."""
+    return _class_in(sys.modules.get(cls.__module__), cls.__qualname__)
+
+
+def is_named(cls: type, module: str, qualname: str) -> bool:
+    """Whether a class is the one that was stored under this name: by a script, perhaps, that is a module here.
+
+    Only for classes that are expected at this place: a script is taken for a module of the same file name.
+    """
+    if cls.__qualname__ != qualname:
+        return False
+    own = stored_module(cls.__module__) or cls.__module__
+    return own == module or ((os.path.isabs(own) or os.path.isabs(module)) and _stem(own) == _stem(module))
+
+
+def _stem(module: str) -> str:
+    return os.path.basename(module).removesuffix(".py") if os.path.isabs(module) else module.rpartition(".")[2]
 
 
 def type_name(cls: type) -> str:

@@ -1,4 +1,4 @@
-"""From an annotation to a function that puts records in place of dicts, or to None where there is nothing to do."""
+"""From an annotation to what brings its values back, or to None where there is nothing to do."""
 
 from __future__ import annotations
 
@@ -6,15 +6,18 @@ import dataclasses
 import functools
 import types
 import typing
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple, cast
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, cast
 
+from asyncjobs.core.codec.families import record_type
 from asyncjobs.core.codec.hints import class_hints
-from asyncjobs.core.codec.names import kind_of, type_name, with_article
-from asyncjobs.core.codec.records import RecordField, is_named_tuple, record_fields
+from asyncjobs.core.codec.names import type_name, with_article
+from asyncjobs.core.codec.nodes import Family, Fixed, Items, Mismatch, NamedTuples, Rebuild, Shape, Union, Values
+from asyncjobs.core.codec.records import is_named_tuple
+from asyncjobs.core.codec.writer import is_stored_type
 
-Rebuild = Callable[[Any], Any]
-"""Gives the value with records in place of dicts; raises Mismatch. None stays None, an instance stays itself."""
+__all__ = ["Mismatch", "Rebuild", "has_choice", "is_free", "rebuild_of"]
 
 _TypeVars = Mapping[Any, Any]
 _NO_TYPE_VARS: _TypeVars = {}
@@ -23,39 +26,57 @@ _UNIONS = (typing.Union, types.UnionType)
 _WRAPPERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 
 
-class Mismatch(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
-    """A value does not fit its annotation. Every container on the way out adds its step to ``steps``."""
+def rebuild_of(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, exact: bool = False) -> Rebuild | None:
+    """How values of ``annotation`` are brought back; None if it names no class of records anywhere.
 
-    def __init__(self, problem: str, expected: str) -> None:
-        super().__init__(problem, expected)
-        self.problem = problem
-        self.expected = expected
-        self.steps: list[str] = []
-
-
-def rebuild_of(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS) -> Rebuild | None:
-    """How values of ``annotation`` are rebuilt; None if it names no record class anywhere."""
-    if not _holds_record(annotation, type_vars, set()):
+    With ``exact``, a dict that was sent as a dict is never taken for a record.
+    """
+    if not _holds_record(annotation, type_vars, {}):
         return None
     annotation = _bare(annotation, type_vars)
     origin: Any = typing.get_origin(annotation) or annotation
     arguments = typing.get_args(annotation)
+    inner = functools.partial(rebuild_of, type_vars=type_vars, exact=exact)
     if origin in _UNIONS:
-        return _Union(arguments, type_vars)
-    if record_fields(origin) is not None:
-        if not arguments:
-            return _plain_record(origin)
-        return _Record(origin, dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False)))
+        return _union(arguments, type_vars, exact=exact)
+    if _is_family(origin):
+        return _family(origin, exact) if not arguments else _family_of(origin, exact, _arguments(annotation, type_vars))
     if typing.is_typeddict(origin):
-        return _Shape(origin, {name: rebuild_of(hint, type_vars) for name, hint in class_hints(origin).items()})
+        return Shape(origin, {name: inner(hint) for name, hint in class_hints(origin).items()})
     if is_named_tuple(origin):
         hints = class_hints(origin)
-        return _NamedTuple(origin, [rebuild_of(hints.get(name), type_vars) for name in origin._fields])
+        return NamedTuples(origin, [inner(hints.get(name)) for name in origin._fields])
     if issubclass(origin, Mapping):
-        return _Values(rebuild_of(arguments[-1], type_vars))
+        return Values(inner(arguments[-1]))
     if origin is tuple and arguments[-1] is not Ellipsis:
-        return _Fixed([rebuild_of(argument, type_vars) for argument in arguments])
-    return _Items(rebuild_of(arguments[0], type_vars), with_article(origin.__name__.lower()))
+        return Fixed([inner(argument) for argument in arguments])
+    return Items(inner(arguments[0]), with_article(origin.__name__.lower()))
+
+
+def has_choice(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS) -> bool:
+    """Whether there is a union of more than a record and None somewhere, so that a dict must be told from a record."""
+    return any(
+        typing.get_origin(part) in _UNIONS
+        and sum(option is not type(None) for option in typing.get_args(part)) > 1
+        and _holds_record(part, variables, {})
+        for part, variables in _all_parts(annotation, type_vars, {})
+    )
+
+
+def is_free(annotation: Any) -> bool:
+    """Whether an annotation (None for none) does not say what there is, and so neither that it is a record."""
+    bare = _bare(annotation, _NO_TYPE_VARS)
+    if bare is None or bare is Any or bare is object or isinstance(bare, (str, typing.TypeVar, typing.ForwardRef)):
+        return True
+    origin: Any = typing.get_origin(bare) or bare
+    if origin in _UNIONS:
+        return any(map(is_free, typing.get_args(bare)))
+    if not isinstance(origin, type):
+        return False
+    arguments = typing.get_args(bare)
+    if issubclass(origin, (Mapping, Iterable)) and not issubclass(origin, (str, bytes, bytearray, Enum)):
+        return not arguments or any(is_free(a) for a in arguments if a is not Ellipsis)
+    return False
 
 
 def _bare(annotation: Any, type_vars: _TypeVars) -> Any:
@@ -63,6 +84,8 @@ def _bare(annotation: Any, type_vars: _TypeVars) -> Any:
     while True:
         origin = typing.get_origin(annotation)
         if isinstance(annotation, typing.TypeVar):
+            if annotation not in type_vars and annotation.__constraints__:
+                return typing.Union[annotation.__constraints__]  # noqa: UP007 - of a tuple
             annotation = type_vars.get(annotation, annotation.__bound__)
         elif isinstance(annotation, typing.NewType):
             annotation = annotation.__supertype__
@@ -92,193 +115,136 @@ def _parts(annotation: Any) -> Iterable[Any]:
     return arguments if issubclass(origin, Iterable) and not issubclass(origin, Iterator) else ()
 
 
-def _holds_record(annotation: Any, type_vars: _TypeVars, seen: set[int]) -> bool:
+def _holds_record(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -> bool:
     bare = _bare(annotation, type_vars)
     if id(bare) in seen:  # a TypedDict that holds itself
         return False
-    seen.add(id(bare))
-    origin: Any = typing.get_origin(bare) or bare
-    if isinstance(origin, type) and record_fields(origin) is not None:
+    seen[id(bare)] = bare  # kept, so that its id is not another's
+    if _is_family(typing.get_origin(bare) or bare):
         return True
     return any(_holds_record(part, type_vars, seen) for part in _parts(bare))
 
 
-def _is(value: object, expected: str) -> Mismatch:
-    return Mismatch(f"is {kind_of(value)}", expected)
+def _all_parts(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -> Iterator[tuple[Any, _TypeVars]]:
+    """Every (bare) annotation within this one, those of the fields of records among them, and its type variables."""
+    bare = _bare(annotation, type_vars)
+    if id(bare) in seen:
+        return
+    seen[id(bare)] = bare
+    yield bare, type_vars
+    for part in _parts(bare):
+        yield from _all_parts(part, type_vars, seen)
+    origin: Any = typing.get_origin(bare) or bare
+    if _is_family(origin):
+        of_type = _arguments(bare, type_vars)
+        for cls in (origin, *_subclasses(origin)):
+            record = record_type(cls)
+            for hint in record.hints.values() if record is not None else ():
+                yield from _all_parts(hint, of_type, seen)
 
 
-def _at(step: str, rebuild: Rebuild | None, value: Any) -> Any:
-    if rebuild is None:
-        return value
-    try:
-        return rebuild(value)
-    except Mismatch as mismatch:
-        mismatch.steps.append(step)
-        raise
+def _subclasses(cls: type) -> Iterator[type]:
+    seen: set[type] = set()
+    level = [cls]
+    while level:
+        level = [sub for base in level for sub in type.__subclasses__(base) if sub not in seen]
+        seen.update(level)
+        yield from level
 
 
-class _Record:
-    """A record class. Its fields are looked at on first use: it may hold itself."""
+def _is_family(cls: Any) -> bool:
+    """Whether values of a class may be records: its own, or of its subclasses."""
+    if not isinstance(cls, type) or typing.is_typeddict(cls):
+        return False
+    if record_type(cls) is not None:
+        return True
+    if is_stored_type(cls) or cls.__module__ in _NEVER or getattr(cls, "_is_protocol", False):
+        return False
+    return not issubclass(cls, (Iterable, types.FunctionType))
 
-    def __init__(self, cls: type, type_vars: _TypeVars = _NO_TYPE_VARS) -> None:
-        self.cls = cls
-        self.type_vars = type_vars
 
-    @functools.cached_property
-    def fields(self) -> dict[str, tuple[RecordField, Rebuild | None]]:
-        hints = class_hints(self.cls)
-        fields = cast("tuple[RecordField, ...]", record_fields(self.cls))
-        return {field.name: (field, rebuild_of(hints.get(field.name), self.type_vars)) for field in fields}
+# Classes of these are not bases of a program's records.
+_NEVER = frozenset({"builtins", "typing", "types", "collections.abc", "contextlib", "enum", "abc", "numbers"})
 
-    @property
-    def expected(self) -> str:
-        return f"{type_name(self.cls)}({', '.join(self.fields)})"
 
-    def fits(self, keys: Iterable[Any]) -> bool:
-        """Whether a dict with these keys can be one of this class."""
-        given = set(keys)
-        return given <= self.fields.keys() and all(
-            name in given for name, (field, _) in self.fields.items() if field.required
-        )
+def _union(options: Sequence[Any], type_vars: _TypeVars, *, exact: bool) -> Union:
+    bare = [_bare(option, type_vars) for option in options]
+    closely = [rebuild_of(option, type_vars, exact=True) for option in bare]
+    loosely = [] if exact else [rebuild_of(option, type_vars) for option in bare]
+    return Union(
+        _records_first(closely),
+        _records_first(loosely),
+        [option for option, rebuild in zip(bare, closely, strict=True) if rebuild is None],
+        " | ".join(map(_spelled, bare)),
+    )
 
-    def __call__(self, value: Any) -> Any:
-        if value is None or isinstance(value, self.cls):
-            return value
-        if type(value) is not dict:
-            raise _is(value, self.expected)
-        given = cast("dict[Any, Any]", value)
-        if not self.fits(given):
-            raise Mismatch(f"has the fields ({', '.join(map(str, given))})", self.expected)
-        values: dict[str, Any] = {}
-        for name, item in given.items():
-            field, rebuild = self.fields[name]
-            values[field.parameter] = _at(f".{name}", rebuild, item)
-        try:
-            return self.cls(**values)
-        except Exception as error:  # border: the constructor is the user's code
-            problem = f"was refused by its class ({type(error).__name__}: {error})"
-            raise Mismatch(problem, self.expected) from error
+
+def _records_first(rebuilds: Iterable[Rebuild | None]) -> list[Rebuild]:
+    found = [rebuild for rebuild in rebuilds if rebuild is not None]
+    return sorted(found, key=lambda rebuild: not isinstance(rebuild, Family))
 
 
 @functools.lru_cache(maxsize=1024)
-def _plain_record(cls: type) -> _Record:
+def _family(cls: type, exact: bool) -> Family:
     # Kept, so that a class that holds itself is looked at once and not once for each level of a value.
-    return _Record(cls)
+    return _family_of(cls, exact, _NO_TYPE_VARS)
 
 
-class _Items(NamedTuple):
-    """list[X], Sequence[X], tuple[X, …] and so on. What the value is, it stays."""
+def _family_of(cls: type, exact: bool, type_vars: _TypeVars) -> Family:
+    def fields_of(member: type) -> Mapping[str, Rebuild | None]:
+        record = record_type(member)
+        assert record is not None
+        variables = _inherited(member, cls, type_vars)
+        hints = record.hints
+        names = (*record.parameters, *record.others)
+        return {name: rebuild_of(hints.get(name), variables, exact=exact) for name in names}
 
-    item: Rebuild | None
-    expected: str
-
-    def __call__(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) not in (list, tuple, set, frozenset):
-            raise _is(value, self.expected)
-        return type(value)([_at(f"[{index}]", self.item, item) for index, item in enumerate(value)])
+    return Family(cls, fields_of, exact=exact)
 
 
-class _Fixed(NamedTuple):
-    """tuple[X, Y]."""
-
-    items: Sequence[Rebuild | None]
-
-    def __call__(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) not in (list, tuple):
-            raise _is(value, f"a tuple of {len(self.items)}")
-        if len(value) != len(self.items):
-            raise Mismatch(f"has {len(value)} items", f"a tuple of {len(self.items)}")
-        return type(value)(_rebuilt_items(self.items, value))
+def _arguments(alias: Any, type_vars: _TypeVars) -> _TypeVars:
+    """What the type variables of a generic class stand for in ``Box[int]``, and in the classes below it."""
+    origin: Any = typing.get_origin(alias)
+    if origin is None:
+        return _of_bases(alias, {}) if isinstance(alias, type) else {}
+    arguments = [_filled(argument, type_vars) for argument in typing.get_args(alias)]
+    return _of_bases(origin, dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False)))
 
 
-class _NamedTuple(NamedTuple):
-    """A NamedTuple class; from the plain tuple too that it is where the class was not loaded."""
-
-    cls: Any
-    items: Sequence[Rebuild | None]
-
-    def __call__(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) not in (tuple, self.cls) or len(value) != len(self.items):
-            raise _is(value, f"{type_name(self.cls)}({', '.join(self.cls._fields)})")
-        return self.cls._make(_rebuilt_items(self.items, value))
-
-
-def _rebuilt_items(items: Sequence[Rebuild | None], values: Iterable[Any]) -> Iterator[Any]:
-    return (_at(f"[{i}]", rebuild, value) for i, (rebuild, value) in enumerate(zip(items, values, strict=True)))
+def _of_bases(cls: type, own: dict[Any, Any]) -> dict[Any, Any]:
+    found = dict(own)
+    for base in vars(cls).get("__orig_bases__", ()):
+        origin: Any = typing.get_origin(base)
+        if isinstance(origin, type) and origin not in (typing.Generic, typing.Protocol):
+            arguments = [_filled(argument, own) for argument in typing.get_args(base)]
+            below = dict(zip(getattr(origin, "__parameters__", ()), arguments, strict=False))
+            found = {**_of_bases(origin, below), **found}
+    for base in cls.__bases__:
+        if "__orig_bases__" not in vars(cls):
+            found = {**_of_bases(base, {}), **found}
+    return found
 
 
-class _Values(NamedTuple):
-    """dict[K, X], Mapping[K, X]."""
-
-    item: Rebuild | None
-
-    def __call__(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) is not dict:
-            raise _is(value, "a dict")
-        return {key: _at(f"[{key!r}]", self.item, item) for key, item in cast("dict[Any, Any]", value).items()}
-
-
-class _Shape(NamedTuple):
-    """A TypedDict. Keys that it does not name are left as they are."""
-
-    cls: type
-    items: Mapping[str, Rebuild | None]
-
-    def __call__(self, value: Any) -> Any:
-        if value is None:
-            return None
-        if type(value) is not dict:
-            raise _is(value, f"a dict like {type_name(self.cls)}")
-        given = cast("dict[Any, Any]", value)
-        return {key: _at(f"[{key!r}]", self.items.get(key), item) for key, item in given.items()}
+def _inherited(member: type, base: type, type_vars: _TypeVars) -> _TypeVars:
+    """The type variables of a subclass, as those of the annotation's class are known."""
+    if member is base:
+        return type_vars or _of_bases(member, {})
+    # A parameter that the subclass hands on to the base stands for what the base's does.
+    seen = _of_bases(member, {})
+    handed = {
+        seen[variable]: meant for variable, meant in type_vars.items() if isinstance(seen.get(variable), typing.TypeVar)
+    }
+    return {**_of_bases(member, handed), **type_vars, **handed}
 
 
-class _Union:
-    """X | Y. A dict becomes the first record that has its fields; what no record takes goes to the other types."""
-
-    def __init__(self, options: Iterable[Any], type_vars: _TypeVars) -> None:
-        self.options = [_bare(option, type_vars) for option in options]
-        rebuilds = [(option, rebuild_of(option, type_vars)) for option in self.options]
-        records = [rebuild for _, rebuild in rebuilds if isinstance(rebuild, _Record)]
-        others = [rebuild for _, rebuild in rebuilds if rebuild is not None and not isinstance(rebuild, _Record)]
-        self.rebuilds: list[Rebuild] = [*records, *others]
-        self.plain = [option for option, rebuild in rebuilds if rebuild is None]
-
-    def __call__(self, value: Any) -> Any:
-        if value is None:
-            return None
-        deepest: Mismatch | None = None
-        for rebuild in self.rebuilds:
-            try:
-                return rebuild(value)
-            except Mismatch as mismatch:  # the next may fit
-                if deepest is None or len(mismatch.steps) > len(deepest.steps):
-                    deepest = mismatch
-        if any(_accepts(option, value) for option in self.plain):
-            return value
-        # The one that came furthest is what was meant; when none came anywhere, all are named.
-        if deepest is not None and (deepest.steps or len(self.rebuilds) == 1):
-            raise deepest
-        raise _is(value, " | ".join(_spelled(option) for option in self.options))
-
-
-def _accepts(option: Any, value: object) -> bool:
-    """Whether a type of a union that holds no record may be what ``value`` is. In doubt it may."""
-    origin: Any = typing.get_origin(option) or option
-    if not isinstance(origin, type):
-        return True
-    try:
-        return isinstance(value, (origin, int) if origin is float else origin)
-    except TypeError:  # a Protocol that is not runtime_checkable
-        return True
+def _filled(annotation: Any, type_vars: _TypeVars) -> Any:
+    """``annotation`` with type variables replaced by what they stand for."""
+    if isinstance(annotation, typing.TypeVar):
+        return type_vars.get(annotation, annotation)
+    parameters: tuple[Any, ...] = getattr(annotation, "__parameters__", ())
+    if not parameters or isinstance(annotation, type) or not any(p in type_vars for p in parameters):
+        return annotation
+    return annotation[tuple(type_vars.get(parameter, parameter) for parameter in parameters)]
 
 
 def _spelled(option: Any) -> str:

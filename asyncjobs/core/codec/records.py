@@ -1,55 +1,140 @@
-"""Records: classes that are stored as the dict of their fields (dataclasses, msgspec Structs, attrs classes)."""
+"""Records: classes that are stored as their fields (dataclasses, msgspec Structs, attrs classes, pydantic models).
+
+A ``RecordType`` is what was worked out about one of these classes, once. It takes instances apart and puts them
+together again without calling the class, so that neither ``__init__`` nor ``__post_init__`` runs a second time.
+"""
 
 from __future__ import annotations
 
-import dataclasses
-from functools import lru_cache
+import functools
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from types import BuiltinFunctionType, FunctionType
 from typing import Any, cast
 
 import msgspec
 
+from asyncjobs.core.codec.hints import class_hints
+from asyncjobs.core.codec.names import class_name, type_name
+
+_METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, property)
+
+
+Default = Callable[[Any], Any]
+"""Makes the default of a field of the given instance."""
+
 
 class RecordField(msgspec.Struct, frozen=True):
-    """A field that the constructor takes: its attribute, its name as a parameter, whether it is required."""
+    """A field: its attribute, its name as a parameter of the constructor, and what stands in for it when it lacks.
+
+    ``parameter`` is None for a field that the constructor does not take; ``default`` makes a default, and is None for
+    a field that must be given.
+    """
 
     name: str
-    parameter: str
-    required: bool
+    parameter: str | None
+    default: Default | None = None
+
+    @property
+    def required(self) -> bool:
+        """Whether the constructor needs it."""
+        return self.parameter is not None and self.default is None
 
 
-@lru_cache(maxsize=1024)
-def record_fields(cls: type) -> tuple[RecordField, ...] | None:
-    """The fields of a record class that its constructor takes, in order; None if ``cls`` is not a record class.
+class RecordMismatchError(ValueError):
+    """Stored fields are not those of the class any more, or the class refuses them. The message says which."""
 
-    Fields with ``init=False`` are left out: the class makes them itself.
+
+class RecordType(ABC):
+    """One record class.
+
+    ``fields`` are those that its constructor takes: what a plain dict of it has. All other state (fields with
+    ``init=False``, attributes that ``__post_init__`` made) is kept apart from these.
     """
-    if dataclasses.is_dataclass(cls):
-        return tuple(
-            RecordField(
-                field.name,
-                field.name,
-                field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING,
-            )
-            for field in dataclasses.fields(cls)
-            if field.init
-        )
-    if issubclass(cls, msgspec.Struct):
-        # Not msgspec.structs.fields: that resolves annotations, which need not be possible here.
-        names, defaults = cls.__struct_fields__, cls.__struct_defaults__
-        padded = (msgspec.NODEFAULT,) * (len(names) - len(defaults)) + defaults
-        return tuple(
-            RecordField(name, name, default is msgspec.NODEFAULT) for name, default in zip(names, padded, strict=True)
-        )
-    # Read from the class, so that attrs need not be installed or imported.
-    attributes: Any = getattr(cast("Any", cls), "__attrs_attrs__", None)
-    if attributes is None:
-        return None
-    return tuple(
-        # "No default" is a sentinel of attrs, recognised by the name of its class.
-        RecordField(attribute.name, attribute.alias, type(attribute.default).__name__ == "_Nothing")
-        for attribute in attributes
-        if attribute.init
-    )
+
+    def __init__(
+        self,
+        cls: type,
+        fields: Iterable[RecordField],
+        others: Iterable[RecordField] = (),
+        parameters: Iterable[RecordField] = (),
+    ) -> None:
+        self.cls = cls
+        self.key = class_name(cls)
+        self.fields = {field.name: field for field in fields}
+        self.others = {field.name: field for field in others}
+        self.required = frozenset(name for name, field in self.fields.items() if field.required)
+        # What the constructor takes besides, without keeping it: InitVars.
+        self.parameters = self.fields | {field.name: field for field in parameters}
+
+    def __repr__(self) -> str:
+        return f"{type_name(self.cls)}({', '.join(self.fields)})"
+
+    @property
+    def hints(self) -> Mapping[str, Any]:
+        """The annotations of all fields, by name."""
+        return class_hints(self.cls)
+
+    @abstractmethod
+    def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """The state of an instance: the fields that the constructor takes, and the rest.
+
+        :raises ValueError: it has more, or less, than can be stored; the message says what.
+        """
+
+    def verify(self, instance: Any, fields: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        """Make sure that this state makes an equal instance, where that depends on the class's own code.
+
+        :raises ValueError: it does not; the message says why.
+        """
+        return
+
+    @abstractmethod
+    def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
+        """An instance with this state; what the state lacks gets its default.
+
+        :raises RecordMismatchError: the class has other fields now, or refuses these.
+        """
+
+    def construct(self, fields: Mapping[str, Any]) -> Any:
+        """An instance made by the constructor, from what came without a class: JSON, and rows of earlier versions."""
+        self.check_names(fields)
+        values: dict[str, Any] = {cast("str", self.parameters[name].parameter): v for name, v in fields.items()}
+        return self.checked(lambda: self.cls(**values))
+
+    def check_names(self, names: Iterable[Any]) -> None:
+        """Raise RecordMismatchError unless the constructor takes these; those with a default may lack."""
+        given = set(names)
+        lacks = any(field.required and name not in given for name, field in self.parameters.items())
+        if lacks or not given <= self.parameters.keys():
+            raise RecordMismatchError(f"has the fields ({', '.join(map(str, names))})")
+
+    def checked(self, call: Callable[[], Any]) -> Any:
+        """What a call of the class's own code returns. Raises RecordMismatchError when that refuses."""
+        try:
+            return call()
+        except Exception as error:  # border: the constructor is the user's code
+            problem = f"was refused by its class ({type(error).__name__}: {error})"
+            raise RecordMismatchError(problem) from error
+
+
+def set_defaults(instance: Any, fields: Iterable[RecordField], put: Callable[[str, Any], None]) -> None:
+    """Give these fields their defaults. Raises RecordMismatchError for one without."""
+    for field in fields:
+        if field.default is None:
+            raise RecordMismatchError(f"lacks the field {field.name!r}")
+        put(field.name, field.default(instance))
+
+
+@functools.lru_cache(maxsize=4096)
+def is_cache(cls: type, name: str) -> bool:
+    """Whether an attribute is one that a descriptor of the class made (``functools.cached_property``), and can make
+    again. A method that an instance has in its own way is not."""
+    for base in cls.__mro__:
+        if name in vars(base):
+            attribute: object = vars(base)[name]
+            return hasattr(type(attribute), "__get__") and not isinstance(attribute, _METHODS)
+    return False
 
 
 def is_named_tuple(cls: Any) -> bool:

@@ -8,7 +8,7 @@ code  type         data
 3     named tuple  array of module, qualified name, items…
 4     set          array, sorted by encoded bytes
 5     frozenset    array, sorted by encoded bytes
-6     dict         array of key, value, key, value… (keys that are not plain)
+6     dict         array of key, value, key, value… (see below)
 7     bytearray    the bytes
 8     big int      two's complement, big-endian
 9     complex      two big-endian doubles
@@ -21,9 +21,13 @@ code  type         data
 16    path         flavour (``p`` ``w`` ``P`` ``W``), then the path, UTF-8 with surrogateescape
 17    enum         array of module, qualified name, member name or nil, value
 18    range        array of start, stop, step
+19    record       array of module, qualified name, fields, and other state if any
 ===== ============ =========================================================
 
 A zone is nil (naive), the offset from UTC in microseconds, or an array of a zone name and that offset (or nil).
+A dict has this form if its keys are not plain, or if an annotation leaves open whether it is a record. A record's
+fields are a map of those that its constructor takes; other state is a map, too. Earlier versions stored a record as the
+map of its fields alone.
 Lower-case path flavours are the concrete ones (``PosixPath``), upper-case the pure ones (``PurePosixPath``).
 """
 
@@ -47,6 +51,7 @@ TIMEDELTA = 15
 PATH = 16
 ENUM = 17
 RANGE = 18
+RECORD = 19
 
 MAX_DEPTH = 100
 """Containers within containers that a value may have."""

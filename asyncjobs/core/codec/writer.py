@@ -6,7 +6,7 @@ import datetime as dt
 import functools
 import pathlib
 import struct
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
@@ -17,9 +17,12 @@ import msgspec
 from msgspec.msgpack import Ext
 
 from asyncjobs.core.codec import wire
-from asyncjobs.core.codec.names import kind_of, stored_module
-from asyncjobs.core.codec.records import RecordField, is_named_tuple, record_fields
+from asyncjobs.core.codec.families import record_type
+from asyncjobs.core.codec.models import ModelRecord
+from asyncjobs.core.codec.names import class_name, class_of, defining_class, kind_of, type_name, with_article
+from asyncjobs.core.codec.records import RecordType, is_named_tuple
 from asyncjobs.core.codec.refusals import Refusal, key_step, refusal_of
+from asyncjobs.core.codec.stored import JsonObject
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -30,20 +33,28 @@ CAREFUL_ATOMS: frozenset[type] = ATOMS - {int, str}
 """int and str are what msgspec can still refuse, by range and by lone surrogates; a careful walk looks at each."""
 
 A_RESULT = "a result"
+_ENCODING = (OverflowError, UnicodeEncodeError)  # what a careful walk is for; the second is a ValueError
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 class Writer:
-    """One walk through a call or a value. ``write`` gives what msgspec encodes natively, or raises Refusal."""
+    """One walk through a call or a value. ``write`` gives what msgspec encodes natively, or raises Refusal.
 
-    __slots__ = ("atoms", "handle_type", "handles", "hashed", "open", "place")
+    ``exact`` marks dicts as dicts, for annotations that leave open whether one could be a record.
+    """
 
-    def __init__(self, atoms: frozenset[type], handle_type: type | None, place: str | None = None) -> None:
+    __slots__ = ("atoms", "exact", "handle_type", "handles", "hashed", "open", "place", "records")
+
+    def __init__(
+        self, atoms: frozenset[type], handle_type: type | None, place: str | None = None, *, exact: bool = False
+    ) -> None:
         self.atoms = atoms
         self.handle_type = handle_type
         self.handles: dict[str, None] = {}  # an ordered set
         self.open: set[int] = set()  # the containers around the current value: finds circles, counts levels
-        self.place = place  # where handles are not replaced; None where they are
+        self.exact = exact
+        self.records = 0  # how many were written
+        self.place: str | None = place  # where handles are not replaced; None where they are
         self.hashed = False  # inside a set or a dict key, where what comes back must be hashable
 
     def write(self, value: Any) -> Any:
@@ -121,8 +132,9 @@ class Writer:
             self.refuse_unhashable(value)
         self.check_depth()
         atoms = self.atoms
+        exact = self.exact and type(value) is not JsonObject
         plain_keys = atoms.issuperset(map(type, value))
-        if plain_keys and atoms.issuperset(map(type, value.values())):
+        if plain_keys and not exact and atoms.issuperset(map(type, value.values())):
             return value if type(value) is dict else dict(value)
         self.enter(value)
         keys: list[Any] = list(value) if plain_keys else [self.hashable(key, "a dict key") for key in value]
@@ -134,7 +146,7 @@ class Writer:
                 refusal.steps.append(key_step(key))
                 raise
         self.leave(value)
-        if plain_keys or ATOMS.issuperset(map(type, keys)):
+        if not exact and (plain_keys or ATOMS.issuperset(map(type, keys))):
             return dict(zip(keys, out, strict=True))
         return Ext(wire.DICT, encode([part for pair in zip(keys, out, strict=True) for part in pair]))
 
@@ -162,9 +174,11 @@ class Writer:
 
     def write_named_tuple(self, value: tuple[Any, ...]) -> Ext:
         self.enter(value)
+        if getattr(value, "__dict__", None):
+            raise Refusal(f"{kind_of(value)} with attributes besides its items", "pass a dataclass, or only the items")
         items = self.items(value)
         self.leave(value)
-        return Ext(wire.NAMED_TUPLE, encode([*_class_name(type(value)), *items]))
+        return Ext(wire.NAMED_TUPLE, encode([*_findable(type(value)), *items]))
 
     def write_set(self, value: set[Any]) -> Ext:
         if self.hashed:
@@ -181,22 +195,66 @@ class Writer:
         self.leave(value)
         return encode(list(map(msgspec.Raw, items)))
 
-    def write_record(self, value: Any) -> Any:
-        fields = cast("tuple[RecordField, ...]", record_fields(type(value)))  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
+    def write_record(self, value: Any) -> Ext:
+        record = cast("RecordType", record_type(class_of(value)))
         if self.hashed:
             self.refuse_unhashable(value)
         self.enter(value)
+        self.records += 1
         before, self.place = self.place, f"a field of {kind_of(value)}"
-        out: dict[str, Any] = {}
-        for field in fields:
-            try:
-                out[field.name] = self.write(getattr(value, field.name))
-            except Refusal as refusal:
-                refusal.steps.append(f".{field.name}")
-                raise
+        try:
+            fields, more = record.state(value)
+            if isinstance(record, ModelRecord):
+                out, fields = self.model_fields(record, value, fields)
+            else:
+                out = self.fields(fields)
+            record.verify(value, fields, more)
+        except _ENCODING:
+            raise
+        except ValueError as error:
+            hint = "pass model.model_dump()" if isinstance(record, ModelRecord) else None
+            raise Refusal(f"{kind_of(value)} {error}", hint) from None
+        parts: list[Any] = [*record.key, out]
+        if more:
+            parts.append(self.fields(more))
         self.place = before
         self.leave(value)
+        return Ext(wire.RECORD, encode(parts))
+
+    def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        atoms = self.atoms
+        if atoms.issuperset(map(type, fields.values())):
+            return dict(fields)
+        out: dict[str, Any] = {}
+        for name, item in fields.items():
+            try:
+                out[name] = item if type(item) in atoms else self.write(item)
+            except Refusal as refusal:
+                refusal.steps.append(f".{name}")
+                raise
         return out
+
+    def model_fields(
+        self, record: ModelRecord, model: Any, fields: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The fields of a pydantic model, written and as they will be read. What is not stored is in the form that the
+        model gives it in JSON."""
+        out: dict[str, Any] = {}
+        again = dict(fields)
+        for name, item in fields.items():
+            before = set(self.open), self.place, self.records
+            try:
+                out[name] = self.write(item)
+            except Refusal as refusal:
+                self.open, self.place, self.records = before
+                self.hashed = False
+                try:
+                    again[name] = record.as_json(model, name)
+                    out[name] = self.write(again[name])
+                except (ValueError, Refusal):
+                    refusal.steps.append(f".{name}")
+                    raise refusal from None
+        return out, again
 
     def write_enum(self, value: Enum) -> Ext:
         cls = type(value)
@@ -209,7 +267,7 @@ class Writer:
         self.leave(value)
         # A combination of flags has no name of its own.
         name = value.name if cls._member_map_.get(value._name_) is value else None
-        return Ext(wire.ENUM, encode([*_class_name(cls), name, plain]))
+        return Ext(wire.ENUM, encode([*_findable(cls), name, plain]))
 
     def write_handle(self, value: str) -> Ext:
         if self.place is not None:
@@ -256,8 +314,13 @@ def _zone(value: dt.datetime | dt.time) -> int | list[Any] | None:
     return offset if key is None else [key, offset]
 
 
-def _class_name(cls: type) -> tuple[str, str]:
-    return stored_module(cls.__module__) or cls.__module__, cls.__qualname__
+@functools.lru_cache(maxsize=1024)
+def _findable(cls: type) -> tuple[str, str]:
+    """The name by which an enum or a NamedTuple class is found again, having made sure that it leads back to it."""
+    if defining_class(cls) is not cls:
+        what = f"{with_article(type_name(cls))}, whose class another process could not find again"
+        raise Refusal(what, "define the class at module level, under its own name")
+    return class_name(cls)
 
 
 _Write = Callable[[Writer, Any], Any]
@@ -295,12 +358,17 @@ _BASES: tuple[tuple[type, _Write], ...] = (
 )
 
 
+def is_stored_type(cls: type) -> bool:
+    """Whether values of a class are stored as what they are, and not as a record."""
+    return issubclass(cls, (Enum, *(base for base, _ in _BASES)))
+
+
 @functools.lru_cache(maxsize=1024)
 def _writer_of(cls: type) -> _Write | None:
     """How instances of a class that is not exactly one of ours are written; None if they are not."""
     if issubclass(cls, Enum):
         return cast("_Write", Writer.write_enum)
-    if record_fields(cls) is not None:  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
+    if record_type(cls) is not None:  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
         return Writer.write_record
     if is_named_tuple(cls):
         return Writer.write_named_tuple

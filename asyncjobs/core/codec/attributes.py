@@ -1,0 +1,172 @@
+"""Dataclasses and attrs classes: the state of an instance is its ``__dict__`` and its slots."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from collections.abc import Callable, Iterable, Mapping
+from types import MemberDescriptorType
+from typing import Any, cast
+
+from asyncjobs.core.codec.names import type_name
+from asyncjobs.core.codec.records import Default, RecordField, RecordMismatchError, RecordType, is_cache, set_defaults
+
+_HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, not in C
+# What typing leaves on instances of generic classes, and the hash that attrs keeps: it differs between processes.
+_GENERIC = "__orig_class__"
+_HASH = "_attrs_cached_hash"
+
+
+class AttributeRecord(RecordType):
+    """A class whose instances hold their state in attributes, and in nothing else."""
+
+    def __init__(
+        self,
+        cls: type,
+        fields: Iterable[RecordField],
+        others: Iterable[RecordField],
+        parameters: Iterable[RecordField] = (),
+    ) -> None:
+        super().__init__(cls, fields, others, parameters)
+        # What is there beside attributes: the items of a dict, the arguments of an exception.
+        self.foreign = next(
+            (base for base in cls.__mro__ if base is not object and not base.__flags__ & _HEAP_TYPE), None
+        )
+        self.slots = {
+            name: slot
+            for base in reversed(cls.__mro__)
+            for name, slot in vars(base).items()
+            if isinstance(slot, MemberDescriptorType) and name != "__weakref__"
+        }
+        self.has_dict = any("__dict__" in vars(base) for base in cls.__mro__ if base is not object)
+        # A property that stands in the place of a field: the state is where its setter put it.
+        self.computed = frozenset(name for name in self.fields if _is_property(cls, name))
+        self.needed = self.required - self.computed
+        self.plain = self.has_dict and not self.slots and not self.computed and not self.others
+
+    def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        if self.foreign is not None:
+            raise ValueError(f"which is also {type_name(self.foreign)} and cannot be stored whole")
+        state: dict[str, Any]
+        if self.plain:
+            state = instance.__dict__
+            if state.keys() == self.fields.keys():
+                return state, {}
+            state = dict(state)
+        else:
+            state = dict(instance.__dict__) if self.has_dict else {}
+            for name, slot in self.slots.items():
+                try:
+                    state[name] = slot.__get__(instance)
+                except AttributeError:  # not set
+                    pass
+        fields: dict[str, Any] = {}
+        for name in self.fields:
+            if name in state:
+                fields[name] = state.pop(name)
+            elif name in self.computed:
+                fields[name] = getattr(instance, name)
+            elif name in self.needed:
+                raise ValueError(f"whose field {name!r} is not set")
+        more = {
+            name: None if name == _HASH else value
+            for name, value in state.items()
+            if name != _GENERIC and (name in self.others or not is_cache(self.cls, name) or name in self.slots)
+        }
+        return fields, more
+
+    def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
+        known = self.fields
+        if not (fields.keys() <= known.keys() and self.needed <= fields.keys()):
+            raise RecordMismatchError(f"has the fields ({', '.join(fields)})")
+        # Not cls(…), and not cls.__new__(…): neither is to run again.
+        instance: Any = self.checked(functools.partial(_bare_instance, self.cls))
+        state: dict[str, Any] = {**fields, **more}
+        for name in self.computed:
+            state.pop(name, None)
+        own: dict[str, Any] | None = instance.__dict__ if self.has_dict else None
+
+        def put(name: str, value: Any) -> None:
+            slot = self.slots.get(name)
+            if slot is not None:
+                slot.__set__(instance, value)
+            elif own is not None:
+                own[name] = value
+
+        if own is not None and not self.slots:
+            own.update(state)
+        else:
+            for name, value in state.items():
+                put(name, value)
+        if len(fields) < len(known):
+            set_defaults(instance, (f for n, f in known.items() if n not in fields and n not in self.computed), put)
+        if self.others:
+            lacking = (f for n, f in self.others.items() if n not in state and f.default is not None)
+            set_defaults(instance, lacking, put)
+        return instance
+
+
+def _bare_instance(cls: Any) -> Any:
+    instance: Any = object.__new__(cls)
+    return instance
+
+
+def _is_property(cls: type, name: str) -> bool:
+    # `object`: whatever the class has there.
+    attributes: list[object] = [vars(base)[name] for base in cls.__mro__ if name in vars(base)]
+    return any(hasattr(a, "__set__") and not isinstance(a, MemberDescriptorType) for a in attributes[:1])
+
+
+def dataclass_record(cls: Any) -> AttributeRecord:
+    """What is known of a dataclass. An InitVar is a parameter of its constructor, and no field."""
+    fields = dataclasses.fields(cls)
+    return AttributeRecord(
+        cls,
+        [RecordField(f.name, f.name, _dataclass_default(f)) for f in fields if f.init],
+        [RecordField(f.name, None, _dataclass_default(f)) for f in fields if not f.init],
+        [
+            RecordField(name, name, _dataclass_default(f))
+            for name, f in cls.__dataclass_fields__.items()
+            if isinstance(f.type, dataclasses.InitVar) or "INITVAR" in repr(f._field_type)
+        ],
+    )
+
+
+def _dataclass_default(field: dataclasses.Field[Any]) -> Default | None:
+    if field.default is not dataclasses.MISSING:
+        return _always(field.default)
+    factory = field.default_factory
+    return None if factory is dataclasses.MISSING else _made_by(factory)
+
+
+def attrs_record(cls: type, attributes: Any) -> AttributeRecord:
+    """What is known of an attrs class, read from the class, so that attrs need not be installed or imported."""
+    return AttributeRecord(
+        cls,
+        [RecordField(a.name, a.alias, _attrs_default(a.default)) for a in attributes if a.init],
+        [RecordField(a.name, None, _attrs_default(a.default)) for a in attributes if not a.init],
+    )
+
+
+def _attrs_default(default: Any) -> Default | None:
+    # "No default" and "made by a factory" are classes of attrs, recognised by their names.
+    kind = type(default).__name__
+    if kind == "_Nothing":
+        return None
+    if kind == "Factory":
+        return cast("Default", default.factory) if default.takes_self else _made_by(default.factory)
+    return _always(default)
+
+
+def _always(value: Any) -> Default:
+    def default(_: Any) -> Any:
+        return value
+
+    return default
+
+
+def _made_by(factory: Callable[[], Any]) -> Default:
+    def default(_: Any) -> Any:
+        return factory()
+
+    return default

@@ -1,0 +1,77 @@
+"""Calls and results of one callee: to bytes and back, by its annotations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from asyncjobs.core.codec.annotations import (
+    check_arguments,
+    check_result,
+    convert_arguments,
+    convert_result,
+    plan_of,
+    result_plan_of,
+)
+from asyncjobs.core.codec.decoding import Reader, read_call, read_value
+from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_counted
+
+Injected = tuple[bytes, Callable[..., Any] | None]
+"""The stored result of a job, and who returned it, if that is known here."""
+
+
+def encode_arguments(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: type | None = None
+) -> EncodedCall:
+    """The bound arguments of a call of ``func`` as bytes, having made sure that they will come back as they are.
+
+    Raises NotSerializableError with the path.
+    """
+    plan = plan_of(func)
+    call = encode_call(args, kwargs, handle_type, exact=plan.exact)
+    if call.records or not plan.empty:
+        check_arguments(func, args, kwargs, call.records, () if handle_type is None else (handle_type,))
+    return call
+
+
+def decode_arguments(
+    data: bytes, func: Callable[..., Any], find_result: Callable[[str], Injected | None]
+) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+    """The arguments for a call of ``func``, with the results of jobs in place of handles; None where there is none.
+
+    Raises CorruptValueError, and ConversionError where a value does not fit its annotation.
+    """
+    raw = not plan_of(func).empty
+
+    def resolve(job_id: str) -> Any:
+        found = find_result(job_id)
+        return None if found is None else _result(*found, raw=raw)
+
+    args, kwargs = read_call(data, Reader(resolve, raw=raw))
+    return convert_arguments(func, args, kwargs) if raw else (args, kwargs)
+
+
+def encode_result(func: Callable[..., Any], value: Any, where: str = "$", handle_type: type | None = None) -> bytes:
+    """What ``func`` returned as bytes, having made sure that its annotation will bring it back.
+
+    Raises NotSerializableError with a path that starts with ``where``.
+    """
+    plan = result_plan_of(func)
+    data, records = encode_counted(value, where, handle_type, exact=plan.exact)
+    if plan.rebuild is not None:
+        check_result(func, value, records, where)
+    return data
+
+
+def decode_result(data: bytes, func: Callable[..., Any] | None) -> Any:
+    """A stored result, by the return annotation of ``func``; records as plain dicts where it names none.
+
+    Raises CorruptValueError and ConversionError.
+    """
+    return _result(data, func, raw=False)
+
+
+def _result(data: bytes, func: Callable[..., Any] | None, *, raw: bool) -> Any:
+    known = func is not None and result_plan_of(func).rebuild is not None
+    value = read_value(data, Reader(None, raw=raw or known))
+    return convert_result(func, value) if known and func is not None else value

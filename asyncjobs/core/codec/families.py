@@ -1,0 +1,27 @@
+"""Which record class a class is, if it is one."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import lru_cache
+from typing import Any, cast
+
+import msgspec
+
+from asyncjobs.core.codec.attributes import attrs_record, dataclass_record
+from asyncjobs.core.codec.models import ModelRecord, is_model
+from asyncjobs.core.codec.records import RecordType
+from asyncjobs.core.codec.structs import StructRecord
+
+
+@lru_cache(maxsize=1024)
+def record_type(cls: type) -> RecordType | None:
+    """What is known of a record class; None if ``cls`` is not one."""
+    if dataclasses.is_dataclass(cls):
+        return dataclass_record(cls)
+    if issubclass(cls, msgspec.Struct):
+        return None if cls is msgspec.Struct else StructRecord(cls)
+    attributes: Any = getattr(cast("Any", cls), "__attrs_attrs__", None)
+    if attributes is not None:
+        return attrs_record(cast("type", cls), attributes)
+    return ModelRecord(cls) if is_model(cls) else None
