@@ -210,6 +210,8 @@ class Job(Struct, frozen=True):
     limit: str | None = None
     waits_for: WaitsFor | None = None
     version: int = 0
+    unreadable: str | None = None
+    """What of the stored job cannot be read (``"unreadable: metadata (…)"``) and has a stand-in here; else None."""
     worker_id: str | None = None
     """Which of the workers holds its attempt, by ``WorkerInfo.id``: names need not be unique."""
 

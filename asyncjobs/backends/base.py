@@ -103,6 +103,8 @@ class ClaimedJob(Struct, frozen=True):
     started_at: int
     cancel_requested: bool = False
     isolation: Isolation = "thread"
+    unreadable: str | None = None
+    """What of it cannot be read: it is not to be run, and this attempt fails."""
 
 
 class Claims(Struct, frozen=True):

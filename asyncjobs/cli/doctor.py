@@ -21,13 +21,16 @@ from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.selecting import count
 from asyncjobs.cli.version import own_version
 from asyncjobs.exceptions import JobProcessorError
-from asyncjobs.models import JobStatus
+from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.processor import JobProcessor
 
 _SOUND_SQLITE = (3, 51, 3)
 _LARGE_LOG = 64 << 20
 _SLOW_FIRST_BYTE = 2.0
 _CLOCK_OFF = 5.0
+_LOOKED_AT = 20_000
+"""Jobs that are looked at for what cannot be read, the newest."""
+_SHOWN = 5
 
 
 class Finding(Struct, frozen=True):
@@ -174,10 +177,31 @@ async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
     failed = counts.get(JobStatus.FAILED, 0)
     if failed:
         yield Finding("ok", f"{failed} jobs failed: asyncjobs jobs list --status failed")
+    async for finding in _unreadable(jp):
+        yield finding
     newest = await jp.find_jobs()
     ahead = max((job.created_at.timestamp() - time.time() for job in newest), default=0.0)
     if ahead > _CLOCK_OFF:
         yield Finding("warning", f"jobs come from the future, by {ahead:.0f} s: the clock was set back", "look at NTP")
+
+
+async def _unreadable(jp: JobProcessor) -> AsyncGenerator[Finding]:
+    """Rows that cannot be read, among the newest."""
+    looked_at = found = 0
+    cursor: str | None = None
+    while looked_at < _LOOKED_AT:
+        page = await jp.find_jobs(JobQuery(order="newest", limit=1000, cursor=cursor))
+        looked_at += len(page)
+        for job in page:
+            if job.unreadable is not None:
+                found += 1
+                if found <= _SHOWN:
+                    yield Finding("warning", f"job {job.id}: {job.unreadable}", f"asyncjobs jobs show {job.id}")
+        cursor = page.next
+        if cursor is None:
+            break
+    if found > _SHOWN:
+        yield Finding("warning", f"{found - _SHOWN} more of the newest {looked_at:,} jobs cannot be read")
 
 
 def _integrity(path: Path) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.output import Output, age, printable, seconds
@@ -14,7 +15,7 @@ from asyncjobs.cli.selecting import count, find, seconds_of
 from asyncjobs.cli.shapes import event_item, job_item
 from asyncjobs.cli.watching import follow
 from asyncjobs.core.codec import decode_call
-from asyncjobs.exceptions import JobNotCompletedError, JobStateError
+from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobQuery, JobStatus
 
 _PAGE = 500
@@ -81,6 +82,12 @@ def _elapsed(job: Job) -> str:
 
 
 def _error(job: Job) -> str:
+    if job.unreadable is not None:
+        return printable(job.unreadable)
+    return _own_error(job)
+
+
+def _own_error(job: Job) -> str:
     if job.error is None:
         return f"because of {printable(job.because)}" if job.because else ""
     return printable(f"{job.error.error_type}: {job.error.message}")
@@ -104,15 +111,15 @@ async def show(context: Context, job: str) -> None:
             for other in await jp.backend.get_jobs([e.parent_id for e in parents] + [e.child_id for e in children])
         }
         stored = await jp.backend.get_call(job_id)
-    args, kwargs = decode_call(stored.call, lambda parent: f"<{parent}>") if stored is not None else ((), {})
+    args, kwargs, unreadable = _arguments(stored)
     if out.json:
         item = job_item(found) | {
             "why": {"code": reason.code, "sentence": reason.sentence},
             "needs": [e.parent_id for e in parents],
             "blocks": [e.child_id for e in children],
             "attempts": [_attempt_item(attempt) for attempt in attempts],
-            "args": repr(args),
-            "kwargs": repr(kwargs),
+            "args": unreadable or repr(args),
+            "kwargs": unreadable or repr(kwargs),
         }
         out.data(item)
         return
@@ -131,15 +138,27 @@ async def show(context: Context, job: str) -> None:
     if attempts:
         _field(out, "attempts", " · ".join(_attempt(attempt, gone) for attempt in attempts[-8:]))
     if found.error is not None:
-        _field(out, "error", _error(found))
+        _field(out, "error", _own_error(found))
         for line in (found.error.traceback_text or "").strip().splitlines()[-7:-1]:
             out.text(f"             {printable(line)}")
-    _field(out, "args", printable(_short(args, kwargs)))
+    if found.unreadable is not None:
+        _field(out, "damage", printable(found.unreadable))
+    _field(out, "args", printable(unreadable or _short(args, kwargs)))
     _field(
         out,
         "times",
         f"submitted {age(found.created_at)} ago" + (f", ran {_elapsed(found)}" if found.started_at else ""),
     )
+
+
+def _arguments(stored: StoredCall | None) -> tuple[tuple[Any, ...], dict[str, Any], str | None]:
+    """What a job was called with, and the mark if that cannot be read."""
+    if stored is None:
+        return (), {}, "unreadable: call"
+    try:
+        return *decode_call(stored.call, lambda parent: f"<{parent}>"), None
+    except CorruptValueError as error:
+        return (), {}, f"unreadable: call ({error.args[0]})"
 
 
 def _field(out: Output, name: str, text: str) -> None:

@@ -30,6 +30,7 @@ def job_item(job: Job) -> dict[str, Any]:
         "because": job.because,
         "metadata": job.metadata,
         "error": None if job.error is None else {"type": job.error.error_type, "message": job.error.message},
+        "unreadable": job.unreadable,
     }
 
 

@@ -98,6 +98,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
     percent: float | None = None
     elapsed: float | None = None
     remaining: float | None = None
+    unreadable: str | None = None
 
     def model(self) -> Job:
         """``dependencies_met`` is not sent: what waits for dependencies, or was skipped, has them unmet."""
@@ -129,6 +130,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
             limit=self.limit,
             waits_for=waits_for,
             version=self.version,
+            unreadable=self.unreadable,
         )
 
     def report(self) -> StatusReport:

@@ -211,6 +211,8 @@ class Plan:
             self.load(by_child)
             level = []
             for child, settled_edges in by_child.items():
+                if child not in self._jobs:
+                    continue  # a damaged store: the edge leads nowhere
                 verdict = edges.release(self._jobs[child], settled_edges, self.now)
                 if isinstance(verdict, Change):
                     self.apply(verdict)
@@ -222,6 +224,7 @@ class Plan:
         """Give a waiting job the verdict that its edges hold now. True: it was skipped."""
         rows = self.edges_to([n])
         self.load(edge.parent for edge in rows)
+        rows = [edge for edge in rows if edge.parent in self._jobs]  # in a damaged store one may lead nowhere
         job = self._jobs[n]
         settled = [
             edges.Settled(edge.state, edges.settle(self._jobs[edge.parent], edge.optional).cause)

@@ -46,6 +46,8 @@ class JobState(Struct, frozen=True):
     seq: int = 0
     group: str | None = None
     lasts: bool = False
+    unreadable: str | None = None
+    """What of the stored row cannot be read, and has a stand-in here."""
 
 
 class EdgeRow(Struct, frozen=True):

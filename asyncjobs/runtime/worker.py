@@ -282,7 +282,10 @@ class Worker:
         outcome = Outcome(OutcomeKind.RELEASED)  # should the worker itself be cancelled
         try:
             function = self._functions.get(job.function, job.attempt.job_id)
-            if function is None:
+            if job.unreadable is not None:
+                error = JobError("UnreadableJobError", f"what is stored of this job is {job.unreadable}")
+                outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)
+            elif function is None:
                 error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
                 outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)
             elif job.isolation == "process":

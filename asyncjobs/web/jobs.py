@@ -11,6 +11,7 @@ from starlette.responses import Response
 from asyncjobs.core.codec import decode_call, decode_value
 from asyncjobs.core.json_values import json_value
 from asyncjobs.exceptions import (
+    CorruptValueError,
     JobExecutionError,
     JobNotCompletedError,
     JobNotFoundError,
@@ -121,7 +122,10 @@ async def get_arguments(call: Call) -> Response:
     if stored is None:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
-    args, kwargs = decode_call(stored.call, lambda parent: {"$job": parent})
+    try:
+        args, kwargs = decode_call(stored.call, lambda parent: {"$job": parent})
+    except CorruptValueError as error:
+        return call.json(views.ArgumentsView(job_id, stored.function, [], {}, f"unreadable: call ({error.args[0]})"))
     shown = call.redact("arguments", json_value(list(args)))
     listed = cast("list[Any]", shown) if isinstance(shown, list) else [shown]
     named = call.redact_fields("arguments", json_value(dict(kwargs)))

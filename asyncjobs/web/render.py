@@ -72,6 +72,7 @@ def _job(call: Call, job: Job, status: StatusReport, *, worker_gone: bool) -> Jo
         percent=status.percent,
         elapsed=status.elapsed,
         remaining=status.remaining,
+        unreadable=job.unreadable,
         links=_job_links(call, job.id),
     )
 

@@ -207,6 +207,9 @@ class JobView(Struct, frozen=True, kw_only=True):
     percent: Percent | None
     elapsed: float | None
     remaining: Annotated[float, Meta(description="An estimate; null while there is no ground for one.")] | None
+    unreadable: (
+        Annotated[str, Meta(description="What of the stored job cannot be read and has a stand-in here.")] | None
+    )
     links: Links
 
 
@@ -233,6 +236,7 @@ class ArgumentsView(Struct, frozen=True):
     function: str
     args: list[Any]
     kwargs: dict[str, Any]
+    unreadable: Annotated[str, Meta(description="Why there are none: what is stored cannot be read.")] | None = None
 
 
 class ReasonView(Struct, frozen=True):

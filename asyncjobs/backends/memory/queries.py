@@ -8,12 +8,12 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
-from msgspec import json
-
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit
 from asyncjobs.backends.clock import from_datetime, to_datetime
 from asyncjobs.backends.memory.tables import Tables
+from asyncjobs.backends.unreadable import mark, problem
+from asyncjobs.backends.unreadable import metadata as read_metadata
 from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, JobState
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
@@ -45,6 +45,7 @@ class Queries:
         tables = self._tables
         row, record = tables.rows[n], tables.records[n]
         shows_error = row.status in (JobStatus.PENDING, JobStatus.FAILED)
+        metadata, unreadable = self._metadata(n)
         return Job(
             id=row.id,
             function=record.function,
@@ -52,7 +53,7 @@ class Queries:
             queue=record.queue,
             priority=row.priority,
             group=row.group,
-            metadata=self._metadata(n),
+            metadata=metadata,
             attempt=row.attempt,
             failures=row.failures,
             interruptions=row.interruptions,
@@ -72,6 +73,7 @@ class Queries:
             limit=row.limit,
             waits_for=row.waits_for,
             version=row.seq,
+            unreadable=unreadable,
             worker_id=self._worker_id(row.worker),
         )
 
@@ -154,7 +156,7 @@ class Queries:
             and query.parent_id in (None, self._parent_id(n))
             and (query.created_after is None or record.created_at > from_datetime(query.created_after))
             and (query.created_before is None or record.created_at < from_datetime(query.created_before))
-            and (not query.metadata or _contains(self._metadata(n), query.metadata))
+            and (not query.metadata or _contains(self._metadata(n)[0], query.metadata))
         )
 
     def ids(self, prefix: str, limit: int) -> list[str]:
@@ -216,9 +218,12 @@ class Queries:
                 events.append(event)
         return EventPage(events, str(end), end=True, lost=lost)
 
-    def _metadata(self, n: int) -> dict[str, Any]:
-        metadata = self._tables.records[n].metadata
-        return {} if metadata is None else json.decode(metadata)
+    def _metadata(self, n: int) -> tuple[dict[str, Any], str | None]:
+        """What is stored, and the mark if it cannot be read."""
+        try:
+            return read_metadata(self._tables.records[n].metadata), None
+        except Exception as error:  # border: whatever is stored there
+            return {}, mark([problem("metadata", error)])
 
     def _parent_id(self, n: int) -> str | None:
         parent = self._tables.records[n].parent

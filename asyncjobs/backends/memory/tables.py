@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from msgspec import Struct, msgpack, structs
 
 from asyncjobs.backends.clock import to_datetime
+from asyncjobs.backends.unreadable import event_data
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
 from asyncjobs.models import (
@@ -201,7 +202,7 @@ class Tables:
     def _event(self, n: int, event: NewEvent, position: int) -> JobEvent:
         job = self.rows[n]
         # Through its stored form, as in every store: later changes of the caller's dict do not reach it.
-        data = msgpack.decode(msgpack.encode(event.data or {}))
+        data = event_data(msgpack.encode(event.data or {}))
         at = to_datetime(event.at)
         return JobEvent(str(position), job.id, event.seq, event.type, at, event.attempt, event.status, job.group, data)
 

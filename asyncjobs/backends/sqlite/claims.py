@@ -12,6 +12,7 @@ from asyncjobs.backends.base import AttemptRef, Claim, ClaimedJob, Claims
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lane, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.unreadable import PREFIX, mark
 from asyncjobs.core import commands
 from asyncjobs.core.limits import Candidate, admit
 from asyncjobs.core.plan import Plan, Record, Writes
@@ -33,10 +34,13 @@ SELECT lane FROM t WHERE lane IS NOT NULL
 _FIRST_OF_LANE = (
     "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 )
-# The first on each clock, and whether any row is of another boot: four seeks.
-_NEXT_DUE = """
-SELECT (SELECT run_at FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > ? ORDER BY run_at LIMIT 1),
-  (SELECT due FROM jobs WHERE waits_for = 2 AND boot = ? AND due > ? ORDER BY due LIMIT 1),
+_LARGEST = 2**63 - 1
+# The first on each clock, and whether any row is of another boot: four seeks. Text, which cannot be read, is more than
+# every number.
+_NEXT_DUE = f"""
+SELECT (SELECT run_at FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > ? AND run_at <= {_LARGEST}
+          ORDER BY run_at LIMIT 1),
+  (SELECT due FROM jobs WHERE waits_for = 2 AND boot = ? AND due > ? AND due <= {_LARGEST} ORDER BY due LIMIT 1),
   EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot < ?)
   OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot > ?)
 """
@@ -49,7 +53,7 @@ _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
     "SELECT j.n, j.lane, j.timeout, c.injects, c.isolation, c.call FROM json_each(?) i "
-    "CROSS JOIN jobs j ON j.n = i.value CROSS JOIN calls c ON c.n = j.n"
+    "CROSS JOIN jobs j ON j.n = i.value LEFT JOIN calls c ON c.n = j.n"
 )
 
 
@@ -66,6 +70,7 @@ class Claiming:
         self._started: dict[int, tuple[str, list[JobState]]] = {}
         self._answers: dict[int, Claims] = {}
         self._calls: dict[int, tuple[Lane, float | None, bool, Isolation, bytes]] = {}
+        self._unreadable: dict[int, str] = {}
 
     def remember(self, writes: Writes) -> None:
         """Jobs submitted in this transaction: should they be claimed in it, their calls are at hand. And the time of
@@ -117,7 +122,8 @@ class Claiming:
             row = self._connection.execute("SELECT capacity, in_progress FROM limits WHERE key = ?", (key,)).fetchone()
             if row is None:
                 continue
-            capacity, in_progress = row
+            # A count that cannot be read lets one run at a time.
+            capacity, in_progress = row if set(map(type, row)) == {int} else (1, 0)
             # One more than there is room for: a capacity that was lowered leaves more ready jobs than it admits.
             ready = self._connection.execute(_ADMITTED, (key, -1)).fetchall()
             waiting = self._connection.execute(_LIMITED, (key, max(0, capacity - in_progress))).fetchall()
@@ -139,6 +145,9 @@ class Claiming:
         mine: list[Lane] = []
         for (n,) in self._connection.execute(_READY_LANES).fetchall():
             lane = self._lanes.get(self._connection, n)
+            if lane.unreadable is not None:
+                mine.append(lane)  # nobody can run these: the first who claims them fails them
+                continue
             if claim.queues is not None and lane.queue not in claim.queues:
                 continue
             if lane.owner is not None and lane.owner != claim.worker:
@@ -181,6 +190,14 @@ class Claiming:
             rows = self._connection.execute(_CALLS, (json.encode(stored).decode(),)).fetchall()
             for n, number, timeout, injects, isolation, call in rows:
                 lane = self._lanes.get(self._connection, number)
+                problems = [lane.unreadable.removeprefix(PREFIX)] if lane.unreadable is not None else []
+                if type(call) is not bytes:
+                    problems.append("call")
+                if timeout is not None and type(timeout) is not float:
+                    problems.append("timeout")
+                if problems:
+                    self._unreadable[n] = mark(problems)
+                    timeout, call = None, b""
                 self._calls[n] = (lane, timeout, injects == 1, isolation or "thread", call)
 
     def _lane(self, record: Record) -> int:
@@ -207,4 +224,5 @@ class Claiming:
             started_at=job.started_at or 0,
             cancel_requested=job.cancel_requested,
             isolation=isolation,
+            unreadable=job.unreadable or self._unreadable.get(job.n),
         )

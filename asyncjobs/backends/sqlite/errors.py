@@ -17,6 +17,16 @@ _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PR
 """PROTOCOL: many connections opened the write-ahead log at the same instant; the next try finds it open."""
 
 
+def is_undecodable(error: sqlite3.Error) -> bool:
+    """Whether a text in the result of a statement is no UTF-8."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
+
+
+def lenient_text(stored: bytes) -> str:
+    """A ``text_factory`` for a file that holds such texts: what is no UTF-8 is spelled out."""
+    return stored.decode("utf-8", "backslashreplace")
+
+
 class _Meaning(Struct, frozen=True):
     """A stable slug, a sentence about ``{where}``, and the mend. ``transient``: it may pass by itself."""
 

@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from msgspec.structs import replace
+
 from asyncjobs.backends.clock import to_datetime
-from asyncjobs.backends.sqlite.job_rows import mapping_from, status_of
+from asyncjobs.backends.sqlite.rows import INT, MAYBE_BLOB, MAYBE_INT, MAYBE_TEXT, STATUS_OF, TEXT
+from asyncjobs.backends.unreadable import Reader, Shape, marked_data, read_event_data
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import EventPage, JobEvent
 
@@ -93,7 +96,18 @@ def page_from_rows(rows: Sequence[tuple[Any, ...]], after: int, limit: int, *, r
 
 
 def _event(row: tuple[Any, ...]) -> JobEvent:
-    _, _, at_position, job_id, seq, kind, at, attempt, status, group, data = row
+    fields = row[2:]
+    if _SHAPE.fits(fields):
+        try:
+            return _read(fields)
+        except Exception:  # border: whatever is stored there; found again below, with its name
+            pass
+    values, problems = _SHAPE.mend(fields, _READERS)
+    return replace(_read(values), data=marked_data(problems))
+
+
+def _read(fields: Sequence[Any]) -> JobEvent:
+    at_position, job_id, seq, kind, at, attempt, status, group, data = fields
     return JobEvent(
         str(at_position),
         job_id,
@@ -101,7 +115,25 @@ def _event(row: tuple[Any, ...]) -> JobEvent:
         kind,
         to_datetime(at),
         attempt,
-        None if status is None else status_of(status),
+        None if status is None else STATUS_OF[status],
         group,
-        mapping_from(data),
+        {} if data is None else read_event_data(data),
     )
+
+
+_SHAPE = Shape(
+    ("position", INT, 0),
+    ("job", TEXT, "?"),
+    ("seq", INT, 0),
+    ("type", TEXT, "?"),
+    ("at", INT, 0),
+    ("attempt", INT, 0),
+    ("status", MAYBE_INT, None),
+    ("group", MAYBE_TEXT, None),
+    ("event data", MAYBE_BLOB, None),
+)
+_READERS: tuple[Reader, ...] = (
+    (4, to_datetime, 0),
+    (6, STATUS_OF.__getitem__, None),
+    (8, read_event_data, None),
+)

@@ -152,7 +152,9 @@ def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tup
             "JobQuery.metadata", {key: value}, allowed="strings, numbers, booleans and None to compare with"
         )
     return (
-        f"EXISTS (SELECT 1 FROM calls c, json_each(c.metadata) m WHERE c.n = j.n AND m.key = ? AND {match})",
+        # What cannot be read matches nothing, and must not end the query of all the others.
+        "EXISTS (SELECT 1 FROM calls c, json_each(CASE WHEN typeof(c.metadata) = 'text' AND json_valid(c.metadata) "
+        f"THEN c.metadata ELSE '{{}}' END) m WHERE c.n = j.n AND m.key = ? AND {match})",
         (key, *values),
     )
 

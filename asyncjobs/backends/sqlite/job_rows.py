@@ -2,19 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from msgspec import json, msgpack
+from msgspec.structs import replace
 
+from asyncjobs.backends import unreadable
 from asyncjobs.backends.clock import to_datetime
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.rows import STATUSES
+from asyncjobs.backends.sqlite.rows import (
+    INT,
+    MAYBE_BLOB,
+    MAYBE_INT,
+    MAYBE_TEXT,
+    NO_RETRY,
+    STATUS_OF,
+    TEXT,
+    UNREADABLE_STATUS,
+)
+from asyncjobs.backends.unreadable import Reader, Shape, mark
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
-
-_mapping = msgpack.Decoder(dict[str, Any])
-_metadata = json.Decoder(dict[str, Any])
 
 # By rowid, not by attempt: giving up a job that never ran is written as attempt 0.
 LAST_ATTEMPT = "(SELECT b.rowid FROM attempts b WHERE b.job = j.n ORDER BY b.rowid DESC LIMIT 1)"
@@ -36,7 +45,7 @@ SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.att
   j.limit_key, j.seq, j.worker, j.due, j.boot, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
-CROSS JOIN lanes l ON l.n = j.lane
+LEFT JOIN lanes l ON l.n = j.lane
 LEFT JOIN calls c ON c.n = j.n
 LEFT JOIN workers w ON w.n = j.worker
 LEFT JOIN jobs o ON o.n = j.parent
@@ -49,8 +58,53 @@ def number_of(row: tuple[Any, ...]) -> int:
     return row[-1]
 
 
+_SHAPE = Shape(
+    ("id", TEXT, "?"),
+    ("function", TEXT, "?"),
+    ("status", INT, UNREADABLE_STATUS),
+    ("queue", TEXT, "?"),
+    ("priority", INT, 0),
+    ("group", MAYBE_TEXT, None),
+    ("metadata", MAYBE_TEXT, None),
+    ("attempt", INT, 0),
+    ("failures", INT, 0),
+    ("interruptions", INT, 0),
+    ("retry policy", MAYBE_BLOB, NO_RETRY),
+    ("timeout", (float, type(None)), None),
+    ("waits_for", MAYBE_INT, None),
+    ("cancel_requested", INT, 0),
+    ("created_at", INT, 0),
+    ("run_at", MAYBE_INT, None),
+    ("started_at", MAYBE_INT, None),
+    ("finished_at", MAYBE_INT, None),
+    ("worker", MAYBE_TEXT, None),
+    ("parent", MAYBE_TEXT, None),
+    ("because", MAYBE_TEXT, None),
+    ("error", MAYBE_TEXT, "?"),
+    ("message of the error", MAYBE_TEXT, "?"),
+    ("traceback", MAYBE_TEXT, None),
+    ("progress", MAYBE_BLOB, None),
+    ("limit", MAYBE_TEXT, None),
+    ("seq", INT, 0),
+    ("number of the worker", MAYBE_INT, None),
+    ("due", MAYBE_INT, None),
+    ("boot", MAYBE_INT, None),
+    ("n", INT, 0),
+)
+
+
 def job_from_row(row: tuple[Any, ...], clocks: Clocks) -> Job:
-    """A row of ``select_jobs``."""
+    """A row of ``select_jobs``. What cannot be read is marked by ``Job.unreadable``, and has a stand-in."""
+    if _SHAPE.fits(row):
+        try:
+            return _job(row, clocks)
+        except Exception:  # border: whatever is stored there; found again below, with its name
+            pass
+    values, problems = _SHAPE.mend(row, _READERS)
+    return replace(_job(values, clocks), unreadable=mark(problems))
+
+
+def _job(row: Sequence[Any], clocks: Clocks) -> Job:
     (
         job_id,
         function,
@@ -85,7 +139,7 @@ def job_from_row(row: tuple[Any, ...], clocks: Clocks) -> Job:
         _,
     ) = row
     run_at = clocks.to_show(run_at, due, boot)
-    status = status_of(status_code)
+    status = STATUS_OF[status_code]
     waits_for = None if waits_code is None else WaitsFor(waits_code)
     return Job(
         id=job_id,
@@ -94,7 +148,7 @@ def job_from_row(row: tuple[Any, ...], clocks: Clocks) -> Job:
         queue=queue,
         priority=priority,
         group=group,
-        metadata={} if metadata is None else _metadata.decode(metadata),
+        metadata=unreadable.metadata(metadata),
         attempt=attempt,
         failures=failures,
         interruptions=interruptions,
@@ -120,19 +174,37 @@ def job_from_row(row: tuple[Any, ...], clocks: Clocks) -> Job:
 
 def error_from(error_type: str | None, message: str | None, traceback: str | None) -> JobError | None:
     """The three columns of an attempt's error."""
-    return None if error_type is None else JobError(error_type, message or "", traceback)
+    if error_type is None:
+        return None
+    return JobError(_text(error_type), _text(message or ""), None if traceback is None else _text(traceback))
+
+
+def _text(stored: object) -> str:
+    return stored if isinstance(stored, str) else mark([f"error ({type(stored).__name__})"])
 
 
 def status_of(code: int) -> JobStatus:
-    """The status that this stored code stands for."""
-    return STATUSES[code]
-
-
-def mapping_from(data: bytes | None) -> dict[str, Any]:
-    """The data of an event as it is stored: msgpack of a mapping; NULL is an empty one."""
-    return {} if data is None else _mapping.decode(data)
+    """The status that this stored code stands for; ``failed`` for a code that cannot be read."""
+    return STATUS_OF.get(code, JobStatus.FAILED)
 
 
 def _progress_from(data: bytes) -> Progress:
-    said = _mapping.decode(data)
-    return Progress(said.get("done", 0), said.get("total"), said.get("message"))
+    said = unreadable.read_event_data(data)
+    done, total, message = said.get("done", 0), said.get("total"), said.get("message")
+    if type(done) not in _NUMBERS or (total is not None and type(total) not in _NUMBERS):
+        raise ValueError("it is not of numbers")
+    return Progress(done, total, None if message is None else str(message))
+
+
+_NUMBERS = frozenset({int, float})
+_READERS: tuple[Reader, ...] = (
+    (2, STATUS_OF.__getitem__, UNREADABLE_STATUS),
+    (6, unreadable.metadata, None),
+    (10, decode_policy, NO_RETRY),
+    (12, WaitsFor, None),
+    (14, to_datetime, 0),
+    (15, to_datetime, None),
+    (16, to_datetime, None),
+    (17, to_datetime, None),
+    (24, _progress_from, None),
+)

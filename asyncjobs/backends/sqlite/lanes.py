@@ -6,6 +6,8 @@ import sqlite3
 
 from msgspec import Struct
 
+from asyncjobs.backends.unreadable import Shape, mark
+
 
 class Lane(Struct, frozen=True):
     """A function, in a queue, for an owner (None: anybody): what a worker may or may not take as a whole."""
@@ -14,6 +16,10 @@ class Lane(Struct, frozen=True):
     queue: str
     function: str
     owner: str | None
+    unreadable: str | None = None
+
+
+_SHAPE = Shape(("n", (int,), 0), ("queue", (str,), ""), ("function", (str,), ""), ("owner", (str, type(None)), None))
 
 
 class Lanes:
@@ -45,6 +51,9 @@ class Lanes:
         if known is not None:
             return known
         row = connection.execute("SELECT n, queue, function, owner FROM lanes WHERE n = ?", (n,)).fetchone()
+        if row is None or not _SHAPE.fits(row):
+            # Not kept: it may be mended. Whoever claims from it first fails its jobs.
+            return Lane(n, "?", "?", None, mark(["function"]))
         return self._add(Lane(*row))
 
     def _add(self, lane: Lane) -> Lane:

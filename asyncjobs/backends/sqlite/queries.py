@@ -6,6 +6,7 @@ Each statement finds its rows by an index, and reads a bounded page.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from datetime import datetime
 from typing import Any, Literal
 
 import anyio.to_thread
@@ -28,6 +29,7 @@ from asyncjobs.backends.sqlite.job_rows import (
 )
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.backends.unreadable import Once, mark, problem
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
@@ -44,7 +46,12 @@ from asyncjobs.models import (
     OutcomeKind,
     WorkerInfo,
 )
+from asyncjobs.safelog import SafeLogger
 
+logger = SafeLogger("asyncjobs.sqlite")
+
+_OUTCOMES: Mapping[object, OutcomeKind] = {str(kind): kind for kind in OutcomeKind}
+_EDGE_STATES: Mapping[object, EdgeState] = {int(state): state for state in EdgeState}
 _UNFINISHED = "SELECT EXISTS (SELECT 1 FROM jobs WHERE status = 0) OR EXISTS (SELECT 1 FROM jobs WHERE status = 1)"
 _UNFINISHED_IN_GROUP = (
     "SELECT EXISTS (SELECT 1 FROM jobs WHERE grp = ? AND status = 0) "
@@ -69,7 +76,7 @@ SELECT j.n, j.id, j.status, l.function, j.because, j.attempt, j.interruptions, a
   a.kind, length(r.value), CASE WHEN length(r.value) <= {_SMALL} THEN r.value END
 FROM json_each(?) k
 CROSS JOIN jobs j ON j.id = k.value
-CROSS JOIN lanes l ON l.n = j.lane
+LEFT JOIN lanes l ON l.n = j.lane
 LEFT JOIN results r ON r.n = j.n AND j.status = 2
 LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END"""
 _RESULT = "SELECT value FROM results WHERE n = ?"
@@ -120,10 +127,15 @@ class Queries:
         self._fetch = readers.fetch
         self._clock = clock or SystemClock()
         self._boot = boot_number(this_process().boot)
+        self._once = Once(logger)
 
     def _jobs(self, rows: Sequence[tuple[Any, ...]]) -> list[Job]:
         clocks = read_clocks(self._clock, self._boot)
-        return [job_from_row(row, clocks) for row in rows]
+        jobs = [job_from_row(row, clocks) for row in rows]
+        for job in jobs:
+            if job.unreadable is not None:
+                self._once.log("job", job.id, job.unreadable)
+        return jobs
 
     # -- jobs
 
@@ -144,13 +156,13 @@ class Queries:
                 found[job_id] = JobResult(
                     job_id,
                     status_of(status),
-                    function,
+                    function or "?",
                     value,
                     error_from(*error),
                     because,
                     attempt,
                     interruptions,
-                    None if kind is None else OutcomeKind(kind),
+                    _outcome(kind),
                 )
         return {job_id: found[job_id] for job_id in ids if job_id in found}
 
@@ -164,9 +176,9 @@ class Queries:
                 job_id,
                 attempt,
                 worker,
-                to_datetime(started_at or finished_at or 0),
-                None if finished_at is None else to_datetime(finished_at),
-                None if kind is None else OutcomeKind(kind),
+                _moment(started_at) or _moment(finished_at) or to_datetime(0),
+                _moment(finished_at),
+                _outcome(kind),
                 error_from(*error),
             )
             for attempt, worker, started_at, finished_at, kind, *error in await self._fetch(_ATTEMPTS, (job_id, job_id))
@@ -191,7 +203,11 @@ class Queries:
 
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         rows = await (self._fetch(_COUNT_ALL) if group is None else self._fetch(_COUNT_GROUP, (group,)))
-        return {status_of(code): count for code, count in rows}
+        counts: dict[JobStatus, int] = {}
+        for code, count in rows:
+            status = status_of(code)
+            counts[status] = counts.get(status, 0) + count
+        return counts
 
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
         limit = max(0, min(limit, _CHUNK * 2))
@@ -292,10 +308,27 @@ class Queries:
         if limit < 1:
             raise ConfigurationError("limit", limit, allowed="a whole number from 1")
         sql, params = event_pages.page_statement(begin, limit, job_id, group)
-        return event_pages.page_from_rows(await self._fetch(sql, params), begin, limit, resumed=after is not None)
+        page = event_pages.page_from_rows(await self._fetch(sql, params), begin, limit, resumed=after is not None)
+        for event in page.events:
+            if "unreadable" in event.data:
+                self._once.log("event", event.cursor, str(event.data["unreadable"]))
+        return page
 
     async def last_cursor(self) -> str:
         return str((await self._fetch(_LAST))[0][0])
+
+
+def _outcome(kind: object) -> OutcomeKind | None:
+    """How an attempt ended; ``failed`` where what is stored says nothing."""
+    return None if kind is None else _OUTCOMES.get(kind, OutcomeKind.FAILED)
+
+
+def _moment(moment: object) -> datetime | None:
+    """A stored moment; None without one, and where it cannot be read."""
+    try:
+        return to_datetime(moment) if isinstance(moment, int) else None
+    except OverflowError:
+        return None
 
 
 def _chunks(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
@@ -306,10 +339,18 @@ def _chunks(items: Sequence[Any], size: int) -> Iterator[list[Any]]:
 def _edge(names: Mapping[int, str], near: str, row: tuple[Any, ...]) -> Edge:
     number, _, other, optional, state = row
     parent, child = (names[number], other) if near == "parent" else (other, names[number])
-    return Edge(parent, child, optional == 1, EdgeState(state))
+    return Edge(parent, child, optional == 1, _EDGE_STATES.get(state, EdgeState.OPEN))
 
 
 def _worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> WorkerInfo:
+    try:
+        return _sound_worker(row, now_monotonic, gone)
+    except Exception as error:  # border: whatever is stored there costs this worker its name, and no other anything
+        name = mark([problem("worker", error)])
+        return WorkerInfo(id=worker_id(row[0]), name=name, pid=0, host="?", slots=0, alive=False)
+
+
+def _sound_worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> WorkerInfo:
     n, name, slots, queues, host, boot, namespace, pid, start, registered_at, expires, refused, lease, running = row
     identity = ProcessIdentity(host, boot, namespace, pid, start)
     return WorkerInfo(

@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from asyncjobs.backends.clock import Clock, SystemClock
-from asyncjobs.backends.sqlite.errors import code_of, is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.errors import code_of, is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
@@ -60,6 +60,8 @@ class Readers:
         self._lent: set[aiosqlite.Connection] = set()
         self._left: set[asyncio.Future[Any]] = set()  # keeps what goes on after its caller gave up
         self._closed = False
+        self._lenient = False
+        """Whether the file holds texts that are no UTF-8: they are spelled out."""
 
     @property
     def lent(self) -> int:
@@ -76,13 +78,17 @@ class Readers:
         :raises BackendError: see ``errors.translate``.
         """
         deadline: int | None = None
-        attempts = 0
+        attempts = spelled = 0
         while True:
             try:
                 return await self._fetch_once(sql, params)
             except (sqlite3.Error, BackendConnectionError) as error:
                 if self._closed:
                     raise _closed() from error
+                if isinstance(error, sqlite3.Error) and is_undecodable(error) and spelled < self._config.readers:
+                    self._lenient = True  # its connection was let go of, others that are idle may follow
+                    spelled += 1
+                    continue
                 if isinstance(error, sqlite3.Error) and not is_busy(error):
                     raise translate(error, self._where) from error
                 attempts += 1
@@ -175,7 +181,10 @@ class Readers:
         thread: Any = getattr(connection, "_thread", connection)
         thread.daemon = True
         thread.name = THREAD_NAME
-        return await connection
+        opened = await connection
+        if self._lenient:
+            opened.text_factory = lenient_text
+        return opened
 
     async def _settle(self, connection: aiosqlite.Connection) -> bool:
         """Wait until the thread is done with the cancelled statement; False: it is not, or cannot go on."""

@@ -10,15 +10,16 @@ from itertools import chain
 from typing import Any
 
 from msgspec import json
+from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.rows import STATE_COLUMNS, STATUS_CODE, state_from_row
+from asyncjobs.backends.sqlite.rows import STATE_COLUMNS, STATUS_CODE, UNREADABLE_SEQ, state_from_row
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.retry import encode_policy
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
 from asyncjobs.models import EdgeState
 
-_EDGE_STATES = tuple(EdgeState)
+_EDGE_STATES = {int(state): state for state in EdgeState}
 _JOBS = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
 _ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
 _ANY = 1 << 31
@@ -54,7 +55,14 @@ class Rows:
             rows = self._all(self._execute(_ONE_JOB, (numbers[0],)))
         else:
             rows = self._all(self._execute(_JOBS, (json.encode(numbers).decode(),)))
-        return [state_from_row(row, self._clocks) for row in rows]
+        return [self._state(row) for row in rows]
+
+    def _state(self, row: Sequence[Any]) -> JobState:
+        job = state_from_row(row, self._clocks)
+        if job.seq == UNREADABLE_SEQ:  # its events go on after those that are stored
+            last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
+            return replace(job, seq=last)
+        return job
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         if len(ids) == 1:
@@ -86,7 +94,8 @@ class Rows:
         optional: int
         state: int
         for parent, child, optional, state in self._all(self._execute(sql, (json.encode(numbers).decode(),))):
-            yield EdgeRow(parent, child, optional == 1, _EDGE_STATES[state])
+            # One that cannot be read is open: it is settled when its parent ends.
+            yield EdgeRow(parent, child, optional == 1, _EDGE_STATES.get(state, EdgeState.OPEN))
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
         rows = self._all(

@@ -23,7 +23,7 @@ import anyio
 
 from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
-from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.errors import is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile
 from asyncjobs.backends.sqlite.host import boot_number, this_process
 from asyncjobs.backends.sqlite.lanes import Lanes
@@ -156,6 +156,13 @@ class Writer:
 
     def _commit(self, group: Sequence[Operation], most_rows: int | None = None) -> Committed:
         self._file.check()
+        try:
+            return commit(self._connection, group, self._lanes, self._moment(), self._hook, most_rows=most_rows)
+        except sqlite3.OperationalError as error:
+            if not is_undecodable(error):
+                raise
+        # Not inside the handler: the error keeps the statement open, and with it the state of before.
+        self._connection.text_factory = lenient_text
         return commit(self._connection, group, self._lanes, self._moment(), self._hook, most_rows=most_rows)
 
     def _go_on(self) -> None:

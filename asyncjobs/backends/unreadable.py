@@ -1,0 +1,132 @@
+"""What is stored and cannot be read: damaged, or written by something else. It costs its own row alone.
+
+A row that cannot be read is shown with a mark and stand-ins for what is wrong. So a page of jobs, a stream, a claim
+goes on with all the others.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec import json, msgpack
+
+from asyncjobs.core.retry import exception_name
+from asyncjobs.safelog import SafeLogger
+
+PREFIX = "unreadable: "
+_REMEMBERED = 10_000
+_PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str})
+
+
+def mark(problems: Sequence[str]) -> str:
+    """The mark of a row, such as ``"unreadable: retry policy (DecodeError: Input data was truncated)"``."""
+    return PREFIX + "; ".join(problems)
+
+
+def problem(what: str, error: Exception) -> str:
+    """A part of a mark: a field, and why it cannot be read."""
+    return f"{what} ({exception_name(type(error)).rpartition('.')[2]}: {str(error)[:200]})"
+
+
+def event_data(data: bytes | None) -> dict[str, Any]:
+    """The data of an event as it is stored: msgpack of a mapping; None is an empty one.
+
+    What cannot be read, or not be sent on as JSON, becomes the mark ``{"unreadable": …}``.
+    """
+    if data is None:
+        return {}
+    try:
+        return read_event_data(data)
+    except Exception as error:  # border: whatever the bytes are
+        return marked_data([problem("event data", error)])
+
+
+def read_event_data(data: bytes) -> dict[str, Any]:
+    """As ``event_data``; raises whatever is wrong with the bytes."""
+    read = _mapping.decode(data)
+    if not _PLAIN.issuperset(map(type, read.values())):
+        json.encode(read)  # keys and values that no stream can send
+    return read
+
+
+def marked_data(problems: Sequence[str]) -> dict[str, Any]:
+    """The data of an event of which something cannot be read."""
+    return {"unreadable": mark(problems)}
+
+
+def metadata(data: bytes | str | None) -> dict[str, Any]:
+    """The metadata of a job as it is stored: JSON of an object; None is an empty one.
+
+    Raises whatever is wrong with it.
+    """
+    return {} if data is None else _metadata.decode(data)
+
+
+def _no_extension(code: int, _: memoryview) -> Any:
+    raise ValueError(f"it has an extension of type {code}")
+
+
+_mapping = msgpack.Decoder(dict[str, Any], ext_hook=_no_extension)
+_metadata = json.Decoder(dict[str, Any])
+
+
+class Once:
+    """Logs each unreadable row once."""
+
+    def __init__(self, logger: SafeLogger) -> None:
+        self._logger = logger
+        self._known: set[tuple[str, object]] = set()
+
+    def log(self, what: str, key: object, marked: str) -> None:
+        """Log that ``what`` (a job, an event) with this key has this mark."""
+        if (what, key) in self._known:
+            return
+        if len(self._known) >= _REMEMBERED:
+            self._known.clear()
+        self._known.add((what, key))
+        self._logger.error("%s %r in the store is %s", what, key, marked)
+
+
+class Shape:
+    """The types that the columns of a row have, and what stands in for one that has another.
+
+    :param columns: name, types, stand-in; in order.
+    """
+
+    def __init__(self, *columns: tuple[str, tuple[type, ...], Any]) -> None:
+        self._columns = columns
+        self._sound: set[tuple[type, ...]] = set()  # few: a column has one type, or is NULL
+
+    def fits(self, row: Sequence[Any]) -> bool:
+        """Whether every column has one of its types."""
+        types = tuple(map(type, row))
+        if types in self._sound:
+            return True
+        if any(kind not in allowed for kind, (_, allowed, _) in zip(types, self._columns, strict=True)):
+            return False
+        self._sound.add(types)
+        return True
+
+    def mend(self, row: Sequence[Any], readers: Sequence[Reader]) -> tuple[list[Any], list[str]]:
+        """The row with stand-ins for what does not fit or cannot be read, and what that was."""
+        values: list[Any] = []
+        problems: list[str] = []
+        for value, (name, allowed, instead) in zip(row, self._columns, strict=True):
+            fits = type(value) in allowed
+            values.append(value if fits else instead)
+            if not fits:
+                problems.append(f"{name} ({type(value).__name__})")
+        for index, read, instead in readers:
+            if values[index] is None:
+                continue
+            try:
+                read(values[index])
+            except Exception as error:  # border: whatever is stored there
+                values[index] = instead
+                problems.append(problem(self._columns[index][0], error))
+        return values, problems
+
+
+Reader = tuple[int, Callable[[Any], object], Any]
+"""A column by its place, how it is read, and what stands in where that fails."""
