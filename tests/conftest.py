@@ -1,12 +1,39 @@
-"""What every test may rely on."""
+"""What every test may rely on, and running a part of them."""
 
 from __future__ import annotations
+
+from zlib import crc32
 
 import pytest
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--part", metavar="K/N", help="run the K-th of N parts of the tests: the same tests every time")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): skipped for stores that do not have them")
+    if (part := config.getoption("--part")) is not None:
+        part_of(part)
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    part = config.getoption("--part")
+    if part is None:
+        return
+    which, of = part_of(part)
+    chosen = [item for item in items if crc32(item.nodeid.encode()) % of == which - 1]
+    names = {item.nodeid for item in chosen}
+    config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
+    items[:] = chosen
+
+
+def part_of(text: str) -> tuple[int, int]:
+    """The K and the N of ``K/N``."""
+    which, _, of = text.partition("/")
+    if not (which.isdigit() and of.isdigit() and 1 <= int(which) <= int(of)):
+        raise pytest.UsageError(f"--part {text!r} is not K/N, such as 3/10")
+    return int(which), int(of)
 
 
 @pytest.fixture

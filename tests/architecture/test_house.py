@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,30 @@ def test_no_statement_has_numbered_placeholders() -> None:
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and re.search(r"\?\d", node.value)
     ]
     assert numbered == []
+
+
+def test_no_test_has_a_parameter_that_the_lowest_anyio_cannot_pass_on() -> None:
+    """The pytest plugin of anyio below 4.14 calls a test with keywords, and has a parameter ``func`` of its own."""
+    named = [
+        f"{path.name}:{node.lineno}"
+        for path in Path(__file__).parents[1].rglob("test_*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and node.name.startswith("test")
+        if "func" in [argument.arg for argument in (*node.args.args, *node.args.kwonlyargs)]
+    ]
+    assert named == [], "call it otherwise"
+
+
+def test_every_dependency_has_a_lowest_version() -> None:
+    """What ``make test-lowest`` installs: exactly these, with Python 3.11."""
+    script = ROOT.parent / ".ci" / "lowest"
+    if not script.exists():
+        pytest.skip("the source distribution has no .ci")
+    run = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+    project = tomllib.loads((ROOT.parent / "pyproject.toml").read_text())["project"]
+    extras = [one for extra in project["optional-dependencies"].values() for one in extra]
+    direct = [one for one in (*project["dependencies"], *extras) if not one.startswith(project["name"])]
+    assert [line.partition("==")[0] for line in run.stdout.split()] == [re.split(r"[\[>;]", one)[0] for one in direct]
 
 
 @pytest.mark.parametrize("name", asyncjobs.__all__)

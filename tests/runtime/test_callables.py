@@ -108,7 +108,7 @@ async def test_idle_threads_are_used_again(jp: JobProcessor) -> None:
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "wanted"),
+    ("callee", "args", "wanted"),
     [
         (partial(add, 1), (2,), 3),
         (partial(partial(add, b=10), 1), (), 11),
@@ -127,9 +127,9 @@ async def test_idle_threads_are_used_again(jp: JobProcessor) -> None:
     ids=str,
 )
 async def test_callables_that_import_by_name(
-    jp: JobProcessor, func: Callable[..., Any], args: tuple[Any, ...], wanted: Any
+    jp: JobProcessor, callee: Callable[..., Any], args: tuple[Any, ...], wanted: Any
 ) -> None:
-    job = await jp.submit_job(func, *args)
+    job = await jp.submit_job(callee, *args)
     assert await job == wanted
 
 
@@ -307,9 +307,9 @@ class WhoAmI:
         return current_job().id
 
 
-@pytest.mark.parametrize("func", [who_am_i, who_am_i_sync, partial(who_am_i), partial(who_am_i_sync)], ids=str)
-async def test_current_job_in_every_kind_of_body(jp: JobProcessor, func: Callable[..., Any]) -> None:
-    assert await (await jp.submit_job(func, job_id="me", group="us")) == ["me", 1, "us", False]
+@pytest.mark.parametrize("callee", [who_am_i, who_am_i_sync, partial(who_am_i), partial(who_am_i_sync)], ids=str)
+async def test_current_job_in_every_kind_of_body(jp: JobProcessor, callee: Callable[..., Any]) -> None:
+    assert await (await jp.submit_job(callee, job_id="me", group="us")) == ["me", 1, "us", False]
 
 
 async def test_current_job_in_class_methods_and_local_callables(jp: JobProcessor) -> None:
@@ -389,9 +389,9 @@ class Colour(Enum):
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("func", [echo, echo_sync])
-async def test_values_come_back_as_they_were(jp: JobProcessor, func: Callable[..., Any], value: Any) -> None:
-    back = await (await jp.submit_job(func, value))
+@pytest.mark.parametrize("callee", [echo, echo_sync])
+async def test_values_come_back_as_they_were(jp: JobProcessor, callee: Callable[..., Any], value: Any) -> None:
+    back = await (await jp.submit_job(callee, value))
     assert back == value
     assert type(back) is type(value)
 
@@ -675,7 +675,7 @@ class SubRenderer(Renderer):
 
 
 @pytest.mark.parametrize(
-    "func",
+    "callee",
     [
         Renderer.above_static,
         Renderer.below_static,
@@ -688,8 +688,8 @@ class SubRenderer(Renderer):
         marked(queue="gpu")(partial(marked(queue="cpu", max_retries=1)(add), 1, 2)),
     ],
 )
-async def test_options_of_the_decorator_are_kept_wherever_it_stands(jp: JobProcessor, func: Any) -> None:
-    stored = await jp.get_job(await jp.submit_job(func))
+async def test_options_of_the_decorator_are_kept_wherever_it_stands(jp: JobProcessor, callee: Any) -> None:
+    stored = await jp.get_job(await jp.submit_job(callee))
     assert (stored.queue, stored.max_retries) == ("gpu", 1)
 
 

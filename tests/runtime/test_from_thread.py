@@ -102,10 +102,12 @@ async def test_a_portal_of_its_own_works(jp: JobProcessor) -> None:
 
 
 @pytest.mark.anyio
-@pytest.mark.parametrize("func", [isolated.call_from_thread, isolated.call_from_thread_sync])
-async def test_in_a_process_of_its_own_these_have_a_loop_of_their_own(tmp_path: Path, func: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("callee", [isolated.call_from_thread, isolated.call_from_thread_sync])
+async def test_in_a_process_of_its_own_these_have_a_loop_of_their_own(
+    tmp_path: Path, callee: Callable[..., Any]
+) -> None:
     async with Stores("memory", tmp_path).processor() as jp:
-        assert await within(PATIENCE, await jp.submit_job(func, 21, isolation="process")) == 42
+        assert await within(PATIENCE, await jp.submit_job(callee, 21, isolation="process")) == 42
 
 
 def run_a_loop() -> int:

@@ -195,9 +195,9 @@ async def test_a_plain_function_with_a_timeout_is_not_warned_of(here: JobProcess
 # -- failures
 
 
-@pytest.mark.parametrize("func", [isolated.fail, isolated.fail_async])
-async def test_what_a_body_raises_is_told_as_it_is_here(here: JobProcessor, func: Any) -> None:
-    error = await failure_of(here, func, "dry")
+@pytest.mark.parametrize("callee", [isolated.fail, isolated.fail_async])
+async def test_what_a_body_raises_is_told_as_it_is_here(here: JobProcessor, callee: Any) -> None:
+    error = await failure_of(here, callee, "dry")
     assert (error.error_type, error.message) == ("tests.runtime.isolated.NoInkError", "dry")
     assert "raise NoInkError(message)" in str(error.traceback_text)
     assert "child.py" not in str(error.traceback_text).splitlines()[1]
@@ -346,10 +346,10 @@ async def test_a_flood_of_output_is_cut_and_says_so(here: JobProcessor) -> None:
 # -- stopping
 
 
-@pytest.mark.parametrize("func", [isolated.sleep, isolated.spin, isolated.ignore_async])
-async def test_a_cancelled_body_is_killed(here: JobProcessor, func: Any) -> None:
+@pytest.mark.parametrize("callee", [isolated.sleep, isolated.spin, isolated.ignore_async])
+async def test_a_cancelled_body_is_killed(here: JobProcessor, callee: Any) -> None:
     del processes(here).grace  # as it is by default
-    handle, (process,) = await begin(here, func)
+    handle, (process,) = await begin(here, callee)
     with anyio.fail_after(SOON):
         await here.cancel_job(handle)
         with pytest.raises(JobCancelledError):
@@ -357,19 +357,19 @@ async def test_a_cancelled_body_is_killed(here: JobProcessor, func: Any) -> None
     assert not is_running(process)
 
 
-@pytest.mark.parametrize("func", [isolated.sleep_async, isolated.heed])
-async def test_a_body_that_heeds_a_cancellation_may_say_a_last_word(stores: Stores, func: Any) -> None:
+@pytest.mark.parametrize("callee", [isolated.sleep_async, isolated.heed])
+async def test_a_body_that_heeds_a_cancellation_may_say_a_last_word(stores: Stores, callee: Any) -> None:
     async with stores.processor() as jp:
-        handle, (process,) = await begin(jp, func)
+        handle, (process,) = await begin(jp, callee)
         await jp.cancel_job(handle)
         job = await jp.wait_for_job(handle)
         assert (job.status, await logs(jp, handle)) == (CANCELLED, [("info", None, "put the pen down")])
         assert not is_running(process)
 
 
-@pytest.mark.parametrize("func", [isolated.sleep, isolated.spin, isolated.sleep_async, isolated.ignore_async])
-async def test_a_body_that_takes_too_long_is_killed(here: JobProcessor, func: Any) -> None:
-    handle, (process,) = await begin(here, func, timeout=0.2)
+@pytest.mark.parametrize("callee", [isolated.sleep, isolated.spin, isolated.sleep_async, isolated.ignore_async])
+async def test_a_body_that_takes_too_long_is_killed(here: JobProcessor, callee: Any) -> None:
+    handle, (process,) = await begin(here, callee, timeout=0.2)
     with anyio.fail_after(0.2 + SOON), pytest.raises(JobExecutionError) as caught:
         await handle
     assert caught.value.error_type == "TimeoutError"
@@ -438,11 +438,11 @@ async def test_a_process_is_kept_warm(warm: JobProcessor) -> None:
 
 
 @pytest.mark.parametrize(
-    "func", [isolated.fail, isolated.fail_async, isolated.unstorable], ids=lambda func: func.__name__
+    "callee", [isolated.fail, isolated.fail_async, isolated.unstorable], ids=lambda func: func.__name__
 )
-async def test_a_process_is_not_used_again_after_a_failure(warm: JobProcessor, func: Any) -> None:
+async def test_a_process_is_not_used_again_after_a_failure(warm: JobProcessor, callee: Any) -> None:
     (idle,) = processes(warm).idle
-    await failure_of(warm, func)
+    await failure_of(warm, callee)
     assert not is_running(idle)
     assert await run(warm, isolated.pid) != idle
 

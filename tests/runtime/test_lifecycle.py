@@ -272,13 +272,13 @@ async def test_jitter_spreads_the_backoff(stores: Stores) -> None:
     ],
     ids=repr,
 )
-@pytest.mark.parametrize("func", [fail, fail_sync])
+@pytest.mark.parametrize("callee", [fail, fail_sync])
 async def test_which_failures_are_retried_and_how_often(
-    jp: JobProcessor, func: Any, policy: RetryPolicy, attempts: int
+    jp: JobProcessor, callee: Any, policy: RetryPolicy, attempts: int
 ) -> None:
     from msgspec.structs import replace
 
-    handle = await jp.submit_job(func, retry=replace(policy, base=0.0))
+    handle = await jp.submit_job(callee, retry=replace(policy, base=0.0))
     ended = await jp.wait_for_job(handle, timeout=PATIENCE)
     assert ended.status is FAILED
     assert len(await jp.get_attempts(handle)) == attempts

@@ -74,9 +74,9 @@ def count_down_mixed_sync(n: int) -> int:
     return n and 1 + current_job().submit_job_sync(count_down_mixed, n - 1).result_sync()
 
 
-@pytest.mark.parametrize("func", [count_down, count_down_sync, count_down_mixed], ids=lambda f: f.__name__)
-async def test_a_recursion_of_ten_in_one_slot(one: JobProcessor, func: Any) -> None:
-    assert await (await one.submit_job(func, 10)).result(timeout=PATIENCE) == 10
+@pytest.mark.parametrize("callee", [count_down, count_down_sync, count_down_mixed], ids=lambda f: f.__name__)
+async def test_a_recursion_of_ten_in_one_slot(one: JobProcessor, callee: Any) -> None:
+    assert await (await one.submit_job(callee, 10)).result(timeout=PATIENCE) == 10
 
 
 async def test_the_slot_is_lent_and_not_multiplied(one: JobProcessor) -> None:

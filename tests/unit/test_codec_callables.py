@@ -97,7 +97,7 @@ lambda_here = lambda: 1  # noqa: E731
 
 
 @pytest.mark.parametrize(
-    ("func", "name"),
+    ("callee", "name"),
     [
         (plain, f"{HERE}:plain"),
         (coroutine, f"{HERE}:coroutine"),
@@ -116,12 +116,12 @@ lambda_here = lambda: 1  # noqa: E731
         (int, "builtins:int"),
     ],
 )
-def test_a_name_leads_back(func: Callable[..., Any], name: str) -> None:
+def test_a_name_leads_back(callee: Callable[..., Any], name: str) -> None:
     for _ in range(2):  # the second time from the cache
-        ref = describe_callable(func)
-        assert (ref.name, ref.func, ref.args, ref.kwargs) == (name, func, (), {})
-        assert resolve_callable(ref.name) == func
-        assert callable_label(func) == name or isinstance(func, Callback)
+        ref = describe_callable(callee)
+        assert (ref.name, ref.func, ref.args, ref.kwargs) == (name, callee, (), {})
+        assert resolve_callable(ref.name) == callee
+        assert callable_label(callee) == name or isinstance(callee, Callback)
 
 
 def test_partials_are_unwrapped_into_their_arguments() -> None:
@@ -195,7 +195,7 @@ def test_names_that_lead_nowhere_are_refused() -> None:
 
 
 @pytest.mark.parametrize(
-    ("func", "message"),
+    ("callee", "message"),
     [
         (generator, f"{HERE}:generator is a generator function, and a job returns one value"),
         (async_generator, f"{HERE}:async_generator is a generator function, and a job returns one value"),
@@ -203,9 +203,9 @@ def test_names_that_lead_nowhere_are_refused() -> None:
         (3, "an int is not callable"),
     ],
 )
-def test_what_cannot_be_a_job_is_refused(func: Any, message: str) -> None:
+def test_what_cannot_be_a_job_is_refused(callee: Any, message: str) -> None:
     with pytest.raises(SubmissionError) as caught:
-        describe_callable(func)
+        describe_callable(callee)
     assert caught.value.args[0] == message
     assert caught.value.hint
 

@@ -156,7 +156,7 @@ def cached(a: int, b: int = 1) -> int:
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "kwargs", "stored"),
+    ("callee", "args", "kwargs", "stored"),
     [
         (draw, (1,), {"size": 2, "ink": "red"}, ((1, 2), {"ink": "red"})),  # it fits the wrapped function: as ever
         (draw, (1, 2, 3), {}, ((1, 2, 3), {})),  # it does not, and what the wrapper makes of it nobody knows
@@ -183,14 +183,14 @@ def cached(a: int, b: int = 1) -> int:
     ],
 )
 def test_a_call_is_bound_as_the_wrapper_and_then_what_it_wraps_take_it(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stored: Any
+    callee: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], stored: Any
 ) -> None:
     for _ in range(2):  # the second time from the cache
-        assert bind_arguments(func, args, kwargs) == stored
+        assert bind_arguments(callee, args, kwargs) == stored
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "kwargs", "message"),
+    ("callee", "args", "kwargs", "message"),
     [
         (positional, (1,), {"b": 2}, "positional() has no parameter 'b'"),
         (named, (1,), {}, "named() takes at most 0 arguments by position, and 1 were given"),
@@ -202,17 +202,17 @@ def test_a_call_is_bound_as_the_wrapper_and_then_what_it_wraps_take_it(
     ],
 )
 def test_what_python_would_not_call_is_refused(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], message: str
+    callee: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(SubmissionError) as caught:
-        bind_arguments(func, args, kwargs)
+        bind_arguments(callee, args, kwargs)
     assert str(caught.value.args[0]) == message
     with pytest.raises(TypeError):
-        func(*args, **kwargs)
+        callee(*args, **kwargs)
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "kwargs", "wanted"),
+    ("callee", "args", "kwargs", "wanted"),
     [
         (draw, (PAGE,), {}, ((Page(1),), {})),
         (draw, (), {"page": PAGE}, ((), {"page": Page(1)})),
@@ -228,9 +228,9 @@ def test_what_python_would_not_call_is_refused(
     ],
 )
 def test_records_are_rebuilt_by_the_function_that_gets_them(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], wanted: Any
+    callee: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], wanted: Any
 ) -> None:
-    assert convert_arguments(func, args, kwargs) == wanted
+    assert convert_arguments(callee, args, kwargs) == wanted
 
 
 def opening(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -313,13 +313,13 @@ def test_what_singledispatch_would_not_call_is_refused(args: Any, kwargs: Any, m
         show(*args, **kwargs)
 
 
-@pytest.mark.parametrize("func", [show, passing_on(show)])
-def test_the_chosen_implementations_annotations_count(func: Callable[..., Any]) -> None:
-    assert convert_arguments(func, (PAGE,), {}) == ((Page(1),), {})
-    assert convert_arguments(func, ({"x": 1, "y": 2}, PAGE), {}) == ((Panel(1, 2), Page(1)), {})
-    assert convert_arguments(func, ("text", PAGE), {}) == (("text", PAGE), {})
-    assert convert_arguments(func, ({"other": 1},), {}) == (({"other": 1},), {})
-    assert convert_arguments(functools.partial(func, Panel(1, 2)), (PAGE,), {}) == ((Page(1),), {})
+@pytest.mark.parametrize("callee", [show, passing_on(show)])
+def test_the_chosen_implementations_annotations_count(callee: Callable[..., Any]) -> None:
+    assert convert_arguments(callee, (PAGE,), {}) == ((Page(1),), {})
+    assert convert_arguments(callee, ({"x": 1, "y": 2}, PAGE), {}) == ((Panel(1, 2), Page(1)), {})
+    assert convert_arguments(callee, ("text", PAGE), {}) == (("text", PAGE), {})
+    assert convert_arguments(callee, ({"other": 1},), {}) == (({"other": 1},), {})
+    assert convert_arguments(functools.partial(callee, Panel(1, 2)), (PAGE,), {}) == ((Page(1),), {})
 
 
 # -- signatures that are set, and objects that have every attribute
@@ -369,10 +369,10 @@ def test_a_function_that_wraps_itself_is_a_function() -> None:
     assert bind_arguments(body, (1,), {"b": 2}) == ((1,), {"b": 2})
 
 
-@pytest.mark.parametrize("func", [passing_on(lambda timeout: timeout), own_first(lambda page, queue: page)])
-def test_a_reserved_name_behind_a_wrapper_is_found(func: Callable[..., Any]) -> None:
+@pytest.mark.parametrize("callee", [passing_on(lambda timeout: timeout), own_first(lambda page, queue: page)])
+def test_a_reserved_name_behind_a_wrapper_is_found(callee: Callable[..., Any]) -> None:
     with pytest.raises(SubmissionError, match="which is also an option"):
-        refuse_reserved_parameters(func)
+        refuse_reserved_parameters(callee)
 
 
 def test_what_is_kept_of_a_callee_does_not_keep_it() -> None:

@@ -39,7 +39,7 @@ class Tool:
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "kwargs", "bound"),
+    ("callee", "args", "kwargs", "bound"),
     [
         (plain, ("p", 1), {}, (("p", 1), {})),
         (plain, ("p", 1, 2), {}, (("p", 1, 2), {})),
@@ -57,14 +57,14 @@ class Tool:
     ],
 )
 def test_one_form_for_one_call(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bound: tuple[Any, Any]
+    callee: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], bound: tuple[Any, Any]
 ) -> None:
     for _ in range(2):
-        assert bind_arguments(func, args, kwargs) == bound
+        assert bind_arguments(callee, args, kwargs) == bound
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "kwargs", "message", "hint"),
+    ("callee", "args", "kwargs", "message", "hint"),
     [
         (plain, (), {}, "plain() is missing the arguments 'path', 'size'", "its signature is plain("),
         (plain, ("p",), {}, "plain() is missing the argument 'size'", "its signature is plain("),
@@ -82,10 +82,10 @@ def test_one_form_for_one_call(
     ],
 )
 def test_mistakes_in_words(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], message: str, hint: str
+    callee: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], message: str, hint: str
 ) -> None:
     with pytest.raises(SubmissionError) as caught:
-        bind_arguments(func, args, kwargs)
+        bind_arguments(callee, args, kwargs)
     assert caught.value.args[0] == message
     assert caught.value.hint is not None
     assert caught.value.hint.startswith(hint)
