@@ -50,8 +50,8 @@ class Scheduler:
         self._clock = clock
         self._lost = lost
         self._signal = Signal()
-        self._next_due: int | None = None  # by the wall clock, as the store gave it
-        self._wake_at = 0  # the same, by the clock that nobody sets
+        self._next_due: int | None = None  # by the wall clock, as it was when the store told
+        self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set while this waits
         self._told: dict[str, str] = {}
 
     def nudge(self) -> None:
@@ -66,17 +66,11 @@ class Scheduler:
     def _learn_due(self, next_due: int | None) -> bool:
         """Keep when the next job comes due. True: that is news. The end of a duration differs a little from time to
         time, since it is given by the wall clock."""
-        before, self._next_due = self._next_due, next_due
+        before, offset = self._next_due, self._offset
+        self._next_due, self._offset = next_due, self._clock.now() - self._clock.monotonic()
         if next_due is None or before is None:
-            self._wake_at = 0 if next_due is None else self._by_monotonic(next_due)
             return next_due is not before
-        wake_at = self._by_monotonic(next_due)
-        news = abs(wake_at - self._wake_at) >= _SAME_MOMENT
-        self._wake_at = wake_at
-        return news
-
-    def _by_monotonic(self, moment: int) -> int:
-        return self._clock.monotonic() + moment - self._clock.now()
+        return abs((next_due - self._offset) - (before - offset)) >= _SAME_MOMENT
 
     async def run(self) -> None:
         """Claim for ever; an error of the store is waited out."""
@@ -94,7 +88,7 @@ class Scheduler:
     def _until_due(self) -> float | None:
         if self._next_due is None or not self._worker.may_claim():
             return None  # with no slot free, the claim that goes with an outcome takes what came due
-        left = (self._wake_at - self._clock.monotonic()) / SECOND
+        left = (self._next_due - self._offset - self._clock.monotonic()) / SECOND
         return min(left + 0.001, _LONGEST_WAIT) if left > 0 else 0.0
 
     async def _claim(self) -> None:
