@@ -411,8 +411,9 @@ class JobProcessor(Upkeep):
         """Store a call of ``func`` as a job. It is durable when this returns.
 
         Positional arguments and every keyword that is not an option go to ``func``; a callee with a parameter named
-        like an option gets its arguments by ``args=(…)`` and ``kwargs={…}``. A handle anywhere in the arguments (also
-        inside lists, tuples and dict values) is a dependency, and its result is put in its place.
+        like an option gets its arguments by ``args=(…)`` and ``kwargs={…}``. A handle as an argument, or inside lists,
+        tuples and dict values of one, is a dependency, and its result is put in its place. In sets, keys and records it
+        is refused.
 
         :param job_id: your own id, 1 to 512 characters. Default: a fresh one.
         :param depends_on: ids, handles, ``jp.optional(…)`` that must end first, besides those in the arguments.

@@ -14,6 +14,7 @@ import click
 from asyncjobs.cli.context import Context, pass_context, shown
 from asyncjobs.cli.failures import REFUSED, Failure
 from asyncjobs.cli.main import Named
+from asyncjobs.config import BackendType
 from asyncjobs.settings import FILE, SECTIONS
 
 
@@ -71,6 +72,9 @@ def template() -> str:
         "",
         "# The JobProcessor of your program, for the command line.",
         '# app = "package.module:jp"',
+        "",
+        f"# The store: {' or '.join(kind.value for kind in BackendType)}. One in memory is of its program alone.",
+        f"# backend = {_written(BackendType.SQLITE.value)}",
     ]
     for section, kind in SECTIONS.items():
         lines += ["", f"[{section}]"]

@@ -39,10 +39,14 @@ _LOOK_EVERY = 1.0
 
 
 class JobDaemon:
-    """Claims and runs jobs until it is stopped.
+    """Claims and runs jobs from ``start`` until ``stop``. A ``JobProcessor`` makes one: ``jp.daemon``.
 
     :param backend: an open backend.
-    :param functions: what this process may run; default: what ``config.allowed_modules`` allows.
+    :param functions: what this process may run.
+    :param publisher: where running bodies and the store meet readers of events.
+    :param results: keeps results that this process may soon be asked for.
+    :param submit: stores what bodies submit; without it, they cannot.
+    :param max_value_size: bytes that a result may take.
     """
 
     def __init__(

@@ -17,6 +17,13 @@ def test_a_new_file_has_every_setting_and_changes_nothing(shell: Shell) -> None:
     assert shell.good("config", "show").out == before
     settings = re.findall(r"^# ([a-z_]+ = (?!…).*)$", text, re.MULTILINE)
     assert len(settings) > 15
+    named, section = set[str](), ""
+    for line in text.splitlines():
+        if head := re.fullmatch(r"\[(\w+)\]", line):
+            section = f"{head[1]}."
+        elif setting := re.match(r"# ([a-z_]+) = ", line):
+            named.add(section + setting[1])
+    assert named == set(shell.good("--json", "config", "show").json)
     for setting in settings:
         tomllib.loads(setting)
     assert shell.run("config", "init").code == 6
