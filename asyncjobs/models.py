@@ -16,6 +16,7 @@ from msgspec.structs import force_setattr
 
 from asyncjobs.checked import CheckedStruct
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.returned import SentAsId, Shown
 
 DEFAULT_QUEUE = "default"
 
@@ -23,7 +24,7 @@ Isolation = Literal["thread", "process"]
 """Where a body runs: in the worker's process (on its loop, or in a thread), or in a process of its own."""
 
 
-class Handle(str):
+class Handle(SentAsId):
     """A job's id that stands, among the arguments of another job, for its result: the base of all kinds of handles.
 
     ``optional``: for ``None``, if that job does not complete.
@@ -177,7 +178,7 @@ class Attempt(Struct, frozen=True):
     error: JobError | None = None
 
 
-class Job(Struct, frozen=True):
+class Job(Shown, Struct, frozen=True):
     """A snapshot of a stored job.
 
     ``attempt`` counts claims (the fencing token), ``failures`` bodies that raised or timed out, ``interruptions``
@@ -237,7 +238,7 @@ class JobResult(Struct, frozen=True):
     error_kind: OutcomeKind | None = None
 
 
-class JobEvent(Struct, frozen=True):
+class JobEvent(Shown, Struct, frozen=True):
     """One entry of the event log.
 
     ``seq`` is 1..n without holes within the job; ``cursor`` is the opaque position of this event in every stream;
@@ -314,7 +315,7 @@ class JobPage(list[Job]):
         self.next = next
 
 
-class GroupProgress(Struct, frozen=True):
+class GroupProgress(Shown, Struct, frozen=True):
     """How far a group is: ``counts`` by status; ``percent`` is completed / total, 0.0 to 100.0."""
 
     group: str
@@ -334,7 +335,7 @@ class GroupProgress(Struct, frozen=True):
         return 100.0 * self.completed / self.total if self.total else 0.0
 
 
-class StatusReport(Struct, frozen=True):
+class StatusReport(Shown, Struct, frozen=True):
     """What a poller wants to know of one job.
 
     ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
@@ -355,7 +356,7 @@ class StatusReport(Struct, frozen=True):
     because: str | None = None
 
 
-class Reason(Struct, frozen=True):
+class Reason(Shown, Struct, frozen=True):
     """Why a job is not running: a stable ``code``, a ``sentence`` for people, and ``details`` for programs."""
 
     code: str

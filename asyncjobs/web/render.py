@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from asyncjobs.backends.clock import to_datetime
-from asyncjobs.core.json_values import json_value
 from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport, WorkerInfo
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.why import held_by_the_dead
 from asyncjobs.web.call import Call
+from asyncjobs.web.shown import event_view, group_view, job_view
 from asyncjobs.web.views import (
     AttemptView,
     ErrorView,
     EventView,
     GroupView,
     JobView,
-    ProgressView,
     WorkerView,
 )
 
@@ -40,39 +39,12 @@ async def job_of(call: Call, job: Job) -> JobView:
 
 
 def _job(call: Call, job: Job, status: StatusReport, *, worker_gone: bool) -> JobView:
-    progress = job.progress
-    return JobView(
-        id=job.id,
-        function=job.function,
-        name=job.function.rpartition(":")[2],
-        status=job.status,
-        version=job.version,
-        queue=job.queue,
-        priority=job.priority,
-        group=job.group,
-        metadata=call.redact_fields("metadata", job.metadata),
-        attempt=job.attempt,
-        failures=job.failures,
-        interruptions=job.interruptions,
-        max_retries=job.max_retries,
-        timeout=job.timeout,
-        waits_for=None if job.waits_for is None else job.waits_for.name.lower(),
-        cancel_requested=job.cancel_requested,
-        created_at=job.created_at,
-        run_at=job.run_at,
-        started_at=job.started_at,
-        finished_at=job.finished_at,
-        worker=job.worker,
+    return job_view(
+        job,
+        status,
         worker_gone=worker_gone,
-        parent=job.parent_id,
-        because=job.because,
-        limit=job.limit,
+        metadata=call.redact_fields("metadata", job.metadata),
         error=error_of(call, job.error),
-        progress=None if progress is None else ProgressView(progress.done, progress.total, progress.message),
-        percent=status.percent,
-        elapsed=status.elapsed,
-        remaining=status.remaining,
-        unreadable=job.unreadable,
         links=_job_links(call, job.id),
     )
 
@@ -107,20 +79,7 @@ def attempt_of(call: Call, attempt: Attempt) -> AttemptView:
 
 def events_of(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
     """Events, as the streams show them."""
-    return [
-        EventView(
-            event.cursor,
-            event.job_id,
-            event.seq,
-            event.type,
-            event.at,
-            event.attempt,
-            event.status,
-            event.group,
-            json_value(call.redact_fields(event_kind(event), event.data)),
-        )
-        for event in events
-    ]
+    return [event_view(event, call.redact_fields(event_kind(event), event.data)) for event in events]
 
 
 def event_kind(event: JobEvent) -> str:
@@ -131,19 +90,7 @@ def event_kind(event: JobEvent) -> str:
 def group_of(call: Call, group: GroupProgress) -> GroupView:
     """How far a group is."""
     own = call.url("/v1/groups/{}", group.group)
-    return GroupView(
-        group.group,
-        group.total,
-        group.completed,
-        group.unfinished,
-        group.percent,
-        {status: count for status, count in group.counts.items() if count},
-        {
-            "self": own,
-            "events": f"{own}/events",
-            "graph": f"{own}/graph",
-        },
-    )
+    return group_view(group, {"self": own, "events": f"{own}/events", "graph": f"{own}/graph"})
 
 
 def worker_of(worker: WorkerInfo) -> WorkerView:
