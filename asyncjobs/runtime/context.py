@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Coroutine, Mapping
-from contextvars import ContextVar
+from contextvars import Context, ContextVar
 from itertools import count, islice
 from typing import Any, NamedTuple, Protocol, TypeVar
 
@@ -65,6 +65,11 @@ def current_job() -> JobContext:
 def find_current_job() -> JobContext | None:
     """The job whose body calls this, or None outside of one."""
     return _current.get()
+
+
+def current_in(context: Context | None) -> JobContext | None:
+    """The job to which a context of contextvars belongs, or None."""
+    return None if context is None else context.get(_current)
 
 
 def check_cancelled() -> None:

@@ -34,6 +34,7 @@ from asyncjobs.runtime.attempt import Running, Stop, Tools, failure, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.loop_watch import LoopWatch
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.saying import Saying
 from asyncjobs.runtime.signals import Loop, Signal
@@ -103,6 +104,7 @@ class Worker:
         self._hurried = False
         self._patience: anyio.CancelScope | None = None
         self._loop = Loop()
+        self._loop_watch = LoopWatch(self.running)
         self._threads = Threads(self.slots.limiter)
         self._tools = Tools(
             self._threads,
@@ -181,6 +183,7 @@ class Worker:
         elif scope.cancelled_caught:
             logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
         self._threads.close()
+        self._loop_watch.close()
         if self._processes is not None:
             await self._processes.close()
 
@@ -261,6 +264,7 @@ class Worker:
 
     def _start(self, job: ClaimedJob) -> None:
         watch()
+        self._loop_watch.started()
         context = JobContext(
             job.attempt,
             group=job.group,
