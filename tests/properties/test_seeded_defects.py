@@ -15,7 +15,7 @@ from asyncjobs.core.commands import NewJob
 from asyncjobs.core.limits import Admission, Candidate
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import Change, JobState, NewEvent, Stale
-from asyncjobs.exceptions import CyclicDependencyError
+from asyncjobs.exceptions import CyclicDependencyError, JobStateError
 from asyncjobs.models import BodyEvent, EdgeState, EventType, JobStatus, WaitsFor
 from tests.conformance.support import maker
 from tests.properties.driver import play
@@ -188,6 +188,36 @@ def cycle_not_seen(patch: Patch) -> None:
     patch.setattr(commands, "_parents_first", blind)
 
 
+def only_the_stored_cause_revives(patch: Patch) -> None:
+    """A child with ``require`` stays skipped when another of its broken parents is retried."""
+    patch.setattr(edges, "revives", lambda child, retried, cause: child.because == retried)
+
+
+def a_cancelled_tree_stays_open(patch: Patch) -> None:
+    """An attempt that was asked to stop goes on submitting."""
+    check_parent = commands._check_parent  # pyright: ignore[reportPrivateUsage]
+
+    def lenient(plan: Plan, parent: tuple[int, int, int]) -> None:
+        try:
+            check_parent(plan, parent)
+        except JobStateError as refused:
+            if refused.status != "asked to stop":
+                raise
+
+    patch.setattr(commands, "_check_parent", lenient)
+
+
+def a_backoff_follows_the_wall_clock(patch: Patch) -> None:
+    """A clock that is set back by an hour stretches it by an hour."""
+    back = lifecycle._back  # pyright: ignore[reportPrivateUsage]
+
+    def by_the_wall(*args: Any, **kwargs: Any) -> Change:
+        change = back(*args, **kwargs)
+        return replace(change, job=replace(change.job, lasts=False))
+
+    patch.setattr(lifecycle, "_back", by_the_wall)
+
+
 DEFECTS = [
     no_fence,
     no_worker_in_the_fence,
@@ -203,6 +233,9 @@ DEFECTS = [
     cancel_request_forgotten,
     interruption_not_counted,
     cycle_not_seen,
+    only_the_stored_cause_revives,
+    a_cancelled_tree_stays_open,
+    a_backoff_follows_the_wall_clock,
 ]
 
 
