@@ -26,8 +26,8 @@ def remembers_rows() -> None:
             known.update((job.n, job) for job in read(self, fresh))
         return [known[n] for n in numbers if n in known]
 
-    def remember(connection: sqlite3.Connection, writes: Any, lanes: Any) -> None:
-        write(connection, writes, lanes)
+    def remember(connection: sqlite3.Connection, writes: Any, lanes: Any, clocks: Any) -> None:
+        write(connection, writes, lanes, clocks)
         known.update((record.job.n, record.job) for record in writes.inserted)
         known.update((job.n, job) for job in writes.changed)
 
