@@ -612,7 +612,9 @@ class JobProcessor(Upkeep):
             raise error_of(result)
         if result.value is None:
             return None
-        return decode_result(result.value, func or self._functions.get(result.function, result.job_id))
+        if func is None:  # not "or": a callable need not have a truth value
+            func = self._functions.get(result.function, result.job_id)
+        return decode_result(result.value, func)
 
     # -- asking
 
