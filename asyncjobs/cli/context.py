@@ -18,6 +18,7 @@ import click
 from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.config import LoggingConfig, SQLiteConfig
+from asyncjobs.core.mains import APP_MARK
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, only_error
 from asyncjobs.settings import PREFIX, Settings, load
 
@@ -234,6 +235,7 @@ class Context:
             raise Failure("no application is named", exit_code=USAGE, hint="--app module:attribute")
         module_name, _, attribute = name.partition(":")
         found = self._import(module_name, attribute)
+        setattr(sys.modules[module_name], APP_MARK, True)
         if not isinstance(found, JobProcessor):
             raise Failure(f"{name} is {type(found).__name__}, and no JobProcessor", exit_code=USAGE)
         return found

@@ -7,3 +7,5 @@ SECOND_MAIN = "__asyncjobs_main__"
 """The name under which a child process loads its parent's script, for a job of that script."""
 # A spawned child of multiprocessing has another name for that.
 MAIN_NAMES = frozenset({MAIN, "__mp_main__", SECOND_MAIN})
+APP_MARK = "__asyncjobs_app__"
+"""The attribute that the command line leaves on the module of ``--app``: it may stand for a script of its file name."""

@@ -35,6 +35,7 @@ from asyncjobs.core.codec import (
     resolve_callable,
 )
 from asyncjobs.core.codec.names import loaded_module
+from asyncjobs.core.mains import APP_MARK
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import JobResult, JobStatus, Outcome
@@ -323,7 +324,8 @@ def load(name: str) -> Callable[..., Any]:
             if os.path.isabs(module):
                 load_main(module)
             else:
-                importlib.import_module(module)
+                # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
+                setattr(importlib.import_module(module), APP_MARK, True)
     return resolve_callable(name)
 
 

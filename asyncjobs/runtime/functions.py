@@ -8,6 +8,7 @@ Nothing is ever imported because a stored job names it, except from ``allowed_mo
 
 from __future__ import annotations
 
+import os
 import site
 import sys
 import sysconfig
@@ -94,7 +95,7 @@ class Functions:
             return True
         module_name = name.rpartition(":")[0]
         listed = self._allowed is not None and any(
-            module_name == module or module_name.startswith(f"{module}.") for module in self._allowed
+            own == module or own.startswith(f"{module}.") for own in _names_of(module_name) for module in self._allowed
         )
         reason = None if listed else self._reason_against(name, module_name)
         if reason is None:
@@ -128,6 +129,12 @@ class Functions:
         if _is_installed(module) and not marked:
             return f"{name!r} is not the program's own code; register it, or list its module in allowed_modules"
         return None
+
+
+def _names_of(module_name: str) -> list[str]:
+    """The stored name of a module, and the one under which a script is loaded here."""
+    module = loaded_module(module_name) if os.path.isabs(module_name) else None
+    return [module_name] if module is None else [module_name, module.__name__]
 
 
 def _unusable(name: str, error: Exception) -> str:

@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
 from io import open_code
-from types import ModuleType
+from types import FunctionType, ModuleType
 from typing import Any
 
+from asyncjobs.core.codec import describe_callable
 from asyncjobs.core.codec.names import main_name
-from asyncjobs.core.mains import SECOND_MAIN
+from asyncjobs.core.mains import MAIN, SECOND_MAIN
 from asyncjobs.exceptions import ConfigurationError
 
 _MEND = 'put what starts the program under: if __name__ == "__main__":'
@@ -58,8 +59,21 @@ def refuse_without_guard(function: str) -> None:
         raise _unguarded(module)
 
 
+def name_for_child(name: str, function: Callable[..., Any]) -> str:
+    """The name by which a child process finds a function that is stored as ``name``: another one, if it is that of a
+    script that does not exist on this machine."""
+    module = name.rpartition(":")[0]
+    if not os.path.isabs(module) or os.path.exists(module):
+        return name
+    return describe_callable(function).name
+
+
 def load_main(path: str) -> None:
-    """Run the script under another name than ``__main__``, and put it where ``__main__`` is looked for."""
+    """Run the script under another name than ``__main__``, and put it where ``__main__`` is looked for.
+
+    Once it is loaded it is ``__main__``, and so is what it has defined: pickles, and the pools of ``multiprocessing``,
+    then name it as they do in the process whose script it is.
+    """
     module = ModuleType(SECOND_MAIN)
     module.__file__ = path
     was = sys.modules["__main__"]
@@ -68,10 +82,25 @@ def load_main(path: str) -> None:
         with open_code(path) as file:
             code = compile(file.read(), path, "exec")
         exec(code, module.__dict__)
+        module.__dict__["__name__"] = MAIN
+        _belongs_to_main(module.__dict__, set())
     except BaseException:
         sys.modules["__main__"] = was
         del sys.modules[SECOND_MAIN]
         raise
+
+
+def _belongs_to_main(namespace: Mapping[str, Any], seen: set[int]) -> None:
+    for value in list(namespace.values()):
+        if not isinstance(value, (type, FunctionType)) or value.__module__ != SECOND_MAIN or id(value) in seen:
+            continue
+        seen.add(id(value))
+        try:
+            value.__module__ = MAIN
+        except (AttributeError, TypeError):  # a metaclass may forbid it
+            continue
+        if isinstance(value, type):
+            _belongs_to_main(vars(value), seen)
 
 
 @lru_cache(maxsize=16)

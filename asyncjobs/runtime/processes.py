@@ -14,6 +14,7 @@ from functools import partial
 
 import anyio
 from anyio.lowlevel import current_token
+from msgspec.structs import replace
 
 from asyncjobs.backends.clock import Clock
 from asyncjobs.config import DaemonConfig
@@ -63,14 +64,17 @@ class Processes:
         """The ids of the processes that wait for a job."""
         return [process.pid for process in self._idle]
 
-    async def run(self, running: Running) -> Outcome:
-        """Run one attempt in a process. The outcome says how it went. It has its slot until that is over."""
+    async def run(self, running: Running, function: str) -> Outcome:
+        """Run one attempt in a process. The outcome says how it went. It has its slot until that is over.
+
+        :param function: the name by which the process finds it.
+        """
         enter(running.context)
         try:
             results = await read_injected(running.job, self._read_results)
         except Exception as error:
             return failure(error, retryable=False)
-        call = encode_call(running.job, results)
+        call = encode_call(replace(running.job, function=function), results)
         while running.stopped is None:
             try:
                 process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)

@@ -35,6 +35,7 @@ from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loop_watch import LoopWatch
+from asyncjobs.runtime.mains import name_for_child
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.saying import Saying
 from asyncjobs.runtime.signals import Loop, Signal
@@ -293,7 +294,7 @@ class Worker:
                 error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
                 outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)
             elif job.isolation == "process":
-                outcome = await self.processes.run(running)
+                outcome = await self.processes.run(running, name_for_child(job.function, function))
             else:
                 outcome = await run_attempt(running, function, self._tools)
         except Exception as error:  # border: whatever a callable or a stored call does, it is that job's failure

@@ -19,7 +19,7 @@ import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.layers import wrapped_by
-from asyncjobs.core.codec.names import kind_of, loaded_module, main_name, stored_module
+from asyncjobs.core.codec.names import is_home, kind_of, loaded_module, main_name, stored_module
 from asyncjobs.exceptions import NotSerializableError, SubmissionError
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
@@ -112,7 +112,7 @@ def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., 
     if not callable(found):
         raise CallableNotFoundError(name, f"it is {kind_of(found)}, which cannot be called")
     home = _origin(found)[0]
-    if home is None or stored_module(home) != module_name:
+    if not is_home(home, module_name, module):
         raise CallableNotFoundError(name, f"it belongs to the module {home}, and a function has the name of its own")
     return found
 

@@ -2,7 +2,8 @@
 
 A stored name is ``"pkg.mod:Class.attribute"``. What was defined in ``__main__`` is stored under the module name that
 ``python -m`` was given (``pkg.mod``, ``pkg.__main__``), else under the real path of the script
-(``/app/jobs.py:render``), because ``__main__`` is another module in every process.
+(``/app/jobs.py:render``), because ``__main__`` is another module in every process. A process that imported that file
+under another name finds it there.
 """
 
 from __future__ import annotations
@@ -10,15 +11,14 @@ from __future__ import annotations
 import os.path
 import sys
 from collections.abc import Mapping
-from functools import lru_cache
 from types import ModuleType
 from typing import Any
 
+from asyncjobs.core.codec.script_modules import real_path, script_module
 from asyncjobs.core.mains import MAIN, MAIN_NAMES
 from asyncjobs.core.retry import exception_name
 
 _EMPTY: Mapping[str, Any] = {}
-_real_path = lru_cache(maxsize=16)(os.path.realpath)
 
 
 def main_name() -> str | None:
@@ -31,7 +31,7 @@ def main_name() -> str | None:
     file: Any = getattr(main, "__file__", None)
     if not isinstance(file, str) or file.startswith("<"):
         return None
-    return _real_path(file)
+    return real_path(file)
 
 
 def stored_module(module: str) -> str | None:
@@ -46,7 +46,16 @@ def loaded_module(name: str) -> ModuleType | None:
         # Stored by a session without a name; only another such session may take it for its own.
         return sys.modules.get(MAIN) if main is None else None
     # __main__ first: when it was imported a second time under its real name, the running one is meant.
-    return sys.modules.get(MAIN) if name == main else sys.modules.get(name)
+    if name == main:
+        return sys.modules.get(MAIN)
+    return script_module(name) if os.path.isabs(name) else sys.modules.get(name)
+
+
+def is_home(home: str | None, name: str, module: ModuleType | None) -> bool:
+    """Whether what says that it belongs to ``home`` belongs to ``module``, which was found by the stored ``name``."""
+    if home is None:
+        return False
+    return stored_module(home) == name or (os.path.isabs(name) and sys.modules.get(home) is module)
 
 
 def loaded_class(module: str, qualname: str) -> type | None:
@@ -55,11 +64,13 @@ def loaded_class(module: str, qualname: str) -> type | None:
     Names come from stored data, so this looks into ``__dict__`` only: a module's ``__getattr__`` and descriptors are
     not asked, and every step must be a class.
     """
-    found = _class_in(loaded_module(module), qualname)
+    home = loaded_module(module)
+    found = _class_in(home, qualname)
     if found is None:
         return None
     # The class must be what it says it is, not an alias of something from elsewhere.
-    return found if stored_module(found.__module__) in (module, None) and found.__qualname__ == qualname else None
+    own = stored_module(found.__module__) is None or is_home(found.__module__, module, home)
+    return found if own and found.__qualname__ == qualname else None
 
 
 def _class_in(module: ModuleType | None, qualname: str) -> type | None:

@@ -1,0 +1,53 @@
+"""The loaded module that is a script: what ``python shop.py`` stored, a process that imported ``shop`` has."""
+
+from __future__ import annotations
+
+import os.path
+import sys
+from functools import lru_cache
+from types import ModuleType
+from typing import Any
+
+from asyncjobs.core.mains import APP_MARK, MAIN
+
+real_path = lru_cache(maxsize=64)(os.path.realpath)
+_exists = lru_cache(maxsize=256)(os.path.exists)
+
+_names: dict[str, str] = {}
+"""By path: under which name its module is loaded here."""
+_missing: dict[str, int] = {}
+"""By path: how many modules were loaded when none of them was that script. To look through all takes a while."""
+
+
+def script_module(path: str) -> ModuleType | None:
+    """The loaded module of the script with this path, as the main script or imported. Imports nothing.
+
+    If there is no such file on this machine: the main script, or the module of ``--app``, of the same file name.
+    """
+    known = sys.modules.get(_names.get(path, ""))
+    if known is not None:
+        return known
+    if _missing.get(path) == len(sys.modules):
+        return None
+    gone = not _exists(path)
+    modules: list[tuple[str, Any]] = [(MAIN, sys.modules.get(MAIN)), *sys.modules.copy().items()]
+    for name, module in modules:
+        file = _file_of(module)
+        if file is None or os.path.basename(file) != os.path.basename(path):
+            continue
+        if real_path(file) == path or (gone and (name == MAIN or APP_MARK in vars(module))):
+            _names[path] = name
+            return module
+    if len(_missing) >= 256:
+        _missing.clear()
+    _missing[path] = len(sys.modules)
+    return None
+
+
+def _file_of(module: Any) -> str | None:
+    try:
+        namespace: dict[str, object] = vars(module)
+    except Exception:  # border: sys.modules can hold anything, also a proxy that raises when it is looked at
+        return None
+    file = namespace.get("__file__")
+    return file if isinstance(file, str) and not file.startswith("<") else None
