@@ -64,17 +64,17 @@ class Processes:
         """The ids of the processes that wait for a job."""
         return [process.pid for process in self._idle]
 
-    async def run(self, running: Running, function: str) -> Outcome:
+    async def run(self, running: Running, function: str | None = None) -> Outcome:
         """Run one attempt in a process. The outcome says how it went. It has its slot until that is over.
 
-        :param function: the name by which the process finds it.
+        :param function: the name by which the process finds it. Default: the stored one.
         """
         enter(running.context)
         try:
             results = await read_injected(running.job, self._read_results)
         except Exception as error:
             return failure(error, retryable=False)
-        call = encode_call(replace(running.job, function=function), results)
+        call = encode_call(replace(running.job, function=function or running.job.function), results)
         while running.stopped is None:
             try:
                 process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)

@@ -6,7 +6,7 @@ import os.path
 import sys
 from functools import lru_cache
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 from asyncjobs.core.mains import APP_MARK, MAIN
 
@@ -46,7 +46,7 @@ def script_module(path: str) -> ModuleType | None:
 
 def _file_of(module: Any) -> str | None:
     try:
-        namespace: dict[str, object] = vars(module)
+        namespace = cast("dict[str, object]", vars(module))
     except Exception:  # border: sys.modules can hold anything, also a proxy that raises when it is looked at
         return None
     file = namespace.get("__file__")
