@@ -7,7 +7,7 @@ integer microseconds since the epoch in storage.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
 
@@ -218,10 +218,11 @@ class Job(Shown, Struct, frozen=True):
 
     @property
     def elapsed(self) -> float | None:
-        """Seconds from the start of the last attempt to its end; None when it has not started or still runs."""
-        if self.started_at is None or self.finished_at is None:
+        """Seconds from the start of the last attempt to its end, or until now while it runs; None before it starts."""
+        if self.started_at is None:
             return None
-        return (self.finished_at - self.started_at).total_seconds()
+        until = datetime.now(UTC) if self.status is JobStatus.IN_PROGRESS else self.finished_at
+        return None if until is None else max(0.0, (until - self.started_at).total_seconds())
 
 
 class JobResult(Struct, frozen=True):
@@ -339,8 +340,8 @@ class StatusReport(Shown, Struct, frozen=True):
     """What a poller wants to know of one job.
 
     ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
-    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one. ``message`` is what
-    the body said last, or ``worker gone`` while the job is held by a worker that is dead: then it does not run.
+    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one, or when its time is
+    over. ``message`` is what the body said last, or ``worker gone`` while the job is held by a worker that is dead: then it does not run.
     ``result`` is set when the job is completed, ``error`` when it failed.
     """
 

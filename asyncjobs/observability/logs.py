@@ -67,6 +67,7 @@ def set_up(
     level = getattr(logging, config.level.upper())
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.INFO))
     logging.getLogger("asyncjobs").setLevel(level)
+    logging.getLogger("aiosqlite").setLevel(max(level, logging.INFO))  # at DEBUG it logs every statement
     return handlers
 
 

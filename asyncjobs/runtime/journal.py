@@ -15,6 +15,14 @@ from asyncjobs.safelog import SafeLogger
 
 logger = SafeLogger("asyncjobs.jobs")
 
+_AFTER = {
+    OutcomeKind.SUCCEEDED: (JobStatus.COMPLETED, JobStatus.CANCELLED),
+    OutcomeKind.FAILED: (JobStatus.FAILED, JobStatus.PENDING, JobStatus.CANCELLED),
+    OutcomeKind.CANCELLED: (JobStatus.CANCELLED,),
+    OutcomeKind.RELEASED: (JobStatus.PENDING, JobStatus.CANCELLED),
+    OutcomeKind.INTERRUPTED: (JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED),
+}
+"""What a job may be after an outcome; a stored cancel request makes it ``cancelled``."""
 _WORDS = {
     JobStatus.COMPLETED: "completed",
     JobStatus.FAILED: "failed",
@@ -39,9 +47,14 @@ def started(job: ClaimedJob) -> None:
         logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
 
 
-def ended(end: AttemptEnd, result: JobStatus | Stale) -> None:
-    """An outcome was recorded, or refused."""
+def ended(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
+    """An outcome was recorded, or refused.
+
+    :param again: it was sent before, and the answer did not come: what looks too late may be our own.
+    """
     attempt, outcome = end.attempt, end.outcome
+    if again and isinstance(result, Stale) and _is_ours(result, end):
+        result = result.status
     if isinstance(result, Stale):
         logger.warning(
             "job %r: the outcome of attempt %d came too late and was refused",
@@ -65,6 +78,11 @@ def ended(end: AttemptEnd, result: JobStatus | Stale) -> None:
         )
     elif logger.isEnabledFor(logging.INFO):
         logger.info("job %r %s", attempt.job_id, _WORDS.get(result, f"is {result}"), extra=_fields(attempt))
+
+
+def _is_ours(result: Stale, end: AttemptEnd) -> bool:
+    """Whether the store has what this outcome makes of the job: then it was stored the first time, and counts."""
+    return result.attempt == end.attempt.attempt and result.status in _AFTER[end.outcome.kind]
 
 
 def _fields(attempt: AttemptRef, group: str | None = None) -> dict[str, object]:

@@ -55,7 +55,8 @@ def _rest(elapsed: float, percent: float | None, durations: Sequence[float]) -> 
     if percent is not None and _tells_enough(percent):
         return elapsed * (100.0 - percent) / percent
     if len(durations) >= _ENOUGH_DURATIONS:
-        return max(0.0, median(durations) - elapsed)
+        rest = median(durations) - elapsed
+        return rest if rest > 0 else None  # it takes longer than the others did: how much, nobody knows
     return None
 
 

@@ -341,8 +341,11 @@ class Worker:
                 self._recording = 0
             self._quiet.notify()
 
-    async def _record(self, ends: Sequence[AttemptEnd]) -> None:
-        """Write outcomes until they are written. A stale one is a value: somebody else has the job."""
+    async def _record(self, ends: Sequence[AttemptEnd], *, again: bool = False) -> None:
+        """Write outcomes until they are written. A stale one is a value: somebody else has the job.
+
+        :param again: they were sent before, and may have been stored then.
+        """
         short = self.slots.reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
         delay = _FIRST_DELAY
         replaced = False
@@ -357,8 +360,9 @@ class Worker:
             except BackendError as error:
                 if len(ends) > 1:
                     for end in ends:  # the one that cannot be written must not hold up the others
-                        await self._record([end])
+                        await self._record([end], again=True)
                     return
+                again = True
                 if error.code == "too-big":
                     ends = [_unstorable(ends[0], error)]
                     continue
@@ -369,8 +373,9 @@ class Worker:
             except Exception as error:  # border: an outcome that cannot be stored is its job's failure
                 if len(ends) > 1:
                     for end in ends:
-                        await self._record([end])
+                        await self._record([end], again=True)
                     return
+                again = True
                 self._trouble.tell(error)
                 if replaced:
                     await self._clock.sleep(delay * random.uniform(0.5, 1.0))
@@ -381,7 +386,7 @@ class Worker:
         self._trouble.over()
         try:
             for end, result in zip(ends, finished.results, strict=True):
-                self._recorded(end, result)
+                self._recorded(end, result, again)
         finally:
             self.take(claim, finished.claims)
         self._claimed(finished.claims)
@@ -397,9 +402,9 @@ class Worker:
             self.take(claim, None)
             raise
 
-    def _recorded(self, end: AttemptEnd, result: JobStatus | Stale) -> None:
+    def _recorded(self, end: AttemptEnd, result: JobStatus | Stale, again: bool) -> None:
         job_id = end.attempt.job_id
-        journal.ended(end, result)
+        journal.ended(end, result, again=again)
         if isinstance(result, Stale):
             self._stale(job_id)
 

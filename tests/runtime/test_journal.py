@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 
 from asyncjobs import JobRequest, RetryPolicy
-from tests.runtime.support import PATIENCE, Stores, add, fail, nothing
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, Stale
+from asyncjobs.models import JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime import journal
+from asyncjobs.testing import FaultyBackend
+from tests.runtime.support import PATIENCE, Held, Stores, add, fail, nothing
 
 pytestmark = pytest.mark.anyio
 SOON = RetryPolicy(max_retries=1, base=0.01, jitter=0)
@@ -68,3 +72,41 @@ async def test_what_the_store_does_at_debug(stores: Stores, caplog: pytest.LogCa
         async with stores.processor() as jp:
             await (await jp.submit_job(nothing))
     assert any("Enqueue" in r.message and r.message.startswith("committed") for r in caplog.records)
+
+
+@pytest.mark.parametrize("how", ["completed", "failed", "retried", "cancelled"])
+async def test_an_outcome_that_was_stored_although_its_answer_was_lost_did_not_come_too_late(
+    stores: Stores, caplog: pytest.LogCaptureFixture, how: str
+) -> None:
+    store = FaultyBackend(stores.backend())
+    held = Held()
+    async with stores.processor(backend=store) as jp:
+        with caplog.at_level(logging.INFO, "asyncjobs.jobs"):
+            store.fail("update_job_status", when="after")
+            match how:
+                case "completed":
+                    await jp.submit_job(add, 1, 2, job_id="a")
+                case "failed" | "retried":
+                    retries = int(how == "retried")
+                    await jp.submit_job(fail, job_id="a", retry=RetryPolicy(max_retries=retries, base=0.2, jitter=0))
+                case _:
+                    await jp.submit_job(held.body, job_id="a", local=True)
+                    await held.started.wait()
+                    await jp.cancel_job("a")
+            job = await jp.wait_for_job("a", timeout=PATIENCE)
+            await (await jp.submit_job(nothing))  # recorded after it, in order
+    assert job.status == ("failed" if how == "retried" else how)
+    assert "came too late" not in caplog.text
+    assert any("'a'" in r.message for r in caplog.records)
+
+
+async def test_an_outcome_of_an_attempt_that_others_have_came_too_late(
+    stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    attempt = AttemptRef("a", 1, "w1", 1)
+    end = AttemptEnd(attempt, Outcome(OutcomeKind.SUCCEEDED))
+    with caplog.at_level(logging.WARNING, "asyncjobs.jobs"):
+        journal.ended(end, Stale(2, JobStatus.COMPLETED), again=True)  # another attempt's
+        journal.ended(end, Stale(1, JobStatus.PENDING), again=True)  # interrupted
+        journal.ended(end, Stale(1, JobStatus.COMPLETED))  # never sent before
+    assert caplog.text.count("came too late and was refused") == 3

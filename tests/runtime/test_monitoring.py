@@ -199,7 +199,7 @@ def test_the_rest_is_estimated_from_the_best_ground_there_is() -> None:
     assert rest(None, 40, 50, 1000, 1) == 15
     assert rest(4.9, 40, 40, 40) == 10
     assert rest(5, 40, 40, 40) == pytest.approx(570), "what the body says itself counts more"
-    assert rest(None, 20, 20, 20) == 0, "never negative"
+    assert rest(None, 20, 20, 20) is None, "its time is over, and never negative"
     for other in set(JobStatus) - {IN_PROGRESS}:
         assert rest(50, 40, 40, 40, status=other) is None
 
@@ -230,7 +230,7 @@ async def test_the_rest_is_estimated_from_earlier_jobs_of_the_function(stores: S
         assert await remaining(running) is None
         third = await jp.submit_job(draw, 15, local=True)
         await third
-        assert await remaining(running) == 0.0, "20 s of 15"
+        assert await remaining(running) is None, "20 s of 15: an estimate that is over is none"
         for _ in range(2):
             await (await jp.submit_job(draw, 100, local=True))
         clock.jump(-210)
@@ -512,3 +512,27 @@ async def test_why_is_never_empty(jp: JobProcessor) -> None:
         assert found.code in CODES
         assert found.sentence
     held.go.open()
+
+
+async def test_elapsed_goes_on_while_a_job_runs_and_stays_when_it_has_ended(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        held = Held()
+        handle = await jp.submit_job(held.body, local=True)
+        waiting = await jp.submit_job(nothing, delay=3600)
+        await held.started.wait()
+        running = await jp.get_job(handle)
+        first = running.elapsed
+        with anyio.fail_after(PATIENCE):
+            while running.elapsed == first:
+                await anyio.sleep(0.001)
+        second = running.elapsed
+        assert first is not None
+        assert second is not None
+        assert 0 <= first < second
+        assert (await jp.get_job(waiting)).elapsed is None
+        held.go.open()
+        await handle
+        ended = await jp.get_job(handle)
+        assert ended.finished_at is not None
+        assert ended.started_at is not None
+        assert ended.elapsed == (ended.finished_at - ended.started_at).total_seconds()

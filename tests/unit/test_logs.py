@@ -167,3 +167,16 @@ def test_the_job_whose_body_logs_is_named() -> None:
     job_id = anyio.run(main)
     [record] = [r for r in map(json.loads, stream.getvalue().splitlines()) if r["message"] == "from inside"]
     assert (record["job_id"], record["attempt"], record["group"]) == (job_id, 1, "g")
+
+
+@pytest.mark.parametrize("level", ["debug", "info"])
+def test_at_debug_the_statements_of_the_driver_do_not_appear(level: Any, tmp_path: Path) -> None:
+    stream = io.StringIO()
+    set_up(LoggingConfig(level=level, format="logfmt"), stream)
+    logging.getLogger("aiosqlite").debug("executing functools.partial(…SELECT…)")
+    logging.getLogger("aiosqlite").warning("something is wrong")
+    logging.getLogger("asyncjobs.sqlite").debug("committed 1 operations")
+    text = stream.getvalue()
+    assert "executing" not in text
+    assert "something is wrong" in text
+    assert ("committed" in text) == (level == "debug")
