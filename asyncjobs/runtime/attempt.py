@@ -182,7 +182,7 @@ async def run_async(
         running.body = scope
         try:
             value = await function(*args, **kwargs)
-            outcome = _success(returns or function, value, largest)
+            outcome = _success(function if returns is None else returns, value, largest)
         except anyio.get_cancelled_exc_class() as error:
             if not scope.ends_here():
                 if anyio.current_effective_deadline() == -math.inf:

@@ -176,7 +176,8 @@ def _bare(func: Any) -> Callable[..., Any]:
 
 def _annotated(func: Any) -> Callable[..., Any]:
     """What carries the annotations of ``func`` itself: of an object that stands for a function, its ``__call__``."""
-    return _call_method(func) or func
+    call = _call_method(func)
+    return func if call is None else call
 
 
 def _call_method(func: object) -> MethodType | None:
