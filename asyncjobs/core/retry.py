@@ -103,9 +103,8 @@ class RetryPolicy(CheckedStruct, frozen=True):
         if not self.on and not self.never_on:
             return True
         names: set[str] = set()
-        raised: object = error
-        group = isinstance(raised, BaseExceptionGroup)
         bases: tuple[type, ...] = _bases_of(type(error))[:-1]
+        group = BaseExceptionGroup in bases  # not isinstance, which asks a class of the program for ``__class__``
         for kind in bases:
             if not group or BaseExceptionGroup in _bases_of(kind):
                 names.update((_class_name(kind), exception_name(kind), short_name(kind)))
