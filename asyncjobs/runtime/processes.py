@@ -74,7 +74,8 @@ class Processes:
             results = await read_injected(running.job, self._read_results)
         except Exception as error:
             return failure(error, retryable=False)
-        call = encode_call(replace(running.job, function=function or running.job.function), results)
+        job = running.job if function is None else replace(running.job, function=function)
+        call = encode_call(job, results)
         while running.stopped is None:
             try:
                 process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)
