@@ -32,6 +32,7 @@ from asyncjobs.models import (
 )
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.submission import Optional
+from asyncjobs.runtime.waiting import BodyStopped
 
 T = TypeVar("T")
 
@@ -184,16 +185,19 @@ class SyncJobs:
         try:
             if self._stack is None:
                 raise _closed()
-            future = self._portal.start_task_soon(function, *args)
+            future = self._portal.start_task_soon(_until_stopped, function, *args)
         except RuntimeError as error:
             if self._stack is None:  # left just now
                 raise _closed() from error
             raise
         try:
-            return future.result()
+            value = future.result()
         except KeyboardInterrupt:
             future.cancel()  # nobody waits for it any more
             raise
+        if isinstance(value, BodyStopped):
+            raise value
+        return value
 
     @property
     def processor(self) -> JobProcessor:
@@ -325,3 +329,11 @@ class SyncJobs:
 
 def _closed() -> BackendClosedError:
     return BackendClosedError("this SyncJobs is not running", hint="use it inside 'with SyncJobs(…) as jobs:'")
+
+
+async def _until_stopped(function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T | BodyStopped:
+    """Call it, and return ``BodyStopped``: raised, it would end the portal, and with it the loop of all others."""
+    try:
+        return await function(*args)
+    except BodyStopped as stopped:
+        return stopped

@@ -2,8 +2,9 @@
 
 A job's own event stream, filtered to what ends it, says at once when it has ended. (A long poll would be answered at
 every line that the job logs.) It only wakes: what has become of the job is then asked for, and so it is whenever the
-stream was cut, or could not be had, for whatever reason. So nothing has to be remembered through a restart of the
-server, and one that has no stream left for us, or a proxy that keeps them back, makes it slower, and never wrong.
+stream was cut, or could not be had, for whatever reason, and every 30 s. So nothing has to be remembered through a
+restart of the server, and one that has no stream left for us, or a proxy that keeps them back, makes it slower, and
+never wrong.
 
 A stream is a connection, and a server has only so many: a client that waits for a thousand jobs takes a few, and asks
 for the rest together, now and then.
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
 logger = SafeLogger("asyncjobs.client")
 
 STREAMS = 32
+LOOK_AGAIN = 30.0
+"""Seconds after which what a stream follows is looked at nevertheless."""
 _LOOK_EVERY = 0.5
 _LOOKED_AT_A_SECOND = 1000
 """Jobs that are asked for together, at most, on average."""
@@ -61,9 +64,10 @@ class Waiting:
             return
         self._streams += 1
         try:
-            async with EventStream(self._transport, self._path_of(job_id), types=_ENDS, lasting=False) as events:
-                async for _ in events:
-                    pass  # it may be an end before a retry: only the stream's own end counts
+            with anyio.move_on_after(LOOK_AGAIN):
+                async with EventStream(self._transport, self._path_of(job_id), types=_ENDS, lasting=False) as events:
+                    async for _ in events:
+                        pass  # it may be an end before a retry: only the stream's own end counts
         finally:
             self._streams -= 1
 

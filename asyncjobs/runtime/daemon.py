@@ -14,6 +14,7 @@ from asyncjobs.backends.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
+from asyncjobs.models import Job
 from asyncjobs.runtime.context import Submit
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.functions import Functions
@@ -120,6 +121,11 @@ class JobDaemon:
     def running(self) -> list[str]:
         """The ids of the jobs that run here now."""
         return list(self.worker.running)
+
+    def may_run(self, job: Job) -> bool:
+        """Return whether jobs of its queue and function run here, as far as is known: refusals are found by claims."""
+        queues = self.config.queues
+        return (queues is None or job.queue in queues) and job.function not in self._functions.refused
 
     def give_back(self) -> None:
         """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""

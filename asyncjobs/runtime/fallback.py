@@ -13,6 +13,7 @@ import anyio
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
+from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.safelog import SafeLogger
@@ -34,10 +35,17 @@ class SyncFallback:
         self._streamer = streamer
         self._make_daemon = make_daemon
         self._lock = anyio.Lock()
+        self._daemon: JobDaemon | None = None
+        self._waited_for: list[str] = []
         self._warned = False
 
     async def run(self, job_ids: Sequence[str]) -> None:
         """Return once they have ended, or wait for something that does not happen now: a time, another's job."""
+        context, daemon = find_current_job(), self._daemon
+        if daemon is not None and context is not None and daemon.worker.runs(context):
+            self._waited_for += job_ids  # submitted by a body that is run here: who runs it runs these, too
+            daemon.scheduler.nudge()
+            return
         async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
             if any(worker.alive for worker in await self._backend.workers()):
                 return
@@ -55,27 +63,29 @@ class SyncFallback:
     async def _run(self, job_ids: Sequence[str]) -> None:
         cursor = await self._backend.last_cursor()
         async with anyio.create_task_group() as tasks:
-            daemon = self._make_daemon()
+            daemon = self._daemon = self._make_daemon()
+            self._waited_for = list(job_ids)
             await daemon.start(tasks)
             try:
                 async with self._streamer.reader(after=cursor) as reader:
-                    while await self._goes_on(job_ids, daemon):
+                    while await self._goes_on(daemon):
                         await reader.next(_LOOK_EVERY)
             finally:
+                self._daemon = None
                 with anyio.CancelScope(shield=True):  # bounded by its shutdown_timeout
                     await daemon.stop()
                 tasks.cancel_scope.cancel()
 
-    async def _goes_on(self, job_ids: Sequence[str], daemon: JobDaemon) -> bool:
+    async def _goes_on(self, daemon: JobDaemon) -> bool:
         """Whether any of them, or of what they wait for, is running or about to."""
         if daemon.running:
             return True
         seen: set[str] = set()
-        level = list(job_ids)
+        level = list(self._waited_for)
         while level:
             seen.update(level)
             jobs = [job for job in await self._backend.get_jobs(level) if not job.status.terminal]
-            if any(_moves(job) for job in jobs):
+            if any(_moves(job, daemon) for job in jobs):
                 return True
             waiting = [job.id for job in jobs if job.waits_for is WaitsFor.DEPENDENCIES]
             edges = await self._backend.get_dependencies(waiting) if waiting else ()
@@ -83,8 +93,13 @@ class SyncFallback:
         return False
 
 
-def _moves(job: Job) -> bool:
-    if job.status is JobStatus.IN_PROGRESS:
-        return True
-    # A retry is worth waiting for; a delay is what was asked for.
-    return job.waits_for in (WaitsFor.WORKER, WaitsFor.LIMIT) or (job.waits_for is WaitsFor.TIME and job.attempt > 0)
+def _moves(job: Job, daemon: JobDaemon) -> bool:
+    match job.waits_for:
+        case _ if job.status is JobStatus.IN_PROGRESS:
+            return True
+        case WaitsFor.WORKER:
+            return daemon.may_run(job)  # else it waits for a worker that is not there
+        case WaitsFor.TIME:
+            return job.attempt > 0  # a retry is worth waiting for; a delay is what was asked for
+        case waits_for:
+            return waits_for is WaitsFor.LIMIT

@@ -45,6 +45,7 @@ class Process:
         self._down = down
         self._lock = anyio.Lock()
         self._torn = False
+        self._left = memoryview(b"")
         for descriptor in (down, up, self.stdout, self.stderr):
             os.set_blocking(descriptor, False)
         try:
@@ -55,20 +56,33 @@ class Process:
     # -- speaking
 
     async def send(self, data: bytes) -> None:
-        """Write a frame. If it is gone, or a frame was cut off by a cancellation before, nothing is written."""
+        """Write a frame. If the process is gone, nothing is written.
+
+        A frame that has begun is written to its end, also if the caller is cancelled meanwhile: after half of one, the
+        process would understand nothing more. Should it not read for a second then, nothing is written any more.
+        """
         async with self._lock:
             if self._torn:
                 return
-            self._torn = True
-            left = memoryview(data)
-            while left:
-                try:
-                    left = left[os.write(self._down, left) :]
-                except BlockingIOError:
-                    await anyio.wait_writable(self._down)
-                except BrokenPipeError:
-                    return
-            self._torn = False
+            self._left = memoryview(data)
+            try:
+                await self._write()
+            except anyio.get_cancelled_exc_class():
+                if len(self._left) < len(data):
+                    with anyio.move_on_after(_LAST_WORDS, shield=True):
+                        await self._write()
+                raise
+            finally:
+                self._torn = 0 < len(self._left) < len(data)
+
+    async def _write(self) -> None:
+        while self._left:
+            try:
+                self._left = self._left[os.write(self._down, self._left) :]
+            except BlockingIOError:
+                await anyio.wait_writable(self._down)
+            except BrokenPipeError:
+                return
 
     def read(self) -> bytes | None:
         """What it has sent: None, nothing at the moment; empty, it has closed its end."""

@@ -52,6 +52,7 @@ class Scheduler:
         self._signal = Signal()
         self._next_due: int | None = None  # by the wall clock, as it was when the store told
         self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set while this waits
+        self._timed = False  # it pauses until then at most
         self._told: dict[str, str] = {}
 
     def nudge(self) -> None:
@@ -60,7 +61,9 @@ class Scheduler:
 
     def heard(self, claims: Claims) -> None:
         """A claim that went with an outcome tells when the next job comes due, and of unknown functions."""
-        if self._learn_due(claims.next_due) or claims.unknown or claims.lost:
+        news = self._learn_due(claims.next_due) or claims.unknown or claims.lost
+        # With every slot taken it paused without a timer; with one free, no outcome need come before that moment.
+        if news or (claims.next_due is not None and not self._timed and self._worker.free > 0):
             self.nudge()
 
     def _learn_due(self, next_due: int | None) -> bool:
@@ -81,9 +84,13 @@ class Scheduler:
         left = self._until_due()
         if left is None:
             await self._signal.wait()
-        else:
+            return
+        self._timed = True
+        try:
             with self._clock.timeout(left):
                 await self._signal.wait()
+        finally:
+            self._timed = False
 
     def _until_due(self) -> float | None:
         if self._next_due is None or not self._worker.may_claim():

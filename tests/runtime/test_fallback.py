@@ -109,3 +109,36 @@ async def test_an_error_of_the_store_comes_as_it_is(stores: Stores, monkeypatch:
 def test_what_cannot_be(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="fallback"):
         JobProcessor("memory", **options)  # type: ignore[arg-type]
+
+
+async def test_a_body_may_submit_too_and_what_it_submits_runs(stores: Stores) -> None:
+    async with fallback(stores) as jp:
+        JPS.append(jp)
+        try:
+            with anyio.fail_after(PATIENCE):
+                outer = await jp.submit_job(submits_and_awaits)
+                assert await outer == 3
+                left = await jp.submit_job(submits_and_leaves)
+                assert await jp.get_status(await left) is COMPLETED
+        finally:
+            JPS.clear()
+
+
+JPS: list[JobProcessor] = []
+
+
+async def submits_and_awaits() -> int:
+    return await (await JPS[0].submit_job(add, 1, 2))
+
+
+async def submits_and_leaves() -> str:
+    return (await JPS[0].submit_job(nothing)).id
+
+
+async def test_a_job_of_a_queue_that_is_not_served_here_is_not_waited_for(stores: Stores) -> None:
+    config = DaemonConfig(queues=("cpu",))
+    with anyio.fail_after(PATIENCE):
+        async with JobProcessor(stores.backend(), enable_daemon=False, fallback="sync", daemon=config) as jp:
+            job = await jp.submit_job(nothing, queue="gpu")
+            assert await job.status() is PENDING
+            assert await (await jp.submit_job(nothing, queue="cpu")).status() is COMPLETED

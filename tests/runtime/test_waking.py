@@ -1,0 +1,325 @@
+"""No wait outlives its job: behind every one stands a look at the store, and none depends on who told of the end."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
+
+import anyio
+import anyio.lowlevel
+import anyio.to_thread
+import pytest
+
+from asyncjobs import (
+    DaemonConfig,
+    EventPublisher,
+    JobNotFoundError,
+    JobProcessor,
+    JobTimeoutError,
+    SQLiteConfig,
+    SyncJobs,
+    as_completed,
+    current_job,
+    gather,
+)
+from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.runtime.events import LOOK_EVERY
+from asyncjobs.runtime.process import Process
+from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.testing import FaultyBackend, ManualClock
+from tests.runtime.support import COMPLETED, IN_PROGRESS, PATIENCE, PENDING, Gate, Held, Stores, echo, nothing, within
+
+pytestmark = pytest.mark.anyio
+
+
+def publisher_of(jp: JobProcessor) -> EventPublisher:
+    return jp._publisher  # pyright: ignore[reportPrivateUsage]
+
+
+async def until_waited_for(jp: JobProcessor, job_id: str, waiters: int) -> None:
+    with anyio.fail_after(PATIENCE):
+        while len(publisher_of(jp)._waiters.get(job_id, ())) < waiters:  # pyright: ignore[reportPrivateUsage]
+            await anyio.lowlevel.checkpoint()
+
+
+# -- a lost wake-up
+
+
+async def by_await(jp: JobProcessor) -> Any:
+    return await jp.handle("x")
+
+
+async def by_result(jp: JobProcessor) -> Any:
+    return await jp.handle("x").result(timeout=1000)
+
+
+async def by_gather(jp: JobProcessor) -> Any:
+    return await gather(jp.handle("x"))
+
+
+async def by_as_completed(jp: JobProcessor) -> Any:
+    return [handle async for handle in as_completed([jp.handle("x")])]
+
+
+async def by_wait_for_job(jp: JobProcessor) -> Any:
+    return await jp.wait_for_job("x")
+
+
+async def by_drain(jp: JobProcessor) -> Any:
+    await jp.drain("show")
+
+
+async def by_stream(jp: JobProcessor) -> Any:
+    return [event.type async for event in jp.stream_job("x")]
+
+
+async def by_body(jp: JobProcessor) -> Any:
+    async def body() -> None:
+        await jp.handle("x")
+
+    await (await jp.submit_job(body, local=True, max_retries=0, group="waiters"))
+
+
+async def by_body_in_a_thread(jp: JobProcessor) -> Any:
+    def body() -> None:
+        jp.handle("x").result_sync()
+
+    await (await jp.submit_job(body, local=True, max_retries=0, group="waiters"))
+
+
+WAYS = [
+    by_await,
+    by_result,
+    by_gather,
+    by_as_completed,
+    by_wait_for_job,
+    by_drain,
+    by_stream,
+    by_body,
+    by_body_in_a_thread,
+]
+
+
+@pytest.mark.parametrize("way", WAYS, ids=lambda way: way.__name__)
+async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
+    stores: Stores, way: Callable[[JobProcessor], Awaitable[Any]]
+) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock) as jp:
+        await jp.submit_job(nothing, job_id="x", group="show", delay=3600)
+        returned = anyio.Event()
+
+        async def wait() -> None:
+            try:
+                await way(jp)
+            except JobProcessorError:
+                pass  # it was cancelled
+            returned.set()
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            if way is by_stream:
+                with anyio.fail_after(PATIENCE):
+                    while not publisher_of(jp)._subscriptions:  # pyright: ignore[reportPrivateUsage]
+                        await anyio.lowlevel.checkpoint()
+            else:
+                await until_waited_for(jp, "" if way is by_drain else "x", 1)
+            await anyio.wait_all_tasks_blocked()  # it has looked at the store
+            jp.backend.set_listener(None)  # a commit of which nobody is told
+            await jp.backend.cancel_jobs(["x"])
+            jp.backend.set_listener(jp._committed)  # pyright: ignore[reportPrivateUsage]
+            await anyio.wait_all_tasks_blocked()
+            assert not returned.is_set()
+            clock.advance(LOOK_EVERY + 1)
+            await within(PATIENCE, returned.wait())
+
+
+async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(stores: Stores) -> None:
+    clock = ManualClock()
+    store = FaultyBackend(stores.backend(clock))
+    async with stores.processor(clock=clock, backend=store) as jp:
+        await jp.submit_job(nothing, job_id="x", delay=3600)
+        async with anyio.create_task_group() as tasks:
+
+            async def wait() -> None:
+                with pytest.raises(JobNotFoundError):
+                    await jp.handle("x")
+
+            tasks.start_soon(wait)
+            await until_waited_for(jp, "x", 1)
+            with anyio.fail_after(PATIENCE):
+                while not store.calls["get_results"]:
+                    await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()  # it has looked at the store
+            jp.backend.set_listener(None)
+            await jp.backend.cancel_jobs(["x"])
+            await jp.backend.remove_jobs(["x"])
+            clock.advance(LOOK_EVERY + 1)
+
+
+async def test_one_look_serves_all_waiters_and_none_is_made_for_nobody(stores: Stores) -> None:
+    clock = ManualClock()
+    store = FaultyBackend(stores.backend(clock))
+    async with stores.processor(clock=clock, backend=store, enable_daemon=False) as jp:
+        async with jp.batch() as batch:
+            handles = [batch.submit_job(nothing, delay=3600) for _ in range(1000)]
+        async with anyio.create_task_group() as tasks:
+            for handle in handles:
+                for _ in range(3):
+                    tasks.start_soon(handle.result)
+            await until_waited_for(jp, handles[-1].id, 3)
+            await anyio.wait_all_tasks_blocked()
+            before = store.calls["get_results"]
+            clock.advance(LOOK_EVERY + 1)
+            await anyio.wait_all_tasks_blocked()
+            with anyio.fail_after(PATIENCE):
+                while store.calls["get_results"] < before + 2:
+                    await anyio.lowlevel.checkpoint()
+            await anyio.wait_all_tasks_blocked()
+            assert store.calls["get_results"] == before + 2  # 500 jobs each, whoever waits for them
+            tasks.cancel_scope.cancel()
+        before = store.calls["get_results"], store.calls["read_events"]
+        clock.advance(LOOK_EVERY + 1)
+        await anyio.wait_all_tasks_blocked()
+        assert (store.calls["get_results"], store.calls["read_events"]) == before
+
+
+# -- what a wait costs, and what it gives
+
+
+async def test_a_submit_that_is_awaited_asks_for_nothing_more(stores: Stores) -> None:
+    """Own commits keep the end of the log known while nobody listens."""
+    store = FaultyBackend(stores.backend())
+    async with stores.processor(backend=store) as jp:
+        await (await jp.submit_job(nothing))
+        before = store.calls["last_cursor"]
+        for i in range(5):
+            assert await (await jp.submit_job(echo, i)) == i
+        assert store.calls["last_cursor"] == before
+
+
+async def test_no_time_left_is_time_enough_for_what_has_ended(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        done = await jp.submit_job(echo, 1, group="done")
+        await done
+        late = await jp.submit_job(nothing, delay=3600, group="late")
+    async with stores.processor() as jp:  # it has nothing at hand
+        if stores.kind != "memory":
+            assert await jp.handle(done.id).result(timeout=0) == 1
+            assert (await jp.wait_for_job(done.id, timeout=0)).status is COMPLETED
+            assert await gather(jp.handle(done.id), timeout=0) == [1]
+        await jp.drain("done", timeout=0)
+        with pytest.raises(JobTimeoutError):
+            await jp.handle(late.id).result(timeout=0)
+        with pytest.raises(JobTimeoutError):
+            await jp.drain("late", timeout=0)
+
+
+async def test_a_call_that_is_cut_short_leaves_what_it_found_to_the_next(stores: Stores) -> None:
+    async with stores.processor() as jp:
+        jobs = [await jp.submit_job(echo, i) for i in range(3)]
+        await gather(*jobs)
+        jp._waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
+        watch = jp.watch([job.id for job in jobs], None)
+        for _ in range(4):
+            with anyio.CancelScope() as scope:
+                scope.cancel()
+                await watch.next()
+        assert {result.job_id for result in await watch.next()} == {job.id for job in jobs}
+        watch.close()
+
+
+async def test_the_jobs_of_a_lost_lease_are_looked_up_at_once(stores: Stores) -> None:
+    """Others may have ended them before this process knew where the log ends."""
+    async with stores.processor() as jp:
+        assert jp.daemon is not None
+        held = Held()
+        job = await jp.submit_job(held.body, local=True, job_id="x")
+        await held.started.wait()
+        expectation = publisher_of(jp).expect(["x"])
+        jp.daemon.worker.lose()
+        assert expectation.take() == ["x"]
+        publisher_of(jp).forget(expectation)
+        held.go.open()
+        await job.cancel()
+
+
+async def test_a_job_due_before_the_next_outcome_starts_when_it_is_due(stores: Stores) -> None:
+    """All slots were taken when it became known; the only one is free again before it is due."""
+    clock = ManualClock()
+    async with stores.processor(clock=clock, slots=1) as jp:
+        first, late = Held(), Held()
+        first.go.open()
+        late.go.open()
+        async with jp.batch() as batch:
+            now = batch.submit_job(first.body, local=True)
+            then = batch.submit_job(late.body, local=True, delay=1.0)
+        await now.result()
+        await anyio.wait_all_tasks_blocked()
+        assert await then.status() is PENDING
+        clock.advance(1.1)  # less than a beat: nothing else nudges the scheduler
+        await within(PATIENCE, late.started.wait())
+
+
+# -- told to stop
+
+
+def test_a_plain_body_that_waits_through_sync_jobs_is_told_to_stop(tmp_path: Any) -> None:
+    """And nobody else: raised in the loop behind ``SyncJobs``, ``BodyStopped`` would end it."""
+    waiting, stopped = Gate(), Gate()
+    with SyncJobs(SQLiteConfig(path=tmp_path / "jobs.db"), daemon=DaemonConfig(slots=2)) as jobs:
+
+        def body() -> None:
+            child = current_job().submit_job_sync(nothing, delay=3600)
+            waiting.open()
+            try:
+                jobs.handle(child.id).result()
+            except BodyStopped:
+                stopped.open()
+                raise
+
+        job = jobs.submit_job(body, local=True, max_retries=0, job_id="x")
+        waiting.wait_sync()
+        while "x" not in jobs.processor._waiting.waits:  # pyright: ignore[reportPrivateUsage]
+            pass
+        assert job.cancel() is IN_PROGRESS
+        stopped.wait_sync()
+        jobs.wait_for_job("x", timeout=PATIENCE)
+        assert jobs.submit_job(echo, 1).result(timeout=PATIENCE) == 1
+
+
+# -- the pipe to a process of its own
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
+async def test_a_frame_that_has_begun_is_written_to_its_end(anyio_backend: str) -> None:
+    """Cut off, it would leave the child without any further answer: each of its waits would last for ever."""
+    down, writing = os.pipe()
+    up, other = os.pipe()
+    with Path(os.devnull).open("rb") as null:  # noqa: ASYNC230 - it is no file
+        popen = SimpleNamespace(stdout=null, stderr=null, pid=os.getpid())
+        process = Process(cast("Any", popen), writing, up)
+        frame = bytes(1 << 20)
+        received: list[bytes] = []
+
+        def read_all() -> None:
+            while data := os.read(down, 1 << 16):
+                received.append(data)
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(process.send, frame)
+            await anyio.wait_all_tasks_blocked()  # the pipe is full
+            reader = threading.Thread(target=read_all)
+            reader.start()
+            tasks.cancel_scope.cancel()
+        await process.send(b"next")
+        os.close(writing)
+        await anyio.to_thread.run_sync(reader.join)
+        assert b"".join(received) == frame + b"next"
+        for descriptor in (down, up, other, process._exit):  # pyright: ignore[reportPrivateUsage]
+            if descriptor is not None:
+                os.close(descriptor)
