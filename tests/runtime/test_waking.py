@@ -172,6 +172,9 @@ async def test_one_look_serves_all_waiters_and_none_is_made_for_nobody(stores: S
                 for _ in range(3):
                     tasks.start_soon(handle.result)
             await until_waited_for(jp, handles[-1].id, 3)
+            with anyio.fail_after(PATIENCE):
+                while store.calls["get_results"] < 3 * len(handles):  # the first look of each, in a reader's thread
+                    await anyio.lowlevel.checkpoint()
             await anyio.wait_all_tasks_blocked()
             before = store.calls["get_results"]
             clock.advance(LOOK_EVERY + 1)
