@@ -13,6 +13,7 @@ from msgspec import json
 from asyncjobs.backends.clock import from_datetime
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, USAGE, Failure
+from asyncjobs.cli.hints import hint_of
 from asyncjobs.cli.output import printable
 from asyncjobs.cli.selecting import count, find, seconds_of
 from asyncjobs.cli.shapes import job_item
@@ -78,13 +79,14 @@ async def submit(
             else:
                 context.out.text(handle.id)
                 if not any(worker.alive for worker in await jp.workers()):
-                    context.out.warn("no worker is alive: it waits", "asyncjobs daemon start -d")
+                    start = context.start_hint([(await jp.get_job(handle)).function])
+                    context.out.warn("no worker is alive: it waits", start)
             return
-        context.warn_if_nobody_works(jp)
+        await context.warn_if_nobody_works(jp)
         try:
             context.out.value(await handle.result())
         except JobNotCompletedError as error:
-            raise Failure(str(error.args[0]), exit_code=FAILED, hint=error.hint, code=error.code) from None
+            raise Failure(str(error.args[0]), exit_code=FAILED, hint=hint_of(error), code=error.code) from None
 
 
 def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from functools import cached_property, wraps
@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
+from asyncjobs.cli.hints import modules_of, start_command
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.config import LoggingConfig, SQLiteConfig
 from asyncjobs.core.mains import APP_MARK
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, only_error
+from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.settings import PREFIX, Settings, load
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _SHORTEST_PREFIX = 4
+_LOOKED_AT = 50
 _UNRUNNABLE_AFTER = 600.0
 
 
@@ -41,7 +44,7 @@ class Context:
         self._config = config
         self._flags = flags
         self._colour = colour
-        self.out = Output(form, colour=colour, quiet=quiet)
+        self.out = Output(form, colour=colour, quiet=quiet, root=self.root_arguments)
         self.verbose = verbose
 
     @property
@@ -98,15 +101,17 @@ class Context:
 
     def answer_as(self, form: Form) -> None:
         """In another form than the root command was told."""
-        self.out = Output(form, colour=self._colour, quiet=self.out.quiet)
+        self.out = Output(form, colour=self._colour, quiet=self.out.quiet, root=self.root_arguments)
 
     def use_config(self, file: str) -> None:
         """Read this configuration file. Before the settings are asked for."""
         self._config = file
+        self.answer_as(self.out.form)
 
     def add_flags(self, flags: dict[str, Any]) -> None:
         """What a sub-command was given. Before the settings are asked for."""
         self._flags.update(flags)
+        self.answer_as(self.out.form)
 
     @property
     def log_config(self) -> LoggingConfig:
@@ -209,12 +214,32 @@ class Context:
         async with JobProcessor(config, enable_daemon=False, functions=functions) as jp:
             yield jp
 
-    def warn_if_nobody_works(self, jp: JobProcessor) -> None:
+    def start_hint(self, functions: Iterable[str] = (), *, name: str | None = None) -> str:
+        """The command that starts a daemon here which runs these functions, or what is missing for one."""
+        settings = self.settings
+        given: Sequence[str] = self._flags.get("daemon.allowed_modules") or ()
+        if settings.app is not None or settings.daemon.allowed_modules is not None:
+            return start_command(given, name=name)
+        modules = modules_of(functions)
+        if modules:
+            return start_command(modules, name=name)
+        return (
+            "a daemon runs them: name your program's JobProcessor with --app, or the modules of its jobs with --allow"
+        )
+
+    async def start_hint_for(self, jp: JobProcessor) -> str:
+        """The same for the jobs that wait in the store."""
+        waiting = await jp.find_jobs(JobQuery(status=JobStatus.PENDING, limit=_LOOKED_AT))
+        return self.start_hint(job.function for job in waiting)
+
+    async def warn_if_nobody_works(self, jp: JobProcessor) -> None:
         """Warn once while the command waits for jobs and no worker is alive, also if the last one dies meanwhile."""
         from asyncjobs.runtime.unattended import warn_when_no_worker_lives
 
+        start = await self.start_hint_for(jp)
+
         def warn(_: str | None) -> None:
-            self.out.warn("no worker is alive: it waits", "asyncjobs daemon start -d")
+            self.out.warn("no worker is alive: it waits", start)
 
         jp.start_soon(
             lambda: warn_when_no_worker_lives(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -109,7 +110,18 @@ def start(
 def _already(context: Context, name: str, state: DaemonState | None) -> None:
     since = "" if state is None else f" (pid {state.process.pid}, {seconds(time.time() - state.started_at)})"
     context.out.note(f"daemon {name!r} is already running{since}. Nothing to do.")
-    context.out.note("Another one beside it:  asyncjobs daemon start -d --name second")
+    second = next(other for other in _OTHER_NAMES if other != name and not _runs(context, other))
+    start = context.start_hint(name=second)
+    if start.startswith("asyncjobs "):
+        context.out.note(f"Another one beside it:  {start}")
+
+
+_OTHER_NAMES = ("second", "third", *(f"daemon-{number}" for number in range(4, 10_000)))
+
+
+def _runs(context: Context, name: str) -> bool:
+    found = state_file(context, name).look()
+    return found is not None and found.running
 
 
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
@@ -253,7 +265,7 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
         raise Failure(
             f"daemon {name!r} still drains after {seconds(timeout)}",
             exit_code=TIMED_OUT,
-            hint="asyncjobs daemon stop --now hands its jobs back at once",
+            hint=f"asyncjobs daemon stop --now{_named(name)} hands its jobs back at once",
         )
     context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
 
@@ -303,7 +315,7 @@ async def status(context: Context, check: bool, name: str) -> None:
         else:
             context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
             _show_lines(context, lines)
-            context.out.note("start it:  asyncjobs daemon start -d")
+            context.out.note(f"start it:  {await _start_again(context, name)}")
         raise SystemExit(code)
     async with context.store() as jp:
         counts = await jp.backend.count_jobs()
@@ -341,6 +353,19 @@ async def status(context: Context, check: bool, name: str) -> None:
     for job in mine:
         out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
     _show_lines(context, lines)
+
+
+async def _start_again(context: Context, name: str) -> str:
+    named = None if name == "default" else name
+    if not context.sqlite.file.exists():
+        return context.start_hint(name=named)
+    async with context.store() as jp:
+        waiting = await jp.find_jobs(JobQuery(order="newest", limit=100))
+    return context.start_hint((job.function for job in waiting), name=named)
+
+
+def _named(name: str) -> str:
+    return "" if name == "default" else f" --name {shlex.quote(name)}"
 
 
 def _show_lines(context: Context, lines: list[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sqlite3
 import stat
 import sys
@@ -68,9 +69,9 @@ def _show(context: Context, finding: Finding) -> None:
     glyph, ascii, colour = {"ok": ("✔", "+", "green"), "warning": ("⚠", "!", "yellow"), "error": ("✖", "x", "red")}[
         finding.level
     ]
-    out.text(f"{out.style(out.glyph(glyph, ascii), colour)} {finding.what}")
+    out.text(f"{out.style(out.glyph(glyph, ascii), colour)} {out.hint(finding.what)}")
     if finding.mend:
-        out.text(f"  {out.glyph('→', '->')} {finding.mend}")
+        out.text(f"  {out.glyph('→', '->')} {out.hint(finding.mend)}")
 
 
 async def _examine(context: Context, url: str | None) -> AsyncGenerator[Finding]:
@@ -92,7 +93,7 @@ async def _examine(context: Context, url: str | None) -> AsyncGenerator[Finding]
         return
     try:
         async with context.store() as jp:
-            async for finding in _store(jp, path):
+            async for finding in _store(context, jp, path):
                 yield finding
     except (JobProcessorError, Failure) as error:
         yield Finding("error", f"the store cannot be opened: {error.args[0] if error.args else error}", error.hint)
@@ -136,13 +137,14 @@ def _log_size(path: Path) -> Finding | None:
     return None
 
 
-async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
+async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
     check = await anyio.to_thread.run_sync(_integrity, path)
     if check == "ok":
         yield Finding("ok", f"store {shown(path)}: {path.stat().st_size / 1e6:.1f} MB, sound")
     else:
         yield Finding("error", f"store {shown(path)} is damaged: {check}", "restore the newest backup")
     known = await jp.workers()
+    start = await context.start_hint_for(jp)
     workers = [worker for worker in known if worker.alive]
     for worker in known:
         if not worker.alive and worker.running:
@@ -150,7 +152,7 @@ async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
                 "error",
                 f"worker gone: {worker.name} is dead and has {count(worker.running, 'job')}; they are pending again "
                 "within two leases",
-                None if workers else "asyncjobs daemon start -d",
+                None if workers else start,
             )
     processes = {(worker.host, worker.pid) for worker in workers}
     if len(processes) > 1 and sqlite3.sqlite_version_info < _SOUND_SQLITE:
@@ -167,13 +169,15 @@ async def _store(jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
     if left and not workers:
         more = "1,000 or more" if ready == 1000 else str(ready)
         what = f"{more} jobs are ready" if ready else f"{count(left, 'job')} not ended yet"
-        yield Finding("error", f"no worker is alive, and {what}", "asyncjobs daemon start -d")
+        yield Finding("error", f"no worker is alive, and {what}", start)
     elif workers:
         slots = sum(worker.slots for worker in workers)
         yield Finding("ok", f"{len(workers)} workers are alive, with {slots} slots; {ready} jobs are ready")
     refused = {name: reason for worker in workers for name, reason in worker.refused.items()}
     for name, reason in list(refused.items())[:5]:
-        yield Finding("warning", f"jobs of {name} are left alone: {reason}", "daemon start --allow MODULE")
+        yield Finding(
+            "warning", f"jobs of {name} are left alone: {reason}", "start the daemon with --allow and the module's name"
+        )
     failed = counts.get(JobStatus.FAILED, 0)
     if failed:
         yield Finding("ok", f"{failed} jobs failed: asyncjobs jobs list --status failed")
@@ -196,7 +200,9 @@ async def _unreadable(jp: JobProcessor) -> AsyncGenerator[Finding]:
             if job.unreadable is not None:
                 found += 1
                 if found <= _SHOWN:
-                    yield Finding("warning", f"job {job.id}: {job.unreadable}", f"asyncjobs jobs show {job.id}")
+                    yield Finding(
+                        "warning", f"job {job.id}: {job.unreadable}", f"asyncjobs jobs show {shlex.quote(job.id)}"
+                    )
         cursor = page.next
         if cursor is None:
             break

@@ -20,6 +20,7 @@ from typing import Any
 import click
 from msgspec import json
 
+from asyncjobs.cli.hints import hint_of, with_flags
 from asyncjobs.exceptions import (
     BackendConnectionError,
     BackendError,
@@ -53,9 +54,10 @@ class Failure(click.ClickException):
     def __init__(self, message: str, *, exit_code: int = FAILED, hint: str | None = None, code: str = "failed") -> None:
         super().__init__(message)
         self.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue] - click reads it of the instance
-        self.hint = hint
         self.code = code
         self._context = click.get_current_context(silent=True)  # it is left when the failure is shown
+        root = getattr(self._context.find_root().obj, "root_arguments", ()) if self._context is not None else ()
+        self.hint = None if hint is None else with_flags(hint, root)
 
     def show(self, file: Any = None) -> None:
         """On standard error; as JSON when that was asked for."""
@@ -79,4 +81,4 @@ def failure_of(error: JobProcessorError) -> Failure:
     message = str(error.args[0]) if error.args else error.code
     if isinstance(error, BackendConnectionError):
         error.request = None  # nobody can use it at a prompt, and the hint must not name it
-    return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=error.hint, code=error.code)
+    return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=hint_of(error), code=error.code)

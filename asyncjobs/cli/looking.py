@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,6 +11,7 @@ import click
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
+from asyncjobs.cli.hints import hint_of
 from asyncjobs.cli.output import Output, age, printable, seconds
 from asyncjobs.cli.selecting import count, find, seconds_of
 from asyncjobs.cli.shapes import event_item, job_item
@@ -19,6 +21,7 @@ from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobSta
 from asyncjobs.models import Attempt, Job, JobQuery, JobStatus
 
 _PAGE = 500
+_MOST = 100_000
 _STATUS = click.Choice([status.value for status in JobStatus])
 _HEADS = ("id", "name", "status", "try", "age", "time", "error")
 
@@ -29,7 +32,7 @@ _HEADS = ("id", "name", "status", "try", "age", "time", "error")
 @click.option("--queue", help="Jobs of this queue.")
 @click.option("--function", help="Jobs of this function, as module:name.")
 @click.option("--oldest", is_flag=True, help="The oldest first.")
-@click.option("-n", "--limit", type=click.IntRange(1, 100_000), default=50, show_default=True, help="At most so many.")
+@click.option("-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="At most so many.")
 @command
 async def list_(
     context: Context,
@@ -55,11 +58,11 @@ async def list_(
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
         mend = (
-            f" · retry the failed: asyncjobs jobs retry --failed{f' --group {group}' if group else ''}"
+            f" · retry the failed: asyncjobs jobs retry --failed{f' --group {shlex.quote(group)}' if group else ''}"
             if failed
             else ""
         )
-        more = f" (more: -n {limit * 10})" if len(found) == limit else ""
+        more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
         out.note(f"{count(len(found), 'job')}{more}{mend}")
 
 
@@ -201,12 +204,12 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
         if wait or timeout:
-            context.warn_if_nobody_works(jp)
+            await context.warn_if_nobody_works(jp)
             await jp.wait_for_job(job_id, timeout=None if timeout is None else seconds_of(timeout))
         try:
             value = await jp.get_result(job_id)
         except JobNotCompletedError as error:
-            raise Failure(str(error.args[0]), exit_code=FAILED, hint=error.hint, code=error.code) from None
+            raise Failure(str(error.args[0]), exit_code=FAILED, hint=hint_of(error), code=error.code) from None
         except JobStateError as error:
             raise Failure(str(error.args[0]), exit_code=REFUSED, hint="--wait waits for it", code=error.code) from None
     context.out.value(value)
@@ -243,10 +246,10 @@ async def logs(context: Context, job: str, live: bool) -> None:
 async def watch(context: Context, job: str | None, group: str | None, timeout: str | None) -> None:
     """Watch a job, or a group, until it has ended. The exit code is 1 when a job failed."""
     if (job is None) == (group is None):
-        raise Failure("name a job or a group", exit_code=USAGE, hint="asyncjobs jobs watch ID, or --group NAME")
+        raise Failure("name a job or a group", exit_code=USAGE, hint="asyncjobs jobs list shows what there is")
     async with context.store() as jp:
         job_id = None if job is None else await context.job_id(jp, job)
-        context.warn_if_nobody_works(jp)
+        await context.warn_if_nobody_works(jp)
         ended = await follow(
             context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else seconds_of(timeout)
         )

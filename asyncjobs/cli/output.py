@@ -12,6 +12,7 @@ from typing import Any, Literal
 import click
 from msgspec import json
 
+from asyncjobs.cli.hints import with_flags
 from asyncjobs.core.json_values import json_value
 from asyncjobs.models import JobStatus
 
@@ -33,13 +34,17 @@ class Output:
 
     :param form: ``auto`` is a table for a terminal, tab-separated lines otherwise.
     :param colour: True, False, or None: by the terminal and ``NO_COLOR``, ``FORCE_COLOR``.
+    :param root: the flags that commands in hints need to find the same store and application.
     """
 
-    def __init__(self, form: Form = "auto", *, colour: bool | None = None, quiet: bool = False) -> None:
+    def __init__(
+        self, form: Form = "auto", *, colour: bool | None = None, quiet: bool = False, root: Sequence[str] = ()
+    ) -> None:
         self.tty = sys.stdout.isatty()
         self.form: Form = ("table" if self.tty else "plain") if form == "auto" else form
         self.colour = _wants_colour(self.tty) if colour is None else colour
         self.quiet = quiet
+        self._root = root
         self.unicode = "utf" in (sys.stdout.encoding or "").lower()
 
     @property
@@ -75,11 +80,15 @@ class Output:
 
     def note(self, line: str) -> None:
         """Something to know."""
-        self.say(f"{self.glyph('•', '*')} {line}")
+        self.say(f"{self.glyph('•', '*')} {self.hint(line)}")
 
     def warn(self, line: str, mend: str | None = None) -> None:
         """Something is not as it should be."""
-        self.say(f"{self.style(self.glyph('⚠', '!'), 'yellow')} {line}" + (f"\n  → {mend}" if mend else ""))
+        self.say(f"{self.style(self.glyph('⚠', '!'), 'yellow')} {line}" + (f"\n  → {self.hint(mend)}" if mend else ""))
+
+    def hint(self, text: str) -> str:
+        """A text that may name a command: as it works here, with the flags that are in use."""
+        return with_flags(text, self._root)
 
     def glyph(self, unicode: str, ascii: str) -> str:
         """What the terminal can show."""

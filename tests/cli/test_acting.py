@@ -21,7 +21,7 @@ def jobs_of(shell: Shell) -> dict[str, str]:
 def test_submitted_without_a_worker_a_job_waits_and_says_so(shell: Shell) -> None:
     ran = shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--arg", "b=text", "--group", "g")
     assert ran.out.strip() in jobs_of(shell)
-    assert ran.err == "⚠ no worker is alive: it waits\n  → asyncjobs daemon start -d\n"
+    assert ran.err == "⚠ no worker is alive: it waits\n  → asyncjobs --app app:jp daemon start -d\n"
 
 
 def test_arguments_are_json_or_text(shell: Shell) -> None:
@@ -82,7 +82,7 @@ def test_the_doctor(shell: Shell) -> None:
     shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1")
     ran = shell.run(*APP, "doctor")
     assert ran.code == 1
-    assert "✖ no worker is alive, and 1 jobs are ready\n  → asyncjobs daemon start -d\n" in ran.out
+    assert "✖ no worker is alive, and 1 jobs are ready\n  → asyncjobs --app app:jp daemon start -d\n" in ran.out
     (shell.folder / "jobs.db").chmod(0o644)
     assert "others may read ./jobs.db (mode 644)" in shell.run(*APP, "doctor").out
     document = shell.run("--json", *APP, "doctor").json

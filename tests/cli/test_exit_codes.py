@@ -40,7 +40,7 @@ DB = "--db jobs.db"
         (f"{DB} jobs submit app:add --arg a=1 --delay soon", 2, "write 30s, 5m, 2h or 1d"),
         (f"{DB} jobs submit app:add --arg a=1 --after nobody", 3, "there is no job 'nobody'"),
         (f"{DB} events tail --no-follow --after x1", 2, "is not a cursor"),
-        ("daemon status", 3, "asyncjobs daemon start -d"),
+        ("daemon status", 3, "--allow"),
         ("daemon stop", 3, "daemon 'default' is not running"),
         ("daemon start", 2, "nothing says what this daemon may run"),
         ("--app app:nope daemon start", 2, "has no 'nope'"),

@@ -1,0 +1,77 @@
+"""Hints that name a command work as they are printed: with the flags of the command that prints them.
+
+Those of errors, which know of no command line, are put into its words here.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Iterable, Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+from asyncjobs.exceptions import (
+    JobCancelledError,
+    JobExecutionError,
+    JobProcessorError,
+    JobSkippedError,
+    JobTimeoutError,
+)
+
+_COMMAND = re.compile(
+    r"\basyncjobs (?=(?:backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b)"
+)
+
+
+def with_flags(hint: str, root: Sequence[str]) -> str:
+    """Put the flags in use behind ``asyncjobs``, wherever a hint names a command."""
+    if not root:
+        return hint
+    return _COMMAND.sub(lambda _: f"asyncjobs {shlex.join(root)} ", hint)
+
+
+def hint_of(error: JobProcessorError) -> str | None:
+    """Return the hint of an error, as a command where it is a call in a program."""
+    match error:
+        case JobSkippedError(because=str(because)):
+            return f"mend the cause and run it again: asyncjobs jobs retry {shlex.quote(because)}"
+        case JobExecutionError() | JobCancelledError():
+            return f"asyncjobs jobs retry {shlex.quote(error.job_id)}"
+        case JobTimeoutError():
+            return "the job goes on"
+        case _:
+            return error.hint
+
+
+def start_command(allowed: Iterable[str], *, name: str | None = None) -> str:
+    """Return the command that starts a daemon; ``allowed`` modules are those that no setting names."""
+    words = ["asyncjobs", "daemon", "start", "-d", *(word for module in allowed for word in ("--allow", module))]
+    return shlex.join(words if name is None else [*words, "--name", name])
+
+
+def modules_of(functions: Iterable[str]) -> list[str]:
+    """Return the modules of these stored functions that can be found from here: a daemon refuses others."""
+    folder = str(Path.cwd())
+    found: dict[str, None] = {}
+    for function in functions:
+        module = function.rpartition(":")[0]
+        if module.endswith(".py"):  # a script: a daemon runs its functions by the name of the file
+            module = Path(module).stem
+        if module not in found and _is_there(module, folder):
+            found[module] = None
+    return list(found)
+
+
+def _is_there(module: str, folder: str) -> bool:
+    if not all(part.isidentifier() for part in module.split(".")):
+        return False
+    before = sys.path[:]
+    sys.path.insert(0, folder)
+    try:
+        return find_spec(module) is not None
+    except Exception:  # border: a package runs when a module in it is looked for
+        return False
+    finally:
+        sys.path[:] = before
