@@ -6,7 +6,7 @@ import pytest
 
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import GroupProgress
+from asyncjobs.models import GroupProgress, Handle, JobQuery
 from tests.conformance.support import COMPLETED, FAILED, FATAL, IN_PROGRESS, PENDING, RELEASED, Hand, Store, new
 
 pytestmark = pytest.mark.anyio
@@ -191,3 +191,27 @@ async def test_nothing_is_lost_while_nothing_was_removed(store: Store) -> None:
     for after in (None, start, await store.backend.last_cursor()):
         for limit in (1, 500):
             assert not (await store.backend.read_events(after, limit=limit)).lost
+
+
+async def test_a_handle_is_an_id_wherever_one_is_taken(store: Store) -> None:
+    await store.submit(new("a"), new("b"))
+    backend = store.backend
+    ids = [Handle("a"), Handle("b")]
+    one = ids[0]
+    job = await backend.get_job(one)
+    assert job is not None
+    assert job.id == "a"
+    assert [found.id for found in await backend.get_jobs(ids)] == ["a", "b"]
+    assert set(await backend.get_results(ids)) == {"a", "b"}
+    assert await backend.get_attempts(one) == []
+    assert await backend.get_call(one) is not None
+    assert await backend.get_dependencies(ids) == []
+    assert await backend.get_dependent_jobs(ids) == []
+    assert await backend.find_ids(one) == ["a"]
+    assert [found.id for found in await backend.find_jobs(JobQuery(ids=ids))] == ["a", "b"]
+    assert {event.job_id for event in (await backend.read_events(job_id=one)).events} == {"a"}
+    assert await backend.mark_job_ready(ids) == ["a", "b"]
+    assert set(await backend.cancel_jobs(ids)) == {"a", "b"}
+    await backend.retry_job(one)
+    assert set(await backend.cancel_jobs([one], descendants=True)) == {"a"}
+    assert set(await backend.remove_jobs(ids)) == {"a", "b"}

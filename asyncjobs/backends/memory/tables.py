@@ -106,7 +106,7 @@ class Tables:
         return row if due is None else structs.replace(row, run_at=due + self.offset)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        return {job_id: self.ids[job_id] for job_id in ids if job_id in self.ids}
+        return {str.__str__(job_id): self.ids[job_id] for job_id in ids if job_id in self.ids}
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
         return [self.parents[child][parent] for parent in parents for child in sorted(self.dependents.get(parent, ()))]

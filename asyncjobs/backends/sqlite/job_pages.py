@@ -162,6 +162,6 @@ def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tup
 def ids_as_json(ids: Sequence[str]) -> str:
     """Ids for ``json_each``; strings that no stored id can be (lone surrogates, NUL) are left out."""
     try:
-        return msgspec.json.encode([job_id for job_id in ids if "\0" not in job_id]).decode()
+        return msgspec.json.encode([str.__str__(job_id) for job_id in ids if "\0" not in job_id]).decode()
     except UnicodeEncodeError:
         return ids_as_json([job_id for job_id in ids if encodable(job_id)])

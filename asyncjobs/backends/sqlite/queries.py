@@ -171,6 +171,7 @@ class Queries:
         return rows[0][0] if rows else None
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        job_id = str.__str__(job_id)
         return [
             Attempt(
                 job_id,

@@ -70,7 +70,7 @@ class Rows:
         else:
             rows = self._execute(
                 "SELECT id, n FROM jobs WHERE id IN (SELECT value FROM json_each(?))",
-                (json.encode(ids).decode(),),
+                (json.encode(list(map(str.__str__, ids))).decode(),),
             ).fetchall()
         return {row[0]: row[1] for row in rows}
 
