@@ -84,7 +84,7 @@ def test_killed_it_is_dead_and_the_next_one_takes_up_its_jobs(shell: Shell) -> N
 def test_the_first_signal_drains(shell: Shell) -> None:
     daemon = shell.start(*APP, "daemon", "start")
     until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
-    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=1", "--id", "nap")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=6", "--id", "nap")
     until(lambda: status_of(shell, "nap") == "in_progress")
     daemon.send_signal(signal.SIGTERM)
     _, said = daemon.communicate(timeout=PATIENCE)
@@ -205,7 +205,7 @@ def test_the_web_beside_it_is_served_until_the_drain_is_over_and_then_refuses_to
     daemon = shell.start(*APP, "daemon", "start", "--http", ":0")
     until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
     url = shell.good("--json", *APP, "daemon", "status").json["http"]
-    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=2", "--id", "nap")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=6", "--id", "nap")
     until(lambda: status_of(shell, "nap") == "in_progress")
     seen: set[int] = set()
     drained: list[str] = []
