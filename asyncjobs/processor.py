@@ -36,7 +36,6 @@ from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import (
     BackendClosedError,
     BackendConnectionError,
-    BackendError,
     ConfigurationError,
     JobNotFoundError,
     JobStateError,
@@ -70,6 +69,7 @@ from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.graph import LiveGraph
+from asyncjobs.runtime.leaving import Leaving, warn_of_unfinished
 from asyncjobs.runtime.mains import refuse_while_loading
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.others import watch_others
@@ -130,8 +130,11 @@ class JobProcessor(Upkeep):
 
     Leaving the ``async with`` stops claiming, gives running jobs ``daemon.shutdown_timeout`` seconds, and returns the
     rest to pending; nothing is lost. Jobs that still run may use it to the end of that time; for everybody else, every
-    method raises ``BackendClosedError`` outside of the block.
+    method raises ``BackendClosedError`` outside of the block. On the main thread of a program without a handler of its
+    own, SIGTERM leaves the block as Ctrl-C does, and the process then dies of it; a second signal hands back at once.
     """
+
+    _hands_back_on_ctrl_c = False  # for SyncJobs
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
         refuse_unknown_arguments(cls, settings)
@@ -169,6 +172,7 @@ class JobProcessor(Upkeep):
         self._submitted = 0
         self._forks = fork_count()
         self._daemon: JobDaemon | None = None
+        self._exit: Leaving | None = None
         if fallback not in (None, "sync") or (fallback is not None and enable_daemon):
             raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
         self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
@@ -194,9 +198,12 @@ class JobProcessor(Upkeep):
             self._stopping = anyio.Event()
             self._background = new_background()
             await self._background.start(self._run, self._stopping.set)
-        except BaseException:
+        except BaseException as error:
             self._backend.set_listener(None)
             await self._backend.close()
+            leaving, self._exit = self._exit, None
+            if leaving is not None:
+                leaving.end(error)
             raise
         self._running = True
         return self
@@ -212,6 +219,10 @@ class JobProcessor(Upkeep):
                     await daemon.start(tasks)
                     self._daemon = daemon
                     self._waiting.worker = daemon.worker
+                    self._exit = Leaving(
+                        daemon, self._background, self._begin_to_leave, self._clock, ctrl_c=self._hands_back_on_ctrl_c
+                    )
+                    tasks.start_soon(self._exit.listen)
                 tasks.start_soon(watch_others, self._backend, self._publisher, self._daemon, self._clock)
                 tasks.start_soon(self._waiting.warn_forever)
                 if self._daemon is None:
@@ -220,10 +231,13 @@ class JobProcessor(Upkeep):
                         tasks.start_soon(self._warn_when_no_worker_lives)
                 started()
                 await self._stopping.wait()
-                if self._daemon is not None:
+                if self._daemon is not None and self._exit is not None:
+                    tasks.start_soon(self._exit.watch)
                     await self._daemon.stop()
                 self._running = False
                 tasks.cancel_scope.cancel()
+            if self._exit is not None:
+                self._exit.end_alone()
 
     async def _warn_when_no_worker_lives(self) -> None:
         await warn_when_no_worker_lives(
@@ -264,18 +278,14 @@ class JobProcessor(Upkeep):
     ) -> bool | None:
         if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
-        self._leaving = True
-        if self._daemon is not None:
-            self._daemon.close()
-        self.close_streams()
-        self._stopping.set()
+        self._begin_to_leave(error)
         try:
             return await self._background.join(error)
         finally:
             with anyio.CancelScope(shield=True):
                 self._running = False
-                if not isinstance(error, anyio.get_cancelled_exc_class()):
-                    await self._warn_of_unfinished()
+                if self._submitted and not isinstance(error, anyio.get_cancelled_exc_class()):
+                    await warn_of_unfinished(self._backend)
                 self._publisher.close()
                 self._backend.set_listener(None)
                 try:
@@ -283,32 +293,24 @@ class JobProcessor(Upkeep):
                 finally:
                     self._daemon = None
                     self._leaving = False
+                    leaving, self._exit = self._exit, None
+                    if leaving is not None:
+                        leaving.end(error)
+
+    def _begin_to_leave(self, error: BaseException | None = None) -> None:
+        self._leaving = True
+        if self._exit is not None:
+            self._exit.begin(error)
+        if self._daemon is not None:
+            self._daemon.close()
+        self.close_streams()
+        self._stopping.set()
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
         """For ASGI apps: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
         async with self:
             yield
-
-    async def _warn_of_unfinished(self) -> None:
-        if not self._submitted:
-            return
-        try:
-            if any(worker.alive for worker in await self._backend.workers()):
-                return
-            counts = await self._backend.count_jobs()
-        except BackendError:
-            return
-        except Exception as error:  # border: a warning must not be what the program's block ends with
-            logger.error("unfinished jobs could not be counted: %s", error, exc_info=error)
-            return
-        left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
-        if left:
-            logger.warning(
-                "%d jobs are left unfinished, and no worker is alive to run them: they wait in the store. "
-                "'await jp.drain()' before leaving waits for them; a daemon on the same store runs them",
-                left,
-            )
 
     def _committed(self, events: Sequence[JobEvent]) -> None:
         if self._daemon is not None:

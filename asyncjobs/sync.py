@@ -81,6 +81,10 @@ class SyncHandle(Handle, Generic[T]):
         return self._jobs.stream_job(self, after)
 
 
+class _OnItsOwnLoop(JobProcessor):
+    _hands_back_on_ctrl_c = True  # by ``SyncJobs``, on the main thread
+
+
 class SyncJobs:
     """A ``JobProcessor`` for plain programs.
 
@@ -104,7 +108,7 @@ class SyncJobs:
         backend: str | os.PathLike[str] | BackendType | BackendConfig | JobBackend = BackendType.SQLITE,
         **options: Any,
     ) -> None:
-        self._jp = JobProcessor(backend, **options)
+        self._jp = _OnItsOwnLoop(backend, **options)
         self._stack: ExitStack | None = None
         self._forks = 0
         self._portal: BlockingPortal

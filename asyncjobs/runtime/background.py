@@ -37,6 +37,10 @@ class Background(Protocol):
         """
         ...
 
+    def interrupt(self) -> bool:
+        """Cancel the block of the program, as Ctrl-C does. False: the task that entered it has ended."""
+        ...
+
     async def join(self, error: BaseException | None) -> bool | None:
         """Wait until ``main`` has ended; cancelled meanwhile, go on waiting, and raise the cancellation afterwards.
 
@@ -62,6 +66,7 @@ class _OwnTask:
         self._task: asyncio.Task[None]
 
     async def start(self, main: Main, stop: Callable[[], None]) -> None:
+        self._entered = self._asyncio.current_task()
         self._task = self._asyncio.create_task(main(self._started.set), name="asyncjobs")
         self._task.add_done_callback(self._ended)
         try:
@@ -74,6 +79,9 @@ class _OwnTask:
             raise
         if self._task.done():
             await self.join(None)
+
+    def interrupt(self) -> bool:
+        return self._entered.cancel()
 
     async def join(self, error: BaseException | None) -> bool | None:
         self._joined = True
@@ -127,6 +135,10 @@ class _Nursery:
                 raise
             await self._tasks.__aexit__(None, None, None)
             raise cause from None
+
+    def interrupt(self) -> bool:
+        self._tasks.cancel_scope.cancel()
+        return True
 
     async def join(self, error: BaseException | None) -> bool | None:
         # The group is told of a cancellation, which it must match with its scope, and not of the user's own errors:

@@ -127,6 +127,11 @@ class JobDaemon:
         queues = self.config.queues
         return (queues is None or job.queue in queues) and job.function not in self._functions.refused
 
+    @property
+    def unfinished(self) -> int:
+        """How many of them leaving waits for: those that wait for other jobs are given back at once."""
+        return sum(not running.waits for running in self.worker.running.values())
+
     def give_back(self) -> None:
         """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
         self.worker.hurry()

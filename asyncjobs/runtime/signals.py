@@ -53,6 +53,12 @@ class Loop:
         # asyncio's loop and trio's token each have a way that neither blocks nor answers.
         self._soon: Callable[..., object] = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
 
+    @property
+    def running(self) -> bool:
+        """Whether it runs at this moment, and not only may be run again."""
+        is_running: Callable[[], bool] | None = getattr(self.token.native_token, "is_running", None)
+        return is_running is None or is_running()  # trio's token: that of a loop that has ended takes no calls
+
     def call_soon(self, function: Callable[..., object], *args: object) -> bool:
         """Have the loop call this, from any thread, without waiting. False: the loop is gone."""
         try:

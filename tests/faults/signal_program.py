@@ -1,0 +1,249 @@
+"""A program with processors embedded in it, for tests that send it signals: ``signal_program.py SCENARIO STORE``.
+
+It prints ``ready`` once its jobs run. What it does then is printed, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from asyncjobs import DaemonConfig, JobProcessor, MemoryBackend, SQLiteConfig
+
+_STARTED = threading.Semaphore(0)
+
+
+async def nap(seconds: float = 60.0) -> str:
+    """Long enough to be running when the signal comes."""
+    _STARTED.release()
+    await anyio.sleep(seconds)
+    return "slept"
+
+
+def work(seconds: float = 60.0) -> str:
+    """The same in a thread that heeds nothing."""
+    _STARTED.release()
+    time.sleep(seconds)
+    return "worked"
+
+
+def processor(path: str, shutdown_timeout: float = 30.0, **options: Any) -> JobProcessor:
+    return JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(shutdown_timeout=shutdown_timeout), **options)
+
+
+def say(what: str) -> None:
+    print(what, flush=True)
+
+
+async def ready(jobs: int = 1) -> None:
+    """Say so once so many jobs have started."""
+    for _ in range(jobs):
+        while not _STARTED.acquire(blocking=False):
+            await anyio.sleep(0.005)
+    say("ready")
+
+
+async def jobs_that_end(path: str) -> None:
+    try:
+        async with processor(path) as jp:
+            jobs = [await jp.submit_job(nap, 1.0, job_id="nap"), await jp.submit_job(work, 1.0, job_id="work")]
+            await ready(len(jobs))
+            await anyio.sleep_forever()
+    finally:
+        print("left the block around it")  # not flushed: that is the end's business
+
+
+async def a_job_that_does_not_end(path: str, shutdown_timeout: float = 0.2) -> None:
+    async with processor(path, shutdown_timeout) as jp:
+        await jp.submit_job(nap, job_id="nap")
+        await ready()
+        await anyio.sleep_forever()
+
+
+async def patient(path: str) -> None:
+    async with processor(path, 600.0) as jp:
+        for job_id in ("nap", "work"):
+            await jp.submit_job(nap if job_id == "nap" else work, job_id=job_id)
+        await ready(2)
+        await anyio.sleep_forever()
+
+
+async def nested(path: str) -> None:
+    async with processor(path) as outer, processor(f"{path}.second") as inner:
+        await outer.submit_job(nap, 1.0, job_id="nap")
+        await inner.submit_job(nap, 0.5, job_id="nap")
+        await ready(2)
+        await anyio.sleep_forever()
+
+
+async def in_two_tasks(path: str) -> None:
+    async def one(where: str, seconds: float) -> None:
+        async with processor(where) as jp:
+            await jp.submit_job(nap, seconds, job_id="nap")
+            await asyncio.sleep(3600)
+
+    tasks = [asyncio.create_task(one(path, 1.5)), asyncio.create_task(one(f"{path}.second", 0.2))]
+    await ready(2)
+    await asyncio.wait(tasks)
+    await asyncio.sleep(3600)
+
+
+async def entered_by_a_task_that_has_ended(path: str) -> None:
+    jp = processor(path)
+    await asyncio.create_task(jp.__aenter__())
+    await jp.submit_job(nap, 1.0, job_id="nap")
+    await ready()
+    await asyncio.sleep(3600)
+
+
+async def a_task_that_swallows_its_cancellation(path: str) -> None:
+    try:
+        async with processor(path) as jp:
+            await jp.submit_job(nap, 0.5, job_id="nap")
+            await ready()
+            await asyncio.sleep(3600)
+    except asyncio.CancelledError:
+        say("swallowed")
+        await asyncio.sleep(3600)
+
+
+async def a_handler_of_the_programs_own(path: str) -> None:
+    told = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, told.set)
+    async with processor(path) as jp:
+        await jp.submit_job(nap, 0.5, job_id="nap")
+        await ready()
+        await told.wait()
+        say("the program was told")
+    say("and goes on")
+
+
+async def a_handler_installed_later(path: str) -> None:
+    def told(*_: object) -> None:
+        say("the program was told")
+
+    async with processor(path) as jp:
+        signal.signal(signal.SIGTERM, told)
+        await jp.submit_job(nap, 1.0, job_id="nap")
+        await ready()
+        await jp.drain()
+    assert signal.getsignal(signal.SIGTERM) is told
+    say("and goes on")
+
+
+async def restored(path: str) -> None:
+    """By default, SIGTERM does what it did before as soon as the last processor is left."""
+    async with processor(path):
+        async with processor(f"{path}.second"):
+            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+        assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False):
+        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # it runs no jobs
+    say("ready")
+    await asyncio.sleep(3600)
+
+
+async def a_forked_child(path: str) -> None:
+    async with processor(path) as jp:
+        await jp.submit_job(nap, 0.5, job_id="nap")
+        await ready()
+        child = os.fork()
+        if not child:
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(30)  # noqa: ASYNC251 - it has no loop
+            os._exit(0)
+        _, status = await anyio.to_thread.run_sync(os.waitpid, child, 0)
+        say(f"the child ended with {os.waitstatus_to_exitcode(status)}")
+        await jp.drain()
+
+
+async def an_error(path: str) -> None:
+    async with processor(path, 600.0) as jp:
+        await jp.submit_job(nap, job_id="nap")
+        await ready()
+        raise ValueError("of the program")
+
+
+async def left_in_peace(path: str) -> None:
+    async with processor(path, 600.0) as jp:
+        await jp.submit_job(nap, job_id="nap")
+        await ready()
+    say("and goes on")
+
+
+async def uvicorn_within(path: str) -> None:
+    import uvicorn
+
+    async with processor(path) as jp:
+        await jp.submit_job(nap, 1.0, job_id="nap")
+        await ready()
+        server = uvicorn.Server(uvicorn.Config(jp.asgi_app(), port=0, lifespan="off", log_level="critical"))
+        while True:
+            await server.serve()
+            say("the server has stopped")
+            await asyncio.sleep(3600)
+
+
+async def uvicorn_around(path: str) -> None:
+    import uvicorn
+
+    jp = processor(path, 600.0)
+
+    async def begin() -> None:
+        while jp.daemon is None:
+            await asyncio.sleep(0.005)
+        await jp.submit_job(nap, job_id="nap")
+        await ready()
+
+    config = uvicorn.Config(jp.asgi_app(), port=0, lifespan="on", log_level="critical")
+    beginning = asyncio.create_task(begin())
+    await uvicorn.Server(config).serve()
+    await beginning
+
+
+async def on_trio(path: str) -> None:
+    async with JobProcessor(MemoryBackend(), daemon=DaemonConfig(shutdown_timeout=30.0)) as jp:
+
+        async def watch() -> None:
+            async for event in job.events():
+                if event.type == "completed":
+                    say("slept")
+
+        job = await jp.submit_job(nap, 1.0, job_id="nap")
+        jp.start_soon(watch)
+        await ready()
+        await anyio.sleep_forever()
+
+
+Scenario = Callable[[str], Coroutine[Any, Any, None]]
+
+
+def main(name: str, path: str, how: str) -> None:
+    scenario: Scenario = globals()[name]
+    match how:
+        case "asyncio":
+            asyncio.run(scenario(path))
+        case "anyio":
+            anyio.run(scenario, path)
+        case "trio":
+            anyio.run(scenario, path, backend="trio")
+        case "loop":
+            asyncio.new_event_loop().run_until_complete(scenario(path))
+        case _:
+            raise SystemExit(f"how is {how}?")
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
+    main(*sys.argv[1:])
