@@ -171,7 +171,7 @@ class Worker:
         for running in self._bodies():
             if running.threaded:
                 running.abandon()
-        with anyio.move_on_after(max(0.0, self._config.cancel_grace - moment)):
+        with anyio.move_on_after(max(0.0, self._config.cancel_grace - moment) if self._bodies() else 0):
             await self._until_quiet()
         for running in self._bodies():
             running.hurry()  # also those that have shielded themselves until now

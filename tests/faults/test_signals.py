@@ -189,8 +189,8 @@ def test_the_handler_goes_with_the_last_processor(run: Any) -> None:
 
 def test_a_forked_child_dies_of_sigterm_as_ever(run: Any) -> None:
     program = run("a_forked_child")
-    code, out, _ = program.end()
-    assert (code, out) == (0, f"the child ended with {-signal.SIGTERM}\n")
+    code, out, log = program.end()
+    assert (code, out) == (0, f"the child ended with {-signal.SIGTERM}\n"), log
     assert program.jobs() == {"nap": COMPLETED}
 
 
