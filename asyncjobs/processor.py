@@ -37,6 +37,8 @@ from asyncjobs.exceptions import (
     BackendClosedError,
     BackendConnectionError,
     ConfigurationError,
+    ConversionError,
+    CorruptValueError,
     JobNotFoundError,
     JobStateError,
     MissingExtraError,
@@ -48,6 +50,7 @@ from asyncjobs.models import (
     GroupProgress,
     Isolation,
     Job,
+    JobError,
     JobEvent,
     JobPage,
     JobQuery,
@@ -77,7 +80,7 @@ from asyncjobs.runtime.pages import cursor_or_beyond
 from asyncjobs.runtime.reaping import Reaper
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.signals import Home
-from asyncjobs.runtime.status import report, to_be_timed
+from asyncjobs.runtime.status import report, to_be_timed, unreadable_result
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
 from asyncjobs.runtime.unattended import warn_when_no_worker_lives
@@ -665,6 +668,8 @@ class JobProcessor(Upkeep):
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
         """``poll_status`` of several jobs at once; None for an unknown id.
 
+        A result that cannot be read (any more) is the ``error`` of its own report.
+
         :raises ConfigurationError: one id instead of several, or what is no id.
         """
         backend = self._open()
@@ -675,12 +680,27 @@ class JobProcessor(Upkeep):
     async def _reports(self, jobs: Sequence[Job]) -> dict[str, StatusReport]:
         backend = self._backend
         results = await backend.get_results([job.id for job in jobs if job.status is JobStatus.COMPLETED])
-        values = {key: self.value_of(end, None) for key, end in results.items() if end.status is JobStatus.COMPLETED}
+        values: dict[str, Any] = {}
+        unreadable: dict[str, JobError] = {}
+        for key, end in results.items():
+            if end.status is not JobStatus.COMPLETED:
+                continue
+            try:
+                values[key] = self.value_of(end, None)
+            except (ConversionError, CorruptValueError) as error:
+                unreadable[key] = unreadable_result(error)
         durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
         gone = await held_by_the_dead(backend, jobs)
         now = to_datetime(self._clock.now())
         return {
-            job.id: report(job, now, values.get(job.id), durations.get(job.function, ()), worker_gone=job.id in gone)
+            job.id: report(
+                job,
+                now,
+                values.get(job.id),
+                durations.get(job.function, ()),
+                worker_gone=job.id in gone,
+                unreadable=unreadable.get(job.id),
+            )
             for job in jobs
         }
 

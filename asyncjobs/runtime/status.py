@@ -7,7 +7,7 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
-from asyncjobs.models import Job, JobStatus, StatusReport
+from asyncjobs.models import Job, JobError, JobStatus, StatusReport
 
 _GROUND_FOR_ESTIMATE = 5.0
 """Percent that a body must have done before the rest is estimated from it."""
@@ -21,13 +21,20 @@ def to_be_timed(jobs: Iterable[Job]) -> set[str]:
 
 
 def report(
-    job: Job, now: datetime, result: Any, durations: Sequence[float] = (), *, worker_gone: bool = False
+    job: Job,
+    now: datetime,
+    result: Any,
+    durations: Sequence[float] = (),
+    *,
+    worker_gone: bool = False,
+    unreadable: JobError | None = None,
 ) -> StatusReport:
     """Percent, elapsed and remaining seconds of a snapshot.
 
     :param result: the decoded one of a completed job.
     :param durations: seconds that earlier jobs of the function took.
     :param worker_gone: it is in progress, and the worker that has it is dead.
+    :param unreadable: why the result of a completed job cannot be read.
     """
     percent = _percent(job)
     elapsed = remaining = None
@@ -46,9 +53,14 @@ def report(
         remaining=remaining,
         attempt=job.attempt,
         result=result,
-        error=job.error if job.status is JobStatus.FAILED else None,
+        error=job.error if job.status is JobStatus.FAILED else unreadable,
         because=job.because,
     )
+
+
+def unreadable_result(error: Exception) -> JobError:
+    """The error of a completed job whose result cannot be read."""
+    return JobError(type(error).__name__, f"unreadable result: {error}")
 
 
 def _rest(elapsed: float, percent: float | None, durations: Sequence[float]) -> float | None:

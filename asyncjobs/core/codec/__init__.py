@@ -29,6 +29,7 @@ from asyncjobs.core.codec.callables import (
 from asyncjobs.core.codec.calls import decode_arguments, decode_result, encode_arguments, encode_result
 from asyncjobs.core.codec.decoding import decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
+from asyncjobs.core.codec.equality import same_call
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
 from asyncjobs.core.codec.stored import JsonObject, from_json
 from asyncjobs.exceptions import ConversionError, CorruptValueError
@@ -59,5 +60,6 @@ __all__ = [
     "refuse_reserved_parameters",
     "resolve_callable",
     "result_stand_in",
+    "same_call",
     "wraps_async",
 ]

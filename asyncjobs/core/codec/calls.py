@@ -15,6 +15,7 @@ from asyncjobs.core.codec.annotations import (
 )
 from asyncjobs.core.codec.decoding import Reader, read_call, read_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_counted
+from asyncjobs.core.codec.stored import sent
 
 Injected = tuple[bytes, Callable[..., Any] | None]
 """The stored result of a job, and who returned it, if that is known here."""
@@ -41,11 +42,13 @@ def decode_arguments(
 
     Raises CorruptValueError, and ConversionError where a value does not fit its annotation.
     """
-    raw = not plan_of(func).empty
+    plan = plan_of(func)
+    raw = not plan.empty
 
     def resolve(job_id: str) -> Any:
         found = find_result(job_id)
-        return None if found is None else _result(*found, raw=raw)
+        value = None if found is None else _result(*found, raw=raw)
+        return sent(value) if plan.exact else value
 
     args, kwargs = read_call(data, Reader(resolve, raw=raw))
     return convert_arguments(func, args, kwargs) if raw else (args, kwargs)

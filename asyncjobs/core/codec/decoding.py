@@ -26,9 +26,9 @@ from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.stored import SentDict, StoredRecord
 from asyncjobs.exceptions import CorruptValueError
 
-# What the constructors below and msgspec raise for bytes that nobody encoded. UnicodeDecodeError is a ValueError,
-# OverflowError and decimal's errors are ArithmeticErrors.
-_FAILURES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
+FAILURES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
+"""What the constructors below and msgspec raise for bytes that nobody encoded. UnicodeDecodeError is a ValueError,
+OverflowError and decimal's errors are ArithmeticErrors."""
 # Containers, and in the innermost a datetime or such.
 _MAX_DEPTH = wire.MAX_DEPTH + 1
 _NAMES: frozenset[type] = frozenset({str})
@@ -77,7 +77,7 @@ def _decoded(data: bytes, reader: Reader) -> Any:
         return msgpack.decode(data, ext_hook=reader.read)
     except CorruptValueError:
         raise
-    except _FAILURES as error:
+    except FAILURES as error:
         if error is reader.failure:  # not the bytes: the parent's result could not be had
             raise
         raise CorruptValueError(f"stored value cannot be read: {error}") from error
@@ -206,7 +206,7 @@ def _zone(zone: Any) -> dt.tzinfo | None:
             raise CorruptValueError("stored value has a time zone whose name is not a string")
         try:
             return ZoneInfo(key)
-        except (*_FAILURES, OSError):  # not in this machine's database: the moment is right, the name is lost
+        except (*FAILURES, OSError):  # not in this machine's database: the moment is right, the name is lost
             zone = offset
     if zone is None:
         return None

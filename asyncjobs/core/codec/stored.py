@@ -54,6 +54,28 @@ def plain(value: Any) -> Any:
     return value  # what is in sets and keys must be hashable: no record, and no dict
 
 
+def sent(value: Any) -> Any:
+    """The value with its dicts marked as such: a result, which no JSON stands for."""
+    cls = class_of(value)
+    if cls in _PLAIN:
+        return value
+    if cls is list:
+        items = cast("list[Any]", value)
+        return items if _PLAIN.issuperset(map(type, items)) else [sent(item) for item in items]
+    if cls is dict or cls is SentDict:
+        return SentDict({key: sent(item) for key, item in cast("dict[Any, Any]", value).items()})
+    if cls is StoredRecord:
+        return StoredRecord(
+            value.module,
+            value.qualname,
+            *({k: sent(v) for k, v in part.items()} for part in (value.fields, value.more)),
+        )
+    if isinstance(value, tuple):
+        items = cast("tuple[Any, ...]", value)
+        return tuple.__new__(cast("type[tuple[Any, ...]]", cls), [sent(item) for item in items])
+    return value
+
+
 def from_json(value: Any) -> Any:
     """Decoded JSON, with its objects marked as such. For arguments of a call that came as JSON."""
     if isinstance(value, list):
