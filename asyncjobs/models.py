@@ -340,15 +340,9 @@ class StatusReport(Shown, Struct, frozen=True):
     """What a poller wants to know of one job.
 
     ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
-<<<<<<< HEAD
     ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one, or when its time is
     over. ``message`` is what the body said last, or ``worker gone`` while the job is held by a worker that is dead:
-    then it does not run. ``result`` is set when the job is completed, ``error`` when it failed.
-=======
-    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one. ``message`` is what
-    the body said last, or ``worker gone`` while the job is held by a worker that is dead: then it does not run.
-    ``result`` is set when the job is completed, ``error`` when it failed, or when its result cannot be read (any more).
->>>>>>> d7ef6c0 (Equal arguments are equal whatever the order of their dicts; an unreadable result is its own job's error)
+    then it does not run. ``result`` is set when the job is completed, ``error`` when it failed, or when its result cannot be read.
     """
 
     job_id: str
