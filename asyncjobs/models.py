@@ -342,7 +342,8 @@ class StatusReport(Shown, Struct, frozen=True):
     ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
     ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one, or when its time is
     over. ``message`` is what the body said last, or ``worker gone`` while the job is held by a worker that is dead:
-    then it does not run. ``result`` is set when the job is completed, ``error`` when it failed, or when its result cannot be read.
+    then it does not run. ``result`` is set when the job is completed, ``error`` when it failed, or when its result
+    cannot be read.
     """
 
     job_id: str
