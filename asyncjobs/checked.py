@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from msgspec import Struct
 
@@ -33,6 +33,13 @@ def refuse_unknown_arguments(cls: type, given: Mapping[str, Any]) -> None:
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
     if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
         refuse_unknown(cls.__name__, given, [parameter.name for parameter in parameters], what="parameter")
+
+
+def listed(field: str, given: Any, allowed: str) -> Iterable[Any]:
+    """Several of something. One text is iterable, too, and never what is meant."""
+    if isinstance(given, str) or not isinstance(given, Iterable):
+        raise ConfigurationError(field, given, allowed=allowed, hint=f"give a list, also of one: {field}=[…]")
+    return cast("Iterable[Any]", given)
 
 
 class _Checked(type(Struct)):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import (
     AsyncGenerator,
-    AsyncIterator,
     Awaitable,
     Callable,
     Collection,
@@ -14,21 +13,21 @@ from collections.abc import (
     Mapping,
     Sequence,
 )
-from contextlib import aclosing, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, cast, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 import anyio
 import anyio.lowlevel
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
-from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
+from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
-from asyncjobs.checked import refuse_unknown_arguments
+from asyncjobs.checked import listed, refuse_unknown_arguments
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.child_ids import path_before
 from asyncjobs.core.codec import decode_result, result_stand_in
@@ -37,11 +36,8 @@ from asyncjobs.exceptions import (
     BackendClosedError,
     BackendConnectionError,
     ConfigurationError,
-    ConversionError,
-    CorruptValueError,
     JobNotFoundError,
     JobStateError,
-    MissingExtraError,
 )
 from asyncjobs.handle import JobHandle
 from asyncjobs.models import (
@@ -50,7 +46,6 @@ from asyncjobs.models import (
     GroupProgress,
     Isolation,
     Job,
-    JobError,
     JobEvent,
     JobPage,
     JobQuery,
@@ -59,7 +54,6 @@ from asyncjobs.models import (
     JobStatus,
     Limit,
     Reason,
-    StatusReport,
     WorkerInfo,
 )
 from asyncjobs.runtime import journal
@@ -69,37 +63,26 @@ from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.fallback import SyncFallback
-from asyncjobs.runtime.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.graph import LiveGraph
 from asyncjobs.runtime.leaving import Leaving, warn_of_unfinished
 from asyncjobs.runtime.mains import refuse_while_loading
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.others import watch_others
-from asyncjobs.runtime.pages import cursor_or_beyond
 from asyncjobs.runtime.reaping import Reaper
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.signals import Home
-from asyncjobs.runtime.status import report, to_be_timed, unreadable_result
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
 from asyncjobs.runtime.unattended import warn_when_no_worker_lives
 from asyncjobs.runtime.upkeep import Upkeep
 from asyncjobs.runtime.waiting import Waiting, Watch, error_of
-from asyncjobs.runtime.why import held_by_the_dead, why
+from asyncjobs.runtime.why import why
 from asyncjobs.safelog import SafeLogger
+from asyncjobs.watching import Watching
 
 if TYPE_CHECKING:
-    from typing import Unpack
-
-    from starlette.requests import Request
-    from starlette.responses import Response
-
     from asyncjobs.core.dag import JobDAG
-    from asyncjobs.web.app import WebApp
-    from asyncjobs.web.own_route import OwnRoutes
-    from asyncjobs.web.settings import WebSettings
-    from asyncjobs.web.streams import OpenStreams
 
 T = TypeVar("T")
 logger = SafeLogger("asyncjobs")
@@ -109,7 +92,7 @@ IfExists = Literal["raise", "return"]
 Types = Collection[str] | str | None
 
 
-class JobProcessor(Upkeep):
+class JobProcessor(Watching, Upkeep):
     """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
 
     ::
@@ -163,7 +146,7 @@ class JobProcessor(Upkeep):
             raise ConfigurationError("enable_daemon", raw, allowed="True or False")
         self._daemon_config = (daemon or DaemonConfig()) if enable_daemon else None
         self._functions = Functions(daemon.allowed_modules if daemon else None)
-        for function in _listed("functions", functions, "functions, in a list"):
+        for function in listed("functions", functions, "functions, in a list"):
             self._functions.register(function)
         self.backend_config = backend_config
         self._max_value_size = backend_config.max_value_size
@@ -179,8 +162,7 @@ class JobProcessor(Upkeep):
         if fallback not in (None, "sync") or (fallback is not None and enable_daemon):
             raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
         self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
-        self._streams: list[OpenStreams] = []
-        self._own_routes: OwnRoutes | None = None
+        Watching.__init__(self)
 
     # -- life
 
@@ -655,55 +637,6 @@ class JobProcessor(Upkeep):
         counts = await self._open().count_jobs(name_of("group", group))
         return GroupProgress(group, sum(counts.values()), dict(counts))
 
-    async def poll_status(self, job_id: str) -> StatusReport:
-        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one.
-
-        The estimate is of running jobs: from their own progress once it is 5 %, else from the median of what jobs of
-        the same function took if 3 have completed lately, else None. While the worker that has the job is dead, the
-        message is ``worker gone``, and there is no estimate.
-        """
-        job = await self.get_job(job_id)
-        return (await self._reports([job]))[job.id]
-
-    async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
-        """``poll_status`` of several jobs at once; None for an unknown id.
-
-        A result that cannot be read (any more) is the ``error`` of its own report.
-
-        :raises ConfigurationError: one id instead of several, or what is no id.
-        """
-        backend = self._open()
-        listed = _listed("job_ids", job_ids, "ids or handles, in a list")
-        reports: dict[str, StatusReport | None] = dict.fromkeys(name_of("job_ids", one, 512) for one in listed)
-        return reports | await self._reports(await backend.get_jobs(list(reports)))
-
-    async def _reports(self, jobs: Sequence[Job]) -> dict[str, StatusReport]:
-        backend = self._backend
-        results = await backend.get_results([job.id for job in jobs if job.status is JobStatus.COMPLETED])
-        values: dict[str, Any] = {}
-        unreadable: dict[str, JobError] = {}
-        for key, end in results.items():
-            if end.status is not JobStatus.COMPLETED:
-                continue
-            try:
-                values[key] = self.value_of(end, None)
-            except (ConversionError, CorruptValueError) as error:
-                unreadable[key] = unreadable_result(error)
-        durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
-        gone = await held_by_the_dead(backend, jobs)
-        now = to_datetime(self._clock.now())
-        return {
-            job.id: report(
-                job,
-                now,
-                values.get(job.id),
-                durations.get(job.function, ()),
-                worker_gone=job.id in gone,
-                unreadable=unreadable.get(job.id),
-            )
-            for job in jobs
-        }
-
     async def why(self, job_id: str) -> Reason:
         """Why a job is not running (or that it is): a code for programs, a sentence for people."""
         return await why(self._backend, self._clock, await self.get_job(job_id))
@@ -793,130 +726,13 @@ class JobProcessor(Upkeep):
         self._open()
         await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))
 
-    # -- watching
-
-    def stream_job(self, job_id: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
-
-        :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
-        :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
-        :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
-        :raises CyclicDependencyError: read inside of a job beyond what is stored, and its job waits for that one.
-        """
-        self._open()
-        return self._streamer.job(str(job_id), after, types)
-
-    def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Events of a group's jobs; ends when all of them have ended.
-
-        :raises CyclicDependencyError: as for ``stream_job``; the calling job may be of the group.
-        """
-        self._open()
-        return self._streamer.group(group, after, types)
-
-    def stream_all(self, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Every event; does not end."""
-        self._open()
-        return self._streamer.all(after, types)
+    # -- its parts
 
     @property
     def streamer(self) -> StatusStreamer:
         """Gives readers of the event log, for programs that need a timeout or the cursor besides the events."""
         self._open()
         return self._streamer
-
-    async def subscribe_sse(
-        self,
-        *,
-        job_id: str | None = None,
-        group: str | None = None,
-        types: Types = None,
-        after: str | None = None,
-        ping: float = 15.0,
-    ) -> AsyncGenerator[bytes]:
-        """Ready-made frames of server-sent events (of a job, a group, or all), for a framework's streaming response.
-
-        ``after`` is the request's ``Last-Event-ID``: an empty one is none, one that is no cursor gives ``reset``. An
-        unknown job gives one frame, ``end``. After ``ping`` seconds without an event, a comment says that the stream
-        lives. ``sse_response`` is a whole response for a route of your own, with status and headers; this is for other
-        frameworks, and frames alone.
-        """
-        try:
-            streamer = self.streamer
-        except BackendClosedError as error:
-            if not error.leaving:
-                raise
-            yield control("named", "bye", reason="shutdown", retry=STOPPING_RETRY)
-            return
-        reader = streamer.reader(job_id=job_id, group=group, types=types, after=cursor_or_beyond(after), may_reset=True)
-        async with aclosing(stream_frames(FrameReader(Frames(), reader, "named"), reader, ping)) as frames:
-            async for frame in frames:
-                yield frame
-
-    # -- the web
-
-    def sse_response(
-        self,
-        request: Request,
-        *,
-        job_id: str | None = None,
-        group: str | None = None,
-        types: Types = None,
-        after: str | None = None,
-        plain: bool = False,
-    ) -> Response:
-        """Stream events (of a job, a group, or all) as the response of a route of your own in Starlette or FastAPI.
-
-        ::
-
-            @app.get("/comics/{job_id}/events")
-            async def events(job_id: str, request: Request):
-                return jp.sse_response(request, job_id=job_id)
-
-        It is what ``asgi_app`` answers: 404 for an unknown job or group, headers that keep proxies from holding it
-        back, 204 once all was delivered. It goes on after ``Last-Event-ID``, and ends when the server stops. Who may
-        ask is for the route to say.
-
-        :param after: the cursor of the last event that the page knows already; the header wins.
-        :param plain: frames without names: each is a ``message``, with its type in the JSON.
-        :raises ConfigurationError: both a job and a group. MissingExtraError: the extra ``web`` is not installed.
-        """
-        if self._own_routes is None:
-            try:
-                from asyncjobs.web.own_route import OwnRoutes
-            except ModuleNotFoundError as error:
-                if error.name != "starlette":
-                    raise
-                raise MissingExtraError("web", what="sse_response()") from error
-            self._own_routes = OwnRoutes(self)
-            self._streams.append(self._own_routes.streams)
-        return self._own_routes.response(request, job_id=job_id, group=group, types=types, after=after, plain=plain)
-
-    def asgi_app(self, **settings: Unpack[WebSettings]) -> WebApp:
-        """An ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted in yours.
-
-        :param settings: those of ``asyncjobs.web.WebConfig``. By default only this machine may ask.
-        :raises MissingExtraError: the extra ``web`` is not installed.
-        """
-        try:
-            from asyncjobs.web.app import WebApp
-            from asyncjobs.web.settings import WebConfig
-        except ModuleNotFoundError as error:
-            if error.name != "starlette":
-                raise
-            raise MissingExtraError("web", what="asgi_app()") from error
-        app = WebApp(self, WebConfig(**settings))
-        self._streams.append(app.streams)
-        return app
-
-    def close_streams(self, reason: str = "shutdown") -> None:
-        """End all event streams that this processor serves, of apps and of own routes. Their clients come back with the
-        cursor they have.
-
-        Servers wait for open streams before they stop. uvicorn is watched; for others, call this first.
-        """
-        for streams in self._streams:
-            streams.close(reason)
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Run this beside the jobs, until it ends or the processor is left."""
@@ -949,10 +765,3 @@ class JobProcessor(Upkeep):
     def registered(self) -> Mapping[str, Callable[..., Any]]:
         """What was given as ``functions=``, by the names under which they are stored."""
         return self._functions.registered
-
-
-def _listed(field: str, given: Any, allowed: str) -> Iterable[Any]:
-    """Several of something. One text is iterable, too, and never what is meant."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigurationError(field, given, allowed=allowed, hint=f"give a list, also of one: {field}=[…]")
-    return cast("Iterable[Any]", given)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -19,14 +18,15 @@ from typing import Any, TypeVar
 import click
 from msgspec import to_builtins
 
-from asyncjobs.cli.context import Context, command, pass_context, shown
+from asyncjobs.cli.context import Context, pass_context, shown
+from asyncjobs.cli.daemon_name import NAME, named, state_file
+from asyncjobs.cli.daemon_status import status
 from asyncjobs.cli.detached import let_go, output_in_log
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.main import Named
-from asyncjobs.cli.output import printable, seconds
-from asyncjobs.cli.state import DaemonState, Found, StateFile, is_alive
+from asyncjobs.cli.output import seconds
+from asyncjobs.cli.state import DaemonState, StateFile, is_alive
 from asyncjobs.cli.units import UNITS, Unit
-from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.settings import DETACHED, duration
 
@@ -36,19 +36,11 @@ _READY_WITHIN = 30.0
 _LAST_LINES = 20
 _TO_LEAVE = 15.0
 """Seconds that a daemon may take to stop beyond what its jobs get."""
-_NAME = click.option("--name", default="default", show_default=True, help="Which daemon, where there are several.")
 
 
 @click.group(cls=Named)
 def daemon() -> None:
     """Run jobs in a process of its own."""
-
-
-def state_file(context: Context, name: str) -> StateFile:
-    """The state file of a daemon on the configured store."""
-    if not name or not name.isprintable() or "/" in name or name.startswith("."):
-        raise Failure(f"a daemon cannot be named {name!r}", exit_code=USAGE)
-    return StateFile(name, str(context.sqlite.file))
 
 
 # -- start
@@ -57,7 +49,7 @@ def state_file(context: Context, name: str) -> StateFile:
 def _start_options(function: F) -> F:
     """What ``daemon start`` takes, for all that stands for it."""
     for option in (
-        _NAME,
+        NAME,
         click.option("--http", metavar="[HOST]:PORT", help="Serve the HTTP interface, too; needs the extra 'web'."),
         click.option(
             "--allow", "allowed", multiple=True, metavar="MODULE", help="Run functions of this module or package."
@@ -110,13 +102,13 @@ def start(
 def _already(context: Context, name: str, state: DaemonState | None) -> None:
     since = "" if state is None else f" (pid {state.process.pid}, {seconds(time.time() - state.started_at)})"
     context.out.note(f"daemon {name!r} is already running{since}. Nothing to do.")
-    second = next(other for other in _OTHER_NAMES if other != name and not _runs(context, other))
+    second = next(other for other in _OTHERNAMES if other != name and not _runs(context, other))
     start = context.start_hint(name=second)
     if start.startswith("asyncjobs "):
         context.out.note(f"Another one beside it:  {start}")
 
 
-_OTHER_NAMES = ("second", "third", *(f"daemon-{number}" for number in range(4, 10_000)))
+_OTHERNAMES = ("second", "third", *(f"daemon-{number}" for number in range(4, 10_000)))
 
 
 def _runs(context: Context, name: str) -> bool:
@@ -235,7 +227,7 @@ def _started(context: Context, name: str, state: DaemonState, log: Path) -> None
 @daemon.command()
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait until it has stopped.")
 @click.option("--now", is_flag=True, help="Hand running jobs back at once.")
-@_NAME
+@NAME
 @pass_context
 def stop(context: Context, timeout: str, now: bool, name: str) -> None:
     """Have it drain, and wait until it has."""
@@ -265,7 +257,7 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
         raise Failure(
             f"daemon {name!r} still drains after {seconds(timeout)}",
             exit_code=TIMED_OUT,
-            hint=f"asyncjobs daemon stop --now{_named(name)} hands its jobs back at once",
+            hint=f"asyncjobs daemon stop --now{named(name)} hands its jobs back at once",
         )
     context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
 
@@ -279,7 +271,7 @@ def _seconds(text: str) -> float:
 
 @daemon.command()
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait until the old one has stopped.")
-@_NAME
+@NAME
 @pass_context
 def restart(context: Context, timeout: str, name: str) -> None:
     """Stop it, and start it in the background as it was started, with the configuration as it is now."""
@@ -295,99 +287,13 @@ def restart(context: Context, timeout: str, name: str) -> None:
 
 # -- look
 
-
-@daemon.command()
-@click.option("--check", is_flag=True, help="Say nothing; the exit code tells (for health checks).")
-@_NAME
-@command
-async def status(context: Context, check: bool, name: str) -> None:
-    """What it does. Exit codes: 0 running, 1 dead but its state is left, 3 not running, 4 unknown."""
-    file = state_file(context, name)
-    found = file.look()
-    code, word = _verdict(found)
-    if check:
-        raise SystemExit(code)
-    state = found.state if found else None
-    lines = [printable(line) for line in read_last_lines(file.last_lines)]
-    if code or state is None:
-        if context.out.json:
-            context.out.data({"name": name, "status": word, "draining": False, "log": lines})
-        else:
-            context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
-            _show_lines(context, lines)
-            context.out.note(f"start it:  {await _start_again(context, name)}")
-        raise SystemExit(code)
-    async with context.store() as jp:
-        counts = await jp.backend.count_jobs()
-        workers = {worker.id: worker for worker in await jp.workers()}
-        worker = workers.get(state.worker)
-        running = await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, limit=20))
-    up = time.time() - state.started_at
-    mine = [job for job in running if worker is not None and job.worker == worker.name]
-    if context.out.json:
-        context.out.data(
-            {
-                "name": name,
-                "status": word,
-                "draining": state.draining,
-                "pid": state.process.pid,
-                "uptime": up,
-                "version": state.version,
-                "store": state.store,
-                "http": state.http,
-                "worker": state.worker,
-                "counts": {str(key): value for key, value in counts.items()},
-                "running": [job.id for job in mine],
-                "log": lines,
-            }
-        )
-        return
-    out = context.out
-    alive = "" if worker is None or worker.alive else "  its lease has run out"
-    dot = out.style(out.glyph("●", "*"), "green")
-    doing = "draining" if state.draining else "running"
-    out.text(f"{dot} {name}  {doing}  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")
-    slots = f"{worker.running}/{worker.slots}" if worker else "?"
-    numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
-    out.text(f"  slots {slots}   {numbers}")
-    for job in mine:
-        out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
-    _show_lines(context, lines)
-
-
-async def _start_again(context: Context, name: str) -> str:
-    named = None if name == "default" else name
-    if not context.sqlite.file.exists():
-        return context.start_hint(name=named)
-    async with context.store() as jp:
-        waiting = await jp.find_jobs(JobQuery(order="newest", limit=100))
-    return context.start_hint((job.function for job in waiting), name=named)
-
-
-def _named(name: str) -> str:
-    return "" if name == "default" else f" --name {shlex.quote(name)}"
-
-
-def _show_lines(context: Context, lines: list[str]) -> None:
-    for line in lines:
-        context.out.text(f"  log  {line}")
-
-
-def _verdict(found: Found | None) -> tuple[int, str]:
-    """LSB's codes, and a word."""
-    if found is None:
-        return 3, "not running"
-    if not found.running:
-        return 1, "dead, its state is left"
-    if found.state is None:
-        return 4, "unknown: its state cannot be read"
-    return (0, "running") if found.state.ready else (4, "starting")
+daemon.add_command(status)
 
 
 @daemon.command()
 @click.option("-f", "--follow", is_flag=True, help="Go on with what is written.")
 @click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
-@_NAME
+@NAME
 @pass_context
 def logs(context: Context, follow: bool, lines: int, name: str) -> None:
     """What it logged: its log file (-d, or logging.file), else the last lines, which are always kept."""

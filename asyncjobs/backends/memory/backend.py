@@ -348,8 +348,7 @@ class MemoryBackend(JobBackend):
     async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
         await self._begin()
         numbers = list(self._tables.numbers(ids).values())
-        jobs, _ = self._commit(lambda plan: commands.give_up(plan, numbers, error))
-        return [job.id for job in jobs]
+        return [job.id for job in self._commit(lambda plan: commands.give_up(plan, numbers, error))[0]]
 
     # -- upkeep
 

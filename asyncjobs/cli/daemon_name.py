@@ -1,0 +1,25 @@
+"""Which of the daemons on a store is meant."""
+
+from __future__ import annotations
+
+import shlex
+
+import click
+
+from asyncjobs.cli.context import Context
+from asyncjobs.cli.failures import USAGE, Failure
+from asyncjobs.cli.state import StateFile
+
+NAME = click.option("--name", default="default", show_default=True, help="Which daemon, where there are several.")
+
+
+def state_file(context: Context, name: str) -> StateFile:
+    """The state file of a daemon on the configured store."""
+    if not name or not name.isprintable() or "/" in name or name.startswith("."):
+        raise Failure(f"a daemon cannot be named {name!r}", exit_code=USAGE)
+    return StateFile(name, str(context.sqlite.file))
+
+
+def named(name: str) -> str:
+    """Return the option that names it, in a command."""
+    return "" if name == "default" else f" --name {shlex.quote(name)}"

@@ -1,0 +1,98 @@
+"""``asyncjobs daemon status``: whether it runs, what it does, and what it wrote last."""
+
+from __future__ import annotations
+
+import time
+
+import click
+
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.daemon_name import NAME, state_file
+from asyncjobs.cli.output import printable, seconds
+from asyncjobs.cli.state import Found
+from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.observability.last_lines import read_last_lines
+
+
+@click.command()
+@click.option("--check", is_flag=True, help="Say nothing; the exit code tells (for health checks).")
+@NAME
+@command
+async def status(context: Context, check: bool, name: str) -> None:
+    """What it does. Exit codes: 0 running, 1 dead but its state is left, 3 not running, 4 unknown."""
+    file = state_file(context, name)
+    found = file.look()
+    code, word = _verdict(found)
+    if check:
+        raise SystemExit(code)
+    state = found.state if found else None
+    lines = [printable(line) for line in read_last_lines(file.last_lines)]
+    if code or state is None:
+        if context.out.json:
+            context.out.data({"name": name, "status": word, "draining": False, "log": lines})
+        else:
+            context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
+            _show_lines(context, lines)
+            context.out.note(f"start it:  {await _start_again(context, name)}")
+        raise SystemExit(code)
+    async with context.store() as jp:
+        counts = await jp.backend.count_jobs()
+        workers = {worker.id: worker for worker in await jp.workers()}
+        worker = workers.get(state.worker)
+        running = await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, limit=20))
+    up = time.time() - state.started_at
+    mine = [job for job in running if worker is not None and job.worker == worker.name]
+    if context.out.json:
+        context.out.data(
+            {
+                "name": name,
+                "status": word,
+                "draining": state.draining,
+                "pid": state.process.pid,
+                "uptime": up,
+                "version": state.version,
+                "store": state.store,
+                "http": state.http,
+                "worker": state.worker,
+                "counts": {str(key): value for key, value in counts.items()},
+                "running": [job.id for job in mine],
+                "log": lines,
+            }
+        )
+        return
+    out = context.out
+    alive = "" if worker is None or worker.alive else "  its lease has run out"
+    dot = out.style(out.glyph("●", "*"), "green")
+    doing = "draining" if state.draining else "running"
+    out.text(f"{dot} {name}  {doing}  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")
+    slots = f"{worker.running}/{worker.slots}" if worker else "?"
+    numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
+    out.text(f"  slots {slots}   {numbers}")
+    for job in mine:
+        out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
+    _show_lines(context, lines)
+
+
+async def _start_again(context: Context, name: str) -> str:
+    named = None if name == "default" else name
+    if not context.sqlite.file.exists():
+        return context.start_hint(name=named)
+    async with context.store() as jp:
+        waiting = await jp.find_jobs(JobQuery(order="newest", limit=100))
+    return context.start_hint((job.function for job in waiting), name=named)
+
+
+def _show_lines(context: Context, lines: list[str]) -> None:
+    for line in lines:
+        context.out.text(f"  log  {line}")
+
+
+def _verdict(found: Found | None) -> tuple[int, str]:
+    """LSB's codes, and a word."""
+    if found is None:
+        return 3, "not running"
+    if not found.running:
+        return 1, "dead, its state is left"
+    if found.state is None:
+        return 4, "unknown: its state cannot be read"
+    return (0, "running") if found.state.ready else (4, "starting")
