@@ -32,8 +32,8 @@ async def listen() -> str:
 def told_when_recorded(recorded: Callable[..., None]) -> Callable[..., None]:
     """Says ``recorded`` once the worker has an answer to an outcome, whatever it is."""
 
-    def then_tell(end: Any, result: Any) -> None:
-        recorded(end, result)
+    def then_tell(end: Any, result: Any, *more: Any) -> None:
+        recorded(end, result, *more)
         tell("recorded", end.attempt.job_id, end.attempt.attempt, type(result).__name__)
 
     return then_tell
