@@ -217,7 +217,7 @@ class DaemonConfig(Checked):
         names = tuple(cast("Collection[Any]", value)) if several else ()
         if not names or not all(isinstance(entry, str) and entry for entry in names):
             raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
-        return names
+        return tuple(map(str.__str__, names))  # of a ``(str, Enum)`` member its value
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -269,6 +269,11 @@ class EventPage(Struct, frozen=True):
     lost: bool = False
 
 
+def name_text(value: object) -> str:
+    """A name or an id as plain text: of a handle its id, of a ``(str, Enum)`` member its value."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
 class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     """Which jobs. Every given field must match; a sequence means "one of".
 
@@ -295,10 +300,14 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
             force_setattr(self, "ids", (ids,))  # one id, and not its characters
         elif ids is not None and not (isinstance(ids, Collection) and all(isinstance(one, str) for one in ids)):
             raise ConfigurationError("JobQuery.ids", self.ids, allowed="ids, handles, or None")
+        if self.ids is not None and any(type(one) is not str for one in self.ids):
+            force_setattr(self, "ids", [name_text(one) for one in self.ids])
         for name in ("group", "queue", "function", "parent_id", "cursor"):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
+            if value is not None and type(value) is not str:
+                force_setattr(self, name, name_text(value))
         metadata: object = self.metadata
         if metadata is not None and not isinstance(metadata, Mapping):
             raise ConfigurationError(

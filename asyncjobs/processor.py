@@ -55,6 +55,7 @@ from asyncjobs.models import (
     Limit,
     Reason,
     WorkerInfo,
+    name_text,
 )
 from asyncjobs.runtime import journal
 from asyncjobs.runtime.background import new_background
@@ -560,7 +561,7 @@ class JobProcessor(Watching, Upkeep):
 
         :raises: as ``get_result``.
         """
-        job_id = str(job_id)
+        job_id = name_text(job_id)
         result = (await self._open().get_results([job_id])).get(job_id)
         if result is None:
             raise await self._not_found(job_id)
@@ -584,9 +585,9 @@ class JobProcessor(Watching, Upkeep):
         if timeout is not None:
             timeout = duration("timeout", timeout)
         try:
-            return await self._waiting.result(str(job_id), timeout)
+            return await self._waiting.result(name_text(job_id), timeout)
         except JobNotFoundError:
-            raise await self._not_found(str(job_id)) from None
+            raise await self._not_found(name_text(job_id)) from None
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
         """For ``gather`` and ``as_completed``: the ends of several jobs as they come."""
@@ -607,7 +608,7 @@ class JobProcessor(Watching, Upkeep):
 
     async def get_job(self, job_id: str) -> Job:
         """A snapshot of a job. JobNotFoundError: no such job."""
-        job_id = str(job_id)  # a handle is one, too
+        job_id = name_text(job_id)  # a handle is one, too
         job = await self._open().get_job(job_id)
         if job is None:
             raise await self._not_found(job_id)
@@ -623,13 +624,13 @@ class JobProcessor(Watching, Upkeep):
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
         """Every attempt of a job, the first one first, with its outcome and error."""
         await self.get_job(job_id)
-        return await self._backend.get_attempts(str(job_id))
+        return await self._backend.get_attempts(name_text(job_id))
 
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """A page of jobs: a list, and ``.next``, the cursor of the following page."""
         query = query or JobQuery()
         if query.ids is not None:
-            query = replace(query, ids=[str(job_id) for job_id in query.ids])
+            query = replace(query, ids=[name_text(job_id) for job_id in query.ids])
         return await self._open().find_jobs(query)
 
     async def get_progress(self, group: str) -> GroupProgress:
@@ -662,7 +663,7 @@ class JobProcessor(Watching, Upkeep):
         and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
         A job whose worker's process is gone has nobody to be asked: it is cancelled.
         """
-        job_id = str(job_id)
+        job_id = name_text(job_id)
         statuses = await self._cancel([job_id], descendants=descendants)
         self._nudge()
         if job_id not in statuses:
@@ -706,9 +707,9 @@ class JobProcessor(Watching, Upkeep):
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
         try:
-            status = await self._open().retry_job(str(job_id))
+            status = await self._open().retry_job(name_text(job_id))
         except JobNotFoundError:
-            raise await self._not_found(str(job_id)) from None
+            raise await self._not_found(name_text(job_id)) from None
         self._nudge()
         return status
 
@@ -724,6 +725,7 @@ class JobProcessor(Watching, Upkeep):
         :raises CyclicDependencyError: called inside of one of these jobs, or of one that such a job waits for.
         """
         self._open()
+        group = None if group is None else name_text(group)
         await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))
 
     # -- its parts

@@ -29,6 +29,7 @@ from asyncjobs.models import (
     JobStatus,
     Reason,
     StatusReport,
+    name_text,
 )
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.submission import Optional
@@ -240,7 +241,7 @@ class SyncJobs:
         """A handle of a stored job."""
 
         async def make() -> JobHandle[Any]:
-            return self._jp.handle(str(job_id))
+            return self._jp.handle(name_text(job_id))
 
         return SyncHandle(self.call(make), self)
 
@@ -304,7 +305,7 @@ class SyncJobs:
         self, job_id: str, after: str | None = None, *, types: Collection[str] | str | None = None
     ) -> Iterator[JobEvent]:
         """Events of a job: its history after ``after``, then live; ends when the job has ended."""
-        return self._stream(job_id=str(job_id), after=after, types=types)
+        return self._stream(job_id=name_text(job_id), after=after, types=types)
 
     def stream_group(
         self, group: str, after: str | None = None, *, types: Collection[str] | str | None = None

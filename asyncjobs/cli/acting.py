@@ -17,6 +17,7 @@ from asyncjobs.cli.hints import hint_of
 from asyncjobs.cli.output import printable
 from asyncjobs.cli.selecting import count, find, seconds_of
 from asyncjobs.cli.shapes import job_item
+from asyncjobs.core.codec import from_json
 from asyncjobs.exceptions import JobNotCompletedError, JobStateError
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.processor import JobProcessor
@@ -62,8 +63,8 @@ async def submit(
         parents = [await context.job_id(jp, parent) for parent in depends_on]
         handle = await jp.submit_job(
             function,
-            args=args,
-            kwargs=kwargs,
+            args=tuple(map(from_json, args)),
+            kwargs={name: from_json(value) for name, value in kwargs.items()},
             job_id=job_id,
             group=group,
             queue=queue,

@@ -1,17 +1,27 @@
-"""A job as it is sent: the arguments as JSON, with handles in it as ``{"$job": id}``."""
+"""A job as it is sent: the arguments as JSON, with handles in it as ``{"$job": id}``.
+
+What JSON does not have (datetime, UUID, Decimal, bytes, …) is sent as ``{"$msgpack": …}``, so that it arrives as it is.
+"""
 
 from __future__ import annotations
 
 import math
 import secrets
 import time
+from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
+from datetime import time as time_of_day
+from decimal import Decimal
+from enum import Enum
+from pathlib import PurePath
 from typing import Any, cast
 from unicodedata import category
+from uuid import UUID
 
 from msgspec import to_builtins
 
+from asyncjobs.core.codec import RESERVED, encode_value
 from asyncjobs.core.json_values import json_value
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import Handle
@@ -21,6 +31,12 @@ _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Control characters, halves of surrogate pairs, separators of lines and paragraphs."""
 _DEEPEST = 100
 """The server allows less; this is what ends a list that holds itself."""
+_AS_STORED = (
+    bytes, bytearray, date, time_of_day, timedelta, Decimal, UUID, complex, PurePath, set, frozenset, Enum
+)  # fmt: skip
+"""What JSON does not have is sent as this package stores it."""
+_KEPT = (bytes, bytearray, datetime, date, time_of_day, timedelta, Decimal, UUID)
+"""Those that msgspec would turn into text in the fields of a record."""
 _AS_A_HANDLE = "pass the handle as an argument of its own, or in a list, a tuple or a dict value"
 
 
@@ -37,7 +53,7 @@ def checked_name(field: str, value: object) -> str:
         or any(category(character) in _NOT_IN_NAMES for character in value)
     ):
         raise ConfigurationError(field, value, allowed=f"1 to {_LONGEST_NAME} characters without control characters")
-    return str(value)
+    return str.__str__(value)
 
 
 def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
@@ -53,8 +69,11 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
     all_args, all_kwargs = _arguments(args, kwargs)
     body: dict[str, Any] = {
         "function": func,
-        "args": _sendable("$.args", all_args),
-        "kwargs": _sendable("$.kwargs", all_kwargs),
+        "args": _sendable("$.args", all_args, typed=True),
+        "kwargs": {
+            name: _sendable(f"$.kwargs.{name}", value, typed=True)
+            for name, value in _with_text_names(all_kwargs).items()
+        },
         **{name: _option(name, value) for name, value in options.items() if value is not None},
     }
     return body
@@ -87,6 +106,13 @@ def ids_of(field: str, value: Any) -> list[str]:
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
     """``args=`` and ``kwargs=`` are the way out for a function with parameters named like options."""
+    for name in RESERVED.intersection(kwargs) - {"args", "kwargs"}:
+        raise ConfigurationError(
+            name,
+            kwargs[name],
+            problem=f"{name}= is no option over HTTP",
+            hint=f"leave it away; for a parameter of that name, pass the arguments by args=(…), kwargs={{{name!r}: …}}",
+        )
     all_args: Sequence[Any] = args
     all_kwargs: Mapping[str, Any] = {name: value for name, value in kwargs.items() if name not in ("args", "kwargs")}
     if "args" in kwargs:
@@ -102,7 +128,14 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[
     return all_args, all_kwargs
 
 
-def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -> Any:
+def _with_text_names(kwargs: Mapping[Any, Any]) -> dict[str, Any]:
+    for name in kwargs:
+        if not isinstance(name, str):
+            raise NotSerializableError("$.kwargs", f"keyed by {name!r}, which is not a string")
+    return {str.__str__(name): value for name, value in kwargs.items()}
+
+
+def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = False, depth: int = 0) -> Any:
     if depth > _DEEPEST:
         raise NotSerializableError(where, f"nested more than {_DEEPEST} deep")
     if isinstance(value, Handle):
@@ -111,7 +144,10 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
         return {"$job": str.__str__(value)} if handles else str.__str__(value)
     if isinstance(value, (list, tuple)):
         entries = cast("Sequence[Any]", value)
-        return [_sendable(f"{where}[{i}]", entry, handles=handles, depth=depth + 1) for i, entry in enumerate(entries)]
+        return [
+            _sendable(f"{where}[{i}]", entry, handles=handles, typed=typed, depth=depth + 1)
+            for i, entry in enumerate(entries)
+        ]
     if isinstance(value, Mapping):
         fields = cast("Mapping[Any, Any]", value)
         for name in fields:
@@ -123,8 +159,10 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
             raise NotSerializableError(
                 where, "a dict with nothing but '$job' in it", hint="client.handle(job_id) stands for a job's result"
             )
+        if typed and len(fields) == 1 and "$msgpack" in fields:
+            raise NotSerializableError(where, "a dict with nothing but '$msgpack' in it, which stands for a value")
         return {
-            str(name): _sendable(f"{where}.{name}", inner, handles=handles, depth=depth + 1)
+            str.__str__(name): _sendable(f"{where}.{name}", inner, handles=handles, typed=typed, depth=depth + 1)
             for name, inner in fields.items()
         }
     if isinstance(value, int) and json_value(value) != value:
@@ -134,15 +172,17 @@ def _sendable(where: str, value: Any, *, handles: bool = True, depth: int = 0) -
         raise NotSerializableError(where, f"{value}, which JSON does not have")
     if handles:
         _refuse_handles(where, value)
+    if typed and isinstance(value, _AS_STORED):
+        return {"$msgpack": b64encode(encode_value(value, where)).decode()}
     try:
-        plain = to_builtins(value, str_keys=True)
+        plain = to_builtins(value, str_keys=True, builtin_types=_KEPT if typed else ())
         if isinstance(plain, str):
             plain.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         hint = "over HTTP, arguments are what JSON has; handles may stand in lists, tuples and dicts"
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
     # What a dataclass or a set is made of may have no form either.
-    return plain if plain is value else _sendable(where, plain, handles=False, depth=depth + 1)
+    return plain if plain is value else _sendable(where, plain, handles=False, typed=typed, depth=depth + 1)
 
 
 def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:
@@ -155,8 +195,10 @@ def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:
         raise NotSerializableError(
             where, "a job handle where it is not replaced by the job's result", hint=_AS_A_HANDLE
         )
-    if depth > _DEEPEST or isinstance(value, (str, bytes, int, float)):
+    if depth > _DEEPEST or isinstance(value, (str, int, float)):
         return
+    if isinstance(value, _AS_STORED) and not isinstance(value, (set, frozenset)):
+        return  # an enum leads to its whole class
     if isinstance(value, (set, frozenset)):
         inner = (("{item}", item) for item in cast("Iterable[Any]", value))
     elif isinstance(value, (list, tuple)):

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.clock import Clock
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import JobEvent
+from asyncjobs.models import JobEvent, name_text
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events import EventPublisher, Publication, Subscription
 from asyncjobs.runtime.pages import LogPages, SharedPage, well_formed
@@ -65,7 +65,7 @@ def types_of(types: Collection[str] | str | None) -> frozenset[str] | None:
     names: Collection[object] = (types,) if isinstance(types, str) else types
     if not names or not all(isinstance(name, str) and name for name in names):
         raise ConfigurationError("types", types, allowed="names of event types, such as 'completed'; None is all")
-    return frozenset(str(name) for name in names)
+    return frozenset(map(name_text, names))
 
 
 class EventBatch(Struct, frozen=True):

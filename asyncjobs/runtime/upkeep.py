@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.models import TERMINAL, JobQuery
+from asyncjobs.models import TERMINAL, JobQuery, name_text
 
 _PAGE = 500
 
@@ -41,7 +41,7 @@ class Upkeep:
             ids = await _found(backend, jobs if jobs.status is not None else replace(jobs, status=sorted(TERMINAL)))
         else:
             ids = [jobs] if isinstance(jobs, str) else list(jobs)
-        removed = list(await backend.remove_jobs([str(job_id) for job_id in ids], components=components))
+        removed = list(await backend.remove_jobs([name_text(job_id) for job_id in ids], components=components))
         self._removed(removed)
         return removed
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Any
 
 import pydantic
@@ -10,9 +11,11 @@ import pytest
 
 from asyncjobs import (
     ConversionError,
+    DaemonConfig,
     JobConflictError,
     JobExecutionError,
     JobProcessor,
+    JobQuery,
     JobStatus,
     NotSerializableError,
     RetryPolicy,
@@ -227,3 +230,42 @@ async def test_a_retried_parent_finds_its_child_whatever_the_order_of_its_dict(j
     tries.clear()
     assert await (await jp.submit_job(parent)).result(timeout=PATIENCE) == {"x": 1, "y": 2}
     assert [list(body) for body in tries] == [["x", "y"], ["y", "x"]]
+
+
+# -- (str, Enum) members are their value everywhere
+
+
+class Name(str, Enum):  # noqa: UP042 - its str() is not its value, unlike StrEnum's
+    ONE = "one"
+    OUTPUT = "preview"
+
+
+def tell() -> None:
+    current_job().emit(Name.OUTPUT, {"x": 1})
+
+
+async def test_a_str_enum_member_is_its_value_wherever_a_name_is_taken(jp: JobProcessor) -> None:
+    handle = await jp.submit_job(
+        tell, job_id=Name.ONE, group=Name.ONE, queue=Name.ONE, limit=(Name.ONE, 1), metadata={"of": Name.ONE}
+    )
+    await jp.drain(Name.ONE, timeout=PATIENCE)
+    assert (handle, str(handle)) == ("one", "one")
+    job = await jp.get_job(Name.ONE)
+    assert (job.id, job.group, job.queue, job.metadata) == ("one", "one", "one", {"of": "one"})
+    assert job.limit == "one"
+    assert await jp.get_status(Name.ONE) == JobStatus.COMPLETED
+    assert await jp.get_result(Name.ONE) is None
+    assert (await jp.wait_for_job(Name.ONE, timeout=PATIENCE)).id == "one"
+    assert await jp.cancel_job(Name.ONE) == JobStatus.COMPLETED
+    for query in (JobQuery(ids=[Name.ONE]), JobQuery(group=Name.ONE, queue=Name.ONE), JobQuery(ids=Name.ONE)):
+        assert [found.id for found in await jp.find_jobs(query)] == ["one"]
+    assert (await jp.get_progress(Name.ONE)).completed == 1
+    assert list(await jp.poll_batch([Name.ONE])) == ["one"]
+    types = [event.type async for event in jp.stream_job(Name.ONE, types=[Name.OUTPUT])]
+    types += [event.type async for event in jp.stream_group(Name.ONE, types=Name.OUTPUT)]
+    assert types == ["preview", "preview"]
+    assert type(types[0]) is str
+    child = await jp.submit_job(fine, depends_on=[Name.ONE])
+    assert await child.result(timeout=PATIENCE) == 1
+    assert DaemonConfig(queues=[Name.ONE]).queues == ("one",)
+    assert type(DaemonConfig(queues=[Name.ONE]).queues[0]) is str

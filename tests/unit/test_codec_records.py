@@ -496,11 +496,13 @@ def test_another_class_of_the_same_name_is_refused() -> None:
 
 
 def test_a_record_where_there_is_no_annotation_arrives_as_a_plain_dict() -> None:
-    for annotation in (Any, object, T, list[Any], dict):
-        value = [Price(1)] if annotation == list[Any] else {"x": Price(1)} if annotation is dict else Price(1)
-        plain = {"net": 2}
-        wanted = [plain] if annotation == list[Any] else {"x": plain} if annotation is dict else plain
-        assert same(arrives(annotation, value), wanted)
+    for annotation in (Any, object, T, Any | None):
+        assert same(arrives(annotation, Price(1)), {"net": 2})
+        assert same(arrives(annotation, [Price(1), {"x": Price(2)}]), [{"net": 2}, {"x": {"net": 4}}])
+    for annotation in (dict, dict[str, Any], list, list[Any], Sequence[Any]):
+        value = [Cat("a")] if annotation not in (dict, dict[str, Any]) else {"x": Cat("a")}
+        assert refused(annotation, value).where in ("$.args[0][0]", "$.args[0].x")
+        assert refused(annotation, Cat("a")).where == "$.args[0]"
 
     def free(value, *rest, **more): ...  # type: ignore[no-untyped-def]
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
 from typing import Any
 
 from asyncjobs import current_job
@@ -28,3 +31,17 @@ async def talk(*lines: str) -> None:
 def named(function: Any) -> str:
     """The name under which it is registered."""
     return f"{function.__module__}:{function.__name__}"
+
+
+class Quality(Enum):
+    FINE = "fine"
+
+
+@dataclass
+class Moment:
+    at: datetime
+    name: str
+
+
+def moment_of(moment: Moment) -> str:
+    return type(moment.at).__name__

@@ -6,7 +6,10 @@ import pickle
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import httpx
 import pytest
@@ -17,15 +20,17 @@ from asyncjobs import (
     BackendClosedError,
     ConfigurationError,
     JobProcessor,
+    JobProcessorError,
     JobQuery,
     JobStateError,
     JobStatus,
     MemoryBackend,
     MissingExtraError,
+    NotSerializableError,
 )
 from asyncjobs.client import ClientHandle, JobsClient
 from tests.runtime.support import Held
-from tests.web.bodies import add, echo, fail, named, talk
+from tests.web.bodies import Moment, Quality, add, echo, fail, moment_of, named, talk
 from tests.web.client_support import Losing, remote
 from tests.web.sites import site
 from tests.web.support import PATIENCE, serving
@@ -151,11 +156,38 @@ async def test_arguments_named_like_options_have_a_way() -> None:
             await client.submit_job(named(echo), 1, args=(1,))
 
 
-async def test_values_are_json() -> None:
-    moment = datetime(2026, 1, 2, tzinfo=UTC)
+async def test_what_json_does_not_have_arrives_as_what_it_is() -> None:
+    values = [
+        datetime(2026, 1, 2, tzinfo=UTC), timedelta(1), UUID(int=5), Decimal("1.10"), b"\0\xff", {2}, {(1, "a")},
+        1 + 2j, PurePosixPath("a"), Quality.FINE, {"of": [UUID(int=6)]},
+    ]  # fmt: skip
+    async with remote(echo, moment_of) as (here, client):
+        for value in values:
+            handle = await client.submit_job(named(echo), value)
+            await handle
+            seen = await here.jp.get_result(handle)
+            assert (seen, type(seen)) == (value, type(value))
+        assert await (await client.submit_job(named(moment_of), Moment(values[0], "x"))) == "datetime"
+        with pytest.raises(NotSerializableError, match="msgpack"):
+            await client.submit_job(named(echo), {"$msgpack": "wA=="})
+        body = {"function": named(echo), "args": [{"$msgpack": "not base64"}]}
+        with pytest.raises(JobProcessorError, match=r"\$msgpack"):
+            await client._transport.ask("POST", "/v1/jobs", body=body)
+
+
+async def test_no_option_becomes_an_argument() -> None:
+    async with remote(echo) as (here, client):
+        for name in ("if_exists", "isolation", "local", "limit", "retry", "max_interruptions", "key"):
+            with pytest.raises(ConfigurationError, match=f"{name}= is no option over HTTP") as caught:
+                await client.submit_job(named(echo), 1, **{name: "x"})
+            assert caught.value.field == name
+        assert await here.jp.find_jobs() == []
+        handle = await client.submit_job(named(echo), args=(1,), kwargs={"limit": "x"})
+        assert await handle == {"value": 1, "limit": "x"}
+
+
+async def test_values_are_text_as_it_is() -> None:
     async with remote(echo) as (_, client):
-        assert await (await client.submit_job(named(echo), moment)) == "2026-01-02T00:00:00Z"
-        assert await (await client.submit_job(named(echo), {2})) == [2]
         assert await (await client.submit_job(named(echo), "\u2028 </script> \0")) == "\u2028 </script> \0"
 
 

@@ -7,7 +7,6 @@ import functools
 import types
 import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import Enum
 from typing import Any, cast
 
 from asyncjobs.core.codec.families import record_type
@@ -68,15 +67,7 @@ def is_free(annotation: Any) -> bool:
     bare = _bare(annotation, _NO_TYPE_VARS)
     if bare is None or bare is Any or bare is object or isinstance(bare, (str, typing.TypeVar, typing.ForwardRef)):
         return True
-    origin: Any = typing.get_origin(bare) or bare
-    if origin in _UNIONS:
-        return any(map(is_free, typing.get_args(bare)))
-    if not isinstance(origin, type):
-        return False
-    arguments = typing.get_args(bare)
-    if issubclass(origin, (Mapping, Iterable)) and not issubclass(origin, (str, bytes, bytearray, Enum)):
-        return not arguments or any(is_free(a) for a in arguments if a is not Ellipsis)
-    return False
+    return typing.get_origin(bare) in _UNIONS and any(map(is_free, typing.get_args(bare)))
 
 
 def _bare(annotation: Any, type_vars: _TypeVars) -> Any:
