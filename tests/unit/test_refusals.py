@@ -184,7 +184,7 @@ CASES: list[Case] = [
         "metadata that is not JSON",
         lambda jp: jp.submit_job(render, "a", metadata={1: 2}),
         NotSerializableError,
-        "$.metadata is keyed by 1, which is not a string",
+        "$.metadata is keyed by 1, which is not a string\n  hint: use str(key)",
     ),
     (
         "local job without a worker",

@@ -111,7 +111,7 @@ def test_a_submitted_job_travels_whole() -> None:
     )
     back = decode_job(encode_job(job))
     assert replace(back, retry=POLICY) == job
-    assert back.retry.on == ("ConnectionError", "httpx.ReadTimeout")
+    assert back.retry.on == ("builtins.ConnectionError", "httpx.ReadTimeout")
 
 
 ERRORS = [

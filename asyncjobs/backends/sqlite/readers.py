@@ -90,7 +90,8 @@ class Readers:
                     spelled += 1
                     continue
                 if isinstance(error, sqlite3.Error) and not is_busy(error):
-                    raise translate(error, self._where) from error
+                    # In a thread: it looks at the file, to find out what happened to it.
+                    raise await anyio.to_thread.run_sync(translate, error, self._where) from error
                 attempts += 1
                 now = self._clock.monotonic()
                 if deadline is None:
