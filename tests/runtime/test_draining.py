@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -14,93 +14,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncjobs import (
-    BackendClosedError,
-    JobProcessor,
-    JobQuery,
-    JobRequest,
-    SyncJobs,
-    as_completed,
-    current_job,
-    gather,
-)
+from asyncjobs import BackendClosedError, JobProcessor, SyncJobs, current_job
 from asyncjobs.models import Job
+from tests.runtime.drain_calls import CALLS, ENDED, LATER, WAITS, Call, submit_and_wait
 from tests.runtime.support import COMPLETED, FAILED, PATIENCE, PENDING, Gate, Held, Stores, echo, nothing, types
 
 pytestmark = pytest.mark.anyio
 
-ENDED, LATER = "ended", "later"
-"""Ids of a job that has completed, and of one that runs in an hour."""
-
-
 # -- what a body may do: every call, in coroutines and in threads
 
-Call = Callable[[JobProcessor], Awaitable[Any]]
-
-
-async def submit_and_wait(jp: JobProcessor) -> Any:
-    return await (await current_job().submit_job(nothing))
-
-
-async def batch(jp: JobProcessor) -> None:
-    async with jp.batch() as jobs:
-        jobs.submit_job(echo, jobs.submit_job(nothing))
-
-
-async def first_of(stream: AsyncIterator[Any]) -> Any:
-    try:
-        return await anext(stream)
-    finally:
-        await stream.aclose()  # type: ignore[attr-defined]
-
-
-async def both_in_order(jp: JobProcessor) -> list[str]:
-    return [handle.id async for handle in as_completed([jp.handle(ENDED), jp.handle(ENDED)])]
-
-
-async def say(jp: JobProcessor) -> None:
-    current_job().progress(1, 2, "half")
-    current_job().log("a line", "warning")
-    current_job().emit("output", {"text": "words"})
-
-
-CALLS: dict[str, Call] = {
-    "submit a child": lambda jp: current_job().submit_job(nothing),
-    "submit_job": lambda jp: jp.submit_job(nothing),
-    "submit_jobs": lambda jp: jp.submit_jobs([JobRequest(func=nothing)]),
-    "map_jobs": lambda jp: jp.map_jobs(echo, [1, 2]),
-    "batch": batch,
-    "await a handle that has ended": lambda jp: jp.handle(ENDED).result(),
-    "gather": lambda jp: gather(jp.handle(ENDED), jp.handle(ENDED)),
-    "as_completed": both_in_order,
-    "wait_for_job": lambda jp: jp.wait_for_job(ENDED),
-    "status of a handle": lambda jp: jp.handle(LATER).status(),
-    "events of a handle": lambda jp: first_of(jp.handle(LATER).events()),
-    "get_job": lambda jp: jp.get_job(LATER),
-    "get_result": lambda jp: jp.get_result(ENDED),
-    "get_attempts": lambda jp: jp.get_attempts(ENDED),
-    "find_jobs": lambda jp: jp.find_jobs(JobQuery(status=[PENDING])),
-    "get_progress": lambda jp: jp.get_progress("g"),
-    "poll_status": lambda jp: jp.poll_status(ENDED),
-    "poll_batch": lambda jp: jp.poll_batch([ENDED, LATER]),
-    "why": lambda jp: jp.why(LATER),
-    "workers": lambda jp: jp.workers(),
-    "stream_job": lambda jp: first_of(jp.stream_job(LATER)),
-    "stream_group": lambda jp: first_of(jp.stream_group("g")),
-    "stream_all": lambda jp: first_of(jp.stream_all()),
-    "cancel_job": lambda jp: jp.cancel_job("to be cancelled"),
-    "cancel_jobs": lambda jp: jp.cancel_jobs(group="to be cancelled"),
-    "retry_job": lambda jp: jp.retry_job("cancelled"),
-    "progress, log, emit": say,
-}
-WAITS: dict[str, Call] = {
-    "await a child": submit_and_wait,
-    "await a handle": lambda jp: jp.handle(LATER).result(),
-    "await it with a timeout": lambda jp: jp.handle(LATER).result(timeout=3600),
-    "gather": lambda jp: gather(jp.handle(ENDED), jp.handle(LATER)),
-    "as_completed": lambda jp: first_of(as_completed([jp.handle(LATER)])),
-    "wait_for_job": lambda jp: jp.wait_for_job(LATER),
-}
 THREADED = pytest.mark.parametrize("threaded", [False, True], ids=["async", "thread"])
 
 
@@ -145,9 +67,7 @@ def body_of(call: Call, jp: JobProcessor, gate: Gate, started: Gate, *, threaded
 async def prepare(jp: JobProcessor) -> None:
     await jp.submit_job(echo, 1, job_id=ENDED)
     await jp.submit_job(nothing, job_id=LATER, delay=3600, group="g")
-    await jp.submit_job(nothing, job_id="to be cancelled", delay=3600)
-    await jp.submit_job(nothing, job_id="cancelled", delay=3600)
-    await jp.cancel_job("cancelled")
+    await jp.submit_job(nothing, job_id="to be cancelled", delay=3600, group="to be cancelled")
     await jp.wait_for_job(ENDED, timeout=PATIENCE)
 
 
