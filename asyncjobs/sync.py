@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.config import BackendConfig, BackendType
-from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.exceptions import BackendClosedError, JobProcessorError
 from asyncjobs.handle import JobHandle, gather
 from asyncjobs.models import (
     GroupProgress,
@@ -199,6 +199,10 @@ class SyncJobs:
             value = future.result()
         except KeyboardInterrupt:
             future.cancel()  # nobody waits for it any more
+            raise
+        except JobProcessorError as error:
+            if error.hint is not None:  # handles are not awaited here
+                error.hint = error.hint.replace("await handle.", "handle.")
             raise
         if isinstance(value, BodyStopped):
             raise value

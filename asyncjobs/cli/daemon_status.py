@@ -33,7 +33,8 @@ async def status(context: Context, check: bool, name: str) -> None:
         else:
             context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
             _show_lines(context, lines)
-            context.out.note(f"start it:  {await _start_again(context, name)}")
+            start = await _start_again(context, name)
+            context.out.note(f"start it:  {start}" if start.startswith("asyncjobs ") else start)
         raise SystemExit(code)
     async with context.store() as jp:
         counts = await jp.backend.count_jobs()

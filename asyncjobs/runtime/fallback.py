@@ -15,6 +15,7 @@ from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.runtime.start_command import start_command
 from asyncjobs.runtime.streamer import StatusStreamer
 from asyncjobs.safelog import SafeLogger
 
@@ -51,14 +52,19 @@ class SyncFallback:
                 return
             if not self._warned:
                 self._warned = True
-                logger.warning(
-                    "no worker is alive: jobs are run in the process that submits them, one submit at a time. "
-                    "'asyncjobs daemon start', or enable_daemon=True, runs them in the background"
-                )
+                await self._warn(job_ids)
             try:
                 await self._run(job_ids)
             except BaseExceptionGroup as error:
                 raise only_error(error) from None
+
+    async def _warn(self, job_ids: Sequence[str]) -> None:
+        command = start_command(self._backend, [job.function for job in await self._backend.get_jobs(job_ids)])
+        logger.warning(
+            "no worker is alive: jobs are run in the process that submits them, one submit at a time. "
+            "%senable_daemon=True runs them in the background",
+            "" if command is None else f"'{command}' or ",
+        )
 
     async def _run(self, job_ids: Sequence[str]) -> None:
         cursor = await self._backend.last_cursor()

@@ -8,7 +8,9 @@ import anyio
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
+from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.start_command import start_command
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.safelog import SafeLogger
 
@@ -16,6 +18,8 @@ logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 0.75
 """Seconds between two looks: the warning comes within 2 s, and not of a worker that is just being started."""
+_NAMED = 100
+"""Waiting jobs whose modules the command of the warning allows."""
 
 
 async def warn_when_no_worker_lives(
@@ -42,15 +46,21 @@ async def warn_when_no_worker_lives(
         alone = alone and not any(worker.alive for worker in await backend.workers())
         looks = looks + 1 if alone else 0
         if alone and (job_id is not None or looks > 1):
-            (warn or _log)(job_id)
+            if warn is None:
+                await _log(backend, job_id)
+            else:
+                warn(job_id)
             await anyio.sleep_forever()  # once is enough
 
     await look_forever(look, None, Trouble(logger, "live workers cannot be looked for"), clock)
 
 
-def _log(job_id: str | None) -> None:
+async def _log(backend: JobBackend, job_id: str | None) -> None:
+    """Log it, with the command that runs a daemon on this store, if other processes can reach it."""
+    waiting = await backend.find_jobs(JobQuery(status=JobStatus.PENDING, limit=_NAMED))
+    command = start_command(backend, [job.function for job in waiting])
     logger.warning(
-        "waiting for %s, but no worker is alive; run a daemon on this store, or open a JobProcessor with "
-        "enable_daemon=True",
+        "waiting for %s, but no worker is alive; %sopen a JobProcessor with enable_daemon=True",
         "jobs" if job_id is None else f"job {job_id!r}",
+        "" if command is None else f"run '{command}', or ",
     )

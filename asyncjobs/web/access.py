@@ -102,7 +102,8 @@ class Guard:
                 403,
                 "closed",
                 "without auth= only this machine may ask",
-                hint="asgi_app(auth='a long token'), or auth=asyncjobs.web.allow_anyone when the host app guards it",
+                hint="asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) when the "
+                "host app guards it",
             )
 
     def _is_own(self, name: str) -> bool:
@@ -191,7 +192,7 @@ class Guard:
         :raises WebError: there are no sessions here.
         """
         if caller.token is None:
-            raise WebError(409, "no-sessions", "sessions are for tokens", hint="asgi_app(auth='a long token')")
+            raise WebError(409, "no-sessions", "sessions are for tokens", hint="asgi_app(auth=secrets.token_urlsafe())")
         return self._issue("session", caller, self._config.session_lifetime)
 
     def ticket(self, caller: Caller) -> str:

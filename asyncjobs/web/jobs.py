@@ -16,6 +16,7 @@ from asyncjobs.exceptions import (
     JobNotCompletedError,
     JobNotFoundError,
     JobProcessorError,
+    JobSkippedError,
     JobStateError,
 )
 from asyncjobs.models import Job, JobQuery, JobStatus
@@ -106,7 +107,9 @@ async def get_result(call: Call) -> Response:
 
 def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
     problem = as_web_error(error)
-    problem.hint = f"POST {call.url('/v1/jobs/{}', error.job_id)}/retry runs it again"
+    # A skipped job is revived by its cause: to retry it is refused.
+    cause = error.because if isinstance(error, JobSkippedError) else error.job_id
+    problem.hint = None if cause is None else f"POST {call.url('/v1/jobs/{}', cause)}/retry runs it again"
     if isinstance(error, JobExecutionError):
         problem.detail = call.redact_text(problem.detail)
         for name in ("message", "traceback_text"):

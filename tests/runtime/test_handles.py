@@ -28,6 +28,7 @@ from asyncjobs import (
     as_completed,
     gather,
 )
+from asyncjobs.runtime.start_command import start_command
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
     COMPLETED,
@@ -420,9 +421,10 @@ async def test_waiting_for_a_job_that_nobody_can_run_warns_once_with_the_mend(
                         await anyio.sleep(0)
             tasks.cancel_scope.cancel()
         messages = [record.getMessage() for record in caplog.records]
+        command = start_command(jp.backend, [(await jp.get_job("x")).function])
+        run = "" if command is None else f"run '{command}', or "
         assert messages == [
-            "waiting for job 'x', but no worker is alive; run a daemon on this store, or open a JobProcessor with "
-            "enable_daemon=True"
+            f"waiting for job 'x', but no worker is alive; {run}open a JobProcessor with enable_daemon=True"
         ]
         await handle.cancel()
 

@@ -133,9 +133,13 @@ async def test_a_result_is_there_or_not_yet_or_never() -> None:
         await here.jp.submit_job(add, 1, job_id="behind", depends_on="bad")
         await here.jp.submit_job(add, 1, job_id="later", delay=1000)
         await here.jp.cancel_job("later")
-        for job_id, code in (("bad", "job-failed"), ("behind", "job-skipped"), ("later", "job-cancelled")):
+        for job_id, code, cause in (
+            ("bad", "job-failed", "bad"),
+            ("behind", "job-skipped", "bad"),  # to retry it would be refused
+            ("later", "job-cancelled", "later"),
+        ):
             body = problem(await here.get(f"/v1/jobs/{job_id}/result"), 409, code)
-            assert f"/v1/jobs/{job_id}/retry" in body["hint"]
+            assert f"/v1/jobs/{cause}/retry" in body["hint"]
         problem(await here.get("/v1/jobs/none/result"), 404, "job-not-found")
 
 
