@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter, OrderedDict, defaultdict
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -269,3 +270,37 @@ async def test_a_str_enum_member_is_its_value_wherever_a_name_is_taken(jp: JobPr
     assert await child.result(timeout=PATIENCE) == 1
     assert DaemonConfig(queues=[Name.ONE]).queues == ("one",)
     assert type(DaemonConfig(queues=[Name.ONE]).queues[0]) is str
+
+
+# -- a subclass of a plain type
+
+
+class Safe(str):
+    __slots__ = ()
+
+
+SUBCLASSES = [Counter("aab"), defaultdict(list, a=[1]), OrderedDict(a=1), Safe("<b>")]
+
+
+@pytest.mark.parametrize("value", SUBCLASSES)
+async def test_an_argument_of_a_subclass_of_a_plain_type_is_refused_at_submit(jp: JobProcessor, value: Any) -> None:
+    def free(value): ...  # type: ignore[no-untyped-def]
+
+    def annotated(value: Counter[str] | defaultdict[str, list[int]] | OrderedDict[str, int] | Safe) -> None: ...
+
+    for func in (free, annotated):
+        with pytest.raises(
+            NotSerializableError, match=r"\$\.args\[0\] is a.* which would arrive as a \w+\n.*pass \w+\(value\)"
+        ):
+            await jp.submit_job(func, value, local=True)
+        with pytest.raises(NotSerializableError, match=r"\$\.args\[0\]\.deep\[0\] is a"):
+            await jp.submit_job(func, value={"deep": [value]}, local=True)
+    assert await jp.find_jobs() == []
+
+
+@pytest.mark.parametrize("value", SUBCLASSES)
+async def test_a_result_of_a_subclass_of_a_plain_type_fails_its_attempt(jp: JobProcessor, value: Any) -> None:
+    handle = await jp.submit_job(lambda: {"found": value}, local=True)
+    with pytest.raises(JobExecutionError, match=r"\$\.result\.found is a.* which would arrive as a"):
+        await handle.result(timeout=PATIENCE)
+    assert len(await jp.get_attempts(handle)) == 1

@@ -891,5 +891,7 @@ def test_what_a_protocol_accepts_is_not_known_by_name() -> None:
     assert arrives(Named, {"name": "a"}) == {"name": "a"}
 
 
-def test_dicts_of_other_kinds_are_dicts() -> None:
-    assert same(arrives(Email | dict[str, str], OrderedDict(to="1")), {"to": "1"})
+def test_dicts_of_other_kinds_are_refused() -> None:
+    for annotation in (Email | dict[str, str], Email, OrderedDict[str, str], dict, Any):
+        error = refused(annotation, OrderedDict(to="1"))
+        assert (error.where, error.hint) == ("$.args[0]", "pass dict(value)")

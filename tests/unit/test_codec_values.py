@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import collections
 import datetime as dt
 import io
 import struct
@@ -79,22 +78,6 @@ class Spot:
     y: int = attrs.field(init=False, default=5)
 
 
-class Text(str):
-    __slots__ = ()
-
-
-class Number(int):
-    pass
-
-
-class Real(float):
-    pass
-
-
-class Items(list[Any]):
-    __hash__ = object.__hash__  # type: ignore[assignment]
-
-
 def back(value: Any) -> Any:
     return decode_value(encode_value(value))
 
@@ -151,26 +134,13 @@ def test_zones_and_folds_come_back() -> None:
 @pytest.mark.parametrize(
     ("value", "plain"),
     [
-        (Text("a"), "a"),
-        (Number(3), 3),
-        (Number(2**80), 2**80),
-        (Real(1.5), 1.5),
-        (type("Blob", (bytes,), {})(b"x"), b"x"),
-        (Items([1, Text("a")]), [1, "a"]),
-        (Items([1]), [1]),
-        (collections.OrderedDict(a=1), {"a": 1}),
-        (collections.defaultdict(list, {Text("a"): [1]}), {"a": [1]}),
-        (collections.Counter("a"), {"a": 1}),
-        (type("Pair", (tuple,), {})((1, 2)), (1, 2)),
-        (type("Moment", (dt.datetime,), {})(2024, 1, 1), dt.datetime(2024, 1, 1)),
         (PosixPath("a"), Path("a")),
         (Size(1, Size(2)), {"width": 1, "height": {"width": 2, "height": 2}}),
         (Shape("s", Size(1)), {"name": "s", "size": {"width": 1, "height": 2}}),
         (Spot(3), {"_x": 3}),
-        ([Text("\U0001f600")] * 2, ["\U0001f600"] * 2),
     ],
 )
-def test_subclasses_and_records_come_back_plain(value: Any, plain: Any) -> None:
+def test_records_come_back_plain(value: Any, plain: Any) -> None:
     again = back(value)
     assert (again, type(again)) == (plain, type(plain))
 
@@ -209,8 +179,9 @@ def test_handles_become_placeholders_and_values() -> None:
     assert shown == (("a", ["b", ("a",)]), {"x": {"y": "c"}, "z": "plain"})
     assert type(shown[0][0]) is str
     assert decode_call(encode_call((Point(Handle("a")),), {}, Handle).data, len) == ((Point(1),), {})
-    # Without a handle type it is a str like any other.
-    assert encode_call((Handle("a"),), {}) == encode_call(("a",), {})
+    # Without a handle type it is a subclass of str like any other.
+    with pytest.raises(NotSerializableError, match="Handle, which would arrive as a str"):
+        encode_call((Handle("a"),), {})
     # An int beyond 64 bits sends the walk round a second time; the handles are counted once.
     assert encode_call((Handle("a"), 2**64 - 1, [2**64]), {}, Handle).handles == ("a",)
 

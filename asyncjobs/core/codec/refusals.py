@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import collections
+import datetime as dt
 import inspect
 import io
+import pathlib
 import types
 from collections.abc import Iterator, Mapping, MappingView
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 from asyncjobs.core.codec.names import type_name, with_article
 from asyncjobs.exceptions import NotSerializableError
@@ -15,6 +19,30 @@ from asyncjobs.exceptions import NotSerializableError
 _BY_FILE = "save it to a file and pass the path"
 _SPELLED: frozenset[type] = frozenset({str, bytes, int, float, bool, type(None)})
 _LOCKS = frozenset({"lock", "rlock", "semaphore", "boundedsemaphore", "condition", "event", "barrier"})
+_OF_PANDAS = {"Timestamp": "value.to_pydatetime()", "Timedelta": "value.to_pytimedelta()", "NaTType": "None"}
+
+PLAIN_BASES: Mapping[type, str] = {
+    int: "int(value)",
+    float: "float(value)",
+    str: "str(value)",
+    bytes: "bytes(value)",
+    list: "list(value)",
+    dict: "dict(value)",
+    tuple: "tuple(value)",
+    set: "set(value)",
+    frozenset: "frozenset(value)",
+    bytearray: "bytearray(value)",
+    dt.datetime: "datetime.fromisoformat(value.isoformat())",
+    dt.date: "date.fromisoformat(value.isoformat())",
+    dt.time: "time.fromisoformat(value.isoformat())",
+    dt.timedelta: "timedelta(value.days, value.seconds, value.microseconds)",
+    Decimal: "Decimal(value)",
+    UUID: "UUID(int=value.int)",
+    complex: "complex(value)",
+    pathlib.Path: "Path(value)",
+    pathlib.PurePath: "PurePath(value)",
+}
+"""What is stored as itself, and how to make it of a subclass, of which only this would arrive. A datetime is a date."""
 
 
 class Refusal(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
@@ -56,7 +84,19 @@ def refusal_of(value: object) -> Refusal:
     if inspect.isroutine(value) or isinstance(value, types.MethodWrapperType):
         name = getattr(value, "__qualname__", noun)
         return Refusal(f"the function {name}, which cannot be stored", "call it in a job of its own, or pass its name")
+    base = next((base for base in PLAIN_BASES if base in cls.__mro__), None)
+    if base is not None:
+        return Refusal(f"{noun}, which would arrive as {with_article(type_name(base))}", _hint_for_subclass(cls, base))
     return Refusal(f"{noun}, which cannot be stored", _hint_for(value, cls))
+
+
+def _hint_for_subclass(cls: type, base: type) -> str:
+    hint = _hint_by_library(cls)
+    if hint is not None:
+        return hint
+    if base is str and cls.__str__ is not str.__str__:
+        return "pass str.__str__(value)"  # its own, as that of Django's SafeString, may not leave the class
+    return f"pass {PLAIN_BASES[base]}"
 
 
 def _hint_for(value: object, cls: type) -> str | None:
@@ -87,6 +127,13 @@ def _hint_by_library(cls: type) -> str | None:
         return "pass model.model_dump()"
     if ("numpy", "generic") in names:
         return "pass its Python value: value.item()"
+    for name, hint in (
+        ("Timestamp", "value.to_pydatetime()"),
+        ("Timedelta", "value.to_pytimedelta()"),
+        ("NaTType", "None"),
+    ):
+        if ("pandas", name) in names:
+            return f"pass {hint}"
     if names & {("numpy", "ndarray"), ("PIL", "Image"), ("pandas", "DataFrame"), ("pandas", "Series")}:
         return _BY_FILE
     return None

@@ -21,8 +21,8 @@ from asyncjobs.core.codec.families import record_type
 from asyncjobs.core.codec.models import ModelRecord
 from asyncjobs.core.codec.names import class_name, class_of, defining_class, kind_of, type_name, with_article
 from asyncjobs.core.codec.records import RecordType, is_named_tuple
-from asyncjobs.core.codec.refusals import Refusal, key_step, refusal_of
-from asyncjobs.core.codec.stored import JsonObject
+from asyncjobs.core.codec.refusals import PLAIN_BASES, Refusal, key_step, refusal_of
+from asyncjobs.core.codec.stored import JsonObject, SentDict
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -101,7 +101,7 @@ class Writer:
         what = kind_of(value)
         raise Refusal(f"{what} in {self.place}, and comes back as something that cannot be hashed", "use a list")
 
-    # -- what is in JSON, and its subclasses
+    # -- what is in JSON
 
     def write_int(self, value: int) -> Any:
         if wire.INT_MIN <= value <= wire.INT_MAX:
@@ -121,7 +121,7 @@ class Writer:
             self.refuse_unhashable(value)
         self.check_depth()
         if self.atoms.issuperset(map(type, value)):
-            return value if type(value) is list else list(value)
+            return value
         self.enter(value)
         out = self.items(value)
         self.leave(value)
@@ -287,8 +287,6 @@ class Writer:
         return Ext(wire.BYTEARRAY, bytes(value))
 
     def write_datetime(self, value: dt.datetime) -> Ext:
-        if type(value.year) is not int:  # pandas.NaT is a datetime, of sorts
-            raise refusal_of(value)
         parts = [value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond]
         return Ext(wire.DATETIME, encode([*parts, value.fold, _zone(value)]))
 
@@ -330,7 +328,7 @@ _EXACT: dict[type, _Write] = {
     int: Writer.write_int,
     str: Writer.write_str,
     list: Writer.write_list,
-    dict: Writer.write_dict,
+    **dict.fromkeys((dict, SentDict, JsonObject), Writer.write_dict),
     tuple: Writer.write_tuple,
     set: Writer.write_set,
     frozenset: Writer.write_frozenset,
@@ -339,6 +337,9 @@ _EXACT: dict[type, _Write] = {
     dt.date: lambda _, value: Ext(wire.DATE, encode([value.year, value.month, value.day])),
     dt.time: Writer.write_time,
     dt.timedelta: lambda _, value: Ext(wire.TIMEDELTA, encode([value.days, value.seconds, value.microseconds])),
+    **dict.fromkeys(
+        (pathlib.PosixPath, pathlib.PurePosixPath, pathlib.WindowsPath, pathlib.PureWindowsPath), Writer.write_path
+    ),
     Decimal: lambda _, value: Ext(wire.DECIMAL, str(value).encode("ascii")),
     UUID: lambda _, value: Ext(wire.UUID_, value.bytes),
     complex: lambda _, value: Ext(wire.COMPLEX, struct.pack(">dd", value.real, value.imag)),
@@ -346,21 +347,11 @@ _EXACT: dict[type, _Write] = {
         wire.RANGE, encode([*map(writer.write_int, (value.start, value.stop, value.step))])
     ),
 }
-# In this order: bool is final; datetime is a date.
-_BASES: tuple[tuple[type, _Write], ...] = (
-    (int, lambda writer, value: writer.write(int.__int__(value))),
-    (float, lambda _, value: float.__float__(value)),
-    (str, lambda writer, value: writer.write(str.__str__(value))),
-    (bytes, lambda _, value: bytes(value)),
-    *((cls, _EXACT[cls]) for cls in (list, dict, tuple, set, frozenset, bytearray)),
-    *((cls, _EXACT[cls]) for cls in (dt.datetime, dt.date, dt.time, dt.timedelta, Decimal, UUID, complex)),
-    (pathlib.PurePath, Writer.write_path),
-)
 
 
 def is_stored_type(cls: type) -> bool:
     """Whether values of a class are stored as what they are, and not as a record."""
-    return issubclass(cls, (Enum, *(base for base, _ in _BASES)))
+    return issubclass(cls, (Enum, *PLAIN_BASES))
 
 
 @functools.lru_cache(maxsize=1024)
@@ -370,6 +361,4 @@ def _writer_of(cls: type) -> _Write | None:
         return cast("_Write", Writer.write_enum)
     if record_type(cls) is not None:  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
         return Writer.write_record
-    if is_named_tuple(cls):
-        return Writer.write_named_tuple
-    return next((write for base, write in _BASES if base in cls.__mro__), None)
+    return Writer.write_named_tuple if is_named_tuple(cls) else None
