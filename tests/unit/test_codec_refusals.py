@@ -102,7 +102,8 @@ BY_FILE = "save it to a file and pass the path"
         (Future(), f"a {HERE}.Future, which cannot be stored", "await it first and pass what it gives, or submit it "
          "as a job and pass the handle"),
         (slice(1), "a slice, which cannot be stored", None),
-        (_library("pydantic.main", "BaseModel"), "an app.Mine, which cannot be stored", "pass model.model_dump()"),
+        (_library("pydantic.main", "BaseModel"), "an app.Mine, which cannot be stored",
+         "pass model.dict() to a parameter annotated as dict"),
         (_library("numpy", "ndarray"), "an app.Mine, which cannot be stored", BY_FILE),
         (_library("numpy", "generic"), "an app.Mine, which cannot be stored", "pass its Python value: value.item()"),
         (_library("PIL.Image", "Image"), "an app.Mine, which cannot be stored", BY_FILE),

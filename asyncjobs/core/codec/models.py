@@ -6,9 +6,10 @@ A model is stored as its fields, and validated again when it is read. It is acce
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
+from asyncjobs.core.codec.names import class_of
 from asyncjobs.core.codec.records import RecordField, RecordMismatchError, RecordType
 
 _SET = "__pydantic_fields_set__"
@@ -62,7 +63,51 @@ class ModelRecord(RecordType):
         except RecordMismatchError as error:
             raise ValueError(f"that cannot be made again: it {error}") from error
         if type(again) is not self.cls or not self.checked(lambda: bool(again == instance)):
+            private = self._private(instance)
+            if private and self.checked(lambda: private != self._private(again)):
+                raise ValueError(f"with private attributes ({', '.join(private)}), which are not stored")
             raise ValueError("that validating its own fields changes")
+
+    def lost(
+        self,
+        instance: Any,
+        fields: Mapping[str, Any],
+        stored: Mapping[str, Any],
+        more: Mapping[str, Any],
+        names: Iterable[str],
+    ) -> str | None:
+        """The first of these fields that its form in JSON, which is to be stored for it, does not bring back.
+
+        :raises ValueError: the field itself does not, either; the message says why.
+        """
+        for name in names:
+            try:
+                again, _ = self.state(self.make({**fields, name: stored[name]}, more))
+                is_back = self.checked(lambda again=again, name=name: _same(again.get(name), fields[name]))
+            except RecordMismatchError:
+                is_back = False
+            if not is_back:
+                self.verify(instance, fields, more)
+                return name
+        return None
+
+    def hint(self, instance: Any, is_stored: Callable[[Any], bool]) -> str | None:
+        if self._private(instance):
+            return "make them fields, or pass what the job needs of them as arguments of their own"
+        for call, options in (("model_dump()", {}), ("model_dump(mode='json')", {"mode": "json"})):
+            try:
+                dumped = self.checked(lambda options=options: instance.model_dump(**options))
+            except RecordMismatchError:
+                continue
+            if is_stored(dumped):
+                kind = type(dumped).__name__
+                return (
+                    f"pass model.{call} to a parameter annotated as {kind}, or let its validators keep what they made"
+                )
+        return None
+
+    def _private(self, instance: Any) -> dict[str, Any]:
+        return instance.__pydantic_private__ or {}
 
     def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
         validate: Callable[..., Any] = self._model.model_validate
@@ -87,3 +132,18 @@ class ModelRecord(RecordType):
 
 def _alias(info: Any) -> Any:
     return info.validation_alias if info.validation_alias is not None else info.alias
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether two values are equal and of equal types, as far as containers and models go."""
+    if type(one) is not type(other):
+        return False
+    if isinstance(one, dict):
+        pairs = cast("dict[Any, Any]", one).items(), cast("dict[Any, Any]", other).items()
+        return _same([list(pair) for pair in pairs[0]], [list(pair) for pair in pairs[1]])
+    if isinstance(one, (list, tuple)):
+        items, others = cast("Sequence[Any]", one), cast("Sequence[Any]", other)
+        return len(items) == len(others) and all(map(_same, items, others))
+    if is_model(class_of(one)):
+        return bool(one == other) and _same(vars(one), vars(other))
+    return bool(one == other)

@@ -89,6 +89,10 @@ class RecordType(ABC):
         """
         return
 
+    def hint(self, instance: Any, is_stored: Callable[[Any], bool]) -> str | None:
+        """What to do with an instance whose state cannot be stored."""
+        return None
+
     @abstractmethod
     def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
         """An instance with this state; what the state lacks gets its default.

@@ -112,6 +112,8 @@ def _hint_for(value: object, cls: type) -> str | None:
         return "pass list(…)"
     if isinstance(value, Mapping):
         return "pass dict(…)"
+    if hasattr(cls, "get_secret_value"):  # pydantic's, whose form in JSON is asterisks
+        return "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
     if isinstance(value, memoryview):
         return "pass bytes(…)"
     if cls.__name__.lower() in _LOCKS:
@@ -124,7 +126,7 @@ def _hint_by_library(cls: type) -> str | None:
     ancestry: list[Any] = list(cls.__mro__)
     names = {(str(base.__module__).partition(".")[0], base.__name__) for base in ancestry}
     if ("pydantic", "BaseModel") in names:
-        return "pass model.model_dump()"
+        return "pass model.dict() to a parameter annotated as dict"  # a model of pydantic 1: others are records
     if ("numpy", "generic") in names:
         return "pass its Python value: value.item()"
     for name, hint in (

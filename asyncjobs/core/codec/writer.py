@@ -205,15 +205,14 @@ class Writer:
         try:
             fields, more = record.state(value)
             if isinstance(record, ModelRecord):
-                out, fields = self.model_fields(record, value, fields)
+                out = self.model_fields(record, value, fields, more)
             else:
                 out = self.fields(fields)
-            record.verify(value, fields, more)
+                record.verify(value, fields, more)
         except _ENCODING:
             raise
         except ValueError as error:
-            hint = "pass model.model_dump()" if isinstance(record, ModelRecord) else None
-            raise Refusal(f"{kind_of(value)} {error}", hint) from None
+            raise Refusal(f"{kind_of(value)} {error}", record.hint(value, self.is_stored)) from None
         parts: list[Any] = [*record.key, out]
         if more:
             parts.append(self.fields(more))
@@ -235,26 +234,41 @@ class Writer:
         return out
 
     def model_fields(
-        self, record: ModelRecord, model: Any, fields: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """The fields of a pydantic model, written and as they will be read. What is not stored is in the form that the
-        model gives it in JSON."""
+        self, record: ModelRecord, model: Any, fields: Mapping[str, Any], more: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """The fields of a pydantic model, of which an equal one will be made. What is not stored is in the form that
+        the model gives it in JSON, if that brings it back."""
         out: dict[str, Any] = {}
         again = dict(fields)
+        refused: dict[str, Refusal] = {}
         for name, item in fields.items():
             before = set(self.open), self.place, self.records
             try:
                 out[name] = self.write(item)
             except Refusal as refusal:
+                refusal.steps.append(f".{name}")
                 self.open, self.place, self.records = before
                 self.hashed = False
                 try:
                     again[name] = record.as_json(model, name)
                     out[name] = self.write(again[name])
                 except (ValueError, Refusal):
-                    refusal.steps.append(f".{name}")
                     raise refusal from None
-        return out, again
+                refused[name] = refusal
+        lost = record.lost(model, fields, again, more, refused)
+        if lost is not None:
+            refused[lost].hint = refused[lost].hint or record.hint(model, self.is_stored)
+            raise refused[lost]
+        record.verify(model, again, more)
+        return out
+
+    def is_stored(self, value: Any) -> bool:
+        """Whether a value that could stand in for this one is stored."""
+        try:
+            Writer(CAREFUL_ATOMS, self.handle_type, self.place).write(value)
+        except (Refusal, RecursionError):
+            return False
+        return True
 
     def write_enum(self, value: Enum) -> Ext:
         cls = type(value)
