@@ -87,13 +87,14 @@ class JobHandle(Handle, Generic[T]):
     def result_sync(self, timeout: float | None = None) -> T:
         """``result`` for a plain function that runs as a job, in its thread.
 
-        :raises JobStateError: called outside of a job's thread.
+        :raises JobStateError: called outside of a job's thread: ``await handle`` there.
         """
         context = find_current_job()
         if context is None:
             raise JobStateError(
                 self.id, "waited for outside of a job", "result_sync() is for plain functions that run as jobs"
             )
+        context.refuse_on_loop("handle.result_sync()", "await handle")
         return context.run_sync(self.result, timeout)
 
     async def status(self) -> JobStatus:

@@ -32,6 +32,9 @@ from asyncjobs.models import (
     name_text,
 )
 from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.context import blocks_loop, find_current_job
+from asyncjobs.runtime.leaving import refuse_inside
+from asyncjobs.runtime.signals import Loop
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
 
@@ -115,6 +118,7 @@ class SyncJobs:
         self._portal: BlockingPortal
         self._life: Future[None]
         self._leave: anyio.Event
+        self._loop: Loop
         self._error: BaseException | None
 
     def __enter__(self) -> Self:
@@ -130,6 +134,7 @@ class SyncJobs:
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
         """Enter the processor, and leave it when the block of the program is left, by what that is left with."""
         self._leave, self._error = anyio.Event(), None
+        self._loop = Loop()
         await self._jp.__aenter__()
         try:
             task_status.started()
@@ -145,6 +150,7 @@ class SyncJobs:
     ) -> None:
         if self._stack is None or fork_count() != self._forks:
             return  # a forked child leaves its parent's thread alone
+        refuse_inside(None if self._jp.daemon is None else self._jp.daemon.worker)
         try:
             self._drain(error)
         finally:
@@ -181,7 +187,7 @@ class SyncJobs:
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run an async function on the loop, and wait for what it returns.
 
-        :raises BackendClosedError: outside of ``with``.
+        :raises BackendClosedError: outside of ``with``. JobStateError: on its own loop, by an ``async def`` body.
         """
         if self._stack is not None and fork_count() != self._forks:
             raise BackendClosedError(
@@ -190,6 +196,7 @@ class SyncJobs:
         try:
             if self._stack is None:
                 raise _closed()
+            self._refuse_on_loop()
             future = self._portal.start_task_soon(_until_stopped, function, *args)
         except RuntimeError as error:
             if self._stack is None:  # left just now
@@ -207,6 +214,12 @@ class SyncJobs:
         if isinstance(value, BodyStopped):
             raise value
         return value
+
+    def _refuse_on_loop(self) -> None:
+        if self._loop.is_here():
+            context = find_current_job()
+            twin = "await current_job().submit_job(…), await jp.handle(job_id), with jp = jobs.processor"
+            raise blocks_loop("?" if context is None else context.id, "a method of SyncJobs", twin)
 
     @property
     def processor(self) -> JobProcessor:

@@ -47,7 +47,7 @@ from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.link import Link
 from asyncjobs.runtime.mains import load_main, loading
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.signals import Loop, loop_runs_here
 from asyncjobs.runtime.submission import Submissions, request_of
 from asyncjobs.runtime.waiting import Watch, error_of
 from asyncjobs.runtime.wire import Answer, Ask, Began, Call, Ended, Said, Setup, Wait, encode_job
@@ -216,12 +216,16 @@ class ChildContext(JobContext):
         for event in self.unstored.take():
             self._link.send(Said(event.type, event.data))
 
-    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+    def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.run(function, *args)
 
 
 class _AtOnce:
     """Stands for the worker's loop, which is not here."""
+
+    def is_here(self) -> bool:
+        """Return whether a loop of the body's own runs here: a thread has one at a time."""
+        return loop_runs_here()
 
     def call_soon(self, function: Callable[..., object], *args: object) -> bool:
         function(*args)

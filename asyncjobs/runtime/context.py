@@ -369,11 +369,31 @@ class JobContext:
         return await self._call_submit(func, args, key, options)
 
     def submit_job_sync(self, func: Callable[..., Any], *args: Any, key: str | None = None, **options: Any) -> Any:
-        """``submit_job`` for plain functions in their thread; use ``handle.result_sync()`` for the result."""
+        """``submit_job`` for plain functions in their thread; use ``handle.result_sync()`` for the result.
+
+        :raises JobStateError: called on the event loop, by an ``async def`` body: ``await submit_job(…)`` there.
+        """
+        self.refuse_on_loop("current_job().submit_job_sync(…)", "await current_job().submit_job(…)")
         return self.run_sync(self._call_submit, func, args, key, options)
 
     def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Call an async function from the body's thread and wait for what it returns."""
+        """Call an async function from the body's thread and wait for what it returns.
+
+        :raises JobStateError: called on the event loop, by an ``async def`` body: await the function there.
+        """
+        self.refuse_on_loop("current_job().run_sync(function, …)", "await function(…)")
+        return self._wait_for(function, *args)
+
+    def refuse_on_loop(self, call: str, twin: str) -> None:
+        """Refuse a call that blocks its thread where that thread runs the loop: both would wait for ever.
+
+        :param twin: what to write instead in an ``async def`` function.
+        :raises JobStateError: the calling code runs on the event loop.
+        """
+        if self._loop.is_here():
+            raise blocks_loop(self.id, call, twin)
+
+    def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.from_thread.run(function, *args, token=self._loop.token)
 
     async def _call_submit(
@@ -395,6 +415,16 @@ class JobContext:
         options["job_id"] = child_id(self.id, key)
         options.setdefault("group", self._group)
         return await self._submit(self._ref, func, args, options)
+
+
+def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
+    """Return the error of a plain call, made where it would block the event loop that it waits for."""
+    return JobStateError(
+        job_id,
+        "running on the event loop",
+        f"{call} is for plain functions in their thread: here it would block the loop for ever",
+        hint=f"in an 'async def' function: {twin}",
+    )
 
 
 def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:

@@ -44,14 +44,31 @@ class Home:
         return self._ask() == self._place
 
 
+def loop_runs_here() -> bool:
+    """Return whether any event loop runs in the calling thread, so that nothing here may block for what needs one."""
+    asyncio: Any = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # in callbacks, too, which are no task
+        return True
+    try:
+        current_token()
+    except RuntimeError:  # what anyio raises outside of a loop is one
+        return False
+    return True
+
+
 class Loop:
     """The event loop that runs now, as other threads see it."""
 
     def __init__(self) -> None:
+        self._home = Home()
         self.token: EventLoopToken = current_token()
         native: Any = self.token.native_token
         # asyncio's loop and trio's token each have a way that neither blocks nor answers.
         self._soon: Callable[..., object] = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+
+    def is_here(self) -> bool:
+        """Return whether the calling code runs on this loop, and so would keep it from running by a wait for it."""
+        return self._home.is_here()
 
     @property
     def running(self) -> bool:

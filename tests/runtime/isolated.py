@@ -374,3 +374,22 @@ async def ask_for_what_is_not_here() -> list[str]:
 
 def moment() -> datetime.datetime:
     return datetime.datetime(2030, 1, 2, tzinfo=datetime.UTC)
+
+
+async def block_on_submit() -> None:
+    current_job().submit_job_sync(echo, 1)
+
+
+async def block_on_result() -> None:
+    (await current_job().submit_job(echo, 1)).result_sync()
+
+
+async def block_on_run() -> None:
+    current_job().run_sync(double, 1)
+
+
+def block_in_a_loop_of_its_own() -> None:
+    async def program() -> None:
+        current_job().submit_job_sync(echo, 1)
+
+    anyio.run(program)

@@ -1,0 +1,206 @@
+"""A plain call that waits for the event loop is refused on that loop's own thread, which it would stop for ever."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import warnings
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+
+from asyncjobs import JobExecutionError, JobHandle, JobProcessor, JobStateError, SyncJobs, current_job
+from tests.runtime import isolated
+from tests.runtime.support import PATIENCE, Stores, add, nothing, within
+
+
+async def double(x: int) -> int:
+    return 2 * x
+
+
+def _watched(body: Callable[[], Any]) -> Callable[[], Awaitable[JobStateError]]:
+    """An ``async def`` body that makes the call; a coroutine that it left un-awaited fails it."""
+
+    async def run() -> JobStateError:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            with pytest.raises(JobStateError) as caught:
+                body()
+            return caught.value
+
+    return run
+
+
+CALLS: dict[str, tuple[Callable[[JobHandle[Any]], Any], str]] = {
+    "submit_job_sync": (lambda _: current_job().submit_job_sync(nothing), "await current_job().submit_job("),
+    "result_sync": (lambda handle: handle.result_sync(), "await handle"),
+    "result_sync(timeout=)": (lambda handle: handle.result_sync(timeout=0.1), "await handle"),
+    "run_sync": (lambda _: current_job().run_sync(double, 1), "await function("),
+}
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS)
+async def test_an_async_body_is_refused_with_the_twin_to_await(jp: JobProcessor, call: str) -> None:
+    blocking, twin = CALLS[call]
+    other = await jp.submit_job(add, 1, 2)
+    errors: list[JobStateError] = []
+
+    async def body() -> None:
+        errors.append(await _watched(functools.partial(blocking, other))())
+
+    handle = await jp.submit_job(body, job_id="me", local=True, max_retries=0)
+    await within(PATIENCE, handle)
+    assert errors[0].job_id == "me"
+    assert f"{call.partition('(')[0]}(" in str(errors[0])
+    assert errors[0].hint is not None
+    assert twin in errors[0].hint
+    assert {job.id for job in await jp.find_jobs()} == {other.id, "me"}  # nothing was stored
+
+
+@pytest.mark.anyio
+async def test_unhandled_it_fails_the_job_alone(jp: JobProcessor) -> None:
+    async def body() -> None:
+        current_job().submit_job_sync(nothing)
+
+    handle = await jp.submit_job(body, local=True, max_retries=0)
+    with pytest.raises(JobExecutionError, match="submit_job_sync") as caught:
+        await within(PATIENCE, handle)
+    assert caught.value.error_type.endswith("JobStateError")
+    assert await (await jp.submit_job(add, 1, 2)) == 3
+
+
+@pytest.mark.anyio
+async def test_a_plain_helper_that_an_async_body_calls_is_refused(jp: JobProcessor) -> None:
+    def helper() -> Any:
+        return current_job().submit_job_sync(nothing)
+
+    async def body() -> JobStateError:
+        return await _watched(helper)()
+
+    errors: list[JobStateError] = []
+
+    async def outer() -> None:
+        async with anyio.create_task_group() as tasks:  # a task of the body's own is no other place
+
+            async def task() -> None:
+                errors.append(await body())
+
+            tasks.start_soon(task)
+
+    await within(PATIENCE, await jp.submit_job(outer, local=True, max_retries=0))
+    assert errors
+
+
+def test_a_callback_of_the_loop_is_refused(tmp_path: Path) -> None:
+    async def body() -> str:
+        said: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def callback() -> None:  # runs in the job's context, and in no task
+            try:
+                current_job().submit_job_sync(nothing)
+            except JobStateError as error:
+                said.set_result(str(error))
+
+        asyncio.get_running_loop().call_soon(callback)
+        return await said
+
+    async def program() -> str:
+        async with Stores("memory", tmp_path).processor() as jp:
+            return await within(PATIENCE, await jp.submit_job(body, local=True, max_retries=0))
+
+    assert "submit_job_sync" in asyncio.run(program())
+
+
+@pytest.mark.anyio
+async def test_a_coroutine_that_runs_on_the_loop_for_a_plain_body_is_refused(jp: JobProcessor) -> None:
+    async def on_the_loop() -> str:
+        return str(await _watched(lambda: current_job().submit_job_sync(nothing))())
+
+    def body() -> str:
+        return current_job().run_sync(on_the_loop)
+
+    handle = await jp.submit_job(body, local=True, max_retries=0)
+    assert "submit_job_sync" in await within(PATIENCE, handle)
+
+
+@pytest.mark.anyio
+async def test_threads_of_bodies_may_still_block(jp: JobProcessor) -> None:
+    def in_thread() -> int:
+        assert current_job().run_sync(double, 1) == 2
+        return current_job().submit_job_sync(add, 1, 2).result_sync(timeout=PATIENCE)
+
+    async def body() -> int:
+        return await anyio.to_thread.run_sync(in_thread)
+
+    def with_a_loop_of_its_own() -> int:
+        async def program() -> int:
+            return in_thread()
+
+        return asyncio.run(program())
+
+    for job in (in_thread, body, with_a_loop_of_its_own):
+        assert await within(PATIENCE, await jp.submit_job(job, local=True, max_retries=0)) == 3
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("body", "call", "twin"),
+    [
+        (isolated.block_on_submit, "submit_job_sync", "await current_job().submit_job("),
+        (isolated.block_on_result, "result_sync", "await handle"),
+        (isolated.block_on_run, "run_sync", "await function("),
+        (isolated.block_in_a_loop_of_its_own, "submit_job_sync", "await current_job().submit_job("),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+async def test_in_a_process_of_its_own_too(tmp_path: Path, body: Callable[..., Any], call: str, twin: str) -> None:
+    async with Stores("memory", tmp_path).processor() as jp:
+        handle = await jp.submit_job(body, isolation="process", max_retries=0)
+        with pytest.raises(JobExecutionError) as caught:
+            await within(PATIENCE, handle)
+    assert caught.value.error_type.endswith("JobStateError")
+    assert call in caught.value.message
+    assert twin in caught.value.message
+    assert "never awaited" not in (caught.value.traceback_text or "")
+
+
+def test_sync_jobs_are_refused_on_their_own_loop(tmp_path: Path) -> None:
+    with SyncJobs(tmp_path / "jobs.db") as jobs:
+        other = jobs.submit_job(nothing)
+        calls: dict[str, Callable[[], Any]] = {
+            "submit": lambda: jobs.submit_job(nothing),
+            "result": other.result,
+            "status": other.status,
+            "gather": lambda: jobs.gather(other),
+            "find": jobs.find_jobs,
+            "stream": lambda: list(jobs.stream_job(other)),
+        }
+        said: dict[str, str] = {}
+
+        async def body() -> None:
+            for name, call in calls.items():
+                said[name] = str(await _watched(call)())
+
+        jobs.submit_job(body, local=True, max_retries=0).result(timeout=PATIENCE)
+        jobs.call(body)  # outside of a job, it is the same thread
+        assert list(said) == list(calls)
+        assert all("SyncJobs" in text and "await" in text for text in said.values())
+        assert len(jobs.find_jobs()) == 2
+
+
+def test_plain_bodies_and_other_loops_may_use_sync_jobs(tmp_path: Path) -> None:
+    with SyncJobs(tmp_path / "jobs.db") as jobs:
+
+        def body() -> int:
+            return jobs.submit_job(add, 1, 2).result(timeout=PATIENCE)
+
+        async def elsewhere() -> int:
+            return jobs.submit_job(add, 3, 4).result(timeout=PATIENCE)
+
+        assert jobs.submit_job(body, local=True).result(timeout=PATIENCE) == 3
+        assert asyncio.run(elsewhere()) == 7
