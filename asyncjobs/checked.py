@@ -32,7 +32,9 @@ def refuse_unknown_arguments(cls: type, given: Mapping[str, Any]) -> None:
     constructor: Callable[..., Any] = cls.__init__
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
     if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
-        refuse_unknown(cls.__name__, given, [parameter.name for parameter in parameters], what="parameter")
+        # By the class that users know, where this is a private subclass of it.
+        name = next(base.__name__ for base in cls.__mro__ if not base.__name__.startswith("_"))
+        refuse_unknown(name, given, [parameter.name for parameter in parameters], what="parameter")
 
 
 def listed(field: str, given: Any, allowed: str) -> Iterable[Any]:

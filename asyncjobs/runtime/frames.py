@@ -106,7 +106,11 @@ def to_json(event: JobEvent) -> bytes:
     """One line of JSON: the fields of ``JobEvent``; line ends and control characters are escaped."""
     if event.data and not is_json_object(event.data):
         event = replace(event, data=json_value(event.data))  # stored as msgpack, which has what JSON has not
-    return json.encode(event)
+    try:
+        return json.encode(event)
+    except (TypeError, ValueError, OverflowError, RecursionError):
+        # A lone surrogate, say. A reader that cannot be given one event must get the others.
+        return json.encode(replace(event, data={"repr": repr(event.data)[:2048]}))
 
 
 def checkpoint(form: Form, cursor: str) -> bytes:

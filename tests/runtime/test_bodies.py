@@ -232,21 +232,6 @@ async def test_an_over_large_result_fails_the_job(kind: str, tmp_path: Any) -> N
         assert len(await (await jp.submit_job(lambda: b"x" * 1000, local=True))) == 1000
 
 
-async def never_awaited() -> int:
-    return 5
-
-
-def returns_a_coroutine() -> Any:
-    return never_awaited()
-
-
-@pytest.mark.filterwarnings("ignore:coroutine .* was never awaited:RuntimeWarning")
-async def test_a_coroutine_returned_by_a_plain_function_is_refused_with_the_mend(jp: JobProcessor) -> None:
-    with pytest.raises(JobExecutionError, match=r"\$.result is a coroutine") as caught:
-        await (await jp.submit_job(returns_a_coroutine, max_retries=0))
-    assert "await it" in caught.value.message
-
-
 async def test_arguments_that_do_not_fit_the_annotation_fail_without_a_retry(jp: JobProcessor) -> None:
     job = await jp.submit_job(takes_point, {"wrong": 1})
     ended = await jp.wait_for_job(job, timeout=PATIENCE)

@@ -59,6 +59,7 @@ METHODS: dict[str, Callable[[JobProcessor], Awaitable[Any]]] = {
     "cancel_job": lambda jp: jp.cancel_job("x"),
     "cancel_jobs": lambda jp: jp.cancel_jobs(group="g"),
     "retry_job": lambda jp: jp.retry_job("x"),
+    "get_stored_result": lambda jp: jp.get_stored_result("x"),
     "remove_jobs": lambda jp: jp.remove_jobs(["x"]),
     "backup": lambda jp: jp.backup("x"),
     "compact": lambda jp: jp.compact(),
@@ -97,7 +98,7 @@ def test_every_public_method_is_looked_at() -> None:
     public = {name for name, value in inspect.getmembers(JobProcessor) if not name.startswith("_")}
     assert public - set(METHODS) - set(PLAIN) == {
         "asgi_app", "batch", "clock", "close_streams", "daemon", "dag", "handle", "lifespan", "optional", "registered",
-        "submit_encoded", "subscribe_sse", "value_of",
+        "sse_response", "submit_encoded", "subscribe_sse", "value_of",
     } - set(METHODS)  # fmt: skip
 
 

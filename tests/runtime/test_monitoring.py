@@ -214,7 +214,8 @@ async def test_the_rest_is_estimated_from_earlier_jobs_of_the_function(stores: S
         else:
             clock.advance(seconds)
 
-    async with stores.processor(clock=clock) as jp:
+    # Minutes pass here without a heartbeat, which must not be taken for the death of the worker.
+    async with stores.processor(clock=clock, lease=3600) as jp:
 
         async def remaining(job_id: str) -> float | None:
             report = await jp.poll_status(job_id)
