@@ -21,7 +21,8 @@ from uuid import UUID
 
 from msgspec import to_builtins
 
-from asyncjobs.core.codec import RESERVED, encode_value
+from asyncjobs.core.codec import RESERVED, encode_value, record_fields
+from asyncjobs.core.codec.names import class_of
 from asyncjobs.core.json_values import json_value
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import Handle
@@ -35,8 +36,11 @@ _AS_STORED = (
     bytes, bytearray, date, time_of_day, timedelta, Decimal, UUID, complex, PurePath, set, frozenset, Enum
 )  # fmt: skip
 """What JSON does not have is sent as this package stores it."""
-_KEPT = (bytes, bytearray, datetime, date, time_of_day, timedelta, Decimal, UUID)
-"""Those that msgspec would turn into text in the fields of a record."""
+_PLAIN = (str, int, float, list, dict)
+"""What JSON has. A subclass of one of these would arrive as its base."""
+_MARKS = frozenset({"$job", "$msgpack", "$tuple"})
+_OF_FUNCTIONS = frozenset({"limit", "retry", "isolation", "max_interruptions"})
+"""Options that only the definition of a function has, over HTTP."""
 _AS_A_HANDLE = "pass the handle as an argument of its own, or in a list, a tuple or a dict value"
 
 
@@ -69,7 +73,7 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
     all_args, all_kwargs = _arguments(args, kwargs)
     body: dict[str, Any] = {
         "function": func,
-        "args": _sendable("$.args", all_args, typed=True),
+        "args": _sendable("$.args", list(all_args), typed=True),
         "kwargs": {
             name: _sendable(f"$.kwargs.{name}", value, typed=True)
             for name, value in _with_text_names(all_kwargs).items()
@@ -111,7 +115,7 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[
             name,
             kwargs[name],
             problem=f"{name}= is no option over HTTP",
-            hint=f"leave it away; for a parameter of that name, pass the arguments by args=(…), kwargs={{{name!r}: …}}",
+            hint=f"{_instead_of(name)}; for a parameter of that name, pass args=(…), kwargs={{{name!r}: …}}",
         )
     all_args: Sequence[Any] = args
     all_kwargs: Mapping[str, Any] = {name: value for name, value in kwargs.items() if name not in ("args", "kwargs")}
@@ -128,6 +132,14 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[
     return all_args, all_kwargs
 
 
+def _instead_of(option: str) -> str:
+    if option in _OF_FUNCTIONS:
+        return f"leave it away, and set it where the server defines the function: @job({option}=…)"
+    if option == "if_exists":
+        return "leave it away: a job_id that is known, with the same arguments, is that job"
+    return "leave it away"
+
+
 def _with_text_names(kwargs: Mapping[Any, Any]) -> dict[str, Any]:
     for name in kwargs:
         if not isinstance(name, str):
@@ -142,14 +154,21 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
         if handles and value.optional:
             raise NotSerializableError(where, "an optional dependency, which has no form over HTTP", hint=_AS_A_HANDLE)
         return {"$job": str.__str__(value)} if handles else str.__str__(value)
+    if typed and _is_subclass(value):
+        if handles:
+            _refuse_handles(where, value)
+        return {"$msgpack": b64encode(encode_value(value, where)).decode()}  # a NamedTuple or an enum; else it raises
     if isinstance(value, (list, tuple)):
         entries = cast("Sequence[Any]", value)
-        return [
+        items = [
             _sendable(f"{where}[{i}]", entry, handles=handles, typed=typed, depth=depth + 1)
             for i, entry in enumerate(entries)
         ]
+        return {"$tuple": items} if typed and isinstance(value, tuple) else items
     if isinstance(value, Mapping):
         fields = cast("Mapping[Any, Any]", value)
+        if typed and class_of(fields) is not dict:
+            encode_value(fields, where)  # raises: it would arrive as a dict
         for name in fields:
             if not isinstance(name, str):
                 raise NotSerializableError(where, f"keyed by {name!r}, which is not a string")
@@ -159,8 +178,8 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
             raise NotSerializableError(
                 where, "a dict with nothing but '$job' in it", hint="client.handle(job_id) stands for a job's result"
             )
-        if typed and len(fields) == 1 and "$msgpack" in fields:
-            raise NotSerializableError(where, "a dict with nothing but '$msgpack' in it, which stands for a value")
+        if typed and len(fields) == 1 and not _MARKS.isdisjoint(fields):
+            raise NotSerializableError(where, f"a dict with nothing but {next(iter(fields))!r} in it, a mark")
         return {
             str.__str__(name): _sendable(f"{where}.{name}", inner, handles=handles, typed=typed, depth=depth + 1)
             for name, inner in fields.items()
@@ -174,8 +193,14 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
         _refuse_handles(where, value)
     if typed and isinstance(value, _AS_STORED):
         return {"$msgpack": b64encode(encode_value(value, where)).decode()}
+    if typed and (fields := record_fields(value)) is not None:
+        # By attribute, not as msgspec has them: tuples and Decimals in them stay what they are.
+        return {
+            name: _sendable(f"{where}.{name}", inner, handles=False, typed=True, depth=depth + 1)
+            for name, inner in fields.items()
+        }
     try:
-        plain = to_builtins(value, str_keys=True, builtin_types=_KEPT if typed else ())
+        plain = to_builtins(value, str_keys=True)
         if isinstance(plain, str):
             plain.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
@@ -183,6 +208,12 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
     # What a dataclass or a set is made of may have no form either.
     return plain if plain is value else _sendable(where, plain, handles=False, typed=typed, depth=depth + 1)
+
+
+def _is_subclass(value: object) -> bool:
+    """Whether a value is of a subclass of what JSON has, or of a tuple."""
+    bases = (*_PLAIN, tuple)
+    return type(value) not in (bool, *bases) and isinstance(value, bases)
 
 
 def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:

@@ -71,7 +71,7 @@ async def submit(call: Call) -> Response:
 
 
 def _with_handles(call: Call, value: Any) -> Any:
-    """``{"$job": id}`` is a handle, ``{"$msgpack": base64}`` a value that JSON does not have."""
+    """``{"$job": id}`` is a handle, ``{"$tuple": […]}`` a tuple, ``{"$msgpack": base64}`` what else JSON has not."""
     if isinstance(value, list):
         return [_with_handles(call, inner) for inner in cast("list[Any]", value)]
     if isinstance(value, dict):
@@ -80,6 +80,9 @@ def _with_handles(call: Call, value: Any) -> Any:
         if len(fields) == 1 and isinstance(job_id, str):
             handle: JobHandle[Any] = call.jp.handle(job_id)
             return handle
+        items = fields.get("$tuple")
+        if len(fields) == 1 and isinstance(items, list):
+            return tuple(_with_handles(call, inner) for inner in cast("list[Any]", items))
         stored = fields.get("$msgpack")
         if len(fields) == 1 and isinstance(stored, str):
             try:

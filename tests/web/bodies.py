@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import Enum
 from typing import Any
 
@@ -45,3 +46,16 @@ class Moment:
 
 def moment_of(moment: Moment) -> str:
     return type(moment.at).__name__
+
+
+@dataclass
+class Order:
+    price: Decimal
+    sizes: tuple[int, ...]
+    tags: frozenset[str]
+    paid: Moment | None = None
+
+
+def order_of(order: Order, *orders: Order) -> list[str]:
+    """The types that arrived, all the way down."""
+    return [type(value).__name__ for each in (order, *orders) for value in (each, *vars(each).values())]

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
 import subprocess
 import sys
+from collections import Counter, OrderedDict
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import PurePosixPath
+from types import MappingProxyType
 from typing import Any
 from uuid import UUID
 
@@ -27,10 +30,11 @@ from asyncjobs import (
     MemoryBackend,
     MissingExtraError,
     NotSerializableError,
+    job,
 )
 from asyncjobs.client import ClientHandle, JobsClient
 from tests.runtime.support import Held
-from tests.web.bodies import Moment, Quality, add, echo, fail, moment_of, named, talk
+from tests.web.bodies import Moment, Order, Quality, add, echo, fail, moment_of, named, order_of, talk
 from tests.web.client_support import Losing, remote
 from tests.web.sites import site
 from tests.web.support import PATIENCE, serving
@@ -116,7 +120,7 @@ async def test_a_job_is_submitted_awaited_and_passed_on() -> None:
         three = await client.submit_job(named(add), 1, b=2)
         six = await client.submit_job(named(add), three, three)
         nested = await client.submit_job(named(echo), {"list": [six, {"deep": three}], "tuple": (1, six)})
-        assert await nested == {"list": [6, {"deep": 3}], "tuple": [1, 6]}
+        assert await nested == {"list": [6, {"deep": 3}], "tuple": (1, 6)}
         assert await six == 6
 
 
@@ -168,11 +172,49 @@ async def test_what_json_does_not_have_arrives_as_what_it_is() -> None:
             seen = await here.jp.get_result(handle)
             assert (seen, type(seen)) == (value, type(value))
         assert await (await client.submit_job(named(moment_of), Moment(values[0], "x"))) == "datetime"
-        with pytest.raises(NotSerializableError, match="msgpack"):
-            await client.submit_job(named(echo), {"$msgpack": "wA=="})
+        for mark in ({"$msgpack": "wA=="}, {"$tuple": [1]}):
+            with pytest.raises(NotSerializableError, match=next(iter(mark))[1:]):
+                await client.submit_job(named(echo), mark)
         body = {"function": named(echo), "args": [{"$msgpack": "not base64"}]}
         with pytest.raises(JobProcessorError, match=r"\$msgpack"):
             await client._transport.ask("POST", "/v1/jobs", body=body)
+
+
+async def test_tuples_arrive_as_tuples_wherever_they_are() -> None:
+    async with remote(echo) as (here, client):
+        first = await client.submit_job(named(echo), 7)
+        given = {"a": (1, (), [(2, b"x")]), "b": ({"of": (first,)},)}
+        handle = await client.submit_job(named(echo), given)
+        await handle
+        assert await here.jp.get_result(handle) == {"a": (1, (), [(2, b"x")]), "b": ({"of": (7,)},)}
+
+
+async def test_what_a_record_holds_arrives_as_what_it_is() -> None:
+    paid = Moment(datetime(2026, 1, 2, tzinfo=UTC), "x")
+    orders = Order(Decimal("1.10"), (1, 2), frozenset("a")), Order(Decimal(1), (), frozenset(), paid)
+    async with remote(order_of) as (_, client):
+        seen = await (await client.submit_job(named(order_of), *orders))
+    kinds = ["Order", "Decimal", "tuple", "frozenset"]
+    assert seen == [*kinds, "NoneType", *kinds, "Moment"]
+
+
+@pytest.mark.parametrize(
+    "value", [Counter("a"), OrderedDict(a=1), MappingProxyType({"a": 1}), type("Text", (str,), {})("a")]
+)
+async def test_what_would_arrive_as_something_else_is_refused(value: Any) -> None:
+    async with remote(echo) as (here, client):
+        for args, where in (((value,), r"\$\.args\[0\]"), (([{"a": (value,)}],), r"\$\.args\[0\]\[0\]\.a\[0\]")):
+            with pytest.raises(NotSerializableError, match=where + r" is a .*(would arrive|cannot be stored)"):
+                await client.submit_job(named(echo), *args)
+        assert await here.jp.find_jobs() == []
+
+
+@pytest.mark.parametrize("name", ["limit", "isolation", "retry", "max_interruptions", "if_exists"])
+async def test_an_option_that_is_not_available_over_http_is_refused_with_the_place_for_it(name: str) -> None:
+    async with remote(echo) as (_, client):
+        with pytest.raises(ConfigurationError, match=f"{name}= is no option over HTTP") as caught:
+            await client.submit_job(named(echo), 1, **{name: ("a", 1)})
+        assert (f"@job({name}=…)" in str(caught.value)) == (name in inspect.signature(job).parameters)
 
 
 async def test_no_option_becomes_an_argument() -> None:

@@ -30,6 +30,7 @@ from asyncjobs.core.codec.calls import decode_arguments, decode_result, encode_a
 from asyncjobs.core.codec.decoding import decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
 from asyncjobs.core.codec.equality import same_call
+from asyncjobs.core.codec.families import record_fields
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
 from asyncjobs.core.codec.stored import JsonObject, from_json
 from asyncjobs.exceptions import ConversionError, CorruptValueError
@@ -57,6 +58,7 @@ __all__ = [
     "encode_value",
     "from_json",
     "is_async_callable",
+    "record_fields",
     "refuse_reserved_parameters",
     "resolve_callable",
     "result_stand_in",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, cast
 
@@ -10,6 +11,7 @@ import msgspec
 
 from asyncjobs.core.codec.attributes import attrs_record, dataclass_record
 from asyncjobs.core.codec.models import ModelRecord, is_model
+from asyncjobs.core.codec.names import class_of
 from asyncjobs.core.codec.records import RecordType
 from asyncjobs.core.codec.structs import StructRecord
 
@@ -25,3 +27,12 @@ def record_type(cls: type) -> RecordType | None:
     if attributes is not None:
         return attrs_record(cast("type", cls), attributes)
     return ModelRecord(cls) if is_model(cls) else None
+
+
+def record_fields(value: object) -> Mapping[str, Any] | None:
+    """The fields of a record by name, as far as its constructor takes them; None for a model and what is no record.
+
+    :raises ValueError: it has a state that cannot be stored.
+    """
+    record = record_type(class_of(value))
+    return None if record is None or isinstance(record, ModelRecord) else record.state(value)[0]
