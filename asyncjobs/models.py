@@ -16,7 +16,7 @@ from msgspec.structs import force_setattr
 
 from asyncjobs.checked import CheckedStruct
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.returned import SentAsId, Shown
+from asyncjobs.returned import SentAsId, Shown, ShownList
 
 DEFAULT_QUEUE = "default"
 
@@ -166,7 +166,7 @@ class Progress(Struct, frozen=True):
         return max(0.0, min(100.0, 100.0 * self.done / self.total))
 
 
-class Attempt(Struct, frozen=True):
+class Attempt(Shown, Struct, frozen=True):
     """One execution of a job. ``outcome`` is None while it runs."""
 
     job_id: str
@@ -315,7 +315,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
             )
 
 
-class JobPage(list[Job]):
+class JobPage(ShownList, list[Job]):
     """A page of jobs: a list, plus ``next``, the cursor of the following page (None on the last one)."""
 
     next: str | None
@@ -375,7 +375,7 @@ class Reason(Shown, Struct, frozen=True):
     details: dict[str, Any] = field(default_factory=dict[str, Any])
 
 
-class WorkerInfo(Struct, frozen=True, kw_only=True):
+class WorkerInfo(Shown, Struct, frozen=True, kw_only=True):
     """A worker as the store knows it. ``queues`` None means all. ``refused`` maps function names to reasons. ``lease``
     is seconds without a heartbeat after which it counts as dead."""
 

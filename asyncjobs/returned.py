@@ -11,16 +11,13 @@ from collections.abc import Iterator
 from typing import Any
 
 
-class Shown:
-    """The base of models that routes may return: they are sent as ``asgi_app`` sends them."""
+class ShownList:
+    """The base of lists with more than their items: under their own annotation sent as ``asgi_app`` sends them.
+
+    Without one, FastAPI takes each for what it is, a list.
+    """
 
     __slots__ = ()
-
-    def __iter__(self) -> Iterator[tuple[str, Any]]:
-        """Yield names and values as JSON has them: ``dict(job)``."""
-        from asyncjobs.web.shown import as_json
-
-        return iter(as_json(self).items())
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
@@ -42,6 +39,18 @@ class Shown:
         from asyncjobs.web.shown import json_schema
 
         return json_schema(cls)
+
+
+class Shown(ShownList):
+    """The base of models that routes may return: they are sent as ``asgi_app`` sends them."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and values as JSON has them: ``dict(job)``."""
+        from asyncjobs.web.shown import as_json
+
+        return iter(as_json(self).items())
 
 
 class SentAsId(str):

@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from asyncjobs.backends.clock import to_datetime
-from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport, WorkerInfo
+from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport
 from asyncjobs.runtime.status import report, to_be_timed
 from asyncjobs.runtime.why import held_by_the_dead
 from asyncjobs.web.call import Call
-from asyncjobs.web.shown import event_view, group_view, job_view
+from asyncjobs.web.shown import attempt_view, event_view, group_view, job_view
 from asyncjobs.web.views import (
     AttemptView,
     ErrorView,
     EventView,
     GroupView,
     JobView,
-    WorkerView,
 )
 
 
@@ -67,14 +66,7 @@ def error_of(call: Call, error: JobError | None) -> ErrorView | None:
 
 def attempt_of(call: Call, attempt: Attempt) -> AttemptView:
     """One attempt."""
-    return AttemptView(
-        attempt.attempt,
-        attempt.worker,
-        attempt.started_at,
-        attempt.finished_at,
-        None if attempt.outcome is None else attempt.outcome.value,
-        error_of(call, attempt.error),
-    )
+    return attempt_view(attempt, error_of(call, attempt.error))
 
 
 def events_of(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
@@ -91,19 +83,3 @@ def group_of(call: Call, group: GroupProgress) -> GroupView:
     """How far a group is."""
     own = call.url("/v1/groups/{}", group.group)
     return group_view(group, {"self": own, "events": f"{own}/events", "graph": f"{own}/graph"})
-
-
-def worker_of(worker: WorkerInfo) -> WorkerView:
-    """A worker."""
-    return WorkerView(
-        worker.id,
-        worker.name,
-        worker.host,
-        worker.pid,
-        worker.slots,
-        worker.running,
-        None if worker.queues is None else list(worker.queues),
-        worker.alive,
-        worker.started_at,
-        worker.refused,
-    )

@@ -13,7 +13,8 @@ from asyncjobs.models import JobQuery, WorkerInfo
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE, TICKET_LIFETIME
 from asyncjobs.web.call import Call
-from asyncjobs.web.render import group_of, jobs_of, worker_of
+from asyncjobs.web.render import group_of, jobs_of
+from asyncjobs.web.shown import worker_view
 
 _NEWEST = 200
 _GROUPS = 100
@@ -47,7 +48,7 @@ async def stats(call: Call) -> Response:
 
 def _etag(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> str:
     """By the end of the log, and by what is not in the log: workers that came or died, streams."""
-    rest = json.encode((len(call.site.streams), list(map(worker_of, known))))
+    rest = json.encode((len(call.site.streams), list(map(worker_view, known))))
     return f'"c{cursor}-{sha256(rest).hexdigest()[:16]}"'
 
 
@@ -67,7 +68,7 @@ async def _stats(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> views.
 
 async def workers(call: Call) -> Response:
     """The workers of all processes."""
-    return call.json(views.WorkersView([worker_of(worker) for worker in await call.jp.workers()]))
+    return call.json(views.WorkersView([worker_view(worker) for worker in await call.jp.workers()]))
 
 
 async def snapshot(call: Call) -> Response:
@@ -85,7 +86,7 @@ async def snapshot(call: Call) -> Response:
             await _stats(call, cursor, known),
             await jobs_of(call, jobs),
             [group_of(call, group) for group in groups],
-            list(map(worker_of, known)),
+            list(map(worker_view, known)),
         ),
         etag=etag,
     )

@@ -13,9 +13,20 @@ from typing import Any, cast
 from msgspec import MsgspecError, Struct, convert, to_builtins
 from msgspec.json import schema_components
 
-from asyncjobs.client.answers import SentJob
+from asyncjobs.client.answers import SentAttempt, SentJob, SentJobs
 from asyncjobs.core.json_values import json_value
-from asyncjobs.models import GroupProgress, Job, JobError, JobEvent, JobStatus, Reason, StatusReport
+from asyncjobs.models import (
+    Attempt,
+    GroupProgress,
+    Job,
+    JobError,
+    JobEvent,
+    JobPage,
+    JobStatus,
+    Reason,
+    StatusReport,
+    WorkerInfo,
+)
 from asyncjobs.runtime.status import report
 from asyncjobs.web import views
 from asyncjobs.web.settings import redact_secrets
@@ -50,6 +61,8 @@ _VIEWS: dict[type, type[Struct]] = {
     StatusReport: ReportView,
     Reason: WhyView,
     GroupProgress: views.GroupView,
+    Attempt: views.AttemptView,
+    WorkerInfo: views.WorkerView,
 }
 _OF_REQUESTS = frozenset({"links", "cursor"})
 """Fields of jobs and groups that a request adds."""
@@ -57,6 +70,8 @@ _OF_REQUESTS = frozenset({"links", "cursor"})
 
 def as_json(model: object) -> dict[str, Any]:
     """Return what is sent of a model; values under keys that sound secret are hidden, as ``asgi_app`` does it."""
+    if isinstance(model, JobPage):
+        return {"items": list(map(as_json, model)), "next": model.next}
     view = _view(model)
     sent = cast("dict[str, Any]", to_builtins(view))
     if isinstance(model, (Job, GroupProgress)):
@@ -85,6 +100,10 @@ def _view(model: object) -> Struct:
                 _error(model.error),
                 model.because,
             )
+        case Attempt():
+            return attempt_view(model, _error(model.error))
+        case WorkerInfo():
+            return worker_view(model)
         case Reason():
             return WhyView(model.code, model.sentence, json_value(model.details))
         case _:
@@ -96,12 +115,19 @@ def from_json(kind: type[Any], value: Any) -> Any:
 
     :raises ValueError: it was not.
     """
+    if kind is JobPage and isinstance(value, list):
+        return JobPage([job if isinstance(job, Job) else from_json(Job, job) for job in cast("list[Any]", value)])
     if not isinstance(value, Mapping):
         raise ValueError(f"not a {kind.__name__}, nor what is sent of one")
     fields = dict(cast("Mapping[str, Any]", value))
     try:
         if kind is Job:
             return convert(fields, SentJob, strict=False).model()
+        if kind is JobPage:
+            page = convert(fields, SentJobs, strict=False)
+            return JobPage([job.model() for job in page.items], page.next)
+        if kind is Attempt:  # its address says which job's it is
+            return convert(fields, SentAttempt, strict=False).model(fields["job_id"])
         if kind is StatusReport and isinstance(error := fields.get("error"), Mapping):
             of_error = cast("Mapping[str, Any]", error)
             fields["error"] = JobError(of_error["error_type"], of_error["message"], of_error.get("traceback"))
@@ -113,6 +139,10 @@ def from_json(kind: type[Any], value: Any) -> Any:
 @cache
 def json_schema(kind: type[Any]) -> dict[str, Any]:
     """Describe what is sent of a model, in one piece."""
+    if kind is JobPage:
+        items = {"type": "array", "items": json_schema(Job)}
+        page = {"items": items, "next": {"anyOf": [{"type": "string"}, {"type": "null"}]}}
+        return {"type": "object", "properties": page, "required": list(page), "title": "JobPage"}
     view = _VIEWS[kind]
     _, components = schema_components([view], ref_template="{name}")
     schema = _inlined(components[view.__name__], components)
@@ -200,6 +230,28 @@ def event_view(event: JobEvent, data: dict[str, Any]) -> views.EventView:
         event.status,
         event.group,
         json_value(data),
+    )
+
+
+def attempt_view(attempt: Attempt, error: views.ErrorView | None) -> views.AttemptView:
+    """Return the view of an attempt; ``error`` is what may be seen of its own."""
+    outcome = None if attempt.outcome is None else attempt.outcome.value
+    return views.AttemptView(attempt.attempt, attempt.worker, attempt.started_at, attempt.finished_at, outcome, error)
+
+
+def worker_view(worker: WorkerInfo) -> views.WorkerView:
+    """Return the view of a worker."""
+    return views.WorkerView(
+        worker.id,
+        worker.name,
+        worker.host,
+        worker.pid,
+        worker.slots,
+        worker.running,
+        None if worker.queues is None else list(worker.queues),
+        worker.alive,
+        worker.started_at,
+        worker.refused,
     )
 
 

@@ -15,23 +15,27 @@ import pytest
 from fastapi import Body, FastAPI
 
 from asyncjobs import (
+    Attempt,
     GroupProgress,
     Job,
     JobEvent,
     JobHandle,
+    JobPage,
     JobProcessor,
+    JobQuery,
     JobStatus,
     MemoryBackend,
     Reason,
     RetryPolicy,
     StatusReport,
+    WorkerInfo,
 )
 from asyncjobs.client import JobsClient
 from tests.web.bodies import add, fail
 from tests.web.support import serving
 
 pytestmark = pytest.mark.anyio
-MODELS = [Job, JobEvent, StatusReport, Reason, GroupProgress]
+MODELS = [Job, JobEvent, StatusReport, Reason, GroupProgress, Attempt, WorkerInfo]
 OF_REQUESTS = {"links", "cursor"}
 
 
@@ -88,6 +92,15 @@ def program(jp: JobProcessor) -> FastAPI:
     async def events(job_id: str) -> Any:
         return [event async for event in jp.stream_job(job_id)]
 
+    async def attempts(job_id: str) -> Any:
+        return await jp.get_attempts(job_id)
+
+    async def workers() -> Any:
+        return await jp.workers()
+
+    async def page() -> Any:
+        return await jp.find_jobs(JobQuery(limit=2))
+
     async def nested(job_id: str) -> Any:
         return {"job": await jp.get_job(job_id), "of": [(await jp.why(job_id),)], "handle": jp.handle(job_id)}
 
@@ -109,6 +122,9 @@ def program(jp: JobProcessor) -> FastAPI:
         ("/why/{job_id}", why, Reason),
         ("/group/{group}", group, GroupProgress),
         ("/events/{job_id}", events, list[JobEvent]),
+        ("/attempts/{job_id}", attempts, list[Attempt]),
+        ("/workers", workers, list[WorkerInfo]),
+        ("/page", page, JobPage),
         ("/nested/{job_id}", nested, None),
         ("/own/{job_id}", own, Answer),
     ]
@@ -174,6 +190,38 @@ async def test_groups_and_reasons(here: Here, way: str) -> None:
         theirs = await here.get(f"/api/v1/jobs/{job_id}/why")
         ours = await here.get(f"{way}/why/{job_id}")
         assert ours == {name: theirs[name] for name in ("code", "sentence", "details")}
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_attempts_and_workers(here: Here, way: str) -> None:
+    for job_id in ("done", "bad", "skipped"):
+        theirs = (await here.get(f"/api/v1/jobs/{job_id}/attempts"))["items"]
+        assert await here.get(f"{way}/attempts/{job_id}") == theirs
+    assert await here.get(f"{way}/workers") == (await here.get("/api/v1/workers"))["items"] != []
+
+
+async def test_a_page_has_its_cursor_where_it_is_annotated(here: Here) -> None:
+    theirs = await here.get("/api/v1/jobs?order=oldest&limit=2")
+    items = [without(item) for item in theirs["items"]]
+    for way in ("/typed", "/maybe"):
+        page = await here.get(f"{way}/page")
+        assert page == {"items": items, "next": theirs["next"]}
+        assert page["next"] is not None
+        again = pydantic.TypeAdapter(JobPage).validate_python(page)
+        assert (type(again), again.next, [job.id for job in again]) == (JobPage, page["next"], [i["id"] for i in items])
+    assert await here.get("/plain/page") == items  # without an annotation it is a list
+    document = (await here.client.get("/openapi.json")).json()
+    answer = document["paths"]["/typed/page"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    described = resolved(answer, document)
+    assert set(described["properties"]) == {"items", "next"}
+
+
+async def test_an_attempt_is_read_with_the_job_that_it_is_of(here: Here) -> None:
+    sent = (await here.get("/plain/attempts/bad"))[0]
+    read = pydantic.TypeAdapter(Attempt).validate_python
+    assert read(sent | {"job_id": "bad"}) == (await here.jp.get_attempts("bad"))[0]
+    with pytest.raises(pydantic.ValidationError, match="job_id"):
+        read(sent)
 
 
 @pytest.mark.parametrize("way", WAYS)
