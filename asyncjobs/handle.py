@@ -165,7 +165,10 @@ def _by_id(handles: Sequence[JobHandle[T]]) -> dict[str, JobHandle[T]]:
     for handle in handles:
         raw: object = handle
         if not isinstance(raw, JobHandle):
-            raise ConfigurationError("handles", raw, allowed="handles", hint="jp.handle(job_id) makes one of an id")
+            hint = "jp.handle(job_id) makes one of an id"
+            if isinstance(raw, (list, tuple, set, frozenset, dict)):
+                hint = "give them one by one: gather(*handles)"
+            raise ConfigurationError("handles", raw, allowed="handles", hint=hint)
     return {handle.id: handle for handle in handles}
 
 

@@ -34,6 +34,10 @@ class Handle(SentAsId):
     optional: ClassVar[bool] = False
 
 
+NO_NAME = "this is the handle of one job: await it, or ask by its id"
+"""The hint where a handle is given for the name of a group, a queue, a key or an event type."""
+
+
 class JobStatus(StrEnum):
     """Where a job stands. Ready, delayed and retrying jobs are all ``pending``: see ``JobProcessor.why``."""
 
@@ -306,6 +310,8 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
             value = getattr(self, name)
             if value is not None and not isinstance(value, str):
                 raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
+            if isinstance(value, Handle) and name != "parent_id":
+                raise ConfigurationError(f"JobQuery.{name}", value, allowed="a name", hint=NO_NAME)
             if value is not None and type(value) is not str:
                 force_setattr(self, name, name_text(value))
         metadata: object = self.metadata

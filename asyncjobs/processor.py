@@ -65,6 +65,7 @@ from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.given import id_of, items_of, query_of, requests_of
 from asyncjobs.runtime.graph import LiveGraph
 from asyncjobs.runtime.leaving import Leaving, refuse_inside, warn_of_unfinished
 from asyncjobs.runtime.mains import refuse_while_loading
@@ -441,6 +442,7 @@ class JobProcessor(Watching, Upkeep):
         :param if_exists: overrides what each request says.
         :raises: as ``submit_job``.
         """
+        requests = requests_of(requests)
         if if_exists is not None:
             requests = [replace(request, if_exists=if_exists) for request in requests]
         ids = await self._store(requests)
@@ -451,7 +453,7 @@ class JobProcessor(Watching, Upkeep):
 
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
         """``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
-        requests = [request_of(func, (item,), dict(options)) for item in items]
+        requests = [request_of(func, (item,), dict(options)) for item in items_of(items)]
         return await self.submit_jobs(requests) if requests else []
 
     def batch(self) -> Batch[JobHandle[Any]]:
@@ -562,7 +564,7 @@ class JobProcessor(Watching, Upkeep):
 
         :raises: as ``get_result``.
         """
-        job_id = name_text(job_id)
+        job_id = id_of(job_id)
         result = (await self._open().get_results([job_id])).get(job_id)
         if result is None:
             raise await self._not_found(job_id)
@@ -586,9 +588,9 @@ class JobProcessor(Watching, Upkeep):
         if timeout is not None:
             timeout = duration("timeout", timeout)
         try:
-            return await self._waiting.result(name_text(job_id), timeout)
+            return await self._waiting.result(id_of(job_id), timeout)
         except JobNotFoundError:
-            raise await self._not_found(name_text(job_id)) from None
+            raise await self._not_found(id_of(job_id)) from None
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
         """For ``gather`` and ``as_completed``: the ends of several jobs as they come."""
@@ -609,7 +611,7 @@ class JobProcessor(Watching, Upkeep):
 
     async def get_job(self, job_id: str) -> Job:
         """A snapshot of a job. JobNotFoundError: no such job."""
-        job_id = name_text(job_id)  # a handle is one, too
+        job_id = id_of(job_id)  # a handle is one, too
         job = await self._open().get_job(job_id)
         if job is None:
             raise await self._not_found(job_id)
@@ -625,11 +627,11 @@ class JobProcessor(Watching, Upkeep):
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
         """Every attempt of a job, the first one first, with its outcome and error."""
         await self.get_job(job_id)
-        return await self._backend.get_attempts(name_text(job_id))
+        return await self._backend.get_attempts(id_of(job_id))
 
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """A page of jobs: a list, and ``.next``, the cursor of the following page."""
-        query = query or JobQuery()
+        query = query_of(query)
         if query.ids is not None:
             query = replace(query, ids=[name_text(job_id) for job_id in query.ids])
         return await self._open().find_jobs(query)
@@ -664,7 +666,7 @@ class JobProcessor(Watching, Upkeep):
         and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
         A job whose worker's process is gone has nobody to be asked: it is cancelled.
         """
-        job_id = name_text(job_id)
+        job_id = id_of(job_id)
         statuses = await self._cancel([job_id], descendants=descendants)
         self._nudge()
         if job_id not in statuses:
@@ -688,7 +690,7 @@ class JobProcessor(Watching, Upkeep):
         if (query is None) == (group is None):
             raise ConfigurationError("cancel_jobs", None, problem="give cancel_jobs a query or a group, and not both")
         backend = self._open()
-        wanted = query or JobQuery(group=group)
+        wanted = JobQuery(group=name_of("group", group)) if query is None else query_of(query)
         if wanted.status is None:
             wanted = replace(wanted, status=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
         statuses: dict[str, JobStatus] = {}
@@ -708,9 +710,9 @@ class JobProcessor(Watching, Upkeep):
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
         try:
-            status = await self._open().retry_job(name_text(job_id))
+            status = await self._open().retry_job(id_of(job_id))
         except JobNotFoundError:
-            raise await self._not_found(name_text(job_id)) from None
+            raise await self._not_found(id_of(job_id)) from None
         self._nudge()
         return status
 
@@ -726,7 +728,7 @@ class JobProcessor(Watching, Upkeep):
         :raises CyclicDependencyError: called inside of one of these jobs, or of one that such a job waits for.
         """
         self._open()
-        group = None if group is None else name_text(group)
+        group = None if group is None else name_of("group", group)
         await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))
 
     # -- its parts

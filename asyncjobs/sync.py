@@ -16,7 +16,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.config import BackendConfig, BackendType
-from asyncjobs.exceptions import BackendClosedError, JobProcessorError
+from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobProcessorError
 from asyncjobs.handle import JobHandle, gather
 from asyncjobs.models import (
     GroupProgress,
@@ -29,10 +29,10 @@ from asyncjobs.models import (
     JobStatus,
     Reason,
     StatusReport,
-    name_text,
 )
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import blocks_loop, find_current_job
+from asyncjobs.runtime.given import id_of, items_of, requests_of
 from asyncjobs.runtime.leaving import refuse_inside
 from asyncjobs.runtime.signals import Loop
 from asyncjobs.runtime.submission import Optional
@@ -238,12 +238,12 @@ class SyncJobs:
 
     def submit_jobs(self, requests: Sequence[JobRequest]) -> list[SyncHandle[Any]]:
         """Store several jobs, all or none."""
-        return [SyncHandle(handle, self) for handle in self.call(self._jp.submit_jobs, requests)]
+        return [SyncHandle(handle, self) for handle in self.call(self._jp.submit_jobs, requests_of(requests))]
 
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """``func(item)`` for each item, as one batch."""
 
-        listed = list(items)  # here: an iterable of the caller's may do anything, and the loop has others to serve
+        listed = items_of(items)  # here: an iterable of the caller's may do anything, and the loop has others to serve
 
         async def submit() -> list[JobHandle[Any]]:
             return await self._jp.map_jobs(func, listed, **options)
@@ -258,12 +258,19 @@ class SyncJobs:
         """A handle of a stored job."""
 
         async def make() -> JobHandle[Any]:
-            return self._jp.handle(name_text(job_id))
+            return self._jp.handle(id_of(job_id))
 
         return SyncHandle(self.call(make), self)
 
     def gather(self, *handles: SyncHandle[Any], timeout: float | None = None) -> list[Any]:
         """The results of these jobs, in their order; the first failure is raised."""
+
+        for handle in handles:
+            raw: object = handle
+            if not isinstance(raw, SyncHandle):
+                several = isinstance(raw, (list, tuple, set, frozenset, dict))
+                hint = "give them one by one: gather(*handles)" if several else "jobs.handle(job_id) makes one of an id"
+                raise ConfigurationError("handles", raw, allowed="handles", hint=hint)
 
         async def wait() -> list[Any]:
             return await gather(*(handle._handle for handle in handles), timeout=timeout)  # pyright: ignore[reportPrivateUsage] - the handle on the loop behind ours
@@ -322,7 +329,7 @@ class SyncJobs:
         self, job_id: str, after: str | None = None, *, types: Collection[str] | str | None = None
     ) -> Iterator[JobEvent]:
         """Events of a job: its history after ``after``, then live; ends when the job has ended."""
-        return self._stream(job_id=name_text(job_id), after=after, types=types)
+        return self._stream(job_id=id_of(job_id), after=after, types=types)
 
     def stream_group(
         self, group: str, after: str | None = None, *, types: Collection[str] | str | None = None

@@ -10,8 +10,9 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import to_datetime
 from asyncjobs.checked import listed
 from asyncjobs.exceptions import BackendClosedError, ConversionError, CorruptValueError, MissingExtraError
-from asyncjobs.models import Job, JobError, JobEvent, JobStatus, StatusReport, name_text
+from asyncjobs.models import Job, JobError, JobEvent, JobStatus, StatusReport
 from asyncjobs.runtime.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
+from asyncjobs.runtime.given import id_of
 from asyncjobs.runtime.pages import cursor_or_beyond
 from asyncjobs.runtime.status import report, to_be_timed, unreadable_result
 from asyncjobs.runtime.streamer import StatusStreamer
@@ -107,14 +108,14 @@ class Watching:
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
         :raises CyclicDependencyError: read inside of a job beyond what is stored, and its job waits for that one.
         """
-        return self.streamer.job(name_text(job_id), after, types)
+        return self.streamer.job(id_of(job_id), after, types)
 
     def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
         """Events of a group's jobs; ends when all of them have ended.
 
         :raises CyclicDependencyError: as for ``stream_job``; the calling job may be of the group.
         """
-        return self.streamer.group(name_text(group), after, types)
+        return self.streamer.group(group, after, types)
 
     def stream_all(self, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
         """Every event; does not end."""

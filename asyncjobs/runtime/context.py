@@ -19,7 +19,7 @@ from asyncjobs.backends.forks import fork_count
 from asyncjobs.core.child_ids import child_id
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, JobStateError
-from asyncjobs.models import BodyEvent, EventType
+from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
 from asyncjobs.runtime import said
 from asyncjobs.runtime.said import printable
 from asyncjobs.runtime.signals import Loop
@@ -406,6 +406,8 @@ class JobContext:
                 "job_id", options["job_id"], problem="a child's id comes from its parent's", hint="pass key=…"
             )
         raw: object = key
+        if isinstance(raw, Handle):
+            raise ConfigurationError("key", raw, allowed="a name", hint=NO_NAME)
         if raw is not None and (not isinstance(raw, str) or not raw):
             raise ConfigurationError("key", raw, allowed="a string of at least one character")
         if key is None:

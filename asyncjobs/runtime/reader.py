@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.clock import Clock
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import JobEvent, name_text
+from asyncjobs.models import Handle, JobEvent, name_text
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events import EventPublisher, Publication, Subscription
 from asyncjobs.runtime.pages import LogPages, SharedPage, well_formed
@@ -63,7 +63,12 @@ def types_of(types: Collection[str] | str | None) -> frozenset[str] | None:
     if types is None:
         return None
     names: Collection[object] = (types,) if isinstance(types, str) else types
-    if not names or not all(isinstance(name, str) and name for name in names):
+    listed: object = names
+    if (
+        not isinstance(listed, Collection)
+        or not names
+        or not all(isinstance(name, str) and name and not isinstance(name, Handle) for name in names)
+    ):
         raise ConfigurationError("types", types, allowed="names of event types, such as 'completed'; None is all")
     return frozenset(map(name_text, names))
 

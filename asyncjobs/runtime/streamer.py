@@ -14,6 +14,7 @@ from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.pages import LogPages
 from asyncjobs.runtime.reader import EventFilter, EventReader, Inside, Over, types_of
+from asyncjobs.runtime.submission import name_of
 
 
 class StatusStreamer:
@@ -56,6 +57,7 @@ class StatusStreamer:
             job_id = str(job_id)  # a handle is one, too
             over = self._job_over(job_id)
         elif group is not None:
+            group = name_of("group", group)
             over = self._group_over(group)
         wanted = EventFilter(job_id, group, types_of(types))
         return EventReader(

@@ -32,7 +32,7 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
-from asyncjobs.models import DEFAULT_QUEUE, Dependency, Handle, Isolation, JobRequest, Limit
+from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.mains import refuse_without_guard
 from asyncjobs.runtime.options import JobOptions, options_of
@@ -41,6 +41,8 @@ LONGEST_ID = 512
 _LONGEST_NAME = 200
 _LONGEST_DURATION = 10 * 365 * 86_400.0
 _INT64 = 1 << 63
+_IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
+"""Fields that a handle is for; in others, which name something else, it is a mistake."""
 _UNKNOWN = (Handle,)
 """What stands for values that come later."""
 
@@ -201,6 +203,8 @@ def _pick(first: Any, second: Any) -> Any:
 def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
     """A name that can be stored, shown and put into a URL."""
     allowed = f"1 to {longest} characters without control characters"
+    if isinstance(value, Handle) and field not in _IDS:
+        raise ConfigurationError(field, value, allowed="a name", hint=NO_NAME)
     if not isinstance(value, str):
         raise ConfigurationError(field, value, allowed=f"a string of {allowed}")
     if not value or len(value) > longest:
@@ -232,7 +236,7 @@ def duration(field: str, value: object, *, above: bool = False) -> float:
 
 def _whole(field: str, value: object, low: int, high: int = _INT64 - 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ConfigurationError(field, value, allowed=f"a whole number from {low}")
+        raise ConfigurationError(field, value, allowed=f"a whole number from {low} to {high}")
     return int.__int__(value)  # an IntEnum, too
 
 
