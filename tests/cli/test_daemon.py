@@ -8,6 +8,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -209,7 +210,12 @@ def test_the_web_beside_it_is_served_until_the_drain_is_over_and_then_refuses_to
     until(lambda: status_of(shell, "nap") == "in_progress")
     seen: set[int] = set()
     drained: list[str] = []
-    with httpx.Client(base_url=url, timeout=PATIENCE) as client, client.stream("GET", "/v1/events?after=0") as opened:
+    with (
+        ThreadPoolExecutor(1) as reader,
+        httpx.Client(base_url=url, timeout=PATIENCE) as client,
+        client.stream("GET", "/v1/events?after=0") as opened,
+    ):
+        output = reader.submit(daemon.communicate)  # from now on: its log of all these requests fills a pipe
         daemon.send_signal(signal.SIGTERM)
         try:
             while daemon.poll() is None:
@@ -222,7 +228,7 @@ def test_the_web_beside_it_is_served_until_the_drain_is_over_and_then_refuses_to
         except httpx.TransportError:
             pass  # it listens no more
         log = "".join(opened.iter_text())
-    _, said = daemon.communicate(timeout=PATIENCE)
+        _, said = output.result(timeout=PATIENCE)
     assert daemon.returncode == 0, said
     assert seen == {200}
     assert drained  # the worker signs off when the drain is over, and not before

@@ -70,7 +70,8 @@ async def test_the_parts_of_a_job() -> None:
         await done(here, talk, "inking", "done", job_id="a")
         await done(here, echo, 1, tone="noir", depends_on=["a"], job_id="b")
         arguments = (await here.get("/v1/jobs/b/arguments")).json()
-        assert arguments == {"id": "b", "function": named(echo), "args": [1], "kwargs": {"tone": "noir"}}
+        call = {"function": named(echo), "args": [1], "kwargs": {"tone": "noir"}}
+        assert arguments == {"id": "b", **call, "unreadable": None}
         (attempt,) = (await here.get("/v1/jobs/b/attempts")).json()["items"]
         assert (attempt["attempt"], attempt["outcome"], attempt["error"]) == (1, "succeeded", None)
         logs = (await here.get("/v1/jobs/a/logs")).json()
