@@ -35,8 +35,8 @@ async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
         worker = jp._daemon.worker  # pyright: ignore
         recorded = worker._recorded
 
-        def count_stale(end: Any, result: Any) -> None:
-            recorded(end, result)
+        def count_stale(end: Any, result: Any, *more: Any) -> None:
+            recorded(end, result, *more)
             if isinstance(result, Stale):
                 tell("stale", end.attempt.job_id, end.attempt.attempt)
 

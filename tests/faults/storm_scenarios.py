@@ -29,10 +29,10 @@ async def serve(path: str, lease: str, slots: str) -> None:
         worker = jp._daemon.worker  # pyright: ignore
         recorded, ended = worker._recorded, 0
 
-        def count(end: Any, result: Any) -> None:
+        def count(end: Any, result: Any, *more: Any) -> None:
             nonlocal ended
             ended += 1
-            recorded(end, result)
+            recorded(end, result, *more)
 
         worker._recorded = count
         writer = jp._backend._writer  # pyright: ignore

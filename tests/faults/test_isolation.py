@@ -228,11 +228,11 @@ def write(folder: Path, source: str, name: str = "app.py") -> Path:
     return path
 
 
-def test_a_job_of_the_script_loads_it_again_under_another_name(tmp_path: Path) -> None:
+def test_a_job_of_the_script_loads_it_again_without_running_it(tmp_path: Path) -> None:
     assert output(write(tmp_path, GUARDED), cwd=tmp_path).splitlines() == [
         "loaded as __main__",
-        "Page one, inked in __asyncjobs_main__ True",
-        "Page one, inked in __asyncjobs_main__ True",
+        "Page one, inked in __main__ True",
+        "Page one, inked in __main__ True",
     ]
 
 
