@@ -26,9 +26,9 @@ def test_importing_it_brings_in_only_the_core_packages() -> None:
 
 
 def test_importing_it_is_quick() -> None:
-    best = measure()
-    print(f"import asyncjobs: {best:.0f} ms")
-    assert best < LIMIT
+    ours, theirs = measure()
+    print(f"import asyncjobs: {ours:.0f} ms, asyncio {theirs:.0f} ms")
+    assert ours < LIMIT * theirs
 
 
 def test_import_contracts_hold() -> None:
