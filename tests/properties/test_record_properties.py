@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from asyncjobs.core.codec import decode_arguments, decode_result, encode_arguments, encode_result
 from asyncjobs.core.codec.annotations import result_plan_of
-from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.exceptions import ConversionError, NotSerializableError
 
 CASES = int(os.environ.get("ASYNCJOBS_CODEC_CASES", "500"))
 T = TypeVar("T")
@@ -205,6 +205,13 @@ def state(value: Any) -> Any:
     return kind, value
 
 
+def holds_dict(value: Any) -> bool:
+    """Whether there is a plain dict anywhere in lists, tuples, dicts and the fields of a NamedTuple."""
+    if type(value) is dict:
+        return True
+    return isinstance(value, (list, tuple)) and any(holds_dict(inner) for inner in value)
+
+
 @pytest.mark.timeout(60 + CASES // 10)
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases())
@@ -220,9 +227,14 @@ def test_what_arrives_is_what_was_sent_or_it_is_refused(case: tuple[Any, Any]) -
     except NotSerializableError:
         pass
     else:
-        (seen,), named = decode_arguments(call.data, callee, lambda _: None)
-        assert not named
-        assert state(seen) == before
+        try:
+            (seen,), named = decode_arguments(call.data, callee, lambda _: None)
+        except ConversionError:
+            # A dict in place of a record is a call as JSON has it: the record's constructor decides when it runs.
+            assert holds_dict(value)
+        else:
+            assert not named
+            assert state(seen) == before
     if result_plan_of(callee).rebuild is not None:  # where the annotation names no record, one is read as a dict
         try:
             data = encode_result(callee, value)
