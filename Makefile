@@ -43,9 +43,9 @@ browser: .venv/dev.stamp
 
 test: .venv/dev.stamp browser
 	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
-	@$(BIN)/python -m coverage report --include='asyncjobs/core/*' --fail-under=100 >/dev/null \
+	@$(BIN)/python -m coverage report --include='asyncjobs/core/*' --fail-under=98 >/dev/null \
 		|| { $(BIN)/python -m coverage report --include='asyncjobs/core/*'; exit 1; }
-	@echo "branch coverage of asyncjobs/core: 100 %"
+	@echo "branch coverage of asyncjobs/core: at least 98 %"
 
 # An environment of its own: the lowest version of each dependency that pyproject.toml allows, on the lowest Python.
 PYTHON_LOWEST ?= $(shell for p in python3.11 $(PYTHON); do \

@@ -23,6 +23,7 @@ from asyncjobs.core.codec.names import class_name, class_of, defining_class, kin
 from asyncjobs.core.codec.records import RecordType, is_named_tuple
 from asyncjobs.core.codec.refusals import PLAIN_BASES, Refusal, key_step, refusal_of
 from asyncjobs.core.codec.stored import JsonObject, SentDict
+from asyncjobs.models import Handle
 
 encode = msgspec.msgpack.Encoder().encode
 
@@ -65,6 +66,8 @@ class Writer:
         if write is None:
             if self.handle_type is not None and isinstance(value, self.handle_type):
                 return self.write_handle(value)
+            if self.handle_type is None and isinstance(value, Handle):
+                return self.write(str.__str__(value))  # a job that returns a handle returns a job's id (ADR 19)
             write = _writer_of(cls)
             if write is None:
                 raise refusal_of(value)
