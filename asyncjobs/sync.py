@@ -218,7 +218,9 @@ class SyncJobs:
     def _refuse_on_loop(self) -> None:
         if self._loop.is_here():
             context = find_current_job()
-            twin = "await current_job().submit_job(…), await jp.handle(job_id), with jp = jobs.processor"
+            twin = "await jp.submit_job(…), await jp.handle(job_id), with jp = jobs.processor"
+            if context is not None:
+                twin = "await current_job().submit_job(…), await jp.handle(job_id), with jp = jobs.processor"
             raise blocks_loop("?" if context is None else context.id, "a method of SyncJobs", twin)
 
     @property

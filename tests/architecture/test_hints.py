@@ -47,6 +47,7 @@ LISTED: dict[tuple[str, str], str] = {
     ("client/jobs.py", "await handle waits for it"): "await handle",
     ("exceptions.py", "await handle.retry() runs it again"): "await handle.retry()",
     ("exceptions.py", "the job goes on; wait again, or cancel it with await handle.cancel()"): "await handle.cancel()",
+    ("handle.py", "await handle"): "await handle",
     ("handle.py", "jp.handle(job_id) makes one"): "jp.handle(job_id)",
     ("handle.py", "jp.handle(job_id) makes one of an id"): "jp.handle(job_id)",
     ("processor.py", "await handle waits for it"): "await handle",
@@ -62,6 +63,7 @@ LISTED: dict[tuple[str, str], str] = {
         "runtime/child.py",
         "await its result, or open a JobProcessor(enable_daemon=False) on the same store",
     ): "JobProcessor(enable_daemon=False)",
+    ("runtime/context.py", "await function(…)"): "await function(…)",
     (
         "runtime/leaving.py",
         "%d jobs are left unfinished, and no worker is alive to run them: they wait in the store. 'await jp.drain()' before leaving waits for them; a daemon on the same store runs them",
@@ -70,6 +72,11 @@ LISTED: dict[tuple[str, str], str] = {
     ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): "jp.optional(…)",
     ("settings.py", "asyncjobs config show lists all settings"): "",
     ("sync.py", "await handle."): "",
+    (
+        "sync.py",
+        "await current_job().submit_job(…), await jp.handle(job_id), with jp = jobs.processor",
+    ): "await current_job().submit_job(…), await jp.handle(job_id)",
+    ("sync.py", "await jp.submit_job(…), await jp.handle(job_id), with jp = jobs.processor"): "await jp.submit_job(…)",
     ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): "asgi_app(auth=secrets.token_urlsafe())",
     (
         "web/access.py",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import functools
 import warnings
@@ -60,6 +61,44 @@ async def test_an_async_body_is_refused_with_the_twin_to_await(jp: JobProcessor,
     assert errors[0].hint is not None
     assert twin in errors[0].hint
     assert {job.id for job in await jp.find_jobs()} == {other.id, "me"}  # nothing was stored
+
+
+async def _as_printed(hint: str | None, **names: Any) -> list[Any]:
+    """Run the calls that a hint names, in their order, as they are printed; ``…`` stands for ``double, 21``."""
+    assert hint is not None
+    calls, _, assignment = hint.removeprefix("in an 'async def' function: ").partition(", with ")
+    if assignment:
+        exec(assignment, names)
+    names |= {"current_job": current_job, "double": double}
+    code = f"[{calls.replace('function(…)', 'function(21)').replace('…', 'double, 21')}]"
+    values = eval(compile(code, "hint", "eval", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    return [await value if isinstance(value, JobHandle) else value for value in await values]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("call", CALLS)
+async def test_the_twin_in_the_hint_works_as_printed(jp: JobProcessor, call: str) -> None:
+    other = await jp.submit_job(double, 21)
+    values: list[Any] = []
+
+    async def body() -> None:
+        error = await _watched(functools.partial(CALLS[call][0], other))()
+        values.extend(await _as_printed(error.hint, handle=other, function=double))
+
+    await within(PATIENCE, await jp.submit_job(body, local=True, max_retries=0))
+    assert values == [42]
+
+
+def test_the_twin_of_sync_jobs_works_as_printed(tmp_path: Path) -> None:
+    with SyncJobs(tmp_path / "jobs.db") as jobs:
+        other = jobs.submit_job(double, 21)
+
+        async def body() -> list[Any]:
+            error = await _watched(jobs.find_jobs)()
+            return await _as_printed(error.hint, jobs=jobs, job_id=other.id)
+
+        assert jobs.submit_job(body, local=True, max_retries=0).result(timeout=PATIENCE) == [42, 42]
+        assert jobs.call(body) == [42, 42]  # outside of a job
 
 
 @pytest.mark.anyio
