@@ -23,6 +23,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock, SystemClock
+from asyncjobs.testing import FaultyBackend
 
 T = TypeVar("T")
 
@@ -67,6 +68,30 @@ class Stores:
             functions=functions,
             clock=clock,
         )
+
+
+class WatchedBackend(FaultyBackend):
+    """Says when everybody has got the answers they asked the store for, which threads bring."""
+
+    def __init__(self, inner: JobBackend) -> None:
+        super().__init__(inner)
+        self._asked = 0
+
+    async def _pass(self, method: str, call: Callable[[], Awaitable[T]]) -> T:
+        if method == "wait":  # it is asked all the time
+            return await super()._pass(method, call)
+        self._asked += 1
+        try:
+            return await super()._pass(method, call)
+        finally:
+            self._asked -= 1
+
+    async def settled(self) -> None:
+        """Wait until every task waits, and none of them for the store."""
+        await anyio.wait_all_tasks_blocked()
+        while self._asked:
+            await comes_true(lambda: not self._asked)
+            await anyio.wait_all_tasks_blocked()
 
 
 class Gate:
@@ -123,6 +148,16 @@ async def within(seconds: float, awaitable: Awaitable[T]) -> T:
     """The same, and a failure if it takes longer."""
     with anyio.fail_after(seconds):
         return await awaitable
+
+
+async def comes_true(condition: Callable[[], object]) -> None:
+    """Wait until ``condition`` returns something true, for what has no event of its own.
+
+    A loop of mere checkpoints never sleeps: threads get the interpreter once in 5 ms, and each hop to one takes that.
+    """
+    with anyio.fail_after(PATIENCE):
+        while not condition():
+            await anyio.sleep(0.001)
 
 
 async def until(jp: JobProcessor, job_id: str, *types: str, after: str | None = None) -> list[JobEvent]:

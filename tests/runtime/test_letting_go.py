@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncjobs import DuplicateJobError, JobExecutionError, JobProcessor, JobRequest, JobSkippedError
@@ -36,6 +37,10 @@ def size(data: bytes) -> int:
 
 def page_of(big: Big | None, number: int) -> Page:
     return Page(number)
+
+
+def number_of(page: Page) -> int:
+    return page.number
 
 
 class Body:
@@ -155,12 +160,10 @@ async def test_what_another_processor_decides_is_found_at_the_next_beat(stores: 
                 await job
             await other.remove_jobs(job)
         assert alive(there)
-        for _ in range(100):
-            if not alive(there):
-                break
-            clock.advance(5.0)
-            await jp.get_job(parent)
-        assert not alive(there)
+        with anyio.fail_after(PATIENCE):
+            while alive(there):
+                clock.advance(5.0)
+                await anyio.sleep(0.01)  # the beat is a thread's
         held.go.open()
         await parent
 
@@ -176,17 +179,15 @@ async def test_a_refused_submission_takes_no_callable_from_the_job_that_has_the_
 
 
 async def test_arguments_of_stored_partials_are_let_go_once_they_are_stored(jp: JobProcessor) -> None:
-    class Data(bytes):
-        pass
-
-    data = Data(b"1234")
-    func = functools.partial(size, data)
-    there = weakref.ref(func)
+    page = Page(4)
+    func = functools.partial(number_of, page)
+    callable_there, argument_there = weakref.ref(func), weakref.ref(page)
     held = Held()
     first = await jp.submit_job(held.body, local=True)
     job = await jp.submit_job(func, depends_on=first)
-    del func
-    assert not alive(there)
+    del func, page
+    assert not alive(callable_there)
+    assert not alive(argument_there)
     held.go.open()
     assert await job == 4
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import anyio
-import anyio.lowlevel
 import anyio.to_thread
 import pytest
 
@@ -31,7 +31,20 @@ from asyncjobs.runtime.events import LOOK_EVERY
 from asyncjobs.runtime.process import Process
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.testing import FaultyBackend, ManualClock
-from tests.runtime.support import COMPLETED, IN_PROGRESS, PATIENCE, PENDING, Gate, Held, Stores, echo, nothing, within
+from tests.runtime.support import (
+    COMPLETED,
+    IN_PROGRESS,
+    PATIENCE,
+    PENDING,
+    Gate,
+    Held,
+    Stores,
+    WatchedBackend,
+    comes_true,
+    echo,
+    nothing,
+    within,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -41,9 +54,8 @@ def publisher_of(jp: JobProcessor) -> EventPublisher:
 
 
 async def until_waited_for(jp: JobProcessor, job_id: str, waiters: int) -> None:
-    with anyio.fail_after(PATIENCE):
-        while len(publisher_of(jp)._waiters.get(job_id, ())) < waiters:  # pyright: ignore[reportPrivateUsage]
-            await anyio.lowlevel.checkpoint()
+    of = publisher_of(jp)._waiters  # pyright: ignore[reportPrivateUsage]
+    await comes_true(lambda: len(of.get(job_id, ())) >= waiters)
 
 
 # -- a lost wake-up
@@ -109,7 +121,8 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
     stores: Stores, way: Callable[[JobProcessor], Awaitable[Any]]
 ) -> None:
     clock = ManualClock()
-    async with stores.processor(clock=clock) as jp:
+    store = WatchedBackend(stores.backend(clock))
+    async with stores.processor(clock=clock, backend=store) as jp:
         await jp.submit_job(nothing, job_id="x", group="show", delay=3600)
         returned = anyio.Event()
 
@@ -123,16 +136,14 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
             if way is by_stream:
-                with anyio.fail_after(PATIENCE):
-                    while not publisher_of(jp)._subscriptions:  # pyright: ignore[reportPrivateUsage]
-                        await anyio.lowlevel.checkpoint()
+                await comes_true(lambda: publisher_of(jp)._subscriptions)  # pyright: ignore[reportPrivateUsage]
             else:
                 await until_waited_for(jp, "" if way is by_drain else "x", 1)
-            await anyio.wait_all_tasks_blocked()  # it has looked at the store
-            jp.backend.set_listener(None)  # a commit of which nobody is told
-            await jp.backend.cancel_jobs(["x"])
-            jp.backend.set_listener(jp._committed)  # pyright: ignore[reportPrivateUsage]
-            await anyio.wait_all_tasks_blocked()
+            await store.settled()  # it has looked at the store
+            store.set_listener(None)  # a commit of which nobody is told
+            await store.cancel_jobs(["x"])
+            store.set_listener(jp._committed)  # pyright: ignore[reportPrivateUsage]
+            await store.settled()
             assert not returned.is_set()
             clock.advance(LOOK_EVERY + 1)
             await within(PATIENCE, returned.wait())
@@ -140,7 +151,7 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
 
 async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(stores: Stores) -> None:
     clock = ManualClock()
-    store = FaultyBackend(stores.backend(clock))
+    store = WatchedBackend(stores.backend(clock))
     async with stores.processor(clock=clock, backend=store) as jp:
         await jp.submit_job(nothing, job_id="x", delay=3600)
         async with anyio.create_task_group() as tasks:
@@ -151,43 +162,40 @@ async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(stores: Stores
 
             tasks.start_soon(wait)
             await until_waited_for(jp, "x", 1)
-            with anyio.fail_after(PATIENCE):
-                while not store.calls["get_results"]:
-                    await anyio.lowlevel.checkpoint()
-            await anyio.wait_all_tasks_blocked()  # it has looked at the store
-            jp.backend.set_listener(None)
-            await jp.backend.cancel_jobs(["x"])
-            await jp.backend.remove_jobs(["x"])
+            await comes_true(lambda: store.calls["get_results"])
+            await store.settled()  # it has looked at the store
+            store.set_listener(None)
+            await store.cancel_jobs(["x"])
+            await store.remove_jobs(["x"])
             clock.advance(LOOK_EVERY + 1)
 
 
-async def test_one_look_serves_all_waiters_and_none_is_made_for_nobody(stores: Stores) -> None:
+async def test_one_look_serves_all_waiters_and_none_is_made_for_nobody(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncjobs.runtime.events._PAGE", 50)
     clock = ManualClock()
-    store = FaultyBackend(stores.backend(clock))
+    store = WatchedBackend(stores.backend(clock))
     async with stores.processor(clock=clock, backend=store, enable_daemon=False) as jp:
         async with jp.batch() as batch:
-            handles = [batch.submit_job(nothing, delay=3600) for _ in range(1000)]
+            handles = [batch.submit_job(nothing, delay=3600) for _ in range(100)]
         async with anyio.create_task_group() as tasks:
             for handle in handles:
                 for _ in range(3):
                     tasks.start_soon(handle.result)
             await until_waited_for(jp, handles[-1].id, 3)
-            with anyio.fail_after(PATIENCE):
-                while store.calls["get_results"] < 3 * len(handles):  # the first look of each, in a reader's thread
-                    await anyio.lowlevel.checkpoint()
-            await anyio.wait_all_tasks_blocked()
+            await comes_true(lambda: store.calls["get_results"] >= 3 * len(handles))  # the first look of each
+            await store.settled()
             before = store.calls["get_results"]
             clock.advance(LOOK_EVERY + 1)
-            await anyio.wait_all_tasks_blocked()
-            with anyio.fail_after(PATIENCE):
-                while store.calls["get_results"] < before + 2:
-                    await anyio.lowlevel.checkpoint()
-            await anyio.wait_all_tasks_blocked()
-            assert store.calls["get_results"] == before + 2  # 500 jobs each, whoever waits for them
+            await comes_true(lambda: store.calls["get_results"] >= before + 2)
+            await store.settled()
+            assert store.calls["get_results"] == before + 2  # a page each, whoever waits for them
             tasks.cancel_scope.cancel()
+        await store.settled()
         before = store.calls["get_results"], store.calls["read_events"]
         clock.advance(LOOK_EVERY + 1)
-        await anyio.wait_all_tasks_blocked()
+        await store.settled()
         assert (store.calls["get_results"], store.calls["read_events"]) == before
 
 
@@ -288,7 +296,7 @@ def test_a_plain_body_that_waits_through_sync_jobs_is_told_to_stop(tmp_path: Any
         job = jobs.submit_job(body, local=True, max_retries=0, job_id="x")
         waiting.wait_sync()
         while "x" not in jobs.processor._waiting.waits:  # pyright: ignore[reportPrivateUsage]
-            pass
+            time.sleep(0.001)  # the loop is in another thread: it needs the interpreter
         assert job.cancel() is IN_PROGRESS
         stopped.wait_sync()
         jobs.wait_for_job("x", timeout=PATIENCE)
