@@ -14,7 +14,7 @@ from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.hints import hint_of
 from asyncjobs.cli.output import Output, age, printable, seconds
 from asyncjobs.cli.selecting import count, find, seconds_of
-from asyncjobs.cli.shapes import event_item, job_item
+from asyncjobs.cli.shapes import error_item, event_item, job_item
 from asyncjobs.cli.watching import follow
 from asyncjobs.core.codec import decode_call
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
@@ -185,7 +185,7 @@ def _attempt_item(attempt: Attempt) -> dict[str, Any]:
         "outcome": attempt.outcome.value if attempt.outcome else None,
         "started_at": attempt.started_at,
         "finished_at": attempt.finished_at,
-        "error": f"{attempt.error.error_type}: {attempt.error.message}" if attempt.error else None,
+        "error": error_item(attempt.error),
     }
 
 

@@ -1,14 +1,17 @@
-"""What programs read of the command line: the JSON of jobs and events."""
+"""What programs read of the command line: the JSON of jobs and events, in the words of the HTTP interface."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
-from asyncjobs.models import GroupProgress, Job, JobEvent
+from asyncjobs.models import GroupProgress, Job, JobError, JobEvent
+from asyncjobs.runtime.status import report
 
 
 def job_item(job: Job) -> dict[str, Any]:
-    """A job with full ids and moments in UTC."""
+    """A job with full ids and moments in UTC; percent and times are those of its status report."""
+    status = report(job, datetime.now(UTC), None)
     return {
         "id": job.id,
         "function": job.function,
@@ -24,14 +27,23 @@ def job_item(job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "run_at": job.run_at,
-        "elapsed": job.elapsed,
-        "percent": job.progress.percent if job.progress else None,
+        "elapsed": status.elapsed,
+        "remaining": status.remaining,
+        "percent": status.percent,
+        "progress": job.progress,
         "worker": job.worker,
         "because": job.because,
         "metadata": job.metadata,
-        "error": None if job.error is None else {"type": job.error.error_type, "message": job.error.message},
+        "error": error_item(job.error),
         "unreadable": job.unreadable,
     }
+
+
+def error_item(error: JobError | None) -> dict[str, Any] | None:
+    """The error of a job or of an attempt."""
+    if error is None:
+        return None
+    return {"error_type": error.error_type, "message": error.message, "traceback": error.traceback_text}
 
 
 def event_item(event: JobEvent) -> dict[str, Any]:

@@ -20,6 +20,14 @@ from asyncjobs.safelog import SafeLogger
 
 logger = SafeLogger("asyncjobs")
 
+_STAYS = (
+    "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; "
+    "a daemon on the same store runs it"
+)
+_IN_MEMORY = (
+    "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same "
+    "backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it"
+)
 _PATIENCE = 1.0
 """Seconds of waiting after which a block that is left in peace says what it waits for."""
 
@@ -148,8 +156,11 @@ async def warn_of_unfinished(backend: JobBackend) -> None:
         return
     left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
     if left:
+        one = left == 1
         logger.warning(
-            "%d jobs are left unfinished, and no worker is alive to run them: they wait in the store. "
-            "'await jp.drain()' before leaving waits for them; a daemon on the same store runs them",
+            "%d %s left unfinished, and no worker is alive to run %s: %s",
             left,
+            "job is" if one else "jobs are",
+            "it" if one else "them",
+            _STAYS if "persistent" in backend.capabilities else _IN_MEMORY,
         )

@@ -111,10 +111,8 @@ async def _worker(backend: JobBackend, job: Job) -> Reason:
     if not alive:
         if job.function.startswith("local:"):
             return Reason("owner_gone", "it is local to a process that is gone; it will be failed")
-        return Reason(
-            "no_worker",
-            "no worker is alive; run a daemon on this store, or open a JobProcessor with enable_daemon=True",
-        )
+        daemon = "run a daemon on this store, or " if "shared" in backend.capabilities else ""
+        return Reason("no_worker", f"no worker is alive; {daemon}open a JobProcessor with enable_daemon=True")
     serving = [worker for worker in alive if worker.queues is None or job.queue in worker.queues]
     if not serving:
         queues = sorted({queue for worker in alive for queue in worker.queues or ()})

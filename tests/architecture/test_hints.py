@@ -66,7 +66,11 @@ LISTED: dict[tuple[str, str], str] = {
     ("runtime/context.py", "await function(…)"): "await function(…)",
     (
         "runtime/leaving.py",
-        "%d jobs are left unfinished, and no worker is alive to run them: they wait in the store. 'await jp.drain()' before leaving waits for them; a daemon on the same store runs them",
+        "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; a daemon on the same store runs it",
+    ): "await jp.drain()",
+    (
+        "runtime/leaving.py",
+        "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it",
     ): "await jp.drain()",
     ("runtime/submission.py", "ids, handles, jp.optional(…)"): "jp.optional(…)",
     ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): "jp.optional(…)",

@@ -45,7 +45,7 @@ def test_json_of_jobs_has_whole_ids_and_moments_in_utc(finished: Shell) -> None:
         ("page", "skipped", "panel_bad"),
         ("panel_bad", "failed", None),
     ]
-    assert document["items"][1]["error"]["type"] == "ValueError"
+    assert document["items"][1]["error"]["error_type"] == "ValueError"
     assert document["items"][1]["created_at"].endswith("Z")
     lines = finished.good(*DB, "-o", "ndjson", "jobs", "list", "--group", "noir").lines
     assert len(lines) == 6

@@ -366,10 +366,22 @@ async def test_leaving_with_unfinished_jobs_warns_with_their_number(
             await jp.submit_job(nothing)
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.name == "asyncjobs"
-    assert record.getMessage() == (
-        "3 jobs are left unfinished, and no worker is alive to run them: they wait in the store. "
-        "'await jp.drain()' before leaving waits for them; a daemon on the same store runs them"
-    )
+    said = record.getMessage()
+    assert said.startswith("3 jobs are left unfinished, and no worker is alive to run them: what is left ")
+    assert "'await jp.drain()' before leaving waits for its end" in said
+    # A store in memory is not one that waits, and no daemon reaches it.
+    assert ("waits in the store" in said) == ("a daemon on the same store" in said) == (stores.kind == "sqlite")
+    assert ("ends with this program" in said) == (stores.kind == "memory")
+    async with stores.processor() as jp:  # what the message says is left, is
+        await jp.drain(timeout=PATIENCE)
+        assert [job.status for job in await jp.find_jobs()] == [COMPLETED] * 3
+
+
+async def test_leaving_with_one_unfinished_job_speaks_of_one(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
+    async with stores.processor(enable_daemon=False) as jp:
+        await jp.submit_job(nothing)
+    [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
+    assert record.getMessage().startswith("1 job is left unfinished, and no worker is alive to run it: ")
 
 
 async def test_leaving_with_nothing_unfinished_does_not_warn(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,44 @@
+"""The command line in the process of the test: nothing to start, so that dozens of commands cost little."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from asyncjobs.cli.main import root
+from tests.cli.support import APP, Ran
+
+
+class Inside:
+    """A folder to work in, with an application module, and a home of its own."""
+
+    def __init__(self, folder: Path, patch: pytest.MonkeyPatch, app: str = "app") -> None:
+        self.folder = folder
+        self.app = app
+        self._patch = patch
+        (folder / f"{app}.py").write_text(APP)
+        for name in [name for name in os.environ if name.startswith("ASYNCJOBS_")]:
+            patch.delenv(name)
+        for name in ("HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME"):
+            patch.setenv(name, str(folder / name.lower()))
+        patch.chdir(folder)
+        patch.syspath_prepend(str(folder))  # put back by the test, with what commands put before it
+
+    def run(self, *arguments: str) -> Ran:
+        """Run ``asyncjobs …`` to its end."""
+        self._patch.setattr(sys, "argv", ["asyncjobs", *arguments])  # a daemon in the background gets the same
+        done = CliRunner().invoke(root, arguments, prog_name="asyncjobs")
+        if done.exception is not None and not isinstance(done.exception, SystemExit):
+            raise done.exception
+        return Ran(done.exit_code, done.stdout, done.stderr)
+
+    def good(self, *arguments: str) -> Ran:
+        """Run it; it must succeed."""
+        ran = self.run(*arguments)
+        assert ran.code == 0, f"{shlex.join(arguments)}: exit {ran.code}\n{ran.out}\n{ran.err}"
+        return ran
