@@ -442,7 +442,9 @@ async def test_why_of_limited_jobs_and_full_slots(stores: Stores) -> None:
 async def test_why_of_jobs_that_nobody_runs(stores: Stores) -> None:
     async with stores.processor(enable_daemon=False) as jp:
         plain = await jp.submit_job(nothing)
-        await reason(jp, plain, "no_worker", "run a daemon")
+        await reason(jp, plain, "no_worker", "enable_daemon=True")
+        sentence = (await jp.why(plain)).sentence
+        assert ("run a daemon on this store" in sentence) == (stores.kind == "sqlite")  # none reaches one in memory
     async with stores.processor(queues=("other", "more")) as jp:
         details = await reason(jp, plain.id, "no_worker_for_queue", "'default'", "more, other")
         assert details == {"queue": "default", "served": ["more", "other"]}
