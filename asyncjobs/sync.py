@@ -343,10 +343,8 @@ class SyncJobs:
         async def open_reader() -> Any:
             return self._jp.streamer.reader(**wanted)
 
-        async def close(reader: Any) -> None:
-            reader.close()
-
         reader = self.call(open_reader)
+        loop, forks = self._loop, self._forks
         try:
             while True:
                 batch = self.call(reader.next)
@@ -354,8 +352,9 @@ class SyncJobs:
                 if batch.ended:
                     return
         finally:
-            if self._stack is not None and fork_count() == self._forks:
-                self.call(close, reader)
+            # Not waited for: this may be the garbage collector, in any thread, that of the loop too, or after its end.
+            if fork_count() == forks and not loop.call_soon(reader.close):
+                reader.close()  # the loop is gone, and nothing else uses it
 
 
 def _closed() -> BackendClosedError:

@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import pickle
+import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +23,7 @@ from asyncjobs import (
     SyncJobs,
     current_job,
 )
-from tests.runtime.support import add, fail, nothing
+from tests.runtime.support import PATIENCE, add, fail, nothing, publisher_of
 
 
 def join(parts: list[str]) -> str:
@@ -63,6 +68,141 @@ def test_streams_are_plain_iterators(tmp_path: Path) -> None:
         stream = jobs.stream_job(job)
         next(stream)
         stream.close()  # type: ignore[attr-defined]
+
+
+def _abandon(stream: Any) -> None:
+    """Let go of it in a cycle, which only the garbage collector can end."""
+    cycle: list[Any] = [stream]
+    cycle.append(cycle)
+
+
+def _collect_on_the_loop(jobs: SyncJobs, stream: Any) -> None:
+    async def collect() -> None:
+        gc.collect()
+
+    _abandon(stream)
+    del stream
+    jobs.call(collect)
+
+
+def _collect_in_a_thread(jobs: SyncJobs, stream: Any) -> None:
+    _abandon(stream)
+    del stream
+    in_thread(gc.collect)
+
+
+def _raise_while_it_is_read(jobs: SyncJobs, stream: Any) -> None:
+    with contextlib.suppress(KeyError):
+        for _ in stream:
+            raise KeyError
+
+
+def _throw(jobs: SyncJobs, stream: Any) -> None:
+    with pytest.raises(KeyError):
+        stream.throw(KeyError)
+
+
+def in_thread(function: Callable[[], Any]) -> None:
+    thread = threading.Thread(target=function)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+LEFT: dict[str, Callable[[SyncJobs, Any], Any]] = {
+    "close": lambda _, stream: stream.close(),
+    "close in another thread": lambda _, stream: in_thread(stream.close),
+    "let go": lambda _, stream: None,
+    "an exception of the block": _raise_while_it_is_read,
+    "throw": _throw,
+    "collected on the loop": _collect_on_the_loop,
+    "collected in another thread": _collect_in_a_thread,
+}
+
+
+@pytest.mark.parametrize("begun", [True, False], ids=["begun", "not begun"])
+@pytest.mark.parametrize("way", LEFT)
+def test_a_stream_that_is_left_leaves_nothing_behind(
+    tmp_path: Path, way: str, begun: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    complaints: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", complaints.append)
+    with SyncJobs(tmp_path / "jobs.db", enable_daemon=False) as jobs:
+        for _ in range(2):
+            jobs.submit_job(nothing, delay=3600, group="g")
+        gc.disable()  # it is collected where the case says, and nowhere else
+        try:
+            streams = [jobs.stream_group("g")]
+            if begun:
+                assert next(streams[0]).type == "submitted"
+            LEFT[way](jobs, streams.pop())
+        finally:
+            gc.enable()
+        assert jobs.call(_listeners, jobs) == 0
+        assert next(jobs.stream_group("g")).type == "submitted"
+    assert [complaint.exc_value for complaint in complaints] == []
+
+
+async def _listeners(jobs: SyncJobs) -> int:
+    return len(publisher_of(jobs.processor)._subscriptions)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_break_ends_a_stream_and_another_begins_where_it_was(tmp_path: Path) -> None:
+    with SyncJobs(tmp_path / "jobs.db") as jobs:
+        job = jobs.submit_job(speak)
+        for event in jobs.stream_job(job):
+            cursor = event.cursor
+            if event.type == "started":
+                break
+        rest = [event.type for event in jobs.stream_job(job, cursor)]
+        assert rest == ["progress", "output", "completed"]
+        assert jobs.call(_listeners, jobs) == 0
+
+
+def test_a_stream_may_be_read_in_other_threads_one_after_the_other(tmp_path: Path) -> None:
+    with SyncJobs(tmp_path / "jobs.db") as jobs:
+        stream = jobs.stream_job(jobs.submit_job(speak))
+        seen: list[str] = []
+        while len(seen) < 5:
+            in_thread(lambda: seen.append(next(stream).type))
+        assert seen == ["submitted", "started", "progress", "output", "completed"]
+        assert list(stream) == []
+
+
+def test_leaving_ends_a_stream_that_another_thread_waits_for(tmp_path: Path) -> None:
+    ends: list[BaseException] = []
+    with SyncJobs(tmp_path / "jobs.db", enable_daemon=False) as jobs:
+        waits = threading.Event()
+        job = jobs.submit_job(nothing, delay=3600)
+
+        def follow() -> None:
+            try:
+                for _ in jobs.stream_job(job):
+                    waits.set()
+            except BaseException as error:
+                ends.append(error)
+
+        thread = threading.Thread(target=follow)
+        thread.start()
+        assert waits.wait(PATIENCE)
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert [type(end) for end in ends] == [BackendClosedError]
+
+
+def test_a_stream_that_outlives_its_sync_jobs_is_refused_and_let_go(tmp_path: Path) -> None:
+    with SyncJobs(tmp_path / "jobs.db", enable_daemon=False) as jobs:
+        job = jobs.submit_job(nothing, delay=3600)
+        begun, new = jobs.stream_job(job), jobs.stream_job(job)
+        next(begun)
+    for stream in (begun, new):
+        with pytest.raises(BackendClosedError):
+            next(stream)
+        stream.close()  # type: ignore[attr-defined]
+    with jobs:  # entered again, it is another loop: an old stream does not reach it
+        fresh = jobs.stream_job(job)
+        assert next(fresh).type == "submitted"
+        assert jobs.call(_listeners, jobs) == 1
 
 
 def test_errors_come_through(tmp_path: Path) -> None:
