@@ -110,7 +110,11 @@ class SubmissionError(JobProcessorError):
 
 
 class CyclicDependencyError(SubmissionError):
-    """Jobs would wait for each other for ever. ``path`` starts and ends with the same job id."""
+    """Jobs would wait for each other for ever. ``path`` starts and ends with the same job id.
+
+    Waits inside of bodies are known within one process: a circle of them over several processes is not refused, and
+    ends by a ``timeout=`` of a job or of a wait.
+    """
 
     code = "cycle"
 

@@ -80,6 +80,8 @@ class JobHandle(Handle, Generic[T]):
         :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
         :raises JobTimeoutError: the time is up; the job goes on. JobNotFoundError: no such job.
+        :raises CyclicDependencyError: inside of a job that this one depends on, or waits for in this process. A circle
+            of waits over several processes is not noticed: a timeout ends it.
         """
         jobs = self._processor()
         return jobs.value_of(await jobs.ended(self.id, timeout), self._func)

@@ -26,6 +26,7 @@ from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.context import JobContext, enter, printable
+from asyncjobs.runtime.lending import Interruptible
 from asyncjobs.runtime.stopping import Body, BodyScope, current_asyncio_task
 from asyncjobs.runtime.threads import Threads
 
@@ -68,8 +69,8 @@ class Running:
         self.threaded = False
         self.body: Body | None = None
         """An ``async def`` body, or one in a process of its own, once it runs."""
-        self.wait_scopes: set[anyio.CancelScope] = set()
-        """Around the waits of a thread's body for other jobs."""
+        self.wait_scopes: set[Interruptible] = set()
+        """The waits for other jobs that are not cancelled with the body: in threads, on other loops."""
         self.thread_scope: anyio.CancelScope | None = None
         """Around a thread's body: only ``abandon`` cancels it."""
 
@@ -80,7 +81,7 @@ class Running:
         self.context.stop()
         if self.body is not None:
             self.body.stop()
-        for scope in self.wait_scopes:
+        for scope in list(self.wait_scopes):  # a copy: in a child process, another thread adds to it
             scope.cancel()
 
     def hurry(self) -> None:

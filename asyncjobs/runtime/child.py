@@ -45,12 +45,13 @@ from asyncjobs.runtime.attempt import Running, Stop, Unawaited, failure, read_ar
 from asyncjobs.runtime.capture import capture
 from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.lending import Interruptible
 from asyncjobs.runtime.link import Link
 from asyncjobs.runtime.mains import load_main, loading
 from asyncjobs.runtime.signals import Loop, loop_runs_here
 from asyncjobs.runtime.submission import Submissions, request_of
 from asyncjobs.runtime.waiting import Watch, error_of
-from asyncjobs.runtime.wire import Answer, Ask, Began, Call, Ended, Said, Setup, Wait, encode_job
+from asyncjobs.runtime.wire import Answer, Ask, Began, Call, Ended, Lent, Said, Setup, Wait, encode_job
 from asyncjobs.runtime.wire import Stop as StopFrame
 from asyncjobs.runtime.wire import Submit as SubmitFrame
 
@@ -109,6 +110,29 @@ class Child:
                 self._running.stop(Stop.CANCELLED)
                 self._link.interrupt()
 
+    # -- a body that waits through a processor of its own
+
+    def lend(self, context: JobContext, wait: Interruptible) -> None:
+        """See ``Lender``."""
+        with self._lock:
+            running = self._running
+            if running is None or running.context is not context:
+                return
+            if self._loop is None or not self._loop.is_here():
+                running.wait_scopes.add(wait)
+                if running.stopped is not None:
+                    wait.cancel()
+        self._link.send(Lent(waits=True))
+
+    def take_back(self, context: JobContext, wait: Interruptible) -> None:
+        """See ``Lender``."""
+        with self._lock:
+            running = self._running
+            if running is None or running.context is not context:
+                return
+            running.wait_scopes.discard(wait)
+        self._link.send(Lent(waits=False))
+
     # -- the thread that runs bodies
 
     def work(self) -> None:
@@ -123,6 +147,7 @@ class Child:
     def _run(self, call: Call) -> Ended:
         job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
         context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture)
+        context.lender = self
         running = Running(job, context)
         enter(context)
         with self._lock:

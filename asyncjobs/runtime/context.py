@@ -21,6 +21,7 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
 from asyncjobs.runtime import said
+from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.said import printable
 from asyncjobs.runtime.signals import Loop
 
@@ -242,6 +243,8 @@ class JobContext:
         """Whether the body asked ``cancelled`` and was told to stop."""
         self._children = 0
         self.on_said: Callable[[], None] | None = None
+        self.lender: Lender | None = None
+        """Whom a wait through another processor than that of the worker has to know of."""
 
     def __repr__(self) -> str:
         return f"<job {self.id!r}, attempt {self.attempt}>"

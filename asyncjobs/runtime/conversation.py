@@ -23,6 +23,7 @@ from asyncjobs.runtime.wire import (
     BrokenFrameError,
     Ended,
     Forget,
+    Lent,
     Question,
     Said,
     Splitter,
@@ -107,6 +108,8 @@ class Conversation:
         self._listening: TaskGroup | None = None
         self._answering: TaskGroup | None = None
         self._answers: dict[int, anyio.CancelScope] = {}
+        self._waits: list[anyio.CancelScope] = []
+        """Stand for its waits through a processor of its own."""
 
     @property
     def succeeded(self) -> bool:
@@ -248,6 +251,17 @@ class Conversation:
                 await self._over.wait()
         self._process.kill()
 
+    def _lend(self, *, waits: bool) -> None:
+        """The body waits through a processor of its own: if it is to stop, it is told by ``Stop``."""
+        context = self._running.context
+        if context.lender is None:
+            return
+        if waits:
+            self._waits.append(anyio.CancelScope())
+            context.lender.lend(context, self._waits[-1])
+        elif self._waits:
+            context.lender.take_back(context, self._waits.pop())
+
     def _take(self, data: bytes) -> None:
         for output in self._outputs:
             output.take_rest()  # what it printed before it spoke comes before what it said
@@ -267,6 +281,8 @@ class Conversation:
             case Ended():
                 self.ended = message
                 self._over.set()
+            case Lent():
+                self._lend(waits=message.waits)
             case Forget():
                 with suppress(KeyError):
                     self._answers[message.number].cancel()

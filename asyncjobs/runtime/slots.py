@@ -7,12 +7,16 @@ bodies are busy than there are slots, and no job is claimed until that is paid b
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable
 from contextlib import asynccontextmanager
+from functools import partial
 
 import anyio
 
-from asyncjobs.runtime.attempt import Running
+from asyncjobs.runtime.attempt import Running, Stop
+from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.lending import Interruptible
+from asyncjobs.runtime.signals import Loop
 
 
 class Slots:
@@ -84,6 +88,20 @@ class Slots:
 
         :param at_once: take it back without waiting for a free one, as after a wait that was cut short.
         """
+        self.lend(running)
+        try:
+            yield
+        except BaseException:
+            self.take_back(running)
+            raise
+        running.waits -= 1
+        if at_once or running.stopped is not None or self.free > 0:
+            self._take_back(running)
+        elif not running.waits and not running.has_slot and not running.over:
+            await self._wait_for_slot(running)
+
+    def lend(self, running: Running) -> None:
+        """Lend the attempt's slot until ``take_back``."""
         running.waits += 1
         self._pass_by(running)
         if running.has_slot:
@@ -91,17 +109,11 @@ class Slots:
             self._hand_over()
             if self.free > 0:
                 self._freed()
-        try:
-            yield
-        except BaseException:
-            running.waits -= 1
-            self._take_back(running)
-            raise
+
+    def take_back(self, running: Running) -> None:
+        """End a wait; after the last one the attempt has a slot at once, whether one is free or not."""
         running.waits -= 1
-        if at_once or running.stopped is not None or self.free > 0:
-            self._take_back(running)
-        elif not running.waits and not running.has_slot and not running.over:
-            await self._wait_for_slot(running)
+        self._take_back(running)
 
     async def _wait_for_slot(self, running: Running) -> None:
         event = self._returning[running] = anyio.Event()
@@ -146,3 +158,58 @@ class Slots:
         if lends != running.lends_token:
             running.lends_token = lends
             self.limiter.total_tokens += 1 if lends else -1
+
+
+class Lending:
+    """Lends slots to the waits of bodies, wherever these wait; a ``Lender``. Once a worker closes, they are released.
+
+    :param loop: the worker's.
+    :param bodies: returns the attempts that run.
+    """
+
+    def __init__(self, slots: Slots, loop: Loop, bodies: Callable[[], Iterable[Running]]) -> None:
+        self.closing = False
+        self._slots = slots
+        self._loop = loop
+        self._bodies = bodies
+
+    @asynccontextmanager
+    async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:
+        """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
+        async with self._slots.lent(running, at_once=at_once):
+            if self.closing:
+                running.stop(Stop.RELEASED)
+            yield
+
+    def lend(self, context: JobContext, wait: Interruptible) -> None:
+        """See ``Lender``."""
+        if self._loop.is_here():
+            self._lend(context, wait, elsewhere=False)
+        else:
+            self._loop.call_soon(partial(self._lend, context, wait, elsewhere=True))
+
+    def _lend(self, context: JobContext, wait: Interruptible, *, elsewhere: bool) -> None:
+        running = self._attempt_of(context)
+        if running is None:
+            return
+        if running.threaded or elsewhere:
+            running.wait_scopes.add(wait)
+        self._slots.lend(running)
+        if self.closing or running.stopped is not None:
+            running.stop(Stop.RELEASED)
+
+    def take_back(self, context: JobContext, wait: Interruptible) -> None:
+        """See ``Lender``."""
+        if self._loop.is_here():
+            self._take_back(context, wait)
+        else:
+            self._loop.call_soon(self._take_back, context, wait)
+
+    def _take_back(self, context: JobContext, wait: Interruptible) -> None:
+        running = self._attempt_of(context)
+        if running is not None:
+            running.wait_scopes.discard(wait)
+            self._slots.take_back(running)
+
+    def _attempt_of(self, context: JobContext) -> Running | None:
+        return next((running for running in self._bodies() if running.context is context), None)

@@ -25,6 +25,7 @@ from asyncjobs.runtime.attempt import Running
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.cycles import Goal, Waits
 from asyncjobs.runtime.events import ANY_JOB, EventPublisher
+from asyncjobs.runtime.lending import WaitElsewhere
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.worker import Worker
 from asyncjobs.safelog import SafeLogger
@@ -39,7 +40,8 @@ _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
 
 
 class BodyStopped(BaseException):
-    """Raised in a thread's body at its wait: it is told to stop, and what it does now is not recorded."""
+    """Raised at the wait of a body that is told to stop, in a thread or on another loop; what it does now is not
+    recorded."""
 
 
 class Watch:
@@ -251,13 +253,18 @@ class Waiting:
         if running is None and not await self._is_stored_here(context):
             yield
             return
+        elsewhere: WaitElsewhere | None = None
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.waits.wait(context, goal()))
             if running is not None and self.worker is not None:
                 if running.threaded:
                     stack.enter_context(_in_thread(running))
-                await stack.enter_async_context(self.worker.lent(running, at_once=at_once))
+                await stack.enter_async_context(self.worker.lending.lent(running, at_once=at_once))
+            elif context.lender is not None:
+                elsewhere = stack.enter_context(WaitElsewhere(context, context.lender))
             yield
+        if elsewhere is not None and elsewhere.interrupted:
+            raise BodyStopped
         if running is not None and running.threaded and running.stopped is not None:
             raise BodyStopped
 

@@ -4,7 +4,7 @@ A frame is its length (8 bytes, big-endian), then one of the structs below. Valu
 
 ====================  =====================================================================
 down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to what it asked
-up, to the worker     ``Began``, ``Said``, what it asks (``Submit``, ``Wait``, ``Ask``, ``Forget``), ``Ended``
+up, to the worker     ``Began``, ``Said``, ``Lent``, what it asks (``Submit``, ``Wait``, ``Ask``, ``Forget``), ``Ended``
 ====================  =====================================================================
 """
 
@@ -115,6 +115,12 @@ class Forget(Struct, frozen=True, tag=True, array_like=True):
     number: int
 
 
+class Lent(Struct, frozen=True, tag=True, array_like=True):
+    """The body waits for a job through a processor of its own, or does so no more."""
+
+    waits: bool
+
+
 class Ended(Struct, frozen=True, tag=True, array_like=True):
     """The body is over. ``heard``: it asked ``cancelled`` and was told to stop. ``refused``: it ended by a
     ``BackendClosedError``."""
@@ -126,7 +132,7 @@ class Ended(Struct, frozen=True, tag=True, array_like=True):
 
 Down = Setup | Call | Stop | Answer
 Question = Submit | Wait | Ask
-Up = Began | Said | Question | Forget | Ended
+Up = Began | Said | Question | Forget | Lent | Ended
 
 _down = msgpack.Decoder(Down)
 _up = msgpack.Decoder(Up)

@@ -8,8 +8,7 @@ when its body ends; so the claim that goes with its outcome already counts it.
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import anyio
@@ -39,7 +38,7 @@ from asyncjobs.runtime.mains import name_for_child
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.saying import Saying
 from asyncjobs.runtime.signals import Loop, Signal
-from asyncjobs.runtime.slots import Slots
+from asyncjobs.runtime.slots import Lending, Slots
 from asyncjobs.runtime.threads import Threads
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.safelog import SafeLogger
@@ -105,6 +104,7 @@ class Worker:
         self._hurried = False
         self._patience: anyio.CancelScope | None = None
         self._loop = Loop()
+        self.lending = Lending(self.slots, self._loop, self._bodies)
         self._loop_watch = LoopWatch(self.running)
         self._threads = Threads(self.slots.limiter)
         self._tools = Tools(
@@ -142,7 +142,7 @@ class Worker:
 
     def close(self) -> None:
         """Claim no more: what is claimed from now on goes back as it came."""
-        self._closing = True
+        self._closing = self.lending.closing = True
 
     def runs(self, context: JobContext) -> bool:
         """Return whether the body of this context runs here, as an attempt that is still this worker's."""
@@ -276,6 +276,7 @@ class Worker:
             capture_print=self._config.capture_print,
         )
         context.on_said = self._saying.heard
+        context.lender = self.lending
         running = Running(job, context)
         journal.started(job)
         self.running[job.attempt.job_id] = running
@@ -317,14 +318,6 @@ class Worker:
         said = running.context.unstored.take()
         self._ended.append(AttemptEnd(running.job.attempt, outcome, said, random.random()))
         self._ended_signal.notify()
-
-    @asynccontextmanager
-    async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:
-        """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
-        async with self.slots.lent(running, at_once=at_once):
-            if self._closing:
-                running.stop(Stop.RELEASED)
-            yield
 
     # -- outcomes
 

@@ -164,8 +164,7 @@ def submit_all(jobs: SyncJobs, *, embedded: bool, each_in_a_process: bool) -> tu
 
     for kind in ("async", "plain"):
         submit(kind, "CALLS", each=embedded)
-        if embedded:
-            submit(kind, "WAITS", each=True)
+        submit(kind, "WAITS", each=True)
         submit(kind, "ASKS", each=True)
         submit(kind, "ASK_WAITS", each=True)
     for kind in ("async in a process", "plain in a process"):

@@ -59,6 +59,10 @@ async def first_of(stream: AsyncIterator[Any]) -> Any:
         await stream.aclose()  # type: ignore[attr-defined]
 
 
+async def all_of(stream: AsyncIterator[Any]) -> list[Any]:
+    return [item async for item in stream]
+
+
 async def both_in_order(handle: JobHandle[Any]) -> list[str]:
     return [handle.id async for handle in as_completed([handle, handle])]
 
@@ -107,6 +111,13 @@ WAITS: dict[str, Call] = {
     "gather": lambda jp: gather(jp.handle(ENDED), jp.handle(LATER)),
     "as_completed": lambda jp: first_of(as_completed([jp.handle(LATER)])),
     "wait_for_job": lambda jp: jp.wait_for_job(LATER),
+    "drain": lambda jp: jp.drain("g"),
+    "drain with a timeout": lambda jp: jp.drain("g", timeout=3600),
+    "stream_job": lambda jp: all_of(jp.stream_job(LATER)),
+    "stream_group": lambda jp: all_of(jp.stream_group("g")),
+    "stream_all": lambda jp: all_of(jp.stream_all(types=["never"])),
+    "events of a handle": lambda jp: all_of(jp.handle(LATER).events()),
+    "subscribe_sse": lambda jp: all_of(jp.subscribe_sse(job_id=LATER)),
 }
 ASKS: dict[str, Ask] = {
     "submit a child": lambda known: current_job().submit_job(nothing),

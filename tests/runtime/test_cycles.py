@@ -228,6 +228,25 @@ async def test_a_processor_that_a_body_opens_on_its_own_store_does_not_wait_for_
         assert await job.result(timeout=PATIENCE) == "me"
 
 
+async def await_other(path: str, other: str, patience: float | None) -> str:
+    """A processor that knows nothing of the waits of others, as in another process."""
+    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as own:
+        try:
+            return await own.handle(other).result(patience)
+        except JobTimeoutError:
+            return "too late"
+
+
+@pytest.mark.persistent
+async def test_a_circle_of_waits_over_several_processors_is_ended_by_a_timeout_of_one(stores: Stores) -> None:
+    """It is not refused: the README says so, and that a timeout ends it."""
+    path = str(stores.path)
+    async with stores.processor(slots=1) as jp:
+        one = await jp.submit_job(await_other, path, "two", 1.0, job_id="one")
+        two = await jp.submit_job(await_other, path, "one", None, job_id="two")
+        assert await gather(one, two, timeout=PATIENCE) == ["too late", "too late"]
+
+
 async def test_outside_of_jobs_nothing_of_this_is_refused(jp: JobProcessor) -> None:
     job = await jp.submit_job(nothing, group="studio")
     assert (await read(jp.stream_group("studio")))[-1] == "completed"

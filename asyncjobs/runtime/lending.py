@@ -1,0 +1,68 @@
+"""Waits of bodies through processors other than the one that runs them, as the worker that runs the body has to know.
+
+A body may open a processor of its own on the same store, in its loop, in a thread with another loop, or in a child
+process. Whichever it waits through, its slot is lent meanwhile, and in a drain it is released at once.
+"""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import TYPE_CHECKING, Protocol, Self
+
+import anyio
+
+from asyncjobs.runtime.signals import Loop
+
+if TYPE_CHECKING:
+    from asyncjobs.runtime.context import JobContext
+
+
+class Interruptible(Protocol):
+    """A wait that can be ended before its time."""
+
+    def cancel(self) -> object:
+        """End it; it may have ended already."""
+        ...
+
+
+class Lender(Protocol):
+    """The worker of a body, or what stands for it in a child process. Both methods may be called from any thread."""
+
+    def lend(self, context: JobContext, wait: Interruptible) -> None:
+        """Lend the slot of this body while it waits. If the body is to stop, cancel the wait, unless the body is
+        cancelled itself where it waits."""
+        ...
+
+    def take_back(self, context: JobContext, wait: Interruptible) -> None:
+        """The body goes on, whether a slot is free or not: wait for none, on another loop than the worker's."""
+        ...
+
+
+class WaitElsewhere:
+    """Around a wait of a body on the loop of a processor that does not run it."""
+
+    def __init__(self, context: JobContext, lender: Lender) -> None:
+        self._context = context
+        self._lender = lender
+        self._loop = Loop()
+        self._scope = anyio.CancelScope()
+
+    @property
+    def interrupted(self) -> bool:
+        """Whether it was ended because the body is to stop."""
+        return self._scope.cancelled_caught
+
+    def cancel(self) -> None:
+        """End it, from any thread."""
+        self._loop.call_soon(self._scope.cancel)
+
+    def __enter__(self) -> Self:
+        self._scope.__enter__()
+        self._lender.lend(self._context, self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool:
+        self._lender.take_back(self._context, self)
+        return bool(self._scope.__exit__(kind, error, traceback))
