@@ -7,7 +7,7 @@ integer microseconds since the epoch in storage.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
 
@@ -227,6 +227,11 @@ class Job(Shown, Struct, frozen=True):
             return None
         until = datetime.now(UTC) if self.status is JobStatus.IN_PROGRESS else self.finished_at
         return None if until is None else max(0.0, (until - self.started_at).total_seconds())
+
+
+def state_tag(version: int, created_at: datetime) -> str:
+    """Return the ETag of a job as it is: of this job alone, also when it is removed and its id is used again."""
+    return f'"v{version}-{(created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1):x}"'
 
 
 class JobResult(Struct, frozen=True):

@@ -176,7 +176,7 @@ class JobProcessor(Watching, Upkeep):
         self._home = Home()
         await self._backend.open()
         try:
-            self._results = ResultCache()
+            self._results = ResultCache(self._backend.removals)
             self._publisher = EventPublisher(self._backend, self._clock)
             self._waiting = Waiting(self._backend, self._publisher, self._results, self._clock, self._why)
             self._streamer = StatusStreamer(self._backend, self._publisher, self._clock, inside=self._waiting.streaming)
@@ -212,6 +212,7 @@ class JobProcessor(Watching, Upkeep):
                     tasks.start_soon(self._exit.listen)
                 tasks.start_soon(watch_others, self._backend, self._publisher, self._daemon, self._clock)
                 tasks.start_soon(self._waiting.warn_forever)
+                tasks.start_soon(self._graph.run, self._backend, self._clock)
                 if self._daemon is None:
                     tasks.start_soon(Reaper(self._backend, self._clock).run)
                     if self._fallback is None:  # which says so itself
@@ -322,6 +323,7 @@ class JobProcessor(Watching, Upkeep):
 
     def _removed(self, job_ids: list[str]) -> None:
         self._functions.local.seen(job_ids, {})
+        self._graph.removed(job_ids)
 
     def _open(self) -> JobBackend:
         if fork_count() != self._forks:

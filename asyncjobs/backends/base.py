@@ -193,15 +193,17 @@ class JobBackend(ABC):
 
     @abstractmethod
     def set_listener(self, listener: Listener | None) -> None:
-        """Call this with the events of every own commit, in order, in the event loop, before its callers go on.
-
-        It must not block or raise. Commits of other processes are told by ``wait``.
-        """
+        """Call this with the events of every own commit, in order, in the event loop, before its callers go on. It must
+        not block or raise. Commits of other processes are told by ``wait``."""
 
     @abstractmethod
     async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
         """Wait until another process (or another backend object) may have changed something: True; or for
         ``timeout`` seconds: False. ``urgent`` asks for the shortest delay the store can give cheaply."""
+
+    def removals(self) -> int | None:
+        """Return how many jobs were ever removed, by any process; None: that cannot be told without waiting."""
+        return None
 
     @abstractmethod
     async def health(self) -> Mapping[str, Any]:
@@ -258,8 +260,7 @@ class JobBackend(ABC):
 
     @abstractmethod
     async def deregister_worker(self, worker: str) -> None:
-        """The worker leaves in order. Attempts that it still holds are interrupted; pending jobs owned by it
-        (``local=True``) fail: nobody can run them any more."""
+        """The worker leaves in order. Attempts that it holds are interrupted; pending jobs that it owns fail."""
 
     @abstractmethod
     async def extend_leases(self, worker: str) -> WorkerLease:
@@ -290,7 +291,6 @@ class JobBackend(ABC):
     @abstractmethod
     async def retry_job(self, job_id: str) -> JobStatus:
         """The explicit retry: rule 4.4. Raises ``JobNotFoundError``, ``JobStateError``.
-
         What was skipped because of it waits again. A child with ``require`` was skipped because of all of its parents
         that did not complete, whichever of them is stored as the cause."""
 

@@ -35,6 +35,7 @@ from asyncjobs.models import (
     Reason,
     StatusReport,
     WorkerInfo,
+    state_tag,
 )
 
 if TYPE_CHECKING:
@@ -344,7 +345,7 @@ class JobsClient:
         """
         # The version makes sure that it is done once, also when the answer is lost and it is asked for again.
         job = await self._transport.get(_job(job_id), answers.SentJob)
-        headers = {"if-match": f'"v{job.version}"'} if job.status in _RETRIABLE else {}
+        headers = {"if-match": state_tag(job.version, job.created_at)} if job.status in _RETRIABLE else {}
         answer = await self._transport.ask("POST", f"{_job(job_id)}/retry", headers=headers, check=False)
         if answer.response.status_code == 412:
             return await (self.get_status(job_id) if answer.repeated else self.retry_job(job_id))

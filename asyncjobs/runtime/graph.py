@@ -7,16 +7,33 @@ from importlib import import_module
 
 import anyio.to_thread
 
-from asyncjobs.backends.base import NewJob
+from asyncjobs.backends.base import JobBackend, NewJob
+from asyncjobs.backends.clock import Clock
 from asyncjobs.core.dag import JobDAG
+from asyncjobs.exceptions import CyclicDependencyError
 from asyncjobs.models import JobEvent
+from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.safelog import SafeLogger
+
+logger = SafeLogger("asyncjobs")
+
+_LOOK_EVERY = 30.0
+"""Seconds between looks for what others ended or removed."""
+_PAGE = 500
 
 
 class LiveGraph:
-    """Checks a submission's edges, and forgets jobs as they end. Independent jobs are not in it."""
+    """Checks a submission's edges, and forgets jobs as they end. Independent jobs are not in it.
+
+    Jobs that other processes ended are forgotten at the next look. Until then they may stand in it although they are
+    gone and their ids are used again; so a submission is judged by its own edges alone.
+    """
 
     def __init__(self) -> None:
         self._dag: JobDAG | None = None
+        self._looked_at = 0
+        self._missing: set[str] = set()
 
     @property
     def dag(self) -> JobDAG:
@@ -35,9 +52,20 @@ class LiveGraph:
             return []
         if self._dag is None:
             await anyio.to_thread.run_sync(import_module, "networkx")  # the loop must not wait for an import
+        JobDAG().add_jobs(batch)
         known = self.dag
-        batch = {job_id: parents for job_id, parents in batch.items() if job_id not in known}
-        known.add_jobs(batch)
+        for job_id in [job_id for job_id in batch if job_id in known]:
+            if set(known.get_dependencies(job_id)) == set(batch[job_id]):
+                del batch[job_id]  # submitted again, and there already
+            else:
+                known.discard(job_id)
+        while batch:
+            try:
+                known.add_jobs(batch)
+                break
+            except CyclicDependencyError as error:  # through jobs that are no more
+                for job_id in set(error.path) - set(batch):
+                    known.discard(job_id)
         return list(batch)
 
     def drop(self, job_ids: Sequence[str]) -> None:
@@ -52,3 +80,32 @@ class LiveGraph:
         for event in events:
             if event.status is not None and event.status.terminal:
                 self._dag.discard(event.job_id)
+
+    def removed(self, job_ids: Sequence[str]) -> None:
+        """These jobs are no more."""
+        if self._dag is not None:
+            self.drop(job_ids)
+
+    async def run(self, backend: JobBackend, clock: Clock) -> None:
+        """Look now and then for jobs that other processes ended, some at a time."""
+
+        async def look() -> None:
+            await clock.sleep(_LOOK_EVERY)
+            await self._look(backend)
+
+        await look_forever(look, None, Trouble(logger, "the live graph could not be looked at"), clock)
+
+    async def _look(self, backend: JobBackend) -> None:
+        if self._dag is None:
+            return
+        jobs = [job_id for job_id in self._dag.graph if job_id in self._dag]
+        start = self._looked_at if self._looked_at < len(jobs) else 0
+        page = jobs[start : start + _PAGE]
+        if not page:
+            return
+        found = {job.id: job.status for job in await backend.get_jobs(page)}
+        missing = {job_id for job_id in page if job_id not in found}  # one that is just being submitted is, too, once
+        gone = [job_id for job_id, status in found.items() if status.terminal] + sorted(missing & self._missing)
+        self.drop(gone)
+        self._missing = missing
+        self._looked_at = start + len(page) - len(gone)

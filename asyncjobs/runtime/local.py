@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from asyncjobs.models import JobEvent, JobStatus
+from asyncjobs.models import EventType, JobEvent, JobStatus
 
 KEPT = 1000
 """Failed and cancelled jobs whose callables are kept, for ``retry_job``: the last ones."""
@@ -15,10 +15,12 @@ KEPT = 1000
 class _Submission:
     """Submissions of one id that are under way, and what stood there before."""
 
-    __slots__ = ("before", "number", "stored")
+    __slots__ = ("before", "functions", "number", "stored")
 
     def __init__(self, before: Callable[..., Any] | None) -> None:
         self.before = before
+        self.functions: list[Callable[..., Any]] = []
+        """Theirs, in the order in which they reach the store."""
         self.number = 0
         self.stored = False
 
@@ -48,7 +50,9 @@ class LocalCallables:
     def add(self, job_id: str, function: Callable[..., Any]) -> None:
         """Before its job is stored: it may be claimed at once. A job that may still run keeps the one it has."""
         before = self._by_job.get(job_id)
-        self._submitting.setdefault(job_id, _Submission(before)).number += 1
+        submission = self._submitting.setdefault(job_id, _Submission(before))
+        submission.number += 1
+        submission.functions.append(function)
         if before is None or job_id in self._ended:
             self._by_job[job_id] = function
 
@@ -65,6 +69,7 @@ class LocalCallables:
     def _submitted(self, job_id: str, *, stored: bool) -> None:
         submission = self._submitting[job_id]
         submission.number -= 1
+        submission.functions.pop(0)
         submission.stored |= stored
         if submission.number:
             return
@@ -83,7 +88,16 @@ class LocalCallables:
         if self._by_job:
             for event in events:
                 if event.status is not None and event.job_id in self._by_job:
+                    if event.type == EventType.SUBMITTED:
+                        self._began(event.job_id)
                     self._became(event.job_id, event.status)
+
+    def _began(self, job_id: str) -> None:
+        """The job is new: if there was one of this id, others removed it, and its callable is not this one's."""
+        submission = self._submitting.get(job_id)
+        if submission is not None:
+            self._by_job[job_id] = submission.functions[0]
+            self._ended.pop(job_id, None)
 
     def some(self, most: int) -> list[str]:
         """Jobs to look at in the store, other ones the next time."""

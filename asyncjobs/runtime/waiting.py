@@ -55,6 +55,7 @@ class Watch:
         self.found: list[JobResult] = []
         """Ends that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
         self.expectation = waiting.publisher.expect(list(self.left))
+        self.since = waiting.puts
         self.began = waiting.clock.monotonic()
         self._waiting = waiting
         self._seconds = timeout
@@ -106,6 +107,11 @@ class Waiting:
         self._looked_at: set[str] = set()
         self.waits = Waits(backend)
         self.worker: Worker | None = None
+
+    @property
+    def puts(self) -> int:
+        """How many results of its own this process has had so far."""
+        return self._results.puts
 
     async def result(self, job_id: str, timeout: float | None = None) -> JobResult:
         """The job's end, once it has one.
@@ -160,10 +166,11 @@ class Waiting:
     def _take_known(self, watch: Watch) -> None:
         """Take the results that this process has at hand."""
         unsure: list[str] = []
+        known = self._results.known(watch.unsure, watch.since)
         for job_id in watch.unsure:
             if job_id not in watch.left:
                 continue  # told twice: by the own commit, and by the log
-            value = self._results.get(job_id)
+            value = known.get(job_id)
             if value is None:
                 unsure.append(job_id)
             else:
@@ -221,6 +228,8 @@ class Waiting:
         """Say once of a job that is waited for and that nobody can run."""
         while True:
             await self.clock.sleep(_SUSPICIOUS)
+            if self._looked_at:  # not of those that nobody waits for any more: an id may be used again
+                self._looked_at &= {job_id for watch in self._watches for job_id in watch.left}
             began = self.clock.monotonic() - round(_SUSPICIOUS * SECOND)
             for watch in [watch for watch in self._watches if watch.began <= began]:
                 job_id = next(iter(watch.left), None)

@@ -107,6 +107,9 @@ class FaultyBackend(JobBackend):
     def set_listener(self, listener: Listener | None) -> None:
         self.inner.set_listener(listener)
 
+    def removals(self) -> int | None:
+        return self.inner.removals()
+
     async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
         return await self._pass("wait", lambda: self.inner.wait(timeout, urgent=urgent))
 

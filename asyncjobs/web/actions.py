@@ -12,7 +12,7 @@ from starlette.responses import Response
 from asyncjobs.core.codec import JsonObject, decode_value
 from asyncjobs.exceptions import JobStateError, nearest
 from asyncjobs.handle import JobHandle
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobQuery, JobStatus, state_tag
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError, invalid
@@ -118,7 +118,8 @@ async def _check_match(call: Call, job_id: str) -> None:
     if wanted is None:
         return
     job = await call.jp.get_job(job_id)
-    if f'"v{job.version}"' not in [tag.strip().removeprefix("W/") for tag in wanted.split(",")] and wanted != "*":
+    tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
+    if state_tag(job.version, job.created_at) not in tags and wanted != "*":
         raise WebError(412, "changed", f"job {job_id!r} is not as If-Match says", hint="look at it again")
 
 

@@ -19,7 +19,7 @@ from asyncjobs.exceptions import (
     JobSkippedError,
     JobStateError,
 )
-from asyncjobs.models import Job, JobQuery, JobStatus
+from asyncjobs.models import Job, JobQuery, JobStatus, state_tag
 from asyncjobs.web import views
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.problems import WebError, as_web_error
@@ -84,7 +84,7 @@ async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> 
 
 
 def _etag(job: Job) -> str:
-    return f'"v{job.version}"'
+    return state_tag(job.version, job.created_at)
 
 
 async def get_result(call: Call) -> Response:

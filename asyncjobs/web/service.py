@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from hashlib import sha256
+from secrets import token_hex
 
 from msgspec import json
 from starlette.responses import Response
@@ -47,8 +48,11 @@ async def stats(call: Call) -> Response:
 
 
 def _etag(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> str:
-    """By the end of the log, and by what is not in the log: workers that came or died, streams."""
-    rest = json.encode((len(call.site.streams), list(map(worker_view, known))))
+    """By the end of the log, and by what is not in the log: workers that came or died, streams, removed jobs."""
+    removals: int | str | None = call.jp.backend.removals()
+    if removals is None:  # it cannot be told now: the answer is like no other
+        removals = token_hex(8)
+    rest = json.encode((removals, len(call.site.streams), list(map(worker_view, known))))
     return f'"c{cursor}-{sha256(rest).hexdigest()[:16]}"'
 
 

@@ -181,7 +181,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     function: Annotated[str, Meta(description="`module:name`.")]
     name: Annotated[str, Meta(description="The function's own name.")]
     status: JobStatus
-    version: Annotated[int, Meta(ge=0, description="Grows with every change; it makes the ETag.")]
+    version: Annotated[int, Meta(ge=0, description="Grows with every change; with created_at, it makes the ETag.")]
     queue: str
     priority: Annotated[int, Meta(description="Higher is first.")]
     group: str | None

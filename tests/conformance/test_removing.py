@@ -376,3 +376,33 @@ async def test_a_store_without_a_file_says_that_it_cannot_be_copied(store: Store
         await store.backend.backup("copy.db")
     with pytest.raises(ConfigurationError, match="not kept in a file"):
         await store.backend.compact()
+
+
+# -- how many were removed
+
+
+async def test_how_many_jobs_were_ever_removed_is_known_however_they_went(store: Store, hand: Hand) -> None:
+    assert store.backend.removals() == 0
+    await store.submit(new("a"), new("b", "a"), new("c"))
+    await hand.run("a", "c")
+    await hand.run("b")
+    assert store.backend.removals() == 0, "what ended is there"
+    assert await store.backend.remove_jobs(["c", "unknown"]) == ["c"]
+    assert store.backend.removals() == 1
+    with pytest.raises(JobStateError):
+        await store.backend.remove_jobs(["a"])
+    assert store.backend.removals() == 1, "refused"
+    store.clock.advance(2 * DAY)
+    assert await prune(store) == 2
+    assert store.backend.removals() == 3
+    await store.submit(new("c"))
+    assert store.backend.removals() == 3
+
+
+@pytest.mark.needs("shared")
+async def test_removals_by_another_backend_object_count(store: Store, hand: Hand) -> None:
+    await store.submit(new("a"))
+    await hand.run("a")
+    async with store.second() as other:
+        await other.remove_jobs(["a"])
+        assert store.backend.removals() == other.removals() == 1

@@ -9,7 +9,7 @@ import anyio
 import httpx
 import pytest
 
-from asyncjobs import JobProcessor, JobStatus, MemoryBackend
+from asyncjobs import JobProcessor, JobQuery, JobStatus, MemoryBackend
 from asyncjobs.backends.base import Claim, NewWorker
 from asyncjobs.client import JobsClient
 from asyncjobs.exceptions import BackendConnectionError
@@ -168,6 +168,18 @@ async def test_an_etag_of_the_numbers_changes_with_jobs_and_with_workers() -> No
             third = await here.get(path, headers={"If-None-Match": second.headers["etag"]})
             assert third.status_code == 200
             assert worker in third.text or path == "/v1/stats"
+
+
+@pytest.mark.parametrize("path", ["/v1/stats", "/v1/snapshot"])
+async def test_an_etag_of_the_numbers_changes_when_jobs_are_removed(path: str) -> None:
+    async with site(works=False) as here:
+        for _ in range(3):
+            await here.jp.cancel_job(await here.jp.submit_job(add, 1))
+        for job in [job.id for job in await here.jp.find_jobs(JobQuery())]:
+            etag = (await here.get(path)).headers["etag"]
+            assert (await here.get(path, headers={"If-None-Match": etag})).status_code == 304
+            await here.jp.remove_jobs(job)
+            assert (await here.get(path, headers={"If-None-Match": etag})).status_code == 200
 
 
 # -- the snapshot

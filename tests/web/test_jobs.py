@@ -241,6 +241,23 @@ async def test_an_etag_is_of_one_state_of_the_job() -> None:
         assert changed.headers["etag"] != etag
 
 
+async def test_an_etag_is_of_one_job_also_if_its_id_is_used_again() -> None:
+    async with site(works=False) as here:
+        tags: set[str] = set()
+        for value in range(2):
+            await here.jp.submit_job(add, value, job_id="it")
+            await here.jp.cancel_job("it")
+            answer = await here.get("/v1/jobs/it", headers={"If-None-Match": ", ".join(tags)})
+            assert answer.status_code == 200
+            assert answer.json()["version"] == 2
+            tags.add(answer.headers["etag"])
+            retry = await here.post("/v1/jobs/it/retry", headers={"If-Match": min(tags)})
+            assert (retry.status_code == 202) == (min(tags) == answer.headers["etag"])
+            await here.jp.cancel_job("it")
+            await here.jp.remove_jobs("it")
+        assert len(tags) == 2
+
+
 @pytest.mark.parametrize("http", PARSERS)
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 async def test_a_wait_ends_at_once_when_the_job_changes(http: str, store: str, tmp_path: Any) -> None:

@@ -68,8 +68,7 @@ T = TypeVar("T")
 
 DUE_AT_ONCE = 200
 """Delayed jobs that become ready in one transaction, here as in every store."""
-NOBODY = 0
-"""The key of a worker that is not known: it holds no attempt."""
+NOBODY = 0  # the key of a worker that is not known: it holds no attempt
 
 
 class MemoryBackend(JobBackend):
@@ -81,9 +80,7 @@ class MemoryBackend(JobBackend):
     Closing it keeps the jobs, so that a test can open the same object again as if a process had restarted. It may be
     opened several times; the last ``close`` closes it. There is one listener, and the last one set wins: share one
     ``JobProcessor`` rather than one store between two.
-
-    A worker's lease is renewed by ``extend_leases`` alone: a thread that renewed it would prove nothing, since the
-    worker cannot die apart from the store.
+    A worker's lease is renewed by ``extend_leases`` alone: the worker cannot die apart from the store.
     """
 
     capabilities = frozenset({"ordered_log"})
@@ -127,6 +124,9 @@ class MemoryBackend(JobBackend):
             finally:
                 self._waiting.discard(scope)
         return False
+
+    def removals(self) -> int | None:
+        return self._tables.removed
 
     async def health(self) -> Mapping[str, Any]:
         await self._begin()

@@ -77,6 +77,7 @@ class Tables:
         self.log: dict[int, JobEvent] = {}  # by position
         self.end = 0  # the position of the newest event
         self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
+        self.removed = 0  # jobs, ever
         self.pruned = 0  # the highest position that retention ever removed
         self.progress: dict[int, tuple[int, dict[str, Any]]] = {}  # with the attempt that said so
 
@@ -227,6 +228,7 @@ class Tables:
         for n in numbers:
             self._unindex(self.rows[n])
             job, record = self.rows.pop(n), self.records.pop(n)
+            self.removed += 1
             del self.ids[job.id]
             if record.owner is not None:
                 self.owned[record.owner].remove(n)

@@ -77,6 +77,7 @@ T = TypeVar("T")
 _URGENT = 0.05
 _LAZY = 0.25
 _BEATS_A_LEASE = 3
+_REMOVALS = "SELECT value FROM counters WHERE name = 'removed'"
 
 
 class SQLiteBackend(JobBackend):
@@ -212,6 +213,16 @@ class SQLiteBackend(JobBackend):
             return writer.connection.execute("PRAGMA data_version").fetchone()[0]
         except sqlite3.Error:
             return None
+
+    def removals(self) -> int | None:
+        writer = self._writer
+        if writer is None or writer.busy_in_thread:
+            return None
+        try:
+            row = writer.connection.execute(_REMOVALS).fetchone()
+        except sqlite3.Error:
+            return None  # whoever reads the store instead is told what is the matter with it
+        return 0 if row is None else row[0]
 
     async def health(self) -> Mapping[str, Any]:
         self._open()

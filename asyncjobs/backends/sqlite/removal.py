@@ -34,6 +34,9 @@ UNION SELECT j.parent FROM jobs j WHERE j.n > ? AND j.parent IS NOT NULL"""
 _LEFT = """
 SELECT d.n, ifnull(length(c.call), 0) + ifnull(length(r.value), 0)
 FROM removed d LEFT JOIN calls c ON c.n = d.n LEFT JOIN results r ON r.n = d.n ORDER BY d.n LIMIT ?"""
+_COUNT = """
+INSERT INTO counters(name, value) VALUES ('removed', ?)
+ON CONFLICT(name) DO UPDATE SET value = value + excluded.value"""
 _SOME_OF = "(SELECT k.value FROM json_each(?) k)"
 
 
@@ -62,6 +65,7 @@ def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], 
         connection.execute("INSERT INTO removed(n) SELECT value FROM json_each(?)", (numbers,))
         connection.execute(f"DELETE FROM jobs WHERE n IN {_SOME_OF}", (numbers,))
         connection.execute("UPDATE counters SET value = max(value, ?) WHERE name = 'pruned'", (last,))
+        connection.execute(_COUNT, (len(gone),))
     return Removed([(n, job_id) for n, job_id, _ in found if n in gone], clear(connection))
 
 
