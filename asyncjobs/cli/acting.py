@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -83,6 +84,7 @@ async def submit(
                     start = context.start_hint([(await jp.get_job(handle)).function])
                     context.out.warn("no worker is alive: it waits", start)
             return
+        context.when_interrupted = f"the job goes on: asyncjobs jobs watch {shlex.quote(handle.id)}"
         await context.warn_if_nobody_works(jp)
         try:
             context.out.value(await handle.result())

@@ -46,6 +46,8 @@ class Context:
         self._colour = colour
         self.out = Output(form, colour=colour, quiet=quiet, root=self.root_arguments)
         self.verbose = verbose
+        self.when_interrupted: str | None = None
+        """What a person should know who ends the command now."""
 
     @property
     def json(self) -> bool:

@@ -33,6 +33,9 @@ from asyncjobs.settings import DETACHED, duration
 F = TypeVar("F", bound=Callable[..., Any])
 
 _READY_WITHIN = 30.0
+_LOOK_EVERY = 0.02
+_TO_GIVE_UP = 10.0
+"""Seconds that a daemon may take to end that was interrupted before it was ready."""
 _LAST_LINES = 20
 _TO_LEAVE = 15.0
 """Seconds that a daemon may take to stop beyond what its jobs get."""
@@ -183,6 +186,24 @@ def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) 
             start_new_session=True,
             env=environment,
         )
+    try:
+        _wait_until_ready(context, file, name, child, log)
+    except KeyboardInterrupt:
+        context.when_interrupted = _give_up(name, child)
+        raise
+
+
+def _give_up(name: str, child: subprocess.Popen[bytes]) -> str:
+    """End a daemon that is not ready yet. Return what became of it."""
+    child.terminate()
+    try:
+        child.communicate(timeout=_TO_GIVE_UP)
+    except subprocess.TimeoutExpired:
+        return f"daemon {name!r} was told to stop, and still does (pid {child.pid})"
+    return f"daemon {name!r} was not started"
+
+
+def _wait_until_ready(context: Context, file: StateFile, name: str, child: subprocess.Popen[bytes], log: Path) -> None:
     deadline = time.monotonic() + _READY_WITHIN
     while time.monotonic() < deadline:
         found = file.look()
@@ -246,11 +267,11 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
             hint="a daemon in another container, perhaps: stop it there",
         )
     began = time.monotonic()
-    os.kill(state.process.pid, signal.SIGTERM)
     if now:
-        time.sleep(0.05)  # two signals at once may arrive as one
-        os.kill(state.process.pid, signal.SIGTERM)
+        _hand_back(file, state, timeout)
     else:
+        if not state.draining:  # a second signal would hand its jobs back
+            os.kill(state.process.pid, signal.SIGTERM)
         context.out.note(f"draining daemon {name!r} (pid {state.process.pid}), waiting up to {seconds(timeout)} …")
 
     if not file.wait_released(timeout):
@@ -260,6 +281,25 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
             hint=f"asyncjobs daemon stop --now{named(name)} hands its jobs back at once",
         )
     context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
+
+
+def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:
+    """Send what a daemon lacks of the two signals that have it hand back. A third one would interrupt its jobs.
+
+    The second is sent when the first has been heeded: two at once may arrive as one.
+    """
+    if not state.draining:
+        os.kill(state.process.pid, signal.SIGTERM)
+    deadline = time.monotonic() + timeout
+    while time.monotonic() < deadline:
+        found = file.look()
+        if found is None or not found.running or found.state is None or not is_alive(found.state):
+            return
+        if found.state.draining:
+            if not found.state.handing_back:
+                os.kill(found.state.process.pid, signal.SIGTERM)
+            return
+        time.sleep(_LOOK_EVERY)
 
 
 def _seconds(text: str) -> float:

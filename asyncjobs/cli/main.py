@@ -9,6 +9,8 @@ from typing import Any
 import click
 
 from asyncjobs.cli.context import Context
+from asyncjobs.cli.failures import Failure
+from asyncjobs.cli.signals import Interruption
 from asyncjobs.exceptions import nearest
 
 _COMMANDS = {
@@ -45,12 +47,26 @@ class Lazy(click.Group):
         module, _, attribute = entry[0].partition(":")
         return with_shared_options(getattr(import_module(module), attribute))
 
+    def invoke(self, ctx: click.Context) -> Any:
+        interruption: object = ctx.obj  # until the callback of the root puts the Context there
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise _interrupted(ctx, interruption) from None
+
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in sorted(_COMMANDS.items())])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         return resolve(self, ctx, args, super().resolve_command)
+
+
+def _interrupted(ctx: click.Context, interruption: object) -> Failure:
+    code, sentence = 130, "interrupted"
+    if isinstance(interruption, Interruption):
+        code, sentence = interruption.exit_code, interruption.sentence
+    return Failure(sentence, exit_code=code, hint=getattr(ctx.obj, "when_interrupted", None), code="interrupted")
 
 
 class Named(click.Group):
@@ -152,8 +168,18 @@ def root(
 
 def main() -> None:
     """The entry point of ``asyncjobs``."""
+    interruption = Interruption()
+    code: object = 0
     try:
-        root.main(prog_name="asyncjobs")
+        root.main(prog_name="asyncjobs", obj=interruption)
+    except SystemExit as error:
+        code = error.code
+        raise
+    except KeyboardInterrupt:  # another one, while the line about the first was printed
+        code = interruption.exit_code
+        sys.exit(interruption.exit_code)
     except BrokenPipeError:  # "asyncjobs jobs list | head": who read has seen enough
         sys.stderr.close()
         sys.exit(0)
+    finally:
+        interruption.end_by_another(code if isinstance(code, int) else 0)

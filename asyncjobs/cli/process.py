@@ -1,7 +1,9 @@
 """The daemon as a process: ready, working, draining; what it says to the system, and how it hears signals.
 
-The first SIGTERM or SIGINT drains: no new claims, running jobs get ``shutdown_timeout`` and then ``cancel_grace``,
-leases and cancel requests go on meanwhile. The second gives back at once what still runs. The third leaves.
+Before it is ready, SIGTERM and SIGINT end it as they end any command. Then the first one drains: no new claims, running
+jobs get ``shutdown_timeout`` and then ``cancel_grace``, leases and cancel requests go on meanwhile. The second gives
+back at once what still runs. After both it exits with 0, whenever they come. The third leaves at once, with 128 and the
+number of the signal.
 """
 
 from __future__ import annotations
@@ -13,14 +15,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from typing import Any
+from typing import Any, NoReturn
 
 import anyio
-from anyio.abc import TaskStatus
 from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite.host import this_process
 from asyncjobs.cli.notify import Notifier
+from asyncjobs.cli.signals import Kept
 from asyncjobs.cli.state import DaemonState, StateFile
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
@@ -65,7 +67,6 @@ class DaemonProcess:
         :raises BackendError: the store cannot be opened.
         """
         async with anyio.create_task_group() as tasks:
-            await tasks.start(self._hear_signals)
             async with self._jp as jp, anyio.create_task_group() as serving:
                 daemon = jp.daemon
                 assert daemon is not None
@@ -83,6 +84,7 @@ class DaemonProcess:
         logger.info("daemon %r stopped", self._state.name)
 
     def _ready(self, daemon: JobDaemon) -> None:
+        self._take_signals()
         self._state = replace(self._state, ready=True, worker=daemon.worker.id)
         self._file.write(self._state)
         self._notify.tell(READY=1, STATUS="ready")
@@ -106,17 +108,16 @@ class DaemonProcess:
 
     # -- signals
 
-    async def _hear_signals(self, *, task_status: TaskStatus[None]) -> None:
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGUSR1) as signals:
-            task_status.started()
-            async for number in signals:
-                match number:
-                    case signal.SIGHUP:
-                        _reopen_logs()
-                    case signal.SIGUSR1:
-                        _dump(self._jp.daemon)
-                    case _:
-                        self._stop(number)
+    def _take_signals(self) -> None:
+        Kept(
+            {
+                signal.SIGTERM: self._stop,
+                signal.SIGINT: self._stop,
+                signal.SIGHUP: lambda _: _reopen_logs(),
+                signal.SIGUSR1: lambda _: _dump(self._jp.daemon),
+            },
+            unheard=self._stop_when_stopped,
+        )
 
     def _stop(self, number: int) -> None:
         self._signals += 1
@@ -124,12 +125,26 @@ class DaemonProcess:
         if self._signals == 1:
             self._stopping.set()
         elif self._signals == 2 and daemon is not None:
+            self._state = replace(self._state, handing_back=True)
+            self._file.write(self._state)
             logger.warning("handing back %d running jobs now", len(daemon.running))
             daemon.give_back()
         else:
-            logger.error("leaving at once: what still runs is interrupted, and run again by others")
-            logging.shutdown()
-            os._exit(128 + number)
+            self._leave(number)
+
+    def _stop_when_stopped(self, number: int) -> None:
+        """Count a signal that comes when all has been done: nothing is left to drain or to hand back."""
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._signals += 1
+            if self._signals > 2:
+                self._leave(number)
+
+    def _leave(self, number: int) -> NoReturn:
+        daemon = self._jp.daemon
+        interrupts = ": what still runs is interrupted, and run again by others"
+        logger.error("leaving at once%s", interrupts if daemon is not None and daemon.running else "")
+        logging.shutdown()
+        os._exit(128 + number)
 
     # -- signs of life
 

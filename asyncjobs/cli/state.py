@@ -37,6 +37,7 @@ class DaemonState(Struct, frozen=True):
     http: str | None = None
     ready: bool = False
     draining: bool = False
+    handing_back: bool = False
 
 
 class Found(Struct, frozen=True):

@@ -8,11 +8,11 @@ from functools import partial
 
 import anyio
 import click
-from anyio.abc import TaskStatus
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.cli.serving import serve
+from asyncjobs.cli.signals import Kept
 from asyncjobs.observability.logs import set_up
 
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -35,13 +35,12 @@ async def web(context: Context, host: str, port: int, token: str | None) -> None
     set_up(context.log_config, colour=context.out.colour)
     async with context.store(must_exist=False) as jp, anyio.create_task_group() as tasks:
         url = await tasks.start(partial(serve, jp, host=host, port=port, token=token))
+        stopping = anyio.Event()
+
+        def stop(_: int) -> None:
+            stopping.set()
+
+        Kept({signal.SIGINT: stop, signal.SIGTERM: stop}, unheard=lambda _: None)
         context.out.good(f"{url}/v1/")
-        await tasks.start(_until_told)
+        await stopping.wait()
         tasks.cancel_scope.cancel()
-
-
-async def _until_told(*, task_status: TaskStatus[None]) -> None:
-    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-        async for _ in signals:
-            task_status.started()
-            return

@@ -35,6 +35,7 @@ LISTED: dict[tuple[str, str], str] = {
         "choose a local disk; SQLiteConfig(allow_network_filesystem=True) opens it at your own risk",
     ): "SQLiteConfig(allow_network_filesystem=True)",
     ("cli/acting.py", "asyncjobs jobs list shows what there is"): "",
+    ("cli/acting.py", "the job goes on: asyncjobs jobs watch {}"): "",
     ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back at once"): "",
     ("cli/demo.py", "The store was a temporary one. Yours:  asyncjobs daemon start --help"): "",
     ("cli/doctor.py", "asyncjobs jobs show {}"): "",

@@ -1,0 +1,240 @@
+"""SIGINT and SIGTERM at any moment of a command: one line, and an exit code that says what was ended."""
+
+from __future__ import annotations
+
+import signal
+import sqlite3
+import subprocess
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from tests.cli.support import PATIENCE, Shell
+from tests.cli.test_daemon import APP, state_of, status_of, until
+
+pytestmark = pytest.mark.slow
+
+INT, TERM, HUP = signal.SIGINT, signal.SIGTERM, signal.SIGHUP
+
+SLOW_IMPORT = """
+import sys, threading
+
+print("importing", file=sys.stderr, flush=True)
+threading.Event().wait(30)
+
+
+async def f():
+    pass
+"""
+
+HELD = """
+import pathlib, threading, time
+
+
+async def f():
+    pass
+
+
+def hold():
+    threading.main_thread().join()  # the interpreter waits for this thread once everything else has been done
+    while not pathlib.Path("go").exists():
+        time.sleep(0.01)
+
+
+threading.Thread(target=hold).start()
+"""
+
+
+def line_with(process: subprocess.Popen[str], text: str) -> str:
+    assert process.stderr is not None
+    return next(line for line in process.stderr if text in line)
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    rest = process.communicate(timeout=PATIENCE)[1]
+    return process.returncode, rest
+
+
+def held(shell: Shell) -> subprocess.Popen[str]:
+    (shell.folder / "held.py").write_text(HELD)
+    daemon = shell.start("--db", "jobs.db", "daemon", "start", "--allow", "held")
+    line_with(daemon, "is ready")
+    return daemon
+
+
+# -- a daemon that is ready
+
+
+@pytest.mark.parametrize(
+    ("first", "late", "code"),
+    [
+        (TERM, [TERM], 0),
+        (INT, [INT], 0),
+        (INT, [TERM], 0),
+        (TERM, [HUP], 0),
+        (TERM, [TERM, TERM], 143),
+        (TERM, [TERM, INT], 130),
+    ],
+)
+def test_signals_after_all_has_been_done_change_nothing_until_the_third_one(
+    shell: Shell, first: signal.Signals, late: Sequence[signal.Signals], code: int
+) -> None:
+    daemon = held(shell)
+    daemon.send_signal(first)
+    line_with(daemon, "stopped")
+    until(lambda: not list((shell.folder / "state" / "asyncjobs").glob("*.json")))
+    for number in late[:-1]:
+        daemon.send_signal(number)
+        until(lambda: not pending(daemon.pid))
+    daemon.send_signal(late[-1])
+    if code == 0:
+        until(lambda: not pending(daemon.pid))
+        (shell.folder / "go").touch()
+    assert ended(daemon)[0] == code
+
+
+def pending(pid: int) -> bool:
+    """Whether signals have been sent to a process that its kernel has not delivered."""
+    with open(f"/proc/{pid}/status") as file:
+        fields = dict(line.split(":", 1) for line in file)
+    return any(int(fields[name], 16) for name in ("SigPnd", "ShdPnd"))
+
+
+@pytest.mark.parametrize("command", [("stop",), ("stop", "--now")])
+def test_a_daemon_that_is_stopped_ends_with_0(shell: Shell, command: tuple[str, ...]) -> None:
+    daemon = shell.start(*APP, "daemon", "start")
+    line_with(daemon, "is ready")
+    shell.good(*APP, "daemon", *command)
+    code, said = ended(daemon)
+    assert (code, "stopped" in said, "Traceback" in said) == (0, True, False)
+
+
+def test_stop_now_after_a_stop_that_took_too_long_hands_back_and_interrupts_nothing(shell: Shell) -> None:
+    daemon = shell.start(*APP, "daemon", "start")
+    line_with(daemon, "is ready")
+    shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
+    until(lambda: status_of(shell, "nap") == "in_progress")
+    for _ in range(2):  # the second one does not hand back, either: it is not the second signal
+        assert shell.run(*APP, "daemon", "stop", "--timeout", "0.3s").code == 5
+    assert status_of(shell, "nap") == "in_progress"
+    shell.good(*APP, "daemon", "stop", "--now")
+    code, said = ended(daemon)
+    assert (code, "leaving at once" in said) == (0, False)
+    job = shell.good("--json", *APP, "jobs", "show", "nap").json
+    assert (job["status"], job["interruptions"], job["failures"]) == ("pending", 0, 0)
+
+
+# -- a command that is not ready, or that waits
+
+
+@pytest.mark.parametrize(("number", "code", "line"), [(INT, 130, "✖ interrupted"), (TERM, 143, "✖ ended by SIGTERM")])
+class TestEnded:
+    @pytest.mark.parametrize(
+        "command", [("daemon", "start", "--allow", "late"), ("jobs", "submit", "late:f", "--wait")]
+    )
+    def test_while_it_imports_the_program(
+        self, shell: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
+    ) -> None:
+        (shell.folder / "late.py").write_text(SLOW_IMPORT)
+        process = shell.start("--db", "jobs.db", *command)
+        line_with(process, "importing")
+        process.send_signal(number)
+        assert ended(process) == (code, f"{line}\n")
+
+    def test_while_a_daemon_is_started_in_the_background(
+        self, shell: Shell, number: signal.Signals, code: int, line: str
+    ) -> None:
+        (shell.folder / "late.py").write_text(SLOW_IMPORT.replace("print(", "open('importing', 'w'); print("))
+        process = shell.start("--db", "jobs.db", "daemon", "start", "-d", "--allow", "late")
+        until((shell.folder / "importing").exists)
+        process.send_signal(number)
+        assert ended(process) == (code, f"{line}\n  → daemon 'default' was not started\n")
+        assert shell.run("--db", "jobs.db", "daemon", "status").code == 3
+
+    @pytest.mark.parametrize("command", [("web", "--port", "0"), ("daemon", "start", "--app", "app:jp")])
+    def test_while_another_program_holds_the_store(
+        self, shell: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
+    ) -> None:
+        """The first look at a store waits for 30 s for who writes."""
+        with locked(shell):
+            process = shell.start("--db", "jobs.db", *command)
+            until(lambda: opened(process.pid, "jobs.db"))
+            process.send_signal(number)
+            ended_with, said = ended(process)
+        assert (ended_with, said.splitlines()[-1]) == (code, line)
+
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("jobs", "watch", "waits"),
+            ("jobs", "result", "waits", "--wait"),
+            ("jobs", "submit", "app:add", "--arg", "a=1", "--wait", "--id", "mine"),
+        ],
+    )
+    def test_while_it_waits_for_a_job(
+        self, shell: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
+    ) -> None:
+        shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--id", "waits")
+        process = shell.start("--db", "jobs.db", *command)
+        line_with(process, "no worker is alive")
+        line_with(process, "daemon start")
+        process.send_signal(number)
+        goes_on = "  → the job goes on: asyncjobs --db jobs.db jobs watch mine\n" if "mine" in command else ""
+        assert ended(process) == (code, f"{line}\n{goes_on}")
+
+    def test_in_the_demo_whose_jobs_run_in_it(self, shell: Shell, number: signal.Signals, code: int, line: str) -> None:
+        process = shell.start("demo", "--jobs", "500")
+        assert process.stdout is not None
+        line_with(process, "A comic of")
+        next(line for line in process.stdout if "started" in line)
+        process.send_signal(number)
+        ended_with, said = ended(process)
+        assert (ended_with, said.splitlines()[-1], "Traceback" in said) == (code, line, False)
+
+
+@contextmanager
+def locked(shell: Shell) -> Iterator[None]:
+    """A store that another program holds."""
+    shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1")
+    lock = sqlite3.connect(shell.folder / "jobs.db", isolation_level=None)
+    lock.execute("BEGIN EXCLUSIVE")
+    try:
+        yield
+    finally:
+        lock.close()
+
+
+def opened(pid: int, name: str) -> bool:
+    return any(path.exists() and path.resolve().name == name for path in Path(f"/proc/{pid}/fd").iterdir())
+
+
+def test_what_is_asked_for_as_json_ends_with_json(shell: Shell) -> None:
+    shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--id", "waits")
+    process = shell.start("--db", "jobs.db", "--json", "jobs", "watch", "waits")
+    assert process.stdout is not None
+    process.stdout.readline()
+    process.send_signal(TERM)
+    code, said = ended(process)
+    assert (code, '{"code":"interrupted","detail":"ended by SIGTERM","exit_code":143}' in said) == (143, True)
+
+
+@pytest.mark.parametrize("number", [INT, TERM])
+def test_the_web_is_ended_by_signals_as_it_should_be(shell: Shell, number: signal.Signals) -> None:
+    web = shell.start("--db", "jobs.db", "web", "--port", "0")
+    line_with(web, "/v1/")
+    web.send_signal(number)
+    web.send_signal(number)
+    code, said = ended(web)
+    assert (code, "Traceback" in said) == (0, False)
+
+
+def test_a_daemon_that_is_not_ready_is_stopped_too(shell: Shell) -> None:
+    with locked(shell):
+        process = shell.start("--db", "jobs.db", "daemon", "start", "--app", "app:jp")
+        until(lambda: opened(process.pid, "jobs.db"))
+        assert state_of(shell).exists()
+        shell.good("--db", "jobs.db", "daemon", "stop", "--now")
+        code, said = ended(process)
+    assert (code, said.splitlines()[-1]) == (143, "✖ ended by SIGTERM")
