@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 
 _FIRST = 0.5
-_LONGEST = 30.0
+_LONGEST = 4.0
+"""Seconds: however long a server was away, it is found again that soon. A look at one that is away costs neither much."""
 
 
 def pause_before(failures: int) -> float:

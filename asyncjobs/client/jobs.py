@@ -64,8 +64,9 @@ class JobsClient:
     :param token: a token that the server knows.
     :param http_client: an ``httpx.AsyncClient`` of your own (certificates, proxies); it is left open. Each open stream
         takes a connection of its pool, and so does each of the first 32 handles that are awaited.
-    :param timeout: seconds for a request. Default 30, or what ``http_client`` has.
-    :param attempts: how often a request is tried while the server is away or busy, with growing pauses. Default 5.
+    :param timeout: seconds for a request, of which 5 at most to connect. Default 30, or what ``http_client`` has.
+    :param attempts: how often a request is tried while the server is away or busy, with pauses that grow to 4 s, unless
+        the server asks for longer ones. Default 5.
     :param max_silence: seconds without even a ping after which an event stream is taken for dead, and comes back.
         Default 45: three times the server's ``ping``.
     :raises MissingExtraError: the extra ``client`` is not installed.

@@ -30,6 +30,8 @@ _NOT_DONE = frozenset({429, 503})
 """Of those, where the server says that it did nothing. Behind the others is a proxy that does not know."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LONGEST_ASKED_PAUSE = 60.0
+_LONGEST_CONNECT = 5.0
+"""Seconds: a connection that takes longer was begun to a host that is away, and is not made when it is back."""
 
 
 class Answer(Struct, frozen=True):
@@ -68,8 +70,10 @@ class Transport:
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=_AT_A_TIME)
         self._http = http or httpx.AsyncClient(limits=limits)
         seconds = timeout or 30.0
-        self._timeout = None if http is not None and timeout is None else httpx.Timeout(seconds, pool=None)
-        self._stream_timeout = httpx.Timeout(seconds, read=max_silence, pool=None)
+        connect = min(seconds, _LONGEST_CONNECT)
+        own_timeout = httpx.Timeout(seconds, connect=connect, pool=None)
+        self._timeout = None if http is not None and timeout is None else own_timeout
+        self._stream_timeout = httpx.Timeout(seconds, connect=connect, read=max_silence, pool=None)
         self._closed = False
 
     @property

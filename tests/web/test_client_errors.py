@@ -321,6 +321,54 @@ async def test_it_waits_as_long_as_the_server_asks(monkeypatch: pytest.MonkeyPat
     assert 1.0 <= slept[2] <= 2.0
 
 
+async def test_after_a_long_outage_the_server_is_asked_again_within_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it was in vain: by a request of many attempts, and by a handle that is awaited."""
+    slept: list[float] = []
+    away = 0
+
+    async def sleep(seconds: float) -> None:
+        slept.append(seconds)
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        nonlocal away
+        if len(slept) < away:
+            raise httpx.ConnectError("refused", request=request)
+        if request.url.path.endswith("stats"):
+            return httpx.Response(200, content=STATS.chunks[0])
+        if not away:  # at the first look, before the outage
+            away = 300
+            return httpx.Response(202, json={"id": "it", "status": "pending"})
+        return httpx.Response(200, json={"id": "it", "status": "completed", "result": 7})
+
+    monkeypatch.setattr(anyio, "sleep", sleep)
+    async with httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http:
+        async with JobsClient("http://away", http_client=http) as client:
+            assert await client.handle("it") == 7
+        assert (len(slept) >= 300, max(slept) <= 4.0) == (True, True)
+        away = len(slept) + 300
+        async with JobsClient("http://away", http_client=http, attempts=1000) as client:
+            assert (await client.stats()).total == 0
+        assert (len(slept) >= 600, max(slept) <= 4.0, min(slept[-200:]) >= 1.0) == (True, True, True)
+
+
+@pytest.mark.parametrize("timeout", [2.0, 60.0])
+async def test_a_host_that_is_away_is_not_connected_to_for_longer_than_seconds(timeout: float) -> None:
+    allowed: list[dict[str, float | None]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        allowed.append(request.extensions["timeout"])
+        return httpx.Response(204) if "events" in request.url.path else httpx.Response(200, content=STATS.chunks[0])
+
+    async with (
+        httpx.AsyncClient(transport=httpx.MockTransport(answer)) as http,
+        JobsClient("http://away", http_client=http, timeout=timeout) as client,
+    ):
+        await client.stats()
+        assert [event async for event in client.stream_all()] == []
+    assert [found["connect"] for found in allowed] == [min(timeout, 5.0)] * 2
+    assert [found["read"] for found in allowed] == [timeout, 45.0]
+
+
 async def test_in_the_end_it_says_what_could_not_be_reached(pauses: list[int]) -> None:
     async with scripted(busy(), attempts=3) as (server, client):
         error = await raised(client.get_job("it"))
