@@ -19,6 +19,7 @@ from asyncjobs.cli.output import printable
 from asyncjobs.cli.selecting import count, find, seconds_of
 from asyncjobs.cli.shapes import job_item
 from asyncjobs.core.codec import from_json
+from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import JobNotCompletedError, JobStateError
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.processor import JobProcessor
@@ -99,7 +100,9 @@ def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ..
         try:
             value = json.decode(as_json)
         except ValueError as error:
-            raise Failure(f"--args is not JSON: {error}", exit_code=USAGE) from None
+            raise _lone_surrogate("--args", as_json) or Failure(
+                f"--args is not JSON: {error}", exit_code=USAGE
+            ) from None
         if isinstance(value, list):
             args = tuple(cast("list[Any]", value))
         elif isinstance(value, dict):
@@ -113,8 +116,28 @@ def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ..
         try:
             kwargs[name] = json.decode(text)
         except ValueError:
+            if refused := _lone_surrogate(f"--arg {name}", text):
+                raise refused from None
             kwargs[name] = text
     return args, kwargs
+
+
+def _lone_surrogate(option: str, text: str) -> Failure | None:
+    where = find_lone_surrogate(text)
+    if where is None:
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:  # of the command line itself: bytes that are no UTF-8
+            return Failure(
+                f"{option} is no UTF-8 at character {error.start}", exit_code=USAGE, hint="is the locale UTF-8?"
+            )
+        return None
+    path = "$" + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
+    return Failure(
+        f"{option}: {path} has a lone surrogate (half of a pair such as \\ud83d\\ude00), which is no text",
+        exit_code=USAGE,
+        hint=NO_SURROGATES,
+    )
 
 
 _FILTERS = (

@@ -6,7 +6,7 @@ import random
 
 _FIRST = 0.5
 _LONGEST = 4.0
-"""Seconds: however long a server was away, it is found again that soon. A look at one that is away costs neither much."""
+"""Seconds: however long a server was away, it is found again that soon."""
 
 
 def pause_before(failures: int) -> float:

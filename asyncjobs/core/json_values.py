@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from json import loads
 from typing import Any, cast
 
 from msgspec import Struct, to_builtins
@@ -19,6 +20,7 @@ from msgspec import Struct, to_builtins
 _LONGEST_REPR = 2048
 _MOST_BITS = 14_284
 """Of a number that is written as one: it has at most 4,300 digits."""
+NO_SURROGATES = "send both halves of the pair, or the character itself; bytes go as base64"
 _AS_THEY_ARE: frozenset[type] = frozenset({type(None), bool, str, float})
 
 
@@ -50,6 +52,45 @@ def is_json_object(fields: Mapping[Any, Any]) -> bool:
         type(key) is str and (type(value) in _AS_THEY_ARE or (type(value) is int and value.bit_length() <= 64))
         for key, value in fields.items()
     )
+
+
+def find_lone_surrogate(text: str | bytes) -> list[str | int] | None:
+    r"""Return where JSON that msgspec does not take has half of a pair, as in ``"\ud83d"``; None: that is not why.
+
+    The way to a name is that to its object, with the name spelled out behind it.
+    """
+    try:
+        value = loads(text, parse_int=str, parse_float=str)  # takes halves of pairs, and what they were read from
+    except (ValueError, RecursionError):
+        return None
+    return _lone_surrogate(value)
+
+
+def _lone_surrogate(value: object) -> list[str | int] | None:
+    todo: list[tuple[list[str | int], object]] = [([], value)]
+    while todo:
+        where, value = todo.pop()
+        if isinstance(value, str):
+            if not _is_text(value):
+                return where
+        elif isinstance(value, list):
+            items = list(enumerate(cast("list[object]", value)))
+            todo += [([*where, index], item) for index, item in reversed(items)]
+        elif isinstance(value, dict):
+            named = cast("dict[str, object]", value)
+            for name in named:
+                if not _is_text(name):
+                    return [*where, name.encode("ascii", "backslashreplace").decode()]
+            todo += [([*where, name], item) for name, item in reversed(named.items())]
+    return None
+
+
+def _is_text(value: str) -> bool:
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _fields(value: Any) -> dict[str, Any] | None:

@@ -13,6 +13,7 @@ from msgspec.structs import FieldInfo, fields
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import ConfigurationError, nearest
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.frames import Frames
@@ -108,7 +109,7 @@ class Call:
         except RecursionError:
             raise too_deep(self.site.config.max_depth) from None
         except ValueError as error:  # DecodeError, and bytes that are no UTF-8
-            raise invalid("#", f"not JSON: {error}") from None
+            raise _not_json(data, error) from None
 
     async def _read(self) -> bytes:
         most = self.site.config.max_body
@@ -226,6 +227,16 @@ def _misfit(error: ValidationError, root: str) -> WebError:
     detail, _, where = message.partition(" - at `$")
     pointer = root + where.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/" if root == "#" else "")
     return invalid(pointer, detail[:1].lower() + detail[1:])
+
+
+def _not_json(data: bytes, error: ValueError) -> WebError:
+    where = find_lone_surrogate(data)
+    if where is None:
+        return invalid("#", f"not JSON: {error}")
+    pointer = "/".join(["#", *(str(part).replace("~", "~0").replace("/", "~1") for part in where)])
+    return invalid(
+        pointer, "a lone surrogate (half of a pair such as \\ud83d\\ude00), which is no text", hint=NO_SURROGATES
+    )
 
 
 def _required(kind: type[Struct]) -> bool:

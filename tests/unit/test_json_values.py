@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from asyncjobs.core.json_values import is_json_object, json_value
+from asyncjobs.core.json_values import find_lone_surrogate, is_json_object, json_value
 
 
 class Colour(Enum):
@@ -149,3 +149,26 @@ def test_what_is_json_already_is_known_without_a_walk() -> None:
     assert is_json_object({"a": 1, "b": "x", "c": None, "d": 1.5, "e": True, "f": math.inf})
     for other in ({1: 1}, {"a": 10**5000}, {"a": {1: 1}}, {"a": [1]}, {"a": b""}):
         assert not is_json_object(other)
+
+
+@pytest.mark.parametrize(
+    ("text", "where"),
+    [
+        (r'"\ud800"', []),
+        (r'["a", "\udc00b"]', [1]),
+        (r'{"a": {"b": [1, "x\ud83d"]}}', ["a", "b", 1]),
+        (r'{"a": {"\ud800": 1}}', ["a", r"\ud800"]),
+        (b'{"a": "\xed\xa0\x80"}', ["a"]),
+        ('["\udcff"]', [0]),
+        (r'["\ud83d\ude00", "' + "9" * 5000 + r'", "\ude00\ud83d"]', [2]),
+        (r'["\ud83d\ude00"]', None),
+        (r'["\ud83d"', None),
+        ("[" * 100_000, None),
+        ("[1", None),
+        ("", None),
+    ],
+)
+def test_a_lone_surrogate_is_found_where_it_is_and_what_is_no_json_is_not_taken_for_one(
+    text: str | bytes, where: list[str | int] | None
+) -> None:
+    assert find_lone_surrogate(text) == where

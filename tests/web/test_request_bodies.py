@@ -21,6 +21,23 @@ pytestmark = pytest.mark.anyio
 JSON = ACT | {"Content-Type": "application/json"}
 
 
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        (rb'{"function": "f", "args": [1, "\ud800"]}', "#/args/1"),
+        (rb'{"function": "f", "kwargs": {"a/b": {"c": "x\udfff"}}}', "#/kwargs/a~1b/c"),
+        (rb'{"function": "f", "metadata": {"\ud83d": 1}}', r"#/metadata/\ud83d"),
+        (b'{"function": "\xed\xa0\x80"}', "#/function"),
+    ],
+)
+async def test_a_lone_surrogate_is_named_with_its_field(body: bytes, pointer: str) -> None:
+    async with site(add, submit=True) as here:
+        answer = await here.http.post("/v1/jobs", content=body, headers=JSON)
+        assert answer.status_code == 400
+        [error] = answer.json()["errors"]
+        assert (error["pointer"], "lone surrogate" in error["detail"]) == (pointer, True)
+
+
 def deep(levels: int) -> bytes:
     return b'{"function":"f","args":' + b"[" * levels + b"]" * levels + b"}"
 
