@@ -5,7 +5,7 @@ from __future__ import annotations
 import signal
 import sqlite3
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -195,7 +195,7 @@ class TestEnded:
 
 
 @contextmanager
-def locked(shell: Shell) -> Iterator[None]:
+def locked(shell: Shell) -> Generator[None]:
     """A store that another program holds."""
     shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1")
     lock = sqlite3.connect(shell.folder / "jobs.db", isolation_level=None)
