@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
 
 from msgspec import Struct
 
-from asyncjobs.exceptions import ConfigurationError, nearest
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, shown
+
+T = TypeVar("T")
+
+
+def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
+    """Return whether a value is of a class, by what it is: what a lazy proxy says of its ``__class__`` is code."""
+    return issubclass(type(value), kind)
 
 
 def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str], *, what: str = "setting") -> None:
@@ -37,11 +45,43 @@ def refuse_unknown_arguments(cls: type, given: Mapping[str, Any]) -> None:
         refuse_unknown(name, given, [parameter.name for parameter in parameters], what="parameter")
 
 
-def listed(field: str, given: Any, allowed: str) -> Iterable[Any]:
-    """Several of something. One text is iterable, too, and never what is meant."""
-    if isinstance(given, str) or not isinstance(given, Iterable):
-        raise ConfigurationError(field, given, allowed=allowed, hint=f"give a list, also of one: {field}=[…]")
-    return cast("Iterable[Any]", given)
+def listed(field: str, given: object, allowed: str, *, hint: str | None = None) -> list[Any]:
+    """Return several of something as a list of its own. One text is iterable, too, and never what is meant.
+
+    :raises ConfigurationError: it is not several, or its own code fails when it is read.
+    """
+    if is_a(given, str) or not issubclass(type(given), Iterable):
+        hint = hint or f"give a list, also of one: {field}=[…]"
+        raise ConfigurationError(field, given, allowed=allowed, hint=hint)
+    with reading(field, given):
+        return list(iter(cast("Iterable[Any]", given)))  # iter: what __len__ says is not asked
+
+
+def dict_of(field: str, given: object, allowed: str) -> dict[Any, Any]:
+    """Return what is given by name as a dict of its own.
+
+    :raises ConfigurationError: as ``listed``.
+    """
+    if not issubclass(type(given), Mapping):
+        raise ConfigurationError(field, given, allowed=allowed)
+    with reading(field, given):
+        return dict(cast("Mapping[Any, Any]", given).items())
+
+
+@contextmanager
+def reading(field: str, given: object) -> Generator[None, None, None]:
+    """Around what runs code of a given object.
+
+    :raises ConfigurationError: that code fails.
+    """
+    try:
+        yield
+    except JobProcessorError:
+        raise
+    except Exception as error:  # border: the object's own code may raise anything
+        problem = f"{field} cannot be read: {shown(given)} raised {shown(error)}"
+        hint = "pass a plain list, dict or number of what is in it"
+        raise ConfigurationError(field, given, problem=problem, hint=hint) from error
 
 
 class _Checked(type(Struct)):

@@ -6,13 +6,12 @@ import dataclasses
 import logging
 import math
 import os
-from collections.abc import Collection
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
-from asyncjobs.checked import refuse_unknown
+from asyncjobs.checked import is_a, listed, reading, refuse_unknown
 from asyncjobs.exceptions import ConfigurationError, nearest
 
 MEBIBYTE = 1 << 20
@@ -46,7 +45,7 @@ class Checked:
         value = getattr(self, name)
         kind = "a whole number" if whole else "a number"
         allowed = f"{kind} {'above' if above else 'from'} {low:g}" + ("" if high == math.inf else f" to {high:g}")
-        numeric = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
+        numeric = issubclass(type(value), int if whole else (int, float)) and not is_a(value, bool)
         if not numeric or not low <= value <= high or (above and value == low) or value == math.inf:
             raise ConfigurationError(f"{type(self).__name__}.{name}", value, allowed=allowed)
 
@@ -106,16 +105,19 @@ class SQLiteConfig(BackendConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         raw: object = self.path
-        if not isinstance(raw, (str, os.PathLike)) or not os.fspath(self.path):
+        with reading("SQLiteConfig.path", raw):
+            path: object = os.fspath(self.path) if is_a(raw, str) or hasattr(type(raw), "__fspath__") else None
+        if not is_a(path, str) or not path:
             raise ConfigurationError("SQLiteConfig.path", raw, allowed="the path of a file")
-        if "\x00" in os.fspath(self.path):
+        if "\x00" in path:
             raise ConfigurationError("SQLiteConfig.path", raw, allowed="a path without NUL characters")
-        if os.fspath(self.path) == ":memory:":
+        if path == ":memory:":
             raise ConfigurationError(
                 "SQLiteConfig.path", raw, allowed="the path of a file", hint="use BackendType.MEMORY in tests"
             )
-        if self.synchronous not in ("NORMAL", "FULL"):
-            raise ConfigurationError("SQLiteConfig.synchronous", self.synchronous, allowed="'NORMAL' or 'FULL'")
+        wanted: object = self.synchronous
+        if not is_a(wanted, str) or wanted not in ("NORMAL", "FULL"):
+            raise ConfigurationError("SQLiteConfig.synchronous", wanted, allowed="'NORMAL' or 'FULL'")
         self._number("busy_timeout", 0, 600)
         self._number("cache_size", 1, 65_536, whole=True)
         self._number("mmap_size", 0, 1 << 20, whole=True)
@@ -191,7 +193,7 @@ class DaemonConfig(Checked):
             if value is not None:
                 object.__setattr__(self, name, self._names(name, value))
         raw: object = self.capture_print
-        if not isinstance(raw, bool):
+        if raw is not True and raw is not False:
             raise ConfigurationError("DaemonConfig.capture_print", raw, allowed="True or False")
         self.capture_level  # noqa: B018 - asked for here, so that a bad one is refused here
 
@@ -200,11 +202,11 @@ class DaemonConfig(Checked):
         """``capture_logging`` as a number."""
         raw: object = self.capture_logging
         levels = logging.getLevelNamesMapping()
-        if isinstance(raw, str) and raw.upper() in levels:
+        if is_a(raw, str) and raw.upper() in levels:
             return levels[raw.upper()]
-        if raw is None or (isinstance(raw, int) and not isinstance(raw, bool) and raw >= 0):
+        if raw is None or (is_a(raw, int) and not is_a(raw, bool) and raw >= 0):
             return raw
-        near = nearest(raw.upper(), levels) if isinstance(raw, str) else None
+        near = nearest(raw.upper(), levels) if is_a(raw, str) else None
         raise ConfigurationError(
             "DaemonConfig.capture_logging",
             raw,
@@ -213,10 +215,11 @@ class DaemonConfig(Checked):
         )
 
     def _names(self, name: str, value: Any) -> tuple[str, ...]:
-        several = isinstance(value, (list, tuple, set, frozenset))
-        names = tuple(cast("Collection[Any]", value)) if several else ()
-        if not names or not all(isinstance(entry, str) and entry for entry in names):
-            raise ConfigurationError(f"DaemonConfig.{name}", value, allowed="a tuple of names, or None")
+        field, allowed = f"DaemonConfig.{name}", "a tuple of names, or None"
+        several = issubclass(type(value), (list, tuple, set, frozenset))
+        names = listed(field, value, allowed) if several else []
+        if not names or not all(is_a(entry, str) and entry for entry in names):
+            raise ConfigurationError(field, value, allowed=allowed)
         return tuple(map(str.__str__, names))  # of a ``(str, Enum)`` member its value
 
 
@@ -244,8 +247,8 @@ class LoggingConfig(Checked):
             ("format", ("auto", "text", "json", "logfmt")),
         ):
             value = getattr(self, name)
-            if value not in allowed:
-                near = nearest(str(value), allowed)
+            if not is_a(value, str) or value not in allowed:
+                near = nearest(value, allowed) if is_a(value, str) else None
                 hint = f"did you mean {near!r}?" if near else None
                 raise ConfigurationError(f"LoggingConfig.{name}", value, allowed=", ".join(allowed), hint=hint)
         self._number("max_bytes", 4096, whole=True)

@@ -43,6 +43,19 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     return matches[0] if matches else None
 
 
+_LONGEST_SHOWN = 200
+_name_of = type.__dict__["__name__"].__get__  # not kind.__name__: what a metaclass says may be code of its own
+
+
+def shown(value: object) -> str:
+    """Return any object for a message: short, and as it is written in Python. Never fails."""
+    try:
+        written = str.__str__(repr(value))
+    except Exception:  # border: its own code
+        return f"<{_name_of(type(value))} that cannot be printed>"
+    return written if len(written) <= _LONGEST_SHOWN else f"{written[:_LONGEST_SHOWN]}…"
+
+
 def only_error(error: BaseException) -> BaseException:
     """What went wrong, not the group of tasks in which it did: what is in a group of one, however deep."""
     while isinstance(error, BaseExceptionGroup):
@@ -96,7 +109,7 @@ class ConfigurationError(JobProcessorError, ValueError):
         problem: str | None = None,
     ) -> None:
         if problem is None:
-            problem = f"{field} cannot be {value!r}" + (f"; allowed: {allowed}" if allowed else "")
+            problem = f"{field} cannot be {shown(value)}" + (f"; allowed: {allowed}" if allowed else "")
         super().__init__(problem, hint=hint)
         self.field = field
         self.value = value

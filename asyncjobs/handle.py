@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, overload
 
+from asyncjobs.checked import is_a
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobStateError
 from asyncjobs.models import Handle, JobEvent, JobResult, JobStatus
 from asyncjobs.runtime.context import find_current_job
@@ -166,9 +167,9 @@ async def as_completed(
 def _by_id(handles: Sequence[JobHandle[T]]) -> dict[str, JobHandle[T]]:
     for handle in handles:
         raw: object = handle
-        if not isinstance(raw, JobHandle):
+        if not is_a(raw, JobHandle):
             hint = "jp.handle(job_id) makes one of an id"
-            if isinstance(raw, (list, tuple, set, frozenset, dict)):
+            if issubclass(type(raw), (list, tuple, set, frozenset, dict)):
                 hint = "give them one by one: gather(*handles)"
             raise ConfigurationError("handles", raw, allowed="handles", hint=hint)
     return {handle.id: handle for handle in handles}

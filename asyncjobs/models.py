@@ -6,7 +6,7 @@ integer microseconds since the epoch in storage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from asyncjobs.checked import CheckedStruct
+from asyncjobs.checked import CheckedStruct, dict_of, is_a, listed
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.returned import SentAsId, Shown, ShownList
 
@@ -304,26 +304,39 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     cursor: str | None = None
 
     def __post_init__(self) -> None:
-        ids: object = self.ids
-        if isinstance(ids, str):
-            force_setattr(self, "ids", (ids,))  # one id, and not its characters
-        elif ids is not None and not (isinstance(ids, Collection) and all(isinstance(one, str) for one in ids)):
-            raise ConfigurationError("JobQuery.ids", self.ids, allowed="ids, handles, or None")
-        if self.ids is not None and any(type(one) is not str for one in self.ids):
-            force_setattr(self, "ids", [name_text(one) for one in self.ids])
+        self._list("ids", "ids, handles, or None")
+        if not is_a(self.status, str):
+            self._list("status", f"{', '.join(JobStatus)}; one, or a list of several")
         for name in ("group", "queue", "function", "parent_id", "cursor"):
             value = getattr(self, name)
-            if value is not None and not isinstance(value, str):
+            if value is not None and not is_a(value, str):
                 raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
-            if isinstance(value, Handle) and name != "parent_id":
+            if is_a(value, Handle) and name != "parent_id":
                 raise ConfigurationError(f"JobQuery.{name}", value, allowed="a name", hint=NO_NAME)
             if value is not None and type(value) is not str:
                 force_setattr(self, name, name_text(value))
         metadata: object = self.metadata
-        if metadata is not None and not isinstance(metadata, Mapping):
-            raise ConfigurationError(
-                "JobQuery.metadata", metadata, allowed="a dict of fields and their values, or None"
-            )
+        if metadata is not None:
+            allowed = "a dict of fields and their values, or None"
+            force_setattr(self, "metadata", dict_of("JobQuery.metadata", metadata, allowed))
+        limit: object = self.limit
+        if not is_a(limit, int) or not 1 <= int.__int__(limit) <= 1000:
+            raise ConfigurationError("JobQuery.limit", limit, allowed="a whole number from 1 to 1000")
+        for name in ("created_after", "created_before"):
+            moment: object = getattr(self, name)
+            if moment is not None and not is_a(moment, datetime):
+                raise ConfigurationError(f"JobQuery.{name}", moment, allowed="a datetime with a time zone")
+
+    def _list(self, name: str, allowed: str) -> None:
+        """Make a list of texts of a field that may be one, too."""
+        given: object = getattr(self, name)
+        if given is None:
+            return
+        # One text, and not its characters.
+        several = (given,) if is_a(given, str) else listed(f"JobQuery.{name}", given, allowed)
+        if not all(is_a(one, str) for one in several):
+            raise ConfigurationError(f"JobQuery.{name}", given, allowed=allowed)
+        force_setattr(self, name, [name_text(one) for one in several])
 
 
 class JobPage(ShownList, list[Job]):

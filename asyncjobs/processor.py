@@ -27,7 +27,7 @@ from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
-from asyncjobs.checked import listed, refuse_unknown_arguments
+from asyncjobs.checked import is_a, listed, refuse_unknown_arguments
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.child_ids import path_before
 from asyncjobs.core.codec import decode_result, result_stand_in
@@ -139,17 +139,17 @@ class JobProcessor(Watching, Upkeep):
         fallback: Literal["sync"] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = SystemClock() if clock is None else clock
         self._backend, backend_config = make_backend(backend, config, self._clock)
-        if daemon is not None and not isinstance(daemon, DaemonConfig):
+        if daemon is not None and not is_a(daemon, DaemonConfig):
             raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")
         raw: object = enable_daemon
-        if not isinstance(raw, bool):
+        if raw is not True and raw is not False:
             raise ConfigurationError("enable_daemon", raw, allowed="True or False")
-        self._daemon_config = (daemon or DaemonConfig()) if enable_daemon else None
+        self._daemon_config = (DaemonConfig() if daemon is None else daemon) if enable_daemon else None
         self._functions = Functions(daemon.allowed_modules if daemon else None)
-        for function in listed("functions", functions, "functions, in a list"):
-            self._functions.register(function)
+        for i, function in enumerate(listed("functions", functions, "functions, in a list")):
+            self._functions.register(function, f"functions[{i}]")
         self.backend_config = backend_config
         self._max_value_size = backend_config.max_value_size
         self._attempts = backend_config.attempts
@@ -161,7 +161,8 @@ class JobProcessor(Watching, Upkeep):
         self._forks = fork_count()
         self._daemon: JobDaemon | None = None
         self._exit: Leaving | None = None
-        if fallback not in (None, "sync") or (fallback is not None and enable_daemon):
+        wanted: object = fallback
+        if wanted is not None and (not is_a(wanted, str) or wanted != "sync" or enable_daemon):
             raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
         self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
         Watching.__init__(self)

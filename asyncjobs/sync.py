@@ -15,6 +15,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.forks import fork_count
+from asyncjobs.checked import is_a
 from asyncjobs.config import BackendConfig, BackendType
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobProcessorError
 from asyncjobs.handle import JobHandle, gather
@@ -269,8 +270,8 @@ class SyncJobs:
 
         for handle in handles:
             raw: object = handle
-            if not isinstance(raw, SyncHandle):
-                several = isinstance(raw, (list, tuple, set, frozenset, dict))
+            if not is_a(raw, SyncHandle):
+                several = issubclass(type(raw), (list, tuple, set, frozenset, dict))
                 hint = "give them one by one: gather(*handles)" if several else "jobs.handle(job_id) makes one of an id"
                 raise ConfigurationError("handles", raw, allowed="handles", hint=hint)
 

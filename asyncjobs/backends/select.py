@@ -8,6 +8,7 @@ from typing import TypeGuard
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
+from asyncjobs.checked import is_a
 from asyncjobs.config import BackendConfig, BackendType, MemoryConfig, SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError, nearest
 
@@ -21,7 +22,7 @@ def make_backend(
 
     :raises ConfigurationError: an unknown kind, or settings of another kind.
     """
-    if isinstance(backend, JobBackend):
+    if is_a(backend, JobBackend):
         if config is not None:
             raise ConfigurationError(
                 "config", config, problem="config= has no meaning beside a backend object", hint="configure the object"
@@ -33,17 +34,17 @@ def make_backend(
                 "config", config, problem="a path says all", hint="put it into the settings: SQLiteConfig(path=…)"
             )
         backend = SQLiteConfig(path=backend)
-    if isinstance(backend, BackendConfig):
+    if is_a(backend, BackendConfig):
         if config is not None:
             raise ConfigurationError("config", config, problem="the settings are given twice", hint="drop config=")
         config = backend
     else:
         config = _config_for(backend, config)
-    if isinstance(config, SQLiteConfig):
+    if is_a(config, SQLiteConfig):
         from asyncjobs.backends.sqlite.backend import SQLiteBackend
 
         return SQLiteBackend(config, clock=clock), config
-    if isinstance(config, MemoryConfig):
+    if is_a(config, MemoryConfig):
         from asyncjobs.backends.memory import MemoryBackend
 
         return MemoryBackend(config, clock=clock), config
@@ -52,23 +53,23 @@ def make_backend(
 
 def is_path(backend: object) -> TypeGuard[str | os.PathLike[str]]:
     """Whether a file is meant: a ``Path``, or a text with a slash or a suffix. Any other text names a backend."""
-    if isinstance(backend, str):
+    if is_a(backend, str):
         return "/" in backend or os.sep in backend or bool(PurePath(backend).suffix)
-    return isinstance(backend, os.PathLike)
+    return hasattr(type(backend), "__fspath__")
 
 
 def _config_for(kind: object, config: BackendConfig | None) -> BackendConfig:
     names = [str(known) for known in BackendType]
-    if not isinstance(kind, str) or kind not in names:
-        near = nearest(kind, names) if isinstance(kind, str) else None
+    if not is_a(kind, str) or kind not in names:
+        near = nearest(kind, names) if is_a(kind, str) else None
         hint = f"did you mean {near!r}?" if near else None
-        if isinstance(kind, str) and kind and not near:
+        if is_a(kind, str) and kind and not near:
             hint = f"a path has a slash or a suffix: './{kind}' or '{kind}.db'"
         allowed = " or ".join(map(repr, names))
         raise ConfigurationError("backend", kind, allowed=allowed, hint=hint)
     wanted = {BackendType.SQLITE: SQLiteConfig, BackendType.MEMORY: MemoryConfig}[BackendType(kind)]
     if config is None:
         return wanted()
-    if not isinstance(config, wanted):
+    if not is_a(config, wanted):
         raise ConfigurationError("config", config, allowed=f"a {wanted.__name__} for the backend {kind!r}")
     return config

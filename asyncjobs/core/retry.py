@@ -11,7 +11,7 @@ from typing import Any, cast
 from msgspec import msgpack
 from msgspec.structs import force_setattr
 
-from asyncjobs.checked import CheckedStruct
+from asyncjobs.checked import CheckedStruct, is_a, listed
 from asyncjobs.core.mains import MAIN_NAMES
 from asyncjobs.exceptions import ConfigurationError
 
@@ -119,7 +119,7 @@ class RetryPolicy(CheckedStruct, frozen=True):
 
 def _whole(value: object) -> int:
     # Also numbers that are no ints, such as numpy's.
-    whole = -1 if isinstance(value, bool) or not isinstance(value, Integral) else int(value)
+    whole = -1 if is_a(value, bool) or not issubclass(type(value), Integral) else int(cast("Any", value))
     if not 0 <= whole < 1 << 63:
         raise ConfigurationError("max_retries", value, allowed="a whole number from 0")
     return whole
@@ -129,24 +129,25 @@ def _float(value: object) -> float | None:
     """A number of any kind (Decimal, Fraction, numpy's) as a float; None: it is none."""
     if type(value) is float:
         return value
-    if isinstance(value, bool) or not isinstance(value, (Real, Decimal)):
+    if is_a(value, bool) or not issubclass(type(value), (Real, Decimal)):
         return None
     try:
-        return float(value)
+        return float(cast("Any", value))
     except (ValueError, OverflowError):  # a signalling NaN; an int beyond every float
         return None
 
 
 def _kinds(field: str, given: object) -> tuple[type[BaseException] | str, ...]:
-    if not isinstance(given, Collection) or isinstance(given, str):
+    if not issubclass(type(given), Collection):
         hint = "give a list, also of one: [ConnectionError]"
         raise ConfigurationError(field, given, allowed="exception classes, or their names", hint=hint)
-    entries = cast("Collection[object]", given)
+    hint = "give a list, also of one: [ConnectionError]"
+    entries: list[object] = listed(field, given, "exception classes, or their names", hint=hint)
     for entry in entries:
-        named = isinstance(entry, str) and entry.isprintable() and entry
-        if not named and not (isinstance(entry, type) and issubclass(entry, BaseException)):
+        named = is_a(entry, str) and entry.isprintable() and entry
+        if not named and not (is_a(entry, type) and issubclass(entry, BaseException)):
             raise ConfigurationError(field, cast("object", entry), allowed="exception classes, or their names")
-    return tuple(cast("Collection[type[BaseException] | str]", entries))
+    return tuple(cast("list[type[BaseException] | str]", entries))
 
 
 DEFAULT_RETRY = RetryPolicy()

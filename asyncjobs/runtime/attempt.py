@@ -22,6 +22,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
 from asyncjobs.core.codec import decode_arguments, decode_call, encode_result
+from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
@@ -265,7 +266,7 @@ def run_plain(
     try:
         value: object = function(*args, **kwargs)
         # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
-        if _is_awaitable(value) and not isinstance(function, type):
+        if _is_awaitable(value) and not seems(function, type):
             return Unawaited(cast("Awaitable[Any]", value))
         return _success(function, value, largest)
     except BaseException as error:

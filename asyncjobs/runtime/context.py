@@ -18,7 +18,7 @@ from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.core.child_ids import child_id
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import ConfigurationError, JobStateError
+from asyncjobs.exceptions import ConfigurationError, JobStateError, shown
 from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
 from asyncjobs.runtime import said
 from asyncjobs.runtime.lending import Lender
@@ -332,7 +332,7 @@ class JobContext:
 
     def _refuse(self, what: str, value: object, problem: str) -> None:
         """Report in the job's log that an argument could not be stored."""
-        text = f"{what} was left out: {said.shown(value)} {problem}"
+        text = f"{what} was left out: {shown(value)} {problem}"
         self._say(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
 
     def hear(self, level: str, logger: str, message: Mapping[str, Any]) -> None:

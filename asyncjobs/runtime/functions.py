@@ -8,6 +8,7 @@ Nothing is ever imported because a stored job names it, except from ``allowed_mo
 
 from __future__ import annotations
 
+import functools
 import os
 import site
 import sys
@@ -23,8 +24,9 @@ from asyncjobs.core.codec import (
     is_async_callable,
     resolve_callable,
 )
-from asyncjobs.core.codec.names import loaded_module
+from asyncjobs.core.codec.names import attribute, loaded_module, seems
 from asyncjobs.core.retry import exception_name
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError, shown
 from asyncjobs.runtime.local import LocalCallables
 
 JOB_OPTIONS = "__asyncjobs__"
@@ -62,9 +64,12 @@ class Functions:
         self._names = None
         return True
 
-    def register(self, function: Callable[..., Any]) -> None:
-        """Vouch for an importable function, under its own name."""
-        name = describe_callable(function).name
+    def register(self, function: Callable[..., Any], field: str = "functions") -> None:
+        """Vouch for an importable function, under its own name.
+
+        :raises ConfigurationError: there is no name by which other processes find it.
+        """
+        name = _name_of(function, field)
         self.registered[name] = function
         self.add(name, function)
 
@@ -121,7 +126,7 @@ class Functions:
             return f"module {module_name!r} is not imported here, and not in allowed_modules"
         try:
             function = resolve_callable(name)
-            marked = hasattr(function, JOB_OPTIONS)
+            marked = attribute(function, JOB_OPTIONS) is not None
         except CallableNotFoundError as error:
             return str(error)
         except Exception as error:  # border: as above
@@ -129,6 +134,23 @@ class Functions:
         if _is_installed(module) and not marked:
             return f"{name!r} is not the program's own code; register it, or list its module in allowed_modules"
         return None
+
+
+def _name_of(function: object, field: str) -> str:
+    if not callable(function):
+        hint = "give the function itself, not its name or what it returns: functions=[render]"
+        raise ConfigurationError(field, function, allowed="a function", hint=hint)
+    if seems(function, functools.partial):
+        hint = "give the function in it: who submits the job says with which arguments it is called"
+        raise ConfigurationError(field, function, allowed="a function without arguments of its own", hint=hint)
+    try:
+        return describe_callable(function).name
+    except NotSerializableError as error:
+        why = f"it is {error.what}"
+        hint = "give a function that is defined in a module, under its own name"
+    except SubmissionError as error:
+        why, hint = str(error.args[0]), error.hint
+    raise ConfigurationError(field, function, problem=f"{field} cannot be {shown(function)}: {why}", hint=hint)
 
 
 def _names_of(module_name: str) -> list[str]:

@@ -9,8 +9,10 @@ from typing import Any
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
+from asyncjobs.checked import is_a
+from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.core.retry import RetryPolicy
-from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.exceptions import ConfigurationError, shown
 from asyncjobs.models import Isolation, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS
 
@@ -62,14 +64,14 @@ def job(
 
     def mark(function: Any) -> Any:
         # The class gives out what is inside: marked as well, so that the order of decorators makes no difference.
-        inner: Any = function.__func__ if isinstance(function, _GIVE_OUT) else function
+        inner: Any = function.__func__ if seems(function, _GIVE_OUT) else function
         try:
             setattr(inner, JOB_OPTIONS, options)
-        except (AttributeError, TypeError):
+        except Exception:  # AttributeError, TypeError; border: its __setattr__ may be code of its own
             raise ConfigurationError(
                 "job",
                 inner,
-                problem=f"{inner!r} takes no attribute, and @job leaves one on what it marks",
+                problem=f"{shown(inner)} takes no attribute, and @job leaves one on what it marks",
                 hint="mark a function that calls it",
             ) from None
         return function
@@ -79,9 +81,9 @@ def job(
 
 def options_of(func: Callable[..., Any]) -> JobOptions:
     """What ``@job`` left on a callable. Of partials the outer one wins, option by option."""
-    found = getattr(func, JOB_OPTIONS, None)
-    options = found if isinstance(found, JobOptions) else NO_OPTIONS  # a mock or a proxy has any attribute
-    if not isinstance(func, functools.partial):
+    found = attribute(func, JOB_OPTIONS)
+    options = found if is_a(found, JobOptions) else NO_OPTIONS  # a mock or a proxy has any attribute
+    if not seems(func, functools.partial):
         return options
     inner = options_of(func.func)
     if options is NO_OPTIONS or inner is NO_OPTIONS:

@@ -21,7 +21,6 @@ _STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
 """What a browser's ``EventSource`` calls its own events, and what our streams say of themselves."""
 _LONGEST_TYPE = 64
 _LONGEST_FIELD = 1024
-_LONGEST_SHOWN = 200
 _MAX = 2.0**63
 _NUMBERS: frozenset[type] = frozenset({int, float})
 
@@ -54,15 +53,6 @@ def text(value: object) -> str:
         return str.__str__(str(value))
     except Exception:  # border: its own code
         return _unprintable(value)
-
-
-def shown(value: object) -> str:
-    """Return any object for a message: short, and as it is written in Python."""
-    try:
-        written = str.__str__(repr(value))
-    except Exception:  # border: as above
-        written = _unprintable(value)
-    return written if len(written) <= _LONGEST_SHOWN else f"{written[:_LONGEST_SHOWN]}…"
 
 
 def _unprintable(value: object) -> str:

@@ -33,7 +33,7 @@ class StatusStreamer:
     ) -> None:
         self._backend = backend
         self._publisher = publisher
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
         self._inside = inside
         self._pages = LogPages(backend)
         self._groups: dict[str, _GroupEnd] = {}

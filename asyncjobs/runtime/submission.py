@@ -10,7 +10,7 @@ import os
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
 from asyncjobs.backends.clock import from_datetime
+from asyncjobs.checked import dict_of, is_a, listed, reading
 from asyncjobs.core import plain
 from asyncjobs.core.codec import (
     bind_arguments,
@@ -40,6 +41,8 @@ from asyncjobs.runtime.options import JobOptions, options_of
 LONGEST_ID = 512
 _LONGEST_NAME = 200
 _LONGEST_DURATION = 10 * 365 * 86_400.0
+_BEYOND = 1 << 62
+"""More than any duration, and still a float."""
 _INT64 = 1 << 63
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
@@ -91,7 +94,7 @@ class Submissions:
         options = options_of(func)
         args, kwargs = _arguments(request)
         raw: object = request.local
-        if not isinstance(raw, bool):
+        if raw is not True and raw is not False:
             raise ConfigurationError("local", raw, allowed="True or False")
         if request.local:
             is_async = is_async_callable(func)
@@ -128,16 +131,16 @@ class Submissions:
             injected = dict.fromkeys(call.handles, True)
             _note_needed((bound_args, bound_kwargs), injected)
             dependencies = _dependencies(request.depends_on, injected)
-        elif request.depends_on:
+        elif type(request.depends_on) is not tuple or request.depends_on:
             dependencies = _dependencies(request.depends_on, {})
-        if request.require is not None:
-            _check_require(request.require, len(dependencies))
+        require = None if request.require is None else _required(request.require, len(dependencies))
         if request.delay is not None and request.run_at is not None:
             raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
         limit = _pick(request.limit, options.limit)
-        metadata = _metadata(request.metadata) if request.metadata else None
-        if request.if_exists not in ("raise", "return"):
-            raise ConfigurationError("if_exists", request.if_exists, allowed="'raise' or 'return'")
+        metadata = None if request.metadata is None else _metadata(request.metadata)
+        if_exists = request.if_exists
+        if not is_a(if_exists, str) or if_exists not in ("raise", "return"):
+            raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
         return NewJob(
             id=(new_id or self.new_id()) if job_id is None else name_of("job_id", job_id, LONGEST_ID),
             generated=job_id is None,
@@ -159,8 +162,8 @@ class Submissions:
             run_at=None if request.run_at is None else _moment(request.run_at),
             delay=None if request.delay is None else round(duration("delay", request.delay) * SECOND),
             dependencies=dependencies,
-            require=request.require,
-            if_exists=request.if_exists,
+            require=require,
+            if_exists=if_exists,
         )
 
     def vouch(self, request: JobRequest, job: NewJob) -> None:
@@ -187,13 +190,19 @@ class Submissions:
 
 
 def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    args: object = request.args
-    if not isinstance(args, (list, tuple)):
-        raise ConfigurationError("args", args, allowed="a tuple of all positional arguments", hint="args=(value,)")
-    kwargs: object = request.kwargs
-    if not isinstance(kwargs, Mapping):
-        raise ConfigurationError("kwargs", kwargs, allowed="a dict of all keyword arguments")
-    return tuple(request.args), request.kwargs
+    args: tuple[Any, ...] = cast("Any", request.args)
+    kwargs: dict[str, Any] = cast("Any", request.kwargs)
+    if type(args) is not tuple:
+        args = _tuple_of("args", args, "a tuple of all positional arguments")
+    if type(kwargs) is not dict:
+        kwargs = dict_of("kwargs", kwargs, "a dict of all keyword arguments")
+    return args, kwargs
+
+
+def _tuple_of(field: str, given: object, allowed: str) -> tuple[Any, ...]:
+    if not issubclass(type(given), (list, tuple)):
+        raise ConfigurationError(field, given, allowed=allowed, hint=f"{field}=(value,)")
+    return tuple(listed(field, given, allowed))
 
 
 def _pick(first: Any, second: Any) -> Any:
@@ -203,10 +212,11 @@ def _pick(first: Any, second: Any) -> Any:
 def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
     """A name that can be stored, shown and put into a URL."""
     allowed = f"1 to {longest} characters without control characters"
-    if isinstance(value, Handle) and field not in _IDS:
-        raise ConfigurationError(field, value, allowed="a name", hint=NO_NAME)
-    if not isinstance(value, str):
+    if not is_a(value, str):
         raise ConfigurationError(field, value, allowed=f"a string of {allowed}")
+    if is_a(value, Handle) and field not in _IDS:
+        raise ConfigurationError(field, value, allowed="a name", hint=NO_NAME)
+    value = str.__str__(value)
     if not value or len(value) > longest:
         shown = value if len(value) <= 40 else f"{value[:20]}… ({len(value)} characters)"
         raise ConfigurationError(field, shown, allowed=allowed)
@@ -217,46 +227,60 @@ def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
                 raise ConfigurationError(field, value, allowed=allowed)
     if field == "job_id" and value in (".", ".."):
         raise ConfigurationError(
-            field, str(value), allowed="another name", hint="clients of HTTP resolve these away, as folders of a path"
+            field, value, allowed="another name", hint="clients of HTTP resolve these away, as folders of a path"
         )
-    return str.__str__(value)
+    return value
 
 
 def duration(field: str, value: object, *, above: bool = False) -> float:
     """Seconds: a number, or a timedelta."""
-    if isinstance(value, timedelta):
-        value = value.total_seconds()
     allowed = f"seconds {'above' if above else 'from'} 0"
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or math.isnan(value):
+    if is_a(value, timedelta):
+        seconds = timedelta.total_seconds(value)
+    elif is_a(value, int) and not is_a(value, bool):
+        seconds = float(min(int.__int__(value), _BEYOND))
+    elif is_a(value, float):
+        seconds = float.__float__(value)
+    else:
         raise ConfigurationError(field, value, allowed=allowed)
-    if value < 0 or (above and value == 0) or value > _LONGEST_DURATION:
+    if math.isnan(seconds):
+        raise ConfigurationError(field, value, allowed=allowed)
+    if seconds < 0 or (above and seconds == 0) or seconds > _LONGEST_DURATION:
         raise ConfigurationError(field, value, allowed=f"{allowed}, at most ten years")
-    return float(value)
+    return seconds
 
 
 def _whole(field: str, value: object, low: int, high: int = _INT64 - 1) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+    number = int.__int__(value) if is_a(value, int) and not is_a(value, bool) else None  # an IntEnum, too
+    if number is None or not low <= number <= high:
         raise ConfigurationError(field, value, allowed=f"a whole number from {low} to {high}")
-    return int.__int__(value)  # an IntEnum, too
+    return number
 
 
 def _moment(value: object) -> int:
-    if not isinstance(value, datetime):
+    if not is_a(value, datetime):
         raise ConfigurationError("run_at", value, allowed="an aware datetime")
     if value.tzinfo is None:
         raise ConfigurationError(
             "run_at", value, allowed="an aware datetime", hint="datetime.now(UTC) + …, or value.astimezone()"
         )
     try:
-        return from_datetime(value.astimezone(UTC))
-    except OverflowError:  # it could be stored, and never be read again
+        with reading("run_at", value):  # by its zone, whose class may be the caller's
+            return from_datetime(value.astimezone(UTC))
+    except ConfigurationError as error:
+        if not isinstance(error.__cause__, OverflowError):
+            raise
+        # it could be stored, and never be read again
         raise ConfigurationError("run_at", value, allowed="a moment of the years 1 to 9999, in UTC") from None
 
 
 def _isolation(given: object, function: str, *, local: bool) -> Isolation:
-    if given is None or given == "thread":
+    if given is None:
         return "thread"
-    if given != "process":
+    name = str.__str__(given) if is_a(given, str) else ""
+    if name == "thread":
+        return "thread"
+    if name != "process":
         raise ConfigurationError("isolation", given, allowed="'thread' or 'process'")
     if local:
         raise ConfigurationError(
@@ -271,13 +295,11 @@ def _isolation(given: object, function: str, *, local: bool) -> Isolation:
     return "process"
 
 
-def _limit(given: Any) -> Limit:
-    if isinstance(given, Limit):
-        pair: Sequence[Any] = (given.key, given.capacity)
-    else:
-        pair = cast("Sequence[Any]", given) if isinstance(given, (tuple, list)) else ()
+def _limit(given: object) -> Limit:
+    allowed = "(key, capacity), for example ('images', 3)"
+    pair: Sequence[Any] = (given.key, given.capacity) if is_a(given, Limit) else _tuple_of("limit", given, allowed)
     if len(pair) != 2:
-        raise ConfigurationError("limit", cast("object", given), allowed="(key, capacity), for example ('images', 3)")
+        raise ConfigurationError("limit", given, allowed=allowed)
     key, capacity = pair
     return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))
 
@@ -286,7 +308,7 @@ def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
     policy: object = _pick(request.retry, options.retry)
     if policy is None:
         policy = DEFAULT_RETRY
-    if not isinstance(policy, RetryPolicy):
+    if not is_a(policy, RetryPolicy):
         raise ConfigurationError("retry", policy, allowed="a RetryPolicy", hint="RetryPolicy(max_retries=5)")
     # The call site's number wins over a function's; of one place, the plain number wins over its policy.
     wanted = request.max_retries if request.retry is not None else _pick(request.max_retries, options.max_retries)
@@ -295,10 +317,12 @@ def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
     return replace(policy, max_retries=_whole("max_retries", wanted, 0))
 
 
-def _metadata(value: Any) -> bytes:
-    if not isinstance(value, Mapping):
+def _metadata(value: object) -> bytes | None:
+    if not issubclass(type(value), Mapping):
         raise ConfigurationError("metadata", value, allowed="a dict with string keys and JSON values")
-    return plain.metadata(cast("object", value))
+    with reading("metadata", value):
+        written = plain.metadata(value)
+    return None if written == b"{}" else written
 
 
 def _note_needed(value: Any, optional: dict[str, bool]) -> None:
@@ -319,18 +343,11 @@ def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Depend
 
     :param injected: the handles among the arguments, and whether they are optional.
     """
-    listed: Sequence[Any]
-    if isinstance(depends_on, str):
-        listed = (depends_on,)
-    elif isinstance(depends_on, (list, tuple, set, frozenset, dict)):
-        listed = tuple(cast("Iterable[Any]", depends_on))
-    else:
-        raise ConfigurationError("depends_on", depends_on, allowed="ids, handles, jp.optional(…), or a list of these")
     parents: dict[str, bool] = {}
-    for entry in listed:
-        if isinstance(entry, Optional):
+    for entry in _entries(depends_on):
+        if is_a(entry, Optional):
             parents.setdefault(name_of("depends_on", entry.job_id, LONGEST_ID), True)
-        elif isinstance(entry, str):
+        elif is_a(entry, str):
             parents[name_of("depends_on", entry, LONGEST_ID)] = False
         else:
             raise ConfigurationError("depends_on", entry, allowed="ids, handles, jp.optional(…)")
@@ -339,10 +356,23 @@ def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Depend
     return tuple(Dependency(job_id, optional) for job_id, optional in parents.items())
 
 
-def _check_require(require: object, edges: int) -> None:
-    if isinstance(require, bool) or not isinstance(require, int) or not 1 <= require <= edges:
+def _entries(depends_on: object) -> Sequence[Any]:
+    if depends_on is None:
+        return ()
+    if is_a(depends_on, str):
+        return (depends_on,)
+    allowed = "ids, handles, jp.optional(…), or a list of these"
+    if not issubclass(type(depends_on), (list, tuple, set, frozenset, dict)):
+        raise ConfigurationError("depends_on", depends_on, allowed=allowed)
+    return listed("depends_on", depends_on, allowed)
+
+
+def _required(require: object, edges: int) -> int:
+    number = int.__int__(require) if is_a(require, int) and not is_a(require, bool) else 0
+    if not 1 <= number <= edges:
         allowed = f"1 to {edges}, the number of dependencies" if edges else "None: this job has no dependencies"
         raise ConfigurationError("require", require, allowed=allowed)
+    return number
 
 
 _FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
@@ -356,12 +386,14 @@ def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[st
     kwargs = {name: value for name, value in options.items() if name not in _FIELDS}
     if "args" in kwargs:
         given = kwargs.pop("args")
-        if args or not isinstance(given, (list, tuple)):
-            raise ConfigurationError("args", given, allowed="a tuple of all positional arguments, given only here")
-        args = tuple(cast("Sequence[Any]", given))
+        allowed = "a tuple of all positional arguments, given only here"
+        if args:
+            raise ConfigurationError("args", given, allowed=allowed)
+        args = _tuple_of("args", given, allowed)
     if "kwargs" in kwargs:
         given = kwargs.pop("kwargs")
-        if kwargs or not isinstance(given, Mapping):
-            raise ConfigurationError("kwargs", given, allowed="a dict of all keyword arguments, given only here")
-        kwargs = dict(cast("Mapping[str, Any]", given))
+        allowed = "a dict of all keyword arguments, given only here"
+        if kwargs:
+            raise ConfigurationError("kwargs", given, allowed=allowed)
+        kwargs = dict_of("kwargs", given, allowed)
     return JobRequest(func=func, args=args, kwargs=kwargs, **fields)

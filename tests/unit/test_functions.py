@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from asyncjobs import JobProcessor, JobStatus, MemoryBackend, NotSerializableError, current_job, job
+from asyncjobs import ConfigurationError, JobProcessor, JobStatus, MemoryBackend, current_job, job
 from asyncjobs.runtime.functions import Functions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -200,8 +202,30 @@ async def test_a_processor_is_given_functions_that_it_may_run() -> None:
         await jp.submit_job(os.path.join, "a", "b", job_id="join")
     async with JobProcessor(backend, functions=[os.path.join]) as jp:
         assert await jp.handle("join").result(timeout=10) == os.path.join("a", "b")
-    with pytest.raises(NotSerializableError):
-        JobProcessor(backend, functions=[lambda: 1])
+
+
+def _yields() -> Iterator[int]:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("given", "hint"),
+    [
+        ("render", "functions=[render]"),
+        ("json.dumps", "functions=[render]"),
+        (5, "functions=[render]"),
+        (lambda: 1, "defined in a module"),
+        ([].append, "defined in a module"),
+        (functools.partial(os.path.join, "a"), "the function in it"),
+        (_yields, "collect what it yields"),
+    ],
+    ids=["name", "path", "number", "lambda", "method", "partial", "generator"],
+)
+def test_what_a_processor_may_run_is_given_as_functions_that_have_a_name(given: Any, hint: str) -> None:
+    with pytest.raises(ConfigurationError, match=r"functions\[1\] cannot be") as caught:
+        JobProcessor(MemoryBackend(), functions=[len, given])
+    assert hint in str(caught.value.hint)
+    assert "submit" not in str(caught.value).replace("who submits", "")
 
 
 @pytest.mark.anyio

@@ -89,7 +89,7 @@ class MemoryBackend(JobBackend):
         if config is not None and not isinstance(config, MemoryConfig):
             raise ConfigurationError("MemoryBackend.config", config, allowed="a MemoryConfig, or nothing")
         self.config = config or MemoryConfig()
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = SystemClock() if clock is None else clock
         self._tables = Tables()
         self._queries = Queries(self._tables)
         self._job_numbers = count(1)

@@ -103,7 +103,7 @@ class SQLiteBackend(JobBackend):
         elif not isinstance(config, SQLiteConfig):
             raise ConfigurationError("SQLiteBackend.config", config, allowed="a path, or a SQLiteConfig")
         self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = SystemClock() if clock is None else clock
         self._hook = hook
         self._listener: Listener | None = None
         self._forks = fork_count()

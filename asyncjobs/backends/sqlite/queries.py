@@ -125,7 +125,7 @@ class Queries:
 
     def __init__(self, readers: Readers, clock: Clock | None = None) -> None:
         self._fetch = readers.fetch
-        self._clock = clock or SystemClock()
+        self._clock = SystemClock() if clock is None else clock
         self._boot = boot_number(this_process().boot)
         self._once = Once(logger)
 

@@ -54,7 +54,7 @@ class Readers:
         self._config = config
         self._file = file
         self._where = os.fspath(path)
-        self._clock: Clock = clock or SystemClock()
+        self._clock: Clock = SystemClock() if clock is None else clock
         self._places = anyio.Semaphore(config.readers, fast_acquire=True)
         self._idle: list[aiosqlite.Connection] = []
         self._lent: set[aiosqlite.Connection] = set()

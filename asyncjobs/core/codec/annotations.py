@@ -11,14 +11,13 @@ At submit, and when a body returns, the same annotations say whether a value wil
 from __future__ import annotations
 
 import functools
-import inspect
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import Parameter
 from typing import Any, NoReturn
 
 from asyncjobs.core.codec.cache import IdentityCache
-from asyncjobs.core.codec.hints import callable_hints, innermost
+from asyncjobs.core.codec.hints import callable_hints, innermost, own_annotations
 from asyncjobs.core.codec.layers import (
     Passed,
     borrows_annotations,
@@ -27,6 +26,7 @@ from asyncjobs.core.codec.layers import (
     dispatches_on_first,
     implementations,
 )
+from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.core.codec.nodes import Look, find_stray
 from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, has_choice, is_free, rebuild_of
 from asyncjobs.core.codec.refusals import key_step, shortened_path
@@ -164,19 +164,16 @@ def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., A
     :param local: ``func`` itself is to be let go, too, once its job is over.
     """
     inner = innermost(func)
-    if not local or isinstance(inner, type):
+    if not local or seems(inner, type):
         return inner
-    hints: Mapping[str, Any] = getattr(inner, "__annotations__", None) or {}
-    if not hints and not inspect.isroutine(inner):
-        hints = getattr(getattr(inner, "__call__", None), "__annotations__", None) or {}  # noqa: B004 - its annotations
-    if type(hints) is not dict or "return" not in hints:  # a lazy proxy has every attribute
+    hints = own_annotations(inner) or own_annotations(attribute(inner, "__call__"))
+    if "return" not in hints:
         return None
     annotations = {"return": callable_hints(inner).get("return")}
     stand_in = _without_body(annotations)
     if borrows_annotations(inner):
         functools.update_wrapper(stand_in, _without_body(annotations))
-    name: Any = getattr(inner, "__qualname__", type(inner).__qualname__)
-    stand_in.__qualname__ = name
+    stand_in.__qualname__ = _name_of(inner)
     return stand_in
 
 
@@ -306,8 +303,13 @@ def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
 
 
 def _owner(func: Callable[..., Any], name: str | None) -> str:
-    label = getattr(func, "__qualname__", type(func).__qualname__)
+    label = _name_of(func)
     return f"result of {label}()" if name is None else f"argument {name!r} of {label}()"
+
+
+def _name_of(func: Callable[..., Any]) -> str:
+    name = attribute(func, "__qualname__")
+    return name if isinstance(name, str) else type(func).__qualname__
 
 
 def _places(plan: Plan, count: int) -> Iterator[tuple[Place, str]]:
@@ -364,7 +366,7 @@ def _returned(func: Callable[..., Any]) -> Any:
             callable_hints(implementation).get("return") for implementation in implementations(callee.target).values()
         ]
         return _union(returns) if all(hint is not None for hint in returns) else None
-    return inner if isinstance(inner, type) else callable_hints(inner).get("return")
+    return inner if seems(inner, type) else callable_hints(inner).get("return")
 
 
 def _union(options: Iterable[Any]) -> Any:

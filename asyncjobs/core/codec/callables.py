@@ -12,14 +12,14 @@ import inspect
 import os.path
 import sys
 from collections.abc import Callable, Iterator, Mapping
-from types import BuiltinFunctionType, MethodType, ModuleType
+from types import BuiltinFunctionType, CodeType, MethodType, ModuleType
 from typing import Any
 
 import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.layers import wrapped_by
-from asyncjobs.core.codec.names import is_home, kind_of, loaded_module, main_name, stored_module
+from asyncjobs.core.codec.names import attribute, is_home, kind_of, loaded_module, main_name, seems, stored_module
 from asyncjobs.exceptions import NotSerializableError, SubmissionError
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
@@ -79,7 +79,7 @@ def describe_callable(func: Callable[..., Any]) -> CallableRef:
     known = _described.get(func)
     if known is not None:
         return CallableRef(known[0], func, known[1])
-    if isinstance(func, functools.partial):
+    if seems(func, functools.partial):
         inner = describe_callable(func.func)
         args, kwargs = inner.join(func.args, func.keywords)
         return CallableRef(inner.name, inner.func, inner.is_async, args, kwargs)
@@ -123,28 +123,35 @@ def is_async_callable(func: Callable[..., Any]) -> bool:
     Raises SubmissionError for generator functions, sync and async, and for what is not callable.
     """
     inner: Any = func
-    while isinstance(inner, functools.partial):
+    while seems(inner, functools.partial):
         inner = inner.func
     if not callable(inner):
         raise SubmissionError(
             f"{kind_of(inner)} is not callable",
             hint="pass the function itself and its arguments after it: submit_job(render, path)",
         )
-    if isinstance(inner, type):
+    if seems(inner, type):
         return False
     bodies = (inner, type(inner).__call__)
-    if any(inspect.isgeneratorfunction(body) or inspect.isasyncgenfunction(body) for body in bodies):
+    if any(_is(kind, body) for kind in (inspect.isgeneratorfunction, inspect.isasyncgenfunction) for body in bodies):
         raise SubmissionError(
             f"{callable_label(inner)} is a generator function, and a job returns one value",
             hint="collect what it yields in a list and return that, or report it with current_job().emit(…)",
         )
-    return any(map(inspect.iscoroutinefunction, bodies))
+    return any(_is(inspect.iscoroutinefunction, body) for body in bodies)
+
+
+def _is(kind: Callable[[Any], bool], body: Any) -> bool:
+    try:
+        return kind(body)
+    except Exception:  # border: it is asked for attributes, and what it does then may be code of its own
+        return False
 
 
 def wraps_async(func: Callable[..., Any]) -> bool:
     """Whether a plain ``func`` is a wrapper around an ``async def`` function, and so may return a coroutine."""
     inner = wrapped_by(func)
-    return inner is not None and (inspect.iscoroutinefunction(inner) or wraps_async(inner))
+    return inner is not None and (_is(inspect.iscoroutinefunction, inner) or wraps_async(inner))
 
 
 def callable_label(func: Callable[..., Any]) -> str:
@@ -153,7 +160,7 @@ def callable_label(func: Callable[..., Any]) -> str:
     For what ``describe_callable`` refuses, the label is not promised to lead anywhere.
     """
     inner: Any = func
-    while isinstance(inner, functools.partial):
+    while seems(inner, functools.partial):
         inner = inner.func
     module, qualname = _origin(inner)
     if qualname is None:
@@ -164,8 +171,8 @@ def callable_label(func: Callable[..., Any]) -> str:
 def _findable_name(func: Any) -> str:
     """The stored name of ``func``, having made sure that it leads back to ``func``."""
     module, qualname = _origin(func)
-    owner: Any = getattr(func, "__self__", None)
-    if owner is not None and not isinstance(owner, (type, ModuleType)):
+    owner = attribute(func, "__self__")
+    if owner is not None and not seems(owner, (type, ModuleType)):
         what = f"a method of {kind_of(owner)} object"
         raise _unfindable(func, what, _NO_METHOD)
     if qualname is None:
@@ -184,10 +191,10 @@ def _findable_name(func: Any) -> str:
     try:
         for part in qualname.split("."):
             found = getattr(found, part)
-    except AttributeError:
+    except Exception:  # AttributeError; border: a class on the way may have a __getattr__ of its own
         raise _unfindable(func, f"{module}:{qualname}", _MODULE_LEVEL, "a name that leads nowhere") from None
     # Bound methods and builtin methods are new objects on every access, and equal.
-    if found is not func and not (isinstance(func, (MethodType, BuiltinFunctionType)) and found == func):
+    if found is not func and not (seems(func, (MethodType, BuiltinFunctionType)) and found == func):
         why = "a name that now leads to something else: decorated, shadowed or reloaded"
         hint = f"submit what {qualname} is now, or give this one a name of its own at module level"
         raise _unfindable(func, f"{module}:{qualname}", hint, why)
@@ -196,21 +203,27 @@ def _findable_name(func: Any) -> str:
 
 def _origin(func: Any) -> tuple[str | None, str | None]:
     """The module and the qualified name that ``func`` claims; None for what it does not say."""
-    owner: Any = getattr(func, "__self__", None)
-    if isinstance(owner, type):
+    owner = attribute(func, "__self__")
+    if seems(owner, type):
         # By the class it was taken from: Sub.make of an inherited classmethod calls itself "Base.make".
         return owner.__module__, f"{owner.__qualname__}.{func.__name__}"
-    owner = getattr(func, "__objclass__", None)
-    if isinstance(owner, type):  # str.upper
+    owner = attribute(func, "__objclass__")
+    if seems(owner, type):  # str.upper
         return owner.__module__, f"{owner.__qualname__}.{func.__name__}"
-    module: Any = getattr(func, "__module__", None)
+    module = attribute(func, "__module__")
     if not isinstance(module, str):
-        module = None
-    for attribute in ("__qualname__", "__name__"):
-        name: Any = getattr(func, attribute, None)
+        module = _module_of_class(func)
+    for field in ("__qualname__", "__name__"):
+        name = attribute(func, field)
         if isinstance(name, str) and name:
             return module, name
     return module, None
+
+
+def _module_of_class(func: object) -> str | None:
+    """The module of an object that does not say its own."""
+    module = attribute(type(func), "__module__")
+    return module if isinstance(module, str) and module != "builtins" else None
 
 
 def _names_in_module(func: Any, module: str | None) -> Iterator[str]:
@@ -221,8 +234,8 @@ def _names_in_module(func: Any, module: str | None) -> Iterator[str]:
 
 
 def _unfindable(func: Any, what: str, hint: str, why: str = "") -> NotSerializableError:
-    code: Any = getattr(func, "__code__", None)
-    where = f" at {os.path.basename(code.co_filename)}:{code.co_firstlineno}" if code is not None else ""
+    code = attribute(func, "__code__")
+    where = f" at {os.path.basename(code.co_filename)}:{code.co_firstlineno}" if isinstance(code, CodeType) else ""
     reason = f" ({why})" if why else ""
     return NotSerializableError(
         "$.func", f"{what}{where}{reason}, which another process could not find again", hint=hint

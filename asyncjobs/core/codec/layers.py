@@ -16,6 +16,9 @@ from typing import Any, cast
 
 import msgspec
 
+from asyncjobs.core.codec.hints import own_annotations
+from asyncjobs.core.codec.names import attribute, seems
+
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
 _MOST_LAYERS = 64
 """A chain of wrappers that is longer wraps itself."""
@@ -93,17 +96,17 @@ def callee_of(func: Callable[..., Any], depth: int = 0) -> Callee:
 def wrapped_by(func: Any) -> Callable[..., Any] | None:
     """The callable around which ``func`` is a wrapper, with the same arguments bound to it; None if it is none."""
     inner: Any
-    if isinstance(func, functools.partial):
+    if seems(func, functools.partial):
         inner = wrapped_by(func.func)
         return None if inner is None else functools.partial(inner, *func.args, **func.keywords)
-    if isinstance(func, MethodType):
+    if seems(func, MethodType):
         inner = wrapped_by(func.__func__)
         return None if inner is None else MethodType(inner, func.__self__)
-    if isinstance(func, type):
+    if seems(func, type):
         return None
     # Not getattr: lazy proxies and mocks have every attribute that they are asked for.
     inner = _attributes(func).get("__wrapped__")
-    if inner is None and not isinstance(func, FunctionType):
+    if inner is None and not seems(func, FunctionType):
         return wrapped_by(call) if (call := _call_method(func)) is not None else None
     return inner if callable(inner) else None
 
@@ -114,13 +117,13 @@ def chosen(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
     None: there is no argument to choose by, and such a call fails.
     """
     inner: Callable[..., Any] | None
-    if isinstance(func, functools.partial):
+    if seems(func, functools.partial):
         inner = chosen(func.func, func.args + args)
         return None if inner is None else functools.partial(inner, *func.args, **func.keywords)
-    if isinstance(func, MethodType):
+    if seems(func, MethodType):
         inner = chosen(func.__func__, (func.__self__, *args))
         return None if inner is None else MethodType(inner, func.__self__)
-    return func.dispatch(args[0].__class__) if args else None
+    return func.dispatch(attribute(args[0], "__class__") or type(args[0])) if args else None
 
 
 def implementations(func: Any) -> dict[Any, Callable[..., Any]]:
@@ -131,9 +134,9 @@ def implementations(func: Any) -> dict[Any, Callable[..., Any]]:
 
 def dispatches_on_first(func: Any) -> bool:
     """Whether the argument by which ``functools.singledispatch`` chooses is the first of the call itself."""
-    if isinstance(func, functools.partial):
+    if seems(func, functools.partial):
         return not func.args and dispatches_on_first(func.func)
-    return not isinstance(func, MethodType)
+    return not seems(func, MethodType)
 
 
 def borrows_annotations(func: Callable[..., Any]) -> bool:
@@ -141,30 +144,30 @@ def borrows_annotations(func: Callable[..., Any]) -> bool:
     inner: Any = wrapped_by(func)
     if inner is None:
         return False
-    own: Any = getattr(func, "__annotations__", None)
-    return bool(own) and own == getattr(inner, "__annotations__", None)
+    own = own_annotations(func)
+    return bool(own) and own == own_annotations(inner)
 
 
 def _dispatcher(func: Any) -> Any:
-    while isinstance(func, (functools.partial, MethodType)):
-        func = func.__func__ if isinstance(func, MethodType) else func.func
-    return func if isinstance(func, FunctionType) and func.__code__ is _DISPATCHER else None
+    while seems(func, (functools.partial, MethodType)):
+        func = func.__func__ if seems(func, MethodType) else func.func
+    return func if seems(func, FunctionType) and func.__code__ is _DISPATCHER else None
 
 
 def _own_signature(func: Any) -> Signature | None:
     try:
         return inspect.signature(_bare(func), follow_wrapped=False)
-    except (TypeError, ValueError):
+    except Exception:  # TypeError, ValueError; border: and whatever else the callable's own code raises
         return None
 
 
 def _bare(func: Any) -> Callable[..., Any]:
     """``func`` without a ``__signature__``, which ``functools.wraps`` copies and anybody may set."""
-    if isinstance(func, functools.partial):
+    if seems(func, functools.partial):
         return functools.partial(_bare(func.func), *func.args, **func.keywords)
-    if isinstance(func, MethodType):
+    if seems(func, MethodType):
         return MethodType(_bare(func.__func__), func.__self__)
-    if isinstance(func, FunctionType):
+    if seems(func, FunctionType):
         if "__signature__" not in func.__dict__:
             return func
         bare = FunctionType(func.__code__, func.__globals__, func.__name__, func.__defaults__, func.__closure__)
@@ -182,7 +185,7 @@ def _annotated(func: Any) -> Callable[..., Any]:
 
 def _call_method(func: object) -> MethodType | None:
     """The ``__call__`` of an object of a class that is written in Python."""
-    if isinstance(func, (type, FunctionType, MethodType, functools.partial)):
+    if seems(func, (type, FunctionType, MethodType, functools.partial)):
         return None
     for cls in type(func).__mro__:
         if "__call__" in cls.__dict__:
@@ -194,7 +197,7 @@ def _call_method(func: object) -> MethodType | None:
 def _attributes(func: Any) -> dict[str, Any]:
     try:
         found: Any = object.__getattribute__(func, "__dict__")
-    except AttributeError:
+    except Exception:  # AttributeError; border: __dict__ may be a property of its class
         return {}
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
@@ -202,10 +205,10 @@ def _attributes(func: Any) -> dict[str, Any]:
 def _declared_signature(func: Any, inner: Any, own: Signature | None) -> Signature | None:
     """A ``__signature__`` that a decorator set on ``func``, not copied from what it wraps; of a class, what it shows of
     a wrapped constructor."""
-    if isinstance(func, type):
+    if seems(func, type):
         try:
             shown = inspect.signature(func)
-        except (TypeError, ValueError):
+        except Exception:  # border: as above
             return None
         return None if shown == own else shown
     declared = _attributes(func).get("__signature__")

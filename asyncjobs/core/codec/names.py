@@ -12,7 +12,7 @@ import os.path
 import sys
 from collections.abc import Mapping
 from types import ModuleType
-from typing import Any
+from typing import Any, TypeGuard
 
 from asyncjobs.core.codec.script_modules import real_path, script_module
 from asyncjobs.core.mains import MAIN, MAIN_NAMES
@@ -87,6 +87,23 @@ def _class_in(module: ModuleType | None, qualname: str) -> type | None:
 def class_of(value: object) -> type:
     """The class of a value, of whatever type a caller declared it."""
     return type(value)
+
+
+def seems(value: object, kinds: type | tuple[type, ...]) -> TypeGuard[Any]:
+    """Whether a callable is of one of these classes, or is a proxy that says so. Never fails: where it cannot be asked
+    for its ``__class__``, it is what it is."""
+    try:
+        return isinstance(value, kinds)
+    except Exception:  # border: __getattribute__ and __class__ may be the program's own code
+        return issubclass(type(value), kinds)
+
+
+def attribute(value: object, name: str) -> Any:
+    """An attribute of a callable; None if it has none, or cannot be asked: its ``__getattr__`` may raise anything."""
+    try:
+        return getattr(value, name, None)
+    except Exception:  # border: as above
+        return None
 
 
 def class_name(cls: type) -> tuple[str, str]:

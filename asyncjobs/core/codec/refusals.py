@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import collections
 import datetime as dt
-import inspect
 import io
 import pathlib
 import types
-from collections.abc import Iterator, Mapping, MappingView
+from collections.abc import Awaitable, Iterator, Mapping, MappingView
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+from asyncjobs.checked import is_a
 from asyncjobs.core.codec.names import type_name, with_article
 from asyncjobs.exceptions import NotSerializableError
 
 _BY_FILE = "save it to a file and pass the path"
 _SPELLED: frozenset[type] = frozenset({str, bytes, int, float, bool, type(None)})
+_ROUTINES = (
+    types.FunctionType,
+    types.BuiltinFunctionType,
+    types.MethodType,
+    types.MethodWrapperType,
+    types.MethodDescriptorType,
+    types.ClassMethodDescriptorType,
+    types.WrapperDescriptorType,
+)
 _LOCKS = frozenset({"lock", "rlock", "semaphore", "boundedsemaphore", "condition", "event", "barrier"})
 _OF_PANDAS = {"Timestamp": "value.to_pydatetime()", "Timedelta": "value.to_pytimedelta()", "NaTType": "None"}
 
@@ -75,19 +84,19 @@ def key_step(key: object) -> str:
 
 def refusal_of(value: object) -> Refusal:
     """Why ``value``, which is none of the types that are stored, is refused."""
-    cls = type(value)
+    cls: type[Any] = type(value)
     noun = with_article(type_name(cls))
-    if isinstance(value, type):
+    if is_a(value, type):
         return Refusal(f"the class {type_name(value)}, which cannot be stored", "pass its name")
-    if isinstance(value, types.ModuleType):
+    if is_a(value, types.ModuleType):
         return Refusal(f"the module {value.__name__}, which cannot be stored", "import it in the job")
-    if inspect.isroutine(value) or isinstance(value, types.MethodWrapperType):
+    if issubclass(cls, _ROUTINES):
         name = getattr(value, "__qualname__", noun)
         return Refusal(f"the function {name}, which cannot be stored", "call it in a job of its own, or pass its name")
     base = next((base for base in PLAIN_BASES if base in cls.__mro__), None)
     if base is not None:
         return Refusal(f"{noun}, which would arrive as {with_article(type_name(base))}", _hint_for_subclass(cls, base))
-    return Refusal(f"{noun}, which cannot be stored", _hint_for(value, cls))
+    return Refusal(f"{noun}, which cannot be stored", _hint_for(cls))
 
 
 def _hint_for_subclass(cls: type, base: type) -> str:
@@ -99,22 +108,22 @@ def _hint_for_subclass(cls: type, base: type) -> str:
     return f"pass {PLAIN_BASES[base]}"
 
 
-def _hint_for(value: object, cls: type) -> str | None:
-    if isinstance(value, io.IOBase):
+def _hint_for(cls: type[Any]) -> str | None:
+    if issubclass(cls, io.IOBase):
         return "pass the path and open it in the job"
-    if inspect.iscoroutine(value) or inspect.isawaitable(value):
+    if issubclass(cls, Awaitable):
         return "await it first and pass what it gives, or submit it as a job and pass the handle"
-    if isinstance(value, (types.GeneratorType, types.AsyncGeneratorType)):
+    if issubclass(cls, (types.GeneratorType, types.AsyncGeneratorType)):
         return "pass the items in a list"
-    if isinstance(value, BaseException):
+    if issubclass(cls, BaseException):
         return "pass str(error), or its parts in a dict"
-    if isinstance(value, (collections.deque, Iterator, MappingView)):
+    if issubclass(cls, (collections.deque, Iterator, MappingView)):
         return "pass list(…)"
-    if isinstance(value, Mapping):
+    if issubclass(cls, Mapping):
         return "pass dict(…)"
     if hasattr(cls, "get_secret_value"):  # pydantic's, whose form in JSON is asterisks
         return "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
-    if isinstance(value, memoryview):
+    if issubclass(cls, memoryview):
         return "pass bytes(…)"
     if cls.__name__.lower() in _LOCKS:
         return "a lock works inside one process only; use limit=(name, n) to bound how many jobs run at once"

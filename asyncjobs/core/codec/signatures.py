@@ -11,6 +11,7 @@ import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.layers import Callee, callee_of, chosen
+from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.exceptions import SubmissionError, nearest
 
 RESERVED: frozenset[str] = frozenset(
@@ -64,7 +65,7 @@ def bind_arguments(
             except KeyError:
                 pass  # a wrong name, or one given twice: found below
     if not binder.known:
-        if isinstance(func, functools.partial):  # one that does not fit has no signature: found with its own arguments
+        if seems(func, functools.partial):  # one that does not fit has no signature: found with its own arguments
             bind_arguments(func.func, func.args + args, {**func.keywords, **kwargs}, unknown)
         return args, kwargs
     return _bound(func, callee_of(func), args, kwargs, unknown)
@@ -187,7 +188,7 @@ def _mistake(
     kinds = {parameter.kind for parameter in parameters.values()}
     positional = [p.name for p in parameters.values() if p.kind <= Parameter.POSITIONAL_OR_KEYWORD]
     named = [p.name for p in parameters.values() if _by_name(p)]
-    hint = f"its signature is {getattr(func, '__name__', '')}{_shortened(str(signature))}"
+    hint = f"its signature is {attribute(func, '__name__') or ''}{_shortened(str(signature))}"
 
     unknown = next((name for name in kwargs if name not in named), None)
     if unknown is not None and Parameter.VAR_KEYWORD not in kinds:
@@ -218,7 +219,7 @@ def _mistake(
 
 
 def _label(func: Callable[..., Any]) -> str:
-    return f"{getattr(func, '__qualname__', None) or type(func).__qualname__}()"
+    return f"{attribute(func, '__qualname__') or type(func).__qualname__}()"
 
 
 def _shortened(text: str, limit: int = 200) -> str:

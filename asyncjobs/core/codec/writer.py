@@ -64,9 +64,9 @@ class Writer:
             return value
         write = _EXACT.get(cls)
         if write is None:
-            if self.handle_type is not None and isinstance(value, self.handle_type):
+            if self.handle_type is not None and issubclass(cls, self.handle_type):
                 return self.write_handle(value)
-            if self.handle_type is None and isinstance(value, Handle):
+            if self.handle_type is None and issubclass(cls, Handle):
                 return self.write(str.__str__(value))  # a job that returns a handle returns a job's id (ADR 19)
             write = _writer_of(cls)
             if write is None:
