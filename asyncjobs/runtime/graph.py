@@ -45,14 +45,17 @@ class LiveGraph:
     async def add(self, jobs: Sequence[NewJob]) -> list[str]:
         """Add the members that have edges; returns their ids, to be given to ``drop`` if the store refuses them.
 
-        :raises CyclicDependencyError: the batch would wait for itself.
+        A batch that would wait for itself is left out: the store refuses it, or has one of its ids already.
         """
         batch = {job.id: [d.parent_id for d in job.dependencies] for job in jobs if job.dependencies}
         if not batch:
             return []
         if self._dag is None:
             await anyio.to_thread.run_sync(import_module, "networkx")  # the loop must not wait for an import
-        JobDAG().add_jobs(batch)
+        try:
+            JobDAG().add_jobs(batch)
+        except CyclicDependencyError:
+            return []
         known = self.dag
         for job_id in [job_id for job_id in batch if job_id in known]:
             if set(known.get_dependencies(job_id)) == set(batch[job_id]):

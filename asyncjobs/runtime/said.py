@@ -13,7 +13,7 @@ from typing import Any, cast
 from asyncjobs.core.plain import event_data
 from asyncjobs.core.retry import exception_name
 from asyncjobs.exceptions import NotSerializableError
-from asyncjobs.models import EventType
+from asyncjobs.models import EventType, Handle
 
 LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
 _RESERVED_TYPES = frozenset(EventType) - {EventType.OUTPUT}
@@ -91,7 +91,12 @@ def level(value: object) -> str | None:
 
 def event_type(value: object) -> tuple[str, str | None]:
     """Return the type of a body's event, and what is wrong with it."""
-    name = str.__str__(cast("str", value)) if issubclass(type(value), str) else ""
+    kind = type(value)
+    if issubclass(kind, Handle):
+        return "", "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say"
+    if not issubclass(kind, str):
+        return "", f"is no text; a type is 1 to {_LONGEST_TYPE} printable characters"
+    name = str.__str__(cast("str", value))
     if not 0 < len(name) <= _LONGEST_TYPE or not name.isprintable():
         return "", f"is not 1 to {_LONGEST_TYPE} printable characters"
     if name in _RESERVED_TYPES:

@@ -6,6 +6,7 @@ from itertools import pairwise, permutations
 from typing import Any, NamedTuple
 
 import pytest
+from msgspec.structs import replace
 
 from asyncjobs import (
     ConfigurationError,
@@ -24,6 +25,7 @@ from tests.runtime.support import (
     CANCELLED,
     COMPLETED,
     FAILED,
+    PATIENCE,
     PENDING,
     SKIPPED,
     Held,
@@ -34,6 +36,7 @@ from tests.runtime.support import (
     fail,
     nothing,
     types,
+    within,
 )
 
 pytestmark = pytest.mark.anyio
@@ -293,6 +296,41 @@ async def test_a_cycle_through_arguments_is_one_too(jp: JobProcessor) -> None:
 async def test_an_optional_cycle_is_one_too(jp: JobProcessor) -> None:
     with pytest.raises(CyclicDependencyError):
         await jp.submit_jobs([JobRequest(func=nothing, job_id="a", depends_on=jp.optional("a"))])
+
+
+@pytest.mark.parametrize("parent", ["id", "handle", "optional", "argument"])
+async def test_an_id_that_is_taken_is_no_cycle(jp: JobProcessor, parent: str) -> None:
+    first = await jp.submit_job(collect, job_id="taken")
+    given: dict[str, Any] = {
+        "id": {"depends_on": "taken"},
+        "handle": {"depends_on": [first]},
+        "optional": {"depends_on": jp.optional(first)},
+        "argument": {"args": (first,)},
+    }[parent]
+    with pytest.raises(DuplicateJobError):
+        await jp.submit_job(collect, job_id="taken", **given)
+    again = jp.submit_job(collect, job_id="taken", if_exists="return", **given)
+    if parent == "argument":
+        with pytest.raises(JobConflictError):
+            await again
+    else:
+        assert await again == "taken"
+    assert len(await jp.find_jobs()) == 1
+
+
+async def test_a_taken_id_closes_no_cycle_through_others_of_its_batch(jp: JobProcessor) -> None:
+    await jp.submit_job(nothing, job_id="a")
+    circle = [
+        JobRequest(func=nothing, job_id="a", depends_on="b"),
+        JobRequest(func=nothing, job_id="b", depends_on="a"),
+    ]
+    with pytest.raises(DuplicateJobError):
+        await jp.submit_jobs(circle)
+    assert await jp.submit_jobs(circle, if_exists="return") == ["a", "b"]
+    await within(PATIENCE, jp.drain())
+    free = [replace(request, job_id=f"{request.job_id}2", depends_on=f"{request.depends_on}2") for request in circle]
+    with pytest.raises(CyclicDependencyError):
+        await jp.submit_jobs(free, if_exists="return")
 
 
 # -- retry, and the live graph

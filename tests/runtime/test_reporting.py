@@ -19,7 +19,9 @@ from msgspec import json
 
 from asyncjobs import JobEvent, JobProcessor, current_job
 from asyncjobs.core.codec.wire import MAX_DEPTH
+from asyncjobs.models import Handle
 from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.submission import Optional
 from tests.runtime import isolated
 from tests.runtime.support import PATIENCE, everything
 
@@ -191,6 +193,11 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "emit, a long type": (lambda job: job.emit("x" * 65), ("emit(type)", "xxx")),
     "emit, a type of two lines": (lambda job: job.emit("a\nb"), ("emit(type)", "'a\\nb'")),
     "emit, a number as type": (lambda job: job.emit(5), ("emit(type)", "5")),  # type: ignore[arg-type]
+    "emit, a handle as type": (lambda job: job.emit(Handle("a-job")), ("emit(type)", "'a-job'", "the handle of a job")),
+    "emit, an optional one as type": (lambda job: job.emit(Optional("a-job")), ("emit(type)", "the handle of a job")),
+    "emit, None as type": (lambda job: job.emit(None), ("emit(type)", "None is no text")),  # type: ignore[arg-type]
+    "emit, bytes as type": (lambda job: job.emit(b"x"), ("emit(type)", "b'x' is no text")),  # type: ignore[arg-type]
+    "emit, a list as type": (lambda job: job.emit(["x"]), ("emit(type)", "['x'] is no text")),  # type: ignore[arg-type]
     "emit, a proxy as type": (lambda job: job.emit(Proxy()), ("emit(type)",)),  # type: ignore[arg-type]
     "emit, an object": (lambda job: job.emit("m", {"x": [object()]}), ("emit('m', data)", "$.data.x[0]", "object")),
     "emit, a lock": (lambda job: job.emit("m", {"x": threading.Lock()}), ("emit('m', data)", "$.data.x", "lock")),
