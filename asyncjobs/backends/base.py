@@ -69,11 +69,12 @@ class WorkerLease(Struct, frozen=True):
     """What a heartbeat brings back.
 
     ``alive`` False: the worker was reaped; none of its attempts is its own any more and it must register anew.
-    ``cancel_requested``: its attempts that somebody asked to stop.
+    ``cancel_requested``: its attempts that somebody asked to stop. ``held``: all that are in progress; None: not known.
     """
 
     alive: bool
     cancel_requested: tuple[tuple[str, int], ...] = ()
+    held: tuple[tuple[str, int], ...] | None = None
 
 
 class Claim(Struct, frozen=True, kw_only=True):
@@ -111,8 +112,7 @@ class Claims(Struct, frozen=True):
     """What a claim brings.
 
     ``next_due`` is when the earliest delayed job comes due (µs since the epoch, by the wall clock as it is now), None
-    without one. ``unknown`` are
-    function names of ready jobs that the claim's ``functions`` and ``refused`` do not tell of.
+    without one. ``unknown`` are function names of ready jobs that ``functions`` and ``refused`` do not tell of.
     ``lost`` True: the worker is registered no more, nothing was claimed.
     """
 

@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import replace
 
 import anyio
 from anyio.abc import TaskGroup
 
-from asyncjobs.backends.base import Claims, JobBackend
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claims, JobBackend
 from asyncjobs.backends.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import Job
+from asyncjobs.models import Job, Outcome, OutcomeKind
 from asyncjobs.runtime.context import Submit
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.lost_claims import Held, LostClaims
 from asyncjobs.runtime.maintenance import Maintenance
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.scheduler import Scheduler
@@ -82,6 +84,7 @@ class JobDaemon:
             stale=publisher.wake,
         )
         self._registering = anyio.Lock()
+        self._lost_claims = LostClaims()
         self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
 
     def _heard(self, claims: Claims) -> None:
@@ -154,10 +157,19 @@ class JobDaemon:
             self._beating.cancel()  # else they would find that the store knows the worker no more, and register again
             with anyio.move_on_after(_LAST_WORDS):
                 try:
+                    await self._release_lost_claims()
                     await self._backend.deregister_worker(self.worker.id)
                 except BackendError as error:
                     logger.warning("the worker could not sign off: %s", error)
             self._stopped = True
+
+    async def _release_lost_claims(self) -> None:
+        """Give back, uncounted, what no body here has begun: signing off interrupts all that the worker holds."""
+        worker = self.worker.id
+        held = (await self._backend.extend_leases(worker)).held or ()
+        lost = [AttemptRef(job_id, attempt, worker) for job_id, attempt in set(held) - self.worker.known()]
+        if lost:
+            await self._backend.update_job_status([AttemptEnd(one, Outcome(OutcomeKind.RELEASED)) for one in lost])
 
     # -- beats
 
@@ -172,6 +184,8 @@ class JobDaemon:
             lease = await self._backend.extend_leases(worker)
             if not lease.alive:
                 await self._register_again(worker)
+            elif lease.held is not None and worker == self.worker.id:
+                self._look_for_lost_claims(lease.held)
             for job_id, attempt in lease.cancel_requested:
                 self.worker.request_cancel(job_id, attempt)
             now = self._clock.monotonic()
@@ -187,6 +201,14 @@ class JobDaemon:
 
         trouble = Trouble(logger, "no heartbeat could be written")
         await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
+
+    def _look_for_lost_claims(self, held: Sequence[Held]) -> None:
+        """Give back what the store holds to be this worker's by a claim whose answer was lost."""
+        worker, slots = self.worker, self.worker.slots
+        known, claiming = worker.known(), slots.reserved > 0
+        for attempt in self._lost_claims.find(worker.id, held, known, slots.settled, claiming=claiming):
+            logger.warning("job %r was claimed, but the answer was lost: it goes back", attempt.job_id)
+            worker.end_unrun(attempt, Outcome(OutcomeKind.RELEASED))
 
     async def _look_at_local_jobs(self) -> None:
         """Let go of callables whose jobs were ended or removed by others."""

@@ -55,9 +55,9 @@ class Saying:
         self._signal.notify()
 
     @property
-    def holds_outcomes(self) -> bool:
-        """Whether an outcome waits for what its body said."""
-        return bool(self._waiting)
+    def ending(self) -> list[Running]:
+        """Those whose outcome waits for what their body said."""
+        return [running for running, _ in self._waiting]
 
     def ended(self, running: Running, outcome: Outcome) -> None:
         """A body has ended: its outcome goes on at once, or after what is on its way."""

@@ -35,6 +35,8 @@ class Slots:
         """Slots that claims on their way may fill."""
         self.limiter = anyio.CapacityLimiter(count)
         """Threads of bodies. A thread keeps its token while its body waits: each slot that one lends comes with one."""
+        self.settled = 0
+        """How often the last claim on its way was answered."""
         self._freed = freed
         self._asked = False
         self._returning: dict[Running, anyio.Event] = {}  # in the order in which they came
@@ -62,6 +64,7 @@ class Slots:
     def settle(self, reserved: int) -> None:
         """End a reservation, after what the claim brought has begun."""
         self.reserved -= reserved
+        self.settled += not self.reserved
         self._hand_over()
         if self._asked and self.free > 0:
             self._asked = False

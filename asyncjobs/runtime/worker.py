@@ -16,6 +16,7 @@ from anyio.abc import TaskGroup, TaskStatus
 
 from asyncjobs.backends.base import (
     AttemptEnd,
+    AttemptRef,
     Claim,
     ClaimedJob,
     Claims,
@@ -34,6 +35,7 @@ from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loop_watch import LoopWatch
+from asyncjobs.runtime.lost_claims import Held
 from asyncjobs.runtime.mains import name_for_child
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.saying import Saying
@@ -95,7 +97,7 @@ class Worker:
         self._ended: list[AttemptEnd] = []
         self._ended_signal = Signal()
         self._capture_level = config.capture_level
-        self._recording = 0
+        self._recording: Sequence[AttemptEnd] = ()
         self._in_flight: dict[str, tuple[int, bytes]] = {}
         self._trouble = Trouble(logger, "what running jobs brought could not be stored yet")
         self._saying = Saying(backend, clock, self.running, self._trouble, self._end)
@@ -213,12 +215,7 @@ class Worker:
 
     async def _until_quiet(self) -> None:
         while (
-            self.running
-            or self._lost
-            or self._saying.holds_outcomes
-            or self._ended
-            or self._recording
-            or self.slots.reserved
+            self.running or self._lost or self._saying.ending or self._ended or self._recording or self.slots.reserved
         ):
             await self._quiet.wait()
 
@@ -247,8 +244,7 @@ class Worker:
         """What a claim brought, None if it failed: its slots are used or free again."""
         for job in claims.jobs if claims is not None else ():
             if self._closing:  # claimed while the worker was told to stop: it goes back as it came
-                self._ended.append(AttemptEnd(job.attempt, Outcome(OutcomeKind.RELEASED)))
-                self._ended_signal.notify()
+                self.end_unrun(job.attempt, Outcome(OutcomeKind.RELEASED))
             else:
                 self._start_or_fail(job)
         self.slots.settle(claim.limit)
@@ -260,8 +256,18 @@ class Worker:
             self._start(job)
         except Exception as error:  # border: it fails alone; the others of the claim would run for ever, nowhere
             logger.error("job %r could not be started: %s", job.attempt.job_id, error, exc_info=error)
-            self._ended.append(AttemptEnd(job.attempt, failure(error, retryable=False)))
-            self._ended_signal.notify()
+            self.end_unrun(job.attempt, failure(error, retryable=False))
+
+    def end_unrun(self, attempt: AttemptRef, outcome: Outcome) -> None:
+        """Record an outcome of an attempt that no body has begun."""
+        self._ended.append(AttemptEnd(attempt, outcome))
+        self._ended_signal.notify()
+
+    def known(self) -> set[Held]:
+        """Return the attempts that run here, or whose outcomes are to be recorded."""
+        running = (running.job.attempt for running in (*self.running.values(), *self._saying.ending))
+        ended = (end.attempt for end in (*self._ended, *self._recording))
+        return {(attempt.job_id, attempt.attempt) for attempt in (*running, *ended)}
 
     def _start(self, job: ClaimedJob) -> None:
         watch()
@@ -326,12 +332,12 @@ class Worker:
             await self._ended_signal.wait()
             while self._ended:
                 ends, self._ended = self._ended, []
-                self._recording = len(ends)
+                self._recording = ends
                 try:
                     await self._record(ends)
                 except Exception as error:  # border: a mistake of ours must not keep all later outcomes unrecorded
                     logger.error("recording %d outcomes failed: %s", len(ends), error, exc_info=error)
-                self._recording = 0
+                self._recording = ()
             self._quiet.notify()
 
     async def _record(self, ends: Sequence[AttemptEnd], *, again: bool = False) -> None:

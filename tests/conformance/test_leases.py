@@ -39,6 +39,20 @@ async def test_a_worker_is_listed_with_what_it_runs(store: Store) -> None:
     assert [info.running for info in await store.backend.workers()] == [1]
 
 
+async def test_a_heartbeat_brings_the_attempts_that_the_worker_holds(store: Store) -> None:
+    hand, other = await store.hand(), await store.hand()
+    await store.submit(new("a"), new("b"), new("c"))
+    await hand.claim(2)
+    await other.claim(1)
+    assert sorted((await hand.beat()).held or ()) == [("a", 1), ("b", 1)]
+    await hand.succeed("a")
+    await store.backend.cancel_jobs(["b"])
+    lease = await hand.beat()
+    assert (lease.held, lease.cancel_requested) == ((("b", 1),), (("b", 1),))
+    await store.lose(hand)
+    assert not (await hand.beat()).held
+
+
 async def test_attempts_of_a_worker_whose_lease_ran_out_are_interrupted(store: Store) -> None:
     lost, other = await store.hand(), await store.hand()
     await store.submit(new("a"), new("b"), new("c"))

@@ -274,8 +274,7 @@ class MemoryBackend(JobBackend):
 
     async def deregister_worker(self, worker: str) -> None:
         await self._begin()
-        row = self._tables.workers.get(worker)
-        if row is not None and not row.gone:
+        if (row := self._tables.workers.get(worker)) is not None and not row.gone:
             row.gone = True
             self._bury()
 
@@ -285,8 +284,9 @@ class MemoryBackend(JobBackend):
         if row is None or row.gone:
             return WorkerLease(alive=False)
         row.expires = self._clock.monotonic() + row.lease
-        running = [self._tables.rows[n] for n in sorted(self._tables.running[row.n])]
-        return WorkerLease(True, tuple((job.id, job.attempt) for job in running if job.cancel_requested))
+        held = [self._tables.rows[n] for n in sorted(self._tables.running[row.n])]
+        asked = tuple((job.id, job.attempt) for job in held if job.cancel_requested)
+        return WorkerLease(True, asked, tuple((job.id, job.attempt) for job in held))
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
         await self._begin()

@@ -38,10 +38,11 @@ def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> Worke
     # too, and what they write would be seen by all the others, without end.
     if expires < monotonic + lease - lease // _FRESH:
         connection.execute("UPDATE workers SET expires = ? WHERE n = ?", (monotonic + lease, worker))
-    cancelled = connection.execute(
-        "SELECT id, attempt FROM jobs WHERE worker = ? AND status = 1 AND cancel_requested = 1", (worker,)
+    held = connection.execute(
+        "SELECT id, attempt, cancel_requested FROM jobs WHERE worker = ? AND status = 1", (worker,)
     ).fetchall()
-    return WorkerLease(True, tuple(cancelled))
+    cancelled = tuple((job_id, attempt) for job_id, attempt, requested in held if requested)
+    return WorkerLease(True, cancelled, tuple((job_id, attempt) for job_id, attempt, _ in held))
 
 
 def bury(connection: sqlite3.Connection, worker: int, expires: int, monotonic: int, *, certain: bool) -> None:
