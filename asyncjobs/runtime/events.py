@@ -195,6 +195,7 @@ class EventPublisher:
         self._begun = 0
         self._catch_up = Signal()
         self._looked_at = clock.monotonic()
+        self._removals = backend.removals()
 
     @property
     def listened_to(self) -> bool:
@@ -247,12 +248,17 @@ class EventPublisher:
     async def _look_again(self) -> None:
         """Look at everything that is waited for, all of it together: whatever wake-up was lost, it is lost no longer.
 
-        Subscribers get what the log has after what they were given last.
+        Subscribers get what the log has after what they were given last. If jobs were removed, they begin anew, and
+        find out whether theirs is still there.
         """
         if not self.listened_to:
             return
         self._missed = True
         self._wake_waiters(ANY_JOB)
+        removals = self._backend.removals()
+        if removals is None or removals != self._removals:
+            self._end_subscriptions()  # what they wait for may be gone, with the events that told of its end
+        self._removals = removals
         expected = [job_id for job_id in self._waiters if job_id != ANY_JOB]
         for start in range(0, len(expected), _PAGE):
             page = expected[start : start + _PAGE]
@@ -360,8 +366,11 @@ class EventPublisher:
 
     def close(self) -> None:
         """End every subscription, and have everybody look at the store once more: it will say that it is closed."""
+        self._end_subscriptions()
+        for job_id in list(self._waiters):
+            self.wake(job_id)
+
+    def _end_subscriptions(self) -> None:
         for subscription in self._subscriptions:
             subscription.end()
         self._subscriptions.clear()
-        for job_id in list(self._waiters):
-            self.wake(job_id)

@@ -76,7 +76,7 @@ async def test_interrupted_jobs_are_taken_up_at_open(path: Path, ledger: Path) -
         (attempt, *_) = await jp._backend.get_attempts("job")
         assert attempt.outcome is OutcomeKind.INTERRUPTED
     print(f"{opened:.3f} s after opening began")
-    assert opened < 2
+    assert opened < 5, "not the 15 s of a lease"
 
 
 @pytest.mark.slow
@@ -96,7 +96,7 @@ def test_the_time_from_death_to_the_next_attempt(path: Path, ledger: Path) -> No
     finally:
         previous.__exit__(None, None, None)
     print("seconds from SIGKILL to the next attempt: " + ", ".join(f"{s:.2f}" for s in seconds))
-    assert max(seconds) < 5
+    assert max(seconds) < 10, "not the 15 s of a lease; most of it is what Python takes to start on a busy machine"
 
 
 def rewrite_worker(path: Path, **columns: Any) -> None:

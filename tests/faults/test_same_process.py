@@ -97,8 +97,11 @@ def lock_works(path: Path, folder: Path) -> None:
         with Child("tests.faults.try_lock", path, ledger=folder / "ledger") as child:
             assert child.until("lock") == ["busy"]
             connection.execute("ROLLBACK")
-            child.say("again")
-            assert child.until("lock") == ["free"]
+            for _ in range(100):  # a heartbeat or a checkpoint of this process may have it for a moment
+                child.say("again")
+                if child.until("lock") == ["free"]:
+                    return
+            raise AssertionError("the lock was not free once")
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from asyncjobs import (
     current_job,
     gather,
 )
-from tests.runtime.support import PATIENCE, Gate, Held, Stores, add, nothing
+from tests.runtime.support import PATIENCE, Gate, Held, Stores, add, comes_true, nothing
 
 pytestmark = pytest.mark.anyio
 
@@ -151,8 +151,7 @@ async def test_a_group_of_one_that_awaits_the_job_is_not_drained(jp: JobProcesso
 
     async def body(jp: JobProcessor) -> None:
         await jp.submit_job(waits, job_id="waits", group="others", local=True)
-        while "waits" not in jp._waiting.waits:  # pyright: ignore[reportPrivateUsage]
-            await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: "waits" in jp._waiting.waits)  # pyright: ignore[reportPrivateUsage]
         await jp.drain("others")
 
     assert await path_of_refusal(jp, body) == ("me", "waits", "me")
@@ -164,8 +163,7 @@ async def test_one_that_drains_the_jobs_group_is_not_awaited(jp: JobProcessor) -
 
     async def body(jp: JobProcessor) -> None:
         await jp.submit_job(drains, job_id="drains", local=True)
-        while "drains" not in jp._waiting.waits:  # pyright: ignore[reportPrivateUsage]
-            await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: "drains" in jp._waiting.waits)  # pyright: ignore[reportPrivateUsage]
         await jp.handle("drains")
 
     assert await path_of_refusal(jp, body, group="studio") == ("me", "drains", "me")

@@ -17,7 +17,19 @@ import pytest
 from asyncjobs import BackendClosedError, JobProcessor, SyncJobs, current_job
 from asyncjobs.models import Job
 from tests.runtime.drain_calls import CALLS, ENDED, LATER, WAITS, Call, submit_and_wait
-from tests.runtime.support import COMPLETED, FAILED, PATIENCE, PENDING, Gate, Held, Stores, echo, nothing, types
+from tests.runtime.support import (
+    COMPLETED,
+    FAILED,
+    PATIENCE,
+    PENDING,
+    Gate,
+    Held,
+    Stores,
+    comes_true,
+    echo,
+    nothing,
+    types,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -31,9 +43,7 @@ async def left(jp: JobProcessor, *gates: Gate) -> AsyncIterator[JobProcessor]:
     """``async with jp``; the gates open once it is being left."""
 
     async def watch() -> None:
-        with anyio.fail_after(PATIENCE):
-            while accepts_callers(jp):
-                await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: not accepts_callers(jp))
         for gate in gates:
             gate.open()
 

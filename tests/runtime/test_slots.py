@@ -14,7 +14,7 @@ from asyncjobs import JobExecutionError, JobProcessor, JobTimeoutError, as_compl
 from asyncjobs.runtime.attempt import Running
 from asyncjobs.runtime.slots import Slots
 from asyncjobs.testing import FaultyBackend
-from tests.runtime.support import COMPLETED, PATIENCE, Gate, Held, Stores, nothing, until
+from tests.runtime.support import COMPLETED, PATIENCE, Gate, Held, Stores, comes_true, nothing, until
 
 pytestmark = pytest.mark.anyio
 
@@ -486,9 +486,7 @@ async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body
         await child.started.wait()
         worker.lose()
         await until(jp, "p", "started")
-        with anyio.fail_after(PATIENCE):
-            while worker.slots.busy:
-                await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: not worker.slots.busy)
         child.go.open()
         await job.cancel()
 

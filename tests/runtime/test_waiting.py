@@ -34,6 +34,7 @@ from tests.runtime.support import (
     Held,
     Stores,
     add,
+    comes_true,
     echo,
     fail,
     nothing,
@@ -297,8 +298,7 @@ async def test_waiting_twice_at_once_keeps_both_edges(jp: JobProcessor) -> None:
     await jp.submit_job(y, job_id="y", local=True, max_retries=0)
     job = await jp.submit_job(main, job_id="main", local=True, max_retries=0)
     await waiting.wait()
-    while "main" not in jp._waiting.waits:  # pyright: ignore[reportPrivateUsage]
-        await anyio.lowlevel.checkpoint()
+    await comes_true(lambda: "main" in jp._waiting.waits)  # pyright: ignore[reportPrivateUsage]
     x.go.open()
     assert await job.result(timeout=PATIENCE) == [None, "refused"]
 
@@ -327,8 +327,7 @@ async def test_a_waiting_job_is_released_at_once_when_the_processor_stops(stores
     async with stores.processor(shutdown_timeout=60) as jp:
         await jp.submit_job(body_sync if threaded else body, job_id="p", local=True)
         await waiting.wait()
-        while "p" not in jp._waiting.waits:  # pyright: ignore[reportPrivateUsage]
-            await anyio.lowlevel.checkpoint()
+        await comes_true(lambda: "p" in jp._waiting.waits)  # pyright: ignore[reportPrivateUsage]
     # It did not take the 60 s. Its owner is gone, and it was local: that is why it has ended.
     async with stores.processor(enable_daemon=False) as jp:
         assert "released" in await types(jp, "p")
@@ -346,9 +345,7 @@ async def test_cancelling_a_waiting_job_ends_its_wait(jp: JobProcessor, threaded
         current_job().submit_job_sync(nothing, delay=3600).result_sync()
 
     job = await jp.submit_job(body_sync if threaded else body, job_id="p", local=True)
-    with anyio.fail_after(PATIENCE):
-        while "p" not in jp._waiting.waits:  # pyright: ignore[reportPrivateUsage]
-            await anyio.lowlevel.checkpoint()
+    await comes_true(lambda: "p" in jp._waiting.waits)  # pyright: ignore[reportPrivateUsage]
     assert await job.cancel() is IN_PROGRESS
     assert (await jp.wait_for_job(job, timeout=PATIENCE)).status is CANCELLED
 

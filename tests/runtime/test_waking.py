@@ -17,6 +17,7 @@ import pytest
 from asyncjobs import (
     DaemonConfig,
     EventPublisher,
+    JobExecutionError,
     JobNotFoundError,
     JobProcessor,
     JobTimeoutError,
@@ -26,13 +27,14 @@ from asyncjobs import (
     current_job,
     gather,
 )
-from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.exceptions import BackendConnectionError, JobProcessorError
 from asyncjobs.runtime.events import LOOK_EVERY
 from asyncjobs.runtime.process import Process
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import (
     COMPLETED,
+    FAILED,
     IN_PROGRESS,
     PATIENCE,
     PENDING,
@@ -149,20 +151,29 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
             await within(PATIENCE, returned.wait())
 
 
-async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(stores: Stores) -> None:
+@pytest.mark.parametrize("way", [by_await, by_drain, by_stream], ids=lambda way: way.__name__)
+async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(
+    stores: Stores, way: Callable[[JobProcessor], Awaitable[Any]]
+) -> None:
+    """Its events are gone with it: nothing in the log tells of its end."""
     clock = ManualClock()
     store = WatchedBackend(stores.backend(clock))
     async with stores.processor(clock=clock, backend=store) as jp:
-        await jp.submit_job(nothing, job_id="x", delay=3600)
+        await jp.submit_job(nothing, job_id="x", group="show", delay=3600)
         async with anyio.create_task_group() as tasks:
 
             async def wait() -> None:
+                if way is by_drain:
+                    await within(PATIENCE, way(jp))
+                    return
                 with pytest.raises(JobNotFoundError):
-                    await jp.handle("x")
+                    await within(PATIENCE, way(jp))
 
             tasks.start_soon(wait)
-            await until_waited_for(jp, "x", 1)
-            await comes_true(lambda: store.calls["get_results"])
+            if way is by_stream:
+                await comes_true(lambda: publisher_of(jp)._subscriptions)  # pyright: ignore[reportPrivateUsage]
+            else:
+                await until_waited_for(jp, "" if way is by_drain else "x", 1)
             await store.settled()  # it has looked at the store
             store.set_listener(None)
             await store.cancel_jobs(["x"])
@@ -244,6 +255,25 @@ async def test_a_call_that_is_cut_short_leaves_what_it_found_to_the_next(stores:
         watch.close()
 
 
+async def test_what_was_found_before_a_read_failed_is_given_by_the_next_call(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("asyncjobs.runtime.waiting._PAGE", 1)
+    store = FaultyBackend(stores.backend())
+    async with stores.processor(backend=store) as jp:
+        jobs = [await jp.submit_job(echo, i) for i in range(3)]
+        await gather(*jobs)
+        jp._waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
+        watch = jp.watch([job.id for job in jobs], None)
+        store.fail("get_results", 2)
+        with pytest.raises(BackendConnectionError):
+            await watch.next()
+        ends = [*await watch.next(), *await watch.next()]
+        assert [end.job_id for end in ends] == [job.id for job in jobs]
+        assert await watch.next() == []
+        watch.close()
+
+
 async def test_the_jobs_of_a_lost_lease_are_looked_up_at_once(stores: Stores) -> None:
     """Others may have ended them before this process knew where the log ends."""
     async with stores.processor() as jp:
@@ -257,6 +287,29 @@ async def test_the_jobs_of_a_lost_lease_are_looked_up_at_once(stores: Stores) ->
         publisher_of(jp).forget(expectation)
         held.go.open()
         await job.cancel()
+
+
+async def test_what_became_of_a_job_is_looked_up_when_its_outcome_is_refused(stores: Stores) -> None:
+    """It was taken to run here when the wait began; others had ended it before."""
+    async with stores.processor(slots=1, heartbeat=1000.0, lease=4000.0) as jp:
+        assert jp.daemon is not None
+        held = Held()
+        job = await jp.submit_job(held.body, local=True, job_id="x")
+        await held.started.wait()
+        jp.backend.set_listener(None)  # as if another process did it
+        await jp.backend.deregister_worker(jp.daemon.worker.id)
+        jp.backend.set_listener(jp._committed)  # pyright: ignore[reportPrivateUsage]
+        assert (await jp.get_job("x")).status is FAILED  # it was local, and its owner is gone
+        async with anyio.create_task_group() as tasks:
+
+            async def wait() -> None:
+                with pytest.raises(JobExecutionError):
+                    await within(PATIENCE, job.result())
+
+            tasks.start_soon(wait)
+            await until_waited_for(jp, "x", 1)
+            await anyio.wait_all_tasks_blocked()
+            held.go.open()
 
 
 async def test_a_job_due_before_the_next_outcome_starts_when_it_is_due(stores: Stores) -> None:
