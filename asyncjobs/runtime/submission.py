@@ -9,7 +9,6 @@ import math
 import os
 import random
 import time
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -34,6 +33,7 @@ from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
+from asyncjobs.runtime import callers
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.mains import refuse_without_guard
 from asyncjobs.runtime.options import JobOptions, options_of
@@ -44,6 +44,10 @@ _LONGEST_DURATION = 10 * 365 * 86_400.0
 _BEYOND = 1 << 62
 """More than any duration, and still a float."""
 _INT64 = 1 << 63
+_NO_TIMEOUT = (
+    "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot "
+    "until it returns, and then counts as failed"
+)
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
 _UNKNOWN = (Handle,)
@@ -124,7 +128,8 @@ class Submissions:
         if timeout is not None:
             timeout = duration("timeout", timeout, above=True)
             if not is_async and isolation == "thread" and not wraps_async(func):
-                self._warn_of_timeout(func, name)
+                # The name makes it once a function for each line that submits it.
+                callers.warn(_NO_TIMEOUT.format(name), func)
         job_id = request.job_id
         dependencies: tuple[Dependency, ...] = ()
         if call.handles:
@@ -178,15 +183,6 @@ class Submissions:
         if self._checked.get(func) is None:  # by identity: a callable's own hash and equality may do anything
             refuse_reserved_parameters(func)
             self._checked.put(func, True)
-
-    def _warn_of_timeout(self, func: Callable[..., Any], name: str) -> None:
-        # The warnings module shows it once a place; the name makes it once a function.
-        warnings.warn(
-            f"timeout= cannot stop the plain function {name!r}: it is told (current_job().cancelled), keeps its slot "
-            "until it returns, and then counts as failed",
-            RuntimeWarning,
-            stacklevel=4,
-        )
 
 
 def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
