@@ -222,11 +222,17 @@ def _names() -> list[str]:
 def _check_name(name: str, source: str) -> None:
     known = _names()
     if name not in known:
-        near = nearest(name, [*known, *SECTIONS])
+        section, dot, field = name.partition(".")
+        fields = [other.partition(".")[2] for other in known if other.startswith(f"{section}.")] if dot else []
+        near = nearest(field, fields) if fields else nearest(name, [*known, *SECTIONS])
+        if near is not None and fields:
+            near = f"{section}.{near}"
+        # Named here: a command that shows them would read the same file, and fail as this does.
+        there = [f"{section}.{other}" for other in fields] or [*_TOP, *(f"[{other}]" for other in SECTIONS)]
         raise ConfigurationError(
             name,
             problem=f"{source}: {name} is no setting",
-            hint=f"did you mean {near!r}?" if near else "asyncjobs config show lists all settings",
+            hint=f"did you mean {near!r}?" if near else f"there are {', '.join(there)}",
         )
 
 

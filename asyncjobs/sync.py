@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator,
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
@@ -239,9 +239,16 @@ class SyncJobs:
 
         return SyncHandle(self.call(submit), self)
 
-    def submit_jobs(self, requests: Sequence[JobRequest]) -> list[SyncHandle[Any]]:
-        """Store several jobs, all or none."""
-        return [SyncHandle(handle, self) for handle in self.call(self._jp.submit_jobs, requests_of(requests))]
+    def submit_jobs(
+        self, requests: Sequence[JobRequest], *, if_exists: Literal["raise", "return"] | None = None
+    ) -> list[SyncHandle[Any]]:
+        """Store several jobs, all or none: see ``JobProcessor.submit_jobs``."""
+        listed = requests_of(requests)
+
+        async def submit() -> list[JobHandle[Any]]:
+            return await self._jp.submit_jobs(listed, if_exists=if_exists)
+
+        return [SyncHandle(handle, self) for handle in self.call(submit)]
 
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """``func(item)`` for each item, as one batch."""

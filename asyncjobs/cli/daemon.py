@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -142,7 +143,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
             raise Failure(
                 f"the state file {file.path} is a link, and is not followed",
                 exit_code=REFUSED,
-                hint=f"look who made it, and remove it: rm {file.path}",
+                hint=f"look who made it, and remove it: rm {shlex.quote(str(file.path))}",
             ) from None
         raise Failure(
             f"the state file {file.path} cannot be written: {error.strerror}", hint="look at the folder"

@@ -21,7 +21,7 @@ from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.selecting import count
 from asyncjobs.cli.version import own_version
-from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.processor import JobProcessor
 
@@ -119,7 +119,11 @@ def _permissions(path: Path) -> Finding | None:
     except OSError:
         return None
     if stat.S_IMODE(mode) & 0o077:
-        return Finding("warning", f"others may read {shown(path)} (mode {stat.S_IMODE(mode):o})", f"chmod 600 {path}")
+        return Finding(
+            "warning",
+            f"others may read {shown(path)} (mode {stat.S_IMODE(mode):o})",
+            f"chmod 600 {shlex.quote(str(path))}",
+        )
     return None
 
 
@@ -223,7 +227,9 @@ async def _stream(url: str) -> Finding:
     try:
         import httpx
     except ModuleNotFoundError:
-        return Finding("warning", "the HTTP interface was not looked at", "pip install 'asyncjobs-dag[client]'")
+        return Finding(
+            "warning", "the HTTP interface was not looked at", MissingExtraError("client", what="looking at it").hint
+        )
     target = f"{url.rstrip('/')}/v1/events?after=0"
     began = time.monotonic()
     try:

@@ -13,11 +13,13 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from asyncjobs.exceptions import (
+    DuplicateJobError,
     JobCancelledError,
     JobExecutionError,
     JobProcessorError,
     JobSkippedError,
     JobTimeoutError,
+    NotSerializableError,
 )
 
 _COMMAND = re.compile(
@@ -41,6 +43,10 @@ def hint_of(error: JobProcessorError) -> str | None:
             return f"asyncjobs jobs retry {shlex.quote(error.job_id)}"
         case JobTimeoutError():
             return "the job goes on"
+        case DuplicateJobError():
+            return "choose another --id"
+        case NotSerializableError(hint=str(hint)):
+            return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # which needs a program that goes on
         case _:
             return error.hint
 

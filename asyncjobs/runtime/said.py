@@ -114,7 +114,8 @@ def event(data: object) -> tuple[dict[str, Any], int, str | None]:
     try:
         copy, size = event_data({} if data is None else data)
     except NotSerializableError as error:
-        return {}, 0, f"has something that cannot be stored: {error.args[0]}"
+        mend = f"; {error.hint}" if error.hint else ""
+        return {}, 0, f"has something that cannot be stored: {error.args[0]}{mend}"
     except Exception as error:  # border: the data's own code
         return {}, 0, f"raised {exception_name(type(error))} when it was looked at"
     return copy, size, None

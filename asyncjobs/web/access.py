@@ -95,7 +95,7 @@ class Guard:
                 403,
                 "host-not-allowed",
                 f"this server does not answer as {name!r}" if name else "the Host header is missing or doubtful",
-                hint="name it in asgi_app(allowed_hosts=(…)), or set auth=",
+                hint="name it in asgi_app(allowed_hosts=[…]), or set auth=",
             )
         if not self._is_near(connection):
             raise WebError(
@@ -136,7 +136,10 @@ class Guard:
             site is not None and site not in ("same-origin", "none") and not listed
         ):
             raise WebError(
-                403, "cross-site", "this comes from a page of another site", hint="name it in asgi_app(allow_origins=…)"
+                403,
+                "cross-site",
+                "this comes from a page of another site",
+                hint="name it in asgi_app(allow_origins=[…])",
             )
         if caller.how != "header" and HEADER not in headers:
             raise WebError(403, "header-missing", "a request that changes something needs the header X-Asyncjobs: 1")

@@ -109,7 +109,11 @@ def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
     problem = as_web_error(error)
     # A skipped job is revived by its cause: to retry it is refused.
     cause = error.because if isinstance(error, JobSkippedError) else error.job_id
-    problem.hint = None if cause is None else f"POST {call.url('/v1/jobs/{}', cause)}/retry runs it again"
+    problem.hint = (
+        None
+        if cause is None
+        else (f"POST {call.url('/v1/jobs/{}', cause)}/retry runs it again, with the header X-Asyncjobs: 1")
+    )
     if isinstance(error, JobExecutionError):
         problem.detail = call.redact_text(problem.detail)
         for name in ("message", "traceback_text"):

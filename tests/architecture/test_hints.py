@@ -1,6 +1,7 @@
-"""Every message that names a command or a call is listed here, with the test that runs it or what it is checked by.
+"""Every message that names a command, an option or a call is listed here, with the scenario that provokes it and does
+what it says, as it is printed; or with the reason why there is nothing to run.
 
-A message that is new, or says something else, fails until it has its line: look whether it works as it is printed.
+A message that is new, or says something else, fails until it has its line: write what follows it into ``hints/``.
 """
 
 # ruff: noqa: E501 - messages are listed as they are
@@ -9,104 +10,346 @@ from __future__ import annotations
 import ast
 import inspect
 import re
-import secrets
+import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import asyncjobs
-from asyncjobs import JobHandle, JobProcessor, SQLiteConfig
-from asyncjobs.web import WebConfig
+from tests.architecture.hints import calls, commands, values, web
+from tests.architecture.hints.following import Hints
 
 SOURCE = Path(asyncjobs.__file__).parent
 NAMES = re.compile(
-    r"asyncjobs (?:--|backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)"
-    r"|\bjp\.|await [a-z]+[.(]|\bawait handle|JobProcessor\([^)]|asgi_app\([^)]|(?:Daemon|SQLite)Config\("
-    r"|POST \{"
+    r"\w\([^)]*\)"  # a call
+    r"|(?<![\w-])--[a-z]|\(more: -n"  # an option
+    r"|\basyncjobs (?:backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b"
+    r"|\b(?:pip install|mkdir|chmod|rm|python -[cm]) "
+    r"|\bawait [a-z]|\basync with |'with |\bPOST \{"
+    r"|\b[a-z_]+=(?:…|\[|\(|\"|'|True|False)"  # an argument
 )
+SQL = re.compile(
+    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|PRAGMA|DROP)\b|.*\b(?:SELECT|json_each|FROM)\b", re.DOTALL
+)
+NO_MESSAGES = frozenset(
+    {"Option", "argument", "compile", "execute", "fullmatch", "option", "search", "sub", "version_option"}
+)
+"""What calls of these are given declares options, patterns and statements."""
 
-# The call in the message, which is parsed and bound; "" for commands (tests/cli/test_hints.py runs those that commands
-# print), and for words that name no whole call.
-LISTED: dict[tuple[str, str], str] = {
-    ("backends/select.py", "put it into the settings: SQLiteConfig(path=…)"): "SQLiteConfig(path=…)",
+
+class Words(str):
+    """Why there is nothing to run in a message."""
+
+
+NAME = Words("how an object, or what was called, is shown")
+
+LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
+    ("backends/select.py", "put it into the settings: SQLiteConfig(path=…)"): calls.stores,
+    ("backends/sqlite/copies.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
     (
         "backends/sqlite/files.py",
         "choose a local disk; SQLiteConfig(allow_network_filesystem=True) opens it at your own risk",
-    ): "SQLiteConfig(allow_network_filesystem=True)",
-    ("cli/acting.py", "asyncjobs jobs list shows what there is"): "",
-    ("cli/acting.py", "the job goes on: asyncjobs jobs watch {}"): "",
-    ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back at once"): "",
-    ("cli/demo.py", "The store was a temporary one. Yours:  asyncjobs daemon start --help"): "",
-    ("cli/doctor.py", "asyncjobs jobs show {}"): "",
-    ("cli/doctor.py", "{} jobs failed: asyncjobs jobs list --status failed"): "",
-    ("cli/groups.py", "asyncjobs groups list shows what there is"): "",
-    ("cli/hints.py", "asyncjobs jobs retry {}"): "",
-    ("cli/hints.py", "mend the cause and run it again: asyncjobs jobs retry {}"): "",
-    ("cli/looking.py", " · retry the failed: asyncjobs jobs retry --failed{}"): "",
-    ("cli/looking.py", "asyncjobs jobs list shows what there is"): "",
-    ("client/jobs.py", "await handle waits for it"): "await handle",
-    ("exceptions.py", "await handle.retry() runs it again"): "await handle.retry()",
-    ("exceptions.py", "the job goes on; wait again, or cancel it with await handle.cancel()"): "await handle.cancel()",
-    ("handle.py", "await handle"): "await handle",
-    ("handle.py", "jp.handle(job_id) makes one"): "jp.handle(job_id)",
-    ("handle.py", "jp.handle(job_id) makes one of an id"): "jp.handle(job_id)",
-    ("processor.py", "await handle waits for it"): "await handle",
+    ): calls.stores,
+    (
+        "backends/sqlite/files.py",
+        "give the permission (chmod u+rw {}), run as its owner, or choose another path",
+    ): calls.stores,
+    ("backends/sqlite/files.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
+    ("backends/sqlite/job_pages.py", "datetime.now(UTC), for example"): calls.stores,
+    (
+        "backends/sqlite/schema.py",
+        "\n-- Where run_at ends a duration: when that is on the clock that counts since the boot (host.boot_number), in µs, so\n-- that a wall clock that is set moves nothing. After another boot, or where the system tells none, run_at decides.\nALTER TABLE jobs ADD COLUMN due INTEGER;\nALTER TABLE jobs ADD COLUMN boot INTEGER;\nDROP INDEX jobs_delayed;\nCREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2 AND boot IS NULL;\nCREATE INDEX jobs_lasting ON jobs(boot, due) WHERE waits_for = 2 AND boot IS NOT NULL;\n",
+    ): Words("a statement of SQL"),
+    ("cli/acting.py", "--arg {} is not NAME=VALUE"): commands.a_store_without_a_worker,
+    ("cli/acting.py", "--arg {}"): Words("names what was given"),
+    ("cli/acting.py", "the job goes on: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,
+    ("cli/acting.py", "--args is a list or an object"): commands.a_store_without_a_worker,
+    ("cli/acting.py", "--args is not JSON: {}"): commands.a_store_without_a_worker,
+    ("cli/acting.py", "--older stands alone"): commands.a_store_without_a_worker,
+    ("cli/acting.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/acting.py", "to {}, say --yes"): commands.a_store_without_a_worker,
+    ("cli/config.py", "--force writes over it"): commands.a_configuration,
+    ("cli/context.py", "--app module:attribute"): Words("no command asks for the application without one being named"),
+    (
+        "cli/context.py",
+        "--app module:attribute, or --allow MODULE for each module whose functions are jobs",
+    ): commands.a_daemon_with_jobs,
+    (
+        "cli/context.py",
+        "a daemon runs them: name your program's JobProcessor with --app, or the modules of its jobs with --allow",
+    ): commands.a_module_that_is_not_here,
+    ("cli/context.py", "submit a job, or name another one: --db PATH"): commands.a_store_without_a_worker,
+    ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back at once"): commands.a_daemon_with_jobs,
+    ("cli/daemon.py", "look who made it, and remove it: rm {}"): commands.a_state_file_that_is_a_link,
+    ("cli/daemon_name.py", " --name {}"): Words("a part of other commands, which are run"),
+    ("cli/demo.py", "The store was a temporary one. Yours:  asyncjobs daemon start --help"): commands.the_demo,
+    ("cli/doctor.py", "asyncjobs jobs show {}"): commands.doctor,
+    ("cli/doctor.py", "chmod 600 {}"): commands.doctor,
+    ("cli/doctor.py", "move it to a local disk: --db PATH"): commands.doctor,
+    ("cli/doctor.py", "start the daemon with --allow and the module's name"): commands.jobs_that_nobody_may_run,
+    ("cli/doctor.py", "{} jobs failed: asyncjobs jobs list --status failed"): commands.a_daemon_with_jobs,
+    ("cli/events.py", "following; what happened before: --after 0"): commands.events_from_now_on,
+    ("cli/groups.py", "asyncjobs groups list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/hints.py", "asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
+    ("cli/hints.py", "choose another --id"): commands.a_store_without_a_worker,
+    ("cli/hints.py", "mend the cause and run it again: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
+    ("cli/looking.py", " (more: -n {})"): commands.a_store_without_a_worker,
+    ("cli/looking.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,
+    ("cli/looking.py", "--wait waits for it"): commands.a_daemon_with_jobs,
+    ("cli/looking.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/web.py", "--token new makes a token; whoever has it may ask"): commands.the_web_for_others,
+    ("client/errors.py", 'JobsClient(base_url, token="…") with a token that the server knows'): web.who_may_ask,
+    ("client/handle.py", "ClientHandle({})"): NAME,
+    ("client/jobs.py", "JobsClient({})"): NAME,
+    ("client/jobs.py", "await handle waits for it"): web.the_client,
+    ("client/jobs.py", "poll_batch(ids) asks for jobs by id"): web.the_client,
+    ("client/submission.py", "client.handle(job_id) stands for a job's result"): web.the_client,
+    ("client/submission.py", "datetime.now(UTC) + …, or value.astimezone()"): web.the_client,
+    (
+        "client/submission.py",
+        "leave it away, and set it where the server defines the function: @job({}=…)",
+    ): web.the_client,
+    ("client/submission.py", "{}; for a parameter of that name, pass args=(…), kwargs={{}: …}"): web.the_client,
+    (
+        "client/transport.py",
+        "base_url is where asgi_app() is mounted, such as http://127.0.0.1:8000/jobs; a proxy before it may answer in its place",
+    ): web.the_client,
+    ("client/transport.py", "use it inside 'async with JobsClient(…)'"): web.the_client,
+    (
+        "core/codec/callables.py",
+        "an object does not travel; submit a module-level function that makes or finds it, or use local=True (it then runs in this process only)",
+    ): calls.callables,
+    (
+        "core/codec/callables.py",
+        "bind it to a name in the module of its class, or wrap it in a module-level function, or submit it with local=True (it then runs in this process only)",
+    ): calls.callables,
+    (
+        "core/codec/callables.py",
+        "collect what it yields in a list and return that, or report it with current_job().emit(…)",
+    ): calls.callables,
+    (
+        "core/codec/callables.py",
+        "move it to module level, or submit it with local=True (it then runs in this process only)",
+    ): calls.callables,
+    (
+        "core/codec/callables.py",
+        "pass the function itself and its arguments after it: submit_job(render, path)",
+    ): calls.callables,
+    (
+        "core/codec/callables.py",
+        "put it into a file, or submit it with local=True (it then runs in this process only)",
+    ): calls.callables,
+    ("core/codec/models.py", "model_dump()"): values.models_that_do_not_come_back,
+    ("core/codec/models.py", "model_dump(mode='json')"): values.models_that_do_not_come_back,
+    ("core/codec/refusals.py", "Decimal(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "Path(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "PurePath(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "UUID(int=value.int)"): values.subclasses_of_plain_types,
+    (
+        "core/codec/refusals.py",
+        "a lock works inside one process only; use limit=(name, n) to bound how many jobs run at once",
+    ): values.values_with_a_form_to_pass,
+    (
+        "core/codec/refusals.py",
+        "await it first and pass what it gives, or submit it as a job and pass the handle",
+    ): values.values_with_a_form_to_pass,
+    ("core/codec/refusals.py", "bytearray(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "bytes(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "complex(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "date.fromisoformat(value.isoformat())"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "datetime.fromisoformat(value.isoformat())"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "dict(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "float(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "frozenset(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "int(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "list(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "pass bytes(…)"): values.values_with_a_form_to_pass,
+    ("core/codec/refusals.py", "pass dict(…)"): values.values_with_a_form_to_pass,
+    ("core/codec/refusals.py", "pass its Python value: value.item()"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass list(…)"): values.values_with_a_form_to_pass,
+    ("core/codec/refusals.py", "pass model.dict() to a parameter annotated as dict"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass str(error), or its parts in a dict"): values.values_with_a_form_to_pass,
+    ("core/codec/refusals.py", "pass str.__str__(value)"): values.subclasses_of_plain_types,
+    (
+        "core/codec/refusals.py",
+        "pass value.get_secret_value() as an argument of its own: it is stored as plain text",
+    ): values.values_with_a_form_to_pass,
+    ("core/codec/refusals.py", "set(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "str(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "time.fromisoformat(value.isoformat())"): values.subclasses_of_plain_types,
+    (
+        "core/codec/refusals.py",
+        "timedelta(value.days, value.seconds, value.microseconds)",
+    ): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "tuple(value)"): values.subclasses_of_plain_types,
+    ("core/codec/refusals.py", "value.to_pydatetime()"): values.values_of_libraries,
+    ("core/codec/refusals.py", "value.to_pytimedelta()"): values.values_of_libraries,
+    (
+        "core/codec/signatures.py",
+        "pass its arguments as such: args=(…), kwargs={{}: …}; or rename the parameter",
+    ): values.parameters_named_like_options,
+    ("core/codec/writer.py", "await it and return what it gives, or return its id: str(handle)"): Words(
+        "the codec alone refuses it: a job that returns a handle returns its id (ADR 19)"
+    ),
+    (
+        "core/codec/writer.py",
+        "pass it as bytes, or clean it: text.encode('utf-8', 'replace').decode()",
+    ): values.values_with_a_form_to_pass,
+    ("core/dag.py", "add_job({})"): NAME,
+    ("core/plain.py", "pass plain values: str(…), float(…)"): values.metadata_and_events,
+    ("core/plain.py", "store it as a string: str(number)"): values.metadata_and_events,
+    ("core/plain.py", "use str(key)"): values.metadata_and_events,
+    (
+        "core/retention.py",
+        "a graph goes as a whole: name this job, too, or say components=True; nothing was removed",
+    ): calls.stores,
+    ("exceptions.py", "await handle.retry() runs it again"): calls.waiting_for_a_job,
+    ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,
+    ("exceptions.py", 'nothing was lost; submit .request again with if_exists="return"'): calls.a_store_that_is_away,
+    ("exceptions.py", "pip install {}"): calls.a_part_that_is_not_installed,
+    ("exceptions.py", "the job goes on; wait again, or cancel it with await handle.cancel()"): calls.waiting_for_a_job,
+    ("exceptions.py", "use it inside 'async with JobProcessor() as jp:'"): calls.processors_elsewhere,
+    ("handle.py", "JobHandle({})"): NAME,
+    ("handle.py", "await handle"): calls.bodies,
+    ("handle.py", "give them one by one: gather(*handles)"): calls.handles,
+    ("handle.py", "handle.result_sync()"): calls.bodies,
+    ("handle.py", "jp.handle(job_id) makes one"): calls.handles,
+    ("handle.py", "jp.handle(job_id) makes one of an id"): calls.handles,
+    ("handle.py", "result_sync() is for plain functions that run as jobs"): calls.bodies,
+    ("models.py", "this is the handle of one job: await it, or ask by its id"): calls.handles,
+    ("processor.py", "None, or 'sync' with enable_daemon=False"): calls.jobs_without_a_worker,
+    ("processor.py", "await handle waits for it"): calls.waiting_for_a_job,
+    ("processor.py", "do this before the block of 'async with JobProcessor() as jp:' is left"): Words(
+        "says when, and names the block that is being left"
+    ),
     (
         "processor.py",
         "from another thread: asyncio.run_coroutine_threadsafe(jp.submit_job(…), loop).result(), with the loop that entered it; or SyncJobs, which any thread may call; another loop enters a JobProcessor of its own",
-    ): "asyncio.run_coroutine_threadsafe(jp.submit_job(…), loop).result()",
+    ): calls.processors_elsewhere,
     (
-        "runtime/batch.py",
-        "async with jp.batch() as batch: batch.submit_job(…)",
-    ): "async with jp.batch() as batch: batch.submit_job(…)",
+        "processor.py",
+        "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()",
+    ): calls.processors_elsewhere,
+    ("runtime/batch.py", "async with jp.batch() as batch: batch.submit_job(…)"): calls.batches,
     (
         "runtime/child.py",
         "await its result, or open a JobProcessor(enable_daemon=False) on the same store",
-    ): "JobProcessor(enable_daemon=False)",
-    ("runtime/context.py", "await function(…)"): "await function(…)",
+    ): calls.events_in_a_process_of_its_own,
     (
-        "runtime/leaving.py",
-        "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; a daemon on the same store runs it",
-    ): "await jp.drain()",
+        "runtime/child.py",
+        "python -m asyncjobs.runtime.child is started by a worker, for its jobs with isolation='process'",
+    ): Words("says that people do not run it"),
+    ("runtime/context.py", "await current_job().submit_job(…)"): calls.bodies,
+    ("runtime/context.py", "await function(…)"): calls.bodies,
+    ("runtime/context.py", "current_job() works only inside a job's body"): calls.bodies,
+    ("runtime/context.py", "current_job().run_sync(function, …)"): calls.bodies,
+    ("runtime/context.py", "current_job().submit_job_sync(…)"): calls.bodies,
+    ("runtime/context.py", "emit(type)"): calls.bodies,
+    ("runtime/context.py", "emit({}, data)"): calls.bodies,
+    ("runtime/context.py", "log(level)"): calls.bodies,
+    ("runtime/context.py", "pass key=…"): calls.bodies,
+    ("runtime/context.py", "progress(done)"): calls.bodies,
+    ("runtime/context.py", "progress(total)"): calls.bodies,
+    (
+        "runtime/fallback.py",
+        "no worker is alive: jobs are run in the process that submits them, one submit at a time. %senable_daemon=True runs them in the background",
+    ): calls.jobs_without_a_worker,
+    (
+        "runtime/functions.py",
+        "give the function itself, not its name or what it returns: functions=[render]",
+    ): calls.functions,
+    ("runtime/given.py", "JobQuery(status='failed'), JobQuery(group='comics'), …"): calls.options,
+    ("runtime/given.py", "map_jobs(render, [path]); submit_job(render, path) calls it once"): calls.options,
+    (
+        "runtime/given.py",
+        "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one",
+    ): calls.options,
     (
         "runtime/leaving.py",
         "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it",
-    ): "await jp.drain()",
-    ("runtime/submission.py", "ids, handles, jp.optional(…)"): "jp.optional(…)",
-    ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): "jp.optional(…)",
-    ("settings.py", "asyncjobs config show lists all settings"): "",
-    ("sync.py", "await handle."): "",
+    ): calls.jobs_without_a_worker,
+    (
+        "runtime/leaving.py",
+        "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; a daemon on the same store runs it",
+    ): calls.jobs_without_a_worker,
+    (
+        "runtime/loop_watch.py",
+        "job %r blocks the event loop, for %.0f ms until now: %s at %s. Nothing else runs meanwhile: await what takes long, or submit a plain function, which runs in a thread",
+    ): Words("names the job and the place; there is no call in it"),
+    ("runtime/said.py", "is what streams and browsers call events of theirs; emit('job_{}', …), say"): calls.bodies,
+    (
+        "runtime/said.py",
+        "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say",
+    ): calls.bodies,
+    ("runtime/submission.py", "RetryPolicy(max_retries=5)"): calls.options,
+    (
+        "runtime/submission.py",
+        "a local job runs in this process only, and isolation='process' runs it in another",
+    ): calls.callables,
+    ("runtime/submission.py", "datetime.now(UTC) + …, or value.astimezone()"): calls.options,
+    ("runtime/submission.py", "ids, handles, jp.optional(…)"): calls.options,
+    ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): calls.options,
+    ("runtime/submission.py", "move the function to module level and leave local=True away"): calls.callables,
+    ("runtime/submission.py", "open the JobProcessor with enable_daemon=True"): calls.callables,
+    ("runtime/submission.py", "optional({})"): NAME,
+    (
+        "runtime/submission.py",
+        "timeout= cannot stop the plain function {}: it is told (current_job().cancelled), keeps its slot until it returns, and then counts as failed",
+    ): calls.bodies,
+    (
+        "runtime/unattended.py",
+        "waiting for %s, but no worker is alive; %sopen a JobProcessor with enable_daemon=True",
+    ): calls.jobs_without_a_worker,
+    (
+        "runtime/why.py",
+        "no worker is alive; {}open a JobProcessor with enable_daemon=True",
+    ): calls.jobs_without_a_worker,
     (
         "sync.py",
         "await current_job().submit_job(…), await jp.handle(job_id), with jp = jobs.processor",
-    ): "await current_job().submit_job(…), await jp.handle(job_id)",
-    ("sync.py", "await jp.submit_job(…), await jp.handle(job_id), with jp = jobs.processor"): "await jp.submit_job(…)",
-    ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): "asgi_app(auth=secrets.token_urlsafe())",
+    ): calls.without_a_loop,
+    ("sync.py", "await handle."): Words("what is replaced in hints of others"),
+    ("sync.py", "await jp.submit_job(…), await jp.handle(job_id), with jp = jobs.processor"): calls.without_a_loop,
+    ("sync.py", "give them one by one: gather(*handles)"): calls.without_a_loop,
+    ("sync.py", "jobs.handle(job_id) makes one of an id"): calls.without_a_loop,
+    ("sync.py", "use it inside 'with SyncJobs(…) as jobs:'"): calls.without_a_loop,
+    ("testing/clocks.py", "time does not go back; jump() moves the wall clock alone"): NAME,
+    ("watching.py", "asgi_app()"): NAME,
+    ("watching.py", "sse_response()"): NAME,
+    ("web/access.py", 'Bearer realm="asyncjobs"'): Words("a header"),
+    ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): web.who_may_ask,
     (
         "web/access.py",
         "asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) when the host app guards it",
-    ): "asgi_app(auth=asyncjobs.web.allow_anyone)",
-    ("web/access.py", "name it in asgi_app(allow_origins=…)"): "asgi_app(allow_origins=…)",
-    ("web/access.py", "name it in asgi_app(allowed_hosts=(…)), or set auth="): "asgi_app(allowed_hosts=(…))",
-    ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): "JobProcessor(functions=[…])",
-    ("web/actions.py", "asgi_app(submit=True) allows it"): "asgi_app(submit=True)",
-    ("web/call.py", "asgi_app(max_body=…) allows more"): "asgi_app(max_body=…)",
-    ("web/jobs.py", "POST {}/retry runs it again"): "",
+    ): web.who_may_ask,
+    ("web/access.py", "name it in asgi_app(allow_origins=[…])"): web.who_may_ask,
+    ("web/access.py", "name it in asgi_app(allowed_hosts=[…]), or set auth="): web.who_may_ask,
+    ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): web.submitting,
+    ("web/actions.py", "asgi_app(submit=True) allows it"): web.submitting,
+    ("web/call.py", '<?{}>; rel="next"'): Words("a header"),
+    ("web/call.py", "asgi_app(max_body=…) allows more"): web.submitting,
+    ("web/jobs.py", "POST {}/retry runs it again, with the header X-Asyncjobs: 1"): web.a_failed_job,
+    ("web/openapi_parts.py", 'The next page, as `rel="next"`, unless this is the last.'): Words("describes a header"),
     (
         "web/problems.py",
         "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host",
-    ): "FastAPI(lifespan=jp.lifespan)",
+    ): web.an_app_that_nobody_runs,
+    ("web/settings.py", "a dict of tokens to Principal(…)"): web.tokens,
+    ("web/settings.py", "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"): web.tokens,
 }
 
 
 def messages(path: Path) -> set[str]:
-    """The literals of a file that name a command or a call, docstrings apart; ``{}`` is what is put in."""
+    """The literals of a file that name a command, an option or a call, docstrings apart; ``{}`` is what is put in."""
     tree = ast.parse(path.read_text())
     apart = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
             apart.update(id(part) for part in ast.walk(node) if part is not node)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) in NO_MESSAGES:
+            apart.update(id(part) for part in ast.walk(node))
     found: set[str] = set()
     for node in ast.walk(tree):
         if id(node) in apart:
@@ -117,13 +360,15 @@ def messages(path: Path) -> set[str]:
             text = node.value
         else:
             continue
-        if NAMES.search(text):
+        # A single word is the name of an option where it is looked for, and no message.
+        if NAMES.search(text) and not SQL.match(text) and re.search(r"\s|…|\(", text):
             found.add(text)
     return found
 
 
 def collected() -> set[tuple[str, str]]:
     paths = {path: str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")}
+    # Unit files are run by tests/cli/test_unit_files.py.
     return {(name, text) for path, name in paths.items() if name != "cli/units.py" for text in messages(path)}
 
 
@@ -131,34 +376,64 @@ def test_every_message_that_names_a_command_or_a_call_is_listed() -> None:
     assert collected() == set(LISTED)
 
 
-CALLED: dict[str, Any] = {"asgi_app": WebConfig, "SQLiteConfig": SQLiteConfig, "JobProcessor": JobProcessor.__init__}
+SCENARIOS = {
+    f"{module.__name__.rpartition('.')[2]}.{name}": function
+    for module in (calls, commands, values, web)
+    for name, function in vars(module).items()
+    if inspect.isfunction(function) and function.__module__ == module.__name__
+    if list(inspect.signature(function).parameters) == ["hints"]
+}
 
 
-@pytest.mark.parametrize(("text", "code"), sorted({(text, code) for (_, text), code in LISTED.items() if code}))
-def test_a_call_in_a_message_is_one_that_there_is(text: str, code: str) -> None:
-    assert code in text
-    tree = compile(code.replace("…", "..."), "hint", "exec", ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
-    for call in (node for node in ast.walk(tree) if isinstance(node, ast.Call)):
-        match call.func:
-            case ast.Name(name) if name in CALLED:
-                parameters = inspect.signature(CALLED[name]).parameters
-                assert [word.arg for word in call.keywords if word.arg not in parameters] == []
-            case ast.Attribute(ast.Name("jp"), name):
-                assert callable(getattr(JobProcessor, name))
-            case ast.Attribute(ast.Name("handle"), name):
-                assert inspect.iscoroutinefunction(getattr(JobHandle, name))
-            case _:
-                pass
+@pytest.fixture
+def hints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hints:
+    for name in ("hinted", "elsewhere"):  # modules of a folder that is another one in each scenario
+        monkeypatch.setitem(sys.modules, name, None)
+        monkeypatch.delitem(sys.modules, name)
+    return Hints(tmp_path, monkeypatch)
 
 
-def test_the_token_in_a_hint_is_accepted_as_it_is_printed() -> None:
-    text = "asgi_app(auth=secrets.token_urlsafe())"
-    assert ("web/access.py", text) in LISTED
-    assert eval(text, {"asgi_app": WebConfig, "secrets": secrets}).auth
+async def run(scenario: Callable[[Hints], Any], hints: Hints) -> None:
+    done = scenario(hints)
+    if inspect.isawaitable(done):
+        await done
+    said = [text for (_, text), by in LISTED.items() if by is scenario]
+    assert [text for text in said if not hints.has_followed(text)] == []
+    assert said, "no message is listed for it"
+
+
+@pytest.mark.parametrize("name", [name for name, made in SCENARIOS.items() if inspect.iscoroutinefunction(made)])
+@pytest.mark.anyio
+async def test_what_a_message_says_works_as_it_is_printed(name: str, hints: Hints) -> None:
+    await run(SCENARIOS[name], hints)
+
+
+@pytest.mark.parametrize("name", [name for name, made in SCENARIOS.items() if not inspect.iscoroutinefunction(made)])
+def test_what_a_command_prints_works_as_it_is_printed(name: str, hints: Hints) -> None:
+    coroutine = run(SCENARIOS[name], hints)  # without a loop: the command line brings its own
+    with pytest.raises(StopIteration):
+        coroutine.send(None)
+
+
+def test_every_listed_message_has_a_scenario_or_a_reason() -> None:
+    assert {by for by in LISTED.values() if not isinstance(by, Words)} == set(SCENARIOS.values())
 
 
 def test_a_message_is_found_wherever_it_stands(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         '"""asyncjobs daemon start"""\nx = "a", f"run asyncjobs jobs list {x}"\nraise E(hint="use await handle.cancel()")\n'
+        'y = "--force", option("--wait for it", help="f(x)"), "--force writes over it"\nz = "give a list: f([1])", "SELECT f(x)"\n'
     )
-    assert messages(tmp_path / "a.py") == {"run asyncjobs jobs list {}", "use await handle.cancel()"}
+    assert messages(tmp_path / "a.py") == {
+        "run asyncjobs jobs list {}",
+        "use await handle.cancel()",
+        "--force writes over it",
+        "give a list: f([1])",
+    }
+
+
+def test_a_message_counts_as_followed_only_if_it_was_printed(hints: Hints) -> None:
+    hints.follow("✖ no\n  → asyncjobs --db 'my jobs.db' jobs retry 'bad one'")
+    assert hints.has_followed("asyncjobs jobs retry {}")
+    assert not hints.has_followed("asyncjobs jobs show {}")
+    assert not hints.has_followed("mend the cause and run it again: asyncjobs jobs retry {}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import subprocess
 import sys
 from pathlib import Path
 
@@ -31,7 +32,12 @@ class Inside:
 
     def run(self, *arguments: str) -> Ran:
         """Run ``asyncjobs …`` to its end."""
-        self._patch.setattr(sys, "argv", ["asyncjobs", *arguments])  # a daemon in the background gets the same
+        if "start" in arguments and "-d" in arguments:  # it leaves a process behind, which is to be no child of ours
+            started = subprocess.run(
+                [sys.executable, "-m", "asyncjobs", *arguments], capture_output=True, text=True, check=False
+            )
+            return Ran(started.returncode, started.stdout, started.stderr)
+        self._patch.setattr(sys, "argv", ["asyncjobs", *arguments])
         done = CliRunner().invoke(root, arguments, prog_name="asyncjobs")
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception

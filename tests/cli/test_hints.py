@@ -1,17 +1,27 @@
-"""Every command that a hint names runs as it is printed, with the flags in use."""
+"""The flags in use stand in every command that a hint names. (tests/architecture/test_hints.py runs them all.)"""
 
 from __future__ import annotations
 
 import re
 import shlex
+import sys
+from pathlib import Path
 
 import pytest
 
-from asyncjobs.cli.hints import with_flags
-from tests.cli.support import Ran, Shell
+from asyncjobs import DuplicateJobError, JobExecutionError, NotSerializableError
+from asyncjobs.cli.hints import hint_of, with_flags
+from tests.cli.inside import Inside
+from tests.cli.support import Ran
 
-pytestmark = pytest.mark.slow
 DB = ("--db", "my jobs.db")
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
+    monkeypatch.setitem(sys.modules, "hinted", None)  # a module of this folder, not of that of another test
+    monkeypatch.delitem(sys.modules, "hinted")
+    return Inside(tmp_path, monkeypatch, "hinted")
 
 
 def named(ran: Ran) -> list[list[str]]:
@@ -22,28 +32,34 @@ def named(ran: Ran) -> list[list[str]]:
     return [shlex.split(text) for text in found]
 
 
-def test_hints_of_a_store_without_a_worker_run_as_printed(shell: Shell) -> None:
-    submitted = shell.good(*DB, "jobs", "submit", "app:fail", "--id", "bad", "--max-retries", "0")
-    shell.good(*DB, "jobs", "submit", "app:add", "--arg", "a=1", "--after", "bad", "--id", "behind")
+def test_the_command_that_starts_a_daemon_is_the_same_everywhere_and_runs_as_printed(shell: Inside) -> None:
+    submitted = shell.good(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1")
     [start] = named(submitted)
-    assert start == [*DB, "daemon", "start", "-d", "--allow", "app"]
+    assert start == [*DB, "daemon", "start", "-d", "--allow", "hinted"]
     assert named(shell.run(*DB, "doctor")) == [start]
-    [again] = named(shell.run(*DB, "daemon", "status"))
-    assert again == start
-    shell.good(*start)
-    [second] = named(shell.good(*start))
-    assert second == [*start, "--name", "second"]
-    shell.run(*DB, "jobs", "result", "bad", "--wait", "--timeout", "30s")
-    [retry] = named(shell.run(*DB, "jobs", "result", "bad"))
-    assert retry == [*DB, "jobs", "retry", "bad"]
-    [cause] = named(shell.run(*DB, "jobs", "result", "behind"))
-    assert cause == retry
-    shell.good(*cause)
-    for arguments in (("jobs", "cancel"), ("jobs", "watch"), ("groups", "show", "nobody")):
-        for command in named(shell.run(*DB, *arguments)):
-            assert command[:2] == list(DB)
-            shell.good(*command)
-    shell.good(*DB, "daemon", "stop", "--now")
+    assert named(shell.run(*DB, "daemon", "status")) == [start]
+    waiting = shell.run(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--delay", "1h")
+    assert named(waiting) == [start]
+    try:
+        shell.good(*start)
+        [second] = named(shell.good(*start))
+        assert second == [*start, "--name", "second"]
+        shell.good(*second)
+    finally:
+        for name in ("default", "second"):
+            shell.run(*DB, "daemon", "stop", "--now", "--name", name)
+
+
+def test_hints_of_errors_are_in_the_words_of_the_command_line() -> None:
+    assert hint_of(DuplicateJobError("x")) == "choose another --id"
+    for hint in (
+        "move it to module level, or submit it with local=True (here only)",
+        "do it, or use local=True (here)",
+    ):
+        told = hint_of(NotSerializableError("$.func", "<lambda>", hint=hint))
+        assert told in ("move it to module level", "do it")
+    assert hint_of(NotSerializableError("$.func", "a file")) is None
+    assert hint_of(JobExecutionError("a b", attempt=1, error_type="E", message="no")) == "asyncjobs jobs retry 'a b'"
 
 
 def test_flags_are_put_behind_every_command_and_nothing_else() -> None:

@@ -111,11 +111,11 @@ EVERY: list[tuple[JobProcessorError, str]] = [
     (
         SchemaVersionError("jobs.db", 9, 1),
         "jobs.db has schema version 9; this version of asyncjobs reads up to 1\n"
-        "  hint: upgrade asyncjobs (pip install -U asyncjobs-dag), or use another file",
+        "  hint: upgrade asyncjobs to the version that wrote it, or use another file",
     ),
     (
         MissingExtraError("crewai", what="submit_crew_run"),
-        "submit_crew_run needs the extra 'crewai'\n  hint: pip install 'asyncjobs-dag[crewai]'",
+        "submit_crew_run needs the extra 'crewai'\n  hint: pip install '.[crewai]' in a clone of asyncjobs",
     ),
 ]
 

@@ -130,6 +130,8 @@ def test_no_duration() -> None:
     ("text", "message"),
     [
         ("[daemon]\nslot = 1\n", "daemon.slot is no setting\n  hint: did you mean 'daemon.slots'?"),
+        ("[daemon]\nzzz = 1\n", "daemon.zzz is no setting\n  hint: there are daemon.slots, daemon.queues, "),
+        ("zzz = 1\n", "zzz is no setting\n  hint: there are app, backend, [sqlite], "),
         ("[deamon]\nslots = 1\n", "deamon is no setting\n  hint: did you mean 'daemon'?"),
         ("[daemon]\nslots = 0\n", "daemon.slots cannot be 0 (from {file}); allowed: a whole number from 1 to 10000"),
         ("[daemon]\nslots = 'many'\n", "daemon.slots cannot be 'many' (from {file}); allowed: a number"),

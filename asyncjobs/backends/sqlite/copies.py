@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shlex
 import sqlite3
 import threading
 from contextlib import closing
@@ -87,7 +88,7 @@ def _checked_target(target: str | os.PathLike[str]) -> Path:
             "backup",
             str(path),
             problem=f"the folder {path.parent} does not exist",
-            hint=f"make it first (mkdir -p {path.parent}), or choose another path",
+            hint=f"make it first (mkdir -p {shlex.quote(str(path.parent))}), or choose another path",
         )
     return path
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import random
+import shlex
 import sqlite3
 import stat
 import threading
@@ -81,7 +82,7 @@ def _check_folder(folder: Path) -> None:
             _FIELD,
             str(folder),
             problem=f"the folder {folder} does not exist",
-            hint=f"make it first (mkdir -p {folder}), or choose another path",
+            hint=f"make it first (mkdir -p {shlex.quote(str(folder))}), or choose another path",
         )
     if not folder.is_dir():
         raise ConfigurationError(
@@ -164,7 +165,7 @@ def _check_file(path: Path) -> None:
             _FIELD,
             str(path),
             problem=f"{path} is not readable and writable for this user",
-            hint=f"give the permission (chmod u+rw {path}), run as its owner, or choose another path",
+            hint=f"give the permission (chmod u+rw {shlex.quote(str(path))}), run as its owner, or choose another path",
         )
 
 
