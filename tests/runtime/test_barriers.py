@@ -10,13 +10,13 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job
+from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job, gather
 from asyncjobs.backends.clock import SystemClock
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.safelog import SafeLogger
 from asyncjobs.testing import FaultyBackend, ManualClock
-from tests.runtime.support import PATIENCE, Stores, add, fail, nothing, until, within
+from tests.runtime.support import PATIENCE, Held, Stores, add, comes_true, fail, nothing, until, within
 
 pytestmark = pytest.mark.anyio
 
@@ -159,6 +159,78 @@ async def test_an_outcome_that_the_store_cannot_take_is_its_jobs_failure(stores:
         assert job.error is not None
         assert "this outcome has no bytes" in job.error.message
         assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+
+
+@pytest.mark.parametrize("where", ["_start", "_functions.get"])
+async def test_a_job_that_cannot_be_started_fails_alone_of_its_claim(stores: Stores, where: str) -> None:
+    """Whatever raises: the others of the claim would be in progress for ever, and run nowhere."""
+    async with stores.processor() as jp:
+        assert jp.daemon is not None
+        worker: Any = jp.daemon.worker
+        owner = worker if where == "_start" else worker._functions
+        real = getattr(owner, where.rpartition(".")[2])
+
+        def poisoned(*args: Any) -> Any:
+            job_id = args[0].attempt.job_id if where == "_start" else args[1]
+            if job_id == "poison":
+                raise Odd("of one job")
+            return real(*args)
+
+        setattr(owner, where.rpartition(".")[2], poisoned)
+        async with jp.batch() as batch:
+            healthy = [batch.submit_job(add, 1, 2), batch.submit_job(nothing, job_id="poison")]
+            healthy += [batch.submit_job(add, 3, i) for i in range(3)]
+        poison = await within(PATIENCE, jp.wait_for_job(healthy.pop(1)))
+        assert poison.status is JobStatus.FAILED
+        assert poison.error is not None
+        assert poison.error.message == "of one job"
+        assert await within(PATIENCE, gather(*healthy)) == [3, 3, 4, 5]
+        assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
+
+
+async def test_events_that_cannot_be_stored_together_are_stored_alone(stores: Stores) -> None:
+    store = FaultyBackend(stores.backend())
+    held = Held()
+
+    async def says() -> None:
+        current_job().log("kept")
+        await held.go.wait()
+
+    async with stores.processor(backend=store) as jp:
+        store.fail("append_events", error=Odd("something in it cannot be encoded"))
+        jobs = [await jp.submit_job(says, local=True) for _ in range(2)]
+        for job in jobs:
+            (*_, event) = await until(jp, job, "log")
+            assert event.data["message"] == "kept"
+        held.go.open()
+        await gather(*jobs)
+
+
+async def test_that_it_cannot_be_found_out_why_a_job_waits_keeps_nobody_from_being_warned(
+    stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock, queues=["default"]) as jp:
+        waiting: Any = jp._waiting  # pyright: ignore[reportPrivateUsage]
+        why = waiting._why
+
+        async def odd(job_id: str) -> Any:
+            if job_id == "x":
+                raise Odd
+            return await why(job_id)
+
+        waiting._why = odd
+
+        def warned() -> bool:
+            clock.advance(0.8)
+            return "waiting for job 'y'" in caplog.text
+
+        async with anyio.create_task_group() as tasks:
+            for job_id in ("x", "y"):
+                tasks.start_soon((await jp.submit_job(nothing, job_id=job_id, queue="nobody's")).result)
+            await comes_true(warned)
+            tasks.cancel_scope.cancel()
+        assert "why job 'x' waits cannot be found out" in caplog.text
 
 
 async def test_what_runs_beside_the_jobs_may_fail_alone(stores: Stores) -> None:

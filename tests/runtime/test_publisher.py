@@ -20,7 +20,7 @@ from asyncjobs.backends.clock import SystemClock
 from asyncjobs.core.commands import enqueue
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import EventPage
-from asyncjobs.runtime.events import Subscription
+from asyncjobs.runtime.events import Publication, Subscription
 from asyncjobs.runtime.streamer import StatusStreamer
 from tests.runtime.support import PATIENCE
 
@@ -155,6 +155,24 @@ class PushesWhileReading(EventPublisher):
         else:
             self._tail = events[-1].cursor
             self._push(events)
+
+
+async def test_a_filter_that_raises_costs_its_subscriber_the_buffer_and_nobody_else(anyio_backend: str) -> None:
+    def odd(publication: Publication) -> bool:
+        raise ZeroDivisionError
+
+    async with publishing(EventPublisher, 1) as (log, publisher):
+        first, broken, last = (
+            await publisher.subscribe(),
+            await publisher.subscribe(concerns=odd),
+            await publisher.subscribe(),
+        )
+        for _ in range(2):
+            await log.own_commit()
+        assert at_hand(first) == at_hand(last) == await log.whole()
+        assert broken.ended  # it reads the log
+        for subscription in (first, broken, last):
+            publisher.unsubscribe(subscription)
 
 
 class GoesLiveLate(EventPublisher):
