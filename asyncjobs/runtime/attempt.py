@@ -14,7 +14,7 @@ from contextvars import Context, copy_context
 from enum import Enum, auto
 from functools import partial
 from types import TracebackType
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import anyio.lowlevel
@@ -28,8 +28,11 @@ from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.context import JobContext, enter, printable
 from asyncjobs.runtime.lending import Interruptible
-from asyncjobs.runtime.stopping import Body, BodyScope, current_asyncio_task
+from asyncjobs.runtime.stopping import Body, BodyScope
 from asyncjobs.runtime.threads import Threads
+
+if TYPE_CHECKING:
+    import asyncio
 
 _LONGEST_MESSAGE = 10_000
 _LONGEST_TRACEBACK = 65_536
@@ -195,18 +198,16 @@ async def run_async(
     running.body = None
     if scope.delivered:
         running.context.heard = True
-    await _shake_off()
+    if scope.task is not None and scope.task.cancelling():
+        await _shake_off(scope.task)
     return stopped(running, outcome)
 
 
-async def _shake_off() -> None:
+async def _shake_off(task: asyncio.Task[Any]) -> None:
     """Let go of a cancellation that the body left behind in its task by ``task.cancel()``, which asyncio alone has.
 
     It would end the attempt's task as cancelled, and anyio then cancels the task group: the whole worker.
     """
-    task = current_asyncio_task()
-    if task is None or not task.cancelling():
-        return
     while task.cancelling():
         task.uncancel()
     try:

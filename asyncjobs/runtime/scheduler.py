@@ -70,9 +70,11 @@ class Scheduler:
         """Keep when the next job comes due. True: that is news. The end of a duration differs a little from time to
         time, since it is given by the wall clock."""
         before, offset = self._next_due, self._offset
+        if next_due is None and before is None:
+            return False
         self._next_due, self._offset = next_due, self._clock.now() - self._clock.monotonic()
         if next_due is None or before is None:
-            return next_due is not before
+            return True
         return abs((next_due - self._offset) - (before - offset)) >= _SAME_MOMENT
 
     async def run(self) -> None:

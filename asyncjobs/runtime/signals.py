@@ -16,6 +16,7 @@ class Signal:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
+        self._new_event = type(self._event)  # anyio.Event looks for the event loop's own kind, which costs far more
 
     def notify(self) -> None:
         """Wake who waits, or let the next one who does go on at once. On the loop's thread only."""
@@ -24,7 +25,7 @@ class Signal:
     async def wait(self) -> None:
         """Return at the next notification (or at one that nobody took yet)."""
         await self._event.wait()
-        self._event = anyio.Event()
+        self._event = self._new_event()
 
 
 class Home:

@@ -65,7 +65,8 @@ class Slots:
         """End a reservation, after what the claim brought has begun."""
         self.reserved -= reserved
         self.settled += not self.reserved
-        self._hand_over()
+        if self._returning:
+            self._hand_over()
         if self._asked and self.free > 0:
             self._asked = False
             self._freed()
@@ -74,16 +75,20 @@ class Slots:
 
     def begin(self, running: Running) -> None:
         """Count an attempt that begins."""
-        self._take(running)
+        self.busy += 1
+        running.has_slot = True
 
     def end(self, running: Running) -> None:
         """Count an attempt no more. A wait that it left behind neither takes a slot nor gives one back."""
         running.over = True
-        self._pass_by(running)
+        if self._returning:
+            self._pass_by(running)
         if running.has_slot:
             self._give(running)
-            self._hand_over()
-        self._count_threads(running)
+            if self._returning:
+                self._hand_over()
+        else:
+            self._count_threads(running)
 
     @asynccontextmanager
     async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:

@@ -47,8 +47,9 @@ class BodyScope:
         self._timeout = timeout
         self._timed_out = timed_out
         self._outer = anyio.CancelScope()
-        self._inner = anyio.CancelScope()
-        self._task: asyncio.Task[Any] | None = None
+        self._inner = type(self._outer)()  # anyio.CancelScope looks for the event loop's own kind once more
+        self.task: asyncio.Task[Any] | None = None
+        """What runs the body; None on trio."""
         self._loop: asyncio.AbstractEventLoop
         self._timer: asyncio.Handle | None = None
         self._next_try: asyncio.Handle | None = None
@@ -59,9 +60,9 @@ class BodyScope:
         """Whether the body has been cancelled."""
 
     def __enter__(self) -> Self:
-        self._task = current_asyncio_task()
-        if self._task is not None:
-            self._loop = self._task.get_loop()
+        self.task = current_asyncio_task()
+        if self.task is not None:
+            self._loop = self.task.get_loop()
             if self._timeout is not None:
                 self._timer = self._loop.call_later(self._timeout, self._timed_out)
         elif self._timeout is not None:
@@ -74,14 +75,15 @@ class BodyScope:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool:
         self._over = True
-        for handle in (self._timer, self._next_try):
-            if handle is not None:
-                handle.cancel()
+        if self._timer is not None:
+            self._timer.cancel()
+        if self._next_try is not None:
+            self._next_try.cancel()
         if caught := self._inner.__exit__(kind, error, traceback):
             self._outer.__exit__(None, None, None)
         else:
             caught = self._outer.__exit__(kind, error, traceback)
-        if self._task is None and self._outer.cancel_called:
+        if self.task is None and self._outer.cancel_called:
             self.delivered = True
             self._timed_out()  # by the deadline, unless it was told to stop before
         return bool(caught)
@@ -91,22 +93,22 @@ class BodyScope:
 
         Otherwise it is the worker's, or on trio the scope's, and must be raised; or the body has made it itself.
         """
-        return self._task is not None and self._stopped
+        return self.task is not None and self._stopped
 
     def stop(self) -> None:
         """See ``Body``."""
         if self._over or self._stopped:
             return
         self._stopped = True
-        if self._task is None or self._grace == 0:
+        if self.task is None or self._grace == 0:
             self.delivered = True
             self._outer.cancel()
         else:
-            self._deliver(self._task)
+            self._deliver(self.task)
 
     def hurry(self) -> None:
         """See ``Body``."""
-        if self._task is not None and self._stopped:
+        if self.task is not None and self._stopped:
             self.delivered = True
             self._inner.cancel()
 

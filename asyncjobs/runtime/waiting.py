@@ -180,10 +180,16 @@ class Waiting:
 
     async def until_ended(self, watch: Watch) -> None:
         """Wait for the next end. A body lends its slot meanwhile."""
+        if find_current_job() is None:
+            await self._until_found(watch)
+            return
         async with self._inside(lambda: Goal(list(watch.left))):  # as they are now: what is left changes
-            while not watch.found:
-                await watch.expectation.wait()
-                await self.look(watch)
+            await self._until_found(watch)
+
+    async def _until_found(self, watch: Watch) -> None:
+        while not watch.found:
+            await watch.expectation.wait()
+            await self.look(watch)
 
     async def drain(self, group: str | None, timeout: float | None) -> None:
         """Wait until no job (of the group) is pending or in progress.
