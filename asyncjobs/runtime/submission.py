@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 from msgspec.structs import replace
@@ -29,6 +30,7 @@ from asyncjobs.core.codec import (
     wraps_async,
 )
 from asyncjobs.core.codec.cache import IdentityCache
+from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
@@ -36,7 +38,7 @@ from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolati
 from asyncjobs.runtime import callers
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.mains import refuse_without_guard
-from asyncjobs.runtime.options import JobOptions, options_of
+from asyncjobs.runtime.options import NO_OPTIONS, JobOptions, options_of
 
 LONGEST_ID = 512
 _LONGEST_NAME = 200
@@ -48,6 +50,7 @@ _NO_TIMEOUT = (
     "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot "
     "until it returns, and then counts as failed"
 )
+_MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
 _UNKNOWN = (Handle,)
@@ -96,6 +99,8 @@ class Submissions:
         """
         func = request.func
         options = options_of(func)
+        if options is not NO_OPTIONS:
+            request = _with_defaults(request, options)
         args, kwargs = _arguments(request)
         raw: object = request.local
         if raw is not True and raw is not False:
@@ -123,8 +128,8 @@ class Submissions:
                 f"{len(call.data):,} bytes encoded, more than the {self._max_value_size:,} that max_value_size allows",
                 hint="write it to a file and pass the path",
             )
-        isolation = _isolation(_pick(request.isolation, options.isolation), name, local=request.local)
-        timeout = _pick(request.timeout, options.timeout)
+        isolation = _isolation(request.isolation, name, local=request.local)
+        timeout = request.timeout
         if timeout is not None:
             timeout = duration("timeout", timeout, above=True)
             if not is_async and isolation == "thread" and not wraps_async(func):
@@ -141,7 +146,6 @@ class Submissions:
         require = None if request.require is None else _required(request.require, len(dependencies))
         if request.delay is not None and request.run_at is not None:
             raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
-        limit = _pick(request.limit, options.limit)
         metadata = None if request.metadata is None else _metadata(request.metadata)
         if_exists = request.if_exists
         if not is_a(if_exists, str) or if_exists not in ("raise", "return"):
@@ -152,15 +156,17 @@ class Submissions:
             function=name,
             call=call.data,
             injects=bool(call.handles),
-            queue=name_of("queue", _pick(_pick(request.queue, options.queue), DEFAULT_QUEUE)),
+            queue=DEFAULT_QUEUE if request.queue is None else name_of("queue", request.queue),
             owner=owner if request.local else None,
             group=None if request.group is None else name_of("group", request.group),
             metadata=metadata,
-            priority=_whole("priority", _pick(_pick(request.priority, options.priority), 0), -_INT64),
-            limit=None if limit is None else _limit(limit),
-            retry=_retry(request, options),
-            max_interruptions=_whole(
-                "max_interruptions", _pick(_pick(request.max_interruptions, options.max_interruptions), 3), 1
+            priority=0 if request.priority is None else _whole("priority", request.priority, -_INT64),
+            limit=None if request.limit is None else _limit(request.limit),
+            retry=_retry(request.retry, request.max_retries),
+            max_interruptions=(
+                _MAX_INTERRUPTIONS
+                if request.max_interruptions is None
+                else _whole("max_interruptions", request.max_interruptions, 1)
             ),
             timeout=timeout,
             isolation=isolation,
@@ -176,7 +182,10 @@ class Submissions:
         if request.local:
             self._functions.add_local(job.id, job.function, request.func)
         else:
-            self._functions.add(job.function, describe_callable(request.func).func)
+            func = request.func
+            if seems(func, partial):
+                func = describe_callable(request.func).func
+            self._functions.add(job.function, func)
 
     def check_options(self, func: Callable[..., Any]) -> None:
         """Refuse a callee that has a parameter named like an option; looked at once a function."""
@@ -199,10 +208,6 @@ def _tuple_of(field: str, given: object, allowed: str) -> tuple[Any, ...]:
     if not issubclass(type(given), (list, tuple)):
         raise ConfigurationError(field, given, allowed=allowed, hint=f"{field}=(value,)")
     return tuple(listed(field, given, allowed))
-
-
-def _pick(first: Any, second: Any) -> Any:
-    return second if first is None else first
 
 
 def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
@@ -300,17 +305,35 @@ def _limit(given: object) -> Limit:
     return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))
 
 
-def _retry(request: JobRequest, options: JobOptions) -> RetryPolicy:
-    policy: object = _pick(request.retry, options.retry)
+def _with_defaults(request: JobRequest, options: JobOptions) -> JobRequest:
+    """The request with what ``@job`` says where the call site says nothing."""
+    return replace(
+        request,
+        queue=_pick(request.queue, options.queue),
+        priority=_pick(request.priority, options.priority),
+        limit=_pick(request.limit, options.limit),
+        retry=_pick(request.retry, options.retry),
+        # The call site's number wins over a function's, and so does the number of its policy.
+        max_retries=_pick(request.max_retries, options.max_retries) if request.retry is None else request.max_retries,
+        max_interruptions=_pick(request.max_interruptions, options.max_interruptions),
+        timeout=_pick(request.timeout, options.timeout),
+        isolation=_pick(request.isolation, options.isolation),
+    )
+
+
+def _pick(first: Any, second: Any) -> Any:
+    return second if first is None else first
+
+
+def _retry(policy: object, max_retries: object) -> RetryPolicy:
+    """The policy; of one place, the plain number wins over it."""
     if policy is None:
         policy = DEFAULT_RETRY
     if not is_a(policy, RetryPolicy):
         raise ConfigurationError("retry", policy, allowed="a RetryPolicy", hint="RetryPolicy(max_retries=5)")
-    # The call site's number wins over a function's; of one place, the plain number wins over its policy.
-    wanted = request.max_retries if request.retry is not None else _pick(request.max_retries, options.max_retries)
-    if wanted is None:
+    if max_retries is None:
         return policy
-    return replace(policy, max_retries=_whole("max_retries", wanted, 0))
+    return replace(policy, max_retries=_whole("max_retries", max_retries, 0))
 
 
 def _metadata(value: object) -> bytes | None:
