@@ -28,10 +28,22 @@ def metadata(value: object) -> bytes:
 
     :raises NotSerializableError: with the path to what cannot be stored.
     """
+    if type(value) is dict:
+        flat = cast("dict[Any, Any]", value)
+        if _NAMES.issuperset(map(type, flat)) and all(map(_is_json, flat.values())):
+            try:
+                return msgspec.json.encode(flat)
+            except UnicodeEncodeError:
+                pass  # the walk names which
     try:
-        return msgspec.json.encode(_Walk(for_events=False).mapping(value))
+        return msgspec.json.encode(_Walk(for_events=False).mapping(cast("object", value)))
     except Refusal as refusal:
         raise refusal.at("$.metadata") from None
+
+
+def _is_json(value: object) -> bool:
+    """Whether this is what most metadata holds, which JSON has as it is."""
+    return value is None or type(value) in _ALWAYS_JSON or (type(value) is int and INT_MIN <= value <= INT_MAX)
 
 
 def event_data(data: object) -> tuple[dict[str, Any], int]:
@@ -59,6 +71,7 @@ def event_data(data: object) -> tuple[dict[str, Any], int]:
 _encode = msgspec.msgpack.Encoder().encode
 _FLOAT_BITS = 1024
 """Whole numbers of fewer bits fit into a float, as which SQLite compares those of more than 64."""
+_ALWAYS_JSON: frozenset[type] = frozenset({bool, str})
 _ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 
 
