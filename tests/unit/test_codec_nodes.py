@@ -1,0 +1,259 @@
+"""What an annotation names comes back, with subclasses and members of unions told apart; the rest is refused."""
+
+from __future__ import annotations
+
+import abc
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import IntFlag
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypedDict
+
+import attrs
+import msgspec
+import pytest
+
+from asyncjobs.core.codec import (
+    decode_arguments,
+    decode_call,
+    decode_value,
+    encode_arguments,
+    encode_value,
+    from_json,
+)
+from asyncjobs.exceptions import NotSerializableError
+from tests.unit.record_support import (
+    Animal,
+    Cat,
+    Dog,
+    Email,
+    Kind,
+    Plain,
+    Price,
+    Puppy,
+    Sms,
+    T,
+    arrives,
+    read,
+    refused,
+    same,
+    taking,
+)
+
+# -- subclasses
+
+
+class Shape(abc.ABC):
+    @abc.abstractmethod
+    def area(self) -> float: ...
+
+
+@dataclass
+class Square(Shape):
+    side: float
+
+    def area(self) -> float:
+        return self.side**2
+
+
+class Sound(msgspec.Struct, tag=True):
+    name: str
+
+
+class Bark(Sound, tag=True):
+    volume: int = 1
+
+
+@attrs.define
+class Thing:
+    name: str
+
+
+@attrs.define
+class Toy(Thing):
+    owner: Animal | None = None
+
+
+class Key(NamedTuple):
+    value: int
+
+
+class Sub(Key):
+    __slots__ = ()
+
+    def __new__(cls, value: int) -> Sub:
+        return super().__new__(cls, value * 2)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Animal, Dog("a")),
+        (Animal, Puppy("a", 5)),
+        (Animal | None, Plain("a")),
+        (list[Animal], [Dog("a"), Animal("b"), Puppy("c")]),
+        (dict[str, Sequence[Animal]], {"x": (Dog("a"), Cat)[:1]}),
+        (Shape, Square(2)),
+        (list[Shape], [Square(2)]),
+        (Sound, Bark("b", 4)),
+        (Thing, Toy("t", Dog("d"))),
+        (tuple[Thing, ...], (Toy("t"), Thing("u"))),
+        (Key, Sub(2)),
+        (list[Key], [Sub(2), Key(1)]),
+    ],
+    ids=str,
+)
+def test_a_subclass_given_for_its_base_stays_the_subclass(annotation: Any, value: Any) -> None:
+    assert same(arrives(annotation, value), value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "where"),
+    [
+        (Dog, Animal("a"), ""),
+        (Animal, Cat("a"), ""),
+        (Animal | str, Cat("a"), ""),
+        (list[Dog], [Dog("a"), Cat("b")], "[1]"),
+        (dict[str, Dog], {"x": Animal("a")}, "['x']"),
+        (int, Animal("a"), ""),
+        (dict[str, int], {"x": Animal("a")}, ".x"),
+        (list[int], [1, Animal("a")], "[1]"),
+        (Animal, 3, ""),
+        (list[Animal], "abc", ""),
+        (tuple[int, Animal], (1, 2, 3), ""),
+        (Animal | list[int], [Animal("a")], "[0]"),
+    ],
+    ids=str,
+)
+def test_what_its_annotation_does_not_name_is_refused(annotation: Any, value: Any, where: str) -> None:
+    error = refused(annotation, value)
+    assert error.where == f"$.args[0]{where}"
+    assert "argument 'value' of taking.<locals>.taker()" in error.what
+    with pytest.raises(NotSerializableError):
+        encode_arguments(taking(annotation), (), {"value": value})
+
+
+def test_another_class_of_the_same_name_is_refused() -> None:
+    def make() -> Any:
+        @dataclass
+        class Local:
+            a: int
+
+        return Local
+
+    first, second = make(), make()
+    assert arrives(first, first(1)) == first(1)
+    assert "Local" in refused(first, second(1)).what
+
+
+def test_a_record_where_there_is_no_annotation_arrives_as_a_plain_dict() -> None:
+    for annotation in (Any, object, T, Any | None):
+        assert same(arrives(annotation, Price(1)), {"net": 2})
+        assert same(arrives(annotation, [Price(1), {"x": Price(2)}]), [{"net": 2}, {"x": {"net": 4}}])
+    for annotation in (dict, dict[str, Any], list, list[Any], Sequence[Any]):
+        value = [Cat("a")] if annotation not in (dict, dict[str, Any]) else {"x": Cat("a")}
+        assert refused(annotation, value).where in ("$.args[0][0]", "$.args[0].x")
+        assert refused(annotation, Cat("a")).where == "$.args[0]"
+
+    def free(value, *rest, **more): ...  # type: ignore[no-untyped-def]
+
+    call = encode_arguments(free, (Cat("a"), Cat("b")), {"x": Cat("c")})
+    assert decode_arguments(call.data, free, lambda _: None) == (({"name": "a"}, {"name": "b"}), {"x": {"name": "c"}})
+    assert decode_call(call.data) == (({"name": "a"}, {"name": "b"}), {"x": {"name": "c"}})
+    assert decode_value(encode_value([Cat("a")])) == [{"name": "a"}]
+
+
+@dataclass
+class Loose:
+    of: Any
+
+
+def test_a_record_in_a_field_that_does_not_name_it_is_refused() -> None:
+    assert arrives(Loose, Loose({"a": [1]})) == Loose({"a": [1]})
+    assert refused(Loose, Loose([Cat("a")])).where == "$.args[0].of[0]"
+    assert refused(list[Loose], [Loose(1), Loose(Cat("a"))]).where == "$.args[0][1].of"
+
+
+# -- unions
+
+
+class Letter(msgspec.Struct):
+    to: str
+
+
+class Told(TypedDict):
+    to: str
+
+
+class Rights(IntFlag):
+    R = 1
+    W = 2
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Email | Sms, Email("1")),
+        (Email | Sms, Sms("1")),
+        (Sms | Letter | Email, Letter("1")),
+        (list[Email] | list[Sms], [Sms("1")]),
+        (list[Email | Sms], [Sms("1"), Email("2")]),
+        (dict[str, Email] | dict[str, Sms], {"x": Sms("1")}),
+        (tuple[Email, int] | tuple[Sms, int], (Sms("1"), 2)),
+        (Email | dict[str, str], {"to": "1"}),
+        (Email | dict[str, str], Email("1")),
+        (Email | dict[str, str] | None, None),
+        (list[Email | dict[str, str]], [{"to": "1"}, Email("2"), {"to": "3"}]),
+        (list[Email] | list[dict[str, str]], [{"to": "1"}]),
+        (dict[str, str] | Email, {"to": "1"}),
+        (Email | Any, {"to": "1"}),
+        (Email | Mapping[str, str], {"to": "1"}),
+        (Email | Told, {"to": "1"}),
+        (Email | dict[str, Email], {"to": Email("1")}),
+        (Email | int, 3),
+        (Email | Kind, Kind.A),
+        (Email | Rights, Rights.R | Rights.W),
+        (Annotated[Email | Annotated[Sms, 1], 2], Sms("1")),
+        (Email | Literal["none"], "none"),
+        (Animal | Cat, Puppy("p")),
+    ],
+    ids=str,
+)
+def test_members_of_a_union_are_told_apart(annotation: Any, value: Any) -> None:
+    assert same(arrives(annotation, value), value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "wanted"),
+    [
+        (Email | dict[str, str], {"to": "1"}, Email("1")),
+        (Email | dict[str, str], {"for": "1"}, {"for": "1"}),
+        (Email | Sms, {"to": "1"}, Email("1")),
+        (list[Email] | list[dict[str, str]], [{"to": "1"}], [Email("1")]),
+        (dict[str, Email | int], {"x": {"to": "1"}, "y": 2}, {"x": Email("1"), "y": 2}),
+        (Email | Any, {"to": "1"}, Email("1")),
+        (Email, {"to": "1"}, Email("1")),
+    ],
+    ids=str,
+)
+def test_json_has_no_classes_and_is_rebuilt_by_annotation(annotation: Any, value: Any, wanted: Any) -> None:
+    assert same(arrives(annotation, from_json(value)), wanted)
+    assert same(read(annotation, value), wanted)  # a row of an earlier version
+
+
+# -- what is no record
+
+
+class Named(Protocol):
+    name: str
+
+
+def test_what_a_protocol_accepts_is_not_known_by_name() -> None:
+    assert "Cat" in refused(Named, Cat("a")).what
+    assert arrives(Named, {"name": "a"}) == {"name": "a"}
+
+
+def test_dicts_of_other_kinds_are_refused() -> None:
+    for annotation in (Email | dict[str, str], Email, OrderedDict[str, str], dict, Any):
+        error = refused(annotation, OrderedDict(to="1"))
+        assert (error.where, error.hint) == ("$.args[0]", "pass dict(value)")
