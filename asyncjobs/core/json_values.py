@@ -41,7 +41,7 @@ def json_value(value: Any) -> Any:
         return _object(of_record)
     try:
         plain = to_builtins(value, builtin_types=(), str_keys=True, enc_hook=_as_text)
-    except (TypeError, ValueError, OverflowError):
+    except Exception:  # border: the value's own class, such as an enum's own ``value``
         return _as_text(value)
     return plain if type(plain) in _AS_THEY_ARE else json_value(plain)
 
@@ -139,6 +139,8 @@ def _key(key: Any) -> str:
 
 def _as_text(value: Any) -> str:
     try:
-        return repr(value)[:_LONGEST_REPR] if isinstance(value, BaseException) else str(value)
+        text = repr(value)[:_LONGEST_REPR] if isinstance(value, BaseException) else str(value)
     except Exception:  # border: the value's own class
-        return f"<{type(value).__name__}>"
+        text = f"<{type(value).__name__}>"
+    # JSON has no lone surrogates, which a path whose name is no UTF-8 has in its text.
+    return text.encode("utf-8", "backslashreplace").decode()

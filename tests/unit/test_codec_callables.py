@@ -19,6 +19,7 @@ from asyncjobs.core.codec import (
     describe_callable,
     is_async_callable,
     resolve_callable,
+    wraps_async,
 )
 from asyncjobs.exceptions import NotSerializableError, SubmissionError
 
@@ -69,6 +70,9 @@ class Base:
 
 class Sub(Base):
     pass
+
+
+append = [].append  # type: ignore[var-annotated]
 
 
 class Callback:
@@ -241,6 +245,7 @@ def test_labels_never_fail() -> None:
         (f"{HERE}:not_callable", "it is an int, which cannot be called"),
         (f"{HERE}:module_like.plain", "module_like.plain leads through something that is not a class"),
         (f"{HERE}:math.sqrt", "math.sqrt leads through something that is not a class"),
+        (f"{HERE}:append", "it is a builtin_function_or_method, which does not say which module it belongs to"),
         (f"{HERE}:describe_callable", "it belongs to the module asyncjobs.core.codec.callables, and a function has the "
                                       "name of its own"),
         ("asyncjobs_no_such_module:f", "the module asyncjobs_no_such_module is not loaded in this process"),
@@ -281,3 +286,33 @@ def test_a_module_that_answers_badly_is_a_reason_not_a_crash(monkeypatch: pytest
     monkeypatch.setitem(sys.modules, "codec_moody", module)
     with pytest.raises(CallableNotFoundError, match="the module codec_moody has no f"):
         resolve_callable("codec_moody:f")
+
+
+# -- wrappers around async functions
+
+
+def test_a_plain_wrapper_around_an_async_function_is_known() -> None:
+    async def body() -> int:
+        return 1
+
+    def wrapper() -> Any: ...
+
+    functools.update_wrapper(wrapper, body)
+    around = functools.wraps(wrapper)(lambda: None)
+    assert wraps_async(wrapper)
+    assert wraps_async(around)
+    assert wraps_async(functools.partial(around))
+    assert wraps_async(doubling(body))  # type: ignore[arg-type]
+    assert not wraps_async(body)  # it is one itself
+    assert not wraps_async(decorated)
+    assert not wraps_async(plain)
+    assert not wraps_async(Callback(1))
+
+
+def test_a_function_that_wraps_itself_wraps_nothing_async() -> None:
+    def one() -> None: ...
+    def other() -> None: ...
+
+    one.__wrapped__ = other  # type: ignore[attr-defined]
+    other.__wrapped__ = one  # type: ignore[attr-defined]
+    assert not wraps_async(one)

@@ -159,6 +159,45 @@ class Lossy(pydantic.BaseModel):
         return "https://other.org/"
 
 
+class Broken(pydantic.BaseModel):
+    """Its form in JSON is none that it takes."""
+
+    url: pydantic.HttpUrl
+
+    @pydantic.field_serializer("url")
+    def short(self, url: Any) -> str:
+        return "nowhere"
+
+
+class Wordless(pydantic.BaseModel):
+    """It can neither be made again nor be dumped."""
+
+    a: int
+    url: pydantic.HttpUrl | None = None
+
+    @pydantic.field_validator("a")
+    @classmethod
+    def double(cls, value: int) -> int:
+        return value * 2
+
+    @pydantic.model_serializer
+    def dump(self) -> Any:
+        raise RuntimeError("no words")
+
+
+class Older(pydantic.BaseModel):
+    """As of pydantic before 2.11: it takes its aliases, and cannot be asked to take names."""
+
+    first: int = pydantic.Field(alias="First")
+    second: int = pydantic.Field(default=2, validation_alias="Second")
+    third: list[Panel] = []
+    wide: Wide | None = pydantic.Field(default=None, validation_alias=pydantic.AliasChoices("Wide", "wide"))
+
+    @classmethod
+    def model_validate(cls, obj: Any) -> Older:  # type: ignore[override]
+        return super().model_validate(obj)
+
+
 PLAIN_TEXT = "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
 
 
@@ -172,6 +211,8 @@ PLAIN_TEXT = "pass value.get_secret_value() as an argument of its own: it is sto
          "a pydantic.types.SecretStr, ", PLAIN_TEXT),
         (Vault(free=Counter("a")), ".free", "a collections.Counter, which would arrive as a dict", "pass dict(value)"),
         (Vault(lock=threading.Lock()), ".lock", "a _thread.lock, which cannot be stored", "a lock works inside one"),
+        (Broken(url="https://a.b"), ".url", "which cannot be stored",
+         "pass model.model_dump() to a parameter annotated as dict"),
         (Lossy(url="https://a.b"), ".url", "which cannot be stored",
          "pass model.model_dump() to a parameter annotated as dict"),
     ],
@@ -241,6 +282,46 @@ def test_the_hint_of_a_model_that_is_refused_keeps_its_value(model: Any) -> None
     assert same(arrives({"dict": dict, "list": list}[kind], given), given)
     wanted = model.model_dump(mode="json" if "json" in call else "python")
     assert given == wanted
+
+
+def test_a_model_that_cannot_be_dumped_is_refused_without_a_hint() -> None:
+    error = refused(Wordless, Wordless(a=1))
+    assert "that validating its own fields changes" in error.what
+    assert error.hint is None
+    assert refused(Wordless, Wordless(a=0, url="https://a.b")).where == "$.args[0].url"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Older(First=1), Older(First=1, Second=3), Older(First=1, third=[Wide(text="a", width=1)]),
+        Older(First=1, wide=Wide(text="a", width=1)),
+    ],
+    ids=repr,
+)  # fmt: skip
+def test_models_of_an_older_pydantic_are_made_again_by_their_aliases(value: Older) -> None:
+    seen = arrives(Older, value)
+    assert same(seen, value)
+    assert seen.model_fields_set == value.model_fields_set
+
+
+@pytest.mark.parametrize(
+    ("annotation", "given", "wanted"),
+    [
+        (Panel, {"text": "a", "width": "1"}, Panel(text="a", width=1)),
+        (Panel | dict[str, int], {"text": "a", "width": 1}, Panel(text="a", width=1)),
+        (list[Panel], [{"text": "a", "width": 1}], [Panel(text="a", width=1)]),
+        (Panel | dict[str, int], {"x": 1}, {"x": 1}),
+        (Names, {"root": ["a"]}, None),
+    ],
+    ids=str,
+)
+def test_a_model_that_comes_as_json_arrives_or_refuses_it(annotation: Any, given: Any, wanted: Any) -> None:
+    if wanted is None:
+        with pytest.raises(ConversionError, match="was refused by its class"):
+            arrives(annotation, from_json(given))
+    else:
+        assert same(arrives(annotation, from_json(given)), wanted)
 
 
 def test_a_model_reads_json_in_its_own_way() -> None:

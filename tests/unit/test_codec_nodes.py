@@ -7,17 +7,19 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntFlag
-from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, NotRequired, Protocol, TypedDict
 
 import attrs
 import msgspec
 import pytest
 
 from asyncjobs.core.codec import (
+    ConversionError,
     decode_arguments,
     decode_call,
     decode_value,
     encode_arguments,
+    encode_result,
     encode_value,
     from_json,
 )
@@ -27,6 +29,7 @@ from tests.unit.record_support import (
     Cat,
     Dog,
     Email,
+    Handle,
     Kind,
     Plain,
     Price,
@@ -239,6 +242,94 @@ def test_members_of_a_union_are_told_apart(annotation: Any, value: Any) -> None:
 def test_json_has_no_classes_and_is_rebuilt_by_annotation(annotation: Any, value: Any, wanted: Any) -> None:
     assert same(arrives(annotation, from_json(value)), wanted)
     assert same(read(annotation, value), wanted)  # a row of an earlier version
+
+
+# -- None, and handles
+
+
+class Table(TypedDict):
+    cat: Cat
+    size: NotRequired[int]
+
+
+class Pair(NamedTuple):
+    cat: Cat
+    size: int
+
+
+CONTAINERS: list[tuple[Any, Any]] = [
+    (Cat, Cat("a")),
+    (list[Cat], [Cat("a")]),
+    (dict[str, Cat], {"x": Cat("a")}),
+    (tuple[Cat, int], (Cat("a"), 1)),
+    (tuple[Cat, ...], (Cat("a"), Cat("b"))),
+    (Pair, Pair(Cat("a"), 1)),
+    (Table, {"cat": Cat("a"), "size": 1}),
+    (Table, {"cat": Cat("a"), "other": [1]}),
+    (Cat | dict[str, Cat], {"x": Cat("a")}),
+    (Shape, Square(2)),
+]
+
+
+@pytest.mark.parametrize(("annotation", "value"), CONTAINERS, ids=str)
+def test_none_and_handles_stand_for_any_record_and_any_container_of_records(annotation: Any, value: Any) -> None:
+    assert same(arrives(annotation, value), value)
+    assert arrives(annotation, None) is None
+    func = taking(annotation)
+    results: dict[str, Any] = {"h": (encode_result(func, value), func)}
+    call = encode_arguments(func, (Handle("h"),), {}, Handle)
+    (seen,), _ = decode_arguments(call.data, func, results.get)
+    assert same(seen, value)
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "where"),
+    [
+        (Table, {"cat": Dog("a")}, ".args[0]['cat']"),
+        (Table, {"cat": Cat("a"), "other": [Dog("b")]}, ".args[0]['other'][0]"),
+        (Table, [Cat("a")], ".args[0]"),
+        (Table, Cat("a"), ".args[0]"),
+        (Pair, Pair(Dog("a"), 1), ".args[0][0]"),  # type: ignore[arg-type]
+        (Pair, (Cat("a"),), ".args[0]"),
+        (tuple[Cat, int], (Dog("a"), 1), ".args[0][0]"),
+        (dict[str, Cat], {"x": Dog("a")}, ".args[0]['x']"),
+    ],
+    ids=str,
+)
+def test_a_record_of_another_class_in_a_container_is_refused_with_its_place(
+    annotation: Any, value: Any, where: str
+) -> None:
+    assert refused(annotation, value).where == f"${where}"
+
+
+@pytest.mark.parametrize("annotation", [Email | Any, Email | object, Email | list[Any] | Any])
+def test_where_anything_may_be_the_result_of_another_job_is_that(annotation: Any) -> None:
+    def untyped(): ...  # type: ignore[no-untyped-def]
+
+    results: dict[str, Any] = {
+        name: (encode_result(untyped, value), untyped)
+        for name, value in (("cat", Cat("a")), ("email", Email("1")), ("cats", [(Cat("a"), {"x": Cat("b")})]))
+    }
+    func = taking(annotation)
+
+    def result_of(name: str) -> Any:
+        return decode_arguments(encode_arguments(func, (Handle(name),), {}, Handle).data, func, results.get)[0][0]
+
+    assert result_of("email") == Email("1")
+    assert same(result_of("cat"), {"name": "a"})
+    assert same(result_of("cats"), [({"name": "a"}, {"x": {"name": "b"}})])
+
+
+def test_a_result_that_no_member_of_a_union_names_is_an_error_of_that_job() -> None:
+    def untyped(): ...  # type: ignore[no-untyped-def]
+    def result(_: str) -> Any:
+        return encode_result(untyped, Cat("a")), untyped
+
+    for annotation in (Email | int, Email | dict[str, str], Email | list[str] | None):
+        func = taking(annotation)
+        call = encode_arguments(func, (Handle("cat"),), {}, Handle)
+        with pytest.raises(ConversionError, match=rf"{Cat.__module__}\.Cat; expected"):
+            decode_arguments(call.data, func, result)
 
 
 # -- what is no record

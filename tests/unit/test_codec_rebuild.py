@@ -30,6 +30,14 @@ class Crate(Box[U], Generic[U]):
     lid: U | None = None
 
 
+@dataclass
+class Shelf(Generic[T]):
+    """Generic in what its fields are generic in."""
+
+    boxes: list[Box[list[T]]]
+    front: T | list[T] | None = None
+
+
 Constrained = TypeVar("Constrained", Email, Sms)
 
 
@@ -51,6 +59,10 @@ class Holder(msgspec.Struct, Generic[T]):
         (Box[Email | Sms], Box(Sms("1"))),
         (Box[Email | dict[str, str]], Box({"to": "1"})),
         (Constrained, Sms("1")),
+        (Shelf[Cat], Shelf([Box([Cat("a")])], Cat("b"))),
+        (Shelf[int], Shelf([Box([1])], 2)),
+        (Shelf[Box[Cat]], Shelf([Box([Box(Cat("a"))])], None)),
+        (Shelf, Shelf([Box([1])])),
     ],
     ids=str,
 )
@@ -63,3 +75,10 @@ def test_generic_records_arrive(annotation: Any, value: Any) -> None:
 
 def test_a_record_in_a_type_variable_that_stands_for_nothing_is_refused() -> None:
     assert refused(Box, Box(Cat("a"))).where == "$.args[0].content"
+    assert refused(Shelf, Shelf([Box([Cat("a")])])).where == "$.args[0].boxes[0].content[0]"
+
+
+def test_a_record_that_a_type_variable_does_not_stand_for_is_refused() -> None:
+    assert refused(Box[Cat], Box(Email("a"))).where == "$.args[0].content"
+    assert refused(Shelf[Cat], Shelf([Box([Email("a")])])).where == "$.args[0].boxes[0].content[0]"
+    assert refused(Shelf[Cat], Shelf([], Email("a"))).where == "$.args[0].front"

@@ -6,12 +6,14 @@ import functools
 import sys
 import threading
 from collections import namedtuple
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, ClassVar
 
 import attrs
 import msgspec
+import pydantic
 import pytest
 from msgspec.msgpack import Ext
 
@@ -23,6 +25,7 @@ from asyncjobs.core.codec import (
     encode_arguments,
     encode_call,
     encode_value,
+    record_fields,
     wire,
 )
 from tests.unit.record_support import Animal, Cat, Dog, Email, Price, arrives, pack, ran, read, refused, stored, taking
@@ -210,6 +213,36 @@ def test_a_field_that_the_stored_record_lacks_gets_its_default() -> None:
             read(Versioned, stored(Versioned, wrong))
 
 
+@dataclass
+class Shown:
+    """The default is an attribute of the class: what an instance shows that has none of its own."""
+
+    a: int = 1
+    b: int = field(init=False, default=2)
+
+
+def test_a_field_for_which_the_default_of_its_class_stands_arrives_as_that() -> None:
+    sent = Shown(5)
+    del sent.a
+    assert (sent.a, sent.b) == (1, 2)
+    assert arrives(Shown, sent) == sent
+    assert read(Shown, stored(Shown, {})) == sent
+
+
+@dataclass(slots=True)
+class Slotted:
+    a: int
+
+
+def test_state_that_the_class_has_no_place_for_any_more_is_named() -> None:
+    assert read(Roomy, stored(Roomy, {"a": 1}, {"extra": 2})).extra == 2
+    assert read(Versioned, stored(Versioned, {"a": 1}, {"note": "n"})).note == "n"
+    with pytest.raises(ConversionError, match="has the attribute 'note'; expected"):
+        read(Slotted, stored(Slotted, {"a": 1}, {"note": "n"}))
+    with pytest.raises(ConversionError, match="has the attribute 'note'; expected"):
+        read(Frozen, stored(Frozen, {"path": "p"}, {"count": 1, "note": "n"}))
+
+
 def test_rows_without_a_class_name_are_rebuilt_through_the_constructor() -> None:
     assert read(Price, {"net": 1, "rate": 1.0}) == Price(1, 1.0)
     assert read(Versioned | None, {"a": 1}) == Versioned(1)
@@ -230,6 +263,11 @@ class Row(dict[str, int]):
     name: str
 
 
+class Model(pydantic.BaseModel):
+    a: int
+    of: Any = None
+
+
 @dataclass
 class Holding:
     a: int
@@ -245,6 +283,39 @@ class Bare:
 
 def bare() -> Bare:
     value = Bare(1)
+    del value.a
+    return value
+
+
+class Missing(msgspec.Struct):
+    a: int = 1
+
+
+def missing() -> Missing:
+    value = Missing()
+    del value.a
+    return value
+
+
+@dataclass
+class Listing:
+    a: list[int] = field(default_factory=list)
+    b: list[int] = field(init=False, default_factory=list)
+
+
+def listing(lacking: str) -> Listing:
+    value = Listing()
+    delattr(value, lacking)
+    return value
+
+
+@attrs.define
+class Optional:
+    a: int = 1
+
+
+def optional() -> Optional:
+    value = Optional()
     del value.a
     return value
 
@@ -272,6 +343,10 @@ LocalEnum = Enum("LocalEnum2", "A")
         (Row("r"), "", "which is also dict and cannot be stored whole"),
         (Holding(1), ".lock", "_thread.lock, which cannot be stored"),
         (bare(), "", "whose field 'a' is not set"),
+        (missing(), "", "whose field 'a' is not set"),
+        (listing("a"), "", "whose field 'a' is not set"),  # its default is not what was sent
+        (listing("b"), "", "whose field 'b' is not set"),
+        (optional(), "", "whose field 'a' is not set"),
         (titled(), "", "with attributes besides its items"),
         (LocalTuple(1), "", "whose class another process could not find again"),
         (LocalEnum.A, "", "whose class another process could not find again"),
@@ -333,3 +408,49 @@ def test_the_format_of_records_on_disk() -> None:
     exact = encode_arguments(taking(Email | dict[str, int]), ({"a": 1},), {}).data
     assert exact == pack([[Ext(wire.DICT, pack(["a", 1]))], {}])
     assert encode_arguments(taking(Email), ({"a": 1},), {}).data == pack([[{"a": 1}], {}])
+
+
+# -- fields by name
+
+
+def test_the_fields_of_a_record_are_what_its_constructor_takes() -> None:
+    assert record_fields(Price(1)) == {"net": 2}
+    assert record_fields(Defined(1)) == {"_x": 2}
+    assert record_fields(Unset(1)) == {"a": 1}
+    for other in (3, "text", {"a": 1}, [Cat("a")], Cat, Model(a=1)):
+        assert record_fields(other) is None
+    for incomplete in (bare(), missing(), Failure(3)):
+        with pytest.raises(ValueError, match="not set|stored whole"):
+            record_fields(incomplete)
+
+
+# -- what msgspec itself refuses, inside of records
+
+
+@dataclass
+class Wrapping:
+    of: Any
+
+
+class Wrapped(msgspec.Struct):
+    of: Any
+
+
+@pytest.mark.parametrize("make", [Wrapping, Wrapped, lambda of: Model(a=1, of=of)])
+@pytest.mark.parametrize("value", [(10**30, 1), {10**30: "a"}, {"a": (-(10**30),)}, frozenset({10**30})], ids=repr)
+def test_large_numbers_in_containers_in_records_arrive(make: Callable[[Any], Any], value: Any) -> None:
+    sent = make(value)
+    seen = arrives(type(sent), sent)
+    assert (seen, seen.of) == (sent, value)
+
+
+@pytest.mark.parametrize("make", [Wrapping, Wrapped, lambda of: Model(a=1, of=of)])
+@pytest.mark.parametrize(
+    ("value", "step"), [(("\ud800",), "[0]"), ({"a": [("\ud800",)]}, ".a[0][0]"), (frozenset({"\ud800"}), "{item}")]
+)
+def test_strings_that_no_reader_reads_are_found_in_containers_in_records(
+    make: Callable[[Any], Any], value: Any, step: str
+) -> None:
+    error = refused(Any, make(value))
+    assert error.where == f"$.args[0].of{step}"
+    assert error.what == "a string with a lone surrogate at index 0"

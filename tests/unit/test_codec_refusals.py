@@ -21,6 +21,7 @@ import pytest
 from asyncjobs.core.codec import decode_value, encode_call, encode_value
 from asyncjobs.core.codec.names import type_name, with_article
 from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.models import Handle
 
 HERE = __name__
 
@@ -46,6 +47,16 @@ class Size:
 class Shape(msgspec.Struct):
     name: str
     size: Size
+
+
+class Boxed(Enum):
+    """Its members can be in a set; what they are where the class is not loaded cannot."""
+
+    LIST = [1]
+    DICT = {"a": 1}
+    SET = {1}
+    BYTES = bytearray(b"x")
+    DEEP = ((1, [2]),)
 
 
 class Text(str):
@@ -367,3 +378,46 @@ def test_what_was_decided_stays() -> None:
 def test_articles() -> None:
     names = ["list", "int", "httpx.Client", "html", "_io.X", "user", "mp3", "module", "object", "_"]
     assert [with_article(name).split()[0] for name in names] == ["a", "an", "an", "an", "an", "a", "an", "a", "an", "a"]
+
+
+@pytest.mark.parametrize(
+    ("member", "what", "step"),
+    [
+        (Boxed.LIST, "a list", ".value"),
+        (Boxed.DICT, "a dict", ".value"),
+        (Boxed.SET, "a set", ".value"),
+        (Boxed.BYTES, "a bytearray", ".value"),
+        (Boxed.DEEP, "a list", ".value[0][1]"),
+    ],
+)
+def test_what_could_not_be_hashed_where_its_enum_is_not_loaded_is_refused_in_sets_and_keys(
+    member: Boxed, what: str, step: str
+) -> None:
+    assert back([member, {"a": member}, (member,)]) == [member, {"a": member}, (member,)]
+    for value, place, inner in (
+        ({member}, "a set", "{item}"),
+        (frozenset({member}), "a frozenset", "{item}"),
+        ({member: 1}, "a dict key", "{key}"),
+        ({(0, member): 1}, "a dict key", "{key}[1]"),
+    ):
+        with pytest.raises(NotSerializableError) as caught:
+            encode_value(value)
+        error = caught.value
+        assert error.where == f"${inner}{step}"
+        assert error.what == f"{what} in {place}, and comes back as something that cannot be hashed"
+        assert error.hint == "use a list"
+
+
+class Later(Handle):
+    __slots__ = ()
+
+
+def test_a_handle_in_a_result_is_refused_or_where_no_results_are_injected_its_id() -> None:
+    with pytest.raises(NotSerializableError, match="a job handle in a result"):
+        encode_value({"a": [Later("job-1")]}, handle_type=Handle)
+    for value in (Later("job-1"), [Later("job-1")], {"a": (Later("job-1"),)}, {Later("job-1"): {Later("job-1")}}):
+        seen = back(value)
+        assert seen == value
+        assert "Later" not in repr(seen)
+    with pytest.raises(NotSerializableError, match="a lone surrogate"):
+        encode_value([Later("\ud800")])

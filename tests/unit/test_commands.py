@@ -103,3 +103,12 @@ def test_an_id_of_the_same_group_commit_is_known() -> None:
     with pytest.raises(DuplicateJobError):
         commands.enqueue(plan, [new], iter([11]), lambda n: ("", b""))
     assert plan.numbers(["new", "ready", "nobody"]) == {"new": 10, "ready": 1}
+
+
+def test_an_edge_of_a_damaged_store_that_leads_nowhere_does_not_stop_the_others() -> None:
+    plan = plan_of(EdgeRow(4, 99), EdgeRow(4, 2))
+    plan.load(NUMBERS)
+    plan.propagate([4])
+    writes = plan.take()
+    assert [(job.id, job.waits_for) for job in writes.changed] == [("waiting", WaitsFor.WORKER)]
+    assert [(edge.child, edge.state) for edge in writes.changed_edges] == [(99, EdgeState.MET), (2, EdgeState.MET)]

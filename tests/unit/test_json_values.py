@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, tzinfo
 from decimal import Decimal
 from enum import Enum, IntEnum
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import attrs
 import msgspec
 import pydantic
 import pytest
@@ -49,6 +51,20 @@ class Renamed(msgspec.Struct, rename="camel"):
 
 class Model(pydantic.BaseModel):
     pages: Any
+
+
+@attrs.define
+class Defined:
+    pages: Any
+    lacking: int = attrs.field(init=False)
+
+
+class Nowhere(tzinfo):
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def utcoffset(self, dt: datetime | None) -> Any:
+        raise self.error("no offset")
 
 
 class Wordless:
@@ -92,6 +108,12 @@ class Wordless:
         (range(3), "range(0, 3)"),
         (ValueError("no"), "ValueError('no')"),
         (Wordless(), "<Wordless>"),
+        (Defined({1: 2, "1": 3}), {"pages": {"int 1": 2, "1": 3}}),
+        (datetime(2026, 3, 1, tzinfo=Nowhere(ValueError)), "<datetime>"),
+        ([datetime(2026, 3, 1, tzinfo=Nowhere(RuntimeError))], ["<datetime>"]),
+        (Path(os.fsdecode(b"/a/\xff")), "/a/\\udcff"),  # JSON has no lone surrogates
+        ({Path(os.fsdecode(b"\xff")): [PurePosixPath("\udcfe")]}, {"\\udcff": ["\\udcfe"]}),
+        (ValueError("\udcff"), "ValueError('\\udcff')"),
         ({"password": {1: "x"}}, {"password": {"1": "x"}}),
     ],
     ids=lambda value: f"{type(value).__name__}",
@@ -156,6 +178,8 @@ def test_what_is_json_already_is_known_without_a_walk() -> None:
     [
         (r'"\ud800"', []),
         (r'["a", "\udc00b"]', [1]),
+        (r'[null, true, 1, {}, "\ud800"]', [4]),
+        (r'[null, {"a": false}]', None),
         (r'{"a": {"b": [1, "x\ud83d"]}}', ["a", "b", 1]),
         (r'{"a": {"\ud800": 1}}', ["a", r"\ud800"]),
         (b'{"a": "\xed\xa0\x80"}', ["a"]),

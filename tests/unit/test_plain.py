@@ -38,7 +38,7 @@ class Colour(Enum):
     MIXED = (1, "a")
 
 
-class Tag(str, Enum):
+class Tag(str, Enum):  # noqa: UP042 - its str() is not its value, unlike that of a StrEnum
     NEW = "new"
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -75,12 +77,44 @@ def test_a_stored_policy_comes_back_and_the_default_takes_no_room() -> None:
         ("factor", 0.5, "RetryPolicy.factor cannot be 0.5; allowed: a number from 1"),
         ("cap", math.inf, "RetryPolicy.cap cannot be inf; allowed: a number from 0"),
         ("jitter", 1.5, "RetryPolicy.jitter cannot be 1.5; allowed: a number from 0 to 1"),
+        ("max_retries", 1 << 63, f"max_retries cannot be {1 << 63}; allowed: a whole number from 0"),
+        ("base", "1", "RetryPolicy.base cannot be '1'; allowed: a number from 0"),
+        ("base", None, "RetryPolicy.base cannot be None; allowed: a number from 0"),
+        ("factor", True, "RetryPolicy.factor cannot be True; allowed: a number from 1"),
+        ("factor", 2j, "RetryPolicy.factor cannot be 2j; allowed: a number from 1"),
+        ("cap", Decimal("sNaN"), "RetryPolicy.cap cannot be Decimal('sNaN'); allowed: a number from 0"),
+        ("on", [3], "RetryPolicy.on cannot be 3; allowed: exception classes, or their names"),
+        ("on", [int], "RetryPolicy.on cannot be <class 'int'>; allowed: exception classes, or their names"),
+        ("never_on", [KeyError, ""], "RetryPolicy.never_on cannot be ''; allowed: exception classes, or their names"),
+        ("never_on", ["a\nb"], "RetryPolicy.never_on cannot be 'a\\nb'; allowed: exception classes, or their names"),
     ],
 )
-def test_a_number_that_cannot_work_is_refused(setting: str, value: float, message: str) -> None:
+def test_a_value_that_cannot_work_is_refused(setting: str, value: Any, message: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
-        RetryPolicy(**{setting: value})  # type: ignore[arg-type]
+        RetryPolicy(**{setting: value})
     assert str(refused.value) == message
+
+
+def test_a_number_beyond_every_float_is_refused() -> None:
+    with pytest.raises(ConfigurationError, match=r"RetryPolicy\.cap cannot be 1000"):
+        RetryPolicy(cap=10**400)
+
+
+@pytest.mark.parametrize("number", [3, 3.0, Decimal(3), Fraction(3)])
+def test_numbers_of_any_kind_are_kept_as_floats(number: Any) -> None:
+    policy = RetryPolicy(base=number, factor=number, cap=number, jitter=number / 6)
+    numbers = [policy.base, policy.factor, policy.cap, policy.jitter]
+    assert numbers == [3.0, 3.0, 3.0, 0.5]
+    assert set(map(type, numbers)) == {float}
+
+
+@pytest.mark.parametrize("module", [None, 5, b"somelib"])
+def test_a_class_that_does_not_say_its_module_has_a_name_and_is_matched_by_it(module: Any) -> None:
+    kind = type("OddError", (Exception,), {"__module__": module})
+    assert exception_name(kind) == "?.OddError"
+    for policy in (RetryPolicy(on=(kind,)), RetryPolicy(on=("OddError",)), RetryPolicy(on=(Exception,))):
+        assert decode_policy(encode_policy(policy)).retries(kind())
+    assert not RetryPolicy(on=("somelib.OddError",)).retries(kind())
 
 
 def test_after_an_interruption_the_delay_is_spread_widely() -> None:

@@ -17,7 +17,7 @@ from inspect import Parameter
 from typing import Any, NoReturn
 
 from asyncjobs.core.codec.cache import IdentityCache
-from asyncjobs.core.codec.hints import callable_hints, innermost, own_annotations
+from asyncjobs.core.codec.hints import callable_hints, innermost
 from asyncjobs.core.codec.layers import (
     Passed,
     borrows_annotations,
@@ -166,12 +166,12 @@ def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., A
     inner = innermost(func)
     if not local or seems(inner, type):
         return inner
-    hints = own_annotations(inner) or own_annotations(attribute(inner, "__call__"))
-    if "return" not in hints:
+    plan = result_plan_of(inner)
+    if plan.rebuild is None:
         return None
-    annotations = {"return": callable_hints(inner).get("return")}
+    annotations = {"return": _returned(inner)}
     stand_in = _without_body(annotations)
-    if borrows_annotations(inner):
+    if plan.lenient:
         functools.update_wrapper(stand_in, _without_body(annotations))
     stand_in.__qualname__ = _name_of(inner)
     return stand_in
@@ -226,11 +226,7 @@ def check_arguments(
     if plan.empty and not counts:
         return
     if plan.chooses:
-        implementation = _check_choice(func, plan, args, counts, handles)
-        if implementation is not None:
-            # The first argument is as the choice has it.
-            counts = (0, *counts[1:]) if counts else ()
-            check_arguments(implementation, (None, *args[1:]), kwargs, counts, handles)
+        _check_by_choice(func, plan, args, kwargs, counts, handles)
         return
     if plan.passed is not None and plan.passed.bind(args, kwargs) is None:
         return  # nothing says what the wrapper makes of it
@@ -245,23 +241,27 @@ def check_arguments(
         _check(func, where, place.name or None, place.rebuild, value, records, handles)
 
 
-def _check_choice(
+def _check_by_choice(
     func: Callable[..., Any],
     plan: Plan,
     args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
     counts: Sequence[int],
     handles: tuple[type, ...],
-) -> Callable[..., Any] | None:
-    """Check the argument by which ``functools.singledispatch`` chooses; returns what it takes, if that is known."""
-    if not args or isinstance(args[0], handles):
-        return None
+) -> None:
+    """Check a call by the implementation that ``functools.singledispatch`` takes for it, if that is known yet."""
+    if plan.positional and args and isinstance(args[0], handles):
+        return
     target = callee_of(func).target
     implementation = chosen(target, args)
-    records = counts[0] if counts else 0
-    if records and implementation is not implementations(target).get(object):
-        place = plan.positional[0] if plan.positional else _ANYWHERE
-        _check(func, "$.args[0]", "the first", place.rebuild, args[0], records, handles)
-    return implementation
+    if implementation is None:
+        return
+    if plan.positional:
+        # The first argument is as the choice has it.
+        if counts and counts[0] and innermost(implementation) is not implementations(target).get(object):
+            _check(func, "$.args[0]", "the first", plan.positional[0].rebuild, args[0], counts[0], handles)
+        args, counts = (None, *args[1:]), (0, *counts[1:]) if counts else ()
+    check_arguments(implementation, args, kwargs, counts, handles)
 
 
 def check_result(func: Callable[..., Any], value: Any, records: int, where: str) -> None:
@@ -308,8 +308,9 @@ def _owner(func: Callable[..., Any], name: str | None) -> str:
 
 
 def _name_of(func: Callable[..., Any]) -> str:
-    name = attribute(func, "__qualname__")
-    return name if isinstance(name, str) else type(func).__qualname__
+    inner = innermost(func)
+    name = attribute(inner, "__qualname__")
+    return name if isinstance(name, str) else type(inner).__qualname__
 
 
 def _places(plan: Plan, count: int) -> Iterator[tuple[Place, str]]:

@@ -9,7 +9,7 @@ from types import MemberDescriptorType
 from typing import Any, cast
 
 from asyncjobs.core.codec.names import type_name
-from asyncjobs.core.codec.records import Default, RecordField, RecordMismatchError, RecordType, is_cache, set_defaults
+from asyncjobs.core.codec.records import Default, RecordField, RecordMismatchError, RecordType, is_cache
 
 _HEAP_TYPE = 1 << 9  # Py_TPFLAGS_HEAPTYPE: made by a class statement, not in C
 # What typing leaves on instances of generic classes, and the hash that attrs keeps: it differs between processes.
@@ -66,7 +66,10 @@ class AttributeRecord(RecordType):
                 fields[name] = state.pop(name)
             elif name in self.computed:
                 fields[name] = getattr(instance, name)
-            elif name in self.needed:
+            elif not hasattr(instance, name):  # a default of the class may stand in for it
+                raise ValueError(f"whose field {name!r} is not set")
+        for name, field in self.others.items():
+            if field.default is not None and name not in state and not hasattr(instance, name):
                 raise ValueError(f"whose field {name!r} is not set")
         more = {
             name: None if name == _HASH else value
@@ -92,17 +95,18 @@ class AttributeRecord(RecordType):
                 slot.__set__(instance, value)
             elif own is not None:
                 own[name] = value
+            else:
+                raise RecordMismatchError(f"has the attribute {name!r}")
 
         if own is not None and not self.slots:
             own.update(state)
         else:
             for name, value in state.items():
                 put(name, value)
-        if len(fields) < len(known):
-            set_defaults(instance, (f for n, f in known.items() if n not in fields and n not in self.computed), put)
-        if self.others:
-            lacking = (f for n, f in self.others.items() if n not in state and f.default is not None)
-            set_defaults(instance, lacking, put)
+        if self.others or len(fields) < len(known):
+            for name, field in (known | self.others).items():
+                if field.default is not None and name not in state and name not in self.computed:
+                    put(name, field.default(instance))
         return instance
 
 
@@ -122,10 +126,10 @@ def dataclass_record(cls: Any) -> AttributeRecord:
     fields = dataclasses.fields(cls)
     return AttributeRecord(
         cls,
-        [RecordField(f.name, f.name, _dataclass_default(f)) for f in fields if f.init],
-        [RecordField(f.name, None, _dataclass_default(f)) for f in fields if not f.init],
+        [_field(f.name, f.name, _dataclass_default(f)) for f in fields if f.init],
+        [_field(f.name, None, _dataclass_default(f)) for f in fields if not f.init],
         [
-            RecordField(name, name, _dataclass_default(f))
+            _field(name, name, _dataclass_default(f))
             for name, f in cls.__dataclass_fields__.items()
             if isinstance(f.type, dataclasses.InitVar) or "INITVAR" in repr(f._field_type)
         ],
@@ -143,8 +147,8 @@ def attrs_record(cls: type, attributes: Any) -> AttributeRecord:
     """What is known of an attrs class, read from the class, so that attrs need not be installed or imported."""
     return AttributeRecord(
         cls,
-        [RecordField(a.name, a.alias, _attrs_default(a.default)) for a in attributes if a.init],
-        [RecordField(a.name, None, _attrs_default(a.default)) for a in attributes if not a.init],
+        [_field(a.name, a.alias, _attrs_default(a.default)) for a in attributes if a.init],
+        [_field(a.name, None, _attrs_default(a.default)) for a in attributes if not a.init],
     )
 
 
@@ -156,6 +160,10 @@ def _attrs_default(default: Any) -> Default | None:
     if kind == "Factory":
         return cast("Default", default.factory) if default.takes_self else _made_by(default.factory)
     return _always(default)
+
+
+def _field(name: str, parameter: str | None, default: Default | None) -> RecordField:
+    return RecordField(name, parameter, required=parameter is not None and default is None, default=default)
 
 
 def _always(value: Any) -> Default:

@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
+from asyncjobs.core.codec.hints import MOST_LAYERS
 from asyncjobs.core.codec.layers import wrapped_by
 from asyncjobs.core.codec.names import attribute, is_home, kind_of, loaded_module, main_name, seems, stored_module
 from asyncjobs.exceptions import NotSerializableError, SubmissionError
@@ -112,6 +113,8 @@ def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., 
     if not callable(found):
         raise CallableNotFoundError(name, f"it is {kind_of(found)}, which cannot be called")
     home = _origin(found)[0]
+    if home is None:
+        raise CallableNotFoundError(name, f"it is {kind_of(found)}, which does not say which module it belongs to")
     if not is_home(home, module_name, module):
         raise CallableNotFoundError(name, f"it belongs to the module {home}, and a function has the name of its own")
     return found
@@ -151,7 +154,13 @@ def _is(kind: Callable[[Any], bool], body: Any) -> bool:
 def wraps_async(func: Callable[..., Any]) -> bool:
     """Whether a plain ``func`` is a wrapper around an ``async def`` function, and so may return a coroutine."""
     inner = wrapped_by(func)
-    return inner is not None and (_is(inspect.iscoroutinefunction, inner) or wraps_async(inner))
+    for _ in range(MOST_LAYERS):
+        if inner is None:
+            break
+        if _is(inspect.iscoroutinefunction, inner):
+            return True
+        inner = wrapped_by(inner)
+    return False
 
 
 def callable_label(func: Callable[..., Any]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import inspect
 import sys
 import typing
 from collections.abc import Callable, Mapping
@@ -12,18 +11,26 @@ from typing import Any, cast
 
 from asyncjobs.core.codec.names import attribute, seems
 
+MOST_LAYERS = 64
+"""A chain of wrappers that is longer wraps itself."""
+
 
 def callable_hints(func: Callable[..., Any]) -> dict[str, Any]:
-    """Annotations by parameter name, and ``"return"``, of what a call of ``func`` runs. A class: of its constructor."""
+    """Return annotations by parameter name, and ``"return"``, of what a call of ``func`` runs. A class: of its
+    constructor."""
     inner = innermost(func)
     if seems(inner, type):
         hints = class_hints(inner)  # what a generated constructor takes are the fields
-        for body in (inner.__new__, inner.__init__):
-            hints |= _resolved(body, _namespace(body))
-        return hints
-    if attribute(inner, "__annotations__") is None:
-        inner = type(inner).__call__
-    return _resolved(inner, _namespace(inner))
+        return hints | _resolved(inner.__new__) | _resolved(inner.__init__)
+    return _resolved(inner if _is_annotated(inner) else type(inner).__call__)
+
+
+def _is_annotated(func: Any) -> bool:
+    """Return whether a callable has annotations of its own. Those of a class, which its instances show, are of its
+    attributes."""
+    found = attribute(func, "__annotations__")
+    bases: tuple[type, ...] = attribute(cast("object", type(func)), "__mro__") or ()
+    return isinstance(found, dict) and all(found is not vars(base).get("__annotations__") for base in bases)
 
 
 def own_annotations(func: Any) -> dict[str, Any]:
@@ -32,12 +39,15 @@ def own_annotations(func: Any) -> dict[str, Any]:
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
-def _namespace(body: Any) -> Mapping[str, Any]:
-    try:
-        found: Any = inspect.unwrap(body).__globals__
-    except Exception:  # AttributeError, a chain without an end; border: a callable may have a __getattr__ of its own
-        return {}
-    return cast("Mapping[str, Any]", found) if isinstance(found, dict) else {}
+def _global_names(body: Any) -> dict[str, Any]:
+    """Return the names that the annotations of a function can use: those of the innermost one that it wraps."""
+    for _ in range(MOST_LAYERS):  # inspect.unwrap and typing.get_type_hints refuse a circle, or never end
+        inner = attribute(body, "__wrapped__")
+        if inner is None:
+            break
+        body = inner
+    found = attribute(body, "__globals__")
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
 
 def innermost(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -58,11 +68,12 @@ def class_hints(cls: type) -> dict[str, Any]:
         return hints
 
 
-def _resolved(body: Any, namespace: Mapping[str, Any]) -> dict[str, Any]:
+def _resolved(body: Any) -> dict[str, Any]:
+    names = _global_names(body)
     try:
-        return typing.get_type_hints(body, include_extras=True)
+        return typing.get_type_hints(body, names, include_extras=True)
     except Exception:  # border: as above
-        return _one_by_one(body, namespace, {})
+        return _one_by_one(body, names, {})
 
 
 def _one_by_one(annotated: Any, global_names: Mapping[str, Any], local_names: Mapping[str, Any]) -> dict[str, Any]:

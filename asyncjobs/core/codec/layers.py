@@ -16,12 +16,10 @@ from typing import Any, cast
 
 import msgspec
 
-from asyncjobs.core.codec.hints import own_annotations
+from asyncjobs.core.codec.hints import MOST_LAYERS, own_annotations
 from asyncjobs.core.codec.names import attribute, seems
 
 _VARIABLE = (Parameter.VAR_POSITIONAL, Parameter.VAR_KEYWORD)
-_MOST_LAYERS = 64
-"""A chain of wrappers that is longer wraps itself."""
 
 
 def _any_function() -> None: ...
@@ -77,7 +75,7 @@ def callee_of(func: Callable[..., Any], depth: int = 0) -> Callee:
     own = _own_signature(func)
     if _dispatcher(func) is not None:
         return Callee(own, func, dispatches=True)
-    inner = wrapped_by(func) if depth < _MOST_LAYERS else None
+    inner = wrapped_by(func) if depth < MOST_LAYERS else None
     declared = _declared_signature(func, inner, own)
     if declared is not None and own is not None and _passes_on(own, declared):
         return Callee(own, func, _passed(own, declared), borrowed=inner is not None)
@@ -140,9 +138,12 @@ def dispatches_on_first(func: Any) -> bool:
 
 
 def borrows_annotations(func: Callable[..., Any]) -> bool:
-    """Whether the annotations of ``func`` are those of a function that it wraps, and not its own."""
+    """Whether the annotations of ``func`` are those of a function that it wraps, and not its own.
+
+    Those of a dispatcher are its own: it returns what the chosen implementation returns.
+    """
     inner: Any = wrapped_by(func)
-    if inner is None:
+    if inner is None or _dispatcher(func) is not None:
         return False
     own = own_annotations(func)
     return bool(own) and own == own_annotations(inner)
@@ -183,15 +184,12 @@ def _annotated(func: Any) -> Callable[..., Any]:
     return func if call is None else call
 
 
-def _call_method(func: object) -> MethodType | None:
-    """The ``__call__`` of an object of a class that is written in Python."""
+def _call_method(func: object) -> Callable[..., Any] | None:
+    """The ``__call__`` of an object of a class that is written in Python, bound as Python binds it."""
     if seems(func, (type, FunctionType, MethodType, functools.partial)):
         return None
-    for cls in type(func).__mro__:
-        if "__call__" in cls.__dict__:
-            call: Any = cls.__dict__["__call__"]
-            return MethodType(call, func) if isinstance(call, FunctionType) else None
-    return None
+    call: Any = inspect.getattr_static(type(func), "__call__", None)
+    return call.__get__(func) if isinstance(call, (FunctionType, staticmethod, classmethod)) else None
 
 
 def _attributes(func: Any) -> dict[str, Any]:

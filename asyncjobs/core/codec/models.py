@@ -27,7 +27,7 @@ class ModelRecord(RecordType):
 
     def __init__(self, cls: Any) -> None:
         self._infos: Mapping[str, Any] = cls.__pydantic_fields__
-        super().__init__(cls, [RecordField(name, name, lambda _: None) for name in self._infos])
+        super().__init__(cls, [RecordField(name, name) for name in self._infos])
         self._model = cls
         self._is_root = bool(getattr(cls, "__pydantic_root_model__", False))
         # From pydantic 2.11 on, a model can be told that it gets names; before, it insists on aliases.

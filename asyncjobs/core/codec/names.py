@@ -51,10 +51,8 @@ def loaded_module(name: str) -> ModuleType | None:
     return script_module(name) if os.path.isabs(name) else sys.modules.get(name)
 
 
-def is_home(home: str | None, name: str, module: ModuleType | None) -> bool:
+def is_home(home: str, name: str, module: ModuleType | None) -> bool:
     """Whether what says that it belongs to ``home`` belongs to ``module``, which was found by the stored ``name``."""
-    if home is None:
-        return False
     return stored_module(home) == name or (os.path.isabs(name) and sys.modules.get(home) is module)
 
 

@@ -438,10 +438,10 @@ class Union:
 def _accepts(option: Any, value: object) -> bool:
     """Whether a type of a union that holds no record may be what ``value`` is. In doubt it may."""
     origin: Any = typing.get_origin(option) or option
-    if not isinstance(origin, type):
+    if origin is Any or origin is object or not isinstance(origin, type):
         return True
     if isinstance(value, StoredRecord):
-        return origin is object
+        return False
     try:
         return isinstance(value, (origin, int) if origin is float else origin)
     except TypeError:  # a Protocol that is not runtime_checkable

@@ -27,18 +27,14 @@ Default = Callable[[Any], Any]
 class RecordField(msgspec.Struct, frozen=True):
     """A field: its attribute, its name as a parameter of the constructor, and what stands in for it when it lacks.
 
-    ``parameter`` is None for a field that the constructor does not take; ``default`` makes a default, and is None for
-    a field that must be given.
+    ``parameter`` is None for a field that the constructor does not take; ``required``: it must be given there.
+    ``default`` makes the default of a field of an instance that is put together without the constructor.
     """
 
     name: str
     parameter: str | None
+    required: bool = False
     default: Default | None = None
-
-    @property
-    def required(self) -> bool:
-        """Whether the constructor needs it."""
-        return self.parameter is not None and self.default is None
 
 
 class RecordMismatchError(ValueError):
@@ -120,14 +116,6 @@ class RecordType(ABC):
         except Exception as error:  # border: the constructor is the user's code
             problem = f"was refused by its class ({type(error).__name__}: {error})"
             raise RecordMismatchError(problem) from error
-
-
-def set_defaults(instance: Any, fields: Iterable[RecordField], put: Callable[[str, Any], None]) -> None:
-    """Give these fields their defaults. Raises RecordMismatchError for one without."""
-    for field in fields:
-        if field.default is None:
-            raise RecordMismatchError(f"lacks the field {field.name!r}")
-        put(field.name, field.default(instance))
 
 
 @functools.lru_cache(maxsize=4096)

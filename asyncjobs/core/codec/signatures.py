@@ -23,6 +23,12 @@ RESERVED: frozenset[str] = frozenset(
 """Keyword arguments of ``submit_job`` that are options of the job, not arguments of its function."""
 
 
+_Args = tuple[Any, ...]
+_Kwargs = Mapping[str, Any]
+_Types = tuple[type, ...]
+_Bound = tuple[_Args, _Kwargs]
+
+
 class _Binder(msgspec.Struct, frozen=True):
     """What is known of one callee, without a reference to it.
 
@@ -40,9 +46,7 @@ class _Binder(msgspec.Struct, frozen=True):
 _binders: IdentityCache[_Binder] = IdentityCache()
 
 
-def bind_arguments(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], unknown: tuple[type, ...] = ()
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def bind_arguments(func: Callable[..., Any], args: _Args, kwargs: _Kwargs, unknown: _Types = ()) -> _Bound:
     """The arguments as they are stored: by position as far as possible, the rest by name.
 
     So the same call has one form, however it was written: ``f(1, b=2)`` and ``f(1, 2)`` give ``((1, 2), {})``.
@@ -71,13 +75,7 @@ def bind_arguments(
     return _bound(func, callee_of(func), args, kwargs, unknown)
 
 
-def _bound(
-    func: Callable[..., Any],
-    callee: Callee,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    unknown: tuple[type, ...],
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _bound(func: Callable[..., Any], callee: Callee, args: _Args, kwargs: _Kwargs, unknown: _Types) -> _Bound:
     if callee.own is None:
         return args, kwargs
     try:
@@ -96,13 +94,7 @@ def _bound(
     return own.args, own.kwargs
 
 
-def _bound_by_choice(
-    func: Callable[..., Any],
-    callee: Callee,
-    args: tuple[Any, ...],
-    kwargs: Mapping[str, Any],
-    unknown: tuple[type, ...],
-) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+def _bound_by_choice(func: Callable[..., Any], callee: Callee, args: _Args, kwargs: _Kwargs, unknown: _Types) -> _Bound:
     """As the implementation that ``functools.singledispatch`` takes binds it."""
     if args and isinstance(args[0], unknown):
         return args, kwargs
@@ -124,7 +116,7 @@ def _bound_by_choice(
     return form if exact or _takes(callee, *form) else (args, kwargs)
 
 
-def _takes(callee: Callee, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bool:
+def _takes(callee: Callee, args: _Args, kwargs: _Kwargs) -> bool:
     """Whether the callee itself can be called in this form: not every wrapper takes both ``*args`` and ``**kwargs``."""
     assert callee.own is not None
     try:
@@ -180,7 +172,7 @@ def _by_name(parameter: Parameter) -> bool:
 
 
 def _mistake(
-    func: Callable[..., Any], signature: Signature, args: tuple[Any, ...], kwargs: Mapping[str, Any], error: TypeError
+    func: Callable[..., Any], signature: Signature, args: _Args, kwargs: _Kwargs, error: TypeError
 ) -> SubmissionError:
     """What ``Signature.bind`` refused, in words that name the callee and the parameter."""
     label = _label(func)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import msgspec
@@ -34,46 +35,41 @@ class JsonObject(dict[str, Any]):
 def plain(value: Any) -> Any:
     """The value with plain dicts in place of the records and marked dicts that no annotation took."""
     cls = class_of(value)
-    if cls in _PLAIN:
-        return value
-    if cls is list:
-        items = cast("list[Any]", value)
-        return items if _PLAIN.issuperset(map(type, items)) else [plain(item) for item in items]
     if cls is dict or cls is SentDict:
-        fields = cast("dict[Any, Any]", value)
-        if cls is dict and _PLAIN.issuperset(map(type, fields.values())):
-            return fields
-        return {key: plain(item) for key, item in fields.items()}
+        return dict(_with_values(value, plain))
     if cls is StoredRecord:
         return plain(value.fields)
-    if isinstance(value, tuple):
-        items = cast("tuple[Any, ...]", value)
-        if _PLAIN.issuperset(map(type, items)):
-            return items
-        return tuple.__new__(cast("type[tuple[Any, ...]]", cls), [plain(item) for item in items])
-    return value  # what is in sets and keys must be hashable: no record, and no dict
+    return _with_items(value, plain)
 
 
 def sent(value: Any) -> Any:
     """The value with its dicts marked as such: a result, which no JSON stands for."""
     cls = class_of(value)
-    if cls in _PLAIN:
-        return value
-    if cls is list:
-        items = cast("list[Any]", value)
-        return items if _PLAIN.issuperset(map(type, items)) else [sent(item) for item in items]
     if cls is dict or cls is SentDict:
-        return SentDict({key: sent(item) for key, item in cast("dict[Any, Any]", value).items()})
+        return SentDict(_with_values(value, sent))
     if cls is StoredRecord:
-        return StoredRecord(
-            value.module,
-            value.qualname,
-            *({k: sent(v) for k, v in part.items()} for part in (value.fields, value.more)),
-        )
-    if isinstance(value, tuple):
-        items = cast("tuple[Any, ...]", value)
-        return tuple.__new__(cast("type[tuple[Any, ...]]", cls), [sent(item) for item in items])
-    return value
+        parts = [_with_values(part, sent) for part in (value.fields, value.more)]
+        return StoredRecord(value.module, value.qualname, *parts)
+    return _with_items(value, sent)
+
+
+def _with_items(value: Any, change: Callable[[Any], Any]) -> Any:
+    """Return a list or a tuple with its items changed, and any other value as it is: what is in sets and keys must be
+    hashable, so there is no record and no dict in it."""
+    cls = class_of(value)
+    if cls is not list and not issubclass(cls, tuple):
+        return value
+    items = cast("Sequence[Any]", value)
+    if _PLAIN.issuperset(map(type, items)):
+        return items
+    changed = map(change, items)
+    return list(changed) if cls is list else tuple.__new__(cast("type[tuple[Any, ...]]", cls), changed)
+
+
+def _with_values(items: dict[Any, Any], change: Callable[[Any], Any]) -> dict[Any, Any]:
+    if _PLAIN.issuperset(map(type, items.values())):
+        return items
+    return {key: change(item) for key, item in items.items()}
 
 
 def from_json(value: Any) -> Any:

@@ -20,11 +20,10 @@ class StructRecord(RecordType):
         names, defaults = cls.__struct_fields__, cls.__struct_defaults__
         padded = (msgspec.NODEFAULT,) * (len(names) - len(defaults)) + defaults
         self.unset = frozenset(name for name, default in zip(names, padded, strict=True) if default is msgspec.UNSET)
-        # The constructor knows the defaults; here it counts only that there is one.
         super().__init__(
             cls,
             [
-                RecordField(name, name, None if default is msgspec.NODEFAULT else _by_constructor)
+                RecordField(name, name, required=default is msgspec.NODEFAULT)
                 for name, default in zip(names, padded, strict=True)
             ],
         )
@@ -34,8 +33,9 @@ class StructRecord(RecordType):
     def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
         try:
             fields = {name: getattr(instance, name) for name in self.fields}
-        except AttributeError as error:
-            raise ValueError(f"that is not complete ({error})") from None
+        except AttributeError:
+            lacking = next(name for name in self.fields if not hasattr(instance, name))
+            raise ValueError(f"whose field {lacking!r} is not set") from None
         for name in self.unset:
             if fields[name] is msgspec.UNSET:
                 del fields[name]
@@ -65,7 +65,3 @@ class StructRecord(RecordType):
             instance.__dict__.clear()
             instance.__dict__.update(more)
         return instance
-
-
-def _by_constructor(_: Any) -> Any:
-    raise NotImplementedError
