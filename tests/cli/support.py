@@ -6,6 +6,8 @@ import json
 import os
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -82,6 +84,16 @@ class Shell:
         ran = self.run(*arguments, **environment)
         assert ran.code == 0, f"exit {ran.code}\n{ran.out}\n{ran.err}"
         return ran
+
+
+def until(what: Callable[[], Any], patience: float = PATIENCE) -> Any:
+    """Ask until the answer is yes: other processes announce nothing."""
+    deadline = time.monotonic() + patience
+    while time.monotonic() < deadline:
+        if answer := what():
+            return answer
+        time.sleep(0.05)
+    raise AssertionError("it did not happen")
 
 
 APP = '''

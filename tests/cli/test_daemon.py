@@ -7,27 +7,15 @@ import re
 import signal
 import socket
 import time
-from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.cli.support import PATIENCE, Shell
+from tests.cli.support import PATIENCE, Shell, until
 
 APP = ("--app", "app:jp")
 pytestmark = pytest.mark.slow
-
-
-def until(what: Callable[[], Any], patience: float = PATIENCE) -> Any:
-    """Ask until the answer is yes: other processes announce nothing."""
-    deadline = time.monotonic() + patience
-    while time.monotonic() < deadline:
-        if answer := what():
-            return answer
-        time.sleep(0.05)
-    raise AssertionError("it did not happen")
 
 
 def pid_of(shell: Shell) -> int:

@@ -10,8 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.support import Shell
-from tests.cli.test_daemon import until
+from tests.cli.support import Shell, until
 
 pytestmark = pytest.mark.slow
 

@@ -6,8 +6,7 @@ import signal
 
 import pytest
 
-from tests.cli.support import Shell
-from tests.cli.test_daemon import until
+from tests.cli.support import Shell, until
 
 pytestmark = pytest.mark.slow
 INSTALLED = {"PYTHONSAFEPATH": "1"}

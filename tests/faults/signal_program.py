@@ -48,8 +48,7 @@ def say(what: str) -> None:
 async def ready(jobs: int = 1) -> None:
     """Say so once so many jobs have started."""
     for _ in range(jobs):
-        while not _STARTED.acquire(blocking=False):
-            await anyio.sleep(0.005)
+        await anyio.to_thread.run_sync(_STARTED.acquire, abandon_on_cancel=True)
     say("ready")
 
 
@@ -90,12 +89,12 @@ async def in_two_tasks(path: str) -> None:
     async def one(where: str, seconds: float) -> None:
         async with processor(where) as jp:
             await jp.submit_job(nap, seconds, job_id="nap")
-            await asyncio.sleep(3600)
+            await anyio.sleep_forever()
 
     tasks = [asyncio.create_task(one(path, 1.5)), asyncio.create_task(one(f"{path}.second", 0.2))]
     await ready(2)
     await asyncio.wait(tasks)
-    await asyncio.sleep(3600)
+    await anyio.sleep_forever()
 
 
 async def entered_by_a_task_that_has_ended(path: str) -> None:
@@ -103,7 +102,7 @@ async def entered_by_a_task_that_has_ended(path: str) -> None:
     await asyncio.create_task(jp.__aenter__())
     await jp.submit_job(nap, 1.0, job_id="nap")
     await ready()
-    await asyncio.sleep(3600)
+    await anyio.sleep_forever()
 
 
 async def a_task_that_swallows_its_cancellation(path: str) -> None:
@@ -111,10 +110,10 @@ async def a_task_that_swallows_its_cancellation(path: str) -> None:
         async with processor(path) as jp:
             await jp.submit_job(nap, 0.5, job_id="nap")
             await ready()
-            await asyncio.sleep(3600)
+            await anyio.sleep_forever()
     except asyncio.CancelledError:
         say("swallowed")
-        await asyncio.sleep(3600)
+        await anyio.sleep_forever()
 
 
 async def a_handler_of_the_programs_own(path: str) -> None:
@@ -151,7 +150,7 @@ async def restored(path: str) -> None:
     async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False):
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # it runs no jobs
     say("ready")
-    await asyncio.sleep(3600)
+    await anyio.sleep_forever()
 
 
 async def a_forked_child(path: str) -> None:
@@ -192,7 +191,7 @@ async def uvicorn_within(path: str) -> None:
         while True:
             await server.serve()
             say("the server has stopped")
-            await asyncio.sleep(3600)
+            await anyio.sleep_forever()
 
 
 async def uvicorn_around(path: str) -> None:
@@ -200,16 +199,13 @@ async def uvicorn_around(path: str) -> None:
 
     jp = processor(path, 600.0)
 
-    async def begin() -> None:
-        while jp.daemon is None:
-            await asyncio.sleep(0.005)
-        await jp.submit_job(nap, job_id="nap")
-        await ready()
+    class Server(uvicorn.Server):
+        async def startup(self, *args: Any, **options: Any) -> None:
+            await super().startup(*args, **options)
+            await jp.submit_job(nap, job_id="nap")
+            await ready()
 
-    config = uvicorn.Config(jp.asgi_app(), port=0, lifespan="on", log_level="critical")
-    beginning = asyncio.create_task(begin())
-    await uvicorn.Server(config).serve()
-    await beginning
+    await Server(uvicorn.Config(jp.asgi_app(), port=0, lifespan="on", log_level="critical")).serve()
 
 
 async def on_trio(path: str) -> None:

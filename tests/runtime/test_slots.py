@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any, cast
 
 import anyio
@@ -66,54 +67,48 @@ async def settled() -> None:
     await anyio.wait_all_tasks_blocked()
 
 
-# -- one attempt after the other
-
-
-@LOOPS
-async def test_a_body_that_waited_has_its_slot_back_before_it_goes_on(anyio_backend: str) -> None:
+@asynccontextmanager
+async def a_wait_whose_slot_another_has() -> AsyncIterator[tuple[Bench, Wait, Running]]:
+    """One slot, lent by a body that waits; the attempt that has it meanwhile is to be ended."""
     bench = Bench(1)
     async with anyio.create_task_group() as tasks:
         parent = bench.begin()
         wait = Wait(bench, tasks, parent)
         await settled()
         assert (bench.slots.busy, bench.slots.free, bench.freed) == (0, 1, 1)
-        child = bench.begin()
+        yield bench, wait, bench.begin()
+        assert wait.goes_on
+        assert (bench.slots.busy, bench.slots.free) == (1, 0)
+        bench.slots.end(parent)
+    assert (bench.slots.busy, bench.slots.free) == (0, 1)
+
+
+# -- one attempt after the other
+
+
+@LOOPS
+async def test_a_body_that_waited_has_its_slot_back_before_it_goes_on(anyio_backend: str) -> None:
+    async with a_wait_whose_slot_another_has() as (bench, wait, child):
         wait.end()
         await settled()
         assert not wait.goes_on
         bench.slots.end(child)
         await settled()
-        assert wait.goes_on
-        assert (bench.slots.busy, bench.slots.free) == (1, 0)
-        bench.slots.end(parent)
-    assert bench.slots.busy == 0
 
 
 @LOOPS
 async def test_a_body_whose_wait_was_cut_short_goes_on_at_once_and_is_counted(anyio_backend: str) -> None:
-    bench = Bench(1)
-    async with anyio.create_task_group() as tasks:
-        parent = bench.begin()
-        wait = Wait(bench, tasks, parent)
-        await settled()
-        child = bench.begin()
+    async with a_wait_whose_slot_another_has() as (bench, wait, child):
         wait.cut_short()
         await settled()
         assert wait.goes_on
         assert bench.slots.busy == 2
         bench.slots.end(child)
-        bench.slots.end(parent)
-    assert bench.slots.busy == 0
 
 
 @LOOPS
 async def test_it_goes_on_at_once_also_while_it_waits_to_have_its_slot_back(anyio_backend: str) -> None:
-    bench = Bench(1)
-    async with anyio.create_task_group() as tasks:
-        parent = bench.begin()
-        wait = Wait(bench, tasks, parent)
-        await settled()
-        child = bench.begin()
+    async with a_wait_whose_slot_another_has() as (bench, wait, child):
         wait.end()
         await settled()
         assert not wait.goes_on
@@ -122,9 +117,6 @@ async def test_it_goes_on_at_once_also_while_it_waits_to_have_its_slot_back(anyi
         assert wait.goes_on
         assert bench.slots.busy == 2
         bench.slots.end(child)
-        assert (bench.slots.busy, bench.slots.free) == (1, 0)
-        bench.slots.end(parent)
-        assert (bench.slots.busy, bench.slots.free) == (0, 1)
 
 
 @LOOPS

@@ -11,8 +11,9 @@ import anyio
 import httpx
 import msgspec
 
-from asyncjobs import JobProcessor, MemoryBackend
+from asyncjobs import BackendClosedError, JobProcessor, MemoryBackend
 from asyncjobs.backends.base import JobBackend
+from tests.runtime.support import Held
 from tests.web.support import PATIENCE, serving
 
 PARSERS = ("h11", "httptools")
@@ -54,6 +55,36 @@ async def site(
         async with serving(jp.asgi_app(**settings), http=http) as url:
             async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
                 yield Site(jp, client)
+
+
+@asynccontextmanager
+async def being_left(make: Callable[[JobProcessor], Any]) -> AsyncIterator[tuple[JobProcessor, httpx.AsyncClient]]:
+    """A processor that is being left while a job runs, and a client of the app that ``make`` made of it."""
+    held, leave = Held(), anyio.Event()
+    jp = JobProcessor(MemoryBackend())
+
+    async def run() -> None:
+        async with jp:
+            await jp.submit_job(held.body, job_id="it", group="g", local=True)
+            await leave.wait()
+
+    async with serving(make(jp)) as url, httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await held.started.wait()
+            leave.set()
+            with anyio.fail_after(PATIENCE):
+                while is_open(jp):
+                    await anyio.sleep(0.001)  # threads need the interpreter, too
+            yield jp, client
+            held.go.open()
+
+
+def is_open(jp: JobProcessor) -> bool:
+    try:
+        return bool(jp.backend)
+    except BackendClosedError:
+        return False
 
 
 def problem(answer: httpx.Response | Answer, status: int, code: str) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -107,6 +107,11 @@ async def streaming(client: httpx.AsyncClient, url: str, **options: Any) -> Asyn
             yield blocks
         finally:
             await blocks.aclose()
+
+
+def names(frames: Iterable[Frame]) -> list[str]:
+    """The types of these frames, but for those that only keep the connection open."""
+    return [frame.event for frame in frames if frame.data]
 
 
 async def until(blocks: AsyncIterator[Frame], event: str) -> list[Frame]:

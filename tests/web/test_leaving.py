@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from typing import Any
 
-import anyio
 import httpx
 import pytest
 
-from asyncjobs import BackendClosedError, JobProcessor, MemoryBackend
+from asyncjobs import JobProcessor, MemoryBackend
 from asyncjobs.web.app import WebApp
-from tests.runtime.support import Held
-from tests.web.sites import problem
+from tests.web.sites import being_left, problem
 from tests.web.support import PATIENCE, parse, serving, streaming, until
 
 pytestmark = pytest.mark.anyio
@@ -20,40 +17,13 @@ pytestmark = pytest.mark.anyio
 STREAMS = ["/v1/events", "/v1/jobs/it/events", "/v1/groups/g/events"]
 
 
-@asynccontextmanager
-async def being_left() -> AsyncIterator[httpx.AsyncClient]:
-    """A client of a processor that is being left while a job runs."""
-    held = Held()
-    jp = JobProcessor(MemoryBackend())
-    async with serving(jp.asgi_app()) as url, httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
-        async with anyio.create_task_group() as tasks:
-            leave = anyio.Event()
-
-            async def run() -> None:
-                async with jp:
-                    await jp.submit_job(held.body, job_id="it", group="g", local=True)
-                    await leave.wait()
-
-            tasks.start_soon(run)
-            await held.started.wait()
-            leave.set()
-            with anyio.fail_after(PATIENCE):
-                while is_open(jp):
-                    await anyio.sleep(0.001)  # threads need the interpreter, too
-            yield client
-            held.go.open()
-
-
-def is_open(jp: JobProcessor) -> bool:
-    try:
-        return bool(jp.backend)
-    except BackendClosedError:
-        return False
+def mounted(jp: JobProcessor) -> Any:
+    return jp.asgi_app()
 
 
 @pytest.mark.parametrize("path", STREAMS)
 async def test_a_new_stream_says_when_to_come_back(path: str) -> None:
-    async with being_left() as client, streaming(client, path, headers={"Last-Event-ID": "1"}) as blocks:
+    async with being_left(mounted) as (_, client), streaming(client, path, headers={"Last-Event-ID": "1"}) as blocks:
         [bye] = [frame async for frame in blocks]
     assert (bye.event, bye.json()["reason"]) == ("bye", "shutdown")
     assert bye.retry is not None
@@ -61,13 +31,13 @@ async def test_a_new_stream_says_when_to_come_back(path: str) -> None:
 
 
 async def test_a_new_stream_of_lines_does_so_too() -> None:
-    async with being_left() as client:
+    async with being_left(mounted) as (_, client):
         answer = await client.get("/v1/events", headers={"Accept": "application/x-ndjson"})
     assert (answer.status_code, answer.json()["type"]) == (200, "bye")
 
 
 async def test_anything_else_is_refused_with_what_is_the_matter() -> None:
-    async with being_left() as client:
+    async with being_left(mounted) as (_, client):
         for path in ("/v1/jobs", "/v1/jobs/it", "/v1/events?once=1"):
             answer = await client.get(path)
             told = problem(answer, 503, "closed")

@@ -18,11 +18,9 @@ from starlette.routing import Route
 
 from asyncjobs import BackendClosedError, ConfigurationError, JobProcessor, MemoryBackend
 from asyncjobs.testing import FaultyBackend
-from tests.runtime.support import Held
 from tests.web.bodies import add, talk
-from tests.web.sites import problem
-from tests.web.support import PATIENCE, Frame, parse, serving, streaming, until
-from tests.web.test_leaving import is_open
+from tests.web.sites import being_left, problem
+from tests.web.support import PATIENCE, Frame, names, parse, serving, streaming, until
 
 pytestmark = pytest.mark.anyio
 
@@ -86,10 +84,6 @@ async def site(make: Any, backend: Any = None, **options: Any) -> AsyncIterator[
 async def here(request: pytest.FixtureRequest) -> AsyncIterator[Here]:
     async with site(request.param) as made:
         yield made
-
-
-def names(frames: list[Frame]) -> list[str]:
-    return [frame.event for frame in frames]
 
 
 # -- sse_response
@@ -249,28 +243,11 @@ async def test_outside_of_the_processor_it_is_503() -> None:
 
 
 async def test_while_the_processor_is_left_new_streams_say_when_to_come_back() -> None:
-    held = Held()
-    jp = JobProcessor(MemoryBackend())
-    async with serving(fastapi(jp)) as url, anyio.create_task_group() as tasks:
-        leave = anyio.Event()
-
-        async def run() -> None:
-            async with jp:
-                await jp.submit_job(held.body, job_id="it", group="g", local=True)
-                await leave.wait()
-
-        tasks.start_soon(run)
-        await held.started.wait()
-        leave.set()
-        with anyio.fail_after(PATIENCE):
-            while is_open(jp):
-                await anyio.sleep(0.001)  # threads need the interpreter, too
-        async with httpx.AsyncClient(base_url=url, timeout=PATIENCE) as client:
-            for path in ("/jobs/it", "/groups/g", "/jobs/nobody"):
-                answer = await client.get(path)
-                assert (answer.status_code, parse(answer.text).event) == (200, "bye")
+    async with being_left(fastapi) as (jp, client):
+        for path in ("/jobs/it", "/groups/g", "/jobs/nobody"):
+            answer = await client.get(path)
+            assert (answer.status_code, parse(answer.text).event) == (200, "bye")
         assert names(await chunks(jp, job_id="it")) == ["bye"]
-        held.go.open()
 
 
 # -- subscribe_sse

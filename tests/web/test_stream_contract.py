@@ -12,7 +12,7 @@ import pytest
 from asyncjobs import MemoryBackend
 from asyncjobs.testing import FaultyBackend
 from tests.web.stream_support import SERVERS, Site, deaf, eventually, log_text, nothing, say, site, take, take_events
-from tests.web.support import PATIENCE, Frame
+from tests.web.support import PATIENCE, Frame, names
 
 pytestmark = pytest.mark.anyio
 
@@ -26,10 +26,6 @@ def http(request: pytest.FixtureRequest) -> str:
 async def here(http: str) -> AsyncIterator[Site]:
     async with site(MemoryBackend(), http) as it:
         yield it
-
-
-def names(seen: list[Frame]) -> list[str]:
-    return [frame.event for frame in seen if frame.data]
 
 
 def ids(seen: list[Frame]) -> list[int]:
