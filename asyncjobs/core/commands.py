@@ -9,7 +9,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.core import edges, lifecycle
-from asyncjobs.core.codec import same_call
+from asyncjobs.core.codec import same_call, same_function
 from asyncjobs.core.plan import Plan, Record
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Change, EdgeRow, JobState, NewEvent, Stale
@@ -155,7 +155,7 @@ def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
 
 
 def _check_same(job: NewJob, function: str, call: bytes) -> None:
-    if function != job.function:
+    if not same_function(function, job.function):
         raise JobConflictError(job.id, differs="another function")
     if not same_call(call, job.call):
         raise JobConflictError(job.id, differs="other arguments")

@@ -100,6 +100,7 @@ async def test_return_takes_the_same_job_twice_in_a_batch(store: Store) -> None:
     ("other", "differs"),
     [
         (new("a", function="app:other", if_exists="return"), "another function"),
+        (new("a", function="/srv/shop.py:run", if_exists="return"), "another function"),
         (new("a", call=b"other", if_exists="return"), "other arguments"),
     ],
 )
@@ -108,6 +109,14 @@ async def test_return_refuses_a_different_job(store: Store, other: NewJob, diffe
     with pytest.raises(JobConflictError) as refused:
         await store.submit(other)
     assert (refused.value.job_id, refused.value.differs) == ("a", differs)
+
+
+async def test_return_takes_a_function_of_a_script_for_that_of_its_module(store: Store) -> None:
+    await store.submit(new("a", function="/srv/shop.py:run"), new("b", function="shop:run"))
+    script = new("b", function="/srv/shop.py:run", if_exists="return")
+    assert list(await store.submit(new("a", function="shop:run", if_exists="return"), script)) == ["a", "b"]
+    with pytest.raises(JobConflictError, match="another function"):
+        await store.submit(new("a", function="shops:run", if_exists="return"))
 
 
 async def test_return_refuses_a_different_job_in_the_same_batch(store: Store) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, make_dataclass
 from decimal import Decimal
 from enum import Enum
 from typing import Any, NamedTuple
 
 import pytest
 
-from asyncjobs.core.codec import encode_arguments, encode_call, from_json, same_call
+from asyncjobs.core.codec import encode_arguments, encode_call, from_json, same_call, same_function
 
 
 @dataclass
@@ -90,3 +90,50 @@ def test_what_cannot_be_decoded_is_compared_as_bytes(damage: Callable[[bytes], A
     assert same_call(broken, broken)
     assert not same_call(broken, whole)
     assert not same_call(whole, broken)
+
+
+# -- a script is a module elsewhere: ``python shop.py`` stores ``/srv/shop.py``, ``--app shop:jp`` stores ``shop``
+
+
+def sold(module: str, number: int = 1, name: str = "Sale") -> bytes:
+    """A record in a dict of a call, of a class that says it belongs to this module."""
+    cls = make_dataclass(name, [("number", int)])
+    cls.__module__ = module
+    return call([{"of": cls(number)}], "/srv/x.py")
+
+
+@pytest.mark.parametrize("module", ["shop", "app.shop", "/home/me/shop.py"])
+def test_a_class_of_a_script_is_that_of_the_module_of_its_file_name(module: str) -> None:
+    assert same_call(sold("/srv/shop.py"), sold(module))
+    assert same_call(sold(module), sold("/srv/shop.py"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (sold("/srv/shop.py"), sold("/srv/shops.py")),
+        (sold("/srv/shop.py"), sold("shops")),
+        (sold("/srv/shop.py"), sold("shop", 2)),
+        (sold("/srv/shop.py"), sold("shop", name="Offer")),
+        (sold("a.shop"), sold("b.shop")),
+    ],
+)
+def test_other_modules_classes_and_values_differ(one: bytes, other: bytes) -> None:
+    assert not same_call(one, other)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "same"),
+    [
+        ("/srv/shop.py:sell", "shop:sell", True),
+        ("shop:sell", "/srv/shop.py:sell", True),
+        ("/srv/shop.py:Till.sell", "app.shop:Till.sell", True),
+        ("/srv/shop.py:sell", "/home/me/shop.py:sell", True),
+        ("/srv/shop.py:sell", "shop:buy", False),
+        ("/srv/shop.py:sell", "shops:sell", False),
+        ("a.shop:sell", "b.shop:sell", False),
+        ("local:a:sell", "a:sell", False),
+    ],
+)
+def test_a_function_of_a_script_is_that_of_the_module_of_its_file_name(one: str, other: str, same: bool) -> None:
+    assert same_function(one, other) is same

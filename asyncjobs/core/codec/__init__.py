@@ -31,6 +31,7 @@ from asyncjobs.core.codec.decoding import decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
 from asyncjobs.core.codec.equality import same_call
 from asyncjobs.core.codec.families import record_fields
+from asyncjobs.core.codec.names import same_function
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
 from asyncjobs.core.codec.stored import JsonObject, from_json
 from asyncjobs.exceptions import ConversionError, CorruptValueError
@@ -63,5 +64,6 @@ __all__ = [
     "resolve_callable",
     "result_stand_in",
     "same_call",
+    "same_function",
     "wraps_async",
 ]

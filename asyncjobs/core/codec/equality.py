@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os.path
 from itertools import chain
 from typing import Any, cast
 
@@ -10,8 +11,11 @@ from msgspec.msgpack import Ext
 
 from asyncjobs.core.codec import wire
 from asyncjobs.core.codec.decoding import FAILURES
+from asyncjobs.core.codec.names import module_stem
 
 _encode = msgpack.Encoder().encode
+_NAMED = frozenset({wire.NAMED_TUPLE, wire.ENUM, wire.RECORD})
+"""Extensions that begin with the module of their class."""
 # Extensions with values in them.
 _NESTED = frozenset({wire.TUPLE, wire.NAMED_TUPLE, wire.DICT, wire.ENUM, wire.RECORD})
 
@@ -19,26 +23,45 @@ _NESTED = frozenset({wire.TUPLE, wire.NAMED_TUPLE, wire.DICT, wire.ENUM, wire.RE
 def same_call(stored: bytes, given: bytes) -> bool:
     """Whether two encoded calls are equal: the same bytes, or bytes that differ only in the order of dict items.
 
-    Types count: 1, True and 1.0 are three values. What cannot be decoded is compared as bytes.
+    Types count: 1, True and 1.0 are three values; a class of a script is that of the module of the same file name, as
+    which another process has it. What cannot be decoded is compared as bytes.
     """
     try:
-        return stored == given or _ordered(stored) == _ordered(given)
+        if stored == given:
+            return True
+        names = _Names()
+        if names.ordered(stored) == names.ordered(given):
+            return True
+        scripts = frozenset(module_stem(name) for name in names.found if os.path.isabs(name))
+        names = _Names(scripts)
+        return bool(scripts) and names.ordered(stored) == names.ordered(given)
     except FAILURES:
         return False
 
 
-def _ordered(data: bytes | memoryview) -> bytes:
-    return _encode(_form(msgpack.decode(data, ext_hook=_extension)))
+class _Names:
+    """Notes of the modules of classes in a call; those of scripts, and what they may be elsewhere, by file name."""
 
+    def __init__(self, scripts: frozenset[str] = frozenset()) -> None:
+        self.found: set[str] = set()
+        self._scripts = scripts
 
-def _extension(code: int, data: memoryview) -> Ext:
-    if code not in _NESTED:
-        return Ext(code, bytes(data))
-    parts: Any = msgpack.decode(data, ext_hook=_extension)
-    if code == wire.DICT:
-        pairs = iter(cast("list[Any]", parts))
-        return _dict(zip(pairs, pairs, strict=True))
-    return Ext(code, _encode(_form(parts)))
+    def ordered(self, data: bytes) -> bytes:
+        """The call with every dict as its sorted items."""
+        return _encode(_form(msgpack.decode(data, ext_hook=self._extension)))
+
+    def _extension(self, code: int, data: memoryview) -> Ext:
+        if code not in _NESTED:
+            return Ext(code, bytes(data))
+        parts: Any = msgpack.decode(data, ext_hook=self._extension)
+        if code == wire.DICT:
+            pairs = iter(cast("list[Any]", parts))
+            return _dict(zip(pairs, pairs, strict=True))
+        if code in _NAMED and type(parts[0]) is str:
+            self.found.add(parts[0])
+            stem = module_stem(parts[0])
+            parts[0] = stem if stem in self._scripts else parts[0]
+        return Ext(code, _encode(_form(parts)))
 
 
 def _form(value: Any) -> Any:

@@ -119,13 +119,21 @@ def is_named(cls: type, module: str, qualname: str) -> bool:
 
     Only for classes that are expected at this place: a script is taken for a module of the same file name.
     """
-    if cls.__qualname__ != qualname:
-        return False
-    own = stored_module(cls.__module__) or cls.__module__
-    return own == module or ((os.path.isabs(own) or os.path.isabs(module)) and _stem(own) == _stem(module))
+    return cls.__qualname__ == qualname and _same_module(stored_module(cls.__module__) or cls.__module__, module)
 
 
-def _stem(module: str) -> str:
+def same_function(one: str, other: str) -> bool:
+    """Whether two stored names are those of one function: of a script, perhaps, that is a module in another process."""
+    (module, _, name), (other_module, _, other_name) = one.rpartition(":"), other.rpartition(":")
+    return one == other or (name == other_name and _same_module(module, other_module))
+
+
+def _same_module(one: str, other: str) -> bool:
+    return one == other or ((os.path.isabs(one) or os.path.isabs(other)) and module_stem(one) == module_stem(other))
+
+
+def module_stem(module: str) -> str:
+    """The file name of a script or a module, without its suffix."""
     return os.path.basename(module).removesuffix(".py") if os.path.isabs(module) else module.rpartition(".")[2]
 
 
