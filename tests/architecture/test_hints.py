@@ -296,7 +296,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/submission.py", "optional({})"): NAME,
     (
         "runtime/submission.py",
-        "timeout= cannot stop the plain function {}: it is told (current_job().cancelled), keeps its slot until it returns, and then counts as failed",
+        "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot until it returns, and then counts as failed",
     ): calls.bodies,
     (
         "runtime/unattended.py",

@@ -39,8 +39,8 @@ class Hints:
         return self.followed[-1]
 
     def has_followed(self, message: str) -> bool:
-        """Whether something was printed that is this message; ``{}`` and ``%s`` in it stand for anything."""
-        pattern = re.sub(r"\\\{\\\}|%[sdr]|%\\\.0f", ".*?", re.escape(message).replace("%s", "%s"))
+        """Whether something was printed that is this message; ``{}``, ``{!r}`` and ``%s`` in it stand for anything."""
+        pattern = re.sub(r"\\\{(?:!r)?\\\}|%[sdr]|%\\\.0f", ".*?", re.escape(message))
         pattern = pattern.replace(r"asyncjobs\ ", _FLAGS)
         return any(re.search(pattern, printed, re.DOTALL) for printed in self.followed)
 
