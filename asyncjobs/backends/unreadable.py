@@ -12,6 +12,7 @@ from typing import Any
 from msgspec import json, msgpack
 
 from asyncjobs.core.retry import exception_name
+from asyncjobs.models import JobError
 from asyncjobs.safelog import SafeLogger
 
 PREFIX = "unreadable: "
@@ -27,6 +28,11 @@ def mark(problems: Sequence[str]) -> str:
 def problem(what: str, error: Exception) -> str:
     """A part of a mark: a field, and why it cannot be read."""
     return f"{what} ({exception_name(type(error)).rpartition('.')[2]}: {str(error)[:200]})"
+
+
+def unreadable_job(marked: str) -> JobError:
+    """The error of a job that cannot be run because of this mark."""
+    return JobError("UnreadableJobError", f"what is stored of this job is {marked}")
 
 
 def event_data(data: bytes | None) -> dict[str, Any]:

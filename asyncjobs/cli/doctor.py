@@ -17,6 +17,7 @@ import click
 from msgspec import Struct, to_builtins
 
 from asyncjobs.backends.sqlite.mounts import network_filesystem
+from asyncjobs.backends.unreadable import PREFIX
 from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.selecting import count
@@ -151,6 +152,12 @@ async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerat
     start = await context.start_hint_for(jp)
     workers = [worker for worker in known if worker.alive]
     for worker in known:
+        if worker.name.startswith(PREFIX):
+            yield Finding(
+                "warning",
+                f"the row of worker {worker.id} is {worker.name}",
+                "if it lives, start its program again; if not, its jobs are pending again once its lease has run out",
+            )
         if not worker.alive and worker.running:
             yield Finding(
                 "error",

@@ -26,6 +26,7 @@ from asyncjobs.backends.base import (
     Stale,
 )
 from asyncjobs.backends.clock import Clock
+from asyncjobs.backends.unreadable import unreadable_job
 from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
@@ -295,8 +296,7 @@ class Worker:
         try:
             function = self._functions.get(job.function, job.attempt.job_id)
             if job.unreadable is not None:
-                error = JobError("UnreadableJobError", f"what is stored of this job is {job.unreadable}")
-                outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)
+                outcome = Outcome(OutcomeKind.FAILED, error=unreadable_job(job.unreadable), retryable=False)
             elif function is None:
                 error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
                 outcome = Outcome(OutcomeKind.FAILED, error=error, retryable=False)

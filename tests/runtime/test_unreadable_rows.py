@@ -11,8 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from asyncjobs import Job, JobProcessor, JobQuery, JobStatus, RetryPolicy
-from tests.runtime.support import PATIENCE, Stores, add, echo, everything, fail, within
+from asyncjobs import Job, JobExecutionError, JobProcessor, JobQuery, JobStatus, RetryPolicy
+from asyncjobs.backends.sqlite import suspects
+from asyncjobs.core.state import SECOND
+from tests.runtime.support import PATIENCE, Held, Stores, add, echo, everything, fail, within
 
 pytestmark = [pytest.mark.anyio, pytest.mark.persistent]
 
@@ -272,3 +274,79 @@ async def test_a_row_that_is_mended_runs_after_a_retry(stores: Stores) -> None:
     async with stores.processor(functions=[add, echo]) as jp:
         await jp.retry_job("bad")
         assert await within(PATIENCE, jp.handle("dependent")) == 3
+
+
+MOMENTS = {
+    "text": "run_at = 'later', due = NULL, boot = NULL",
+    "nothing": "run_at = NULL, due = NULL, boot = NULL",
+    "a number that no moment has": "run_at = 1e300, due = NULL, boot = NULL",
+    "bytes": "run_at = x'ff', due = NULL, boot = NULL",
+    "the end of a duration, text": "due = 'later'",
+    "the end of a duration, nothing": "due = NULL",
+}
+
+
+@pytest.mark.parametrize("what", MOMENTS)
+async def test_a_delayed_job_whose_moment_cannot_be_read_fails_alone(stores: Stores, what: str) -> None:
+    async with stores.processor(enable_daemon=False) as jp:
+        for job_id in ("bad", "later"):
+            await jp.submit_job(add, 1, 2, job_id=job_id, delay=3600)
+        await jp.submit_job(add, 1, 2, job_id="soon", delay=0.3)
+        await jp.submit_job(echo, 1, depends_on=["bad"], job_id="dependent")
+    damage(stores.path, f"UPDATE jobs SET {MOMENTS[what]} WHERE id = 'bad'")
+    async with stores.processor() as jp:
+        with pytest.raises(JobExecutionError, match="UnreadableJobError: .* unreadable: run_at"):
+            await within(PATIENCE, jp.handle("bad"))
+        assert await within(PATIENCE, jp.handle("soon")) == 3
+        assert [(await jp.get_job(job_id)).status for job_id in ("later", "dependent")] == ["pending", "skipped"]
+
+
+WORKERS = {
+    "a lease that is text": "expires = 'never'",
+    "a lease that no worker gets": "expires = 9000000000000000000",
+    "a lease that is no whole number": "expires = 1e300",
+    "a length of a lease that is text": "expires = 'x', lease = 'long', pid = 'me'",
+    "a process that is text": "expires = 0, pid = 'me', host = x'ff'",
+    "a mark that is none": "gone = 'perhaps'",
+    "nothing": "",
+}
+
+
+@pytest.mark.parametrize("what", WORKERS)
+async def test_a_worker_whose_row_cannot_be_read_loses_its_jobs_and_no_other_is_kept_from_it(
+    stores: Stores, what: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both are dead: of the one the row is damaged, or removed; of the other the lease has run out."""
+    monkeypatch.setattr(suspects, "_LEASE", SECOND)
+    async with stores.processor(enable_daemon=False) as jp:
+        held = await jp.submit_job(add, 1, 2, job_id="held")
+        other = await jp.submit_job(add, 2, 2, job_id="other")
+    rows = [
+        "INSERT INTO workers(n, name, slots, host, boot, pid_namespace, pid, process_start, registered_at, lease, "
+        f"expires) VALUES ({n}, 'w', 1, 'elsewhere', '', '', 1, '', 0, 1000000, 0)"
+        for n in (4711, 4712)
+    ]
+    change = f"UPDATE workers SET {WORKERS[what]}" if WORKERS[what] else "DELETE FROM workers"
+    running = [
+        f"UPDATE jobs SET status = 1, waits_for = NULL, attempt = 1, worker = {n} WHERE id = '{job_id}'"
+        for n, job_id in ((4711, "held"), (4712, "other"))
+    ]
+    damage(stores.path, *rows, f"{change} WHERE n = 4711", *running)
+    async with stores.processor(lease=1.0, heartbeat=0.1) as jp:
+        assert await within(PATIENCE, jp.handle(other)) == 4
+        assert await within(PATIENCE, jp.handle(held)) == 3
+        assert (await jp.get_job("held")).interruptions == 1
+
+
+async def test_a_living_worker_whose_lease_was_damaged_writes_it_anew_and_keeps_its_jobs(stores: Stores) -> None:
+    async with stores.processor(lease=3.0, heartbeat=0.2) as jp:
+        held = Held()
+        job = await jp.submit_job(held.body, job_id="held", local=True)
+        await within(PATIENCE, held.started.wait())
+        damage(stores.path, "UPDATE workers SET expires = 'never'")
+        [worker] = await jp.workers()
+        assert worker.alive
+        await jp.backend.reap()
+        held.go.open()
+        await within(PATIENCE, job)
+        assert (await jp.get_job("held")).interruptions == 0

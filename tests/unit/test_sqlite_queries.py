@@ -303,7 +303,7 @@ async def test_workers_are_alive_while_lease_and_process_are(store: Store, queri
     assert (workers[0].running, workers[0].queues, workers[0].slots) == (1, ("a", "b"), 4)
     assert workers[0].refused == {"app:draw": "not allowed"}
     present = await queries.present_workers()
-    assert present[1] == (2, 10, ProcessIdentity(*HOST))
+    assert (present[1].n, present[1].expires, present[1].identity) == (2, 10, ProcessIdentity(*HOST))
     assert len(present) == 3
 
 

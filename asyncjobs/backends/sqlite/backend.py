@@ -45,12 +45,13 @@ from asyncjobs.backends.sqlite.copies import back_up, upgrade
 from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection, prepare_file
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
-from asyncjobs.backends.sqlite.host import is_gone, this_process
+from asyncjobs.backends.sqlite.host import this_process
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
 from asyncjobs.backends.sqlite.pruning import Pruner
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.schema import migrate
+from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
 from asyncjobs.config import SQLiteConfig
@@ -126,6 +127,7 @@ class SQLiteBackend(JobBackend):
             connection, self.config, self._clock, file=file, committed=self._committed, hook=self._hook
         )
         self._pruner = Pruner(self._readers.fetch, self._writer.run)
+        self._suspects = Suspects()
         self._version = self._data_version()
 
     def _connect(self) -> sqlite3.Connection:
@@ -289,18 +291,15 @@ class SQLiteBackend(JobBackend):
         writer = self._open()
         me = this_process()
         monotonic = self._clock.monotonic()
-        suspects: list[tuple[int, int, bool]] = []
-        for number, expires, identity in await self._queries.present_workers():
-            certain = is_gone(identity, me)
-            if certain or (expired and expires < monotonic):
-                suspects.append((number, expires, certain))
+        present = await self._queries.present_workers()
+        suspects = self._suspects.among(present, me, monotonic, expired=expired)
         if not suspects and not await self._queries.left_behind():
             return ()
         return await writer.run(ops.Reap(suspects=suspects))
 
     async def workers(self) -> Sequence[WorkerInfo]:
         me = this_process()
-        return await self._reading().workers(self._clock.monotonic(), lambda identity: is_gone(identity, me))
+        return await self._reading().workers(self._clock.monotonic(), lambda identity: is_certainly_gone(identity, me))
 
     # -- deciding by hand
 

@@ -12,7 +12,7 @@ from asyncjobs.backends.base import AttemptRef, Claim, ClaimedJob, Claims
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lane, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.unreadable import PREFIX, mark
+from asyncjobs.backends.unreadable import PREFIX, mark, unreadable_job
 from asyncjobs.core import commands
 from asyncjobs.core.limits import Candidate, admit
 from asyncjobs.core.plan import Plan, Record, Writes
@@ -35,20 +35,29 @@ _FIRST_OF_LANE = (
     "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 )
 _LARGEST = 2**63 - 1
-# The first on each clock, and whether any row is of another boot: four seeks. Text, which cannot be read, is more than
-# every number.
+# The first on each clock, whether any row is of another boot, and whether the moment of any is none: eight seeks. Text,
+# which cannot be read, is more than every number.
 _NEXT_DUE = f"""
 SELECT (SELECT run_at FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > ? AND run_at <= {_LARGEST}
           ORDER BY run_at LIMIT 1),
   (SELECT due FROM jobs WHERE waits_for = 2 AND boot = ? AND due > ? AND due <= {_LARGEST} ORDER BY due LIMIT 1),
   EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot < ?)
-  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot > ?)
+  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot > ?),
+  EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > {_LARGEST})
+  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at IS NULL)
+  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot = ? AND due > {_LARGEST})
+  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot = ? AND due IS NULL)
 """
 _DUE = "SELECT n FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at <= ? ORDER BY run_at LIMIT ?"
 _OVER = "SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND due <= ? ORDER BY due LIMIT ?"
 _OF_OTHER_BOOTS = """
 SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot < ? LIMIT ?)
 UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot > ? LIMIT ?)"""
+_NEVER_DUE = f"""
+SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > {_LARGEST} LIMIT ?)
+UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at IS NULL LIMIT ?)
+UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND due > {_LARGEST} LIMIT ?)
+UNION ALL SELECT n FROM (SELECT n FROM jobs WHERE waits_for = 2 AND boot = ? AND due IS NULL LIMIT ?)"""
 _ADMITTED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ?"
 _LIMITED = "SELECT -priority, n FROM jobs WHERE limit_key = ? AND waits_for = 1 ORDER BY priority DESC, n LIMIT ?"
 _CALLS = (
@@ -88,25 +97,34 @@ class Claiming:
     def promote_due(self) -> None:
         """Delayed jobs whose time has come become ready, a bounded number of them."""
         now = self._plan.now
-        self._next_due, others = self._first_due(0, 0)
+        self._next_due, others, never = self._first_due(0, 0)
+        if never:
+            self._fail_what_is_never_due()
         if others or (self._next_due is not None and self._next_due <= now):
             due = self._due(others)
             commands.promote(self._plan, due)
-            self._next_due, _ = self._first_due(now, self._clocks.since_boot)
+            self._next_due, *_ = self._first_due(now, self._clocks.since_boot)
             if len(due) >= _DUE_AT_ONCE:
                 self._next_due = now
 
-    def _first_due(self, now: int, since_boot: int) -> tuple[int | None, bool]:
-        """When the first job comes due after these moments, by the wall clock; and whether there are jobs whose
-        duration was counted since another boot."""
+    def _first_due(self, now: int, since_boot: int) -> tuple[int | None, bool, bool]:
+        """When the first job comes due after these moments, by the wall clock; whether there are jobs whose duration
+        was counted since another boot; and whether there are some whose moment is none."""
         clocks = self._clocks
-        run_at, due, others = self._connection.execute(
-            _NEXT_DUE, (now, clocks.boot, since_boot, clocks.boot, clocks.boot)
+        boot = clocks.boot
+        run_at, due, others, never = self._connection.execute(
+            _NEXT_DUE, (now, boot, since_boot, boot, boot, boot, boot)
         ).fetchone()
         if due is not None:
             over = clocks.now + due - clocks.since_boot
             run_at = over if run_at is None else min(run_at, over)
-        return run_at, others == 1
+        return run_at, others == 1, never == 1
+
+    def _fail_what_is_never_due(self) -> None:
+        """Fail jobs whose moment cannot be read: they would wait for it for ever."""
+        boot, limit = self._clocks.boot, _DUE_AT_ONCE
+        rows = self._connection.execute(_NEVER_DUE, (limit, limit, boot, limit, boot, limit)).fetchall()
+        commands.give_up(self._plan, [n for (n,) in rows], unreadable_job(mark(["run_at"])))
 
     def _due(self, others: bool) -> list[int]:
         clocks, limit = self._clocks, _DUE_AT_ONCE

@@ -265,8 +265,8 @@ class _Transaction:
         )
 
     def _reap(self, operation: ops.Reap) -> list[str]:
-        for worker, expires, certain in operation.suspects:
-            leases.bury(self.connection, worker, expires, self.moment.clocks.monotonic, certain=certain)
+        for suspect in operation.suspects:
+            leases.bury(self.connection, suspect.n, suspect.expires, certain=suspect.certain)
         return self._bury_work()
 
     def _deregister(self, operation: ops.Deregister) -> None:

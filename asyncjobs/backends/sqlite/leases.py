@@ -34,9 +34,11 @@ def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> Worke
     if row is None or row[0]:
         return WorkerLease(alive=False)
     lease, expires = row[1:]
+    if not isinstance(lease, int):
+        return WorkerLease(alive=False)  # it registers again, with one that can be read
     # Not when it was renewed just now: others see each write, look whether they were asked to stop, and come here,
     # too, and what they write would be seen by all the others, without end.
-    if expires < monotonic + lease - lease // _FRESH:
+    if not isinstance(expires, int) or expires < monotonic + lease - lease // _FRESH:
         connection.execute("UPDATE workers SET expires = ? WHERE n = ?", (monotonic + lease, worker))
     held = connection.execute(
         "SELECT id, attempt, cancel_requested FROM jobs WHERE worker = ? AND status = 1", (worker,)
@@ -45,24 +47,23 @@ def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> Worke
     return WorkerLease(True, cancelled, tuple((job_id, attempt) for job_id, attempt, _ in held))
 
 
-def bury(connection: sqlite3.Connection, worker: int, expires: int, monotonic: int, *, certain: bool) -> None:
+def bury(connection: sqlite3.Connection, worker: int, expires: object, *, certain: bool) -> None:
     """Mark a worker as gone, unless it renewed its lease since it was looked at."""
     connection.execute(
-        "UPDATE workers SET gone = 1 WHERE n = ? AND gone = 0 AND (? OR (expires = ? AND expires < ?))",
-        (worker, certain, expires, monotonic),
+        "UPDATE workers SET gone = 1 WHERE n = ? AND gone = 0 AND (? OR expires IS ?)", (worker, certain, expires)
     )
 
 
 def left_behind(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
     """Numbers of the jobs in progress whose worker is gone, and of those that only a gone worker could run."""
     held = connection.execute(
-        "SELECT j.n, j.local FROM jobs j CROSS JOIN workers w ON w.n = j.worker "
-        "WHERE j.status = 1 AND w.gone = 1 ORDER BY j.n"
+        "SELECT j.n, j.local FROM jobs j LEFT JOIN workers w ON w.n = j.worker "
+        "WHERE j.status = 1 AND w.gone IS NOT 0 ORDER BY j.n"
     ).fetchall()
     owned = connection.execute(
         "SELECT j.n FROM lanes l CROSS JOIN workers w ON w.n = CAST(substr(l.owner, 2) AS INTEGER) "
         "CROSS JOIN jobs j ON j.lane = l.n "
-        "WHERE l.owner IS NOT NULL AND w.gone = 1 AND j.local = 1 AND j.status = 0 ORDER BY j.n"
+        "WHERE l.owner IS NOT NULL AND w.gone <> 0 AND j.local = 1 AND j.status = 0 ORDER BY j.n"
     ).fetchall()
     # A local job is held by its owner alone: interrupted, it is pending, and nobody is left to run it.
     return [n for n, _ in held], [n for n, local in held if local] + [row[0] for row in owned]

@@ -8,6 +8,7 @@ from typing import Any
 from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, NewJob
+from asyncjobs.backends.sqlite.suspects import Suspect
 from asyncjobs.models import BodyEvent, JobError
 
 
@@ -103,9 +104,9 @@ class Refuse(Operation, eq=False, kw_only=True):
 
 
 class Reap(Operation, eq=False, kw_only=True):
-    """``suspects``: (worker number, the expiry that was seen, whether its process is gone for certain)."""
+    """Bury these workers, and take up what the buried ones held."""
 
-    suspects: Sequence[tuple[int, int, bool]]
+    suspects: Sequence[Suspect]
 
 
 class Remove(Operation, eq=False, kw_only=True):

@@ -29,6 +29,7 @@ from asyncjobs.backends.sqlite.job_rows import (
 )
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
 from asyncjobs.backends.unreadable import Once, mark, problem
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError
@@ -108,12 +109,14 @@ _WORKERS = """
 SELECT w.n, w.name, w.slots, w.queues, w.host, w.boot, w.pid_namespace, w.pid, w.process_start, w.registered_at,
   w.expires, w.refused, w.lease, (SELECT count(*) FROM jobs j WHERE j.status = 1 AND j.worker = w.n)
 FROM workers w WHERE w.gone = 0 ORDER BY w.n"""
-_PRESENT = "SELECT n, expires, host, boot, pid_namespace, pid, process_start FROM workers WHERE gone = 0 ORDER BY n"
+_PRESENT = (
+    "SELECT n, expires, lease, host, boot, pid_namespace, pid, process_start FROM workers WHERE gone = 0 ORDER BY n"
+)
 _LEFT_BEHIND = """
-SELECT EXISTS (SELECT 1 FROM jobs j CROSS JOIN workers w ON w.n = j.worker WHERE j.status = 1 AND w.gone = 1)
+SELECT EXISTS (SELECT 1 FROM jobs j LEFT JOIN workers w ON w.n = j.worker WHERE j.status = 1 AND w.gone IS NOT 0)
 OR EXISTS (
   SELECT 1 FROM lanes l CROSS JOIN workers w ON w.n = CAST(substr(l.owner, 2) AS INTEGER)
-  CROSS JOIN jobs j ON j.lane = l.n WHERE l.owner IS NOT NULL AND w.gone = 1 AND j.local = 1 AND j.status = 0
+  CROSS JOIN jobs j ON j.lane = l.n WHERE l.owner IS NOT NULL AND w.gone <> 0 AND j.local = 1 AND j.status = 0
 )"""
 _LIMIT = "SELECT key, capacity, in_progress FROM limits WHERE key = ?"
 _FUNCTIONS = "SELECT function, queue, owner FROM lanes ORDER BY n"
@@ -283,9 +286,10 @@ class Queries:
         # Asking for processes reads /proc; a store without workers has nobody to ask for.
         return await anyio.to_thread.run_sync(infos) if rows else []
 
-    async def present_workers(self) -> Sequence[tuple[int, int, ProcessIdentity]]:
-        """(number, expiry in µs of the host's monotonic clock, process) of the workers that were not buried."""
-        return [(n, expires, ProcessIdentity(*identity)) for n, expires, *identity in await self._fetch(_PRESENT)]
+    async def present_workers(self) -> Sequence[PresentWorker]:
+        """The workers that were not buried, as they are stored."""
+        rows = await self._fetch(_PRESENT)
+        return [PresentWorker(n, expires, lease, ProcessIdentity(*identity)) for n, expires, lease, *identity in rows]
 
     async def left_behind(self) -> bool:
         """Whether a buried worker still holds jobs, or was the only one who could run some."""
@@ -348,12 +352,18 @@ def _worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIde
         return _sound_worker(row, now_monotonic, gone)
     except Exception as error:  # border: whatever is stored there costs this worker its name, and no other anything
         name = mark([problem("worker", error)])
-        return WorkerInfo(id=worker_id(row[0]), name=name, pid=0, host="?", slots=0, alive=False)
+        _, _, _, _, host, boot, namespace, pid, start, _, expires, *_ = row
+        alive = is_alive(expires, now_monotonic) and not gone(ProcessIdentity(host, boot, namespace, pid, start))
+        return WorkerInfo(
+            id=worker_id(row[0]), name=name, pid=pid if isinstance(pid, int) else 0, host="?", slots=0, alive=alive
+        )
 
 
 def _sound_worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> WorkerInfo:
     n, name, slots, queues, host, boot, namespace, pid, start, registered_at, expires, refused, lease, running = row
     identity = ProcessIdentity(host, boot, namespace, pid, start)
+    if not isinstance(expires, int) or not isinstance(pid, int):
+        raise TypeError("its lease or its process is no number")
     return WorkerInfo(
         id=worker_id(n),
         name=name,
