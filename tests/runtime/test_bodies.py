@@ -10,7 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import JobExecutionError, JobProcessor, MemoryBackend, MemoryConfig, SQLiteConfig, current_job
+from asyncjobs import (
+    JobExecutionError,
+    JobProcessor,
+    MemoryBackend,
+    MemoryConfig,
+    RetryPolicy,
+    SQLiteConfig,
+    current_job,
+)
 from tests.runtime.support import COMPLETED, FAILED, PATIENCE, Held, Stores, add, echo
 
 pytestmark = pytest.mark.anyio
@@ -294,3 +302,21 @@ async def test_a_hundred_failures_do_not_use_up_slots(stores: Stores) -> None:
         assert worker.free == 4
         assert worker.slots.limiter.borrowed_tokens == 0
         assert await (await jp.submit_job(echo, "alive")) == "alive"
+
+
+@pytest.mark.parametrize("retried", [True, False], ids=["retried", "not retried"])
+async def test_an_attempt_whose_time_is_up_is_tried_again_if_the_policy_retries_timeouts(
+    jp: JobProcessor, retried: bool
+) -> None:
+    attempts: list[int] = []
+
+    async def body() -> int:
+        attempts.append(current_job().attempt)
+        if len(attempts) == 1:
+            await anyio.sleep_forever()
+        return len(attempts)
+
+    policy = RetryPolicy(max_retries=1, base=0.0, on=[TimeoutError if retried else ValueError])
+    job = await jp.submit_job(body, local=True, timeout=0.05, retry=policy)
+    ended = await jp.wait_for_job(job, timeout=PATIENCE)
+    assert (ended.status, ended.failures, attempts) == ((COMPLETED, 1, [1, 2]) if retried else (FAILED, 1, [1]))
