@@ -167,6 +167,22 @@ class JobProcessor(Watching, Upkeep):
         self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
         Watching.__init__(self)
 
+    def run_with(self, backend: BackendConfig, daemon: DaemonConfig) -> None:
+        """Take these settings in place of its own, and run jobs: for ``asyncjobs daemon`` (ADR 25). Not while entered.
+
+        :raises BackendClosedError: it is running already.
+        """
+        if self._running or self._leaving:
+            raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
+        registered = self._functions.registered.values()
+        self._backend, self.backend_config = make_backend(backend, None, self._clock)
+        self._max_value_size, self._attempts = backend.max_value_size, backend.attempts
+        self._functions = Functions(daemon.allowed_modules)
+        for function in registered:
+            self._functions.register(function)
+        self._submissions = Submissions(self._functions, self._max_value_size)
+        self._daemon_config, self._fallback_config = daemon, None
+
     # -- life
 
     async def __aenter__(self) -> JobProcessor:
@@ -312,6 +328,14 @@ class JobProcessor(Watching, Upkeep):
         self._graph.ended(events)
         self._publisher.publish(events)
 
+    def _not_entered(self) -> BackendClosedError:
+        if find_current_job() is None:
+            return BackendClosedError()
+        return BackendClosedError(
+            "this JobProcessor is not entered in this process",
+            hint="in a job: current_job().submit_job(…), and the handles that it returns",
+        )
+
     def _called_elsewhere(self) -> BackendClosedError:
         if find_current_job() is not None:
             hint = "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()"
@@ -333,7 +357,7 @@ class JobProcessor(Watching, Upkeep):
                 hint="open a JobProcessor of its own in a forked child",
             )
         if not self._running:
-            raise BackendClosedError
+            raise self._not_entered()
         if not self._home.is_here():
             raise self._called_elsewhere()
         if self._leaving and not self._is_running(find_current_job()):

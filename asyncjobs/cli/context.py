@@ -148,7 +148,7 @@ class Context:
         return config
 
     def processor(self) -> JobProcessor:
-        """A processor that runs jobs, not entered yet, with the application's functions.
+        """A processor that runs jobs, not entered yet: the application's own, if there is one.
 
         :raises Failure: it could run nothing.
         """
@@ -156,11 +156,13 @@ class Context:
 
         self.check_runnable()
         settings = self.settings
-        functions = self.app.registered.values() if settings.app else ()
         daemon = settings.daemon
         if "daemon.unrunnable_after" not in settings.origins:
             daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
-        return JobProcessor(self.sqlite, daemon=daemon, functions=functions)
+        if settings.app is None:
+            return JobProcessor(self.sqlite, daemon=daemon)
+        self.app.run_with(self.sqlite, daemon)  # itself: bodies of its module use it
+        return self.app
 
     def check_runnable(self) -> None:
         """Check that a daemon with these settings could run something: import what it may run.

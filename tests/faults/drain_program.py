@@ -35,7 +35,7 @@ PIPES = SAID, LEAVING, THE_END = "said", "leaving", "the end"
 STORE = Path(os.environ.get(FOLDER, ".")) / "jobs.db"
 jp = JobProcessor(SQLiteConfig(path=STORE), daemon=DaemonConfig(slots=SLOTS, shutdown_timeout=SHUTDOWN_TIMEOUT))
 ENTERED: set[JobProcessor] = set()
-"""``jp``, where it is embedded. A daemon runs the functions of its application with a processor of its own."""
+"""``jp``, where it is embedded. In a daemon, bodies open one of their own here; ``test_daemon_app`` uses its ``jp``."""
 
 
 def report(*words: object) -> None:
