@@ -24,7 +24,7 @@ def _ext_bomb(levels: int) -> bytes:
     "data",
     [
         b"", b"\xc1", b"\x91", b"\x01\x02", b"\xa1\xff", b"\xdd\xff\xff\xff\xff",
-        b"\x91" * 5000 + b"\x01", _ext_bomb(300),
+        b"\x91" * 1_000_000 + b"\x01", _ext_bomb(300),
         b"\x81\x81\x01\x01\x01", pack(Ext(99, b"")), pack(Ext(-1, b"\xff" * 12)), pack(Ext(wire.HANDLE, b"a")),
         pack(Ext(wire.TUPLE, pack({}))), pack(Ext(wire.TUPLE, b"")), pack(Ext(wire.SET, pack([[]]))),
         pack(Ext(wire.DICT, pack([1]))), pack(Ext(wire.DICT, pack([[], 1]))), pack(Ext(wire.COMPLEX, b"1")),

@@ -25,7 +25,8 @@ def config(tmp_path: Path) -> SQLiteConfig:
 
 @pytest.fixture
 def writer(config: SQLiteConfig) -> Iterator[sqlite3.Connection]:
-    with closing(open_connection(config, prepare_file(config), busy_timeout=0)) as connection:
+    """Waits, as ours do, for the moment in which the checkpointer holds the lock that writers need."""
+    with closing(open_connection(config, prepare_file(config), busy_timeout=LONG)) as connection:
         connection.execute("CREATE TABLE t(x)")
         yield connection
 
