@@ -1,9 +1,15 @@
 # Everything a fresh machine needs is a virtual environment in .venv, made on first use. Python 3.11 or newer.
+# PYTHON=python3.12 (a name, or a path) uses another one, in an environment of its own: .venv-3.12.
+ifneq ($(origin PYTHON),undefined)
+VERSION := $(shell $(PYTHON) -c 'import sys; sys.version_info < (3, 11) or print("%d.%d" % sys.version_info[:2])')
+VENV := .venv-$(or $(VERSION),$(error PYTHON=$(PYTHON) is not a Python of version 3.11 or newer))
+endif
+VENV ?= .venv
 PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
-BIN := .venv/bin
+BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-web test test-lowest browser check bench clean
+.PHONY: demo demo-crash demo-web test test-fast test-lowest browser check bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -11,41 +17,57 @@ help:
 	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
 	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
 	@echo "make test         the whole test suite, with coverage, also in a real Chromium"
+	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make check        ruff, pyright strict, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
+	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
 
-.venv/pip:
+$(VENV)/pip:
 	@test -n "$(PYTHON)" || { echo "no Python 3.11 or newer found; set PYTHON=/path/to/python"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
 	@touch $@
 
 # One stamp for each set of packages; pyproject.toml says what is in it.
-.venv/%.stamp: .venv/pip pyproject.toml
+$(VENV)/%.stamp: $(VENV)/pip pyproject.toml
 	@echo "installing what '$*' needs …"
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[cli,client,web]" --group $*
 	@touch $@
 
-demo: .venv/examples.stamp
+demo: $(VENV)/examples.stamp
 	@$(BIN)/python -m examples.comic
 
-demo-crash: .venv/examples.stamp
+demo-crash: $(VENV)/examples.stamp
 	@$(BIN)/python -m examples.comic.crash_demo
 
 # PORT=… is handed on; without it 8000, or any port that is free.
-demo-web: .venv/examples.stamp
+demo-web: $(VENV)/examples.stamp
 	@$(BIN)/python -m examples.web_app
 
 # Chromium for tests/browser: found, or installed with apt-get as root (or sudo that does not ask), or a hint.
-browser: .venv/dev.stamp
+browser: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.browser.chromium
 
-test: .venv/dev.stamp browser
-	$(BIN)/python -m pytest --cov --cov-report=term $(ARGS)
+# Half of the time of the tests is waiting: more of them run side by side than there are cores. Those that are marked
+# `serial` want the machine for themselves: they run afterwards, one by one.
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 2)))')
+# $(call suite,python,options of both,of the first,of the second). Exit code 5: ARGS names no tests of that kind.
+suite = $(1) -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(3) $(2); first=$$?; \
+	$(1) -m pytest -m serial $(4) $(2); case $$first$$? in 00|05|50) ;; *) exit 1 ;; esac
+# Each of the processes that the tests start compiles the package again, where a machine forbids to keep what it compiled.
+test test-fast test-lowest: export PYTHONDONTWRITEBYTECODE :=
+
+test: $(VENV)/dev.stamp browser
+	$(call suite,$(BIN)/python,$(ARGS),--cov --cov-report=,--cov --cov-append --cov-report=term)
 	@$(BIN)/python -m coverage report --include='asyncjobs/core/*' --fail-under=98 >/dev/null \
 		|| { $(BIN)/python -m coverage report --include='asyncjobs/core/*'; exit 1; }
 	@echo "branch coverage of asyncjobs/core: at least 98 %"
+
+# What needs no server, command or daemon, and does not take long.
+test-fast: $(VENV)/dev.stamp
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not slow" \
+		tests/architecture tests/conformance tests/properties tests/runtime tests/unit $(ARGS)
 
 # An environment of its own: the lowest version of each dependency that pyproject.toml allows, on the lowest Python.
 PYTHON_LOWEST ?= $(shell for p in python3.11 $(PYTHON); do \
@@ -64,18 +86,18 @@ LOWEST := .venv-lowest/bin/python
 
 # What looks at documents, the browser and the tools of development does not change with versions.
 test-lowest: .venv-lowest/stamp
-	$(LOWEST) -m pytest --ignore=tests/browser --ignore=tests/architecture --ignore=tests/examples \
-		$(if $(PART),--part=$(PART)) $(ARGS)
+	$(call suite,$(LOWEST),--ignore=tests/browser --ignore=tests/architecture --ignore=tests/examples \
+		$(if $(PART),--part=$(PART)) $(ARGS))
 
-check: .venv/dev.stamp
+check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check --quiet .
-	$(BIN)/pyright
+	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.architecture.import_time
 
-bench: .venv/dev.stamp
+bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-lowest build dist .pytest_cache .ruff_cache .hypothesis .coverage comic-output
+	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .coverage comic-output

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from asyncjobs.backends.sqlite.rows import STATUS_OF
 
 PATIENCE = 40.0
 
@@ -78,6 +82,12 @@ class Shell:
             text=True,
             encoding="utf-8",
         )
+
+    def stored(self, job: str, store: str = "jobs.db") -> str:
+        """The status in the store: for those who ask again and again, since a command takes its time to start."""
+        with closing(sqlite3.connect(self.folder / store)) as connection:
+            [code] = connection.execute("SELECT status FROM jobs WHERE id = ?", (job,)).fetchone()
+        return STATUS_OF[code]
 
     def good(self, *arguments: str, **environment: str) -> Ran:
         """Run it; it must succeed."""

@@ -60,9 +60,10 @@ def test_one_that_cannot_start_says_why(shell: Shell) -> None:
 
 def test_killed_it_is_dead_and_the_next_one_takes_up_its_jobs(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
+    pid = pid_of(shell)
     shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=6", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
-    os.kill(pid_of(shell), signal.SIGKILL)
+    until(lambda: shell.stored("nap") == "in_progress")
+    os.kill(pid, signal.SIGKILL)
     until(lambda: shell.run(*APP, "daemon", "status").code == 1)
     assert state_of(shell).exists()  # nobody was left to remove it
     shell.good(*APP, "daemon", "start", "-d")
@@ -74,7 +75,7 @@ def test_the_first_signal_drains(shell: Shell) -> None:
     daemon = shell.start(*APP, "daemon", "start")
     until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
     shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=6", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
+    until(lambda: shell.stored("nap") == "in_progress")
     daemon.send_signal(signal.SIGTERM)
     _, said = daemon.communicate(timeout=PATIENCE)
     assert daemon.returncode == 0, said
@@ -87,7 +88,7 @@ def test_the_second_signal_hands_back_what_runs(shell: Shell) -> None:
     until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
     shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
     shell.good(*APP, "jobs", "submit", "app:blocking", "--id", "work")
-    until(lambda: status_of(shell, "nap") == status_of(shell, "work") == "in_progress")
+    until(lambda: shell.stored("nap") == shell.stored("work") == "in_progress")
     daemon.send_signal(signal.SIGINT)
     said: list[str] = []
     assert daemon.stderr is not None
@@ -108,7 +109,7 @@ def test_the_second_signal_hands_back_what_runs(shell: Shell) -> None:
 def test_stop_now_hands_back_at_once(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
     shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
+    until(lambda: shell.stored("nap") == "in_progress")
     began = time.monotonic()
     shell.good(*APP, "daemon", "stop", "--now")
     assert time.monotonic() - began < 10
@@ -118,7 +119,7 @@ def test_stop_now_hands_back_at_once(shell: Shell) -> None:
 def test_a_stop_that_takes_too_long_says_so(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
     shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
+    until(lambda: shell.stored("nap") == "in_progress")
     ran = shell.run(*APP, "daemon", "stop", "--timeout", "0.5s")
     assert (ran.code, "still drains after 0.5s" in ran.err) == (5, True)
 
@@ -143,9 +144,9 @@ def test_without_an_application_it_runs_the_modules_that_are_allowed(shell: Shel
 def test_cancel_reaches_it_from_another_terminal(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
     shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
+    until(lambda: shell.stored("nap") == "in_progress")
     assert shell.good(*APP, "jobs", "cancel", "nap").err == "✔ nap asked to stop\n"
-    until(lambda: status_of(shell, "nap") == "cancelled", 5)
+    until(lambda: shell.stored("nap") == "cancelled", 5)
     assert shell.good(*APP, "jobs", "retry", "nap").err == "✔ nap pending again\n"
 
 
@@ -195,7 +196,7 @@ def test_the_web_beside_it_is_served_until_the_drain_is_over_and_then_refuses_to
     until(lambda: shell.run(*APP, "daemon", "status", "--check").code == 0)
     url = shell.good("--json", *APP, "daemon", "status").json["http"]
     shell.good(*APP, "jobs", "submit", "app:slow", "--arg", "seconds=6", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
+    until(lambda: shell.stored("nap") == "in_progress")
     seen: set[int] = set()
     drained: list[str] = []
     with (

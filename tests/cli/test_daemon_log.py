@@ -63,7 +63,7 @@ def folder(shell: Shell) -> Path:
 def ran(shell: Shell, function: str, *arguments: str) -> str:
     """Submit a job and wait for it; its id."""
     job = shell.good(*DB, "jobs", "submit", f"bodies:{function}", *arguments).out.strip()
-    until(lambda: shell.good(*DB, "--json", "jobs", "show", job).json["status"] == "completed")
+    until(lambda: shell.stored(job) == "completed")
     return job
 
 
@@ -163,7 +163,7 @@ def test_status_says_that_it_drains(shell: Shell) -> None:
     daemon = shell.start(*app, "daemon", "start")
     until(lambda: shell.run(*app, "daemon", "status", "--check").code == 0)
     job = shell.good(*app, "jobs", "submit", "app:slow", "--arg", "seconds=20").out.strip()
-    until(lambda: shell.good(*app, "--json", "jobs", "show", job).json["status"] == "in_progress")
+    until(lambda: shell.stored(job) == "in_progress")
     daemon.send_signal(signal.SIGTERM)
     seen = until(lambda: (found := shell.good(*app, "--json", "daemon", "status").json)["draining"] and found)
     assert (seen["status"], seen["running"]) == ("running", [job])

@@ -31,7 +31,7 @@ from tests.faults.test_locked import Holder
 SCENARIOS = "tests.faults.storm_scenarios"
 LEASE = 0.9
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ LONG = os.environ.get("ASYNCJOBS_STORM") == "long"
 SECONDS = float(os.environ.get("ASYNCJOBS_TEST_SECONDS", "60" if LONG else "8"))
 LEASE = 15.0
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
 
 
 @pytest.fixture

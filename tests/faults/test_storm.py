@@ -13,6 +13,8 @@ from msgspec.structs import replace
 
 from tests.faults.storm import Weather, storm
 
+pytestmark = [pytest.mark.slow, pytest.mark.serial]
+
 SHORT = Weather(kills=20, freezes=2, client_kills=2, graphs=2, size=120)
 LONG = Weather(kills=200, freezes=16, client_kills=8, graphs=8, size=500, longest=1500)
 WEATHER = LONG if os.environ.get("ASYNCJOBS_STORM") == "long" else SHORT
@@ -30,7 +32,6 @@ def seed() -> int:
     return number
 
 
-@pytest.mark.slow
 @pytest.mark.timeout(WEATHER.longest + 120)
 def test_the_storm(tmp_path: Path) -> None:
     came = storm(tmp_path, seed(), WEATHER)
@@ -43,7 +44,6 @@ def test_the_storm(tmp_path: Path) -> None:
     assert came.stale > 0, "what frozen daemons brought late was to be refused"
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_the_storm_shows_what_one_process_cannot(tmp_path: Path, defect: str) -> None:
     """Nobody is even killed: it is enough that there are two."""
@@ -52,7 +52,6 @@ def test_the_storm_shows_what_one_process_cannot(tmp_path: Path, defect: str) ->
     assert any(sentence in problem for problem in came.problems for sentence in DEFECTS[defect]), came.problems
 
 
-@pytest.mark.slow
 def test_a_calm_sea(tmp_path: Path) -> None:
     """The same without a defect."""
     came = storm(tmp_path, 1, CALM)

@@ -19,7 +19,7 @@ from asyncjobs.runtime import loop_watch
 from asyncjobs.runtime.loop_watch import BLOCKED, TICK, Blocking, LoopWatch
 from tests.runtime.support import PATIENCE, Gate, Stores, nothing
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.serial]  # what else blocks a busy machine would be named, too
 
 
 class Warnings(logging.Handler):

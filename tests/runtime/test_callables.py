@@ -124,8 +124,11 @@ async def test_idle_threads_are_used_again(jp: JobProcessor) -> None:
         (len, ([1, 2],), 2),
         (str.upper, ("a",), "A"),
     ],
-    ids=str,
-)
+    ids=[
+        "partial", "partial of partial", "partial of nothing", "static", "class", "class of a subclass", "async class",
+        "instance", "async instance", "partial of an instance", "int", "len", "str.upper",
+    ],
+)  # fmt: skip
 async def test_callables_that_import_by_name(
     jp: JobProcessor, callee: Callable[..., Any], args: tuple[Any, ...], wanted: Any
 ) -> None:
@@ -307,7 +310,11 @@ class WhoAmI:
         return current_job().id
 
 
-@pytest.mark.parametrize("callee", [who_am_i, who_am_i_sync, partial(who_am_i), partial(who_am_i_sync)], ids=str)
+@pytest.mark.parametrize(
+    "callee",
+    [who_am_i, who_am_i_sync, partial(who_am_i), partial(who_am_i_sync)],
+    ids=["async", "plain", "partial of async", "partial of plain"],
+)
 async def test_current_job_in_every_kind_of_body(jp: JobProcessor, callee: Callable[..., Any]) -> None:
     assert await (await jp.submit_job(callee, job_id="me", group="us")) == ["me", 1, "us", False]
 

@@ -40,7 +40,7 @@ from tests.runtime import isolated, picky
 from tests.runtime.isolated import is_running
 from tests.runtime.support import CANCELLED, COMPLETED, FAILED, PENDING, Stores, until
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
 ONCE = RetryPolicy(max_retries=0)
 AT_ONCE = RetryPolicy(max_retries=1, base=0.001)
