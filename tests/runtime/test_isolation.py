@@ -152,7 +152,8 @@ async def test_an_optional_parent_that_failed_is_none(here: JobProcessor) -> Non
     assert await run(here, isolated.echo, parent, depends_on=here.optional(parent)) is None
 
 
-async def test_the_child_imports_no_store_and_no_graph(here: JobProcessor) -> None:
+async def test_the_child_imports_no_store_and_no_graph(here: JobProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("COVERAGE_PROCESS_CONFIG", raising=False)  # that of child processes has a store of its own
     heavy = "networkx aiosqlite sqlite3 starlette uvicorn click rich".split()
     assert await run(here, isolated.loaded, heavy) == []
 

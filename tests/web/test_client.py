@@ -33,6 +33,7 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.client import ClientHandle, JobsClient
+from tests.architecture.import_time import as_users_have_it
 from tests.runtime.support import Held
 from tests.web.bodies import Moment, Order, Quality, add, echo, fail, moment_of, named, order_of, talk
 from tests.web.client_support import Losing, remote
@@ -100,7 +101,8 @@ def test_a_secret_in_the_url_is_not_shown() -> None:
 def test_importing_it_brings_in_no_server_and_no_store() -> None:
     foreign = "starlette uvicorn sqlite3 aiosqlite httpx".split()
     code = f"import sys, asyncjobs.client; print([m for m in {foreign!r} if m in sys.modules])"
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, env=as_users_have_it(), capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
