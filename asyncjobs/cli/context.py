@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
-from asyncjobs.cli.hints import modules_of, start_command
+from asyncjobs.cli.hints import AT_LEAST, modules_of, start_command
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.config import LoggingConfig, SQLiteConfig
 from asyncjobs.core.mains import APP_MARK
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_SHORTEST_PREFIX = 4
 _LOOKED_AT = 50
 _UNRUNNABLE_AFTER = 600.0
 
@@ -313,8 +312,8 @@ class Context:
         """
         if await jp.backend.get_jobs([given]):
             return given
-        if len(given) < _SHORTEST_PREFIX:
-            await jp.get_job(given)  # refuses, and names the nearest
+        if len(given) < AT_LEAST:
+            await self._too_short(jp, given)
         found = await jp.backend.find_ids(given, 6)
         if len(found) == 1:
             return found[0]
@@ -322,6 +321,22 @@ class Context:
             await jp.get_job(given)
         listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
         raise Failure(f"{given!r} is the beginning of several ids: {listed}", exit_code=USAGE, code="ambiguous")
+
+    async def _too_short(self, jp: JobProcessor, given: str) -> None:
+        """Refuse a beginning of an id that is too short to be one.
+
+        :raises Failure: always.
+        """
+        found = await jp.backend.find_ids(given, 6) if given else ()
+        if not found:
+            await jp.get_job(given)  # refuses, and names the nearest
+        listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
+        raise Failure(
+            f"there is no job {given!r}",
+            exit_code=NOT_FOUND,
+            hint=f"the beginning of an id has {AT_LEAST} characters or more; so begin {listed}",
+            code="job-not-found",
+        )
 
 
 def _given(*options: tuple[str, object]) -> list[str]:

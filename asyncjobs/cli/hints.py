@@ -16,12 +16,15 @@ from asyncjobs.exceptions import (
     DuplicateJobError,
     JobCancelledError,
     JobExecutionError,
+    JobNotFoundError,
     JobProcessorError,
     JobSkippedError,
     JobTimeoutError,
     NotSerializableError,
 )
 
+AT_LEAST = 4
+"""Characters that the beginning of an id has, so that it is not taken for another by chance."""
 _COMMAND = re.compile(
     r"\basyncjobs (?=(?:backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b)"
 )
@@ -41,10 +44,15 @@ def hint_of(error: JobProcessorError) -> str | None:
             return f"mend the cause and run it again: asyncjobs jobs retry {shlex.quote(because)}"
         case JobExecutionError() | JobCancelledError():
             return f"asyncjobs jobs retry {shlex.quote(error.job_id)}"
+        case JobTimeoutError(job_id=str(job_id)):
+            quoted = shlex.quote(job_id)
+            return f"the job goes on: asyncjobs jobs watch {quoted}, or end it with asyncjobs jobs cancel {quoted}"
         case JobTimeoutError():
-            return "the job goes on"
+            return "the jobs go on"
         case DuplicateJobError():
-            return "choose another --id"
+            return f"choose another --id, or look at that job: asyncjobs jobs show {shlex.quote(error.job_id)}"
+        case JobNotFoundError() if "did you mean" not in (error.hint or ""):
+            return f"{error.hint}; {AT_LEAST} characters or more may be the beginning of one"
         case NotSerializableError(hint=str(hint)):
             return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # which needs a program that goes on
         case _:

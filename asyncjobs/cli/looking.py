@@ -134,7 +134,9 @@ async def show(context: Context, job: str) -> None:
         if ids:
             _field(out, label, "  ".join(_named(out, near.get(i), i) for i in ids[:8]) + (" …" if len(ids) > 8 else ""))
     if found.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
-        _field(out, "why", printable(reason.sentence))
+        start = context.start_hint([found.function])
+        alone = reason.code == "no_worker"  # what it names otherwise is for programs
+        _field(out, "why", out.hint(f"no worker is alive: {start}") if alone else printable(reason.sentence))
     if found.progress is not None and found.progress.percent is not None:
         message = f"  {printable(found.progress.message)}" if found.progress.message else ""
         _field(out, "progress", f"{out.bar(found.progress.percent, 100)} {found.progress.percent:.0f} %{message}")

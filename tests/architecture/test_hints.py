@@ -93,7 +93,14 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/events.py", "following; what happened before: --after 0"): commands.events_from_now_on,
     ("cli/groups.py", "asyncjobs groups list shows what there is"): commands.a_store_without_a_worker,
     ("cli/hints.py", "asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
-    ("cli/hints.py", "choose another --id"): commands.a_store_without_a_worker,
+    (
+        "cli/hints.py",
+        "choose another --id, or look at that job: asyncjobs jobs show {}",
+    ): commands.a_store_without_a_worker,
+    (
+        "cli/hints.py",
+        "the job goes on: asyncjobs jobs watch {}, or end it with asyncjobs jobs cancel {}",
+    ): commands.a_store_without_a_worker,
     ("cli/hints.py", "mend the cause and run it again: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
     ("cli/looking.py", " (more: -n {})"): commands.a_store_without_a_worker,
     ("cli/looking.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,

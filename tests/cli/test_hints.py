@@ -9,7 +9,17 @@ from pathlib import Path
 
 import pytest
 
-from asyncjobs import DuplicateJobError, JobExecutionError, NotSerializableError
+from asyncjobs import (
+    DuplicateJobError,
+    JobCancelledError,
+    JobExecutionError,
+    JobNotFoundError,
+    JobProcessorError,
+    JobSkippedError,
+    JobTimeoutError,
+    NotSerializableError,
+    WorkerLostError,
+)
 from asyncjobs.cli.hints import hint_of, with_flags
 from tests.cli.inside import Inside
 from tests.cli.support import Ran
@@ -37,6 +47,7 @@ def test_the_command_that_starts_a_daemon_is_the_same_everywhere_and_runs_as_pri
     [start] = named(submitted)
     assert start == [*DB, "daemon", "start", "-d", "--allow", "hinted"]
     assert named(shell.run(*DB, "doctor")) == [start]
+    assert named(shell.run(*DB, "jobs", "show", submitted.out.strip())) == [start]
     assert named(shell.run(*DB, "daemon", "status")) == [start]
     waiting = shell.run(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--delay", "1h")
     assert named(waiting) == [start]
@@ -51,7 +62,6 @@ def test_the_command_that_starts_a_daemon_is_the_same_everywhere_and_runs_as_pri
 
 
 def test_hints_of_errors_are_in_the_words_of_the_command_line() -> None:
-    assert hint_of(DuplicateJobError("x")) == "choose another --id"
     for hint in (
         "move it to module level, or submit it with local=True (here only)",
         "do it, or use local=True (here)",
@@ -69,3 +79,23 @@ def test_flags_are_put_behind_every_command_and_nothing_else() -> None:
     assert with_flags("asyncjobs is a package; import asyncjobs.web", ["--db", "x"]) == (
         "asyncjobs is a package; import asyncjobs.web"
     )
+
+
+ERRORS = [
+    JobExecutionError("it", attempt=1, error_type="ValueError", message="no"),
+    WorkerLostError("it", attempt=3, error_type="WorkerLostError", message="gone"),
+    JobCancelledError("it"),
+    JobSkippedError("it", "cause"),
+    JobTimeoutError("job 'it'", 3.0, job_id="it"),
+    JobTimeoutError("the group", 3.0),
+    DuplicateJobError("it"),
+    JobNotFoundError("it"),
+    JobNotFoundError("it", near="its"),
+]
+
+
+@pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
+def test_hints_at_the_command_line_are_no_calls_of_a_program(error: JobProcessorError) -> None:
+    hint = hint_of(error)
+    assert hint
+    assert not re.search(r"await |handle|if_exists|job_id|JobProcessor|\(", hint)

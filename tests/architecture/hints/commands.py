@@ -28,7 +28,8 @@ def a_store_without_a_worker(hints: Hints) -> None:
     for arguments in (("jobs", "cancel"), ("jobs", "watch"), ("groups", "show", "nobody")):
         hints.run_them(shell.run(*DB, *arguments))
     twice = shell.run(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--id", "bad")
-    assert "another --id" in hints.follow(twice.err)
+    assert "another --id" in twice.err
+    assert "hinted:fail" in hints.run_them(twice)[0].out
     shell.good(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--id", "another")
     for wrong, right in (
         (("--arg", "a"), ("--arg", "a=1")),
@@ -40,6 +41,11 @@ def a_store_without_a_worker(hints: Hints) -> None:
     hints.follow(shell.run(*DB, "jobs", "rm", "bad", "--older", "30d").err)
     hints.follow(shell.run(*DB, "jobs", "rm", "--older", "30d").err)
     shell.good(*DB, "jobs", "rm", "--older", "30d", "--yes")
+    shell.good(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--delay", "1h", "--id", "a late one")
+    late = shell.run(*DB, "jobs", "result", "a late one", "--wait", "--timeout", "50ms")
+    watch, cancel = (command for command in hints.commands(late) if "jobs" in command)
+    shell.good(*cancel)
+    assert "cancelled" in shell.run(*watch).out
     more = shell.good(*DB, "jobs", "list", "-n", "2")
     assert "(more: -n 20)" in hints.follow(more.err)
     assert len(shell.good(*DB, "jobs", "list", "-n", "20").lines) > 2

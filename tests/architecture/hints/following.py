@@ -17,7 +17,9 @@ import pytest
 from tests.cli.inside import Inside
 from tests.cli.support import Ran
 
-_COMMAND = re.compile(r"asyncjobs ((?:--|daemon |jobs |groups |config )[^\n]*?)(?: hands its| shows what|\n|$)")
+_COMMAND = re.compile(
+    r"asyncjobs ((?:--|daemon |jobs |groups |config )[^\n]*?)(?: hands its| shows what|, or end it with |\n|$)"
+)
 _FLAGS = r"asyncjobs (?:--\w+ (?:'[^'\n]*'|\S+) )*"
 
 
