@@ -237,6 +237,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.processors_elsewhere,
     (
         "processor.py",
+        "in a job: current_job().submit_job(…), and the handles that it returns",
+    ): calls.processors_elsewhere,
+    (
+        "processor.py",
         "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()",
     ): calls.processors_elsewhere,
     ("runtime/batch.py", "async with jp.batch() as batch: batch.submit_job(…)"): calls.batches,

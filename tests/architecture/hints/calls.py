@@ -215,6 +215,13 @@ async def processors_elsewhere(hints: Hints) -> None:
             return hints.code(error.hint, "handle.result_sync()", handle=made)
 
         assert await (await jp.submit_job(body, local=True)) == 42
+
+        async def of_a_processor_that_is_not_entered() -> int:
+            error = await refusal(JobProcessor(MemoryBackend()).submit_job(double, 1))
+            code = "current_job().submit_job(…)"
+            return await (await hints.awaited(error.hint, code, "double, 21", current_job=current_job, double=double))
+
+        assert await (await jp.submit_job(of_a_processor_that_is_not_entered, local=True)) == 42
     outside = await refusal(jp.submit_job(double, 1))
     statement = "async with JobProcessor() as jp:"
     assert statement in hints.follow(outside.hint)
