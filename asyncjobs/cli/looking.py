@@ -17,6 +17,7 @@ from asyncjobs.cli.selecting import count, find, seconds_of
 from asyncjobs.cli.shapes import error_item, event_item, job_item
 from asyncjobs.cli.watching import follow
 from asyncjobs.core.codec import decode_call
+from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobQuery, JobStatus
 
@@ -71,11 +72,24 @@ def _row(out: Output, job: Job) -> Sequence[str]:
         printable(job.id),
         printable(job.function.rpartition(":")[2]),
         out.status(job.status),
-        f"{job.attempt}/{job.max_retries + 1}",
+        tries(job),
         age(job.created_at),
         _elapsed(job),
         _error(job),
     )
+
+
+def tries(job: Job) -> str:
+    """Show which of the tries that its retry policy grants a job is at, as ``2/4``, or how many it has used up.
+
+    Interruptions, releases, and what was before a retry by hand use up none. They count as attempts, whose number
+    follows where it is another one: ``2/4 #5``.
+    """
+    lost = job.error is not None and job.error.error_type == WORKER_LOST
+    at_one = job.status in (JobStatus.IN_PROGRESS, JobStatus.COMPLETED) or (job.status is JobStatus.FAILED and lost)
+    at = job.failures + at_one
+    number = f" #{job.attempt}" if job.attempt != at else ""
+    return f"{at}/{job.max_retries + 1}{number}"
 
 
 def _elapsed(job: Job) -> str:
