@@ -320,7 +320,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
             allowed = "a dict of fields and their values, or None"
             force_setattr(self, "metadata", dict_of("JobQuery.metadata", metadata, allowed))
         limit: object = self.limit
-        if not is_a(limit, int) or not 1 <= int.__int__(limit) <= 1000:
+        if not is_a(limit, int) or is_a(limit, bool) or not 1 <= int.__int__(limit) <= 1000:
             raise ConfigurationError("JobQuery.limit", limit, allowed="a whole number from 1 to 1000")
         for name in ("created_after", "created_before"):
             moment: object = getattr(self, name)

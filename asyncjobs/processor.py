@@ -23,7 +23,7 @@ import anyio.lowlevel
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
-from asyncjobs.backends.clock import Clock, SystemClock
+from asyncjobs.backends.clock import Clock, clock_of
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
@@ -139,7 +139,7 @@ class JobProcessor(Watching, Upkeep):
         fallback: Literal["sync"] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._clock: Clock = SystemClock() if clock is None else clock
+        self._clock = clock_of("clock", clock)
         self._backend, backend_config = make_backend(backend, config, self._clock)
         if daemon is not None and not is_a(daemon, DaemonConfig):
             raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")

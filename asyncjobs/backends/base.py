@@ -365,7 +365,7 @@ class JobBackend(ABC):
 
     @abstractmethod
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        """A page of jobs. ``ConfigurationError`` for a limit out of range or a cursor that is none."""
+        """A page of jobs. ``ConfigurationError`` for a cursor that is none."""
 
     @abstractmethod
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:

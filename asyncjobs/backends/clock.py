@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
-from typing import Protocol
+from typing import Protocol, cast
 
 import anyio
+
+from asyncjobs.checked import is_a
+from asyncjobs.exceptions import ConfigurationError
 
 _SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 """Linux has a clock of its own for it; on macOS the monotonic one goes on while the machine sleeps."""
@@ -54,6 +57,28 @@ class SystemClock:
 
     def timeout(self, seconds: float | None) -> anyio.CancelScope:
         return anyio.move_on_after(seconds)
+
+
+_METHODS = [name for name in vars(Clock) if not name.startswith("_")]
+
+
+def clock_of(field: str, given: object) -> Clock:
+    """Return the clock that is given, or the real ones for None."""
+    if given is None:
+        return SystemClock()
+    if not _has_methods(given):
+        allowed = f"an object with the methods {', '.join(_METHODS)}"
+        raise ConfigurationError(field, given, allowed=allowed, hint="asyncjobs.testing.ManualClock(), for tests")
+    return cast("Clock", given)
+
+
+def _has_methods(given: object) -> bool:
+    if is_a(given, type):  # it has them too, and lacks what they are called on
+        return False
+    try:
+        return all(callable(getattr(given, name, None)) for name in _METHODS)
+    except Exception:  # border: a lazy proxy, for example
+        return False
 
 
 def to_datetime(moment: int) -> datetime:

@@ -50,6 +50,7 @@ _NO_TIMEOUT = (
     "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot "
     "until it returns, and then counts as failed"
 )
+_ONE_ARGUMENT = "args=(value,)"
 _MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
@@ -198,15 +199,15 @@ def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]
     args: tuple[Any, ...] = cast("Any", request.args)
     kwargs: dict[str, Any] = cast("Any", request.kwargs)
     if type(args) is not tuple:
-        args = _tuple_of("args", args, "a tuple of all positional arguments")
+        args = _tuple_of("args", args, "a tuple of all positional arguments", _ONE_ARGUMENT)
     if type(kwargs) is not dict:
         kwargs = dict_of("kwargs", kwargs, "a dict of all keyword arguments")
     return args, kwargs
 
 
-def _tuple_of(field: str, given: object, allowed: str) -> tuple[Any, ...]:
+def _tuple_of(field: str, given: object, allowed: str, hint: str | None = None) -> tuple[Any, ...]:
     if not issubclass(type(given), (list, tuple)):
-        raise ConfigurationError(field, given, allowed=allowed, hint=f"{field}=(value,)")
+        raise ConfigurationError(field, given, allowed=allowed, hint=hint)
     return tuple(listed(field, given, allowed))
 
 
@@ -408,7 +409,7 @@ def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[st
         allowed = "a tuple of all positional arguments, given only here"
         if args:
             raise ConfigurationError("args", given, allowed=allowed)
-        args = _tuple_of("args", given, allowed)
+        args = _tuple_of("args", given, allowed, _ONE_ARGUMENT)
     if "kwargs" in kwargs:
         given = kwargs.pop("kwargs")
         allowed = "a dict of all keyword arguments, given only here"

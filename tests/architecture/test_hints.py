@@ -46,6 +46,7 @@ class Words(str):
 NAME = Words("how an object, or what was called, is shown")
 
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
+    ("backends/clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("backends/select.py", "put it into the settings: SQLiteConfig(path=…)"): calls.stores,
     ("backends/sqlite/copies.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
     (
@@ -299,6 +300,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "runtime/submission.py",
         "a local job runs in this process only, and isolation='process' runs it in another",
     ): calls.callables,
+    ("runtime/submission.py", "args=(value,)"): calls.options,
     ("runtime/submission.py", "datetime.now(UTC) + …, or value.astimezone()"): calls.options,
     ("runtime/submission.py", "ids, handles, jp.optional(…)"): calls.options,
     ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): calls.options,

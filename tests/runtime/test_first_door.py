@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from asyncjobs import (
     SQLiteConfig,
     SyncJobs,
 )
+from asyncjobs.testing import ManualClock
 from tests.runtime.support import add, nothing
 
 pytestmark = pytest.mark.anyio
@@ -34,6 +36,9 @@ pytestmark = pytest.mark.anyio
         (lambda: JobQuery(group=5), "JobQuery.group cannot be 5", None),  # type: ignore[arg-type]
         (lambda: JobQuery(parent_id=b"x"), "JobQuery.parent_id cannot be b'x'", None),  # type: ignore[arg-type]
         (lambda: JobQuery(metadata=[("a", 1)]), "JobQuery.metadata cannot be [('a', 1)]", None),  # type: ignore[arg-type]
+        (lambda: JobQuery(limit=0), "JobQuery.limit cannot be 0", None),
+        (lambda: JobQuery(limit=1001), "JobQuery.limit cannot be 1001", None),
+        (lambda: JobQuery(limit=True), "JobQuery.limit cannot be True", None),
         (lambda: JobRequest(func=add, quue="x"), "JobRequest.quue is not a field", "did you mean 'queue'?"),  # type: ignore[call-arg]
         (lambda: JobRequest(add, 1, 2), "JobRequest takes its fields by name", "JobRequest(func=…)"),  # type: ignore[call-arg]
         (lambda: JobRequest(args=(1,)), "JobRequest needs func=", None),  # type: ignore[call-arg]
@@ -42,6 +47,11 @@ pytestmark = pytest.mark.anyio
         (lambda: JobProcessor("memory", enable_daemon="no"), "enable_daemon cannot be 'no'", None),  # type: ignore[arg-type]
         (lambda: JobProcessor("memory", functions=add), "functions cannot be <function add", "functions=[…]"),  # type: ignore[arg-type]
         (lambda: JobProcessor("memory", daemon={"slots": 3}), "daemon cannot be {'slots': 3}", None),  # type: ignore[arg-type]
+        (lambda: JobProcessor("memory", clock=5), "clock cannot be 5", "ManualClock()"),  # type: ignore[arg-type]
+        (lambda: JobProcessor("memory", clock=ManualClock), "clock cannot be <class", "ManualClock()"),  # type: ignore[arg-type]
+        (lambda: SyncJobs("memory", clock=time), "clock cannot be <module 'time'", "ManualClock()"),
+        (lambda: SQLiteBackend(clock=False), "SQLiteBackend.clock cannot be False", "ManualClock()"),  # type: ignore[arg-type]
+        (lambda: MemoryBackend(clock="utc"), "MemoryBackend.clock cannot be 'utc'", "ManualClock()"),  # type: ignore[arg-type]
         (lambda: SQLiteBackend(MemoryConfig()), "SQLiteBackend.config cannot be MemoryConfig", None),  # type: ignore[arg-type]
         (lambda: MemoryBackend("x.db"), "MemoryBackend.config cannot be 'x.db'", None),  # type: ignore[arg-type]
         (lambda: DaemonConfig(leese=3), "DaemonConfig.leese is not a setting", "did you mean 'lease'?"),  # type: ignore[call-arg]

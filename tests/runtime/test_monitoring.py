@@ -330,9 +330,8 @@ async def test_pages_of_jobs(jp: JobProcessor) -> None:
     assert len(await jp.find_jobs(JobQuery(group="g0", metadata={"even": True}))) == 5
     assert len(await jp.find_jobs(JobQuery(status=JobStatus.COMPLETED))) == 0
     assert [job.id for job in await jp.find_jobs(JobQuery(ids=["j3", "nobody", "j1"]))] in (["j1", "j3"], ["j3", "j1"])
-    for query in (JobQuery(limit=0), JobQuery(limit=1001), JobQuery(cursor="?")):
-        with pytest.raises(ConfigurationError):
-            await jp.find_jobs(query)
+    with pytest.raises(ConfigurationError):
+        await jp.find_jobs(JobQuery(cursor="?"))
 
 
 # -- why

@@ -260,6 +260,53 @@ def test_a_name_that_does_not_resolve_says_why(name: str, reason: str) -> None:
     assert str(caught.value) == f"{name} cannot run here: {reason}"
 
 
+class Silent:
+    """A lazy proxy outside of its context."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise RuntimeError("working outside of the context")
+
+    def __call__(self) -> None: ...
+
+
+class Unprintable(Exception):
+    def __repr__(self) -> str:
+        raise ValueError("no text")
+
+
+class Worse(Silent):
+    def __getattribute__(self, name: str) -> Any:
+        raise Unprintable
+
+
+class Homeless:
+    """An object of a class in C has no module of its own either."""
+
+    def __getattribute__(self, name: str) -> Any:
+        raise AttributeError(name)
+
+    def __call__(self) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("kind", "says"),
+    [
+        (Silent, "RuntimeError('working outside of the context')"),
+        (Worse, "<Unprintable that cannot be printed>"),
+        (Homeless, "AttributeError('__module__')"),
+    ],
+)
+def test_what_cannot_be_asked_for_its_module_is_not_taken_from_another_one(
+    monkeypatch: pytest.MonkeyPatch, kind: type, says: str
+) -> None:
+    home = ModuleType("has_proxies")
+    vars(home)["work"] = kind()
+    monkeypatch.setitem(sys.modules, "has_proxies", home)
+    with pytest.raises(CallableNotFoundError) as caught:
+        resolve_callable("has_proxies:work")
+    assert caught.value.reason == f"it is a {HERE}.{kind.__name__}, which raises {says} when it is asked for its module"
+
+
 def test_modules_are_imported_only_when_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "codec_fresh.py").write_text("def task(): return 7\n")
     (tmp_path / "codec_broken.py").write_text("import sys\nsys.exit(3)\n")

@@ -181,6 +181,12 @@ CASES: list[Case] = [
         "limit cannot be 'images'; allowed: (key, capacity), for example ('images', 3)",
     ),
     (
+        "arguments that are one",
+        lambda jp: jp.submit_job(render, args="a"),
+        ConfigurationError,
+        "args cannot be 'a'; allowed: a tuple of all positional arguments, given only here\n  hint: args=(value,)",
+    ),
+    (
         "metadata that is not JSON",
         lambda jp: jp.submit_job(render, "a", metadata={1: 2}),
         NotSerializableError,

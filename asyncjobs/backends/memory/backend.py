@@ -35,7 +35,7 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
-from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
+from asyncjobs.backends.clock import Clock, clock_of, to_datetime
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Lane, Tables, WorkerRow
@@ -89,7 +89,7 @@ class MemoryBackend(JobBackend):
         if config is not None and not isinstance(config, MemoryConfig):
             raise ConfigurationError("MemoryBackend.config", config, allowed="a MemoryConfig, or nothing")
         self.config = config or MemoryConfig()
-        self._clock: Clock = SystemClock() if clock is None else clock
+        self._clock = clock_of("MemoryBackend.clock", clock)
         self._tables = Tables()
         self._queries = Queries(self._tables)
         self._job_numbers = count(1)

@@ -252,8 +252,6 @@ class Queries:
 
 
 def _check(query: JobQuery) -> None:
-    if not 1 <= query.limit <= 1000:
-        raise ConfigurationError("JobQuery.limit", query.limit, allowed="a whole number from 1 to 1000")
     if query.order not in ("oldest", "newest"):
         raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
     given = () if query.status is None else (query.status,) if isinstance(query.status, str) else query.status

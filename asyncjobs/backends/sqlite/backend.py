@@ -36,7 +36,7 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
-from asyncjobs.backends.clock import Clock, SystemClock
+from asyncjobs.backends.clock import Clock, clock_of
 from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
@@ -104,7 +104,7 @@ class SQLiteBackend(JobBackend):
         elif not isinstance(config, SQLiteConfig):
             raise ConfigurationError("SQLiteBackend.config", config, allowed="a path, or a SQLiteConfig")
         self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
-        self._clock: Clock = SystemClock() if clock is None else clock
+        self._clock = clock_of("SQLiteBackend.clock", clock)
         self._hook = hook
         self._listener: Listener | None = None
         self._forks = fork_count()

@@ -20,7 +20,6 @@ from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobQuery, JobStatus
 
 _LARGEST = 2**63 - 1
-_LIMIT = 1000
 
 Terms = list[tuple[str, tuple[Any, ...]]]
 """Conditions with their parameters, joined by AND."""
@@ -31,8 +30,6 @@ def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
 
     :raises ConfigurationError: a field of the query cannot be what it is.
     """
-    if not isinstance(query.limit, int) or isinstance(query.limit, bool) or not 1 <= query.limit <= _LIMIT:
-        raise ConfigurationError("JobQuery.limit", query.limit, allowed=f"a whole number from 1 to {_LIMIT}")
     if query.order not in ("oldest", "newest"):
         raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
     direction, beyond = ("ASC", ">") if query.order == "oldest" else ("DESC", "<")

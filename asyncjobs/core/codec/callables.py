@@ -21,7 +21,7 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.hints import MOST_LAYERS
 from asyncjobs.core.codec.layers import wrapped_by
 from asyncjobs.core.codec.names import attribute, is_home, kind_of, loaded_module, main_name, seems, stored_module
-from asyncjobs.exceptions import NotSerializableError, SubmissionError
+from asyncjobs.exceptions import NotSerializableError, SubmissionError, shown
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
 _NO_METHOD = (
@@ -113,11 +113,21 @@ def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., 
     if not callable(found):
         raise CallableNotFoundError(name, f"it is {kind_of(found)}, which cannot be called")
     home = _origin(found)[0]
-    if home is None:
-        raise CallableNotFoundError(name, f"it is {kind_of(found)}, which does not say which module it belongs to")
-    if not is_home(home, module_name, module):
-        raise CallableNotFoundError(name, f"it belongs to the module {home}, and a function has the name of its own")
+    if home is None or not is_home(home, module_name, module):
+        raise CallableNotFoundError(name, _not_at_home(found, home))
     return found
+
+
+def _not_at_home(found: Any, home: str | None) -> str:
+    """Return why a callable is not taken from the module that has it, for a message."""
+    if home == _module_of_class(found):
+        try:
+            _ = found.__module__
+        except Exception as error:  # border: a lazy proxy outside of its context, for example
+            return f"it is {kind_of(found)}, which raises {shown(error)} when it is asked for its module"
+    if home is None:
+        return f"it is {kind_of(found)}, which does not say which module it belongs to"
+    return f"it belongs to the module {home}, and a function has the name of its own"
 
 
 def is_async_callable(func: Callable[..., Any]) -> bool:

@@ -103,6 +103,8 @@ def await_free(handle: JobHandle[Any]) -> str:
 
 
 async def options(hints: Hints) -> None:
+    clock = refused(lambda: JobProcessor("memory", clock=5))  # type: ignore[arg-type]
+    JobProcessor("memory", clock=hints.code(clock.hint, "asyncjobs.testing.ManualClock()", asyncjobs=asyncjobs))
     async with JobProcessor(MemoryBackend()) as jp:
         names: dict[str, Any] = {"RetryPolicy": RetryPolicy, "JobQuery": JobQuery, "JobRequest": JobRequest}
         retry = await refusal(jp.submit_job(double, 1, retry=3))  # type: ignore[arg-type]
