@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from zlib import crc32
 
 import pytest
@@ -26,6 +27,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     names = {item.nodeid for item in chosen}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
     items[:] = chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Spell out lone surrogates, which tests log on purpose: no report of a test that runs beside others has them."""
+    report = yield
+    report.sections = [(name, _encodable(text)) for name, text in report.sections]
+    if (written := _encodable(report.longreprtext)) != report.longreprtext:
+        report.longrepr = written
+    return report
+
+
+def _encodable(text: str) -> str:
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def part_of(text: str) -> tuple[int, int]:
