@@ -67,7 +67,8 @@ from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.given import id_of, items_of, query_of, requests_of
 from asyncjobs.runtime.graph import LiveGraph
-from asyncjobs.runtime.leaving import Leaving, refuse_inside, warn_of_unfinished
+from asyncjobs.runtime.inside import refuse_to_leave_inside
+from asyncjobs.runtime.leaving import Leaving, warn_of_unfinished
 from asyncjobs.runtime.mains import refuse_while_loading
 from asyncjobs.runtime.near import nearest_id
 from asyncjobs.runtime.others import watch_others
@@ -283,7 +284,7 @@ class JobProcessor(Watching, Upkeep):
     ) -> bool | None:
         if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
-        refuse_inside(self._waiting.worker)
+        refuse_to_leave_inside(self._waiting.worker)
         self._begin_to_leave(error)
         try:
             return await self._background.join(error)

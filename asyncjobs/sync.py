@@ -34,7 +34,7 @@ from asyncjobs.models import (
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import blocks_loop, find_current_job
 from asyncjobs.runtime.given import id_of, items_of, requests_of
-from asyncjobs.runtime.leaving import refuse_inside
+from asyncjobs.runtime.inside import refuse_to_leave_inside
 from asyncjobs.runtime.signals import Loop
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
@@ -151,7 +151,7 @@ class SyncJobs:
     ) -> None:
         if self._stack is None or fork_count() != self._forks:
             return  # a forked child leaves its parent's thread alone
-        refuse_inside(None if self._jp.daemon is None else self._jp.daemon.worker)
+        refuse_to_leave_inside(None if self._jp.daemon is None else self._jp.daemon.worker)
         try:
             self._drain(error)
         finally:

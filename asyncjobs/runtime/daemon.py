@@ -19,6 +19,7 @@ from asyncjobs.models import Job, Outcome, OutcomeKind
 from asyncjobs.runtime.context import Submit
 from asyncjobs.runtime.events import EventPublisher
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.inside import refuse_to_stop_inside
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.lost_claims import Held, LostClaims
 from asyncjobs.runtime.maintenance import Maintenance
@@ -147,7 +148,10 @@ class JobDaemon:
         """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
 
         Called again, return once that is done.
+
+        :raises JobStateError: a body that runs here calls it, and would be waited for.
         """
+        refuse_to_stop_inside(self.worker)
         self.close()
         self._claiming.cancel()
         async with self._stopping:

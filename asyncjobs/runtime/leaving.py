@@ -8,14 +8,12 @@ import anyio
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.clock import Clock
-from asyncjobs.exceptions import BackendError, JobStateError
+from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
 from asyncjobs.runtime.background import Background
-from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.interrupts import CtrlC, Resident, Termination, heed_server, terminate, terminate_after_clean_up
 from asyncjobs.runtime.signals import Signal
-from asyncjobs.runtime.worker import Worker
 from asyncjobs.safelog import SafeLogger
 
 logger = SafeLogger("asyncjobs")
@@ -126,21 +124,6 @@ class Leaving:
         if self._ctrl_c_elsewhere or (self._ctrl_c is not None and self._ctrl_c.handled):
             return "; a second Ctrl-C hands back at once" if again else "; Ctrl-C hands back at once"
         return ""
-
-
-def refuse_inside(worker: Worker | None) -> None:
-    """Refuse to leave a processor where a body of its own asks for it: the end of that body would be waited for.
-
-    :raises JobStateError: the calling code belongs to a job that this worker runs.
-    """
-    context = find_current_job()
-    if context is not None and worker is not None and worker.runs(context):
-        raise JobStateError(
-            context.id,
-            "running here",
-            "the processor that runs it cannot be left inside of it: each would wait for the other's end",
-            hint="let the body set an event (or return), and leave the block where it was entered",
-        )
 
 
 async def warn_of_unfinished(backend: JobBackend) -> None:

@@ -279,6 +279,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one",
     ): calls.options,
     (
+        "runtime/inside.py",
+        "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop there",
+    ): calls.bodies,
+    (
         "runtime/leaving.py",
         "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it",
     ): calls.jobs_without_a_worker,

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
+import anyio.from_thread
 import pytest
 
 from asyncjobs import JobExecutionError, JobProcessor, JobStateError, SQLiteConfig, SyncJobs, current_job
@@ -69,6 +71,103 @@ async def test_a_body_is_refused_and_the_processor_goes_on(
     assert "cannot be left inside of it" in said
     assert "hint: let the body set an event" in said
     assert await within(PATIENCE, await jp.submit_job(add, 1, 2)) == 3
+
+
+# -- the daemon of a processor
+
+
+async def stop_async(jp: JobProcessor) -> None:
+    assert jp.daemon is not None
+    await jp.daemon.stop()
+
+
+async def stop_in_a_task(jp: JobProcessor) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop_async, jp)
+
+
+async def stop_within_a_time(jp: JobProcessor) -> None:
+    with anyio.fail_after(PATIENCE):
+        await stop_async(jp)
+
+
+async def stop_shielded(jp: JobProcessor) -> None:
+    with anyio.CancelScope(shield=True):
+        await stop_async(jp)
+
+
+def stop_from_thread(jp: JobProcessor) -> None:
+    current_job().run_sync(stop_async, jp)
+
+
+def stop_by_anyio(jp: JobProcessor) -> None:
+    anyio.from_thread.run(stop_async, jp)
+
+
+STOPS: list[Callable[[JobProcessor], Any]] = [
+    stop_async,
+    stop_in_a_task,
+    stop_within_a_time,
+    stop_shielded,
+    stop_from_thread,
+    stop_by_anyio,
+]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("stop", STOPS)
+async def test_a_body_does_not_stop_the_daemon_that_runs_it(
+    jp: JobProcessor, stop: Callable[[JobProcessor], Any]
+) -> None:
+    body = partial(stop, jp)
+    with pytest.raises(JobExecutionError, match="the daemon that runs it cannot be stopped inside of it"):
+        await within(PATIENCE, await jp.submit_job(body, local=True, max_retries=0))
+    assert await within(PATIENCE, await jp.submit_job(add, 1, 2)) == 3
+
+
+@pytest.mark.anyio
+async def test_a_body_may_stop_the_daemon_of_another_processor(jp: JobProcessor, tmp_path: Path) -> None:
+    async def body() -> int:
+        async with Stores("memory", tmp_path).processor() as inner:
+            three = await (await inner.submit_job(add, 1, 2))
+            await stop_async(inner)
+            return three
+
+    assert await within(PATIENCE, await jp.submit_job(body, local=True, max_retries=0)) == 3
+
+
+@pytest.mark.anyio
+async def test_a_body_may_close_the_daemon_that_runs_it(stores: Stores) -> None:
+    async with stores.processor() as jp:
+
+        async def body() -> str:
+            assert jp.daemon is not None
+            jp.daemon.close()
+            return "closed"
+
+        assert await within(PATIENCE, await jp.submit_job(body, local=True)) == "closed"
+        await within(PATIENCE, stop_async(jp))
+        later = await jp.submit_job(add, 1, 2)
+        assert (await jp.get_job(later)).attempt == 0
+
+
+@pytest.mark.parametrize("on_loop", [False, True])
+def test_bodies_of_sync_jobs_do_not_stop_their_daemon(tmp_path: Path, on_loop: bool) -> None:
+    with SyncJobs(tmp_path / "jobs.db") as jobs:
+
+        async def stop() -> None:
+            await stop_async(jobs._jp)  # pyright: ignore[reportPrivateUsage]
+
+        def plain() -> None:
+            jobs.call(stop)
+
+        body: Callable[[], Any] = stop if on_loop else plain
+        with pytest.raises(JobExecutionError, match="cannot be stopped inside of it"):
+            jobs.submit_job(body, local=True, max_retries=0).result(timeout=PATIENCE)
+        assert jobs.submit_job(nothing).result(timeout=PATIENCE) is None
+
+
+# -- a processor
 
 
 @pytest.mark.anyio

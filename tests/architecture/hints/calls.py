@@ -286,6 +286,15 @@ async def a_store_that_is_away(hints: Hints) -> None:
 
 
 async def bodies(hints: Hints) -> None:
+    async with JobProcessor(MemoryBackend()) as closed:
+
+        async def stop() -> None:
+            assert closed.daemon is not None
+            inside = await refusal(closed.daemon.stop())
+            hints.code(inside.hint, "jp.daemon.close()", jp=closed)
+
+        await (await closed.submit_job(stop, local=True))
+        assert (await (await closed.submit_job(double, 1)).status()).value == "pending"
     async with JobProcessor(MemoryBackend()) as jp:
         outside = refused(current_job)
         hints.follow(outside)
