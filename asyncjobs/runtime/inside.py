@@ -21,9 +21,7 @@ def refuse_to_stop_inside(worker: Worker) -> None:
 
     :raises JobStateError: as above.
     """
-    hint = (
-        "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop it elsewhere"
-    )
+    hint = "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop there"
     _refuse(worker, "the daemon that runs it cannot be stopped inside of it", hint)
 
 
