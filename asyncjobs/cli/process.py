@@ -15,12 +15,14 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import anyio
 from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite.host import this_process
+from asyncjobs.cli.detached import LogStream
 from asyncjobs.cli.notify import Notifier
 from asyncjobs.cli.signals import Kept
 from asyncjobs.cli.state import DaemonState, StateFile
@@ -66,6 +68,7 @@ class DaemonProcess:
 
         :raises BackendError: the store cannot be opened.
         """
+        daemon: JobDaemon | None = None
         async with anyio.create_task_group() as tasks:
             async with self._jp as jp, anyio.create_task_group() as serving:
                 daemon = jp.daemon
@@ -82,6 +85,8 @@ class DaemonProcess:
                 serving.cancel_scope.cancel()  # it answers until the drain is over, then it refuses to connect
             tasks.cancel_scope.cancel()
         logger.info("daemon %r stopped", self._state.name)
+        if daemon is not None and daemon.left_behind:
+            self._leave_bodies()
 
     def _ready(self, daemon: JobDaemon) -> None:
         self._take_signals()
@@ -145,6 +150,18 @@ class DaemonProcess:
         logger.error("leaving at once%s", interrupts if daemon is not None and daemon.running else "")
         logging.shutdown()
         os._exit(128 + number)
+
+    def _leave_bodies(self) -> NoReturn:
+        """End the process while bodies ignore their cancellation: the end of the loop would wait for them (ADR 26)."""
+        for stream in (sys.stdout, sys.stderr):
+            if isinstance(stream, LogStream):
+                stream.finish()
+        self._file.release()
+        logging.shutdown()
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):  # closed, or full
+                stream.flush()
+        os._exit(0)
 
     # -- signs of life
 

@@ -136,6 +136,11 @@ class JobDaemon:
         """How many of them leaving waits for: those that wait for other jobs are given back at once."""
         return sum(not running.waits for running in self.worker.running.values())
 
+    @property
+    def left_behind(self) -> bool:
+        """Whether, after the end, bodies go on in this process that ignore their cancellation; threads do not count."""
+        return self.worker.left_behind
+
     def give_back(self) -> None:
         """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
         self.worker.hurry()

@@ -11,7 +11,6 @@ import random
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
-import anyio
 from anyio.abc import TaskGroup, TaskStatus
 
 from asyncjobs.backends.base import (
@@ -34,6 +33,8 @@ from asyncjobs.runtime import journal
 from asyncjobs.runtime.attempt import Running, Stop, Tools, failure, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
+from asyncjobs.runtime.crew import Crew
+from asyncjobs.runtime.draining import Drain
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loop_watch import LoopWatch
 from asyncjobs.runtime.lost_claims import Held
@@ -54,10 +55,6 @@ logger = SafeLogger("asyncjobs.worker")
 
 _FIRST_DELAY = 0.05
 _LONGEST_DELAY = 5.0
-_MOMENT = 1.0
-"""Seconds for a thread that heeds ``cancelled`` to end by itself, when it is told so at the end of a drain."""
-_LAST_WORDS = 5.0
-"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
 
 
 class Worker:
@@ -104,8 +101,8 @@ class Worker:
         self._saying = Saying(backend, clock, self.running, self._trouble, self._end)
         self._quiet = Signal()
         self._closing = False
-        self._hurried = False
-        self._patience: anyio.CancelScope | None = None
+        self._crew = Crew()
+        self._drain = Drain(self._bodies, self._until_quiet, config.cancel_grace, self._leave_behind)
         self._loop = Loop()
         self.lending = Lending(self.slots, self._loop, self._bodies)
         self._loop_watch = LoopWatch(self.running)
@@ -138,8 +135,9 @@ class Worker:
         )
 
     async def run(self, tasks: TaskGroup) -> None:
-        """Start recording in this task group; attempts are started in it, too."""
+        """Start recording in this task group; what attempts run in ends with it, too."""
         self._tasks = tasks
+        await tasks.start(self._crew.run)
         tasks.start_soon(self._record_forever)
         await tasks.start(self._store_said_forever)
 
@@ -158,34 +156,7 @@ class Worker:
         What is given back may clean up for ``cancel_grace`` seconds more.
         """
         self.close()
-        for running in list(self.running.values()):
-            if running.waits:
-                running.stop(Stop.RELEASED)
-        with anyio.move_on_after(0 if self._hurried else timeout) as self._patience:
-            await self._until_quiet()
-        for running in self._bodies():
-            running.stop(Stop.RELEASED)
-        if self._hurried:
-            self.hurry()
-        # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
-        moment = min(_MOMENT, 0.1 + timeout)
-        with anyio.move_on_after(moment):
-            await self._until_quiet()
-        for running in self._bodies():
-            if running.threaded:
-                running.abandon()
-        with anyio.move_on_after(max(0.0, self._config.cancel_grace - moment) if self._bodies() else 0):
-            await self._until_quiet()
-        for running in self._bodies():
-            running.hurry()  # also those that have shielded themselves until now
-        with anyio.move_on_after(_LAST_WORDS) as scope:
-            await self._until_quiet()
-        if stuck := [f"{running.job.attempt.job_id} ({running.job.function})" for running in self._bodies()]:
-            logger.error(
-                "cannot leave before these jobs end, which ignore that they are cancelled: %s", ", ".join(stuck)
-            )
-        elif scope.cancelled_caught:
-            logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
+        await self._drain.run(timeout)
         self._threads.close()
         self._loop_watch.close()
         if self._processes is not None:
@@ -193,11 +164,20 @@ class Worker:
 
     def hurry(self) -> None:
         """Give back now what still runs, in a drain that has begun or is to come, and wait for no clean-up."""
-        self._hurried = True
-        if self._patience is not None:
-            self._patience.cancel()
-        for running in self._bodies():
-            running.hurry()
+        self._drain.hurry()
+
+    @property
+    def left_behind(self) -> bool:
+        """See ``JobDaemon.left_behind``."""
+        return self._crew.left_behind
+
+    def _leave_behind(self, stuck: list[Running]) -> None:
+        """Give back attempts whose bodies do not end: what these do from now on is refused."""
+        names = ", ".join(f"{running.job.attempt.job_id} ({running.job.function})" for running in stuck)
+        way = "leaving these jobs behind" if self._crew.can_leave else "cannot leave before these jobs end"
+        logger.error("%s, which ignore that they are cancelled; they are given back, and run again: %s", way, names)
+        for running in stuck:
+            self._close(running, Outcome(OutcomeKind.RELEASED))
 
     @property
     def processes(self) -> Processes:
@@ -288,7 +268,7 @@ class Worker:
         journal.started(job)
         self.running[job.attempt.job_id] = running
         self.slots.begin(running)
-        self._tasks.start_soon(self._run, running)
+        self._crew.start(self._run, running)
 
     async def _run(self, running: Running) -> None:
         job = running.job
@@ -309,14 +289,19 @@ class Worker:
             outcome = failure(error, retryable=False)
         finally:
             # No await from here to the end: what a body left behind in this task dies with it.
-            end_lines(running.context)
-            running.context.unstored.closed = True
-            if self.running.get(job.attempt.job_id) is running:
-                del self.running[job.attempt.job_id]
-            else:
-                self._lost.discard(running)
-            self.slots.end(running)
-            self._saying.ended(running, outcome)
+            if not running.over:
+                self._close(running, outcome)
+
+    def _close(self, running: Running, outcome: Outcome) -> None:
+        """Count an attempt no more, and record what became of it."""
+        end_lines(running.context)
+        running.context.unstored.closed = True
+        if self.running.get(running.job.attempt.job_id) is running:
+            del self.running[running.job.attempt.job_id]
+        else:
+            self._lost.discard(running)
+        self.slots.end(running)
+        self._saying.ended(running, outcome)
 
     def _end(self, running: Running, outcome: Outcome) -> None:
         if self._closing and running.refused and running.stopped is None and outcome.kind is OutcomeKind.FAILED:

@@ -9,6 +9,7 @@ import socket
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -240,3 +241,44 @@ def test_the_web_alone(shell: Shell) -> None:
     web.send_signal(signal.SIGINT)
     web.communicate(timeout=PATIENCE)
     assert web.returncode == 0
+
+
+DEAF = """
+import anyio, asyncio
+
+
+async def shield():
+    with anyio.CancelScope(shield=True):
+        await anyio.sleep_forever()
+
+
+async def swallow():
+    while True:
+        try:
+            await asyncio.sleep(3600)
+        except asyncio.CancelledError:
+            continue
+"""
+
+
+def test_bodies_that_ignore_their_cancellation_do_not_hold_the_daemon(shell: Shell) -> None:
+    (shell.folder / "deaf.py").write_text(DEAF)
+    quick = {"ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT": "0.1", "ASYNCJOBS_DAEMON_CANCEL_GRACE": "0.1"}
+    daemon = shell.start("--db", "jobs.db", "daemon", "start", "--allow", "deaf", **quick)
+    until(lambda: shell.run("--db", "jobs.db", "daemon", "status", "--check").code == 0)
+    for name in ("shield", "swallow"):
+        shell.good("--db", "jobs.db", "jobs", "submit", f"deaf:{name}", "--id", name)
+    until(lambda: all(shown(shell, name)["status"] == "in_progress" for name in ("shield", "swallow")))
+    daemon.send_signal(signal.SIGTERM)
+    _, said = daemon.communicate(timeout=PATIENCE)
+    assert daemon.returncode == 0, said
+    assert "leaving these jobs behind" in said
+    assert "daemon 'default' stopped" in said
+    assert shell.run("--db", "jobs.db", "daemon", "status").code == 3
+    for name in ("shield", "swallow"):
+        job = shown(shell, name)
+        assert (job["status"], job["interruptions"], job["failures"]) == ("pending", 0, 0)
+
+
+def shown(shell: Shell, job: str) -> dict[str, Any]:
+    return shell.good("--json", "--db", "jobs.db", "jobs", "show", job).json

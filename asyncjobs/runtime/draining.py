@@ -1,0 +1,85 @@
+"""The end of what runs in a worker, in steps of which each is bounded."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from asyncjobs.runtime.attempt import Running, Stop
+from asyncjobs.safelog import SafeLogger
+
+logger = SafeLogger("asyncjobs.worker")
+
+_MOMENT = 1.0
+"""Seconds for a thread that heeds ``cancelled`` to end by itself, when it is told so at the end of a drain."""
+_LAST_WORDS = 5.0
+"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
+
+
+class Drain:
+    """Waits for what runs, then gives it back, then leaves it behind.
+
+    :param bodies: returns the attempts that run.
+    :param until_quiet: returns when none run, and what became of them is stored.
+    :param cancel_grace: seconds that the clean-up of a body may take.
+    :param leave_behind: records an attempt as given back, although its body still runs.
+    """
+
+    def __init__(
+        self,
+        bodies: Callable[[], list[Running]],
+        until_quiet: Callable[[], Awaitable[None]],
+        cancel_grace: float,
+        leave_behind: Callable[[list[Running]], None],
+    ) -> None:
+        self._bodies = bodies
+        self._until_quiet = until_quiet
+        self._cancel_grace = cancel_grace
+        self._leave_behind = leave_behind
+        self._hurried = False
+        self._patience: anyio.CancelScope | None = None
+
+    async def run(self, timeout: float) -> None:
+        """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once.
+
+        What is given back may clean up for ``cancel_grace`` seconds more.
+        """
+        for running in self._bodies():
+            if running.waits:
+                running.stop(Stop.RELEASED)
+        with anyio.move_on_after(0 if self._hurried else timeout) as self._patience:
+            await self._until_quiet()
+        for running in self._bodies():
+            running.stop(Stop.RELEASED)
+        if self._hurried:
+            self.hurry()
+        # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
+        moment = min(_MOMENT, 0.1 + timeout)
+        await self._wait(moment)
+        for running in self._bodies():
+            if running.threaded:
+                running.abandon()
+        await self._wait(max(0.0, self._cancel_grace - moment) if self._bodies() else 0)
+        for running in self._bodies():
+            running.hurry()  # also those that have shielded themselves until now
+        quiet = await self._wait(_LAST_WORDS)
+        if stuck := self._bodies():
+            self._leave_behind(stuck)
+            quiet = await self._wait(_LAST_WORDS)
+        if not quiet:
+            logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
+
+    def hurry(self) -> None:
+        """Give back now what still runs, in a drain that has begun or is to come, and wait for no clean-up."""
+        self._hurried = True
+        if self._patience is not None:
+            self._patience.cancel()
+        for running in self._bodies():
+            running.hurry()
+
+    async def _wait(self, seconds: float) -> bool:
+        """Wait for so long at most. Return whether all is quiet."""
+        with anyio.move_on_after(seconds) as scope:
+            await self._until_quiet()
+        return not scope.cancelled_caught
