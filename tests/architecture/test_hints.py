@@ -192,8 +192,20 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "timedelta(value.days, value.seconds, value.microseconds)",
     ): values.subclasses_of_plain_types,
     ("core/codec/refusals.py", "tuple(value)"): values.subclasses_of_plain_types,
-    ("core/codec/refusals.py", "value.to_pydatetime()"): values.values_of_libraries,
-    ("core/codec/refusals.py", "value.to_pytimedelta()"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass value.astype('datetime64[us]').item()"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass value.astype('timedelta64[us]').item()"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass float(value)"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass complex(value)"): values.values_of_libraries,
+    (
+        "core/codec/refusals.py",
+        "pass freezegun.api.real_datetime.fromisoformat(value.isoformat())",
+    ): values.values_of_libraries,
+    (
+        "core/codec/refusals.py",
+        "pass freezegun.api.real_date.fromisoformat(value.isoformat())",
+    ): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass value.to_pydatetime()"): values.values_of_libraries,
+    ("core/codec/refusals.py", "pass value.to_pytimedelta()"): values.values_of_libraries,
     (
         "core/codec/signatures.py",
         "pass its arguments as such: args=(…), kwargs={{}: …}; or rename the parameter",

@@ -351,13 +351,22 @@ def test_subclasses_in_sets_and_keys_are_refused(value: Any) -> None:
     ("library", "name", "base", "hint"),
     [
         ("numpy", "generic", float, "pass its Python value: value.item()"),
+        ("numpy", "datetime64", float, "pass value.astype('datetime64[us]').item()"),
+        ("numpy", "timedelta64", float, "pass value.astype('timedelta64[us]').item()"),
+        ("numpy", "longdouble", float, "pass float(value)"),
+        ("numpy", "float128", float, "pass float(value)"),
+        ("numpy", "clongdouble", complex, "pass complex(value)"),
+        ("numpy", "complex256", complex, "pass complex(value)"),
+        ("freezegun.api", "FakeDate", float, "pass freezegun.api.real_date.fromisoformat(value.isoformat())"),
+        ("freezegun.api", "FakeDatetime", float, "pass freezegun.api.real_datetime.fromisoformat(value.isoformat())"),
         ("pandas", "Timestamp", float, "pass value.to_pydatetime()"),
         ("pandas", "Timedelta", float, "pass value.to_pytimedelta()"),
         ("pandas", "NaTType", float, "pass None"),
     ],
 )
 def test_libraries_say_how_to_get_the_plain_value(library: str, name: str, base: type, hint: str) -> None:
-    mixin = type(name, (), {"__module__": library})
+    scalar = type("generic", (), {"__module__": "numpy"}) if library == "numpy" and name != "generic" else object
+    mixin = type(name, (scalar,), {"__module__": library})
     with pytest.raises(NotSerializableError) as caught:
         encode_value(type("Value", (base, mixin), {})(1.5))
     assert caught.value.hint == hint

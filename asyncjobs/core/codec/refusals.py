@@ -28,7 +28,29 @@ _ROUTINES = (
     types.WrapperDescriptorType,
 )
 _LOCKS = frozenset({"lock", "rlock", "semaphore", "boundedsemaphore", "condition", "event", "barrier"})
-_OF_PANDAS = {"Timestamp": "value.to_pydatetime()", "Timedelta": "value.to_pytimedelta()", "NaTType": "None"}
+_BY_LIBRARY: Mapping[tuple[str, str], str] = {
+    # A model of pydantic 1: others are records.
+    ("pydantic", "BaseModel"): "pass model.dict() to a parameter annotated as dict",
+    # item() of nanoseconds is their number, and that of a long double is itself.
+    ("numpy", "datetime64"): "pass value.astype('datetime64[us]').item()",
+    ("numpy", "timedelta64"): "pass value.astype('timedelta64[us]').item()",
+    ("numpy", "longdouble"): "pass float(value)",
+    ("numpy", "float128"): "pass float(value)",
+    ("numpy", "clongdouble"): "pass complex(value)",
+    ("numpy", "complex256"): "pass complex(value)",
+    ("numpy", "generic"): "pass its Python value: value.item()",
+    ("pandas", "Timestamp"): "pass value.to_pydatetime()",
+    ("pandas", "Timedelta"): "pass value.to_pytimedelta()",
+    ("pandas", "NaTType"): "pass None",
+    # While time is frozen, the program's own `datetime` and `date` are these classes, too.
+    ("freezegun", "FakeDatetime"): "pass freezegun.api.real_datetime.fromisoformat(value.isoformat())",
+    ("freezegun", "FakeDate"): "pass freezegun.api.real_date.fromisoformat(value.isoformat())",
+    ("numpy", "ndarray"): _BY_FILE,
+    ("PIL", "Image"): _BY_FILE,
+    ("pandas", "DataFrame"): _BY_FILE,
+    ("pandas", "Series"): _BY_FILE,
+}
+"""What to pass instead, by the library and the name of a class. The first that fits counts."""
 
 PLAIN_BASES: Mapping[type, str] = {
     int: "int(value)",
@@ -134,17 +156,4 @@ def _hint_by_library(cls: type) -> str | None:
     # By the names in the class's ancestry, so that none of these libraries is imported.
     ancestry: list[Any] = list(cls.__mro__)
     names = {(str(base.__module__).partition(".")[0], base.__name__) for base in ancestry}
-    if ("pydantic", "BaseModel") in names:
-        return "pass model.dict() to a parameter annotated as dict"  # a model of pydantic 1: others are records
-    if ("numpy", "generic") in names:
-        return "pass its Python value: value.item()"
-    for name, hint in (
-        ("Timestamp", "value.to_pydatetime()"),
-        ("Timedelta", "value.to_pytimedelta()"),
-        ("NaTType", "None"),
-    ):
-        if ("pandas", name) in names:
-            return f"pass {hint}"
-    if names & {("numpy", "ndarray"), ("PIL", "Image"), ("pandas", "DataFrame"), ("pandas", "Series")}:
-        return _BY_FILE
-    return None
+    return next((hint for name, hint in _BY_LIBRARY.items() if name in names), None)

@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections.abc import Callable
 from decimal import Decimal
+from types import SimpleNamespace
 from typing import Any
 
 import pydantic
@@ -117,15 +118,33 @@ class Of:
         return type(name, bases, {"__module__": module, **members})
 
 
+def in_us(plain: object) -> SimpleNamespace:
+    """A value of numpy in microseconds."""
+    return SimpleNamespace(item=lambda: plain)
+
+
 async def values_of_libraries(hints: Hints) -> None:
     """By the names of their classes: numpy and pandas are not needed, nor pydantic 1."""
     moment, day = dt.datetime(2026, 3, 1), dt.timedelta(days=1)
     scalar: Any = Of("numpy", "generic", (), item=lambda self: 1.5)
     stamp: Any = Of("pandas.x", "Timestamp", (dt.datetime,), to_pydatetime=lambda self: moment)
     delta: Any = Of("pandas.x", "Timedelta", (dt.timedelta,), to_pytimedelta=lambda self: day)
+    named: Any = Of("numpy", "datetime64", (scalar,), astype=lambda self, to: {"datetime64[us]": in_us(moment)}[to])
+    span: Any = Of("numpy", "timedelta64", (scalar,), astype=lambda self, to: {"timedelta64[us]": in_us(day)}[to])
+    real: Any = Of("numpy", "longdouble", (scalar,), __float__=lambda self: 2.5)
+    imaginary: Any = Of("numpy", "clongdouble", (scalar,), __complex__=lambda self: 2j)
+    frozen: Any = Of("freezegun.api", "FakeDatetime", (dt.datetime,))
+    frozen_date: Any = Of("freezegun.api", "FakeDate", (dt.date,))
+    freezegun = SimpleNamespace(api=SimpleNamespace(real_datetime=dt.datetime, real_date=dt.date))
     model: Any = Of("pydantic.main", "BaseModel", (), dict=lambda self: {"a": 1})
     cases: list[tuple[Any, str, Callable[..., Any], Any]] = [
         (scalar(), "value.item()", echo, 1.5),
+        (named(), "value.astype('datetime64[us]').item()", echo, moment),
+        (span(), "value.astype('timedelta64[us]').item()", echo, day),
+        (real(), "float(value)", echo, 2.5),
+        (imaginary(), "complex(value)", echo, 2j),
+        (frozen(2026, 3, 1), "freezegun.api.real_datetime.fromisoformat(value.isoformat())", echo, moment),
+        (frozen_date(2026, 3, 1), "freezegun.api.real_date.fromisoformat(value.isoformat())", echo, moment.date()),
         (stamp(2026, 3, 1), "value.to_pydatetime()", echo, moment),
         (delta(1), "value.to_pytimedelta()", echo, day),
         (model(), "model.dict()", typed, {"a": 1}),
@@ -133,7 +152,7 @@ async def values_of_libraries(hints: Hints) -> None:
     async with JobProcessor(MemoryBackend()) as jp:
         for value, code, function, expected in cases:
             refused = await refusal(jp.submit_job(echo, value))
-            plain = hints.code(refused.hint, code, value=value, model=value)
+            plain = hints.code(refused.hint, code, value=value, model=value, freezegun=freezegun)
             assert await (await jp.submit_job(function, plain)) == expected
 
 
