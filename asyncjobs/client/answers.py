@@ -89,6 +89,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
     started_at: datetime | None = None
     finished_at: datetime | None = None
     worker: str | None = None
+    worker_id: str | None = None
     worker_gone: bool = False
     parent: str | None = None
     because: str | None = None
@@ -123,6 +124,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
             started_at=self.started_at,
             finished_at=self.finished_at,
             worker=self.worker,
+            worker_id=self.worker_id,
             parent_id=self.parent,
             because=self.because,
             error=None if self.error is None else self.error.model(),

@@ -205,6 +205,7 @@ def job_view(
         started_at=job.started_at,
         finished_at=job.finished_at,
         worker=job.worker,
+        worker_id=job.worker_id,
         worker_gone=worker_gone,
         parent=job.parent_id,
         because=job.because,

@@ -198,6 +198,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     started_at: Annotated[Moment, Meta(description="The last attempt.")] | None
     finished_at: Moment | None
     worker: Annotated[str, Meta(description="Who runs it, or ran it last.")] | None
+    worker_id: Annotated[str, Meta(description="Which of the workers has it: names need not be unique.")] | None
     worker_gone: Annotated[bool, Meta(description="The worker that has it is dead: it is not running.")]
     parent: Annotated[str, Meta(description="The job from inside which it was submitted.")] | None
     because: Annotated[str, Meta(description="Of a skipped job: the job that did not complete.")] | None

@@ -282,6 +282,34 @@ async def test_what_is_sent_is_described_and_read_again(here: Here) -> None:
     assert "not what is sent of a Job" in refused.text
 
 
+@pytest.mark.parametrize("job_id", ["done", "bad", "skipped", "later"])
+async def test_a_job_that_is_read_again_equals_the_one_that_was_sent(here: Here, job_id: str) -> None:
+    job = await here.jp.get_job(job_id)
+    assert (job.worker_id is not None) == (job_id in {"done", "bad"}), "a worker had it"
+    hidden = {name: "•••" for name in job.metadata if name == "token"}
+    expected = msgspec.structs.replace(job, metadata={**job.metadata, **hidden})
+    adapter = pydantic.TypeAdapter(Job)
+    assert adapter.validate_json(adapter.dump_json(job)) == expected
+    assert adapter.validate_python(await here.get(f"/typed/job/{job_id}")) == expected
+    assert (await here.get(f"/api/v1/jobs/{job_id}"))["worker_id"] == job.worker_id
+
+
+async def test_a_report_is_the_body_of_a_request_with_body() -> None:
+    app = FastAPI()
+
+    async def percent(report: Annotated[StatusReport, Body()]) -> float | None:
+        return report.percent
+
+    app.add_api_route("/percent", percent, methods=["POST"])
+    async with JobProcessor(MemoryBackend()) as jp:
+        job = await jp.submit_job(add, 1, 2)
+        await job
+        sent = pydantic.TypeAdapter(StatusReport).dump_python(await jp.poll_status(job), mode="json")
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://testserver") as client:
+        answer = await client.post("/percent", json=sent)
+    assert (answer.status_code, answer.json()) == (200, 100.0)
+
+
 def resolved(schema: Any, document: Any) -> Any:
     if "$ref" in schema:
         return document["components"]["schemas"][schema["$ref"].rpartition("/")[2]]
