@@ -13,6 +13,8 @@ from uuid import UUID
 
 import msgspec
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from asyncjobs.core.plain import event_data, metadata
 from asyncjobs.exceptions import NotSerializableError
@@ -93,10 +95,38 @@ def same(one: Any, other: Any) -> bool:
     return type(one) is type(other) and bool(one == other)
 
 
+keys = st.text(max_size=3) | st.sampled_from([Text("a"), "\ud800", 1])
+atoms = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.sampled_from([2**64 - 1, 2**64, -(2**63), -(2**63) - 1, 2**1024, "\ud800", Text("b"), Size.BIG, Decimal(1)])
+    | st.floats()
+    | st.text(max_size=3)
+    | st.binary(max_size=3)
+)
+values = st.recursive(atoms, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(keys, inner, max_size=2))
+
+
+def written(value: Any) -> bytes | str:
+    try:
+        return metadata(value)
+    except NotSerializableError as error:
+        return str(error)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(keys, atoms, max_size=3) | st.dictionaries(keys, values, max_size=3))
+@example({"a": math.nan})
+@example({"a": -math.inf, "b": "x"})
+def test_metadata_that_is_encoded_without_a_copy_gives_the_bytes_or_the_refusal_of_the_walk(value: Any) -> None:
+    assert written(value) == written(MappingProxyType(value))  # which is no dict, and so walked through
+
+
 def test_what_is_stored_is_a_copy() -> None:
-    for given in ({"a": 1}, {"a": [1]}):
-        data, _ = event_data(given)
-        given["a"] = 2
+    for value in ({"a": 1}, {"a": [1]}):
+        data, _ = event_data(value)
+        value["a"] = 2
         assert data["a"] in (1, [1])
 
 
