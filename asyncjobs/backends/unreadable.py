@@ -102,16 +102,17 @@ class Shape:
 
     def __init__(self, *columns: tuple[str, tuple[type, ...], Any]) -> None:
         self._columns = columns
-        self._sound: set[tuple[type, ...]] = set()  # few: a column has one type, or is NULL
+        self.sound: set[tuple[type, ...]] = set()
+        """Types of rows that fit. Few: a column has one type, or is NULL."""
 
     def fits(self, row: Sequence[Any]) -> bool:
         """Whether every column has one of its types."""
         types = tuple(map(type, row))
-        if types in self._sound:
+        if types in self.sound:
             return True
         if any(kind not in allowed for kind, (_, allowed, _) in zip(types, self._columns, strict=True)):
             return False
-        self._sound.add(types)
+        self.sound.add(types)
         return True
 
     def mend(self, row: Sequence[Any], readers: Sequence[Reader]) -> tuple[list[Any], list[str]]:

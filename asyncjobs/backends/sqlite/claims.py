@@ -35,6 +35,10 @@ _FIRST_OF_LANE = (
     "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 )
 _LARGEST = 2**63 - 1
+# Of both indexes of delayed jobs, whether there is any entry: most stores have none, most of the time.
+_ANY_DELAYED = """
+SELECT EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot IS NULL)
+  OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot IS NOT NULL)"""
 # The first on each clock, whether any row is of another boot, and whether the moment of any is none: eight seeks. Text,
 # which cannot be read, is more than every number.
 _NEXT_DUE = f"""
@@ -96,6 +100,8 @@ class Claiming:
 
     def promote_due(self) -> None:
         """Delayed jobs whose time has come become ready, a bounded number of them."""
+        if not self._connection.execute(_ANY_DELAYED).fetchone()[0]:
+            return
         now = self._plan.now
         self._next_due, others, never = self._first_due(0, 0)
         if never:

@@ -7,13 +7,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
+from operator import add
 from typing import Any
 
 from msgspec import json
 from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.rows import STATE_COLUMNS, STATUS_CODE, UNREADABLE_SEQ, state_from_row
+from asyncjobs.backends.sqlite.rows import INSERTED_COLUMNS, STATE_COLUMNS, STATUS_CODE, UNREADABLE_SEQ, state_from_row
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.retry import encode_policy
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
@@ -55,14 +56,14 @@ class Rows:
             rows = self._all(self._execute(_ONE_JOB, (numbers[0],)))
         else:
             rows = self._all(self._execute(_JOBS, (json.encode(numbers).decode(),)))
-        return [self._state(row) for row in rows]
+        clocks = self._clocks
+        jobs = [state_from_row(row, clocks) for row in rows]
+        return [job if job.seq != UNREADABLE_SEQ else self._with_seq(job) for job in jobs]
 
-    def _state(self, row: Sequence[Any]) -> JobState:
-        job = state_from_row(row, self._clocks)
-        if job.seq == UNREADABLE_SEQ:  # its events go on after those that are stored
-            last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
-            return replace(job, seq=last)
-        return job
+    def _with_seq(self, job: JobState) -> JobState:
+        """The job with the number of its last event as the log has it: further ones go on after those."""
+        last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
+        return replace(job, seq=last)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         if len(ids) == 1:
@@ -133,13 +134,12 @@ def write(
 ) -> None:
     """Write what a plan decided. ``lanes`` gives the number of each (queue, function, owner)."""
     if writes.inserted:
-        bulk(
-            connection,
-            f"INSERT INTO jobs({STATE_COLUMNS}, lane, parent, timeout, local, created_at)",
-            "",
-            29,
-            [_job_row(record, lanes, clocks) for record in writes.inserted],
-        )
+        rows = [_job_row(record, lanes) for record in writes.inserted]
+        if any(record.job.lasts for record in writes.inserted):
+            moments = [clocks.to_columns(record.job.run_at, lasts=record.job.lasts) for record in writes.inserted]
+            bulk(connection, f"{_INSERT}, due, boot)", "", 29, list(map(add, rows, moments)))
+        else:  # not two NULLs more for each: sqlite3 looks for an adapter of every None that it binds
+            bulk(connection, f"{_INSERT})", "", 27, rows)
         bulk(
             connection,
             "INSERT INTO calls(n, call, injects, isolation, metadata)",
@@ -160,7 +160,13 @@ def write(
         rows = [(e.parent, e.child, e.optional, int(e.state)) for e in writes.new_edges]
         bulk(connection, "INSERT INTO edges(parent, child, optional, state)", "", 4, rows)
     if writes.changed:
-        bulk(connection, _UPDATE_HEAD, _UPDATE_TAIL, 17, [_changed_row(job, clocks) for job in writes.changed])
+        rows = list(map(_changed_row, writes.changed))
+        if any(job.lasts for job in writes.changed):
+            moments = [clocks.to_columns(job.run_at, lasts=job.lasts) for job in writes.changed]
+            head = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17 FROM ("
+            bulk(connection, head, _UPDATE_TAIL, 17, list(map(add, rows, moments)))
+        else:
+            bulk(connection, f"{_UPDATE_HEAD}, due = NULL, boot = NULL FROM (", _UPDATE_TAIL, 15, rows)
     if writes.changed_edges:
         bulk(
             connection,
@@ -188,16 +194,17 @@ def write(
         )
 
 
+_INSERT = f"INSERT INTO jobs({INSERTED_COLUMNS}, lane, parent, timeout, local, created_at"
 _UPDATE_HEAD = (
     "UPDATE jobs SET status = v.column2, waits_for = v.column3, run_at = v.column4, attempt = v.column5, "
     "failures = v.column6, interruptions = v.column7, open = v.column8, met = v.column9, "
     "cancel_requested = v.column10, worker = v.column11, started_at = v.column12, finished_at = v.column13, "
-    "because = v.column14, seq = v.column15, due = v.column16, boot = v.column17 FROM ("
+    "because = v.column14, seq = v.column15"
 )
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
 
 
-def _changed_row(job: JobState, clocks: Clocks) -> tuple[Any, ...]:
+def _changed_row(job: JobState) -> tuple[Any, ...]:
     return (
         job.n,
         STATUS_CODE[job.status],
@@ -214,11 +221,10 @@ def _changed_row(job: JobState, clocks: Clocks) -> tuple[Any, ...]:
         job.finished_at,
         job.because,
         job.seq,
-        *clocks.to_columns(job.run_at, lasts=job.lasts),
     )
 
 
-def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks) -> tuple[Any, ...]:
+def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int]) -> tuple[Any, ...]:
     job = record.job
     return (
         job.n,
@@ -243,7 +249,6 @@ def _job_row(record: Record, lanes: dict[tuple[str, str, str | None], int], cloc
         job.because,
         job.seq,
         job.group,
-        *clocks.to_columns(job.run_at, lasts=job.lasts),
         lanes[record.queue, record.function, record.owner],
         record.parent,
         record.timeout,
