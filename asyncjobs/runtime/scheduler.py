@@ -82,11 +82,11 @@ class Scheduler:
         trouble = Trouble(logger, "no jobs could be claimed")
         await look_forever(self._claim, self._until_nudged, trouble, self._clock)
 
-    async def _until_nudged(self) -> None:
+    def _until_nudged(self) -> Awaitable[None]:
         left = self._until_due()
-        if left is None:
-            await self._signal.wait()
-            return
+        return self._signal.wait() if left is None else self._until_nudged_or_due(left)
+
+    async def _until_nudged_or_due(self, left: float) -> None:
         self._timed = True
         try:
             with self._clock.timeout(left):

@@ -57,7 +57,7 @@ class Slots:
 
     def reserve(self) -> int:
         """Keep every free slot for a claim; returns how many these are."""
-        wanted = self.free
+        wanted = max(0, self.count - self.busy - self.reserved)  # ``free``
         self.reserved += wanted
         return wanted
 
@@ -87,7 +87,7 @@ class Slots:
             self._give(running)
             if self._returning:
                 self._hand_over()
-        else:
+        elif running.threaded or running.lends_token:
             self._count_threads(running)
 
     @asynccontextmanager
@@ -153,12 +153,14 @@ class Slots:
     def _take(self, running: Running) -> None:
         self.busy += 1
         running.has_slot = True
-        self._count_threads(running)
+        if running.threaded or running.lends_token:
+            self._count_threads(running)
 
     def _give(self, running: Running) -> None:
         self.busy -= 1
         running.has_slot = False
-        self._count_threads(running)
+        if running.threaded or running.lends_token:
+            self._count_threads(running)
 
     def _count_threads(self, running: Running) -> None:
         """Have a token more for an attempt that lends its slot and whose thread keeps a token."""

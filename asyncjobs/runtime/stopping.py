@@ -7,6 +7,7 @@ no session would ever be closed. On trio, whose programs expect it, it is so fro
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -46,10 +47,11 @@ class BodyScope:
         self._grace = grace
         self._timeout = timeout
         self._timed_out = timed_out
-        self._outer = anyio.CancelScope()
-        self._inner = type(self._outer)()  # anyio.CancelScope looks for the event loop's own kind once more
-        self.task: asyncio.Task[Any] | None = None
+        self.task = current_asyncio_task()
         """What runs the body; None on trio."""
+        kind = _kind_of_scope(self.task is None)
+        self._outer = kind()
+        self._inner = kind()
         self._loop: asyncio.AbstractEventLoop
         self._timer: asyncio.Handle | None = None
         self._next_try: asyncio.Handle | None = None
@@ -60,7 +62,6 @@ class BodyScope:
         """Whether the body has been cancelled."""
 
     def __enter__(self) -> Self:
-        self.task = current_asyncio_task()
         if self.task is not None:
             self._loop = self.task.get_loop()
             if self._timeout is not None:
@@ -145,6 +146,12 @@ class BodyScope:
             self._outer.cancel()
         self._inner.shield = True
         return task.cancelling() > before
+
+
+@functools.cache
+def _kind_of_scope(trio: bool) -> type[anyio.CancelScope]:
+    """The event loop's own kind. ``anyio.CancelScope`` looks for it each time, which costs more than a scope."""
+    return type(anyio.CancelScope())
 
 
 def current_asyncio_task() -> asyncio.Task[Any] | None:

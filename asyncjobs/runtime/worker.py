@@ -19,7 +19,6 @@ from asyncjobs.backends.base import (
     Claim,
     ClaimedJob,
     Claims,
-    Finished,
     JobBackend,
     NewWorker,
     Stale,
@@ -227,17 +226,14 @@ class Worker:
             if self._closing:  # claimed while the worker was told to stop: it goes back as it came
                 self.end_unrun(job.attempt, Outcome(OutcomeKind.RELEASED))
             else:
-                self._start_or_fail(job)
+                try:
+                    self._start(job)
+                except Exception as error:  # border: it fails alone; the others of the claim would run for ever
+                    logger.error("job %r could not be started: %s", job.attempt.job_id, error, exc_info=error)
+                    self.end_unrun(job.attempt, failure(error, retryable=False))
         self.slots.settle(claim.limit)
         if self._closing:
             self._quiet.notify()
-
-    def _start_or_fail(self, job: ClaimedJob) -> None:
-        try:
-            self._start(job)
-        except Exception as error:  # border: it fails alone; the others of the claim would run for ever, nowhere
-            logger.error("job %r could not be started: %s", job.attempt.job_id, error, exc_info=error)
-            self.end_unrun(job.attempt, failure(error, retryable=False))
 
     def end_unrun(self, attempt: AttemptRef, outcome: Outcome) -> None:
         """Record an outcome of an attempt that no body has begun."""
@@ -340,7 +336,12 @@ class Worker:
         }
         while True:
             try:
-                claim, finished = await self._finish(ends)
+                claim = self.claim()
+                try:
+                    finished = await self._backend.update_job_status(ends, claim)
+                except BaseException:
+                    self.take(claim, None)  # it holds no slots any more
+                    raise
             except BackendError as error:
                 if len(ends) > 1:
                     for end in ends:  # the one that cannot be written must not hold up the others
@@ -376,15 +377,6 @@ class Worker:
         self._claimed(finished.claims)
         if short:
             self._freed()
-
-    async def _finish(self, ends: Sequence[AttemptEnd]) -> tuple[Claim, Finished]:
-        """Write outcomes together with the next claim, which holds no slots any more if that fails."""
-        claim = self.claim()
-        try:
-            return claim, await self._backend.update_job_status(ends, claim)
-        except BaseException:
-            self.take(claim, None)
-            raise
 
     def _recorded(self, end: AttemptEnd, result: JobStatus | Stale, again: bool) -> None:
         job_id = end.attempt.job_id
