@@ -84,12 +84,15 @@ def reading(field: str, given: object) -> Generator[None, None, None]:
         raise ConfigurationError(field, given, problem=problem, hint=hint) from error
 
 
+_make = type(Struct).__call__
+
+
 class _Checked(type(Struct)):
     if not TYPE_CHECKING:  # type checkers know the fields
 
         def __call__(cls, *args: Any, **fields: Any) -> Any:
             try:
-                return super().__call__(*args, **fields)
+                return _make(cls, *args, **fields)  # not super(): it costs as much as making the object
             except TypeError:
                 _refuse_fields(cls, args, fields)
                 raise

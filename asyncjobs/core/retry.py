@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Collection, Sequence
 from decimal import Decimal
@@ -181,6 +182,7 @@ def encode_policy(policy: RetryPolicy | None) -> bytes | None:
     )
 
 
+@functools.lru_cache(maxsize=1000)
 def decode_policy(data: bytes | None) -> RetryPolicy:
     """The policy that ``encode_policy`` stored."""
     if data is None:

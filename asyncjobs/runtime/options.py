@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 from msgspec import Struct
@@ -81,6 +82,8 @@ def job(
 
 def options_of(func: Callable[..., Any]) -> JobOptions:
     """What ``@job`` left on a callable. Of partials the outer one wins, option by option."""
+    if type(func) is FunctionType:  # nearly always: an attribute of one is read without running anything
+        return found if type(found := getattr(func, JOB_OPTIONS, None)) is JobOptions else NO_OPTIONS
     found = attribute(func, JOB_OPTIONS)
     options = found if is_a(found, JobOptions) else NO_OPTIONS  # a mock or a proxy has any attribute
     if not seems(func, functools.partial):

@@ -12,8 +12,10 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
+from types import FunctionType
 from typing import Any, cast
 
+from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
@@ -129,7 +131,9 @@ class Submissions:
                 f"{len(call.data):,} bytes encoded, more than the {self._max_value_size:,} that max_value_size allows",
                 hint="write it to a file and pass the path",
             )
-        isolation = _isolation(request.isolation, name, local=request.local)
+        isolation: Isolation = "thread"
+        if request.isolation is not None:
+            isolation = _isolation(request.isolation, name, local=request.local)
         timeout = request.timeout
         if timeout is not None:
             timeout = duration("timeout", timeout, above=True)
@@ -149,7 +153,8 @@ class Submissions:
             raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
         metadata = None if request.metadata is None else _metadata(request.metadata)
         if_exists = request.if_exists
-        if not is_a(if_exists, str) or if_exists not in ("raise", "return"):
+        # By its type first: what ``==`` says may be code of the caller.
+        if (type(if_exists) is not str and not is_a(if_exists, str)) or if_exists not in ("raise", "return"):
             raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
         return NewJob(
             id=(new_id or self.new_id()) if job_id is None else name_of("job_id", job_id, LONGEST_ID),
@@ -163,7 +168,11 @@ class Submissions:
             metadata=metadata,
             priority=0 if request.priority is None else _whole("priority", request.priority, -_INT64),
             limit=None if request.limit is None else _limit(request.limit),
-            retry=_retry(request.retry, request.max_retries),
+            retry=(
+                DEFAULT_RETRY
+                if request.retry is None and request.max_retries is None
+                else _retry(request.retry, request.max_retries)
+            ),
             max_interruptions=(
                 _MAX_INTERRUPTIONS
                 if request.max_interruptions is None
@@ -184,8 +193,8 @@ class Submissions:
             self._functions.add_local(job.id, job.function, request.func)
         else:
             func = request.func
-            if seems(func, partial):
-                func = describe_callable(request.func).func
+            if type(func) is not FunctionType and seems(func, partial):
+                func = describe_callable(func).func
             self._functions.add(job.function, func)
 
     def check_options(self, func: Callable[..., Any]) -> None:
@@ -196,13 +205,12 @@ class Submissions:
 
 
 def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    args: tuple[Any, ...] = cast("Any", request.args)
-    kwargs: dict[str, Any] = cast("Any", request.kwargs)
-    if type(args) is not tuple:
-        args = _tuple_of("args", args, "a tuple of all positional arguments", _ONE_ARGUMENT)
-    if type(kwargs) is not dict:
-        kwargs = dict_of("kwargs", kwargs, "a dict of all keyword arguments")
-    return args, kwargs
+    args: Any = request.args
+    kwargs: Any = request.kwargs
+    if (type(args), type(kwargs)) == (tuple, dict):
+        return args, kwargs
+    args = _tuple_of("args", args, "a tuple of all positional arguments", _ONE_ARGUMENT)
+    return args, dict_of("kwargs", kwargs, "a dict of all keyword arguments")
 
 
 def _tuple_of(field: str, given: object, allowed: str, hint: str | None = None) -> tuple[Any, ...]:
@@ -277,8 +285,6 @@ def _moment(value: object) -> int:
 
 
 def _isolation(given: object, function: str, *, local: bool) -> Isolation:
-    if given is None:
-        return "thread"
     name = str.__str__(given) if is_a(given, str) else ""
     if name == "thread":
         return "thread"
@@ -396,12 +402,14 @@ def _required(require: object, edges: int) -> int:
 
 
 _FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
+_new_request: Callable[..., JobRequest] = partial(type(Struct).__call__, JobRequest)
+"""``JobRequest`` without the check of the names of fields, which are right here."""
 
 
 def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
     """Sort keywords into options and the callee's own."""
     if not options:
-        return JobRequest(func=func, args=args)
+        return _new_request(func=func, args=args)
     fields = {name: value for name, value in options.items() if name in _FIELDS}
     kwargs = {name: value for name, value in options.items() if name not in _FIELDS}
     if "args" in kwargs:
@@ -416,4 +424,4 @@ def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[st
         if kwargs:
             raise ConfigurationError("kwargs", given, allowed=allowed)
         kwargs = dict_of("kwargs", given, allowed)
-    return JobRequest(func=func, args=args, kwargs=kwargs, **fields)
+    return _new_request(func=func, args=args, kwargs=kwargs, **fields)

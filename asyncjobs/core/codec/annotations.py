@@ -14,6 +14,7 @@ import functools
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from inspect import Parameter
+from types import FunctionType
 from typing import Any, NoReturn
 
 from asyncjobs.core.codec.cache import IdentityCache
@@ -163,6 +164,8 @@ def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., A
 
     :param local: ``func`` itself is to be let go, too, once its job is over.
     """
+    if not local and type(func) is FunctionType:
+        return func
     inner = innermost(func)
     if not local or seems(inner, type):
         return inner

@@ -55,16 +55,15 @@ def read_value(data: bytes, reader: Reader) -> Any:
 
 
 def _call(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    args: Any
+    kwargs: Any
     try:
         args, kwargs = call
     except (TypeError, ValueError):
         raise CorruptValueError(_NO_CALL) from None
-    if type(args) is not list or type(kwargs) is not dict:
+    if (type(args), type(kwargs)) != (list, dict) or not _NAMES.issuperset(map(type, kwargs)):
         raise CorruptValueError(_NO_CALL)
-    named = cast("dict[str, Any]", kwargs)
-    if not _NAMES.issuperset(map(type, named)):
-        raise CorruptValueError(_NO_CALL)
-    return tuple(cast("list[Any]", args)), named
+    return tuple(args), kwargs
 
 
 def decode_value(data: bytes) -> Any:

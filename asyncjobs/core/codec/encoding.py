@@ -69,6 +69,11 @@ def encode_counted(
     value: Any, where: str = "$", handle_type: type | None = None, *, exact: bool = False
 ) -> tuple[bytes, int]:
     """As ``encode_value``, and how many records are in the value. With ``exact``, dicts are marked as dicts."""
+    if type(value) in ATOMS:
+        try:
+            return encode(value), 0
+        except _NATIVE_FAILURES:
+            pass
     writer = Writer(ATOMS, handle_type, A_RESULT, exact=exact)
     try:
         return encode(_written(value, where, writer)), writer.records
