@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from importlib import import_module
 
-import anyio.to_thread
-
 from asyncjobs.backends.base import JobBackend, NewJob
 from asyncjobs.backends.clock import Clock
+from asyncjobs.backends.threads import in_thread
 from asyncjobs.core.dag import JobDAG
 from asyncjobs.exceptions import CyclicDependencyError
 from asyncjobs.models import JobEvent
@@ -51,7 +50,7 @@ class LiveGraph:
         if not batch:
             return []
         if self._dag is None:
-            await anyio.to_thread.run_sync(import_module, "networkx")  # the loop must not wait for an import
+            await in_thread(import_module, "networkx")  # the loop must not wait for an import
         try:
             JobDAG().add_jobs(batch)
         except CyclicDependencyError:

@@ -94,9 +94,9 @@ class Leaving:
 
     def _hurry(self) -> None:
         running = len(self._daemon.running)
+        self._daemon.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
         if running:
             logger.warning("handing back %d running %s now", running, "job" if running == 1 else "jobs")
-        self._daemon.give_back()
 
     def _announce(self, *, again: bool) -> None:
         """Say once how many jobs run, for how long at most, and what ends that.

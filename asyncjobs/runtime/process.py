@@ -9,8 +9,8 @@ import sys
 from typing import Any, cast
 
 import anyio
-import anyio.to_thread
 
+from asyncjobs.backends.threads import in_thread
 from asyncjobs.runtime.wire import Setup, frame
 from asyncjobs.safelog import SafeLogger
 
@@ -166,7 +166,8 @@ class Process:
 
 async def start(setup: Setup, limiter: anyio.CapacityLimiter) -> Process:
     """Start one, in a thread. Raises OSError: the system gives us no process."""
-    popen, down, up = await anyio.to_thread.run_sync(_start, setup, limiter=limiter)
+    async with limiter:
+        popen, down, up = await in_thread(_start, setup)
     return Process(popen, down, up)
 
 

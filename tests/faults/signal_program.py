@@ -6,6 +6,7 @@ It prints ``ready`` once its jobs run. What it does then is printed, too.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import signal
 import sys
@@ -48,7 +49,8 @@ def say(what: str) -> None:
 async def ready(jobs: int = 1) -> None:
     """Say so once so many jobs have started."""
     for _ in range(jobs):
-        await anyio.to_thread.run_sync(_STARTED.acquire, abandon_on_cancel=True)
+        while not _STARTED.acquire(blocking=False):
+            await anyio.sleep(0.01)  # an idle thread of anyio's keeps a process whose loop was interrupted
     say("ready")
 
 
@@ -225,6 +227,19 @@ async def on_trio(path: str) -> None:
 Scenario = Callable[[str], Coroutine[Any, Any, None]]
 
 
+def _in_order(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) -> None:
+    """As programs did before ``asyncio.run``."""
+    task = loop.create_task(work)
+    try:
+        loop.run_until_complete(task)
+    except KeyboardInterrupt:
+        if task.cancel():  # it was not in the task itself that the signal came
+            with contextlib.suppress(asyncio.CancelledError):
+                loop.run_until_complete(task)
+    finally:
+        loop.close()
+
+
 def main(name: str, path: str, how: str) -> None:
     scenario: Scenario = globals()[name]
     match how:
@@ -236,6 +251,8 @@ def main(name: str, path: str, how: str) -> None:
             anyio.run(scenario, path, backend="trio")
         case "loop":
             asyncio.new_event_loop().run_until_complete(scenario(path))
+        case "loop in order":
+            _in_order(asyncio.new_event_loop(), scenario(path))
         case _:
             raise SystemExit(f"how is {how}?")
 

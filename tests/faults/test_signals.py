@@ -94,7 +94,7 @@ BACK = ("pending", 0, 0)
 # -- SIGTERM
 
 
-@pytest.mark.parametrize("how", ["asyncio", "anyio"])
+@pytest.mark.parametrize("how", ["asyncio", "anyio", "loop"])
 def test_sigterm_drains_and_then_the_process_dies_of_it(run: Any, how: str) -> None:
     program = run("jobs_that_end", how)
     program.send(signal.SIGTERM)
@@ -215,6 +215,23 @@ def test_the_second_ctrl_c_hands_back_at_once(run: Any, how: str) -> None:
     assert code == -signal.SIGINT
     assert "handing back 2 running jobs now" in log
     assert log.rstrip().endswith("KeyboardInterrupt")
+    assert program.jobs() == {"nap": BACK, "work": BACK}
+
+
+def test_a_loop_that_ctrl_c_stops_for_good_leaves_no_thread_that_keeps_the_process(run: Any) -> None:
+    """Without ``asyncio.run`` nobody leaves the block; the jobs are those of a process that is dead."""
+    program = run("jobs_that_end", "loop")
+    program.send(signal.SIGINT)
+    code, _, log = program.end(SOON)
+    assert (code, "KeyboardInterrupt" in log) == (-signal.SIGINT, True)
+
+
+def test_a_loop_that_is_run_again_after_ctrl_c_leaves_in_order(run: Any) -> None:
+    program = run("patient", "loop in order")
+    program.send(signal.SIGINT)
+    program.until("leaving: 2 jobs still run")
+    program.send(signal.SIGINT)
+    program.end(SOON)
     assert program.jobs() == {"nap": BACK, "work": BACK}
 
 

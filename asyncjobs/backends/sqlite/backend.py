@@ -18,7 +18,6 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
-import anyio.to_thread
 from msgspec import json
 
 from asyncjobs.backends.base import (
@@ -54,6 +53,7 @@ from asyncjobs.backends.sqlite.schema import migrate
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
+from asyncjobs.backends.threads import in_thread
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
@@ -117,7 +117,7 @@ class SQLiteBackend(JobBackend):
         if self._writer is not None:
             return
         self._forks = fork_count()
-        connection = await anyio.to_thread.run_sync(self._connect)
+        connection = await in_thread(self._connect)
         path, file = self.config.file, self._file
         self._readers = Readers(self.config, path, file=file)
         self._queries = Queries(self._readers, self._clock)
@@ -153,10 +153,10 @@ class SQLiteBackend(JobBackend):
         if fork_count() != self._forks:
             return  # a forked child must not touch its parent's connections
         with anyio.CancelScope(shield=True):
-            await anyio.to_thread.run_sync(self._heartbeat.close)
+            await in_thread(self._heartbeat.close)
             await writer.close()
             await self._readers.close()
-            await anyio.to_thread.run_sync(self._checkpointer.close)
+            await in_thread(self._checkpointer.close)
 
     def set_listener(self, listener: Listener | None) -> None:
         self._listener = listener
@@ -337,7 +337,7 @@ class SQLiteBackend(JobBackend):
         """Long work on a connection of its own. If the caller is cancelled, it is told to stop, and cleans up."""
         stop = threading.Event()
         try:
-            return await anyio.to_thread.run_sync(work, *args, stop, abandon_on_cancel=True)
+            return await in_thread(work, *args, stop, abandon_on_cancel=True)
         finally:
             stop.set()
 

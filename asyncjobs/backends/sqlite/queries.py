@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any, Literal
 
-import anyio.to_thread
 import msgspec
 
 from asyncjobs.backends.base import FunctionInfo, LimitInfo, StoredCall
@@ -30,6 +29,7 @@ from asyncjobs.backends.sqlite.job_rows import (
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
+from asyncjobs.backends.threads import in_thread
 from asyncjobs.backends.unreadable import Once, mark, problem
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError
@@ -284,7 +284,7 @@ class Queries:
             return [_worker(row, now_monotonic, gone) for row in rows]
 
         # Asking for processes reads /proc; a store without workers has nobody to ask for.
-        return await anyio.to_thread.run_sync(infos) if rows else []
+        return await in_thread(infos) if rows else []
 
     async def present_workers(self) -> Sequence[PresentWorker]:
         """The workers that were not buried, as they are stored."""

@@ -17,11 +17,11 @@ from typing import Any
 
 import aiosqlite
 import anyio
-import anyio.to_thread
 
 from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.backends.sqlite.errors import code_of, is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.backends.threads import in_thread
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
@@ -91,7 +91,7 @@ class Readers:
                     continue
                 if isinstance(error, sqlite3.Error) and not is_busy(error):
                     # In a thread: it looks at the file, to find out what happened to it.
-                    raise await anyio.to_thread.run_sync(translate, error, self._where) from error
+                    raise await in_thread(translate, error, self._where) from error
                 attempts += 1
                 now = self._clock.monotonic()
                 if deadline is None:
@@ -220,7 +220,7 @@ class Readers:
 
     async def _locked(self, attempts: int) -> BackendConnectionError:
         # Asking /proc who holds the lock reads files.
-        message = await anyio.to_thread.run_sync(locked_message, self._where, self._config.busy_timeout)
+        message = await in_thread(locked_message, self._where, self._config.busy_timeout)
         return BackendConnectionError(message, attempts=attempts, transient=False)
 
 

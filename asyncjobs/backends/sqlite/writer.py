@@ -29,6 +29,7 @@ from asyncjobs.backends.sqlite.host import boot_number, this_process
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.operations import Enqueue, Operation
+from asyncjobs.backends.threads import in_thread
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 from asyncjobs.models import JobEvent
@@ -130,7 +131,7 @@ class Writer:
         await self._idle.wait()
         if self._thread is not None:
             self._queue.put(None)
-            await asyncio.to_thread(self._thread.join, self._config.busy_timeout + 5)
+            await in_thread(self._thread.join, self._config.busy_timeout + 5)
         self._connection.close()
 
     # -- on the loop

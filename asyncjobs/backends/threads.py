@@ -1,0 +1,48 @@
+"""Blocking calls of ours, in threads that keep no program from ending.
+
+anyio's worker threads, and those of asyncio's executor while they are busy, are joined at exit; anyio's idle ones end
+only with a loop that runs to its end, which ``run_until_complete`` after Ctrl-C does not.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+import anyio
+from anyio.lowlevel import checkpoint, current_token
+
+T = TypeVar("T")
+
+
+async def in_thread(function: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
+    """Run a function in a daemon thread of its own, and return what it returns.
+
+    :param abandon_on_cancel: return at once when the caller is cancelled; else when the function has ended.
+    """
+    await checkpoint()
+    native: Any = current_token().native_token
+    # asyncio's loop and trio's token each have a way that neither blocks nor answers.
+    call_soon: Callable[[Callable[[], object]], object] = getattr(native, "call_soon_threadsafe", None) or (
+        native.run_sync_soon
+    )
+    context = copy_context()
+    outcome: Future[T] = Future()
+    done = anyio.Event()
+
+    def work() -> None:
+        try:
+            outcome.set_result(context.run(function, *args))
+        except BaseException as error:  # border: raised where it is awaited
+            outcome.set_exception(error)
+        with suppress(RuntimeError):  # the loop is closed: nobody waits
+            call_soon(done.set)
+
+    threading.Thread(target=work, name="asyncjobs-call", daemon=True).start()
+    with anyio.CancelScope(shield=not abandon_on_cancel):
+        await done.wait()
+    return outcome.result()
