@@ -9,9 +9,14 @@ import click
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
 from asyncjobs.cli.output import printable, seconds
+from asyncjobs.cli.selecting import find
 from asyncjobs.cli.state import Found
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.observability.last_lines import read_last_lines
+
+_LOOKED_AT = 10_000
+"""Jobs in progress, of all workers, among which are those of this one."""
+_SHOWN = 20
 
 
 @click.command()
@@ -40,9 +45,9 @@ async def status(context: Context, check: bool, name: str) -> None:
         counts = await jp.backend.count_jobs()
         workers = {worker.id: worker for worker in await jp.workers()}
         worker = workers.get(state.worker)
-        running = await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, limit=20))
+        running = await find(jp, JobQuery(status=JobStatus.IN_PROGRESS), _LOOKED_AT)
     up = time.time() - state.started_at
-    mine = [job for job in running if worker is not None and job.worker == worker.name]
+    mine = [job for job in running if job.worker_id == state.worker]
     if context.out.json:
         context.out.data(
             {
@@ -69,7 +74,7 @@ async def status(context: Context, check: bool, name: str) -> None:
     slots = f"{worker.running}/{worker.slots}" if worker else "?"
     numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
     out.text(f"  slots {slots}   {numbers}")
-    for job in mine:
+    for job in mine[:_SHOWN]:
         out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
     _show_lines(context, lines)
 

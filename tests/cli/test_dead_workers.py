@@ -14,6 +14,7 @@ from asyncjobs import JobProcessor, SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.base import Claim, NewWorker
 from asyncjobs.backends.clock import SystemClock
 from tests.cli.support import PATIENCE, Shell
+from tests.conformance.support import new
 
 pytestmark = pytest.mark.slow
 APP = ("--app", "app:jp")
@@ -109,3 +110,51 @@ def test_cancelling_a_job_of_a_killed_daemon_cancels_it(shell: Shell) -> None:
         daemon.wait()
         assert "slow cancelled" in shell.good(*APP, "jobs", "cancel", "slow").err
         assert shell.good("--json", *APP, "jobs", "show", "slow").json["status"] == "cancelled"
+
+
+def test_of_two_workers_one_of_which_is_dead_all_commands_say_the_same(held: Shell) -> None:
+    """The one that lives has so long a lease that it does not yet look for those whose lease has run out."""
+    import httpx
+
+    patient = {"ASYNCJOBS_DAEMON_LEASE": "10h", "ASYNCJOBS_DAEMON_HEARTBEAT": "3h"}
+    with stopped_in_the_end(held.start(*APP, "daemon", "start", "--slots", "1", "--http", ":0", **patient)) as living:
+        held.good(*APP, "jobs", "submit", "app:slow", "--id", "other")
+        anyio.run(started, held, "other")
+        status = held.good("--json", *APP, "daemon", "status").json
+        assert (status["status"], status["running"]) == ("running", ["other"])
+        answer = httpx.get(f"{status['http']}/readyz")
+        assert answer.status_code == 200
+        alive = {worker["id"]: worker["alive"] for worker in answer.json()["details"]["workers"]}
+        assert sorted(alive.values()) == [False, True]
+        assert alive[status["worker"]]
+        looked = held.run(*APP, "doctor")
+        assert looked.code == 1
+        assert "worker gone: mortal is dead and has 1 job; " in looked.out
+        assert "1 workers are alive, with 1 slots" in looked.out
+        assert "no worker is alive" not in looked.out
+        for job, code in (("it", "worker_gone"), ("other", "running")):
+            assert held.good("--json", *APP, "jobs", "show", job).json["why"]["code"] == code
+            assert httpx.get(f"{status['http']}/v1/jobs/{job}/why").json()["code"] == code
+        assert held.good(*APP, "jobs", "show", "it").out.startswith("✖ worker gone  it")
+        assert "worker gone" not in held.good(*APP, "jobs", "show", "other").out
+        living.terminate()
+        living.terminate()  # hands back what runs
+
+
+def test_a_daemon_shows_the_jobs_that_it_runs_and_not_those_of_another_of_its_name(shell: Shell) -> None:
+    """Names of workers need not be unique, and others may run more jobs than are shown."""
+    with stopped_in_the_end(shell.start(*APP, "daemon", "start", "--slots", "1")) as daemon:
+        shell.good(*APP, "jobs", "submit", "app:slow", "--id", "mine")
+        anyio.run(started, shell, "mine")
+
+        async def another_of_that_name() -> None:
+            async with SQLiteBackend(SQLiteConfig(path=shell.folder / "jobs.db")) as backend:
+                [of_daemon] = await backend.workers()
+                worker = await backend.register_worker(NewWorker(name=of_daemon.name, slots=30, lease=600.0))
+                await backend.enqueue_jobs([new(f"other_{i}", function="app:other") for i in range(25)])
+                await backend.dequeue_jobs(Claim(worker=worker, limit=25, functions=frozenset({"app:other"})))
+
+        anyio.run(another_of_that_name)
+        assert shell.good("--json", *APP, "daemon", "status").json["running"] == ["mine"]
+        daemon.terminate()
+        daemon.terminate()

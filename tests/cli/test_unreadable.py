@@ -55,6 +55,22 @@ def test_its_events_are_shown(damaged: Shell) -> None:
     )
 
 
+def test_doctor_names_a_worker_whose_row_cannot_be_read_and_a_delayed_job_without_its_moment(damaged: Shell) -> None:
+    connection = sqlite3.connect(damaged.folder / "jobs.db", isolation_level=None)
+    connection.execute(
+        "INSERT INTO workers(n, name, slots, host, boot, pid_namespace, pid, process_start, registered_at, lease, "
+        "expires) VALUES (4711, 'w', 1, 'elsewhere', '', '', 'me', '', 0, 'long', 'never')"
+    )
+    connection.execute("UPDATE jobs SET run_at = 'soon', due = NULL, boot = NULL WHERE id = 'later'")
+    connection.close()
+    lines = damaged.run(*DB, "doctor").out.splitlines()
+    [worker] = [line for line in lines if "the row of worker" in line]
+    assert "unreadable: " in worker
+    [job] = [line for line in lines if "job later: " in line]
+    assert "unreadable: " in job
+    assert damaged.good(*DB, "jobs", "show", "later").lines[0].endswith("later  app:add")
+
+
 def test_doctor_names_it(damaged: Shell) -> None:
     ran = damaged.run(*DB, "doctor")
     assert "job plot: unreadable: " in ran.out
