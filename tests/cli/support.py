@@ -109,6 +109,8 @@ def until(what: Callable[[], Any], patience: float = PATIENCE) -> Any:
 APP = '''
 """An application of the tests."""
 import time
+from pathlib import Path
+
 import anyio
 from asyncjobs import JobProcessor, SQLiteConfig, RetryPolicy, current_job, job
 
@@ -127,6 +129,13 @@ async def slow(seconds=30.0):
     return "slept"
 
 
+async def held(path):
+    """Until there is a file: the test says when it ends."""
+    while not Path(path).exists():
+        await anyio.sleep(0.02)
+    return "let go"
+
+
 def blocking(seconds=30.0):
     end = time.monotonic() + seconds
     while time.monotonic() < end and not current_job().cancelled:
@@ -140,5 +149,5 @@ async def talk(lines=3):
         current_job().progress(i + 1, lines, "talking")
 
 
-jp = JobProcessor(SQLiteConfig(path="jobs.db"), functions=[add, fail, slow, blocking, talk])
+jp = JobProcessor(SQLiteConfig(path="jobs.db"), functions=[add, fail, slow, held, blocking, talk])
 '''

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -12,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.support import PATIENCE, Shell
-from tests.cli.test_daemon import APP, state_of, status_of, until
+from tests.cli.test_daemon import APP, state_of, until
 
 pytestmark = pytest.mark.slow
 
@@ -45,6 +46,21 @@ def hold():
 
 threading.Thread(target=hold).start()
 """
+
+
+@pytest.fixture(scope="module")
+def stored(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with a job that waits for a worker."""
+    shell = Shell(tmp_path_factory.mktemp("stored"))
+    shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--id", "waits")
+    return shell.folder / "jobs.db"
+
+
+@pytest.fixture
+def waiting(shell: Shell, stored: Path) -> Shell:
+    """The same in a folder of its own: a command less in each test."""
+    shutil.copy2(stored, shell.folder)
+    return shell
 
 
 def line_with(process: subprocess.Popen[str], text: str) -> str:
@@ -115,10 +131,10 @@ def test_stop_now_after_a_stop_that_took_too_long_hands_back_and_interrupts_noth
     daemon = shell.start(*APP, "daemon", "start")
     line_with(daemon, "is ready")
     shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
-    until(lambda: status_of(shell, "nap") == "in_progress")
+    until(lambda: shell.stored("nap") == "in_progress")
     for _ in range(2):  # the second one does not hand back, either: it is not the second signal
         assert shell.run(*APP, "daemon", "stop", "--timeout", "0.3s").code == 5
-    assert status_of(shell, "nap") == "in_progress"
+    assert shell.stored("nap") == "in_progress"
     shell.good(*APP, "daemon", "stop", "--now")
     code, said = ended(daemon)
     assert (code, "leaving at once" in said) == (0, False)
@@ -155,11 +171,11 @@ class TestEnded:
 
     @pytest.mark.parametrize("command", [("web", "--port", "0"), ("daemon", "start", "--app", "app:jp")])
     def test_while_another_program_holds_the_store(
-        self, shell: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
+        self, waiting: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
     ) -> None:
         """The first look at a store waits for 30 s for who writes."""
-        with locked(shell):
-            process = shell.start("--db", "jobs.db", *command)
+        with locked(waiting):
+            process = waiting.start("--db", "jobs.db", *command)
             until(lambda: opened(process.pid, "jobs.db"))
             process.send_signal(number)
             ended_with, said = ended(process)
@@ -174,10 +190,9 @@ class TestEnded:
         ],
     )
     def test_while_it_waits_for_a_job(
-        self, shell: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
+        self, waiting: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
     ) -> None:
-        shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--id", "waits")
-        process = shell.start("--db", "jobs.db", *command)
+        process = waiting.start("--db", "jobs.db", *command)
         line_with(process, "no worker is alive")
         line_with(process, "daemon start")
         process.send_signal(number)
@@ -196,8 +211,7 @@ class TestEnded:
 
 @contextmanager
 def locked(shell: Shell) -> Generator[None]:
-    """A store that another program holds."""
-    shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1")
+    """Another program holds the store."""
     lock = sqlite3.connect(shell.folder / "jobs.db", isolation_level=None)
     lock.execute("BEGIN EXCLUSIVE")
     try:
@@ -210,9 +224,8 @@ def opened(pid: int, name: str) -> bool:
     return any(path.exists() and path.resolve().name == name for path in Path(f"/proc/{pid}/fd").iterdir())
 
 
-def test_what_is_asked_for_as_json_ends_with_json(shell: Shell) -> None:
-    shell.good("--db", "jobs.db", "jobs", "submit", "app:add", "--arg", "a=1", "--id", "waits")
-    process = shell.start("--db", "jobs.db", "--json", "jobs", "watch", "waits")
+def test_what_is_asked_for_as_json_ends_with_json(waiting: Shell) -> None:
+    process = waiting.start("--db", "jobs.db", "--json", "jobs", "watch", "waits")
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(TERM)
@@ -230,11 +243,11 @@ def test_the_web_is_ended_by_signals_as_it_should_be(shell: Shell, number: signa
     assert (code, "Traceback" in said) == (0, False)
 
 
-def test_a_daemon_that_is_not_ready_is_stopped_too(shell: Shell) -> None:
-    with locked(shell):
-        process = shell.start("--db", "jobs.db", "daemon", "start", "--app", "app:jp")
+def test_a_daemon_that_is_not_ready_is_stopped_too(waiting: Shell) -> None:
+    with locked(waiting):
+        process = waiting.start("--db", "jobs.db", "daemon", "start", "--app", "app:jp")
         until(lambda: opened(process.pid, "jobs.db"))
-        assert state_of(shell).exists()
-        shell.good("--db", "jobs.db", "daemon", "stop", "--now")
+        assert state_of(waiting).exists()
+        waiting.good("--db", "jobs.db", "daemon", "stop", "--now")
         code, said = ended(process)
     assert (code, said.splitlines()[-1]) == (143, "✖ ended by SIGTERM")
