@@ -18,6 +18,7 @@ import click
 from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
 from asyncjobs.cli.hints import AT_LEAST, modules_of, start_command
 from asyncjobs.cli.output import Form, Output
+from asyncjobs.cli.signals import interruptible
 from asyncjobs.config import LoggingConfig, SQLiteConfig
 from asyncjobs.core.mains import APP_MARK
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, only_error
@@ -286,7 +287,8 @@ class Context:
         if folder not in sys.path:
             sys.path.insert(0, folder)
         try:
-            return import_module(module_name)
+            with interruptible():
+                return import_module(module_name)
         except (Exception, SystemExit) as error:  # border: the program's own code, which may be a script that ends
             raise Failure(
                 f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",

@@ -9,7 +9,9 @@ from __future__ import annotations
 import atexit
 import os
 import signal
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
@@ -58,6 +60,23 @@ class Interruption:
     def sentence(self) -> str:
         """Return what happened, in words."""
         return "interrupted" if self._number == signal.SIGINT else "ended by SIGTERM"
+
+
+@contextmanager
+def interruptible() -> Generator[None]:
+    """Have Ctrl-C and SIGTERM interrupt what blocks the event loop here.
+
+    asyncio's handler would cancel the task of the command, which notices only once nothing blocks it any more.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 class Kept:

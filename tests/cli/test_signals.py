@@ -6,6 +6,7 @@ import shutil
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,8 +157,10 @@ class TestEnded:
         (shell.folder / "late.py").write_text(SLOW_IMPORT)
         process = shell.start("--db", "jobs.db", *command)
         line_with(process, "importing")
+        began = time.monotonic()
         process.send_signal(number)
         assert ended(process) == (code, f"{line}\n")
+        assert time.monotonic() - began < 20, "it does not wait for the import, which takes half a minute"
 
     def test_while_a_daemon_is_started_in_the_background(
         self, shell: Shell, number: signal.Signals, code: int, line: str
