@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 
-from asyncjobs import SQLiteConfig, SyncJobs
+from asyncjobs import JobStatus, SQLiteConfig, SyncJobs
 from tests.cli.support import Shell
 
 pytestmark = pytest.mark.slow
@@ -74,3 +77,73 @@ def test_it_has_the_settings_of_the_command(shop: Shell) -> None:
 def test_in_a_process_of_its_own_the_error_names_what_to_call(shop: Shell) -> None:
     [message] = run(shop, "through_jp_isolated")
     assert "current_job().submit_job(" in str(message)
+
+
+BOOK = """
+import asyncio
+from dataclasses import dataclass
+
+from asyncjobs import JobProcessor, SQLiteConfig, current_job
+
+
+@dataclass
+class Page:
+    number: int
+
+
+async def draw(page: Page) -> Page:
+    return Page(page.number * 10)
+
+
+def write(text: str) -> str:
+    return text
+
+
+async def book() -> list[object]:
+    job = current_job()
+    drawn = [await job.submit_job(draw, Page(n)) for n in (1, 2)]
+    end = await job.submit_job(write, "the end", key="end", delay=3600)
+    numbers = [(await page).number for page in drawn]
+    if job.attempt == 1:
+        print("drawn", flush=True)
+        await asyncio.Event().wait()
+    return [numbers, [*drawn, end]]
+
+
+jp = JobProcessor(SQLiteConfig(path="shop.db"))
+
+
+async def main() -> None:
+    async with jp:
+        await (await jp.submit_job(book, job_id="book"))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
+"""
+
+
+def test_a_parent_of_a_script_that_was_killed_gets_its_children_again(shell: Shell) -> None:
+    (shell.folder / "shop.py").write_text(BOOK)
+    script = subprocess.Popen(
+        [sys.executable, "shop.py"], cwd=shell.folder, env=shell.environment, stdout=subprocess.PIPE, text=True
+    )
+    with script:
+        assert script.stdout is not None
+        try:
+            assert script.stdout.readline() == "drawn\n"
+        finally:
+            script.kill()
+    shell.good("--app", "shop:jp", "daemon", "start", "-d")
+    try:
+        with SyncJobs(SQLiteConfig(path=shell.folder / "shop.db"), enable_daemon=False) as jobs:
+            ended = jobs.wait_for_job("book", timeout=30)
+            assert (ended.status, ended.error, ended.attempt) == (JobStatus.COMPLETED, None, 2)
+            numbers, children = jobs.poll_status("book").result
+            assert numbers == [10, 20]
+            found = {job.id: job for job in jobs.find_jobs()}
+            assert set(found) == {"book", *children}
+            assert [found[child].attempt for child in children] == [1, 1, 0]
+            assert {job.function.rpartition(":")[0] for job in found.values()} == {str(shell.folder / "shop.py")}
+    finally:
+        shell.good("--app", "shop:jp", "daemon", "stop", "--now")
