@@ -176,9 +176,9 @@ class TestEnded:
     def test_while_another_program_holds_the_store(
         self, waiting: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
     ) -> None:
-        """The first look at a store waits for 30 s for who writes."""
+        """The first look at a store waits for who writes."""
         with locked(waiting):
-            process = waiting.start("--db", "jobs.db", *command)
+            process = waiting.start("--db", "jobs.db", *command, ASYNCJOBS_SQLITE_BUSY_TIMEOUT="8s")
             until(lambda: opened(process.pid, "jobs.db"))
             process.send_signal(number)
             ended_with, said = ended(process)
@@ -248,7 +248,9 @@ def test_the_web_is_ended_by_signals_as_it_should_be(shell: Shell, number: signa
 
 def test_a_daemon_that_is_not_ready_is_stopped_too(waiting: Shell) -> None:
     with locked(waiting):
-        process = waiting.start("--db", "jobs.db", "daemon", "start", "--app", "app:jp")
+        process = waiting.start(
+            "--db", "jobs.db", "daemon", "start", "--app", "app:jp", ASYNCJOBS_SQLITE_BUSY_TIMEOUT="8s"
+        )
         until(lambda: opened(process.pid, "jobs.db"))
         assert state_of(waiting).exists()
         waiting.good("--db", "jobs.db", "daemon", "stop", "--now")
