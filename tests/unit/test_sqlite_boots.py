@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -35,6 +37,25 @@ async def claimed(backend: SQLiteBackend) -> list[str]:
     worker = await backend.register_worker(NewWorker(name="w", slots=1))
     claims = await backend.dequeue_jobs(Claim(worker=worker, limit=1000, functions=frozenset({"f"})))
     return [job.attempt.job_id for job in claims.jobs]
+
+
+async def test_a_duration_is_kept_beside_jobs_without_one(tmp_path: Path) -> None:
+    config, clock = SQLiteConfig(path=tmp_path / "jobs.db"), ManualClock()
+    later = clock.now() + 60 * SECOND
+
+    def stored() -> dict[str, bool]:
+        with closing(sqlite3.connect(config.file)) as connection:
+            return {job_id: due is not None for job_id, due in connection.execute("SELECT id, due FROM jobs")}
+
+    async with SQLiteBackend(config, clock=clock) as backend:
+        await backend.enqueue_jobs([new("now"), new("lasts", delay=60 * SECOND), new("named", run_at=later)])
+        assert stored() == {"now": False, "lasts": True, "named": False}
+        assert await claimed(backend) == ["now"]
+        clock.jump(-3600)  # the wall clock is set back: only the moment that was named follows it
+        clock.advance(60)
+        assert await claimed(backend) == ["lasts"]
+        clock.advance(3600)
+        assert await claimed(backend) == ["named"]
 
 
 @pytest.mark.parametrize("order", [BOOTS, BOOTS[::-1]], ids=["up", "down"])

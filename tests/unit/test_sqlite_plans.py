@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs.backends.sqlite import group_pages, id_ranges, job_pages, queries
+from asyncjobs.backends.sqlite import claims, group_pages, id_ranges, job_pages, queries
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
@@ -237,3 +237,12 @@ def test_ids_cost_what_is_given(stores: tuple[Store, Store], prefix: str) -> Non
 @pytest.mark.parametrize("function", ["app:draw", "app:nobody"])
 def test_durations_cost_a_bounded_look(stores: tuple[Store, Store], function: str) -> None:
     same_in_both(stores, queries._DURATIONS, (function, 20), most=100_000)  # pyright: ignore[reportPrivateUsage]
+
+
+def test_whether_any_job_is_delayed_is_read_from_the_indexes_of_these_alone(store: Store) -> None:
+    steps = [step[3] for step in store.connection.execute(f"EXPLAIN QUERY PLAN {claims._ANY_DELAYED}")]
+    looks = [step for step in steps if re.search(r"\bjobs\b", step)]
+    assert [next(name for name in ("jobs_delayed", "jobs_lasting") if name in step) for step in looks] == [
+        "jobs_delayed",
+        "jobs_lasting",
+    ], steps
