@@ -12,7 +12,6 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from enum import Enum, auto
-from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
@@ -40,6 +39,7 @@ _traceback_of = BaseException.__dict__["__traceback__"].__get__
 """From ``BaseException`` itself: a class may have a property of that name."""
 
 _UNSET: Any = object()
+_NO_RESULTS: Mapping[str, JobResult] = {}
 
 ReadResults = Callable[[Sequence[str]], Awaitable[Mapping[str, JobResult]]]
 FindFunction = Callable[[str], Callable[..., Any] | None]
@@ -87,6 +87,10 @@ class Running:
             self.body.stop()
         for scope in list(self.wait_scopes):  # a copy: in a child process, another thread adds to it
             scope.cancel()
+
+    def time_out(self) -> None:
+        """Ask the body to stop: its timeout is up."""
+        self.stop(Stop.TIMED_OUT)
 
     def hurry(self) -> None:
         """Give a body that has been told to stop no more time for its clean-up."""
@@ -141,7 +145,7 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
 async def read_injected(job: ClaimedJob, read_results: ReadResults) -> Mapping[str, JobResult]:
     """The results that the job's arguments name."""
     if not job.injects:
-        return {}
+        return _NO_RESULTS
     wanted: list[str] = []
     decode_call(job.call, wanted.append)
     return await read_results(list(dict.fromkeys(wanted)))
@@ -183,7 +187,7 @@ async def run_async(
     if timeout is not None and began is not None:
         timeout = max(0.0, timeout - (anyio.current_time() - began))
     outcome: Outcome | None = None
-    with BodyScope(grace, timeout, partial(running.stop, Stop.TIMED_OUT)) as scope:
+    with BodyScope(grace, timeout, running.time_out) as scope:
         running.body = scope
         try:
             value = await function(*args, **kwargs)
@@ -284,7 +288,7 @@ def _is_awaitable(value: object) -> bool:
 
 async def _time_out(running: Running, timeout: float) -> None:
     await anyio.sleep(timeout)
-    running.stop(Stop.TIMED_OUT)
+    running.time_out()
 
 
 def stopped(running: Running, outcome: Outcome | None) -> Outcome:

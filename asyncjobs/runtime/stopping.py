@@ -43,6 +43,15 @@ class BodyScope:
     :param timeout: seconds after which ``timed_out`` is called, unless the body has ended.
     """
 
+    # What most bodies never change.
+    _timer: asyncio.Handle | None = None
+    _next_try: asyncio.Handle | None = None
+    _delay = 0.0
+    _stopped = False
+    _over = False
+    delivered = False
+    """Whether the body has been cancelled."""
+
     def __init__(self, grace: float, timeout: float | None, timed_out: Callable[[], None]) -> None:
         self._grace = grace
         self._timeout = timeout
@@ -52,22 +61,13 @@ class BodyScope:
         kind = _kind_of_scope(self.task is None)
         self._outer = kind()
         self._inner = kind()
-        self._loop: asyncio.AbstractEventLoop
-        self._timer: asyncio.Handle | None = None
-        self._next_try: asyncio.Handle | None = None
-        self._delay = 0.0
-        self._stopped = False
-        self._over = False
-        self.delivered = False
-        """Whether the body has been cancelled."""
 
     def __enter__(self) -> Self:
-        if self.task is not None:
-            self._loop = self.task.get_loop()
-            if self._timeout is not None:
-                self._timer = self._loop.call_later(self._timeout, self._timed_out)
-        elif self._timeout is not None:
-            self._outer.deadline = anyio.current_time() + self._timeout
+        if self._timeout is not None:
+            if self.task is not None:
+                self._timer = self.task.get_loop().call_later(self._timeout, self._timed_out)
+            else:
+                self._outer.deadline = anyio.current_time() + self._timeout
         self._outer.__enter__()
         self._inner.__enter__()
         return self
@@ -120,12 +120,12 @@ class BodyScope:
         """
         if self._cancel(task):
             self.delivered = True
-            self._inner.deadline = self._loop.time() + self._grace
+            self._inner.deadline = task.get_loop().time() + self._grace
         elif self._next_try is None:
-            self._next_try = self._loop.call_soon(self._try_again, task)
+            self._next_try = task.get_loop().call_soon(self._try_again, task)
         else:
             self._delay = min(_LONGEST_DELAY, self._delay * 2 or 0.001)
-            self._next_try = self._loop.call_later(self._delay, self._try_again, task)
+            self._next_try = task.get_loop().call_later(self._delay, self._try_again, task)
 
     def _try_again(self, task: asyncio.Task[Any]) -> None:
         if not self._inner.cancel_called:
