@@ -25,6 +25,7 @@ from asyncjobs.runtime.lost_claims import Held, LostClaims
 from asyncjobs.runtime.maintenance import Maintenance
 from asyncjobs.runtime.results import ResultCache
 from asyncjobs.runtime.scheduler import Scheduler
+from asyncjobs.runtime.signals import Signal
 from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.unrunnable import Unrunnable
 from asyncjobs.runtime.worker import Worker
@@ -85,6 +86,7 @@ class JobDaemon:
             stale=publisher.wake,
         )
         self._registering = anyio.Lock()
+        self._cancel_signal = Signal()
         self._lost_claims = LostClaims()
         self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
 
@@ -116,6 +118,7 @@ class JobDaemon:
             async with anyio.create_task_group() as beats:
                 beats.start_soon(self._beat_forever)
                 beats.start_soon(self._look_for_the_dead)
+                beats.start_soon(self._hear_cancel_requests_forever)
                 if self.config.retention is not None:
                     beats.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
                 if self.config.unrunnable_after is not None:
@@ -255,10 +258,18 @@ class JobDaemon:
         await self._backend.deregister_worker(lost)
         self.scheduler.nudge()
 
-    async def hear_cancel_requests(self) -> None:
-        """Another process changed something: it may have asked jobs of ours to stop."""
-        if not self.worker.running:
-            return
-        lease = await self._backend.extend_leases(self.worker.id)
-        for job_id, attempt in lease.cancel_requested:
-            self.worker.request_cancel(job_id, attempt)
+    def hear_cancel_requests(self) -> None:
+        """Another process changed something: it may have asked jobs of ours to stop. Looking waits for nobody here."""
+        self._cancel_signal.notify()
+
+    async def _hear_cancel_requests_forever(self) -> None:
+        """In a loop of its own: it goes through the store's writer, and a lock must not hold up other duties."""
+
+        async def look() -> None:
+            if self.worker.running:
+                lease = await self._backend.extend_leases(self.worker.id)
+                for job_id, attempt in lease.cancel_requested:
+                    self.worker.request_cancel(job_id, attempt)
+
+        trouble = Trouble(logger, "cancel requests of other processes cannot be seen")
+        await look_forever(look, self._cancel_signal.wait, trouble, self._clock)

@@ -18,6 +18,8 @@ _INTERVAL = 0.25
 async def watch_others(backend: JobBackend, publisher: EventPublisher, daemon: JobDaemon | None, clock: Clock) -> None:
     """Have the readers of the log and the scheduler look, whenever another process changed something.
 
+    Nothing here waits for the store's writer, which a lock of another process may hold up.
+
     A store that fails is looked at again for as long as this runs. Those who wait for an event would wait for ever, so
     they are woken: they look at the store, and are told what is the matter with it.
     """
@@ -30,6 +32,6 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, daemon: J
             publisher.changed()
             if daemon is not None:
                 daemon.scheduler.nudge()
-                await daemon.hear_cancel_requests()
+                daemon.hear_cancel_requests()
 
     await look_forever(look, None, trouble, clock, first=interval, longest=interval, outage=publisher.close)
