@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import random
 import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -77,6 +78,8 @@ T = TypeVar("T")
 
 _URGENT = 0.05
 _LAZY = 0.25
+_UNSEEN = 0.25
+"""Seconds without a look after which a change by others is taken for granted."""
 _BEATS_A_LEASE = 3
 _REMOVALS = "SELECT value FROM counters WHERE name = 'removed'"
 
@@ -110,6 +113,7 @@ class SQLiteBackend(JobBackend):
         self._forks = fork_count()
         self._writer: Writer | None = None
         self._version: int | None = None
+        self._unseen = 0.0
 
     # -- life
 
@@ -183,6 +187,9 @@ class SQLiteBackend(JobBackend):
     async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
         """Polls ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change.
 
+        While that cannot be asked, because the writer's thread has the connection, something may have changed now and
+        then. The pauses vary, so that two processes do not find each other's commits under way at each look.
+
         :raises BackendError: ``moved``, the file is not at its path any more; also when nobody writes.
         """
         self._open()
@@ -191,13 +198,21 @@ class SQLiteBackend(JobBackend):
         while True:
             self._check_file()
             version = self._data_version()
-            if version is not None and version != self._version:
-                self._version = version
-                return True
+            if version is None:
+                if self._unseen >= _UNSEEN:
+                    self._unseen = 0.0
+                    return True
+            else:
+                self._unseen = 0.0
+                if version != self._version:
+                    self._version = version
+                    return True
             if left <= 0:
                 return False
-            await self._clock.sleep(min(step, left))
-            left -= step
+            pause = min(step * random.uniform(0.5, 1.0), left)
+            await self._clock.sleep(pause)
+            left -= pause
+            self._unseen += pause
             if self._writer is None:
                 return False
 
