@@ -34,8 +34,6 @@ PIPES = SAID, LEAVING, THE_END = "said", "leaving", "the end"
 
 STORE = Path(os.environ.get(FOLDER, ".")) / "jobs.db"
 jp = JobProcessor(SQLiteConfig(path=STORE), daemon=DaemonConfig(slots=SLOTS, shutdown_timeout=SHUTDOWN_TIMEOUT))
-ENTERED: set[JobProcessor] = set()
-"""``jp``, where it is embedded. In a daemon, bodies open one of their own here; ``test_daemon_app`` uses its ``jp``."""
 
 
 def report(*words: object) -> None:
@@ -74,7 +72,7 @@ async def make_calls(table: str, names: list[str]) -> None:
 
 async def make_call(table: str, name: str, subject: Any) -> None:
     with reported(name):
-        await getattr(drain_calls, table)[name](subject)
+        await calls_of(table)[name](subject)
 
 
 def make_calls_sync(table: str, names: list[str]) -> None:
@@ -96,7 +94,12 @@ def make_calls_sync(table: str, names: list[str]) -> None:
 
 def make_call_sync(table: str, name: str, known: Known) -> None:
     with reported(name):
-        getattr(drain_calls, table)[name](known)
+        calls_of(table)[name](known)
+
+
+def calls_of(table: str) -> dict[str, Any]:
+    """The calls of a table of ``drain_calls``; ``OWN_``: made with a processor that the body opens."""
+    return getattr(drain_calls, table.removeprefix("OWN_"))
 
 
 @contextmanager
@@ -112,14 +115,14 @@ def reported(name: str) -> Generator[None, None, None]:
 
 @asynccontextmanager
 async def what_is_called(table: str) -> AsyncGenerator[JobProcessor | Known, None]:
-    """The processor that runs the body, where the program has it; in a daemon one of the body's own; or handles."""
-    if table not in ("CALLS", "WAITS"):
-        yield await submit_known()
-    elif jp in ENTERED:
-        yield jp
-    else:
+    """The module's processor, which runs the body, embedded or in a daemon; one of the body's own; or handles."""
+    if table.startswith("OWN_"):
         async with JobProcessor(SQLiteConfig(path=STORE), enable_daemon=False) as own:
             yield own
+    elif table in ("CALLS", "WAITS"):
+        yield jp
+    else:
+        yield await submit_known()
 
 
 async def submit_known() -> Known:
@@ -145,7 +148,8 @@ Made = dict[str, list[str]]
 def submit_all(jobs: SyncJobs, *, embedded: bool, each_in_a_process: bool) -> tuple[Made, Made]:
     """Submit jobs that make all calls: those that end, and those that cannot, since they wait for others.
 
-    :param embedded: bodies have the processor that runs them. In a daemon they have one of their own, if any.
+    :param embedded: each call that ends has a job of its own. In a daemon, a body makes them all, with the processor
+        that runs it, and another with one that it opens.
     :param each_in_a_process: each call that waits has a child process of its own. They are expensive.
     """
     jobs.submit_job(echo, 1, job_id=ENDED)
@@ -154,7 +158,7 @@ def submit_all(jobs: SyncJobs, *, embedded: bool, each_in_a_process: bool) -> tu
     ending, waiting = Made(), Made()
 
     def submit(kind: str, table: str, *, each: bool) -> None:
-        calls = list(getattr(drain_calls, table))
+        calls = list(calls_of(table))
         for names in [[name] for name in calls] if each else [calls]:
             job_id = f"{kind}: {names[0] if each else 'all'} ({table})"
             body = make_calls if kind.startswith("async") else make_calls_sync
@@ -165,6 +169,9 @@ def submit_all(jobs: SyncJobs, *, embedded: bool, each_in_a_process: bool) -> tu
     for kind in ("async", "plain"):
         submit(kind, "CALLS", each=embedded)
         submit(kind, "WAITS", each=True)
+        if not embedded:
+            submit(kind, "OWN_CALLS", each=False)
+            submit(kind, "OWN_WAITS", each=True)
         submit(kind, "ASKS", each=True)
         submit(kind, "ASK_WAITS", each=True)
     for kind in ("async in a process", "plain in a process"):
@@ -183,7 +190,6 @@ def submit_all(jobs: SyncJobs, *, embedded: bool, each_in_a_process: bool) -> tu
 async def embedded(how: str) -> None:
     """Run the jobs until a signal comes, or until the test says so."""
     async with jp:
-        ENTERED.add(jp)
         if how == "in peace":
             await anyio.to_thread.run_sync(sys.stdin.readline)
             print("leaving", file=sys.stderr, flush=True)

@@ -16,7 +16,7 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from threading import Thread
 from typing import Any, NamedTuple
 
@@ -30,7 +30,8 @@ from tests.runtime.drain_calls import ENDED
 
 pytestmark = pytest.mark.slow
 
-PATIENCE = 45.0
+PATIENCE = 90.0
+"""Seconds: longer than ``asyncjobs daemon stop`` waits for the daemon (60)."""
 STOPPED = {"CancelledError", "BodyStopped"}
 """What a body's wait raises once its job is released."""
 
@@ -76,7 +77,7 @@ class Program:
                 lines.append(json.loads(line))
                 continue
             heard = select.select([self._said], [], [], max(0.0, deadline - time.monotonic()))[0]
-            assert heard, f"{count - len(lines)} of {count} lines did not come; these did: {lines}"
+            assert heard, f"{count - len(lines)} of {count} lines did not come; these did: {lines}\n{self.text}"
             self._buffer += os.read(self._said, 65_536)
         return lines
 
@@ -91,14 +92,26 @@ class Program:
             self.log.append(line)
             self._lines.put(line)
 
+    @property
+    def text(self) -> str:
+        """Its log so far, for the messages of assertions."""
+        return "its log:\n" + "".join(self.log)
+
     def until(self, words: str) -> None:
         """Read its log until this comes."""
-        while words not in self._lines.get(timeout=PATIENCE):
-            pass
+        deadline = time.monotonic() + PATIENCE
+        try:
+            while words not in self._lines.get(timeout=max(0.0, deadline - time.monotonic())):
+                pass
+        except Empty:
+            raise AssertionError(f"{words!r} did not come; {self.text}") from None
 
     def end(self) -> int:
         """Wait until it has ended; its exit code."""
-        code = self.process.wait(PATIENCE)
+        try:
+            code = self.process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            raise AssertionError(f"it did not end; {self.text}") from None
         self._reader.join(PATIENCE)
         return code
 
@@ -124,10 +137,17 @@ def send(number: signal.Signals) -> Callable[[Program, ExitStack], None]:
 
 def stop_by_command(program: Program, stack: ExitStack) -> None:
     """``asyncjobs daemon stop``, which waits until the daemon has drained."""
-    command = subprocess.Popen([sys.executable, *CLI, "daemon", "stop"], cwd=ROOT, env=program.environment)
+    command = subprocess.Popen(
+        [sys.executable, *CLI, "daemon", "stop"],
+        cwd=ROOT,
+        env=program.environment,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
     def ended() -> None:
-        assert command.wait(PATIENCE) == 0
+        said = command.communicate(timeout=PATIENCE)[1]
+        assert command.returncode == 0, f"{said}\n{program.text}"
 
     stack.callback(ended)
 
@@ -158,7 +178,7 @@ WAYS = {
 
 @pytest.mark.parametrize("way", WAYS)
 def test_no_call_of_a_body_fails_its_job_while_the_processor_is_left(way: str, tmp_path: Path) -> None:
-    arguments, begin, log, code = WAYS[way]
+    arguments, begin, words, code = WAYS[way]
     with ExitStack() as stack:
         program = Program(tmp_path, arguments)
         stack.callback(program.close)
@@ -167,31 +187,32 @@ def test_no_call_of_a_body_fails_its_job_while_the_processor_is_left(way: str, t
             ending, waiting = submit_all(jobs, embedded=embedded, each_in_a_process=each)
             begun = program.hear(sum(2 if "ASK" in job_id else 1 for job_id in ending | waiting))  # with what they know
             jobs.handle(ENDED).result(timeout=PATIENCE)
-        assert {word for word, _ in begun} == {"began"}
+        assert {word for word, _ in begun} == {"began"}, program.text
 
         begin(program, stack)
-        program.until(log)
+        program.until(words)
         program.open(LEAVING)
         heard = program.hear(sum(map(len, (ending | waiting).values())))
         program.open(THE_END)
-        assert program.end() == code, "".join(program.log)
+        assert program.end() == code, program.text
 
+    log = program.text
     came = {(job_id, name): error for job_id, name, error in heard}
     assert {call: error for call, error in came.items() if call[0] in ending} == {
         (job_id, name): "" for job_id, names in ending.items() for name in names
-    }
-    assert {call[0] for call in came} == ending.keys() | waiting.keys()
-    assert {error for call, error in came.items() if call[0] in waiting} <= STOPPED
+    }, log
+    assert {call[0] for call in came} == ending.keys() | waiting.keys(), log
+    assert {error for call, error in came.items() if call[0] in waiting} <= STOPPED, log
 
     stored = read(tmp_path)
-    assert {job.id: job.error for job in stored.values() if job.status is JobStatus.FAILED} == {}
+    assert {job.id: job.error for job in stored.values() if job.status is JobStatus.FAILED} == {}, log
     assert {
         job.id: (job.failures, job.interruptions) for job in stored.values() if job.failures + job.interruptions
-    } == {}
-    assert {stored[job_id].status for job_id in ending} == {JobStatus.COMPLETED}
-    assert {stored[job_id].status for job_id in waiting} == {JobStatus.PENDING}
-    assert {job.status for job in stored.values() if job.id.endswith("/running")} == {JobStatus.COMPLETED}
-    assert JobStatus.IN_PROGRESS not in {job.status for job in stored.values()}
+    } == {}, log
+    assert {stored[job_id].status for job_id in ending} == {JobStatus.COMPLETED}, log
+    assert {stored[job_id].status for job_id in waiting} == {JobStatus.PENDING}, log
+    assert {job.status for job in stored.values() if job.id.endswith("/running")} == {JobStatus.COMPLETED}, log
+    assert JobStatus.IN_PROGRESS not in {job.status for job in stored.values()}, log
 
 
 def read(folder: Path) -> dict[str, Job]:
