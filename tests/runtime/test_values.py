@@ -304,3 +304,24 @@ async def test_a_result_of_a_subclass_of_a_plain_type_fails_its_attempt(jp: JobP
     with pytest.raises(JobExecutionError, match=r"\$\.result\.found is a.* which would arrive as a"):
         await handle.result(timeout=PATIENCE)
     assert len(await jp.get_attempts(handle)) == 1
+
+
+# -- after an upgrade
+
+
+@dataclass
+class Upgraded:
+    number: int
+
+
+async def takes_upgraded(page: Upgraded) -> str:
+    return type(page).__name__
+
+
+async def test_a_call_stored_without_a_class_name_runs_and_is_not_equal_to_the_same_one_now(jp: JobProcessor) -> None:
+    old: Any = {"number": 1}  # as versions stored a record that did not record its class
+    job = await jp.submit_job(takes_upgraded, old, job_id="stored")
+    with pytest.raises(JobConflictError):
+        await jp.submit_job(takes_upgraded, Upgraded(1), job_id="stored", if_exists="return")
+    assert await job.result(timeout=PATIENCE) == "Upgraded"
+    assert await (await jp.submit_job(takes_upgraded, Upgraded(1), job_id="another")) == "Upgraded"
