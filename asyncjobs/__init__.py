@@ -40,7 +40,6 @@ from asyncjobs.exceptions import (
     UnknownDependencyError,
     WorkerLostError,
 )
-from asyncjobs.handle import JobHandle, as_completed, gather
 from asyncjobs.models import (
     Attempt,
     GroupProgress,
@@ -59,7 +58,8 @@ from asyncjobs.models import (
 )
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import JobContext, current_job
-from asyncjobs.runtime.options import job
+from asyncjobs.runtime.decorator import job
+from asyncjobs.runtime.handle import JobHandle, as_completed, gather
 
 if TYPE_CHECKING:
     from asyncjobs.backends.base import JobBackend
@@ -67,19 +67,19 @@ if TYPE_CHECKING:
     from asyncjobs.backends.sqlite.backend import SQLiteBackend
     from asyncjobs.core.dag import JobDAG
     from asyncjobs.runtime.daemon import JobDaemon
-    from asyncjobs.runtime.events import EventPublisher
-    from asyncjobs.runtime.streamer import StatusStreamer
+    from asyncjobs.runtime.events.publisher import EventPublisher
+    from asyncjobs.runtime.events.streamer import StatusStreamer
     from asyncjobs.runtime.worker import Worker
     from asyncjobs.sync import SyncHandle, SyncJobs
 
 _LAZY = {
-    "EventPublisher": "asyncjobs.runtime.events",
+    "EventPublisher": "asyncjobs.runtime.events.publisher",
     "JobBackend": "asyncjobs.backends.base",
     "JobDAG": "asyncjobs.core.dag",
     "JobDaemon": "asyncjobs.runtime.daemon",
     "MemoryBackend": "asyncjobs.backends.memory",
     "SQLiteBackend": "asyncjobs.backends.sqlite.backend",
-    "StatusStreamer": "asyncjobs.runtime.streamer",
+    "StatusStreamer": "asyncjobs.runtime.events.streamer",
     "SyncHandle": "asyncjobs.sync",
     "SyncJobs": "asyncjobs.sync",
     "Worker": "asyncjobs.runtime.worker",

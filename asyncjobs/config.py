@@ -11,7 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
-from asyncjobs.checked import is_a, listed, reading, refuse_unknown
+from asyncjobs.checks import is_a, listed, reading, refuse_unknown
 from asyncjobs.exceptions import ConfigurationError, nearest
 
 MEBIBYTE = 1 << 20

@@ -14,9 +14,9 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from asyncjobs.checked import CheckedStruct, dict_of, is_a, listed
+from asyncjobs.checks import CheckedStruct, dict_of, is_a, listed
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.returned import SentAsId, Shown, ShownList
+from asyncjobs.pydantic_support import SentAsId, Shown, ShownList
 
 DEFAULT_QUEUE = "default"
 

@@ -23,11 +23,10 @@ import anyio.lowlevel
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
-from asyncjobs.backends.clock import Clock, clock_of
-from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.transient import enqueue_patiently
-from asyncjobs.checked import is_a, listed, refuse_unknown_arguments
+from asyncjobs.checks import is_a, listed, refuse_unknown_arguments
+from asyncjobs.clock import Clock, clock_of
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.child_ids import path_before
 from asyncjobs.core.codec import decode_result, result_stand_in
@@ -39,7 +38,7 @@ from asyncjobs.exceptions import (
     JobNotFoundError,
     JobStateError,
 )
-from asyncjobs.handle import JobHandle
+from asyncjobs.forks import fork_count
 from asyncjobs.models import (
     Attempt,
     EventType,
@@ -57,31 +56,32 @@ from asyncjobs.models import (
     WorkerInfo,
     name_text,
 )
-from asyncjobs.runtime import journal
+from asyncjobs.runtime import job_log
+from asyncjobs.runtime.argument_checks import id_of, items_of, query_of, requests_of
 from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.batch import Batch
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
-from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.given import id_of, items_of, query_of, requests_of
-from asyncjobs.runtime.graph import LiveGraph
+from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
-from asyncjobs.runtime.leaving import Leaving, warn_of_unfinished
-from asyncjobs.runtime.mains import refuse_while_loading
-from asyncjobs.runtime.near import nearest_id
-from asyncjobs.runtime.others import watch_others
-from asyncjobs.runtime.reaping import Reaper
-from asyncjobs.runtime.results import ResultCache
-from asyncjobs.runtime.signals import Home
-from asyncjobs.runtime.streamer import StatusStreamer
+from asyncjobs.runtime.live_graph import LiveGraph
+from asyncjobs.runtime.main_script import refuse_while_loading
+from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
+from asyncjobs.runtime.reaper import Reaper
+from asyncjobs.runtime.reasons import why
+from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.shutdown import Leaving, warn_of_unfinished
 from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
-from asyncjobs.runtime.unattended import warn_when_no_worker_lives
+from asyncjobs.runtime.suggestions import nearest_id
 from asyncjobs.runtime.upkeep import Upkeep
 from asyncjobs.runtime.waiting import Waiting, Watch, error_of
-from asyncjobs.runtime.why import why
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.runtime.wakeups import Home
+from asyncjobs.runtime.watcher import watch_others
+from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.watching import Watching
 
 if TYPE_CHECKING:
@@ -543,7 +543,7 @@ class JobProcessor(Watching, Upkeep):
             raise
         self._functions.local.stored(local)
         self._submitted += len(jobs)
-        journal.submitted(jobs)
+        job_log.submitted(jobs)
         if self._fallback is not None and parent is None:
             await self._fallback.run(stored)
         return stored

@@ -14,11 +14,10 @@ from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.backends.forks import fork_count
-from asyncjobs.checked import is_a
+from asyncjobs.checks import is_a
 from asyncjobs.config import BackendConfig, BackendType
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobProcessorError
-from asyncjobs.handle import JobHandle, gather
+from asyncjobs.forks import fork_count
 from asyncjobs.models import (
     GroupProgress,
     Handle,
@@ -32,12 +31,13 @@ from asyncjobs.models import (
     StatusReport,
 )
 from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.argument_checks import id_of, items_of, requests_of
 from asyncjobs.runtime.context import blocks_loop, find_current_job
-from asyncjobs.runtime.given import id_of, items_of, requests_of
+from asyncjobs.runtime.handle import JobHandle, gather
 from asyncjobs.runtime.inside import refuse_to_leave_inside
-from asyncjobs.runtime.signals import Loop
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.runtime.wakeups import Loop
 
 T = TypeVar("T")
 

@@ -7,17 +7,17 @@ from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.backends.clock import to_datetime
-from asyncjobs.checked import listed
+from asyncjobs.checks import listed
+from asyncjobs.clock import to_datetime
 from asyncjobs.exceptions import BackendClosedError, ConversionError, CorruptValueError, MissingExtraError
 from asyncjobs.models import Job, JobError, JobEvent, JobStatus, StatusReport
-from asyncjobs.runtime.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
-from asyncjobs.runtime.given import id_of
-from asyncjobs.runtime.pages import cursor_or_beyond
-from asyncjobs.runtime.status import report, to_be_timed, unreadable_result
-from asyncjobs.runtime.streamer import StatusStreamer
+from asyncjobs.runtime.argument_checks import id_of
+from asyncjobs.runtime.events.frames import STOPPING_RETRY, FrameReader, Frames, control, stream_frames
+from asyncjobs.runtime.events.log_pages import cursor_or_beyond
+from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.reasons import held_by_the_dead
+from asyncjobs.runtime.reports import report, to_be_timed, unreadable_result
 from asyncjobs.runtime.submission import name_of
-from asyncjobs.runtime.why import held_by_the_dead
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
     from asyncjobs.processor import JobProcessor
     from asyncjobs.web.app import WebApp
-    from asyncjobs.web.own_route import OwnRoutes
     from asyncjobs.web.settings import WebSettings
+    from asyncjobs.web.sse_response import OwnRoutes
     from asyncjobs.web.streams import OpenStreams
 
 Types = Collection[str] | str | None
@@ -177,7 +177,7 @@ class Watching:
         """
         if self._own_routes is None:
             try:
-                from asyncjobs.web.own_route import OwnRoutes
+                from asyncjobs.web.sse_response import OwnRoutes
             except ModuleNotFoundError as error:
                 if error.name != "starlette":
                     raise

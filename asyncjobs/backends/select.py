@@ -7,8 +7,8 @@ from pathlib import PurePath
 from typing import TypeGuard
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.backends.clock import Clock
-from asyncjobs.checked import is_a
+from asyncjobs.checks import is_a
+from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, BackendType, MemoryConfig, SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError, nearest
 

@@ -14,7 +14,7 @@ from typing import TypeVar
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
-from asyncjobs.backends.clock import Clock, from_datetime
+from asyncjobs.clock import Clock, from_datetime
 from asyncjobs.exceptions import BackendConnectionError, BackendError, DuplicateJobError
 
 T = TypeVar("T")

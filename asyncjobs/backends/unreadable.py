@@ -13,7 +13,7 @@ from msgspec import json, msgpack
 
 from asyncjobs.core.retry import exception_name
 from asyncjobs.models import JobError
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 PREFIX = "unreadable: "
 _REMEMBERED = 10_000

@@ -238,7 +238,7 @@ class Context:
 
     async def warn_if_nobody_works(self, jp: JobProcessor) -> None:
         """Warn once while the command waits for jobs and no worker is alive, also if the last one dies meanwhile."""
-        from asyncjobs.runtime.unattended import warn_when_no_worker_lives
+        from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
 
         start = await self.start_hint_for(jp)
 

@@ -26,8 +26,8 @@ from asyncjobs.cli.detached import let_go, output_in_log
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import seconds
-from asyncjobs.cli.state import DaemonState, StateFile, is_alive
-from asyncjobs.cli.units import UNITS, Unit
+from asyncjobs.cli.service_files import UNITS, Unit
+from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.settings import DETACHED, duration
 
@@ -121,7 +121,7 @@ def _runs(context: Context, name: str) -> bool:
 
 
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
-    from asyncjobs.cli.process import DaemonProcess, initial_state
+    from asyncjobs.cli.daemon_process import DaemonProcess, initial_state
     from asyncjobs.cli.serving import address_of, serve
     from asyncjobs.cli.version import own_version
     from asyncjobs.observability.logs import set_up

@@ -8,7 +8,7 @@ import click
 
 from asyncjobs.cli.context import Context
 from asyncjobs.cli.failures import USAGE, Failure
-from asyncjobs.cli.state import StateFile
+from asyncjobs.cli.state_files import StateFile
 
 NAME = click.option("--name", default="default", show_default=True, help="Which daemon, where there are several.")
 

@@ -8,9 +8,9 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
+from asyncjobs.cli.job_selection import find
 from asyncjobs.cli.output import printable, seconds
-from asyncjobs.cli.selecting import find
-from asyncjobs.cli.state import Found
+from asyncjobs.cli.state_files import Found
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.observability.last_lines import read_last_lines
 

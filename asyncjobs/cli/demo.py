@@ -12,8 +12,8 @@ import anyio
 import click
 
 from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import printable, seconds
-from asyncjobs.cli.watching import follow
 from asyncjobs.config import DaemonConfig, SQLiteConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import JobQuery, JobStatus

@@ -20,7 +20,7 @@ from asyncjobs.backends.sqlite.mounts import network_filesystem
 from asyncjobs.backends.unreadable import PREFIX
 from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
-from asyncjobs.cli.selecting import count
+from asyncjobs.cli.job_selection import count
 from asyncjobs.cli.version import own_version
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobQuery, JobStatus

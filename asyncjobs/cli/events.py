@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.json_shapes import event_item
+from asyncjobs.cli.live_board import event_line
 from asyncjobs.cli.main import Named
-from asyncjobs.cli.shapes import event_item
-from asyncjobs.cli.watching import event_line
 
 
 @click.group(cls=Named)

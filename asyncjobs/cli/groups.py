@@ -6,10 +6,10 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, TIMED_OUT, Failure
+from asyncjobs.cli.json_shapes import group_item
+from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import printable
-from asyncjobs.cli.shapes import group_item
-from asyncjobs.cli.watching import follow
 from asyncjobs.exceptions import nearest
 from asyncjobs.models import GroupProgress, JobStatus
 from asyncjobs.processor import JobProcessor

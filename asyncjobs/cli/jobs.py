@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from asyncjobs.cli import acting, looking
+from asyncjobs.cli import job_actions, job_views
 from asyncjobs.cli.main import Named
 
 
@@ -14,14 +14,14 @@ def jobs() -> None:
 
 
 for _command in (
-    looking.list_,
-    looking.show,
-    looking.result,
-    looking.logs,
-    looking.watch,
-    acting.submit,
-    acting.cancel,
-    acting.retry,
-    acting.remove,
+    job_views.list_,
+    job_views.show,
+    job_views.result,
+    job_views.logs,
+    job_views.watch,
+    job_actions.submit,
+    job_actions.cancel,
+    job_actions.retry,
+    job_actions.remove,
 ):
     jobs.add_command(_command)

@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.wakeups import Loop
 
 
 class Interruption:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from asyncjobs.cli.context import Context, command, shown
-from asyncjobs.cli.selecting import seconds_of
+from asyncjobs.cli.job_selection import seconds_of
 
 
 @click.command()

@@ -22,7 +22,7 @@ from asyncjobs.client.backoff import pause_before
 from asyncjobs.client.sse import Block, BlockParser
 from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
 from asyncjobs.models import JobEvent
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.client.transport import Transport

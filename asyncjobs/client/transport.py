@@ -18,7 +18,7 @@ from asyncjobs.client.backoff import pause_before
 from asyncjobs.client.errors import error_of, problem_of
 from asyncjobs.core.codec import CorruptValueError, decode_value
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 T = TypeVar("T")
 logger = SafeLogger("asyncjobs.client")

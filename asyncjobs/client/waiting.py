@@ -21,7 +21,7 @@ import anyio
 from asyncjobs.client.streams import EventStream
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import TERMINAL
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.client.transport import Transport

@@ -12,7 +12,7 @@ from typing import Any, cast
 from msgspec import msgpack
 from msgspec.structs import force_setattr
 
-from asyncjobs.checked import CheckedStruct, is_a, listed
+from asyncjobs.checks import CheckedStruct, is_a, listed
 from asyncjobs.core.mains import MAIN_NAMES
 from asyncjobs.exceptions import ConfigurationError
 

@@ -25,9 +25,9 @@ from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime.cancellation import Body, BodyScope
 from asyncjobs.runtime.context import JobContext, enter, printable
 from asyncjobs.runtime.lending import Interruptible
-from asyncjobs.runtime.stopping import Body, BodyScope
 from asyncjobs.runtime.threads import Threads
 
 if TYPE_CHECKING:

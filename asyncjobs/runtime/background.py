@@ -16,7 +16,7 @@ from anyio.abc import TaskStatus
 from anyio.lowlevel import current_token
 
 from asyncjobs.exceptions import only_error
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     import asyncio

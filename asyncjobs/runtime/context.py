@@ -14,16 +14,16 @@ import anyio.from_thread
 from msgspec import msgpack
 
 from asyncjobs.backends.base import AttemptRef
-from asyncjobs.backends.clock import Clock
-from asyncjobs.backends.forks import fork_count
+from asyncjobs.clock import Clock
 from asyncjobs.core.child_ids import child_id
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, JobStateError, shown
+from asyncjobs.forks import fork_count
 from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
-from asyncjobs.runtime import said
+from asyncjobs.runtime import event_data
+from asyncjobs.runtime.event_data import printable
 from asyncjobs.runtime.lending import Lender
-from asyncjobs.runtime.said import printable
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.wakeups import Loop
 
 T = TypeVar("T")
 
@@ -283,15 +283,15 @@ class JobContext:
         """Report how far the body is: ``done`` of ``total``, numbers of any kind. Newer progress replaces what was not
         stored yet. What is no number becomes a warning in the job's log.
         """
-        number = said.number(done)
+        number = event_data.number(done)
         if number is None:
             self._refuse("progress(done)", done, "is no finite number")
             return
-        whole = None if total is None else said.number(total)
+        whole = None if total is None else event_data.number(total)
         if total is not None and whole is None:
             self._refuse("progress(total)", total, "is no finite number, and not None")
             return
-        text = {"message": None} if message is None else capped("message", said.text(message))
+        text = {"message": None} if message is None else capped("message", event_data.text(message))
         self._say(EventType.PROGRESS, {"done": number, "total": whole, **text})
 
     def emit(self, type: str, data: Mapping[str, Any] | None = None) -> None:
@@ -301,11 +301,11 @@ class JobContext:
         :param type: 1 to 64 characters; the engine's own types (``started``, ``completed``, …) are refused.
         :param data: plain values: None, bool, int, float, str, bytes, lists and dicts of these; at most 64 KiB.
         """
-        name, problem = said.event_type(type)
+        name, problem = event_data.event_type(type)
         if problem is not None:
             self._refuse("emit(type)", type, problem)
             return
-        copy, size, problem = said.event(data)
+        copy, size, problem = event_data.event(data)
         if problem is None and size > MAX_EVENT_BYTES:
             problem = f"is {size:,} bytes, more than the {MAX_EVENT_BYTES:,} of an event; emit the path of a file"
         if problem is not None:
@@ -319,13 +319,15 @@ class JobContext:
         :param level: a level of the ``logging`` module, by its name or number.
         :param fields: plain values; what is none is stored as text.
         """
-        name = said.level(level)
+        name = event_data.level(level)
         if name is None:
-            self._refuse("log(level)", level, f"is none of {', '.join(sorted(said.LEVELS))}; the line counts as info")
-        data: dict[str, Any] = {"level": name or "info", **capped("message", said.text(message))}
+            self._refuse(
+                "log(level)", level, f"is none of {', '.join(sorted(event_data.LEVELS))}; the line counts as info"
+            )
+        data: dict[str, Any] = {"level": name or "info", **capped("message", event_data.text(message))}
         if fields:
             few = islice(fields.items(), _MOST_FIELDS)
-            data["fields"] = {printable(name)[:_LONGEST_NAME]: said.field(value) for name, value in few}
+            data["fields"] = {printable(name)[:_LONGEST_NAME]: event_data.field(value) for name, value in few}
         if len(fields) > _MOST_FIELDS:
             data["fields_cut"] = len(fields)
         self._say(EventType.LOG, data)

@@ -11,25 +11,25 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claims, JobBackend
-from asyncjobs.backends.clock import Clock
+from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import Job, Outcome, OutcomeKind
 from asyncjobs.runtime.context import Submit
-from asyncjobs.runtime.events import EventPublisher
+from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.inside import refuse_to_stop_inside
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.lost_claims import Held, LostClaims
-from asyncjobs.runtime.maintenance import Maintenance
-from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.retention import Maintenance
 from asyncjobs.runtime.scheduler import Scheduler
-from asyncjobs.runtime.signals import Signal
-from asyncjobs.runtime.troubles import Trouble
 from asyncjobs.runtime.unrunnable import Unrunnable
+from asyncjobs.runtime.wakeups import Signal
 from asyncjobs.runtime.worker import Worker
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.daemon")
 

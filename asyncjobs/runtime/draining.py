@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import anyio
 
 from asyncjobs.runtime.attempt import Running, Stop
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
 

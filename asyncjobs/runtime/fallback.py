@@ -15,9 +15,9 @@ from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.start_command import start_command
-from asyncjobs.runtime.streamer import StatusStreamer
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
 

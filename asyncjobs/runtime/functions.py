@@ -27,7 +27,7 @@ from asyncjobs.core.codec import (
 from asyncjobs.core.codec.names import attribute, loaded_module, seems
 from asyncjobs.core.retry import exception_name
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError, shown
-from asyncjobs.runtime.local import LocalCallables
+from asyncjobs.runtime.local_callables import LocalCallables
 
 JOB_OPTIONS = "__asyncjobs__"
 """The attribute that ``@job`` leaves on a function."""

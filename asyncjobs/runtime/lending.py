@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
 
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.wakeups import Loop
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.context import JobContext

@@ -5,9 +5,9 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable
 
-from asyncjobs.backends.clock import Clock
+from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendClosedError
-from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.runtime.outages import Trouble
 
 
 async def look_forever(

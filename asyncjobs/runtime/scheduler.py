@@ -12,14 +12,14 @@ import anyio
 import anyio.lowlevel
 
 from asyncjobs.backends.base import Claims, JobBackend
-from asyncjobs.backends.clock import Clock
+from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.signals import Signal
-from asyncjobs.runtime.troubles import Trouble
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.wakeups import Signal
 from asyncjobs.runtime.worker import Worker
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.scheduler")
 

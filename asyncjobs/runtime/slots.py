@@ -16,7 +16,7 @@ import anyio
 from asyncjobs.runtime.attempt import Running, Stop
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.lending import Interruptible
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.wakeups import Loop
 
 
 class Slots:

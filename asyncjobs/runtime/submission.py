@@ -19,8 +19,8 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
-from asyncjobs.backends.clock import from_datetime
-from asyncjobs.checked import dict_of, is_a, listed, reading
+from asyncjobs.checks import dict_of, is_a, listed, reading
+from asyncjobs.clock import from_datetime
 from asyncjobs.core import plain
 from asyncjobs.core.codec import (
     bind_arguments,
@@ -38,9 +38,9 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime import callers
+from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, options_of
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.mains import refuse_without_guard
-from asyncjobs.runtime.options import NO_OPTIONS, JobOptions, options_of
+from asyncjobs.runtime.main_script import refuse_without_guard
 
 LONGEST_ID = 512
 _LONGEST_NAME = 200

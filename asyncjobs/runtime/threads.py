@@ -17,7 +17,7 @@ import anyio
 
 from asyncjobs.runtime.anyio_internals import forget_loop, worker_thread
 from asyncjobs.runtime.context import check_cancelled
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.wakeups import Loop
 
 T = TypeVar("T")
 

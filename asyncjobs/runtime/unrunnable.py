@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import FunctionInfo, JobBackend
-from asyncjobs.backends.clock import Clock, to_datetime
+from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.troubles import Trouble
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.maintenance")
 

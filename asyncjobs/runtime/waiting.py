@@ -8,7 +8,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 import anyio
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.backends.clock import Clock
+from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import (
     JobCancelledError,
@@ -23,12 +23,12 @@ from asyncjobs.exceptions import (
 from asyncjobs.models import JobError, JobResult, JobStatus, Reason
 from asyncjobs.runtime.attempt import Running
 from asyncjobs.runtime.context import JobContext, find_current_job
-from asyncjobs.runtime.cycles import Goal, Waits
-from asyncjobs.runtime.events import ANY_JOB, EventPublisher
+from asyncjobs.runtime.events.publisher import ANY_JOB, EventPublisher
 from asyncjobs.runtime.lending import WaitElsewhere
-from asyncjobs.runtime.results import ResultCache
+from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.wait_cycles import Goal, Waits
 from asyncjobs.runtime.worker import Worker
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
 

@@ -23,32 +23,32 @@ from asyncjobs.backends.base import (
     NewWorker,
     Stale,
 )
-from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.unreadable import unreadable_job
+from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
-from asyncjobs.runtime import journal
+from asyncjobs.runtime import job_log
 from asyncjobs.runtime.attempt import Running, Stop, Tools, failure, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext, Submit
 from asyncjobs.runtime.crew import Crew
 from asyncjobs.runtime.draining import Drain
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.loop_watch import LoopWatch
+from asyncjobs.runtime.loop_monitor import LoopWatch
 from asyncjobs.runtime.lost_claims import Held
-from asyncjobs.runtime.mains import name_for_child
-from asyncjobs.runtime.results import ResultCache
-from asyncjobs.runtime.saying import Saying
-from asyncjobs.runtime.signals import Loop, Signal
+from asyncjobs.runtime.main_script import name_for_child
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.recorder import Saying
+from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.slots import Lending, Slots
 from asyncjobs.runtime.threads import Threads
-from asyncjobs.runtime.troubles import Trouble
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.runtime.wakeups import Loop, Signal
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
-    from asyncjobs.runtime.conversation import Jobs
-    from asyncjobs.runtime.processes import Processes
+    from asyncjobs.runtime.isolation.pool import Processes
+    from asyncjobs.runtime.isolation.session import Jobs
 
 logger = SafeLogger("asyncjobs.worker")
 
@@ -182,7 +182,7 @@ class Worker:
     def processes(self) -> Processes:
         """The child processes; the module is loaded by the first job that wants one."""
         if self._processes is None:
-            from asyncjobs.runtime.processes import Processes
+            from asyncjobs.runtime.isolation.pool import Processes
 
             self._processes = Processes(self._backend.get_results, self._config, self._clock, self._max_value_size)
             self._processes.jobs = self.jobs
@@ -261,7 +261,7 @@ class Worker:
         context.on_said = self._saying.heard
         context.lender = self.lending
         running = Running(job, context)
-        journal.started(job)
+        job_log.started(job)
         self.running[job.attempt.job_id] = running
         self.slots.begin(running)
         self._crew.start(self._run, running)
@@ -380,7 +380,7 @@ class Worker:
 
     def _recorded(self, end: AttemptEnd, result: JobStatus | Stale, again: bool) -> None:
         job_id = end.attempt.job_id
-        journal.ended(end, result, again=again)
+        job_log.ended(end, result, again=again)
         if isinstance(result, Stale):
             self._stale(job_id)
 

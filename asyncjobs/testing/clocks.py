@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import anyio
 import anyio.lowlevel
 
-from asyncjobs.backends.clock import from_datetime
+from asyncjobs.clock import from_datetime
 
 _START = datetime(2030, 1, 1, tzinfo=UTC)
 _BOOTED = 1_000_000_000

@@ -11,8 +11,8 @@ from starlette.responses import Response
 
 from asyncjobs.core.codec import JsonObject, decode_value
 from asyncjobs.exceptions import JobStateError, nearest
-from asyncjobs.handle import JobHandle
 from asyncjobs.models import JobQuery, JobStatus, state_tag
+from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError, invalid

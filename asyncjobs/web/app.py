@@ -17,8 +17,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from asyncjobs.exceptions import BackendClosedError, JobProcessorError
 from asyncjobs.models import JobEvent
 from asyncjobs.processor import JobProcessor
-from asyncjobs.runtime.frames import Frames
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.runtime.events.frames import Frames
+from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.web.access import Guard, headers_size, target_size
 from asyncjobs.web.call import Call, Site
 from asyncjobs.web.paths import Place, place_of

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import ConfigurationError, nearest
 from asyncjobs.processor import JobProcessor
-from asyncjobs.runtime.frames import Frames
+from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.runtime.submission import LONGEST_ID, name_of
 from asyncjobs.web.access import Caller, Guard
 from asyncjobs.web.paths import Place, segment

@@ -9,8 +9,8 @@ from starlette.types import ASGIApp
 
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import JobEvent
-from asyncjobs.runtime.frames import Form
-from asyncjobs.runtime.reader import EventReader
+from asyncjobs.runtime.events.frames import Form
+from asyncjobs.runtime.events.reader import EventReader
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.graphs import known_group

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from asyncjobs.models import JobEvent, JobStatus
-from asyncjobs.runtime.frames import Form, Frames, checkpoint, control, ping
-from asyncjobs.runtime.reader import EventBatch, EventFilter
+from asyncjobs.runtime.events.frames import Form, Frames, checkpoint, control, ping
+from asyncjobs.runtime.events.reader import EventBatch, EventFilter
 from asyncjobs.web import views
 
 Json = dict[str, Any]

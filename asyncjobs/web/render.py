@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from asyncjobs.backends.clock import to_datetime
+from asyncjobs.clock import to_datetime
 from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport
-from asyncjobs.runtime.status import report, to_be_timed
-from asyncjobs.runtime.why import held_by_the_dead
+from asyncjobs.runtime.reasons import held_by_the_dead
+from asyncjobs.runtime.reports import report, to_be_timed
 from asyncjobs.web.call import Call
-from asyncjobs.web.shown import attempt_view, event_view, group_view, job_view
+from asyncjobs.web.json_models import attempt_view, event_view, group_view, job_view
 from asyncjobs.web.views import (
     AttemptView,
     ErrorView,

@@ -14,8 +14,8 @@ from asyncjobs.models import JobQuery, WorkerInfo
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE, TICKET_LIFETIME
 from asyncjobs.web.call import Call
+from asyncjobs.web.json_models import worker_view
 from asyncjobs.web.render import group_of, jobs_of
-from asyncjobs.web.shown import worker_view
 
 _NEWEST = 200
 _GROUPS = 100

@@ -13,8 +13,8 @@ import anyio
 from starlette.types import Receive, Scope, Send
 
 from asyncjobs.exceptions import BackendClosedError, BackendError, JobNotFoundError
-from asyncjobs.runtime.frames import STOPPING_RETRY, STORE_RETRY, Form, FrameReader, Frames, control, hello, ping
-from asyncjobs.runtime.reader import EventReader
+from asyncjobs.runtime.events.frames import STOPPING_RETRY, STORE_RETRY, Form, FrameReader, Frames, control, hello, ping
+from asyncjobs.runtime.events.reader import EventReader
 from asyncjobs.web.settings import WebConfig
 from asyncjobs.web.streams import LAST_WORDS, OpenStream, OpenStreams, let_go
 

@@ -46,9 +46,9 @@ class Words(str):
 NAME = Words("how an object, or what was called, is shown")
 
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
-    ("backends/clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
+    ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("backends/select.py", "put it into the settings: SQLiteConfig(path=…)"): calls.stores,
-    ("backends/sqlite/copies.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
+    ("backends/sqlite/backup.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
     (
         "backends/sqlite/files.py",
         "choose a local disk; SQLiteConfig(allow_network_filesystem=True) opens it at your own risk",
@@ -63,14 +63,14 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "backends/sqlite/schema.py",
         "\n-- Where run_at ends a duration: when that is on the clock that counts since the boot (host.boot_number), in µs, so\n-- that a wall clock that is set moves nothing. After another boot, or where the system tells none, run_at decides.\nALTER TABLE jobs ADD COLUMN due INTEGER;\nALTER TABLE jobs ADD COLUMN boot INTEGER;\nDROP INDEX jobs_delayed;\nCREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2 AND boot IS NULL;\nCREATE INDEX jobs_lasting ON jobs(boot, due) WHERE waits_for = 2 AND boot IS NOT NULL;\n",
     ): Words("a statement of SQL"),
-    ("cli/acting.py", "--arg {} is not NAME=VALUE"): commands.a_store_without_a_worker,
-    ("cli/acting.py", "--arg {}"): Words("names what was given"),
-    ("cli/acting.py", "the job goes on: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,
-    ("cli/acting.py", "--args is a list or an object"): commands.a_store_without_a_worker,
-    ("cli/acting.py", "--args is not JSON: {}"): commands.a_store_without_a_worker,
-    ("cli/acting.py", "--older stands alone"): commands.a_store_without_a_worker,
-    ("cli/acting.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
-    ("cli/acting.py", "to {}, say --yes"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "--arg {} is not NAME=VALUE"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "--arg {}"): Words("names what was given"),
+    ("cli/job_actions.py", "the job goes on: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,
+    ("cli/job_actions.py", "--args is a list or an object"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "--args is not JSON: {}"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "--older stands alone"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "to {}, say --yes"): commands.a_store_without_a_worker,
     ("cli/config.py", "--force writes over it"): commands.a_configuration,
     ("cli/context.py", "--app module:attribute"): Words("no command asks for the application without one being named"),
     (
@@ -103,10 +103,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "the job goes on: asyncjobs jobs watch {}, or end it with asyncjobs jobs cancel {}",
     ): commands.a_store_without_a_worker,
     ("cli/hints.py", "mend the cause and run it again: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
-    ("cli/looking.py", " (more: -n {})"): commands.a_store_without_a_worker,
-    ("cli/looking.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,
-    ("cli/looking.py", "--wait waits for it"): commands.a_daemon_with_jobs,
-    ("cli/looking.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/job_views.py", " (more: -n {})"): commands.a_store_without_a_worker,
+    ("cli/job_views.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,
+    ("cli/job_views.py", "--wait waits for it"): commands.a_daemon_with_jobs,
+    ("cli/job_views.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
     ("cli/web.py", "--token new makes a token; whoever has it may ask"): commands.the_web_for_others,
     ("client/errors.py", 'JobsClient(base_url, token="…") with a token that the server knows'): web.who_may_ask,
     ("client/handle.py", "ClientHandle({})"): NAME,
@@ -231,13 +231,13 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("exceptions.py", "pip install {}"): calls.a_part_that_is_not_installed,
     ("exceptions.py", "the job goes on; wait again, or cancel it with await handle.cancel()"): calls.waiting_for_a_job,
     ("exceptions.py", "use it inside 'async with JobProcessor() as jp:'"): calls.processors_elsewhere,
-    ("handle.py", "JobHandle({})"): NAME,
-    ("handle.py", "await handle"): calls.bodies,
-    ("handle.py", "give them one by one: gather(*handles)"): calls.handles,
-    ("handle.py", "handle.result_sync()"): calls.bodies,
-    ("handle.py", "jp.handle(job_id) makes one"): calls.handles,
-    ("handle.py", "jp.handle(job_id) makes one of an id"): calls.handles,
-    ("handle.py", "result_sync() is for plain functions that run as jobs"): calls.bodies,
+    ("runtime/handle.py", "JobHandle({})"): NAME,
+    ("runtime/handle.py", "await handle"): calls.bodies,
+    ("runtime/handle.py", "give them one by one: gather(*handles)"): calls.handles,
+    ("runtime/handle.py", "handle.result_sync()"): calls.bodies,
+    ("runtime/handle.py", "jp.handle(job_id) makes one"): calls.handles,
+    ("runtime/handle.py", "jp.handle(job_id) makes one of an id"): calls.handles,
+    ("runtime/handle.py", "result_sync() is for plain functions that run as jobs"): calls.bodies,
     ("models.py", "this is the handle of one job: await it, or ask by its id"): calls.handles,
     ("processor.py", "None, or 'sync' with enable_daemon=False"): calls.jobs_without_a_worker,
     ("processor.py", "await handle waits for it"): calls.waiting_for_a_job,
@@ -258,12 +258,12 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.processors_elsewhere,
     ("runtime/batch.py", "async with jp.batch() as batch: batch.submit_job(…)"): calls.batches,
     (
-        "runtime/child.py",
+        "runtime/isolation/child.py",
         "await its result, or open a JobProcessor(enable_daemon=False) on the same store",
     ): calls.events_in_a_process_of_its_own,
     (
-        "runtime/child.py",
-        "python -m asyncjobs.runtime.child is started by a worker, for its jobs with isolation='process'",
+        "runtime/isolation/child.py",
+        "python -m asyncjobs.runtime.isolation.child is started by a worker, for its jobs with isolation='process'",
     ): Words("says that people do not run it"),
     ("runtime/context.py", "await current_job().submit_job(…)"): calls.bodies,
     ("runtime/context.py", "await function(…)"): calls.bodies,
@@ -284,10 +284,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "runtime/functions.py",
         "give the function itself, not its name or what it returns: functions=[render]",
     ): calls.functions,
-    ("runtime/given.py", "JobQuery(status='failed'), JobQuery(group='comics'), …"): calls.options,
-    ("runtime/given.py", "map_jobs(render, [path]); submit_job(render, path) calls it once"): calls.options,
+    ("runtime/argument_checks.py", "JobQuery(status='failed'), JobQuery(group='comics'), …"): calls.options,
+    ("runtime/argument_checks.py", "map_jobs(render, [path]); submit_job(render, path) calls it once"): calls.options,
     (
-        "runtime/given.py",
+        "runtime/argument_checks.py",
         "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one",
     ): calls.options,
     (
@@ -295,20 +295,23 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop there",
     ): calls.bodies,
     (
-        "runtime/leaving.py",
+        "runtime/shutdown.py",
         "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it",
     ): calls.jobs_without_a_worker,
     (
-        "runtime/leaving.py",
+        "runtime/shutdown.py",
         "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; a daemon on the same store runs it",
     ): calls.jobs_without_a_worker,
     (
-        "runtime/loop_watch.py",
+        "runtime/loop_monitor.py",
         "job %r blocks the event loop, for %.0f ms until now: %s at %s. Nothing else runs meanwhile: await what takes long, or submit a plain function, which runs in a thread",
     ): Words("names the job and the place; there is no call in it"),
-    ("runtime/said.py", "is what streams and browsers call events of theirs; emit('job_{}', …), say"): calls.bodies,
     (
-        "runtime/said.py",
+        "runtime/event_data.py",
+        "is what streams and browsers call events of theirs; emit('job_{}', …), say",
+    ): calls.bodies,
+    (
+        "runtime/event_data.py",
         "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say",
     ): calls.bodies,
     ("runtime/submission.py", "RetryPolicy(max_retries=5)"): calls.options,
@@ -328,11 +331,11 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot until it returns, and then counts as failed",
     ): calls.bodies,
     (
-        "runtime/unattended.py",
+        "runtime/no_worker_warning.py",
         "waiting for %s, but no worker is alive; %sopen a JobProcessor with enable_daemon=True",
     ): calls.jobs_without_a_worker,
     (
-        "runtime/why.py",
+        "runtime/reasons.py",
         "no worker is alive; {}open a JobProcessor with enable_daemon=True",
     ): calls.jobs_without_a_worker,
     (
@@ -398,7 +401,7 @@ def messages(path: Path) -> set[str]:
 def collected() -> set[tuple[str, str]]:
     paths = {path: str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")}
     # Unit files are run by tests/cli/test_unit_files.py.
-    return {(name, text) for path, name in paths.items() if name != "cli/units.py" for text in messages(path)}
+    return {(name, text) for path, name in paths.items() if name != "cli/service_files.py" for text in messages(path)}
 
 
 def test_every_message_that_names_a_command_or_a_call_is_listed() -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from asyncjobs import JobProcessor, SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.base import Claim, NewWorker
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from tests.cli.support import PATIENCE, Shell
 from tests.conformance.support import new
 

@@ -10,7 +10,7 @@ import pytest
 from msgspec.structs import replace
 
 from asyncjobs import DaemonConfig, Job, JobProcessor, JobStatus, MemoryBackend, RetryPolicy
-from asyncjobs.cli.looking import tries
+from asyncjobs.cli.job_views import tries
 from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.models import JobError
 

@@ -12,8 +12,8 @@ from msgspec import Struct, json
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, Claims, JobBackend, NewJob, NewWorker, WorkerLease
-from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.memory import MemoryBackend
+from asyncjobs.clock import Clock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Stale

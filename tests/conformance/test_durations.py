@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from asyncjobs.backends.clock import to_datetime
+from asyncjobs.clock import to_datetime
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import Outcome, OutcomeKind, WaitsFor

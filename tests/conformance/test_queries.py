@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from asyncjobs.backends.base import FunctionInfo
-from asyncjobs.backends.clock import to_datetime
+from asyncjobs.clock import to_datetime
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import Job, JobQuery, Outcome, OutcomeKind, WaitsFor

@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from asyncjobs.backends.sqlite import backend, commit, view
+from asyncjobs.backends.sqlite import backend, commit, plan_rows
 from asyncjobs.core.state import JobState
 
 
@@ -18,9 +18,9 @@ def reaps_the_living() -> None:
 def remembers_rows() -> None:
     """What this process read or wrote of a job once is believed to be still so in its next transactions."""
     known: dict[int, JobState] = {}
-    read, write = view.Rows.jobs, view.write
+    read, write = plan_rows.Rows.jobs, plan_rows.write
 
-    def jobs(self: view.Rows, numbers: Sequence[int]) -> Iterable[JobState]:
+    def jobs(self: plan_rows.Rows, numbers: Sequence[int]) -> Iterable[JobState]:
         fresh = [n for n in numbers if n not in known]
         if fresh:
             known.update((job.n, job) for job in read(self, fresh))
@@ -31,7 +31,7 @@ def remembers_rows() -> None:
         known.update((record.job.n, record.job) for record in writes.inserted)
         known.update((job.n, job) for job in writes.changed)
 
-    view.Rows.jobs = jobs  # type: ignore[method-assign]
+    plan_rows.Rows.jobs = jobs  # type: ignore[method-assign]
     commit.write = remember
 
 

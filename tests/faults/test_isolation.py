@@ -261,7 +261,7 @@ def test_a_script_that_starts_itself_nevertheless_is_refused_when_it_is_loaded(t
 
 
 def test_the_program_of_children_says_what_it_is(tmp_path: Path) -> None:
-    done = run("-m", "asyncjobs.runtime.child", cwd=tmp_path)
+    done = run("-m", "asyncjobs.runtime.isolation.child", cwd=tmp_path)
     assert done.returncode == 1
     assert "isolation='process'" in done.stderr
 

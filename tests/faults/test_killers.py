@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
-from asyncjobs.backends.sqlite.host import this_process
 from asyncjobs.exceptions import JobExecutionError, WorkerLostError
+from asyncjobs.host import this_process
 from asyncjobs.models import JobStatus, OutcomeKind
 from tests.faults import bodies, checker
 from tests.faults.children import Child

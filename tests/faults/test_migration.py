@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs import SQLiteBackend, SQLiteConfig
-from asyncjobs.backends.sqlite import copies, schema
+from asyncjobs.backends.sqlite import backup, schema
 from asyncjobs.exceptions import BackendError, SchemaVersionError
 from asyncjobs.models import JobQuery
 from tests.faults import open_pretended
@@ -107,7 +107,7 @@ async def test_without_a_copy_nothing_is_changed(path: Path, newer: int, monkeyp
     def no_room(*_: object) -> None:
         raise full()
 
-    monkeypatch.setattr(copies.os, "link", no_room)
+    monkeypatch.setattr(backup.os, "link", no_room)
     before = fingerprint(path.parent)
     with pytest.raises(BackendError) as caught:
         await opened(path)

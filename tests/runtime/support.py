@@ -22,7 +22,7 @@ from asyncjobs import (
     current_job,
 )
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.backends.clock import Clock, SystemClock
+from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.testing import FaultyBackend
 
 T = TypeVar("T")

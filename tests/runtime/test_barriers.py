@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job, gather
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.troubles import Trouble
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import PATIENCE, Held, Stores, add, comes_true, fail, nothing, until, within
 

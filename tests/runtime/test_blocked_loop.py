@@ -15,8 +15,8 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor
-from asyncjobs.runtime import loop_watch
-from asyncjobs.runtime.loop_watch import BLOCKED, TICK, Blocking, LoopWatch
+from asyncjobs.runtime import loop_monitor
+from asyncjobs.runtime.loop_monitor import BLOCKED, TICK, Blocking, LoopWatch
 from tests.runtime.support import PATIENCE, Gate, Stores, nothing
 
 pytestmark = [pytest.mark.anyio, pytest.mark.serial]  # what else blocks a busy machine would be named, too
@@ -158,7 +158,7 @@ async def test_a_function_is_named_once_a_minute_and_every_function_for_itself(
     await (await jp.submit_job(one, local=True, job_id="second"))
     await (await jp.submit_job(other, local=True, job_id="third"))
     assert [text.split("'")[1] for text in warnings.texts] == ["first", "third"]
-    monkeypatch.setattr(loop_watch, "_AGAIN", 0.0)  # a minute later
+    monkeypatch.setattr(loop_monitor, "_AGAIN", 0.0)  # a minute later
     await (await jp.submit_job(one, local=True, job_id="fourth"))
     assert "job 'fourth' blocks" in warnings.texts[-1]
 
@@ -302,7 +302,7 @@ async def test_without_jobs_there_is_no_thread_and_without_a_processor_none_is_l
 ) -> None:
     for thread in watchers():
         thread.join(PATIENCE)  # those of the tests before
-    monkeypatch.setattr(loop_watch, "_QUIET", 0.0)
+    monkeypatch.setattr(loop_monitor, "_QUIET", 0.0)
     async with Stores("memory", tmp_path).processor() as jp:
         assert watchers() == []
         await (await jp.submit_job(nothing))

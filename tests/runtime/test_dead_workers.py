@@ -14,7 +14,7 @@ import pytest
 
 from asyncjobs import JobProcessor, JobQuery, SQLiteConfig, SyncJobs
 from asyncjobs.backends.base import Claim, JobBackend, NewWorker
-from asyncjobs.runtime.reaping import Reaper
+from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import CANCELLED, IN_PROGRESS, PATIENCE, PENDING, Stores, comes_true, nothing, within
 from tests.runtime.test_restart import kill_one
@@ -203,7 +203,7 @@ async def test_a_second_worker_of_the_same_name_does_not_hide_it(stores: Stores)
 
 
 async def test_a_job_that_ended_meanwhile_is_not_said_to_be_held_by_the_dead(stores: Stores) -> None:
-    from asyncjobs.runtime.why import held_by_the_dead
+    from asyncjobs.runtime.reasons import held_by_the_dead
 
     clock = ManualClock()
     async with stores.processor(clock=clock, enable_daemon=False) as jp:

@@ -9,8 +9,8 @@ import msgspec
 import pytest
 
 from asyncjobs import EventPublisher, JobEvent, MemoryBackend
-from asyncjobs.runtime.frames import CHUNK, Form, FrameReader, Frames
-from asyncjobs.runtime.reader import EventBatch
+from asyncjobs.runtime.events.frames import CHUNK, Form, FrameReader, Frames
+from asyncjobs.runtime.events.reader import EventBatch
 from tests.runtime.test_publisher import new, publishing
 from tests.runtime.test_reader import CHOSEN, EVERYTHING, prune, reader_of
 

@@ -20,8 +20,8 @@ from asyncjobs import (
     as_completed,
     gather,
 )
-from asyncjobs.backends.clock import SystemClock
-from asyncjobs.runtime.results import ResultCache
+from asyncjobs.clock import SystemClock
+from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
     COMPLETED,

@@ -26,15 +26,15 @@ from asyncjobs import (
     job,
 )
 from asyncjobs.backends.base import AttemptRef, ClaimedJob
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from asyncjobs.core.codec import encode_call
 from asyncjobs.models import OutcomeKind
 from asyncjobs.runtime.attempt import Running, Stop
 from asyncjobs.runtime.context import JobContext
-from asyncjobs.runtime.outputs import Output
-from asyncjobs.runtime.process import Process, start
-from asyncjobs.runtime.processes import Processes
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.isolation.output import Output
+from asyncjobs.runtime.isolation.pool import Processes
+from asyncjobs.runtime.isolation.process import Process, start
+from asyncjobs.runtime.wakeups import Loop
 from asyncjobs.testing import ManualClock
 from tests.runtime import isolated, picky
 from tests.runtime.isolated import is_running
@@ -169,8 +169,8 @@ async def test_it_finds_what_its_parent_finds(here: JobProcessor, monkeypatch: p
 
 async def test_its_command_line_tells_nothing_of_the_job(here: JobProcessor) -> None:
     command = (await run(here, isolated.surroundings))["command"]
-    assert "-m asyncjobs.runtime.child " in command
-    assert all(word.isdigit() for word in command.partition("asyncjobs.runtime.child ")[2].split())
+    assert "-m asyncjobs.runtime.isolation.child " in command
+    assert all(word.isdigit() for word in command.partition("asyncjobs.runtime.isolation.child ")[2].split())
 
 
 # -- refusals
@@ -415,7 +415,7 @@ async def test_told_to_stop_before_it_begins_it_never_does(
         running.stop(Stop.CANCELLED)
         return process
 
-    monkeypatch.setattr("asyncjobs.runtime.processes.start", start_and_stop)
+    monkeypatch.setattr("asyncjobs.runtime.isolation.pool.start", start_and_stop)
     if when == "before":
         running.stop(Stop.CANCELLED)
     assert (await processes(here).run(running)).kind is OutcomeKind.CANCELLED

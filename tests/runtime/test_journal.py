@@ -10,7 +10,7 @@ import pytest
 from asyncjobs import JobRequest, RetryPolicy
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Stale
 from asyncjobs.models import JobStatus, Outcome, OutcomeKind
-from asyncjobs.runtime import journal
+from asyncjobs.runtime import job_log
 from asyncjobs.testing import FaultyBackend
 from tests.runtime.support import PATIENCE, Held, Stores, add, fail, nothing
 
@@ -106,7 +106,7 @@ async def test_an_outcome_of_an_attempt_that_others_have_came_too_late(
     attempt = AttemptRef("a", 1, "w1", 1)
     end = AttemptEnd(attempt, Outcome(OutcomeKind.SUCCEEDED))
     with caplog.at_level(logging.WARNING, "asyncjobs.jobs"):
-        journal.ended(end, Stale(2, JobStatus.COMPLETED), again=True)  # another attempt's
-        journal.ended(end, Stale(1, JobStatus.PENDING), again=True)  # interrupted
-        journal.ended(end, Stale(1, JobStatus.COMPLETED))  # never sent before
+        job_log.ended(end, Stale(2, JobStatus.COMPLETED), again=True)  # another attempt's
+        job_log.ended(end, Stale(1, JobStatus.PENDING), again=True)  # interrupted
+        job_log.ended(end, Stale(1, JobStatus.COMPLETED))  # never sent before
     assert caplog.text.count("came too late and was refused") == 3

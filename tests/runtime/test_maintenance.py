@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from asyncjobs import ConfigurationError, DaemonConfig, JobQuery, JobStateError, MemoryBackend
-from asyncjobs.runtime import maintenance
-from asyncjobs.runtime.maintenance import EVERY, Maintenance
+from asyncjobs.runtime import retention
+from asyncjobs.runtime.retention import EVERY, Maintenance
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.conformance.support import new
 from tests.runtime.support import Held, Stores, nothing, within
@@ -79,7 +79,7 @@ async def test_it_looks_at_once_and_then_once_a_minute(upkeep: Upkeep) -> None:
 
 
 async def test_while_there_is_more_it_goes_on_in_steps(upkeep: Upkeep, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance, "STEP", 10)
+    monkeypatch.setattr(retention, "STEP", 10)
     await upkeep.finished(*(f"j{i}" for i in range(95)))
     upkeep.clock.advance(2 * HOUR)
     assert await upkeep.maintenance.prune() == 95

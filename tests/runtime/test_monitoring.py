@@ -21,9 +21,9 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import AttemptEnd, NewWorker
 from asyncjobs.models import Job, Outcome, OutcomeKind, Progress
-from asyncjobs.runtime import why as why_module
-from asyncjobs.runtime.status import report as status_report
-from asyncjobs.runtime.status import to_be_timed
+from asyncjobs.runtime import reasons as why_module
+from asyncjobs.runtime.reports import report as status_report
+from asyncjobs.runtime.reports import to_be_timed
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import (
     COMPLETED,

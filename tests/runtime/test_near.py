@@ -8,7 +8,7 @@ import pytest
 
 from asyncjobs import JobNotFoundError, JobProcessor, MemoryBackend
 from asyncjobs.exceptions import BackendConnectionError
-from asyncjobs.runtime.near import nearest_id
+from asyncjobs.runtime.suggestions import nearest_id
 from asyncjobs.testing.faults import FaultyBackend
 from tests.runtime.support import Stores
 

@@ -16,12 +16,12 @@ import pytest
 
 from asyncjobs import EventPublisher, JobEvent, MemoryBackend
 from asyncjobs.backends.base import NewJob
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from asyncjobs.core.commands import enqueue
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import EventPage
-from asyncjobs.runtime.events import Publication, Subscription
-from asyncjobs.runtime.streamer import StatusStreamer
+from asyncjobs.runtime.events.publisher import Publication, Subscription
+from asyncjobs.runtime.events.streamer import StatusStreamer
 from tests.runtime.support import PATIENCE
 
 pytestmark = pytest.mark.anyio

@@ -12,11 +12,11 @@ import anyio.lowlevel
 import pytest
 
 from asyncjobs import ConfigurationError, EventPublisher, JobEvent, JobProcessor, MemoryBackend
-from asyncjobs.backends.clock import SystemClock
-from asyncjobs.runtime.events import BUFFER, Publication
-from asyncjobs.runtime.frames import FrameReader, Frames
-from asyncjobs.runtime.pages import BLOCK, LogPages
-from asyncjobs.runtime.reader import EventBatch, EventFilter, EventReader
+from asyncjobs.clock import SystemClock
+from asyncjobs.runtime.events.frames import FrameReader, Frames
+from asyncjobs.runtime.events.log_pages import BLOCK, LogPages
+from asyncjobs.runtime.events.publisher import BUFFER, Publication
+from asyncjobs.runtime.events.reader import EventBatch, EventFilter, EventReader
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import PATIENCE, Stores, nothing, publisher_of
 from tests.runtime.test_publisher import Log, new, publishing

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from asyncjobs import ConfigurationError, JobEvent, JobNotFoundError, JobProcessor, JobRequest, current_job
-from asyncjobs.runtime.events import BUFFER
+from asyncjobs.runtime.events.publisher import BUFFER
 from tests.runtime.support import (
     CANCELLED,
     PATIENCE,

@@ -28,8 +28,8 @@ from asyncjobs import (
     gather,
 )
 from asyncjobs.exceptions import BackendConnectionError, JobProcessorError
-from asyncjobs.runtime.events import LOOK_EVERY
-from asyncjobs.runtime.process import Process
+from asyncjobs.runtime.events.publisher import LOOK_EVERY
+from asyncjobs.runtime.isolation.process import Process
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import (
@@ -184,7 +184,7 @@ async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(
 async def test_one_look_serves_all_waiters_and_none_is_made_for_nobody(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncjobs.runtime.events._PAGE", 50)
+    monkeypatch.setattr("asyncjobs.runtime.events.publisher._PAGE", 50)
     clock = ManualClock()
     store = WatchedBackend(stores.backend(clock))
     async with stores.processor(clock=clock, backend=store, enable_daemon=False) as jp:

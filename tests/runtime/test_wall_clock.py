@@ -9,7 +9,7 @@ import pytest
 
 from asyncjobs import RetryPolicy
 from asyncjobs.backends.base import Claim, NewWorker
-from asyncjobs.backends.clock import to_datetime
+from asyncjobs.clock import to_datetime
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import COMPLETED, IN_PROGRESS, PENDING, Held, Stores, nothing, take, until, within
 

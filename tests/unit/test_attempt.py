@@ -9,14 +9,14 @@ import anyio
 import pytest
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from asyncjobs.core.codec import encode_call, is_async_callable
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.models import OutcomeKind
 from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
 from asyncjobs.runtime.context import JobContext
-from asyncjobs.runtime.signals import Loop
 from asyncjobs.runtime.threads import Threads
+from asyncjobs.runtime.wakeups import Loop
 
 pytestmark = pytest.mark.anyio
 

@@ -230,7 +230,7 @@ def test_the_hint_follows_the_request() -> None:
 
 def test_it_is_not_named_at_a_prompt_over_http_or_in_a_child_process() -> None:
     from asyncjobs.cli.failures import failure_of
-    from asyncjobs.runtime.wire import rebuilt, refusal
+    from asyncjobs.runtime.isolation.protocol import rebuilt, refusal
     from asyncjobs.web.problems import as_web_error
 
     def lost() -> BackendConnectionError:

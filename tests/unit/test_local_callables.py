@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from asyncjobs import JobEvent, JobStatus
-from asyncjobs.runtime import local
-from asyncjobs.runtime.local import LocalCallables
+from asyncjobs.runtime import local_callables
+from asyncjobs.runtime.local_callables import LocalCallables
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, SKIPPED = JobStatus
 
@@ -52,7 +52,7 @@ def test_it_goes_when_its_job_is_removed() -> None:
 
 
 def test_of_failed_and_cancelled_jobs_the_last_are_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(local, "KEPT", 3)
+    monkeypatch.setattr(local_callables, "KEPT", 3)
     callables = kept(*"abcdef")
     callables.committed([event(job_id, FAILED if job_id in "ace" else CANCELLED) for job_id in "abcde"])
     assert [job_id for job_id in "abcdef" if callables.get(job_id)] == list("cdef")

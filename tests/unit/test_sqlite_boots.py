@@ -8,9 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncjobs import SQLiteBackend, SQLiteConfig
+from asyncjobs import SQLiteBackend, SQLiteConfig, host
 from asyncjobs.backends.base import Claim, NewJob, NewWorker
-from asyncjobs.backends.sqlite import host
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.testing import ManualClock

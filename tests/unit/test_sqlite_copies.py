@@ -19,8 +19,8 @@ from asyncjobs import (
     SQLiteBackend,
     SQLiteConfig,
 )
-from asyncjobs.backends.sqlite import copies
-from asyncjobs.backends.sqlite.copies import Stopped, back_up
+from asyncjobs.backends.sqlite import backup
+from asyncjobs.backends.sqlite.backup import Stopped, back_up
 from asyncjobs.backends.sqlite.files import StoreFile
 from asyncjobs.models import JobQuery
 from tests.conformance.support import FAILURE, SUCCESS, Hand, Store, maker, new
@@ -55,7 +55,7 @@ async def test_it_is_of_one_moment_while_others_write(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every step is followed by a commit of another connection; without a transaction around it, it would never end."""
-    monkeypatch.setattr(copies, "_PAGES", 5)
+    monkeypatch.setattr(backup, "_PAGES", 5)
     async with store, store.second() as other:
         for i in range(30):
             await store.submit(new(f"{i}-a", call=b"x" * 10_000), new(f"{i}-b"))
@@ -97,13 +97,13 @@ async def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
 async def test_a_name_that_was_taken_meanwhile_stays_what_it_is(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = copies._publish  # pyright: ignore[reportPrivateUsage]
+    publish = backup._publish  # pyright: ignore[reportPrivateUsage]
 
     def too_late(part: Path, path: Path) -> None:
         path.write_text("theirs")
         publish(part, path)
 
-    monkeypatch.setattr(copies, "_publish", too_late)
+    monkeypatch.setattr(backup, "_publish", too_late)
     async with store:
         with pytest.raises(ConfigurationError, match="exists"):
             await store.backend.backup(tmp_path / "copy.db")

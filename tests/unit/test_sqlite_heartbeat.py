@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from asyncjobs.backends.clock import SystemClock
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
+from asyncjobs.clock import SystemClock
 from asyncjobs.config import SQLiteConfig
 from tests.unit.sqlite_store import Store, new_store
 

@@ -14,10 +14,10 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.sqlite.errors import locked_message
 from asyncjobs.backends.sqlite.files import open_connection, prepare_file
-from asyncjobs.backends.sqlite.host import is_gone, lock_holder, this_process
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
 from asyncjobs.backends.sqlite.mounts import network_filesystem
 from asyncjobs.config import SQLiteConfig
+from asyncjobs.host import is_gone, lock_holder, this_process
 
 linux = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="told by /proc")
 

@@ -10,8 +10,8 @@ import anyio
 import pytest
 
 from asyncjobs import SQLiteBackend, SQLiteConfig
-from asyncjobs.backends.clock import SystemClock
 from asyncjobs.backends.sqlite.writer import Writer
+from asyncjobs.clock import SystemClock
 
 pytestmark = pytest.mark.anyio
 

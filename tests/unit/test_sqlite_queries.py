@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from asyncjobs.backends.base import FunctionInfo, LimitInfo
-from asyncjobs.backends.sqlite.host import ProcessIdentity
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.host import ProcessIdentity
 from asyncjobs.models import (
     Edge,
     EdgeState,

@@ -15,9 +15,9 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from asyncjobs.backends.clock import SystemClock
 from asyncjobs.backends.sqlite.files import open_connection, prepare_file
 from asyncjobs.backends.sqlite.readers import THREAD_NAME, Readers
+from asyncjobs.clock import SystemClock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError
 

@@ -12,8 +12,8 @@ import pytest
 from msgspec import json
 from msgspec.structs import replace
 
-from asyncjobs.backends.sqlite.host import this_process
-from asyncjobs.cli.state import DaemonState, StateFile, is_alive
+from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
+from asyncjobs.host import this_process
 
 
 def state(name: str = "default", store: str = "jobs.db") -> DaemonState:
@@ -50,7 +50,7 @@ def test_two_projects_may_name_theirs_alike(tmp_path: Path) -> None:
 def test_what_a_dead_daemon_left_says_so(tmp_path: Path) -> None:
     code = (
         "import os, sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
-        "from asyncjobs.cli.state import StateFile; from tests.unit.test_state_files import state\n"
+        "from asyncjobs.cli.state_files import StateFile; from tests.unit.test_state_files import state\n"
         "StateFile('default', 'jobs.db', Path(sys.argv[1])).acquire(state()); os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path), os.getcwd()], check=False)

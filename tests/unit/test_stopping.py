@@ -13,13 +13,13 @@ import anyio.to_thread
 import pytest
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from asyncjobs.core.codec import encode_call
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.models import Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import Running, Stop, run_async
 from asyncjobs.runtime.context import JobContext
-from asyncjobs.runtime.signals import Loop
+from asyncjobs.runtime.wakeups import Loop
 
 pytestmark = pytest.mark.anyio
 

@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import pytest
 
-from asyncjobs.backends.clock import SystemClock
+from asyncjobs.clock import SystemClock
 from asyncjobs.models import BodyEvent
 from asyncjobs.runtime import context
 from asyncjobs.runtime.context import MOST_UNSTORED, MOST_UNSTORED_BYTES, Unstored

@@ -23,7 +23,7 @@ from asyncjobs import (
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, NewJob
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.models import Dependency, JobResult, JobStatus, Limit, Outcome, OutcomeKind
-from asyncjobs.runtime.wire import (
+from asyncjobs.runtime.isolation.protocol import (
     Answer,
     Ask,
     Began,

@@ -92,7 +92,7 @@ async def test_each_process_of_a_server_counts_tickets_for_itself() -> None:
 
 def test_what_the_readme_says_of_handles_is_so() -> None:
     from asyncjobs.core.codec import encode_call
-    from asyncjobs.handle import JobHandle
+    from asyncjobs.runtime.handle import JobHandle
 
     assert "in sets, keys and records they are refused" in (ROOT / "README.md").read_text()
     handle: JobHandle[Any] = JobHandle("job")

@@ -13,7 +13,7 @@ from msgspec import json, to_builtins
 
 from asyncjobs import JobProcessor, SQLiteConfig, StatusReport, SyncJobs, current_job
 from asyncjobs.client import JobsClient
-from asyncjobs.web.shown import as_json
+from asyncjobs.web.json_models import as_json
 from tests.cli.inside import Inside
 from tests.web.bodies import add, fail
 from tests.web.support import serving

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from asyncjobs import MemoryBackend, SQLiteConfig
-from asyncjobs.runtime.frames import CHUNK
+from asyncjobs.runtime.events.frames import CHUNK
 from tests.web.stream_support import UVICORN, Site, deaf, eventually, nothing, say, site, take_events
 from tests.web.support import PATIENCE
 

@@ -16,8 +16,8 @@ import pytest
 from asyncjobs import BackendError, JobEvent, NotSerializableError
 from asyncjobs.client import JobsClient
 from asyncjobs.core.codec import encode_value
-from asyncjobs.runtime.frames import Frames
-from asyncjobs.runtime.reader import EventBatch, EventFilter
+from asyncjobs.runtime.events.frames import Frames
+from asyncjobs.runtime.events.reader import EventBatch, EventFilter
 from tests.web.bodies import echo
 from tests.web.sites import site
 

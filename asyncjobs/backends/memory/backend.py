@@ -35,10 +35,10 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
-from asyncjobs.backends.clock import Clock, clock_of, to_datetime
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Lane, Tables, WorkerRow
+from asyncjobs.clock import Clock, clock_of, to_datetime
 from asyncjobs.config import MemoryConfig
 from asyncjobs.core import commands, limits
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
@@ -60,7 +60,7 @@ from asyncjobs.models import (
     WaitsFor,
     WorkerInfo,
 )
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.memory")
 

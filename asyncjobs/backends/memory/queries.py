@@ -10,10 +10,10 @@ from typing import Any
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit
-from asyncjobs.backends.clock import from_datetime, to_datetime
 from asyncjobs.backends.memory.tables import Tables
 from asyncjobs.backends.unreadable import mark, problem
 from asyncjobs.backends.unreadable import metadata as read_metadata
+from asyncjobs.clock import from_datetime, to_datetime
 from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, JobState
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (

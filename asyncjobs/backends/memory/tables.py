@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct, msgpack, structs
 
-from asyncjobs.backends.clock import to_datetime
 from asyncjobs.backends.unreadable import event_data
+from asyncjobs.clock import to_datetime
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
 from asyncjobs.models import (

@@ -36,16 +36,13 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
-from asyncjobs.backends.clock import Clock, clock_of
-from asyncjobs.backends.forks import fork_count
 from asyncjobs.backends.sqlite import operations as ops
+from asyncjobs.backends.sqlite.backup import back_up, upgrade
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
-from asyncjobs.backends.sqlite.copies import back_up, upgrade
 from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection, prepare_file
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
-from asyncjobs.backends.sqlite.host import this_process
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
 from asyncjobs.backends.sqlite.pruning import Pruner
 from asyncjobs.backends.sqlite.queries import Queries
@@ -54,10 +51,13 @@ from asyncjobs.backends.sqlite.schema import migrate
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
-from asyncjobs.backends.threads import in_thread
+from asyncjobs.clock import Clock, clock_of
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
+from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
+from asyncjobs.forks import fork_count
+from asyncjobs.host import this_process
 from asyncjobs.models import (
     Attempt,
     BodyEvent,

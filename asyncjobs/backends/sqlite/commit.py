@@ -20,20 +20,20 @@ from typing import Any, TypeVar
 from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import AttemptRef, Claims, Finished, WorkerLease
-from asyncjobs.backends.clock import to_datetime
 from asyncjobs.backends.sqlite import claims, leases, removal
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
-from asyncjobs.backends.sqlite.view import Rows, write, write_events
+from asyncjobs.backends.sqlite.plan_rows import Rows, write, write_events
+from asyncjobs.clock import to_datetime
 from asyncjobs.core import commands
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import JobState, Stale
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
 

@@ -10,8 +10,8 @@ import sqlite3
 
 from msgspec import Struct
 
-from asyncjobs.backends.sqlite.host import lock_holder
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
+from asyncjobs.host import lock_holder
 
 _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
 """PROTOCOL: many connections opened the write-ahead log at the same instant; the next try finds it open."""

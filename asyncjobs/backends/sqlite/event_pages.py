@@ -7,9 +7,9 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from asyncjobs.backends.clock import to_datetime
 from asyncjobs.backends.sqlite.rows import INT, MAYBE_BLOB, MAYBE_INT, MAYBE_TEXT, STATUS_OF, TEXT
 from asyncjobs.backends.unreadable import Reader, Shape, marked_data, read_event_data
+from asyncjobs.clock import to_datetime
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import EventPage, JobEvent
 

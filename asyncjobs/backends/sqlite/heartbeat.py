@@ -13,8 +13,8 @@ import time
 
 from msgspec import Struct
 
-from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.clock import Clock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
 

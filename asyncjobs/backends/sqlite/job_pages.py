@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from asyncjobs.backends.bounds import encodable
-from asyncjobs.backends.clock import from_datetime
 from asyncjobs.backends.sqlite.job_rows import select_jobs
 from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
+from asyncjobs.clock import from_datetime
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobQuery, JobStatus
 

@@ -8,7 +8,6 @@ from typing import Any
 from msgspec.structs import replace
 
 from asyncjobs.backends import unreadable
-from asyncjobs.backends.clock import to_datetime
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.rows import (
@@ -22,6 +21,7 @@ from asyncjobs.backends.sqlite.rows import (
     UNREADABLE_STATUS,
 )
 from asyncjobs.backends.unreadable import Reader, Shape, mark
+from asyncjobs.clock import to_datetime
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
-from asyncjobs.backends.clock import Clock
+from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 
 _STEP = SECOND

@@ -13,9 +13,7 @@ import msgspec
 
 from asyncjobs.backends.base import FunctionInfo, LimitInfo, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit, encodable
-from asyncjobs.backends.clock import Clock, SystemClock, to_datetime
 from asyncjobs.backends.sqlite import event_pages, group_pages, id_ranges, job_pages
-from asyncjobs.backends.sqlite.host import ProcessIdentity, boot_number, this_process
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
 from asyncjobs.backends.sqlite.job_rows import (
@@ -29,10 +27,12 @@ from asyncjobs.backends.sqlite.job_rows import (
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
-from asyncjobs.backends.threads import in_thread
 from asyncjobs.backends.unreadable import Once, mark, problem
+from asyncjobs.clock import Clock, SystemClock, to_datetime
 from asyncjobs.core.state import SECOND
+from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.host import ProcessIdentity, boot_number, this_process
 from asyncjobs.models import (
     Attempt,
     Edge,
@@ -47,7 +47,7 @@ from asyncjobs.models import (
     OutcomeKind,
     WorkerInfo,
 )
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
 

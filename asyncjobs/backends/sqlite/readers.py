@@ -18,12 +18,12 @@ from typing import Any
 import aiosqlite
 import anyio
 
-from asyncjobs.backends.clock import Clock, SystemClock
 from asyncjobs.backends.sqlite.errors import code_of, is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
-from asyncjobs.backends.threads import in_thread
+from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.state import SECOND
+from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 
 THREAD_NAME = "asyncjobs-reader"

@@ -10,8 +10,8 @@ from collections.abc import Iterable
 
 from msgspec import Struct
 
-from asyncjobs.backends.sqlite.host import ProcessIdentity, is_gone
 from asyncjobs.core.state import SECOND
+from asyncjobs.host import ProcessIdentity, is_gone
 
 _LEASE = 15 * SECOND
 """µs: of a worker of which it cannot be read."""

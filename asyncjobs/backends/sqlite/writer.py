@@ -21,19 +21,19 @@ from typing import Any
 
 import anyio
 
-from asyncjobs.backends.clock import Clock
 from asyncjobs.backends.sqlite.commit import Committed, Hook, Moment, commit, no_hook
 from asyncjobs.backends.sqlite.errors import is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile
-from asyncjobs.backends.sqlite.host import boot_number, this_process
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.operations import Enqueue, Operation
-from asyncjobs.backends.threads import in_thread
+from asyncjobs.clock import Clock
 from asyncjobs.config import SQLiteConfig
+from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
+from asyncjobs.host import boot_number, this_process
 from asyncjobs.models import JobEvent
-from asyncjobs.safelog import SafeLogger
+from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
 

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
-from asyncjobs.checked import is_a
+from asyncjobs.checks import is_a
 from asyncjobs.core.codec.names import type_name, with_article
 from asyncjobs.exceptions import NotSerializableError
 

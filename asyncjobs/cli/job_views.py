@@ -1,0 +1,280 @@
+"""``asyncjobs jobs list|show|result|logs|watch``."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from asyncjobs.backends.base import StoredCall
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
+from asyncjobs.cli.hints import hint_of
+from asyncjobs.cli.job_selection import count, find, seconds_of
+from asyncjobs.cli.json_shapes import error_item, event_item, job_item
+from asyncjobs.cli.live_board import follow
+from asyncjobs.cli.output import Output, age, printable, seconds
+from asyncjobs.core.codec import decode_call
+from asyncjobs.core.lifecycle import WORKER_LOST
+from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
+from asyncjobs.models import Attempt, Job, JobQuery, JobStatus
+
+_PAGE = 500
+_MOST = 100_000
+_STATUS = click.Choice([status.value for status in JobStatus])
+_HEADS = ("id", "name", "status", "try", "age", "time", "error")
+
+
+@click.command("list")
+@click.option("--status", "statuses", type=_STATUS, multiple=True, help="May be repeated.")
+@click.option("--group", help="Jobs of this group.")
+@click.option("--queue", help="Jobs of this queue.")
+@click.option("--function", help="Jobs of this function, as module:name.")
+@click.option("--oldest", is_flag=True, help="The oldest first.")
+@click.option("-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="At most so many.")
+@command
+async def list_(
+    context: Context,
+    statuses: tuple[str, ...],
+    group: str | None,
+    queue: str | None,
+    function: str | None,
+    oldest: bool,
+    limit: int,
+) -> None:
+    """Jobs, the newest first."""
+    query = JobQuery(
+        status=[JobStatus(status) for status in statuses] or None,
+        group=group,
+        queue=queue,
+        function=function,
+        order="oldest" if oldest else "newest",
+    )
+    async with context.store() as jp:
+        found = await find(jp, query, limit)
+    out = context.out
+    out.table(_HEADS, [_row(out, job) for job in found], [job_item(job) for job in found])
+    if not out.json:
+        failed = sum(job.status is JobStatus.FAILED for job in found)
+        mend = (
+            f" · retry the failed: asyncjobs jobs retry --failed{f' --group {shlex.quote(group)}' if group else ''}"
+            if failed
+            else ""
+        )
+        more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
+        out.note(f"{count(len(found), 'job')}{more}{mend}")
+
+
+def _row(out: Output, job: Job) -> Sequence[str]:
+    return (
+        printable(job.id),
+        printable(job.function.rpartition(":")[2]),
+        out.status(job.status),
+        tries(job),
+        age(job.created_at),
+        _elapsed(job),
+        _error(job),
+    )
+
+
+def tries(job: Job) -> str:
+    """Show which of the tries that its retry policy grants a job is at, as ``2/4``, or how many it has used up.
+
+    Interruptions, releases, and what was before a retry by hand use up none. They count as attempts, whose number
+    follows where it is another one: ``2/4 #5``.
+    """
+    lost = job.error is not None and job.error.error_type == WORKER_LOST
+    at_one = job.status in (JobStatus.IN_PROGRESS, JobStatus.COMPLETED) or (job.status is JobStatus.FAILED and lost)
+    at = job.failures + at_one
+    number = f" #{job.attempt}" if job.attempt != at else ""
+    return f"{at}/{job.max_retries + 1}{number}"
+
+
+def _elapsed(job: Job) -> str:
+    if job.status is JobStatus.IN_PROGRESS:
+        return age(job.started_at)
+    return seconds(job.elapsed)
+
+
+def _error(job: Job) -> str:
+    if job.unreadable is not None:
+        return printable(job.unreadable)
+    return _own_error(job)
+
+
+def _own_error(job: Job) -> str:
+    if job.error is None:
+        return f"because of {printable(job.because)}" if job.because else ""
+    return printable(f"{job.error.error_type}: {job.error.message}")
+
+
+@click.command()
+@click.argument("job")
+@command
+async def show(context: Context, job: str) -> None:
+    """Everything about a job: what it needs and holds up, its attempts, its error, why it does not run."""
+    out = context.out
+    async with context.store() as jp:
+        job_id = await context.job_id(jp, job)
+        found = await jp.get_job(job_id)
+        attempts = await jp.get_attempts(job_id)
+        reason = await jp.why(job_id)
+        parents = await jp.backend.get_dependencies([job_id])
+        children = await jp.backend.get_dependent_jobs([job_id])
+        near = {
+            other.id: other
+            for other in await jp.backend.get_jobs([e.parent_id for e in parents] + [e.child_id for e in children])
+        }
+        stored = await jp.backend.get_call(job_id)
+    args, kwargs, unreadable = _arguments(stored)
+    if out.json:
+        item = job_item(found) | {
+            "why": {"code": reason.code, "sentence": reason.sentence},
+            "needs": [e.parent_id for e in parents],
+            "blocks": [e.child_id for e in children],
+            "attempts": [_attempt_item(attempt) for attempt in attempts],
+            "args": unreadable or repr(args),
+            "kwargs": unreadable or repr(kwargs),
+        }
+        out.data(item)
+        return
+    group = f"  group {printable(found.group)}" if found.group else ""
+    gone = reason.code == "worker_gone"
+    status = out.style(f"{out.glyph('✖', 'x')} worker gone", "red") if gone else out.status(found.status)
+    out.text(f"{status}  {printable(found.id)}  {printable(found.function)}{group}")
+    for label, ids in (("needs", [e.parent_id for e in parents]), ("blocks", [e.child_id for e in children])):
+        if ids:
+            _field(out, label, "  ".join(_named(out, near.get(i), i) for i in ids[:8]) + (" …" if len(ids) > 8 else ""))
+    if found.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
+        start = context.start_hint([found.function])
+        alone = reason.code == "no_worker"  # what it names otherwise is for programs
+        _field(out, "why", out.hint(f"no worker is alive: {start}") if alone else printable(reason.sentence))
+    if found.progress is not None and found.progress.percent is not None:
+        message = f"  {printable(found.progress.message)}" if found.progress.message else ""
+        _field(out, "progress", f"{out.bar(found.progress.percent, 100)} {found.progress.percent:.0f} %{message}")
+    if attempts:
+        _field(out, "attempts", " · ".join(_attempt(attempt, gone) for attempt in attempts[-8:]))
+    if found.error is not None:
+        _field(out, "error", _own_error(found))
+        for line in (found.error.traceback_text or "").strip().splitlines()[-7:-1]:
+            out.text(f"             {printable(line)}")
+    if found.unreadable is not None:
+        _field(out, "damage", printable(found.unreadable))
+    _field(out, "args", printable(unreadable or _short(args, kwargs)))
+    _field(
+        out,
+        "times",
+        f"submitted {age(found.created_at)} ago" + (f", ran {_elapsed(found)}" if found.started_at else ""),
+    )
+
+
+def _arguments(stored: StoredCall | None) -> tuple[tuple[Any, ...], dict[str, Any], str | None]:
+    """What a job was called with, and the mark if that cannot be read."""
+    if stored is None:
+        return (), {}, "unreadable: call"
+    try:
+        return *decode_call(stored.call, lambda parent: f"<{parent}>"), None
+    except CorruptValueError as error:
+        return (), {}, f"unreadable: call ({error.args[0]})"
+
+
+def _field(out: Output, name: str, text: str) -> None:
+    out.text(f"  {name:9}  {text}")
+
+
+def _named(out: Output, job: Job | None, job_id: str) -> str:
+    return printable(job_id) if job is None else f"{out.status(job.status).split(' ')[0]} {printable(job_id)}"
+
+
+def _attempt(attempt: Attempt, gone: bool) -> str:
+    if attempt.finished_at is None:
+        return f"{attempt.attempt} {'worker gone' if gone else 'runs'}"
+    took = seconds((attempt.finished_at - attempt.started_at).total_seconds())
+    return f"{attempt.attempt} {attempt.outcome.value if attempt.outcome else ''} {took}".replace("  ", " ")
+
+
+def _attempt_item(attempt: Attempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.attempt,
+        "outcome": attempt.outcome.value if attempt.outcome else None,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "error": error_item(attempt.error),
+    }
+
+
+def _short(args: Any, kwargs: Any) -> str:
+    text = ", ".join([*map(repr, args), *(f"{name}={value!r}" for name, value in kwargs.items())])
+    return text if len(text) <= 300 else text[:299] + "…"
+
+
+@click.command()
+@click.argument("job")
+@click.option("--wait", is_flag=True, help="Wait until there is one.")
+@click.option("--timeout", help="How long to wait: 30s, 5m.")
+@command
+async def result(context: Context, job: str, wait: bool, timeout: str | None) -> None:
+    """What a job returned, as JSON."""
+    async with context.store() as jp:
+        job_id = await context.job_id(jp, job)
+        if wait or timeout:
+            await context.warn_if_nobody_works(jp)
+            await jp.wait_for_job(job_id, timeout=None if timeout is None else seconds_of(timeout))
+        try:
+            value = await jp.get_result(job_id)
+        except JobNotCompletedError as error:
+            raise Failure(str(error.args[0]), exit_code=FAILED, hint=hint_of(error), code=error.code) from None
+        except JobStateError as error:
+            raise Failure(str(error.args[0]), exit_code=REFUSED, hint="--wait waits for it", code=error.code) from None
+    context.out.value(value)
+
+
+@click.command()
+@click.argument("job")
+@click.option("-f", "--follow", "live", is_flag=True, help="Go on until the job ends.")
+@command
+async def logs(context: Context, job: str, live: bool) -> None:
+    """What a job logged and printed."""
+    out = context.out
+    async with context.store() as jp:
+        job_id = await context.job_id(jp, job)
+        async with jp.streamer.reader(job_id=job_id, types="log") as reader:
+            while True:
+                batch = await reader.next(None if live else 0)
+                for event in batch.events:
+                    if out.json:
+                        out.data(event_item(event))
+                    else:
+                        level = str(event.data.get("level", "info")).upper()
+                        message = printable(str(event.data.get("message", "")))
+                        out.text(f"{event.at.astimezone():%H:%M:%S} {level:7} #{event.attempt} {message}")
+                if batch.ended or (not live and reader.live):
+                    return
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--group", help="All jobs of a group.")
+@click.option("--timeout", help="How long to watch: 30s, 5m.")
+@command
+async def watch(context: Context, job: str | None, group: str | None, timeout: str | None) -> None:
+    """Watch a job, or a group, until it has ended. The exit code is 1 when a job failed."""
+    if (job is None) == (group is None):
+        raise Failure("name a job or a group", exit_code=USAGE, hint="asyncjobs jobs list shows what there is")
+    async with context.store() as jp:
+        job_id = None if job is None else await context.job_id(jp, job)
+        await context.warn_if_nobody_works(jp)
+        ended = await follow(
+            context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else seconds_of(timeout)
+        )
+        if not ended:
+            raise Failure(f"not ended within {timeout}", exit_code=TIMED_OUT, hint="the jobs go on")
+        statuses = (
+            {(await jp.get_job(job_id)).status}
+            if job_id is not None
+            else set((await jp.get_progress(group or "")).counts)
+        )
+    if statuses - {JobStatus.COMPLETED}:
+        raise SystemExit(FAILED)

@@ -1,0 +1,61 @@
+"""What programs read of the command line: the JSON of jobs and events, in the words of the HTTP interface."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from asyncjobs.models import GroupProgress, Job, JobError, JobEvent
+from asyncjobs.runtime.reports import report
+
+
+def job_item(job: Job) -> dict[str, Any]:
+    """A job with full ids and moments in UTC; percent and times are those of its status report."""
+    status = report(job, datetime.now(UTC), None)
+    return {
+        "id": job.id,
+        "function": job.function,
+        "status": job.status,
+        "group": job.group,
+        "queue": job.queue,
+        "priority": job.priority,
+        "attempt": job.attempt,
+        "failures": job.failures,
+        "interruptions": job.interruptions,
+        "max_retries": job.max_retries,
+        "created_at": job.created_at,
+        "started_at": job.started_at,
+        "finished_at": job.finished_at,
+        "run_at": job.run_at,
+        "elapsed": status.elapsed,
+        "remaining": status.remaining,
+        "percent": status.percent,
+        "progress": job.progress,
+        "worker": job.worker,
+        "because": job.because,
+        "metadata": job.metadata,
+        "error": error_item(job.error),
+        "unreadable": job.unreadable,
+    }
+
+
+def error_item(error: JobError | None) -> dict[str, Any] | None:
+    """The error of a job or of an attempt."""
+    if error is None:
+        return None
+    return {"error_type": error.error_type, "message": error.message, "traceback": error.traceback_text}
+
+
+def event_item(event: JobEvent) -> dict[str, Any]:
+    """An event, as the streams of the HTTP interface have it."""
+    return {name: getattr(event, name) for name in event.__struct_fields__}
+
+
+def group_item(group: GroupProgress) -> dict[str, Any]:
+    """How far a group is."""
+    return {
+        "group": group.group,
+        "total": group.total,
+        "percent": group.percent,
+        "counts": {str(status): count for status, count in group.counts.items()},
+    }

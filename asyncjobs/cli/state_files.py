@@ -1,0 +1,164 @@
+"""State files of daemons: what runs, held under a lock for the life of the process.
+
+A number in a file says nothing: processes die without removing it, and numbers are used again. A lock is let go of by
+the system when its process ends, however it ends. So: held is running; free is not, whatever the file says.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import time
+from pathlib import Path
+
+from msgspec import DecodeError, Struct, ValidationError, json
+
+from asyncjobs.host import ProcessIdentity, is_gone, this_process
+
+_LOOK = 0.002
+_LOOKS = 20
+_RELEASED_EVERY = 0.05
+
+
+class DaemonState(Struct, frozen=True):
+    """What a daemon says of itself. ``process`` tells it from a later process of the same number; ``arguments`` is the
+    command that started it, without its program."""
+
+    name: str
+    store: str
+    process: ProcessIdentity
+    version: str
+    started_at: float
+    arguments: list[str]
+    worker: str = ""
+    log: str | None = None
+    http: str | None = None
+    ready: bool = False
+    draining: bool = False
+    handing_back: bool = False
+
+
+class Found(Struct, frozen=True):
+    """A state file. ``running``: its lock is held."""
+
+    state: DaemonState | None
+    running: bool
+
+
+class StateFile:
+    """The state of the daemon ``name`` on ``store``.
+
+    :param store: the path of the database: daemons of two projects may have the same name.
+    """
+
+    def __init__(self, name: str, store: str, folder: Path | None = None) -> None:
+        self.name = name
+        self.store = store
+        key = hashlib.sha256(store.encode("utf-8", "surrogateescape")).hexdigest()[:12]
+        self.path = (folder or state_folder()) / f"{name}-{key}.json"
+        self.last_lines = self.path.with_suffix(".last")
+        """The last lines of its log. They stay when it has ended, however it ended."""
+        self.default_log = self.path.with_suffix(".log")
+        """Where it logs in the background, unless ``logging.file`` says otherwise."""
+        self._descriptor: int | None = None
+
+    def acquire(self, state: DaemonState) -> Found | None:
+        """Take the lock and write the state. Returns what holds it already, None: it is ours.
+
+        :raises OSError: it cannot be made; ELOOP: it is a link, which is never followed.
+        """
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        for patience in range(_LOOKS):
+            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                os.close(descriptor)
+                held = _parse(self.path)
+                if held is not None and is_alive(held):
+                    return Found(held, running=True)
+                time.sleep(_LOOK * (patience + 1))  # somebody looks at it just now, or has not written it yet
+                continue
+            if _same_file(descriptor, self.path):
+                self._descriptor = descriptor
+                self.write(state)
+                return None
+            os.close(descriptor)  # its owner removed it just now: what is locked is no longer there
+        return Found(_parse(self.path), running=True)
+
+    def write(self, state: DaemonState) -> None:
+        """Say something new. Only for the one that holds the lock."""
+        assert self._descriptor is not None
+        data = json.encode(state)
+        os.pwrite(self._descriptor, data, 0)
+        os.ftruncate(self._descriptor, len(data))
+
+    def release(self) -> None:
+        """Remove the file and let go."""
+        if self._descriptor is not None:
+            with contextlib.suppress(FileNotFoundError):
+                self.path.unlink()
+            os.close(self._descriptor)
+            self._descriptor = None
+
+    def look(self) -> Found | None:
+        """What is there; None: nothing, no daemon runs."""
+        return look(self.path)
+
+    def wait_released(self, timeout: float) -> bool:
+        """Wait until nobody holds the lock; False: not within ``timeout`` seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            found = look(self.path)
+            if found is None or not found.running:
+                return True
+            left = deadline - time.monotonic()
+            if left <= 0:
+                return False
+            time.sleep(min(left, _RELEASED_EVERY))  # the system has no lock with a time limit
+
+
+def look(path: Path) -> Found | None:
+    """The state at ``path``; a link is none."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except OSError:
+        return None
+    try:
+        state = _parse(path)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return Found(state, running=True)
+        return Found(state, running=False)
+    finally:
+        os.close(descriptor)
+
+
+def is_alive(state: DaemonState) -> bool:
+    """Whether the very process that wrote the state still runs."""
+    return not is_gone(state.process, this_process())
+
+
+def state_folder() -> Path:
+    """Where state files and logs are: this user's own folder."""
+    named = os.environ.get("XDG_STATE_HOME")
+    return Path(named or Path.home() / ".local" / "state") / "asyncjobs"
+
+
+def _parse(path: Path) -> DaemonState | None:
+    try:
+        return json.decode(path.read_bytes(), type=DaemonState)
+    except (OSError, DecodeError, ValidationError):
+        return None
+
+
+def _same_file(descriptor: int, path: Path) -> bool:
+    try:
+        there = path.stat()
+    except FileNotFoundError:
+        return False
+    here = os.fstat(descriptor)
+    return (here.st_dev, here.st_ino) == (there.st_dev, there.st_ino)

@@ -1,0 +1,91 @@
+"""Time as the engine asks for it, so that tests can move it."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Protocol, cast
+
+import anyio
+
+from asyncjobs.checks import is_a
+from asyncjobs.exceptions import ConfigurationError
+
+_SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+"""Linux has a clock of its own for it; on macOS the monotonic one goes on while the machine sleeps."""
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+class Clock(Protocol):
+    """Wall time for what people see and ``run_at``; host-wide monotonic time for leases; waiting."""
+
+    def now(self) -> int:
+        """Wall clock, integer µs since the epoch (UTC)."""
+        ...
+
+    def monotonic(self) -> int:
+        """Integer µs that never jump and are the same for every process of this host since it booted."""
+        ...
+
+    def since_boot(self) -> int:
+        """Integer µs since this host booted, the time included in which it was suspended: what durations end by."""
+        ...
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait that long by this clock."""
+        ...
+
+    def timeout(self, seconds: float | None) -> anyio.CancelScope:
+        """A scope that this clock cancels after so many seconds (None: never)."""
+        ...
+
+
+class SystemClock:
+    """The real clocks."""
+
+    def now(self) -> int:
+        return time.time_ns() // 1000
+
+    def monotonic(self) -> int:
+        return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
+
+    def since_boot(self) -> int:
+        return time.clock_gettime_ns(_SINCE_BOOT) // 1000
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    def timeout(self, seconds: float | None) -> anyio.CancelScope:
+        return anyio.move_on_after(seconds)
+
+
+_METHODS = [name for name in vars(Clock) if not name.startswith("_")]
+
+
+def clock_of(field: str, given: object) -> Clock:
+    """Return the clock that is given, or the real ones for None."""
+    if given is None:
+        return SystemClock()
+    if not _has_methods(given):
+        allowed = f"an object with the methods {', '.join(_METHODS)}"
+        raise ConfigurationError(field, given, allowed=allowed, hint="asyncjobs.testing.ManualClock(), for tests")
+    return cast("Clock", given)
+
+
+def _has_methods(given: object) -> bool:
+    if is_a(given, type):  # it has them too, and lacks what they are called on
+        return False
+    try:
+        return all(callable(getattr(given, name, None)) for name in _METHODS)
+    except Exception:  # border: a lazy proxy, for example
+        return False
+
+
+def to_datetime(moment: int) -> datetime:
+    """Stored µs as an aware UTC datetime."""
+    return _EPOCH + timedelta(microseconds=moment)
+
+
+def from_datetime(moment: datetime) -> int:
+    """An aware datetime as µs since the epoch."""
+    return (moment - _EPOCH) // timedelta(microseconds=1)

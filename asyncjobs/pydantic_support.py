@@ -1,0 +1,78 @@
+"""What a route of a FastAPI program may return: models and handles that pydantic and FastAPI take as their own.
+
+By their protocol, and no dependency: pydantic asks a class for its schema, and only then is pydantic imported. FastAPI
+without a return annotation takes what ``dict()`` makes of an object. What is sent, read and described is the business
+of ``asyncjobs.web.json_models``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+
+class ShownList:
+    """The base of lists with more than their items: under their own annotation sent as ``asgi_app`` sends them.
+
+    Without one, FastAPI takes each for what it is, a list.
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Tell pydantic how to check it, and how to send it."""
+        from pydantic_core import core_schema
+
+        from asyncjobs.web.json_models import as_json, from_json
+
+        def check(value: Any) -> Any:
+            return value if isinstance(value, cls) else from_json(cls, value)
+
+        return core_schema.no_info_plain_validator_function(
+            check, serialization=core_schema.plain_serializer_function_ser_schema(as_json, when_used="json")
+        )
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, schema: Any, handler: Any) -> dict[str, Any]:
+        """Describe what is sent, for OpenAPI."""
+        from asyncjobs.web.json_models import json_schema
+
+        return json_schema(cls)
+
+
+class Shown(ShownList):
+    """The base of models that routes may return: they are sent as ``asgi_app`` sends them."""
+
+    __slots__ = ()
+
+    def __iter__(self) -> Iterator[tuple[str, Any]]:
+        """Yield names and values as JSON has them: ``dict(job)``."""
+        from asyncjobs.web.json_models import as_json
+
+        return iter(as_json(self).items())
+
+
+class SentAsId(str):
+    """The base of handles: a route sends the id."""
+
+    __slots__ = ()
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
+        """Tell pydantic that it is a text."""
+        from pydantic_core import core_schema
+
+        def check(value: str) -> str:
+            if isinstance(value, cls):
+                return value
+            try:
+                return cls(value)
+            except TypeError:  # a kind that needs more than an id
+                return value
+
+        return core_schema.no_info_after_validator_function(
+            check,
+            core_schema.str_schema(min_length=1, max_length=512),
+            serialization=core_schema.plain_serializer_function_ser_schema(str.__str__, when_used="json"),
+        )

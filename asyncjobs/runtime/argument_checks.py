@@ -1,0 +1,46 @@
+"""What callers give to the methods of a processor: understood, or refused with the field, the value and the fix."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asyncjobs.checks import is_a, listed
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import JobQuery, JobRequest, name_text
+
+
+def id_of(value: object) -> str:
+    """Return the id that an id or a handle is. Any text may be asked for; whether such a job exists is the store's."""
+    if not is_a(value, str):
+        raise ConfigurationError("job_id", value, allowed="an id or a handle")
+    return name_text(value)
+
+
+def query_of(query: object) -> JobQuery:
+    """Return the query that is given, or the one for everything."""
+    if query is None:
+        return JobQuery()
+    if not is_a(query, JobQuery):
+        raise ConfigurationError(
+            "query", query, allowed="a JobQuery, or None", hint="JobQuery(status='failed'), JobQuery(group='comics'), …"
+        )
+    return query
+
+
+def requests_of(requests: object) -> Sequence[JobRequest]:
+    """Return the requests of a batch, as a sequence of its own."""
+    hint = "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one"
+    several = listed("requests", requests, "JobRequests, in a list", hint=hint)
+    for i, request in enumerate(several):
+        if not is_a(request, JobRequest):
+            raise ConfigurationError(f"requests[{i}]", request, allowed="a JobRequest", hint=hint)
+    return several
+
+
+def items_of(items: object) -> list[Any]:
+    """Return the items that a function is called with, one by one."""
+    if is_a(items, str):
+        return list(items)  # its characters
+    hint = "map_jobs(render, [path]); submit_job(render, path) calls it once"
+    return listed("items", items, "several items", hint=hint)

@@ -1,0 +1,94 @@
+"""``@job``: defaults for a function's options."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import FunctionType
+from typing import Any
+
+from msgspec import Struct
+from msgspec.structs import asdict, replace
+
+from asyncjobs.checks import is_a
+from asyncjobs.core.codec.names import attribute, seems
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.exceptions import ConfigurationError, shown
+from asyncjobs.models import Isolation, Limit
+from asyncjobs.runtime.functions import JOB_OPTIONS
+
+
+class JobOptions(Struct, frozen=True, kw_only=True):
+    """Defaults that ``@job`` leaves on a function; the call site wins."""
+
+    queue: str | None = None
+    priority: int | None = None
+    limit: tuple[str, int] | Limit | None = None
+    retry: RetryPolicy | None = None
+    max_retries: int | None = None
+    max_interruptions: int | None = None
+    timeout: float | None = None
+    isolation: Isolation | None = None
+
+
+NO_OPTIONS = JobOptions()
+_GIVE_OUT: tuple[Any, ...] = (staticmethod, classmethod)
+
+
+def job(
+    func: Callable[..., Any] | None = None,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    limit: tuple[str, int] | Limit | None = None,
+    retry: RetryPolicy | None = None,
+    max_retries: int | None = None,
+    max_interruptions: int | None = None,
+    timeout: float | None = None,
+    isolation: Isolation | None = None,
+) -> Any:
+    """Decorator: mark a function as a job, with its own defaults for options of ``submit_job``.
+
+    The function itself stays as it is. A marked function may be run by any embedded processor of a program that has
+    imported its module, so a stored job is taken up again after a restart without being submitted once more.
+    """
+    options = JobOptions(
+        queue=queue,
+        priority=priority,
+        limit=limit,
+        retry=retry,
+        max_retries=max_retries,
+        max_interruptions=max_interruptions,
+        timeout=timeout,
+        isolation=isolation,
+    )
+
+    def mark(function: Any) -> Any:
+        # The class gives out what is inside: marked as well, so that the order of decorators makes no difference.
+        inner: Any = function.__func__ if seems(function, _GIVE_OUT) else function
+        try:
+            setattr(inner, JOB_OPTIONS, options)
+        except Exception:  # AttributeError, TypeError; border: its __setattr__ may be code of its own
+            raise ConfigurationError(
+                "job",
+                inner,
+                problem=f"{shown(inner)} takes no attribute, and @job leaves one on what it marks",
+                hint="mark a function that calls it",
+            ) from None
+        return function
+
+    return mark if func is None else mark(func)
+
+
+def options_of(func: Callable[..., Any]) -> JobOptions:
+    """What ``@job`` left on a callable. Of partials the outer one wins, option by option."""
+    if type(func) is FunctionType:  # nearly always: an attribute of one is read without running anything
+        return found if type(found := getattr(func, JOB_OPTIONS, None)) is JobOptions else NO_OPTIONS
+    found = attribute(func, JOB_OPTIONS)
+    options = found if is_a(found, JobOptions) else NO_OPTIONS  # a mock or a proxy has any attribute
+    if not seems(func, functools.partial):
+        return options
+    inner = options_of(func.func)
+    if options is NO_OPTIONS or inner is NO_OPTIONS:
+        return inner if options is NO_OPTIONS else options
+    return replace(inner, **{name: value for name, value in asdict(options).items() if value is not None})

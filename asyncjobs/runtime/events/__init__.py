@@ -1,0 +1,1 @@
+"""Events: from the stored log to subscribers, readers, streams and frames."""

@@ -1,0 +1,117 @@
+"""Pages of the log, read once for all who want the same ones at the same time.
+
+After a burst, every subscriber that fell behind reads the log from about the same place; after a restart, every client
+comes back. So the whole log is read in blocks that begin at the same places for everybody: each is read, filtered and
+encoded once. A block that is full never changes; the last one is good for those who went live before it was read.
+
+Pages of one job or group begin where the reader is. Of them, only full ones are shared: what another asked for may be
+older than what this reader has to see, and whether it is the end depends on that.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+import anyio
+from msgspec import Struct
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.models import EventPage
+from asyncjobs.runtime.events.publisher import Publication
+
+BLOCK = 250
+"""Events of a page, and positions of a block: a few MB at the worst, which every reader may hold."""
+_KEPT = 16
+"""Pages that are kept."""
+
+_Key = tuple[str | None, str | None, str | None]
+
+
+class SharedPage(Struct, frozen=True):
+    """A page, and its events as one publication (None without events)."""
+
+    page: EventPage
+    publication: Publication | None
+
+
+class LogPages:
+    """Reads pages of one store's log."""
+
+    def __init__(self, backend: JobBackend) -> None:
+        self._backend = backend
+        self._kept: OrderedDict[_Key, SharedPage] = OrderedDict()
+        self._reading: dict[_Key, anyio.Event] = {}
+
+    async def end(self) -> str:
+        """The cursor of the newest event."""
+        return await self._backend.last_cursor()
+
+    async def read(self, after: str | None, job_id: str | None, group: str | None, live_after: str) -> SharedPage:
+        """The page after a cursor, of a job or group where one is given; it may begin before the cursor.
+
+        :param live_after: where live events begin: a page that says that it is the last one reaches as far.
+        :raises ConfigurationError: ``after`` is not a cursor. BackendError: it could not be read.
+        """
+        if job_id is not None or group is not None:
+            return await self._shared((after, job_id, group), None)
+        if after is not None and well_formed(after):
+            position = int(after)
+            block = await self._shared((str(position - position % BLOCK), None, None), max(position, int(live_after)))
+            reached = int(block.page.cursor)
+            # Else what was lost may be before the cursor, or the cursor lies beyond the end of the log.
+            if not block.page.lost and (reached > position or (block.page.end and reached == position)):
+                return block
+            return await self._fetch((after, None, None))
+        return await self._shared((after, None, None), int(live_after))
+
+    async def _shared(self, key: _Key, least: int | None) -> SharedPage:
+        """The last page counts if it reaches as far as ``least``; None: it does not count."""
+        for _ in range(2):  # the read that is waited for first may have begun too early
+            known = self._kept.get(key)
+            if known is not None and _counts(known.page, least):
+                self._kept.move_to_end(key)
+                return known
+            reading = self._reading.get(key)
+            if reading is None:
+                return await self._read(key, least)
+            await reading.wait()
+        known = self._kept.get(key)
+        return known if known is not None and _counts(known.page, least) else await self._fetch(key)
+
+    async def _read(self, key: _Key, least: int | None) -> SharedPage:
+        done = self._reading[key] = anyio.Event()
+        try:
+            shared = await self._fetch(key)
+            if not shared.page.lost and (least is not None or not shared.page.end):
+                self._kept[key] = shared
+                while len(self._kept) > _KEPT:
+                    self._kept.popitem(last=False)
+            return shared
+        finally:
+            del self._reading[key]
+            done.set()
+
+    async def _fetch(self, key: _Key) -> SharedPage:
+        after, job_id, group = key
+        page = await self._backend.read_events(after, limit=BLOCK, job_id=job_id, group=group)
+        return SharedPage(page, Publication(page.events) if page.events else None)
+
+
+def _counts(page: EventPage, least: int | None) -> bool:
+    return not page.end or (least is not None and int(page.cursor) >= least)
+
+
+def well_formed(cursor: str) -> bool:
+    """It may have been a cursor of some log."""
+    return cursor.isascii() and cursor.isdigit() and len(cursor) <= 19
+
+
+_BEYOND = str(2**63 - 1)
+
+
+def cursor_or_beyond(given: str | None) -> str | None:
+    """A ``Last-Event-ID`` as a cursor. None and "" are none; what cannot be one is taken for one of another store,
+    of which the stream says ``reset``: a browser repeats what it got, whatever that is."""
+    if not given:
+        return None
+    return given if well_formed(given) else _BEYOND

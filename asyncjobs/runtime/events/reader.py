@@ -1,0 +1,297 @@
+"""EventReader: a cursor and a filter over the log. It reads what is stored, then follows live, without a gap."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from contextlib import AbstractAsyncContextManager
+from types import TracebackType
+from typing import Self
+
+import anyio
+import anyio.lowlevel
+from msgspec import Struct
+
+from asyncjobs.clock import Clock
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import Handle, JobEvent, name_text
+from asyncjobs.runtime.context import find_current_job
+from asyncjobs.runtime.events.log_pages import LogPages, SharedPage, well_formed
+from asyncjobs.runtime.events.publisher import EventPublisher, Publication, Subscription
+
+Over = Callable[[str | None], Awaitable[bool]]
+"""Whether nothing more will come, as of the cursor that the reader has reached, or later."""
+
+Inside = Callable[[str | None, str | None], AbstractAsyncContextManager[None]]
+"""Entered by a job's body around its wait for an event of a job, of a group, or (None, None) of anything."""
+
+
+class EventFilter(Struct, frozen=True):
+    """Which events: of a job, or of a group; of some types. None takes all."""
+
+    job_id: str | None = None
+    group: str | None = None
+    types: frozenset[str] | None = None
+
+    def select(self, publication: Publication) -> Sequence[JobEvent]:
+        """Those events that match, in order."""
+
+        def matching() -> Sequence[JobEvent]:
+            events, types = publication.of(self.job_id, self.group), self.types
+            return events if types is None else [event for event in events if event.type in types]
+
+        return publication.once(self, matching)
+
+    def ends(self, publication: Publication) -> bool:
+        """Whether something of the job or group became terminal, whatever the types."""
+        return publication.once(
+            ("ends", self.job_id, self.group),
+            lambda: any(_ends(event) for event in publication.of(self.job_id, self.group)),
+        )
+
+    def concerns(self, publication: Publication) -> bool:
+        """Whether there is anything in it for a reader."""
+        if not publication.of(self.job_id, self.group):
+            return False
+        return self.types is None or self.ends(publication) or bool(self.select(publication))
+
+
+def types_of(types: Collection[str] | str | None) -> frozenset[str] | None:
+    """A filter of event types, checked.
+
+    :raises ConfigurationError: not names of types.
+    """
+    if types is None:
+        return None
+    names: Collection[object] = (types,) if isinstance(types, str) else types
+    listed: object = names
+    if (
+        not isinstance(listed, Collection)
+        or not names
+        or not all(isinstance(name, str) and name and not isinstance(name, Handle) for name in names)
+    ):
+        raise ConfigurationError("types", types, allowed="names of event types, such as 'completed'; None is all")
+    return frozenset(map(name_text, names))
+
+
+class EventBatch(Struct, frozen=True):
+    """What a call of ``next`` brought.
+
+    ``cursor`` is where the reader is now: behind the last event, or further where the filter left some out. ``ended``:
+    nothing more will come. ``lost``: retention removed events after the reader's cursor before it read them.
+    ``foreign``: the cursor was of another log, and the reader goes on from the end of this one.
+    ``shared`` is where the events are from: what is made of one can be made once for all readers. ``whole``: they are
+    all that the filter takes of it, so what is made of all of them can be, too.
+    """
+
+    events: Sequence[JobEvent]
+    cursor: str | None
+    ended: bool = False
+    lost: bool = False
+    foreign: bool = False
+    shared: Publication | None = None
+    whole: bool = False
+
+
+class EventReader:
+    """Use it as ``async with``. Not a generator: a call may be given a timeout, or be cancelled, and repeated.
+
+    A reader that does not keep up reads the log again from where it is: nobody waits for it, and it misses nothing.
+
+    :param may_reset: a cursor that lies beyond the end of the log (the store was replaced) is not refused.
+    :param inside: entered around each wait for an event inside of a job.
+    """
+
+    def __init__(
+        self,
+        publisher: EventPublisher,
+        pages: LogPages,
+        clock: Clock,
+        wanted: EventFilter,
+        after: str | None,
+        over: Over | None,
+        *,
+        may_reset: bool = False,
+        inside: Inside | None = None,
+    ) -> None:
+        self.cursor = after
+        self.wanted = wanted
+        self._publisher = publisher
+        self._pages = pages
+        self._clock = clock
+        self._over = over
+        self._may_reset = may_reset
+        self._inside = inside
+        whole = wanted.job_id is None and wanted.group is None and wanted.types is None
+        self._concerns = None if whole else wanted.concerns
+        self._subscription: Subscription | None = None
+        self._begun = False  # with this subscription
+        self._known = False  # that retention removed something after the cursor is known, or does not matter
+        self._catching_up = True
+        self._ending = False  # the end of the log is the end of it all
+        self._ask = False  # something terminal came by: is it over?
+        self._ended = False
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    @property
+    def live(self) -> bool:
+        """Whether it has read all that was stored when it began to listen."""
+        return self._begun and not self._catching_up
+
+    def close(self) -> None:
+        """Listen no more."""
+        if self._subscription is not None:
+            self._publisher.unsubscribe(self._subscription)
+            self._subscription = None
+            self._begun = False
+
+    async def next(self, timeout: float | None = None) -> EventBatch:
+        """Wait for the next events.
+
+        A batch without events says that it ended, that events were lost, that only the cursor moved on, or that
+        ``timeout`` seconds passed without any.
+
+        :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
+            BackendError: the store cannot be read; the call may be repeated.
+        """
+        until = None if timeout is None else self._clock.monotonic() + round(timeout * 1_000_000)
+        while not self._ended:
+            if self._subscription is None:
+                self._subscription = await self._publisher.subscribe(concerns=self._concerns)
+            if not self._begun:
+                # Whether it is over is asked before the log is read: what ended before then is in what is read.
+                self._ending = self._over is not None and await self._over(None)
+                self._catching_up = self._begun = True
+                self._known = self.cursor is None
+                self._ask = False
+            if self._ask and not self._catching_up and self._over is not None:
+                if await self._over(self.cursor):
+                    self._ending = self._catching_up = True  # what was stored before the question is read from the log
+                self._ask = False
+            if self._catching_up:
+                batch = await self._read_page()
+                if batch.events or batch.lost or batch.foreign or batch.ended or self._catching_up:
+                    return batch
+            else:
+                # What the filter leaves out does not prolong the wait.
+                left = None if until is None else max(0, until - self._clock.monotonic()) / 1_000_000
+                received = await self._wait(left)
+                if received is None:
+                    self._pass_on()
+                    return EventBatch((), self.cursor)
+                batch = self._take(received)
+                if batch.events:
+                    return batch
+        return EventBatch((), self.cursor, ended=True)
+
+    def next_nowait(self) -> EventBatch | None:
+        """Events that have been received already, if there are any."""
+        if self._subscription is None or not self._begun or self._catching_up or self._ask:
+            return None
+        while (publication := self._subscription.receive_nowait()) is not None:
+            batch = self._take(publication)
+            if batch.events:
+                return batch
+            if self._ask:
+                return None
+        return None
+
+    async def _read_page(self) -> EventBatch:
+        shared = await self._page()
+        if shared is None:
+            return EventBatch((), self.cursor, foreign=True)
+        page, publication = shared.page, shared.publication
+        lost = page.lost and not self._known
+        self._known = page.lost or self.cursor is None  # what the next page says of it is the same
+        events, whole = ((), True) if publication is None else self._unseen(publication)
+        self.cursor = page.cursor
+        if page.end:
+            self._catching_up = False
+            self._ended = self._ending
+        return EventBatch(events, self.cursor, self._ended, lost, shared=publication, whole=whole)
+
+    async def _page(self) -> SharedPage | None:
+        """The next page; None: the cursor lay beyond the end of the log, and is the end now."""
+        assert self._subscription is not None
+        live_after = self._subscription.live_after
+        while True:
+            try:
+                return await self._pages.read(self.cursor, self.wanted.job_id, self.wanted.group, live_after)
+            except ConfigurationError:
+                if self.cursor is None or not (self._may_reset and well_formed(self.cursor)):
+                    raise
+            end = await self._pages.end()
+            if _position(self.cursor) > int(end):  # else it has grown meanwhile
+                self.cursor = end
+                return None
+
+    async def _wait(self, timeout: float | None) -> Publication | None:
+        """``_receive``; the body of a job lends its slot while there is nothing to receive."""
+        subscription = self._subscription
+        assert subscription is not None
+        if self._inside is None or timeout == 0 or find_current_job() is None:
+            return await self._receive(timeout)
+        if subscription.unread or subscription.ended:
+            return await self._receive(timeout)
+        async with self._inside(self.wanted.job_id, self.wanted.group):
+            return await self._receive(timeout)
+
+    async def _receive(self, timeout: float | None) -> Publication | None:
+        """The next publication; None: not in time, or the subscriber fell behind (then the log is read next)."""
+        assert self._subscription is not None
+        publication: Publication | None = None
+        try:
+            if timeout == 0:
+                await anyio.lowlevel.checkpoint()
+                publication = self._subscription.receive_nowait()
+                if publication is None and self._subscription.ended:
+                    self.close()
+                return publication
+            if timeout is None:
+                return await self._subscription.receive()
+            with self._clock.timeout(timeout):
+                publication = await self._subscription.receive()
+        except (anyio.EndOfStream, anyio.ClosedResourceError):
+            self.close()
+        except anyio.get_cancelled_exc_class():
+            # asyncio's own timeouts can cancel a task that has just been handed something: it would be lost.
+            self.close()
+            raise
+        return publication
+
+    def _pass_on(self) -> None:
+        """Move the cursor past what the filter left out."""
+        subscription = self._subscription
+        if subscription is not None and not subscription.unread:
+            self.cursor = max(self.cursor or "0", subscription.passed, key=int)
+
+    def _take(self, publication: Publication) -> EventBatch:
+        # Also an event that the log told already may be the one that ends it all.
+        self._ask = self._ask or (self._over is not None and self.wanted.ends(publication))
+        last = publication.events[-1].cursor
+        if _position(last) <= _position(self.cursor):
+            return EventBatch((), self.cursor)
+        events, whole = self._unseen(publication)
+        self.cursor = last
+        return EventBatch(events, last, shared=publication, whole=whole)
+
+    def _unseen(self, publication: Publication) -> tuple[Sequence[JobEvent], bool]:
+        """What the filter takes of it and was not told yet; and whether that is all that the filter takes."""
+        selected, seen = self.wanted.select(publication), _position(self.cursor)
+        if _position(publication.events[0].cursor) > seen:
+            return selected, True
+        return [event for event in selected if _position(event.cursor) > seen], False
+
+
+def _ends(event: JobEvent) -> bool:
+    return event.status is not None and event.status.terminal
+
+
+def _position(cursor: str | None) -> int:
+    return 0 if cursor is None else int(cursor)

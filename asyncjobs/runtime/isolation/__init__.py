@@ -1,0 +1,1 @@
+"""Jobs with ``isolation="process"``: the pool, its processes, and what is exchanged with them."""

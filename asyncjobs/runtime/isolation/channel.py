@@ -1,0 +1,94 @@
+"""The child's end of the two pipes: what it hears, what it says, what it asks."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from itertools import count
+
+import anyio
+
+from asyncjobs.exceptions import JobStateError
+from asyncjobs.runtime.isolation.protocol import Answer, Down, Forget, Question, Splitter, Up, frame, read_down, rebuilt
+from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.runtime.wakeups import Loop
+
+_CHUNK = 1 << 16
+
+
+class _Asked:
+    """A question on its way. It may be asked from any loop, one in each thread of the body."""
+
+    def __init__(self) -> None:
+        self.loop = Loop()
+        self.done = anyio.Event()
+        self.answer: Answer | None = None
+
+
+class Link:
+    """Frames to and from the worker.
+
+    :param down: the descriptor to read from. :param up: the one to write to.
+    """
+
+    def __init__(self, down: int, up: int) -> None:
+        for descriptor in (down, up):
+            os.set_inheritable(descriptor, False)  # what the body starts has no part in this
+        self._down = down
+        self._up = up
+        self._pid = os.getpid()
+        self._lock = threading.Lock()
+        self._numbers = count(1)
+        self._asked: dict[int, _Asked] = {}
+
+    def frames(self) -> Iterator[Down]:
+        """What the worker says, until its end is closed: by itself, or because it is gone."""
+        splitter = Splitter()
+        while data := os.read(self._down, _CHUNK):
+            for body in splitter.feed(data):
+                yield read_down(body)
+
+    def send(self, message: Up) -> None:
+        """Say it, from any thread. Nobody is there to hear it: it is lost."""
+        if os.getpid() != self._pid:
+            raise JobStateError(
+                "?", "another process's", "a forked child cannot speak for it", hint="return the value to the job"
+            )
+        data = memoryview(frame(message))
+        try:
+            with self._lock:
+                while data:
+                    data = data[os.write(self._up, data) :]
+        except BrokenPipeError:
+            pass  # the worker is gone, and who listens to it ends this process
+
+    async def ask(self, question: Callable[[int], Question]) -> bytes:
+        """The worker's answer, encoded; its refusal is raised."""
+        number = next(self._numbers)
+        asked = self._asked[number] = _Asked()
+        try:
+            self.send(question(number))
+            await asked.done.wait()
+        except BaseException:
+            self.send(Forget(number))
+            raise
+        finally:
+            del self._asked[number]
+        if asked.answer is None:
+            raise BodyStopped
+        if asked.answer.refusal is not None:
+            raise rebuilt(asked.answer.refusal)
+        return asked.answer.value
+
+    def answered(self, answer: Answer) -> None:
+        """Called by who listens: the worker answers."""
+        asked = self._asked.get(answer.number)
+        if asked is not None:
+            asked.answer = answer
+            asked.loop.call_soon(asked.done.set)
+
+    def interrupt(self) -> None:
+        """A plain body is to stop: whatever it waits for raises ``BodyStopped``."""
+        for asked in list(self._asked.values()):
+            asked.loop.call_soon(asked.done.set)

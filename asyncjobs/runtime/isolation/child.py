@@ -1,0 +1,419 @@
+"""A process of its own for jobs with ``isolation="process"``: ``python -m asyncjobs.runtime.isolation.child DOWN UP``.
+
+Started by ``processes``, one job at a time, told what to do through the pipe ``DOWN``. Two threads: this one runs the
+bodies (plain ones as they are, async ones in a loop of their own), the other one listens. When the pipe closes, which
+it also does when the worker is killed, the process ends: at once if a body runs, and with whatever that has started.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import importlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextvars import copy_context
+from functools import partial
+from queue import SimpleQueue
+from typing import Any, NoReturn, TypeVar, cast
+
+import anyio
+from msgspec import msgpack
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import AttemptRef, ClaimedJob
+from asyncjobs.clock import SystemClock
+from asyncjobs.config import DaemonConfig
+from asyncjobs.core.codec import (
+    CallableNotFoundError,
+    decode_result,
+    is_async_callable,
+    resolve_callable,
+)
+from asyncjobs.core.codec.names import loaded_module
+from asyncjobs.core.mains import APP_MARK
+from asyncjobs.core.retry import decode_policy
+from asyncjobs.exceptions import ConfigurationError, JobStateError
+from asyncjobs.models import JobResult, JobStatus, Outcome
+from asyncjobs.runtime import attempt
+from asyncjobs.runtime.anyio_internals import worker_thread
+from asyncjobs.runtime.attempt import Running, Stop, Unawaited, failure, read_arguments, run_async, run_plain
+from asyncjobs.runtime.capture import capture
+from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.isolation.channel import Link
+from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Ended, Lent, Said, Setup, Wait, encode_job
+from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
+from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
+from asyncjobs.runtime.lending import Interruptible
+from asyncjobs.runtime.main_script import load_main, loading
+from asyncjobs.runtime.submission import Submissions, request_of
+from asyncjobs.runtime.waiting import Watch, error_of
+from asyncjobs.runtime.wakeups import Loop, loop_runs_here
+
+T = TypeVar("T")
+
+_LAST_WORDS = 1.0
+"""Seconds that an idle process has to end in order, once it is not wanted any more."""
+_NOT_RETRIED = (ImportError, SyntaxError, CallableNotFoundError, ConfigurationError)
+"""What loading a function may raise and would raise again."""
+
+
+class Child:
+    """Runs the calls that come, one after the other."""
+
+    def __init__(self, link: Link, setup: Setup) -> None:
+        self._link = link
+        self._setup = setup
+        self._calls: SimpleQueue[Call | None] = SimpleQueue()
+        self._lock = threading.Lock()
+        self._busy = False
+        self._running: Running | None = None
+        self._loop: Loop | None = None
+        self._jobs = ParentJobs(link, setup.max_value_size)
+
+    # -- the thread that listens
+
+    def listen(self, frames: Iterator[Any]) -> None:
+        """Take what comes, until the pipe closes."""
+        try:
+            for message in frames:
+                match message:
+                    case Call():
+                        self._busy = True
+                        self._calls.put(message)
+                    case StopFrame():
+                        self._stop()
+                    case Answer():
+                        self._link.answered(message)
+                    case _:
+                        pass
+        finally:
+            if self._busy:
+                die()
+            self._calls.put(None)
+            time.sleep(_LAST_WORDS)  # what earlier bodies left behind must not keep the process
+            die()
+
+    def _stop(self) -> None:
+        with self._lock:
+            if self._running is None:
+                return
+            if self._loop is not None:
+                hurry = self._running.stopped is not None  # it is asked again
+                self._loop.call_soon(self._running.hurry if hurry else partial(self._running.stop, Stop.CANCELLED))
+            else:
+                self._running.stop(Stop.CANCELLED)
+                self._link.interrupt()
+
+    # -- a body that waits through a processor of its own
+
+    def lend(self, context: JobContext, wait: Interruptible) -> None:
+        """See ``Lender``."""
+        with self._lock:
+            running = self._running
+            if running is None or running.context is not context:
+                return
+            if self._loop is None or not self._loop.is_here():
+                running.wait_scopes.add(wait)
+                if running.stopped is not None:
+                    wait.cancel()
+        self._link.send(Lent(waits=True))
+
+    def take_back(self, context: JobContext, wait: Interruptible) -> None:
+        """See ``Lender``."""
+        with self._lock:
+            running = self._running
+            if running is None or running.context is not context:
+                return
+            running.wait_scopes.discard(wait)
+        self._link.send(Lent(waits=False))
+
+    # -- the thread that runs bodies
+
+    def work(self) -> None:
+        """Run calls until there will be no more."""
+        with capture(DaemonConfig(capture_logging=self._setup.capture)):
+            while (call := self._calls.get()) is not None:
+                ended = copy_context().run(self._run, call)
+                flush()
+                self._busy = False
+                self._link.send(ended)
+
+    def _run(self, call: Call) -> Ended:
+        job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
+        context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture)
+        context.lender = self
+        running = Running(job, context)
+        enter(context)
+        with self._lock:
+            self._running = running
+        try:
+            outcome = self._outcome(running, call.results)
+            return Ended(outcome, context.heard, running.refused)
+        finally:
+            with self._lock:
+                self._running = self._loop = None
+            context.unstored.closed = True
+
+    def _outcome(self, running: Running, results: Mapping[str, JobResult]) -> Outcome:
+        job, largest = running.job, self._setup.max_value_size
+        try:
+            function = load(job.function)
+        except BaseException as error:
+            return failure(error, retryable=not isinstance(error, _NOT_RETRIED) and job.retry.retries(error))
+        try:
+            args, kwargs = read_arguments(job, function, results, find_function)
+            is_async = is_async_callable(function)
+        except Exception as error:
+            return failure(error, retryable=False)
+        self._link.send(Began(is_async))
+        if is_async:
+            return self._run_async(running, function, args, kwargs, function)
+        if running.stopped is not None:
+            return attempt.stopped(running, None)
+        with worker_thread(None, check_cancelled):
+            outcome = run_plain(running, function, args, kwargs, largest)
+        if not isinstance(outcome, Unawaited):
+            return attempt.stopped(running, outcome)
+        if running.stopped is not None:
+            outcome.close()
+            return attempt.stopped(running, None)
+        self._link.send(Began(is_async=True))
+        awaitable = outcome.value
+        return self._run_async(running, lambda: awaitable, (), {}, function)
+
+    def _run_async(
+        self,
+        running: Running,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        returns: Callable[..., Any],
+    ) -> Outcome:
+        try:
+            return anyio.run(self._await, running, function, args, kwargs, returns, backend=self._setup.loop)
+        except BaseException as error:  # of a task that the body left to the loop
+            return failure(error, policy=running)
+
+    async def _await(
+        self,
+        running: Running,
+        function: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        returns: Callable[..., Any],
+    ) -> Outcome:
+        with self._lock:
+            self._loop = Loop()
+        if running.stopped is not None:
+            return attempt.stopped(running, None)
+        try:
+            setup = self._setup
+            return await run_async(
+                running, function, args, kwargs, setup.max_value_size, setup.cancel_grace, returns=returns
+            )
+        finally:
+            with self._lock:
+                self._loop = None
+
+
+class ChildContext(JobContext):
+    """``current_job()`` in a process of its own: what it says goes through the pipe at once."""
+
+    def __init__(self, job: ClaimedJob, link: Link, submit: Submit, capture_level: int | None) -> None:
+        super().__init__(
+            job.attempt,
+            group=job.group,
+            clock=SystemClock(),
+            loop=cast("Loop", _AtOnce()),
+            submit=submit,
+            capture_level=capture_level,
+        )
+        self._link = link
+        self.on_said = self._tell
+
+    def _tell(self) -> None:
+        for event in self.unstored.take():
+            self._link.send(Said(event.type, event.data))
+
+    def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        return anyio.run(function, *args)
+
+
+class _AtOnce:
+    """Stands for the worker's loop, which is not here."""
+
+    def is_here(self) -> bool:
+        """Return whether a loop of the body's own runs here: a thread has one at a time."""
+        return loop_runs_here()
+
+    def call_soon(self, function: Callable[..., object], *args: object) -> bool:
+        function(*args)
+        return True
+
+
+class ParentJobs:
+    """What handles can do here: they ask the worker's processor. ``handle.Jobs``, but for streams."""
+
+    def __init__(self, link: Link, max_value_size: int) -> None:
+        self._link = link
+        self._max_value_size = max_value_size
+        self._submissions: Submissions | None = None
+
+    async def submit(
+        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> Any:
+        """Encode a child job here, where its function is, and have it stored."""
+        from asyncjobs.runtime.handle import JobHandle  # this program stands above it
+
+        if self._submissions is None:
+            self._submissions = Submissions(Functions(), self._max_value_size)
+        if options.get("local"):
+            raise ConfigurationError(
+                "local",
+                True,
+                problem="a local job runs in the process that submits it, and this one is gone with its job",
+                hint="move the function to module level, or do not isolate the job that submits it",
+            )
+        options["if_exists"] = "return"  # what an earlier attempt submitted is there already
+        request = request_of(func, args, options)
+        self._submissions.check_options(func)
+        job = encode_job(self._submissions.encode(request, None))
+        job_id = msgpack.decode(await self._link.ask(lambda number: SubmitFrame(number, job)), type=str)
+        return JobHandle(job_id, cast(Any, self), func)
+
+    async def get_status(self, job_id: str) -> JobStatus:
+        return await self._status(lambda number: Ask(number, "get_status", job_id))
+
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        return await self._status(lambda number: Ask(number, "cancel_job", job_id, descendants))
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        return await self._status(lambda number: Ask(number, "retry_job", job_id))
+
+    async def _status(self, question: Callable[[int], Ask]) -> JobStatus:
+        return msgpack.decode(await self._link.ask(question), type=JobStatus)
+
+    async def ended(self, job_id: str, timeout: float | None) -> JobResult:
+        return (await self.next_ended([job_id], timeout))[0]
+
+    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
+        return cast("Watch", _Watch(self, job_ids, timeout))
+
+    async def next_ended(self, job_ids: Sequence[str], timeout: float | None) -> list[JobResult]:
+        answer = await self._link.ask(lambda number: Wait(number, list(map(str, job_ids)), timeout))
+        return msgpack.decode(answer, type=list[JobResult])
+
+    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+        if result.status is not JobStatus.COMPLETED:
+            raise error_of(result)
+        return None if result.value is None else decode_result(result.value, func)
+
+    def stream_job(self, job_id: str, after: str | None = None) -> Any:
+        raise JobStateError(
+            job_id,
+            "another job",
+            "its events cannot be read in a process of its own",
+            hint="await its result, or open a JobProcessor(enable_daemon=False) on the same store",
+        )
+
+
+class _Watch:
+    """``waiting.Watch``, of jobs that the worker's processor watches."""
+
+    def __init__(self, jobs: ParentJobs, job_ids: Sequence[str], timeout: float | None) -> None:
+        self._jobs = jobs
+        self._left = dict.fromkeys(job_ids)
+        self._until = None if timeout is None else time.monotonic() + timeout
+
+    async def next(self) -> list[JobResult]:
+        if not self._left:
+            return []
+        left = None if self._until is None else max(0.0, self._until - time.monotonic())
+        ended = await self._jobs.next_ended(list(self._left), left)
+        for result in ended:
+            self._left.pop(result.job_id, None)
+        return ended
+
+    def close(self) -> None:
+        """Nothing is open between two looks."""
+
+
+def load(name: str) -> Callable[..., Any]:
+    """The function with this stored name; its module is imported, or the script loaded, if it is not here yet."""
+    module = name.rpartition(":")[0]
+    if loaded_module(module) is None:
+        importlib.invalidate_caches()  # this process may be older than the file
+        with loading(module):
+            if os.path.isabs(module):
+                load_main(module)
+            else:
+                # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
+                setattr(importlib.import_module(module), APP_MARK, True)
+    return resolve_callable(name)
+
+
+def find_function(name: str) -> Callable[..., Any] | None:
+    """Who returned an injected result, if its module is here: nothing is imported for that."""
+    try:
+        return resolve_callable(name)
+    except Exception:  # border: CallableNotFoundError, and whatever a lazy proxy raises
+        return None
+
+
+def flush() -> None:
+    """Let what was printed go before the outcome; streams that the body put in place, or closed, are no longer ours."""
+    sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            cast("Any", stream).flush()
+        except (ValueError, OSError, AttributeError):
+            pass
+
+
+def die() -> NoReturn:
+    """End now, with what the body has started."""
+    if os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(1)
+
+
+def prepare(setup: Setup) -> None:
+    """Be like the parent."""
+    sys.path[:] = setup.path
+    sys.argv[:] = setup.argv
+    if setup.python_path is None:
+        os.environ.pop("PYTHONPATH", None)
+    else:
+        os.environ["PYTHONPATH"] = setup.python_path
+    logging.getLogger().setLevel(setup.root_level)
+    logging.lastResort = None  # it would say on standard error, which is heard, what the job's log has already
+    for stream in (sys.stdout, sys.stderr):
+        cast("Any", stream).reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
+    faulthandler.enable()  # a crash says where on standard error, and so in the job's log
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Serve until the pipe closes."""
+    if len(arguments) != 2:
+        sys.exit(
+            "python -m asyncjobs.runtime.isolation.child is started by a worker, for its jobs with isolation='process'"
+        )
+    link = Link(int(arguments[0]), int(arguments[1]))
+    frames = link.frames()
+    setup = next(frames, None)
+    if not isinstance(setup, Setup):
+        return  # the worker is gone already
+    prepare(setup)
+    child = Child(link, setup)
+    threading.Thread(target=child.listen, args=(frames,), name="asyncjobs-listen", daemon=True).start()
+    child.work()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,97 @@
+"""What a child process writes to its standard output and error becomes the log of the job that runs in it."""
+
+from __future__ import annotations
+
+import codecs
+import time
+
+import anyio
+
+from asyncjobs.runtime.capture import hear_printed
+from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.isolation.process import read_now
+
+BURST = 1 << 20
+RATE = 256 << 10
+"""Bytes that a stream may bring at once, and in a second: what is more is left out, and said to be."""
+_CHUNK = 16 << 10
+"""Bytes that are taken in one turn of the loop: some hundreds of lines."""
+_PIPE = 64 << 10
+"""Bytes that may be in a pipe."""
+_PAUSE = 0.001
+_TAIL = 8192
+
+
+class Output:
+    """One of the two streams, during one attempt."""
+
+    def __init__(self, descriptor: int, name: str, context: JobContext) -> None:
+        self._descriptor = descriptor
+        self._name = name
+        self._context = context
+        self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
+        self._budget = float(BURST)
+        self._at = time.monotonic()
+        self._left_out = 0
+        self._tail = b""
+        for _ in range(_PIPE // _CHUNK + 1):  # an earlier body may have left a thread behind that still writes
+            if not read_now(descriptor, _CHUNK):
+                break
+
+    async def listen(self) -> None:
+        """Take what comes, until it is closed."""
+        while True:
+            await anyio.wait_readable(self._descriptor)
+            data = read_now(self._descriptor, _CHUNK)
+            if data == b"":
+                return
+            if data is not None:
+                self._take(data)
+            if self._left_out:
+                await anyio.sleep(_PAUSE)  # a flood must not have the loop to itself
+
+    def take_rest(self) -> None:
+        """Take what is there now."""
+        for _ in range(_PIPE // _CHUNK + 1):
+            data = read_now(self._descriptor, _CHUNK)
+            if not data:
+                return
+            self._take(data)
+
+    def finish(self) -> None:
+        """The body has ended."""
+        self.take_rest()
+        self._hear(self._decoder.decode(b"", True))
+        self._mark()
+
+    @property
+    def tail(self) -> str:
+        """Its last words."""
+        return self._tail.decode("utf-8", "backslashreplace")
+
+    def _take(self, data: bytes) -> None:
+        self._tail = (self._tail + data)[-_TAIL:]
+        now = time.monotonic()
+        self._budget = min(BURST, self._budget + (now - self._at) * RATE)
+        self._at = now
+        # Once something is left out, wait for a little room: a mark for every few lines would itself be a flood.
+        if self._budget < (RATE if self._left_out else len(data)):
+            if not self._left_out and self._name in self._context.unfinished_lines:
+                self._hear("\n")
+            self._left_out += len(data)
+            self._decoder.reset()
+            return
+        self._budget -= len(data)
+        self._mark()
+        self._hear(self._decoder.decode(data))
+
+    def _hear(self, text: str) -> None:
+        if text:
+            hear_printed(self._context, self._name, text)
+
+    def _mark(self) -> None:
+        if self._left_out:
+            text = f"{self._left_out:,} bytes of {self._name} are left out here: it came faster than a log can take it"
+            said = {"message": text, "dropped_bytes": self._left_out}
+            self._left_out = 0
+            self._context.hear("warning", "asyncjobs", said)

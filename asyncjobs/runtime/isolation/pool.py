@@ -1,0 +1,166 @@
+"""Child processes for jobs with ``isolation="process"``: started when they are needed, kept warm, ended.
+
+``process`` is one of them, ``conversation`` what is said to it while a job runs there, ``child`` the program that it
+runs. A process is used again only after a body that succeeded.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections import deque
+from functools import partial
+
+import anyio
+from anyio.lowlevel import current_token
+from msgspec.structs import replace
+
+from asyncjobs.clock import Clock
+from asyncjobs.config import DaemonConfig
+from asyncjobs.core.state import SECOND
+from asyncjobs.models import Outcome
+from asyncjobs.runtime.attempt import ReadResults, Running, failure, read_injected, stopped
+from asyncjobs.runtime.context import enter
+from asyncjobs.runtime.isolation.process import Process, start
+from asyncjobs.runtime.isolation.protocol import Setup, encode_call
+from asyncjobs.runtime.isolation.session import Conversation, Jobs
+from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.worker")
+
+_STARTED_AT_ONCE = 4
+"""Starting one is a system call that holds the GIL; its own start-up, which takes longer, goes on beside others."""
+
+
+class Processes:
+    """The child processes of one worker: as many as bodies have slots, and at most so many idle ones."""
+
+    idle_time = 60.0
+    """Seconds after which an idle one is ended."""
+    most_jobs = 1000
+    """Jobs that one runs: what bodies lose of memory is bounded by it."""
+    grace = 1.0
+    """Seconds that a body has, after it was told to stop, until its process is killed. One that is awaited has
+    ``cancel_grace`` seconds before."""
+
+    def __init__(self, read_results: ReadResults, config: DaemonConfig, clock: Clock, max_value_size: int) -> None:
+        self.jobs: Jobs | None = None
+        """Whom bodies ask for other jobs: the processor."""
+        self._read_results = read_results
+        self._config = config
+        self._clock = clock
+        self._max_value_size = max_value_size
+        self._idle: deque[Process] = deque()
+        self._returned = Signal()
+        self._closed = False
+        self._starting = anyio.CapacityLimiter(_STARTED_AT_ONCE)
+
+    @property
+    def idle(self) -> list[int]:
+        """The ids of the processes that wait for a job."""
+        return [process.pid for process in self._idle]
+
+    async def run(self, running: Running, function: str | None = None) -> Outcome:
+        """Run one attempt in a process. The outcome says how it went. It has its slot until that is over.
+
+        :param function: the name by which the process finds it. Default: the stored one.
+        """
+        enter(running.context)
+        try:
+            results = await read_injected(running.job, self._read_results)
+        except Exception as error:
+            return failure(error, retryable=False)
+        job = running.job if function is None else replace(running.job, function=function)
+        call = encode_call(job, results)
+        while running.stopped is None:
+            try:
+                process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)
+            except Exception as error:  # border: the system gives us no process, or cannot
+                return failure(error, policy=running)
+            if running.stopped is not None:  # told to stop before the body began: it never does
+                await self._put_back(process)
+                break
+            try:
+                outcome = await self._run_in(process, running, call)
+            except Exception as error:  # border: a mistake of ours is that job's failure, and not the worker's end
+                logger.exception("the process of job %r could not be talked to", running.job.attempt.job_id)
+                return failure(error, policy=running)
+            if outcome is not None:
+                return outcome
+        return stopped(running, None)
+
+    async def _run_in(self, process: Process, running: Running, call: bytes) -> Outcome | None:
+        """None: the process had died since its last job, and nothing of this one was done."""
+        talk = Conversation(
+            process,
+            running,
+            self.jobs,
+            self._max_value_size,
+            grace=self.grace,
+            cancel_grace=self._config.cancel_grace,
+        )
+        in_order = False
+        try:
+            await talk.run(call)
+            in_order = talk.succeeded and running.stopped is None
+        finally:
+            if in_order:
+                process.jobs += 1
+                await self._put_back(process)
+            else:
+                await self._end(process, politely=talk.ended is not None and running.stopped is None)
+        died_before = talk.ended is None and not talk.began and process.jobs > 0
+        return None if died_before and running.stopped is None else talk.outcome()
+
+    async def _put_back(self, process: Process) -> None:
+        if self._closed or len(self._idle) >= self._config.slots or process.jobs >= self.most_jobs:
+            await self._end(process, politely=True)
+            return
+        process.idle_since = self._clock.monotonic()
+        self._idle.append(process)
+        self._returned.notify()
+
+    async def end_idle_forever(self) -> None:
+        """End those that nobody has needed for a while, and those that died."""
+        trouble = Trouble(logger, "idle child processes cannot be ended")
+        await look_forever(self._end_idle, None, trouble, self._clock)
+
+    async def _end_idle(self) -> None:
+        if not self._idle:
+            await self._returned.wait()
+            return
+        await self._clock.sleep(self.idle_time / 4)
+        due = self._clock.monotonic() - round(self.idle_time * SECOND)
+        await self._end_all([p for p in self._idle if p.idle_since <= due or p.has_exited()])
+
+    async def close(self) -> None:
+        """End all that are idle; those that run a job end with it."""
+        self._closed = True
+        await self._end_all(list(self._idle))
+
+    async def _end_all(self, processes: list[Process]) -> None:
+        for process in processes:
+            self._idle.remove(process)
+        async with anyio.create_task_group() as tasks:
+            for process in processes:
+                tasks.start_soon(partial(self._end, process, politely=True))
+
+    async def _end(self, process: Process, *, politely: bool) -> None:
+        await process.end(politely=politely)
+        process.close()
+
+    def _setup(self) -> Setup:
+        return Setup(
+            path=[entry or os.getcwd() for entry in sys.path],
+            argv=list(sys.argv),
+            python_path=os.environ.get("PYTHONPATH"),
+            loop="asyncio" if hasattr(current_token().native_token, "call_soon_threadsafe") else "trio",
+            max_value_size=self._max_value_size,
+            cancel_grace=self._config.cancel_grace,
+            root_level=logging.getLogger().level,
+            capture=self._config.capture_level,
+        )

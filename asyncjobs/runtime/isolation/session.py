@@ -1,0 +1,294 @@
+"""What is said between a worker and a child process while one attempt runs there."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, Protocol
+
+import anyio
+from anyio.abc import TaskGroup
+from msgspec import msgpack
+
+from asyncjobs.backends.base import AttemptRef, NewJob
+from asyncjobs.exceptions import JobStateError
+from asyncjobs.models import JobError, JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime.attempt import Running, Stop, stopped
+from asyncjobs.runtime.isolation.output import Output
+from asyncjobs.runtime.isolation.process import Process
+from asyncjobs.runtime.isolation.protocol import (
+    Answer,
+    Ask,
+    Began,
+    BrokenFrameError,
+    Ended,
+    Forget,
+    Lent,
+    Question,
+    Said,
+    Splitter,
+    Submit,
+    Up,
+    Wait,
+    decode_job,
+    frame,
+    read_up,
+    refusal,
+)
+from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
+
+_LOADING = 60.0
+"""Seconds that loading a function may take at least, whatever the timeout of its body is."""
+_CLOSED = 1.0
+"""Seconds between the end of its pipe and the end of a process."""
+_SLACK = 1 << 20
+"""What a frame may hold besides a value: an error with its traceback, an id."""
+_MOST_READS = 64
+
+
+class Watch(Protocol):
+    async def next(self) -> Sequence[Any]: ...
+
+    def close(self) -> None: ...
+
+
+class Jobs(Protocol):
+    """What a body in a child may ask of the processor."""
+
+    async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str: ...
+
+    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch: ...
+
+    async def get_status(self, job_id: str) -> JobStatus: ...
+
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus: ...
+
+    async def retry_job(self, job_id: str) -> JobStatus: ...
+
+
+class ProcessDied(Exception):  # noqa: N818 - the name that policies and people see
+    """The process of a job ended before its body did."""
+
+
+class Conversation:
+    """One attempt in a child process.
+
+    :param grace: seconds between the request to stop and SIGKILL.
+    :param cancel_grace: seconds that a body which is awaited has besides, for its clean-up.
+    """
+
+    def __init__(
+        self,
+        process: Process,
+        running: Running,
+        jobs: Jobs | None,
+        max_value_size: int,
+        *,
+        grace: float,
+        cancel_grace: float,
+    ) -> None:
+        self.began = False
+        self._is_async = False
+        self.ended: Ended | None = None
+        self._process = process
+        self._running = running
+        self._jobs = jobs
+        self._grace = grace
+        self._cancel_grace = cancel_grace
+        self._patience = anyio.CancelScope()
+        """Around the wait for the clean-up of a body that was told to stop."""
+        self._splitter = Splitter(max_value_size + _SLACK)
+        self._outputs = [
+            Output(process.stdout, "stdout", running.context),
+            Output(process.stderr, "stderr", running.context),
+        ]
+        self._problem: str | None = None
+        self._over = anyio.Event()
+        self._scope = anyio.CancelScope()
+        self._listening: TaskGroup | None = None
+        self._answering: TaskGroup | None = None
+        self._answers: dict[int, anyio.CancelScope] = {}
+        self._waits: list[anyio.CancelScope] = []
+        """Stand for its waits through a processor of its own."""
+
+    @property
+    def succeeded(self) -> bool:
+        """Whether the process has shown that it is in order."""
+        ended = self.ended
+        return ended is not None and ended.outcome.kind is OutcomeKind.SUCCEEDED and self._problem is None
+
+    async def run(self, call: bytes) -> None:
+        """Have it run; returns when the body has ended, or the process has, or it did not heed a request to stop."""
+        async with anyio.create_task_group() as listening:
+            self._listening = listening
+            listening.start_soon(self._watch)
+            listening.start_soon(self._listen)
+            for output in self._outputs:
+                listening.start_soon(output.listen)
+            await self._talk(call)
+            listening.cancel_scope.cancel()
+        for output in self._outputs:
+            output.finish()
+
+    def outcome(self) -> Outcome:
+        """How the attempt went. The process is gone, if it did not succeed."""
+        outcome: Outcome | None = None
+        if self.ended is not None:
+            self._running.context.heard |= self.ended.heard
+            self._running.refused = self.ended.refused
+            if self.ended.outcome.kind is not OutcomeKind.CANCELLED:
+                outcome = self.ended.outcome
+        if self._running.stopped is None:
+            return outcome or self._died()
+        return stopped(self._running, outcome)
+
+    def _died(self) -> Outcome:
+        what = f"its process {self._process.how_it_ended} before the body did"
+        if self._problem is not None:
+            what = f"its process had to be killed: what it sent was no frame ({self._problem})"
+        error = JobError("ProcessDied", what, self._outputs[1].tail or None)
+        return Outcome(OutcomeKind.FAILED, error=error, retryable=self._running.job.retry.retries(ProcessDied()))
+
+    # -- speaking
+
+    async def _talk(self, call: bytes) -> None:
+        running, timeout = self._running, self._running.job.timeout
+        with self._scope as scope:
+            running.body = self
+            if timeout is not None:
+                scope.deadline = anyio.current_time() + max(timeout, _LOADING)
+            async with anyio.create_task_group() as answering:
+                self._answering = answering
+                await self._process.send(call)
+                await self._over.wait()
+                answering.cancel_scope.cancel()
+        self._answering = None
+        if self._over.is_set():
+            return
+        if running.stopped is None:
+            running.stop(Stop.TIMED_OUT)
+        stop = frame(StopFrame())
+        if self._is_async:
+            with self._patience, anyio.move_on_after(self._cancel_grace):
+                await self._process.send(stop)
+                await self._over.wait()
+                return
+        with anyio.move_on_after(self._grace):  # then it is killed
+            await self._process.send(stop)
+            await self._over.wait()
+
+    def stop(self) -> None:
+        """Ask the body to stop."""
+        self._scope.cancel()
+
+    def hurry(self) -> None:
+        """Have a body that was asked to stop cancelled at every await; it has ``grace`` seconds for that."""
+        if self._running.stopped is not None:
+            self._patience.cancel()
+
+    async def _answer(self, question: Question) -> None:
+        with anyio.CancelScope() as scope:
+            self._answers[question.number] = scope
+            try:
+                answer = Answer(question.number, msgpack.encode(await self._find_answer(question)))
+            except Exception as error:  # border: whatever it is, it is the body's to handle
+                answer = Answer(question.number, refusal=refusal(error))
+            finally:
+                del self._answers[question.number]
+            await self._process.send(frame(answer))
+
+    async def _find_answer(self, question: Question) -> Any:
+        jobs, attempt = self._jobs, self._running.job.attempt
+        if jobs is None:
+            raise JobStateError(attempt.job_id, "run without a processor", "it cannot ask for other jobs")
+        match question:
+            case Submit():
+                return await jobs.submit_encoded(attempt, decode_job(question.job))
+            case Wait():
+                watch = jobs.watch(question.job_ids, question.timeout)
+                try:
+                    return await watch.next()
+                finally:
+                    watch.close()
+            case Ask():
+                if question.what == "cancel_job":
+                    return await jobs.cancel_job(question.job_id, descendants=question.descendants)
+                if question.what == "retry_job":
+                    return await jobs.retry_job(question.job_id)
+                return await jobs.get_status(question.job_id)
+
+    async def _refuse(self, number: int) -> None:
+        told = JobStateError(self._running.job.attempt.job_id, "told to stop", "it cannot ask for other jobs any more")
+        await self._process.send(frame(Answer(number, refusal=refusal(told))))
+
+    # -- listening
+
+    async def _watch(self) -> None:
+        await self._process.exited()
+        try:
+            for _ in range(_MOST_READS):
+                data = self._process.read()
+                if not data:
+                    break
+                self._take(data)
+        except BrokenFrameError as error:
+            self._problem = str(error)
+        self._over.set()
+
+    async def _listen(self) -> None:
+        try:
+            while True:
+                await anyio.wait_readable(self._process.up)
+                data = self._process.read()
+                if data == b"":
+                    break
+                if data is not None:
+                    self._take(data)
+        except BrokenFrameError as error:
+            self._problem = str(error)
+        else:
+            with anyio.move_on_after(_CLOSED):
+                await self._over.wait()
+        self._process.kill()
+
+    def _lend(self, *, waits: bool) -> None:
+        """The body waits through a processor of its own: if it is to stop, it is told by ``Stop``."""
+        context = self._running.context
+        if context.lender is None:
+            return
+        if waits:
+            self._waits.append(anyio.CancelScope())
+            context.lender.lend(context, self._waits[-1])
+        elif self._waits:
+            context.lender.take_back(context, self._waits.pop())
+
+    def _take(self, data: bytes) -> None:
+        for output in self._outputs:
+            output.take_rest()  # what it printed before it spoke comes before what it said
+        for body in self._splitter.feed(data):
+            if self.ended is None:
+                self._hear(read_up(body))
+
+    def _hear(self, message: Up) -> None:
+        match message:
+            case Said():
+                self._running.context.relay(message.event, message.data)
+            case Began():
+                self._is_async = message.is_async
+                if not self.began and self._running.job.timeout is not None:
+                    self._scope.deadline = anyio.current_time() + self._running.job.timeout
+                self.began = True
+            case Ended():
+                self.ended = message
+                self._over.set()
+            case Lent():
+                self._lend(waits=message.waits)
+            case Forget():
+                with suppress(KeyError):
+                    self._answers[message.number].cancel()
+            case _ if self._answering is not None:
+                self._answering.start_soon(self._answer, message)
+            case _ if self._listening is not None:
+                self._listening.start_soon(self._refuse, message.number)
+            case _:
+                pass

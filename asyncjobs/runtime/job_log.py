@@ -1,0 +1,96 @@
+"""What the log says of jobs: one record a step, with the fields ``job_id``, ``attempt``, ``group``, ``worker_id``.
+
+A record is built only when somebody hears it: an attempt costs two looks at a level.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
+from asyncjobs.core.state import Stale
+from asyncjobs.models import JobStatus, OutcomeKind
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.jobs")
+
+_AFTER = {
+    OutcomeKind.SUCCEEDED: (JobStatus.COMPLETED, JobStatus.CANCELLED),
+    OutcomeKind.FAILED: (JobStatus.FAILED, JobStatus.PENDING, JobStatus.CANCELLED),
+    OutcomeKind.CANCELLED: (JobStatus.CANCELLED,),
+    OutcomeKind.RELEASED: (JobStatus.PENDING, JobStatus.CANCELLED),
+    OutcomeKind.INTERRUPTED: (JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED),
+}
+"""What a job may be after an outcome; a stored cancel request makes it ``cancelled``."""
+_WORDS = {
+    JobStatus.COMPLETED: "completed",
+    JobStatus.FAILED: "failed",
+    JobStatus.CANCELLED: "was cancelled",
+    JobStatus.PENDING: "goes back, and will be run again",
+}
+
+
+def submitted(jobs: Sequence[NewJob]) -> None:
+    """They are stored."""
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    for job in jobs[:3]:
+        logger.info("job %r submitted: %s", job.id, job.function, extra={"job_id": job.id, "group": job.group})
+    if len(jobs) > 3:
+        logger.info("… and %d more jobs submitted with them", len(jobs) - 3)
+
+
+def started(job: ClaimedJob) -> None:
+    """An attempt begins."""
+    if logger.isEnabledFor(logging.INFO):
+        logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
+
+
+def ended(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
+    """An outcome was recorded, or refused.
+
+    :param again: it was sent before, and the answer did not come: what looks too late may be our own.
+    """
+    attempt, outcome = end.attempt, end.outcome
+    if again and isinstance(result, Stale) and _is_ours(result, end):
+        result = result.status
+    if isinstance(result, Stale):
+        logger.warning(
+            "job %r: the outcome of attempt %d came too late and was refused",
+            attempt.job_id,
+            attempt.attempt,
+            extra=_fields(attempt),
+        )
+    elif outcome.kind is OutcomeKind.FAILED and outcome.error is not None:
+        error = outcome.error
+        final = result is JobStatus.FAILED
+        level = logging.ERROR if final else logging.WARNING
+        logger.log(
+            level,
+            "job %r %s at attempt %d: %s: %s",
+            attempt.job_id,
+            "failed" if final else "will be retried after it failed",
+            attempt.attempt,
+            error.error_type,
+            error.message,
+            extra={**_fields(attempt), "traceback_text": error.traceback_text},
+        )
+    elif logger.isEnabledFor(logging.INFO):
+        logger.info("job %r %s", attempt.job_id, _WORDS.get(result, f"is {result}"), extra=_fields(attempt))
+
+
+def _is_ours(result: Stale, end: AttemptEnd) -> bool:
+    """Whether the store has what this outcome makes of the job: then it was stored the first time, and counts."""
+    return result.attempt == end.attempt.attempt and result.status in _AFTER[end.outcome.kind]
+
+
+def _fields(attempt: AttemptRef, group: str | None = None) -> dict[str, object]:
+    fields: dict[str, object] = {
+        "job_id": attempt.job_id,
+        "attempt": attempt.attempt,
+        "worker_id": attempt.worker,
+    }
+    if group is not None:
+        fields["group"] = group
+    return fields

@@ -1,0 +1,38 @@
+"""What goes wrong again and again is logged once."""
+
+from __future__ import annotations
+
+import logging
+
+from asyncjobs.exceptions import BackendError
+from asyncjobs.safe_logging import SafeLogger
+
+
+class Trouble:
+    """The log of one loop that goes on whatever happens: a line when it begins to fail, one when it fails in another
+    way, one when it works again.
+
+    :param what: what cannot be done meanwhile, such as "no jobs can be claimed".
+    """
+
+    def __init__(self, logger: SafeLogger, what: str) -> None:
+        self._logger = logger
+        self._what = what
+        self._code: str | None = None
+
+    def tell(self, error: Exception) -> bool:
+        """Record a failure; one that is no error of the store with its traceback. Returns whether it is news."""
+        expected = isinstance(error, BackendError)
+        code = error.code if isinstance(error, BackendError) else type(error).__name__
+        news = code != self._code
+        self._code = code
+        level = logging.DEBUG if not news else logging.WARNING if expected else logging.ERROR
+        traced = error if news and not expected else None
+        self._logger.log(level, "%s, trying again: %s", self._what, error, exc_info=traced)
+        return news
+
+    def over(self) -> None:
+        """Record that it works again."""
+        if self._code is not None:
+            self._code = None
+            self._logger.warning("the store works again, after: %s", self._what)

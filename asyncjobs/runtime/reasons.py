@@ -1,0 +1,139 @@
+"""Why a job is not running: one reason, never none, for programs and for people."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.clock import Clock, to_datetime
+from asyncjobs.models import Edge, EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
+
+_NAMED = 5
+
+
+async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
+    """The reason, by what is stored. Codes:
+
+    ``running``, ``worker_gone``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``;
+    of pending jobs ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``,
+    ``next``, ``no_worker``, ``no_worker_for_queue``, ``not_allowed``, ``owner_gone``.
+    """
+    match job.status:
+        case JobStatus.IN_PROGRESS:
+            return _in_progress(job, await held_by_the_dead(backend, [job]))
+        case JobStatus.PENDING:
+            return await _pending(backend, clock, job)
+        case JobStatus.SKIPPED:
+            sentence = f"it was skipped because {job.because!r} did not complete"
+            return Reason("skipped", sentence, {"because": job.because})
+        case JobStatus.FAILED:
+            error = f"{job.error.error_type}: {job.error.message}" if job.error else "no error was recorded"
+            return Reason("failed", f"it failed at attempt {job.attempt}: {error}", {"failures": job.failures})
+        case _:
+            return Reason(str(job.status), f"it is {job.status}")
+
+
+async def held_by_the_dead(backend: JobBackend, jobs: Sequence[Job]) -> frozenset[str]:
+    """The ids of those jobs in progress whose worker is dead: stored as running, and running nowhere."""
+    held = {job.id: job.worker_id for job in jobs if job.status is JobStatus.IN_PROGRESS}
+    if not held:
+        return frozenset()
+    alive = {worker.id for worker in await backend.workers() if worker.alive}
+    gone = [job_id for job_id, worker in held.items() if worker not in alive]
+    # Once more: the worker may have recorded the end, and left in order, between the two reads.
+    again = await backend.get_jobs(gone) if gone else ()
+    return frozenset(job.id for job in again if job.status is JobStatus.IN_PROGRESS and job.worker_id == held[job.id])
+
+
+def _in_progress(job: Job, gone: Collection[str]) -> Reason:
+    details = {"worker": job.worker, "attempt": job.attempt}
+    if job.id in gone:
+        what = "is cancelled" if job.cancel_requested else "goes back to pending"
+        sentence = (
+            f"worker gone: {job.worker}, which had attempt {job.attempt}, is dead; the job {what} within two leases, "
+            "by any process that has the store open"
+        )
+        return Reason("worker_gone", sentence, details)
+    if job.cancel_requested:
+        return Reason("cancel_requested", f"worker {job.worker} was asked to stop it and has not yet", details)
+    return Reason("running", f"it is running: attempt {job.attempt} on worker {job.worker}", details)
+
+
+async def _pending(backend: JobBackend, clock: Clock, job: Job) -> Reason:
+    match job.waits_for:
+        case WaitsFor.DEPENDENCIES:
+            return await _dependencies(backend, job)
+        case WaitsFor.TIME:
+            return _time(clock, job)
+        case WaitsFor.LIMIT:
+            return await _limit(backend, job)
+        case _:
+            return await _worker(backend, job)
+
+
+async def _dependencies(backend: JobBackend, job: Job) -> Reason:
+    edges = [edge for edge in await backend.get_dependencies([job.id]) if edge.state is EdgeState.OPEN]
+    parents = {parent.id: parent for parent in await backend.get_jobs([edge.parent_id for edge in edges])}
+    waiting = {edge.parent_id: str(parents[edge.parent_id].status) for edge in edges if edge.parent_id in parents}
+    named = ", ".join(f"{job_id} ({status})" for job_id, status in list(waiting.items())[:_NAMED])
+    more = f" and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
+    return Reason("dependencies", f"it waits for {_count(edges)}: {named}{more}", {"parents": waiting})
+
+
+def _count(edges: list[Edge]) -> str:
+    return "one job" if len(edges) == 1 else f"{len(edges)} jobs"
+
+
+def _time(clock: Clock, job: Job) -> Reason:
+    code, cause = "time", "it is not due yet"
+    if job.attempt and job.interruptions and job.error is None:
+        code, cause = "interruption_backoff", f"it was interrupted {job.interruptions} times and waits before the next"
+    elif job.attempt and job.failures:
+        code, cause = "retry_backoff", f"it failed {job.failures} times and waits before the next attempt"
+    if job.run_at is None:
+        return Reason(code, cause)
+    left = max(0.0, (job.run_at - to_datetime(clock.now())).total_seconds())
+    sentence = f"{cause}: due in {left:.1f} s, at {job.run_at.isoformat(timespec='seconds')}"
+    return Reason(code, sentence, {"run_at": job.run_at.isoformat(), "seconds": left})
+
+
+async def _limit(backend: JobBackend, job: Job) -> Reason:
+    limit = await backend.get_limit(job.limit or "")
+    if limit is None:
+        return Reason("limit", f"the limit {job.limit!r} is used up", {"key": job.limit})
+    details = {"key": limit.key, "capacity": limit.capacity, "in_progress": limit.in_progress}
+    sentence = f"the limit {limit.key!r} lets {limit.capacity} run at a time, and others are before it"
+    return Reason("limit", sentence, details)
+
+
+async def _worker(backend: JobBackend, job: Job) -> Reason:
+    alive = [worker for worker in await backend.workers() if worker.alive]
+    if not alive:
+        if job.function.startswith("local:"):
+            return Reason("owner_gone", "it is local to a process that is gone; it will be failed")
+        daemon = "run a daemon on this store, or " if "shared" in backend.capabilities else ""
+        return Reason("no_worker", f"no worker is alive; {daemon}open a JobProcessor with enable_daemon=True")
+    serving = [worker for worker in alive if worker.queues is None or job.queue in worker.queues]
+    if not serving:
+        queues = sorted({queue for worker in alive for queue in worker.queues or ()})
+        sentence = f"no live worker serves its queue {job.queue!r}; they serve {', '.join(queues)}"
+        return Reason("no_worker_for_queue", sentence, {"queue": job.queue, "served": queues})
+    willing = [worker for worker in serving if job.function not in worker.refused]
+    if not willing:
+        refusals = {worker.name: worker.refused[job.function] for worker in serving}
+        who, reason = next(iter(refusals.items()))
+        return Reason(
+            "not_allowed",
+            f"no live worker may run {job.function!r}; {who}: {reason}",
+            {"function": job.function, "refusals": refusals},
+        )
+    return _queued(job, willing)
+
+
+def _queued(job: Job, willing: list[WorkerInfo]) -> Reason:
+    slots = sum(worker.slots for worker in willing)
+    running = sum(worker.running for worker in willing)
+    details = {"slots": slots, "running": running, "priority": job.priority}
+    if running >= slots:
+        return Reason("slots", f"all {slots} slots of the workers that may run it are busy", details)
+    return Reason("next", "it is ready; a worker takes it as soon as it gets to it", details)

@@ -1,0 +1,61 @@
+"""Upkeep of the store in the background: finished jobs go when their retention is over."""
+
+from __future__ import annotations
+
+import random
+
+import anyio.lowlevel
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.clock import Clock
+from asyncjobs.core.state import SECOND
+from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.maintenance")
+
+EVERY = 60.0
+"""Seconds between looks when nothing is due."""
+STEP = 500
+"""Jobs that one step removes: a transaction of some 10 ms."""
+
+
+class Maintenance:
+    """Removes what is older than ``retention`` seconds, by the wall clock, in bounded steps.
+
+    Any number of processes may do it to one store: a step removes what it finds there, and each job is removed once.
+    They begin their rounds at different times, so that they seldom look for the same.
+    """
+
+    def __init__(self, backend: JobBackend, retention: float, clock: Clock) -> None:
+        self._backend = backend
+        self._retention = round(retention * SECOND)
+        self._clock = clock
+        self._trouble = Trouble(logger, "finished jobs cannot be removed")
+
+    async def run(self) -> None:
+        """Look at once, and then every minute; an error of the store is waited out."""
+        await look_forever(self._look, self._pause, self._trouble, self._clock, first=EVERY, longest=EVERY)
+
+    async def _look(self) -> None:
+        removed = await self.prune()
+        self._trouble.over()
+        if removed:
+            logger.info("%d finished jobs were removed: their retention is over", removed)
+
+    async def _pause(self) -> None:
+        await self._clock.sleep(EVERY * random.uniform(0.5, 1.0))
+
+    async def prune(self) -> int:
+        """Remove all that is due; returns how many jobs that were."""
+        total = 0
+        while True:
+            began = self._clock.monotonic()
+            removed = await self._backend.prune(self._clock.now() - self._retention, STEP)
+            if not removed:
+                return total
+            total += removed
+            # As long as it took: others want to write, too.
+            await self._clock.sleep((self._clock.monotonic() - began) / SECOND)
+            await anyio.lowlevel.checkpoint()

@@ -1,0 +1,149 @@
+"""How a processor that runs jobs comes to be left: by whom, with what announcement, and how it is hurried."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.clock import Clock
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import JobStatus
+from asyncjobs.runtime.background import Background
+from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.runtime.signals import CtrlC, Resident, Termination, heed_server, terminate, terminate_after_clean_up
+from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs")
+
+_STAYS = (
+    "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; "
+    "a daemon on the same store runs it"
+)
+_IN_MEMORY = (
+    "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same "
+    "backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it"
+)
+_PATIENCE = 1.0
+"""Seconds of waiting after which a block that is left in peace says what it waits for."""
+
+
+class Leaving:
+    """From the moment when a processor is entered to the end of its block.
+
+    :param background: of the processor.
+    :param leave: begins to leave it, where the task that entered it has ended.
+    :param ctrl_c: whether Ctrl-C hands running jobs back although this is not the main thread: ``SyncJobs`` sees to it.
+    """
+
+    def __init__(
+        self, daemon: JobDaemon, background: Background, leave: Callable[[], None], clock: Clock, *, ctrl_c: bool
+    ) -> None:
+        self._daemon = daemon
+        self._background = background
+        self._leave = leave
+        self._clock = clock
+        self._ctrl_c_elsewhere = ctrl_c
+        self._ctrl_c: CtrlC | None = None
+        self._announced = self._alone = False
+        self._alone_signal = Signal()
+        self._resident = Resident(self._terminated, self._hurry)
+        self._termination = Termination.join(self._resident)
+
+    def begin(self, error: BaseException | None) -> None:
+        """The block is left, by this error: say so if that takes time."""
+        if self._ctrl_c is None:
+            self._ctrl_c = CtrlC(self._hurry, self._resident.loop)
+        if error is not None:
+            self._announce(again=isinstance(error, (KeyboardInterrupt, anyio.get_cancelled_exc_class())))
+
+    async def listen(self) -> None:
+        """Run this while the processor is entered: handlers of signals are no place to leave it from."""
+        await self._alone_signal.wait()
+        self._leave()
+
+    async def watch(self) -> None:
+        """Run this while jobs are waited for."""
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(heed_server, self._hurry)
+            await self._clock.sleep(_PATIENCE)
+            self._announce(again=False)
+
+    def end(self, error: BaseException | None) -> None:
+        """The block is left for good, by this error.
+
+        :raises KeyboardInterrupt: Ctrl-C came, and nothing has told the program.
+        """
+        interrupted = self._ctrl_c is not None and self._ctrl_c.remove()
+        if self._termination is not None and self._termination.part(self._resident):
+            terminate_after_clean_up()
+        if interrupted and not isinstance(error, (KeyboardInterrupt, anyio.get_cancelled_exc_class())):
+            raise KeyboardInterrupt
+
+    def end_alone(self) -> None:
+        """The background has ended; if nobody leaves the block, this is the end."""
+        if self._alone and self._termination is not None and self._termination.part(self._resident):
+            terminate()
+
+    def _terminated(self) -> None:
+        if not self._background.interrupt():
+            self._alone = True
+            self._alone_signal.notify()
+
+    def _hurry(self) -> None:
+        running = len(self._daemon.running)
+        self._daemon.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
+        if running:
+            logger.warning("handing back %d running %s now", running, "job" if running == 1 else "jobs")
+
+    def _announce(self, *, again: bool) -> None:
+        """Say once how many jobs run, for how long at most, and what ends that.
+
+        :param again: whether a signal has come before.
+        """
+        running, seconds = self._daemon.unfinished, self._daemon.config.shutdown_timeout
+        if self._announced or not running or not seconds:
+            return
+        self._announced = True
+        one = running == 1
+        logger.warning(
+            "leaving: %d %s and %s up to %g s to end, then %s back to the store%s",
+            running,
+            "job still runs" if one else "jobs still run",
+            "gets" if one else "get",
+            seconds,
+            "it goes" if one else "they go",
+            self._way_out(again=again),
+        )
+
+    def _way_out(self, *, again: bool) -> str:
+        if self._termination is not None and self._termination.came:
+            return "; a second SIGTERM hands back at once"
+        if self._ctrl_c_elsewhere or (self._ctrl_c is not None and self._ctrl_c.handled):
+            return "; a second Ctrl-C hands back at once" if again else "; Ctrl-C hands back at once"
+        return ""
+
+
+async def warn_of_unfinished(backend: JobBackend) -> None:
+    """Log how many jobs the program leaves behind that no worker will run."""
+    try:
+        if any(worker.alive for worker in await backend.workers()):
+            return
+        counts = await backend.count_jobs()
+    except BackendError:
+        return
+    except Exception as error:  # border: a warning must not be what the program's block ends with
+        logger.error("unfinished jobs could not be counted: %s", error, exc_info=error)
+        return
+    left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
+    if left:
+        one = left == 1
+        logger.warning(
+            "%d %s left unfinished, and no worker is alive to run %s: %s",
+            left,
+            "job is" if one else "jobs are",
+            "it" if one else "them",
+            _STAYS if "persistent" in backend.capabilities else _IN_MEMORY,
+        )
