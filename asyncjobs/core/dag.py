@@ -6,13 +6,17 @@ close a cycle only through dependents that were named before it was added.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
 from asyncjobs.exceptions import ConfigurationError, CyclicDependencyError, DuplicateJobError, JobNotFoundError
 
 if TYPE_CHECKING:
     from networkx import DiGraph
+
+
+_LISTS: frozenset[type] = frozenset({list, tuple})
+_TEXT: frozenset[type] = frozenset({str})
 
 
 class JobDAG:
@@ -84,36 +88,10 @@ class JobDAG:
         self._added.update(batch)
 
     def _cycle(self, batch: Mapping[str, tuple[str, ...]]) -> list[str] | None:
-        """A cycle that the batch would close, as a path along the edges that ends where it begins."""
         # Older jobs lead back to the batch only where one of its members was named before it was added.
-        named_before = any(job_id in self._graph for job_id in batch)
-
-        def parents_of(job_id: str) -> Iterable[str]:
-            if job_id in batch:
-                return batch[job_id]
-            return self._graph.predecessors(job_id) if named_before and job_id in self._graph else ()
-
-        done: set[str] = set()
-        for root in batch:
-            if root in done:
-                continue
-            path: dict[str, None] = {root: None}
-            stack = [(root, iter(parents_of(root)))]
-            while stack:
-                node, parents = stack[-1]
-                for parent in parents:
-                    if parent in path:
-                        nodes = list(path)
-                        return [*nodes[nodes.index(parent) :], parent][::-1]
-                    if parent not in done:
-                        path[parent] = None
-                        stack.append((parent, iter(parents_of(parent))))
-                        break
-                else:
-                    stack.pop()
-                    del path[node]
-                    done.add(node)
-        return None
+        if any(job_id in self._graph for job_id in batch):
+            return find_cycle(batch, lambda job_id: self._graph.predecessors(job_id) if job_id in self._graph else ())
+        return find_cycle(batch)
 
     def mark_completed(self, job_id: str) -> list[str]:
         """Mark a job as done; returns the dependents whose last unmet dependency it was. Twice is harmless.
@@ -170,6 +148,41 @@ class JobDAG:
             raise JobNotFoundError(job_id)
 
 
+def find_cycle(
+    batch: Mapping[str, Iterable[str]], older: Callable[[str], Iterable[str]] = lambda _: ()
+) -> list[str] | None:
+    """Find a cycle that a batch would close, as a path along the edges that ends where it begins.
+
+    :param batch: the dependencies of each member.
+    :param older: returns the dependencies of a job that is no member. Default: none has any.
+    """
+
+    def parents_of(job_id: str) -> Iterable[str]:
+        return batch[job_id] if job_id in batch else older(job_id)
+
+    done: set[str] = set()
+    for root in batch:
+        if root in done:
+            continue
+        path: dict[str, None] = {root: None}
+        stack = [(root, iter(parents_of(root)))]
+        while stack:
+            node, parents = stack[-1]
+            for parent in parents:
+                if parent in path:
+                    nodes = list(path)
+                    return [*nodes[nodes.index(parent) :], parent][::-1]
+                if parent not in done:
+                    path[parent] = None
+                    stack.append((parent, iter(parents_of(parent))))
+                    break
+            else:
+                stack.pop()
+                del path[node]
+                done.add(node)
+    return None
+
+
 def _id(field: str, value: object) -> str:
     if not isinstance(value, str) or not value:
         raise ConfigurationError(field, value, allowed="the id of a job")
@@ -178,6 +191,10 @@ def _id(field: str, value: object) -> str:
 
 def _ids(depends_on: object) -> tuple[str, ...]:
     """Each id once; one id is not taken for its characters."""
+    if type(depends_on) in _LISTS:
+        ids = cast("list[object]", depends_on)
+        if set(map(type, ids)) <= _TEXT and all(ids):  # the engine's own, always
+            return tuple(dict.fromkeys(cast("list[str]", ids)))
     if isinstance(depends_on, str):
         return (_id("depends_on", depends_on),)
     if not isinstance(depends_on, Iterable):

@@ -7,7 +7,7 @@ from importlib import import_module
 
 from asyncjobs.backends.base import JobBackend, NewJob
 from asyncjobs.clock import Clock
-from asyncjobs.core.dag import JobDAG
+from asyncjobs.core.dag import JobDAG, find_cycle
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import CyclicDependencyError
 from asyncjobs.models import JobEvent
@@ -47,14 +47,10 @@ class LiveGraph:
         A batch that would wait for itself is left out: the store refuses it, or has one of its ids already.
         """
         batch = {job.id: [d.parent_id for d in job.dependencies] for job in jobs if job.dependencies}
-        if not batch:
+        if not batch or find_cycle(batch) is not None:
             return []
         if self._dag is None:
             await in_thread(import_module, "networkx")  # the loop must not wait for an import
-        try:
-            JobDAG().add_jobs(batch)
-        except CyclicDependencyError:
-            return []
         known = self.dag
         for job_id in [job_id for job_id in batch if job_id in known]:
             if set(known.get_dependencies(job_id)) == set(batch[job_id]):
