@@ -100,4 +100,4 @@ bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
 
 clean:
-	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .coverage comic-output
+	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .mypy_cache .coverage comic-output

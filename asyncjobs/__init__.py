@@ -59,7 +59,8 @@ from asyncjobs.models import (
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import JobContext, current_job
 from asyncjobs.runtime.decorator import job
-from asyncjobs.runtime.handle import JobHandle, as_completed, gather
+from asyncjobs.runtime.gather import as_completed, gather
+from asyncjobs.runtime.handle import JobHandle
 
 if TYPE_CHECKING:
     from asyncjobs.backends.base import JobBackend

@@ -1,47 +1,21 @@
-"""JobProcessor: the facade. It puts the parts together and has no logic of its own."""
+"""Give programs one object for everything: submit, watch, ask, decide. It has no logic of its own."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import (
-    AsyncGenerator,
-    Awaitable,
-    Callable,
-    Collection,
-    Coroutine,
-    Iterable,
-    Mapping,
-    Sequence,
-)
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
-import anyio
-import anyio.lowlevel
-from msgspec.structs import replace
-
-from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
-from asyncjobs.backends.select import make_backend
-from asyncjobs.backends.transient import enqueue_patiently
-from asyncjobs.checks import is_a, listed, refuse_unknown_arguments
-from asyncjobs.clock import Clock, clock_of
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.checks import refuse_unknown_arguments
+from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
-from asyncjobs.core.child_ids import path_before
-from asyncjobs.core.codec import decode_result, result_stand_in
 from asyncjobs.core.retry import RetryPolicy
-from asyncjobs.exceptions import (
-    BackendClosedError,
-    BackendConnectionError,
-    ConfigurationError,
-    JobNotFoundError,
-    JobStateError,
-)
-from asyncjobs.forks import fork_count
 from asyncjobs.models import (
     Attempt,
-    EventType,
     GroupProgress,
     Isolation,
     Job,
@@ -49,53 +23,38 @@ from asyncjobs.models import (
     JobPage,
     JobQuery,
     JobRequest,
-    JobResult,
     JobStatus,
     Limit,
     Reason,
+    StatusReport,
     WorkerInfo,
-    name_text,
 )
-from asyncjobs.runtime import job_log
-from asyncjobs.runtime.argument_checks import id_of, items_of, query_of, requests_of
-from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.batch import Batch
-from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.daemon import JobDaemon
-from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.streamer import StatusStreamer
-from asyncjobs.runtime.fallback import SyncFallback
-from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.handle import JobHandle
-from asyncjobs.runtime.inside import refuse_to_leave_inside
-from asyncjobs.runtime.live_graph import LiveGraph
-from asyncjobs.runtime.main_script import refuse_while_loading
-from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
-from asyncjobs.runtime.reaper import Reaper
-from asyncjobs.runtime.reasons import why
-from asyncjobs.runtime.result_cache import ResultCache
-from asyncjobs.runtime.shutdown import Leaving, warn_of_unfinished
-from asyncjobs.runtime.submission import Optional, Submissions, duration, name_of, request_of
-from asyncjobs.runtime.suggestions import nearest_id
-from asyncjobs.runtime.upkeep import Upkeep
-from asyncjobs.runtime.waiting import Waiting, Watch, error_of
-from asyncjobs.runtime.wakeups import Home
-from asyncjobs.runtime.watcher import watch_others
-from asyncjobs.safe_logging import SafeLogger
-from asyncjobs.watching import Watching
+from asyncjobs.runtime.setup import new_engine
+from asyncjobs.runtime.submission import LONGEST_ID, Optional, name_of
+from asyncjobs.web_door import WebDoor
 
 if TYPE_CHECKING:
+    from typing import Unpack
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
     from asyncjobs.core.dag import JobDAG
+    from asyncjobs.web.app import WebApp
+    from asyncjobs.web.settings import WebSettings
 
 T = TypeVar("T")
-logger = SafeLogger("asyncjobs")
 
-_PAGE = 500
 IfExists = Literal["raise", "return"]
 Types = Collection[str] | str | None
 
 
-class JobProcessor(Watching, Upkeep):
+class JobProcessor:
     """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
 
     ::
@@ -140,238 +99,35 @@ class JobProcessor(Watching, Upkeep):
         fallback: Literal["sync"] | None = None,
         clock: Clock | None = None,
     ) -> None:
-        self._clock = clock_of("clock", clock)
-        self._backend, backend_config = make_backend(backend, config, self._clock)
-        if daemon is not None and not is_a(daemon, DaemonConfig):
-            raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")
-        raw: object = enable_daemon
-        if raw is not True and raw is not False:
-            raise ConfigurationError("enable_daemon", raw, allowed="True or False")
-        self._daemon_config = (DaemonConfig() if daemon is None else daemon) if enable_daemon else None
-        self._functions = Functions(daemon.allowed_modules if daemon else None)
-        for i, function in enumerate(listed("functions", functions, "functions, in a list")):
-            self._functions.register(function, f"functions[{i}]")
-        self.backend_config = backend_config
-        self._max_value_size = backend_config.max_value_size
-        self._attempts = backend_config.attempts
-        self._submissions = Submissions(self._functions, self._max_value_size)
-        self._graph = LiveGraph()
-        self._running = False
-        self._leaving = False
-        self._submitted = 0
-        self._forks = fork_count()
-        self._daemon: JobDaemon | None = None
-        self._exit: Leaving | None = None
-        wanted: object = fallback
-        if wanted is not None and (not is_a(wanted, str) or wanted != "sync" or enable_daemon):
-            raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
-        self._fallback_config = None if fallback is None else (daemon or DaemonConfig())
-        Watching.__init__(self)
-
-    def run_with(self, backend: BackendConfig, daemon: DaemonConfig) -> None:
-        """Take these settings in place of its own, and run jobs: for ``asyncjobs daemon`` (ADR 25). Not while entered.
-
-        :raises BackendClosedError: it is running already.
-        """
-        if self._running or self._leaving:
-            raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
-        registered = self._functions.registered.values()
-        self._backend, self.backend_config = make_backend(backend, None, self._clock)
-        self._max_value_size, self._attempts = backend.max_value_size, backend.attempts
-        self._functions = Functions(daemon.allowed_modules)
-        for function in registered:
-            self._functions.register(function)
-        self._submissions = Submissions(self._functions, self._max_value_size)
-        self._daemon_config, self._fallback_config = daemon, None
+        self._engine = new_engine(
+            backend,
+            config,
+            daemon=daemon,
+            enable_daemon=enable_daemon,
+            functions=functions,
+            fallback=fallback,
+            clock=clock,
+            ctrl_c_elsewhere=self._hands_back_on_ctrl_c,
+        )
+        self._daemon = JobDaemon.of_engine(self._engine)
+        self._web = WebDoor(self, self._engine)
 
     # -- life
 
-    async def __aenter__(self) -> JobProcessor:
-        if self._running or self._leaving:
-            raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
-        refuse_while_loading()
-        self._forks = fork_count()
-        self._home = Home()
-        await self._backend.open()
-        try:
-            self._results = ResultCache(self._backend.removals)
-            self._publisher = EventPublisher(self._backend, self._clock)
-            self._waiting = Waiting(self._backend, self._publisher, self._results, self._clock, self._why)
-            self._streamer = StatusStreamer(self._backend, self._publisher, self._clock, inside=self._waiting.streaming)
-            self._fallback = self._make_fallback()
-            self._backend.set_listener(self._committed)
-            self._stopping = anyio.Event()
-            self._background = new_background()
-            await self._background.start(self._run, self._stopping.set)
-        except BaseException as error:
-            self._backend.set_listener(None)
-            await self._backend.close()
-            leaving, self._exit = self._exit, None
-            if leaving is not None:
-                leaving.end(error)
-            raise
-        self._running = True
+    async def __aenter__(self) -> Self:
+        await self._engine.start()
         return self
-
-    async def _run(self, started: Callable[[], None]) -> None:
-        """Everything that runs beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
-        with anyio.CancelScope(shield=True):
-            async with anyio.create_task_group() as tasks:
-                self._beside = tasks
-                tasks.start_soon(self._publisher.run)
-                if self._daemon_config is not None:
-                    daemon = self._new_daemon(self._daemon_config)
-                    await daemon.start(tasks)
-                    self._daemon = daemon
-                    self._waiting.worker = daemon.worker
-                    self._exit = Leaving(
-                        daemon, self._background, self._begin_to_leave, self._clock, ctrl_c=self._hands_back_on_ctrl_c
-                    )
-                    tasks.start_soon(self._exit.listen)
-                tasks.start_soon(watch_others, self._backend, self._publisher, self._daemon, self._clock)
-                tasks.start_soon(self._waiting.warn_forever)
-                tasks.start_soon(self._graph.run, self._backend, self._clock)
-                if self._daemon is None:
-                    tasks.start_soon(Reaper(self._backend, self._clock).run)
-                    if self._fallback is None:  # which says so itself
-                        tasks.start_soon(self._warn_when_no_worker_lives)
-                started()
-                await self._stopping.wait()
-                if self._daemon is not None and self._exit is not None:
-                    tasks.start_soon(self._exit.watch)
-                    await self._daemon.stop()
-                self._running = False
-                tasks.cancel_scope.cancel()
-            if self._exit is not None:
-                self._exit.end_alone()
-
-    async def _warn_when_no_worker_lives(self) -> None:
-        await warn_when_no_worker_lives(
-            self._backend,
-            self._clock,
-            awaited=self._waiting.find_suspicious,
-            followed=lambda: self._publisher.listened_to,
-        )
-
-    def _make_fallback(self) -> SyncFallback | None:
-        config = self._fallback_config
-        if config is None:
-            return None
-
-        def new_daemon() -> JobDaemon:
-            daemon = self._new_daemon(config)
-            self._waiting.worker = daemon.worker
-            return daemon
-
-        return SyncFallback(self._backend, self._streamer, new_daemon)
-
-    def _new_daemon(self, config: DaemonConfig) -> JobDaemon:
-        daemon = JobDaemon(
-            self._backend,
-            config,
-            self._clock,
-            functions=self._functions,
-            publisher=self._publisher,
-            results=self._results,
-            submit=self._submit_child,
-            max_value_size=self._max_value_size,
-        )
-        daemon.worker.jobs = self
-        return daemon
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        if fork_count() != self._forks:
-            return None  # a forked child leaves its parent's processor alone
-        refuse_to_leave_inside(self._waiting.worker)
-        self._begin_to_leave(error)
-        try:
-            return await self._background.join(error)
-        finally:
-            with anyio.CancelScope(shield=True):
-                self._running = False
-                if self._submitted and not isinstance(error, anyio.get_cancelled_exc_class()):
-                    await warn_of_unfinished(self._backend)
-                self._publisher.close()
-                self._backend.set_listener(None)
-                try:
-                    await self._backend.close()
-                finally:
-                    self._daemon = None
-                    self._leaving = False
-                    leaving, self._exit = self._exit, None
-                    if leaving is not None:
-                        leaving.end(error)
-
-    def _begin_to_leave(self, error: BaseException | None = None) -> None:
-        self._leaving = True
-        if self._exit is not None:
-            self._exit.begin(error)
-        if self._daemon is not None:
-            self._daemon.close()
-        self.close_streams()
-        self._stopping.set()
+        return await self._engine.stop(error)
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
         """For ASGI apps: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
         async with self:
             yield
-
-    def _committed(self, events: Sequence[JobEvent]) -> None:
-        if self._daemon is not None:
-            self._daemon.worker.committed(events)
-            for event in events:
-                if event.type == EventType.CANCEL_REQUESTED:
-                    self._daemon.worker.request_cancel(event.job_id, event.attempt)
-        self._functions.local.committed(events)
-        self._graph.ended(events)
-        self._publisher.publish(events)
-
-    def _not_entered(self) -> BackendClosedError:
-        if find_current_job() is None:
-            return BackendClosedError()
-        return BackendClosedError(
-            "this JobProcessor is not entered in this process",
-            hint="in a job: current_job().submit_job(…), and the handles that it returns",
-        )
-
-    def _called_elsewhere(self) -> BackendClosedError:
-        if find_current_job() is not None:
-            hint = "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()"
-        else:
-            hint = (
-                "from another thread: asyncio.run_coroutine_threadsafe(jp.submit_job(…), loop).result(), with the loop "
-                "that entered it; or SyncJobs, which any thread may call; another loop enters a JobProcessor of its own"
-            )
-        return BackendClosedError("this JobProcessor was entered in another event loop or thread", hint=hint)
-
-    def _removed(self, job_ids: list[str]) -> None:
-        self._functions.local.seen(job_ids, {})
-        self._graph.removed(job_ids)
-
-    def _open(self) -> JobBackend:
-        if fork_count() != self._forks:
-            raise BackendClosedError(
-                "this JobProcessor belongs to the parent process",
-                hint="open a JobProcessor of its own in a forked child",
-            )
-        if not self._running:
-            raise self._not_entered()
-        if not self._home.is_here():
-            raise self._called_elsewhere()
-        if self._leaving and not self._is_running(find_current_job()):
-            raise BackendClosedError(
-                "this JobProcessor is shutting down: only the jobs that still run may use it",
-                hint="do this before the block of 'async with JobProcessor() as jp:' is left",
-                leaving=True,
-            )
-        return self._backend
-
-    def _is_running(self, context: JobContext | None) -> bool:
-        """Return whether this is the context of a job whose body runs here now, in whatever thread or process."""
-        return context is not None and self._daemon is not None and self._daemon.worker.runs(context)
 
     # -- submitting
 
@@ -456,11 +212,7 @@ class JobProcessor(Watching, Upkeep):
         :raises SubmissionError: refused, nothing was stored; ConfigurationError: an option cannot work.
         :raises BackendConnectionError: not stored; ``.request`` submits it again under the same id.
         """
-        request = request_of(func, args, options)
-        if "args" not in options and "kwargs" not in options:
-            self._submissions.check_options(func)
-        ids = await self._store([request])
-        return JobHandle(ids[0], self, result_stand_in(func, local=request.local))
+        return await self._engine.parts().submitter.submit_job(func, args, options)
 
     async def submit_jobs(
         self, requests: Sequence[JobRequest], *, if_exists: IfExists | None = None
@@ -470,30 +222,21 @@ class JobProcessor(Watching, Upkeep):
         :param if_exists: overrides what each request says.
         :raises: as ``submit_job``.
         """
-        requests = requests_of(requests)
-        if if_exists is not None:
-            requests = [replace(request, if_exists=if_exists) for request in requests]
-        ids = await self._store(requests)
-        return [
-            JobHandle(job_id, self, result_stand_in(request.func, local=request.local))
-            for job_id, request in zip(ids, requests, strict=True)
-        ]
+        return await self._engine.parts().submitter.submit_jobs(requests, if_exists)
 
+    @overload
+    async def map_jobs(
+        self, func: Callable[..., Awaitable[T]], items: Iterable[Any], **options: Any
+    ) -> list[JobHandle[T]]: ...
+    @overload
+    async def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[JobHandle[T]]: ...
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
         """``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
-        requests = [request_of(func, (item,), dict(options)) for item in items_of(items)]
-        return await self.submit_jobs(requests) if requests else []
+        return await self._engine.parts().submitter.map_jobs(func, items, options)
 
-    def batch(self) -> Batch[JobHandle[Any]]:
+    def batch(self) -> Batch:
         """``async with jp.batch() as b: h = b.submit_job(…)``: all of it is stored, or nothing, when it is left."""
-
-        async def store(requests: Sequence[JobRequest], ids: Sequence[str]) -> None:
-            await self._store(requests, ids=ids)
-
-        def handle(job_id: str, func: Callable[..., Any], local: bool) -> JobHandle[Any]:
-            return JobHandle(job_id, self, result_stand_in(func, local=local))
-
-        return Batch(self._submissions, store, handle)
+        return Batch(self._engine.submissions, self._engine.store_batch, self._engine)
 
     def optional(self, job: str) -> Optional:
         """A job that may end otherwise than completed without holding its dependents back.
@@ -501,81 +244,14 @@ class JobProcessor(Watching, Upkeep):
         In ``depends_on``; or as an argument (also inside lists, tuples and dict values), where its result is put in its
         place, or ``None`` if it did not complete.
         """
-        return Optional(name_of("depends_on", job, 512))
+        return Optional(name_of("depends_on", job, LONGEST_ID))
 
     def handle(self, job_id: str, func: Callable[..., T] | None = None) -> JobHandle[T]:
         """A handle for a stored job (or one that a batch will store), made from its id.
 
         :param func: its function, if the result is to come back as the dataclass that it returns.
         """
-        return JobHandle(name_of("job_id", job_id, 512), self, func)
-
-    async def _store(
-        self,
-        requests: Sequence[JobRequest],
-        *,
-        ids: Sequence[str] | None = None,
-        parent: AttemptRef | None = None,
-    ) -> Sequence[str]:
-        backend = self._open()
-        owner = self._daemon.worker.id if self._daemon is not None else None
-        jobs: list[NewJob] = []
-        for i, request in enumerate(requests):
-            jobs.append(self._submissions.encode(request, owner, None if ids is None else ids[i]))
-            if i % _PAGE == _PAGE - 1:
-                await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
-        in_graph = await self._graph.add(jobs)
-        for request, job in zip(requests, jobs, strict=True):
-            self._submissions.vouch(request, job)
-        local = [job.id for job in jobs if job.owner is not None]
-        try:
-            stored = await enqueue_patiently(
-                backend, jobs, parent, attempts=self._attempts, clock=self._clock, trying=self._nudge
-            )
-        except BaseException as error:
-            self._graph.drop(in_graph)
-            if isinstance(error, Exception):
-                self._functions.local.refused(local)
-            else:  # cancelled, they may be stored nevertheless
-                self._functions.local.stored(local)
-            if isinstance(error, BackendConnectionError):
-                error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
-            raise
-        self._functions.local.stored(local)
-        self._submitted += len(jobs)
-        job_log.submitted(jobs)
-        if self._fallback is not None and parent is None:
-            await self._fallback.run(stored)
-        return stored
-
-    async def _submit_child(
-        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
-    ) -> JobHandle[Any]:
-        options["if_exists"] = "return"  # what an earlier attempt submitted is there already
-        options["job_id"] = await self._stored_child(parent, options["job_id"])
-        request = request_of(func, args, options)
-        self._submissions.check_options(func)
-        ids = await self._store([request], parent=parent)
-        return JobHandle(ids[0], self, result_stand_in(func, local=request.local))
-
-    async def _stored_child(self, parent: AttemptRef, job_id: str) -> str:
-        """The id of a child, or the longer one that an attempt under an earlier version gave it."""
-        before = path_before(parent.job_id, job_id) if parent.attempt > 1 else None
-        return job_id if before is None or await self._open().get_job(before) is None else before
-
-    async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
-        """For bodies in processes of their own: store a child of their job, which they have encoded there."""
-        backend = self._open()
-        job = replace(job, id=await self._stored_child(parent, job.id))
-        in_graph = await self._graph.add([job])
-        try:
-            (job_id,) = await backend.enqueue_jobs([job], parent=parent)
-        except BaseException:
-            self._graph.drop(in_graph)
-            raise
-        self._nudge()
-        self._submitted += 1
-        return job_id
+        return JobHandle(name_of("job_id", job_id, LONGEST_ID), self._engine, func)
 
     # -- results
 
@@ -585,105 +261,155 @@ class JobProcessor(Watching, Upkeep):
         :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
             without a result (its subclass says how).
         """
-        return self.value_of(await self.get_stored_result(job_id), None)
-
-    async def get_stored_result(self, job_id: str) -> JobResult:
-        """``get_result``, still encoded: for tools that pass it on.
-
-        :raises: as ``get_result``.
-        """
-        job_id = id_of(job_id)
-        result = (await self._open().get_results([job_id])).get(job_id)
-        if result is None:
-            raise await self._not_found(job_id)
-        if not result.status.terminal:
-            raise JobStateError(job_id, result.status, "it has no result yet", hint="await handle waits for it")
-        if result.status is not JobStatus.COMPLETED:
-            raise error_of(result)
-        return result
+        return await self._engine.parts().queries.get_result(job_id)
 
     async def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
         """Wait until a job has ended, however it ended, and return it as it is then.
 
         :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds.
         """
-        await self.ended(job_id, timeout)
-        return await self.get_job(job_id)
+        return await self._engine.parts().queries.wait_for_job(job_id, timeout)
 
-    async def ended(self, job_id: str, timeout: float | None) -> JobResult:
-        """For handles: the end of a job."""
-        self._open()
-        if timeout is not None:
-            timeout = duration("timeout", timeout)
-        try:
-            return await self._waiting.result(id_of(job_id), timeout)
-        except JobNotFoundError:
-            raise await self._not_found(id_of(job_id)) from None
+    async def drain(self, group: str | None = None, timeout: float | None = None) -> None:
+        """Wait until no job (of the group) is pending or in progress.
 
-    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """For ``gather`` and ``as_completed``: the ends of several jobs as they come."""
-        self._open()
-        return self._waiting.watch(job_ids, None if timeout is None else duration("timeout", timeout))
-
-    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
-        """For handles: the value of an end, or its error raised."""
-        if result.status is not JobStatus.COMPLETED:
-            raise error_of(result)
-        if result.value is None:
-            return None
-        if func is None:  # not "or": a callable need not have a truth value
-            func = self._functions.get(result.function, result.job_id)
-        return decode_result(result.value, func)
+        :raises JobTimeoutError: not within ``timeout`` seconds.
+        :raises CyclicDependencyError: called inside of one of these jobs, or of one that such a job waits for.
+        """
+        await self._engine.parts().queries.drain(group, timeout)
 
     # -- asking
 
     async def get_job(self, job_id: str) -> Job:
         """A snapshot of a job. JobNotFoundError: no such job."""
-        job_id = id_of(job_id)  # a handle is one, too
-        job = await self._open().get_job(job_id)
-        if job is None:
-            raise await self._not_found(job_id)
-        return job
-
-    async def _not_found(self, job_id: str) -> JobNotFoundError:
-        return JobNotFoundError(job_id, near=await nearest_id(self._backend, job_id))
+        return await self._engine.parts().queries.get_job(job_id)
 
     async def get_status(self, job_id: str) -> JobStatus:
         """The stored status. JobNotFoundError: no such job."""
-        return (await self.get_job(job_id)).status
+        return await self._engine.parts().queries.get_status(job_id)
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
         """Every attempt of a job, the first one first, with its outcome and error."""
-        await self.get_job(job_id)
-        return await self._backend.get_attempts(id_of(job_id))
+        return await self._engine.parts().queries.get_attempts(job_id)
 
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """A page of jobs: a list, and ``.next``, the cursor of the following page."""
-        query = query_of(query)
-        if query.ids is not None:
-            query = replace(query, ids=[name_text(job_id) for job_id in query.ids])
-        return await self._open().find_jobs(query)
+        return await self._engine.parts().queries.find_jobs(query)
 
     async def get_progress(self, group: str) -> GroupProgress:
         """How far a group is; all zero for a group without jobs."""
-        counts = await self._open().count_jobs(name_of("group", group))
-        return GroupProgress(group, sum(counts.values()), dict(counts))
+        return await self._engine.parts().queries.get_progress(group)
 
     async def why(self, job_id: str) -> Reason:
         """Why a job is not running (or that it is): a code for programs, a sentence for people."""
-        return await why(self._backend, self._clock, await self.get_job(job_id))
-
-    async def _why(self, job_id: str) -> Reason:
-        return await self.why(job_id)
+        return await self._engine.parts().queries.why(job_id)
 
     async def workers(self) -> Sequence[WorkerInfo]:
         """The workers that the store knows, of all processes."""
-        return await self._open().workers()
+        return await self._engine.parts().queries.workers()
 
-    @property
-    def dag(self) -> JobDAG:
-        """The live graph: this process's unfinished jobs that have dependencies. A cache to look at."""
-        return self._graph.dag
+    async def poll_status(self, job_id: str) -> StatusReport:
+        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one.
+
+        The estimate is of running jobs: from their own progress once it is 5 %, else from the median of what jobs of
+        the same function took if 3 have completed lately, else None. While the worker that has the job is dead, the
+        message is ``worker gone``, and there is no estimate.
+        """
+        return await self._engine.parts().streamer.poll_status(job_id)
+
+    async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
+        """``poll_status`` of several jobs at once; None for an unknown id.
+
+        A result that cannot be read (any more) is the ``error`` of its own report.
+
+        :raises ConfigurationError: one id instead of several, or what is no id.
+        """
+        return await self._engine.parts().streamer.poll_batch(job_ids)
+
+    # -- watching
+
+    def stream_job(self, job_id: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
+        """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
+
+        :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
+        :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
+        :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
+        :raises CyclicDependencyError: read inside of a job beyond what is stored, and its job waits for that one.
+        """
+        return self._engine.parts().streamer.stream_job(job_id, after, types)
+
+    def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
+        """Events of a group's jobs; ends when all of them have ended.
+
+        :raises CyclicDependencyError: as for ``stream_job``; the calling job may be of the group.
+        """
+        return self._engine.parts().streamer.stream_group(group, after, types)
+
+    def stream_all(self, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
+        """Every event; does not end."""
+        return self._engine.parts().streamer.stream_all(after, types)
+
+    def subscribe_sse(
+        self,
+        *,
+        job_id: str | None = None,
+        group: str | None = None,
+        types: Types = None,
+        after: str | None = None,
+        ping: float = 15.0,
+    ) -> AsyncGenerator[bytes]:
+        """Ready-made frames of server-sent events (of a job, a group, or all), for a framework's streaming response.
+
+        ``after`` is the request's ``Last-Event-ID``: an empty one is none, one that is no cursor gives ``reset``. An
+        unknown job gives one frame, ``end``. After ``ping`` seconds without an event, a comment says that the stream
+        lives. ``sse_response`` is a whole response for a route of your own, with status and headers; this is for other
+        frameworks, and frames alone.
+        """
+        return self._engine.subscribe_sse(job_id=job_id, group=group, types=types, after=after, ping=ping)
+
+    def sse_response(
+        self,
+        request: Request,
+        *,
+        job_id: str | None = None,
+        group: str | None = None,
+        types: Types = None,
+        after: str | None = None,
+        plain: bool = False,
+    ) -> Response:
+        """Stream events (of a job, a group, or all) as the response of a route of your own in Starlette or FastAPI.
+
+        ::
+
+            @app.get("/comics/{job_id}/events")
+            async def events(job_id: str, request: Request):
+                return jp.sse_response(request, job_id=job_id)
+
+        It is what ``asgi_app`` answers: 404 for an unknown job or group, headers that keep proxies from holding it
+        back, 204 once all was delivered. It goes on after ``Last-Event-ID``, and ends when the server stops. Who may
+        ask is for the route to say.
+
+        :param after: the cursor of the last event that the page knows already; the header wins.
+        :param plain: frames without names: each is a ``message``, with its type in the JSON.
+        :raises ConfigurationError: both a job and a group. MissingExtraError: the extra ``web`` is not installed.
+        """
+        return self._web.response(request, job_id=job_id, group=group, types=types, after=after, plain=plain)
+
+    def asgi_app(self, **settings: Unpack[WebSettings]) -> WebApp:
+        """An ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted in yours.
+
+        :param settings: those of ``asyncjobs.web.WebConfig``. By default only this machine may ask.
+        :raises MissingExtraError: the extra ``web`` is not installed.
+        """
+        return self._web.app(dict(settings))
+
+    def close_streams(self, reason: str = "shutdown") -> None:
+        """End all event streams that this processor serves, of apps and of own routes. Their clients come back with the
+        cursor they have.
+
+        Servers wait for open streams before they stop. uvicorn is watched; for others, call this first.
+        """
+        self._web.close_streams(reason)
 
     # -- deciding
 
@@ -694,107 +420,82 @@ class JobProcessor(Watching, Upkeep):
         and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
         A job whose worker's process is gone has nobody to be asked: it is cancelled.
         """
-        job_id = id_of(job_id)
-        statuses = await self._cancel([job_id], descendants=descendants)
-        self._nudge()
-        if job_id not in statuses:
-            raise await self._not_found(job_id)
-        return statuses[job_id]
-
-    async def _cancel(self, job_ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
-        backend = self._open()
-        statuses = dict(await backend.cancel_jobs(job_ids, descendants=descendants))
-        asked = [job_id for job_id, status in statuses.items() if status is JobStatus.IN_PROGRESS]
-        # A stored request makes the reaping of a dead attempt its cancellation. Nobody else may come to do it.
-        if asked and await backend.reap(expired=False):
-            statuses |= {job.id: job.status for job in await backend.get_jobs(asked)}
-        return statuses
+        return await self._engine.parts().actions.cancel_job(job_id, descendants=descendants)
 
     async def cancel_jobs(self, query: JobQuery | None = None, *, group: str | None = None) -> dict[str, JobStatus]:
         """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
 
         Returns the status each has then, as ``cancel_job`` does.
         """
-        if (query is None) == (group is None):
-            raise ConfigurationError("cancel_jobs", None, problem="give cancel_jobs a query or a group, and not both")
-        backend = self._open()
-        wanted = JobQuery(group=name_of("group", group)) if query is None else query_of(query)
-        if wanted.status is None:
-            wanted = replace(wanted, status=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
-        statuses: dict[str, JobStatus] = {}
-        cursor: str | None = None
-        while True:
-            page = await backend.find_jobs(replace(wanted, limit=_PAGE, cursor=cursor, order="oldest"))
-            if page:
-                statuses.update(await self._cancel([job.id for job in page]))
-            self._nudge()
-            cursor = page.next
-            if cursor is None:
-                return statuses
+        return await self._engine.parts().actions.cancel_jobs(query, group)
 
     async def retry_job(self, job_id: str) -> JobStatus:
         """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
 
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
-        try:
-            status = await self._open().retry_job(id_of(job_id))
-        except JobNotFoundError:
-            raise await self._not_found(id_of(job_id)) from None
-        self._nudge()
-        return status
+        return await self._engine.parts().actions.retry_job(job_id)
 
-    def _nudge(self) -> None:
-        """What is stored now, or was decided by hand, may make jobs ready."""
-        if self._daemon is not None:
-            self._daemon.scheduler.nudge()
+    async def remove_jobs(self, jobs: JobQuery | str | Iterable[str], *, components: bool = False) -> list[str]:
+        """Remove finished jobs for good, with their results and events, before their retention is over.
 
-    async def drain(self, group: str | None = None, timeout: float | None = None) -> None:
-        """Wait until no job (of the group) is pending or in progress.
+        A graph goes as a whole: jobs that depend on each other, and jobs with those submitted from inside them.
 
-        :raises JobTimeoutError: not within ``timeout`` seconds.
-        :raises CyclicDependencyError: called inside of one of these jobs, or of one that such a job waits for.
+        :param jobs: ids, or a query (its limit and cursor do not matter; without a status it means finished jobs).
+        :param components: also remove all that they are connected with, once it has ended.
+        :returns: the ids of the jobs that were removed. Unknown ids are left out.
+        :raises JobStateError: one of them, or of what they are connected with, has not ended, or was not named; it says
+            which. Nothing was removed.
         """
-        self._open()
-        group = None if group is None else name_of("group", group)
-        await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))
+        return await self._engine.parts().actions.remove_jobs(jobs, components=components)
+
+    async def backup(self, path: str | os.PathLike[str]) -> None:
+        """Write a copy of the store to a new file (mode 0600), as of one moment, while work goes on. It is opened like
+        the store itself.
+
+        :raises ConfigurationError: the file exists, cannot be made, or this store is not kept in a file.
+        """
+        await self.backend.backup(path)
+
+    async def compact(self, patience: float = 10.0) -> int:
+        """Give what removed jobs took back to the file system; returns by how many bytes the file became smaller.
+
+        Nobody can write meanwhile, so do it when little happens. It needs room for a second copy.
+
+        :param patience: seconds that it may take. Others give up after their ``busy_timeout`` (30 by default).
+        :raises BackendError: ``code`` is ``compact-timeout``: it takes longer; nothing was changed.
+        :raises BackendConnectionError: somebody else held the lock of the file all the time.
+        """
+        return await self.backend.compact(patience)
 
     # -- its parts
 
     @property
-    def streamer(self) -> StatusStreamer:
-        """Gives readers of the event log, for programs that need a timeout or the cursor besides the events."""
-        self._open()
-        return self._streamer
-
-    def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Run this beside the jobs, until it ends or the processor is left."""
-        self._open()
-
-        async def run() -> None:
-            try:
-                await function()
-            except Exception as error:  # border: it would cancel the program's own block
-                logger.error("%r beside the jobs failed: %s", function, error, exc_info=error)
-
-        self._beside.start_soon(run)
-
-    @property
     def daemon(self) -> JobDaemon | None:
         """What claims and runs jobs here, while the processor is entered; None with ``enable_daemon=False``."""
-        return self._daemon
+        return None if self._engine.runner is None else self._daemon
+
+    @property
+    def streamer(self) -> StatusStreamer:
+        """Gives readers of the event log, for programs that need a timeout or the cursor besides the events."""
+        return self._engine.parts().streamer
+
+    @property
+    def dag(self) -> JobDAG:
+        """The live graph: this process's unfinished jobs that have dependencies. A cache to look at."""
+        return self._engine.graph.dag
 
     @property
     def backend(self) -> JobBackend:
         """The store, for tools: its contract is ``JobBackend``."""
-        return self._open()
+        return self._engine.open_backend()
 
     @property
     def clock(self) -> Clock:
         """The clock that it was given."""
-        return self._clock
+        return self._engine.settings.clock
 
-    @property
-    def registered(self) -> Mapping[str, Callable[..., Any]]:
-        """What was given as ``functions=``, by the names under which they are stored."""
-        return self._functions.registered
+
+def engine_of(jp: JobProcessor) -> Engine:
+    """Return the engine behind a processor, for the parts of this package that look behind the facade."""
+    return jp._engine  # pyright: ignore[reportPrivateUsage] - of the same module

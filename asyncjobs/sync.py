@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from types import TracebackType
-from typing import Any, Generic, Literal, Self, TypeVar
+from typing import Any, Generic, Literal, Self, TypeVar, overload
 
 import anyio
 from anyio.abc import TaskStatus
@@ -33,24 +33,26 @@ from asyncjobs.models import (
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.argument_checks import id_of, items_of, requests_of
 from asyncjobs.runtime.context import blocks_loop, find_current_job
-from asyncjobs.runtime.handle import JobHandle, gather
+from asyncjobs.runtime.gather import gather
+from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.runtime.wakeups import Loop
 
 T = TypeVar("T")
+T_co = TypeVar("T_co", covariant=True)
 
 
-class SyncHandle(Handle, Generic[T]):
+class SyncHandle(Handle, Generic[T_co]):
     """A job's id with plain methods: ``result()`` waits. Passed on as an argument, it is a dependency."""
 
     __slots__ = ("_handle", "_jobs")
 
-    _handle: JobHandle[T]
+    _handle: JobHandle[T_co]
     _jobs: SyncJobs
 
-    def __new__(cls, handle: JobHandle[T], jobs: SyncJobs) -> SyncHandle[T]:
+    def __new__(cls, handle: JobHandle[T_co], jobs: SyncJobs) -> SyncHandle[T_co]:
         """For ``SyncJobs`` alone."""
         made = super().__new__(cls, handle.id)
         made._handle = handle
@@ -65,7 +67,7 @@ class SyncHandle(Handle, Generic[T]):
         """The job's id."""
         return str(self)
 
-    def result(self, timeout: float | None = None) -> T:
+    def result(self, timeout: float | None = None) -> T_co:
         """Wait for the job's result, ``timeout`` seconds at most. Raises what ``await handle`` raises."""
         return self._jobs.call(self._handle.result, timeout)
 
@@ -151,7 +153,7 @@ class SyncJobs:
     ) -> None:
         if self._stack is None or fork_count() != self._forks:
             return  # a forked child leaves its parent's thread alone
-        refuse_to_leave_inside(None if self._jp.daemon is None else self._jp.daemon.worker)
+        refuse_to_leave_inside(None if self._jp.daemon is None else self._jp.daemon.runner.worker)
         try:
             self._drain(error)
         finally:
@@ -194,19 +196,13 @@ class SyncJobs:
             raise BackendClosedError(
                 "this SyncJobs belongs to the parent process", hint="open a SyncJobs of its own in a forked child"
             )
+        future: Future[T | BodyStopped] | None = None
         try:
-            if self._stack is None:
-                raise _closed()
-            self._refuse_on_loop()
-            future = self._portal.start_task_soon(_until_stopped, function, *args)
-        except RuntimeError as error:
-            if self._stack is None:  # left just now
-                raise _closed() from error
-            raise
-        try:
+            future = self._start(function, *args)
             value = future.result()
         except KeyboardInterrupt:
-            future.cancel()  # nobody waits for it any more
+            if future is not None:
+                future.cancel()  # nobody waits for it any more
             raise
         except JobProcessorError as error:
             if error.hint is not None:  # handles are not awaited here
@@ -215,6 +211,17 @@ class SyncJobs:
         if isinstance(value, BodyStopped):
             raise value
         return value
+
+    def _start(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T | BodyStopped]:
+        try:
+            if self._stack is None:
+                raise _closed()
+            self._refuse_on_loop()
+            return self._portal.start_task_soon(_until_stopped, function, *args)
+        except RuntimeError as error:
+            if self._stack is None:  # left just now
+                raise _closed() from error
+            raise
 
     def _refuse_on_loop(self) -> None:
         if self._loop.is_here():
@@ -231,6 +238,10 @@ class SyncJobs:
 
     # -- submitting
 
+    @overload
+    def submit_job(self, func: Callable[..., Awaitable[T]], /, *args: Any, **options: Any) -> SyncHandle[T]: ...
+    @overload
+    def submit_job(self, func: Callable[..., T], /, *args: Any, **options: Any) -> SyncHandle[T]: ...
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> SyncHandle[Any]:
         """Store a call of ``func`` as a job: see ``JobProcessor.submit_job``. Durable when this returns."""
 
@@ -250,6 +261,12 @@ class SyncJobs:
 
         return [SyncHandle(handle, self) for handle in self.call(submit)]
 
+    @overload
+    def map_jobs(
+        self, func: Callable[..., Awaitable[T]], items: Iterable[Any], **options: Any
+    ) -> list[SyncHandle[T]]: ...
+    @overload
+    def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[SyncHandle[T]]: ...
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """``func(item)`` for each item, as one batch."""
 
@@ -272,7 +289,7 @@ class SyncJobs:
 
         return SyncHandle(self.call(make), self)
 
-    def gather(self, *handles: SyncHandle[Any], timeout: float | None = None) -> list[Any]:
+    def gather(self, *handles: SyncHandle[T], timeout: float | None = None) -> list[T]:
         """The results of these jobs, in their order; the first failure is raised."""
 
         for handle in handles:
@@ -282,7 +299,7 @@ class SyncJobs:
                 hint = "give them one by one: gather(*handles)" if several else "jobs.handle(job_id) makes one of an id"
                 raise ConfigurationError("handles", raw, allowed="handles", hint=hint)
 
-        async def wait() -> list[Any]:
+        async def wait() -> list[T]:
             return await gather(*(handle._handle for handle in handles), timeout=timeout)  # pyright: ignore[reportPrivateUsage] - the handle on the loop behind ours
 
         return self.call(wait)

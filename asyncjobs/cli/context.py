@@ -27,6 +27,7 @@ from asyncjobs.settings import PREFIX, Settings, load
 
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor
+    from asyncjobs.runtime.engine import Engine
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -140,7 +141,7 @@ class Context:
         settings = self.settings
         config: object = settings.backend_config
         if settings.app is not None and "sqlite.path" not in settings.origins:
-            config = self.app.backend_config
+            config = self._app_engine.settings.backend_config
         if not isinstance(config, SQLiteConfig):
             raise Failure(
                 "a store in memory lives in its program alone", exit_code=USAGE, hint="set backend = 'sqlite'"
@@ -153,6 +154,7 @@ class Context:
         :raises Failure: it could run nothing.
         """
         from asyncjobs.processor import JobProcessor
+        from asyncjobs.runtime.setup import run_app_with
 
         self.check_runnable()
         settings = self.settings
@@ -161,7 +163,7 @@ class Context:
             daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
         if settings.app is None:
             return JobProcessor(self.sqlite, daemon=daemon)
-        self.app.run_with(self.sqlite, daemon)  # itself: bodies of its module use it
+        run_app_with(self._app_engine, self.sqlite, daemon)  # the app itself: bodies of its module use it
         return self.app
 
     def check_runnable(self) -> None:
@@ -214,7 +216,7 @@ class Context:
                 hint="submit a job, or name another one: --db PATH",
                 code="no-store",
             )
-        functions = self.app.registered.values() if self.settings.app else ()
+        functions = self._app_engine.functions.registered.values() if self.settings.app else ()
         async with JobProcessor(config, enable_daemon=False, functions=functions) as jp:
             yield jp
 
@@ -238,6 +240,7 @@ class Context:
 
     async def warn_if_nobody_works(self, jp: JobProcessor) -> None:
         """Warn once while the command waits for jobs and no worker is alive, also if the last one dies meanwhile."""
+        from asyncjobs.processor import engine_of
         from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
 
         start = await self.start_hint_for(jp)
@@ -245,11 +248,17 @@ class Context:
         def warn(_: str | None) -> None:
             self.out.warn("no worker is alive: it waits", start)
 
-        jp.start_soon(
+        engine_of(jp).start_soon(
             lambda: warn_when_no_worker_lives(
                 jp.backend, jp.clock, awaited=lambda: "", followed=lambda: True, warn=warn
             )
         )
+
+    @property
+    def _app_engine(self) -> Engine:
+        from asyncjobs.processor import engine_of
+
+        return engine_of(self.app)
 
     @cached_property
     def app(self) -> JobProcessor:

@@ -90,12 +90,12 @@ class DaemonProcess:
 
     def _ready(self, daemon: JobDaemon) -> None:
         self._take_signals()
-        self._state = replace(self._state, ready=True, worker=daemon.worker.id)
+        self._state = replace(self._state, ready=True, worker=daemon.worker_id)
         self._file.write(self._state)
         self._notify.tell(READY=1, STATUS="ready")
         if self._on_ready is not None:
             self._on_ready()
-        state, worker = self._state, daemon.worker.id
+        state, worker = self._state, daemon.worker_id
         extra = {"worker_id": worker}
         logger.info("daemon %r is ready: pid %d, %s", state.name, state.process.pid, state.store, extra=extra)
 

@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context, ContextVar
-from itertools import count, islice
-from typing import Any, NamedTuple, Protocol, TypeVar
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, overload
 
 import anyio
 import anyio.from_thread
-from msgspec import msgpack
 
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.clock import Clock
 from asyncjobs.core.child_ids import child_id
-from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, JobStateError, shown
 from asyncjobs.forks import fork_count
 from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
 from asyncjobs.runtime import event_data
+from asyncjobs.runtime.body_events import BodyEvents
 from asyncjobs.runtime.event_data import printable
 from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.wakeups import Loop
+
+if TYPE_CHECKING:
+    from asyncjobs.runtime.handle import JobHandle
 
 T = TypeVar("T")
 
@@ -35,11 +36,6 @@ MAX_EVENT_BYTES = 64 * 1024
 """Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
 LONGEST_TEXT = MAX_EVENT_BYTES // 4
 """Characters of a text that are kept: this many take that many bytes at most."""
-MOST_UNSTORED = 10_000
-MOST_UNSTORED_BYTES = 8 << 20
-"""What one body may have said that is not stored yet. Beyond that the oldest log events make room."""
-PROGRESS_EVERY = 0.2
-"""Seconds between two progress events of a body that are stored."""
 
 
 class Submit(Protocol):
@@ -90,128 +86,6 @@ def enter(context: JobContext) -> None:
     _current.set(context)
 
 
-_MARKER = -1
-"""The size of the event that says how many are left out."""
-
-
-class _Said(NamedTuple):
-    number: int
-    event: BodyEvent
-    size: int
-
-
-class Unstored:
-    """What a body said and is not stored yet: in order, bounded, of its progress the newest alone.
-
-    Filled from any thread, taken from by the worker's loop.
-    """
-
-    def __init__(self, clock: Clock) -> None:
-        self._clock = clock
-        self.lock = threading.RLock()
-        """Re-entrant: while it is held, the garbage collector may run a finalizer that logs in this thread and job."""
-        self._numbers = count()
-        self._logs: deque[_Said] = deque()
-        self._others: deque[_Said] = deque()
-        self._progress: deque[_Said] = deque(maxlen=1)
-        self._progress_due = 0
-        self._taken: list[_Said] = []
-        self._size = 0
-        self._dropped = 0
-        self._last_dropped: _Said | None = None
-        self.closed = False
-        """Set once the body has ended: what a thread that it left behind says is heard no more."""
-
-    def __bool__(self) -> bool:
-        return bool(self._logs or self._others or self._progress)
-
-    def add(self, event: BodyEvent, size: int | None = None) -> bool:
-        """Keep it until it is taken; returns whether there was nothing before.
-
-        :param size: bytes that its data takes, where they are known.
-        """
-        if size is None:
-            size = len(msgpack.encode(event.data))
-        with self.lock:
-            if self.closed:
-                return False
-            first = not self
-            if event.type == EventType.PROGRESS:
-                self._forget(self._progress)
-            self._queue(event).append(_Said(next(self._numbers), event, size))
-            self._size += size
-            self._make_room()
-        return first
-
-    def take(self, most: int | None = None) -> tuple[BodyEvent, ...]:
-        """What is to be stored now, oldest first: at most ``most`` events, None for all there are.
-
-        With a number, progress that comes too soon after the last is held back, and what was said after it with it:
-        so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
-        """
-        with self.lock:
-            said = [*self._logs, *self._others, *self._progress]
-            if self._last_dropped is not None:
-                said.append(self._marker(self._last_dropped))
-            said.sort()
-            if most is not None:
-                if self._progress and self._clock.monotonic() < self._progress_due:
-                    del said[said.index(self._progress[0]) :]
-                del said[most:]
-            self._taken = said
-            if not said:
-                return ()
-            last = said[-1].number
-            if self._progress and self._progress[0].number <= last:
-                self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
-            if self._last_dropped is not None and self._last_dropped.number <= last:
-                self._dropped, self._last_dropped = 0, None
-            for queue in (self._logs, self._others, self._progress):
-                while queue and queue[0].number <= last:
-                    self._forget(queue)
-        return tuple(one.event for one in said)
-
-    def put_back(self) -> None:
-        """What was taken last could not be stored: it is to be taken again, before what was said since."""
-        with self.lock:
-            while self._taken:
-                said = self._taken.pop()
-                if said.size == _MARKER:
-                    self._dropped += said.event.data["dropped"]
-                    self._last_dropped = self._last_dropped or said
-                elif said.event.type != EventType.PROGRESS or not self._progress:
-                    self._queue(said.event).appendleft(said)
-                    self._size += said.size
-            self._make_room()
-
-    def _queue(self, event: BodyEvent) -> deque[_Said]:
-        match event.type:
-            case EventType.LOG:
-                return self._logs
-            case EventType.PROGRESS:
-                return self._progress
-            case _:
-                return self._others
-
-    def _forget(self, queue: deque[_Said]) -> None:
-        if queue:
-            self._size -= queue.popleft().size
-
-    def _make_room(self) -> None:
-        while (queue := self._logs or self._others) and (
-            len(self._logs) + len(self._others) > MOST_UNSTORED or self._size > MOST_UNSTORED_BYTES
-        ):
-            self._dropped += 1
-            self._last_dropped = queue[0]
-            self._forget(queue)
-
-    def _marker(self, dropped: _Said) -> _Said:
-        """Stands where the last one stood that had to go."""
-        text = f"{self._dropped:,} earlier events are left out here: more was said than could be stored"
-        data = {"level": "warning", "logger": "asyncjobs", "message": text, "dropped": self._dropped}
-        return _Said(dropped.number, BodyEvent(EventType.LOG.value, data, dropped.event.at), _MARKER)
-
-
 class JobContext:
     """One attempt, as its body sees it. Everything but ``submit_job`` is plain, thread-safe and does not block."""
 
@@ -225,6 +99,8 @@ class JobContext:
         submit: Submit | None,
         capture_level: int | None = None,
         capture_print: bool = False,
+        on_event: Callable[[], None] | None = None,
+        lender: Lender | None = None,
     ) -> None:
         self._ref = attempt
         self._group = group
@@ -234,7 +110,7 @@ class JobContext:
         self._lock = threading.Lock()
         self._stopped = False
         self._forks = fork_count()
-        self.unstored = Unstored(clock)
+        self.unstored = BodyEvents(clock)
         self.capture_level = capture_level
         self.capture_print = capture_print
         self.unfinished_lines: dict[str, Any] = {}
@@ -242,9 +118,9 @@ class JobContext:
         self.heard = False
         """Whether the body asked ``cancelled`` and was told to stop."""
         self._children = 0
-        self.on_said: Callable[[], None] | None = None
-        self.lender: Lender | None = None
-        """Whom a wait through another processor than that of the worker has to know of."""
+        self._on_event = on_event
+        self.lender = lender
+        """What has to know of a wait through another processor than that of the worker."""
 
     def __repr__(self) -> str:
         return f"<job {self.id!r}, attempt {self.attempt}>"
@@ -349,8 +225,8 @@ class JobContext:
             self.emit(type, data)
 
     def _say(self, type: str, data: dict[str, Any], size: int | None = None) -> None:
-        if self.unstored.add(BodyEvent(str(type), data, self._clock.now()), size) and self.on_said is not None:
-            self._loop.call_soon(self.on_said)
+        if self.unstored.add(BodyEvent(str(type), data, self._clock.now()), size) and self._on_event is not None:
+            self._loop.call_soon(self._on_event)
 
     @property
     def forked(self) -> bool:
@@ -363,7 +239,17 @@ class JobContext:
 
     # -- submitting
 
-    async def submit_job(self, func: Callable[..., Any], *args: Any, key: str | None = None, **options: Any) -> Any:
+    @overload
+    async def submit_job(
+        self, func: Callable[..., Awaitable[T]], /, *args: Any, key: str | None = None, **options: Any
+    ) -> JobHandle[T]: ...
+    @overload
+    async def submit_job(
+        self, func: Callable[..., T], /, *args: Any, key: str | None = None, **options: Any
+    ) -> JobHandle[T]: ...
+    async def submit_job(
+        self, func: Callable[..., Any], /, *args: Any, key: str | None = None, **options: Any
+    ) -> JobHandle[Any]:
         """Submit a child of this job; the options are those of ``JobProcessor.submit_job``, but for ``job_id``.
 
         The child's id is ``<this id>/<key>``, or ``/<n>`` at the n-th call without a key; deep in a tree, a digest
@@ -373,7 +259,17 @@ class JobContext:
         """
         return await self._call_submit(func, args, key, options)
 
-    def submit_job_sync(self, func: Callable[..., Any], *args: Any, key: str | None = None, **options: Any) -> Any:
+    @overload
+    def submit_job_sync(
+        self, func: Callable[..., Awaitable[T]], /, *args: Any, key: str | None = None, **options: Any
+    ) -> JobHandle[T]: ...
+    @overload
+    def submit_job_sync(
+        self, func: Callable[..., T], /, *args: Any, key: str | None = None, **options: Any
+    ) -> JobHandle[T]: ...
+    def submit_job_sync(
+        self, func: Callable[..., Any], /, *args: Any, key: str | None = None, **options: Any
+    ) -> JobHandle[Any]:
         """``submit_job`` for plain functions in their thread; use ``handle.result_sync()`` for the result.
 
         :raises JobStateError: called on the event loop, by an ``async def`` body: ``await submit_job(…)`` there.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 from types import FunctionType
-from typing import Any
+from typing import Any, TypeVar, overload
 
 from msgspec import Struct
 from msgspec.structs import asdict, replace
@@ -16,6 +16,8 @@ from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError, shown
 from asyncjobs.models import Isolation, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS
+
+F = TypeVar("F", bound="Callable[..., Any] | staticmethod[..., Any] | classmethod[Any, ..., Any]")
 
 
 class JobOptions(Struct, frozen=True, kw_only=True):
@@ -35,8 +37,23 @@ NO_OPTIONS = JobOptions()
 _GIVE_OUT: tuple[Any, ...] = (staticmethod, classmethod)
 
 
+@overload
+def job(func: F, /) -> F: ...
+@overload
 def job(
-    func: Callable[..., Any] | None = None,
+    *,
+    queue: str | None = None,
+    priority: int | None = None,
+    limit: tuple[str, int] | Limit | None = None,
+    retry: RetryPolicy | None = None,
+    max_retries: int | None = None,
+    max_interruptions: int | None = None,
+    timeout: float | None = None,
+    isolation: Isolation | None = None,
+) -> Callable[[F], F]: ...
+def job(
+    func: Any = None,
+    /,
     *,
     queue: str | None = None,
     priority: int | None = None,

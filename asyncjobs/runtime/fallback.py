@@ -14,8 +14,8 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
 from asyncjobs.runtime.context import find_current_job
-from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.start_command import start_command
 from asyncjobs.safe_logging import SafeLogger
 
@@ -28,27 +28,29 @@ _LOOK_EVERY = 0.5
 class SyncFallback:
     """Runs submitted jobs in their submitter.
 
-    :param make_daemon: a daemon that has not been started.
+    :param make_runner: returns a worker that has not been started.
     """
 
-    def __init__(self, backend: JobBackend, streamer: StatusStreamer, make_daemon: Callable[[], JobDaemon]) -> None:
+    def __init__(self, backend: JobBackend, streamer: StatusStreamer, make_runner: Callable[[], Runner]) -> None:
         self._backend = backend
         self._streamer = streamer
-        self._make_daemon = make_daemon
+        self._make_runner = make_runner
         self._lock = anyio.Lock()
-        self._daemon: JobDaemon | None = None
+        self.runner: Runner | None = None
+        """The worker that runs jobs now."""
         self._waited_for: list[str] = []
         self._warned = False
+        self._closing = False
 
     async def run(self, job_ids: Sequence[str]) -> None:
         """Return once they have ended, or wait for something that does not happen now: a time, another's job."""
-        context, daemon = find_current_job(), self._daemon
-        if daemon is not None and context is not None and daemon.worker.runs(context):
+        context, runner = find_current_job(), self.runner
+        if runner is not None and context is not None and runner.worker.runs(context):
             self._waited_for += job_ids  # submitted by a body that is run here: who runs it runs these, too
-            daemon.scheduler.nudge()
+            runner.scheduler.nudge()
             return
         async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
-            if any(worker.alive for worker in await self._backend.workers()):
+            if self._closing or any(worker.alive for worker in await self._backend.workers()):
                 return
             if not self._warned:
                 self._warned = True
@@ -57,6 +59,12 @@ class SyncFallback:
                 await self._run(job_ids)
             except BaseExceptionGroup as error:
                 raise only_error(error) from None
+
+    async def close(self) -> None:
+        """Run no more: what runs gets its time to end, then goes back to pending; a submit that waits returns."""
+        self._closing = True
+        if self.runner is not None:
+            await self.runner.stop()
 
     async def _warn(self, job_ids: Sequence[str]) -> None:
         command = start_command(self._backend, [job.function for job in await self._backend.get_jobs(job_ids)])
@@ -69,29 +77,34 @@ class SyncFallback:
     async def _run(self, job_ids: Sequence[str]) -> None:
         cursor = await self._backend.last_cursor()
         async with anyio.create_task_group() as tasks:
-            daemon = self._daemon = self._make_daemon()
+            runner = self._make_runner()
             self._waited_for = list(job_ids)
-            await daemon.start(tasks)
+            self.runner = runner  # before it starts: its bodies may wait at once
+            try:
+                await runner.start(tasks)
+            except BaseException:
+                self.runner = None
+                raise
             try:
                 async with self._streamer.reader(after=cursor) as reader:
-                    while await self._goes_on(daemon):
+                    while not self._closing and await self._goes_on(runner):
                         await reader.next(_LOOK_EVERY)
             finally:
-                self._daemon = None
+                self.runner = None
                 with anyio.CancelScope(shield=True):  # bounded by its shutdown_timeout
-                    await daemon.stop()
+                    await runner.stop()
                 tasks.cancel_scope.cancel()
 
-    async def _goes_on(self, daemon: JobDaemon) -> bool:
+    async def _goes_on(self, runner: Runner) -> bool:
         """Whether any of them, or of what they wait for, is running or about to."""
-        if daemon.running:
+        if runner.running:
             return True
         seen: set[str] = set()
         level = list(self._waited_for)
         while level:
             seen.update(level)
             jobs = [job for job in await self._backend.get_jobs(level) if not job.status.terminal]
-            if any(_moves(job, daemon) for job in jobs):
+            if any(_moves(job, runner) for job in jobs):
                 return True
             waiting = [job.id for job in jobs if job.waits_for is WaitsFor.DEPENDENCIES]
             edges = await self._backend.get_dependencies(waiting) if waiting else ()
@@ -99,12 +112,12 @@ class SyncFallback:
         return False
 
 
-def _moves(job: Job, daemon: JobDaemon) -> bool:
+def _moves(job: Job, runner: Runner) -> bool:
     match job.waits_for:
         case _ if job.status is JobStatus.IN_PROGRESS:
             return True
         case WaitsFor.WORKER:
-            return daemon.may_run(job)  # else it waits for a worker that is not there
+            return runner.may_run(job)  # else it waits for a worker that is not there
         case WaitsFor.TIME:
             return job.attempt > 0  # a retry is worth waiting for; a delay is what was asked for
         case waits_for:

@@ -1,4 +1,4 @@
-"""What a poller is told of a job."""
+"""Report the status of jobs: percent, seconds, an estimate of the rest, the result."""
 
 from __future__ import annotations
 
@@ -7,12 +7,74 @@ from datetime import datetime
 from statistics import median
 from typing import Any
 
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.checks import listed
+from asyncjobs.clock import Clock, to_datetime
+from asyncjobs.exceptions import ConversionError, CorruptValueError
 from asyncjobs.models import Job, JobError, JobStatus, StatusReport
+from asyncjobs.runtime.argument_checks import id_of
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.job_results import value_of
+from asyncjobs.runtime.reasons import held_by_the_dead
+from asyncjobs.runtime.submission import LONGEST_ID, name_of
+from asyncjobs.runtime.suggestions import not_found
 
 _GROUND_FOR_ESTIMATE = 5.0
 """Percent that a body must have done before the rest is estimated from it."""
 _ENOUGH_DURATIONS = 3
 """Earlier jobs of a function that must have completed before the rest is estimated from them."""
+
+
+class StatusReports:
+    """Makes reports from what is stored."""
+
+    def __init__(self, backend: JobBackend, functions: Functions, clock: Clock) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._clock = clock
+
+    async def poll_status(self, job_id: str) -> StatusReport:
+        """Report on one job.
+
+        :raises JobNotFoundError: no such job.
+        """
+        job_id = id_of(job_id)
+        job = await self._backend.get_job(job_id)
+        if job is None:
+            raise await not_found(self._backend, job_id)
+        return (await self._reports([job]))[job.id]
+
+    async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
+        """Report on several jobs; None for an unknown id."""
+        ids = [name_of("job_ids", one, LONGEST_ID) for one in listed("job_ids", job_ids, "ids or handles, in a list")]
+        asked: dict[str, StatusReport | None] = dict.fromkeys(ids)
+        return asked | await self._reports(await self._backend.get_jobs(list(asked)))
+
+    async def _reports(self, jobs: Sequence[Job]) -> dict[str, StatusReport]:
+        results = await self._backend.get_results([job.id for job in jobs if job.status is JobStatus.COMPLETED])
+        values: dict[str, Any] = {}
+        unreadable: dict[str, JobError] = {}
+        for key, end in results.items():
+            if end.status is not JobStatus.COMPLETED:
+                continue
+            try:
+                values[key] = value_of(end, None, self._functions)
+            except (ConversionError, CorruptValueError) as error:
+                unreadable[key] = unreadable_result(error)
+        durations = {function: await self._backend.get_durations(function) for function in to_be_timed(jobs)}
+        gone = await held_by_the_dead(self._backend, jobs)
+        now = to_datetime(self._clock.now())
+        return {
+            job.id: report(
+                job,
+                now,
+                values.get(job.id),
+                durations.get(job.function, ()),
+                worker_gone=job.id in gone,
+                unreadable=unreadable.get(job.id),
+            )
+            for job in jobs
+        }
 
 
 def to_be_timed(jobs: Iterable[Job]) -> set[str]:

@@ -11,7 +11,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
 from asyncjobs.runtime.background import Background
-from asyncjobs.runtime.daemon import JobDaemon
+from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.signals import CtrlC, Resident, Termination, heed_server, terminate, terminate_after_clean_up
 from asyncjobs.runtime.wakeups import Signal
 from asyncjobs.safe_logging import SafeLogger
@@ -39,9 +39,9 @@ class Leaving:
     """
 
     def __init__(
-        self, daemon: JobDaemon, background: Background, leave: Callable[[], None], clock: Clock, *, ctrl_c: bool
+        self, runner: Runner, background: Background, leave: Callable[[], None], clock: Clock, *, ctrl_c: bool
     ) -> None:
-        self._daemon = daemon
+        self._runner = runner
         self._background = background
         self._leave = leave
         self._clock = clock
@@ -93,8 +93,8 @@ class Leaving:
             self._alone_signal.notify()
 
     def _hurry(self) -> None:
-        running = len(self._daemon.running)
-        self._daemon.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
+        running = len(self._runner.running)
+        self._runner.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
         if running:
             logger.warning("handing back %d running %s now", running, "job" if running == 1 else "jobs")
 
@@ -103,7 +103,7 @@ class Leaving:
 
         :param again: whether a signal has come before.
         """
-        running, seconds = self._daemon.unfinished, self._daemon.config.shutdown_timeout
+        running, seconds = self._runner.unfinished, self._runner.config.shutdown_timeout
         if self._announced or not running or not seconds:
             return
         self._announced = True

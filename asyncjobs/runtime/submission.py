@@ -56,6 +56,7 @@ _ONE_ARGUMENT = "args=(value,)"
 _MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
+_PLAIN_LISTS: frozenset[type] = frozenset({list, tuple})
 _UNKNOWN = (Handle,)
 """What stands for values that come later."""
 
@@ -385,6 +386,8 @@ def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Depend
 def _entries(depends_on: object) -> Sequence[Any]:
     if depends_on is None:
         return ()
+    if type(depends_on) in _PLAIN_LISTS:  # no code of its own runs when it is read
+        return cast("Sequence[Any]", depends_on)
     if is_a(depends_on, str):
         return (depends_on,)
     allowed = "ids, handles, jp.optional(…), or a list of these"

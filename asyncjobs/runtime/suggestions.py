@@ -1,15 +1,20 @@
-"""The id that somebody probably meant who asked for one that is not there."""
+"""Suggest the closest existing id for an unknown one."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.exceptions import BackendError, nearest
+from asyncjobs.exceptions import BackendError, JobNotFoundError, nearest
 
 _LONGEST = 64
 _CANDIDATES = 100
 """Both bound the comparison, which is quadratic in the length and must not hold the event loop up."""
+
+
+async def not_found(backend: JobBackend, job_id: str) -> JobNotFoundError:
+    """Return the error of an unknown id, with the stored one most like it."""
+    return JobNotFoundError(job_id, near=await nearest_id(backend, job_id))
 
 
 async def nearest_id(backend: JobBackend, job_id: str) -> str | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
@@ -10,21 +10,13 @@ import anyio
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import (
-    JobCancelledError,
-    JobExecutionError,
-    JobNotCompletedError,
-    JobNotFoundError,
-    JobProcessorError,
-    JobSkippedError,
-    JobTimeoutError,
-    WorkerLostError,
-)
-from asyncjobs.models import JobError, JobResult, JobStatus, Reason
+from asyncjobs.exceptions import JobNotFoundError, JobProcessorError, JobTimeoutError
+from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.runtime.attempt import Running
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.publisher import ANY_JOB, EventPublisher
 from asyncjobs.runtime.lending import WaitElsewhere
+from asyncjobs.runtime.reasons import why
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.wait_cycles import Goal, Waits
 from asyncjobs.runtime.worker import Worker
@@ -88,7 +80,10 @@ class Watch:
 
 
 class Waiting:
-    """Gives the results of jobs once there are any."""
+    """Gives the results of jobs once there are any.
+
+    :param worker: returns the worker that runs bodies here, while there is one.
+    """
 
     def __init__(
         self,
@@ -96,17 +91,16 @@ class Waiting:
         publisher: EventPublisher,
         results: ResultCache,
         clock: Clock,
-        why: Callable[[str], Awaitable[Reason]],
+        worker: Callable[[], Worker | None],
     ) -> None:
         self._backend = backend
         self.publisher = publisher
         self._results = results
         self.clock = clock
-        self._why = why
+        self._find_worker = worker
         self._watches: set[Watch] = set()
         self._looked_at: set[str] = set()
         self.waits = Waits(backend)
-        self.worker: Worker | None = None
 
     @property
     def puts(self) -> int:
@@ -148,7 +142,8 @@ class Waiting:
                 return
             await self.publisher.live()
             watch.begun = True
-            running = self.worker.running if self.worker is not None else {}
+            worker = self._find_worker()
+            running = {} if worker is None else worker.running
             watch.unsure = [job_id for job_id in watch.unsure if job_id not in running]
         watch.unsure += watch.expectation.take()
         self._take_known(watch)
@@ -243,7 +238,10 @@ class Waiting:
                     continue
                 self._looked_at.add(job_id)
                 try:
-                    reason = await self._why(job_id)
+                    job = await self._backend.get_job(job_id)
+                    if job is None:
+                        continue
+                    reason = await why(self._backend, self.clock, job)
                 except JobProcessorError:
                     continue  # who waits hears of it, too
                 except Exception as error:  # border: the warning of one job is worth less than those of the others
@@ -271,10 +269,11 @@ class Waiting:
         elsewhere: WaitElsewhere | None = None
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.waits.wait(context, goal()))
-            if running is not None and self.worker is not None:
+            worker = self._find_worker()
+            if running is not None and worker is not None:
                 if running.threaded:
                     stack.enter_context(_in_thread(running))
-                await stack.enter_async_context(self.worker.lending.lent(running, at_once=at_once))
+                await stack.enter_async_context(worker.lending.lent(running, at_once=at_once))
             elif context.lender is not None:
                 elsewhere = stack.enter_context(WaitElsewhere(context, context.lender))
             yield
@@ -284,7 +283,8 @@ class Waiting:
             raise BodyStopped
 
     def _running(self, context: JobContext) -> Running | None:
-        running = self.worker.running.get(context.id) if self.worker is not None else None
+        worker = self._find_worker()
+        running = None if worker is None else worker.running.get(context.id)
         return running if running is not None and running.context is context else None
 
     async def _is_stored_here(self, context: JobContext) -> bool:
@@ -314,20 +314,3 @@ class _in_thread:  # noqa: N801 - used like a function
 def _timed_out(job_ids: list[str], seconds: float) -> JobTimeoutError:
     what = f"job {job_ids[0]!r}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
     return JobTimeoutError(what, seconds, job_id=job_ids[0])
-
-
-def error_of(result: JobResult) -> JobNotCompletedError:
-    """Why there is no value in the result of a job that is terminal and not completed."""
-    if result.status is JobStatus.CANCELLED:
-        return JobCancelledError(result.job_id)
-    if result.status is JobStatus.SKIPPED:
-        return JobSkippedError(result.job_id, result.because)
-    error = result.error or JobError("UnknownError", "no error was recorded")
-    kind = WorkerLostError if error.error_type == "WorkerLostError" else JobExecutionError
-    return kind(
-        result.job_id,
-        attempt=result.attempt,
-        error_type=error.error_type,
-        message=error.message,
-        traceback_text=error.traceback_text,
-    )

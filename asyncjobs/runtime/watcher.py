@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
-from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.runner import Runner
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
@@ -15,7 +15,7 @@ logger = SafeLogger("asyncjobs")
 _INTERVAL = 0.25
 
 
-async def watch_others(backend: JobBackend, publisher: EventPublisher, daemon: JobDaemon | None, clock: Clock) -> None:
+async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: Runner | None, clock: Clock) -> None:
     """Have the readers of the log and the scheduler look, whenever another process changed something.
 
     Nothing here waits for the store's writer, which a lock of another process may hold up.
@@ -23,15 +23,15 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, daemon: J
     A store that fails is looked at again for as long as this runs. Those who wait for an event would wait for ever, so
     they are woken: they look at the store, and are told what is the matter with it.
     """
-    interval = daemon.config.poll_interval if daemon is not None else _INTERVAL
+    interval = runner.config.poll_interval if runner is not None else _INTERVAL
     trouble = Trouble(logger, "changes by other processes cannot be seen")
 
     async def look() -> None:
         changed = await backend.wait(interval, urgent=publisher.listened_to)
         if changed:
             publisher.changed()
-            if daemon is not None:
-                daemon.scheduler.nudge()
-                daemon.hear_cancel_requests()
+            if runner is not None:
+                runner.scheduler.nudge()
+                runner.hear_cancel_requests()
 
     await look_forever(look, None, trouble, clock, first=interval, longest=interval, outage=publisher.close)

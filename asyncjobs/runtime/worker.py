@@ -31,10 +31,11 @@ from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, 
 from asyncjobs.runtime import job_log
 from asyncjobs.runtime.attempt import Running, Stop, Tools, failure, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
-from asyncjobs.runtime.context import JobContext, Submit
+from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.crew import Crew
 from asyncjobs.runtime.draining import Drain
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loop_monitor import LoopWatch
 from asyncjobs.runtime.lost_claims import Held
 from asyncjobs.runtime.main_script import name_for_child
@@ -48,7 +49,7 @@ from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.isolation.pool import Processes
-    from asyncjobs.runtime.isolation.session import Jobs
+    from asyncjobs.runtime.job_access import BodyAccess
 
 logger = SafeLogger("asyncjobs.worker")
 
@@ -59,6 +60,7 @@ _LONGEST_DELAY = 5.0
 class Worker:
     """Runs attempts in ``config.slots`` slots. Started and stopped by its daemon; told what to run by its scheduler.
 
+    :param jobs: where bodies submit jobs, and wait for them.
     :param claimed: called with what a claim brought that went with outcomes, once its jobs are started.
     :param freed: called when a slot is free that no outcome's claim will fill.
     :param stale: called with the id of a job that others have now: what became of it is to be looked up.
@@ -71,8 +73,8 @@ class Worker:
         config: DaemonConfig,
         clock: Clock,
         *,
-        submit: Submit | None = None,
-        results: ResultCache | None = None,
+        jobs: BodyAccess,
+        results: ResultCache,
         max_value_size: int = 64 << 20,
         claimed: Callable[[Claims], None],
         freed: Callable[[], None],
@@ -85,7 +87,7 @@ class Worker:
         self._functions = functions
         self._config = config
         self._clock = clock
-        self._submit = submit
+        self._jobs = jobs
         self._results = results
         self._claimed = claimed
         self._freed = freed
@@ -117,8 +119,6 @@ class Worker:
 
         self._processes: Processes | None = None
         self._max_value_size = max_value_size
-        self.jobs: Jobs | None = None
-        """Whom bodies in processes of their own ask for other jobs: the processor."""
 
     # -- life
 
@@ -184,8 +184,9 @@ class Worker:
         if self._processes is None:
             from asyncjobs.runtime.isolation.pool import Processes
 
-            self._processes = Processes(self._backend.get_results, self._config, self._clock, self._max_value_size)
-            self._processes.jobs = self.jobs
+            self._processes = Processes(
+                self._backend.get_results, self._config, self._clock, self._jobs, self._max_value_size
+            )
             self._tasks.start_soon(self._processes.end_idle_forever)
         return self._processes
 
@@ -254,12 +255,12 @@ class Worker:
             group=job.group,
             clock=self._clock,
             loop=self._loop,
-            submit=self._submit,
+            submit=self._jobs.submit_child,
             capture_level=self._capture_level,
             capture_print=self._config.capture_print,
+            on_event=self._saying.heard,
+            lender=self.lending,
         )
-        context.on_said = self._saying.heard
-        context.lender = self.lending
         running = Running(job, context)
         job_log.started(job)
         self.running[job.attempt.job_id] = running
@@ -386,7 +387,7 @@ class Worker:
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """An own commit: results that it made final are kept at hand, before those who wait for them are woken."""
-        if not self._in_flight or self._results is None:
+        if not self._in_flight:
             return
         for event in events:
             if event.type == EventType.COMPLETED:

@@ -38,9 +38,9 @@ async def submit(call: Call) -> Response:
         if job_id not in (None, key):
             raise invalid("#/id", "differs from the header Idempotency-Key")
         job_id = key
-    function = call.jp.registered.get(asked.function)
+    function = call.engine.functions.registered.get(asked.function)
     if function is None:
-        near = nearest(asked.function, call.jp.registered)
+        near = nearest(asked.function, call.engine.functions.registered)
         raise WebError(
             422,
             "unknown-function",

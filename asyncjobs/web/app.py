@@ -6,7 +6,7 @@ import re
 import secrets
 from collections.abc import Callable
 from contextlib import nullcontext
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from msgspec.structs import replace
 from starlette.requests import Request
@@ -16,7 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asyncjobs.exceptions import BackendClosedError, JobProcessorError
 from asyncjobs.models import JobEvent
-from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.web.access import Guard, headers_size, target_size
@@ -29,6 +28,10 @@ from asyncjobs.web.settings import Redact, WebConfig
 from asyncjobs.web.streams import OpenStreams
 from asyncjobs.web.views import NoQuery
 
+if TYPE_CHECKING:
+    from asyncjobs.processor import JobProcessor
+    from asyncjobs.runtime.engine import Engine
+
 logger = SafeLogger("asyncjobs.web")
 
 _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
@@ -40,11 +43,11 @@ class WebApp:
     Mounted, the host runs the processor (``FastAPI(lifespan=jp.lifespan)``); alone, the app does, by its own lifespan.
     """
 
-    def __init__(self, jp: JobProcessor, config: WebConfig) -> None:
+    def __init__(self, jp: JobProcessor, engine: Engine, config: WebConfig) -> None:
         self.jp = jp
         self.config = config
-        self.streams = OpenStreams(config.max_streams, jp.start_soon if config.watch_shutdown else None)
-        self._site = Site(jp, config, Guard(config), self.streams, Frames(redactor(config.redact)))
+        self.streams = OpenStreams(config.max_streams, engine.start_soon if config.watch_shutdown else None)
+        self._site = Site(jp, engine, config, Guard(config), self.streams, Frames(redactor(config.redact)))
         self._routes = [(_route(entry), entry) for entry in TABLE]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -200,8 +203,3 @@ def redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:
         return replace(event, data=shown if isinstance(shown, dict) else {"redacted": shown})
 
     return hide
-
-
-def asgi_app(jp: JobProcessor, config: WebConfig) -> WebApp:
-    """An app for this processor."""
-    return WebApp(jp, config)

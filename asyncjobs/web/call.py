@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from json import loads
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 from urllib.parse import unquote, urlencode
 
 import anyio
@@ -15,7 +15,7 @@ from starlette.responses import Response
 
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import ConfigurationError, nearest
-from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.runtime.submission import LONGEST_ID, name_of
 from asyncjobs.web.access import Caller, Guard
@@ -23,6 +23,9 @@ from asyncjobs.web.paths import Place, segment
 from asyncjobs.web.problems import WebError, invalid
 from asyncjobs.web.settings import WebConfig
 from asyncjobs.web.streams import OpenStreams
+
+if TYPE_CHECKING:
+    from asyncjobs.processor import JobProcessor
 
 T = TypeVar("T", bound=Struct)
 
@@ -39,6 +42,7 @@ class Site(Struct, frozen=True):
     """What all requests of one app share."""
 
     jp: JobProcessor
+    engine: Engine
     config: WebConfig
     guard: Guard
     streams: OpenStreams
@@ -51,6 +55,7 @@ class Call:
     def __init__(self, site: Site, request: Request, place: Place, caller: Caller) -> None:
         self.site = site
         self.jp = site.jp
+        self.engine = site.engine
         self.request = request
         self.place = place
         self.caller = caller

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from starlette.responses import Response
 
 from asyncjobs.exceptions import nearest
 from asyncjobs.models import Edge, GroupProgress, Job, JobQuery, JobStatus
-from asyncjobs.processor import JobProcessor
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError
 from asyncjobs.web.render import group_of
+
+if TYPE_CHECKING:
+    from asyncjobs.processor import JobProcessor
 
 _MOST_NODES = 2000
 _PAGE = 500

@@ -92,7 +92,7 @@ async def get_result(call: Call) -> Response:
     `Accept: application/msgpack`, exactly as it is stored, unless something of it is hidden."""
     job_id = call.param("id")
     try:
-        stored = (await call.jp.get_stored_result(job_id)).value
+        stored = (await call.engine.parts().queries.get_stored_result(job_id)).value
     except JobNotCompletedError as error:
         raise _no_result(call, error) from None
     except JobStateError as error:

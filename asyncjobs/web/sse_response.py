@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobProcessorError
-from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.frames import Form, Frames
 from asyncjobs.runtime.events.log_pages import cursor_or_beyond
 from asyncjobs.runtime.submission import LONGEST_ID, name_of
@@ -21,6 +21,9 @@ from asyncjobs.web.settings import WebConfig
 from asyncjobs.web.stream import EventStream, goodbye, stream_headers
 from asyncjobs.web.streams import OpenStreams
 
+if TYPE_CHECKING:
+    from asyncjobs.processor import JobProcessor
+
 
 class OwnRoutes:
     """What the streams of all routes of a program share: how many are open, and that they end with the server.
@@ -28,10 +31,10 @@ class OwnRoutes:
     Settings are the defaults of ``WebConfig``; who may ask is for the route to decide.
     """
 
-    def __init__(self, jp: JobProcessor) -> None:
+    def __init__(self, jp: JobProcessor, engine: Engine) -> None:
         self.jp = jp
         self.config = WebConfig()
-        self.streams = OpenStreams(self.config.max_streams, jp.start_soon)
+        self.streams = OpenStreams(self.config.max_streams, engine.start_soon)
         self.frames = Frames(redactor(self.config.redact))
 
     def response(

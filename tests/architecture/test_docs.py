@@ -45,3 +45,20 @@ def test_every_new_arrow_would_change_the_page(generate: dict[str, Any], monkeyp
     page = PAGE.read_text()
     monkeypatch.setitem(TRANSITIONS, (JobStatus.COMPLETED, EventType.RETRYING), JobStatus.PENDING)
     assert generate["written"](page) != page
+
+
+FLOWS = ROOT / "docs" / "explanation" / "architecture.md"
+
+
+def flows() -> dict[str, list[str]]:
+    """The modules of each flow that is drawn, in their order."""
+    _, *parts = FLOWS.read_text().split("<!-- flow: ")
+    return {part.partition(" -->")[0]: re.findall(r"^\| `([\w/]+\.py)` \|", part, re.MULTILINE) for part in parts}
+
+
+@pytest.mark.parametrize("flow", ["a submit", "an outcome", "an event"])
+def test_a_flow_passes_modules_that_exist_and_none_of_them_twice(flow: str) -> None:
+    modules = flows()[flow]
+    assert len(modules) > 5
+    assert len(set(modules)) == len(modules)
+    assert [module for module in modules if not (ROOT / "asyncjobs" / module).exists()] == []

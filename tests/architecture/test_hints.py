@@ -233,27 +233,28 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("exceptions.py", "use it inside 'async with JobProcessor() as jp:'"): calls.processors_elsewhere,
     ("runtime/handle.py", "JobHandle({})"): NAME,
     ("runtime/handle.py", "await handle"): calls.bodies,
-    ("runtime/handle.py", "give them one by one: gather(*handles)"): calls.handles,
+    ("runtime/daemon.py", "async with JobDaemon(…) as daemon:"): calls.daemons_of_their_own,
+    ("runtime/gather.py", "give them one by one: gather(*handles)"): calls.handles,
     ("runtime/handle.py", "handle.result_sync()"): calls.bodies,
     ("runtime/handle.py", "jp.handle(job_id) makes one"): calls.handles,
-    ("runtime/handle.py", "jp.handle(job_id) makes one of an id"): calls.handles,
+    ("runtime/gather.py", "jp.handle(job_id) makes one of an id"): calls.handles,
     ("runtime/handle.py", "result_sync() is for plain functions that run as jobs"): calls.bodies,
     ("models.py", "this is the handle of one job: await it, or ask by its id"): calls.handles,
-    ("processor.py", "None, or 'sync' with enable_daemon=False"): calls.jobs_without_a_worker,
-    ("processor.py", "await handle waits for it"): calls.waiting_for_a_job,
-    ("processor.py", "do this before the block of 'async with JobProcessor() as jp:' is left"): Words(
+    ("runtime/setup.py", "None, or 'sync' with enable_daemon=False"): calls.jobs_without_a_worker,
+    ("runtime/queries.py", "await handle waits for it"): calls.waiting_for_a_job,
+    ("runtime/engine.py", "do this before the block of 'async with JobProcessor() as jp:' is left"): Words(
         "says when, and names the block that is being left"
     ),
     (
-        "processor.py",
+        "runtime/engine.py",
         "from another thread: asyncio.run_coroutine_threadsafe(jp.submit_job(…), loop).result(), with the loop that entered it; or SyncJobs, which any thread may call; another loop enters a JobProcessor of its own",
     ): calls.processors_elsewhere,
     (
-        "processor.py",
+        "runtime/engine.py",
         "in a job: current_job().submit_job(…), and the handles that it returns",
     ): calls.processors_elsewhere,
     (
-        "processor.py",
+        "runtime/engine.py",
         "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()",
     ): calls.processors_elsewhere,
     ("runtime/batch.py", "async with jp.batch() as batch: batch.submit_job(…)"): calls.batches,
@@ -348,8 +349,8 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("sync.py", "jobs.handle(job_id) makes one of an id"): calls.without_a_loop,
     ("sync.py", "use it inside 'with SyncJobs(…) as jobs:'"): calls.without_a_loop,
     ("testing/clocks.py", "time does not go back; jump() moves the wall clock alone"): NAME,
-    ("watching.py", "asgi_app()"): NAME,
-    ("watching.py", "sse_response()"): NAME,
+    ("web_door.py", "asgi_app()"): NAME,
+    ("web_door.py", "sse_response()"): NAME,
     ("web/access.py", 'Bearer realm="asyncjobs"'): Words("a header"),
     ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): web.who_may_ask,
     (

@@ -14,6 +14,7 @@ pytestmark = pytest.mark.slow
 
 SHOP = """
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig, current_job, job
+from asyncjobs.processor import engine_of
 
 
 async def add(a, b=1):
@@ -34,7 +35,8 @@ async def through_jp_isolated():
 
 
 async def settings():
-    return [jp.daemon.config.slots, str(jp.backend_config.file.name), jp.backend_config.busy_timeout]
+    config = engine_of(jp).settings.backend_config
+    return [jp.daemon.config.slots, str(config.file.name), config.busy_timeout]
 
 
 jp = JobProcessor(

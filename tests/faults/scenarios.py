@@ -12,6 +12,7 @@ import anyio
 import anyio.to_thread
 
 from asyncjobs import DaemonConfig, JobProcessor, RetryPolicy, SQLiteConfig
+from asyncjobs.processor import engine_of
 from tests.faults import bodies, defects
 from tests.faults.bodies import tell
 
@@ -58,7 +59,7 @@ async def run(path: str, lease: str, *arguments: str) -> None:
     daemon = DaemonConfig(lease=seconds, heartbeat=seconds / 3, shutdown_timeout=0)
     async with JobProcessor(SQLiteConfig(path=path), daemon=daemon) as jp:
         tell("opened")
-        jp._daemon.worker._recorded = told_when_recorded(jp._daemon.worker._recorded)  # pyright: ignore
+        jp.daemon.runner.worker._recorded = told_when_recorded(jp.daemon.runner.worker._recorded)  # pyright: ignore
         if arguments:
             function, job_id, *args = arguments
             await jp.submit_job(getattr(bodies, function), args=args, job_id=job_id, retry=QUICK)
@@ -120,7 +121,7 @@ async def reap_for(path: str, lease: str, seconds: str) -> None:
         reaped: list[str] = []
         with anyio.move_on_after(float(seconds)):
             while True:
-                reaped += await jp._backend.reap()  # pyright: ignore
+                reaped += await engine_of(jp).backend.reap()  # pyright: ignore
                 await anyio.sleep(0.01)
         tell("reaped", len(reaped))
 
@@ -151,7 +152,7 @@ async def read_pages(path: str) -> None:
 
 
 async def _until_end(jp: JobProcessor) -> Any:
-    backend = jp._backend  # pyright: ignore
+    backend = engine_of(jp).backend  # pyright: ignore
     cursor: str | None = None
     while True:
         page = await backend.read_events(cursor, limit=200)

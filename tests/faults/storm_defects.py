@@ -6,13 +6,13 @@ import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from asyncjobs.backends.sqlite import backend, commit, plan_rows
+from asyncjobs.backends.sqlite import commit, plan_rows, suspects
 from asyncjobs.core.state import JobState
 
 
 def reaps_the_living() -> None:
     """Whoever is another process is taken for dead."""
-    backend.is_gone = lambda identity, me: identity.pid != me.pid  # type: ignore[assignment]
+    suspects.is_gone = lambda identity, me: identity.pid != me.pid  # type: ignore[assignment]
 
 
 def remembers_rows() -> None:

@@ -32,7 +32,7 @@ async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
     backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=262_144), hook=stop.in_commit)
     config = DaemonConfig(slots=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
     async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
-        worker = jp._daemon.worker  # pyright: ignore
+        worker = jp.daemon.runner.worker  # pyright: ignore
         recorded = worker._recorded
 
         def count_stale(end: Any, result: Any, *more: Any) -> None:

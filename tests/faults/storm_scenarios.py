@@ -14,6 +14,7 @@ import anyio
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend, SQLiteConfig, gather
 from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.processor import engine_of
 from tests.faults import bodies
 from tests.faults.bodies import tell
 from tests.faults.scenarios import listen, main, scenario
@@ -26,7 +27,7 @@ async def serve(path: str, lease: str, slots: str) -> None:
     many seconds of processor time it took since it was open."""
     config = DaemonConfig(slots=int(slots), lease=float(lease), heartbeat=float(lease) / 3, shutdown_timeout=0)
     async with JobProcessor(SQLiteConfig(path=path), daemon=config, functions=FUNCTIONS) as jp:
-        worker = jp._daemon.worker  # pyright: ignore
+        worker = jp.daemon.runner.worker  # pyright: ignore
         recorded, ended = worker._recorded, 0
 
         def count(end: Any, result: Any, *more: Any) -> None:
@@ -35,7 +36,7 @@ async def serve(path: str, lease: str, slots: str) -> None:
             recorded(end, result, *more)
 
         worker._recorded = count
-        writer = jp._backend._writer  # pyright: ignore
+        writer = engine_of(jp).backend._writer  # pyright: ignore
         commits, before = writer.commits, time.process_time()
         tell("opened")
         while await listen() == "tell":

@@ -14,7 +14,8 @@ import anyio
 import pytest
 
 from asyncjobs import BackendError, DaemonConfig, JobProcessor, JobStatus, SQLiteBackend, SQLiteConfig
-from asyncjobs.runtime import worker
+from asyncjobs.processor import engine_of
+from asyncjobs.runtime import draining
 from tests.faults import bodies
 from tests.faults.stores import logged, new_job, until
 
@@ -32,7 +33,7 @@ def path(tmp_path: Path) -> Path:
 @pytest.fixture(autouse=True)
 def _short_last_words(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """Leaving waits so long for outcomes that cannot be stored."""
-    monkeypatch.setattr(worker, "_LAST_WORDS", 0.2)
+    monkeypatch.setattr(draining, "_LAST_WORDS", 0.2)
 
 
 @pytest.fixture
@@ -95,7 +96,7 @@ async def test_who_waits_is_told_although_nobody_writes(jp: JobProcessor, path: 
             tasks.start_soon(told, jp.wait_for_job(handle))
             tasks.start_soon(told, jp.drain())
             tasks.start_soon(told, read_on())
-            await until(lambda: jp._publisher.listened_to)
+            await until(lambda: engine_of(jp)._parts.publisher.listened_to)
             delete(path)
     assert [error.code for error in errors] == ["moved"] * 4
     assert all(error.hint for error in errors)

@@ -23,6 +23,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, SystemClock
+from asyncjobs.processor import engine_of
 from asyncjobs.testing import FaultyBackend
 
 T = TypeVar("T")
@@ -180,7 +181,7 @@ async def until(jp: JobProcessor, job_id: str, *types: str, after: str | None = 
 
 async def types(jp: JobProcessor, job_id: str) -> list[str]:
     """The event types that are stored of a job."""
-    page = await jp._backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
+    page = await engine_of(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
     return [event.type for event in page.events]
 
 
@@ -200,7 +201,7 @@ async def everything(stream: AsyncIterator[T]) -> list[T]:
 
 
 def publisher_of(jp: JobProcessor) -> EventPublisher:
-    return jp._publisher  # pyright: ignore[reportPrivateUsage]
+    return engine_of(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
 
 
 # -- small jobs

@@ -12,6 +12,8 @@ import pytest
 
 from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job, gather
 from asyncjobs.clock import SystemClock
+from asyncjobs.processor import engine_of
+from asyncjobs.runtime import waiting
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Trouble
 from asyncjobs.safe_logging import SafeLogger
@@ -166,7 +168,7 @@ async def test_a_job_that_cannot_be_started_fails_alone_of_its_claim(stores: Sto
     """Whatever raises: the others of the claim would be in progress for ever, and run nowhere."""
     async with stores.processor() as jp:
         assert jp.daemon is not None
-        worker: Any = jp.daemon.worker
+        worker: Any = jp.daemon.runner.worker
         owner = worker if where == "_start" else worker._functions
         real = getattr(owner, where.rpartition(".")[2])
 
@@ -207,19 +209,18 @@ async def test_events_that_cannot_be_stored_together_are_stored_alone(stores: St
 
 
 async def test_that_it_cannot_be_found_out_why_a_job_waits_keeps_nobody_from_being_warned(
-    stores: Stores, caplog: pytest.LogCaptureFixture
+    stores: Stores, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     clock = ManualClock()
     async with stores.processor(clock=clock, queues=["default"]) as jp:
-        waiting: Any = jp._waiting  # pyright: ignore[reportPrivateUsage]
-        why = waiting._why
+        why = waiting.why
 
-        async def odd(job_id: str) -> Any:
-            if job_id == "x":
+        async def odd(backend: Any, clock: Any, job: Any) -> Any:
+            if job.id == "x":
                 raise Odd
-            return await why(job_id)
+            return await why(backend, clock, job)
 
-        waiting._why = odd
+        monkeypatch.setattr(waiting, "why", odd)
 
         def warned() -> bool:
             clock.advance(0.8)
@@ -241,7 +242,7 @@ async def test_what_runs_beside_the_jobs_may_fail_alone(stores: Stores) -> None:
         raise Odd
 
     async with stores.processor() as jp:
-        jp.start_soon(beside)
+        engine_of(jp).start_soon(beside)
         await within(PATIENCE, failed.wait())
         assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
 

@@ -298,7 +298,7 @@ async def test_a_hundred_failures_do_not_use_up_slots(stores: Stores) -> None:
                 name = list(FAULTS)[i % len(FAULTS)]
                 batch.submit_job(FAULTS[name][0], local=True, max_retries=0)
         await jp.drain(timeout=30)
-        worker = jp._daemon.worker  # type: ignore[union-attr]
+        worker = jp.daemon.runner.worker  # type: ignore[union-attr]
         assert worker.free == 4
         assert worker.slots.limiter.borrowed_tokens == 0
         assert await (await jp.submit_job(echo, "alive")) == "alive"

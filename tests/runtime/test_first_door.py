@@ -21,6 +21,7 @@ from asyncjobs import (
     SQLiteConfig,
     SyncJobs,
 )
+from asyncjobs.processor import engine_of
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import add, nothing
 
@@ -121,9 +122,9 @@ def test_a_path_is_a_path(kind: Any, form: str, tmp_path: Path, monkeypatch: pyt
     }[form]
     made = kind(backend)
     processor = made.processor if isinstance(made, SyncJobs) else made
-    assert processor.backend_config.path == (tmp_path / ("jobs.db" if form == "suffix" else "jobs")) or (
-        processor.backend_config.file == tmp_path / ("jobs.db" if form == "suffix" else "jobs")
-    )
+    config: Any = engine_of(processor).settings.backend_config
+    name = "jobs.db" if form == "suffix" else "jobs"
+    assert tmp_path / name in (config.path, config.file)
 
 
 @pytest.mark.parametrize("kind", [JobProcessor, SyncJobs])

@@ -21,6 +21,7 @@ from asyncjobs import (
     SQLiteConfig,
     current_job,
 )
+from asyncjobs.processor import engine_of
 from asyncjobs.testing import FaultyBackend
 from tests.runtime.scripts import output
 from tests.runtime.support import (
@@ -47,7 +48,6 @@ METHODS: dict[str, Callable[[JobProcessor], Awaitable[Any]]] = {
     "map_jobs": lambda jp: jp.map_jobs(echo, [1]),
     "get_result": lambda jp: jp.get_result("x"),
     "wait_for_job": lambda jp: jp.wait_for_job("x"),
-    "ended": lambda jp: jp.ended("x", None),
     "get_job": lambda jp: jp.get_job("x"),
     "get_status": lambda jp: jp.get_status("x"),
     "get_attempts": lambda jp: jp.get_attempts("x"),
@@ -60,7 +60,6 @@ METHODS: dict[str, Callable[[JobProcessor], Awaitable[Any]]] = {
     "cancel_job": lambda jp: jp.cancel_job("x"),
     "cancel_jobs": lambda jp: jp.cancel_jobs(group="g"),
     "retry_job": lambda jp: jp.retry_job("x"),
-    "get_stored_result": lambda jp: jp.get_stored_result("x"),
     "remove_jobs": lambda jp: jp.remove_jobs(["x"]),
     "backup": lambda jp: jp.backup("x"),
     "compact": lambda jp: jp.compact(),
@@ -71,15 +70,9 @@ PLAIN: dict[str, Callable[[JobProcessor], Any]] = {
     "stream_job": lambda jp: jp.stream_job("x"),
     "stream_group": lambda jp: jp.stream_group("g"),
     "stream_all": lambda jp: jp.stream_all(),
-    "watch": lambda jp: jp.watch(["x"], None),
     "streamer": lambda jp: jp.streamer,
     "backend": lambda jp: jp.backend,
-    "start_soon": lambda jp: jp.start_soon(never),
 }
-
-
-async def never() -> None:
-    raise AssertionError
 
 
 async def every_method_refuses(jp: JobProcessor) -> None:
@@ -98,8 +91,8 @@ async def every_method_refuses(jp: JobProcessor) -> None:
 def test_every_public_method_is_looked_at() -> None:
     public = {name for name, value in inspect.getmembers(JobProcessor) if not name.startswith("_")}
     assert public - set(METHODS) - set(PLAIN) == {
-        "asgi_app", "batch", "clock", "close_streams", "daemon", "dag", "handle", "lifespan", "optional", "registered",
-        "sse_response", "submit_encoded", "subscribe_sse", "value_of",
+        "asgi_app", "batch", "clock", "close_streams", "daemon", "dag", "handle", "lifespan", "optional",
+        "sse_response", "subscribe_sse",
     } - set(METHODS)  # fmt: skip
 
 
@@ -232,7 +225,7 @@ async def test_no_new_job_starts_while_leaving(stores: Stores) -> None:
         await held.started.wait()
         behind = await jp.submit_job(nothing)
         held.go.open()
-        jp._stopping.set()  # pyright: ignore[reportPrivateUsage]
+        engine_of(jp)._stopping.set()  # pyright: ignore[reportPrivateUsage]
     async with stores.processor(enable_daemon=False) as jp:
         assert (await jp.get_job(behind.id)).attempt in (0, 1)
         assert (await jp.get_job(behind.id)).status in (PENDING, COMPLETED)
@@ -295,7 +288,7 @@ async def test_a_body_that_ends_in_the_very_moment_is_recorded(stores: Stores) -
     async with anyio.create_task_group() as tasks, stores.processor(shutdown_timeout=0.01) as jp:
         await jp.submit_job(body, job_id="j", local=True)
         await held.started.wait()
-        tasks.start_soon(let_go, jp._daemon.worker.running["j"])  # type: ignore[union-attr]
+        tasks.start_soon(let_go, jp.daemon.runner.worker.running["j"])  # type: ignore[union-attr]
     async with stores.processor(enable_daemon=False) as jp:
         assert await jp.get_result("j") == "just in time"
 
@@ -372,7 +365,7 @@ async def test_who_waits_when_the_processor_ends_is_told(stores: Stores) -> None
                     told.append(type(error))
 
             tasks.start_soon(wait)
-            await comes_true(lambda: jp._waiting._watches)  # pyright: ignore[reportPrivateUsage]
+            await comes_true(lambda: engine_of(jp)._parts.waiting._watches)  # pyright: ignore[reportPrivateUsage]
     assert told == [BackendClosedError]
 
 
@@ -479,7 +472,7 @@ async def test_a_body_whose_function_is_gone_fails_and_says_so(stores: Stores) -
         blocker = await jp.submit_job(held.body, local=True)
         await held.started.wait()
         job = await jp.submit_job(lambda: 1, local=True, job_id="j", depends_on=blocker)
-        jp._functions.local.seen(["j"], {})  # pyright: ignore[reportPrivateUsage]
+        engine_of(jp).functions.local.seen(["j"], {})  # pyright: ignore[reportPrivateUsage]
         held.go.open()
         ended = await jp.wait_for_job(job, timeout=PATIENCE)
         assert ended.status is FAILED
@@ -496,6 +489,7 @@ sys.path.insert(0, {root!r})
 from asyncjobs import BackendClosedError, JobProcessor, SQLiteConfig
 from tests.runtime.support import add
 from tests.runtime.test_life import METHODS, PLAIN
+from asyncjobs.processor import engine_of
 
 async def in_child(jp):
     for name, call in METHODS.items():

@@ -21,6 +21,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import AttemptEnd, NewWorker
 from asyncjobs.models import Job, Outcome, OutcomeKind, Progress
+from asyncjobs.processor import engine_of
 from asyncjobs.runtime import reasons as why_module
 from asyncjobs.runtime.reports import report as status_report
 from asyncjobs.runtime.reports import to_be_timed
@@ -407,7 +408,7 @@ async def test_why_of_delayed_jobs(stores: Stores) -> None:
 async def test_why_of_an_interrupted_job(stores: Stores) -> None:
     clock = ManualClock()
     async with stores.processor(clock=clock, enable_daemon=False) as jp:
-        backend = jp._backend  # pyright: ignore[reportPrivateUsage]
+        backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
         job = await jp.submit_job(nothing)
         worker = await backend.register_worker(NewWorker(name="lost", slots=1))
         from asyncjobs.backends.base import Claim
@@ -462,7 +463,7 @@ async def test_why_of_a_function_that_is_not_allowed(stores: Stores) -> None:
 
 async def test_why_of_a_job_that_is_next(stores: Stores) -> None:
     async with stores.processor(enable_daemon=False) as jp:
-        backend = jp._backend  # pyright: ignore[reportPrivateUsage]
+        backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
         job = await jp.submit_job(nothing)
         await backend.register_worker(NewWorker(name="about to", slots=4))
         assert await reason(jp, job, "next") == {"slots": 4, "running": 0, "priority": 0}
@@ -488,14 +489,14 @@ async def test_why_says_owner_gone_until_it_is_decided(stores: Stores) -> None:
         from msgspec.structs import replace
 
         job = await jp.get_job(await jp.submit_job(nothing, delay=3600))
-        backend = jp._backend  # pyright: ignore[reportPrivateUsage]
+        backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
         orphan = replace(job, function="local:m:f", waits_for=why_module.WaitsFor.WORKER)
 
         async def nobody() -> list[Any]:
             return []
 
         backend.workers = nobody  # type: ignore[method-assign]
-        found = await why_module.why(backend, jp._clock, orphan)  # pyright: ignore[reportPrivateUsage]
+        found = await why_module.why(backend, jp.clock, orphan)  # pyright: ignore[reportPrivateUsage]
         assert found.code == "owner_gone"
         del backend.workers
 

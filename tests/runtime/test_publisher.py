@@ -98,7 +98,7 @@ def at_hand(subscription: Subscription) -> list[JobEvent]:
 
 async def follow(log: Log, publisher: EventPublisher, seen: list[JobEvent], until: str) -> None:
     """A reader of everything, as ``jp.stream_all`` is one."""
-    async with aclosing(StatusStreamer(log, publisher).all()) as stream:
+    async with aclosing(StatusStreamer(log, publisher).stream_all()) as stream:
         async for event in stream:
             seen.append(event)
             if event.job_id == until:

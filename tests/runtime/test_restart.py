@@ -199,7 +199,7 @@ async def test_a_worker_that_lost_its_lease(stores: Stores, threaded: bool, capl
     first = Gate()
     BODIES["body"] = body_sync if threaded else body
     async with stores.processor(clock=clock, heartbeat=5.0) as jp:
-        worker = jp._daemon.worker  # type: ignore[union-attr]
+        worker = jp.daemon.runner.worker  # type: ignore[union-attr]
         old = worker.id
         job = await jp.submit_job(named_sync if threaded else named, "body", job_id="j")
         await first.wait()
@@ -283,7 +283,7 @@ async def lose_it_twice(
 
 def worker_of(jp: JobProcessor) -> Any:
     assert jp.daemon is not None
-    return jp.daemon.worker
+    return jp.daemon.runner.worker
 
 
 def named_sync(name: str) -> Any:

@@ -13,6 +13,7 @@ from asyncjobs import JobEvent, JobProcessor, RetryPolicy, current_job
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import BodyEvent
+from asyncjobs.processor import engine_of
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import PATIENCE, Gate, Held, Stores, everything, types, until
@@ -76,7 +77,7 @@ def _of(events: Sequence[JobEvent]) -> list[JobEvent]:
 
 
 async def stored(jp: JobProcessor, job_id: str) -> list[JobEvent]:
-    page = await jp._backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
+    page = await engine_of(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
     return list(page.events)
 
 
@@ -222,7 +223,7 @@ async def test_an_outcome_waits_for_what_is_on_its_way_and_carries_it_if_that_fa
         talker.job.emit("output", {"n": 5})
         talker.go.open()
         with anyio.fail_after(PATIENCE):
-            while job in jp._daemon.worker.running:  # type: ignore[union-attr]  # pyright: ignore
+            while job in jp.daemon.runner.worker.running:  # type: ignore[union-attr]  # pyright: ignore
                 await settle()
         store.fails = fails
         store.answer.set()
@@ -397,7 +398,7 @@ async def test_after_a_lost_lease_new_bodies_are_heard_while_they_run(stores: St
 
     async with stores.processor() as jp:
         assert jp.daemon is not None
-        jp.daemon.worker.lose()
+        jp.daemon.runner.worker.lose()
         job = await jp.submit_job(speaks, local=True)
         with anyio.fail_after(PATIENCE):
             async with jp.streamer.reader(job_id=job, types="progress") as reader:

@@ -384,7 +384,7 @@ async def test_after_waits_that_were_cut_short_no_more_jobs_run_than_there_are_s
 async def test_a_thread_whose_wait_timed_out_is_counted_as_busy_again(stores: Stores) -> None:
     async with stores.processor(slots=1) as jp:
         assert jp.daemon is not None
-        slots = jp.daemon.worker.slots
+        slots = jp.daemon.runner.worker.slots
         child, timed_out, go = Held(), Gate(), Gate()
 
         def parent() -> None:
@@ -457,7 +457,7 @@ async def test_an_outcome_that_cannot_be_written_holds_no_slots_meanwhile(stores
             async def sleep(self, seconds: float) -> None:
                 await other.started.wait()
 
-        jp.daemon.worker._clock = cast("Any", UntilAnotherRuns())  # pyright: ignore[reportPrivateUsage]
+        jp.daemon.runner.worker._clock = cast("Any", UntilAnotherRuns())  # pyright: ignore[reportPrivateUsage]
         store.fail("update_job_status")
         first = await jp.submit_job(nothing)
         second = await jp.submit_job(other.body, local=True)
@@ -467,7 +467,7 @@ async def test_an_outcome_that_cannot_be_written_holds_no_slots_meanwhile(stores
 async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body_ends(stores: Stores) -> None:
     async with stores.processor(slots=1) as jp:
         assert jp.daemon is not None
-        worker = jp.daemon.worker
+        worker = jp.daemon.runner.worker
         child = Held()
 
         async def parent() -> None:

@@ -28,6 +28,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import Claim, NewWorker
 from asyncjobs.exceptions import JobProcessorError
+from asyncjobs.processor import engine_of
 from asyncjobs.runtime.attempt import Stop
 from tests.runtime import waking
 from tests.runtime.support import PATIENCE, Gate
@@ -118,7 +119,7 @@ class Waiters:
 
     async def until_all_wait(self, count: int, rest: tuple[int, int] = (2, 2)) -> None:
         """Return once so many await the job, and so many drain and stream."""
-        publisher = self._jobs.processor._publisher  # pyright: ignore[reportPrivateUsage]
+        publisher = engine_of(self._jobs.processor)._parts.publisher  # pyright: ignore[reportPrivateUsage]
         with anyio.fail_after(PATIENCE):
             while True:
                 waiting = len(publisher._waiters.get(JOB, ()))  # pyright: ignore[reportPrivateUsage]
@@ -136,14 +137,14 @@ class Waiters:
 def claims_no_more(jp: JobProcessor) -> None:
     """Leave later attempts to others. What runs here goes on."""
     assert jp.daemon is not None
-    worker: Any = jp.daemon.worker
+    worker: Any = jp.daemon.runner.worker
     worker.may_claim = lambda: False
     worker.claim = lambda: Claim(worker=worker.id, limit=0, functions=frozenset())
 
 
 async def end_the_attempt(how: str, jobs: SyncJobs, other: JobProcessor, go: Gate) -> None:
     """Have the attempt that runs here end; what its body does is up to ``first``."""
-    worker: Any = jobs.processor.daemon.worker  # type: ignore[union-attr]
+    worker: Any = jobs.processor.daemon.runner.worker  # type: ignore[union-attr]
     if how == "released":
 
         async def release() -> None:

@@ -249,7 +249,6 @@ def test_labels_never_fail() -> None:
         (f"{HERE}:describe_callable", "it belongs to the module asyncjobs.core.codec.callables, and a function has the "
                                       "name of its own"),
         ("asyncjobs_no_such_module:f", "the module asyncjobs_no_such_module is not loaded in this process"),
-        ("__main__:f", "the module __main__ is not loaded in this process"),
     ],
 )  # fmt: skip
 def test_a_name_that_does_not_resolve_says_why(name: str, reason: str) -> None:
@@ -258,6 +257,12 @@ def test_a_name_that_does_not_resolve_says_why(name: str, reason: str) -> None:
     assert (caught.value.name, caught.value.reason) == (name, reason)
     assert isinstance(caught.value, LookupError)
     assert str(caught.value) == f"{name} cannot run here: {reason}"
+
+
+def test_a_name_in_the_main_script_says_so() -> None:
+    """The main script is pytest, or what runs tests side by side: there is no such function in either."""
+    with pytest.raises(CallableNotFoundError, match="the module __main__ (is not loaded|has no f)"):
+        resolve_callable("__main__:f")
 
 
 class Silent:

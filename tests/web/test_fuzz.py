@@ -30,7 +30,12 @@ from tests.web.zoo import GROUPS, IDS, NAMES, zoo_in_thread
 
 MORE = int(os.environ.get("ASYNCJOBS_FUZZ", "0"))
 contract = Contract()
-pytestmark = [pytest.mark.slow, *([pytest.mark.timeout(0)] if MORE else [])]
+pytestmark = [
+    pytest.mark.slow,
+    # The server runs in a thread of this process, and draws its pauses at random while strategies draw.
+    pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"),
+    *([pytest.mark.timeout(0)] if MORE else []),
+]
 fuzzed = settings(
     max_examples=MORE or 40,
     derandomize=not MORE,

@@ -434,7 +434,7 @@ async def streams(here: Site, wanted: int) -> None:
 
 async def _open(jp: JobProcessor, wanted: int) -> None:
     with anyio.fail_after(PATIENCE):
-        while sum(map(len, jp._streams)) != wanted:  # nobody tells
+        while sum(map(len, jp._web._streams)) != wanted:  # nobody tells
             await anyio.sleep(0.01)
 
 

@@ -1,42 +1,50 @@
-"""StatusStreamer: the history of a job, a group, or everything, and then what comes, without a gap or a repetition."""
+"""Stream the history of a job, a group, or everything, and then what comes, without a gap or a repetition."""
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection
+from collections.abc import AsyncGenerator, Collection, Sequence
+from contextlib import aclosing
 
 import anyio
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, SystemClock
-from asyncjobs.exceptions import JobNotFoundError
-from asyncjobs.models import JobEvent
-from asyncjobs.runtime.events.log_pages import LogPages
+from asyncjobs.models import JobEvent, StatusReport
+from asyncjobs.runtime.argument_checks import id_of
+from asyncjobs.runtime.events.frames import FrameReader, Frames, stream_frames
+from asyncjobs.runtime.events.log_pages import LogPages, cursor_or_beyond
 from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.events.reader import EventFilter, EventReader, Inside, Over, types_of
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.reports import StatusReports
 from asyncjobs.runtime.submission import name_of
-from asyncjobs.runtime.suggestions import nearest_id
+from asyncjobs.runtime.suggestions import not_found
 
 
 class StatusStreamer:
-    """Gives readers of the log: as objects (``reader``), or as async iterators.
+    """Streams events: as readers, async iterators, or frames for server-sent events; reports the status of jobs.
 
+    :param event_publisher: the tail of the log, which has been entered.
+    :param functions: find the functions of jobs, whose annotations results are given. Default: none.
     :param inside: entered by the bodies of jobs around each wait for an event.
     """
 
     def __init__(
         self,
         backend: JobBackend,
-        publisher: EventPublisher,
+        event_publisher: EventPublisher,
         clock: Clock | None = None,
         *,
+        functions: Functions | None = None,
         inside: Inside | None = None,
     ) -> None:
         self._backend = backend
-        self._publisher = publisher
+        self._publisher = event_publisher
         self._clock = SystemClock() if clock is None else clock
         self._inside = inside
         self._pages = LogPages(backend)
         self._groups: dict[str, _GroupEnd] = {}
+        self._reports = StatusReports(backend, Functions() if functions is None else functions, self._clock)
 
     def reader(
         self,
@@ -54,7 +62,7 @@ class StatusStreamer:
         """
         over: Over | None = None
         if job_id is not None:
-            job_id = str(job_id)  # a handle is one, too
+            job_id = id_of(job_id)  # a handle is one, too
             over = self._job_over(job_id)
         elif group is not None:
             group = name_of("group", group)
@@ -71,7 +79,7 @@ class StatusStreamer:
             inside=self._inside,
         )
 
-    def job(
+    def stream_job(
         self, job_id: str, after: str | None = None, types: Collection[str] | str | None = None
     ) -> AsyncGenerator[JobEvent]:
         """Events of one job; ends after its last one, once the job is terminal.
@@ -80,21 +88,46 @@ class StatusStreamer:
         """
         return _events(self.reader(job_id=job_id, after=after, types=types))
 
-    def group(
+    def stream_group(
         self, group: str, after: str | None = None, types: Collection[str] | str | None = None
     ) -> AsyncGenerator[JobEvent]:
         """Events of a group's jobs; ends when every job of it is terminal (at once for a group without jobs)."""
         return _events(self.reader(group=group, after=after, types=types))
 
-    def all(self, after: str | None = None, types: Collection[str] | str | None = None) -> AsyncGenerator[JobEvent]:
+    def stream_all(
+        self, after: str | None = None, types: Collection[str] | str | None = None
+    ) -> AsyncGenerator[JobEvent]:
         """Every event; never ends by itself."""
         return _events(self.reader(after=after, types=types))
+
+    async def subscribe_sse(
+        self,
+        *,
+        job_id: str | None = None,
+        group: str | None = None,
+        types: Collection[str] | str | None = None,
+        after: str | None = None,
+        ping: float = 15.0,
+    ) -> AsyncGenerator[bytes]:
+        """Stream ready-made frames of server-sent events: see ``JobProcessor.subscribe_sse``."""
+        reader = self.reader(job_id=job_id, group=group, types=types, after=cursor_or_beyond(after), may_reset=True)
+        async with aclosing(stream_frames(FrameReader(Frames(), reader, "named"), reader, ping)) as frames:
+            async for frame in frames:
+                yield frame
+
+    async def poll_status(self, job_id: str) -> StatusReport:
+        """Report the status of a job: see ``JobProcessor.poll_status``."""
+        return await self._reports.poll_status(job_id)
+
+    async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
+        """Report the status of several jobs; None for an unknown id."""
+        return await self._reports.poll_batch(job_ids)
 
     def _job_over(self, job_id: str) -> Over:
         async def over(_: str | None) -> bool:
             job = await self._backend.get_job(job_id)
             if job is None:
-                raise JobNotFoundError(job_id, near=await nearest_id(self._backend, job_id))
+                raise await not_found(self._backend, job_id)
             return job.status.terminal
 
         return over

@@ -49,10 +49,11 @@ from asyncjobs.runtime.isolation.channel import Link
 from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Ended, Lent, Said, Setup, Wait, encode_job
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
 from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
-from asyncjobs.runtime.lending import Interruptible
+from asyncjobs.runtime.job_results import not_completed
+from asyncjobs.runtime.lending import Interruptible, Lender
 from asyncjobs.runtime.main_script import load_main, loading
 from asyncjobs.runtime.submission import Submissions, request_of
-from asyncjobs.runtime.waiting import Watch, error_of
+from asyncjobs.runtime.waiting import Watch
 from asyncjobs.runtime.wakeups import Loop, loop_runs_here
 
 T = TypeVar("T")
@@ -146,8 +147,7 @@ class Child:
 
     def _run(self, call: Call) -> Ended:
         job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
-        context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture)
-        context.lender = self
+        context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture, lender=self)
         running = Running(job, context)
         enter(context)
         with self._lock:
@@ -225,7 +225,9 @@ class Child:
 class ChildContext(JobContext):
     """``current_job()`` in a process of its own: what it says goes through the pipe at once."""
 
-    def __init__(self, job: ClaimedJob, link: Link, submit: Submit, capture_level: int | None) -> None:
+    def __init__(
+        self, job: ClaimedJob, link: Link, submit: Submit, capture_level: int | None, *, lender: Lender
+    ) -> None:
         super().__init__(
             job.attempt,
             group=job.group,
@@ -233,9 +235,10 @@ class ChildContext(JobContext):
             loop=cast("Loop", _AtOnce()),
             submit=submit,
             capture_level=capture_level,
+            on_event=self._tell,
+            lender=lender,
         )
         self._link = link
-        self.on_said = self._tell
 
     def _tell(self) -> None:
         for event in self.unstored.take():
@@ -299,7 +302,7 @@ class ParentJobs:
     async def _status(self, question: Callable[[int], Ask]) -> JobStatus:
         return msgpack.decode(await self._link.ask(question), type=JobStatus)
 
-    async def ended(self, job_id: str, timeout: float | None) -> JobResult:
+    async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
         return (await self.next_ended([job_id], timeout))[0]
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
@@ -311,7 +314,7 @@ class ParentJobs:
 
     def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
         if result.status is not JobStatus.COMPLETED:
-            raise error_of(result)
+            raise not_completed(result)
         return None if result.value is None else decode_result(result.value, func)
 
     def stream_job(self, job_id: str, after: str | None = None) -> Any:

@@ -24,7 +24,8 @@ from asyncjobs.runtime.attempt import ReadResults, Running, failure, read_inject
 from asyncjobs.runtime.context import enter
 from asyncjobs.runtime.isolation.process import Process, start
 from asyncjobs.runtime.isolation.protocol import Setup, encode_call
-from asyncjobs.runtime.isolation.session import Conversation, Jobs
+from asyncjobs.runtime.isolation.session import Conversation
+from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Trouble
 from asyncjobs.runtime.wakeups import Signal
@@ -37,7 +38,10 @@ _STARTED_AT_ONCE = 4
 
 
 class Processes:
-    """The child processes of one worker: as many as bodies have slots, and at most so many idle ones."""
+    """The child processes of one worker: as many as bodies have slots, and at most so many idle ones.
+
+    :param jobs: where bodies submit jobs, and wait for them.
+    """
 
     idle_time = 60.0
     """Seconds after which an idle one is ended."""
@@ -47,9 +51,10 @@ class Processes:
     """Seconds that a body has, after it was told to stop, until its process is killed. One that is awaited has
     ``cancel_grace`` seconds before."""
 
-    def __init__(self, read_results: ReadResults, config: DaemonConfig, clock: Clock, max_value_size: int) -> None:
-        self.jobs: Jobs | None = None
-        """Whom bodies ask for other jobs: the processor."""
+    def __init__(
+        self, read_results: ReadResults, config: DaemonConfig, clock: Clock, jobs: BodyAccess, max_value_size: int
+    ) -> None:
+        self._jobs = jobs
         self._read_results = read_results
         self._config = config
         self._clock = clock
@@ -98,7 +103,7 @@ class Processes:
         talk = Conversation(
             process,
             running,
-            self.jobs,
+            self._jobs,
             self._max_value_size,
             grace=self.grace,
             cancel_grace=self._config.cancel_grace,

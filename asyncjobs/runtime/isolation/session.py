@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, Protocol
+from typing import Any
 
 import anyio
 from anyio.abc import TaskGroup
 from msgspec import msgpack
 
-from asyncjobs.backends.base import AttemptRef, NewJob
 from asyncjobs.exceptions import JobStateError
-from asyncjobs.models import JobError, JobStatus, Outcome, OutcomeKind
+from asyncjobs.models import JobError, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import Running, Stop, stopped
 from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.process import Process
@@ -36,6 +34,7 @@ from asyncjobs.runtime.isolation.protocol import (
     refusal,
 )
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
+from asyncjobs.runtime.job_access import BodyAccess
 
 _LOADING = 60.0
 """Seconds that loading a function may take at least, whatever the timeout of its body is."""
@@ -44,26 +43,6 @@ _CLOSED = 1.0
 _SLACK = 1 << 20
 """What a frame may hold besides a value: an error with its traceback, an id."""
 _MOST_READS = 64
-
-
-class Watch(Protocol):
-    async def next(self) -> Sequence[Any]: ...
-
-    def close(self) -> None: ...
-
-
-class Jobs(Protocol):
-    """What a body in a child may ask of the processor."""
-
-    async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str: ...
-
-    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch: ...
-
-    async def get_status(self, job_id: str) -> JobStatus: ...
-
-    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus: ...
-
-    async def retry_job(self, job_id: str) -> JobStatus: ...
 
 
 class ProcessDied(Exception):  # noqa: N818 - the name that policies and people see
@@ -81,7 +60,7 @@ class Conversation:
         self,
         process: Process,
         running: Running,
-        jobs: Jobs | None,
+        jobs: BodyAccess,
         max_value_size: int,
         *,
         grace: float,
@@ -199,8 +178,6 @@ class Conversation:
 
     async def _find_answer(self, question: Question) -> Any:
         jobs, attempt = self._jobs, self._running.job.attempt
-        if jobs is None:
-            raise JobStateError(attempt.job_id, "run without a processor", "it cannot ask for other jobs")
         match question:
             case Submit():
                 return await jobs.submit_encoded(attempt, decode_job(question.job))

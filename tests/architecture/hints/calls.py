@@ -19,6 +19,7 @@ import anyio.to_thread
 import asyncjobs
 from asyncjobs import (
     BackendConnectionError,
+    JobDaemon,
     JobHandle,
     JobProcessor,
     JobQuery,
@@ -30,6 +31,7 @@ from asyncjobs import (
     current_job,
     gather,
 )
+from asyncjobs.processor import engine_of
 from asyncjobs.testing import FaultyBackend
 from tests.architecture.hints.following import Hints, refusal, refused
 
@@ -265,6 +267,13 @@ async def jobs_without_a_worker(hints: Hints) -> None:
     )
 
 
+async def daemons_of_their_own(hints: Hints) -> None:
+    daemon = JobDaemon(MemoryBackend())
+    assert "async with JobDaemon" in hints.follow(refused(lambda: daemon.running).hint)
+    async with JobDaemon(MemoryBackend()) as running:
+        assert running.running == []
+
+
 async def a_store_that_is_away(hints: Hints) -> None:
     backend = FaultyBackend(MemoryBackend())
     async with JobProcessor(backend) as jp:
@@ -380,7 +389,7 @@ async def functions(hints: Hints) -> None:
             "JobProcessor": JobProcessor, "backend": MemoryBackend(), "render": double
         })  # fmt: skip
         async with made as jp:
-            assert list(jp.registered.values()) == [double]
+            assert list(engine_of(jp).functions.registered.values()) == [double]
 
 
 async def stores(hints: Hints) -> None:

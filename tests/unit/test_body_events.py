@@ -10,8 +10,8 @@ import pytest
 
 from asyncjobs.clock import SystemClock
 from asyncjobs.models import BodyEvent
-from asyncjobs.runtime import context
-from asyncjobs.runtime.context import MOST_UNSTORED, MOST_UNSTORED_BYTES, Unstored
+from asyncjobs.runtime import body_events
+from asyncjobs.runtime.body_events import MOST_UNSTORED, MOST_UNSTORED_BYTES, BodyEvents
 from asyncjobs.testing import ManualClock
 
 MANY = 1_000
@@ -35,16 +35,16 @@ def clock() -> ManualClock:
 
 
 @pytest.fixture
-def said(clock: ManualClock) -> Unstored:
-    return Unstored(clock)
+def said(clock: ManualClock) -> BodyEvents:
+    return BodyEvents(clock)
 
 
-def add(said: Unstored, *events: BodyEvent) -> None:
+def add(said: BodyEvents, *events: BodyEvent) -> None:
     for event in events:
         said.add(event)
 
 
-def test_all_is_taken_in_the_order_it_was_said(said: Unstored) -> None:
+def test_all_is_taken_in_the_order_it_was_said(said: BodyEvents) -> None:
     events = (log(1), output(2), progress(3), output(4), log(5))
     add(said, *events)
     assert said.take(MANY) == events
@@ -52,18 +52,18 @@ def test_all_is_taken_in_the_order_it_was_said(said: Unstored) -> None:
     assert not said
 
 
-def test_only_the_first_word_after_a_silence_has_to_wake_somebody(said: Unstored) -> None:
+def test_only_the_first_word_after_a_silence_has_to_wake_somebody(said: BodyEvents) -> None:
     assert [said.add(event) for event in (log(1), progress(2), progress(3), output(4))] == [True, False, False, False]
     said.take(MANY)
     assert said.add(log(5)) is True
 
 
-def test_progress_that_is_not_stored_gives_way_to_newer_which_stands_where_it_was_said(said: Unstored) -> None:
+def test_progress_that_is_not_stored_gives_way_to_newer_which_stands_where_it_was_said(said: BodyEvents) -> None:
     add(said, progress(1), log(2), progress(3), output(4), progress(5), progress(6), log(7))
     assert said.take(MANY) == (log(2), output(4), progress(6), log(7))
 
 
-def test_progress_is_taken_five_times_a_second(said: Unstored, clock: ManualClock) -> None:
+def test_progress_is_taken_five_times_a_second(said: BodyEvents, clock: ManualClock) -> None:
     taken: list[BodyEvent] = []
     for look in range(41):  # two seconds, a look every 50 ms, ten words between two looks
         add(said, *(progress(look * 10 + i) for i in range(10)))
@@ -72,7 +72,7 @@ def test_progress_is_taken_five_times_a_second(said: Unstored, clock: ManualCloc
     assert [event.data["done"] for event in taken] == [look * 10 + 9 for look in range(0, 41, 4)]
 
 
-def test_what_is_said_before_held_back_progress_is_not_held_back(said: Unstored, clock: ManualClock) -> None:
+def test_what_is_said_before_held_back_progress_is_not_held_back(said: BodyEvents, clock: ManualClock) -> None:
     add(said, progress(1))
     assert said.take(MANY) == (progress(1),)
     add(said, log(2), progress(3), log(4))
@@ -86,7 +86,7 @@ def test_what_is_said_before_held_back_progress_is_not_held_back(said: Unstored,
     assert said.take(MANY) == (progress(5),)
 
 
-def test_nothing_said_after_held_back_progress_waits_longer_than_it(said: Unstored, clock: ManualClock) -> None:
+def test_nothing_said_after_held_back_progress_waits_longer_than_it(said: BodyEvents, clock: ManualClock) -> None:
     add(said, progress(1))
     said.take(MANY)
     add(said, progress(2), log(3), output(4))
@@ -95,21 +95,21 @@ def test_nothing_said_after_held_back_progress_waits_longer_than_it(said: Unstor
     assert said.take(MANY) == (progress(2), log(3), output(4))
 
 
-def test_at_the_end_everything_is_taken(said: Unstored) -> None:
+def test_at_the_end_everything_is_taken(said: BodyEvents) -> None:
     add(said, progress(1))
     said.take(MANY)
     add(said, log(2), progress(3), log(4))
     assert said.take() == (log(2), progress(3), log(4))
 
 
-def test_no_more_than_asked_for(said: Unstored) -> None:
+def test_no_more_than_asked_for(said: BodyEvents) -> None:
     add(said, *(log(n) for n in range(5)))
     assert said.take(2) == (log(0), log(1))
     assert said.take(2) == (log(2), log(3))
     assert said
 
 
-def test_what_is_put_back_comes_before_what_was_said_since(said: Unstored, clock: ManualClock) -> None:
+def test_what_is_put_back_comes_before_what_was_said_since(said: BodyEvents, clock: ManualClock) -> None:
     add(said, log(1), progress(2), output(3))
     said.take(MANY)
     add(said, output(4), log(5))
@@ -118,7 +118,7 @@ def test_what_is_put_back_comes_before_what_was_said_since(said: Unstored, clock
     assert said.take(MANY) == (log(1), progress(2), output(3), output(4), log(5))
 
 
-def test_progress_that_is_put_back_gives_way_to_newer(said: Unstored) -> None:
+def test_progress_that_is_put_back_gives_way_to_newer(said: BodyEvents) -> None:
     add(said, progress(1), log(2))
     said.take(MANY)
     add(said, progress(3))
@@ -126,7 +126,7 @@ def test_progress_that_is_put_back_gives_way_to_newer(said: Unstored) -> None:
     assert said.take() == (log(2), progress(3))
 
 
-def test_after_the_end_nothing_is_heard(said: Unstored) -> None:
+def test_after_the_end_nothing_is_heard(said: BodyEvents) -> None:
     add(said, log(1))
     said.closed = True
     assert said.add(log(2)) is False
@@ -142,7 +142,7 @@ def dropped(event: BodyEvent) -> int:
     return event.data["dropped"]
 
 
-def test_the_oldest_log_events_make_room_and_one_event_says_how_many(said: Unstored) -> None:
+def test_the_oldest_log_events_make_room_and_one_event_says_how_many(said: BodyEvents) -> None:
     add(said, log(0), output(1), progress(2))
     add(said, *(log(n) for n in range(3, MOST_UNSTORED + 1_003)))
     taken = said.take()
@@ -154,7 +154,7 @@ def test_the_oldest_log_events_make_room_and_one_event_says_how_many(said: Unsto
     assert said.take() == (log(1),)
 
 
-def test_long_texts_count_by_their_bytes(said: Unstored) -> None:
+def test_long_texts_count_by_their_bytes(said: BodyEvents) -> None:
     size = 16_000
     add(said, *(log(n, size) for n in range(2_000)))
     taken = said.take()
@@ -163,7 +163,7 @@ def test_long_texts_count_by_their_bytes(said: Unstored) -> None:
     assert MOST_UNSTORED_BYTES * 0.99 < (len(taken) - 1) * size <= MOST_UNSTORED_BYTES
 
 
-def test_output_makes_room_only_when_no_log_is_left(said: Unstored) -> None:
+def test_output_makes_room_only_when_no_log_is_left(said: BodyEvents) -> None:
     add(said, log(0))
     add(said, *(output(n) for n in range(1, MOST_UNSTORED + 6)))
     taken = said.take()
@@ -171,20 +171,20 @@ def test_output_makes_room_only_when_no_log_is_left(said: Unstored) -> None:
     assert taken[1:] == tuple(output(n) for n in range(6, MOST_UNSTORED + 6))
 
 
-def test_progress_stays_whatever_is_dropped(said: Unstored) -> None:
+def test_progress_stays_whatever_is_dropped(said: BodyEvents) -> None:
     add(said, progress(0))
     add(said, *(output(n) for n in range(MOST_UNSTORED + 5)))
     assert said.take()[0] == progress(0)
 
 
-def test_progress_that_gave_way_takes_no_room(said: Unstored) -> None:
+def test_progress_that_gave_way_takes_no_room(said: BodyEvents) -> None:
     add(said, log(0))
     add(said, *(BodyEvent("progress", {"done": n, "message": "x" * 16_000}, n) for n in range(1, 1_000)))
     first, newest = said.take()
     assert (first, newest.at) == (log(0), 999)
 
 
-def test_a_count_that_is_put_back_goes_on(said: Unstored) -> None:
+def test_a_count_that_is_put_back_goes_on(said: BodyEvents) -> None:
     add(said, *(log(n) for n in range(MOST_UNSTORED + 10)))
     assert dropped(said.take(3)[0]) == 10
     said.put_back()
@@ -198,7 +198,7 @@ def test_a_count_that_is_put_back_goes_on(said: Unstored) -> None:
 
 
 def test_every_thread_is_heard_in_its_own_order() -> None:
-    said = Unstored(SystemClock())
+    said = BodyEvents(SystemClock())
     taken: list[BodyEvent] = []
 
     def talk(who: int) -> None:
@@ -216,7 +216,7 @@ def test_every_thread_is_heard_in_its_own_order() -> None:
         assert [event.data["n"] for event in taken if event.data["who"] == who] == list(range(500))
 
 
-def test_a_finalizer_that_logs_while_we_hold_the_lock_does_not_hang(said: Unstored) -> None:
+def test_a_finalizer_that_logs_while_we_hold_the_lock_does_not_hang(said: BodyEvents) -> None:
     with said.lock:  # the collector runs it in the very thread
         said.add(log(1))
     assert said.take() == (log(1),)
@@ -229,9 +229,9 @@ SAY = {"log": log, "output": output, "progress": progress}
 def test_whatever_happens_between_it_is_stored_once_and_in_order(seed: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Random words, looks, failures of the store and moments, against what must come of them."""
     chance = random.Random(seed)
-    monkeypatch.setattr(context, "MOST_UNSTORED", chance.choice([5, 20, 1_000]))
+    monkeypatch.setattr(body_events, "MOST_UNSTORED", chance.choice([5, 20, 1_000]))
     clock = ManualClock()
-    said = Unstored(clock)
+    said = BodyEvents(clock)
     words: list[str] = []
     stored: list[BodyEvent] = []
     shown: list[int] = []  # when progress was taken and stored

@@ -1,0 +1,99 @@
+"""Carry out what callers decide about stored jobs: cancel, retry, remove."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.exceptions import ConfigurationError, JobNotFoundError
+from asyncjobs.models import TERMINAL, JobQuery, JobStatus, name_text
+from asyncjobs.runtime.argument_checks import id_of, query_of
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.live_graph import LiveGraph
+from asyncjobs.runtime.submission import name_of
+from asyncjobs.runtime.suggestions import not_found
+
+_PAGE = 500
+
+
+class Actions:
+    """Decisions about jobs.
+
+    :param nudge: called when a decision may have made jobs ready.
+    """
+
+    def __init__(
+        self, backend: JobBackend, functions: Functions, graph: LiveGraph, *, nudge: Callable[[], None]
+    ) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._graph = graph
+        self._nudge = nudge
+
+    async def cancel_job(self, job_id: str, *, descendants: bool) -> JobStatus:
+        """Cancel a job; return the truth as stored."""
+        job_id = id_of(job_id)
+        statuses = await self._cancel([job_id], descendants=descendants)
+        self._nudge()
+        if job_id not in statuses:
+            raise await not_found(self._backend, job_id)
+        return statuses[job_id]
+
+    async def cancel_jobs(self, query: JobQuery | None, group: str | None) -> dict[str, JobStatus]:
+        """Cancel every unfinished job of a query or a group."""
+        if (query is None) == (group is None):
+            raise ConfigurationError("cancel_jobs", None, problem="give cancel_jobs a query or a group, and not both")
+        wanted = JobQuery(group=name_of("group", group)) if query is None else query_of(query)
+        if wanted.status is None:
+            wanted = replace(wanted, status=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
+        statuses: dict[str, JobStatus] = {}
+        cursor: str | None = None
+        while True:
+            page = await self._backend.find_jobs(replace(wanted, limit=_PAGE, cursor=cursor, order="oldest"))
+            if page:
+                statuses.update(await self._cancel([job.id for job in page]))
+            self._nudge()
+            cursor = page.next
+            if cursor is None:
+                return statuses
+
+    async def _cancel(self, job_ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        statuses = dict(await self._backend.cancel_jobs(job_ids, descendants=descendants))
+        asked = [job_id for job_id, status in statuses.items() if status is JobStatus.IN_PROGRESS]
+        # A stored request makes the reaping of a dead attempt its cancellation. Nobody else may come to do it.
+        if asked and await self._backend.reap(expired=False):
+            statuses |= {job.id: job.status for job in await self._backend.get_jobs(asked)}
+        return statuses
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        """Run a failed or cancelled job again."""
+        try:
+            status = await self._backend.retry_job(id_of(job_id))
+        except JobNotFoundError:
+            raise await not_found(self._backend, id_of(job_id)) from None
+        self._nudge()
+        return status
+
+    async def remove_jobs(self, jobs: JobQuery | str | Iterable[str], *, components: bool) -> list[str]:
+        """Remove finished jobs for good."""
+        if isinstance(jobs, JobQuery):
+            query = jobs if jobs.status is not None else replace(jobs, status=sorted(TERMINAL))
+            ids = await self._found(query)
+        else:
+            ids = [jobs] if isinstance(jobs, str) else list(jobs)
+        removed = list(await self._backend.remove_jobs([name_text(job_id) for job_id in ids], components=components))
+        self._functions.local.seen(removed, {})
+        self._graph.removed(removed)
+        return removed
+
+    async def _found(self, query: JobQuery) -> list[str]:
+        ids: list[str] = []
+        cursor: str | None = None
+        while True:
+            page = await self._backend.find_jobs(replace(query, limit=_PAGE, cursor=cursor, order="oldest"))
+            ids += [job.id for job in page]
+            cursor = page.next
+            if cursor is None:
+                return ids

@@ -1,0 +1,141 @@
+"""Keep what a running body reports (progress, logs, events of its own) until it is stored."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from itertools import count
+from typing import NamedTuple
+
+from msgspec import msgpack
+
+from asyncjobs.clock import Clock
+from asyncjobs.core.state import SECOND
+from asyncjobs.models import BodyEvent, EventType
+
+MOST_UNSTORED = 10_000
+MOST_UNSTORED_BYTES = 8 << 20
+"""What one body may have said that is not stored yet. Beyond that the oldest log events make room."""
+PROGRESS_EVERY = 0.2
+"""Seconds between two progress events of a body that are stored."""
+
+_MARKER = -1
+"""The size of the event that says how many are left out."""
+
+
+class _Appended(NamedTuple):
+    number: int
+    event: BodyEvent
+    size: int
+
+
+class BodyEvents:
+    """What a body said and is not stored yet: in order, bounded, of its progress the newest alone.
+
+    Filled from any thread, taken from by the worker's loop.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self.lock = threading.RLock()
+        """Re-entrant: while it is held, the garbage collector may run a finalizer that logs in this thread and job."""
+        self._numbers = count()
+        self._logs: deque[_Appended] = deque()
+        self._others: deque[_Appended] = deque()
+        self._progress: deque[_Appended] = deque(maxlen=1)
+        self._progress_due = 0
+        self._taken: list[_Appended] = []
+        self._size = 0
+        self._dropped = 0
+        self._last_dropped: _Appended | None = None
+        self.closed = False
+        """Set once the body has ended: what a thread that it left behind says is heard no more."""
+
+    def __bool__(self) -> bool:
+        return bool(self._logs or self._others or self._progress)
+
+    def add(self, event: BodyEvent, size: int | None = None) -> bool:
+        """Keep it until it is taken; returns whether there was nothing before.
+
+        :param size: bytes that its data takes, where they are known.
+        """
+        if size is None:
+            size = len(msgpack.encode(event.data))
+        with self.lock:
+            if self.closed:
+                return False
+            first = not self
+            if event.type == EventType.PROGRESS:
+                self._forget(self._progress)
+            self._queue(event).append(_Appended(next(self._numbers), event, size))
+            self._size += size
+            self._make_room()
+        return first
+
+    def take(self, most: int | None = None) -> tuple[BodyEvent, ...]:
+        """What is to be stored now, oldest first: at most ``most`` events, None for all there are.
+
+        With a number, progress that comes too soon after the last is held back, and what was said after it with it:
+        so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
+        """
+        with self.lock:
+            said = [*self._logs, *self._others, *self._progress]
+            if self._last_dropped is not None:
+                said.append(self._marker(self._last_dropped))
+            said.sort()
+            if most is not None:
+                if self._progress and self._clock.monotonic() < self._progress_due:
+                    del said[said.index(self._progress[0]) :]
+                del said[most:]
+            self._taken = said
+            if not said:
+                return ()
+            last = said[-1].number
+            if self._progress and self._progress[0].number <= last:
+                self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
+            if self._last_dropped is not None and self._last_dropped.number <= last:
+                self._dropped, self._last_dropped = 0, None
+            for queue in (self._logs, self._others, self._progress):
+                while queue and queue[0].number <= last:
+                    self._forget(queue)
+        return tuple(one.event for one in said)
+
+    def put_back(self) -> None:
+        """What was taken last could not be stored: it is to be taken again, before what was said since."""
+        with self.lock:
+            while self._taken:
+                said = self._taken.pop()
+                if said.size == _MARKER:
+                    self._dropped += said.event.data["dropped"]
+                    self._last_dropped = self._last_dropped or said
+                elif said.event.type != EventType.PROGRESS or not self._progress:
+                    self._queue(said.event).appendleft(said)
+                    self._size += said.size
+            self._make_room()
+
+    def _queue(self, event: BodyEvent) -> deque[_Appended]:
+        match event.type:
+            case EventType.LOG:
+                return self._logs
+            case EventType.PROGRESS:
+                return self._progress
+            case _:
+                return self._others
+
+    def _forget(self, queue: deque[_Appended]) -> None:
+        if queue:
+            self._size -= queue.popleft().size
+
+    def _make_room(self) -> None:
+        while (queue := self._logs or self._others) and (
+            len(self._logs) + len(self._others) > MOST_UNSTORED or self._size > MOST_UNSTORED_BYTES
+        ):
+            self._dropped += 1
+            self._last_dropped = queue[0]
+            self._forget(queue)
+
+    def _marker(self, dropped: _Appended) -> _Appended:
+        """Stands where the last one stood that had to go."""
+        text = f"{self._dropped:,} earlier events are left out here: more was said than could be stored"
+        data = {"level": "warning", "logger": "asyncjobs", "message": text, "dropped": self._dropped}
+        return _Appended(dropped.number, BodyEvent(EventType.LOG.value, data, dropped.event.at), _MARKER)

@@ -1,0 +1,337 @@
+"""Run the parts of a processor from the moment it is entered until it has been left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
+from contextlib import aclosing
+from typing import Any
+
+import anyio
+
+from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.forks import fork_count
+from asyncjobs.models import JobEvent, JobRequest, JobResult, JobStatus
+from asyncjobs.runtime.background import new_background
+from asyncjobs.runtime.context import JobContext, find_current_job
+from asyncjobs.runtime.events.frames import STOPPING_RETRY, control
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.handle import JobHandle
+from asyncjobs.runtime.inside import refuse_to_leave_inside
+from asyncjobs.runtime.live_graph import LiveGraph
+from asyncjobs.runtime.main_script import refuse_while_loading
+from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
+from asyncjobs.runtime.parts import EngineSettings, Parts
+from asyncjobs.runtime.reaper import Reaper
+from asyncjobs.runtime.runner import Runner
+from asyncjobs.runtime.shutdown import Leaving, warn_of_unfinished
+from asyncjobs.runtime.submission import Submissions
+from asyncjobs.runtime.waiting import Watch
+from asyncjobs.runtime.wakeups import Home
+from asyncjobs.runtime.watcher import watch_others
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs")
+
+
+class Engine:
+    """The life of a processor, and the door to its parts.
+
+    Handles and the bodies in child processes hold an engine rather than a processor.
+    """
+
+    def __init__(self, backend: JobBackend, functions: Functions, settings: EngineSettings) -> None:
+        self.backend = backend
+        self.functions = functions
+        self.settings = settings
+        self.graph = LiveGraph()
+        self.submissions = Submissions(functions, settings.backend_config.max_value_size)
+        self._entered = False
+        self._leaving = False
+        self._forks = fork_count()
+        self._on_leave: list[Callable[[], None]] = []
+        self._parts: Parts | None = None
+        self._runner: Runner | None = None
+        self.last_runner: Runner | None = None
+        """The worker that runs jobs here, or ran them when the processor was entered last."""
+        self._exit: Leaving | None = None
+
+    def run_with(self, backend: JobBackend, functions: Functions, settings: EngineSettings) -> None:
+        """Take another store and other settings in place of its own: for ``asyncjobs daemon`` (ADR 25).
+
+        :raises BackendClosedError: it is entered already.
+        """
+        self._refuse_twice()
+        self.backend = backend
+        self.functions = functions
+        self.settings = settings
+        self.submissions = Submissions(functions, settings.backend_config.max_value_size)
+
+    # -- life
+
+    def _refuse_twice(self) -> None:
+        if self._entered or self._leaving:
+            raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
+
+    async def start(self) -> None:
+        """Open the store and start the background.
+
+        :raises BackendClosedError: it is entered already.
+        """
+        self._refuse_twice()
+        refuse_while_loading()
+        self._forks = fork_count()
+        self._home = Home()
+        await self.backend.open()
+        try:
+            self._parts = Parts(
+                self.backend,
+                self.submissions,
+                self.functions,
+                self.graph,
+                self.settings,
+                jobs=self,
+                runner=lambda: self._runner,
+            )
+            self.backend.set_listener(self._committed)
+            self._stopping = anyio.Event()
+            self._background = new_background()
+            await self._background.start(self._run, self._stopping.set)
+        except BaseException as error:
+            self.backend.set_listener(None)
+            await self.backend.close()
+            leaving, self._exit = self._exit, None
+            if leaving is not None:
+                leaving.end(error)
+            raise
+        self._entered = True
+
+    async def _run(self, started: Callable[[], None]) -> None:
+        """Run everything beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
+        parts, settings = self._life(), self.settings
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                self._beside = tasks
+                tasks.start_soon(parts.publisher.run)
+                if settings.daemon is not None:
+                    runner = parts.new_runner(settings.daemon)
+                    await runner.start(tasks)
+                    self._runner = self.last_runner = runner
+                    self._exit = Leaving(
+                        runner,
+                        self._background,
+                        self.begin_to_leave,
+                        settings.clock,
+                        ctrl_c=settings.ctrl_c_elsewhere,
+                    )
+                    tasks.start_soon(self._exit.listen)
+                tasks.start_soon(watch_others, self.backend, parts.publisher, self._runner, settings.clock)
+                tasks.start_soon(parts.waiting.warn_forever)
+                tasks.start_soon(self.graph.run, self.backend, settings.clock)
+                if self._runner is None:
+                    tasks.start_soon(Reaper(self.backend, settings.clock).run)
+                    if parts.fallback is None:  # which says so itself
+                        tasks.start_soon(self._warn_when_no_worker_lives)
+                started()
+                await self._stopping.wait()
+                if self._runner is not None and self._exit is not None:
+                    tasks.start_soon(self._exit.watch)
+                    await self._runner.stop()
+                if parts.fallback is not None:
+                    await parts.fallback.close()
+                self._entered = False
+                tasks.cancel_scope.cancel()
+            if self._exit is not None:
+                self._exit.end_alone()
+
+    async def _warn_when_no_worker_lives(self) -> None:
+        parts = self._life()
+        await warn_when_no_worker_lives(
+            self.backend,
+            self.settings.clock,
+            awaited=parts.waiting.find_suspicious,
+            followed=lambda: parts.publisher.listened_to,
+        )
+
+    async def stop(self, error: BaseException | None) -> bool | None:
+        """Leave: stop claiming, drain, close the store.
+
+        :param error: what the block of the program ends with.
+        :returns: True if that is dealt with, and goes no further.
+        """
+        if fork_count() != self._forks:
+            return None  # a forked child leaves its parent's processor alone
+        parts = self._life()
+        refuse_to_leave_inside(parts.find_worker())
+        self.begin_to_leave(error)
+        try:
+            return await self._background.join(error)
+        finally:
+            with anyio.CancelScope(shield=True):
+                self._entered = False
+                if parts.submitter.submitted and not isinstance(error, anyio.get_cancelled_exc_class()):
+                    await warn_of_unfinished(self.backend)
+                parts.publisher.close()
+                self.backend.set_listener(None)
+                try:
+                    await self.backend.close()
+                finally:
+                    self._runner = None
+                    self._leaving = False
+                    leaving, self._exit = self._exit, None
+                    if leaving is not None:
+                        leaving.end(error)
+
+    def begin_to_leave(self, error: BaseException | None = None) -> None:
+        """Claim no more, end event streams, and have the background drain."""
+        self._leaving = True
+        if self._exit is not None:
+            self._exit.begin(error)
+        if self._runner is not None:
+            self._runner.close()
+        for call in self._on_leave:
+            call()
+        self._stopping.set()
+
+    def on_leave(self, call: Callable[[], None]) -> None:
+        """Call this whenever the processor begins to be left."""
+        self._on_leave.append(call)
+
+    # -- the door
+
+    @property
+    def runner(self) -> Runner | None:
+        """The worker that runs jobs here, while there is one."""
+        return self._runner
+
+    def _life(self) -> Parts:
+        assert self._parts is not None, "the engine has been started"
+        return self._parts
+
+    def parts(self) -> Parts:
+        """Return the parts, to callers who may use them.
+
+        :raises BackendClosedError: it is not entered, belongs to another process, loop or thread, or is being left and
+            the caller is no job that still runs.
+        """
+        if fork_count() != self._forks:
+            raise BackendClosedError(
+                "this JobProcessor belongs to the parent process",
+                hint="open a JobProcessor of its own in a forked child",
+            )
+        if not self._entered:
+            raise _not_entered()
+        if not self._home.is_here():
+            raise _called_elsewhere()
+        if self._leaving and not self.runs(find_current_job()):
+            raise BackendClosedError(
+                "this JobProcessor is shutting down: only the jobs that still run may use it",
+                hint="do this before the block of 'async with JobProcessor() as jp:' is left",
+                leaving=True,
+            )
+        return self._life()
+
+    def runs(self, context: JobContext | None) -> bool:
+        """Return whether this is the context of a job whose body runs here now, in whatever thread or process."""
+        worker = self._life().find_worker()
+        return context is not None and worker is not None and worker.runs(context)
+
+    def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
+        """Run this beside the jobs, until it ends or the processor is left."""
+        self.parts()
+
+        async def run() -> None:
+            try:
+                await function()
+            except Exception as error:  # border: it would cancel the program's own block
+                logger.error("%r beside the jobs failed: %s", function, error, exc_info=error)
+
+        self._beside.start_soon(run)
+
+    def _committed(self, events: Sequence[JobEvent]) -> None:
+        """Handle the events of an own commit: the worker first, then the caches, then readers."""
+        if self._runner is not None:
+            self._runner.committed(events)
+        self._life().committed(events)
+
+    def open_backend(self) -> JobBackend:
+        """Return the store, to callers who may use it: see ``parts``."""
+        self.parts()
+        return self.backend
+
+    async def store_batch(self, requests: Sequence[JobRequest], ids: Sequence[str]) -> None:
+        """Store the jobs of a batch under these ids, where they name none."""
+        await self.parts().submitter.store(requests, ids=ids)
+
+    # -- for handles, and for bodies in child processes
+
+    async def submit_child(
+        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> JobHandle[Any]:
+        """Store what a body submits: a child of its job."""
+        return await self.parts().submitter.submit_child(parent, func, args, options)
+
+    async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
+        """Store a child that its body has encoded in a process of its own."""
+        return await self.parts().submitter.submit_encoded(parent, job)
+
+    async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
+        """Wait for the end of a job."""
+        return await self.parts().queries.wait_until_ended(job_id, timeout)
+
+    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
+        """Begin to wait for the ends of several jobs, as they come."""
+        return self.parts().queries.watch(job_ids, timeout)
+
+    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+        """Return the value of an end, or raise its error."""
+        return self._life().queries.value_of(result, func)
+
+    async def get_status(self, job_id: str) -> JobStatus:
+        """Return the stored status."""
+        return await self.parts().queries.get_status(job_id)
+
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        """Cancel a job: see ``JobProcessor.cancel_job``."""
+        return await self.parts().actions.cancel_job(job_id, descendants=descendants)
+
+    async def retry_job(self, job_id: str) -> JobStatus:
+        """Run a failed or cancelled job again."""
+        return await self.parts().actions.retry_job(job_id)
+
+    def stream_job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """Return the events of a job."""
+        return self.parts().streamer.stream_job(job_id, after)
+
+    async def subscribe_sse(self, **wanted: Any) -> AsyncGenerator[bytes]:
+        """Stream frames of server-sent events; while the processor is left, say only that the server goes."""
+        try:
+            streamer = self.parts().streamer
+        except BackendClosedError as error:
+            if not error.leaving:
+                raise
+            yield control("named", "bye", reason="shutdown", retry=STOPPING_RETRY)
+            return
+        async with aclosing(streamer.subscribe_sse(**wanted)) as frames:
+            async for frame in frames:
+                yield frame
+
+
+def _not_entered() -> BackendClosedError:
+    if find_current_job() is None:
+        return BackendClosedError()
+    return BackendClosedError(
+        "this JobProcessor is not entered in this process",
+        hint="in a job: current_job().submit_job(…), and the handles that it returns",
+    )
+
+
+def _called_elsewhere() -> BackendClosedError:
+    if find_current_job() is not None:
+        hint = "in a plain function that runs as a job: current_job().submit_job_sync(…), handle.result_sync()"
+    else:
+        hint = (
+            "from another thread: asyncio.run_coroutine_threadsafe(jp.submit_job(…), loop).result(), with the loop "
+            "that entered it; or SyncJobs, which any thread may call; another loop enters a JobProcessor of its own"
+        )
+    return BackendClosedError("this JobProcessor was entered in another event loop or thread", hint=hint)

@@ -1,0 +1,129 @@
+"""Put together what works while a processor is entered."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from msgspec import Struct
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.clock import Clock
+from asyncjobs.config import BackendConfig, DaemonConfig
+from asyncjobs.models import JobEvent
+from asyncjobs.runtime.actions import Actions
+from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.fallback import SyncFallback
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.job_access import BodyAccess
+from asyncjobs.runtime.live_graph import LiveGraph
+from asyncjobs.runtime.queries import Queries
+from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.runner import Runner
+from asyncjobs.runtime.submission import Submissions
+from asyncjobs.runtime.submitter import Submitter
+from asyncjobs.runtime.waiting import Waiting
+from asyncjobs.runtime.worker import Worker
+
+
+class EngineSettings(Struct, frozen=True, kw_only=True):
+    """What does not change while an engine lives.
+
+    :param daemon: settings of the worker that runs jobs here; None runs none.
+    :param fallback: settings of the worker that runs jobs at their submit while no other one lives; None waits for one.
+    :param backend_config: settings of the store: how large a value may be, how often a submission is tried.
+    :param ctrl_c_elsewhere: the main thread, which is not this one, has Ctrl-C hand running jobs back.
+    """
+
+    clock: Clock
+    backend_config: BackendConfig
+    daemon: DaemonConfig | None = None
+    fallback: DaemonConfig | None = None
+    ctrl_c_elsewhere: bool = False
+
+
+class Parts:
+    """The parts of an engine for one life: made when it is entered, of no use once it has been left.
+
+    :param jobs: what handles and the bodies in child processes are given.
+    :param runner: returns the worker that runs jobs here, while there is one.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        submissions: Submissions,
+        functions: Functions,
+        graph: LiveGraph,
+        settings: EngineSettings,
+        *,
+        jobs: BodyAccess,
+        runner: Callable[[], Runner | None],
+    ) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._graph = graph
+        self._settings = settings
+        self._jobs = jobs
+        self._runner = runner
+        clock = settings.clock
+        self.results = ResultCache(backend.removals)
+        self.publisher = EventPublisher(backend, clock)
+        self.waiting = Waiting(backend, self.publisher, self.results, clock, self.find_worker)
+        self.streamer = StatusStreamer(
+            backend, self.publisher, clock, functions=functions, inside=self.waiting.streaming
+        )
+        self.queries = Queries(backend, functions, self.waiting, clock)
+        self.actions = Actions(backend, functions, graph, nudge=self._nudge)
+        self.fallback = None
+        if settings.fallback is not None:
+            config = settings.fallback
+            self.fallback = SyncFallback(backend, self.streamer, lambda: self.new_runner(config))
+        self.submitter = Submitter(
+            backend,
+            submissions,
+            functions,
+            graph,
+            clock,
+            jobs,
+            tries=settings.backend_config.attempts,
+            owner=self._owner,
+            nudge=self._nudge,
+            run_here=None if self.fallback is None else self.fallback.run,
+        )
+
+    def new_runner(self, config: DaemonConfig) -> Runner:
+        """Return a worker of this process that has not been started."""
+        return Runner(
+            self._backend,
+            config,
+            self._settings.clock,
+            functions=self._functions,
+            publisher=self.publisher,
+            results=self.results,
+            jobs=self._jobs,
+            max_value_size=self._settings.backend_config.max_value_size,
+        )
+
+    def find_worker(self) -> Worker | None:
+        """Return the worker that runs bodies here now, also that of a submit which runs its jobs itself."""
+        runner = self._runner()
+        if runner is None and self.fallback is not None:
+            runner = self.fallback.runner
+        return None if runner is None else runner.worker
+
+    def committed(self, events: Sequence[JobEvent]) -> None:
+        """Handle the events of an own commit: caches first, then readers."""
+        self._functions.local.committed(events)
+        self._graph.ended(events)
+        self.publisher.publish(events)
+
+    def _owner(self) -> str | None:
+        runner = self._runner()
+        return None if runner is None else runner.worker.id
+
+    def _nudge(self) -> None:
+        """Have jobs claimed: what is stored now, or was decided by hand, may have made some ready."""
+        runner = self._runner()
+        if runner is not None:
+            runner.scheduler.nudge()

@@ -1,0 +1,123 @@
+"""Answer questions about stored jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.clock import Clock
+from asyncjobs.exceptions import JobNotFoundError, JobStateError
+from asyncjobs.models import (
+    Attempt,
+    GroupProgress,
+    Job,
+    JobPage,
+    JobQuery,
+    JobResult,
+    JobStatus,
+    Reason,
+    WorkerInfo,
+    name_text,
+)
+from asyncjobs.runtime.argument_checks import id_of, query_of
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.job_results import not_completed, value_of
+from asyncjobs.runtime.reasons import why
+from asyncjobs.runtime.submission import duration, name_of
+from asyncjobs.runtime.suggestions import not_found
+from asyncjobs.runtime.waiting import Waiting, Watch
+
+
+class Queries:
+    """What the store says about jobs, as callers see it."""
+
+    def __init__(self, backend: JobBackend, functions: Functions, waiting: Waiting, clock: Clock) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._waiting = waiting
+        self._clock = clock
+
+    async def get_job(self, job_id: str) -> Job:
+        """Return a snapshot of a job."""
+        job_id = id_of(job_id)  # a handle is one, too
+        job = await self._backend.get_job(job_id)
+        if job is None:
+            raise await not_found(self._backend, job_id)
+        return job
+
+    async def get_status(self, job_id: str) -> JobStatus:
+        """Return the stored status of a job."""
+        return (await self.get_job(job_id)).status
+
+    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Return every attempt of a job, the first one first."""
+        await self.get_job(job_id)
+        return await self._backend.get_attempts(id_of(job_id))
+
+    async def find_jobs(self, query: JobQuery | None) -> JobPage:
+        """Return a page of jobs."""
+        query = query_of(query)
+        if query.ids is not None:
+            query = replace(query, ids=[name_text(job_id) for job_id in query.ids])
+        return await self._backend.find_jobs(query)
+
+    async def get_progress(self, group: str) -> GroupProgress:
+        """Count the jobs of a group by status."""
+        counts = await self._backend.count_jobs(name_of("group", group))
+        return GroupProgress(group, sum(counts.values()), dict(counts))
+
+    async def why(self, job_id: str) -> Reason:
+        """Return why a job is not running."""
+        return await why(self._backend, self._clock, await self.get_job(job_id))
+
+    async def workers(self) -> Sequence[WorkerInfo]:
+        """Return the workers that the store knows, of all processes."""
+        return await self._backend.workers()
+
+    # -- results
+
+    async def get_result(self, job_id: str) -> Any:
+        """Return the result of a job that has completed; do not wait."""
+        return self.value_of(await self.get_stored_result(job_id), None)
+
+    async def get_stored_result(self, job_id: str) -> JobResult:
+        """Return the result of a job that has completed, still encoded; do not wait."""
+        job_id = id_of(job_id)
+        result = (await self._backend.get_results([job_id])).get(job_id)
+        if result is None:
+            raise await not_found(self._backend, job_id)
+        if not result.status.terminal:
+            raise JobStateError(job_id, result.status, "it has no result yet", hint="await handle waits for it")
+        if result.status is not JobStatus.COMPLETED:
+            raise not_completed(result)
+        return result
+
+    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+        """Return the value of an end, or raise its error."""
+        return value_of(result, func, self._functions)
+
+    async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
+        """Wait for the end of a job, however it ends."""
+        if timeout is not None:
+            timeout = duration("timeout", timeout)
+        try:
+            return await self._waiting.result(id_of(job_id), timeout)
+        except JobNotFoundError:
+            raise await not_found(self._backend, id_of(job_id)) from None
+
+    async def wait_for_job(self, job_id: str, timeout: float | None) -> Job:
+        """Wait until a job has ended, however it ended, and return it as it is then."""
+        await self.wait_until_ended(job_id, timeout)
+        return await self.get_job(job_id)
+
+    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
+        """Begin to wait for the ends of several jobs, as they come."""
+        return self._waiting.watch(job_ids, None if timeout is None else duration("timeout", timeout))
+
+    async def drain(self, group: str | None, timeout: float | None) -> None:
+        """Wait until no job (of the group) is pending or in progress."""
+        group = None if group is None else name_of("group", group)
+        await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))

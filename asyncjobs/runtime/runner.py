@@ -1,0 +1,278 @@
+"""Run a worker and its scheduler, with the beats that keep them alive."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import replace
+
+import anyio
+from anyio.abc import TaskGroup
+
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claims, JobBackend
+from asyncjobs.clock import Clock
+from asyncjobs.config import DaemonConfig
+from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import EventType, Job, JobEvent, Outcome, OutcomeKind
+from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.job_access import BodyAccess
+from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.lost_claims import Held, LostClaims
+from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.retention import Maintenance
+from asyncjobs.runtime.scheduler import Scheduler
+from asyncjobs.runtime.unrunnable import Unrunnable
+from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.runtime.worker import Worker
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.daemon")
+
+_LAST_WORDS = 5.0
+"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
+
+_LOCAL_JOBS = 500
+"""Local jobs that one beat looks at."""
+
+_LOOK_EVERY = 1.0
+"""Seconds between two looks for workers whose process is gone."""
+
+
+class Runner:
+    """Claims and runs jobs from ``start`` until ``stop``.
+
+    :param backend: an open backend.
+    :param functions: what this process may run.
+    :param publisher: where running bodies and the store meet readers of events.
+    :param results: keeps results that this process may soon be asked for.
+    :param jobs: where bodies submit jobs, and wait for them.
+    :param max_value_size: bytes that a result may take.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        config: DaemonConfig,
+        clock: Clock,
+        *,
+        functions: Functions,
+        publisher: EventPublisher,
+        results: ResultCache,
+        jobs: BodyAccess,
+        max_value_size: int = 64 << 20,
+    ) -> None:
+        if config.name is None:
+            config = replace(config, name=f"{socket.gethostname()}-{os.getpid()}")
+        self.config = config
+        self._backend = backend
+        self._clock = clock
+        self._functions = functions
+        self._publisher = publisher
+        self.worker = Worker(
+            backend,
+            functions,
+            config,
+            clock,
+            jobs=jobs,
+            results=results,
+            max_value_size=max_value_size,
+            claimed=self._heard,
+            freed=self._nudge,
+            stale=publisher.wake,
+        )
+        self._registering = anyio.Lock()
+        self._cancel_signal = Signal()
+        self._lost_claims = LostClaims()
+        self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
+
+    def _heard(self, claims: Claims) -> None:
+        self.scheduler.heard(claims)
+
+    def _nudge(self) -> None:
+        self.scheduler.nudge()
+
+    async def start(self, tasks: TaskGroup) -> None:
+        """Take up what a dead owner left, register, and begin to claim. Its tasks live in this task group."""
+        # Not those whose lease ran out: perhaps nobody could renew until now, and this one has only just come.
+        reaped = await self._backend.reap(expired=False)
+        if reaped:
+            logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
+        await self.worker.register()
+        await self.worker.run(tasks)
+        self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
+        self._stopping, self._stopped = anyio.Lock(), False
+        tasks.start_soon(self._claim_until_stopped)
+        tasks.start_soon(self._beat_until_stopped)
+
+    async def _claim_until_stopped(self) -> None:
+        with self._claiming:
+            await self.scheduler.run()
+
+    async def _beat_until_stopped(self) -> None:
+        with self._beating:
+            async with anyio.create_task_group() as beats:
+                beats.start_soon(self._beat_forever)
+                beats.start_soon(self._look_for_the_dead)
+                beats.start_soon(self._hear_cancel_requests_forever)
+                if self.config.retention is not None:
+                    beats.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
+                if self.config.unrunnable_after is not None:
+                    beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
+
+    def committed(self, events: Sequence[JobEvent]) -> None:
+        """Handle the events of an own commit, before those who wait for them are woken."""
+        self.worker.committed(events)
+        for event in events:
+            if event.type == EventType.CANCEL_REQUESTED:
+                self.worker.request_cancel(event.job_id, event.attempt)
+
+    @property
+    def running(self) -> list[str]:
+        """The ids of the jobs that run here now."""
+        return list(self.worker.running)
+
+    def may_run(self, job: Job) -> bool:
+        """Return whether jobs of its queue and function run here, as far as is known: refusals are found by claims."""
+        queues = self.config.queues
+        return (queues is None or job.queue in queues) and job.function not in self._functions.refused
+
+    @property
+    def unfinished(self) -> int:
+        """How many of them leaving waits for: those that wait for other jobs are given back at once."""
+        return sum(not running.waits for running in self.worker.running.values())
+
+    @property
+    def left_behind(self) -> bool:
+        """Whether, after the end, bodies go on in this process that ignore their cancellation; threads do not count."""
+        return self.worker.left_behind
+
+    def give_back(self) -> None:
+        """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
+        self.worker.hurry()
+
+    def close(self) -> None:
+        """Claim no more jobs. ``stop`` does it, too, and waits for those that run."""
+        self.worker.close()
+
+    async def stop(self) -> None:
+        """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
+
+        Called again, return once that is done.
+        """
+        self.close()
+        self._claiming.cancel()
+        async with self._stopping:
+            if self._stopped:
+                return
+            await self.worker.drain(self.config.shutdown_timeout)
+            self._beating.cancel()  # else they would find that the store knows the worker no more, and register again
+            with anyio.move_on_after(_LAST_WORDS):
+                try:
+                    await self._release_lost_claims()
+                    await self._backend.deregister_worker(self.worker.id)
+                except BackendError as error:
+                    logger.warning("the worker could not sign off: %s", error)
+            self._stopped = True
+
+    async def _release_lost_claims(self) -> None:
+        """Give back, uncounted, what no body here has begun: signing off interrupts all that the worker holds."""
+        worker = self.worker.id
+        held = (await self._backend.extend_leases(worker)).held or ()
+        lost = [AttemptRef(job_id, attempt, worker) for job_id, attempt in set(held) - self.worker.known()]
+        if lost:
+            await self._backend.update_job_status([AttemptEnd(one, Outcome(OutcomeKind.RELEASED)) for one in lost])
+
+    # -- beats
+
+    async def _beat_forever(self) -> None:
+        """Renew the lease, hear of cancel requests, reap the dead: in this order, so that the living renew first."""
+        last_written = self._clock.monotonic()
+
+        async def beat() -> None:
+            nonlocal last_written
+            await self._clock.sleep(self.config.heartbeat)
+            worker = self.worker.id
+            lease = await self._backend.extend_leases(worker)
+            if not lease.alive:
+                await self._register_again(worker)
+            elif lease.held is not None and worker == self.worker.id:
+                self._look_for_lost_claims(lease.held)
+            for job_id, attempt in lease.cancel_requested:
+                self.worker.request_cancel(job_id, attempt)
+            now = self._clock.monotonic()
+            # A reaper that was itself held up must not take the others, held up likewise, for dead.
+            on_time = now - last_written <= self.config.lease / 2 * SECOND
+            last_written = now
+            if on_time and await self._backend.reap():
+                self.scheduler.nudge()
+            if self._functions.refused:
+                self._functions.look_again()
+                self.scheduler.nudge()
+            await self._look_at_local_jobs()
+
+        trouble = Trouble(logger, "no heartbeat could be written")
+        await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
+
+    def _look_for_lost_claims(self, held: Sequence[Held]) -> None:
+        """Give back what the store holds to be this worker's by a claim whose answer was lost."""
+        worker, slots = self.worker, self.worker.slots
+        known, claiming = worker.known(), slots.reserved > 0
+        for attempt in self._lost_claims.find(worker.id, held, known, slots.settled, claiming=claiming):
+            logger.warning("job %r was claimed, but the answer was lost: it goes back", attempt.job_id)
+            worker.end_unrun(attempt, Outcome(OutcomeKind.RELEASED))
+
+    async def _look_at_local_jobs(self) -> None:
+        """Let go of callables whose jobs were ended or removed by others."""
+        local = self._functions.local
+        ids = local.some(_LOCAL_JOBS)
+        if ids:
+            local.seen(ids, {job.id: job.status for job in await self._backend.get_jobs(ids)})
+
+    async def _look_for_the_dead(self) -> None:
+        """Of a process that is gone from this host nobody needs to wait for the lease to run out."""
+        every = min(_LOOK_EVERY, self.config.heartbeat)
+
+        async def look() -> None:
+            await self._clock.sleep(every)
+            try:
+                if await self._backend.reap(expired=False):
+                    self.scheduler.nudge()
+            except BackendError:
+                pass  # the beats meet it, too, and log it
+
+        trouble = Trouble(logger, "processes that are gone cannot be looked for")
+        await look_forever(look, None, trouble, self._clock)
+
+    async def _register_again(self, lost: str) -> None:
+        """Go on as another worker. The heartbeat and the scheduler find out at the same time: the second one to come
+        here finds the worker registered, and must not make a second row."""
+        async with self._registering:
+            if self.worker.id != lost:
+                return
+            logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", lost)
+            self.worker.lose()
+            with anyio.CancelScope(shield=True):  # a row that is stored, and whose number is lost, would be kept alive
+                await self.worker.register()
+        # The row is buried already; what is left of it here (the beats of its lease) is not to outlive it.
+        await self._backend.deregister_worker(lost)
+        self.scheduler.nudge()
+
+    def hear_cancel_requests(self) -> None:
+        """Another process changed something: it may have asked jobs of ours to stop. Looking waits for nobody here."""
+        self._cancel_signal.notify()
+
+    async def _hear_cancel_requests_forever(self) -> None:
+        """In a loop of its own: it goes through the store's writer, and a lock must not hold up other duties."""
+
+        async def look() -> None:
+            if self.worker.running:
+                lease = await self._backend.extend_leases(self.worker.id)
+                for job_id, attempt in lease.cancel_requested:
+                    self.worker.request_cancel(job_id, attempt)
+
+        trouble = Trouble(logger, "cancel requests of other processes cannot be seen")
+        await look_forever(look, self._cancel_signal.wait, trouble, self._clock)

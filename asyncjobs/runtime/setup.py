@@ -1,0 +1,68 @@
+"""Make an engine from what a program names: a store, settings, functions."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.select import make_backend
+from asyncjobs.checks import is_a, listed
+from asyncjobs.clock import Clock, clock_of
+from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.runtime.engine import Engine
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.parts import EngineSettings
+
+
+def new_engine(
+    backend: BackendType | str | os.PathLike[str] | BackendConfig | JobBackend,
+    config: BackendConfig | None = None,
+    *,
+    daemon: DaemonConfig | None,
+    enable_daemon: bool = True,
+    functions: Iterable[Callable[..., Any]] = (),
+    fallback: object = None,
+    clock: Clock | None = None,
+    ctrl_c_elsewhere: bool = False,
+) -> Engine:
+    """Check the arguments of a ``JobProcessor``, and return the engine that they describe.
+
+    :raises ConfigurationError: a setting cannot work.
+    """
+    clock = clock_of("clock", clock)
+    store, backend_config = make_backend(backend, config, clock)
+    if daemon is not None and not is_a(daemon, DaemonConfig):
+        raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")
+    enabled: object = enable_daemon
+    if enabled is not True and enabled is not False:
+        raise ConfigurationError("enable_daemon", enabled, allowed="True or False")
+    if fallback is not None and (not is_a(fallback, str) or fallback != "sync" or enabled):
+        raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
+    known = Functions(daemon.allowed_modules if daemon else None)
+    for i, function in enumerate(listed("functions", functions, "functions, in a list")):
+        known.register(function, f"functions[{i}]")
+    worker = DaemonConfig() if daemon is None else daemon
+    settings = EngineSettings(
+        clock=clock,
+        backend_config=backend_config,
+        daemon=worker if enabled else None,
+        fallback=worker if fallback is not None else None,
+        ctrl_c_elsewhere=ctrl_c_elsewhere,
+    )
+    return Engine(store, known, settings)
+
+
+def run_app_with(engine: Engine, config: BackendConfig, daemon: DaemonConfig) -> None:
+    """Have the engine of an application run jobs with these settings in place of its own (ADR 25).
+
+    :raises BackendClosedError: it is entered already.
+    """
+    clock = engine.settings.clock
+    store, backend_config = make_backend(config, None, clock)
+    functions = Functions(daemon.allowed_modules)
+    for function in engine.functions.registered.values():
+        functions.register(function)
+    engine.run_with(store, functions, EngineSettings(clock=clock, backend_config=backend_config, daemon=daemon))

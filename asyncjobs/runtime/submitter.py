@@ -1,0 +1,164 @@
+"""Store the jobs of callers and of running bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
+
+import anyio.lowlevel
+from msgspec.structs import replace
+
+from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.backends.transient import enqueue_patiently
+from asyncjobs.clock import Clock
+from asyncjobs.core.child_ids import path_before
+from asyncjobs.core.codec import result_stand_in
+from asyncjobs.exceptions import BackendConnectionError
+from asyncjobs.models import JobRequest
+from asyncjobs.runtime import job_log
+from asyncjobs.runtime.argument_checks import items_of, requests_of
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.handle import JobHandle
+from asyncjobs.runtime.job_access import HandleAccess
+from asyncjobs.runtime.live_graph import LiveGraph
+from asyncjobs.runtime.submission import Submissions, request_of
+
+_ENCODED_AT_ONCE = 500
+"""Jobs that are encoded before the event loop gets a turn."""
+
+
+class Submitter:
+    """Encodes requests, checks the graph, and stores the jobs.
+
+    :param jobs: what the handles of children are given.
+    :param tries: how often a submission is sent to a store that cannot be reached.
+    :param owner: returns the id of the worker that may run ``local`` jobs, None without one.
+    :param nudge: called before something is stored, so that the claim joins its transaction.
+    :param run_here: runs what was stored, where no worker lives to do it; None where one is waited for.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        submissions: Submissions,
+        functions: Functions,
+        graph: LiveGraph,
+        clock: Clock,
+        jobs: HandleAccess,
+        *,
+        tries: int,
+        owner: Callable[[], str | None],
+        nudge: Callable[[], None],
+        run_here: Callable[[Sequence[str]], Awaitable[None]] | None,
+    ) -> None:
+        self.submitted = 0
+        """Jobs that were stored."""
+        self._backend = backend
+        self._submissions = submissions
+        self._functions = functions
+        self._graph = graph
+        self._clock = clock
+        self._jobs = jobs
+        self._tries = tries
+        self._owner = owner
+        self._nudge = nudge
+        self._run_here = run_here
+
+    async def store(
+        self,
+        requests: Sequence[JobRequest],
+        *,
+        ids: Sequence[str] | None = None,
+        parent: AttemptRef | None = None,
+    ) -> Sequence[str]:
+        """Store a batch, all of it or nothing; return the ids.
+
+        :param ids: those of requests without one. Default: fresh ones.
+        :param parent: the attempt that submits them.
+        """
+        owner = self._owner()
+        jobs: list[NewJob] = []
+        for i, request in enumerate(requests):
+            jobs.append(self._submissions.encode(request, owner, None if ids is None else ids[i]))
+            if i % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
+                await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
+        in_graph = await self._graph.add(jobs)
+        for request, job in zip(requests, jobs, strict=True):
+            self._submissions.vouch(request, job)
+        local = [job.id for job in jobs if job.owner is not None]
+        try:
+            stored = await enqueue_patiently(
+                self._backend, jobs, parent, attempts=self._tries, clock=self._clock, trying=self._nudge
+            )
+        except BaseException as error:
+            self._graph.drop(in_graph)
+            if isinstance(error, Exception):
+                self._functions.local.refused(local)
+            else:  # cancelled, they may be stored nevertheless
+                self._functions.local.stored(local)
+            if isinstance(error, BackendConnectionError):
+                error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
+            raise
+        self._functions.local.stored(local)
+        self.submitted += len(jobs)
+        job_log.submitted(jobs)
+        if self._run_here is not None and parent is None:
+            await self._run_here(stored)
+        return stored
+
+    async def submit_job(
+        self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> JobHandle[Any]:
+        """Store a call as a job."""
+        request = request_of(func, args, options)
+        if "args" not in options and "kwargs" not in options:
+            self._submissions.check_options(func)
+        ids = await self.store([request])
+        return self._handle(ids[0], request)
+
+    async def submit_jobs(self, requests: Sequence[JobRequest], if_exists: str | None) -> list[JobHandle[Any]]:
+        """Store a batch, all of it or nothing."""
+        requests = requests_of(requests)
+        if if_exists is not None:
+            requests = [replace(request, if_exists=if_exists) for request in requests]
+        ids = await self.store(requests)
+        return [self._handle(job_id, request) for job_id, request in zip(ids, requests, strict=True)]
+
+    async def map_jobs(
+        self, func: Callable[..., Any], items: Iterable[Any], options: dict[str, Any]
+    ) -> list[JobHandle[Any]]:
+        """Store a call for each item, as one batch."""
+        requests = [request_of(func, (item,), dict(options)) for item in items_of(items)]
+        return await self.submit_jobs(requests, None) if requests else []
+
+    def _handle(self, job_id: str, request: JobRequest) -> JobHandle[Any]:
+        return JobHandle(job_id, self._jobs, result_stand_in(request.func, local=request.local))
+
+    async def submit_child(
+        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+    ) -> JobHandle[Any]:
+        """Store what a body submits: a child of its job."""
+        options["if_exists"] = "return"  # what an earlier attempt submitted is there already
+        options["job_id"] = await self._stored_child(parent, options["job_id"])
+        request = request_of(func, args, options)
+        self._submissions.check_options(func)
+        ids = await self.store([request], parent=parent)
+        return self._handle(ids[0], request)
+
+    async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
+        """Store a child that its body has encoded in a process of its own."""
+        job = replace(job, id=await self._stored_child(parent, job.id))
+        in_graph = await self._graph.add([job])
+        try:
+            (job_id,) = await self._backend.enqueue_jobs([job], parent=parent)
+        except BaseException:
+            self._graph.drop(in_graph)
+            raise
+        self._nudge()
+        self.submitted += 1
+        return job_id
+
+    async def _stored_child(self, parent: AttemptRef, job_id: str) -> str:
+        """Return the id of a child, or the longer one that an attempt under an earlier version gave it."""
+        before = path_before(parent.job_id, job_id) if parent.attempt > 1 else None
+        return job_id if before is None or await self._backend.get_job(before) is None else before

@@ -1,0 +1,122 @@
+"""What a type checker knows of the public interface. Nothing here runs: pyright and mypy read it (``test_typing``)."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping
+from typing import assert_type
+
+from asyncjobs import (
+    Job,
+    JobEvent,
+    JobHandle,
+    JobPage,
+    JobProcessor,
+    JobStatus,
+    Reason,
+    StatusReport,
+    SyncJobs,
+    as_completed,
+    current_job,
+    gather,
+    job,
+)
+from asyncjobs.sync import SyncHandle
+
+
+class Picture:
+    """A result of a program's own."""
+
+
+async def draw(prompt: str, size: int = 1) -> Picture:
+    raise NotImplementedError
+
+
+def count(text: str) -> int:
+    raise NotImplementedError
+
+
+@job
+async def marked(prompt: str) -> Picture:
+    raise NotImplementedError
+
+
+@job(queue="gpu", timeout=60)
+def marked_with_options(text: str, *, width: int = 3) -> int:
+    raise NotImplementedError
+
+
+class Studio:
+    """Methods are functions, too."""
+
+    @job
+    @staticmethod
+    def render(scene: str) -> bytes:
+        raise NotImplementedError
+
+
+async def a_decorated_function_keeps_its_signature() -> None:
+    assert_type(await marked("x"), Picture)
+    assert_type(marked_with_options("x", width=4), int)
+    marked_with_options(3)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    assert_type(Studio.render("x"), bytes)
+
+
+async def a_handle_knows_the_result(jp: JobProcessor) -> None:
+    assert_type(await jp.submit_job(draw, "x"), JobHandle[Picture])
+    assert_type(await jp.submit_job(count, "x", group="g"), JobHandle[int])
+    assert_type(await jp.submit_job(marked, "x"), JobHandle[Picture])
+    assert_type(await jp.submit_job(marked_with_options, "x"), JobHandle[int])
+    handle = await jp.submit_job(draw, "x")
+    assert_type(await handle, Picture)
+    assert_type(await handle.result(timeout=3), Picture)
+    assert_type(handle.result_sync(), Picture)
+    assert_type(await handle.status(), JobStatus)
+    assert_type(handle.events(), AsyncIterator[JobEvent])
+
+
+async def many_jobs_know_it_too(jp: JobProcessor) -> None:
+    assert_type(await jp.map_jobs(draw, ["a", "b"]), list[JobHandle[Picture]])
+    assert_type(await jp.map_jobs(count, ["a", "b"], queue="q"), list[JobHandle[int]])
+    async with jp.batch() as batch:
+        assert_type(batch.submit_job(draw, "x"), JobHandle[Picture])
+        assert_type(batch.submit_job(count, "x"), JobHandle[int])
+
+
+async def children_know_it_too() -> None:
+    context = current_job()
+    assert_type(await context.submit_job(draw, "x"), JobHandle[Picture])
+    assert_type(await context.submit_job(count, "x", key="k"), JobHandle[int])
+    assert_type(context.submit_job_sync(count, "x"), JobHandle[int])
+
+
+async def gathering(one: JobHandle[int], two: JobHandle[str], many: list[JobHandle[Picture]]) -> None:
+    assert_type(await gather(one, two), tuple[int, str])
+    assert_type(await gather(*many), list[Picture])
+    assert_type(await gather(one, two, return_exceptions=True), tuple[int | BaseException, str | BaseException])
+    assert_type(await gather(*many, return_exceptions=True), list[Picture | BaseException])
+    async for done in as_completed(many):
+        assert_type(done, JobHandle[Picture])
+        assert_type(await done, Picture)
+
+
+async def a_handle_of_a_subclass_is_one_of_its_base(one: JobHandle[bool], two: JobHandle[str]) -> None:
+    both: list[JobHandle[object]] = [one, two]
+    assert_type(await gather(*both), list[object])
+
+
+async def answers(jp: JobProcessor) -> None:
+    assert_type(await jp.get_job("x"), Job)
+    assert_type(await jp.find_jobs(), JobPage)
+    assert_type(await jp.why("x"), Reason)
+    assert_type(await jp.poll_status("x"), StatusReport)
+    assert_type(await jp.poll_batch(["x"]), dict[str, StatusReport | None])
+    assert_type(jp.stream_job("x"), AsyncIterator[JobEvent])
+
+
+def plain_programs(jobs: SyncJobs) -> None:
+    assert_type(jobs.submit_job(draw, "x"), SyncHandle[Picture])
+    assert_type(jobs.submit_job(count, "x"), SyncHandle[int])
+    assert_type(jobs.submit_job(count, "x").result(), int)
+    assert_type(jobs.map_jobs(count, ["x"]), list[SyncHandle[int]])
+    assert_type(jobs.gather(*jobs.map_jobs(count, ["x"])), list[int])
+    assert_type(jobs.poll_batch(["x"]), Mapping[str, StatusReport | None])
