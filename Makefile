@@ -51,7 +51,7 @@ browser: $(VENV)/dev.stamp
 
 # Half of the time of the tests is waiting: more of them run side by side than there are cores. Those that are marked
 # `serial` want the machine for themselves: they run afterwards, one by one.
-WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 2 * (os.cpu_count() or 2)))')
+WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 2)))')
 # $(call suite,python,options of both,of the first,of the second). Exit code 5: ARGS names no tests of that kind.
 suite = $(1) -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(3) $(2); first=$$?; \
 	$(1) -m pytest -m serial $(4) $(2); case $$first$$? in 00|05|50) ;; *) exit 1 ;; esac

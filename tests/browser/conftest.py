@@ -12,9 +12,19 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser import chromium
 from tests.browser.support import Demo, Visitor
 
+HERE = Path(__file__).parent
+
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "own_server(quick): kills it, or wants the real drawings")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Run these one by one: a browser, a server and its children beside other tests miss the times that people see."""
+    for item in items:
+        if item.path.parent == HERE:
+            item.add_marker(pytest.mark.serial)
 
 
 @pytest.fixture(scope="package")
