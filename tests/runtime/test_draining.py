@@ -406,6 +406,7 @@ def test_ctrl_c_while_syncjobs_is_left_in_peace_is_raised_when_it_is_left(tmp_pa
     held.go.open()
 
 
+@pytest.mark.serial
 def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path) -> None:
     with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
         later = jobs.submit_job(nothing, delay=3600)

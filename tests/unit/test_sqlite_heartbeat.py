@@ -119,6 +119,7 @@ def test_a_locked_file_is_tried_again_until_it_can_be_written(store: Store, hear
     assert heartbeat.last_error is None
 
 
+@pytest.mark.serial
 def test_a_missing_file_is_no_error_of_the_caller(tmp_path: Path, clock: Clock) -> None:
     config = SQLiteConfig(path=tmp_path / "jobs.db")
     heartbeat = Heartbeat(config, config.file, clock)
