@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from typing import TYPE_CHECKING, Any
 
 from asyncjobs.exceptions import MissingExtraError
@@ -44,17 +43,11 @@ class WebDoor:
         self._streams.append(app.streams)
         return app
 
-    def response(
-        self,
-        request: Request,
-        *,
-        job_id: str | None,
-        group: str | None,
-        types: Collection[str] | str | None,
-        after: str | None,
-        plain: bool,
-    ) -> Response:
-        """Return a stream of events as the response of a route."""
+    def response(self, request: Request, **wanted: Any) -> Response:
+        """Return a stream of events as the response of a route.
+
+        :param wanted: what ``OwnRoutes.response`` takes.
+        """
         if self._own_routes is None:
             try:
                 from asyncjobs.web.sse_response import OwnRoutes
@@ -64,7 +57,7 @@ class WebDoor:
                 raise MissingExtraError("web", what="sse_response()") from error
             self._own_routes = OwnRoutes(self._jp, self._engine)
             self._streams.append(self._own_routes.streams)
-        return self._own_routes.response(request, job_id=job_id, group=group, types=types, after=after, plain=plain)
+        return self._own_routes.response(request, **wanted)
 
     def close_streams(self, reason: str = "shutdown") -> None:
         """End every stream that is open; its client comes back with the cursor that it has."""

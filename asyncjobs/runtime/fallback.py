@@ -61,10 +61,12 @@ class SyncFallback:
                 raise only_error(error) from None
 
     async def close(self) -> None:
-        """Run no more: what runs gets its time to end, then goes back to pending; a submit that waits returns."""
+        """Run no more: what runs gets its time to end, then goes back to pending; submits that wait return."""
         self._closing = True
-        if self.runner is not None:
+        if self.runner is not None and self.runner.started:
             await self.runner.stop()
+        async with self._lock:  # the submit whose jobs ran has let go of the store
+            return
 
     async def _warn(self, job_ids: Sequence[str]) -> None:
         command = start_command(self._backend, [job.function for job in await self._backend.get_jobs(job_ids)])
@@ -90,9 +92,9 @@ class SyncFallback:
                     while not self._closing and await self._goes_on(runner):
                         await reader.next(_LOOK_EVERY)
             finally:
-                self.runner = None
                 with anyio.CancelScope(shield=True):  # bounded by its shutdown_timeout
                     await runner.stop()
+                self.runner = None  # not before: until its end, its bodies may use the processor
                 tasks.cancel_scope.cancel()
 
     async def _goes_on(self, runner: Runner) -> bool:

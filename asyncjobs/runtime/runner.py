@@ -84,6 +84,10 @@ class Runner:
             freed=self._nudge,
             stale=publisher.wake,
         )
+        self.started = False
+        """Whether it is registered, and has begun to claim."""
+        self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
+        self._stopping, self._stopped = anyio.Lock(), False
         self._registering = anyio.Lock()
         self._cancel_signal = Signal()
         self._lost_claims = LostClaims()
@@ -103,8 +107,7 @@ class Runner:
             logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
         await self.worker.register()
         await self.worker.run(tasks)
-        self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
-        self._stopping, self._stopped = anyio.Lock(), False
+        self.started = True
         tasks.start_soon(self._claim_until_stopped)
         tasks.start_soon(self._beat_until_stopped)
 

@@ -28,7 +28,7 @@ _PAGE = 500
 _SUSPICIOUS = 0.75
 """Seconds of waiting after which it is looked at whether anybody can run the job at all."""
 _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
-"""Not ``no_worker``, which is not the matter of one job: ``unattended`` tells of it."""
+"""Not ``no_worker``, which is not the matter of one job: ``no_worker_warning`` warns of that."""
 
 
 class BodyStopped(BaseException):

@@ -3,18 +3,35 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
+from typing import Any
 
 import anyio
 import pytest
 
 from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
-from tests.runtime.support import COMPLETED, FAILED, PATIENCE, PENDING, SKIPPED, Stores, add, fail, nothing
+from asyncjobs.processor import engine_of
+from tests.runtime.support import (
+    COMPLETED,
+    FAILED,
+    PATIENCE,
+    PENDING,
+    SKIPPED,
+    Held,
+    Stores,
+    add,
+    comes_true,
+    fail,
+    nothing,
+    within,
+)
 
 pytestmark = pytest.mark.anyio
 
 
-def fallback(stores: Stores) -> JobProcessor:
-    return JobProcessor(stores.backend(), enable_daemon=False, fallback="sync")
+def fallback(stores: Stores, **settings: Any) -> JobProcessor:
+    daemon = DaemonConfig(**settings)
+    return JobProcessor(stores.backend(), enable_daemon=False, daemon=daemon, fallback="sync")
 
 
 async def test_a_submit_returns_when_its_job_has_ended(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
@@ -142,3 +159,60 @@ async def test_a_job_of_a_queue_that_is_not_served_here_is_not_waited_for(stores
             job = await jp.submit_job(nothing, queue="gpu")
             assert await job.status() is PENDING
             assert await (await jp.submit_job(nothing, queue="cpu")).status() is COMPLETED
+
+
+@pytest.mark.persistent
+async def test_leaving_gives_back_what_a_submit_runs_and_the_submit_returns(stores: Stores) -> None:
+    held = HELD.begin()
+    submitted: list[str] = []
+
+    async def submit(jp: JobProcessor) -> None:
+        submitted.append(await jp.submit_job(hold, job_id="held"))
+
+    async with anyio.create_task_group() as tasks:
+        async with fallback(stores, shutdown_timeout=0.0) as jp:
+            tasks.start_soon(submit, jp)
+            await within(PATIENCE, held.started.wait())
+    assert submitted == ["held"]
+    async with stores.processor(enable_daemon=False) as jp:
+        job = await jp.get_job("held")
+        assert (job.status, job.failures, job.interruptions) == (PENDING, 0, 0)
+
+
+@pytest.mark.persistent
+async def test_bodies_that_a_submit_runs_use_the_processor_while_it_is_left(stores: Stores) -> None:
+    held = HELD.begin()
+
+    async with anyio.create_task_group() as tasks:
+        async with fallback(stores, shutdown_timeout=PATIENCE) as jp:
+            HELD.jp = jp
+            tasks.start_soon(partial(jp.submit_job, submits_at_the_end, job_id="last"))
+            await within(PATIENCE, held.started.wait())
+            held.go.open()
+    async with stores.processor(enable_daemon=False) as jp:
+        assert await jp.get_result("last") == "late"
+        assert await jp.get_status("late") is PENDING
+
+
+class _Held:
+    """What bodies wait on that are found by name."""
+
+    held: Held
+    jp: JobProcessor
+
+    def begin(self) -> Held:
+        self.held = Held()
+        return self.held
+
+
+HELD = _Held()
+
+
+async def hold() -> None:
+    await HELD.held.body()
+
+
+async def submits_at_the_end() -> str:
+    await HELD.held.body()
+    await comes_true(lambda: engine_of(HELD.jp)._leaving)  # pyright: ignore[reportPrivateUsage]
+    return str(await HELD.jp.submit_job(nothing, job_id="late", delay=3600))

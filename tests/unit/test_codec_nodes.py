@@ -26,6 +26,7 @@ from asyncjobs.core.codec import (
 from asyncjobs.exceptions import NotSerializableError
 from tests.unit.record_support import (
     Animal,
+    Box,
     Cat,
     Dog,
     Email,
@@ -348,3 +349,27 @@ def test_dicts_of_other_kinds_are_refused() -> None:
     for annotation in (Email | dict[str, str], Email, OrderedDict[str, str], dict, Any):
         error = refused(annotation, OrderedDict(to="1"))
         assert (error.where, error.hint) == ("$.args[0]", "pass dict(value)")
+
+
+# -- unions of types that fit alike
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value"),
+    [
+        (Box[int] | Box[Cat], Box(Cat("Tom"))),
+        (Box[Cat] | Box[int], Box(3)),
+        (Box[int] | Box[Cat] | None, Box(Cat("Tom"), [Cat("Kit")])),
+        (Box[int] | Box[list[Cat]], Box([Cat("Tom")])),
+        (list[Box[int]] | list[Box[Cat]], [Box(1), Box(Cat("Tom"))][1:]),
+        (dict[str, Box[int]] | dict[str, Box[Cat]], {"a": Box(Cat("Tom"))}),
+        (Box[Box[int]] | Box[Box[Cat]], Box(Box(Cat("Tom")))),
+    ],
+)
+def test_the_member_that_names_every_record_inside_is_taken(annotation: Any, value: Any) -> None:
+    assert same(arrives(annotation, value), value)
+
+
+def test_where_no_member_names_every_record_the_value_is_refused() -> None:
+    with pytest.raises(NotSerializableError):
+        arrives(Box[int] | Box[str], Box(Cat("Tom")))

@@ -64,6 +64,17 @@ def holds_record(value: Any) -> bool:
     return type(value) is StoredRecord or record_type(class_of(value)) is not None
 
 
+def count_stored(value: Any) -> int:
+    """Return how many records there are in a stored value."""
+    if type(value) is StoredRecord:
+        return 1 + count_stored(value.fields) + count_stored(value.more)
+    if isinstance(value, dict):
+        return sum(map(count_stored, cast("dict[Any, Any]", value).values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(count_stored, cast("Sequence[Any]", value)))
+    return 0
+
+
 def find_stray(value: Any, expected: str = "a class of its annotation") -> None:
     """Raise Mismatch for the first record in a value."""
     if type(value) in _ATOMS:
@@ -390,8 +401,9 @@ class Union:
     """X | Y.
 
     A stored record is what its class says. A dict that came without one (JSON, earlier versions) becomes the first
-    record that has its fields; what no record takes goes to the other types. A dict that was sent as a dict stays one
-    if any type takes dicts; only if none does, a record may take it.
+    record that has its fields; what no record takes goes to the other types. Of types that fit alike (``Box[int] |
+    Box[Page]``), the first is taken that names every record inside, as it was when the value was checked. A dict that
+    was sent as a dict stays one if any type takes dicts; only if none does, a record may take it.
     """
 
     def __init__(
@@ -405,6 +417,14 @@ class Union:
     def __call__(self, value: Any) -> Any:
         if value is None:
             return None
+        if len(self._closely) > 1 and (records := count_stored(value)) > 1:
+            for rebuild in self._closely:
+                try:
+                    made = rebuild(value)
+                    if rebuild.check(made, Look()) >= records:
+                        return made
+                except (Mismatch, ValueError):  # the next may fit
+                    continue
         return self._first(value, lambda rebuild: rebuild(value), lambda: plain(value))
 
     def check(self, value: Any, look: Look) -> int:

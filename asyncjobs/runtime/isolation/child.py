@@ -1,6 +1,6 @@
 """A process of its own for jobs with ``isolation="process"``: ``python -m asyncjobs.runtime.isolation.child DOWN UP``.
 
-Started by ``processes``, one job at a time, told what to do through the pipe ``DOWN``. Two threads: this one runs the
+Started by ``pool``, one job at a time, told what to do through the pipe ``DOWN``. Two threads: this one runs the
 bodies (plain ones as they are, async ones in a loop of their own), the other one listens. When the pipe closes, which
 it also does when the worker is killed, the process ends: at once if a body runs, and with whatever that has started.
 """
@@ -261,7 +261,7 @@ class _AtOnce:
 
 
 class ParentJobs:
-    """What handles can do here: they ask the worker's processor. ``handle.Jobs``, but for streams."""
+    """What handles can do here: they ask the worker's processor. A ``HandleAccess``, but for streams."""
 
     def __init__(self, link: Link, max_value_size: int) -> None:
         self._link = link

@@ -1,6 +1,6 @@
 """Child processes for jobs with ``isolation="process"``: started when they are needed, kept warm, ended.
 
-``process`` is one of them, ``conversation`` what is said to it while a job runs there, ``child`` the program that it
+``process`` is one of them, ``session`` what is exchanged with it while a job runs there, ``child`` the program that it
 runs. A process is used again only after a body that succeeded.
 """
 
