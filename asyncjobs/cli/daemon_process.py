@@ -129,13 +129,13 @@ class DaemonProcess:
         daemon = self._jp.daemon
         if self._signals == 1:
             self._stopping.set()
-        elif self._signals == 2 and daemon is not None:
+        elif self._signals > 2:
+            self._leave(number)
+        elif daemon is not None:  # else it has been left, and the loop is about to end
             self._state = replace(self._state, handing_back=True)
             self._file.write(self._state)
             logger.warning("handing back %d running jobs now", len(daemon.running))
             daemon.give_back()
-        else:
-            self._leave(number)
 
     def _stop_when_stopped(self, number: int) -> None:
         """Count a signal that comes when all has been done: nothing is left to drain or to hand back."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 import sqlite3
@@ -10,9 +11,14 @@ import time
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from asyncjobs import JobProcessor
+from asyncjobs.cli.daemon_process import DaemonProcess
+from asyncjobs.cli.state_files import DaemonState, StateFile
+from asyncjobs.host import this_process
 from tests.cli.support import PATIENCE, Shell
 from tests.cli.test_daemon import APP, state_of, until
 
@@ -112,6 +118,22 @@ def test_signals_after_all_has_been_done_change_nothing_until_the_third_one(
     else:  # Python takes two that come at once for one
         until(lambda: daemon.poll() is not None or daemon.send_signal(late[-1]))
     assert ended(daemon)[0] == code
+
+
+@pytest.mark.anyio
+async def test_a_second_signal_between_the_drain_and_the_end_of_the_loop_changes_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes: list[int] = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    jp = JobProcessor(tmp_path / "jobs.db")  # left already, as far as signals see it: it has no daemon
+    initial = DaemonState("default", "jobs.db", this_process(), "1", 0.0, [])
+    process = DaemonProcess(jp, cast("StateFile", None), initial)
+    process._stop(TERM)  # pyright: ignore[reportPrivateUsage]
+    process._stop(TERM)  # pyright: ignore[reportPrivateUsage]
+    assert codes == []
+    process._stop(TERM)  # pyright: ignore[reportPrivateUsage]
+    assert codes == [143]
 
 
 def pending(pid: int) -> bool:
