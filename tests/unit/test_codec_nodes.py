@@ -373,3 +373,9 @@ def test_the_member_that_names_every_record_inside_is_taken(annotation: Any, val
 def test_where_no_member_names_every_record_the_value_is_refused() -> None:
     with pytest.raises(NotSerializableError):
         arrives(Box[int] | Box[str], Box(Cat("Tom")))
+
+
+def test_a_stored_record_inside_that_no_member_names_any_more_arrives_as_a_plain_dict() -> None:
+    stored = encode_arguments(taking(Box[int] | Box[Cat]), (Box(Cat("Tom")),), {}, Handle).data
+    (seen,), _ = decode_arguments(stored, taking(Box[int] | Box[str]), lambda _: None)
+    assert same(seen, Box({"name": "Tom"}))

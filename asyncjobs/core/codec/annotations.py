@@ -27,8 +27,8 @@ from asyncjobs.core.codec.layers import (
     dispatches_on_first,
     implementations,
 )
+from asyncjobs.core.codec.mismatches import Look, find_stray
 from asyncjobs.core.codec.names import attribute, seems
-from asyncjobs.core.codec.nodes import Look, find_stray
 from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, has_choice, is_free, rebuild_of
 from asyncjobs.core.codec.refusals import key_step, shortened_path
 from asyncjobs.core.codec.stored import plain

@@ -9,10 +9,12 @@ import typing
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, cast
 
+from asyncjobs.core.codec.containers import Fixed, Items, NamedTuples, Shape, Union, Values
 from asyncjobs.core.codec.families import record_type
 from asyncjobs.core.codec.hints import class_hints
+from asyncjobs.core.codec.mismatches import Mismatch, Rebuild
 from asyncjobs.core.codec.names import type_name, with_article
-from asyncjobs.core.codec.nodes import Family, Fixed, Items, Mismatch, NamedTuples, Rebuild, Shape, Union, Values
+from asyncjobs.core.codec.nodes import Family
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.writer import is_stored_type
 

@@ -79,3 +79,14 @@ def from_json(value: Any) -> Any:
     if isinstance(value, dict):
         return JsonObject({name: from_json(item) for name, item in cast("dict[str, Any]", value).items()})
     return value
+
+
+def count_stored(value: Any) -> int:
+    """Return how many records there are in a stored value."""
+    if type(value) is StoredRecord:
+        return 1 + count_stored(value.fields) + count_stored(value.more)
+    if isinstance(value, dict):
+        return sum(map(count_stored, cast("dict[Any, Any]", value).values()))
+    if isinstance(value, (list, tuple)):
+        return sum(map(count_stored, cast("Sequence[Any]", value)))
+    return 0

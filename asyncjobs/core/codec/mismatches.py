@@ -1,0 +1,100 @@
+"""Name the place at which a value does not fit its annotation."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple, Protocol, cast
+
+from asyncjobs.core.codec.families import record_type
+from asyncjobs.core.codec.names import class_of, kind_of, with_article
+from asyncjobs.core.codec.refusals import key_step
+from asyncjobs.core.codec.stored import SentDict, StoredRecord, plain
+
+_ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
+
+
+class Mismatch(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
+    """A value does not fit its annotation. Every container on the way out adds its step to ``steps``."""
+
+    def __init__(self, problem: str, expected: str) -> None:
+        super().__init__(problem, expected)
+        self.problem = problem
+        self.expected = expected
+        self.steps: list[str] = []
+
+
+class Look(NamedTuple):
+    """A look at a value before it is stored.
+
+    ``handles`` are what the results of jobs take the place of. With ``strays``, a record that no annotation names is a
+    Mismatch of its own; without, it is missing in the count.
+    """
+
+    handles: tuple[type, ...] = ()
+    strays: bool = False
+
+
+class Rebuild(Protocol):
+    """What brings the values of one annotation back. None stays None, an instance stays itself."""
+
+    def __call__(self, value: Any) -> Any:
+        """The value with records in place of what they were stored as. Raises Mismatch."""
+        ...
+
+    def check(self, value: Any, look: Look) -> int:
+        """Make sure that a value, once it is stored, will come back.
+
+        Returns how many records it has in it that the annotation names. Raises Mismatch.
+        """
+        ...
+
+
+def holds_record(value: Any) -> bool:
+    """Whether there is a record in a value, before it is stored or after."""
+    if isinstance(value, dict):
+        return any(map(holds_record, cast("dict[Any, Any]", value).values()))
+    if isinstance(value, (list, tuple)):
+        return any(map(holds_record, cast("Sequence[Any]", value)))
+    return type(value) is StoredRecord or record_type(class_of(value)) is not None
+
+
+def find_stray(value: Any, expected: str = "a class of its annotation") -> None:
+    """Raise Mismatch for the first record in a value."""
+    if type(value) in _ATOMS:
+        return
+    if record_type(class_of(value)) is not None:
+        raise unlike(value, expected)
+    if isinstance(value, dict):
+        for key, item in cast("dict[Any, Any]", value).items():
+            stepping(key_step(key), find_stray, item, expected)
+    elif isinstance(value, (list, tuple)):
+        for index, item in enumerate(cast("Sequence[Any]", value)):
+            stepping(f"[{index}]", find_stray, item, expected)
+
+
+def stepping(step: str, function: Callable[..., Any], *args: Any) -> Any:
+    try:
+        return function(*args)
+    except Mismatch as mismatch:
+        mismatch.steps.append(step)
+        raise
+
+
+def unlike(value: object, expected: str) -> Mismatch:
+    if isinstance(value, StoredRecord):
+        return Mismatch(f"is {with_article(f'{value.module}.{value.qualname}')}", expected)
+    return Mismatch(f"is {kind_of(dict(value) if type(value) is SentDict else value)}", expected)
+
+
+def rebuild_at(step: str, rebuild: Rebuild | None, value: Any) -> Any:
+    if rebuild is None:
+        return value if type(value) in _ATOMS else plain(value)
+    return stepping(step, rebuild, value)
+
+
+def check_at(step: str, rebuild: Rebuild | None, value: Any, look: Look) -> int:
+    if rebuild is not None:
+        return cast("int", stepping(step, rebuild.check, value, look))
+    if look.strays:
+        stepping(step, find_stray, value)
+    return 0
