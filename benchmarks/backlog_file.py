@@ -76,11 +76,11 @@ def _multiply(connection: sqlite3.Connection, jobs: int) -> None:
         columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
         values = ", ".join(_copied(table, owner, column) for column in columns)
         connection.execute(
-            f"WITH RECURSIVE c(c) AS (SELECT 1 UNION ALL SELECT c + 1 FROM c WHERE c < ?1) "
+            f"WITH RECURSIVE c(c) AS (SELECT 1 UNION ALL SELECT c + 1 FROM c WHERE c < :copies) "
             f"INSERT INTO {table}({', '.join(columns)}) SELECT {values} FROM c CROSS JOIN "
-            f"(SELECT * FROM {table} WHERE {owner} BETWEEN ?2 AND ?2 + {_SEEDS - 1}) s "
-            f"WHERE ?1 > 0 ORDER BY c, s.{owner}",
-            (copies, first),
+            f"(SELECT * FROM {table} WHERE {owner} BETWEEN :first AND :first + {_SEEDS - 1}) s "
+            f"WHERE :copies > 0 ORDER BY c, s.{owner}",
+            {"copies": copies, "first": first},
         )
     for counter, source in (("job", "SELECT max(n) FROM jobs"), ("event", "SELECT max(position) FROM events")):
         connection.execute(f"UPDATE counters SET value = ({source}) WHERE name = ?", (counter,))
@@ -92,8 +92,8 @@ def _copied(table: str, owner: str, column: str) -> str:
         return f"s.{column} + {_SEEDS} * c"
     if table == "jobs" and column == "id":
         return "s.id || '-' || c"
-    if table == "jobs" and column == "run_at":
-        return "s.run_at + 1000 * c"  # NULL stays NULL
+    if table == "jobs" and column in ("run_at", "due"):
+        return f"s.{column} + 1000 * c"  # NULL stays NULL
     if table == "events" and column == "position":
         return f"s.position + {_SEEDS} * c"
     return f"s.{column}"
@@ -112,7 +112,7 @@ async def _check(path: Path, kind: Kind) -> None:
                 [dict(row) for row in connection.execute(f"SELECT * FROM {table} WHERE {owner} = ?", number)]
                 for number in numbers
             )
-            keys = {owner, "id", "position", "run_at", "created_at", "at"}
+            keys = {owner, "id", "position", "run_at", "due", "created_at", "at"}
             bare = [[{k: v for k, v in row.items() if k not in keys} for row in rows] for rows in (own, copy)]
             if bare[0] != bare[1]:
                 raise AssertionError(f"copied rows of {table} are not what the backend writes: {own} {copy}")
