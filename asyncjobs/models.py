@@ -218,7 +218,8 @@ class Job(Shown, Struct, frozen=True):
     unreadable: str | None = None
     """What of the stored job cannot be read (``"unreadable: metadata (…)"``) and has a stand-in here; else None."""
     worker_id: str | None = None
-    """Which of the workers holds its attempt, by ``WorkerInfo.id``: names need not be unique."""
+    """Which worker holds its attempt, or completed it, by ``WorkerInfo.id``: names need not be unique. None, as
+    ``worker`` is, of a job that no worker holds and none completed; ``get_attempts`` names who ran the others."""
 
     @property
     def elapsed(self) -> float | None:

@@ -208,8 +208,11 @@ class Store:
         backend = self.backend
         jobs = await self.jobs()
         ids = [job.id for job in jobs]
+        # Each store names its workers as it likes; which jobs name the same one is the same everywhere.
+        named = dict.fromkeys(job.worker_id for job in jobs if job.worker_id is not None)
+        names: dict[str | None, str | None] = {None: None} | {worker: f"worker {i}" for i, worker in enumerate(named)}
         return Dump(
-            [replace(job, worker_id=None) for job in jobs],  # each store names its workers as it likes
+            [replace(job, worker_id=names[job.worker_id]) for job in jobs],
             sorted(await backend.get_dependencies(ids), key=lambda edge: (edge.child_id, edge.parent_id)),
             await self.events(),
             [attempt for job_id in ids for attempt in await backend.get_attempts(job_id)],

@@ -52,6 +52,37 @@ async def test_a_failure_stores_the_error(store: Store) -> None:
     assert (event.type, event.status, event.data) == ("failed", FAILED, {"error_type": "ValueError", "message": "boom"})
 
 
+async def test_a_job_names_the_worker_that_holds_its_attempt_or_completed_it_and_no_other(store: Store) -> None:
+    """``worker`` and ``worker_id`` agree, on every store, for every way in which an attempt can end."""
+    hand, lost = await store.hand("ada"), await store.hand("bob")
+    ends = {"completed": SUCCESS, "failed": FATAL, "retrying": FAILURE, "released": RELEASED, "cancelled": STOPPED}
+    await store.submit(*(new(job_id, retry=RetryPolicy(max_retries=1)) for job_id in ends))
+    await store.submit(new("skipped", "failed"), new("given up"), new("interrupted"))
+    await store.submit(new("worn out", max_interruptions=1), new("running"))
+    assert list(await store.backend.give_up(["given up"], BOOM)) == ["given up"]
+    assert await hand.claim(5) == list(ends)
+    await hand.ends(ends)
+    assert await hand.claim(1) == ["released"]
+    await hand.succeed("released")
+    assert await lost.claim(2) == ["interrupted", "worn out"]
+    assert await hand.claim(1) == ["running"]
+
+    async def named() -> dict[str, tuple[str | None, str | None]]:
+        return {job.id: (job.worker, job.worker_id) for job in await store.jobs() if job.worker or job.worker_id}
+
+    by_ada = dict.fromkeys(("completed", "released", "running"), ("ada", hand.id))
+    assert await named() == by_ada | dict.fromkeys(("interrupted", "worn out"), ("bob", lost.id))
+    await store.lose(lost)
+    assert await store.statuses("interrupted", "worn out") == [PENDING, FAILED]
+    assert await named() == by_ada
+    await store.backend.deregister_worker(hand.id)
+    known = await named()
+    known.pop("running", None)
+    assert known == dict.fromkeys(("completed", "released"), ("ada", hand.id)), "also when that worker is gone"
+        ("completed", "released"), ("ada", hand.id)
+    ), "who completed a job is known when that worker is gone"
+
+
 @pytest.mark.parametrize("second", [SUCCESS, FATAL, FAILURE, RELEASED, STOPPED])
 async def test_an_attempt_ends_once(store: Store, second: Outcome) -> None:
     hand = await store.hand()
