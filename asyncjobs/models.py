@@ -287,7 +287,8 @@ def name_text(value: object) -> str:
 class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     """Which jobs. Every given field must match; a sequence means "one of".
 
-    ``metadata`` compares top-level values for equality. ``limit`` is 1 to 1,000 jobs a page; pass the page's
+    ``metadata`` compares top-level values for equality. ``worker_id`` is that of ``Job.worker_id``; with
+    ``status="in_progress"``, only running jobs are looked at. ``limit`` is 1 to 1,000 jobs a page; pass the page's
     ``next`` as ``cursor`` for the following one. ``order`` is by submission.
     """
 
@@ -297,6 +298,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     queue: str | None = None
     function: str | None = None
     parent_id: str | None = None
+    worker_id: str | None = None
     metadata: Mapping[str, str | int | float | bool | None] | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
@@ -308,7 +310,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
         self._list("ids", "ids, handles, or None")
         if not is_a(self.status, str):
             self._list("status", f"{', '.join(JobStatus)}; one, or a list of several")
-        for name in ("group", "queue", "function", "parent_id", "cursor"):
+        for name in ("group", "queue", "function", "parent_id", "worker_id", "cursor"):
             value = getattr(self, name)
             if value is not None and not is_a(value, str):
                 raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")

@@ -8,15 +8,15 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
-from asyncjobs.cli.job_selection import find
 from asyncjobs.cli.output import printable, seconds
 from asyncjobs.cli.state_files import Found
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.observability.last_lines import read_last_lines
 
-_LOOKED_AT = 10_000
-"""Jobs in progress, of all workers, among which are those of this one."""
+_LISTED = 1000
+"""Jobs that it runs, in JSON: one page."""
 _SHOWN = 20
+"""The same for people; the others are counted."""
 
 
 @click.command()
@@ -45,9 +45,9 @@ async def status(context: Context, check: bool, name: str) -> None:
         counts = await jp.backend.count_jobs()
         workers = {worker.id: worker for worker in await jp.workers()}
         worker = workers.get(state.worker)
-        running = await find(jp, JobQuery(status=JobStatus.IN_PROGRESS), _LOOKED_AT)
+        most = _LISTED if context.out.json else _SHOWN
+        running = await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, worker_id=state.worker, limit=most))
     up = time.time() - state.started_at
-    mine = [job for job in running if job.worker_id == state.worker]
     if context.out.json:
         context.out.data(
             {
@@ -61,7 +61,7 @@ async def status(context: Context, check: bool, name: str) -> None:
                 "http": state.http,
                 "worker": state.worker,
                 "counts": {str(key): value for key, value in counts.items()},
-                "running": [job.id for job in mine],
+                "running": [job.id for job in running],
                 "log": lines,
             }
         )
@@ -74,8 +74,11 @@ async def status(context: Context, check: bool, name: str) -> None:
     slots = f"{worker.running}/{worker.slots}" if worker else "?"
     numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
     out.text(f"  slots {slots}   {numbers}")
-    for job in mine[:_SHOWN]:
+    for job in running:
         out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
+    more = 0 if worker is None else worker.running - len(running)
+    if running.next is not None and more > 0:
+        out.text(f"  … and {more} more")
     _show_lines(context, lines)
 
 

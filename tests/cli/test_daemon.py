@@ -136,6 +136,42 @@ def test_a_stop_that_takes_too_long_says_so(shell: Shell) -> None:
     assert (ran.code, "still drains after 0.5s" in ran.err) == (5, True)
 
 
+MANY = """
+import anyio
+from asyncjobs import current_job
+
+
+async def nap():
+    await anyio.sleep(60)
+
+
+async def fan(jobs):
+    for _ in range(jobs):
+        await current_job().submit_job(nap)
+    await nap()
+"""
+
+
+def test_status_names_the_first_twenty_jobs_that_it_runs_itself_and_counts_the_others(shell: Shell) -> None:
+    (shell.folder / "many.py").write_text(MANY)
+    daemon = ("--db", "jobs.db", "daemon")
+    both = ("--allow", "many", "--slots", "30", "-d")
+    shell.good(*daemon, "start", *both, "--queue", "default")
+    shell.good(*daemon, "start", *both, "--queue", "other", "--name", "second")
+    shell.good("--db", "jobs.db", "jobs", "submit", "many:nap", "--queue", "other", "--id", "its")
+    shell.good("--db", "jobs.db", "jobs", "submit", "many:fan", "--arg", "jobs=24", "--id", "fan")
+    until(lambda: len(shell.good("--json", *daemon, "status").json["running"]) == 25)
+    lines = shell.good(*daemon, "status").lines
+    assert "slots 25/30" in lines[1]
+    assert sum("attempt 1" in line for line in lines) == 20
+    assert "  … and 5 more" in lines
+    assert shell.good("--json", *daemon, "status", "--name", "second").json["running"] == ["its"]
+    others = shell.good(*daemon, "status", "--name", "second").out
+    assert ("its" in others, "more" in others) == (True, False)
+    for name in ("default", "second"):
+        shell.good(*daemon, "stop", "--now", "--name", name)
+
+
 def test_several_beside_each_other_and_a_restart(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
     shell.good(*APP, "daemon", "start", "-d", "--name", "second", "--slots", "1")

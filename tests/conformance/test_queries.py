@@ -101,6 +101,8 @@ async def test_every_field_of_a_query_narrows(store: Store) -> None:
     assert await found(store, function="app:other") == ["b"]
     assert await found(store, parent_id="a") == ["a/1"]
     assert await found(store, parent_id="nobody") == []
+    assert await found(store, worker_id=hand.id) == ["a"]
+    assert await found(store, worker_id="nobody") == await found(store, worker_id="") == []
     assert await found(store, metadata={"movie": "x"}) == ["a", "c"]
     assert await found(store, metadata={"movie": "x", "year": 1999}) == ["a"]
     assert await found(store, metadata={"year": 1999}) == ["a", "b"], "numbers are equal as numbers"
@@ -295,3 +297,20 @@ async def test_functions_that_jobs_were_submitted_for(store: Store) -> None:
         FunctionInfo("app:f", "y", None),
         FunctionInfo("app:g", "x", hand.id),
     }
+
+
+async def test_the_jobs_of_a_worker_are_those_that_it_holds_or_completed(store: Store) -> None:
+    ada, bob = await store.hand("same name"), await store.hand("same name")
+    await store.submit(*(new(job_id, group="g" if job_id in "ace" else None) for job_id in "abcdef"))
+    assert await ada.claim(3) == ["a", "b", "c"]
+    assert await bob.claim(2) == ["d", "e"]
+    await ada.succeed("a")
+    await ada.fail("b")
+    assert await found(store, worker_id=ada.id) == ["a", "c"]
+    assert await found(store, worker_id=ada.id, status=IN_PROGRESS) == ["c"]
+    assert await found(store, worker_id=bob.id, status=[IN_PROGRESS, COMPLETED]) == ["d", "e"]
+    assert await found(store, worker_id=bob.id, group="g", order="newest") == ["e"]
+    page = await store.backend.find_jobs(JobQuery(worker_id=bob.id, status=IN_PROGRESS, limit=1))
+    assert [job.id for job in page] == ["d"]
+    page = await store.backend.find_jobs(JobQuery(worker_id=bob.id, status=IN_PROGRESS, limit=1, cursor=page.next))
+    assert ([job.id for job in page], page.next) == (["e"], None)

@@ -118,6 +118,7 @@ ASKED: dict[str, Ask] = {
     "find: by status": find(status=JobStatus.PENDING),
     "find: by statuses": find(status=[JobStatus.COMPLETED, JobStatus.FAILED], order="newest", metadata={"n": 1}),
     "find: running": find(status=JobStatus.IN_PROGRESS, cursor="7"),
+    "find: running, of a worker": find(status=JobStatus.IN_PROGRESS, worker_id="w1"),
     "find: by group and more": find(
         group="group-1", metadata={"n": 1}, queue="slow", function="app:write", created_after=MOMENT
     ),
@@ -214,6 +215,8 @@ def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, St
                 store.job(n, status=2, grp="b", started_at=n, finished_at=2 * n)
             for n, group in enumerate("accdd", start=20_001):
                 store.job(n, id=f"x{n}", grp=group)
+            for n in range(30_000, 30_060):
+                store.job(n, status=1, worker=n % 3)
             store.connection.execute("COMMIT")
         yield one, two
 
@@ -227,6 +230,14 @@ def same_in_both(stores: tuple[Store, Store], sql: str, params: Sequence[Any], m
 @pytest.mark.parametrize(("after", "limit"), [(None, 1), ("b", 2), ("b", 100), ("c", 1)])
 def test_groups_cost_nothing_for_the_jobs_of_others(stores: tuple[Store, Store], after: str | None, limit: int) -> None:
     same_in_both(stores, *group_pages.page_statement(after, limit), most=500)
+
+
+@pytest.mark.parametrize("limit", [1, 20])
+def test_the_running_jobs_of_a_worker_cost_nothing_for_those_that_do_not_run(
+    stores: tuple[Store, Store], limit: int
+) -> None:
+    query = JobQuery(status=JobStatus.IN_PROGRESS, worker_id="w2", limit=limit)
+    same_in_both(stores, *job_pages.page_statement(query), most=200 * (limit + 5))
 
 
 @pytest.mark.parametrize("prefix", ["", "job-", "x", "y"])

@@ -154,6 +154,7 @@ class Queries:
             and query.queue in (None, record.queue)
             and query.function in (None, record.function)
             and query.parent_id in (None, self._parent_id(n))
+            and query.worker_id in (None, self._worker_id(row.worker))
             and (query.created_after is None or record.created_at > from_datetime(query.created_after))
             and (query.created_before is None or record.created_at < from_datetime(query.created_before))
             and (not query.metadata or _contains(self._metadata(n)[0], query.metadata))

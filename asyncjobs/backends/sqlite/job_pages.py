@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from asyncjobs.backends.bounds import encodable
+from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.job_rows import select_jobs
 from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
 from asyncjobs.clock import from_datetime
@@ -114,6 +115,8 @@ def _filters(query: JobQuery) -> Terms:
         condition = " AND ".join(text for text, _ in lanes)
         values = tuple(value for _, part in lanes for value in part)
         terms.append((f"+j.lane IN (SELECT l.n FROM lanes l WHERE {condition})", values))
+    if query.worker_id is not None:
+        terms.append(("+j.worker = ?", (worker_number(query.worker_id),)))
     if query.created_after is not None:
         terms.append(("j.created_at > ?", (_moment("created_after", query.created_after),)))
     if query.created_before is not None:
