@@ -79,8 +79,6 @@ async def test_a_job_names_the_worker_that_holds_its_attempt_or_completed_it_and
     known = await named()
     known.pop("running", None)
     assert known == dict.fromkeys(("completed", "released"), ("ada", hand.id)), "also when that worker is gone"
-        ("completed", "released"), ("ada", hand.id)
-    ), "who completed a job is known when that worker is gone"
 
 
 @pytest.mark.parametrize("second", [SUCCESS, FATAL, FAILURE, RELEASED, STOPPED])
