@@ -57,7 +57,7 @@ def listed(field: str, given: object, allowed: str, *, hint: str | None = None) 
         return list(iter(cast("Iterable[Any]", given)))  # iter: what __len__ says is not asked
 
 
-def dict_of(field: str, given: object, allowed: str) -> dict[Any, Any]:
+def checked_dict(field: str, given: object, allowed: str) -> dict[Any, Any]:
     """Return what is given by name as a dict of its own.
 
     :raises ConfigurationError: as ``listed``.

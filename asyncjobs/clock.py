@@ -62,7 +62,7 @@ class SystemClock:
 _METHODS = [name for name in vars(Clock) if not name.startswith("_")]
 
 
-def clock_of(field: str, given: object) -> Clock:
+def checked_clock(field: str, given: object) -> Clock:
     """Return the clock that is given, or the real ones for None."""
     if given is None:
         return SystemClock()

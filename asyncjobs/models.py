@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from asyncjobs.checks import CheckedStruct, dict_of, is_a, listed
+from asyncjobs.checks import CheckedStruct, checked_dict, is_a, listed
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.pydantic_support import SentAsId, Shown, ShownList
 
@@ -321,7 +321,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
         metadata: object = self.metadata
         if metadata is not None:
             allowed = "a dict of fields and their values, or None"
-            force_setattr(self, "metadata", dict_of("JobQuery.metadata", metadata, allowed))
+            force_setattr(self, "metadata", checked_dict("JobQuery.metadata", metadata, allowed))
         limit: object = self.limit
         if not is_a(limit, int) or is_a(limit, bool) or not 1 <= int.__int__(limit) <= 1000:
             raise ConfigurationError("JobQuery.limit", limit, allowed="a whole number from 1 to 1000")

@@ -35,7 +35,7 @@ from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.setup import new_engine
-from asyncjobs.runtime.submission import LONGEST_ID, Optional, name_of
+from asyncjobs.runtime.submission import LONGEST_ID, Optional, checked_name
 from asyncjobs.web_door import WebDoor
 
 if TYPE_CHECKING:
@@ -244,14 +244,14 @@ class JobProcessor:
         In ``depends_on``; or as an argument (also inside lists, tuples and dict values), where its result is put in its
         place, or ``None`` if it did not complete.
         """
-        return Optional(name_of("depends_on", job, LONGEST_ID))
+        return Optional(checked_name("depends_on", job, LONGEST_ID))
 
     def handle(self, job_id: str, func: Callable[..., T] | None = None) -> JobHandle[T]:
         """A handle for a stored job (or one that a batch will store), made from its id.
 
         :param func: its function, if the result is to come back as the dataclass that it returns.
         """
-        return JobHandle(name_of("job_id", job_id, LONGEST_ID), self._engine, func)
+        return JobHandle(checked_name("job_id", job_id, LONGEST_ID), self._engine, func)
 
     # -- results
 
@@ -496,6 +496,6 @@ class JobProcessor:
         return self._engine.settings.clock
 
 
-def engine_of(jp: JobProcessor) -> Engine:
+def get_engine(jp: JobProcessor) -> Engine:
     """Return the engine behind a processor, for the parts of this package that look behind the facade."""
     return jp._engine  # pyright: ignore[reportPrivateUsage] - of the same module

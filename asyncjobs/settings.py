@@ -153,7 +153,7 @@ def _find(named: str | os.PathLike[str] | None, folder: Path, environ: Mapping[s
         if (parent / FILE).is_file():
             return parent / FILE
         project = parent / "pyproject.toml"
-        if project.is_file() and _table_of(project) is not None:
+        if project.is_file() and _read_table(project) is not None:
             return project
         if (parent / ".git").exists():
             break  # what is above a repository is somebody else's
@@ -162,7 +162,7 @@ def _find(named: str | os.PathLike[str] | None, folder: Path, environ: Mapping[s
     return own if own is not None and own.is_file() else None
 
 
-def _table_of(file: Path) -> dict[str, Any] | None:
+def _read_table(file: Path) -> dict[str, Any] | None:
     """The settings in a file; None: a pyproject.toml without any."""
     try:
         with file.open("rb") as opened:
@@ -176,7 +176,7 @@ def _table_of(file: Path) -> dict[str, Any] | None:
 
 def _from_file(file: Path) -> dict[str, Origin]:
     given: dict[str, Origin] = {}
-    for name, value in (_table_of(file) or {}).items():
+    for name, value in (_read_table(file) or {}).items():
         if name in SECTIONS and isinstance(value, dict):
             for field, inner in cast("dict[str, Any]", value).items():
                 _check_name(f"{name}.{field}", str(file))

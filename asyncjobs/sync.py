@@ -31,14 +31,14 @@ from asyncjobs.models import (
     StatusReport,
 )
 from asyncjobs.processor import JobProcessor
-from asyncjobs.runtime.argument_checks import id_of, items_of, requests_of
+from asyncjobs.runtime.argument_checks import checked_id, checked_items, checked_requests
 from asyncjobs.runtime.context import blocks_loop, find_current_job
 from asyncjobs.runtime.gather import gather
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -121,7 +121,7 @@ class SyncJobs:
         self._portal: BlockingPortal
         self._life: Future[None]
         self._leave: anyio.Event
-        self._loop: Loop
+        self._loop: LoopHandle
         self._error: BaseException | None
 
     def __enter__(self) -> Self:
@@ -137,7 +137,7 @@ class SyncJobs:
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
         """Enter the processor, and leave it when the block of the program is left, by what that is left with."""
         self._leave, self._error = anyio.Event(), None
-        self._loop = Loop()
+        self._loop = LoopHandle()
         await self._jp.__aenter__()
         try:
             task_status.started()
@@ -254,7 +254,7 @@ class SyncJobs:
         self, requests: Sequence[JobRequest], *, if_exists: Literal["raise", "return"] | None = None
     ) -> list[SyncHandle[Any]]:
         """Store several jobs, all or none: see ``JobProcessor.submit_jobs``."""
-        listed = requests_of(requests)
+        listed = checked_requests(requests)
 
         async def submit() -> list[JobHandle[Any]]:
             return await self._jp.submit_jobs(listed, if_exists=if_exists)
@@ -270,7 +270,9 @@ class SyncJobs:
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """``func(item)`` for each item, as one batch."""
 
-        listed = items_of(items)  # here: an iterable of the caller's may do anything, and the loop has others to serve
+        listed = checked_items(
+            items
+        )  # here: an iterable of the caller's may do anything, and the loop has others to serve
 
         async def submit() -> list[JobHandle[Any]]:
             return await self._jp.map_jobs(func, listed, **options)
@@ -285,7 +287,7 @@ class SyncJobs:
         """A handle of a stored job."""
 
         async def make() -> JobHandle[Any]:
-            return self._jp.handle(id_of(job_id))
+            return self._jp.handle(checked_id(job_id))
 
         return SyncHandle(self.call(make), self)
 
@@ -356,7 +358,7 @@ class SyncJobs:
         self, job_id: str, after: str | None = None, *, types: Collection[str] | str | None = None
     ) -> Iterator[JobEvent]:
         """Events of a job: its history after ``after``, then live; ends when the job has ended."""
-        return self._stream(job_id=id_of(job_id), after=after, types=types)
+        return self._stream(job_id=checked_id(job_id), after=after, types=types)
 
     def stream_group(
         self, group: str, after: str | None = None, *, types: Collection[str] | str | None = None

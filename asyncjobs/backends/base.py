@@ -19,6 +19,7 @@ from typing import Any
 from msgspec import Struct
 
 from asyncjobs.core.commands import AttemptEnd, AttemptRef, NewJob
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import Stale
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
@@ -41,11 +42,10 @@ from asyncjobs.models import (
 __all__ = [
     "AttemptEnd",
     "AttemptRef",
-    "Claim",
+    "ClaimRequest",
+    "ClaimResult",
     "ClaimedJob",
-    "Claims",
     "Finished",
-    "FunctionInfo",
     "JobBackend",
     "LimitInfo",
     "NewJob",
@@ -77,10 +77,10 @@ class WorkerLease(Struct, frozen=True):
     held: tuple[tuple[str, int], ...] | None = None
 
 
-class Claim(Struct, frozen=True, kw_only=True):
+class ClaimRequest(Struct, frozen=True, kw_only=True):
     """How many jobs a worker wants, and which it may run.
 
-    ``functions`` it has resolved, ``refused`` it has not; names in neither are reported back by ``Claims.unknown``.
+    ``functions`` it has resolved, ``refused`` it has not; names in neither come back in ``ClaimResult.unknown``.
     ``queues`` None means every queue. Jobs that carry an owner are given only to the worker with that id.
     """
 
@@ -108,7 +108,7 @@ class ClaimedJob(Struct, frozen=True):
     """What of it cannot be read: it is not to be run, and this attempt fails."""
 
 
-class Claims(Struct, frozen=True):
+class ClaimResult(Struct, frozen=True):
     """What a claim brings.
 
     ``next_due`` is when the earliest delayed job comes due (µs since the epoch, by the wall clock as it is now), None
@@ -126,15 +126,7 @@ class Finished(Struct, frozen=True):
     """Per end, in order: the status the job has now, or ``Stale`` where the fence refused it (nothing was changed)."""
 
     results: Sequence[JobStatus | Stale]
-    claims: Claims = Claims()
-
-
-class FunctionInfo(Struct, frozen=True):
-    """A (queue, function, owner) that jobs were submitted for."""
-
-    function: str
-    queue: str
-    owner: str | None
+    claims: ClaimResult = ClaimResult()
 
 
 class LimitInfo(Struct, frozen=True):
@@ -231,7 +223,7 @@ class JobBackend(ABC):
     # -- running
 
     @abstractmethod
-    async def dequeue_jobs(self, claim: Claim) -> Claims:
+    async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
         """Claim up to ``claim.limit`` ready jobs: ``in_progress``, ``attempt`` + 1, a ``started`` event.
 
         Ready means: pending, dependencies met, due, and within its limit. Order is priority (highest first), then
@@ -240,7 +232,7 @@ class JobBackend(ABC):
         """
 
     @abstractmethod
-    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         """Record outcomes, and claim the next jobs in the same transaction.
 
         Each end is guarded by (in progress, attempt, worker). What the body said goes before the end's own event.
@@ -248,7 +240,7 @@ class JobBackend(ABC):
         """
 
     @abstractmethod
-    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+    async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
         """Store what running bodies said. False: that attempt is not in progress any more, nothing was stored."""
 
     # -- workers and leases
@@ -418,8 +410,8 @@ class JobBackend(ABC):
         """A limited key, None if no job ever had it."""
 
     @abstractmethod
-    async def get_functions(self) -> Sequence[FunctionInfo]:
-        """Every (queue, function, owner) that jobs were submitted for."""
+    async def get_lanes(self) -> Sequence[Lane]:
+        """Return every lane that jobs were submitted for."""
 
     @abstractmethod
     async def read_events(

@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
-from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, failure_of
-from asyncjobs.cli.hints import AT_LEAST, modules_of, start_command
+from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, render_failure
+from asyncjobs.cli.hints import AT_LEAST, find_modules, start_command
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.cli.signals import interruptible
 from asyncjobs.config import LoggingConfig, SQLiteConfig
@@ -64,7 +64,7 @@ class Context:
         try:
             return load(config=self._config, flags=self._flags)
         except ConfigurationError as error:
-            raise failure_of(error) from error
+            raise render_failure(error) from error
 
     @property
     def root_arguments(self) -> list[str]:
@@ -193,7 +193,7 @@ class Context:
         except (JobProcessorError, BaseExceptionGroup) as error:
             inner = only_error(error)
             if isinstance(inner, JobProcessorError):
-                raise failure_of(inner) from error
+                raise render_failure(inner) from error
             if isinstance(inner, (click.ClickException, KeyboardInterrupt)):
                 raise inner from error
             raise
@@ -226,7 +226,7 @@ class Context:
         given: Sequence[str] = self._flags.get("daemon.allowed_modules") or ()
         if settings.app is not None or settings.daemon.allowed_modules is not None:
             return start_command(given, name=name)
-        modules = modules_of(functions)
+        modules = find_modules(functions)
         if modules:
             return start_command(modules, name=name)
         return (
@@ -240,7 +240,7 @@ class Context:
 
     async def warn_if_nobody_works(self, jp: JobProcessor) -> None:
         """Warn once while the command waits for jobs and no worker is alive, also if the last one dies meanwhile."""
-        from asyncjobs.processor import engine_of
+        from asyncjobs.processor import get_engine
         from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
 
         start = await self.start_hint_for(jp)
@@ -248,7 +248,7 @@ class Context:
         def warn(_: str | None) -> None:
             self.out.warn("no worker is alive: it waits", start)
 
-        engine_of(jp).start_soon(
+        get_engine(jp).start_soon(
             lambda: warn_when_no_worker_lives(
                 jp.backend, jp.clock, awaited=lambda: "", followed=lambda: True, warn=warn
             )
@@ -256,9 +256,9 @@ class Context:
 
     @property
     def _app_engine(self) -> Engine:
-        from asyncjobs.processor import engine_of
+        from asyncjobs.processor import get_engine
 
-        return engine_of(self.app)
+        return get_engine(self.app)
 
     @cached_property
     def app(self) -> JobProcessor:

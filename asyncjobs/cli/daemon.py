@@ -122,14 +122,14 @@ def _runs(context: Context, name: str) -> bool:
 
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
     from asyncjobs.cli.daemon_process import DaemonProcess, initial_state
-    from asyncjobs.cli.serving import address_of, serve
+    from asyncjobs.cli.serving import parse_address, serve
     from asyncjobs.cli.version import own_version
     from asyncjobs.observability.logs import set_up
 
     logging = context.log_config
     detached = os.environ.pop(DETACHED, None) is not None
     jp = context.processor()
-    address = None if http is None else address_of(http)
+    address = None if http is None else parse_address(http)
     state = initial_state(
         name,
         file.store,
@@ -217,11 +217,11 @@ def _wait_until_ready(context: Context, file: StateFile, name: str, child: subpr
             child.wait(0.05)
         except subprocess.TimeoutExpired:
             continue
-        said = child.communicate()[1].decode(errors="replace").strip()
+        output = child.communicate()[1].decode(errors="replace").strip()
         raise Failure(
             f"daemon {name!r} did not start (exit code {child.returncode})",
             exit_code=child.returncode if 0 < child.returncode < 128 else FAILED,
-            hint="\n    ".join(said.splitlines()[-_LAST_LINES:]) or None,
+            hint="\n    ".join(output.splitlines()[-_LAST_LINES:]) or None,
         )
     raise Failure(
         f"daemon {name!r} is not ready after {_READY_WITHIN:g} s; it goes on trying",
@@ -237,10 +237,10 @@ def _started(context: Context, name: str, state: DaemonState, log: Path) -> None
         return
     out.good(f"daemon {name!r} ready  pid {state.process.pid}")
     settings = context.settings
-    out.say(f"  store  {shown(state.store)}")
-    out.say(f"  slots  {settings.daemon.slots}    log {shown(log)}")
+    out.echo(f"  store  {shown(state.store)}")
+    out.echo(f"  slots  {settings.daemon.slots}    log {shown(log)}")
     if state.http:
-        out.say(f"  http   {state.http}")
+        out.echo(f"  http   {state.http}")
 
 
 # -- stop

@@ -76,9 +76,9 @@ class DaemonProcess:
                 if self._serve is not None:
                     self._state = replace(self._state, http=await serving.start(self._serve, jp))
                 self._ready(daemon)
-                tasks.start_soon(self._tell_status, jp, daemon)
+                tasks.start_soon(self._notify_status, jp, daemon)
                 if self._notify.watchdog is not None:
-                    tasks.start_soon(self._tell_alive, self._notify.watchdog)
+                    tasks.start_soon(self._notify_watchdog, self._notify.watchdog)
                 await self._stopping.wait()
                 self._drain(daemon)
                 await daemon.stop()
@@ -92,7 +92,7 @@ class DaemonProcess:
         self._take_signals()
         self._state = replace(self._state, ready=True, worker=daemon.worker_id)
         self._file.write(self._state)
-        self._notify.tell(READY=1, STATUS="ready")
+        self._notify.notify(READY=1, STATUS="ready")
         if self._on_ready is not None:
             self._on_ready()
         state, worker = self._state, daemon.worker_id
@@ -103,7 +103,7 @@ class DaemonProcess:
         timeout, grace = daemon.config.shutdown_timeout, daemon.config.cancel_grace
         self._state = replace(self._state, draining=True)
         self._file.write(self._state)
-        self._notify.tell(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + grace + 15) * 1e6))
+        self._notify.notify(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + grace + 15) * 1e6))
         if daemon.running:
             logger.info(
                 "draining: %d jobs run and get up to %g s; a second signal hands them back now",
@@ -121,7 +121,7 @@ class DaemonProcess:
                 signal.SIGHUP: lambda _: _reopen_logs(),
                 signal.SIGUSR1: lambda _: _dump(self._jp.daemon),
             },
-            unheard=self._stop_when_stopped,
+            after_loop=self._stop_when_stopped,
         )
 
     def _stop(self, number: int) -> None:
@@ -165,21 +165,21 @@ class DaemonProcess:
 
     # -- signs of life
 
-    async def _tell_alive(self, every: float) -> None:
+    async def _notify_watchdog(self, every: float) -> None:
         # From the event loop on purpose: a loop that does not turn is what a watchdog is for.
         while True:
-            self._notify.tell(WATCHDOG=1)
+            self._notify.notify(WATCHDOG=1)
             await anyio.sleep(every)
 
-    async def _tell_status(self, jp: JobProcessor, daemon: JobDaemon) -> None:
+    async def _notify_status(self, jp: JobProcessor, daemon: JobDaemon) -> None:
         while not self._stopping.is_set():
             try:
                 counts = await jp.backend.count_jobs()
-                self._notify.tell(STATUS=f"{len(daemon.running)} running, {counts.get(JobStatus.PENDING, 0)} pending")
+                self._notify.notify(STATUS=f"{len(daemon.running)} running, {counts.get(JobStatus.PENDING, 0)} pending")
             except BackendError as error:
-                self._notify.tell(STATUS=f"the store does not answer: {error.code}")
+                self._notify.notify(STATUS=f"the store does not answer: {error.code}")
             except Exception as error:  # border: what it cannot report does not end the daemon
-                self._notify.tell(STATUS=f"the store cannot be counted: {type(error).__name__}")
+                self._notify.notify(STATUS=f"the store cannot be counted: {type(error).__name__}")
             with anyio.move_on_after(_STATUS_EVERY):
                 await self._stopping.wait()
 

@@ -67,7 +67,7 @@ async def demo(context: Context, count: int, fail: int) -> None:
     with tempfile.TemporaryDirectory(prefix="asyncjobs-demo-") as folder:
         config = SQLiteConfig(path=Path(folder) / "demo.db")
         async with JobProcessor(config, daemon=DaemonConfig(slots=8, shutdown_timeout=1)) as jp:
-            out.say(
+            out.echo(
                 f"A comic of {panels} panels on 8 slots; {fail} % of the panels fail on purpose, and are retried.\n"
             )
             began = time.monotonic()
@@ -106,9 +106,9 @@ async def _summary(context: Context, jp: JobProcessor, took: float) -> None:
     counts = Counter(job.status for job in jobs)
     retries = sum(job.attempt - 1 for job in jobs if job.attempt)
     slowest = max(jobs, key=lambda job: job.elapsed or 0.0)
-    context.out.say("")
+    context.out.echo("")
     context.out.good(
         f"{counts[JobStatus.COMPLETED]} completed, {counts[JobStatus.FAILED]} failed in {seconds(took)}; "
         f"{retries} retries; the slowest was {printable(slowest.id)} ({seconds(slowest.elapsed)})"
     )
-    context.out.say("The store was a temporary one. Yours:  asyncjobs daemon start --help")
+    context.out.echo("The store was a temporary one. Yours:  asyncjobs daemon start --help")

@@ -20,7 +20,7 @@ from typing import Any
 import click
 from msgspec import json
 
-from asyncjobs.cli.hints import hint_of, with_flags
+from asyncjobs.cli.hints import render_hint, with_flags
 from asyncjobs.exceptions import (
     BackendConnectionError,
     BackendError,
@@ -71,7 +71,7 @@ class Failure(click.ClickException):
             click.echo(f"  → {self.hint}", file=stream)
 
 
-def failure_of(error: JobProcessorError) -> Failure:
+def render_failure(error: JobProcessorError) -> Failure:
     """The failure that an error of ours is."""
     for kind in type(error).__mro__:
         if kind in _CODES:
@@ -81,4 +81,4 @@ def failure_of(error: JobProcessorError) -> Failure:
     message = str(error.args[0]) if error.args else error.code
     if isinstance(error, BackendConnectionError):
         error.request = None  # nobody can use it at a prompt, and the hint must not name it
-    return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=hint_of(error), code=error.code)
+    return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=render_hint(error), code=error.code)

@@ -37,7 +37,7 @@ def with_flags(hint: str, root: Sequence[str]) -> str:
     return _COMMAND.sub(lambda _: f"asyncjobs {shlex.join(root)} ", hint)
 
 
-def hint_of(error: JobProcessorError) -> str | None:
+def render_hint(error: JobProcessorError) -> str | None:
     """Return the hint of an error, as a command where it is a call in a program."""
     match error:
         case JobSkippedError(because=str(because)):
@@ -65,7 +65,7 @@ def start_command(allowed: Iterable[str], *, name: str | None = None) -> str:
     return shlex.join(words if name is None else [*words, "--name", name])
 
 
-def modules_of(functions: Iterable[str]) -> list[str]:
+def find_modules(functions: Iterable[str]) -> list[str]:
     """Return the modules of these stored functions that can be found from here: a daemon refuses others."""
     folder = str(Path.cwd())
     found: dict[str, None] = {}

@@ -13,8 +13,8 @@ from msgspec import json
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, USAGE, Failure
-from asyncjobs.cli.hints import hint_of
-from asyncjobs.cli.job_selection import count, find, seconds_of
+from asyncjobs.cli.hints import render_hint
+from asyncjobs.cli.job_selection import count, find, parse_seconds
 from asyncjobs.cli.json_shapes import job_item
 from asyncjobs.cli.output import printable
 from asyncjobs.clock import from_datetime
@@ -71,10 +71,10 @@ async def submit(
             group=group,
             queue=queue,
             priority=priority,
-            delay=None if delay is None else seconds_of(delay),
+            delay=None if delay is None else parse_seconds(delay),
             depends_on=parents,
             max_retries=max_retries,
-            timeout=None if timeout is None else seconds_of(timeout),
+            timeout=None if timeout is None else parse_seconds(timeout),
         )
         if not wait:
             if context.out.json:
@@ -90,7 +90,7 @@ async def submit(
         try:
             context.out.value(await handle.result())
         except JobNotCompletedError as error:
-            raise Failure(str(error.args[0]), exit_code=FAILED, hint=hint_of(error), code=error.code) from None
+            raise Failure(str(error.args[0]), exit_code=FAILED, hint=render_hint(error), code=error.code) from None
 
 
 def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -171,7 +171,7 @@ async def cancel(
             statuses = {}
             for job_id in await _ids(context, jp, ids):
                 statuses[job_id] = await jp.cancel_job(job_id, descendants=descendants)
-    _told(
+    _report_statuses(
         context,
         statuses,
         {JobStatus.CANCELLED: "cancelled", JobStatus.IN_PROGRESS: "asked to stop"},
@@ -203,7 +203,7 @@ async def retry(
                 if len(wanted) == 1:
                     raise
                 context.out.warn(str(error.args[0]))
-    _told(context, statuses, dict.fromkeys(JobStatus, "pending again"), "")
+    _report_statuses(context, statuses, dict.fromkeys(JobStatus, "pending again"), "")
 
 
 @click.command("rm")
@@ -218,7 +218,7 @@ async def remove(context: Context, ids: tuple[str, ...], older: str | None, grou
         if older is not None:
             if ids or group:
                 raise Failure("--older stands alone", exit_code=USAGE)
-            before = datetime.now(UTC) - timedelta(seconds=seconds_of(older))
+            before = datetime.now(UTC) - timedelta(seconds=parse_seconds(older))
             _sure(context, f"remove everything that ended more than {older} ago", yes=yes)
             removed = 0
             while part := await jp.backend.prune(from_datetime(before), 1_000_000):
@@ -255,7 +255,9 @@ def _sure(context: Context, what: str, *, yes: bool) -> None:
     click.confirm(f"{what[:1].upper()}{what[1:]}?", abort=True, err=True)
 
 
-def _told(context: Context, statuses: dict[str, JobStatus], words: dict[JobStatus, str], refusal: str) -> None:
+def _report_statuses(
+    context: Context, statuses: dict[str, JobStatus], words: dict[JobStatus, str], refusal: str
+) -> None:
     out = context.out
     if out.json:
         out.data({"items": [{"id": job_id, "status": status} for job_id, status in statuses.items()]})

@@ -29,7 +29,7 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def seconds_of(text: str) -> float:
+def parse_seconds(text: str) -> float:
     """A duration that a person wrote.
 
     :raises Failure: it is none.

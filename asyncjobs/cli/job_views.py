@@ -11,8 +11,8 @@ import click
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
-from asyncjobs.cli.hints import hint_of
-from asyncjobs.cli.job_selection import count, find, seconds_of
+from asyncjobs.cli.hints import render_hint
+from asyncjobs.cli.job_selection import count, find, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
@@ -221,11 +221,11 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
         job_id = await context.job_id(jp, job)
         if wait or timeout:
             await context.warn_if_nobody_works(jp)
-            await jp.wait_for_job(job_id, timeout=None if timeout is None else seconds_of(timeout))
+            await jp.wait_for_job(job_id, timeout=None if timeout is None else parse_seconds(timeout))
         try:
             value = await jp.get_result(job_id)
         except JobNotCompletedError as error:
-            raise Failure(str(error.args[0]), exit_code=FAILED, hint=hint_of(error), code=error.code) from None
+            raise Failure(str(error.args[0]), exit_code=FAILED, hint=render_hint(error), code=error.code) from None
         except JobStateError as error:
             raise Failure(str(error.args[0]), exit_code=REFUSED, hint="--wait waits for it", code=error.code) from None
     context.out.value(value)
@@ -267,7 +267,7 @@ async def watch(context: Context, job: str | None, group: str | None, timeout: s
         job_id = None if job is None else await context.job_id(jp, job)
         await context.warn_if_nobody_works(jp)
         ended = await follow(
-            context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else seconds_of(timeout)
+            context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else parse_seconds(timeout)
         )
         if not ended:
             raise Failure(f"not ended within {timeout}", exit_code=TIMED_OUT, hint="the jobs go on")

@@ -60,13 +60,13 @@ def event_line(out: Output, event: JobEvent) -> str:
     """``10482 02:22:09.123 ▶ panel_7  started  attempt 2``."""
     glyph = out.status(event.status).split(" ")[0] if event.status is not None else out.glyph("·", ".")
     at = event.at.astimezone()
-    said = printable(_said(event))
+    text = printable(_describe(event))
     attempt = f"#{event.attempt}" if event.attempt else ""
     moment = f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
-    return f"{event.cursor:>6} {moment} {glyph} {printable(event.job_id)}  {event.type:9} {attempt} {said}".rstrip()
+    return f"{event.cursor:>6} {moment} {glyph} {printable(event.job_id)}  {event.type:9} {attempt} {text}".rstrip()
 
 
-def _said(event: JobEvent) -> str:
+def _describe(event: JobEvent) -> str:
     data = event.data
     match event.type:
         case "progress":
@@ -91,7 +91,7 @@ class Board:
         self.detail: dict[str, str] = {}
         self.attempt: dict[str, int] = {}
 
-    def hear(self, event: JobEvent) -> None:
+    def apply(self, event: JobEvent) -> None:
         """Take in an event; of an unknown job, too: groups grow."""
         job_id = event.job_id
         if event.status is not None:
@@ -99,7 +99,7 @@ class Board:
         self.attempt[job_id] = event.attempt
         self.name.setdefault(job_id, "…")
         if event.type in ("progress", "retrying", "failed"):
-            self.detail[job_id] = printable(_said(event))[:_DETAIL]
+            self.detail[job_id] = printable(_describe(event))[:_DETAIL]
 
     def by_name(self) -> dict[str, Counter[JobStatus]]:
         """Counts by status for each function, in the order of the first job of each."""
@@ -150,7 +150,7 @@ async def _draw(out: Output, reader: EventReader, board: Board) -> None:
         while True:
             batch = await reader.next(1.0)
             for event in batch.events:
-                board.hear(event)
+                board.apply(event)
             live.update(shown(), refresh=True)
             if batch.ended:
                 return
@@ -158,15 +158,15 @@ async def _draw(out: Output, reader: EventReader, board: Board) -> None:
 
 async def _print_now_and_then(out: Output, reader: EventReader, board: Board) -> None:
     """Without rich: the board each time another tenth is done."""
-    told = -1
+    shown = -1
     while True:
         batch = await reader.next()
         for event in batch.events:
-            board.hear(event)
+            board.apply(event)
         done = sum(status.terminal for status in board.status.values())
         tenth = 10 * done // max(1, len(board.status))
-        if tenth != told or batch.ended:
-            told = tenth
+        if tenth != shown or batch.ended:
+            shown = tenth
             for line in board_lines(out, board):
                 out.text(line)
         if batch.ended:

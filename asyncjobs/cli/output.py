@@ -69,22 +69,22 @@ class Output:
         """A line of data."""
         click.echo(line, color=self.colour)
 
-    def say(self, line: str) -> None:
+    def echo(self, line: str) -> None:
         """A line for people, on standard error; not with ``--quiet``."""
         if not self.quiet:
             click.echo(line, err=True, color=self.colour)
 
     def good(self, line: str) -> None:
         """Something was done."""
-        self.say(f"{self.style(self.glyph('✔', '+'), 'green')} {line}")
+        self.echo(f"{self.style(self.glyph('✔', '+'), 'green')} {line}")
 
     def note(self, line: str) -> None:
         """Something to know."""
-        self.say(f"{self.glyph('•', '*')} {self.hint(line)}")
+        self.echo(f"{self.glyph('•', '*')} {self.hint(line)}")
 
     def warn(self, line: str, mend: str | None = None) -> None:
         """Something is not as it should be."""
-        self.say(f"{self.style(self.glyph('⚠', '!'), 'yellow')} {line}" + (f"\n  → {self.hint(mend)}" if mend else ""))
+        self.echo(f"{self.style(self.glyph('⚠', '!'), 'yellow')} {line}" + (f"\n  → {self.hint(mend)}" if mend else ""))
 
     def hint(self, text: str) -> str:
         """A text that may name a command: as it works here, with the flags that are in use."""

@@ -20,7 +20,7 @@ class Notifier:
         if self._address.startswith("@"):
             self._address = "\0" + self._address[1:]  # Linux's abstract namespace
 
-    def tell(self, **variables: str | int) -> None:
+    def notify(self, **variables: str | int) -> None:
         """Send assignments, such as ``READY=1``."""
         if not self._address:
             return

@@ -14,7 +14,7 @@ from asyncjobs.exceptions import MissingExtraError
 from asyncjobs.processor import JobProcessor
 
 
-def address_of(text: str) -> tuple[str, int]:
+def parse_address(text: str) -> tuple[str, int]:
     """Host and port of ``host:port``, ``:port`` or ``port``; this machine where no host is named."""
     host, _, port = text.rpartition(":")
     if not port.isdigit() or int(port) > 65_535:

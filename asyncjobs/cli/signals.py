@@ -15,7 +15,7 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import Any
 
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 
 class Interruption:
@@ -89,11 +89,11 @@ class Kept:
     :param unheard: called, with the signal, where that loop has ended.
     """
 
-    def __init__(self, handlers: dict[int, Callable[[int], None]], unheard: Callable[[int], None]) -> None:
+    def __init__(self, handlers: dict[int, Callable[[int], None]], after_loop: Callable[[int], None]) -> None:
         self._pid = os.getpid()
-        self._loop = Loop()
+        self._loop = LoopHandle()
         self._handlers = handlers
-        self._unheard = unheard
+        self._after_loop = after_loop
         for number in handlers:
             signal.signal(number, self)
 
@@ -102,7 +102,7 @@ class Kept:
         if os.getpid() != self._pid:
             _end_by(number)
         if not (self._loop.running and self._loop.call_soon(self._handlers[number], number)):
-            self._unheard(number)
+            self._after_loop(number)
 
 
 def _ignore() -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from asyncjobs.cli.context import Context, command, shown
-from asyncjobs.cli.job_selection import seconds_of
+from asyncjobs.cli.job_selection import parse_seconds
 
 
 @click.command()
@@ -26,5 +26,5 @@ async def backup(context: Context, path: Path) -> None:
 async def compact(context: Context, patience: str) -> None:
     """Give back to the file system what removed jobs took."""
     async with context.store() as jp:
-        freed = await jp.compact(seconds_of(patience))
+        freed = await jp.compact(parse_seconds(patience))
     context.out.good(f"the file is smaller by {freed / 1e6:.1f} MB")

@@ -40,7 +40,7 @@ async def web(context: Context, host: str, port: int, token: str | None) -> None
         def stop(_: int) -> None:
             stopping.set()
 
-        Kept({signal.SIGINT: stop, signal.SIGTERM: stop}, unheard=lambda _: None)
+        Kept({signal.SIGINT: stop, signal.SIGTERM: stop}, after_loop=lambda _: None)
         context.out.good(f"{url}/v1/")
         await stopping.wait()
         tasks.cancel_scope.cancel()

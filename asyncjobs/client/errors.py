@@ -30,7 +30,7 @@ from asyncjobs.exceptions import (
 from asyncjobs.models import JobStatus
 
 
-def problem_of(content: bytes) -> SentProblem | None:
+def parse_problem(content: bytes) -> SentProblem | None:
     """The problem document of an answer; None when it is none of ours."""
     try:
         return json.decode(content, type=SentProblem)
@@ -38,7 +38,7 @@ def problem_of(content: bytes) -> SentProblem | None:
         return None
 
 
-def error_of(problem: SentProblem, status: int) -> Exception:
+def build_error(problem: SentProblem, status: int) -> Exception:
     """The error; of the root class, with the problem's ``code``, where there is no class for it."""
     made = _MAKERS.get(problem.code)
     if made is not None:

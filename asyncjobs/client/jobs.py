@@ -15,7 +15,7 @@ from asyncjobs.client import answers
 from asyncjobs.client.answers import ChangedJobs, Snapshot, Stats
 from asyncjobs.client.handle import ClientHandle
 from asyncjobs.client.streams import EventStream, OnReset, Types
-from asyncjobs.client.submission import checked_name, ids_of, new_id, submission
+from asyncjobs.client.submission import checked_ids, checked_name, new_id, submission
 from asyncjobs.client.waiting import Waiting
 from asyncjobs.exceptions import (
     BackendConnectionError,
@@ -156,7 +156,7 @@ class JobsClient:
         chosen = new_id() if job_id is None else checked_name("job_id", job_id)
         options = {
             "id": chosen,
-            "depends_on": ids_of("depends_on", depends_on) or None,
+            "depends_on": checked_ids("depends_on", depends_on) or None,
             "require": require,
             "group": group,
             "metadata": metadata,
@@ -195,7 +195,7 @@ class JobsClient:
         with anyio.move_on_after(timeout):
             found = await self._result(job_id)
             while isinstance(found, answers.SentStatus):
-                await self._waiting.until_ended(job_id)
+                await self._waiting.wait_until_ended(job_id)
                 try:
                     found = await self._result(job_id)
                 except BackendConnectionError:
@@ -276,7 +276,7 @@ class JobsClient:
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
         """``poll_status`` of several jobs at once; None for an unknown id."""
-        jobs = await self._batch(ids_of("job_ids", job_ids))
+        jobs = await self._batch(checked_ids("job_ids", job_ids))
         return {job_id: None if job is None else job.report() for job_id, job in jobs.items()}
 
     async def _batch(self, job_ids: Sequence[str]) -> dict[str, answers.SentJob | None]:
@@ -366,7 +366,7 @@ class JobsClient:
         query = query or JobQuery(group=group)
         asked = _asked(query, ("ids", "status", "group", "queue", "function"), f"{what}_jobs")
         if "ids" in asked:
-            asked["ids"] = ids_of("ids", asked["ids"])
+            asked["ids"] = checked_ids("ids", asked["ids"])
         body = {"filter": asked} | ({} if expect is None else {"expect": expect})
         answer: Answer = await self._transport.ask("POST", f"/v1/jobs:{what}", body=body, repeat=False)
         return self._transport.read(answer, ChangedJobs)

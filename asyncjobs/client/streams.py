@@ -48,7 +48,7 @@ class Reset(Struct, frozen=True):
     snapshot: str | None = None
 
 
-class _Said(Struct, frozen=True):
+class _StreamMessage(Struct, frozen=True):
     """What the stream itself says has no ``job_id``."""
 
     type: str
@@ -132,7 +132,7 @@ class _Source:
 
     async def events(self) -> AsyncGenerator[JobEvent]:
         failures = 0  # in a row
-        reached = told = False
+        reached = announced = False
         while True:
             try:
                 response = await self._transport.open(self._path, self._params, self._headers())
@@ -144,7 +144,7 @@ class _Source:
                     async with aclosing(self._transport.chunks(response)) as chunks:
                         async for chunk in chunks:
                             for block in parser.feed(chunk):
-                                failures, told = 0, False
+                                failures, announced = 0, False
                                 event = await self._take(block)
                                 if event is not None:
                                     yield event
@@ -159,8 +159,8 @@ class _Source:
                     error.attempts = failures + 1
                     raise
                 lost = str(error.args[0])
-                if reached and not told:
-                    told = True
+                if reached and not announced:
+                    announced = True
                     logger.warning("event stream lost, coming back by itself: %s", lost)
             failures += 1
             pause = self._pause(failures)
@@ -188,15 +188,15 @@ class _Source:
         try:
             return json.decode(data, type=JobEvent)
         except (DecodeError, ValidationError) as error:
-            said = _said(data)
-            if said is None:
+            message = _stream_message(data)
+            if message is None:
                 raise BackendError(
                     f"an event is not understood: {error}", hint="is this client older than the server?"
                 ) from None
-        if said.type == "end":
+        if message.type == "end":
             self._ended = True
-        elif said.type == "reset":
-            reason, cursor, snapshot = (said.data.get(name) for name in Reset.__struct_fields__)
+        elif message.type == "reset":
+            reason, cursor, snapshot = (message.data.get(name) for name in Reset.__struct_fields__)
             await self._reset(Reset(str(reason), cursor, snapshot))
         return None  # what else a newer server says is nothing that this client waits for
 
@@ -216,12 +216,12 @@ class _Source:
                 await waits
 
 
-def _said(data: str) -> _Said | None:
+def _stream_message(data: str) -> _StreamMessage | None:
     try:
-        said = json.decode(data, type=_Said)
+        message = json.decode(data, type=_StreamMessage)
     except (DecodeError, ValidationError):
         return None
-    return said if said.job_id is None else None
+    return message if message.job_id is None else None
 
 
 def _names(types: Collection[str] | str) -> list[str]:

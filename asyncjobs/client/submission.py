@@ -99,7 +99,7 @@ def _option(name: str, value: Any) -> Any:
         raise ConfigurationError(name, value, problem=str(error.args[0])) from None
 
 
-def ids_of(field: str, value: Any) -> list[str]:
+def checked_ids(field: str, value: Any) -> list[str]:
     """One id or handle, or several."""
     if isinstance(value, str):
         value = (value,)

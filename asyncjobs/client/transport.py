@@ -15,7 +15,7 @@ import httpx
 from msgspec import DecodeError, Struct, ValidationError, json
 
 from asyncjobs.client.backoff import pause_before
-from asyncjobs.client.errors import error_of, problem_of
+from asyncjobs.client.errors import build_error, parse_problem
 from asyncjobs.core.codec import CorruptValueError, decode_value
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
 from asyncjobs.safe_logging import SafeLogger
@@ -130,7 +130,7 @@ class Transport:
                     )
             except httpx.RequestError as error:
                 self.check_open()
-                failure, cause, not_done = _told(error), error, isinstance(error, _NEVER_SENT)
+                failure, cause, not_done = _describe(error), error, isinstance(error, _NEVER_SENT)
             else:
                 if response.status_code not in _PASSING:
                     answer = Answer(response, repeated)
@@ -185,7 +185,7 @@ class Transport:
             response = await self._http.send(request, stream=True)
         except httpx.RequestError as error:
             self.check_open()
-            raise self._unreachable(path, _told(error), 1) from error
+            raise self._unreachable(path, _describe(error), 1) from error
         try:
             if response.status_code == 200:
                 kind = response.headers.get("content-type", "")
@@ -199,7 +199,7 @@ class Transport:
                 self.check(Answer(response, repeated=False))
         except httpx.RequestError as error:
             await response.aclose()
-            raise self._unreachable(path, _told(error), 1) from error
+            raise self._unreachable(path, _describe(error), 1) from error
         except BaseException:
             with anyio.CancelScope(shield=True):
                 await response.aclose()
@@ -217,7 +217,7 @@ class Transport:
                 yield chunk
         except httpx.RequestError as error:
             self.check_open()
-            raise self._unreachable(response.url.path, _told(error), 1) from error
+            raise self._unreachable(response.url.path, _describe(error), 1) from error
 
     # -- what goes wrong
 
@@ -227,9 +227,9 @@ class Transport:
         status = response.status_code
         if 200 <= status < 300:
             return
-        problem = problem_of(response.content)
+        problem = parse_problem(response.content)
         if problem is not None:
-            raise error_of(problem, status)
+            raise build_error(problem, status)
         if response.is_redirect:
             target = response.headers["location"]
             raise ConfigurationError(
@@ -274,16 +274,16 @@ def _checked_base(base_url: str) -> str:
     return str(url).rstrip("/")
 
 
-def _told(error: httpx.RequestError) -> str:
+def _describe(error: httpx.RequestError) -> str:
     """httpx leaves some messages empty."""
     words = str(error)
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
 
 def _detail(response: httpx.Response) -> str:
-    problem = problem_of(response.content)
-    told = f"it answered {response.status_code}"
-    return f"{told} ({problem.detail})" if problem is not None else told
+    problem = parse_problem(response.content)
+    text = f"it answered {response.status_code}"
+    return f"{text} ({problem.detail})" if problem is not None else text
 
 
 def _retry_after(response: httpx.Response) -> float:

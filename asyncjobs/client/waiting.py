@@ -58,7 +58,7 @@ class Waiting:
         self._looked_at = 0.0
         self._left: set[str] = set()  # as of the last look
 
-    async def until_ended(self, job_id: str) -> None:
+    async def wait_until_ended(self, job_id: str) -> None:
         """Return when it may have ended: look."""
         if self._streams >= STREAMS and await self._in_line(job_id):
             return

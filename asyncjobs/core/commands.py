@@ -76,7 +76,7 @@ class AttemptEnd(Struct, frozen=True):
 
     attempt: AttemptRef
     outcome: Outcome
-    said: tuple[BodyEvent, ...] = ()
+    body_events: tuple[BodyEvent, ...] = ()
     jitter: float = 0.5
 
 
@@ -235,7 +235,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
         lasts=job.delay is not None,
     )
     if not rows:
-        row = replace(row, waits_for=lifecycle.place(row, now))
+        row = replace(row, waits_for=lifecycle.waiting_place(row, now))
     plan.events.append((n, NewEvent(1, EventType.SUBMITTED, now, 0, JobStatus.PENDING)))
     verdict = edges.decide(row, settled, now) if rows else row
     if isinstance(verdict, Change):
@@ -275,7 +275,7 @@ def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobS
         if job is None:
             results.append(None)
             continue
-        change = lifecycle.finish(job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.said)
+        change = lifecycle.finish(job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.body_events)
         if isinstance(change, Stale):
             results.append(change)
             continue
@@ -287,13 +287,13 @@ def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobS
     return results
 
 
-def say(plan: Plan, said: Sequence[tuple[int, int, int, tuple[BodyEvent, ...]]]) -> list[bool]:
+def append_events(plan: Plan, batches: Sequence[tuple[int, int, int, tuple[BodyEvent, ...]]]) -> list[bool]:
     """Store what running bodies said: (job number, attempt, worker, events). False: refused, the attempt is stale."""
-    plan.load(n for n, _, _, _ in said)
+    plan.load(n for n, _, _, _ in batches)
     results: list[bool] = []
-    for n, attempt, worker, body_events in said:
+    for n, attempt, worker, body_events in batches:
         job = plan.get(n)
-        change = None if job is None else lifecycle.say(job, attempt, worker, body_events)
+        change = None if job is None else lifecycle.append_events(job, attempt, worker, body_events)
         if isinstance(change, Change):
             plan.apply(change)
         results.append(isinstance(change, Change))
@@ -319,7 +319,7 @@ def promote(plan: Plan, numbers: Sequence[int]) -> None:
     for n in numbers:
         job = plan.get(n)
         if job is not None and job.waits_for is WaitsFor.TIME:
-            plan.put(replace(job, waits_for=lifecycle.place(job, plan.now)))
+            plan.put(replace(job, waits_for=lifecycle.waiting_place(job, plan.now)))
 
 
 def reap(plan: Plan, numbers: Sequence[int], draw: Callable[[], float]) -> list[JobState]:

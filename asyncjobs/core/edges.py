@@ -27,7 +27,7 @@ def settle(parent: JobState, optional: bool) -> Settled:
     return Settled(EdgeState.PASSED if optional else EdgeState.BROKEN, cause)
 
 
-def release(child: JobState, settled: Sequence[Settled], now: int) -> JobState | Change:
+def count_settled(child: JobState, settled: Sequence[Settled], now: int) -> JobState | Change:
     """Count edges of ``child`` that were open and now are settled, in batch order, and decide what follows.
 
     Returns a ``Change`` when the child is skipped, else its row (which may now be ready). Verdicts are monotone:
@@ -52,7 +52,7 @@ def decide(child: JobState, settled: Sequence[Settled], now: int) -> JobState | 
     if broken is not None:
         return lifecycle.skip(child, broken.cause, now)
     if ready:
-        return replace(child, waits_for=lifecycle.place(child, now))
+        return replace(child, waits_for=lifecycle.waiting_place(child, now))
     return child
 
 

@@ -42,19 +42,19 @@ LOCAL_JOB_LOST = JobError(
 """Why a pending ``local=True`` job is given up once its owner is gone."""
 
 
-def place(job: JobState, now: int) -> WaitsFor:
+def waiting_place(job: JobState, now: int) -> WaitsFor:
     """What a pending job whose dependencies are met waits for. A limited job enters by ``limits.admit``."""
     if job.run_at is not None and job.run_at > now:
         return WaitsFor.TIME
     return WaitsFor.WORKER if job.limit is None else WaitsFor.LIMIT
 
 
-def move(
+def transition(
     job: JobState,
     event: EventType,
     now: int,
     *,
-    said: Sequence[BodyEvent] = (),
+    body_events: Sequence[BodyEvent] = (),
     data: dict[str, Any] | None = None,
     ended: EndedAttempt | None = None,
     value: bytes | None = None,
@@ -62,20 +62,20 @@ def move(
 ) -> Change:
     """Take the transition ``event`` from the table; ``said`` is ordered before it. KeyError: not in the table."""
     status = TRANSITIONS[job.status, event]
-    seq = job.seq + len(said) + 1
+    seq = job.seq + len(body_events) + 1
     changed = NewEvent(seq, event, now, fields.get("attempt", job.attempt), status, data)
     return Change(
         replace(job, status=status, seq=seq, **fields),
-        (*_body_events(job, said), changed) if said else (changed,),
+        (*_new_body_events(job, body_events), changed) if body_events else (changed,),
         ended,
         value,
     )
 
 
-def _body_events(job: JobState, said: Sequence[BodyEvent]) -> list[NewEvent]:
+def _new_body_events(job: JobState, body_events: Sequence[BodyEvent]) -> list[NewEvent]:
     return [
         NewEvent(job.seq + i, event.type, event.at, job.attempt, None, event.data)
-        for i, event in enumerate(said, start=1)
+        for i, event in enumerate(body_events, start=1)
     ]
 
 
@@ -83,7 +83,7 @@ def start(job: JobState, worker: int, now: int) -> Change | Stale:
     """A claim: a ready job becomes the next attempt of ``worker``."""
     if job.status is not PENDING or job.waits_for is not WaitsFor.WORKER:
         return Stale(job.attempt, job.status)
-    return move(
+    return transition(
         job,
         EventType.STARTED,
         now,
@@ -107,7 +107,7 @@ def finish(
     outcome: Outcome,
     now: int,
     jitter: float,
-    said: Sequence[BodyEvent] = (),
+    body_events: Sequence[BodyEvent] = (),
 ) -> Change | Stale:
     """Record how an attempt ended. A stored request to cancel turns every outcome into ``cancelled``."""
     if not holds(job, attempt, worker):
@@ -115,17 +115,27 @@ def finish(
     ended = EndedAttempt(attempt, job.worker, job.started_at, now, outcome.kind, outcome.error)
     if job.cancel_requested or outcome.kind is OutcomeKind.CANCELLED:
         ended = replace(ended, kind=OutcomeKind.CANCELLED)
-        return move(job, EventType.CANCELLED, now, said=said, ended=ended, worker=None, finished_at=now)
+        return transition(
+            job, EventType.CANCELLED, now, body_events=body_events, ended=ended, worker=None, finished_at=now
+        )
     match outcome.kind:
         case OutcomeKind.SUCCEEDED:
             # The hot row itself is the record of a successful attempt: no history row is written for it.
-            return move(job, EventType.COMPLETED, now, said=said, value=outcome.value, waits_for=None, finished_at=now)
+            return transition(
+                job,
+                EventType.COMPLETED,
+                now,
+                body_events=body_events,
+                value=outcome.value,
+                waits_for=None,
+                finished_at=now,
+            )
         case OutcomeKind.RELEASED:
-            return _back(job, EventType.RELEASED, now, 0.0, said=said, ended=ended)
+            return _back(job, EventType.RELEASED, now, 0.0, body_events=body_events, ended=ended)
         case OutcomeKind.INTERRUPTED:
-            return _interrupted(job, ended, now, jitter, said)
+            return _interrupted(job, ended, now, jitter, body_events)
         case _:
-            return _failed(job, ended, outcome, now, jitter, said)
+            return _failed(job, ended, outcome, now, jitter, body_events)
 
 
 def _failed(
@@ -134,16 +144,16 @@ def _failed(
     outcome: Outcome,
     now: int,
     jitter: float,
-    said: Sequence[BodyEvent],
+    body_events: Sequence[BodyEvent],
 ) -> Change:
     failures = job.failures + 1
     data = _error_data(outcome.error)
     if not outcome.retryable or failures > job.retry.max_retries:
-        return move(
+        return transition(
             job,
             EventType.FAILED,
             now,
-            said=said,
+            body_events=body_events,
             data=data,
             ended=ended,
             failures=failures,
@@ -156,7 +166,7 @@ def _failed(
         EventType.RETRYING,
         now,
         delay,
-        said=said,
+        body_events=body_events,
         ended=ended,
         data={**data, "delay": round(delay, 6), "retry": failures},
         failures=failures,
@@ -170,15 +180,17 @@ def interrupt(job: JobState, now: int, jitter: float) -> Change | Stale:
     return finish(job, job.attempt, None, Outcome(OutcomeKind.INTERRUPTED), now, jitter)
 
 
-def _interrupted(job: JobState, ended: EndedAttempt, now: int, jitter: float, said: Sequence[BodyEvent]) -> Change:
+def _interrupted(
+    job: JobState, ended: EndedAttempt, now: int, jitter: float, body_events: Sequence[BodyEvent]
+) -> Change:
     interruptions = job.interruptions + 1
     if interruptions >= job.max_interruptions:
         error = JobError(WORKER_LOST, f"the worker was lost {interruptions} times while it ran this job")
-        return move(
+        return transition(
             job,
             EventType.FAILED,
             now,
-            said=said,
+            body_events=body_events,
             data=_error_data(error),
             ended=replace(ended, error=error),
             interruptions=interruptions,
@@ -192,7 +204,7 @@ def _interrupted(job: JobState, ended: EndedAttempt, now: int, jitter: float, sa
         EventType.INTERRUPTED,
         now,
         delay,
-        said=said,
+        body_events=body_events,
         ended=ended,
         data={"interruptions": interruptions, "delay": round(delay, 6)},
         interruptions=interruptions,
@@ -201,21 +213,21 @@ def _interrupted(job: JobState, ended: EndedAttempt, now: int, jitter: float, sa
 
 def _back(job: JobState, event: EventType, now: int, delay: float, **kwargs: Any) -> Change:
     run_at = now + round(delay * SECOND) if delay > 0 else None
-    waits_for = place(replace(job, run_at=run_at), now)
-    return move(job, event, now, run_at=run_at, lasts=delay > 0, waits_for=waits_for, worker=None, **kwargs)
+    waits_for = waiting_place(replace(job, run_at=run_at), now)
+    return transition(job, event, now, run_at=run_at, lasts=delay > 0, waits_for=waits_for, worker=None, **kwargs)
 
 
-def say(job: JobState, attempt: int, worker: int | None, said: Sequence[BodyEvent]) -> Change | Stale:
+def append_events(job: JobState, attempt: int, worker: int | None, body_events: Sequence[BodyEvent]) -> Change | Stale:
     """Store what a running body said; refused once the attempt is not the current one."""
     if not holds(job, attempt, worker):
         return Stale(job.attempt, job.status)
-    return Change(replace(job, seq=job.seq + len(said)), tuple(_body_events(job, said)))
+    return Change(replace(job, seq=job.seq + len(body_events)), tuple(_new_body_events(job, body_events)))
 
 
 def cancel(job: JobState, now: int) -> Change | None:
     """Pending: cancelled at once. In progress: the request is stored. Else None: what it is, it stays."""
     if job.status is PENDING:
-        return move(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
+        return transition(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
     if job.status is IN_PROGRESS and not job.cancel_requested:
         event = NewEvent(job.seq + 1, EventType.CANCEL_REQUESTED, now, job.attempt)
         return Change(replace(job, cancel_requested=True, seq=job.seq + 1), (event,))
@@ -225,13 +237,13 @@ def cancel(job: JobState, now: int) -> Change | None:
 def skip(job: JobState, because: str, now: int) -> Change:
     """A dependency ended so that this job can never run."""
     data = {"because": because}
-    return move(job, EventType.SKIPPED, now, data=data, waits_for=None, because=because, finished_at=now)
+    return transition(job, EventType.SKIPPED, now, data=data, waits_for=None, because=because, finished_at=now)
 
 
 def give_up(job: JobState, error: JobError, now: int) -> Change:
     """Nobody could ever run this pending job."""
     ended = EndedAttempt(0, None, None, now, OutcomeKind.FAILED, error)
-    return move(job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now)
+    return transition(job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now)
 
 
 def revive(job: JobState, cause: str, now: int) -> Change:
@@ -240,7 +252,7 @@ def revive(job: JobState, cause: str, now: int) -> Change:
     It is placed behind its dependencies; the caller decides at once what they already decide. A skipped job keeps the
     moment before which its submitter did not want it; the retried one itself goes at once.
     """
-    return move(
+    return transition(
         job,
         EventType.RETRYING,
         now,

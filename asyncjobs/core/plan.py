@@ -213,7 +213,7 @@ class Plan:
             for child, settled_edges in by_child.items():
                 if child not in self._jobs:
                     continue  # a damaged store: the edge leads nowhere
-                verdict = edges.release(self._jobs[child], settled_edges, self.now)
+                verdict = edges.count_settled(self._jobs[child], settled_edges, self.now)
                 if isinstance(verdict, Change):
                     self.apply(verdict)
                     level.append(child)

@@ -80,7 +80,7 @@ def _add_fields(record: logging.LogRecord) -> bool:
     return True
 
 
-def fields_of(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
+def get_fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
     """The context fields that a record has."""
     for name in FIELDS:
         value = getattr(record, name, None)
@@ -115,7 +115,9 @@ class TextFormatter(logging.Formatter):
         if self._colour and record.levelno in _COLOURS:
             level = f"\x1b[{_COLOURS[record.levelno]}m{level}\x1b[0m"
         message = _one_line(record.getMessage())
-        fields = " ".join(f"{name}={_quoted(value)}" for name, value in fields_of(record) if self._adds(value, message))
+        fields = " ".join(
+            f"{name}={_quoted(value)}" for name, value in get_fields(record) if self._adds(value, message)
+        )
         moment = at.isoformat(" ", "milliseconds") if self._dated else f"{at:%H:%M:%S}.{at.microsecond // 1000:03}"
         line = f"{moment} {level} {message}" + (f"  {fields}" if fields else "")
         trace = _traceback(self, record)
@@ -164,7 +166,7 @@ def _record(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
         "level": record.levelname.lower(),
         "logger": record.name,
         "message": record.getMessage(),
-        **dict(fields_of(record)),
+        **dict(get_fields(record)),
     }
     trace = _traceback(formatter, record)
     if trace:
@@ -174,9 +176,9 @@ def _record(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
     """The record's own exception, or the traceback of a job's body, which is text by now."""
-    told: str | None = getattr(record, "traceback_text", None)
-    if told:
-        return told.rstrip()
+    text: str | None = getattr(record, "traceback_text", None)
+    if text:
+        return text.rstrip()
     return formatter.formatException(record.exc_info) if record.exc_info and record.exc_info[0] else None
 
 

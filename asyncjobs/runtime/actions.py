@@ -9,10 +9,10 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.exceptions import ConfigurationError, JobNotFoundError
 from asyncjobs.models import TERMINAL, JobQuery, JobStatus, name_text
-from asyncjobs.runtime.argument_checks import id_of, query_of
+from asyncjobs.runtime.argument_checks import checked_id, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.live_graph import LiveGraph
-from asyncjobs.runtime.submission import name_of
+from asyncjobs.runtime.submission import checked_name
 from asyncjobs.runtime.suggestions import not_found
 
 _PAGE = 500
@@ -34,7 +34,7 @@ class Actions:
 
     async def cancel_job(self, job_id: str, *, descendants: bool) -> JobStatus:
         """Cancel a job; return the truth as stored."""
-        job_id = id_of(job_id)
+        job_id = checked_id(job_id)
         statuses = await self._cancel([job_id], descendants=descendants)
         self._nudge()
         if job_id not in statuses:
@@ -45,7 +45,7 @@ class Actions:
         """Cancel every unfinished job of a query or a group."""
         if (query is None) == (group is None):
             raise ConfigurationError("cancel_jobs", None, problem="give cancel_jobs a query or a group, and not both")
-        wanted = JobQuery(group=name_of("group", group)) if query is None else query_of(query)
+        wanted = JobQuery(group=checked_name("group", group)) if query is None else checked_query(query)
         if wanted.status is None:
             wanted = replace(wanted, status=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
         statuses: dict[str, JobStatus] = {}
@@ -70,9 +70,9 @@ class Actions:
     async def retry_job(self, job_id: str) -> JobStatus:
         """Run a failed or cancelled job again."""
         try:
-            status = await self._backend.retry_job(id_of(job_id))
+            status = await self._backend.retry_job(checked_id(job_id))
         except JobNotFoundError:
-            raise await not_found(self._backend, id_of(job_id)) from None
+            raise await not_found(self._backend, checked_id(job_id)) from None
         self._nudge()
         return status
 
@@ -85,7 +85,7 @@ class Actions:
             ids = [jobs] if isinstance(jobs, str) else list(jobs)
         removed = list(await self._backend.remove_jobs([name_text(job_id) for job_id in ids], components=components))
         self._functions.local.seen(removed, {})
-        self._graph.removed(removed)
+        self._graph.remove(removed)
         return removed
 
     async def _found(self, query: JobQuery) -> list[str]:

@@ -10,14 +10,14 @@ from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobQuery, JobRequest, name_text
 
 
-def id_of(value: object) -> str:
+def checked_id(value: object) -> str:
     """Return the id that an id or a handle is. Any text may be asked for; whether such a job exists is the store's."""
     if not is_a(value, str):
         raise ConfigurationError("job_id", value, allowed="an id or a handle")
     return name_text(value)
 
 
-def query_of(query: object) -> JobQuery:
+def checked_query(query: object) -> JobQuery:
     """Return the query that is given, or the one for everything."""
     if query is None:
         return JobQuery()
@@ -28,7 +28,7 @@ def query_of(query: object) -> JobQuery:
     return query
 
 
-def requests_of(requests: object) -> Sequence[JobRequest]:
+def checked_requests(requests: object) -> Sequence[JobRequest]:
     """Return the requests of a batch, as a sequence of its own."""
     hint = "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one"
     several = listed("requests", requests, "JobRequests, in a list", hint=hint)
@@ -38,7 +38,7 @@ def requests_of(requests: object) -> Sequence[JobRequest]:
     return several
 
 
-def items_of(items: object) -> list[Any]:
+def checked_items(items: object) -> list[Any]:
     """Return the items that a function is called with, one by one."""
     if is_a(items, str):
         return list(items)  # its characters

@@ -54,13 +54,13 @@ class Stop(Enum):
     LOST = auto()
 
 
-class Running:
+class RunningAttempt:
     """An attempt in progress: how to stop it, and whether it holds its slot."""
 
     def __init__(self, job: ClaimedJob, context: JobContext) -> None:
         self.job = job
         self.context = context
-        self.stopped: Stop | None = None
+        self.stop_reason: Stop | None = None
         self.abandoned = False
         self.refused = False
         """Whether the body ended by a ``BackendClosedError``, or by what came of one."""
@@ -80,8 +80,8 @@ class Running:
 
     def stop(self, reason: Stop) -> None:
         """Ask the body to stop. The first reason stands."""
-        if self.stopped is None:
-            self.stopped = reason
+        if self.stop_reason is None:
+            self.stop_reason = reason
         self.context.stop()
         if self.body is not None:
             self.body.stop()
@@ -126,7 +126,7 @@ class Tools(Struct, frozen=True):
     cancel_grace: float
 
 
-async def run_attempt(running: Running, function: Callable[..., Any], tools: Tools) -> Outcome:
+async def run_attempt(running: RunningAttempt, function: Callable[..., Any], tools: Tools) -> Outcome:
     """Decode the call, run the body, encode what it returns. The outcome says how it went."""
     enter(running.context)
     try:
@@ -135,8 +135,8 @@ async def run_attempt(running: Running, function: Callable[..., Any], tools: Too
         is_async = tools.is_async(running.job.function, function)  # refuses what is no function of a job (any more)
     except Exception as error:
         return failure(error, retryable=False)
-    if running.stopped is not None:
-        return stopped(running, None)  # told to stop before the body began: it never does
+    if running.stop_reason is not None:
+        return final_outcome(running, None)  # told to stop before the body began: it never does
     if is_async:
         return await run_async(running, function, args, kwargs, tools.max_value_size, tools.cancel_grace)
     return await _run_in_thread(running, function, args, kwargs, tools)
@@ -166,7 +166,7 @@ def read_arguments(
 
 
 async def run_async(
-    running: Running,
+    running: RunningAttempt,
     function: Callable[..., Any],
     args: tuple[Any, ...],
     kwargs: Mapping[str, Any],
@@ -201,10 +201,10 @@ async def run_async(
             outcome = failure(error, policy=running)
     running.body = None
     if scope.delivered:
-        running.context.heard = True
+        running.context.stop_noticed = True
     if scope.task is not None and scope.task.cancelling():
         await _shake_off(scope.task)
-    return stopped(running, outcome)
+    return final_outcome(running, outcome)
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
@@ -221,7 +221,11 @@ async def _shake_off(task: asyncio.Task[Any]) -> None:
 
 
 async def _run_in_thread(
-    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], tools: Tools
+    running: RunningAttempt,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    tools: Tools,
 ) -> Outcome:
     running.threaded = True
     began = anyio.current_time()
@@ -243,10 +247,10 @@ async def _run_in_thread(
             outcome = await tools.threads.run(body, context)
         watch.cancel_scope.cancel()
     if not isinstance(outcome, Unawaited):
-        return stopped(running, outcome)
-    if running.stopped is not None:
+        return final_outcome(running, outcome)
+    if running.stop_reason is not None:
         outcome.close()
-        return stopped(running, None)
+        return final_outcome(running, None)
     running.threaded, running.thread_scope = False, None
     _adopt(context)
     body_of_it, largest = _returning(outcome.value), tools.max_value_size
@@ -265,7 +269,11 @@ def _returning(value: Awaitable[Any]) -> Callable[[], Awaitable[Any]]:
 
 
 def run_plain(
-    running: Running, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], largest: int
+    running: RunningAttempt,
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    largest: int,
 ) -> Outcome | Unawaited:
     """Call a plain body, in the thread that calls this."""
     try:
@@ -286,14 +294,14 @@ def _is_awaitable(value: object) -> bool:
         return False
 
 
-async def _time_out(running: Running, timeout: float) -> None:
+async def _time_out(running: RunningAttempt, timeout: float) -> None:
     await anyio.sleep(timeout)
     running.time_out()
 
 
-def stopped(running: Running, outcome: Outcome | None) -> Outcome:
+def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
     """What an attempt that was told to stop amounts to, whatever its body made of it."""
-    match running.stopped:
+    match running.stop_reason:
         case None:
             assert outcome is not None
             return outcome
@@ -306,7 +314,9 @@ def stopped(running: Running, outcome: Outcome | None) -> Outcome:
             return outcome or Outcome(OutcomeKind.CANCELLED)
         case Stop.RELEASED | Stop.LOST:
             # A body that has heard of it, and returns, may have done half of its work: it is run again.
-            finished = outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED and not running.context.heard
+            finished = (
+                outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED and not running.context.stop_noticed
+            )
             return outcome if finished and outcome is not None else Outcome(OutcomeKind.RELEASED)
 
 
@@ -324,11 +334,11 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
     return Outcome(OutcomeKind.SUCCEEDED, encoded)
 
 
-def failure(error: BaseException, *, policy: Running | None = None, retryable: bool = True) -> Outcome:
+def failure(error: BaseException, *, policy: RunningAttempt | None = None, retryable: bool = True) -> Outcome:
     """What a body raised, as text; ``policy`` says whether it is tried again."""
     if policy is not None:
         retryable = policy.job.retry.retries(error)
-        policy.refused = comes_of(error, BackendClosedError)
+        policy.refused = is_caused_by(error, BackendClosedError)
     return Outcome(OutcomeKind.FAILED, error=describe(error), retryable=retryable)
 
 
@@ -337,7 +347,7 @@ _context = cast("Callable[[BaseException], BaseException | None]", BaseException
 _members = cast("Callable[[BaseException], Sequence[BaseException]]", BaseExceptionGroup.__dict__["exceptions"].__get__)
 
 
-def comes_of(error: BaseException, kind: type[BaseException]) -> bool:
+def is_caused_by(error: BaseException, kind: type[BaseException]) -> bool:
     """Return whether this is an error of that kind, was raised because or in the course of one, or holds one."""
     seen: set[int] = set()
     level: list[BaseException | None] = [error]

@@ -68,7 +68,7 @@ class _OwnTask:
     async def start(self, main: Main, stop: Callable[[], None]) -> None:
         self._entered = self._asyncio.current_task()
         self._task = self._asyncio.create_task(main(self._started.set), name="asyncjobs")
-        self._task.add_done_callback(self._ended)
+        self._task.add_done_callback(self._on_task_done)
         try:
             await self._started.wait()
         except BaseException:
@@ -105,7 +105,7 @@ class _OwnTask:
                     cancelled = error
         return cancelled
 
-    def _ended(self, task: asyncio.Task[None]) -> None:
+    def _on_task_done(self, task: asyncio.Task[None]) -> None:
         if not self._started.is_set():
             self._started.set()  # ``start`` raises what ended it
         elif not self._joined and not task.cancelled() and (error := task.exception()) is not None:

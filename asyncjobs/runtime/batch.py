@@ -10,7 +10,7 @@ from asyncjobs.exceptions import SubmissionError
 from asyncjobs.models import JobRequest
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.job_access import HandleAccess
-from asyncjobs.runtime.submission import Submissions, request_of
+from asyncjobs.runtime.submission import Submissions, build_request
 
 T = TypeVar("T")
 
@@ -59,7 +59,7 @@ class Batch:
                 "this batch is not open: its jobs are stored when its block is left",
                 hint="async with jp.batch() as batch: batch.submit_job(…)",
             )
-        request = request_of(func, args, options)
+        request = build_request(func, args, options)
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
         self._ids.append(self._submissions.new_id())

@@ -79,18 +79,18 @@ class BodyEvents:
         so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
         """
         with self.lock:
-            said = [*self._logs, *self._others, *self._progress]
+            taken = [*self._logs, *self._others, *self._progress]
             if self._last_dropped is not None:
-                said.append(self._marker(self._last_dropped))
-            said.sort()
+                taken.append(self._marker(self._last_dropped))
+            taken.sort()
             if most is not None:
                 if self._progress and self._clock.monotonic() < self._progress_due:
-                    del said[said.index(self._progress[0]) :]
-                del said[most:]
-            self._taken = said
-            if not said:
+                    del taken[taken.index(self._progress[0]) :]
+                del taken[most:]
+            self._taken = taken
+            if not taken:
                 return ()
-            last = said[-1].number
+            last = taken[-1].number
             if self._progress and self._progress[0].number <= last:
                 self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
             if self._last_dropped is not None and self._last_dropped.number <= last:
@@ -98,19 +98,19 @@ class BodyEvents:
             for queue in (self._logs, self._others, self._progress):
                 while queue and queue[0].number <= last:
                     self._forget(queue)
-        return tuple(one.event for one in said)
+        return tuple(one.event for one in taken)
 
     def put_back(self) -> None:
         """What was taken last could not be stored: it is to be taken again, before what was said since."""
         with self.lock:
             while self._taken:
-                said = self._taken.pop()
-                if said.size == _MARKER:
-                    self._dropped += said.event.data["dropped"]
-                    self._last_dropped = self._last_dropped or said
-                elif said.event.type != EventType.PROGRESS or not self._progress:
-                    self._queue(said.event).appendleft(said)
-                    self._size += said.size
+                appended = self._taken.pop()
+                if appended.size == _MARKER:
+                    self._dropped += appended.event.data["dropped"]
+                    self._last_dropped = self._last_dropped or appended
+                elif appended.event.type != EventType.PROGRESS or not self._progress:
+                    self._queue(appended.event).appendleft(appended)
+                    self._size += appended.size
             self._make_room()
 
     def _queue(self, event: BodyEvent) -> deque[_Appended]:

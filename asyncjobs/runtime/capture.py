@@ -84,7 +84,7 @@ class JobLogHandler(logging.Handler):
             and not job.forked
             and not _is_ours(name)
         ):
-            job.hear(printable(logging.getLevelName(record.levelno).lower())[:64], name, _said(record))
+            job.append_log(printable(logging.getLevelName(record.levelno).lower())[:64], name, _message_fields(record))
         if len(logging.root.handlers) == 1:
             self._stand_in(record, name)
         return True
@@ -128,18 +128,18 @@ def _is_ours(name: str) -> bool:
     return name == _OURS or name.startswith(_OURS + ".")
 
 
-def _said(record: logging.LogRecord) -> dict[str, Any]:
+def _message_fields(record: logging.LogRecord) -> dict[str, Any]:
     """The message and the traceback, whatever is wrong with the arguments of the call."""
-    said: dict[str, Any]
+    fields: dict[str, Any]
     try:
-        said = capped("message", str(record.getMessage()))
+        fields = capped("message", str(record.getMessage()))
     except Exception:
-        said = {**capped("message", _raw(record.msg)), "unformatted": True}
+        fields = {**capped("message", _raw(record.msg)), "unformatted": True}
     if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
         text = _traceback(record.exc_info[1])
         # Its end says most.
-        said |= capped("traceback", text[-LONGEST_TEXT:], len(text), mark="traceback_cut")
-    return said
+        fields |= capped("traceback", text[-LONGEST_TEXT:], len(text), mark="traceback_cut")
+    return fields
 
 
 def _raw(message: object) -> str:
@@ -191,7 +191,7 @@ class PrintedStream:
     def write(self, text: str) -> int:
         job = find_current_job() if self._listening else None
         if job is not None and job.capture_print and isinstance(text, str) and not job.forked:
-            hear_printed(job, self._name, text)
+            record_printed(job, self._name, text)
         return self._stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
@@ -219,10 +219,10 @@ class PrintedStream:
         return repr(self._stream)
 
 
-def hear_printed(job: JobContext, name: str, text: str) -> None:
+def record_printed(job: JobContext, name: str, text: str) -> None:
     """A piece of what the body prints to the stream ``name``: its lines become events of the job."""
     *ended, rest = text.split("\n")
-    with job.unstored.lock:
+    with job.body_events.lock:
         for part in ended:
             line: _Line = job.unfinished_lines.pop(name, None) or _Line()
             line.add(part)
@@ -232,7 +232,7 @@ def hear_printed(job: JobContext, name: str, text: str) -> None:
 
 
 def _print(job: JobContext, name: str, line: _Line) -> None:
-    job.hear("warning" if name == "stderr" else "info", name, capped("message", line.text, line.length))
+    job.append_log("warning" if name == "stderr" else "info", name, capped("message", line.text, line.length))
 
 
 def end_lines(job: JobContext) -> None:

@@ -21,7 +21,7 @@ from asyncjobs.runtime import event_data
 from asyncjobs.runtime.body_events import BodyEvents
 from asyncjobs.runtime.event_data import printable
 from asyncjobs.runtime.lending import Lender
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.handle import JobHandle
@@ -95,7 +95,7 @@ class JobContext:
         *,
         group: str | None,
         clock: Clock,
-        loop: Loop,
+        loop: LoopHandle,
         submit: Submit | None,
         capture_level: int | None = None,
         capture_print: bool = False,
@@ -110,12 +110,12 @@ class JobContext:
         self._lock = threading.Lock()
         self._stopped = False
         self._forks = fork_count()
-        self.unstored = BodyEvents(clock)
+        self.body_events = BodyEvents(clock)
         self.capture_level = capture_level
         self.capture_print = capture_print
         self.unfinished_lines: dict[str, Any] = {}
         """By stream: what was printed since the last end of a line."""
-        self.heard = False
+        self.stop_noticed = False
         """Whether the body asked ``cancelled`` and was told to stop."""
         self._children = 0
         self._on_event = on_event
@@ -147,7 +147,7 @@ class JobContext:
         ``async def`` bodies are cancelled besides; a plain function has to look.
         """
         if self._stopped:
-            self.heard = True
+            self.stop_noticed = True
         return self._stopped
 
     # -- saying
@@ -168,7 +168,7 @@ class JobContext:
             self._refuse("progress(total)", total, "is no finite number, and not None")
             return
         text = {"message": None} if message is None else capped("message", event_data.text(message))
-        self._say(EventType.PROGRESS, {"done": number, "total": whole, **text})
+        self._append(EventType.PROGRESS, {"done": number, "total": whole, **text})
 
     def emit(self, type: str, data: Mapping[str, Any] | None = None) -> None:
         """Store an event of the body's own, such as ``"output"`` or ``"preview"``. What cannot be stored becomes a
@@ -187,7 +187,7 @@ class JobContext:
         if problem is not None:
             self._refuse(f"emit({name!r}, data)", data, problem)
             return
-        self._say(name, copy, size)
+        self._append(name, copy, size)
 
     def log(self, /, message: str, level: str | int = "info", **fields: Any) -> None:
         """Store a log line of this job. What cannot be stored becomes a warning in the job's log.
@@ -206,26 +206,26 @@ class JobContext:
             data["fields"] = {printable(name)[:_LONGEST_NAME]: event_data.field(value) for name, value in few}
         if len(fields) > _MOST_FIELDS:
             data["fields_cut"] = len(fields)
-        self._say(EventType.LOG, data)
+        self._append(EventType.LOG, data)
 
     def _refuse(self, what: str, value: object, problem: str) -> None:
         """Report in the job's log that an argument could not be stored."""
         text = f"{what} was left out: {shown(value)} {problem}"
-        self._say(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
+        self._append(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
 
-    def hear(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
+    def append_log(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
         """Store a log event of what the body told the ``logging`` module, or printed."""
-        self._say(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
+        self._append(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
     def relay(self, type: str, data: dict[str, Any]) -> None:
         """Store what the body said in a process of its own, where it was checked as it is here."""
         if type in (EventType.LOG, EventType.PROGRESS):
-            self._say(type, data)
+            self._append(type, data)
         else:
             self.emit(type, data)
 
-    def _say(self, type: str, data: dict[str, Any], size: int | None = None) -> None:
-        if self.unstored.add(BodyEvent(str(type), data, self._clock.now()), size) and self._on_event is not None:
+    def _append(self, type: str, data: dict[str, Any], size: int | None = None) -> None:
+        if self.body_events.add(BodyEvent(str(type), data, self._clock.now()), size) and self._on_event is not None:
             self._loop.call_soon(self._on_event)
 
     @property

@@ -97,7 +97,7 @@ def job(
     return mark if func is None else mark(func)
 
 
-def options_of(func: Callable[..., Any]) -> JobOptions:
+def get_job_options(func: Callable[..., Any]) -> JobOptions:
     """What ``@job`` left on a callable. Of partials the outer one wins, option by option."""
     if type(func) is FunctionType:  # nearly always: an attribute of one is read without running anything
         return found if type(found := getattr(func, JOB_OPTIONS, None)) is JobOptions else NO_OPTIONS
@@ -105,7 +105,7 @@ def options_of(func: Callable[..., Any]) -> JobOptions:
     options = found if is_a(found, JobOptions) else NO_OPTIONS  # a mock or a proxy has any attribute
     if not seems(func, functools.partial):
         return options
-    inner = options_of(func.func)
+    inner = get_job_options(func.func)
     if options is NO_OPTIONS or inner is NO_OPTIONS:
         return inner if options is NO_OPTIONS else options
     return replace(inner, **{name: value for name, value in asdict(options).items() if value is not None})

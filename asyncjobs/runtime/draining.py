@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from asyncjobs.runtime.attempt import Running, Stop
+from asyncjobs.runtime.attempt import RunningAttempt, Stop
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
@@ -28,10 +28,10 @@ class Drain:
 
     def __init__(
         self,
-        bodies: Callable[[], list[Running]],
+        bodies: Callable[[], list[RunningAttempt]],
         until_quiet: Callable[[], Awaitable[None]],
         cancel_grace: float,
-        leave_behind: Callable[[list[Running]], None],
+        leave_behind: Callable[[list[RunningAttempt]], None],
     ) -> None:
         self._bodies = bodies
         self._until_quiet = until_quiet

@@ -69,7 +69,7 @@ class Functions:
 
         :raises ConfigurationError: there is no name by which other processes find it.
         """
-        name = _name_of(function, field)
+        name = _checked_name(function, field)
         self.registered[name] = function
         self.add(name, function)
 
@@ -100,7 +100,9 @@ class Functions:
             return True
         module_name = name.rpartition(":")[0]
         listed = self._allowed is not None and any(
-            own == module or own.startswith(f"{module}.") for own in _names_of(module_name) for module in self._allowed
+            own == module or own.startswith(f"{module}.")
+            for own in _module_names(module_name)
+            for module in self._allowed
         )
         reason = None if listed else self._reason_against(name, module_name)
         if reason is None:
@@ -136,7 +138,7 @@ class Functions:
         return None
 
 
-def _name_of(function: object, field: str) -> str:
+def _checked_name(function: object, field: str) -> str:
     if not callable(function):
         hint = "give the function itself, not its name or what it returns: functions=[render]"
         raise ConfigurationError(field, function, allowed="a function", hint=hint)
@@ -153,7 +155,7 @@ def _name_of(function: object, field: str) -> str:
     raise ConfigurationError(field, function, problem=f"{field} cannot be {shown(function)}: {why}", hint=hint)
 
 
-def _names_of(module_name: str) -> list[str]:
+def _module_names(module_name: str) -> list[str]:
     """The stored name of a module, and the one under which a script is loaded here."""
     module = loaded_module(module_name) if os.path.isabs(module_name) else None
     return [module_name] if module is None else [module_name, module.__name__]

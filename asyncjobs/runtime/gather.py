@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from asyncjobs.checks import is_a
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.runtime.handle import JobHandle, access_of, value_of
+from asyncjobs.runtime.handle import JobHandle, get_access, get_value
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -169,12 +169,12 @@ async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, time
         return []
     values: dict[str, Any] = {}
     by_id = _by_id(handles)
-    watch = access_of(handles[0]).watch(list(by_id), timeout)
+    watch = get_access(handles[0]).watch(list(by_id), timeout)
     try:
         while ended := await watch.next():
             for result in ended:
                 try:
-                    values[result.job_id] = value_of(by_id[result.job_id], result)
+                    values[result.job_id] = get_value(by_id[result.job_id], result)
                 except Exception as error:
                     if not return_exceptions:
                         raise
@@ -191,7 +191,7 @@ async def as_completed(
     by_id = _by_id(handles)
     if not by_id:
         return
-    watch = access_of(handles[0]).watch(list(by_id), timeout)
+    watch = get_access(handles[0]).watch(list(by_id), timeout)
     try:
         while ended := await watch.next():
             for result in ended:

@@ -99,7 +99,7 @@ class JobHandle(Handle, Generic[T_co]):
         return self._access().stream_job(self.id, after)
 
 
-def access_of(handle: JobHandle[Any]) -> HandleAccess:
+def get_access(handle: JobHandle[Any]) -> HandleAccess:
     """Return where a handle's job is.
 
     :raises BackendClosedError: it belongs to no processor.
@@ -107,6 +107,6 @@ def access_of(handle: JobHandle[Any]) -> HandleAccess:
     return handle._access()  # pyright: ignore[reportPrivateUsage] - of the same module
 
 
-def value_of(handle: JobHandle[T], result: JobResult) -> T:
+def get_value(handle: JobHandle[T], result: JobResult) -> T:
     """Return the value of a job's end, or raise its error."""
-    return access_of(handle).value_of(result, handle._func)  # pyright: ignore[reportPrivateUsage] - of the same module
+    return get_access(handle).value_of(result, handle._func)  # pyright: ignore[reportPrivateUsage] - of the same module

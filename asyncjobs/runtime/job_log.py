@@ -31,7 +31,7 @@ _WORDS = {
 }
 
 
-def submitted(jobs: Sequence[NewJob]) -> None:
+def log_submitted(jobs: Sequence[NewJob]) -> None:
     """They are stored."""
     if not logger.isEnabledFor(logging.INFO):
         return
@@ -41,13 +41,13 @@ def submitted(jobs: Sequence[NewJob]) -> None:
         logger.info("… and %d more jobs submitted with them", len(jobs) - 3)
 
 
-def started(job: ClaimedJob) -> None:
+def log_started(job: ClaimedJob) -> None:
     """An attempt begins."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
 
 
-def ended(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
+def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
     """An outcome was recorded, or refused.
 
     :param again: it was sent before, and the answer did not come: what looks too late may be our own.

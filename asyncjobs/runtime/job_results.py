@@ -17,7 +17,7 @@ from asyncjobs.models import JobError, JobResult, JobStatus
 from asyncjobs.runtime.functions import Functions
 
 
-def value_of(result: JobResult, func: Callable[..., Any] | None, functions: Functions) -> Any:
+def decode_value(result: JobResult, func: Callable[..., Any] | None, functions: Functions) -> Any:
     """Return the value of a completed job.
 
     :param func: the function whose annotation the value gets. Default: the stored one, if it is known here.

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 
 import anyio
 
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.context import JobContext
@@ -44,7 +44,7 @@ class WaitElsewhere:
     def __init__(self, context: JobContext, lender: Lender) -> None:
         self._context = context
         self._lender = lender
-        self._loop = Loop()
+        self._loop = LoopHandle()
         self._scope = anyio.CancelScope()
 
     @property

@@ -12,7 +12,7 @@ from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import CyclicDependencyError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
@@ -71,7 +71,7 @@ class LiveGraph:
         for job_id in job_ids:
             self.dag.discard(job_id)
 
-    def ended(self, events: Sequence[JobEvent]) -> None:
+    def remove_terminal(self, events: Sequence[JobEvent]) -> None:
         """Jobs that became terminal leave the graph."""
         if self._dag is None or not self._dag.graph:
             return
@@ -79,7 +79,7 @@ class LiveGraph:
             if event.status is not None and event.status.terminal:
                 self._dag.discard(event.job_id)
 
-    def removed(self, job_ids: Sequence[str]) -> None:
+    def remove(self, job_ids: Sequence[str]) -> None:
         """These jobs are no more."""
         if self._dag is not None:
             self.drop(job_ids)
@@ -91,7 +91,7 @@ class LiveGraph:
             await clock.sleep(_LOOK_EVERY)
             await self._look(backend)
 
-        await look_forever(look, None, Trouble(logger, "the live graph could not be looked at"), clock)
+        await look_forever(look, None, Outage(logger, "the live graph could not be looked at"), clock)
 
     async def _look(self, backend: JobBackend) -> None:
         if self._dag is None:

@@ -15,9 +15,9 @@ from typing import Any
 
 from msgspec import Struct
 
-from asyncjobs.runtime.attempt import Running, run_async
+from asyncjobs.runtime.attempt import RunningAttempt, run_async
 from asyncjobs.runtime.context import current_in
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
@@ -38,7 +38,7 @@ _MOST_FUNCTIONS = 1000
 class Blocking(Struct, frozen=True):
     """A body on the thread of the loop, and the frames that it is in: its own first, the innermost last."""
 
-    running: Running
+    running: RunningAttempt
     frames: tuple[FrameType, ...]
 
 
@@ -48,9 +48,9 @@ class LoopWatch:
     :param running: the worker's attempts by job id, as they are at any time.
     """
 
-    def __init__(self, running: Mapping[str, Running]) -> None:
+    def __init__(self, running: Mapping[str, RunningAttempt]) -> None:
         self._running = running
-        self._loop = Loop()
+        self._loop = LoopHandle()
         self._loop_thread = threading.get_ident()
         events: Any = sys.modules.get("asyncio.events")  # loaded if it runs this
         self._run_handle: CodeType | None = None if events is None else events.Handle._run.__code__
@@ -60,11 +60,11 @@ class LoopWatch:
         self._wake = threading.Event()
         self._closed = False
         self._answered = True
-        self._found: Running | None = None
+        self._found: RunningAttempt | None = None
         self._blocked = 0.0
         self._used = 0.0
-        self._told = False
-        self._last_told: dict[str, float] = {}
+        self._reported = False
+        self._last_reported: dict[str, float] = {}
 
     def started(self) -> None:
         """Watch: a body runs. On the loop's thread; costs nothing once it watches."""
@@ -119,7 +119,7 @@ class LoopWatch:
         # Late itself, it tells by this a call that kept the GIL from a process that was suspended.
         kept = min(passed, used) if late else passed
         if self._answered and not (late and kept >= BLOCKED):
-            self._found, self._blocked, self._told = None, 0.0, False
+            self._found, self._blocked, self._reported = None, 0.0, False
             self._answered = False
             return self._loop.call_soon(self._answer)
         try:
@@ -133,24 +133,24 @@ class LoopWatch:
         elif running is not None:
             self._blocked += kept
         self._found = running
-        if found is not None and self._blocked >= BLOCKED and not self._told:
-            self._told = True
-            self._tell(found)
+        if found is not None and self._blocked >= BLOCKED and not self._reported:
+            self._reported = True
+            self._report(found)
         return True
 
     def _answer(self) -> None:
         """Called by the loop."""
         self._answered = True
 
-    def _tell(self, found: Blocking) -> None:
+    def _report(self, found: Blocking) -> None:
         job = found.running.job
         now = time.monotonic()
-        last = self._last_told.get(job.function)
+        last = self._last_reported.get(job.function)
         if last is not None and now - last < _AGAIN:
             return
-        if len(self._last_told) >= _MOST_FUNCTIONS:
-            self._last_told.clear()
-        self._last_told[job.function] = now
+        if len(self._last_reported) >= _MOST_FUNCTIONS:
+            self._last_reported.clear()
+        self._last_reported[job.function] = now
         logger.warning(
             "job %r blocks the event loop, for %.0f ms until now: %s at %s. Nothing else runs meanwhile: await what "
             "takes long, or submit a plain function, which runs in a thread",
@@ -188,7 +188,7 @@ class LoopWatch:
     def _blocking(self, running: Any, inner: list[FrameType]) -> Blocking | None:
         if (
             not inner
-            or not isinstance(running, Running)
+            or not isinstance(running, RunningAttempt)
             or self._running.get(running.job.attempt.job_id) is not running
         ):
             return None

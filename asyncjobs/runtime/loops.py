@@ -7,13 +7,13 @@ from collections.abc import Awaitable, Callable
 
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendClosedError
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 
 
 async def look_forever(
     look: Callable[[], Awaitable[object]],
     pause: Callable[[], Awaitable[object]] | None,
-    trouble: Trouble,
+    trouble: Outage,
     clock: Clock,
     *,
     first: float = 0.1,
@@ -32,14 +32,14 @@ async def look_forever(
     while True:
         try:
             await look()
-            trouble.over()
+            trouble.recovered()
             delay = first
             if pause is not None:
                 await pause()
         except BackendClosedError:
             return
         except Exception as error:  # border: a row, a callable or a mistake of ours must not take the program down
-            if trouble.tell(error) and outage is not None:
+            if trouble.failed(error) and outage is not None:
                 outage()
             await clock.sleep(delay * random.uniform(0.5, 1.0))
             delay = min(longest, delay * 2)

@@ -10,7 +10,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.start_command import start_command
 from asyncjobs.safe_logging import SafeLogger
 
@@ -52,7 +52,7 @@ async def warn_when_no_worker_lives(
                 warn(job_id)
             await anyio.sleep_forever()  # once is enough
 
-    await look_forever(look, None, Trouble(logger, "live workers cannot be looked for"), clock)
+    await look_forever(look, None, Outage(logger, "live workers cannot be looked for"), clock)
 
 
 async def _log(backend: JobBackend, job_id: str | None) -> None:

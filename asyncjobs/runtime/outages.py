@@ -8,7 +8,7 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.safe_logging import SafeLogger
 
 
-class Trouble:
+class Outage:
     """The log of one loop that goes on whatever happens: a line when it begins to fail, one when it fails in another
     way, one when it works again.
 
@@ -20,7 +20,7 @@ class Trouble:
         self._what = what
         self._code: str | None = None
 
-    def tell(self, error: Exception) -> bool:
+    def failed(self, error: Exception) -> bool:
         """Record a failure; one that is no error of the store with its traceback. Returns whether it is news."""
         expected = isinstance(error, BackendError)
         code = error.code if isinstance(error, BackendError) else type(error).__name__
@@ -31,7 +31,7 @@ class Trouble:
         self._logger.log(level, "%s, trying again: %s", self._what, error, exc_info=traced)
         return news
 
-    def over(self) -> None:
+    def recovered(self) -> None:
         """Record that it works again."""
         if self._code is not None:
             self._code = None

@@ -115,7 +115,7 @@ class Parts:
     def committed(self, events: Sequence[JobEvent]) -> None:
         """Handle the events of an own commit: caches first, then readers."""
         self._functions.local.committed(events)
-        self._graph.ended(events)
+        self._graph.remove_terminal(events)
         self.publisher.publish(events)
 
     def _owner(self) -> str | None:

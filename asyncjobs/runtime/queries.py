@@ -22,11 +22,11 @@ from asyncjobs.models import (
     WorkerInfo,
     name_text,
 )
-from asyncjobs.runtime.argument_checks import id_of, query_of
+from asyncjobs.runtime.argument_checks import checked_id, checked_query
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.job_results import not_completed, value_of
+from asyncjobs.runtime.job_results import decode_value, not_completed
 from asyncjobs.runtime.reasons import why
-from asyncjobs.runtime.submission import duration, name_of
+from asyncjobs.runtime.submission import checked_name, duration
 from asyncjobs.runtime.suggestions import not_found
 from asyncjobs.runtime.waiting import Waiting, Watch
 
@@ -42,7 +42,7 @@ class Queries:
 
     async def get_job(self, job_id: str) -> Job:
         """Return a snapshot of a job."""
-        job_id = id_of(job_id)  # a handle is one, too
+        job_id = checked_id(job_id)  # a handle is one, too
         job = await self._backend.get_job(job_id)
         if job is None:
             raise await not_found(self._backend, job_id)
@@ -55,18 +55,18 @@ class Queries:
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
         """Return every attempt of a job, the first one first."""
         await self.get_job(job_id)
-        return await self._backend.get_attempts(id_of(job_id))
+        return await self._backend.get_attempts(checked_id(job_id))
 
     async def find_jobs(self, query: JobQuery | None) -> JobPage:
         """Return a page of jobs."""
-        query = query_of(query)
+        query = checked_query(query)
         if query.ids is not None:
             query = replace(query, ids=[name_text(job_id) for job_id in query.ids])
         return await self._backend.find_jobs(query)
 
     async def get_progress(self, group: str) -> GroupProgress:
         """Count the jobs of a group by status."""
-        counts = await self._backend.count_jobs(name_of("group", group))
+        counts = await self._backend.count_jobs(checked_name("group", group))
         return GroupProgress(group, sum(counts.values()), dict(counts))
 
     async def why(self, job_id: str) -> Reason:
@@ -85,7 +85,7 @@ class Queries:
 
     async def get_stored_result(self, job_id: str) -> JobResult:
         """Return the result of a job that has completed, still encoded; do not wait."""
-        job_id = id_of(job_id)
+        job_id = checked_id(job_id)
         result = (await self._backend.get_results([job_id])).get(job_id)
         if result is None:
             raise await not_found(self._backend, job_id)
@@ -97,16 +97,16 @@ class Queries:
 
     def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
         """Return the value of an end, or raise its error."""
-        return value_of(result, func, self._functions)
+        return decode_value(result, func, self._functions)
 
     async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
         """Wait for the end of a job, however it ends."""
         if timeout is not None:
             timeout = duration("timeout", timeout)
         try:
-            return await self._waiting.result(id_of(job_id), timeout)
+            return await self._waiting.result(checked_id(job_id), timeout)
         except JobNotFoundError:
-            raise await not_found(self._backend, id_of(job_id)) from None
+            raise await not_found(self._backend, checked_id(job_id)) from None
 
     async def wait_for_job(self, job_id: str, timeout: float | None) -> Job:
         """Wait until a job has ended, however it ended, and return it as it is then."""
@@ -119,5 +119,5 @@ class Queries:
 
     async def drain(self, group: str | None, timeout: float | None) -> None:
         """Wait until no job (of the group) is pending or in progress."""
-        group = None if group is None else name_of("group", group)
+        group = None if group is None else checked_name("group", group)
         await self._waiting.drain(group, None if timeout is None else duration("timeout", timeout))

@@ -6,7 +6,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
@@ -40,7 +40,7 @@ class Reaper:
             await self._clock.sleep(self._every)
             await self.look()
 
-        await look_forever(look, None, Trouble(logger, "dead workers cannot be looked for"), self._clock)
+        await look_forever(look, None, Outage(logger, "dead workers cannot be looked for"), self._clock)
 
     async def look(self) -> None:
         """Return the jobs of workers that are certainly dead, or have been found dead for long enough."""

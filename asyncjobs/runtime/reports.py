@@ -12,11 +12,11 @@ from asyncjobs.checks import listed
 from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.exceptions import ConversionError, CorruptValueError
 from asyncjobs.models import Job, JobError, JobStatus, StatusReport
-from asyncjobs.runtime.argument_checks import id_of
+from asyncjobs.runtime.argument_checks import checked_id
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.job_results import value_of
+from asyncjobs.runtime.job_results import decode_value
 from asyncjobs.runtime.reasons import held_by_the_dead
-from asyncjobs.runtime.submission import LONGEST_ID, name_of
+from asyncjobs.runtime.submission import LONGEST_ID, checked_name
 from asyncjobs.runtime.suggestions import not_found
 
 _GROUND_FOR_ESTIMATE = 5.0
@@ -38,7 +38,7 @@ class StatusReports:
 
         :raises JobNotFoundError: no such job.
         """
-        job_id = id_of(job_id)
+        job_id = checked_id(job_id)
         job = await self._backend.get_job(job_id)
         if job is None:
             raise await not_found(self._backend, job_id)
@@ -46,7 +46,9 @@ class StatusReports:
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
         """Report on several jobs; None for an unknown id."""
-        ids = [name_of("job_ids", one, LONGEST_ID) for one in listed("job_ids", job_ids, "ids or handles, in a list")]
+        ids = [
+            checked_name("job_ids", one, LONGEST_ID) for one in listed("job_ids", job_ids, "ids or handles, in a list")
+        ]
         asked: dict[str, StatusReport | None] = dict.fromkeys(ids)
         return asked | await self._reports(await self._backend.get_jobs(list(asked)))
 
@@ -58,7 +60,7 @@ class StatusReports:
             if end.status is not JobStatus.COMPLETED:
                 continue
             try:
-                values[key] = value_of(end, None, self._functions)
+                values[key] = decode_value(end, None, self._functions)
             except (ConversionError, CorruptValueError) as error:
                 unreadable[key] = unreadable_result(error)
         durations = {function: await self._backend.get_durations(function) for function in to_be_timed(jobs)}
@@ -79,7 +81,7 @@ class StatusReports:
 
 def to_be_timed(jobs: Iterable[Job]) -> set[str]:
     """The functions whose durations ``report`` needs: of running jobs whose own progress is no ground yet."""
-    return {job.function for job in jobs if job.status is JobStatus.IN_PROGRESS and not _tells_enough(_percent(job))}
+    return {job.function for job in jobs if job.status is JobStatus.IN_PROGRESS and not _allows_estimate(_percent(job))}
 
 
 def report(
@@ -126,7 +128,7 @@ def unreadable_result(error: Exception) -> JobError:
 
 
 def _rest(elapsed: float, percent: float | None, durations: Sequence[float]) -> float | None:
-    if percent is not None and _tells_enough(percent):
+    if percent is not None and _allows_estimate(percent):
         return elapsed * (100.0 - percent) / percent
     if len(durations) >= _ENOUGH_DURATIONS:
         rest = median(durations) - elapsed
@@ -138,5 +140,5 @@ def _percent(job: Job) -> float | None:
     return None if job.progress is None else job.progress.percent
 
 
-def _tells_enough(percent: float | None) -> bool:
+def _allows_estimate(percent: float | None) -> bool:
     return percent is not None and percent >= _GROUND_FOR_ESTIMATE

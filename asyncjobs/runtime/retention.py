@@ -10,7 +10,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.maintenance")
@@ -21,7 +21,7 @@ STEP = 500
 """Jobs that one step removes: a transaction of some 10 ms."""
 
 
-class Maintenance:
+class RetentionLoop:
     """Removes what is older than ``retention`` seconds, by the wall clock, in bounded steps.
 
     Any number of processes may do it to one store: a step removes what it finds there, and each job is removed once.
@@ -32,7 +32,7 @@ class Maintenance:
         self._backend = backend
         self._retention = round(retention * SECOND)
         self._clock = clock
-        self._trouble = Trouble(logger, "finished jobs cannot be removed")
+        self._trouble = Outage(logger, "finished jobs cannot be removed")
 
     async def run(self) -> None:
         """Look at once, and then every minute; an error of the store is waited out."""
@@ -40,7 +40,7 @@ class Maintenance:
 
     async def _look(self) -> None:
         removed = await self.prune()
-        self._trouble.over()
+        self._trouble.recovered()
         if removed:
             logger.info("%d finished jobs were removed: their retention is over", removed)
 

@@ -10,7 +10,7 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claims, JobBackend
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
@@ -21,12 +21,12 @@ from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.lost_claims import Held, LostClaims
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.result_cache import ResultCache
-from asyncjobs.runtime.retention import Maintenance
+from asyncjobs.runtime.retention import RetentionLoop
 from asyncjobs.runtime.scheduler import Scheduler
 from asyncjobs.runtime.unrunnable import Unrunnable
-from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.runtime.worker import Worker
 from asyncjobs.safe_logging import SafeLogger
 
@@ -80,7 +80,7 @@ class Runner:
             jobs=jobs,
             results=results,
             max_value_size=max_value_size,
-            claimed=self._heard,
+            claimed=self._on_claim_result,
             freed=self._nudge,
             stale=publisher.wake,
         )
@@ -89,12 +89,12 @@ class Runner:
         self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
         self._stopping, self._stopped = anyio.Lock(), False
         self._registering = anyio.Lock()
-        self._cancel_signal = Signal()
+        self._cancel_signal = Wakeup()
         self._lost_claims = LostClaims()
         self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
 
-    def _heard(self, claims: Claims) -> None:
-        self.scheduler.heard(claims)
+    def _on_claim_result(self, claims: ClaimResult) -> None:
+        self.scheduler.on_claim_result(claims)
 
     def _nudge(self) -> None:
         self.scheduler.nudge()
@@ -120,9 +120,9 @@ class Runner:
             async with anyio.create_task_group() as beats:
                 beats.start_soon(self._beat_forever)
                 beats.start_soon(self._look_for_the_dead)
-                beats.start_soon(self._hear_cancel_requests_forever)
+                beats.start_soon(self._check_cancel_requests_forever)
                 if self.config.retention is not None:
-                    beats.start_soon(Maintenance(self._backend, self.config.retention, self._clock).run)
+                    beats.start_soon(RetentionLoop(self._backend, self.config.retention, self._clock).run)
                 if self.config.unrunnable_after is not None:
                     beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 
@@ -217,7 +217,7 @@ class Runner:
                 self.scheduler.nudge()
             await self._look_at_local_jobs()
 
-        trouble = Trouble(logger, "no heartbeat could be written")
+        trouble = Outage(logger, "no heartbeat could be written")
         await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
 
     def _look_for_lost_claims(self, held: Sequence[Held]) -> None:
@@ -247,7 +247,7 @@ class Runner:
             except BackendError:
                 pass  # the beats meet it, too, and log it
 
-        trouble = Trouble(logger, "processes that are gone cannot be looked for")
+        trouble = Outage(logger, "processes that are gone cannot be looked for")
         await look_forever(look, None, trouble, self._clock)
 
     async def _register_again(self, lost: str) -> None:
@@ -264,11 +264,11 @@ class Runner:
         await self._backend.deregister_worker(lost)
         self.scheduler.nudge()
 
-    def hear_cancel_requests(self) -> None:
+    def check_cancel_requests(self) -> None:
         """Another process changed something: it may have asked jobs of ours to stop. Looking waits for nobody here."""
         self._cancel_signal.notify()
 
-    async def _hear_cancel_requests_forever(self) -> None:
+    async def _check_cancel_requests_forever(self) -> None:
         """In a loop of its own: it goes through the store's writer, and a lock must not hold up other duties."""
 
         async def look() -> None:
@@ -277,5 +277,5 @@ class Runner:
                 for job_id, attempt in lease.cancel_requested:
                     self.worker.request_cancel(job_id, attempt)
 
-        trouble = Trouble(logger, "cancel requests of other processes cannot be seen")
+        trouble = Outage(logger, "cancel requests of other processes cannot be seen")
         await look_forever(look, self._cancel_signal.wait, trouble, self._clock)

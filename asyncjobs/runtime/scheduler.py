@@ -11,13 +11,13 @@ from collections.abc import Awaitable, Callable
 import anyio
 import anyio.lowlevel
 
-from asyncjobs.backends.base import Claims, JobBackend
+from asyncjobs.backends.base import ClaimResult, JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
-from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.runtime.worker import Worker
 from asyncjobs.safe_logging import SafeLogger
 
@@ -49,17 +49,17 @@ class Scheduler:
         self._functions = functions
         self._clock = clock
         self._lost = lost
-        self._signal = Signal()
+        self._signal = Wakeup()
         self._next_due: int | None = None  # by the wall clock, as it was when the store told
         self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set while this waits
         self._timed = False  # it pauses until then at most
-        self._told: dict[str, str] = {}
+        self._reported: dict[str, str] = {}
 
     def nudge(self) -> None:
         """Something may be ready. Called before a submit is stored, so that the claim joins its transaction."""
         self._signal.notify()
 
-    def heard(self, claims: Claims) -> None:
+    def on_claim_result(self, claims: ClaimResult) -> None:
         """A claim that went with an outcome tells when the next job comes due, and of unknown functions."""
         news = self._learn_due(claims.next_due) or claims.unknown or claims.lost
         # With every slot taken it paused without a timer; with one free, no outcome need come before that moment.
@@ -79,7 +79,7 @@ class Scheduler:
 
     async def run(self) -> None:
         """Claim for ever; an error of the store is waited out."""
-        trouble = Trouble(logger, "no jobs could be claimed")
+        trouble = Outage(logger, "no jobs could be claimed")
         await look_forever(self._claim, self._until_nudged, trouble, self._clock)
 
     def _until_nudged(self) -> Awaitable[None]:
@@ -103,13 +103,13 @@ class Scheduler:
     async def _claim(self) -> None:
         while self._worker.may_claim():
             claim = self._worker.claim()
-            claims: Claims = Claims()
-            brought: Claims | None = None
+            claims: ClaimResult = ClaimResult()
+            brought: ClaimResult | None = None
             try:
                 with anyio.CancelScope(shield=True):  # stopping must not lose what a committed claim brings
                     claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
-                self._worker.take(claim, brought)
+                self._worker.settle(claim, brought)
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._learn_due(claims.next_due)
             if claims.lost:
@@ -121,10 +121,10 @@ class Scheduler:
         """Find out about functions that ready jobs name. True: some may run here, so claim again."""
         found = [name for name in unknown if self._functions.resolve(name)]
         refused = {name: self._functions.refused[name] for name in unknown if name not in found}
-        news = {name: reason for name, reason in refused.items() if self._told.get(name) != reason}
+        news = {name: reason for name, reason in refused.items() if self._reported.get(name) != reason}
         if news:
-            self._told |= news
+            self._reported |= news
             for name, reason in news.items():
                 logger.warning("jobs of %r are left alone: %s", name, reason)
-            await self._backend.report_refusals(self._worker.id, self._told)
+            await self._backend.report_refusals(self._worker.id, self._reported)
         return bool(found)

@@ -9,7 +9,7 @@ from typing import Any
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.backends.select import make_backend
 from asyncjobs.checks import is_a, listed
-from asyncjobs.clock import Clock, clock_of
+from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.runtime.engine import Engine
@@ -32,7 +32,7 @@ def new_engine(
 
     :raises ConfigurationError: a setting cannot work.
     """
-    clock = clock_of("clock", clock)
+    clock = checked_clock("clock", clock)
     store, backend_config = make_backend(backend, config, clock)
     if daemon is not None and not is_a(daemon, DaemonConfig):
         raise ConfigurationError("daemon", daemon, allowed="a DaemonConfig")

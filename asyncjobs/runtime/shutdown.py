@@ -12,8 +12,15 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
 from asyncjobs.runtime.background import Background
 from asyncjobs.runtime.runner import Runner
-from asyncjobs.runtime.signals import CtrlC, Resident, Termination, heed_server, terminate, terminate_after_clean_up
-from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.runtime.signals import (
+    CtrlC,
+    Resident,
+    Termination,
+    follow_server_exit,
+    terminate,
+    terminate_after_clean_up,
+)
+from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
@@ -48,7 +55,7 @@ class Leaving:
         self._ctrl_c_elsewhere = ctrl_c
         self._ctrl_c: CtrlC | None = None
         self._announced = self._alone = False
-        self._alone_signal = Signal()
+        self._alone_signal = Wakeup()
         self._resident = Resident(self._terminated, self._hurry)
         self._termination = Termination.join(self._resident)
 
@@ -67,7 +74,7 @@ class Leaving:
     async def watch(self) -> None:
         """Run this while jobs are waited for."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(heed_server, self._hurry)
+            tasks.start_soon(follow_server_exit, self._hurry)
             await self._clock.sleep(_PATIENCE)
             self._announce(again=False)
 

@@ -19,7 +19,7 @@ from typing import Any, NoReturn
 
 import anyio
 
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 _CLEAN_UP = 5.0
 """Seconds that the program has, after the drain, to leave what is around the block."""
@@ -43,10 +43,10 @@ class Resident:
     """
 
     def __init__(self, leave: Callable[[], object], hurry: Callable[[], object]) -> None:
-        self.loop = Loop()
+        self.loop = LoopHandle()
         self._on_signal = [leave, hurry]
 
-    def tell(self, signals: int) -> bool:
+    def deliver(self, signals: int) -> bool:
         """Tell it of the signal with this number. False: there is nobody to be told."""
         return self.loop.running and self.loop.call_soon(self._on_signal[signals - 1])
 
@@ -100,8 +100,8 @@ class Termination:
         """Handle the signal. A forked child is another process: it ends as it would have without us."""
         self._signals += 1
         if os.getpid() == self._pid and self._signals <= 2:
-            told = [resident.tell(self._signals) for resident in self._residents]
-            if any(told):
+            delivered = [resident.deliver(self._signals) for resident in self._residents]
+            if any(delivered):
                 return
         _die()
 
@@ -146,7 +146,7 @@ class CtrlC:
     :param hurry: hands running jobs back; on the loop.
     """
 
-    def __init__(self, hurry: Callable[[], object], loop: Loop) -> None:
+    def __init__(self, hurry: Callable[[], object], loop: LoopHandle) -> None:
         self._hurry = hurry
         self._loop = loop
         self._pid = os.getpid()
@@ -192,7 +192,7 @@ def _is_pythons(handler: Any) -> bool:
     return callable(handler) and getattr(handler, "__module__", None) in _OF_LOOPS
 
 
-async def heed_server(hurry: Callable[[], object]) -> None:
+async def follow_server_exit(hurry: Callable[[], object]) -> None:
     """Hand running jobs back when the server that handles Ctrl-C is told to exit at once (uvicorn, by a second one).
 
     Its flag is read only: nothing is patched.

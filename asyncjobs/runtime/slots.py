@@ -13,10 +13,10 @@ from functools import partial
 
 import anyio
 
-from asyncjobs.runtime.attempt import Running, Stop
+from asyncjobs.runtime.attempt import RunningAttempt, Stop
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.lending import Interruptible
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 
 class Slots:
@@ -39,7 +39,7 @@ class Slots:
         """How often the last claim on its way was answered."""
         self._freed = freed
         self._asked = False
-        self._returning: dict[Running, anyio.Event] = {}  # in the order in which they came
+        self._returning: dict[RunningAttempt, anyio.Event] = {}  # in the order in which they came
 
     @property
     def free(self) -> int:
@@ -73,12 +73,12 @@ class Slots:
 
     # -- attempts
 
-    def begin(self, running: Running) -> None:
+    def begin(self, running: RunningAttempt) -> None:
         """Count an attempt that begins."""
         self.busy += 1
         running.has_slot = True
 
-    def end(self, running: Running) -> None:
+    def end(self, running: RunningAttempt) -> None:
         """Count an attempt no more. A wait that it left behind neither takes a slot nor gives one back."""
         running.over = True
         if self._returning:
@@ -91,7 +91,7 @@ class Slots:
             self._count_threads(running)
 
     @asynccontextmanager
-    async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:
+    async def lent(self, running: RunningAttempt, *, at_once: bool = False) -> AsyncGenerator[None, None]:
         """Lend the attempt's slot around a wait of its body; of several waits at once, the last one takes it back.
 
         :param at_once: take it back without waiting for a free one, as after a wait that was cut short.
@@ -103,12 +103,12 @@ class Slots:
             self.take_back(running)
             raise
         running.waits -= 1
-        if at_once or running.stopped is not None or self.free > 0:
+        if at_once or running.stop_reason is not None or self.free > 0:
             self._take_back(running)
         elif not running.waits and not running.has_slot and not running.over:
             await self._wait_for_slot(running)
 
-    def lend(self, running: Running) -> None:
+    def lend(self, running: RunningAttempt) -> None:
         """Lend the attempt's slot until ``take_back``."""
         running.waits += 1
         self._pass_by(running)
@@ -118,12 +118,12 @@ class Slots:
             if self.free > 0:
                 self._freed()
 
-    def take_back(self, running: Running) -> None:
+    def take_back(self, running: RunningAttempt) -> None:
         """End a wait; after the last one the attempt has a slot at once, whether one is free or not."""
         running.waits -= 1
         self._take_back(running)
 
-    async def _wait_for_slot(self, running: Running) -> None:
+    async def _wait_for_slot(self, running: RunningAttempt) -> None:
         event = self._returning[running] = anyio.Event()
         try:
             await event.wait()
@@ -133,7 +133,7 @@ class Slots:
                 self._take_back(running)
             raise
 
-    def _pass_by(self, running: Running) -> None:
+    def _pass_by(self, running: RunningAttempt) -> None:
         """Let it go on without a slot if it waits to have it back: it waits for another job again, or is over."""
         event = self._returning.pop(running, None)
         if event is not None:
@@ -146,23 +146,23 @@ class Slots:
             self._take(running)
             event.set()
 
-    def _take_back(self, running: Running) -> None:
+    def _take_back(self, running: RunningAttempt) -> None:
         if not running.waits and not running.has_slot and not running.over:
             self._take(running)
 
-    def _take(self, running: Running) -> None:
+    def _take(self, running: RunningAttempt) -> None:
         self.busy += 1
         running.has_slot = True
         if running.threaded or running.lends_token:
             self._count_threads(running)
 
-    def _give(self, running: Running) -> None:
+    def _give(self, running: RunningAttempt) -> None:
         self.busy -= 1
         running.has_slot = False
         if running.threaded or running.lends_token:
             self._count_threads(running)
 
-    def _count_threads(self, running: Running) -> None:
+    def _count_threads(self, running: RunningAttempt) -> None:
         """Have a token more for an attempt that lends its slot and whose thread keeps a token."""
         lends = running.threaded and not running.has_slot and not running.over
         if lends != running.lends_token:
@@ -177,14 +177,14 @@ class Lending:
     :param bodies: returns the attempts that run.
     """
 
-    def __init__(self, slots: Slots, loop: Loop, bodies: Callable[[], Iterable[Running]]) -> None:
+    def __init__(self, slots: Slots, loop: LoopHandle, bodies: Callable[[], Iterable[RunningAttempt]]) -> None:
         self.closing = False
         self._slots = slots
         self._loop = loop
         self._bodies = bodies
 
     @asynccontextmanager
-    async def lent(self, running: Running, *, at_once: bool = False) -> AsyncGenerator[None, None]:
+    async def lent(self, running: RunningAttempt, *, at_once: bool = False) -> AsyncGenerator[None, None]:
         """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
         async with self._slots.lent(running, at_once=at_once):
             if self.closing:
@@ -205,7 +205,7 @@ class Lending:
         if running.threaded or elsewhere:
             running.wait_scopes.add(wait)
         self._slots.lend(running)
-        if self.closing or running.stopped is not None:
+        if self.closing or running.stop_reason is not None:
             running.stop(Stop.RELEASED)
 
     def take_back(self, context: JobContext, wait: Interruptible) -> None:
@@ -221,5 +221,5 @@ class Lending:
             running.wait_scopes.discard(wait)
             self._slots.take_back(running)
 
-    def _attempt_of(self, context: JobContext) -> Running | None:
+    def _attempt_of(self, context: JobContext) -> RunningAttempt | None:
         return next((running for running in self._bodies() if running.context is context), None)

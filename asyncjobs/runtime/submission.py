@@ -19,7 +19,7 @@ from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
-from asyncjobs.checks import dict_of, is_a, listed, reading
+from asyncjobs.checks import checked_dict, is_a, listed, reading
 from asyncjobs.clock import from_datetime
 from asyncjobs.core import plain
 from asyncjobs.core.codec import (
@@ -38,7 +38,7 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime import callers
-from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, options_of
+from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, get_job_options
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.main_script import refuse_without_guard
 
@@ -102,7 +102,7 @@ class Submissions:
         :raises SubmissionError: of the kind that fits. ConfigurationError: an option's value cannot work.
         """
         func = request.func
-        options = options_of(func)
+        options = get_job_options(func)
         if options is not NO_OPTIONS:
             request = _with_defaults(request, options)
         args, kwargs = _arguments(request)
@@ -158,14 +158,14 @@ class Submissions:
         if (type(if_exists) is not str and not is_a(if_exists, str)) or if_exists not in ("raise", "return"):
             raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
         return NewJob(
-            id=(new_id or self.new_id()) if job_id is None else name_of("job_id", job_id, LONGEST_ID),
+            id=(new_id or self.new_id()) if job_id is None else checked_name("job_id", job_id, LONGEST_ID),
             generated=job_id is None,
             function=name,
             call=call.data,
             injects=bool(call.handles),
-            queue=DEFAULT_QUEUE if request.queue is None else name_of("queue", request.queue),
+            queue=DEFAULT_QUEUE if request.queue is None else checked_name("queue", request.queue),
             owner=owner if request.local else None,
-            group=None if request.group is None else name_of("group", request.group),
+            group=None if request.group is None else checked_name("group", request.group),
             metadata=metadata,
             priority=0 if request.priority is None else _whole("priority", request.priority, -_INT64),
             limit=None if request.limit is None else _limit(request.limit),
@@ -210,17 +210,17 @@ def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]
     kwargs: Any = request.kwargs
     if (type(args), type(kwargs)) == (tuple, dict):
         return args, kwargs
-    args = _tuple_of("args", args, "a tuple of all positional arguments", _ONE_ARGUMENT)
-    return args, dict_of("kwargs", kwargs, "a dict of all keyword arguments")
+    args = _checked_tuple("args", args, "a tuple of all positional arguments", _ONE_ARGUMENT)
+    return args, checked_dict("kwargs", kwargs, "a dict of all keyword arguments")
 
 
-def _tuple_of(field: str, given: object, allowed: str, hint: str | None = None) -> tuple[Any, ...]:
+def _checked_tuple(field: str, given: object, allowed: str, hint: str | None = None) -> tuple[Any, ...]:
     if not issubclass(type(given), (list, tuple)):
         raise ConfigurationError(field, given, allowed=allowed, hint=hint)
     return tuple(listed(field, given, allowed))
 
 
-def name_of(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
+def checked_name(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
     """A name that can be stored, shown and put into a URL."""
     allowed = f"1 to {longest} characters without control characters"
     if not is_a(value, str):
@@ -306,11 +306,11 @@ def _isolation(given: object, function: str, *, local: bool) -> Isolation:
 
 def _limit(given: object) -> Limit:
     allowed = "(key, capacity), for example ('images', 3)"
-    pair: Sequence[Any] = (given.key, given.capacity) if is_a(given, Limit) else _tuple_of("limit", given, allowed)
+    pair: Sequence[Any] = (given.key, given.capacity) if is_a(given, Limit) else _checked_tuple("limit", given, allowed)
     if len(pair) != 2:
         raise ConfigurationError("limit", given, allowed=allowed)
     key, capacity = pair
-    return Limit(name_of("limit", key), _whole("limit", capacity, 1, 1_000_000))
+    return Limit(checked_name("limit", key), _whole("limit", capacity, 1, 1_000_000))
 
 
 def _with_defaults(request: JobRequest, options: JobOptions) -> JobRequest:
@@ -373,9 +373,9 @@ def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Depend
     parents: dict[str, bool] = {}
     for entry in _entries(depends_on):
         if is_a(entry, Optional):
-            parents.setdefault(name_of("depends_on", entry.job_id, LONGEST_ID), True)
+            parents.setdefault(checked_name("depends_on", entry.job_id, LONGEST_ID), True)
         elif is_a(entry, str):
-            parents[name_of("depends_on", entry, LONGEST_ID)] = False
+            parents[checked_name("depends_on", entry, LONGEST_ID)] = False
         else:
             raise ConfigurationError("depends_on", entry, allowed="ids, handles, jp.optional(…)")
     for job_id, optional in injected.items():
@@ -409,7 +409,7 @@ _new_request: Callable[..., JobRequest] = partial(type(Struct).__call__, JobRequ
 """``JobRequest`` without the check of the names of fields, which are right here."""
 
 
-def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
+def build_request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
     """Sort keywords into options and the callee's own."""
     if not options:
         return _new_request(func=func, args=args)
@@ -420,11 +420,11 @@ def request_of(func: Callable[..., Any], args: tuple[Any, ...], options: dict[st
         allowed = "a tuple of all positional arguments, given only here"
         if args:
             raise ConfigurationError("args", given, allowed=allowed)
-        args = _tuple_of("args", given, allowed, _ONE_ARGUMENT)
+        args = _checked_tuple("args", given, allowed, _ONE_ARGUMENT)
     if "kwargs" in kwargs:
         given = kwargs.pop("kwargs")
         allowed = "a dict of all keyword arguments, given only here"
         if kwargs:
             raise ConfigurationError("kwargs", given, allowed=allowed)
-        kwargs = dict_of("kwargs", given, allowed)
+        kwargs = checked_dict("kwargs", given, allowed)
     return _new_request(func=func, args=args, kwargs=kwargs, **fields)

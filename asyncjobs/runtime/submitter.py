@@ -16,12 +16,12 @@ from asyncjobs.core.codec import result_stand_in
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import JobRequest
 from asyncjobs.runtime import job_log
-from asyncjobs.runtime.argument_checks import items_of, requests_of
+from asyncjobs.runtime.argument_checks import checked_items, checked_requests
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.live_graph import LiveGraph
-from asyncjobs.runtime.submission import Submissions, request_of
+from asyncjobs.runtime.submission import Submissions, build_request
 
 _ENCODED_AT_ONCE = 500
 """Jobs that are encoded before the event loop gets a turn."""
@@ -101,7 +101,7 @@ class Submitter:
             raise
         self._functions.local.stored(local)
         self.submitted += len(jobs)
-        job_log.submitted(jobs)
+        job_log.log_submitted(jobs)
         if self._run_here is not None and parent is None:
             await self._run_here(stored)
         return stored
@@ -110,7 +110,7 @@ class Submitter:
         self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
         """Store a call as a job."""
-        request = request_of(func, args, options)
+        request = build_request(func, args, options)
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
         ids = await self.store([request])
@@ -118,7 +118,7 @@ class Submitter:
 
     async def submit_jobs(self, requests: Sequence[JobRequest], if_exists: str | None) -> list[JobHandle[Any]]:
         """Store a batch, all of it or nothing."""
-        requests = requests_of(requests)
+        requests = checked_requests(requests)
         if if_exists is not None:
             requests = [replace(request, if_exists=if_exists) for request in requests]
         ids = await self.store(requests)
@@ -128,7 +128,7 @@ class Submitter:
         self, func: Callable[..., Any], items: Iterable[Any], options: dict[str, Any]
     ) -> list[JobHandle[Any]]:
         """Store a call for each item, as one batch."""
-        requests = [request_of(func, (item,), dict(options)) for item in items_of(items)]
+        requests = [build_request(func, (item,), dict(options)) for item in checked_items(items)]
         return await self.submit_jobs(requests, None) if requests else []
 
     def _handle(self, job_id: str, request: JobRequest) -> JobHandle[Any]:
@@ -140,7 +140,7 @@ class Submitter:
         """Store what a body submits: a child of its job."""
         options["if_exists"] = "return"  # what an earlier attempt submitted is there already
         options["job_id"] = await self._stored_child(parent, options["job_id"])
-        request = request_of(func, args, options)
+        request = build_request(func, args, options)
         self._submissions.check_options(func)
         ids = await self.store([request], parent=parent)
         return self._handle(ids[0], request)

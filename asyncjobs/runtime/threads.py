@@ -17,7 +17,7 @@ import anyio
 
 from asyncjobs.runtime.anyio_internals import forget_loop, worker_thread
 from asyncjobs.runtime.context import check_cancelled
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 T = TypeVar("T")
 
@@ -37,7 +37,7 @@ class Threads:
 
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self.limiter = limiter
-        self._loop = Loop()
+        self._loop = LoopHandle()
         self._idle: deque[SimpleQueue[_Call[object] | None]] = deque()
         self._closed = False
         self.started = 0

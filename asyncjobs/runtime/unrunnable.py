@@ -7,12 +7,13 @@ from collections.abc import Mapping, Sequence
 
 from msgspec.structs import replace
 
-from asyncjobs.backends.base import FunctionInfo, JobBackend
+from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.maintenance")
@@ -28,8 +29,8 @@ class Unrunnable:
         self._backend = backend
         self._after = after
         self._clock = clock
-        self._since: dict[FunctionInfo, int] = {}  # monotonic µs
-        self._trouble = Trouble(logger, "jobs that nobody may run cannot be looked for")
+        self._since: dict[Lane, int] = {}  # monotonic µs
+        self._trouble = Outage(logger, "jobs that nobody may run cannot be looked for")
 
     async def run(self) -> None:
         """Look now and then; an error of the store is waited out."""
@@ -45,7 +46,7 @@ class Unrunnable:
         alive = [worker for worker in await self._backend.workers() if worker.alive]
         refused = {
             lane: reason
-            for lane in await self._backend.get_functions()
+            for lane in await self._backend.get_lanes()
             if lane.owner is None and (reason := refusal(lane, alive)) is not None
         }
         now = self._clock.monotonic()
@@ -56,7 +57,7 @@ class Unrunnable:
                 given_up += await self._give_up(lane, refused)
         return given_up
 
-    async def _give_up(self, lane: FunctionInfo, reasons: Mapping[FunctionInfo, str]) -> list[str]:
+    async def _give_up(self, lane: Lane, reasons: Mapping[Lane, str]) -> list[str]:
         before = to_datetime(self._clock.now() - round(self._after * SECOND))
         query = JobQuery(
             function=lane.function, queue=lane.queue, status=JobStatus.PENDING, created_before=before, limit=_PAGE
@@ -76,7 +77,7 @@ class Unrunnable:
         return given_up
 
 
-def refusal(lane: FunctionInfo, alive: Sequence[WorkerInfo]) -> str | None:
+def refusal(lane: Lane, alive: Sequence[WorkerInfo]) -> str | None:
     """Why none of these workers may run it; None: one may, or none serves its queue at all."""
     serving = [worker for worker in alive if worker.queues is None or lane.queue in worker.queues]
     reasons = [worker.refused.get(lane.function) for worker in serving]

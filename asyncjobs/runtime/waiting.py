@@ -12,7 +12,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError, JobTimeoutError
 from asyncjobs.models import JobResult, JobStatus
-from asyncjobs.runtime.attempt import Running
+from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.publisher import ANY_JOB, EventPublisher
 from asyncjobs.runtime.lending import WaitElsewhere
@@ -64,11 +64,11 @@ class Watch:
             await self._waiting.look(self)
         if self.left and not self.found:
             if self._until is None:
-                await self._waiting.until_ended(self)
+                await self._waiting.wait_until_any_ended(self)
             else:
                 left = (self._until - self._waiting.clock.monotonic()) / SECOND
                 with self._waiting.clock.timeout(max(0.0, left)):
-                    await self._waiting.until_ended(self)
+                    await self._waiting.wait_until_any_ended(self)
                 if not self.found:
                     raise _timed_out(list(self.left), self._seconds or 0.0)
         found, self.found = self.found, []
@@ -173,7 +173,7 @@ class Waiting:
                 watch.found.append(JobResult(job_id, JobStatus.COMPLETED, "", value))
         watch.unsure = unsure
 
-    async def until_ended(self, watch: Watch) -> None:
+    async def wait_until_any_ended(self, watch: Watch) -> None:
         """Wait for the next end. A body lends its slot meanwhile."""
         if find_current_job() is None:
             await self._until_found(watch)
@@ -279,10 +279,10 @@ class Waiting:
             yield
         if elsewhere is not None and elsewhere.interrupted:
             raise BodyStopped
-        if running is not None and running.threaded and running.stopped is not None:
+        if running is not None and running.threaded and running.stop_reason is not None:
             raise BodyStopped
 
-    def _running(self, context: JobContext) -> Running | None:
+    def _running(self, context: JobContext) -> RunningAttempt | None:
         worker = self._find_worker()
         running = None if worker is None else worker.running.get(context.id)
         return running if running is not None and running.context is context else None
@@ -296,14 +296,14 @@ class Waiting:
 class _in_thread:  # noqa: N801 - used like a function
     """Around a thread's wait: the scope by which it is told to stop."""
 
-    def __init__(self, running: Running) -> None:
+    def __init__(self, running: RunningAttempt) -> None:
         self._running = running
         self._scope = anyio.CancelScope()
 
     def __enter__(self) -> None:
         self._scope.__enter__()
         self._running.wait_scopes.add(self._scope)
-        if self._running.stopped is not None:
+        if self._running.stop_reason is not None:
             self._scope.cancel()
 
     def __exit__(self, *error: object) -> bool:

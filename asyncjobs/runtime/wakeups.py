@@ -11,7 +11,7 @@ import anyio
 from anyio.lowlevel import EventLoopToken, current_token
 
 
-class Signal:
+class Wakeup:
     """An event that is used again and again: notifications while nobody waits are kept, as one."""
 
     def __init__(self) -> None:
@@ -57,7 +57,7 @@ def loop_runs_here() -> bool:
     return True
 
 
-class Loop:
+class LoopHandle:
     """The event loop that runs now, as other threads see it."""
 
     def __init__(self) -> None:

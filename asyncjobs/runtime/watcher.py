@@ -6,7 +6,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.safe_logging import SafeLogger
 
@@ -24,7 +24,7 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: R
     they are woken: they look at the store, and are told what is the matter with it.
     """
     interval = runner.config.poll_interval if runner is not None else _INTERVAL
-    trouble = Trouble(logger, "changes by other processes cannot be seen")
+    trouble = Outage(logger, "changes by other processes cannot be seen")
 
     async def look() -> None:
         changed = await backend.wait(interval, urgent=publisher.listened_to)
@@ -32,6 +32,6 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: R
             publisher.changed()
             if runner is not None:
                 runner.scheduler.nudge()
-                runner.hear_cancel_requests()
+                runner.check_cancel_requests()
 
     await look_forever(look, None, trouble, clock, first=interval, longest=interval, outage=publisher.close)

@@ -16,9 +16,9 @@ from anyio.abc import TaskGroup, TaskStatus
 from asyncjobs.backends.base import (
     AttemptEnd,
     AttemptRef,
-    Claim,
     ClaimedJob,
-    Claims,
+    ClaimRequest,
+    ClaimResult,
     JobBackend,
     NewWorker,
     Stale,
@@ -29,7 +29,7 @@ from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobError, JobEvent, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime import job_log
-from asyncjobs.runtime.attempt import Running, Stop, Tools, failure, run_attempt
+from asyncjobs.runtime.attempt import RunningAttempt, Stop, Tools, failure, run_attempt
 from asyncjobs.runtime.capture import capture, end_lines, watch
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.crew import Crew
@@ -39,16 +39,16 @@ from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loop_monitor import LoopWatch
 from asyncjobs.runtime.lost_claims import Held
 from asyncjobs.runtime.main_script import name_for_child
-from asyncjobs.runtime.outages import Trouble
-from asyncjobs.runtime.recorder import Saying
+from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.recorder import Recorder
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.slots import Lending, Slots
 from asyncjobs.runtime.threads import Threads
-from asyncjobs.runtime.wakeups import Loop, Signal
+from asyncjobs.runtime.wakeups import LoopHandle, Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
-    from asyncjobs.runtime.isolation.pool import Processes
+    from asyncjobs.runtime.isolation.pool import ProcessPool
     from asyncjobs.runtime.job_access import BodyAccess
 
 logger = SafeLogger("asyncjobs.worker")
@@ -76,13 +76,13 @@ class Worker:
         jobs: BodyAccess,
         results: ResultCache,
         max_value_size: int = 64 << 20,
-        claimed: Callable[[Claims], None],
+        claimed: Callable[[ClaimResult], None],
         freed: Callable[[], None],
         stale: Callable[[str], None],
     ) -> None:
         self.id = ""
-        self.running: dict[str, Running] = {}
-        self._lost: set[Running] = set()
+        self.running: dict[str, RunningAttempt] = {}
+        self._lost: set[RunningAttempt] = set()
         self._backend = backend
         self._functions = functions
         self._config = config
@@ -94,17 +94,17 @@ class Worker:
         self._stale = stale
         self.slots = Slots(config.slots, freed)
         self._ended: list[AttemptEnd] = []
-        self._ended_signal = Signal()
+        self._ended_signal = Wakeup()
         self._capture_level = config.capture_level
         self._recording: Sequence[AttemptEnd] = ()
         self._in_flight: dict[str, tuple[int, bytes]] = {}
-        self._trouble = Trouble(logger, "what running jobs brought could not be stored yet")
-        self._saying = Saying(backend, clock, self.running, self._trouble, self._end)
-        self._quiet = Signal()
+        self._trouble = Outage(logger, "what running jobs brought could not be stored yet")
+        self._recorder = Recorder(backend, clock, self.running, self._trouble, self._end)
+        self._quiet = Wakeup()
         self._closing = False
         self._crew = Crew()
         self._drain = Drain(self._bodies, self._until_quiet, config.cancel_grace, self._leave_behind)
-        self._loop = Loop()
+        self._loop = LoopHandle()
         self.lending = Lending(self.slots, self._loop, self._bodies)
         self._loop_watch = LoopWatch(self.running)
         self._threads = Threads(self.slots.limiter)
@@ -117,7 +117,7 @@ class Worker:
             config.cancel_grace,
         )
 
-        self._processes: Processes | None = None
+        self._processes: ProcessPool | None = None
         self._max_value_size = max_value_size
 
     # -- life
@@ -138,7 +138,7 @@ class Worker:
         self._tasks = tasks
         await tasks.start(self._crew.run)
         tasks.start_soon(self._record_forever)
-        await tasks.start(self._store_said_forever)
+        await tasks.start(self._store_body_events_forever)
 
     def close(self) -> None:
         """Claim no more: what is claimed from now on goes back as it came."""
@@ -170,7 +170,7 @@ class Worker:
         """See ``JobDaemon.left_behind``."""
         return self._crew.left_behind
 
-    def _leave_behind(self, stuck: list[Running]) -> None:
+    def _leave_behind(self, stuck: list[RunningAttempt]) -> None:
         """Give back attempts whose bodies do not end: what these do from now on is refused."""
         names = ", ".join(f"{running.job.attempt.job_id} ({running.job.function})" for running in stuck)
         way = "leaving these jobs behind" if self._crew.can_leave else "cannot leave before these jobs end"
@@ -179,24 +179,24 @@ class Worker:
             self._close(running, Outcome(OutcomeKind.RELEASED))
 
     @property
-    def processes(self) -> Processes:
+    def processes(self) -> ProcessPool:
         """The child processes; the module is loaded by the first job that wants one."""
         if self._processes is None:
-            from asyncjobs.runtime.isolation.pool import Processes
+            from asyncjobs.runtime.isolation.pool import ProcessPool
 
-            self._processes = Processes(
+            self._processes = ProcessPool(
                 self._backend.get_results, self._config, self._clock, self._jobs, self._max_value_size
             )
             self._tasks.start_soon(self._processes.end_idle_forever)
         return self._processes
 
-    def _bodies(self) -> list[Running]:
+    def _bodies(self) -> list[RunningAttempt]:
         """All that run, also attempts that are others' by now."""
         return [*self.running.values(), *self._lost]
 
     async def _until_quiet(self) -> None:
         while (
-            self.running or self._lost or self._saying.ending or self._ended or self._recording or self.slots.reserved
+            self.running or self._lost or self._recorder.ending or self._ended or self._recording or self.slots.reserved
         ):
             await self._quiet.wait()
 
@@ -211,9 +211,9 @@ class Worker:
         """Whether a slot is free. If only a claim on its way holds them, ``freed`` is called once they are back."""
         return self.slots.may_claim()
 
-    def claim(self) -> Claim:
+    def claim(self) -> ClaimRequest:
         """Ask for all free slots; they are kept until ``take`` brings what came of it."""
-        return Claim(
+        return ClaimRequest(
             worker=self.id,
             limit=0 if self._closing else self.slots.reserve(),
             functions=self._functions.names,
@@ -221,7 +221,7 @@ class Worker:
             queues=self._config.queues,
         )
 
-    def take(self, claim: Claim, claims: Claims | None) -> None:
+    def settle(self, claim: ClaimRequest, claims: ClaimResult | None) -> None:
         """What a claim brought, None if it failed: its slots are used or free again."""
         for job in claims.jobs if claims is not None else ():
             if self._closing:  # claimed while the worker was told to stop: it goes back as it came
@@ -243,7 +243,7 @@ class Worker:
 
     def known(self) -> set[Held]:
         """Return the attempts that run here, or whose outcomes are to be recorded."""
-        running = (running.job.attempt for running in (*self.running.values(), *self._saying.ending))
+        running = (running.job.attempt for running in (*self.running.values(), *self._recorder.ending))
         ended = (end.attempt for end in (*self._ended, *self._recording))
         return {(attempt.job_id, attempt.attempt) for attempt in (*running, *ended)}
 
@@ -258,16 +258,16 @@ class Worker:
             submit=self._jobs.submit_child,
             capture_level=self._capture_level,
             capture_print=self._config.capture_print,
-            on_event=self._saying.heard,
+            on_event=self._recorder.on_event,
             lender=self.lending,
         )
-        running = Running(job, context)
-        job_log.started(job)
+        running = RunningAttempt(job, context)
+        job_log.log_started(job)
         self.running[job.attempt.job_id] = running
         self.slots.begin(running)
         self._crew.start(self._run, running)
 
-    async def _run(self, running: Running) -> None:
+    async def _run(self, running: RunningAttempt) -> None:
         job = running.job
         outcome = Outcome(OutcomeKind.RELEASED)  # should the worker itself be cancelled
         try:
@@ -289,22 +289,22 @@ class Worker:
             if not running.over:
                 self._close(running, outcome)
 
-    def _close(self, running: Running, outcome: Outcome) -> None:
+    def _close(self, running: RunningAttempt, outcome: Outcome) -> None:
         """Count an attempt no more, and record what became of it."""
         end_lines(running.context)
-        running.context.unstored.closed = True
+        running.context.body_events.closed = True
         if self.running.get(running.job.attempt.job_id) is running:
             del self.running[running.job.attempt.job_id]
         else:
             self._lost.discard(running)
         self.slots.end(running)
-        self._saying.ended(running, outcome)
+        self._recorder.on_outcome(running, outcome)
 
-    def _end(self, running: Running, outcome: Outcome) -> None:
-        if self._closing and running.refused and running.stopped is None and outcome.kind is OutcomeKind.FAILED:
+    def _end(self, running: RunningAttempt, outcome: Outcome) -> None:
+        if self._closing and running.refused and running.stop_reason is None and outcome.kind is OutcomeKind.FAILED:
             outcome = Outcome(OutcomeKind.RELEASED)  # a drain fails no job: it runs again where it is not refused
-        said = running.context.unstored.take()
-        self._ended.append(AttemptEnd(running.job.attempt, outcome, said, random.random()))
+        body_events = running.context.body_events.take()
+        self._ended.append(AttemptEnd(running.job.attempt, outcome, body_events, random.random()))
         self._ended_signal.notify()
 
     # -- outcomes
@@ -341,7 +341,7 @@ class Worker:
                 try:
                     finished = await self._backend.update_job_status(ends, claim)
                 except BaseException:
-                    self.take(claim, None)  # it holds no slots any more
+                    self.settle(claim, None)  # it holds no slots any more
                     raise
             except BackendError as error:
                 if len(ends) > 1:
@@ -352,7 +352,7 @@ class Worker:
                 if error.code == "too-big":
                     ends = [_unstorable(ends[0], error)]
                     continue
-                self._trouble.tell(error)
+                self._trouble.failed(error)
                 await self._clock.sleep(delay * random.uniform(0.5, 1.0))
                 delay = min(_LONGEST_DELAY, delay * 2)
                 continue
@@ -362,26 +362,26 @@ class Worker:
                         await self._record([end], again=True)
                     return
                 again = True
-                self._trouble.tell(error)
+                self._trouble.failed(error)
                 if replaced:
                     await self._clock.sleep(delay * random.uniform(0.5, 1.0))
                     delay = min(_LONGEST_DELAY, delay * 2)
                 ends, replaced = [_unstorable(ends[0], error)], True
                 continue
             break
-        self._trouble.over()
+        self._trouble.recovered()
         try:
             for end, result in zip(ends, finished.results, strict=True):
                 self._recorded(end, result, again)
         finally:
-            self.take(claim, finished.claims)
+            self.settle(claim, finished.claims)
         self._claimed(finished.claims)
         if short:
             self._freed()
 
     def _recorded(self, end: AttemptEnd, result: JobStatus | Stale, again: bool) -> None:
         job_id = end.attempt.job_id
-        job_log.ended(end, result, again=again)
+        job_log.log_outcome(end, result, again=again)
         if isinstance(result, Stale):
             self._stale(job_id)
 
@@ -397,10 +397,10 @@ class Worker:
 
     # -- what bodies say
 
-    async def _store_said_forever(self, *, task_status: TaskStatus[None]) -> None:
+    async def _store_body_events_forever(self, *, task_status: TaskStatus[None]) -> None:
         with capture(self._config):
             task_status.started()
-            await self._saying.run()
+            await self._recorder.run()
 
     # -- being told
 

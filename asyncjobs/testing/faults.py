@@ -12,10 +12,9 @@ from msgspec import Struct
 from asyncjobs.backends.base import (
     AttemptEnd,
     AttemptRef,
-    Claim,
-    Claims,
+    ClaimRequest,
+    ClaimResult,
     Finished,
-    FunctionInfo,
     JobBackend,
     LimitInfo,
     Listener,
@@ -24,6 +23,7 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.core.lanes import Lane
 from asyncjobs.exceptions import BackendConnectionError, ConfigurationError, nearest
 from asyncjobs.models import (
     Attempt,
@@ -119,14 +119,14 @@ class FaultyBackend(JobBackend):
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
         return await self._pass("enqueue_jobs", lambda: self.inner.enqueue_jobs(jobs, parent=parent))
 
-    async def dequeue_jobs(self, claim: Claim) -> Claims:
+    async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
         return await self._pass("dequeue_jobs", lambda: self.inner.dequeue_jobs(claim))
 
-    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         return await self._pass("update_job_status", lambda: self.inner.update_job_status(ends, claim))
 
-    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
-        return await self._pass("append_events", lambda: self.inner.append_events(said))
+    async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        return await self._pass("append_events", lambda: self.inner.append_events(batches))
 
     async def register_worker(self, worker: NewWorker) -> str:
         return await self._pass("register_worker", lambda: self.inner.register_worker(worker))
@@ -212,8 +212,8 @@ class FaultyBackend(JobBackend):
     async def get_limit(self, key: str) -> LimitInfo | None:
         return await self._pass("get_limit", lambda: self.inner.get_limit(key))
 
-    async def get_functions(self) -> Sequence[FunctionInfo]:
-        return await self._pass("get_functions", self.inner.get_functions)
+    async def get_lanes(self) -> Sequence[Lane]:
+        return await self._pass("get_lanes", self.inner.get_lanes)
 
     async def read_events(
         self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None

@@ -114,10 +114,12 @@ class Guard:
         if not _is_loopback(connection.client.host if connection.client else ""):
             return False
         headers = connection.headers
-        said = [entry.strip() for name in _FORWARDED_FOR for line in headers.getlist(name) for entry in line.split(",")]
+        forwarded = [
+            entry.strip() for name in _FORWARDED_FOR for line in headers.getlist(name) for entry in line.split(",")
+        ]
         names = [entry.strip() for line in headers.getlist("x-forwarded-host") for entry in line.split(",")]
         return (
-            all(map(_is_loopback, said))
+            all(map(_is_loopback, forwarded))
             and all(self._is_own(_host_name(name)) for name in names)
             and "forwarded" not in headers
         )

@@ -16,7 +16,7 @@ from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError, invalid
-from asyncjobs.web.render import job_of
+from asyncjobs.web.render import render_job
 
 _PAGE = 500
 _MOST = 100_000
@@ -67,7 +67,7 @@ async def submit(call: Call) -> Response:
     headers = {"location": call.url("/v1/jobs/{}", job.id)}
     if not known:
         headers["retry-after"] = "1"
-    return call.json(await job_of(call, job), 200 if known else 202, headers=headers)
+    return call.json(await render_job(call, job), 200 if known else 202, headers=headers)
 
 
 def _with_handles(call: Call, value: Any) -> Any:

@@ -20,7 +20,7 @@ from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.web.access import Guard, headers_size, target_size
 from asyncjobs.web.call import Call, Site
-from asyncjobs.web.paths import Place, place_of
+from asyncjobs.web.paths import Place, parse_place
 from asyncjobs.web.problems import WebError, as_web_error
 from asyncjobs.web.render import event_kind
 from asyncjobs.web.routes import TABLE, Entry
@@ -75,7 +75,7 @@ class WebApp:
         await send({"type": "lifespan.shutdown.complete"})
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
-        place = place_of(scope)
+        place = parse_place(scope)
         # Starlette matches ``path``; ids may hold slashes, so it gets what is still encoded.
         scope = dict(scope, path=place.path, root_path="", app_root_path="")
         request = Request(scope, receive)

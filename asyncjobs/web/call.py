@@ -17,7 +17,7 @@ from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import ConfigurationError, nearest
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.frames import Frames
-from asyncjobs.runtime.submission import LONGEST_ID, name_of
+from asyncjobs.runtime.submission import LONGEST_ID, checked_name
 from asyncjobs.web.access import Caller, Guard
 from asyncjobs.web.paths import Place, segment
 from asyncjobs.web.problems import WebError, invalid
@@ -66,7 +66,7 @@ class Call:
         """A part of the path, decoded: an id or a group."""
         value = unquote(self.request.path_params[name])
         try:
-            return name_of(name, value, LONGEST_ID) if name == "id" else name_of(name, value)
+            return checked_name(name, value, LONGEST_ID) if name == "id" else checked_name(name, value)
         except ConfigurationError as error:
             raise WebError(404, "not-found", f"no {name} can be named like this", hint=error.allowed) from None
 

@@ -15,7 +15,7 @@ from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.graphs import known_group
 from asyncjobs.web.problems import WebError
-from asyncjobs.web.render import events_of
+from asyncjobs.web.render import render_events
 from asyncjobs.web.stream import EventStream, goodbye, stream_headers
 
 _STREAM_TYPES = {"text/event-stream": False, "application/x-ndjson": True, "application/jsonl": True}
@@ -111,4 +111,4 @@ async def _page(call: Call, reader: EventReader, limit: int) -> Response:
             events += batch.events[:room]
             cursor = batch.cursor if len(batch.events) <= room else batch.events[room - 1].cursor
             end = end and len(batch.events) <= room
-    return call.json(views.EventsView(events_of(call, events), cursor or "0", end, lost))
+    return call.json(views.EventsView(render_events(call, events), cursor or "0", end, lost))

@@ -14,7 +14,7 @@ from asyncjobs.models import Edge, GroupProgress, Job, JobQuery, JobStatus
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError
-from asyncjobs.web.render import group_of
+from asyncjobs.web.render import render_group
 
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor
@@ -31,13 +31,13 @@ async def list_groups(call: Call) -> Response:
     groups = await call.jp.backend.list_groups(asked.after, asked.limit)
     following = groups[-1].group if len(groups) == asked.limit else None
     headers = {} if following is None else call.next_page(after=following)
-    return call.json(views.GroupsView([group_of(call, group) for group in groups], following), headers=headers)
+    return call.json(views.GroupsView([render_group(call, group) for group in groups], following), headers=headers)
 
 
 async def get_group(call: Call) -> Response:
     """How far a group is."""
     cursor = await call.jp.backend.last_cursor()  # before the counts: what happens meanwhile comes again in the stream
-    group = group_of(call, await known_group(call.jp, call.param("group")))
+    group = render_group(call, await known_group(call.jp, call.param("group")))
     return call.json(replace(group, cursor=cursor))
 
 

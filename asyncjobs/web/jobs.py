@@ -23,7 +23,7 @@ from asyncjobs.models import Job, JobQuery, JobStatus, state_tag
 from asyncjobs.web import views
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.problems import WebError, as_web_error
-from asyncjobs.web.render import attempt_of, job_of, jobs_of
+from asyncjobs.web.render import render_attempt, render_job, render_jobs
 
 
 async def list_jobs(call: Call) -> Response:
@@ -42,7 +42,7 @@ async def list_jobs(call: Call) -> Response:
         )
     )
     headers = {} if page.next is None else call.next_page(cursor=page.next)
-    return call.json(views.JobsView(await jobs_of(call, page), page.next), headers=headers)
+    return call.json(views.JobsView(await render_jobs(call, page), page.next), headers=headers)
 
 
 async def get_job(call: Call) -> Response:
@@ -53,7 +53,7 @@ async def get_job(call: Call) -> Response:
     job = await call.jp.get_job(job_id)
     if asked.wait and call.matches(_etag(job)) and not job.status.terminal:
         job = await _changed(call, job, cursor, asked.wait)
-    return call.json(await job_of(call, job), etag=_etag(job))
+    return call.json(await render_job(call, job), etag=_etag(job))
 
 
 async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> Job:
@@ -142,7 +142,7 @@ async def get_arguments(call: Call) -> Response:
 async def get_attempts(call: Call) -> Response:
     """Every attempt, with its outcome."""
     attempts = await call.jp.get_attempts(call.param("id"))
-    return call.json(views.AttemptsView([attempt_of(call, attempt) for attempt in attempts]))
+    return call.json(views.AttemptsView([render_attempt(call, attempt) for attempt in attempts]))
 
 
 async def why(call: Call) -> Response:
@@ -157,5 +157,5 @@ async def batch(call: Call) -> Response:
     """Several jobs at once, in the order they were asked for; what is not found is said so."""
     asked = await call.body(views.Ids)
     ids = list(dict.fromkeys(asked.ids))
-    found = {view.id: view for view in await jobs_of(call, await call.jp.backend.get_jobs(ids))}
+    found = {view.id: view for view in await render_jobs(call, await call.jp.backend.get_jobs(ids))}
     return call.json(views.BatchView([views.BatchItem(i, found.get(i), i in found) for i in ids]))

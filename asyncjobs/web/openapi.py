@@ -160,9 +160,9 @@ def _given(schema: Json) -> Json:
 
 
 def _operation(name: str, entry: Entry, schemas: Schemas) -> Json:
-    text = _text_of(entry.handler)
+    text = _render_docstring(entry.handler)
     if entry.query is not views.NoQuery:
-        text += f"\n\n{_text_of(entry.query)}"
+        text += f"\n\n{_render_docstring(entry.query)}"
     if entry.streams:
         text += f"\n\n{STREAMS}"
     tag = entry.path.removeprefix("/v1").strip("/").partition("/")[0].partition(":")[0]
@@ -191,7 +191,7 @@ def _operation(name: str, entry: Entry, schemas: Schemas) -> Json:
     return operation
 
 
-def _text_of(documented: object) -> str:
+def _render_docstring(documented: object) -> str:
     return " ".join((inspect.getdoc(documented) or "").replace("``", "`").split())
 
 

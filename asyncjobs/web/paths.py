@@ -24,7 +24,7 @@ class Place(Struct, frozen=True):
     bare: bool
 
 
-def place_of(scope: Mapping[str, Any]) -> Place:
+def parse_place(scope: Mapping[str, Any]) -> Place:
     """Work it out from an HTTP scope."""
     path: str = scope["path"] or "/"
     rest = _after_mount(path, scope)

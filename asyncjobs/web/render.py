@@ -19,7 +19,7 @@ from asyncjobs.web.views import (
 )
 
 
-async def jobs_of(call: Call, jobs: Sequence[Job]) -> list[JobView]:
+async def render_jobs(call: Call, jobs: Sequence[Job]) -> list[JobView]:
     """Views of jobs, with estimates."""
     backend = call.jp.backend
     durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
@@ -32,9 +32,9 @@ async def jobs_of(call: Call, jobs: Sequence[Job]) -> list[JobView]:
     return views
 
 
-async def job_of(call: Call, job: Job) -> JobView:
+async def render_job(call: Call, job: Job) -> JobView:
     """The view of one job."""
-    return (await jobs_of(call, [job]))[0]
+    return (await render_jobs(call, [job]))[0]
 
 
 def _job(call: Call, job: Job, status: StatusReport, *, worker_gone: bool) -> JobView:
@@ -43,7 +43,7 @@ def _job(call: Call, job: Job, status: StatusReport, *, worker_gone: bool) -> Jo
         status,
         worker_gone=worker_gone,
         metadata=call.redact_fields("metadata", job.metadata),
-        error=error_of(call, job.error),
+        error=render_error(call, job.error),
         links=_job_links(call, job.id),
     )
 
@@ -54,7 +54,7 @@ def _job_links(call: Call, job_id: str) -> dict[str, str]:
     return {"self": own} | {part: f"{own}/{part}" for part in parts}
 
 
-def error_of(call: Call, error: JobError | None) -> ErrorView | None:
+def render_error(call: Call, error: JobError | None) -> ErrorView | None:
     """A stored error."""
     if error is None:
         return None
@@ -64,12 +64,12 @@ def error_of(call: Call, error: JobError | None) -> ErrorView | None:
     )
 
 
-def attempt_of(call: Call, attempt: Attempt) -> AttemptView:
+def render_attempt(call: Call, attempt: Attempt) -> AttemptView:
     """One attempt."""
-    return attempt_view(attempt, error_of(call, attempt.error))
+    return attempt_view(attempt, render_error(call, attempt.error))
 
 
-def events_of(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
+def render_events(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
     """Events, as the streams show them."""
     return [event_view(event, call.redact_fields(event_kind(event), event.data)) for event in events]
 
@@ -79,7 +79,7 @@ def event_kind(event: JobEvent) -> str:
     return "log" if event.type == "log" else "event"
 
 
-def group_of(call: Call, group: GroupProgress) -> GroupView:
+def render_group(call: Call, group: GroupProgress) -> GroupView:
     """How far a group is."""
     own = call.url("/v1/groups/{}", group.group)
     return group_view(group, {"self": own, "events": f"{own}/events", "graph": f"{own}/graph"})

@@ -15,7 +15,7 @@ from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE, TICKET_LIFETIME
 from asyncjobs.web.call import Call
 from asyncjobs.web.json_models import worker_view
-from asyncjobs.web.render import group_of, jobs_of
+from asyncjobs.web.render import render_group, render_jobs
 
 _NEWEST = 200
 _GROUPS = 100
@@ -88,8 +88,8 @@ async def snapshot(call: Call) -> Response:
         views.SnapshotView(
             cursor,
             await _stats(call, cursor, known),
-            await jobs_of(call, jobs),
-            [group_of(call, group) for group in groups],
+            await render_jobs(call, jobs),
+            [render_group(call, group) for group in groups],
             list(map(worker_view, known)),
         ),
         etag=etag,

@@ -13,7 +13,7 @@ from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobProc
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.frames import Form, Frames
 from asyncjobs.runtime.events.log_pages import cursor_or_beyond
-from asyncjobs.runtime.submission import LONGEST_ID, name_of
+from asyncjobs.runtime.submission import LONGEST_ID, checked_name
 from asyncjobs.web.app import redactor
 from asyncjobs.web.graphs import known_group
 from asyncjobs.web.problems import WebError, as_web_error
@@ -134,6 +134,6 @@ class SseResponse(Response):
 def _checked(name: str, value: str, longest: int) -> None:
     """Refuse what cannot be the name of a job or group: there is none of that name."""
     try:
-        name_of(name, value, longest)
+        checked_name(name, value, longest)
     except ConfigurationError as error:
         raise WebError(404, "not-found", f"no {name} can be named like this", hint=error.allowed) from None

@@ -29,13 +29,13 @@ Metadata = Annotated[dict[str, Any], Meta(description="It is shown with the job.
 Require = Annotated[int, Meta(ge=1, description="So many dependencies are enough. Default: all.")]
 
 
-def _one_of(*words: str) -> Meta:
+def _enum(*words: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(words)})
 
 
-WaitsFor = Annotated[str, _one_of("worker", "limit", "time", "dependencies")]
-Outcome = Annotated[str, _one_of("succeeded", "failed", "cancelled", "released", "interrupted")]
-EdgeState = Annotated[str, _one_of("open", "met", "passed", "broken")]
+WaitsFor = Annotated[str, _enum("worker", "limit", "time", "dependencies")]
+Outcome = Annotated[str, _enum("succeeded", "failed", "cancelled", "released", "interrupted")]
+EdgeState = Annotated[str, _enum("open", "met", "passed", "broken")]
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

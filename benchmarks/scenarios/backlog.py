@@ -10,7 +10,7 @@ from functools import partial
 from pathlib import Path
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend
-from asyncjobs.backends.base import AttemptEnd, Claim, NewWorker
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, NewWorker
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.codec import describe_callable, encode_value
 from asyncjobs.models import Outcome, OutcomeKind
@@ -57,8 +57,8 @@ class _Store:
         await self.backend.update_job_status([end])
         return submitted + time.perf_counter() - began
 
-    def _claim(self, limit: int) -> Claim:
-        return Claim(worker=self._worker, limit=limit, functions=self._functions)
+    def _claim(self, limit: int) -> ClaimRequest:
+        return ClaimRequest(worker=self._worker, limit=limit, functions=self._functions)
 
 
 def run(place: Place, kind: Kind) -> Result:

@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor, SQLiteBackend, SQLiteConfig
-from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.clock import SystemClock
 from tests.cli.support import PATIENCE, Shell
 from tests.conformance.support import new
@@ -37,7 +37,9 @@ def held(shell: Shell) -> Shell:
         async with SQLiteBackend(config, clock=AMinuteAgo()) as backend:
             worker = await backend.register_worker(NewWorker(name="mortal", slots=1, lease=1.0))
             functions = frozenset({"app:add"})
-            assert len((await backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=functions))).jobs) == 1
+            assert (
+                len((await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=functions))).jobs) == 1
+            )
         async with SQLiteBackend(config) as backend:
             assert not (await backend.workers())[0].alive
 
@@ -152,7 +154,7 @@ def test_a_daemon_shows_the_jobs_that_it_runs_and_not_those_of_another_of_its_na
                 [of_daemon] = await backend.workers()
                 worker = await backend.register_worker(NewWorker(name=of_daemon.name, slots=30, lease=600.0))
                 await backend.enqueue_jobs([new(f"other_{i}", function="app:other") for i in range(25)])
-                await backend.dequeue_jobs(Claim(worker=worker, limit=25, functions=frozenset({"app:other"})))
+                await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=25, functions=frozenset({"app:other"})))
 
         anyio.run(another_of_that_name)
         assert shell.good("--json", *APP, "daemon", "status").json["running"] == ["mine"]

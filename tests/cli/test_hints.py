@@ -20,7 +20,7 @@ from asyncjobs import (
     NotSerializableError,
     WorkerLostError,
 )
-from asyncjobs.cli.hints import hint_of, with_flags
+from asyncjobs.cli.hints import render_hint, with_flags
 from tests.cli.inside import Inside
 from tests.cli.support import Ran
 
@@ -66,10 +66,12 @@ def test_hints_of_errors_are_in_the_words_of_the_command_line() -> None:
         "move it to module level, or submit it with local=True (here only)",
         "do it, or use local=True (here)",
     ):
-        told = hint_of(NotSerializableError("$.func", "<lambda>", hint=hint))
+        told = render_hint(NotSerializableError("$.func", "<lambda>", hint=hint))
         assert told in ("move it to module level", "do it")
-    assert hint_of(NotSerializableError("$.func", "a file")) is None
-    assert hint_of(JobExecutionError("a b", attempt=1, error_type="E", message="no")) == "asyncjobs jobs retry 'a b'"
+    assert render_hint(NotSerializableError("$.func", "a file")) is None
+    assert (
+        render_hint(JobExecutionError("a b", attempt=1, error_type="E", message="no")) == "asyncjobs jobs retry 'a b'"
+    )
 
 
 def test_flags_are_put_behind_every_command_and_nothing_else() -> None:
@@ -96,6 +98,6 @@ ERRORS = [
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda error: type(error).__name__)
 def test_hints_at_the_command_line_are_no_calls_of_a_program(error: JobProcessorError) -> None:
-    hint = hint_of(error)
+    hint = render_hint(error)
     assert hint
     assert not re.search(r"await |handle|if_exists|job_id|JobProcessor|\(", hint)

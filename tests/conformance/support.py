@@ -11,7 +11,16 @@ from typing import Any, Self
 from msgspec import Struct, json
 from msgspec.structs import replace
 
-from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, Claims, JobBackend, NewJob, NewWorker, WorkerLease
+from asyncjobs.backends.base import (
+    AttemptEnd,
+    AttemptRef,
+    ClaimRequest,
+    ClaimResult,
+    JobBackend,
+    NewJob,
+    NewWorker,
+    WorkerLease,
+)
 from asyncjobs.backends.memory import MemoryBackend
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQLiteConfig
@@ -236,15 +245,15 @@ class Hand:
         self.refused = frozenset(refused)
         self.held: dict[str, AttemptRef] = {}
 
-    def wants(self, limit: int = 100, *, queues: tuple[str, ...] | None = None) -> Claim:
-        return Claim(worker=self.id, limit=limit, functions=self.functions, refused=self.refused, queues=queues)
+    def wants(self, limit: int = 100, *, queues: tuple[str, ...] | None = None) -> ClaimRequest:
+        return ClaimRequest(worker=self.id, limit=limit, functions=self.functions, refused=self.refused, queues=queues)
 
-    async def claims(self, limit: int = 100, *, queues: tuple[str, ...] | None = None) -> Claims:
+    async def claims(self, limit: int = 100, *, queues: tuple[str, ...] | None = None) -> ClaimResult:
         claims = await self.store.backend.dequeue_jobs(self.wants(limit, queues=queues))
         self.remember(claims)
         return claims
 
-    def remember(self, claims: Claims) -> list[str]:
+    def remember(self, claims: ClaimResult) -> list[str]:
         self.held.update({job.attempt.job_id: job.attempt for job in claims.jobs})
         return [job.attempt.job_id for job in claims.jobs]
 

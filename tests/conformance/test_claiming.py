@@ -5,7 +5,7 @@ from __future__ import annotations
 import anyio
 import pytest
 
-from asyncjobs.backends.base import Claim
+from asyncjobs.backends.base import ClaimRequest
 from asyncjobs.models import WaitsFor
 from tests.conformance.support import FUNCTION, IN_PROGRESS, ONCE, PENDING, Hand, Store, new
 
@@ -121,7 +121,9 @@ async def test_a_worker_that_is_not_registered_gets_nothing(store: Store) -> Non
     await store.backend.deregister_worker(hand.id)
     claims = await hand.claims()
     assert (claims.lost, list(claims.jobs)) == (True, [])
-    nobody = await store.backend.dequeue_jobs(Claim(worker="w999-00000000", limit=1, functions=frozenset({FUNCTION})))
+    nobody = await store.backend.dequeue_jobs(
+        ClaimRequest(worker="w999-00000000", limit=1, functions=frozenset({FUNCTION}))
+    )
     assert (nobody.lost, list(nobody.jobs)) == (True, [])
     assert await store.status("a") == PENDING
 

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncjobs.backends.base import Claim, JobBackend, NewWorker
+from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import JobError, JobQuery
 from asyncjobs.testing import ManualClock
@@ -22,7 +22,7 @@ CALLS: dict[str, Callable[[JobBackend], Awaitable[Any]]] = {
     "wait": lambda b: b.wait(0),
     "health": lambda b: b.health(),
     "enqueue_jobs": lambda b: b.enqueue_jobs([new("a")]),
-    "dequeue_jobs": lambda b: b.dequeue_jobs(Claim(worker="w1-0", limit=1, functions=frozenset())),
+    "dequeue_jobs": lambda b: b.dequeue_jobs(ClaimRequest(worker="w1-0", limit=1, functions=frozenset())),
     "update_job_status": lambda b: b.update_job_status([]),
     "append_events": lambda b: b.append_events([]),
     "register_worker": lambda b: b.register_worker(NewWorker(name="w", slots=1)),
@@ -52,7 +52,7 @@ CALLS: dict[str, Callable[[JobBackend], Awaitable[Any]]] = {
     "get_dependent_jobs": lambda b: b.get_dependent_jobs(["a"]),
     "get_ready_jobs": lambda b: b.get_ready_jobs(),
     "get_limit": lambda b: b.get_limit("k"),
-    "get_functions": lambda b: b.get_functions(),
+    "get_lanes": lambda b: b.get_lanes(),
     "read_events": lambda b: b.read_events(),
     "last_cursor": lambda b: b.last_cursor(),
 }

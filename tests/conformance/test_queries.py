@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from asyncjobs.backends.base import FunctionInfo
 from asyncjobs.clock import to_datetime
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import Job, JobQuery, Outcome, OutcomeKind, WaitsFor
@@ -290,12 +290,12 @@ async def test_functions_that_jobs_were_submitted_for(store: Store) -> None:
         new("c", function="app:f", queue="y"),
         new("d", function="app:g", queue="x", owner=hand.id),
     )
-    functions = await store.backend.get_functions()
+    functions = await store.backend.get_lanes()
     assert len(functions) == 3
     assert set(functions) == {
-        FunctionInfo("app:f", "x", None),
-        FunctionInfo("app:f", "y", None),
-        FunctionInfo("app:g", "x", hand.id),
+        Lane("x", "app:f", None),
+        Lane("y", "app:f", None),
+        Lane("x", "app:g", hand.id),
     }
 
 

@@ -59,14 +59,14 @@ def release_before_commit() -> None:
 
 def double_release() -> None:
     """A dependent that was released (``require=k``) is released again by the next parent that completes."""
-    original = edges.release
+    original = edges.count_settled
 
     def release(child: Any, settled: Sequence[Any], now: int) -> Any:
         if child.require is not None and child.status in (JobStatus.IN_PROGRESS, JobStatus.COMPLETED):
             child = replace(child, status=JobStatus.PENDING, waits_for=WaitsFor.DEPENDENCIES)
         return original(child, settled, now)
 
-    edges.release = release
+    edges.count_settled = release
 
 
 def event_outside_the_transaction() -> None:

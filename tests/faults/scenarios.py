@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 
 from asyncjobs import DaemonConfig, JobProcessor, RetryPolicy, SQLiteConfig
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.faults import bodies, defects
 from tests.faults.bodies import tell
 
@@ -121,7 +121,7 @@ async def reap_for(path: str, lease: str, seconds: str) -> None:
         reaped: list[str] = []
         with anyio.move_on_after(float(seconds)):
             while True:
-                reaped += await engine_of(jp).backend.reap()  # pyright: ignore
+                reaped += await get_engine(jp).backend.reap()  # pyright: ignore
                 await anyio.sleep(0.01)
         tell("reaped", len(reaped))
 
@@ -152,7 +152,7 @@ async def read_pages(path: str) -> None:
 
 
 async def _until_end(jp: JobProcessor) -> Any:
-    backend = engine_of(jp).backend  # pyright: ignore
+    backend = get_engine(jp).backend  # pyright: ignore
     cursor: str | None = None
     while True:
         page = await backend.read_events(cursor, limit=200)

@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from asyncjobs import DaemonConfig, JobProcessor, MemoryBackend, SQLiteConfig
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 
 _STARTED = threading.Semaphore(0)
 
@@ -220,7 +220,7 @@ async def on_trio(path: str) -> None:
                     say("slept")
 
         job = await jp.submit_job(nap, 1.0, job_id="nap")
-        engine_of(jp).start_soon(watch)
+        get_engine(jp).start_soon(watch)
         await ready()
         await anyio.sleep_forever()
 

@@ -14,7 +14,7 @@ import anyio
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend, SQLiteConfig, gather
 from asyncjobs.exceptions import JobProcessorError
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.faults import bodies
 from tests.faults.bodies import tell
 from tests.faults.scenarios import listen, main, scenario
@@ -36,7 +36,7 @@ async def serve(path: str, lease: str, slots: str) -> None:
             recorded(end, result, *more)
 
         worker._recorded = count
-        writer = engine_of(jp).backend._writer  # pyright: ignore
+        writer = get_engine(jp).backend._writer  # pyright: ignore
         commits, before = writer.commits, time.process_time()
         tell("opened")
         while await listen() == "tell":

@@ -19,7 +19,7 @@ import anyio
 import pytest
 
 from asyncjobs import DaemonConfig, JobProcessor, JobStatus, RetryPolicy, SQLiteBackend, SQLiteConfig
-from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.testing import ManualClock
 from tests.faults import bodies, checker, storm_bodies
@@ -224,7 +224,7 @@ async def test_a_newcomer_buries_nobody_by_the_lease_alone(path: Path) -> None:
     async with SQLiteBackend(SQLiteConfig(path=path), clock=clock) as backend:
         worker = await backend.register_worker(NewWorker(name="held up", slots=1, lease=15))
         await backend.enqueue_jobs([new_job("job")])
-        await backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=frozenset({"tests:work"})))
+        await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({"tests:work"})))
         clock.advance(16)
         idle = DaemonConfig(queues=("nothing comes here",))
         async with JobProcessor(SQLiteConfig(path=path), clock=clock, daemon=idle) as jp:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
-from asyncjobs.backends.base import AttemptEnd, Claim, NewWorker, Stale
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, NewWorker, Stale
 from asyncjobs.exceptions import (
     BackendConnectionError,
     BackendError,
@@ -115,7 +115,7 @@ async def test_a_finish_whose_answer_is_lost_after_the_commit(tmp_path: Path) ->
     async with opened(path, hook) as backend:
         worker = await backend.register_worker(NewWorker(name="w", slots=1))
         await backend.enqueue_jobs([new_job("a"), new_job("b")])
-        claim = Claim(worker=worker, limit=1, functions=frozenset({"tests:work"}))
+        claim = ClaimRequest(worker=worker, limit=1, functions=frozenset({"tests:work"}))
         (first,) = (await backend.dequeue_jobs(claim)).jobs
         hook.fail("after-commit", io_error())
         end = AttemptEnd(first.attempt, Outcome(OutcomeKind.SUCCEEDED, b"\xc0"))

@@ -15,7 +15,7 @@ from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
 from asyncjobs.exceptions import JobExecutionError, WorkerLostError
 from asyncjobs.host import this_process
 from asyncjobs.models import JobStatus, OutcomeKind
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.faults import bodies, checker
 from tests.faults.children import Child
 
@@ -74,7 +74,7 @@ async def test_interrupted_jobs_are_taken_up_at_open(path: Path, ledger: Path) -
         job = await jp.get_job("job")
         opened = time.monotonic() - began
         assert (job.status, job.interruptions, job.failures) == (JobStatus.PENDING, 1, 0)
-        (attempt, *_) = await engine_of(jp).backend.get_attempts("job")
+        (attempt, *_) = await get_engine(jp).backend.get_attempts("job")
         assert attempt.outcome is OutcomeKind.INTERRUPTED
     print(f"{opened:.3f} s after opening began")
     assert opened < 5, "not the 15 s of a lease"

@@ -249,7 +249,7 @@ def test_a_new_file_is_never_taken_for_another_programs(path: Path, after: int) 
         connection.execute("PRAGMA journal_mode = WAL")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             connection.other, connection.after = other, after
-            assert schema.version_of(connection, str(path)) in (0, schema.VERSION)
+            assert schema.read_version(connection, str(path)) in (0, schema.VERSION)
             schema.migrate(connection, str(path))
     with closing(sqlite3.connect(path)) as connection:
-        assert schema.version_of(connection, str(path)) == schema.VERSION
+        assert schema.read_version(connection, str(path)) == schema.VERSION

@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from asyncjobs import BackendError, DaemonConfig, JobProcessor, JobStatus, SQLiteBackend, SQLiteConfig
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime import draining
 from tests.faults import bodies
 from tests.faults.stores import logged, new_job, until
@@ -96,7 +96,7 @@ async def test_who_waits_is_told_although_nobody_writes(jp: JobProcessor, path: 
             tasks.start_soon(told, jp.wait_for_job(handle))
             tasks.start_soon(told, jp.drain())
             tasks.start_soon(told, read_on())
-            await until(lambda: engine_of(jp)._parts.publisher.listened_to)
+            await until(lambda: get_engine(jp)._parts.publisher.listened_to)
             delete(path)
     assert [error.code for error in errors] == ["moved"] * 4
     assert all(error.hint for error in errors)

@@ -7,7 +7,7 @@ from random import Random
 
 from msgspec.structs import replace
 
-from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claims, NewJob
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, NewJob
 from asyncjobs.core.lifecycle import TRANSITIONS
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Stale
@@ -159,7 +159,7 @@ class Driver:
         limit = self.rng.randint(1, 4)
         await self.claimed(hand, limit, await self.hands[hand].claims(limit))
 
-    async def claimed(self, hand: int, limit: int, claims: Claims) -> None:
+    async def claimed(self, hand: int, limit: int, claims: ClaimResult) -> None:
         got = self.hands[hand].remember(claims)
         right = self.oracle.claimable(limit)
         assert got == [job.id for job in right], f"claimed {got}, the rules say {[job.id for job in right]}"

@@ -21,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from asyncjobs.core.codec import decode_arguments, decode_result, encode_arguments, encode_result
-from asyncjobs.core.codec.annotations import result_plan_of
+from asyncjobs.core.codec.annotations import get_result_plan
 from asyncjobs.exceptions import ConversionError, NotSerializableError
 
 CASES = int(os.environ.get("ASYNCJOBS_CODEC_CASES", "500"))
@@ -235,7 +235,7 @@ def test_what_arrives_is_what_was_sent_or_it_is_refused(case: tuple[Any, Any]) -
         else:
             assert not named
             assert state(seen) == before
-    if result_plan_of(callee).rebuild is not None:  # where the annotation names no record, one is read as a dict
+    if get_result_plan(callee).rebuild is not None:  # where the annotation names no record, one is read as a dict
         try:
             data = encode_result(callee, value)
         except NotSerializableError:

@@ -52,18 +52,18 @@ def no_status_in_the_fence(patch: Patch) -> None:
         events = [NewEvent(job.seq + i, e.type, e.at, job.attempt, None, e.data) for i, e in enumerate(said, start=1)]
         return Change(replace(job, seq=job.seq + len(said)), tuple(events))
 
-    patch.setattr(lifecycle, "say", say)
+    patch.setattr(lifecycle, "append_events", say)
 
 
 def double_release(patch: Patch) -> None:
     """A met edge is counted twice, so that a dependent starts too early."""
-    release = edges.release
+    release = edges.count_settled
 
     def twice(child: JobState, settled: Sequence[edges.Settled], now: int) -> JobState | Change:
         met = sum(edge.state is EdgeState.MET for edge in settled)
         return release(replace(child, open=child.open - met, met=child.met + met), settled, now)
 
-    patch.setattr(edges, "release", twice)
+    patch.setattr(edges, "count_settled", twice)
 
 
 def event_outside_its_change(patch: Patch) -> None:

@@ -23,7 +23,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, SystemClock
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.testing import FaultyBackend
 
 T = TypeVar("T")
@@ -181,7 +181,7 @@ async def until(jp: JobProcessor, job_id: str, *types: str, after: str | None = 
 
 async def types(jp: JobProcessor, job_id: str) -> list[str]:
     """The event types that are stored of a job."""
-    page = await engine_of(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
+    page = await get_engine(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
     return [event.type for event in page.events]
 
 
@@ -201,7 +201,7 @@ async def everything(stream: AsyncIterator[T]) -> list[T]:
 
 
 def publisher_of(jp: JobProcessor) -> EventPublisher:
-    return engine_of(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+    return get_engine(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
 
 
 # -- small jobs

@@ -12,10 +12,10 @@ import pytest
 
 from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job, gather
 from asyncjobs.clock import SystemClock
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime import waiting
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import PATIENCE, Held, Stores, add, comes_true, fail, nothing, until, within
@@ -43,7 +43,7 @@ async def test_an_unexpected_error_is_logged_once_with_its_traceback_and_the_loo
             raise Odd("a row")
         enough.set()
 
-    trouble = Trouble(SafeLogger("asyncjobs"), "nothing is looked at")
+    trouble = Outage(SafeLogger("asyncjobs"), "nothing is looked at")
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(lambda: look_forever(look, anyio.sleep_forever, trouble, SystemClock(), first=0.001))
         await within(PATIENCE, enough.wait())
@@ -66,7 +66,7 @@ async def test_between_two_failures_the_loop_waits_longer_and_longer() -> None:
         raise Odd
 
     async with anyio.create_task_group() as tasks:
-        trouble = Trouble(SafeLogger("asyncjobs"), "…")
+        trouble = Outage(SafeLogger("asyncjobs"), "…")
         tasks.start_soon(lambda: look_forever(look, None, trouble, clock, first=1.0, longest=4.0))
         for seconds in (1.0, 2.0, 4.0, 4.0):
             await within(PATIENCE, clock.wait_for_sleepers(1))
@@ -80,7 +80,7 @@ async def test_the_loop_ends_when_the_store_is_closed() -> None:
     async def look() -> None:
         raise BackendClosedError
 
-    await within(PATIENCE, look_forever(look, None, Trouble(SafeLogger("asyncjobs"), "…"), SystemClock()))
+    await within(PATIENCE, look_forever(look, None, Outage(SafeLogger("asyncjobs"), "…"), SystemClock()))
 
 
 async def test_what_a_pause_raises_is_waited_out_too() -> None:
@@ -99,7 +99,7 @@ async def test_what_a_pause_raises_is_waited_out_too() -> None:
         await anyio.sleep_forever()
 
     async with anyio.create_task_group() as tasks:
-        trouble = Trouble(SafeLogger("asyncjobs"), "…")
+        trouble = Outage(SafeLogger("asyncjobs"), "…")
         tasks.start_soon(lambda: look_forever(look, pause, trouble, SystemClock(), first=0.001))
         await within(PATIENCE, again.wait())
         tasks.cancel_scope.cancel()
@@ -144,7 +144,7 @@ async def test_an_unexpected_error_of_the_store_ends_neither_the_block_nor_the_w
                     await anyio.sleep(0.01)
 
 
-@pytest.mark.parametrize("method", ["workers", "get_functions", "give_up", "find_jobs"])
+@pytest.mark.parametrize("method", ["workers", "get_lanes", "give_up", "find_jobs"])
 async def test_nor_does_one_in_the_search_for_jobs_that_nobody_may_run(stores: Stores, method: str) -> None:
     store = FaultyBackend(stores.backend())
     async with stores.processor(backend=store, unrunnable_after=0.05) as jp:
@@ -242,7 +242,7 @@ async def test_what_runs_beside_the_jobs_may_fail_alone(stores: Stores) -> None:
         raise Odd
 
     async with stores.processor() as jp:
-        engine_of(jp).start_soon(beside)
+        get_engine(jp).start_soon(beside)
         await within(PATIENCE, failed.wait())
         assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
 
@@ -319,7 +319,7 @@ def test_a_record_names_the_place_that_logged_it(caplog: pytest.LogCaptureFixtur
 
 
 def test_an_error_of_the_store_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:
-    trouble = Trouble(SafeLogger("asyncjobs"), "nothing is looked at")
-    assert trouble.tell(BackendError("away"))
-    assert not trouble.tell(BackendError("away"))
+    trouble = Outage(SafeLogger("asyncjobs"), "nothing is looked at")
+    assert trouble.failed(BackendError("away"))
+    assert not trouble.failed(BackendError("away"))
     assert [record.exc_info for record in caplog.records] == [None]

@@ -178,7 +178,7 @@ async def test_our_own_records_are_not_heard(jp: JobProcessor) -> None:
 
 
 async def test_without_a_job_nothing_is_done(jp: JobProcessor, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(capture, "_said", lambda record: pytest.fail("looked at the record"))
+    monkeypatch.setattr(capture, "_message_fields", lambda record: pytest.fail("looked at the record"))
     shop.critical("nobody asked")
 
 

@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from asyncjobs import JobProcessor, JobQuery, SQLiteConfig, SyncJobs
-from asyncjobs.backends.base import Claim, JobBackend, NewWorker
+from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker
 from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import CANCELLED, IN_PROGRESS, PATIENCE, PENDING, Stores, comes_true, nothing, within
@@ -37,7 +37,7 @@ async def take_and_die(stores: Stores, clock: ManualClock, jp: JobProcessor, lea
         handle = await jp.submit_job(nothing, job_id=job.pop("job_id", "j"), **job)
         function = (await jp.get_job(handle)).function
         worker = await backend.register_worker(NewWorker(name="mortal", slots=1, lease=lease))
-        claims = await backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=frozenset({function})))
+        claims = await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({function})))
         assert [claimed.attempt.job_id for claimed in claims.jobs] == [handle]
     return handle.id
 

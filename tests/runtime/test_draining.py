@@ -16,7 +16,7 @@ import pytest
 
 from asyncjobs import BackendClosedError, JobProcessor, SyncJobs, current_job
 from asyncjobs.models import Job
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.runtime.drain_calls import CALLS, ENDED, LATER, WAITS, Call, submit_and_wait
 from tests.runtime.support import (
     COMPLETED,
@@ -410,7 +410,7 @@ def test_ctrl_c_while_syncjobs_is_left_in_peace_is_raised_when_it_is_left(tmp_pa
 def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path) -> None:
     with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
         later = jobs.submit_job(nothing, delay=3600)
-        watches: set[Any] = engine_of(jobs.processor)._parts.waiting._watches  # pyright: ignore[reportPrivateUsage]
+        watches: set[Any] = get_engine(jobs.processor)._parts.waiting._watches  # pyright: ignore[reportPrivateUsage]
 
         def interrupt_once() -> None:
             while not watches:

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from asyncjobs import BackendClosedError, BackendError, DaemonConfig, JobProcessor, SQLiteConfig
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.runtime.support import PATIENCE, PENDING, Held, add, within
 
 T = TypeVar("T")
@@ -110,7 +110,7 @@ async def test_what_keeps_it_from_starting_is_raised_as_it_is(tmp_path: Path, mo
     async def refuse(worker: object) -> str:
         raise BackendError("no worker today")
 
-    monkeypatch.setattr(engine_of(jp).backend, "register_worker", refuse)
+    monkeypatch.setattr(get_engine(jp).backend, "register_worker", refuse)
     with pytest.raises(BackendError, match="no worker today"):
         await in_another_task(jp.__aenter__())
     monkeypatch.undo()
@@ -129,7 +129,7 @@ async def test_cancelled_while_it_starts_it_leaves_nothing_running(
         await anyio.sleep_forever()
         raise AssertionError
 
-    monkeypatch.setattr(engine_of(jp).backend, "register_worker", register)
+    monkeypatch.setattr(get_engine(jp).backend, "register_worker", register)
     before = asyncio.all_tasks()
     task = asyncio.create_task(jp.__aenter__())
     await within(PATIENCE, starting.wait())
@@ -156,9 +156,9 @@ async def test_an_error_of_the_background_is_logged_and_does_not_cancel_the_prog
     with pytest.raises(ZeroDivisionError, match="a mistake of ours"):
         async with jp:
             handle = await jp.submit_job(add, 1, 2, delay=3600)
-            engine_of(jp)._beside.start_soon(fail)
+            get_engine(jp)._beside.start_soon(fail)
             await within(PATIENCE, failed.wait())
-            await within(PATIENCE, asyncio.wait([engine_of(jp)._background._task]))  # type: ignore[attr-defined]
+            await within(PATIENCE, asyncio.wait([get_engine(jp)._background._task]))  # type: ignore[attr-defined]
             assert await handle.status() is PENDING  # the block goes on
     assert "jobs do not run here any more" in caplog.text
 
@@ -169,6 +169,6 @@ async def test_an_error_of_the_program_is_raised_and_not_that_of_the_background(
 
     with pytest.raises(LookupError, match="the program's"):
         async with processor(tmp_path) as jp:
-            engine_of(jp)._beside.start_soon(fail)
-            await within(PATIENCE, asyncio.wait([engine_of(jp)._background._task]))  # type: ignore[attr-defined]
+            get_engine(jp)._beside.start_soon(fail)
+            await within(PATIENCE, asyncio.wait([get_engine(jp)._background._task]))  # type: ignore[attr-defined]
             raise LookupError("the program's")

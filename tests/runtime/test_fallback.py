@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.runtime.support import (
     COMPLETED,
     FAILED,
@@ -214,5 +214,5 @@ async def hold() -> None:
 
 async def submits_at_the_end() -> str:
     await HELD.held.body()
-    await comes_true(lambda: engine_of(HELD.jp)._leaving)  # pyright: ignore[reportPrivateUsage]
+    await comes_true(lambda: get_engine(HELD.jp)._leaving)  # pyright: ignore[reportPrivateUsage]
     return str(await HELD.jp.submit_job(nothing, job_id="late", delay=3600))

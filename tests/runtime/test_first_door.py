@@ -21,7 +21,7 @@ from asyncjobs import (
     SQLiteConfig,
     SyncJobs,
 )
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import add, nothing
 
@@ -122,7 +122,7 @@ def test_a_path_is_a_path(kind: Any, form: str, tmp_path: Path, monkeypatch: pyt
     }[form]
     made = kind(backend)
     processor = made.processor if isinstance(made, SyncJobs) else made
-    config: Any = engine_of(processor).settings.backend_config
+    config: Any = get_engine(processor).settings.backend_config
     name = "jobs.db" if form == "suffix" else "jobs"
     assert tmp_path / name in (config.path, config.file)
 

@@ -28,7 +28,7 @@ from asyncjobs import (
     as_completed,
     gather,
 )
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime.start_command import start_command
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
@@ -153,7 +153,7 @@ async def test_a_cancelled_wait_leaves_the_job_alone(jp: JobProcessor) -> None:
     assert scope.cancelled_caught
     held.go.open()
     assert await handle == 5
-    assert not engine_of(jp)._parts.publisher._waiters  # pyright: ignore[reportPrivateUsage]
+    assert not get_engine(jp)._parts.publisher._waiters  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_get_result_does_not_wait(jp: JobProcessor) -> None:
@@ -423,7 +423,7 @@ async def test_waiting_for_a_job_that_nobody_can_run_warns_once_with_the_mend(
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
                 tasks.start_soon(wait)
-            while len(engine_of(jp)._parts.waiting._watches) < 2:  # pyright: ignore[reportPrivateUsage]
+            while len(get_engine(jp)._parts.waiting._watches) < 2:  # pyright: ignore[reportPrivateUsage]
                 await anyio.sleep(0)
             with anyio.fail_after(PATIENCE):
                 for _ in range(4):

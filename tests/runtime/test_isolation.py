@@ -29,12 +29,12 @@ from asyncjobs.backends.base import AttemptRef, ClaimedJob
 from asyncjobs.clock import SystemClock
 from asyncjobs.core.codec import encode_call
 from asyncjobs.models import OutcomeKind
-from asyncjobs.runtime.attempt import Running, Stop
+from asyncjobs.runtime.attempt import RunningAttempt, Stop
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.isolation.output import Output
-from asyncjobs.runtime.isolation.pool import Processes
+from asyncjobs.runtime.isolation.pool import ProcessPool
 from asyncjobs.runtime.isolation.process import Process, start
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.testing import ManualClock
 from tests.runtime import isolated, picky
 from tests.runtime.isolated import is_running
@@ -61,7 +61,7 @@ async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
         yield jp
 
 
-def processes(jp: JobProcessor) -> Processes:
+def processes(jp: JobProcessor) -> ProcessPool:
     assert jp.daemon is not None
     return jp.daemon.runner.worker.processes
 
@@ -91,7 +91,7 @@ async def logs(jp: JobProcessor, job_id: str) -> list[tuple[str, str | None, str
 
 
 def new_context() -> JobContext:
-    return JobContext(AttemptRef("a", 1, "w1"), group=None, clock=SystemClock(), loop=Loop(), submit=None)
+    return JobContext(AttemptRef("a", 1, "w1"), group=None, clock=SystemClock(), loop=LoopHandle(), submit=None)
 
 
 async def gone(process: int) -> None:
@@ -323,7 +323,7 @@ async def test_what_is_still_in_the_pipe_at_the_end_is_the_jobs_and_what_was_the
     output.finish()
     os.close(other_end)
     os.close(end)
-    assert [event.data["message"] for event in context.unstored.take()] == ["last words"]
+    assert [event.data["message"] for event in context.body_events.take()] == ["last words"]
 
 
 async def test_a_long_line_is_cut_and_says_so(here: JobProcessor) -> None:
@@ -408,7 +408,7 @@ async def test_told_to_stop_before_it_begins_it_never_does(
     context = new_context()
     call = encode_call(("exit",), {}).data
     claimed = ClaimedJob(AttemptRef("a", 1, "w1"), "tests.runtime.isolated:die", call, False, ONCE, None, None, 0)
-    running = Running(claimed, context)
+    running = RunningAttempt(claimed, context)
 
     async def start_and_stop(*arguments: Any) -> Process:
         process = await start(*arguments)

@@ -106,7 +106,7 @@ async def test_an_outcome_of_an_attempt_that_others_have_came_too_late(
     attempt = AttemptRef("a", 1, "w1", 1)
     end = AttemptEnd(attempt, Outcome(OutcomeKind.SUCCEEDED))
     with caplog.at_level(logging.WARNING, "asyncjobs.jobs"):
-        job_log.ended(end, Stale(2, JobStatus.COMPLETED), again=True)  # another attempt's
-        job_log.ended(end, Stale(1, JobStatus.PENDING), again=True)  # interrupted
-        job_log.ended(end, Stale(1, JobStatus.COMPLETED))  # never sent before
+        job_log.log_outcome(end, Stale(2, JobStatus.COMPLETED), again=True)  # another attempt's
+        job_log.log_outcome(end, Stale(1, JobStatus.PENDING), again=True)  # interrupted
+        job_log.log_outcome(end, Stale(1, JobStatus.COMPLETED))  # never sent before
     assert caplog.text.count("came too late and was refused") == 3

@@ -21,7 +21,7 @@ from asyncjobs import (
     SQLiteConfig,
     current_job,
 )
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.testing import FaultyBackend
 from tests.runtime.scripts import output
 from tests.runtime.support import (
@@ -225,7 +225,7 @@ async def test_no_new_job_starts_while_leaving(stores: Stores) -> None:
         await held.started.wait()
         behind = await jp.submit_job(nothing)
         held.go.open()
-        engine_of(jp)._stopping.set()  # pyright: ignore[reportPrivateUsage]
+        get_engine(jp)._stopping.set()  # pyright: ignore[reportPrivateUsage]
     async with stores.processor(enable_daemon=False) as jp:
         assert (await jp.get_job(behind.id)).attempt in (0, 1)
         assert (await jp.get_job(behind.id)).status in (PENDING, COMPLETED)
@@ -281,7 +281,7 @@ async def test_a_body_that_ends_in_the_very_moment_is_recorded(stores: Stores) -
         return held.value
 
     async def let_go(running: Any) -> None:
-        while running.stopped is None:
+        while running.stop_reason is None:
             await anyio.sleep(0.001)
         held.go.open()
 
@@ -365,7 +365,7 @@ async def test_who_waits_when_the_processor_ends_is_told(stores: Stores) -> None
                     told.append(type(error))
 
             tasks.start_soon(wait)
-            await comes_true(lambda: engine_of(jp)._parts.waiting._watches)  # pyright: ignore[reportPrivateUsage]
+            await comes_true(lambda: get_engine(jp)._parts.waiting._watches)  # pyright: ignore[reportPrivateUsage]
     assert told == [BackendClosedError]
 
 
@@ -472,7 +472,7 @@ async def test_a_body_whose_function_is_gone_fails_and_says_so(stores: Stores) -
         blocker = await jp.submit_job(held.body, local=True)
         await held.started.wait()
         job = await jp.submit_job(lambda: 1, local=True, job_id="j", depends_on=blocker)
-        engine_of(jp).functions.local.seen(["j"], {})  # pyright: ignore[reportPrivateUsage]
+        get_engine(jp).functions.local.seen(["j"], {})  # pyright: ignore[reportPrivateUsage]
         held.go.open()
         ended = await jp.wait_for_job(job, timeout=PATIENCE)
         assert ended.status is FAILED

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobRequest
-from asyncjobs.backends.base import AttemptRef, Claim, Claims
+from asyncjobs.backends.base import AttemptRef, ClaimRequest, ClaimResult
 from asyncjobs.runtime.lost_claims import LostClaims
 from asyncjobs.testing import FaultyBackend
 from tests.runtime.support import COMPLETED, PATIENCE, PENDING, Held, Stores, echo, types, until, within
@@ -85,10 +85,10 @@ async def test_a_claim_whose_answer_takes_long_is_not_lost(stores: Stores, monke
     backend = stores.backend()
     store = FaultyBackend(backend)
     claimed, go = anyio.Event(), anyio.Event()
-    dequeue: Callable[[Claim], Any] = store.dequeue_jobs
+    dequeue: Callable[[ClaimRequest], Any] = store.dequeue_jobs
 
-    async def slow(claim: Claim) -> Claims:
-        claims: Claims = await dequeue(claim)
+    async def slow(claim: ClaimRequest) -> ClaimResult:
+        claims: ClaimResult = await dequeue(claim)
         if claims.jobs:
             claimed.set()
             await go.wait()

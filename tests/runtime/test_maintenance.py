@@ -10,7 +10,7 @@ import pytest
 
 from asyncjobs import ConfigurationError, DaemonConfig, JobQuery, JobStateError, MemoryBackend
 from asyncjobs.runtime import retention
-from asyncjobs.runtime.retention import EVERY, Maintenance
+from asyncjobs.runtime.retention import EVERY, RetentionLoop
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.conformance.support import new
 from tests.runtime.support import Held, Stores, nothing, within
@@ -26,7 +26,7 @@ class Upkeep:
     def __init__(self) -> None:
         self.clock = ManualClock()
         self.store = FaultyBackend(MemoryBackend(clock=self.clock))
-        self.maintenance = Maintenance(self.store, HOUR, self.clock)
+        self.maintenance = RetentionLoop(self.store, HOUR, self.clock)
 
     async def finished(self, *ids: str) -> None:
         await self.store.enqueue_jobs([new(job_id) for job_id in ids])

@@ -21,7 +21,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.base import AttemptEnd, NewWorker
 from asyncjobs.models import Job, Outcome, OutcomeKind, Progress
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime import reasons as why_module
 from asyncjobs.runtime.reports import report as status_report
 from asyncjobs.runtime.reports import to_be_timed
@@ -408,13 +408,13 @@ async def test_why_of_delayed_jobs(stores: Stores) -> None:
 async def test_why_of_an_interrupted_job(stores: Stores) -> None:
     clock = ManualClock()
     async with stores.processor(clock=clock, enable_daemon=False) as jp:
-        backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
+        backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
         job = await jp.submit_job(nothing)
         worker = await backend.register_worker(NewWorker(name="lost", slots=1))
-        from asyncjobs.backends.base import Claim
+        from asyncjobs.backends.base import ClaimRequest
 
         claims = await backend.dequeue_jobs(
-            Claim(worker=worker, limit=1, functions=frozenset({(await jp.get_job(job)).function}))
+            ClaimRequest(worker=worker, limit=1, functions=frozenset({(await jp.get_job(job)).function}))
         )
         [claimed] = claims.jobs
         await backend.update_job_status([AttemptEnd(claimed.attempt, Outcome(OutcomeKind.INTERRUPTED))])
@@ -463,7 +463,7 @@ async def test_why_of_a_function_that_is_not_allowed(stores: Stores) -> None:
 
 async def test_why_of_a_job_that_is_next(stores: Stores) -> None:
     async with stores.processor(enable_daemon=False) as jp:
-        backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
+        backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
         job = await jp.submit_job(nothing)
         await backend.register_worker(NewWorker(name="about to", slots=4))
         assert await reason(jp, job, "next") == {"slots": 4, "running": 0, "priority": 0}
@@ -489,7 +489,7 @@ async def test_why_says_owner_gone_until_it_is_decided(stores: Stores) -> None:
         from msgspec.structs import replace
 
         job = await jp.get_job(await jp.submit_job(nothing, delay=3600))
-        backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
+        backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
         orphan = replace(job, function="local:m:f", waits_for=why_module.WaitsFor.WORKER)
 
         async def nobody() -> list[Any]:

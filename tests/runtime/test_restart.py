@@ -15,7 +15,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor, JobStatus, SQLiteConfig, WorkerLostError, current_job, job
-from asyncjobs.backends.base import Claim, Claims, NewWorker, WorkerLease
+from asyncjobs.backends.base import ClaimRequest, ClaimResult, NewWorker, WorkerLease
 from asyncjobs.models import OutcomeKind
 from asyncjobs.testing import ManualClock
 from tests.runtime.scripts import ROOT
@@ -258,7 +258,7 @@ async def lose_it_twice(
         told["the beat"] += not lease.alive
         return lease
 
-    async def dequeue(claim: Claim) -> Claims:
+    async def dequeue(claim: ClaimRequest) -> ClaimResult:
         claims = await type(backend).dequeue_jobs(backend, claim)
         told["the claim"] += claims.lost
         return claims

@@ -13,7 +13,7 @@ from asyncjobs import JobEvent, JobProcessor, RetryPolicy, current_job
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import BodyEvent
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import PATIENCE, Gate, Held, Stores, everything, types, until
@@ -77,7 +77,7 @@ def _of(events: Sequence[JobEvent]) -> list[JobEvent]:
 
 
 async def stored(jp: JobProcessor, job_id: str) -> list[JobEvent]:
-    page = await engine_of(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
+    page = await get_engine(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
     return list(page.events)
 
 
@@ -303,7 +303,7 @@ async def test_what_is_left_behind_by_a_body_is_heard_no_more(jp: JobProcessor, 
     await job.result(timeout=PATIENCE)
     talker.job.log("too late")
     talker.job.progress(1)
-    assert not talker.job.unstored
+    assert not talker.job.body_events
     assert await types(jp, job) == ["submitted", "started", "completed"]
 
 

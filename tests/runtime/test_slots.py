@@ -12,7 +12,7 @@ import anyio.lowlevel
 import pytest
 
 from asyncjobs import JobExecutionError, JobProcessor, JobTimeoutError, as_completed, current_job, gather
-from asyncjobs.runtime.attempt import Running
+from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.slots import Slots
 from asyncjobs.testing import FaultyBackend
 from tests.runtime.support import COMPLETED, PATIENCE, Gate, Held, Stores, comes_true, nothing, until
@@ -32,8 +32,8 @@ class Bench:
     def _freed(self) -> None:
         self.freed += 1
 
-    def begin(self, *, threaded: bool = False) -> Running:
-        running = Running(cast("Any", None), cast("Any", None))
+    def begin(self, *, threaded: bool = False) -> RunningAttempt:
+        running = RunningAttempt(cast("Any", None), cast("Any", None))
         running.threaded = threaded
         self.slots.begin(running)
         return running
@@ -42,7 +42,7 @@ class Bench:
 class Wait:
     """A wait of a body in a task of its own: it may end, be cut short, and be asked whether the body goes on."""
 
-    def __init__(self, bench: Bench, tasks: anyio.abc.TaskGroup, running: Running) -> None:
+    def __init__(self, bench: Bench, tasks: anyio.abc.TaskGroup, running: RunningAttempt) -> None:
         self._bench = bench
         self._running = running
         self._scope = anyio.CancelScope()
@@ -68,7 +68,7 @@ async def settled() -> None:
 
 
 @asynccontextmanager
-async def a_wait_whose_slot_another_has() -> AsyncIterator[tuple[Bench, Wait, Running]]:
+async def a_wait_whose_slot_another_has() -> AsyncIterator[tuple[Bench, Wait, RunningAttempt]]:
     """One slot, lent by a body that waits; the attempt that has it meanwhile is to be ended."""
     bench = Bench(1)
     async with anyio.create_task_group() as tasks:
@@ -250,7 +250,7 @@ async def _random_life(rng: random.Random, seed: int) -> None:
     count = rng.randint(1, 3)
     bench = Bench(count)
     slots = bench.slots
-    running: list[Running] = []
+    running: list[RunningAttempt] = []
     waits: list[Wait] = []
     reserved: list[int] = []
 
@@ -472,7 +472,7 @@ async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body
         worker = jp.daemon.runner.worker
         end, after = worker.slots.end, list[int]()
 
-        def noted(running: Running) -> None:
+        def noted(running: RunningAttempt) -> None:
             end(running)
             after.append(worker.slots.busy)  # a moment only: they are claimed again
 

@@ -11,7 +11,7 @@ import anyio.lowlevel
 import pytest
 
 from asyncjobs import ConfigurationError, JobEvent, JobNotFoundError, JobProcessor, JobRequest, current_job
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime.events.publisher import BUFFER
 from tests.runtime.support import (
     CANCELLED,
@@ -35,7 +35,7 @@ def positions(events: list[JobEvent]) -> list[int]:
 
 async def log_of(jp: JobProcessor, **only: Any) -> list[JobEvent]:
     """The whole stored log, read page by page."""
-    backend = engine_of(jp).backend  # pyright: ignore[reportPrivateUsage]
+    backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
     events: list[JobEvent] = []
     page = await backend.read_events(None, **only)
     events += page.events

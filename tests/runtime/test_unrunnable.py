@@ -7,14 +7,14 @@ from typing import Any
 import pytest
 
 from asyncjobs import DaemonConfig, JobExecutionError, JobProcessor
-from asyncjobs.backends.base import FunctionInfo
+from asyncjobs.core.lanes import Lane
 from asyncjobs.models import WorkerInfo
 from asyncjobs.runtime.unrunnable import Unrunnable, refusal
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import FAILED, PENDING, Stores, add, nothing
 
 pytestmark = pytest.mark.anyio
-LANE = FunctionInfo("app:f", "fast", None)
+LANE = Lane("fast", "app:f", None)
 
 
 def worker(name: str, **fields: Any) -> WorkerInfo:

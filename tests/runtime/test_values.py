@@ -23,7 +23,7 @@ from asyncjobs import (
     current_job,
     job,
 )
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from tests.runtime.support import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -181,7 +181,7 @@ async def test_a_result_that_a_later_deploy_cannot_read_is_an_error_of_that_job_
     def deployed() -> Email: ...
 
     name = (await jp.get_job(bad)).function
-    engine_of(jp).functions.add(name, deployed)  # what that name is now  # pyright: ignore[reportPrivateUsage]
+    get_engine(jp).functions.add(name, deployed)  # what that name is now  # pyright: ignore[reportPrivateUsage]
     reports = await jp.poll_batch([good, bad])
     told, untold = reports[good], reports[bad]
     assert told is not None

@@ -28,7 +28,7 @@ from asyncjobs import (
     gather,
 )
 from asyncjobs.exceptions import BackendConnectionError, JobProcessorError
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime.events.publisher import LOOK_EVERY
 from asyncjobs.runtime.isolation.process import Process
 from asyncjobs.runtime.waiting import BodyStopped
@@ -53,7 +53,7 @@ pytestmark = pytest.mark.anyio
 
 
 def publisher_of(jp: JobProcessor) -> EventPublisher:
-    return engine_of(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+    return get_engine(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
 
 
 async def until_waited_for(jp: JobProcessor, job_id: str, waiters: int) -> None:
@@ -145,7 +145,7 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
             await store.settled()  # it has looked at the store
             store.set_listener(None)  # a commit of which nobody is told
             await store.cancel_jobs(["x"])
-            store.set_listener(engine_of(jp)._committed)  # pyright: ignore[reportPrivateUsage]
+            store.set_listener(get_engine(jp)._committed)  # pyright: ignore[reportPrivateUsage]
             await store.settled()
             assert not returned.is_set()
             clock.advance(LOOK_EVERY + 1)
@@ -246,8 +246,8 @@ async def test_a_call_that_is_cut_short_leaves_what_it_found_to_the_next(stores:
     async with stores.processor() as jp:
         jobs = [await jp.submit_job(echo, i) for i in range(3)]
         await gather(*jobs)
-        engine_of(jp)._parts.waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
-        watch = engine_of(jp).watch([job.id for job in jobs], None)
+        get_engine(jp)._parts.waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
+        watch = get_engine(jp).watch([job.id for job in jobs], None)
         for _ in range(4):
             with anyio.CancelScope() as scope:
                 scope.cancel()
@@ -264,8 +264,8 @@ async def test_what_was_found_before_a_read_failed_is_given_by_the_next_call(
     async with stores.processor(backend=store) as jp:
         jobs = [await jp.submit_job(echo, i) for i in range(3)]
         await gather(*jobs)
-        engine_of(jp)._parts.waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
-        watch = engine_of(jp).watch([job.id for job in jobs], None)
+        get_engine(jp)._parts.waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
+        watch = get_engine(jp).watch([job.id for job in jobs], None)
         store.fail("get_results", 2)
         with pytest.raises(BackendConnectionError):
             await watch.next()
@@ -299,7 +299,7 @@ async def test_what_became_of_a_job_is_looked_up_when_its_outcome_is_refused(sto
         await held.started.wait()
         jp.backend.set_listener(None)  # as if another process did it
         await jp.backend.deregister_worker(jp.daemon.runner.worker.id)
-        jp.backend.set_listener(engine_of(jp)._committed)  # pyright: ignore[reportPrivateUsage]
+        jp.backend.set_listener(get_engine(jp)._committed)  # pyright: ignore[reportPrivateUsage]
         assert (await jp.get_job("x")).status is FAILED  # it was local, and its owner is gone
         async with anyio.create_task_group() as tasks:
 
@@ -349,7 +349,7 @@ def test_a_plain_body_that_waits_through_sync_jobs_is_told_to_stop(tmp_path: Any
 
         job = jobs.submit_job(body, local=True, max_retries=0, job_id="x")
         waiting.wait_sync()
-        while "x" not in engine_of(jobs.processor)._parts.waiting.waits:  # pyright: ignore[reportPrivateUsage]
+        while "x" not in get_engine(jobs.processor)._parts.waiting.waits:  # pyright: ignore[reportPrivateUsage]
             time.sleep(0.001)  # the loop is in another thread: it needs the interpreter
         assert job.cancel() is IN_PROGRESS
         stopped.wait_sync()

@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from asyncjobs import RetryPolicy
-from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.clock import to_datetime
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import COMPLETED, IN_PROGRESS, PENDING, Held, Stores, nothing, take, until, within
@@ -47,7 +47,7 @@ async def test_a_lease_that_ran_out_is_noticed_as_ever(stores: Stores, jump: flo
         handle = await jp.submit_job(nothing)
         worker = await jp.backend.register_worker(NewWorker(name="w", slots=1, lease=15))
         function = (await jp.get_job(handle)).function
-        await jp.backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=frozenset({function})))
+        await jp.backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({function})))
         clock.jump(jump)
         clock.advance(14)
         assert not await jp.backend.reap()

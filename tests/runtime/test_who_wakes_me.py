@@ -26,9 +26,9 @@ from asyncjobs import (
     as_completed,
     gather,
 )
-from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.exceptions import JobProcessorError
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.runtime.attempt import Stop
 from tests.runtime import waking
 from tests.runtime.support import PATIENCE, Gate
@@ -119,7 +119,7 @@ class Waiters:
 
     async def until_all_wait(self, count: int, rest: tuple[int, int] = (2, 2)) -> None:
         """Return once so many await the job, and so many drain and stream."""
-        publisher = engine_of(self._jobs.processor)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+        publisher = get_engine(self._jobs.processor)._parts.publisher  # pyright: ignore[reportPrivateUsage]
         with anyio.fail_after(PATIENCE):
             while True:
                 waiting = len(publisher._waiters.get(JOB, ()))  # pyright: ignore[reportPrivateUsage]
@@ -139,7 +139,7 @@ def claims_no_more(jp: JobProcessor) -> None:
     assert jp.daemon is not None
     worker: Any = jp.daemon.runner.worker
     worker.may_claim = lambda: False
-    worker.claim = lambda: Claim(worker=worker.id, limit=0, functions=frozenset())
+    worker.claim = lambda: ClaimRequest(worker=worker.id, limit=0, functions=frozenset())
 
 
 async def end_the_attempt(how: str, jobs: SyncJobs, other: JobProcessor, go: Gate) -> None:
@@ -160,7 +160,7 @@ async def take_it_and_die(path: Path) -> None:
     """Claim the job as a worker that is never heard of again."""
     async with SQLiteBackend(SQLiteConfig(path=path, readers=1)) as backend:
         name = await backend.register_worker(NewWorker(name="doomed", slots=1, lease=LEASE))
-        claim = Claim(worker=name, limit=1, functions=frozenset({"tests.runtime.waking:play"}))
+        claim = ClaimRequest(worker=name, limit=1, functions=frozenset({"tests.runtime.waking:play"}))
         with anyio.fail_after(PATIENCE):
             while not (await backend.dequeue_jobs(claim)).jobs:
                 await anyio.sleep(0.01)

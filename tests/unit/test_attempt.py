@@ -13,18 +13,18 @@ from asyncjobs.clock import SystemClock
 from asyncjobs.core.codec import encode_call, is_async_callable
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.models import OutcomeKind
-from asyncjobs.runtime.attempt import Running, Stop, Tools, run_attempt
+from asyncjobs.runtime.attempt import RunningAttempt, Stop, Tools, run_attempt
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.threads import Threads
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 pytestmark = pytest.mark.anyio
 
 
-def running() -> Running:
+def running() -> RunningAttempt:
     ref = AttemptRef("a", 1, "w1", 1)
     job = ClaimedJob(ref, "m:f", encode_call((), {}).data, False, DEFAULT_RETRY, None, None, 0)
-    return Running(job, JobContext(ref, group=None, clock=SystemClock(), loop=Loop(), submit=None))
+    return RunningAttempt(job, JobContext(ref, group=None, clock=SystemClock(), loop=LoopHandle(), submit=None))
 
 
 def tools(threads: Threads) -> Tools:

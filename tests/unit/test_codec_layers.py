@@ -22,7 +22,7 @@ from asyncjobs.core.codec import (
     refuse_reserved_parameters,
     result_stand_in,
 )
-from asyncjobs.core.codec.layers import callee_of
+from asyncjobs.core.codec.layers import find_callee
 from asyncjobs.exceptions import ConversionError, NotSerializableError, SubmissionError
 
 
@@ -650,7 +650,7 @@ def test_what_is_kept_of_a_callee_does_not_keep_it() -> None:
         bind_arguments(func, (PAGE,), {})
         convert_arguments(func, (PAGE,), {})
         convert_result(func, PAGE)
-    assert callee_of(local).target is not None
+    assert find_callee(local).target is not None
     del body, local, held, func
     gc.collect()
     assert gone() is None

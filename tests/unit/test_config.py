@@ -19,7 +19,7 @@ from asyncjobs import (
     SQLiteConfig,
 )
 from asyncjobs.config import MEBIBYTE
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -156,7 +156,7 @@ def test_the_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 
 @pytest.mark.parametrize("kind", [BackendType.MEMORY, "memory", MemoryConfig(), MemoryBackend()])
 def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
-    assert isinstance(engine_of(JobProcessor(kind)).backend, MemoryBackend)  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(get_engine(JobProcessor(kind)).backend, MemoryBackend)  # pyright: ignore[reportPrivateUsage]
 
 
 @pytest.mark.parametrize(

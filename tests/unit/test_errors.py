@@ -229,14 +229,14 @@ def test_the_hint_follows_the_request() -> None:
 
 
 def test_it_is_not_named_at_a_prompt_over_http_or_in_a_child_process() -> None:
-    from asyncjobs.cli.failures import failure_of
+    from asyncjobs.cli.failures import render_failure
     from asyncjobs.runtime.isolation.protocol import rebuilt, refusal
     from asyncjobs.web.problems import as_web_error
 
     def lost() -> BackendConnectionError:
         return BackendConnectionError("away", request=["r"], attempts=5)
 
-    assert failure_of(lost()).hint == "try again when the store is reachable"
+    assert render_failure(lost()).hint == "try again when the store is reachable"
     answered = as_web_error(lost())
     assert (answered.hint, answered.code) == ("try again when the store is reachable", "backend-unavailable")
     told = rebuilt(refusal(lost()))

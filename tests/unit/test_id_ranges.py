@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncjobs.backends.sqlite.id_ranges import end_of
+from asyncjobs.backends.sqlite.id_ranges import prefix_end
 
 # Mostly characters at an edge: the last of all, those around the surrogates, where UTF-8 becomes longer.
 EDGES = "\U0010ffff\U0010fffe\ud7ff\ue000\x00\x7f\x80\u07ff\u0800\uffff\U00010000az"
@@ -29,12 +29,12 @@ TEXTS = st.text(st.sampled_from(EDGES), max_size=5) | st.text(max_size=5)
     ],
 )
 def test_where_it_ends(prefix: str, end: str | None) -> None:
-    assert end_of(prefix) == end
+    assert prefix_end(prefix) == end
 
 
 @settings(deadline=None)  # a busy machine breaks no rule
 @given(TEXTS, TEXTS)
 def test_in_it_is_exactly_what_begins_so(prefix: str, other: str) -> None:
     for text in (other, prefix + other, prefix[:-1] + other):
-        stored, begin, end = text.encode(), prefix.encode(), end_of(prefix)
+        stored, begin, end = text.encode(), prefix.encode(), prefix_end(prefix)
         assert (begin <= stored and (end is None or stored < end.encode())) == text.startswith(prefix)

@@ -37,9 +37,9 @@ def test_a_change_happens_exactly_where_the_table_has_it(job: JobState, event: E
     to = TRANSITIONS.get((job.status, event))
     if to is None:
         with pytest.raises(KeyError):
-            lifecycle.move(job, event, NOW)
+            lifecycle.transition(job, event, NOW)
         return
-    change = lifecycle.move(job, event, NOW)
+    change = lifecycle.transition(job, event, NOW)
     assert change.job.status is to
     assert change.job.seq == job.seq + 1
     assert [(e.seq, e.type, e.status) for e in change.events] == [(job.seq + 1, event, to)]
@@ -57,7 +57,7 @@ def test_only_the_attempt_in_progress_may_write(job: JobState) -> None:
     success = Outcome(OutcomeKind.SUCCEEDED, b"\xc0")
     held = job.status is JobStatus.IN_PROGRESS
     assert isinstance(lifecycle.finish(job, 1, 7, success, NOW, 0.5), Change if held else Stale)
-    assert isinstance(lifecycle.say(job, 1, 7, ()), Change if held else Stale)
+    assert isinstance(lifecycle.append_events(job, 1, 7, ()), Change if held else Stale)
     assert isinstance(lifecycle.interrupt(job, NOW, 0.5), Change if held else Stale)
     for attempt, worker in ((0, 7), (2, 7), (1, 8)):
         assert isinstance(lifecycle.finish(job, attempt, worker, success, NOW, 0.5), Stale)

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from asyncjobs import SQLiteBackend, SQLiteConfig, host
-from asyncjobs.backends.base import Claim, NewJob, NewWorker
+from asyncjobs.backends.base import ClaimRequest, NewJob, NewWorker
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import SECOND
 from asyncjobs.testing import ManualClock
@@ -34,7 +34,7 @@ def new(job_id: str, **fields: object) -> NewJob:
 
 async def claimed(backend: SQLiteBackend) -> list[str]:
     worker = await backend.register_worker(NewWorker(name="w", slots=1))
-    claims = await backend.dequeue_jobs(Claim(worker=worker, limit=1000, functions=frozenset({"f"})))
+    claims = await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1000, functions=frozenset({"f"})))
     return [job.attempt.job_id for job in claims.jobs]
 
 

@@ -102,7 +102,7 @@ ASKED: dict[str, Ask] = {
     "get_dependent_jobs": lambda q: q.get_dependent_jobs(["job-1", "job-2"]),
     "get_ready_jobs": lambda q: q.get_ready_jobs(),
     "get_limit": lambda q: q.get_limit("images"),
-    "get_functions": lambda q: q.get_functions(),
+    "get_lanes": lambda q: q.get_lanes(),
     "workers": lambda q: q.workers(0, lambda _: False),
     "present_workers": lambda q: q.present_workers(),
     "read_events": lambda q: q.read_events("7"),

@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from asyncjobs.backends.base import FunctionInfo, LimitInfo
+from asyncjobs.backends.base import LimitInfo
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.lanes import Lane
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.host import ProcessIdentity
 from asyncjobs.models import (
@@ -287,8 +288,8 @@ async def test_limits_and_functions(store: Store, queries: Queries) -> None:
     store.insert("limits", key="images", capacity=3, in_progress=1)
     assert await queries.get_limit("images") == LimitInfo("images", 3, 1)
     assert await queries.get_limit("nobody") is None
-    functions = [FunctionInfo("app:draw", "default", None), FunctionInfo("app:write", "slow", "w1")]
-    assert await queries.get_functions() == functions
+    functions = [Lane("default", "app:draw", None), Lane("slow", "app:write", "w1")]
+    assert await queries.get_lanes() == functions
 
 
 async def test_workers_are_alive_while_lease_and_process_are(store: Store, queries: Queries) -> None:

@@ -17,9 +17,9 @@ from asyncjobs.clock import SystemClock
 from asyncjobs.core.codec import encode_call
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.models import Outcome, OutcomeKind
-from asyncjobs.runtime.attempt import Running, Stop, run_async
+from asyncjobs.runtime.attempt import RunningAttempt, Stop, run_async
 from asyncjobs.runtime.context import JobContext
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 pytestmark = pytest.mark.anyio
 
@@ -36,7 +36,7 @@ class Stopped:
 
     def __init__(self) -> None:
         self.seen: list[str] = []
-        self.running: Running
+        self.running: RunningAttempt
         self._ready: anyio.Event
 
     def ready(self) -> None:
@@ -78,7 +78,7 @@ class Stopped:
     ) -> Outcome:
         ref = AttemptRef("a", 1, "w1", 1)
         job = ClaimedJob(ref, "m:f", encode_call((), {}).data, False, DEFAULT_RETRY, timeout, None, 0)
-        running = Running(job, JobContext(ref, group=None, clock=SystemClock(), loop=Loop(), submit=None))
+        running = RunningAttempt(job, JobContext(ref, group=None, clock=SystemClock(), loop=LoopHandle(), submit=None))
         self.running = running
         self._ready = anyio.Event()
         outcome: list[Outcome] = []

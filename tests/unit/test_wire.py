@@ -29,9 +29,9 @@ from asyncjobs.runtime.isolation.protocol import (
     Began,
     BrokenFrameError,
     Call,
+    Emitted,
     Ended,
     Forget,
-    Said,
     Setup,
     Splitter,
     Stop,
@@ -51,12 +51,12 @@ POLICY = RetryPolicy(max_retries=2, on=[ConnectionError, "httpx.ReadTimeout"], n
 DOWN = [Setup(["/a"], ["app.py"], None, "asyncio", 1 << 20, 5.0, 30, 20), Stop(), Answer(1, b"x"), Answer(2)]
 UP = [
     Began(True),
-    Said("log", {"level": "info", "message": "ä"}),
+    Emitted("log", {"level": "info", "message": "ä"}),
     Submit(1, b"job"),
     Wait(2, ["a", "b"], 1.5),
     Ask(3, "cancel_job", "a", descendants=True),
     Forget(2),
-    Ended(Outcome(OutcomeKind.SUCCEEDED, b"value"), heard=True),
+    Ended(Outcome(OutcomeKind.SUCCEEDED, b"value"), stop_noticed=True),
 ]
 
 

@@ -31,7 +31,7 @@ from asyncjobs import (
 )
 from asyncjobs.client import JobsClient, streams, transport
 from asyncjobs.client.answers import SentProblem
-from asyncjobs.client.errors import error_of
+from asyncjobs.client.errors import build_error
 from asyncjobs.web import READER, Principal
 from asyncjobs.web.problems import as_web_error
 from tests.runtime.support import Held
@@ -208,8 +208,8 @@ async def test_a_function_is_named_and_not_handed_over() -> None:
 def test_an_error_is_the_same_behind_the_wire(error: JobProcessorError) -> None:
     there = as_web_error(error)
     sent = SentProblem(there.code, there.detail, there.hint, there.details)
-    same(error_of(sent, there.status), error)
-    bare = error_of(SentProblem(there.code, there.detail, there.hint), there.status)  # of a server without details
+    same(build_error(sent, there.status), error)
+    bare = build_error(SentProblem(there.code, there.detail, there.hint), there.status)  # of a server without details
     assert isinstance(bare, JobProcessorError)
     assert (bare.args, bare.code) == (error.args, error.code)
 

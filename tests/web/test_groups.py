@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from asyncjobs import JobProcessor, JobQuery, JobStatus, MemoryBackend
-from asyncjobs.backends.base import Claim, NewWorker
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.client import JobsClient
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.testing.faults import FaultyBackend
@@ -266,7 +266,7 @@ async def test_a_job_whose_worker_is_dead_says_so() -> None:
         await here.jp.submit_job(add, 1, job_id="it")
         function = (await here.jp.get_job("it")).function
         worker = await here.jp.backend.register_worker(NewWorker(name="w", slots=1, lease=0.01))
-        await here.jp.backend.dequeue_jobs(Claim(worker=worker, limit=1, functions=frozenset({function})))
+        await here.jp.backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({function})))
         with anyio.fail_after(PATIENCE):
             while (await here.jp.workers())[0].alive:  # by the real clock
                 await anyio.sleep(0.002)

@@ -23,10 +23,9 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import (
     AttemptEnd,
     AttemptRef,
-    Claim,
-    Claims,
+    ClaimRequest,
+    ClaimResult,
     Finished,
-    FunctionInfo,
     JobBackend,
     LimitInfo,
     Listener,
@@ -37,10 +36,11 @@ from asyncjobs.backends.base import (
 )
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
-from asyncjobs.backends.memory.tables import Lane, Tables, WorkerRow
-from asyncjobs.clock import Clock, clock_of, to_datetime
+from asyncjobs.backends.memory.tables import Tables, WorkerRow
+from asyncjobs.clock import Clock, checked_clock, to_datetime
 from asyncjobs.config import MemoryConfig
 from asyncjobs.core import commands, limits
+from asyncjobs.core.lanes import Lane, split_lanes
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import SECOND, JobState, Stale
@@ -89,7 +89,7 @@ class MemoryBackend(JobBackend):
         if config is not None and not isinstance(config, MemoryConfig):
             raise ConfigurationError("MemoryBackend.config", config, allowed="a MemoryConfig, or nothing")
         self.config = config or MemoryConfig()
-        self._clock = clock_of("MemoryBackend.clock", clock)
+        self._clock = checked_clock("MemoryBackend.clock", clock)
         self._tables = Tables()
         self._queries = Queries(self._tables)
         self._job_numbers = count(1)
@@ -149,12 +149,12 @@ class MemoryBackend(JobBackend):
 
     # -- one transaction
 
-    def _commit(self, command: Callable[[Plan], T], claim: Claim | None = None) -> tuple[T, Claims]:
+    def _commit(self, command: Callable[[Plan], T], claim: ClaimRequest | None = None) -> tuple[T, ClaimResult]:
         """Run a command, fill the limits that changed, claim. Events become visible with what they report."""
         plan = Plan(self._tables, self._clock.now())
         result = command(plan)
         self._write(plan)
-        claims = Claims() if claim is None else self._claim(plan, claim)
+        claims = ClaimResult() if claim is None else self._claim(plan, claim)
         events = self._tables.append(plan.events)
         if events and self._listener is not None:
             try:
@@ -177,33 +177,29 @@ class MemoryBackend(JobBackend):
         tables.write(plan.take())
         plan.take_limits()  # placing marks the keys again, but nobody came or left
 
-    def _claim(self, plan: Plan, claim: Claim) -> Claims:
+    def _claim(self, plan: Plan, claim: ClaimRequest) -> ClaimResult:
         tables = self._tables
         worker = tables.workers.get(claim.worker)
         if worker is None or worker.gone:
-            return Claims(lost=True)
+            return ClaimResult(lost=True)
         since_boot = plan.now - tables.offset
         due = [n for over, n in tables.lasting[:DUE_AT_ONCE] if over <= since_boot]
         due += [n for run_at, n in tables.delayed[: DUE_AT_ONCE - len(due)] if run_at <= plan.now]
         commands.promote(plan, due)
         self._write(plan)
-        mine: list[Lane] = []
-        unknown: dict[str, None] = {}
-        for lane, ready in tables.ready.items():
-            if not ready or (claim.queues is not None and lane.queue not in claim.queues):
-                continue
-            if lane.owner is not None and lane.owner != claim.worker:
-                continue
-            if lane.function in claim.functions:
-                mine.append(lane)
-            elif lane.function not in claim.refused:
-                unknown[lane.function] = None
-        first = islice(heapq.merge(*(tables.ready[lane] for lane in mine)), max(0, claim.limit))
+        lanes, unknown = split_lanes(
+            ((lane, lane) for lane, ready in tables.ready.items() if ready),
+            worker=claim.worker,
+            queues=claim.queues,
+            functions=claim.functions,
+            refused=claim.refused,
+        )
+        first = islice(heapq.merge(*(tables.ready[lane] for lane in lanes)), max(0, claim.limit))
         started = commands.start(plan, [n for _, n in first], worker.n)
         self._write(plan)
         firsts = [run_at for run_at, _ in tables.delayed[:1]] + [over + tables.offset for over, _ in tables.lasting[:1]]
         next_due = min(firsts, default=None)
-        return Claims([self._queries.claimed(job, claim.worker) for job in started], next_due, tuple(unknown))
+        return ClaimResult([self._queries.claimed(job, claim.worker) for job in started], next_due, unknown)
 
     # -- submitting
 
@@ -226,29 +222,33 @@ class MemoryBackend(JobBackend):
 
     # -- running
 
-    async def dequeue_jobs(self, claim: Claim) -> Claims:
+    async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
         await self._begin()
         # Once more, so that a submission that was called before this claim comes first, on trio too, which lets tasks
         # run in any order.
         await self._begin()
         return self._commit(lambda plan: None, claim)[1]
 
-    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         await self._begin()
         numbered = [
-            (self._number(end.attempt), self._worker(end.attempt.worker), replace(end, said=_encodable(end.said)))
+            (
+                self._number(end.attempt),
+                self._worker(end.attempt.worker),
+                replace(end, body_events=_encodable(end.body_events)),
+            )
             for end in ends
         ]
         results, claims = self._commit(lambda plan: commands.finish(plan, numbered), claim)
         return Finished([_answer(result) for result in results], claims)
 
-    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+    async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
         await self._begin()
         numbered = [
             (self._number(attempt), attempt.attempt, self._worker(attempt.worker), _encodable(events))
-            for attempt, events in said
+            for attempt, events in batches
         ]
-        return self._commit(lambda plan: commands.say(plan, numbered))[0]
+        return self._commit(lambda plan: commands.append_events(plan, numbered))[0]
 
     # -- workers and leases
 
@@ -422,9 +422,9 @@ class MemoryBackend(JobBackend):
         row = self._tables.limits.get(key)
         return None if row is None else LimitInfo(key, row.capacity, row.in_progress)
 
-    async def get_functions(self) -> Sequence[FunctionInfo]:
+    async def get_lanes(self) -> Sequence[Lane]:
         await self._begin()
-        return [FunctionInfo(lane.function, lane.queue, lane.owner) for lane in self._tables.ready]
+        return list(self._tables.ready)
 
     async def read_events(
         self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None
@@ -443,8 +443,8 @@ def _answer(result: JobState | Stale | None) -> JobStatus | Stale:
     return result if isinstance(result, Stale) else result.status
 
 
-def _encodable(said: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
+def _encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
     """Fails before the transaction, not in it, for data that cannot be stored."""
-    for event in said:
+    for event in events:
         msgpack.encode(event.data)
-    return tuple(said)
+    return tuple(events)

@@ -268,10 +268,10 @@ def _moment(moment: int | None) -> datetime | None:
     return None if moment is None else to_datetime(moment)
 
 
-def _progress(said: tuple[int, dict[str, Any]] | None, attempt: int) -> Progress | None:
-    if said is None or said[0] != attempt:
+def _progress(stored: tuple[int, dict[str, Any]] | None, attempt: int) -> Progress | None:
+    if stored is None or stored[0] != attempt:
         return None  # what an earlier attempt said is over
-    data = said[1]
+    data = stored[1]
     return Progress(data.get("done", 0), data.get("total"), data.get("message"))
 
 

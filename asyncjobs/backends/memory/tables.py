@@ -10,12 +10,13 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from msgspec import Struct, msgpack, structs
 
 from asyncjobs.backends.unreadable import event_data
 from asyncjobs.clock import to_datetime
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
 from asyncjobs.models import (
@@ -25,14 +26,6 @@ from asyncjobs.models import (
     WaitsFor,
     WorkerInfo,
 )
-
-
-class Lane(NamedTuple):
-    """What a worker may or may not take as a whole. ``owner`` None: anybody."""
-
-    queue: str
-    function: str
-    owner: str | None
 
 
 class WorkerRow(Struct):

@@ -24,10 +24,9 @@ from msgspec import json
 from asyncjobs.backends.base import (
     AttemptEnd,
     AttemptRef,
-    Claim,
-    Claims,
+    ClaimRequest,
+    ClaimResult,
     Finished,
-    FunctionInfo,
     JobBackend,
     LimitInfo,
     Listener,
@@ -51,8 +50,9 @@ from asyncjobs.backends.sqlite.schema import migrate
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
-from asyncjobs.clock import Clock, clock_of
+from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
@@ -107,7 +107,7 @@ class SQLiteBackend(JobBackend):
         elif not isinstance(config, SQLiteConfig):
             raise ConfigurationError("SQLiteBackend.config", config, allowed="a path, or a SQLiteConfig")
         self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
-        self._clock = clock_of("SQLiteBackend.clock", clock)
+        self._clock = checked_clock("SQLiteBackend.clock", clock)
         self._hook = hook
         self._listener: Listener | None = None
         self._forks = fork_count()
@@ -261,14 +261,14 @@ class SQLiteBackend(JobBackend):
 
     # -- running
 
-    async def dequeue_jobs(self, claim: Claim) -> Claims:
+    async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
         return await self._open().run(ops.Dequeue(claim=claim))
 
-    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: Claim | None = None) -> Finished:
+    async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         return await self._open().run(ops.Finish(ends=ends, claim=claim))
 
-    async def append_events(self, said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
-        return await self._open().run(ops.Say(said=said))
+    async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        return await self._open().run(ops.AppendEvents(batches=batches))
 
     # -- workers and leases
 
@@ -400,8 +400,8 @@ class SQLiteBackend(JobBackend):
     async def get_limit(self, key: str) -> LimitInfo | None:
         return await self._reading().get_limit(key)
 
-    async def get_functions(self) -> Sequence[FunctionInfo]:
-        return await self._reading().get_functions()
+    async def get_lanes(self) -> Sequence[Lane]:
+        return await self._reading().get_lanes()
 
     async def read_events(
         self,

@@ -54,7 +54,7 @@ def upgrade(config: SQLiteConfig, path: Path) -> None:
     """
     # A connection without any of our settings: not even the journal mode may change before the copy is there.
     with closing(_plain(path, config.busy_timeout)) as connection:
-        if not 0 < schema.version_of(connection, str(path)) < schema.VERSION:
+        if not 0 < schema.read_version(connection, str(path)) < schema.VERSION:
             return
 
         def save(version: int) -> None:

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Iterator
 
 from msgspec import json
 
-from asyncjobs.backends.base import AttemptRef, Claim, ClaimedJob, Claims
+from asyncjobs.backends.base import AttemptRef, ClaimedJob, ClaimRequest, ClaimResult
 from asyncjobs.backends.sqlite.ids import worker_number
-from asyncjobs.backends.sqlite.lanes import Lane, Lanes
+from asyncjobs.backends.sqlite.lanes import LaneRow, Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.unreadable import PREFIX, mark, unreadable_job
 from asyncjobs.core import commands
+from asyncjobs.core.lanes import split_lanes
 from asyncjobs.core.limits import Candidate, admit
 from asyncjobs.core.plan import Plan, Record, Writes
 from asyncjobs.core.state import JobState
@@ -81,8 +82,8 @@ class Claiming:
         self._inserted: dict[int, Record] = {}
         self._next_due: int | None = None
         self._started: dict[int, tuple[str, list[JobState]]] = {}
-        self._answers: dict[int, Claims] = {}
-        self._calls: dict[int, tuple[Lane, float | None, bool, Isolation, bytes]] = {}
+        self._answers: dict[int, ClaimResult] = {}
+        self._calls: dict[int, tuple[LaneRow, float | None, bool, Isolation, bytes]] = {}
         self._unreadable: dict[int, str] = {}
 
     def remember(self, writes: Writes) -> None:
@@ -158,45 +159,39 @@ class Claiming:
     def _place(self, numbers: Iterable[int], waits_for: WaitsFor) -> None:
         commands.place(self._plan, list(numbers), waits_for)
 
-    def take(self, index: int, claim: Claim) -> None:
+    def take(self, index: int, claim: ClaimRequest) -> None:
         """Start the first jobs that this worker may run."""
         worker = worker_number(claim.worker)
         alive = self._connection.execute("SELECT gone FROM workers WHERE n = ?", (worker,)).fetchone()
         if alive is None or alive[0]:
-            self._answers[index] = Claims(lost=True)
+            self._answers[index] = ClaimResult(lost=True)
             return
-        unknown: list[str] = []
-        mine: list[Lane] = []
-        for (n,) in self._connection.execute(_READY_LANES).fetchall():
-            lane = self._lanes.get(self._connection, n)
-            if lane.unreadable is not None:
-                mine.append(lane)  # nobody can run these: the first who claims them fails them
-                continue
-            if claim.queues is not None and lane.queue not in claim.queues:
-                continue
-            if lane.owner is not None and lane.owner != claim.worker:
-                continue
-            if lane.function in claim.functions:
-                mine.append(lane)
-            elif lane.function not in claim.refused:
-                unknown.append(lane.function)
-        numbers = self._first(mine, claim.limit) if claim.limit > 0 else []
+        rows = [self._lanes.get(self._connection, n) for (n,) in self._connection.execute(_READY_LANES).fetchall()]
+        lanes, unknown = split_lanes(
+            ((row.n, row.lane) for row in rows if row.unreadable is None),
+            worker=claim.worker,
+            queues=claim.queues,
+            functions=claim.functions,
+            refused=claim.refused,
+        )
+        lanes += [row.n for row in rows if row.unreadable is not None]  # nobody can run these: a claim fails them
+        numbers = self._first(lanes, claim.limit) if claim.limit > 0 else []
         if numbers:
             self._started[index] = (claim.worker, commands.start(self._plan, numbers, worker))
-        self._answers[index] = Claims((), None, tuple(dict.fromkeys(unknown)))
+        self._answers[index] = ClaimResult((), None, unknown)
 
-    def _first(self, lanes: list[Lane], limit: int) -> list[int]:
+    def _first(self, lanes: list[int], limit: int) -> list[int]:
         if len(lanes) == 1:
-            rows = self._connection.execute(_FIRST_OF_LANE, (lanes[0].n, limit, 0)).fetchall()
+            rows = self._connection.execute(_FIRST_OF_LANE, (lanes[0], limit, 0)).fetchall()
             return [row[1] for row in rows]
         merged = heapq.merge(*(self._of_lane(lane, limit) for lane in lanes))
         return [n for _, (_, n) in zip(range(limit), merged, strict=False)]
 
-    def _of_lane(self, lane: Lane, limit: int) -> Iterator[tuple[int, int]]:
+    def _of_lane(self, lane: int, limit: int) -> Iterator[tuple[int, int]]:
         # A share of the limit at first: with many lanes, most give only a few.
         page = max(2, limit // 4)
         for offset in range(0, limit, page):
-            rows = self._connection.execute(_FIRST_OF_LANE, (lane.n, page, offset)).fetchall()
+            rows = self._connection.execute(_FIRST_OF_LANE, (lane, page, offset)).fetchall()
             yield from rows
             if len(rows) < page:
                 return
@@ -208,13 +203,13 @@ class Claiming:
         for n in wanted:
             record = self._inserted.get(n)
             if record is not None:
-                lane = self._lanes.get(self._connection, self._lane(record))
-                self._calls[n] = (lane, record.timeout, record.injects, record.isolation, record.call)
+                row = self._lanes.get(self._connection, self._lane(record))
+                self._calls[n] = (row, record.timeout, record.injects, record.isolation, record.call)
         if stored:
             rows = self._connection.execute(_CALLS, (json.encode(stored).decode(),)).fetchall()
             for n, number, timeout, injects, isolation, call in rows:
-                lane = self._lanes.get(self._connection, number)
-                problems = [lane.unreadable.removeprefix(PREFIX)] if lane.unreadable is not None else []
+                row = self._lanes.get(self._connection, number)
+                problems = [row.unreadable.removeprefix(PREFIX)] if row.unreadable is not None else []
                 if type(call) is not bytes:
                     problems.append("call")
                 if timeout is not None and type(timeout) is not float:
@@ -222,24 +217,24 @@ class Claiming:
                 if problems:
                     self._unreadable[n] = mark(problems)
                     timeout, call = None, b""
-                self._calls[n] = (lane, timeout, injects == 1, isolation or "thread", call)
+                self._calls[n] = (row, timeout, injects == 1, isolation or "thread", call)
 
     def _lane(self, record: Record) -> int:
         return self._lanes.number(self._connection, record.queue, record.function, record.owner)
 
-    def answer(self, index: int) -> Claims:
+    def answer(self, index: int) -> ClaimResult:
         """What the claim of this operation brought."""
         answer = self._answers[index]
         if index not in self._started:
-            return Claims((), self._next_due, answer.unknown, answer.lost)
+            return ClaimResult((), self._next_due, answer.unknown, answer.lost)
         worker, started = self._started[index]
-        return Claims([self._claimed(job, worker) for job in started], self._next_due, answer.unknown)
+        return ClaimResult([self._claimed(job, worker) for job in started], self._next_due, answer.unknown)
 
     def _claimed(self, job: JobState, worker: str) -> ClaimedJob:
-        lane, timeout, injects, isolation, call = self._calls[job.n]
+        row, timeout, injects, isolation, call = self._calls[job.n]
         return ClaimedJob(
             attempt=AttemptRef(job.id, job.attempt, worker, job.n),
-            function=lane.function,
+            function=row.lane.function,
             call=call,
             injects=injects,
             retry=job.retry,

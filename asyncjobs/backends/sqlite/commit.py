@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 
 from msgspec import Struct, msgpack
 
-from asyncjobs.backends.base import AttemptRef, Claims, Finished, WorkerLease
+from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
 from asyncjobs.backends.sqlite import claims, leases, removal
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.ids import worker_number
@@ -126,7 +126,7 @@ class _Transaction:
     def run(self) -> None:
         self._each(ops.Remove, self._remove)
         self._each(ops.Clear, self._clear)
-        self._say()
+        self._append_events()
         self._finish()
         self._each(ops.Cancel, self._cancel)
         self._each(ops.Retry, self._retry)
@@ -180,15 +180,15 @@ class _Transaction:
 
     # -- phases over all operations of a kind at once
 
-    def _say(self) -> None:
-        said = [
+    def _append_events(self) -> None:
+        batches = [
             (self._number(attempt), attempt.attempt, worker_number(attempt.worker), tuple(events))
-            for _, operation in self._all(ops.Say)
-            for attempt, events in operation.said
+            for _, operation in self._all(ops.AppendEvents)
+            for attempt, events in operation.batches
         ]
-        results = iter(commands.say(self.plan, said) if said else ())
-        for i, operation in self._all(ops.Say):
-            self.answers[i] = [next(results) for _ in operation.said]
+        results = iter(commands.append_events(self.plan, batches) if batches else ())
+        for i, operation in self._all(ops.AppendEvents):
+            self.answers[i] = [next(results) for _ in operation.batches]
 
     def _finish(self) -> None:
         ends = [
@@ -316,7 +316,7 @@ class _Transaction:
         for i, _ in self._all(ops.Dequeue):
             self.answers[i] = self.claims.answer(i)
         for i, operation in self._all(ops.Finish):
-            taken = Claims() if operation.claim is None else self.claims.answer(i)
+            taken = ClaimResult() if operation.claim is None else self.claims.answer(i)
             self.answers[i] = Finished(self.answers[i], taken)
         return self.answers
 

@@ -122,7 +122,7 @@ _UNEXPECTED = _Meaning(
 )
 
 
-def code_of(error: sqlite3.Error) -> int:
+def get_code(error: sqlite3.Error) -> int:
     """The extended result code; 0 for an error that the Python module raised itself."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return code or 0
@@ -130,7 +130,7 @@ def code_of(error: sqlite3.Error) -> int:
 
 def is_busy(error: BaseException) -> bool:
     """Whether another connection held a lock, so that the same statement may succeed later."""
-    return isinstance(error, sqlite3.Error) and code_of(error) & 0xFF in _BUSY
+    return isinstance(error, sqlite3.Error) and get_code(error) & 0xFF in _BUSY
 
 
 def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationError:
@@ -146,7 +146,7 @@ def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationE
     writer and the readers have waited ``busy_timeout`` seconds already. A commit that failed so may be tried again:
     it was rolled back, and its pages are written anew from our values, not from what a failed fsync left behind.
     """
-    code = code_of(error)
+    code = get_code(error)
     primary = code & 0xFF
     if primary in _BUSY:
         return BackendConnectionError(locked_message(where, None), transient=False)

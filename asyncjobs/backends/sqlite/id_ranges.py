@@ -11,13 +11,13 @@ _BEFORE_SURROGATES, _AFTER_SURROGATES = "\ud7ff", "\ue000"
 
 def statement(prefix: str, limit: int) -> tuple[str, list[str | int]]:
     """The statement and its parameters. Not LIKE or GLOB, to which characters of the prefix would mean something."""
-    end = end_of(prefix)
+    end = prefix_end(prefix)
     if end is None:
         return "SELECT id FROM jobs WHERE id >= ? ORDER BY id LIMIT ?", [prefix, limit]
     return "SELECT id FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?", [prefix, end, limit]
 
 
-def end_of(prefix: str) -> str | None:
+def prefix_end(prefix: str) -> str | None:
     """The least text above all that begin with ``prefix``; None: there is none.
 
     Its last character is raised by one, past the surrogates, which no text holds. U+10FFFF has none above it: it is

@@ -53,7 +53,7 @@ LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status IN (0, 3) THEN {_LAST_ERROR
 ORDER BY {order}"""
 
 
-def number_of(row: tuple[Any, ...]) -> int:
+def get_number(row: tuple[Any, ...]) -> int:
     """The job's number in a row of ``select_jobs``."""
     return row[-1]
 
@@ -183,14 +183,14 @@ def _text(stored: object) -> str:
     return stored if isinstance(stored, str) else mark([f"error ({type(stored).__name__})"])
 
 
-def status_of(code: int) -> JobStatus:
+def parse_status(code: int) -> JobStatus:
     """The status that this stored code stands for; ``failed`` for a code that cannot be read."""
     return STATUS_OF.get(code, JobStatus.FAILED)
 
 
 def _progress_from(data: bytes) -> Progress:
-    said = unreadable.read_event_data(data)
-    done, total, message = said.get("done", 0), said.get("total"), said.get("message")
+    fields = unreadable.read_event_data(data)
+    done, total, message = fields.get("done", 0), fields.get("total"), fields.get("message")
     if type(done) not in _NUMBERS or (total is not None and type(total) not in _NUMBERS):
         raise ValueError("it is not of numbers")
     return Progress(done, total, None if message is None else str(message))

@@ -7,15 +7,14 @@ import sqlite3
 from msgspec import Struct
 
 from asyncjobs.backends.unreadable import Shape, mark
+from asyncjobs.core.lanes import Lane
 
 
-class Lane(Struct, frozen=True):
-    """A function, in a queue, for an owner (None: anybody): what a worker may or may not take as a whole."""
+class LaneRow(Struct, frozen=True):
+    """A lane as it is stored: with its number, and what of it cannot be read."""
 
     n: int
-    queue: str
-    function: str
-    owner: str | None
+    lane: Lane
     unreadable: str | None = None
 
 
@@ -26,26 +25,27 @@ class Lanes:
     """Lanes never change once they are stored, so they are kept; new ones only when their transaction committed."""
 
     def __init__(self) -> None:
-        self._by_name: dict[tuple[str, str, str | None], Lane] = {}
-        self._by_number: dict[int, Lane] = {}
-        self._new: list[Lane] = []
+        self._by_name: dict[Lane, LaneRow] = {}
+        self._by_number: dict[int, LaneRow] = {}
+        self._new: list[LaneRow] = []
 
     def number(self, connection: sqlite3.Connection, queue: str, function: str, owner: str | None) -> int:
         """The lane's number; it is stored when it is new."""
-        known = self._by_name.get((queue, function, owner))
+        lane = Lane(queue, function, owner)
+        known = self._by_name.get(lane)
         if known is not None:
             return known.n
         row = connection.execute(
             "SELECT n FROM lanes WHERE queue = ? AND function = ? AND ifnull(owner, '') = ifnull(?, '')",
-            (queue, function, owner),
+            lane,
         ).fetchone()
         if row is None:
             row = connection.execute(
-                "INSERT INTO lanes(queue, function, owner) VALUES (?, ?, ?) RETURNING n", (queue, function, owner)
+                "INSERT INTO lanes(queue, function, owner) VALUES (?, ?, ?) RETURNING n", lane
             ).fetchone()
-        return self._add(Lane(row[0], queue, function, owner)).n
+        return self._add(LaneRow(row[0], lane)).n
 
-    def get(self, connection: sqlite3.Connection, n: int) -> Lane:
+    def get(self, connection: sqlite3.Connection, n: int) -> LaneRow:
         """The lane with this number."""
         known = self._by_number.get(n)
         if known is not None:
@@ -53,14 +53,14 @@ class Lanes:
         row = connection.execute("SELECT n, queue, function, owner FROM lanes WHERE n = ?", (n,)).fetchone()
         if row is None or not _SHAPE.fits(row):
             # Not kept: it may be mended. Whoever claims from it first fails its jobs.
-            return Lane(n, "?", "?", None, mark(["function"]))
-        return self._add(Lane(*row))
+            return LaneRow(n, Lane("?", "?", None), mark(["function"]))
+        return self._add(LaneRow(row[0], Lane(*row[1:])))
 
-    def _add(self, lane: Lane) -> Lane:
-        self._by_name[lane.queue, lane.function, lane.owner] = lane
-        self._by_number[lane.n] = lane
-        self._new.append(lane)
-        return lane
+    def _add(self, row: LaneRow) -> LaneRow:
+        self._by_name[row.lane] = row
+        self._by_number[row.n] = row
+        self._new.append(row)
+        return row
 
     def keep(self) -> None:
         """The transaction committed."""
@@ -68,9 +68,9 @@ class Lanes:
 
     def rollback(self) -> None:
         """The transaction did not commit: forget what it may have stored."""
-        for lane in self._new:
-            del self._by_name[lane.queue, lane.function, lane.owner]
-            del self._by_number[lane.n]
+        for row in self._new:
+            del self._by_name[row.lane]
+            del self._by_number[row.n]
         self._new.clear()
 
     # -- counters

@@ -7,7 +7,7 @@ from typing import Any
 
 from msgspec import Struct
 
-from asyncjobs.backends.base import AttemptEnd, AttemptRef, Claim, NewJob
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, NewJob
 from asyncjobs.backends.sqlite.suspects import Suspect
 from asyncjobs.models import BodyEvent, JobError
 
@@ -33,7 +33,7 @@ class Enqueue(Operation, eq=False, kw_only=True):
 
 
 class Dequeue(Operation, eq=False, kw_only=True):
-    claim: Claim
+    claim: ClaimRequest
 
     @property
     def weight(self) -> int:
@@ -42,19 +42,19 @@ class Dequeue(Operation, eq=False, kw_only=True):
 
 class Finish(Operation, eq=False, kw_only=True):
     ends: Sequence[AttemptEnd]
-    claim: Claim | None = None
+    claim: ClaimRequest | None = None
 
     @property
     def weight(self) -> int:
-        return sum(4 + 2 * len(end.said) for end in self.ends)
+        return sum(4 + 2 * len(end.body_events) for end in self.ends)
 
 
-class Say(Operation, eq=False, kw_only=True):
-    said: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]
+class AppendEvents(Operation, eq=False, kw_only=True):
+    batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]
 
     @property
     def weight(self) -> int:
-        return 2 * sum(len(events) for _, events in self.said)
+        return 2 * sum(len(events) for _, events in self.batches)
 
 
 class Cancel(Operation, eq=False, kw_only=True):

@@ -14,7 +14,7 @@ import anyio
 from msgspec import json
 
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
-from asyncjobs.backends.sqlite.job_rows import status_of
+from asyncjobs.backends.sqlite.job_rows import parse_status
 from asyncjobs.backends.sqlite.operations import Clear, Operation, Remove
 from asyncjobs.backends.sqlite.removal import Removed
 from asyncjobs.core.retention import Components, refusal, take_batch
@@ -133,7 +133,7 @@ class Pruner:
                 if not rows:
                     continue  # removed by somebody else just now
                 ((job_id, status),) = rows
-                raise refusal(job_id, status_of(status))
+                raise refusal(job_id, parse_status(status))
             going = components.going
             left = sum(map(len, going))
             while going:

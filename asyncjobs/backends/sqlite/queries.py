@@ -11,7 +11,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from asyncjobs.backends.base import FunctionInfo, LimitInfo, StoredCall
+from asyncjobs.backends.base import LimitInfo, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit, encodable
 from asyncjobs.backends.sqlite import event_pages, group_pages, id_ranges, job_pages
 from asyncjobs.backends.sqlite.ids import worker_id
@@ -19,16 +19,17 @@ from asyncjobs.backends.sqlite.job_pages import ids_as_json
 from asyncjobs.backends.sqlite.job_rows import (
     LAST_ATTEMPT,
     error_from,
+    get_number,
     job_from_row,
-    number_of,
+    parse_status,
     select_jobs,
-    status_of,
 )
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
 from asyncjobs.backends.unreadable import Once, mark, problem
 from asyncjobs.clock import Clock, SystemClock, to_datetime
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import ConfigurationError
@@ -119,7 +120,7 @@ OR EXISTS (
   CROSS JOIN jobs j ON j.lane = l.n WHERE l.owner IS NOT NULL AND w.gone <> 0 AND j.local = 1 AND j.status = 0
 )"""
 _LIMIT = "SELECT key, capacity, in_progress FROM limits WHERE key = ?"
-_FUNCTIONS = "SELECT function, queue, owner FROM lanes ORDER BY n"
+_LANES = "SELECT queue, function, owner FROM lanes ORDER BY n"
 _LAST = "SELECT value FROM counters WHERE name = 'event'"
 
 
@@ -158,7 +159,7 @@ class Queries:
                     value = await self._large_result(n)
                 found[job_id] = JobResult(
                     job_id,
-                    status_of(status),
+                    parse_status(status),
                     function or "?",
                     value,
                     error_from(*error),
@@ -192,7 +193,7 @@ class Queries:
         sql, params = job_pages.page_statement(query)
         rows = await self._fetch(sql, params)
         page = rows[: query.limit]
-        return JobPage(self._jobs(page), str(number_of(page[-1])) if len(rows) > len(page) else None)
+        return JobPage(self._jobs(page), str(get_number(page[-1])) if len(rows) > len(page) else None)
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
         check_limit(limit)
@@ -209,7 +210,7 @@ class Queries:
         rows = await (self._fetch(_COUNT_ALL) if group is None else self._fetch(_COUNT_GROUP, (group,)))
         counts: dict[JobStatus, int] = {}
         for code, count in rows:
-            status = status_of(code)
+            status = parse_status(code)
             counts[status] = counts.get(status, 0) + count
         return counts
 
@@ -273,8 +274,8 @@ class Queries:
         rows = await self._fetch(_LIMIT, (key,))
         return LimitInfo(*rows[0]) if rows else None
 
-    async def get_functions(self) -> Sequence[FunctionInfo]:
-        return [FunctionInfo(function, queue, owner) for function, queue, owner in await self._fetch(_FUNCTIONS)]
+    async def get_lanes(self) -> Sequence[Lane]:
+        return [Lane(*row) for row in await self._fetch(_LANES)]
 
     async def workers(self, now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> Sequence[WorkerInfo]:
         """``now_monotonic`` is µs of the host's clock; ``gone`` tells whether a process has ended (in a thread)."""

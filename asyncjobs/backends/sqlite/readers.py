@@ -18,7 +18,7 @@ from typing import Any
 import aiosqlite
 import anyio
 
-from asyncjobs.backends.sqlite.errors import code_of, is_busy, is_undecodable, lenient_text, locked_message, translate
+from asyncjobs.backends.sqlite.errors import get_code, is_busy, is_undecodable, lenient_text, locked_message, translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.config import SQLiteConfig
@@ -197,7 +197,7 @@ class Readers:
         if not probe.done():
             return False
         error = probe.exception()
-        return error is None or (isinstance(error, sqlite3.Error) and code_of(error) == sqlite3.SQLITE_INTERRUPT)
+        return error is None or (isinstance(error, sqlite3.Error) and get_code(error) == sqlite3.SQLITE_INTERRUPT)
 
     async def _discard(self, connection: aiosqlite.Connection) -> None:
         await self._outlast(asyncio.ensure_future(connection.close()), _SETTLE_TIMEOUT)

@@ -170,11 +170,11 @@ def migrate(connection: sqlite3.Connection, where: str, save: Callable[[int], No
     :raises SchemaVersionError: it is newer.
     :raises ConfigurationError: it is a database of something else.
     """
-    if version_of(connection, where) == VERSION:
+    if read_version(connection, where) == VERSION:
         return
     connection.execute("BEGIN IMMEDIATE")
     try:
-        version = version_of(connection, where)  # another process may have been first
+        version = read_version(connection, where)  # another process may have been first
         if 0 < version < VERSION and save is not None:
             save(version)
         for step in range(version, VERSION):
@@ -190,7 +190,7 @@ def migrate(connection: sqlite3.Connection, where: str, save: Callable[[int], No
         raise
 
 
-def version_of(connection: sqlite3.Connection, where: str) -> int:
+def read_version(connection: sqlite3.Connection, where: str) -> int:
     """The schema version of the file; 0 for one without tables.
 
     :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.

@@ -12,7 +12,7 @@ import threading
 import time
 from contextlib import closing
 
-from asyncjobs.backends.sqlite.errors import code_of, translate
+from asyncjobs.backends.sqlite.errors import get_code, translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendError
@@ -39,7 +39,7 @@ def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: thread
             after = _size(connection)
             _write_back(connection)
         except sqlite3.Error as error:
-            if code_of(error) == sqlite3.SQLITE_INTERRUPT:
+            if get_code(error) == sqlite3.SQLITE_INTERRUPT:
                 raise _too_long(file.path, patience) from error
             raise translate(error, file.path) from error
     return max(0, before - after)

@@ -22,14 +22,14 @@ from asyncjobs.core.codec.hints import callable_hints, innermost
 from asyncjobs.core.codec.layers import (
     Passed,
     borrows_annotations,
-    callee_of,
     chosen,
     dispatches_on_first,
+    find_callee,
     implementations,
 )
 from asyncjobs.core.codec.mismatches import Look, find_stray
 from asyncjobs.core.codec.names import attribute, seems
-from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, has_choice, is_free, rebuild_of
+from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, compile_rebuild, has_choice, is_free
 from asyncjobs.core.codec.refusals import key_step, shortened_path
 from asyncjobs.core.codec.stored import plain
 from asyncjobs.exceptions import ConversionError, NotSerializableError
@@ -85,7 +85,7 @@ _plans: IdentityCache[Plan] = IdentityCache()
 _results: IdentityCache[ResultPlan] = IdentityCache()
 
 
-def plan_of(func: Callable[..., Any]) -> Plan:
+def get_plan(func: Callable[..., Any]) -> Plan:
     """What the annotations of ``func`` say about its arguments; worked out once."""
     plan = _plans.get(func)
     if plan is None:
@@ -94,12 +94,12 @@ def plan_of(func: Callable[..., Any]) -> Plan:
     return plan
 
 
-def result_plan_of(func: Callable[..., Any]) -> ResultPlan:
+def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
     """What the return annotation of ``func`` says; a class returns itself. Worked out once."""
     plan = _results.get(func)
     if plan is None:
         annotation = _returned(func)
-        plan = ResultPlan(rebuild_of(annotation), has_choice(annotation), borrows_annotations(func))
+        plan = ResultPlan(compile_rebuild(annotation), has_choice(annotation), borrows_annotations(func))
         _results.put(func, plan)
     return plan
 
@@ -115,7 +115,7 @@ def convert_arguments(
     None, and what is an instance already, stays. Annotations that cannot be resolved leave their value as it is.
     Raises ConversionError naming the parameter, the path and the expected type.
     """
-    plan = plan_of(func)
+    plan = get_plan(func)
     if plan.empty:
         return args, kwargs
     if plan.chooses:
@@ -140,8 +140,8 @@ def _convert_by_choice(
     if args and plan.positional:
         # It is of none of these classes: the implementation for any object takes it.
         args = (_rebuilt(func, plan.positional[0].rebuild, args[0], "the first", lenient=True), *args[1:])
-    implementation = chosen(callee_of(func).target, args)
-    if implementation is not None and not plan_of(implementation).empty:
+    implementation = chosen(find_callee(func).target, args)
+    if implementation is not None and not get_plan(implementation).empty:
         return convert_arguments(implementation, args, kwargs)
     return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
 
@@ -151,7 +151,7 @@ def convert_result(func: Callable[..., Any], value: Any) -> Any:
 
     Raises ConversionError naming the path and the expected type.
     """
-    plan = result_plan_of(func)
+    plan = get_result_plan(func)
     # A wrapper may have made something else of what the annotated function returned.
     return value if plan.rebuild is None else _rebuilt(func, plan.rebuild, value, None, lenient=plan.lenient)
 
@@ -169,14 +169,14 @@ def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., A
     inner = innermost(func)
     if not local or seems(inner, type):
         return inner
-    plan = result_plan_of(inner)
+    plan = get_result_plan(inner)
     if plan.rebuild is None:
         return None
     annotations = {"return": _returned(inner)}
     stand_in = _without_body(annotations)
     if plan.lenient:
         functools.update_wrapper(stand_in, _without_body(annotations))
-    stand_in.__qualname__ = _name_of(inner)
+    stand_in.__qualname__ = _function_name(inner)
     return stand_in
 
 
@@ -225,7 +225,7 @@ def check_arguments(
     :raises NotSerializableError: one does not fit its annotation, or has a record that the annotation does not name.
         Where there is no annotation (or it is Any), records are known to come back as plain dicts.
     """
-    plan = plan_of(func)
+    plan = get_plan(func)
     if plan.empty and not counts:
         return
     if plan.chooses:
@@ -255,7 +255,7 @@ def _check_by_choice(
     """Check a call by the implementation that ``functools.singledispatch`` takes for it, if that is known yet."""
     if plan.positional and args and isinstance(args[0], handles):
         return
-    target = callee_of(func).target
+    target = find_callee(func).target
     implementation = chosen(target, args)
     if implementation is None:
         return
@@ -272,7 +272,7 @@ def check_result(func: Callable[..., Any], value: Any, records: int, where: str)
 
     Raises NotSerializableError.
     """
-    plan = result_plan_of(func)
+    plan = get_result_plan(func)
     if plan.rebuild is not None and (records or not plan.lenient):
         _check(func, where, None, plan.rebuild, value, records, ())
 
@@ -306,11 +306,11 @@ def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
 
 
 def _owner(func: Callable[..., Any], name: str | None) -> str:
-    label = _name_of(func)
+    label = _function_name(func)
     return f"result of {label}()" if name is None else f"argument {name!r} of {label}()"
 
 
-def _name_of(func: Callable[..., Any]) -> str:
+def _function_name(func: Callable[..., Any]) -> str:
     inner = innermost(func)
     name = attribute(inner, "__qualname__")
     return name if isinstance(name, str) else type(inner).__qualname__
@@ -322,7 +322,7 @@ def _places(plan: Plan, count: int) -> Iterator[tuple[Place, str]]:
 
 
 def _plan(func: Callable[..., Any]) -> Plan:
-    callee = callee_of(func)
+    callee = find_callee(func)
     if callee.dispatches:
         return _plan_of_choice(callee.target)
     parameters = [] if callee.signature is None else list(callee.signature.parameters.values())
@@ -334,7 +334,7 @@ def _plan(func: Callable[..., Any]) -> Plan:
     exact = False
     for parameter in parameters:
         hint = hints.get(parameter.name)
-        place = Place(parameter.name, rebuild_of(hint), is_free(hint))
+        place = Place(parameter.name, compile_rebuild(hint), is_free(hint))
         exact = exact or has_choice(hint)
         if parameter.kind is Parameter.VAR_KEYWORD:
             others = place
@@ -353,10 +353,10 @@ def _plan(func: Callable[..., Any]) -> Plan:
 def _plan_of_choice(target: Callable[..., Any]) -> Plan:
     first: tuple[Place, ...] = ()
     choices = implementations(target)
-    exact = any(plan_of(implementation).exact for implementation in choices.values())
+    exact = any(get_plan(implementation).exact for implementation in choices.values())
     if dispatches_on_first(target):
         union = _union(cls for cls in choices if cls is not object)
-        first = (Place("", rebuild_of(union), free=True),)
+        first = (Place("", compile_rebuild(union), free=True),)
         exact = exact or has_choice(union)
     return Plan(first, None, {}, None, empty=False, exact=exact, chooses=True)
 
@@ -364,7 +364,7 @@ def _plan_of_choice(target: Callable[..., Any]) -> Plan:
 def _returned(func: Callable[..., Any]) -> Any:
     """The annotation of what ``func`` returns; a class returns itself."""
     inner = innermost(func)
-    callee = callee_of(inner)
+    callee = find_callee(inner)
     if callee.dispatches:
         returns = [
             callable_hints(implementation).get("return") for implementation in implementations(callee.target).values()

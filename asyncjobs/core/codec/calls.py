@@ -10,8 +10,8 @@ from asyncjobs.core.codec.annotations import (
     check_result,
     convert_arguments,
     convert_result,
-    plan_of,
-    result_plan_of,
+    get_plan,
+    get_result_plan,
 )
 from asyncjobs.core.codec.decoding import Reader, read_call, read_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_counted
@@ -28,7 +28,7 @@ def encode_arguments(
 
     Raises NotSerializableError with the path.
     """
-    plan = plan_of(func)
+    plan = get_plan(func)
     call = encode_call(args, kwargs, handle_type, exact=plan.exact)
     if call.records or not plan.empty:
         check_arguments(func, args, kwargs, call.records, () if handle_type is None else (handle_type,))
@@ -42,7 +42,7 @@ def decode_arguments(
 
     Raises CorruptValueError, and ConversionError where a value does not fit its annotation.
     """
-    plan = plan_of(func)
+    plan = get_plan(func)
     raw = not plan.empty
 
     def resolve(job_id: str) -> Any:
@@ -59,7 +59,7 @@ def encode_result(func: Callable[..., Any], value: Any, where: str = "$", handle
 
     Raises NotSerializableError with a path that starts with ``where``.
     """
-    plan = result_plan_of(func)
+    plan = get_result_plan(func)
     data, records = encode_counted(value, where, handle_type, exact=plan.exact)
     if plan.rebuild is not None:
         check_result(func, value, records, where)
@@ -75,6 +75,6 @@ def decode_result(data: bytes, func: Callable[..., Any] | None) -> Any:
 
 
 def _result(data: bytes, func: Callable[..., Any] | None, *, raw: bool) -> Any:
-    known = func is not None and result_plan_of(func).rebuild is not None
+    known = func is not None and get_result_plan(func).rebuild is not None
     value = read_value(data, Reader(None, raw=raw or known))
     return convert_result(func, value) if known and func is not None else value

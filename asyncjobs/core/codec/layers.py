@@ -70,7 +70,7 @@ class Callee(msgspec.Struct, frozen=True):
         return self.own if self.passed is None else self.passed.signature
 
 
-def callee_of(func: Callable[..., Any], depth: int = 0) -> Callee:
+def find_callee(func: Callable[..., Any], depth: int = 0) -> Callee:
     """What a call of ``func`` meets. Not to be kept in a cache by ``func``: it may refer to it."""
     own = _own_signature(func)
     if _dispatcher(func) is not None:
@@ -81,7 +81,7 @@ def callee_of(func: Callable[..., Any], depth: int = 0) -> Callee:
         return Callee(own, func, _passed(own, declared), borrowed=inner is not None)
     if inner is None:
         return Callee(own, _annotated(func))
-    deeper = callee_of(inner, depth + 1)
+    deeper = find_callee(inner, depth + 1)
     if own is None:  # functools.lru_cache and its like: they call what they wrap just as they are called
         return deeper
     shown = deeper.signature

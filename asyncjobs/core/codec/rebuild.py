@@ -18,7 +18,7 @@ from asyncjobs.core.codec.nodes import Family
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.writer import is_stored_type
 
-__all__ = ["Mismatch", "Rebuild", "has_choice", "is_free", "rebuild_of"]
+__all__ = ["Mismatch", "Rebuild", "compile_rebuild", "has_choice", "is_free"]
 
 _TypeVars = Mapping[Any, Any]
 _NO_TYPE_VARS: _TypeVars = {}
@@ -27,7 +27,7 @@ _UNIONS = (typing.Union, types.UnionType)
 _WRAPPERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 
 
-def rebuild_of(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, exact: bool = False) -> Rebuild | None:
+def compile_rebuild(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, exact: bool = False) -> Rebuild | None:
     """How values of ``annotation`` are brought back; None if it names no class of records anywhere.
 
     With ``exact``, a dict that was sent as a dict is never taken for a record.
@@ -37,11 +37,13 @@ def rebuild_of(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, exact: 
     annotation = _bare(annotation, type_vars)
     origin: Any = typing.get_origin(annotation) or annotation
     arguments = typing.get_args(annotation)
-    inner = functools.partial(rebuild_of, type_vars=type_vars, exact=exact)
+    inner = functools.partial(compile_rebuild, type_vars=type_vars, exact=exact)
     if origin in _UNIONS:
         return _union(arguments, type_vars, exact=exact)
     if _is_family(origin):
-        return _family(origin, exact) if not arguments else _family_of(origin, exact, _arguments(annotation, type_vars))
+        return (
+            _family(origin, exact) if not arguments else _get_family(origin, exact, _arguments(annotation, type_vars))
+        )
     if typing.is_typeddict(origin):
         return Shape(origin, {name: inner(hint) for name, hint in class_hints(origin).items()})
     if is_named_tuple(origin):
@@ -162,8 +164,8 @@ _NEVER = frozenset({"builtins", "typing", "types", "collections.abc", "contextli
 
 def _union(options: Sequence[Any], type_vars: _TypeVars, *, exact: bool) -> Union:
     bare = [_bare(option, type_vars) for option in options]
-    closely = [rebuild_of(option, type_vars, exact=True) for option in bare]
-    loosely = [] if exact else [rebuild_of(option, type_vars) for option in bare]
+    closely = [compile_rebuild(option, type_vars, exact=True) for option in bare]
+    loosely = [] if exact else [compile_rebuild(option, type_vars) for option in bare]
     return Union(
         _records_first(closely),
         _records_first(loosely),
@@ -180,17 +182,17 @@ def _records_first(rebuilds: Iterable[Rebuild | None]) -> list[Rebuild]:
 @functools.lru_cache(maxsize=1024)
 def _family(cls: type, exact: bool) -> Family:
     # Kept, so that a class that holds itself is looked at once and not once for each level of a value.
-    return _family_of(cls, exact, _NO_TYPE_VARS)
+    return _get_family(cls, exact, _NO_TYPE_VARS)
 
 
-def _family_of(cls: type, exact: bool, type_vars: _TypeVars) -> Family:
+def _get_family(cls: type, exact: bool, type_vars: _TypeVars) -> Family:
     def fields_of(member: type) -> Mapping[str, Rebuild | None]:
         record = record_type(member)
         assert record is not None
         variables = _inherited(member, cls, type_vars)
         hints = record.hints
         names = (*record.parameters, *record.others)
-        return {name: rebuild_of(hints.get(name), variables, exact=exact) for name in names}
+        return {name: compile_rebuild(hints.get(name), variables, exact=exact) for name in names}
 
     return Family(cls, fields_of, exact=exact)
 

@@ -104,7 +104,7 @@ def key_step(key: object) -> str:
     return f"[{text if len(text) <= 40 else text[:39] + '…'}]"
 
 
-def refusal_of(value: object) -> Refusal:
+def describe_refusal(value: object) -> Refusal:
     """Why ``value``, which is none of the types that are stored, is refused."""
     cls: type[Any] = type(value)
     noun = with_article(type_name(cls))

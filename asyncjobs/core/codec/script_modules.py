@@ -32,7 +32,7 @@ def script_module(path: str) -> ModuleType | None:
     gone = not _exists(path)
     modules: list[tuple[str, Any]] = [(MAIN, sys.modules.get(MAIN)), *sys.modules.copy().items()]
     for name, module in modules:
-        file = _file_of(module)
+        file = _module_file(module)
         if file is None or os.path.basename(file) != os.path.basename(path):
             continue
         if real_path(file) == path or (gone and (name == MAIN or APP_MARK in vars(module))):
@@ -44,7 +44,7 @@ def script_module(path: str) -> ModuleType | None:
     return None
 
 
-def _file_of(module: Any) -> str | None:
+def _module_file(module: Any) -> str | None:
     try:
         namespace = cast("dict[str, object]", vars(module))
     except Exception:  # border: sys.modules can hold anything, also a proxy that raises when it is looked at

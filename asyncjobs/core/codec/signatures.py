@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from asyncjobs.core.codec.cache import IdentityCache
-from asyncjobs.core.codec.layers import Callee, callee_of, chosen
+from asyncjobs.core.codec.layers import Callee, chosen, find_callee
 from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.exceptions import SubmissionError, nearest
 
@@ -72,7 +72,7 @@ def bind_arguments(func: Callable[..., Any], args: _Args, kwargs: _Kwargs, unkno
         if seems(func, functools.partial):  # one that does not fit has no signature: found with its own arguments
             bind_arguments(func.func, func.args + args, {**func.keywords, **kwargs}, unknown)
         return args, kwargs
-    return _bound(func, callee_of(func), args, kwargs, unknown)
+    return _bound(func, find_callee(func), args, kwargs, unknown)
 
 
 def _bound(func: Callable[..., Any], callee: Callee, args: _Args, kwargs: _Kwargs, unknown: _Types) -> _Bound:
@@ -108,7 +108,7 @@ def _bound_by_choice(func: Callable[..., Any], callee: Callee, args: _Args, kwar
             hint="functools.singledispatch takes it in no other way",
         )
     try:
-        form = _bound(func, callee_of(implementation), args, kwargs, unknown)
+        form = _bound(func, find_callee(implementation), args, kwargs, unknown)
     except SubmissionError:
         if exact:
             raise
@@ -141,7 +141,7 @@ def refuse_reserved_parameters(func: Callable[..., Any]) -> None:
 
 
 def _binder(func: Callable[..., Any]) -> _Binder:
-    callee = callee_of(func)
+    callee = find_callee(func)
     if callee.own is None:
         binder = _Binder(None, 0, None, known=False)
     else:

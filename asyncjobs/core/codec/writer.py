@@ -21,7 +21,7 @@ from asyncjobs.core.codec.families import record_type
 from asyncjobs.core.codec.models import ModelRecord
 from asyncjobs.core.codec.names import class_name, class_of, defining_class, kind_of, type_name, with_article
 from asyncjobs.core.codec.records import RecordType, is_named_tuple
-from asyncjobs.core.codec.refusals import PLAIN_BASES, Refusal, key_step, refusal_of
+from asyncjobs.core.codec.refusals import PLAIN_BASES, Refusal, describe_refusal, key_step
 from asyncjobs.core.codec.stored import JsonObject, SentDict
 from asyncjobs.models import Handle
 
@@ -68,9 +68,9 @@ class Writer:
                 return self.write_handle(value)
             if self.handle_type is None and issubclass(cls, Handle):
                 return self.write(str.__str__(value))  # a job that returns a handle returns a job's id (ADR 19)
-            write = _writer_of(cls)
+            write = _get_writer(cls)
             if write is None:
-                raise refusal_of(value)
+                raise describe_refusal(value)
         return write(self, value)
 
     def enter(self, container: object) -> None:
@@ -372,7 +372,7 @@ def is_stored_type(cls: type) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _writer_of(cls: type) -> _Write | None:
+def _get_writer(cls: type) -> _Write | None:
     """How instances of a class that is not exactly one of ours are written; None if they are not."""
     if issubclass(cls, Enum):
         return cast("_Write", Writer.write_enum)

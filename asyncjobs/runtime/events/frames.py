@@ -160,7 +160,7 @@ class FrameReader:
         self._reader = reader
         self._form: Form = form
         self._snapshot = snapshot
-        self._told = reader.cursor
+        self._sent_cursor = reader.cursor
         self._ready: deque[bytes] = deque()
         self._over = False
         self.delivered = False
@@ -185,21 +185,21 @@ class FrameReader:
     async def _read(self, timeout: float | None) -> Sequence[bytes]:
         reader = self._reader
         batch = await reader.next(timeout)
-        said: list[bytes] = []
+        ready: list[bytes] = []
         while batch is not None:
             news = [*self._reset(batch), *self._frames.encode(batch, reader.wanted, self._form)]
             if news:
                 self.delivered = True
-                self._told = batch.events[-1].cursor if batch.events else batch.cursor
+                self._sent_cursor = batch.events[-1].cursor if batch.events else batch.cursor
             if batch.ended:
                 self._over = True
                 news.append(control(self._form, "end", cursor=batch.cursor))
-            said += news
-            batch = None if self._over or sum(map(len, said)) >= CHUNK else reader.next_nowait()
-        if not said and reader.cursor != self._told and reader.cursor is not None:
-            self._told = reader.cursor
-            said.append(checkpoint(self._form, reader.cursor))
-        return chunks(said)
+            ready += news
+            batch = None if self._over or sum(map(len, ready)) >= CHUNK else reader.next_nowait()
+        if not ready and reader.cursor != self._sent_cursor and reader.cursor is not None:
+            self._sent_cursor = reader.cursor
+            ready.append(checkpoint(self._form, reader.cursor))
+        return chunks(ready)
 
     def _reset(self, batch: EventBatch) -> Sequence[bytes]:
         if not (batch.lost or batch.foreign):

@@ -19,8 +19,8 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
-from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 T = TypeVar("T")
@@ -151,9 +151,9 @@ class Expectation:
     def __init__(self, job_ids: Sequence[str]) -> None:
         self.job_ids = job_ids
         self._ended: list[str] = []
-        self._signal = Signal()
+        self._signal = Wakeup()
 
-    def ended(self, job_id: str) -> None:
+    def notify(self, job_id: str) -> None:
         """This one became terminal, or should be looked at in the store."""
         self._ended.append(job_id)
         self._signal.notify()
@@ -193,7 +193,7 @@ class EventPublisher:
         self._subscriptions: set[Subscription] = set()
         self._waiters: dict[str, list[Expectation]] = {}
         self._begun = 0
-        self._catch_up = Signal()
+        self._catch_up = Wakeup()
         self._looked_at = clock.monotonic()
         self._removals = backend.removals()
 
@@ -229,8 +229,8 @@ class EventPublisher:
 
     async def run(self) -> None:
         """Read up what was missed, whenever something was, and look at the store itself now and then."""
-        trouble = Trouble(logger, "the event log could not be read")
-        await look_forever(self._look, self._until_told, trouble, self._clock, first=_RETRY, longest=_RETRY)
+        trouble = Outage(logger, "the event log could not be read")
+        await look_forever(self._look, self._until_notified, trouble, self._clock, first=_RETRY, longest=_RETRY)
 
     async def _look(self) -> None:
         if self._until_look() <= 0:
@@ -238,7 +238,7 @@ class EventPublisher:
             await self._look_again()
         await self._read_up()
 
-    async def _until_told(self) -> None:
+    async def _until_notified(self) -> None:
         with self._clock.timeout(self._until_look()):
             await self._catch_up.wait()
 
@@ -358,11 +358,11 @@ class EventPublisher:
         """Have those who wait for it look at the store."""
         self._wake_waiters(job_id)
         for waiter in self._waiters.get(ANY_JOB, ()):
-            waiter.ended(job_id)
+            waiter.notify(job_id)
 
     def _wake_waiters(self, job_id: str) -> None:
         for waiter in self._waiters.get(job_id, ()):
-            waiter.ended(job_id)
+            waiter.notify(job_id)
 
     def close(self) -> None:
         """End every subscription, and have everybody look at the store once more: it will say that it is closed."""

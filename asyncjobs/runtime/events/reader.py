@@ -55,7 +55,7 @@ class EventFilter(Struct, frozen=True):
         return self.types is None or self.ends(publication) or bool(self.select(publication))
 
 
-def types_of(types: Collection[str] | str | None) -> frozenset[str] | None:
+def checked_types(types: Collection[str] | str | None) -> frozenset[str] | None:
     """A filter of event types, checked.
 
     :raises ConfigurationError: not names of types.

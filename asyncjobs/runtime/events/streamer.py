@@ -10,14 +10,14 @@ import anyio
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.models import JobEvent, StatusReport
-from asyncjobs.runtime.argument_checks import id_of
+from asyncjobs.runtime.argument_checks import checked_id
 from asyncjobs.runtime.events.frames import FrameReader, Frames, stream_frames
 from asyncjobs.runtime.events.log_pages import LogPages, cursor_or_beyond
 from asyncjobs.runtime.events.publisher import EventPublisher
-from asyncjobs.runtime.events.reader import EventFilter, EventReader, Inside, Over, types_of
+from asyncjobs.runtime.events.reader import EventFilter, EventReader, Inside, Over, checked_types
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.reports import StatusReports
-from asyncjobs.runtime.submission import name_of
+from asyncjobs.runtime.submission import checked_name
 from asyncjobs.runtime.suggestions import not_found
 
 
@@ -62,12 +62,12 @@ class StatusStreamer:
         """
         over: Over | None = None
         if job_id is not None:
-            job_id = id_of(job_id)  # a handle is one, too
+            job_id = checked_id(job_id)  # a handle is one, too
             over = self._job_over(job_id)
         elif group is not None:
-            group = name_of("group", group)
+            group = checked_name("group", group)
             over = self._group_over(group)
-        wanted = EventFilter(job_id, group, types_of(types))
+        wanted = EventFilter(job_id, group, checked_types(types))
         return EventReader(
             self._publisher,
             self._pages,

@@ -12,7 +12,7 @@ import anyio
 from asyncjobs.exceptions import JobStateError
 from asyncjobs.runtime.isolation.protocol import Answer, Down, Forget, Question, Splitter, Up, frame, read_down, rebuilt
 from asyncjobs.runtime.waiting import BodyStopped
-from asyncjobs.runtime.wakeups import Loop
+from asyncjobs.runtime.wakeups import LoopHandle
 
 _CHUNK = 1 << 16
 
@@ -21,12 +21,12 @@ class _Asked:
     """A question on its way. It may be asked from any loop, one in each thread of the body."""
 
     def __init__(self) -> None:
-        self.loop = Loop()
+        self.loop = LoopHandle()
         self.done = anyio.Event()
         self.answer: Answer | None = None
 
 
-class Link:
+class ParentChannel:
     """Frames to and from the worker.
 
     :param down: the descriptor to read from. :param up: the one to write to.

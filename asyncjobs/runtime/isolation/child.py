@@ -41,20 +41,20 @@ from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import JobResult, JobStatus, Outcome
 from asyncjobs.runtime import attempt
 from asyncjobs.runtime.anyio_internals import worker_thread
-from asyncjobs.runtime.attempt import Running, Stop, Unawaited, failure, read_arguments, run_async, run_plain
+from asyncjobs.runtime.attempt import RunningAttempt, Stop, Unawaited, failure, read_arguments, run_async, run_plain
 from asyncjobs.runtime.capture import capture
 from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.functions import Functions
-from asyncjobs.runtime.isolation.channel import Link
-from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Ended, Lent, Said, Setup, Wait, encode_job
+from asyncjobs.runtime.isolation.channel import ParentChannel
+from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
 from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
 from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
 from asyncjobs.runtime.main_script import load_main, loading
-from asyncjobs.runtime.submission import Submissions, request_of
+from asyncjobs.runtime.submission import Submissions, build_request
 from asyncjobs.runtime.waiting import Watch
-from asyncjobs.runtime.wakeups import Loop, loop_runs_here
+from asyncjobs.runtime.wakeups import LoopHandle, loop_runs_here
 
 T = TypeVar("T")
 
@@ -67,14 +67,14 @@ _NOT_RETRIED = (ImportError, SyntaxError, CallableNotFoundError, ConfigurationEr
 class Child:
     """Runs the calls that come, one after the other."""
 
-    def __init__(self, link: Link, setup: Setup) -> None:
+    def __init__(self, link: ParentChannel, setup: Setup) -> None:
         self._link = link
         self._setup = setup
         self._calls: SimpleQueue[Call | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._busy = False
-        self._running: Running | None = None
-        self._loop: Loop | None = None
+        self._running: RunningAttempt | None = None
+        self._loop: LoopHandle | None = None
         self._jobs = ParentJobs(link, setup.max_value_size)
 
     # -- the thread that listens
@@ -105,7 +105,7 @@ class Child:
             if self._running is None:
                 return
             if self._loop is not None:
-                hurry = self._running.stopped is not None  # it is asked again
+                hurry = self._running.stop_reason is not None  # it is asked again
                 self._loop.call_soon(self._running.hurry if hurry else partial(self._running.stop, Stop.CANCELLED))
             else:
                 self._running.stop(Stop.CANCELLED)
@@ -121,7 +121,7 @@ class Child:
                 return
             if self._loop is None or not self._loop.is_here():
                 running.wait_scopes.add(wait)
-                if running.stopped is not None:
+                if running.stop_reason is not None:
                     wait.cancel()
         self._link.send(Lent(waits=True))
 
@@ -148,19 +148,19 @@ class Child:
     def _run(self, call: Call) -> Ended:
         job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
         context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture, lender=self)
-        running = Running(job, context)
+        running = RunningAttempt(job, context)
         enter(context)
         with self._lock:
             self._running = running
         try:
             outcome = self._outcome(running, call.results)
-            return Ended(outcome, context.heard, running.refused)
+            return Ended(outcome, context.stop_noticed, running.refused)
         finally:
             with self._lock:
                 self._running = self._loop = None
-            context.unstored.closed = True
+            context.body_events.closed = True
 
-    def _outcome(self, running: Running, results: Mapping[str, JobResult]) -> Outcome:
+    def _outcome(self, running: RunningAttempt, results: Mapping[str, JobResult]) -> Outcome:
         job, largest = running.job, self._setup.max_value_size
         try:
             function = load(job.function)
@@ -174,22 +174,22 @@ class Child:
         self._link.send(Began(is_async))
         if is_async:
             return self._run_async(running, function, args, kwargs, function)
-        if running.stopped is not None:
-            return attempt.stopped(running, None)
+        if running.stop_reason is not None:
+            return attempt.final_outcome(running, None)
         with worker_thread(None, check_cancelled):
             outcome = run_plain(running, function, args, kwargs, largest)
         if not isinstance(outcome, Unawaited):
-            return attempt.stopped(running, outcome)
-        if running.stopped is not None:
+            return attempt.final_outcome(running, outcome)
+        if running.stop_reason is not None:
             outcome.close()
-            return attempt.stopped(running, None)
+            return attempt.final_outcome(running, None)
         self._link.send(Began(is_async=True))
         awaitable = outcome.value
         return self._run_async(running, lambda: awaitable, (), {}, function)
 
     def _run_async(
         self,
-        running: Running,
+        running: RunningAttempt,
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
@@ -202,16 +202,16 @@ class Child:
 
     async def _await(
         self,
-        running: Running,
+        running: RunningAttempt,
         function: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
         returns: Callable[..., Any],
     ) -> Outcome:
         with self._lock:
-            self._loop = Loop()
-        if running.stopped is not None:
-            return attempt.stopped(running, None)
+            self._loop = LoopHandle()
+        if running.stop_reason is not None:
+            return attempt.final_outcome(running, None)
         try:
             setup = self._setup
             return await run_async(
@@ -226,23 +226,23 @@ class ChildContext(JobContext):
     """``current_job()`` in a process of its own: what it says goes through the pipe at once."""
 
     def __init__(
-        self, job: ClaimedJob, link: Link, submit: Submit, capture_level: int | None, *, lender: Lender
+        self, job: ClaimedJob, link: ParentChannel, submit: Submit, capture_level: int | None, *, lender: Lender
     ) -> None:
         super().__init__(
             job.attempt,
             group=job.group,
             clock=SystemClock(),
-            loop=cast("Loop", _AtOnce()),
+            loop=cast("LoopHandle", _AtOnce()),
             submit=submit,
             capture_level=capture_level,
-            on_event=self._tell,
+            on_event=self._send_events,
             lender=lender,
         )
         self._link = link
 
-    def _tell(self) -> None:
-        for event in self.unstored.take():
-            self._link.send(Said(event.type, event.data))
+    def _send_events(self) -> None:
+        for event in self.body_events.take():
+            self._link.send(Emitted(event.type, event.data))
 
     def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.run(function, *args)
@@ -263,7 +263,7 @@ class _AtOnce:
 class ParentJobs:
     """What handles can do here: they ask the worker's processor. A ``HandleAccess``, but for streams."""
 
-    def __init__(self, link: Link, max_value_size: int) -> None:
+    def __init__(self, link: ParentChannel, max_value_size: int) -> None:
         self._link = link
         self._max_value_size = max_value_size
         self._submissions: Submissions | None = None
@@ -284,7 +284,7 @@ class ParentJobs:
                 hint="move the function to module level, or do not isolate the job that submits it",
             )
         options["if_exists"] = "return"  # what an earlier attempt submitted is there already
-        request = request_of(func, args, options)
+        request = build_request(func, args, options)
         self._submissions.check_options(func)
         job = encode_job(self._submissions.encode(request, None))
         job_id = msgpack.decode(await self._link.ask(lambda number: SubmitFrame(number, job)), type=str)
@@ -407,7 +407,7 @@ def main(arguments: Sequence[str]) -> None:
         sys.exit(
             "python -m asyncjobs.runtime.isolation.child is started by a worker, for its jobs with isolation='process'"
         )
-    link = Link(int(arguments[0]), int(arguments[1]))
+    link = ParentChannel(int(arguments[0]), int(arguments[1]))
     frames = link.frames()
     setup = next(frames, None)
     if not isinstance(setup, Setup):

@@ -7,7 +7,7 @@ import time
 
 import anyio
 
-from asyncjobs.runtime.capture import hear_printed
+from asyncjobs.runtime.capture import record_printed
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.isolation.process import read_now
 
@@ -61,7 +61,7 @@ class Output:
     def finish(self) -> None:
         """The body has ended."""
         self.take_rest()
-        self._hear(self._decoder.decode(b"", True))
+        self._record(self._decoder.decode(b"", True))
         self._mark()
 
     @property
@@ -77,21 +77,21 @@ class Output:
         # Once something is left out, wait for a little room: a mark for every few lines would itself be a flood.
         if self._budget < (RATE if self._left_out else len(data)):
             if not self._left_out and self._name in self._context.unfinished_lines:
-                self._hear("\n")
+                self._record("\n")
             self._left_out += len(data)
             self._decoder.reset()
             return
         self._budget -= len(data)
         self._mark()
-        self._hear(self._decoder.decode(data))
+        self._record(self._decoder.decode(data))
 
-    def _hear(self, text: str) -> None:
+    def _record(self, text: str) -> None:
         if text:
-            hear_printed(self._context, self._name, text)
+            record_printed(self._context, self._name, text)
 
     def _mark(self) -> None:
         if self._left_out:
             text = f"{self._left_out:,} bytes of {self._name} are left out here: it came faster than a log can take it"
-            said = {"message": text, "dropped_bytes": self._left_out}
+            fields = {"message": text, "dropped_bytes": self._left_out}
             self._left_out = 0
-            self._context.hear("warning", "asyncjobs", said)
+            self._context.append_log("warning", "asyncjobs", fields)

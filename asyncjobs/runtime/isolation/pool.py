@@ -20,15 +20,15 @@ from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import Outcome
-from asyncjobs.runtime.attempt import ReadResults, Running, failure, read_injected, stopped
+from asyncjobs.runtime.attempt import ReadResults, RunningAttempt, failure, final_outcome, read_injected
 from asyncjobs.runtime.context import enter
 from asyncjobs.runtime.isolation.process import Process, start
 from asyncjobs.runtime.isolation.protocol import Setup, encode_call
-from asyncjobs.runtime.isolation.session import Conversation
+from asyncjobs.runtime.isolation.session import AttemptSession
 from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Trouble
-from asyncjobs.runtime.wakeups import Signal
+from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
@@ -37,7 +37,7 @@ _STARTED_AT_ONCE = 4
 """Starting one is a system call that holds the GIL; its own start-up, which takes longer, goes on beside others."""
 
 
-class Processes:
+class ProcessPool:
     """The child processes of one worker: as many as bodies have slots, and at most so many idle ones.
 
     :param jobs: where bodies submit jobs, and wait for them.
@@ -60,7 +60,7 @@ class Processes:
         self._clock = clock
         self._max_value_size = max_value_size
         self._idle: deque[Process] = deque()
-        self._returned = Signal()
+        self._returned = Wakeup()
         self._closed = False
         self._starting = anyio.CapacityLimiter(_STARTED_AT_ONCE)
 
@@ -69,7 +69,7 @@ class Processes:
         """The ids of the processes that wait for a job."""
         return [process.pid for process in self._idle]
 
-    async def run(self, running: Running, function: str | None = None) -> Outcome:
+    async def run(self, running: RunningAttempt, function: str | None = None) -> Outcome:
         """Run one attempt in a process. The outcome says how it went. It has its slot until that is over.
 
         :param function: the name by which the process finds it. Default: the stored one.
@@ -81,12 +81,12 @@ class Processes:
             return failure(error, retryable=False)
         job = running.job if function is None else replace(running.job, function=function)
         call = encode_call(job, results)
-        while running.stopped is None:
+        while running.stop_reason is None:
             try:
                 process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)
             except Exception as error:  # border: the system gives us no process, or cannot
                 return failure(error, policy=running)
-            if running.stopped is not None:  # told to stop before the body began: it never does
+            if running.stop_reason is not None:  # told to stop before the body began: it never does
                 await self._put_back(process)
                 break
             try:
@@ -96,11 +96,11 @@ class Processes:
                 return failure(error, policy=running)
             if outcome is not None:
                 return outcome
-        return stopped(running, None)
+        return final_outcome(running, None)
 
-    async def _run_in(self, process: Process, running: Running, call: bytes) -> Outcome | None:
+    async def _run_in(self, process: Process, running: RunningAttempt, call: bytes) -> Outcome | None:
         """None: the process had died since its last job, and nothing of this one was done."""
-        talk = Conversation(
+        session = AttemptSession(
             process,
             running,
             self._jobs,
@@ -110,16 +110,16 @@ class Processes:
         )
         in_order = False
         try:
-            await talk.run(call)
-            in_order = talk.succeeded and running.stopped is None
+            await session.run(call)
+            in_order = session.succeeded and running.stop_reason is None
         finally:
             if in_order:
                 process.jobs += 1
                 await self._put_back(process)
             else:
-                await self._end(process, politely=talk.ended is not None and running.stopped is None)
-        died_before = talk.ended is None and not talk.began and process.jobs > 0
-        return None if died_before and running.stopped is None else talk.outcome()
+                await self._end(process, politely=session.ended is not None and running.stop_reason is None)
+        died_before = session.ended is None and not session.began and process.jobs > 0
+        return None if died_before and running.stop_reason is None else session.outcome()
 
     async def _put_back(self, process: Process) -> None:
         if self._closed or len(self._idle) >= self._config.slots or process.jobs >= self.most_jobs:
@@ -131,7 +131,7 @@ class Processes:
 
     async def end_idle_forever(self) -> None:
         """End those that nobody has needed for a while, and those that died."""
-        trouble = Trouble(logger, "idle child processes cannot be ended")
+        trouble = Outage(logger, "idle child processes cannot be ended")
         await look_forever(self._end_idle, None, trouble, self._clock)
 
     async def _end_idle(self) -> None:

@@ -4,7 +4,7 @@ A frame is its length (8 bytes, big-endian), then one of the structs below. Valu
 
 ====================  =====================================================================
 down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to what it asked
-up, to the worker     ``Began``, ``Said``, ``Lent``, what it asks (``Submit``, ``Wait``, ``Ask``, ``Forget``), ``Ended``
+up, to the worker     ``Began``, ``Emitted``, ``Lent``, questions (``Submit``, ``Wait``, ``Ask``, ``Forget``), ``Ended``
 ====================  =====================================================================
 """
 
@@ -78,7 +78,7 @@ class Began(Struct, frozen=True, tag=True, array_like=True):
     is_async: bool
 
 
-class Said(Struct, frozen=True, tag=True, array_like=True):
+class Emitted(Struct, frozen=True, tag=True, array_like=True):
     """Progress, a log line, an event of the body's own."""
 
     event: str
@@ -122,17 +122,17 @@ class Lent(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Ended(Struct, frozen=True, tag=True, array_like=True):
-    """The body is over. ``heard``: it asked ``cancelled`` and was told to stop. ``refused``: it ended by a
+    """The body is over. ``stop_noticed``: it asked ``cancelled`` and was told to stop. ``refused``: it ended by a
     ``BackendClosedError``."""
 
     outcome: Outcome
-    heard: bool
+    stop_noticed: bool
     refused: bool = False
 
 
 Down = Setup | Call | Stop | Answer
 Question = Submit | Wait | Ask
-Up = Began | Said | Question | Forget | Lent | Ended
+Up = Began | Emitted | Question | Forget | Lent | Ended
 
 _down = msgpack.Decoder(Down)
 _up = msgpack.Decoder(Up)

@@ -11,7 +11,7 @@ from msgspec import msgpack
 
 from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import JobError, Outcome, OutcomeKind
-from asyncjobs.runtime.attempt import Running, Stop, stopped
+from asyncjobs.runtime.attempt import RunningAttempt, Stop, final_outcome
 from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.process import Process
 from asyncjobs.runtime.isolation.protocol import (
@@ -19,11 +19,11 @@ from asyncjobs.runtime.isolation.protocol import (
     Ask,
     Began,
     BrokenFrameError,
+    Emitted,
     Ended,
     Forget,
     Lent,
     Question,
-    Said,
     Splitter,
     Submit,
     Up,
@@ -49,7 +49,7 @@ class ProcessDied(Exception):  # noqa: N818 - the name that policies and people 
     """The process of a job ended before its body did."""
 
 
-class Conversation:
+class AttemptSession:
     """One attempt in a child process.
 
     :param grace: seconds between the request to stop and SIGKILL.
@@ -59,7 +59,7 @@ class Conversation:
     def __init__(
         self,
         process: Process,
-        running: Running,
+        running: RunningAttempt,
         jobs: BodyAccess,
         max_value_size: int,
         *,
@@ -104,7 +104,7 @@ class Conversation:
             listening.start_soon(self._listen)
             for output in self._outputs:
                 listening.start_soon(output.listen)
-            await self._talk(call)
+            await self._exchange(call)
             listening.cancel_scope.cancel()
         for output in self._outputs:
             output.finish()
@@ -113,13 +113,13 @@ class Conversation:
         """How the attempt went. The process is gone, if it did not succeed."""
         outcome: Outcome | None = None
         if self.ended is not None:
-            self._running.context.heard |= self.ended.heard
+            self._running.context.stop_noticed |= self.ended.stop_noticed
             self._running.refused = self.ended.refused
             if self.ended.outcome.kind is not OutcomeKind.CANCELLED:
                 outcome = self.ended.outcome
-        if self._running.stopped is None:
+        if self._running.stop_reason is None:
             return outcome or self._died()
-        return stopped(self._running, outcome)
+        return final_outcome(self._running, outcome)
 
     def _died(self) -> Outcome:
         what = f"its process {self._process.how_it_ended} before the body did"
@@ -130,7 +130,7 @@ class Conversation:
 
     # -- speaking
 
-    async def _talk(self, call: bytes) -> None:
+    async def _exchange(self, call: bytes) -> None:
         running, timeout = self._running, self._running.job.timeout
         with self._scope as scope:
             running.body = self
@@ -144,7 +144,7 @@ class Conversation:
         self._answering = None
         if self._over.is_set():
             return
-        if running.stopped is None:
+        if running.stop_reason is None:
             running.stop(Stop.TIMED_OUT)
         stop = frame(StopFrame())
         if self._is_async:
@@ -162,7 +162,7 @@ class Conversation:
 
     def hurry(self) -> None:
         """Have a body that was asked to stop cancelled at every await; it has ``grace`` seconds for that."""
-        if self._running.stopped is not None:
+        if self._running.stop_reason is not None:
             self._patience.cancel()
 
     async def _answer(self, question: Question) -> None:
@@ -195,8 +195,10 @@ class Conversation:
                 return await jobs.get_status(question.job_id)
 
     async def _refuse(self, number: int) -> None:
-        told = JobStateError(self._running.job.attempt.job_id, "told to stop", "it cannot ask for other jobs any more")
-        await self._process.send(frame(Answer(number, refusal=refusal(told))))
+        refused = JobStateError(
+            self._running.job.attempt.job_id, "told to stop", "it cannot ask for other jobs any more"
+        )
+        await self._process.send(frame(Answer(number, refusal=refusal(refused))))
 
     # -- listening
 
@@ -244,11 +246,11 @@ class Conversation:
             output.take_rest()  # what it printed before it spoke comes before what it said
         for body in self._splitter.feed(data):
             if self.ended is None:
-                self._hear(read_up(body))
+                self._handle(read_up(body))
 
-    def _hear(self, message: Up) -> None:
+    def _handle(self, message: Up) -> None:
         match message:
-            case Said():
+            case Emitted():
                 self._running.context.relay(message.event, message.data)
             case Began():
                 self._is_async = message.is_async

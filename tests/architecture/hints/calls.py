@@ -31,7 +31,7 @@ from asyncjobs import (
     current_job,
     gather,
 )
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 from asyncjobs.testing import FaultyBackend
 from tests.architecture.hints.following import Hints, refusal, refused
 
@@ -389,7 +389,7 @@ async def functions(hints: Hints) -> None:
             "JobProcessor": JobProcessor, "backend": MemoryBackend(), "render": double
         })  # fmt: skip
         async with made as jp:
-            assert list(engine_of(jp).functions.registered.values()) == [double]
+            assert list(get_engine(jp).functions.registered.values()) == [double]
 
 
 async def stores(hints: Hints) -> None:
