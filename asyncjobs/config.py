@@ -56,16 +56,16 @@ class BackendConfig(Checked):
 
     :param max_value_size: bytes that one call's arguments, one result, or one event may take, encoded.
         Default 64 MiB. Larger arguments are refused at submit; a larger result fails its job.
-    :param attempts: times that a submission is tried while the store fails in a way that may pass by itself.
+    :param tries: times that a submission is tried while the store fails in a way that may pass by itself.
         Default 5, within about two seconds. (A locked file is waited for apart from that.)
     """
 
     max_value_size: int = 64 * MEBIBYTE
-    attempts: int = 5
+    tries: int = 5
 
     def __post_init__(self) -> None:
         self._number("max_value_size", 1024, 1 << 30, whole=True)
-        self._number("attempts", 1, 100, whole=True)
+        self._number("tries", 1, 100, whole=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +77,7 @@ class MemoryConfig(BackendConfig):
 class SQLiteConfig(BackendConfig):
     """Settings of the SQLite store.
 
-    :param path: the database file; made with mode 0600 when it is missing, its folder must exist.
+    :param db_path: the database file; made with mode 0600 when it is missing, its folder must exist.
         Default ``asyncjobs.db`` in the working directory.
     :param synchronous: ``"NORMAL"`` (default): an acknowledged write survives a crash of any process; the newest may
         be lost when the power fails. ``"FULL"``: also that, for one fsync a commit.
@@ -92,7 +92,7 @@ class SQLiteConfig(BackendConfig):
         Default False.
     """
 
-    path: str | os.PathLike[str] = "asyncjobs.db"
+    db_path: str | os.PathLike[str] = "asyncjobs.db"
     synchronous: Literal["NORMAL", "FULL"] = "NORMAL"
     busy_timeout: float = 30.0
     cache_size: int = 64
@@ -104,16 +104,16 @@ class SQLiteConfig(BackendConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        raw: object = self.path
-        with reading("SQLiteConfig.path", raw):
-            path: object = os.fspath(self.path) if is_a(raw, str) or hasattr(type(raw), "__fspath__") else None
+        raw: object = self.db_path
+        with reading("SQLiteConfig.db_path", raw):
+            path: object = os.fspath(self.db_path) if is_a(raw, str) or hasattr(type(raw), "__fspath__") else None
         if not is_a(path, str) or not path:
-            raise ConfigurationError("SQLiteConfig.path", raw, allowed="the path of a file")
+            raise ConfigurationError("SQLiteConfig.db_path", raw, allowed="the path of a file")
         if "\x00" in path:
-            raise ConfigurationError("SQLiteConfig.path", raw, allowed="a path without NUL characters")
+            raise ConfigurationError("SQLiteConfig.db_path", raw, allowed="a path without NUL characters")
         if path == ":memory:":
             raise ConfigurationError(
-                "SQLiteConfig.path", raw, allowed="the path of a file", hint="use BackendType.MEMORY in tests"
+                "SQLiteConfig.db_path", raw, allowed="the path of a file", hint="use BackendType.MEMORY in tests"
             )
         wanted: object = self.synchronous
         if not is_a(wanted, str) or wanted not in ("NORMAL", "FULL"):
@@ -129,14 +129,14 @@ class SQLiteConfig(BackendConfig):
     @property
     def file(self) -> Path:
         """The absolute path of the database."""
-        return Path(os.path.abspath(os.path.expanduser(os.fspath(self.path))))
+        return Path(os.path.abspath(os.path.expanduser(os.fspath(self.db_path))))
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonConfig(Checked):
     """Settings of the loop that claims and runs jobs, embedded in a processor or a process of its own.
 
-    :param slots: attempts that run at a time, async ones and threads together. Default 32.
+    :param num_workers: attempts that run at a time, async ones and threads together. Default 32.
     :param queues: names of the queues it serves; None (default) is every queue.
     :param allowed_modules: modules (or packages, with all that is in them) whose functions it may import and run.
         None (default): what this process submitted itself or registered, and functions of modules of the program that
@@ -161,7 +161,7 @@ class DaemonConfig(Checked):
         they are connected with have been finished for as long. None (default) keeps everything.
     """
 
-    slots: int = 32
+    num_workers: int = 32
     queues: tuple[str, ...] | None = None
     allowed_modules: tuple[str, ...] | None = None
     shutdown_timeout: float = 30.0
@@ -178,7 +178,7 @@ class DaemonConfig(Checked):
     def __post_init__(self) -> None:
         if self.unrunnable_after is not None:
             self._number("unrunnable_after", 0, above=True)
-        self._number("slots", 1, 10_000, whole=True)
+        self._number("num_workers", 1, 10_000, whole=True)
         self._number("shutdown_timeout", 0)
         self._number("cancel_grace", 0)
         self._number("poll_interval", 0, 60, above=True)

@@ -21,7 +21,7 @@
     │  └─ JobSkippedError                .because
     ├─ JobTimeoutError (TimeoutError)    waiting took too long; the job goes on
     ├─ BackendError
-    │  ├─ BackendConnectionError         .request to submit again, .attempts
+    │  ├─ BackendConnectionError         .request to submit again, .tries
     │  ├─ BackendClosedError
     │  └─ SchemaVersionError             .found, .supported
     └─ MissingExtraError (ImportError)   .extra
@@ -38,11 +38,40 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
+_FORMER_NAMES = {
+    "slots": "num_workers",
+    "workers": "num_workers",
+    "concurrency": "num_workers",
+    "max_workers": "num_workers",
+    "attempts": "tries",
+    "path": "db_path",
+    "database": "db_path",
+    "dependencies": "depends_on",
+    "after": "depends_on",
+    "function": "func",
+    "find_page": "find_jobs",
+}
+"""What settings and options were called before, and are in similar libraries, that is not like the name they have."""
+_FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNORECASE)
+
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name most like ``name``, or None when none is close."""
-    matches = get_close_matches(name, list(known), n=1, cutoff=0.6)
+    """Return the known name that ``name`` was meant to be, or None when none is close.
+
+    A former name is also found as the end of a longer one: ``--slots``, ``DAEMON_SLOTS``.
+    """
+    names = list(known)
+    renamed = _FORMER_NAME.sub(lambda found: _spelled(_FORMER_NAMES[found[1].lower()], name), name)
+    if renamed in names:
+        return renamed
+    matches = get_close_matches(name, names, n=1, cutoff=0.6)
     return matches[0] if matches else None
+
+
+def _spelled(name: str, like: str) -> str:
+    if like.startswith("--"):
+        return name.replace("_", "-")
+    return name.upper() if like.isupper() else name
 
 
 _LONGEST_SHOWN = 200
@@ -341,7 +370,7 @@ _SUBMIT_AGAIN = 'nothing was lost; submit .request again with if_exists="return"
 
 
 class BackendConnectionError(BackendError):
-    """The store could not be reached or stayed locked, after ``attempts`` tries.
+    """The store could not be reached or stayed locked, after ``tries`` tries.
 
     ``request`` is what was to be stored, with its ids fixed, so that it can be submitted again safely
     (``await jp.submit_jobs(error.request, if_exists="return")``); None for reads.
@@ -351,10 +380,10 @@ class BackendConnectionError(BackendError):
     code = "backend-unavailable"
 
     def __init__(
-        self, message: str, *, request: Any = None, attempts: int = 1, transient: bool = True, hint: str | None = None
+        self, message: str, *, request: Any = None, tries: int = 1, transient: bool = True, hint: str | None = None
     ) -> None:
         super().__init__(message, hint=hint)
-        self.attempts = attempts
+        self.tries = tries
         self.transient = transient
         self._own_hint = hint is not None
         self.request = request

@@ -190,7 +190,7 @@ class Job(Shown, Struct, frozen=True):
     """
 
     id: str
-    function: str
+    func: str
     status: JobStatus
     queue: str
     priority: int

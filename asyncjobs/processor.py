@@ -65,7 +65,7 @@ class JobProcessor:
             picture = await page
 
     :param backend: where jobs are kept: a path (a ``Path``, or a text with a slash or a suffix), a ``BackendType`` or
-        its name, a config object (``SQLiteConfig(path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the
+        its name, a config object (``SQLiteConfig(db_path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the
         working directory.
     :param config: settings for a ``BackendType``.
     :param enable_daemon: claim and run jobs in this process. Default True.
@@ -293,8 +293,12 @@ class JobProcessor:
         return await self._engine.parts().queries.get_attempts(job_id)
 
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
-        """A page of jobs: a list, and ``.next``, the cursor of the following page."""
+        """Return a page of jobs: a list, and ``.next``, the cursor of the following page."""
         return await self._engine.parts().queries.find_jobs(query)
+
+    def iter_jobs(self, query: JobQuery | None = None) -> AsyncIterator[Job]:
+        """Iterate over all jobs that match, read in pages of ``query.limit``."""
+        return self._engine.parts().queries.iter_jobs(query)
 
     async def get_progress(self, group: str) -> GroupProgress:
         """How far a group is; all zero for a group without jobs."""

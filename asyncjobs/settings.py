@@ -8,10 +8,10 @@ The order, first wins: flags, ``ASYNCJOBS_*`` variables, the file of ``--config`
     app = "shop.jobs:jp"            # the processor that the command line works with
 
     [sqlite]                        # SQLiteConfig
-    path = "jobs.db"
+    db_path = "jobs.db"
 
     [daemon]                        # DaemonConfig
-    slots = 8
+    num_workers = 8
     shutdown_timeout = "2m"
 
     [logging]                       # LoggingConfig
@@ -49,10 +49,10 @@ PREFIX = "ASYNCJOBS_"
 FILE = "asyncjobs.toml"
 SECTIONS: dict[str, type[Checked]] = {"sqlite": SQLiteConfig, "daemon": DaemonConfig, "logging": LoggingConfig}
 _TOP = ("app", "backend")
-_SHORT = {"DB": "sqlite.path", "APP": "app", "BACKEND": "backend"}
+_SHORT = {"DB": "sqlite.db_path", "APP": "app", "BACKEND": "backend"}
 DETACHED = f"{PREFIX}DETACHED"
 """Set for a daemon that was started in the background."""
-_FLAGS = {"sqlite.path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
+_FLAGS = {"sqlite.db_path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
 _NOT_SETTINGS = frozenset({"CONFIG", "DETACHED"})
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZES = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
@@ -67,7 +67,7 @@ class Origin(Struct, frozen=True):
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What counts. ``origins`` has what was given, by dotted name (``daemon.slots``); the rest are defaults.
+    """What counts. ``origins`` has what was given, by dotted name (``daemon.num_workers``); the rest are defaults.
 
     ``file`` is the file that was read, None without one.
     """
@@ -184,9 +184,9 @@ def _from_file(file: Path) -> dict[str, Origin]:
         else:
             _check_name(name, str(file))
             given[name] = Origin(value, str(file))
-    path = given.get("sqlite.path")
+    path = given.get("sqlite.db_path")
     if path is not None and isinstance(path.value, str):  # beside the file, wherever the program is started
-        given["sqlite.path"] = Origin(str(file.parent / Path(path.value).expanduser()), path.source)
+        given["sqlite.db_path"] = Origin(str(file.parent / Path(path.value).expanduser()), path.source)
     return given
 
 

@@ -12,6 +12,7 @@ from typing import Any, Generic, Literal, Self, TypeVar, overload
 import anyio
 from anyio.abc import TaskStatus
 from anyio.from_thread import BlockingPortal, start_blocking_portal
+from msgspec.structs import replace
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import is_a
@@ -313,8 +314,16 @@ class SyncJobs:
         return self.call(self._jp.get_job, job_id)
 
     def find_jobs(self, query: JobQuery | None = None) -> JobPage:
-        """A page of jobs."""
+        """Return a page of jobs: a list, and ``.next``, the cursor of the following page."""
         return self.call(self._jp.find_jobs, query)
+
+    def iter_jobs(self, query: JobQuery | None = None) -> Iterator[Job]:
+        """Iterate over all jobs that match, read in pages of ``query.limit``."""
+        page = self.find_jobs(query)
+        yield from page
+        while page.next is not None:
+            page = self.find_jobs(replace(query or JobQuery(), cursor=page.next))
+            yield from page
 
     def get_progress(self, group: str) -> GroupProgress:
         """How far a group is."""

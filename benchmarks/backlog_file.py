@@ -46,7 +46,7 @@ def new_job(job_id: str, *, priority: int = 0, delay: int | None = None, parents
 
 async def make(path: Path, kind: Kind, jobs: int) -> None:
     """A file with so many jobs that are waiting, delayed or ready, of three priorities, and checked."""
-    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         seeds = [_seed(kind, f"seed{i}", priority=(0, 0, 5)[i]) for i in range(_SEEDS)]
         await backend.enqueue_jobs([new_job(_PARENT, delay=FAR), *seeds])
     connection = sqlite3.connect(path, isolation_level=None)
@@ -101,7 +101,7 @@ def _copied(table: str, owner: str, column: str) -> str:
 
 async def _check(path: Path, kind: Kind) -> None:
     """The newest copy, and what the backend writes itself, differ in keys and times only."""
-    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         await backend.enqueue_jobs([_seed(kind, "check", priority=5)])
     connection = sqlite3.connect(path, isolation_level=None)
     connection.row_factory = sqlite3.Row

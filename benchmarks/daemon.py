@@ -24,8 +24,8 @@ class Facts(Struct):
 
 async def _main(path: str) -> None:
     began = time.perf_counter()
-    config = DaemonConfig(slots=SLOTS, shutdown_timeout=0)
-    async with JobProcessor(SQLiteConfig(path=path), daemon=config, functions=[noop]):
+    config = DaemonConfig(num_workers=SLOTS, shutdown_timeout=0)
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=config, functions=[noop]):
         start, used = time.perf_counter() - began, time.process_time()
         while True:
             facts = Facts(start, time.process_time() - used, memory().own)

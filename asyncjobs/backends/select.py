@@ -31,9 +31,9 @@ def make_backend(
     if is_path(backend):
         if config is not None:
             raise ConfigurationError(
-                "config", config, problem="a path says all", hint="put it into the settings: SQLiteConfig(path=…)"
+                "config", config, problem="a path says all", hint="put it into the settings: SQLiteConfig(db_path=…)"
             )
-        backend = SQLiteConfig(path=backend)
+        backend = SQLiteConfig(db_path=backend)
     if is_a(backend, BackendConfig):
         if config is not None:
             raise ConfigurationError("config", config, problem="the settings are given twice", hint="drop config=")

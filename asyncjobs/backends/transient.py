@@ -29,10 +29,10 @@ def delay_before(attempt: int, draw: Callable[[], float] = random.random) -> flo
     return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (attempt - 2)) * (0.5 + draw() / 2)
 
 
-async def patiently(call: Callable[[int], Awaitable[T]], *, attempts: int, clock: Clock) -> T:
+async def patiently(call: Callable[[int], Awaitable[T]], *, tries: int, clock: Clock) -> T:
     """What ``call`` returns, given the number of the attempt, from 1.
 
-    :raises BackendConnectionError: transient failures, ``attempts`` of them.
+    :raises BackendConnectionError: transient failures, ``tries`` of them.
     """
     attempt = 1
     while True:
@@ -41,7 +41,7 @@ async def patiently(call: Callable[[int], Awaitable[T]], *, attempts: int, clock
         except BackendError as error:
             if not error.transient:
                 raise
-            if attempt >= attempts:
+            if attempt >= tries:
                 raise _used_up(error, attempt) from error
         attempt += 1
         await clock.sleep(delay_before(attempt))
@@ -52,7 +52,7 @@ async def enqueue_patiently(
     jobs: Sequence[NewJob],
     parent: AttemptRef | None,
     *,
-    attempts: int,
+    tries: int,
     clock: Clock,
     trying: Callable[[], None] = lambda: None,
 ) -> Sequence[str]:
@@ -80,11 +80,11 @@ async def enqueue_patiently(
         return await backend.enqueue_jobs(again, parent=parent)
 
     try:
-        return await patiently(submit, attempts=attempts, clock=clock)
+        return await patiently(submit, tries=tries, clock=clock)
     except BackendConnectionError as error:
         error.request = jobs
         raise
 
 
-def _used_up(error: BackendError, attempts: int) -> BackendConnectionError:
-    return BackendConnectionError(f"{error.args[0]} ({attempts} attempts)", attempts=attempts, transient=False)
+def _used_up(error: BackendError, tries: int) -> BackendConnectionError:
+    return BackendConnectionError(f"{error.args[0]} ({tries} tries)", tries=tries, transient=False)

@@ -33,7 +33,7 @@ async def bench(context: Context, count: int, payload: int, full: bool) -> None:
     text = "x" * payload
     results: list[tuple[str, dict[str, Any]]] = []
     with tempfile.TemporaryDirectory(prefix="asyncjobs-bench-") as folder:
-        config = SQLiteConfig(path=Path(folder) / "bench.db", synchronous="FULL" if full else "NORMAL")
+        config = SQLiteConfig(db_path=Path(folder) / "bench.db", synchronous="FULL" if full else "NORMAL")
         async with JobProcessor(config) as jp:
             results.append(("round trips", await _round_trips(jp, text, max(100, count // 10))))
             results.append((f"{_SUBMITTERS} submitters", await _submitters(jp, text, count)))

@@ -68,7 +68,7 @@ def template() -> str:
     """A configuration file that changes nothing."""
     lines = [
         "# asyncjobs: settings. A line that begins with '#' is the default.",
-        "# Environment variables (ASYNCJOBS_DAEMON_SLOTS) and flags win over this file.",
+        "# Environment variables (ASYNCJOBS_DAEMON_NUM_WORKERS) and flags win over this file.",
         "",
         "# The JobProcessor of your program, for the command line.",
         '# app = "package.module:jp"',

@@ -70,7 +70,7 @@ class Context:
     def root_arguments(self) -> list[str]:
         """What another command needs to find the same store and application."""
         return _given(
-            ("--config", self._config), ("--db", self._flags.get("sqlite.path")), ("--app", self._flags.get("app"))
+            ("--config", self._config), ("--db", self._flags.get("sqlite.db_path")), ("--app", self._flags.get("app"))
         )
 
     def unit_arguments(self, *, in_image: bool) -> list[str]:
@@ -95,7 +95,7 @@ class Context:
     @property
     def environment(self) -> dict[str, str]:
         """The variables by which settings were given, but for the place of the store, as the system must set them."""
-        origins = {name: origin for name, origin in self.settings.origins.items() if name != "sqlite.path"}
+        origins = {name: origin for name, origin in self.settings.origins.items() if name != "sqlite.db_path"}
         return {
             origin.source: os.environ[origin.source]
             for origin in origins.values()
@@ -140,7 +140,7 @@ class Context:
         """
         settings = self.settings
         config: object = settings.backend_config
-        if settings.app is not None and "sqlite.path" not in settings.origins:
+        if settings.app is not None and "sqlite.db_path" not in settings.origins:
             config = self._app_engine.settings.backend_config
         if not isinstance(config, SQLiteConfig):
             raise Failure(
@@ -236,7 +236,7 @@ class Context:
     async def start_hint_for(self, jp: JobProcessor) -> str:
         """The same for the jobs that wait in the store."""
         waiting = await jp.find_jobs(JobQuery(status=JobStatus.PENDING, limit=_LOOKED_AT))
-        return self.start_hint(job.function for job in waiting)
+        return self.start_hint(job.func for job in waiting)
 
     async def warn_if_nobody_works(self, jp: JobProcessor) -> None:
         """Warn once while the command waits for jobs and no worker is alive, also if the last one dies meanwhile."""

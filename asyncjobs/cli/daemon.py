@@ -59,15 +59,15 @@ def _start_options(function: F) -> F:
             "--allow", "allowed", multiple=True, metavar="MODULE", help="Run functions of this module or package."
         ),
         click.option("--queue", "queues", multiple=True, help="Serve this queue only; may be repeated."),
-        click.option("--slots", type=int, help="Jobs at a time."),
+        click.option("--num-workers", type=int, help="Jobs at a time."),
     ):
         function = option(function)
     return function
 
 
-def _start_flags(slots: int | None, queues: tuple[str, ...], allowed: tuple[str, ...]) -> dict[str, Any]:
+def _start_flags(num_workers: int | None, queues: tuple[str, ...], allowed: tuple[str, ...]) -> dict[str, Any]:
     return {
-        "daemon.slots": slots,
+        "daemon.num_workers": num_workers,
         "daemon.queues": list(queues) or None,
         "daemon.allowed_modules": list(allowed) or None,
     }
@@ -80,7 +80,7 @@ def _start_flags(slots: int | None, queues: tuple[str, ...], allowed: tuple[str,
 def start(
     context: Context,
     detach: bool,
-    slots: int | None,
+    num_workers: int | None,
     queues: tuple[str, ...],
     allowed: tuple[str, ...],
     http: str | None,
@@ -91,7 +91,7 @@ def start(
     What it may run: functions of the modules named with --allow (or daemon.allowed_modules), or with --app what that
     processor was given and its program has imported.
     """
-    context.add_flags(_start_flags(slots, queues, allowed))
+    context.add_flags(_start_flags(num_workers, queues, allowed))
     file = state_file(context, name)
     found = file.look()
     if found is not None and found.running:
@@ -238,7 +238,7 @@ def _started(context: Context, name: str, state: DaemonState, log: Path) -> None
     out.good(f"daemon {name!r} ready  pid {state.process.pid}")
     settings = context.settings
     out.echo(f"  store  {shown(state.store)}")
-    out.echo(f"  slots  {settings.daemon.slots}    log {shown(log)}")
+    out.echo(f"  slots  {settings.daemon.num_workers}    log {shown(log)}")
     if state.http:
         out.echo(f"  http   {state.http}")
 
@@ -378,7 +378,7 @@ def _log_file(context: Context, file: StateFile) -> Path | None:
 def unit(
     context: Context,
     kind: str,
-    slots: int | None,
+    num_workers: int | None,
     queues: tuple[str, ...],
     allowed: tuple[str, ...],
     http: str | None,
@@ -388,13 +388,13 @@ def unit(
 
     In an image, the application is expected in the working directory, and the store on the volume.
     """
-    context.add_flags(_start_flags(slots, queues, allowed))
+    context.add_flags(_start_flags(num_workers, queues, allowed))
     state_file(context, name)
     context.check_runnable()
     settings = context.settings
     start = [
         *(("--name", name) if name != "default" else ()),
-        *(() if slots is None else ("--slots", str(slots))),
+        *(() if num_workers is None else ("--num-workers", str(num_workers))),
         *(word for queue in queues for word in ("--queue", queue)),
         *(word for module in allowed for word in ("--allow", module)),
         *(() if http is None else ("--http", http)),

@@ -88,7 +88,7 @@ async def _start_again(context: Context, name: str) -> str:
         return context.start_hint(name=named)
     async with context.store() as jp:
         waiting = await jp.find_jobs(JobQuery(order="newest", limit=100))
-    return context.start_hint((job.function for job in waiting), name=named)
+    return context.start_hint((job.func for job in waiting), name=named)
 
 
 def _show_lines(context: Context, lines: list[str]) -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections import Counter
 
 import click
-from msgspec.structs import replace
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.groups import known
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import Output, printable
 from asyncjobs.models import Edge, Job, JobQuery, JobStatus
+from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
 
 _MOST = 2000
@@ -66,7 +66,7 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
     if out.json or form == "json":
         out.data(
             {
-                "nodes": [{"id": j.id, "function": j.function, "status": j.status} for j in graph.jobs.values()],
+                "nodes": [{"id": j.id, "function": j.func, "status": j.status} for j in graph.jobs.values()],
                 "edges": [{"parent": e.parent_id, "child": e.child_id, "optional": e.optional} for e in graph.edges],
                 "cut": graph.cut,
             }
@@ -82,16 +82,7 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
 
 
 async def _of_group(jp: JobProcessor, group: str) -> Graph:
-    jobs: list[Job] = []
-    query = JobQuery(group=group, limit=500)
-    cut = False
-    while True:
-        page = await jp.find_jobs(query)
-        jobs += page
-        cut = page.next is not None and len(jobs) >= _MOST
-        if page.next is None or cut:
-            break
-        query = replace(query, cursor=page.next)
+    jobs, cut = await take_jobs(jp.find_jobs, JobQuery(group=group, limit=500), _MOST)
     return Graph(jobs, list(await jp.backend.get_dependencies([job.id for job in jobs])), cut=cut)
 
 
@@ -122,7 +113,7 @@ def _tree(out: Output, graph: Graph, *, expand: bool) -> list[str]:
             return [[job_id] for job_id in ids]
         alike: dict[tuple[str, frozenset[str]], list[str]] = {}
         for job_id in ids:
-            alike.setdefault((graph.jobs[job_id].function, frozenset(graph.parents[job_id])), []).append(job_id)
+            alike.setdefault((graph.jobs[job_id].func, frozenset(graph.parents[job_id])), []).append(job_id)
         return list(alike.values())
 
     # Not recursive: a chain may be longer than the interpreter's stack.
@@ -155,7 +146,7 @@ def _label(out: Output, graph: Graph, ids: list[str]) -> str:
     if len(jobs) == 1:
         return f"{out.status(jobs[0].status)} {printable(jobs[0].id)}{also}"
     counts = Counter(job.status for job in jobs)
-    name = jobs[0].function.rpartition(":")[2]
+    name = jobs[0].func.rpartition(":")[2]
     marks = "  ".join(f"{out.status(status)} {count}" for status, count in sorted(counts.items()))
     return f"{printable(name)} ×{len(jobs)}  {marks}{also}" if out.unicode else f"{name} x{len(jobs)}  {marks}{also}"
 

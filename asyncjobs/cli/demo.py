@@ -65,8 +65,8 @@ async def demo(context: Context, count: int, fail: int) -> None:
     out = context.out
     panels = max(2, count - 2 - len(_PEOPLE) - max(1, count // _PAGE))
     with tempfile.TemporaryDirectory(prefix="asyncjobs-demo-") as folder:
-        config = SQLiteConfig(path=Path(folder) / "demo.db")
-        async with JobProcessor(config, daemon=DaemonConfig(slots=8, shutdown_timeout=1)) as jp:
+        config = SQLiteConfig(db_path=Path(folder) / "demo.db")
+        async with JobProcessor(config, daemon=DaemonConfig(num_workers=8, shutdown_timeout=1)) as jp:
             out.echo(
                 f"A comic of {panels} panels on 8 slots; {fail} % of the panels fail on purpose, and are retried.\n"
             )

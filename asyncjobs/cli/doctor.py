@@ -24,6 +24,7 @@ from asyncjobs.cli.job_selection import count
 from asyncjobs.cli.version import own_version
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
 
 _SOUND_SQLITE = (3, 51, 3)
@@ -202,23 +203,13 @@ async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerat
 
 async def _unreadable(jp: JobProcessor) -> AsyncGenerator[Finding]:
     """Rows that cannot be read, among the newest."""
-    looked_at = found = 0
-    cursor: str | None = None
-    while looked_at < _LOOKED_AT:
-        page = await jp.find_jobs(JobQuery(order="newest", limit=1000, cursor=cursor))
-        looked_at += len(page)
-        for job in page:
-            if job.unreadable is not None:
-                found += 1
-                if found <= _SHOWN:
-                    yield Finding(
-                        "warning", f"job {job.id}: {job.unreadable}", f"asyncjobs jobs show {shlex.quote(job.id)}"
-                    )
-        cursor = page.next
-        if cursor is None:
-            break
-    if found > _SHOWN:
-        yield Finding("warning", f"{found - _SHOWN} more of the newest {looked_at:,} jobs cannot be read")
+    newest, _ = await take_jobs(jp.find_jobs, JobQuery(order="newest", limit=1000), _LOOKED_AT)
+    unreadable = [job for job in newest if job.unreadable is not None]
+    for job in unreadable[:_SHOWN]:
+        yield Finding("warning", f"job {job.id}: {job.unreadable}", f"asyncjobs jobs show {shlex.quote(job.id)}")
+    if len(unreadable) > _SHOWN:
+        more = len(unreadable) - _SHOWN
+        yield Finding("warning", f"{more} more of the newest {len(newest):,} jobs cannot be read")
 
 
 def _integrity(path: Path) -> str:

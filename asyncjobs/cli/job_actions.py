@@ -82,7 +82,7 @@ async def submit(
             else:
                 context.out.text(handle.id)
                 if not any(worker.alive for worker in await jp.workers()):
-                    start = context.start_hint([(await jp.get_job(handle)).function])
+                    start = context.start_hint([(await jp.get_job(handle)).func])
                     context.out.warn("no worker is alive: it waits", start)
             return
         context.when_interrupted = f"the job goes on: asyncjobs jobs watch {shlex.quote(handle.id)}"

@@ -6,6 +6,7 @@ from msgspec.structs import replace
 
 from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.models import Job, JobQuery
+from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
 from asyncjobs.settings import duration
 
@@ -13,15 +14,8 @@ _PAGE = 500
 
 
 async def find(jp: JobProcessor, query: JobQuery, limit: int) -> list[Job]:
-    """Up to ``limit`` jobs of a query, page by page."""
-    found: list[Job] = []
-    while len(found) < limit:
-        page = await jp.find_jobs(replace(query, limit=min(_PAGE, limit - len(found))))
-        found += page
-        if page.next is None:
-            break
-        query = replace(query, cursor=page.next)
-    return found
+    """Return up to ``limit`` jobs of a query, read page by page."""
+    return (await take_jobs(jp.find_jobs, replace(query, limit=min(_PAGE, limit)), limit))[0]
 
 
 def count(number: int, what: str) -> str:

@@ -70,7 +70,7 @@ async def list_(
 def _row(out: Output, job: Job) -> Sequence[str]:
     return (
         printable(job.id),
-        printable(job.function.rpartition(":")[2]),
+        printable(job.func.rpartition(":")[2]),
         out.status(job.status),
         tries(job),
         age(job.created_at),
@@ -143,12 +143,12 @@ async def show(context: Context, job: str) -> None:
     group = f"  group {printable(found.group)}" if found.group else ""
     gone = reason.code == "worker_gone"
     status = out.style(f"{out.glyph('✖', 'x')} worker gone", "red") if gone else out.status(found.status)
-    out.text(f"{status}  {printable(found.id)}  {printable(found.function)}{group}")
+    out.text(f"{status}  {printable(found.id)}  {printable(found.func)}{group}")
     for label, ids in (("needs", [e.parent_id for e in parents]), ("blocks", [e.child_id for e in children])):
         if ids:
             _field(out, label, "  ".join(_named(out, near.get(i), i) for i in ids[:8]) + (" …" if len(ids) > 8 else ""))
     if found.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
-        start = context.start_hint([found.function])
+        start = context.start_hint([found.func])
         alone = reason.code == "no_worker"  # what it names otherwise is for programs
         _field(out, "why", out.hint(f"no worker is alive: {start}") if alone else printable(reason.sentence))
     if found.progress is not None and found.progress.percent is not None:

@@ -14,7 +14,7 @@ def job_item(job: Job) -> dict[str, Any]:
     status = report(job, datetime.now(UTC), None)
     return {
         "id": job.id,
-        "function": job.function,
+        "function": job.func,
         "status": job.status,
         "group": job.group,
         "queue": job.queue,

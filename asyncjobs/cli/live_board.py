@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
-from msgspec.structs import replace
 
 from asyncjobs.cli.json_shapes import event_item
 from asyncjobs.cli.output import Output, printable
@@ -47,13 +46,7 @@ async def _lines(out: Output, reader: EventReader) -> None:
 
 
 async def _all(jp: JobProcessor, group: str | None) -> list[Job]:
-    query, jobs = JobQuery(group=group, limit=1000), list[Job]()
-    while True:
-        page = await jp.find_jobs(query)
-        jobs += page
-        if page.next is None:
-            return jobs
-        query = replace(query, cursor=page.next)
+    return [job async for job in jp.iter_jobs(JobQuery(group=group, limit=1000))]
 
 
 def event_line(out: Output, event: JobEvent) -> str:
@@ -87,7 +80,7 @@ class Board:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.status: dict[str, JobStatus] = {job.id: job.status for job in jobs}
-        self.name: dict[str, str] = {job.id: job.function.rpartition(":")[2] for job in jobs}
+        self.name: dict[str, str] = {job.id: job.func.rpartition(":")[2] for job in jobs}
         self.detail: dict[str, str] = {}
         self.attempt: dict[str, int] = {}
 

@@ -51,6 +51,8 @@ class Lazy(click.Group):
         interruption: object = ctx.obj  # until the callback of the root puts the Context there
         try:
             return super().invoke(ctx)
+        except click.NoSuchOption as error:
+            raise _with_suggestion(error) from None
         except KeyboardInterrupt:
             raise _interrupted(ctx, interruption) from None
 
@@ -60,6 +62,13 @@ class Lazy(click.Group):
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         return resolve(self, ctx, args, super().resolve_command)
+
+
+def _with_suggestion(error: click.NoSuchOption) -> click.NoSuchOption:
+    """Return the error with the option that was meant: a former name is not like the one that click would suggest."""
+    params = [] if error.ctx is None else error.ctx.command.get_params(error.ctx)
+    near = nearest(error.option_name, [option for param in params for option in param.opts])
+    return error if near is None else click.NoSuchOption(error.option_name, possibilities=[near], ctx=error.ctx)
 
 
 def _interrupted(ctx: click.Context, interruption: object) -> Failure:
@@ -84,7 +93,7 @@ def with_shared_options(command: click.Command) -> click.Command:
     """Let what every command understands also stand behind it: ``asyncjobs jobs list --json``."""
     if not isinstance(command, click.Group) and not any(param.name == "shared_json" for param in command.params):
         command.params += [
-            click.Option(["--db", "shared_db"], metavar="PATH", help="The database file.", **_shared("sqlite.path")),
+            click.Option(["--db", "shared_db"], metavar="PATH", help="The database file.", **_shared("sqlite.db_path")),
             click.Option(
                 ["--config", "shared_config"], metavar="FILE", help="A configuration file.", **_shared("config")
             ),
@@ -158,7 +167,7 @@ def root(
         ctx.color = colour
     ctx.obj = Context(
         config=config,
-        flags={"sqlite.path": db, "app": app},
+        flags={"sqlite.db_path": db, "app": app},
         form="json" if as_json else output,
         colour=colour,
         quiet=quiet,

@@ -106,7 +106,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
         waits_for = None if self.waits_for is None else WaitsFor[self.waits_for.upper()]
         return Job(
             id=self.id,
-            function=self.function,
+            func=self.function,
             status=self.status,
             queue=self.queue,
             priority=self.priority,

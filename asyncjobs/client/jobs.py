@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
+from contextlib import aclosing
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
 from urllib.parse import quote
 
 import anyio
-from msgspec.structs import replace
 
 from asyncjobs.client import answers
 from asyncjobs.client.answers import ChangedJobs, Snapshot, Stats
@@ -37,6 +37,7 @@ from asyncjobs.models import (
     WorkerInfo,
     state_tag,
 )
+from asyncjobs.paging import iter_pages
 
 if TYPE_CHECKING:
     import httpx
@@ -65,13 +66,13 @@ class JobsClient:
     :param http_client: an ``httpx.AsyncClient`` of your own (certificates, proxies); it is left open. Each open stream
         takes a connection of its pool, and so does each of the first 32 handles that are awaited.
     :param timeout: seconds for a request, of which 5 at most to connect. Default 30, or what ``http_client`` has.
-    :param attempts: how often a request is tried while the server is away or busy, with pauses that grow to 4 s, unless
+    :param tries: how often a request is tried while the server is away or busy, with pauses that grow to 4 s, unless
         the server asks for longer ones. Default 5.
     :param max_silence: seconds without even a ping after which an event stream is taken for dead, and comes back.
         Default 45: three times the server's ``ping``.
     :raises MissingExtraError: the extra ``client`` is not installed.
 
-    Every method raises ``BackendConnectionError`` once its attempts are used up. An error that the server knows is
+    Every method raises ``BackendConnectionError`` once its tries are used up. An error that the server knows is
     raised as it would be in process; for what has no class, such as a token that is not known, it is a
     ``JobProcessorError`` with its ``code`` (``"unauthorized"``, ``"forbidden"``, …).
     """
@@ -83,7 +84,7 @@ class JobsClient:
         *,
         http_client: httpx.AsyncClient | None = None,
         timeout: float | None = None,
-        attempts: int = 5,
+        tries: int = 5,
         max_silence: float = 45.0,
     ) -> None:
         try:
@@ -94,12 +95,10 @@ class JobsClient:
             raise MissingExtraError("client", what="JobsClient") from error
         if token is not None and (not isinstance(token, str) or not token.isascii() or not token.isprintable()):
             raise ConfigurationError("token", problem="token must be printable ASCII")
-        for name, value in (("timeout", timeout), ("max_silence", max_silence), ("attempts", attempts)):
+        for name, value in (("timeout", timeout), ("max_silence", max_silence), ("tries", tries)):
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
                 raise ConfigurationError(name, value, allowed="a number above 0")
-        self._transport = Transport(
-            base_url, token, http_client, timeout=timeout, attempts=attempts, max_silence=max_silence
-        )
+        self._transport = Transport(base_url, token, http_client, timeout=timeout, tries=tries, max_silence=max_silence)
         self._waiting = Waiting(self._transport, lambda job_id: f"{_job(job_id)}/events", self._find_unfinished)
 
     async def __aenter__(self) -> Self:
@@ -247,22 +246,18 @@ class JobsClient:
         """Why a job is not running (or that it is): a code for programs, a sentence for people."""
         return await self._transport.get(f"{_job(job_id)}/why", Reason)
 
-    async def find_jobs(self, query: JobQuery | None = None) -> AsyncGenerator[Job]:
-        """All jobs that match, a page of ``query.limit`` at a time."""
-        query = query or JobQuery()
-        while True:
-            page = await self.find_page(query)
-            for job in page:
-                yield job
-            if page.next is None:
-                return
-            query = replace(query, cursor=page.next)
+    async def iter_jobs(self, query: JobQuery | None = None) -> AsyncGenerator[Job]:
+        """Iterate over all jobs that match, read in pages of ``query.limit``."""
+        async with aclosing(iter_pages(self.find_jobs, query or JobQuery())) as pages:
+            async for page in pages:
+                for job in page:
+                    yield job
 
-    async def find_page(self, query: JobQuery | None = None) -> JobPage:
+    async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """A page of jobs: a list, and ``.next``, the cursor of the following page."""
         query = query or JobQuery()
         names = ("status", "group", "queue", "function", "parent_id", "order", "limit", "cursor")
-        asked = _asked(query, names, "find_page")
+        asked = _asked(query, names, "find_jobs")
         if "parent_id" in asked:
             asked["parent"] = asked.pop("parent_id")
         if "status" in asked:

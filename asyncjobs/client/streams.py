@@ -155,8 +155,8 @@ class _Source:
                         await response.aclose()
                 lost = "the server ended it for now"
             except BackendConnectionError as error:
-                if self._lasting and not reached and failures + 1 >= self._transport.attempts:
-                    error.attempts = failures + 1
+                if self._lasting and not reached and failures + 1 >= self._transport.tries:
+                    error.tries = failures + 1
                     raise
                 lost = str(error.args[0])
                 if reached and not announced:

@@ -54,11 +54,11 @@ class Transport:
         http: httpx.AsyncClient | None,
         *,
         timeout: float | None,
-        attempts: int,
+        tries: int,
         max_silence: float,
     ) -> None:
         self._base = _checked_base(base_url)
-        self.attempts = attempts
+        self.tries = tries
         self._headers = {"x-asyncjobs": "1"}  # what changes something must not come from a page of another site
         if token is not None:
             self._headers["authorization"] = f"Bearer {token}"
@@ -109,7 +109,7 @@ class Transport:
 
         :param repeat: whether it may be asked again when it is not known whether it was carried out.
         :param request: what ``BackendConnectionError.request`` is to be.
-        :raises BackendConnectionError: ``attempts`` of them failed, in passing.
+        :raises BackendConnectionError: ``tries`` of them failed, in passing.
         """
         all_headers = {**self._headers, "accept": "application/json", **(headers or {})}
         content = None
@@ -140,7 +140,7 @@ class Transport:
                 failure, cause, not_done = _detail(response), None, response.status_code in _NOT_DONE
                 asked_pause = _retry_after(response)
             repeated = repeated or not not_done
-            if attempt >= self.attempts or (repeated and not repeat):
+            if attempt >= self.tries or (repeated and not repeat):
                 raise self._unreachable(path, failure, attempt, request, unsure=repeated) from cause
             pause = max(pause_before(attempt), asked_pause)
             logger.debug("%s %s%s: %s; again in %.1f s", method, self.url, path, failure, pause)
@@ -245,9 +245,9 @@ class Transport:
         )
 
     def _unreachable(
-        self, path: str, failure: str, attempts: int, request: Any = None, *, unsure: bool = False
+        self, path: str, failure: str, tries: int, request: Any = None, *, unsure: bool = False
     ) -> BackendConnectionError:
-        times = "" if attempts == 1 else f" in {attempts} attempts"
+        times = "" if tries == 1 else f" in {tries} tries"
         known = "; it may have been carried out nevertheless" if unsure and request is not None else ""
         hint = "is the server running? Try again when it is"
         if request is not None:
@@ -255,7 +255,7 @@ class Transport:
         return BackendConnectionError(
             f"{self.url}{path} cannot be reached{times}: {failure}{known}",
             request=request,
-            attempts=attempts,
+            tries=tries,
             hint=hint,
         )
 

@@ -9,6 +9,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.exceptions import ConfigurationError, JobNotFoundError
 from asyncjobs.models import TERMINAL, JobQuery, JobStatus, name_text
+from asyncjobs.paging import iter_pages
 from asyncjobs.runtime.argument_checks import checked_id, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.live_graph import LiveGraph
@@ -49,15 +50,11 @@ class Actions:
         if wanted.status is None:
             wanted = replace(wanted, status=[JobStatus.PENDING, JobStatus.IN_PROGRESS])
         statuses: dict[str, JobStatus] = {}
-        cursor: str | None = None
-        while True:
-            page = await self._backend.find_jobs(replace(wanted, limit=_PAGE, cursor=cursor, order="oldest"))
+        async for page in iter_pages(self._backend.find_jobs, _from_the_oldest(wanted)):
             if page:
                 statuses.update(await self._cancel([job.id for job in page]))
             self._nudge()
-            cursor = page.next
-            if cursor is None:
-                return statuses
+        return statuses
 
     async def _cancel(self, job_ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
         statuses = dict(await self._backend.cancel_jobs(job_ids, descendants=descendants))
@@ -89,11 +86,9 @@ class Actions:
         return removed
 
     async def _found(self, query: JobQuery) -> list[str]:
-        ids: list[str] = []
-        cursor: str | None = None
-        while True:
-            page = await self._backend.find_jobs(replace(query, limit=_PAGE, cursor=cursor, order="oldest"))
-            ids += [job.id for job in page]
-            cursor = page.next
-            if cursor is None:
-                return ids
+        pages = iter_pages(self._backend.find_jobs, _from_the_oldest(query))
+        return [job.id async for page in pages for job in page]
+
+
+def _from_the_oldest(query: JobQuery) -> JobQuery:
+    return replace(query, limit=_PAGE, cursor=None, order="oldest")

@@ -46,7 +46,7 @@ class JobDaemon:
     ) -> None:
         config = config or DaemonConfig()
         if num_workers is not None:
-            config = replace(config, slots=num_workers)
+            config = replace(config, num_workers=num_workers)
         if poll_interval is not None:
             config = replace(config, poll_interval=poll_interval)
         self._engine = new_engine(backend, daemon=config, functions=functions)

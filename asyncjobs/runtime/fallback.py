@@ -69,7 +69,7 @@ class SyncFallback:
             return
 
     async def _warn(self, job_ids: Sequence[str]) -> None:
-        command = start_command(self._backend, [job.function for job in await self._backend.get_jobs(job_ids)])
+        command = start_command(self._backend, [job.func for job in await self._backend.get_jobs(job_ids)])
         logger.warning(
             "no worker is alive: jobs are run in the process that submits them, one submit at a time. "
             "%senable_daemon=True runs them in the background",

@@ -58,7 +58,7 @@ async def warn_when_no_worker_lives(
 async def _log(backend: JobBackend, job_id: str | None) -> None:
     """Log it, with the command that runs a daemon on this store, if other processes can reach it."""
     waiting = await backend.find_jobs(JobQuery(status=JobStatus.PENDING, limit=_NAMED))
-    command = start_command(backend, [job.function for job in waiting])
+    command = start_command(backend, [job.func for job in waiting])
     logger.warning(
         "waiting for %s, but no worker is alive; %sopen a JobProcessor with enable_daemon=True",
         "jobs" if job_id is None else f"job {job_id!r}",

@@ -86,7 +86,7 @@ class Parts:
             graph,
             clock,
             jobs,
-            tries=settings.backend_config.attempts,
+            tries=settings.backend_config.tries,
             owner=self._owner,
             nudge=self._nudge,
             run_here=None if self.fallback is None else self.fallback.run,

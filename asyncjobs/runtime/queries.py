@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
+from contextlib import aclosing
 from typing import Any
 
 from msgspec.structs import replace
@@ -22,6 +23,7 @@ from asyncjobs.models import (
     WorkerInfo,
     name_text,
 )
+from asyncjobs.paging import iter_pages
 from asyncjobs.runtime.argument_checks import checked_id, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_results import decode_value, not_completed
@@ -63,6 +65,13 @@ class Queries:
         if query.ids is not None:
             query = replace(query, ids=[name_text(job_id) for job_id in query.ids])
         return await self._backend.find_jobs(query)
+
+    async def iter_jobs(self, query: JobQuery | None) -> AsyncGenerator[Job, None]:
+        """Iterate over all jobs that match, page by page."""
+        async with aclosing(iter_pages(self.find_jobs, checked_query(query))) as pages:
+            async for page in pages:
+                for job in page:
+                    yield job
 
     async def get_progress(self, group: str) -> GroupProgress:
         """Count the jobs of a group by status."""

@@ -109,7 +109,7 @@ async def _limit(backend: JobBackend, job: Job) -> Reason:
 async def _worker(backend: JobBackend, job: Job) -> Reason:
     alive = [worker for worker in await backend.workers() if worker.alive]
     if not alive:
-        if job.function.startswith("local:"):
+        if job.func.startswith("local:"):
             return Reason("owner_gone", "it is local to a process that is gone; it will be failed")
         daemon = "run a daemon on this store, or " if "shared" in backend.capabilities else ""
         return Reason("no_worker", f"no worker is alive; {daemon}open a JobProcessor with enable_daemon=True")
@@ -118,14 +118,14 @@ async def _worker(backend: JobBackend, job: Job) -> Reason:
         queues = sorted({queue for worker in alive for queue in worker.queues or ()})
         sentence = f"no live worker serves its queue {job.queue!r}; they serve {', '.join(queues)}"
         return Reason("no_worker_for_queue", sentence, {"queue": job.queue, "served": queues})
-    willing = [worker for worker in serving if job.function not in worker.refused]
+    willing = [worker for worker in serving if job.func not in worker.refused]
     if not willing:
-        refusals = {worker.name: worker.refused[job.function] for worker in serving}
+        refusals = {worker.name: worker.refused[job.func] for worker in serving}
         who, reason = next(iter(refusals.items()))
         return Reason(
             "not_allowed",
-            f"no live worker may run {job.function!r}; {who}: {reason}",
-            {"function": job.function, "refusals": refusals},
+            f"no live worker may run {job.func!r}; {who}: {reason}",
+            {"function": job.func, "refusals": refusals},
         )
     return _queued(job, willing)
 

@@ -71,7 +71,7 @@ class StatusReports:
                 job,
                 now,
                 values.get(job.id),
-                durations.get(job.function, ()),
+                durations.get(job.func, ()),
                 worker_gone=job.id in gone,
                 unreadable=unreadable.get(job.id),
             )
@@ -81,7 +81,7 @@ class StatusReports:
 
 def to_be_timed(jobs: Iterable[Job]) -> set[str]:
     """The functions whose durations ``report`` needs: of running jobs whose own progress is no ground yet."""
-    return {job.function for job in jobs if job.status is JobStatus.IN_PROGRESS and not _allows_estimate(_percent(job))}
+    return {job.func for job in jobs if job.status is JobStatus.IN_PROGRESS and not _allows_estimate(_percent(job))}
 
 
 def report(

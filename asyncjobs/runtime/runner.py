@@ -141,7 +141,7 @@ class Runner:
     def may_run(self, job: Job) -> bool:
         """Return whether jobs of its queue and function run here, as far as is known: refusals are found by claims."""
         queues = self.config.queues
-        return (queues is None or job.queue in queues) and job.function not in self._functions.refused
+        return (queues is None or job.queue in queues) and job.func not in self._functions.refused
 
     @property
     def unfinished(self) -> int:

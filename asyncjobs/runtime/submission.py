@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FunctionType
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -35,7 +35,7 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import ConfigurationError, NotSerializableError
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError, nearest
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime import callers
 from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, get_job_options
@@ -404,6 +404,18 @@ def _required(require: object, edges: int) -> int:
     return number
 
 
+def _refuse_beside_kwargs(others: Mapping[str, Any]) -> NoReturn:
+    """Refuse a keyword that is given beside ``kwargs=``: the callee's are all in there, so it must be an option."""
+    name, value = next(iter(others.items()))
+    near = nearest(name, _FIELDS)
+    raise ConfigurationError(
+        name,
+        value,
+        problem=f"{name} is no option, and kwargs= has all keyword arguments of the function",
+        hint=f"did you mean {near!r}?" if near else f"put it into kwargs={{{name!r}: …}}",
+    )
+
+
 _FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
 _new_request: Callable[..., JobRequest] = partial(type(Struct).__call__, JobRequest)
 """``JobRequest`` without the check of the names of fields, which are right here."""
@@ -425,6 +437,6 @@ def build_request(func: Callable[..., Any], args: tuple[Any, ...], options: dict
         given = kwargs.pop("kwargs")
         allowed = "a dict of all keyword arguments, given only here"
         if kwargs:
-            raise ConfigurationError("kwargs", given, allowed=allowed)
+            _refuse_beside_kwargs(kwargs)
         kwargs = checked_dict("kwargs", given, allowed)
     return _new_request(func=func, args=args, kwargs=kwargs, **fields)

@@ -88,7 +88,7 @@ class Submitter:
         local = [job.id for job in jobs if job.owner is not None]
         try:
             stored = await enqueue_patiently(
-                self._backend, jobs, parent, attempts=self._tries, clock=self._clock, trying=self._nudge
+                self._backend, jobs, parent, tries=self._tries, clock=self._clock, trying=self._nudge
             )
         except BaseException as error:
             self._graph.drop(in_graph)

@@ -5,13 +5,12 @@ from __future__ import annotations
 import random
 from collections.abc import Mapping, Sequence
 
-from msgspec.structs import replace
-
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
+from asyncjobs.paging import iter_pages
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
@@ -64,14 +63,10 @@ class Unrunnable:
         )
         error = JobError("UnrunnableError", f"no live worker may run {lane.function!r}: {reasons[lane]}")
         given_up: list[str] = []
-        while True:
-            page = await self._backend.find_jobs(query)
+        async for page in iter_pages(self._backend.find_jobs, query):
             ready = [job.id for job in page if job.waits_for is WaitsFor.WORKER]
             if ready:
                 given_up += await self._backend.give_up(ready, error)
-            if page.next is None:
-                break
-            query = replace(query, cursor=page.next)
         if given_up:
             logger.error("%d jobs of %r failed: %s", len(given_up), lane.function, error.message)
         return given_up

@@ -92,7 +92,7 @@ class Worker:
         self._claimed = claimed
         self._freed = freed
         self._stale = stale
-        self.slots = Slots(config.slots, freed)
+        self.slots = Slots(config.num_workers, freed)
         self._ended: list[AttemptEnd] = []
         self._ended_signal = Wakeup()
         self._capture_level = config.capture_level
@@ -127,7 +127,7 @@ class Worker:
         self.id = await self._backend.register_worker(
             NewWorker(
                 name=self._config.name or "",
-                slots=self._config.slots,
+                slots=self._config.num_workers,
                 queues=self._config.queues,
                 lease=self._config.lease,
             )

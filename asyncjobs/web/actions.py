@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from base64 import b64decode
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from typing import Any, cast
 
-from msgspec.structs import replace
 from starlette.responses import Response
 
 from asyncjobs.core.codec import JsonObject, decode_value
 from asyncjobs.exceptions import JobStateError, nearest
 from asyncjobs.models import JobQuery, JobStatus, state_tag
+from asyncjobs.paging import iter_pages
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
@@ -177,11 +178,9 @@ async def _matching(call: Call, wanted: views.Filter, statuses: list[JobStatus])
         ids=wanted.ids, status=allowed, group=wanted.group, queue=wanted.queue, function=wanted.function, limit=_PAGE
     )
     found: list[str] = []
-    while True:
-        page = await call.jp.find_jobs(query)
-        found += [job.id for job in page]
-        if len(found) > _MOST:
-            raise WebError(422, "too-many", f"more than {_MOST:,} jobs match", hint="narrow the filter")
-        if page.next is None:
-            return found
-        query = replace(query, cursor=page.next)
+    async with aclosing(iter_pages(call.jp.find_jobs, query)) as pages:
+        async for page in pages:
+            found += [job.id for job in page]
+            if len(found) > _MOST:
+                raise WebError(422, "too-many", f"more than {_MOST:,} jobs match", hint="narrow the filter")
+    return found

@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from asyncjobs.exceptions import nearest
 from asyncjobs.models import Edge, GroupProgress, Job, JobQuery, JobStatus
+from asyncjobs.paging import take_jobs
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError
@@ -65,17 +66,8 @@ async def group_graph(call: Call) -> Response:
     asked = call.query(views.GroupGraph)
     name = call.param("group")
     await known_group(call.jp, name)
-    jobs: list[Job] = []
-    query = JobQuery(group=name, limit=_PAGE)
     most = 50_000 if asked.collapse else _MOST_NODES
-    while True:
-        page = await call.jp.find_jobs(query)
-        jobs += page
-        if page.next is None or len(jobs) >= most:
-            break
-        query = replace(query, cursor=page.next)
-    cut = page.next is not None or len(jobs) > most
-    jobs = jobs[:most]
+    jobs, cut = await take_jobs(call.jp.find_jobs, JobQuery(group=name, limit=_PAGE), most)
     edges = await _edges(call, [job.id for job in jobs])
     return call.json(_collapsed(jobs, edges, cut) if asked.collapse else _graph(jobs, edges, cut))
 
@@ -117,7 +109,7 @@ async def job_graph(call: Call) -> Response:
 def _graph(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView:
     ids = {job.id for job in jobs}
     return views.GraphView(
-        [views.NodeView(job.id, job.function.rpartition(":")[2], job.status, 1, {job.status: 1}) for job in jobs],
+        [views.NodeView(job.id, job.func.rpartition(":")[2], job.status, 1, {job.status: 1}) for job in jobs],
         [
             views.EdgeView(edge.parent_id, edge.child_id, edge.optional, edge.state.name.lower())
             for edge in edges
@@ -128,10 +120,10 @@ def _graph(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView
 
 
 def _collapsed(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView:
-    functions = {job.id: job.function for job in jobs}
+    functions = {job.id: job.func for job in jobs}
     counts: dict[str, Counter[JobStatus]] = {}
     for job in jobs:
-        counts.setdefault(job.function, Counter())[job.status] += 1
+        counts.setdefault(job.func, Counter())[job.status] += 1
     nodes = [
         views.NodeView(
             function,

@@ -186,8 +186,8 @@ def job_view(
     }
     return views.JobView(
         id=job.id,
-        function=job.function,
-        name=job.function.rpartition(":")[2],
+        function=job.func,
+        name=job.func.rpartition(":")[2],
         status=job.status,
         version=job.version,
         queue=job.queue,

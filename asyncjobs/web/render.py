@@ -27,7 +27,7 @@ async def render_jobs(call: Call, jobs: Sequence[Job]) -> list[JobView]:
     now = to_datetime(call.jp.clock.now())
     views: list[JobView] = []
     for job in jobs:
-        status = report(job, now, None, durations.get(job.function, ()), worker_gone=job.id in gone)
+        status = report(job, now, None, durations.get(job.func, ()), worker_gone=job.id in gone)
         views.append(_job(call, job, status, worker_gone=job.id in gone))
     return views
 

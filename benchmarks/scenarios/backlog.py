@@ -85,7 +85,7 @@ async def _run(place: Place, kind: Kind) -> Result:
 
 @asynccontextmanager
 async def _opened(path: Path) -> AsyncGenerator[_Store]:
-    backend = SQLiteBackend(SQLiteConfig(path=path))
+    backend = SQLiteBackend(SQLiteConfig(db_path=path))
     async with backend:
         yield _Store(backend, await backend.register_worker(NewWorker(name="benchmark", slots=32)))
 
@@ -110,7 +110,7 @@ async def _starts(paths: Sequence[Path]) -> list[Figure]:
     for _ in range(5):
         for path, seconds in zip(paths, taken, strict=True):
             began = time.perf_counter()
-            async with JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(queues=("other",))):
+            async with JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(queues=("other",))):
                 seconds.append(time.perf_counter() - began)
     small, large = (1e3 * quantile(seconds, 0.5) for seconds in taken)
     return [lower("start_small", small, "ms"), lower("start_large", large, "ms")]

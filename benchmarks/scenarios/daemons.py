@@ -112,7 +112,7 @@ def _share(path: Path, count: int, jobs: int) -> tuple[_Ran, float]:
 
 
 async def _submit(path: Path, jobs: int) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.map_jobs(noop, range(jobs))
         await jp.drain()
 

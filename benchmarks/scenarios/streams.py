@@ -144,7 +144,7 @@ async def _beside(folder: Path, seconds: float, listen: _Listen, name: str) -> l
 
 
 async def _another_process(folder: Path, server: Server, delays: list[float]) -> None:
-    config = SQLiteConfig(path=folder / "jobs.db")
+    config = SQLiteConfig(db_path=folder / "jobs.db")
     async with JobProcessor(config, enable_daemon=False) as jp, asyncio.TaskGroup() as tasks:
         for _ in range(_LISTENERS):
             tasks.create_task(_listen(jp, delays))

@@ -30,7 +30,7 @@ SCRIPT = Path(__file__).with_name("script.toml")
 async def make_comic(script: Script, movie_id: str, out: Path, *, crash_at: float | None, json_lines: bool) -> int:
     """Submit the comic, follow it to its end, and say where the pages are; return the exit code."""
     began, opened = time.monotonic(), datetime.now(UTC)
-    async with JobProcessor(SQLiteConfig(path=out / DATABASE), daemon=DaemonConfig(slots=SLOTS)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=out / DATABASE), daemon=DaemonConfig(num_workers=SLOTS)) as jp:
         pipeline = await submit(jp, script, movie_id, out)
         board = Board(pipeline.stages)
         with choose(board, f"{script.title} · {movie_id}", json_lines=json_lines) as display:

@@ -67,7 +67,7 @@ def run_until(child: subprocess.Popen[str], part: float) -> tuple[int, int]:
 
 async def look(path: Path) -> Stored:
     """Read the database without running anything."""
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         jobs = list(await jp.find_jobs(JobQuery(group=MOVIE, limit=1000)))
         return Stored(
             statuses=Counter(str(job.status) for job in jobs),

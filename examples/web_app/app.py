@@ -33,7 +33,7 @@ NOTHING_FOREIGN = (
 )
 FOR_EVER = "private, max-age=31536000, immutable"  # what a completed job has made does not change
 
-jp = JobProcessor(SQLiteConfig(path=OUT / "jobs.db"), daemon=DaemonConfig(slots=8, shutdown_timeout=0.25))
+jp = JobProcessor(SQLiteConfig(db_path=OUT / "jobs.db"), daemon=DaemonConfig(num_workers=8, shutdown_timeout=0.25))
 
 app = FastAPI(title="The comic", lifespan=jp.lifespan, docs_url=None, redoc_url=None)
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])

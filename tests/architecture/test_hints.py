@@ -47,7 +47,7 @@ NAME = Words("how an object, or what was called, is shown")
 
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
-    ("backends/select.py", "put it into the settings: SQLiteConfig(path=…)"): calls.stores,
+    ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
     ("backends/sqlite/backup.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
     (
         "backends/sqlite/files.py",

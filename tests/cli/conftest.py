@@ -26,7 +26,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     from asyncjobs import DaemonConfig, JobProcessor, RetryPolicy, SQLiteConfig
 
     shell = Shell(tmp_path_factory.mktemp("finished"))
-    config = SQLiteConfig(path=shell.folder / "jobs.db")
+    config = SQLiteConfig(db_path=shell.folder / "jobs.db")
 
     async def fill() -> None:
         import importlib.util

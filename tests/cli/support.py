@@ -149,5 +149,5 @@ async def talk(lines=3):
         current_job().progress(i + 1, lines, "talking")
 
 
-jp = JobProcessor(SQLiteConfig(path="jobs.db"), functions=[add, fail, slow, held, blocking, talk])
+jp = JobProcessor(SQLiteConfig(db_path="jobs.db"), functions=[add, fail, slow, held, blocking, talk])
 '''

@@ -30,20 +30,20 @@ def test_a_new_file_has_every_setting_and_changes_nothing(shell: Shell) -> None:
 
 
 def test_values_are_shown_with_where_they_came_from(shell: Shell) -> None:
-    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nslots = 7\nname = "ada"\n')
+    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nnum_workers = 7\nname = "ada"\n')
     shown = shell.good("--db", "x.db", "config", "show", "--origin", ASYNCJOBS_DAEMON_LEASE="30s").out
     lines = {line.split(" = ")[0].strip(): line.split(" = ")[1] for line in shown.splitlines()}
-    assert lines["daemon.slots"] == f"7  # {shell.folder / 'asyncjobs.toml'}"
+    assert lines["daemon.num_workers"] == f"7  # {shell.folder / 'asyncjobs.toml'}"
     assert lines["daemon.lease"] == "30.0  # ASYNCJOBS_DAEMON_LEASE"
-    assert lines["sqlite.path"] == '"x.db"  # the flag --db'
+    assert lines["sqlite.db_path"] == '"x.db"  # the flag --db'
     assert lines["daemon.heartbeat"] == "5.0  # default"
     document = shell.good("--json", "config", "show").json
     assert document["daemon.name"] == {"value": "ada", "source": str(shell.folder / "asyncjobs.toml")}
 
 
 def test_validate(shell: Shell) -> None:
-    (shell.folder / "asyncjobs.toml").write_text("[daemon]\nslots = 7\n")
+    (shell.folder / "asyncjobs.toml").write_text("[daemon]\nnum_workers = 7\n")
     assert "is sound (./asyncjobs.toml, 1 settings given)" in shell.good("config", "validate").err
-    (shell.folder / "asyncjobs.toml").write_text("[daemon]\nslotz = 7\n")
+    (shell.folder / "asyncjobs.toml").write_text("[daemon]\nslots = 7\n")
     ran = shell.run("config", "validate")
-    assert (ran.code, "did you mean 'daemon.slots'?" in ran.err) == (2, True)
+    assert (ran.code, "did you mean 'daemon.num_workers'?" in ran.err) == (2, True)

@@ -174,7 +174,7 @@ def test_status_names_the_first_twenty_jobs_that_it_runs_itself_and_counts_the_o
 
 def test_several_beside_each_other_and_a_restart(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
-    shell.good(*APP, "daemon", "start", "-d", "--name", "second", "--slots", "1")
+    shell.good(*APP, "daemon", "start", "-d", "--name", "second", "--num-workers", "1")
     first = pid_of(shell)
     assert shell.good("--json", *APP, "daemon", "status", "--name", "second").json["pid"] != first
     shell.good(*APP, "daemon", "restart")

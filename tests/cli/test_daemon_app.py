@@ -14,7 +14,7 @@ pytestmark = pytest.mark.slow
 
 SHOP = """
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig, current_job, job
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 
 
 async def add(a, b=1):
@@ -35,12 +35,15 @@ async def through_jp_isolated():
 
 
 async def settings():
-    config = engine_of(jp).settings.backend_config
-    return [jp.daemon.config.slots, str(config.file.name), config.busy_timeout]
+    config = get_engine(jp).settings.backend_config
+    return [jp.daemon.config.num_workers, str(config.file.name), config.busy_timeout]
 
 
 jp = JobProcessor(
-    SQLiteConfig(path="shop.db", busy_timeout=7.0), enable_daemon=False, daemon=DaemonConfig(slots=3), fallback="sync"
+    SQLiteConfig(db_path="shop.db", busy_timeout=7.0),
+    enable_daemon=False,
+    daemon=DaemonConfig(num_workers=3),
+    fallback="sync",
 )
 """
 
@@ -54,10 +57,10 @@ def shop(shell: Shell) -> Shell:
 def run(shop: Shell, *functions: str, db: tuple[str, ...] = ()) -> list[object]:
     """Run these functions, one after the other, in the only slot of a daemon. Return results, or errors as text."""
     ended: list[object] = []
-    shop.good(*db, "--app", "shop:jp", "daemon", "start", "-d", "--slots", "1")
+    shop.good(*db, "--app", "shop:jp", "daemon", "start", "-d", "--num-workers", "1")
     try:
         path = shop.folder / (db[1] if db else "shop.db")
-        with SyncJobs(SQLiteConfig(path=path), enable_daemon=False) as jobs:
+        with SyncJobs(SQLiteConfig(db_path=path), enable_daemon=False) as jobs:
             for name in functions:
                 shop.good(*db, "--app", "shop:jp", "jobs", "submit", f"shop:{name}", "--max-retries", "0", "--id", name)
                 job = jobs.wait_for_job(name, timeout=30)
@@ -112,7 +115,7 @@ async def book() -> list[object]:
     return [numbers, [*drawn, end]]
 
 
-jp = JobProcessor(SQLiteConfig(path="shop.db"))
+jp = JobProcessor(SQLiteConfig(db_path="shop.db"))
 
 
 async def main() -> None:
@@ -138,7 +141,7 @@ def test_a_parent_of_a_script_that_was_killed_gets_its_children_again(shell: She
             script.kill()
     shell.good("--app", "shop:jp", "daemon", "start", "-d")
     try:
-        with SyncJobs(SQLiteConfig(path=shell.folder / "shop.db"), enable_daemon=False) as jobs:
+        with SyncJobs(SQLiteConfig(db_path=shell.folder / "shop.db"), enable_daemon=False) as jobs:
             ended = jobs.wait_for_job("book", timeout=30)
             assert (ended.status, ended.error, ended.attempt) == (JobStatus.COMPLETED, None, 2)
             numbers, children = jobs.poll_status("book").result
@@ -146,6 +149,6 @@ def test_a_parent_of_a_script_that_was_killed_gets_its_children_again(shell: She
             found = {job.id: job for job in jobs.find_jobs()}
             assert set(found) == {"book", *children}
             assert [found[child].attempt for child in children] == [1, 1, 0]
-            assert {job.function.rpartition(":")[0] for job in found.values()} == {str(shell.folder / "shop.py")}
+            assert {job.func.rpartition(":")[0] for job in found.values()} == {str(shell.folder / "shop.py")}
     finally:
         shell.good("--app", "shop:jp", "daemon", "stop", "--now")

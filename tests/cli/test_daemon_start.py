@@ -28,7 +28,7 @@ def test_in_the_foreground_modules_of_the_current_folder_are_found(shell: Shell)
 
 
 def test_in_the_background_as_well_and_for_what_is_configured(shell: Shell) -> None:
-    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nallowed_modules = ["app"]\n[sqlite]\npath = "jobs.db"\n')
+    (shell.folder / "asyncjobs.toml").write_text('[daemon]\nallowed_modules = ["app"]\n[sqlite]\ndb_path = "jobs.db"\n')
     shell.good("daemon", "start", "-d", **INSTALLED)
     assert shell.good("jobs", "submit", "app:add", "--arg", "a=1", "--wait", **INSTALLED).json == 2
 
@@ -57,11 +57,11 @@ def test_a_module_that_cannot_be_imported_ends_the_start(
 
 def test_a_configuration_file_may_be_named_behind_the_command(shell: Shell) -> None:
     file = shell.folder / "mine.toml"
-    file.write_text('[daemon]\nallowed_modules = ["app"]\nslots = 7\n[sqlite]\npath = "mine.db"\n')
+    file.write_text('[daemon]\nallowed_modules = ["app"]\nnum_workers = 7\n[sqlite]\ndb_path = "mine.db"\n')
     shell.good("daemon", "start", "-d", "--config", str(file))
     shown = shell.good("daemon", "status", "--config", str(file), "--json").json
     assert shown["store"] == str(shell.folder / "mine.db")
-    assert shell.good("config", "show", "--config", str(file), "--json").json["daemon.slots"]["value"] == 7
+    assert shell.good("config", "show", "--config", str(file), "--json").json["daemon.num_workers"]["value"] == 7
     shell.good("daemon", "restart", "--config", str(file))  # it is started as it was
     assert shell.good("--config", str(file), "--json", "daemon", "status").json["pid"] != shown["pid"]
     shell.good("daemon", "stop", "--config", str(file), "--now")

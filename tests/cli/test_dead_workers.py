@@ -33,7 +33,7 @@ def held(shell: Shell) -> Shell:
     shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", "it")
 
     async def take_and_die() -> None:
-        config = SQLiteConfig(path=shell.folder / "jobs.db")
+        config = SQLiteConfig(db_path=shell.folder / "jobs.db")
         async with SQLiteBackend(config, clock=AMinuteAgo()) as backend:
             worker = await backend.register_worker(NewWorker(name="mortal", slots=1, lease=1.0))
             functions = frozenset({"app:add"})
@@ -94,7 +94,7 @@ def test_who_waits_is_told_within_two_seconds_that_no_worker_is_alive(shell: She
 
 async def started(shell: Shell, job_id: str) -> None:
     """Wait until a job of the store runs, by its events."""
-    config = SQLiteConfig(path=shell.folder / "jobs.db")
+    config = SQLiteConfig(db_path=shell.folder / "jobs.db")
     async with JobProcessor(config, enable_daemon=False) as jp:
         with anyio.fail_after(PATIENCE):
             async with aclosing(jp.stream_job(job_id)) as events:
@@ -119,7 +119,9 @@ def test_of_two_workers_one_of_which_is_dead_all_commands_say_the_same(held: She
     import httpx
 
     patient = {"ASYNCJOBS_DAEMON_LEASE": "10h", "ASYNCJOBS_DAEMON_HEARTBEAT": "3h"}
-    with stopped_in_the_end(held.start(*APP, "daemon", "start", "--slots", "1", "--http", ":0", **patient)) as living:
+    with stopped_in_the_end(
+        held.start(*APP, "daemon", "start", "--num-workers", "1", "--http", ":0", **patient)
+    ) as living:
         held.good(*APP, "jobs", "submit", "app:slow", "--id", "other")
         anyio.run(started, held, "other")
         status = held.good("--json", *APP, "daemon", "status").json
@@ -145,12 +147,12 @@ def test_of_two_workers_one_of_which_is_dead_all_commands_say_the_same(held: She
 
 def test_a_daemon_shows_the_jobs_that_it_runs_and_not_those_of_another_of_its_name(shell: Shell) -> None:
     """Names of workers need not be unique, and others may run more jobs than are shown."""
-    with stopped_in_the_end(shell.start(*APP, "daemon", "start", "--slots", "1")) as daemon:
+    with stopped_in_the_end(shell.start(*APP, "daemon", "start", "--num-workers", "1")) as daemon:
         shell.good(*APP, "jobs", "submit", "app:slow", "--id", "mine")
         anyio.run(started, shell, "mine")
 
         async def another_of_that_name() -> None:
-            async with SQLiteBackend(SQLiteConfig(path=shell.folder / "jobs.db")) as backend:
+            async with SQLiteBackend(SQLiteConfig(db_path=shell.folder / "jobs.db")) as backend:
                 [of_daemon] = await backend.workers()
                 worker = await backend.register_worker(NewWorker(name=of_daemon.name, slots=30, lease=600.0))
                 await backend.enqueue_jobs([new(f"other_{i}", function="app:other") for i in range(25)])

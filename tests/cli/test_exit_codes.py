@@ -55,7 +55,7 @@ DB = "--db jobs.db"
         ("--app app:nope daemon start", 2, "has no 'nope'"),
         ("--app app:add daemon start", 2, "and no JobProcessor"),
         ("--config missing.toml config show", 2, "there is no configuration file 'missing.toml'"),
-        ("daemon start --slots 0 --allow app", 2, "daemon.slots cannot be 0 (from the flag --slots)"),
+        ("daemon start --num-workers 0 --allow app", 2, "daemon.num_workers cannot be 0 (from the flag --num-workers)"),
         ("web --host 0.0.0.0", 2, "anybody could ask"),
     ],
 )

@@ -17,7 +17,7 @@ PROGRAM = """
 from asyncjobs import JobProcessor, SQLiteConfig, current_job
 from shop.tasks import render
 
-jp = JobProcessor(SQLiteConfig(path="asyncjobs.db"), functions=[render])
+jp = JobProcessor(SQLiteConfig(db_path="asyncjobs.db"), functions=[render])
 """
 TASKS = """
 def render(name="", size=1):

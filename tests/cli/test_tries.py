@@ -88,7 +88,7 @@ def test_a_worker_that_is_lost_uses_up_none_and_the_try_that_it_had_is_shown() -
     now = datetime.now(UTC)
     job = Job(
         id="it",
-        function="m:f",
+        func="m:f",
         status=JobStatus.FAILED,
         queue="default",
         priority=0,

@@ -131,12 +131,12 @@ def test_the_command_with_an_application_runs(spaced: Shell, kind: str) -> None:
 def test_the_command_with_allowed_modules_runs(spaced: Shell, kind: str) -> None:
     (spaced.folder / "more.py").write_text("def hi():\n    return 1\n")
     store = spaced.folder / "jobs.db"
-    arguments = ("--db", "jobs.db", "daemon", "unit", kind, "--allow", "app", "--allow", "more", "--slots", "3")
+    arguments = ("--db", "jobs.db", "daemon", "unit", kind, "--allow", "app", "--allow", "more", "--num-workers", "3")
     found = read(
         kind, spaced.good(*arguments, ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT="7s", ASYNCJOBS_DAEMON_NAME="a $x").out
     )
     assert found.environment == {"ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT": "7s", "ASYNCJOBS_DAEMON_NAME": "a $x"}
-    assert found.command[-6:] == ["--slots", "3", "--allow", "app", "--allow", "more"]
+    assert found.command[-6:] == ["--num-workers", "3", "--allow", "app", "--allow", "more"]
     assert run_until_ready(spaced, found, store) == 0
 
 

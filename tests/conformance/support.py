@@ -69,7 +69,7 @@ def _memory(clock: Clock, _: Path) -> JobBackend:
 def _sqlite(clock: Clock, folder: Path) -> JobBackend:
     from asyncjobs.backends.sqlite.backend import SQLiteBackend
 
-    return SQLiteBackend(SQLiteConfig(path=folder / "jobs.db", readers=1), clock=clock)
+    return SQLiteBackend(SQLiteConfig(db_path=folder / "jobs.db", readers=1), clock=clock)
 
 
 MAKERS: dict[str, Callable[[Clock, Path], JobBackend]] = {"memory": _memory}

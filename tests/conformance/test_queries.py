@@ -45,7 +45,7 @@ async def test_a_job_shows_what_it_was_submitted_with(store: Store) -> None:
     created = to_datetime(store.clock.now())
     assert await store.job("a") == Job(
         id="a",
-        function="app:f",
+        func="app:f",
         status=PENDING,
         queue="q",
         priority=7,

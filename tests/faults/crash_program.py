@@ -70,8 +70,8 @@ async def main(path: str, seed: int, size: int, graph: int, acknowledged: int, l
     bodies.started = stop.in_body
     bodies.ended = lambda job_id, attempt: tell("end")
     began = time.perf_counter()
-    backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=262_144), hook=stop.in_commit)
-    async with JobProcessor(backend, daemon=DaemonConfig(slots=8, shutdown_timeout=30)) as jp:
+    backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=262_144), hook=stop.in_commit)
+    async with JobProcessor(backend, daemon=DaemonConfig(num_workers=8, shutdown_timeout=30)) as jp:
         tell("opened", time.perf_counter() - began)
         while graph <= last:
             for w, window in enumerate(plan(seed, graph, size, jp.handle)):

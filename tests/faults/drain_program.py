@@ -33,7 +33,9 @@ SHUTDOWN_TIMEOUT = 600.0
 PIPES = SAID, LEAVING, THE_END = "said", "leaving", "the end"
 
 STORE = Path(os.environ.get(FOLDER, ".")) / "jobs.db"
-jp = JobProcessor(SQLiteConfig(path=STORE), daemon=DaemonConfig(slots=SLOTS, shutdown_timeout=SHUTDOWN_TIMEOUT))
+jp = JobProcessor(
+    SQLiteConfig(db_path=STORE), daemon=DaemonConfig(num_workers=SLOTS, shutdown_timeout=SHUTDOWN_TIMEOUT)
+)
 
 
 def report(*words: object) -> None:
@@ -117,7 +119,7 @@ def reported(name: str) -> Generator[None, None, None]:
 async def what_is_called(table: str) -> AsyncGenerator[JobProcessor | Known, None]:
     """The module's processor, which runs the body, embedded or in a daemon; one of the body's own; or handles."""
     if table.startswith("OWN_"):
-        async with JobProcessor(SQLiteConfig(path=STORE), enable_daemon=False) as own:
+        async with JobProcessor(SQLiteConfig(db_path=STORE), enable_daemon=False) as own:
             yield own
     elif table in ("CALLS", "WAITS"):
         yield jp

@@ -20,8 +20,8 @@ async def main(path: str) -> None:
     ours = logging.getLogger("asyncjobs")
     ours.setLevel(logging.INFO)
     ours.addHandler(Away())
-    config = DaemonConfig(slots=4, allowed_modules=("tests.faults.hostile_bodies",))
-    async with JobProcessor(SQLiteConfig(path=path), daemon=config) as jp:
+    config = DaemonConfig(num_workers=4, allowed_modules=("tests.faults.hostile_bodies",))
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=config) as jp:
         print("opened", flush=True)
         while True:
             said = await anyio.to_thread.run_sync(sys.stdin.readline, abandon_on_cancel=True)

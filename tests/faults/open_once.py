@@ -17,7 +17,7 @@ from tests.faults.bodies import tell
 
 
 async def opened(path: Path) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False):
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False):
         pass
 
 

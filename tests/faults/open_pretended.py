@@ -19,7 +19,7 @@ def pretend() -> None:
 
 
 async def main(path: str) -> None:
-    async with SQLiteBackend(SQLiteConfig(path=path)):
+    async with SQLiteBackend(SQLiteConfig(db_path=path)):
         tell("opened", sqlite3.connect(path).execute("PRAGMA user_version").fetchone()[0])
 
 

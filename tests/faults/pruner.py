@@ -28,7 +28,7 @@ async def main(path: str, point: str, n: int) -> None:
             tell("point", point)
             threading.Event().wait()
 
-    async with SQLiteBackend(SQLiteConfig(path=path), hook=hook) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path), hook=hook) as backend:
         hub = new_job("hub", group="old")
         graph = [hub, *(new_job(f"j{i}", group="old", dependencies=(Dependency("hub"),)) for i in range(SIZE - 1))]
         await backend.enqueue_jobs([*graph, new_job("other")])

@@ -43,7 +43,7 @@ def told_when_recorded(recorded: Callable[..., None]) -> Callable[..., None]:
 @scenario
 async def two_broken_parents(path: str) -> None:
     """A job has two parents that fail; one of them is retried, and completes."""
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         first = await jp.submit_job(bodies.work, job_id="first", kwargs={"fails": 1}, max_retries=0)
         second = await jp.submit_job(bodies.work, job_id="second", kwargs={"fails": 99}, max_retries=0)
         await jp.submit_job(bodies.work, job_id="both", depends_on=[first, second])
@@ -57,7 +57,7 @@ async def run(path: str, lease: str, *arguments: str) -> None:
     """Run what is there, and what ``FUNCTION ID ARGUMENT`` names, until a line comes. Says ``opened``."""
     seconds = float(lease)
     daemon = DaemonConfig(lease=seconds, heartbeat=seconds / 3, shutdown_timeout=0)
-    async with JobProcessor(SQLiteConfig(path=path), daemon=daemon) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon) as jp:
         tell("opened")
         jp.daemon.runner.worker._recorded = told_when_recorded(jp.daemon.runner.worker._recorded)  # pyright: ignore
         if arguments:
@@ -70,7 +70,7 @@ async def run(path: str, lease: str, *arguments: str) -> None:
 @scenario
 async def drain(path: str, *ids: str) -> None:
     """Run everything that is there to its end, and say how these jobs ended."""
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         tell("opened")
         await jp.drain()
         for job_id in ids:
@@ -83,7 +83,7 @@ async def drain(path: str, *ids: str) -> None:
 async def submit(path: str, backoff: str, function: str, *ids: str) -> None:
     """Store jobs that wait so many seconds after an interruption; nobody runs them."""
     retry = RetryPolicy(base=float(backoff), factor=1.0, jitter=0.0)
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         for job_id in ids:
             await jp.submit_job(getattr(bodies, function), job_id=job_id, retry=retry)
         logging.disable(logging.CRITICAL)
@@ -92,7 +92,7 @@ async def submit(path: str, backoff: str, function: str, *ids: str) -> None:
 @scenario
 async def local_jobs(path: str) -> None:
     """Hold a local job that waits for one that does not end, until killed."""
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         first = await jp.submit_job(bodies.wait_for_ever, job_id="running", queue="endless")
         await jp.submit_job(lambda: None, job_id="local", depends_on=[first], local=True)
         await jp.submit_job(lambda: bodies.wait_for_ever(), job_id="local-running", local=True)
@@ -106,7 +106,7 @@ async def busy_loop(path: str, lease: str, pipe: str) -> None:
     """A body that blocks the event loop until a line comes through the named pipe."""
 
     async with JobProcessor(
-        SQLiteConfig(path=path), daemon=DaemonConfig(lease=float(lease), heartbeat=float(lease) / 3)
+        SQLiteConfig(db_path=path), daemon=DaemonConfig(lease=float(lease), heartbeat=float(lease) / 3)
     ) as jp:
         tell("opened")
         handle = await jp.submit_job(bodies.block_loop, pipe, job_id="blocking")
@@ -117,7 +117,7 @@ async def busy_loop(path: str, lease: str, pipe: str) -> None:
 async def reap_for(path: str, lease: str, seconds: str) -> None:
     """Look for the dead, again and again for this long, as a daemon with this lease does; say how many jobs it took."""
     daemon = DaemonConfig(lease=float(lease), heartbeat=float(lease) / 3)
-    async with JobProcessor(SQLiteConfig(path=path), daemon=daemon) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon) as jp:
         reaped: list[str] = []
         with anyio.move_on_after(float(seconds)):
             while True:
@@ -131,7 +131,7 @@ async def read_pages(path: str) -> None:
     """Read the log and the jobs, page by page, over and over, until a line comes."""
     from asyncjobs.models import JobQuery
 
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         pages = 0
 
         async def read() -> None:

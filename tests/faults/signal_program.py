@@ -40,7 +40,7 @@ def work(seconds: float = 60.0) -> str:
 
 
 def processor(path: str, shutdown_timeout: float = 30.0, **options: Any) -> JobProcessor:
-    return JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(shutdown_timeout=shutdown_timeout), **options)
+    return JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(shutdown_timeout=shutdown_timeout), **options)
 
 
 def say(what: str) -> None:
@@ -150,7 +150,7 @@ async def restored(path: str) -> None:
             assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
         assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False):
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False):
         assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL  # it runs no jobs
     say("ready")
     await anyio.sleep_forever()

@@ -77,7 +77,7 @@ def new_job(job_id: str, *, call: bytes = b"", **fields: Any) -> NewJob:
 
 
 def opened(path: Path, hook: Failpoint, **settings: Any) -> SQLiteBackend:
-    return SQLiteBackend(SQLiteConfig(path=path, **settings), hook=hook)
+    return SQLiteBackend(SQLiteConfig(db_path=path, **settings), hook=hook)
 
 
 async def until(condition: Callable[[], Any]) -> None:

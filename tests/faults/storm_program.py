@@ -29,8 +29,8 @@ async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
     stop = Stop(point, int(n))
     bodies.started = stop.in_body
     bodies.ended = lambda job_id, attempt: tell("end", job_id)
-    backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=262_144), hook=stop.in_commit)
-    config = DaemonConfig(slots=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
+    backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=262_144), hook=stop.in_commit)
+    config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
     async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
         worker = jp.daemon.runner.worker  # pyright: ignore
         recorded = worker._recorded
@@ -48,7 +48,7 @@ async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
 async def client(path: str, seed: str, size: str, pause: str, graph: str, acknowledged: str) -> None:
     """Submit planned graphs, from this window of this graph on, and wait for each; a line says whether to go on."""
     g, first = int(graph), int(acknowledged)
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         tell("opened")
         while True:
             for w, window in enumerate(plan(int(seed), g, int(size), jp.handle, float(pause))):

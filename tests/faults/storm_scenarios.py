@@ -25,8 +25,8 @@ from tests.faults.storm_bodies import FUNCTIONS, add
 async def serve(path: str, lease: str, slots: str) -> None:
     """Run what is there, until ``leave``; at ``tell`` say how many jobs it ran, how many transactions it made, and how
     many seconds of processor time it took since it was open."""
-    config = DaemonConfig(slots=int(slots), lease=float(lease), heartbeat=float(lease) / 3, shutdown_timeout=0)
-    async with JobProcessor(SQLiteConfig(path=path), daemon=config, functions=FUNCTIONS) as jp:
+    config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3, shutdown_timeout=0)
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=config, functions=FUNCTIONS) as jp:
         worker = jp.daemon.runner.worker  # pyright: ignore
         recorded, ended = worker._recorded, 0
 
@@ -54,7 +54,7 @@ async def stop_in_transaction(path: str) -> None:
             armed = False
             os.kill(os.getpid(), signal.SIGSTOP)
 
-    backend = SQLiteBackend(SQLiteConfig(path=path), hook=hook)
+    backend = SQLiteBackend(SQLiteConfig(db_path=path), hook=hook)
     async with JobProcessor(backend, enable_daemon=False) as jp:
         tell("opened")
         await listen()
@@ -71,7 +71,7 @@ async def work_for(path: str, seconds: str) -> None:
     ``took RESIDENT DESCRIPTORS THREADS``, ``error TEXT`` for what any call raised, ``done JOBS``.
     """
     done = 0
-    async with JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(slots=8), functions=FUNCTIONS) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(num_workers=8), functions=FUNCTIONS) as jp:
         tell("opened")
         await listen()
         began = time.monotonic()

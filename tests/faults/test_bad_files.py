@@ -50,7 +50,7 @@ async def refused(path: Path, kind: type[JobProcessorError], *words: str, **sett
     """Opening is refused with this error, tells these words, has a mend, and changes nothing in the folder."""
     before = fingerprint(path.parent)
     with pytest.raises(kind) as caught:
-        async with JobProcessor(SQLiteConfig(path=path, **settings)):  # type: ignore[arg-type]
+        async with JobProcessor(SQLiteConfig(db_path=path, **settings)):  # type: ignore[arg-type]
             pass
     for word in (*words, str(path)):
         assert word in str(caught.value)
@@ -61,7 +61,7 @@ async def refused(path: Path, kind: type[JobProcessorError], *words: str, **sett
 
 async def filled(path: Path, jobs: int = 50) -> None:
     """A proper file of ours, closed in order."""
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         async with jp.batch() as batch:
             for i in range(jobs):
                 batch.submit_job(nothing, job_id=f"j{i}")
@@ -75,7 +75,7 @@ async def test_a_folder(tmp_path: Path) -> None:
 
 async def test_no_folder(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="does not exist"):
-        async with JobProcessor(SQLiteConfig(path=tmp_path / "no" / "jobs.db")):
+        async with JobProcessor(SQLiteConfig(db_path=tmp_path / "no" / "jobs.db")):
             pass
     assert not (tmp_path / "no").exists()
 
@@ -115,7 +115,7 @@ async def test_the_old_tracker_while_it_is_used(tmp_path: Path) -> None:
         connection.execute("PRAGMA journal_mode = wal")
         connection.executescript(OLD_TRACKER)
         with pytest.raises(ConfigurationError, match="another program"):
-            async with JobProcessor(SQLiteConfig(path=path)):
+            async with JobProcessor(SQLiteConfig(db_path=path)):
                 pass
         connection.execute(
             "INSERT INTO jobs(id, movie_id, type, status, created_at, updated_at) VALUES ('b', 'm', 'x', 'x', 'y', 'z')"
@@ -156,7 +156,7 @@ async def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = tmp_path / "jobs.db"
     await refused(path, ConfigurationError, "network file system (nfs4)", "allow_network_filesystem=True")
     assert not path.exists()
-    async with JobProcessor(SQLiteConfig(path=path, allow_network_filesystem=True)):
+    async with JobProcessor(SQLiteConfig(db_path=path, allow_network_filesystem=True)):
         pass
 
 
@@ -166,7 +166,7 @@ async def test_a_network_file_system(tmp_path: Path, monkeypatch: pytest.MonkeyP
 async def damaged(path: Path) -> BackendError:
     """Opening and using it tells of the damage, whenever it is met, and never raises anything else."""
     with pytest.raises((BackendError, ConfigurationError)) as caught:
-        async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
             jp._submitted = 0
             for i in range(3):
                 await jp.submit_job(nothing, job_id=f"new-{i}")
@@ -210,7 +210,7 @@ async def test_a_file_that_is_deleted_while_it_is_open(tmp_path: Path) -> None:
     """What is written then would be lost: it is refused."""
     path = tmp_path / "jobs.db"
     with pytest.raises(BackendError) as caught:
-        async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
             await jp.submit_job(nothing)
             path.unlink()
             jp._submitted = 0
@@ -275,7 +275,7 @@ async def test_a_log_that_a_killed_process_left_behind(tmp_path: Path) -> None:
         child.until("stored")
         child.kill()
     assert (tmp_path / "jobs.db-wal").stat().st_size > 0
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         jobs = await jp.find_jobs()
         assert [job.id for job in jobs] == ["running", "local", "local-running", "after"]
         assert jobs[0].status in (JobStatus.PENDING, JobStatus.IN_PROGRESS)
@@ -290,7 +290,7 @@ async def test_a_log_that_was_cut_off(tmp_path: Path) -> None:
     wal = tmp_path / "jobs.db-wal"
     os.truncate(wal, wal.stat().st_size - 100)
     (tmp_path / "jobs.db-shm").unlink()
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         known = [job.id for job in await jp.find_jobs()]
         assert known == ["running", "local", "local-running", "after"][: len(known)]
         jp._submitted = 0
@@ -326,7 +326,7 @@ async def test_a_read_only_file_system_is_not_called_a_lack_of_permission(
     await filled(tmp_path / "disk" / "jobs.db", 1)
     read_only()
     with pytest.raises(ConfigurationError, match="is on a file system that is read-only") as caught:
-        async with JobProcessor(SQLiteConfig(path=tmp_path / "disk" / name)):
+        async with JobProcessor(SQLiteConfig(db_path=tmp_path / "disk" / name)):
             pass
     assert caught.value.code == "read-only"
     assert "permission" not in str(caught.value)
@@ -348,7 +348,7 @@ async def test_whatever_sqlite_says_of_it_while_it_is_open(
 
 async def test_an_emptied_file_is_called_emptied(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.submit_job(nothing, job_id="it")
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
@@ -364,7 +364,7 @@ async def test_an_emptied_file_is_called_emptied(tmp_path: Path) -> None:
 async def test_one_that_was_cut_short_is_called_damaged(tmp_path: Path, size: int) -> None:
     path = tmp_path / "jobs.db"
     await filled(path)
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         os.truncate(path, size)
         with pytest.raises(BackendError) as caught:
             for _ in range(3):

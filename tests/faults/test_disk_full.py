@@ -104,7 +104,7 @@ def allow(backend: SQLiteBackend, size: int) -> None:
 
 async def test_submitting_to_a_file_that_reached_its_limit(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path, max_size=MEBIBYTE), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path, max_size=MEBIBYTE), enable_daemon=False) as jp:
         acknowledged = await fill_with_jobs(jp, 50_000)
         assert acknowledged
         with pytest.raises(BackendError, match="max_size"):
@@ -114,14 +114,14 @@ async def test_submitting_to_a_file_that_reached_its_limit(tmp_path: Path) -> No
         assert len(await jp.find_jobs()) == len(acknowledged)
         await stored_coherently(path, tmp_path, acknowledged)
         jp._submitted = 0
-    async with JobProcessor(SQLiteConfig(path=path, max_size=10 * MEBIBYTE)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path, max_size=10 * MEBIBYTE)) as jp:
         await jp.submit_job(take, b"x" * 50_000)
         await jp.drain()
         assert {job.status for job in await jp.find_jobs()} == {JobStatus.COMPLETED}
 
 
 async def test_a_large_one_in_a_group_takes_no_small_one_down(tmp_path: Path) -> None:
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db", max_size=MEBIBYTE), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db", max_size=MEBIBYTE), enable_daemon=False) as jp:
         answers = await asyncio.gather(
             *(jp.submit_job(take, b"x" * (2 * MEBIBYTE if i == 7 else 10), job_id=f"j{i}") for i in range(20)),
             return_exceptions=True,
@@ -133,7 +133,7 @@ async def test_a_large_one_in_a_group_takes_no_small_one_down(tmp_path: Path) ->
 
 async def test_an_outcome_waits_for_room(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = tmp_path / "jobs.db"
-    backend = SQLiteBackend(SQLiteConfig(path=path, max_size=MEBIBYTE))
+    backend = SQLiteBackend(SQLiteConfig(db_path=path, max_size=MEBIBYTE))
     gate = anyio.Event()
 
     async def large() -> bytes:
@@ -145,7 +145,7 @@ async def test_an_outcome_waits_for_room(tmp_path: Path, caplog: pytest.LogCaptu
         return "small"
 
     caplog.set_level(logging.WARNING)
-    async with JobProcessor(backend, daemon=DaemonConfig(slots=2)) as jp:
+    async with JobProcessor(backend, daemon=DaemonConfig(num_workers=2)) as jp:
         handles = [await jp.submit_job(body, local=True) for body in (large, small)]
         acknowledged = await fill_with_jobs(jp, 50_000)
         gate.set()
@@ -165,7 +165,7 @@ async def test_an_outcome_waits_for_room(tmp_path: Path, caplog: pytest.LogCaptu
 
 async def test_a_new_file_on_a_full_disk(disk: SmallDisk) -> None:
     disk.fill()
-    config = SQLiteConfig(path=disk.folder / "jobs.db")
+    config = SQLiteConfig(db_path=disk.folder / "jobs.db")
     with pytest.raises(BackendError) as caught:
         async with JobProcessor(config):
             pass
@@ -177,7 +177,7 @@ async def test_a_new_file_on_a_full_disk(disk: SmallDisk) -> None:
 
 async def test_submitting_to_a_full_disk(disk: SmallDisk, tmp_path: Path) -> None:
     path = disk.folder / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         acknowledged = [(await jp.submit_job(take, b"x" * 1000, job_id=f"j{i}")).id for i in range(20)]
         disk.fill()
         acknowledged += await fill_with_jobs(jp, 100_000)
@@ -186,7 +186,7 @@ async def test_submitting_to_a_full_disk(disk: SmallDisk, tmp_path: Path) -> Non
         disk.make_room()
         acknowledged.append(await jp.submit_job(take, b"x" * 100_000))
         jp._submitted = 0
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         await jp.drain(timeout=10)
         jobs = await jp.find_jobs(JobQuery(ids=acknowledged, limit=1000))
         assert {job.id for job in jobs if job.status is JobStatus.COMPLETED} == set(acknowledged)
@@ -195,16 +195,16 @@ async def test_submitting_to_a_full_disk(disk: SmallDisk, tmp_path: Path) -> Non
 async def test_a_process_that_is_opened_on_a_full_disk_reads_what_is_there(disk: SmallDisk) -> None:
     """The leases cannot be written, so nothing is run; but nothing is lost, and the error says why."""
     path = disk.folder / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.submit_job(take, b"xx", job_id="a")
         jp._submitted = 0
     disk.fill()
     with pytest.raises(BackendError) as caught:
-        async with JobProcessor(SQLiteConfig(path=path)):
+        async with JobProcessor(SQLiteConfig(db_path=path)):
             pass
     assert is_full(caught.value) or caught.value.code == "io-error", caught.value
     disk.make_room()
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         assert await jp.handle("a").result(timeout=10) == 2
 
 
@@ -216,7 +216,7 @@ async def test_an_outcome_on_a_full_disk(disk: SmallDisk, caplog: pytest.LogCapt
         return b"x" * 100_000
 
     caplog.set_level(logging.WARNING)
-    async with JobProcessor(SQLiteConfig(path=disk.folder / "jobs.db"), daemon=DaemonConfig(slots=4)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=disk.folder / "jobs.db"), daemon=DaemonConfig(num_workers=4)) as jp:
         handles = [await jp.submit_job(body, local=True) for _ in range(3)]
         disk.fill()
         gate.set()
@@ -239,10 +239,10 @@ async def test_no_lease_is_lost_to_oneself_on_a_full_disk(
         await gate.wait()
         return "done"
 
-    backend = SQLiteBackend(SQLiteConfig(path=disk.folder / "jobs.db", checkpoint_size=65_536))
+    backend = SQLiteBackend(SQLiteConfig(db_path=disk.folder / "jobs.db", checkpoint_size=65_536))
     daemon = DaemonConfig(lease=0.6, heartbeat=0.2)
     caplog.set_level(logging.WARNING)
-    other = JobProcessor(SQLiteConfig(path=disk.folder / "jobs.db", checkpoint_size=65_536), daemon=daemon)
+    other = JobProcessor(SQLiteConfig(db_path=disk.folder / "jobs.db", checkpoint_size=65_536), daemon=daemon)
     async with JobProcessor(backend, daemon=daemon) as jp, other:
         handle = await jp.submit_job(body, local=True)
         disk.fill()

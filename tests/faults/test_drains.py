@@ -128,7 +128,7 @@ class Program:
 
 EMBEDDED = ["-W", "error", "-c", "import sys; from tests.faults.drain_program import main; main(sys.argv[1])"]
 CLI = ["-m", "asyncjobs", "--app", "tests.faults.drain_program:jp"]
-DAEMON = [*CLI, "daemon", "start", "--slots", str(SLOTS)]  # with 30 s for running jobs
+DAEMON = [*CLI, "daemon", "start", "--num-workers", str(SLOTS)]  # with 30 s for running jobs
 
 
 def send(number: signal.Signals) -> Callable[[Program, ExitStack], None]:
@@ -182,7 +182,7 @@ def test_no_call_of_a_body_fails_its_job_while_the_processor_is_left(way: str, t
     with ExitStack() as stack:
         program = Program(tmp_path, arguments)
         stack.callback(program.close)
-        with SyncJobs(SQLiteConfig(path=tmp_path / "jobs.db"), enable_daemon=False) as jobs:
+        with SyncJobs(SQLiteConfig(db_path=tmp_path / "jobs.db"), enable_daemon=False) as jobs:
             embedded, each = way.startswith("embedded"), way == "embedded, left in peace"
             ending, waiting = submit_all(jobs, embedded=embedded, each_in_a_process=each)
             begun = program.hear(sum(2 if "ASK" in job_id else 1 for job_id in ending | waiting))  # with what they know
@@ -216,5 +216,5 @@ def test_no_call_of_a_body_fails_its_job_while_the_processor_is_left(way: str, t
 
 
 def read(folder: Path) -> dict[str, Job]:
-    with SyncJobs(SQLiteConfig(path=folder / "jobs.db"), enable_daemon=False) as jobs:
+    with SyncJobs(SQLiteConfig(db_path=folder / "jobs.db"), enable_daemon=False) as jobs:
         return {job.id: job for job in jobs.find_jobs(JobQuery(limit=1000))}

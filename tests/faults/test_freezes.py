@@ -72,14 +72,14 @@ def thaw(child: Child) -> None:
 
 async def submit(path: Path, function: Callable[..., object], *args: object, job_id: str) -> None:
     """As another program does, which runs nothing."""
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         retry = RetryPolicy(base=0.0)
         await jp.submit_job(function, args=args, job_id=job_id, retry=retry, max_interruptions=99)
         jp._submitted = 0
 
 
 async def drained(path: Path) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.drain()
 
 
@@ -158,7 +158,7 @@ async def stopped_inside(child: Child) -> None:
 @pytest.mark.parametrize("end", [signal.SIGCONT, signal.SIGKILL])
 async def test_stopped_inside_a_transaction(path: Path, ledger: Path, end: signal.Signals) -> None:
     """Writers wait, and are told by whom they are held up; readers go on; afterwards all do."""
-    async with JobProcessor(SQLiteConfig(path=path, busy_timeout=0.3), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path, busy_timeout=0.3), enable_daemon=False) as jp:
         await jp.submit_job(bodies.nothing, job_id="before")
         with Child(SCENARIOS, "stop_in_transaction", path, ledger=ledger) as stopped:
             await stopped_inside(stopped)
@@ -166,7 +166,7 @@ async def test_stopped_inside_a_transaction(path: Path, ledger: Path, end: signa
             with pytest.raises(BackendConnectionError, match=rf"locked for 0.3 s by pid {stopped.pid} \("):
                 await jp.submit_job(bodies.nothing)
             assert [event.job_id for event in (await jp.backend.read_events()).events] == ["before"]
-            async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as patient:
+            async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as patient:
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(submit_patiently, patient)
                     assert (await patient.get_job("before")).status is JobStatus.PENDING
@@ -221,13 +221,13 @@ def test_a_long_lock_is_not_taken_for_death(path: Path, ledger: Path, pipes: Cal
 async def test_a_newcomer_buries_nobody_by_the_lease_alone(path: Path) -> None:
     """It has not seen yet whether anybody could have renewed; its first beat that is on time may."""
     clock = ManualClock()
-    async with SQLiteBackend(SQLiteConfig(path=path), clock=clock) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path), clock=clock) as backend:
         worker = await backend.register_worker(NewWorker(name="held up", slots=1, lease=15))
         await backend.enqueue_jobs([new_job("job")])
         await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({"tests:work"})))
         clock.advance(16)
         idle = DaemonConfig(queues=("nothing comes here",))
-        async with JobProcessor(SQLiteConfig(path=path), clock=clock, daemon=idle) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), clock=clock, daemon=idle) as jp:
             assert (await jp.get_job("job")).status is JobStatus.IN_PROGRESS
             assert await backend.reap(expired=False) == ()
             assert list(await backend.reap()) == ["job"]

@@ -261,7 +261,7 @@ async def test_a_local_job_whose_submitter_was_cancelled_too_late(tmp_path: Path
     hook = Failpoint()
     backend = opened(tmp_path / "jobs.db", hook, synchronous="FULL")
     ran: list[int] = []
-    async with JobProcessor(backend, daemon=DaemonConfig(slots=1)) as jp:
+    async with JobProcessor(backend, daemon=DaemonConfig(num_workers=1)) as jp:
         hook.stop_in_thread("before-commit")
         caller = asyncio.create_task(jp.submit_job(lambda: ran.append(1), job_id="local", local=True, max_retries=0))
         await until(hook.reached.is_set)  # the claim and the submission are one group
@@ -278,7 +278,7 @@ async def test_a_local_job_whose_submitter_was_cancelled_too_late(tmp_path: Path
 
 async def test_the_processor_closes_with_a_cancelled_caller(tmp_path: Path) -> None:
     """Leaving waits for what was taken up, and does not hang on who is gone."""
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db"), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db"), enable_daemon=False) as jp:
         callers = [asyncio.create_task(jp.submit_job(bodies.nothing, job_id=f"j{i}")) for i in range(20)]
         await turns(2)
         for caller in callers[::2]:

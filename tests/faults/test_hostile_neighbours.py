@@ -150,15 +150,15 @@ async def test_healthy_jobs_complete_processes_live_and_rows_are_listed(
 ) -> None:
     path = tmp_path / "jobs.db"
     jobs, ends = requests()
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.submit_jobs(jobs)
     damage(path)
     monkeypatch.setenv(bodies.VERSION, "new")
     # Of this version: it leaves alone what became something else, which the daemons of the next one then get.
     embedded = JobProcessor(
-        SQLiteConfig(path=path),
+        SQLiteConfig(db_path=path),
         functions=[*bodies.FINE, *bodies.POISON],
-        daemon=DaemonConfig(slots=2, allowed_modules=("nothing.else",)),
+        daemon=DaemonConfig(num_workers=2, allowed_modules=("nothing.else",)),
     )
     with ExitStack() as stack:
         web = stack.enter_context(Uvicorn(tmp_path, "alone"))

@@ -47,7 +47,7 @@ class Watched(Store):
 
     def __init__(self, folder: Path) -> None:
         self.commits = Commits()
-        config = SQLiteConfig(path=folder / "jobs.db", readers=1)
+        config = SQLiteConfig(db_path=folder / "jobs.db", readers=1)
         super().__init__(lambda clock: SQLiteBackend(config, clock=clock, hook=self.commits))
 
     @property

@@ -43,7 +43,7 @@ def anyio_backend() -> str:
 
 @pytest.fixture
 async def jp() -> AsyncIterator[JobProcessor]:
-    async with JobProcessor(MemoryBackend(), daemon=DaemonConfig(slots=4)) as processor:
+    async with JobProcessor(MemoryBackend(), daemon=DaemonConfig(num_workers=4)) as processor:
         yield processor
 
 
@@ -168,7 +168,7 @@ async def test_no_process_to_be_had_is_the_jobs_failure(jp: JobProcessor, monkey
 
 async def test_crashes_harm_nobody_else_and_leave_nothing(tmp_path: Path) -> None:
     before = open_files()
-    async with JobProcessor(MemoryBackend(), daemon=DaemonConfig(slots=3)) as jp:
+    async with JobProcessor(MemoryBackend(), daemon=DaemonConfig(num_workers=3)) as jp:
         handles = [
             await jp.submit_job(
                 *((isolated.echo, n) if n % 2 else (isolated.die, "kill")), isolation="process", retry=ONCE

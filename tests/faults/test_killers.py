@@ -70,7 +70,7 @@ async def test_interrupted_jobs_are_taken_up_at_open(path: Path, ledger: Path) -
         assert child.until("started") == ["job", "1"]
         child.kill()
     began = time.monotonic()
-    async with JobProcessor(SQLiteConfig(path=path), daemon=IDLE) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=IDLE) as jp:
         job = await jp.get_job("job")
         opened = time.monotonic() - began
         assert (job.status, job.interruptions, job.failures) == (JobStatus.PENDING, 1, 0)
@@ -128,7 +128,7 @@ async def test_who_is_taken_for_dead(path: Path, ledger: Path, case: str) -> Non
         case _:
             rewrite_worker(path, host="another", pid_namespace="pid:[0]")
     dead = case in ("pid of another process", "another boot")
-    async with JobProcessor(SQLiteConfig(path=path), daemon=IDLE) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=IDLE) as jp:
         job = await jp.get_job("job")
         assert (job.interruptions, job.attempt) == (1 if dead else 0, 1)
         assert (job.status is JobStatus.IN_PROGRESS) is not dead
@@ -143,7 +143,7 @@ async def test_local_jobs_whose_process_is_gone(path: Path, ledger: Path) -> Non
             wanted.discard(tuple(child.line() or ()))
         child.kill()
     daemon = DaemonConfig(queues=("default",))  # not the queue of the job that does not end
-    async with JobProcessor(SQLiteConfig(path=path), daemon=daemon, functions=[bodies.nothing]) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon, functions=[bodies.nothing]) as jp:
         for job_id in ("local", "local-running"):
             job = await jp.wait_for_job(job_id, timeout=2)
             assert job.status is JobStatus.FAILED

@@ -22,7 +22,7 @@ async def test_leaving_while_a_claim_is_being_committed(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     hook = Failpoint()
     backend = opened(path, hook, synchronous="FULL")
-    submitter = JobProcessor(SQLiteConfig(path=path), enable_daemon=False)
+    submitter = JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False)
     async with submitter:
         left = anyio.Event()
 
@@ -65,6 +65,6 @@ async def test_leaving_while_outcomes_cannot_be_stored(tmp_path: Path) -> None:
             gate.set()
             began = time.monotonic()
     assert time.monotonic() - began < 10
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         assert (await jp.get_job("before")).status is JobStatus.COMPLETED
         assert not (await jp.get_job("unstored")).status.terminal

@@ -75,7 +75,7 @@ async def turns_of(pace: Pace, n: int) -> None:
 
 
 async def test_submits_wait_reads_go_on_and_the_loop_is_free(path: Path, holder: Holder) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.submit_job(bodies.nothing, job_id="before")
         await holder.hold()
         pace = Pace()
@@ -95,7 +95,7 @@ async def test_submits_wait_reads_go_on_and_the_loop_is_free(path: Path, holder:
 
 
 async def test_a_short_patience_names_the_holder_and_what_to_submit_again(path: Path, holder: Holder) -> None:
-    async with JobProcessor(SQLiteConfig(path=path, busy_timeout=0.2), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path, busy_timeout=0.2), enable_daemon=False) as jp:
         await holder.hold()
         with pytest.raises(BackendConnectionError, match=rf"locked for 0.2 s by pid {holder.pid} \(") as caught:
             await jp.submit_job(bodies.nothing)
@@ -123,8 +123,8 @@ async def test_an_outcome_is_recorded_once_the_lock_is_gone(
         return "done"
 
     caplog.set_level(logging.WARNING)
-    daemon = DaemonConfig(slots=1, lease=30, heartbeat=10)
-    async with JobProcessor(SQLiteConfig(path=path, busy_timeout=0.1), daemon=daemon) as jp:
+    daemon = DaemonConfig(num_workers=1, lease=30, heartbeat=10)
+    async with JobProcessor(SQLiteConfig(db_path=path, busy_timeout=0.1), daemon=daemon) as jp:
         handle = await jp.submit_job(body, local=True)
         await running.wait()
         await holder.hold()
@@ -140,8 +140,8 @@ async def test_an_outcome_is_recorded_once_the_lock_is_gone(
 
 async def test_leaving_waits_for_the_lock_and_no_longer_than_it_may(path: Path, holder: Holder) -> None:
     """A held lock does not keep a processor from ending, and loses nothing: the next one takes the job up."""
-    daemon = DaemonConfig(slots=1, shutdown_timeout=0)
-    async with JobProcessor(SQLiteConfig(path=path, busy_timeout=0.2), daemon=daemon) as jp:
+    daemon = DaemonConfig(num_workers=1, shutdown_timeout=0)
+    async with JobProcessor(SQLiteConfig(db_path=path, busy_timeout=0.2), daemon=daemon) as jp:
         started = anyio.Event()
 
         async def stay() -> None:
@@ -156,7 +156,7 @@ async def test_leaving_waits_for_the_lock_and_no_longer_than_it_may(path: Path, 
         letting_go = asyncio.create_task(_let_go_later(holder))
     assert time.monotonic() - began < 10
     await letting_go
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         assert (await jp.wait_for_job("stays", timeout=10)).status is JobStatus.FAILED  # local: its owner is gone
         assert (await jp.wait_for_job("waits", timeout=10)).status is JobStatus.COMPLETED
 
@@ -168,7 +168,7 @@ async def _let_go_later(holder: Holder) -> None:
 
 
 async def test_opening_waits_for_the_lock(path: Path, holder: Holder) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.submit_job(bodies.nothing, job_id="a")
         jp._submitted = 0
     await holder.hold()
@@ -179,5 +179,5 @@ async def test_opening_waits_for_the_lock(path: Path, holder: Holder) -> None:
 
 
 async def _open_and_drain(path: Path) -> JobStatus:
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         return (await jp.wait_for_job("a", timeout=10)).status

@@ -80,7 +80,7 @@ def leave(children: Sequence[Child]) -> None:
 
 async def run_all(path: Path, function: Callable[..., object], calls: Sequence[tuple[object, ...]]) -> float:
     """Submit as one batch, and wait until all have ended; returns seconds."""
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         began = time.monotonic()
         async with jp.batch() as batch:
             for args in calls:
@@ -120,7 +120,7 @@ def test_a_job_that_comes_wakes_each_daemon_once(path: Path, start: Start) -> No
     jobs = 10
 
     async def one_by_one() -> None:
-        async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
             for _ in range(jobs):
                 await (await jp.submit_job(storm_bodies.add, 1, 2))
 
@@ -154,7 +154,7 @@ def test_daemons_that_run_something_do_not_wake_each_other(path: Path, start: St
 
 
 async def submit_all(path: Path, function: Callable[..., object], count: int) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         for _ in range(count):
             await jp.submit_job(function)
         jp._submitted = 0
@@ -208,7 +208,7 @@ def test_a_killer_takes_three_daemons_with_it_and_no_neighbour(path: Path, start
     children = start(4, "serve", LEASE, 4)
 
     async def submit_killer_among_others() -> None:
-        async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
             # Those that die with it come back at other times than it does, and so not beside it again and again.
             quick = RetryPolicy(base=1.0, factor=1.0)
             async with jp.batch() as batch:

@@ -27,7 +27,7 @@ OLD = schema.VERSION
 async def path(tmp_path: Path) -> Path:
     """A file of this version with some jobs in it."""
     path = tmp_path / "jobs.db"
-    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         await backend.enqueue_jobs([new_job(f"j{i}") for i in range(50)])
     return path
 
@@ -52,7 +52,7 @@ def version(path: Path) -> int:
 
 
 async def opened(path: Path) -> list[str]:
-    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         return [job.id for job in await backend.find_jobs(JobQuery())]
 
 

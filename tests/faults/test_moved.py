@@ -39,8 +39,8 @@ def _short_last_words(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: igno
 @pytest.fixture
 async def jp(path: Path) -> AsyncIterator[JobProcessor]:
     """With a daemon that beats often, and leaves fast."""
-    daemon = DaemonConfig(slots=2, lease=0.9, heartbeat=0.3, shutdown_timeout=0)
-    async with JobProcessor(SQLiteConfig(path=path), daemon=daemon) as jp:
+    daemon = DaemonConfig(num_workers=2, lease=0.9, heartbeat=0.3, shutdown_timeout=0)
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon) as jp:
         yield jp
         jp._submitted = 0
 
@@ -57,7 +57,7 @@ def delete(path: Path) -> None:
 async def another_store(path: Path) -> Path:
     """Another store of ours, with a job that is ready, and a worker of the same number."""
     other = path.with_name("other.db")
-    async with SQLiteBackend(SQLiteConfig(path=other)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=other)) as backend:
         await backend.enqueue_jobs([new_job("theirs")])
     with closing(sqlite3.connect(other)) as connection:
         for n in range(1, 6):
@@ -124,7 +124,7 @@ async def test_a_running_job_ends_unrecorded_and_leaving_is_not_held_up(path: Pa
         ended.set()
 
     with anyio.fail_after(20):
-        async with JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(shutdown_timeout=1)) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(shutdown_timeout=1)) as jp:
             handle = await jp.submit_job(body, local=True)
             await until(lambda: jp.daemon is not None and jp.daemon.running == [handle])
             delete(path)
@@ -207,7 +207,7 @@ async def test_work_goes_on_when_it_is_put_back(path: Path, tmp_path: Path) -> N
         await gate.wait()
         return "done"
 
-    async with JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(lease=60, heartbeat=0.2)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(lease=60, heartbeat=0.2)) as jp:
         handle = await jp.submit_job(body, local=True)
         await until(lambda: jp.daemon is not None and jp.daemon.running == [handle])
         os.rename(path, tmp_path / "away.db")

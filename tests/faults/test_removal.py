@@ -38,7 +38,7 @@ async def test_killed_in_between(tmp_path: Path, point: str, commit: int, gone: 
     with Child("tests.faults.pruner", path, point, commit, ledger=tmp_path / "ledger") as child:
         child.until("point", point)
         child.kill()
-    async with SQLiteBackend(SQLiteConfig(path=path)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path)) as backend:
         there = 0 if gone else SIZE
         counts = await backend.count_jobs()
         assert counts.get(JobStatus.SKIPPED, 0) + counts.get(JobStatus.CANCELLED, 0) == there

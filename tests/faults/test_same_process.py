@@ -108,14 +108,14 @@ def lock_works(path: Path, folder: Path) -> None:
 @pytest.mark.parametrize("function", [connect_and_close, write_and_close, checkpoint_and_close, back_up])
 async def test_other_code_opens_and_closes_the_file(tmp_path: Path, function: Callable[[Path, Path], None]) -> None:
     path = tmp_path / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path, checkpoint_size=65_536)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path, checkpoint_size=65_536)) as jp:
         async with repeated(function, path, tmp_path) as times:
             await load(jp, "a")
         assert len(times) > 3
         await all_there(jp, "a")
         lock_works(path, tmp_path)
         await load(jp, "c")
-    async with JobProcessor(SQLiteConfig(path=path)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         await all_there(jp, "ac")
     stored = read_store(path)
     assert check_log(stored) == []
@@ -137,8 +137,8 @@ async def test_our_write_lock_holds_while_others_come_and_go(tmp_path: Path) -> 
             seen.append(child.until("lock"))
 
     armed: list[int] = []
-    async with JobProcessor(SQLiteBackend(SQLiteConfig(path=path), hook=hook), enable_daemon=False) as jp:
-        async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False):
+    async with JobProcessor(SQLiteBackend(SQLiteConfig(db_path=path), hook=hook), enable_daemon=False) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False):
             pass
         armed.append(1)
         await jp.submit_job(echo, 1, job_id="a")
@@ -150,11 +150,11 @@ async def test_our_write_lock_holds_while_others_come_and_go(tmp_path: Path) -> 
 @pytest.mark.slow
 async def test_a_second_processor_comes_and_goes_under_load(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(slots=8)) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(num_workers=8)) as jp:
         rounds = 0
         loading = asyncio.create_task(load(jp, "a"))
         while not loading.done() or rounds < 5:
-            async with JobProcessor(SQLiteConfig(path=path), daemon=DaemonConfig(slots=4)) as other:
+            async with JobProcessor(SQLiteConfig(db_path=path), daemon=DaemonConfig(num_workers=4)) as other:
                 await other.submit_job(echo, rounds, job_id=f"b-{rounds}")
                 assert await other.handle(f"b-{rounds}").result(timeout=10) == rounds
             rounds += 1

@@ -56,7 +56,7 @@ def emptied(backend: SQLiteBackend, times: int) -> Callable[[int], bool]:
 @pytest.mark.slow
 async def test_the_log_stays_bounded_under_load_with_readers(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
-    backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=SIZE))
+    backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=SIZE))
     async with JobProcessor(backend) as jp:
         async with anyio.create_task_group() as tasks:
 
@@ -79,7 +79,7 @@ async def test_the_log_stays_bounded_under_load_with_readers(tmp_path: Path) -> 
 async def test_a_reader_in_another_process_does_not_make_it_grow(tmp_path: Path) -> None:
     """Every read of ours is a page, fetched whole: between two, the log can be emptied."""
     path = tmp_path / "jobs.db"
-    backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=SIZE))
+    backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=SIZE))
     async with JobProcessor(backend) as jp:
         await load(jp, tmp_path / "jobs.db-wal", lambda n: n >= 5, "before")
         with Child("tests.faults.scenarios", "read_pages", path, ledger=tmp_path / "ledger") as reader:
@@ -98,7 +98,7 @@ async def test_a_reader_in_another_process_does_not_make_it_grow(tmp_path: Path)
 async def test_it_shrinks_again_after_a_reader_that_held_it(tmp_path: Path) -> None:
     """Somebody else's open transaction pins the log, and nothing can be done; afterwards it is emptied."""
     path, wal = tmp_path / "jobs.db", tmp_path / "jobs.db-wal"
-    backend = SQLiteBackend(SQLiteConfig(path=path, checkpoint_size=SIZE))
+    backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=SIZE))
     async with JobProcessor(backend) as jp:
         await load(jp, wal, lambda n: n >= 2, "before")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:

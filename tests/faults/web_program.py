@@ -28,7 +28,7 @@ async def chatter(lines: int) -> None:
 
 
 folder = Path(os.environ[FOLDER])
-jp = JobProcessor(SQLiteConfig(path=folder / "jobs.db"), functions=[chatter, step])
+jp = JobProcessor(SQLiteConfig(db_path=folder / "jobs.db"), functions=[chatter, step])
 alone = jp.asgi_app(submit=True)
 
 

@@ -17,7 +17,7 @@ WITHOUT_DAEMON, WITH_DAEMON = False, True
 
 async def wait_with_own(path: str, name: str, enable_daemon: bool) -> Any:
     """Make a call of ``WAITS`` through a processor of the body's own, on the loop that runs here."""
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=enable_daemon) as own:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=enable_daemon) as own:
         current_job().emit("waits")
         return await WAITS[name](own)
 

@@ -50,7 +50,7 @@ class Stores:
             if self._memory is None:
                 self._memory = MemoryBackend(clock=clock or SystemClock())
             return self._memory
-        return SQLiteBackend(SQLiteConfig(path=self.path, readers=1, **settings), clock=clock or SystemClock())
+        return SQLiteBackend(SQLiteConfig(db_path=self.path, readers=1, **settings), clock=clock or SystemClock())
 
     def processor(
         self,

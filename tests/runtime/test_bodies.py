@@ -169,7 +169,7 @@ async def test_a_body_that_cancels_itself(tmp_path: Any, anyio_backend: str, how
             task.uncancel()
         return "went on"
 
-    async with Stores("sqlite", tmp_path).processor(slots=1) as jp:
+    async with Stores("sqlite", tmp_path).processor(num_workers=1) as jp:
         job = await jp.submit_job(body, max_retries=0, local=True)
         if how == "task":
             with pytest.raises(JobExecutionError, match="CancelledError"):
@@ -189,7 +189,7 @@ async def test_a_body_that_cancels_its_task_and_returns(tmp_path: Any, anyio_bac
         task.cancel()
         return "value"
 
-    async with Stores("sqlite", tmp_path).processor(slots=1) as jp:
+    async with Stores("sqlite", tmp_path).processor(num_workers=1) as jp:
         job = await jp.submit_job(body, max_retries=0, local=True)
         assert (await jp.wait_for_job(job, timeout=PATIENCE)).status is COMPLETED
         assert await (await jp.submit_job(add, 1, 2)).result(timeout=PATIENCE) == 3
@@ -229,7 +229,7 @@ async def test_a_result_that_refers_to_itself_fails_the_job(jp: JobProcessor) ->
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 async def test_an_over_large_result_fails_the_job(kind: str, tmp_path: Any) -> None:
     settings = {"max_value_size": 2048}
-    backend: Any = SQLiteConfig(path=tmp_path / "jobs.db", **settings)  # type: ignore[arg-type]
+    backend: Any = SQLiteConfig(db_path=tmp_path / "jobs.db", **settings)  # type: ignore[arg-type]
     if kind == "memory":
         backend = MemoryBackend(MemoryConfig(**settings))
     async with JobProcessor(backend) as jp:
@@ -264,7 +264,7 @@ async def takes_point(point: Point) -> int:
 async def test_a_body_that_blocks_all_its_threads_is_only_slow(stores: Stores) -> None:
     """More plain functions than slots: they queue, and nobody else does."""
     held = [Held(i) for i in range(3)]
-    async with stores.processor(slots=2) as jp:
+    async with stores.processor(num_workers=2) as jp:
         jobs = [await jp.submit_job(h.sync, local=True) for h in held]
         await held[0].started.wait()
         await held[1].started.wait()
@@ -292,7 +292,7 @@ async def test_what_a_body_said_before_it_failed_is_kept(jp: JobProcessor, threa
 
 
 async def test_a_hundred_failures_do_not_use_up_slots(stores: Stores) -> None:
-    async with stores.processor(slots=4) as jp:
+    async with stores.processor(num_workers=4) as jp:
         async with jp.batch() as batch:
             for i in range(100):
                 name = list(FAULTS)[i % len(FAULTS)]

@@ -279,7 +279,7 @@ async def test_a_task_of_its_own_with_no_cancel_requests(tmp_path: Any, anyio_ba
 
     user_task = asyncio.current_task()
     stores = Stores("sqlite", tmp_path)
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         held = Held()
         job = await jp.submit_job(held.body, local=True)
         await held.started.wait()

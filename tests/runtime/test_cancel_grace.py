@@ -70,7 +70,7 @@ def store(tmp_path: Path) -> Stores:
 
 @pytest.fixture
 async def jp(store: Stores) -> AsyncIterator[JobProcessor]:
-    async with store.processor(slots=1) as jp:
+    async with store.processor(num_workers=1) as jp:
         yield jp
 
 

@@ -35,7 +35,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_pending_job_never_starts(stores: Stores) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         blocker = Held()
         await jp.submit_job(blocker.body, local=True)
         await blocker.started.wait()
@@ -63,7 +63,7 @@ async def test_an_async_job_gets_the_cancellation(jp: JobProcessor) -> None:
 
 
 async def test_a_thread_is_told_and_is_in_progress_until_it_ends(stores: Stores) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         held = Held("value")
         job = await jp.submit_job(held.sync, local=True)
         await held.started.wait()

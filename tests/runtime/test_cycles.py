@@ -31,7 +31,7 @@ Body = Callable[[JobProcessor], Awaitable[Any]]
 @pytest.fixture
 async def one(stores: Stores) -> AsyncIterator[JobProcessor]:
     """A processor with a single slot."""
-    async with stores.processor(slots=1) as processor:
+    async with stores.processor(num_workers=1) as processor:
         yield processor
 
 
@@ -214,7 +214,7 @@ async def test_a_processor_that_a_body_opens_on_its_own_store_does_not_wait_for_
         return "?"
 
     def drains_there_in_a_thread() -> str:
-        with SyncJobs(SQLiteConfig(path=stores.path), enable_daemon=False) as there:
+        with SyncJobs(SQLiteConfig(db_path=stores.path), enable_daemon=False) as there:
             try:
                 there.handle(current_job().id).result()
             except CyclicDependencyError as error:
@@ -229,7 +229,7 @@ async def test_a_processor_that_a_body_opens_on_its_own_store_does_not_wait_for_
 
 async def await_other(path: str, other: str, patience: float | None) -> str:
     """A processor that knows nothing of the waits of others, as in another process."""
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as own:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as own:
         try:
             return await own.handle(other).result(patience)
         except JobTimeoutError:
@@ -240,7 +240,7 @@ async def await_other(path: str, other: str, patience: float | None) -> str:
 async def test_a_circle_of_waits_over_several_processors_is_ended_by_a_timeout_of_one(stores: Stores) -> None:
     """It is not refused: the README says so, and that a timeout ends it."""
     path = str(stores.path)
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         one = await jp.submit_job(await_other, path, "two", 1.0, job_id="one")
         two = await jp.submit_job(await_other, path, "one", None, job_id="two")
         assert await gather(one, two, timeout=PATIENCE) == ["too late", "too late"]
@@ -333,7 +333,7 @@ async def test_a_drain_inside_a_job_that_takes_too_long_is_over_in_time(one: Job
 
 
 def test_a_plain_body_follows_a_child_of_its_own_in_the_only_slot(tmp_path: Any) -> None:
-    with SyncJobs(SQLiteConfig(path=tmp_path / "jobs.db"), daemon=DaemonConfig(slots=1)) as jobs:
+    with SyncJobs(SQLiteConfig(db_path=tmp_path / "jobs.db"), daemon=DaemonConfig(num_workers=1)) as jobs:
 
         def me() -> str:
             child = current_job().submit_job_sync(nothing)

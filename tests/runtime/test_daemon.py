@@ -29,9 +29,9 @@ async def test_it_runs_what_another_processor_has_stored(tmp_path: Path) -> None
 
 async def test_arguments_of_its_own_override_its_settings(tmp_path: Path) -> None:
     async with JobDaemon(
-        tmp_path / "jobs.db", DaemonConfig(slots=3, poll_interval=1.0), num_workers=2, poll_interval=0.5
+        tmp_path / "jobs.db", DaemonConfig(num_workers=3, poll_interval=1.0), num_workers=2, poll_interval=0.5
     ) as daemon:
-        assert (daemon.config.slots, daemon.config.poll_interval) == (2, 0.5)
+        assert (daemon.config.num_workers, daemon.config.poll_interval) == (2, 0.5)
     with pytest.raises(ConfigurationError, match="daemon"):
         JobDaemon(tmp_path / "jobs.db", "fast")  # type: ignore[arg-type]
 

@@ -35,7 +35,7 @@ async def take_and_die(stores: Stores, clock: ManualClock, jp: JobProcessor, lea
     """A job in progress whose worker never beats again; its process cannot be seen to be gone. Returns the job's id."""
     async with another_process(stores, clock) as backend:
         handle = await jp.submit_job(nothing, job_id=job.pop("job_id", "j"), **job)
-        function = (await jp.get_job(handle)).function
+        function = (await jp.get_job(handle)).func
         worker = await backend.register_worker(NewWorker(name="mortal", slots=1, lease=lease))
         claims = await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({function})))
         assert [claimed.attempt.job_id for claimed in claims.jobs] == [handle]
@@ -147,7 +147,7 @@ async def test_a_worker_is_not_taken_for_dead_while_the_store_cannot_be_written(
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_killed_workers_jobs_come_back_in_a_process_that_only_looks(tmp_path: Path, anyio_backend: str) -> None:
     await anyio.to_thread.run_sync(kill_one, tmp_path)
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db"), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db"), enable_daemon=False) as jp:
         with anyio.fail_after(PATIENCE):
             while await jp.get_status("sleeper") == IN_PROGRESS:
                 await anyio.sleep(0.01)
@@ -237,7 +237,7 @@ async def test_cancelling_a_job_of_a_killed_worker_cancels_it_at_once(
 ) -> None:
     """Also where nobody else will ever open the store again: a command that looks and leaves."""
     await anyio.to_thread.run_sync(kill_one, tmp_path)
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db"), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db"), enable_daemon=False) as jp:
         status = await jp.cancel_job("sleeper") if how == "one" else (await jp.cancel_jobs(QUERY))["sleeper"]
         assert len(await jp.workers()) == 0
         assert (status, await jp.get_status("sleeper")) == (CANCELLED, CANCELLED)

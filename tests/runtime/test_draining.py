@@ -102,7 +102,7 @@ async def drain_while(stores: Stores, calls: dict[str, Call], *, threaded: bool,
     """Leave a processor while a job for each of these calls runs, and makes it then. The jobs as they are afterwards,
     by the name of the call."""
     gate = Gate()
-    jp = stores.processor(slots=len(calls) + 1, **daemon)
+    jp = stores.processor(num_workers=len(calls) + 1, **daemon)
     async with left(jp, gate):
         await prepare(jp)
         for name, call in calls.items():

@@ -22,7 +22,7 @@ pytestmark = pytest.mark.anyio
 
 
 def processor(path: Path, **daemon: Any) -> JobProcessor:
-    return JobProcessor(SQLiteConfig(path=path / "jobs.db", readers=1), daemon=DaemonConfig(**daemon))
+    return JobProcessor(SQLiteConfig(db_path=path / "jobs.db", readers=1), daemon=DaemonConfig(**daemon))
 
 
 async def in_another_task(body: Coroutine[Any, Any, T]) -> T:

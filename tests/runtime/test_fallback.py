@@ -96,7 +96,7 @@ async def submit_children(depth: int) -> int:
 
 async def test_children_run_with_their_parent(stores: Stores) -> None:
     backend = stores.backend()
-    daemon = DaemonConfig(slots=1)
+    daemon = DaemonConfig(num_workers=1)
     async with JobProcessor(backend, enable_daemon=False, daemon=daemon, fallback="sync") as jp:
         with anyio.fail_after(PATIENCE):
             assert await (await jp.submit_job(submit_children, 3)) == 4

@@ -117,14 +117,14 @@ def test_a_path_is_a_path(kind: Any, form: str, tmp_path: Path, monkeypatch: pyt
         "Path": Path("jobs"),
         "slash": "./jobs",
         "suffix": "jobs.db",
-        "config": SQLiteConfig(path="jobs"),
+        "config": SQLiteConfig(db_path="jobs"),
         "backend": SQLiteBackend("jobs"),
     }[form]
     made = kind(backend)
     processor = made.processor if isinstance(made, SyncJobs) else made
     config: Any = get_engine(processor).settings.backend_config
     name = "jobs.db" if form == "suffix" else "jobs"
-    assert tmp_path / name in (config.path, config.file)
+    assert tmp_path / name in (config.db_path, config.file)
 
 
 @pytest.mark.parametrize("kind", [JobProcessor, SyncJobs])
@@ -137,7 +137,7 @@ def test_any_other_text_is_the_name_of_a_backend(kind: Any) -> None:
         assert caught.value.field == "backend"
         assert hint is None or hint in str(caught.value.hint)
     with pytest.raises(ConfigurationError, match="a path says all"):
-        kind("jobs.db", config=SQLiteConfig(path="other.db"))
+        kind("jobs.db", config=SQLiteConfig(db_path="other.db"))
 
 
 def test_a_short_lease_has_a_short_heartbeat() -> None:

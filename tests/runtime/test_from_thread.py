@@ -87,7 +87,7 @@ async def test_check_cancelled_raises_once_the_job_should_stop(jp: JobProcessor)
 
 @pytest.mark.anyio
 async def test_the_next_body_in_the_same_thread_can_too_and_the_thread_ends_clean(stores: Stores) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         for x in range(3):
             assert await (await jp.submit_job(lambda x=x: anyio.from_thread.run(double, x), local=True)) == 2 * x
 
@@ -116,7 +116,7 @@ def run_a_loop() -> int:
 
 def test_a_plain_body_may_run_a_loop_of_its_own_whoever_runs_ours(tmp_path: Path) -> None:
     async def program() -> int:
-        async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db", readers=1)) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db", readers=1)) as jp:
             return await (await jp.submit_job(run_a_loop, max_retries=0))
 
     assert anyio.run(program) == 18  # which leaves its mark in every context

@@ -434,7 +434,7 @@ async def test_waiting_for_a_job_that_nobody_can_run_warns_once_with_the_mend(
                         await anyio.sleep(0)
             tasks.cancel_scope.cancel()
         messages = [record.getMessage() for record in caplog.records]
-        command = start_command(jp.backend, [(await jp.get_job("x")).function])
+        command = start_command(jp.backend, [(await jp.get_job("x")).func])
         run = "" if command is None else f"run '{command}', or "
         assert messages == [
             f"waiting for job 'x', but no worker is alive; {run}open a JobProcessor with enable_daemon=True"

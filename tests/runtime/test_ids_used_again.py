@@ -126,7 +126,7 @@ async def test_also_if_another_processor_removed_the_old_one_and_ran_the_new_one
 
 
 def test_sync_jobs_reads_the_result_of_the_new_job(tmp_path: Any) -> None:
-    config = SQLiteConfig(path=tmp_path / "jobs.db")
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db")
 
     async def replace() -> None:
         async with JobProcessor(config, enable_daemon=False) as other:

@@ -56,7 +56,7 @@ def anyio_backend() -> str:
 @pytest.fixture
 async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
     """A processor on the store in memory, for what does not depend on the store."""
-    async with Stores("memory", tmp_path).processor(slots=4, cancel_grace=0.3) as jp:
+    async with Stores("memory", tmp_path).processor(num_workers=4, cancel_grace=0.3) as jp:
         processes(jp).grace = 0.3
         yield jp
 
@@ -394,7 +394,7 @@ async def test_what_it_has_started_goes_with_it(here: JobProcessor) -> None:
 
 
 async def test_a_slot_is_held_until_the_process_is_gone(tmp_path: Path) -> None:
-    async with Stores("memory", tmp_path).processor(slots=1) as jp:
+    async with Stores("memory", tmp_path).processor(num_workers=1) as jp:
         handle, (process,) = await begin(jp, isolated.spin)
         after = await jp.submit_job(isolated.is_running, process)
         await jp.cancel_job(handle)
@@ -488,7 +488,7 @@ async def test_idle_processes_end_after_a_while(tmp_path: Path) -> None:
 
 
 async def test_no_more_are_kept_than_there_are_slots(tmp_path: Path) -> None:
-    async with Stores("memory", tmp_path).processor(slots=2) as jp:
+    async with Stores("memory", tmp_path).processor(num_workers=2) as jp:
         used = set(await _all(await jp.map_jobs(isolated.echo, range(12), isolation="process")))
         assert used == set(range(12))
         assert 1 <= len(processes(jp).idle) <= 2
@@ -500,7 +500,7 @@ async def _all(handles: list[JobHandle[Any]]) -> list[Any]:
 
 async def test_leaving_ends_them_all_and_gives_running_jobs_back(tmp_path: Path) -> None:
     stores = Stores("sqlite", tmp_path)
-    async with stores.processor(slots=2, shutdown_timeout=0.0) as jp:
+    async with stores.processor(num_workers=2, shutdown_timeout=0.0) as jp:
         idle = await run(jp, isolated.pid)
         handle, (process,) = await begin(jp, isolated.spin)
         second = await run(jp, isolated.pid)
@@ -522,7 +522,7 @@ async def test_half_of_a_page_is_not_the_result_of_a_job_that_was_given_back(tmp
 
 
 async def test_a_body_submits_children_and_waits_for_them(stores: Stores) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         handle = await jp.submit_job(isolated.add_up, job_id="parent", isolation="process")
         assert await handle == ("parent/total", 6, [0, 2, 4])
         assert (await jp.get_job("parent/1")).parent_id == "parent"

@@ -288,7 +288,7 @@ from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig, SyncJobs
 from asyncjobs.runtime import crew, draining
 
 draining._LAST_WORDS = crew._MOMENT = 0.2
-STORE, SHORT = SQLiteConfig(path=sys.argv[1]), DaemonConfig(shutdown_timeout=0.01, cancel_grace=0.01)
+STORE, SHORT = SQLiteConfig(db_path=sys.argv[1]), DaemonConfig(shutdown_timeout=0.01, cancel_grace=0.01)
 started = __import__("threading").Event()
 
 async def shield():

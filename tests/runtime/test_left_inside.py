@@ -216,7 +216,7 @@ async def test_what_a_body_left_behind_may_leave_the_processor_once_the_body_has
 
 @pytest.mark.anyio
 async def test_a_body_of_the_fallback_is_refused_too(tmp_path: Path) -> None:
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db"), enable_daemon=False, fallback="sync") as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db"), enable_daemon=False, fallback="sync") as jp:
         said: list[str] = []
         PROCESSORS.append((jp, said))
         await within(PATIENCE, jp.submit_job(leave_the_last, max_retries=0))

@@ -52,6 +52,7 @@ METHODS: dict[str, Callable[[JobProcessor], Awaitable[Any]]] = {
     "get_status": lambda jp: jp.get_status("x"),
     "get_attempts": lambda jp: jp.get_attempts("x"),
     "find_jobs": lambda jp: jp.find_jobs(),
+    "iter_jobs": lambda jp: anext(jp.iter_jobs()),
     "get_progress": lambda jp: jp.get_progress("g"),
     "poll_status": lambda jp: jp.poll_status("x"),
     "poll_batch": lambda jp: jp.poll_batch(["x"]),
@@ -126,7 +127,7 @@ async def test_a_processor_may_be_entered_again(stores: Stores) -> None:
 
 
 async def test_entering_on_a_store_that_cannot_be_opened_leaves_nothing_behind(tmp_path: Path) -> None:
-    jp = JobProcessor(SQLiteConfig(path=tmp_path / "missing" / "jobs.db"))
+    jp = JobProcessor(SQLiteConfig(db_path=tmp_path / "missing" / "jobs.db"))
     for _ in range(2):
         with pytest.raises(ConfigurationError, match="does not exist"):
             async with jp:
@@ -150,13 +151,13 @@ async def test_what_a_processor_is_given_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean 'sqlite'"):
         JobProcessor("sqllite")
     with pytest.raises(ConfigurationError, match="the settings are given twice"):
-        JobProcessor(SQLiteConfig(path=tmp_path / "x"), SQLiteConfig(path=tmp_path / "y"))
+        JobProcessor(SQLiteConfig(db_path=tmp_path / "x"), SQLiteConfig(db_path=tmp_path / "y"))
     with pytest.raises(ConfigurationError, match="a DaemonConfig"):
         JobProcessor("memory", daemon={"slots": 3})  # type: ignore[arg-type]
     with pytest.raises(ConfigurationError, match="a MemoryConfig"):
-        JobProcessor("memory", SQLiteConfig(path=tmp_path / "x"))
+        JobProcessor("memory", SQLiteConfig(db_path=tmp_path / "x"))
     with pytest.raises(ConfigurationError, match="beside a backend object"):
-        JobProcessor(Stores("memory", tmp_path).backend(), SQLiteConfig(path=tmp_path / "x"))
+        JobProcessor(Stores("memory", tmp_path).backend(), SQLiteConfig(db_path=tmp_path / "x"))
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -166,7 +167,7 @@ async def test_a_program_may_change_its_working_directory(
     (tmp_path / "here").mkdir()
     (tmp_path / "there").mkdir()
     monkeypatch.chdir(tmp_path / "here")
-    jp = JobProcessor(SQLiteConfig(path="jobs.db"))
+    jp = JobProcessor(SQLiteConfig(db_path="jobs.db"))
     for _ in range(2):
         async with jp:
             monkeypatch.chdir(tmp_path / "there")
@@ -220,7 +221,7 @@ async def test_running_jobs_are_given_time_to_end(stores: Stores) -> None:
 
 async def test_no_new_job_starts_while_leaving(stores: Stores) -> None:
     held = Held()
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         await jp.submit_job(held.body, local=True)
         await held.started.wait()
         behind = await jp.submit_job(nothing)
@@ -402,7 +403,7 @@ async def test_a_lost_answer_is_no_second_outcome(stores: Stores, caplog: pytest
 
 async def test_a_failing_claim_is_tried_again(stores: Stores) -> None:
     store = FaultyBackend(stores.backend())
-    async with stores.processor(backend=store, slots=1) as jp:
+    async with stores.processor(backend=store, num_workers=1) as jp:
         store.fail("dequeue_jobs")
         assert await (await jp.submit_job(echo, 1)).result(timeout=PATIENCE) == 1
 
@@ -453,7 +454,7 @@ async def test_a_submission_that_fails_carries_its_request(stores: Stores) -> No
     from asyncjobs import BackendConfig, BackendConnectionError
 
     store = FaultyBackend(stores.backend())
-    store.config = BackendConfig(attempts=1)  # type: ignore[attr-defined] - tests/unit/test_transient.py tries more often
+    store.config = BackendConfig(tries=1)  # type: ignore[attr-defined] - tests/unit/test_transient.py tries more often
     async with stores.processor(backend=store) as jp:
         for when in ("before", "after"):
             store.fail("enqueue_jobs", when=when)  # type: ignore[arg-type]
@@ -489,7 +490,7 @@ sys.path.insert(0, {root!r})
 from asyncjobs import BackendClosedError, JobProcessor, SQLiteConfig
 from tests.runtime.support import add
 from tests.runtime.test_life import METHODS, PLAIN
-from asyncjobs.processor import engine_of
+from asyncjobs.processor import get_engine
 
 async def in_child(jp):
     for name, call in METHODS.items():
@@ -508,7 +509,7 @@ async def in_child(jp):
     await jp.__aexit__(None, None, None)  # does nothing
 
 async def main():
-    async with JobProcessor(SQLiteConfig(path="jobs.db")) as jp:
+    async with JobProcessor(SQLiteConfig(db_path="jobs.db")) as jp:
         assert await (await jp.submit_job(add, 1, 2)) == 3
         child = os.fork()
         if child == 0:

@@ -91,7 +91,7 @@ async def test_a_thread_is_told_of_its_timeout_keeps_its_slot_and_ends_failed(st
         go.wait_sync()
         return "too late"
 
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         with pytest.warns(RuntimeWarning, match="cannot stop the plain function"):
             handle = await jp.submit_job(body, timeout=0.02, max_retries=0, local=True)
         await told.wait()
@@ -178,7 +178,7 @@ async def test_priority_first_then_submission(stores: Stores) -> None:
     async def body(name: str) -> None:
         order.append(name)
 
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         async with jp.batch() as batch:
             for name, priority in [("a", 0), ("b", 5), ("c", -1), ("d", 5), ("e", 0)]:
                 batch.submit_job(body, name, priority=priority, local=True)
@@ -200,7 +200,7 @@ async def test_a_daemon_serves_only_its_queues(stores: Stores) -> None:
 
 
 async def test_the_limit_is_freed_by_every_kind_of_end(stores: Stores) -> None:
-    async with stores.processor(slots=8) as jp:
+    async with stores.processor(num_workers=8) as jp:
         held = Held()
         async with jp.batch() as batch:
             first = batch.submit_job(held.body, limit=("k", 1), local=True)
@@ -216,7 +216,7 @@ async def test_the_limit_is_freed_by_every_kind_of_end(stores: Stores) -> None:
 
 
 async def test_the_last_given_capacity_counts(stores: Stores) -> None:
-    async with stores.processor(slots=8) as jp:
+    async with stores.processor(num_workers=8) as jp:
         held = [Held() for _ in range(3)]
         jobs = [await jp.submit_job(h.body, limit=("k", 1), local=True) for h in held[:2]]
         await held[0].started.wait()
@@ -409,4 +409,4 @@ async def test_two_broken_parents_must_both_be_retried(jp: JobProcessor) -> None
 
 
 def test_the_default_number_of_slots() -> None:
-    assert DaemonConfig().slots == 32
+    assert DaemonConfig().num_workers == 32

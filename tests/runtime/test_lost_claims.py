@@ -41,7 +41,7 @@ async def test_jobs_of_a_claim_that_went_with_an_outcome_run_nevertheless(stores
     """The outcome is sent again, and was stored: the claim of the first time is nobody's."""
     store = FaultyBackend(stores.backend())
     HELD["h"] = first = Held()
-    async with stores.processor(backend=store, slots=1, **QUICK) as jp:
+    async with stores.processor(backend=store, num_workers=1, **QUICK) as jp:
         await jp.submit_job(held, "h", job_id="first")
         await first.started.wait()
         await jp.submit_job(echo, 1, job_id="next")
@@ -69,7 +69,7 @@ async def test_what_runs_is_never_taken_for_lost(stores: Stores) -> None:
     """Bodies that run, outcomes that cannot be recorded yet, claims that take long: all of them over many beats."""
     store = FaultyBackend(stores.backend())
     HELD["h"] = body = Held(1)
-    async with stores.processor(backend=store, slots=2, **QUICK) as jp:
+    async with stores.processor(backend=store, num_workers=2, **QUICK) as jp:
         handle = await jp.submit_job(held, "h", job_id="j")
         await body.started.wait()
         await beats(store, 4)

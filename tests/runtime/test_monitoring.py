@@ -169,7 +169,7 @@ def test_the_rest_is_estimated_from_the_best_ground_there_is() -> None:
     def rest(percent: float | None, *durations: float, status: JobStatus = IN_PROGRESS) -> float | None:
         job = Job(
             id="a",
-            function="f",
+            func="f",
             status=status,
             queue="q",
             priority=0,
@@ -414,7 +414,7 @@ async def test_why_of_an_interrupted_job(stores: Stores) -> None:
         from asyncjobs.backends.base import ClaimRequest
 
         claims = await backend.dequeue_jobs(
-            ClaimRequest(worker=worker, limit=1, functions=frozenset({(await jp.get_job(job)).function}))
+            ClaimRequest(worker=worker, limit=1, functions=frozenset({(await jp.get_job(job)).func}))
         )
         [claimed] = claims.jobs
         await backend.update_job_status([AttemptEnd(claimed.attempt, Outcome(OutcomeKind.INTERRUPTED))])
@@ -422,7 +422,7 @@ async def test_why_of_an_interrupted_job(stores: Stores) -> None:
 
 
 async def test_why_of_limited_jobs_and_full_slots(stores: Stores) -> None:
-    async with stores.processor(slots=2) as jp:
+    async with stores.processor(num_workers=2) as jp:
         held = [Held(), Held()]
         first = await jp.submit_job(held[0].body, limit=("images", 1), local=True)
         await held[0].started.wait()
@@ -490,7 +490,7 @@ async def test_why_says_owner_gone_until_it_is_decided(stores: Stores) -> None:
 
         job = await jp.get_job(await jp.submit_job(nothing, delay=3600))
         backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
-        orphan = replace(job, function="local:m:f", waits_for=why_module.WaitsFor.WORKER)
+        orphan = replace(job, func="local:m:f", waits_for=why_module.WaitsFor.WORKER)
 
         async def nobody() -> list[Any]:
             return []

@@ -47,7 +47,7 @@ async def test_changes_are_noticed_while_a_lock_holds_up_the_look_for_cancel_req
     HELD["it"] = it = Held()
     store = Locked(stores.backend())
     async with (
-        stores.processor(backend=store, slots=1, heartbeat=30.0, lease=90.0) as jp,
+        stores.processor(backend=store, num_workers=1, heartbeat=30.0, lease=90.0) as jp,
         stores.processor(enable_daemon=False) as other,
     ):
         await jp.submit_job(held, "it", job_id="running")

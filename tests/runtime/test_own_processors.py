@@ -23,8 +23,8 @@ SOME = pytest.mark.parametrize("how", ["async", "thread", "thread with a loop", 
 
 @asynccontextmanager
 async def running(path: Path, slots: int = 1) -> AsyncIterator[JobProcessor]:
-    daemon = DaemonConfig(slots=slots, shutdown_timeout=HOUR)
-    async with JobProcessor(SQLiteConfig(path=path), daemon=daemon) as jp:
+    daemon = DaemonConfig(num_workers=slots, shutdown_timeout=HOUR)
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon) as jp:
         yield jp
 
 
@@ -38,7 +38,7 @@ async def until_lent(jp: JobProcessor) -> None:
 
 
 async def assert_released(path: Path, *job_ids: str) -> None:
-    async with JobProcessor(SQLiteConfig(path=path), enable_daemon=False) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         for job_id in job_ids:
             job = await jp.get_job(job_id)
             assert (job.status, job.failures, job.interruptions, job.error) == (PENDING, 0, 0, None), job_id

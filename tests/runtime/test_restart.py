@@ -95,7 +95,7 @@ from asyncjobs import JobProcessor, SQLiteConfig, current_job
 from tests.runtime.test_restart import sleeper, quick
 
 async def main():
-    async with JobProcessor(SQLiteConfig(path="jobs.db")) as jp:
+    async with JobProcessor(SQLiteConfig(db_path="jobs.db")) as jp:
         await (await jp.submit_job(quick, 1, job_id="quick", if_exists="return"))
         async with jp.batch() as batch:
             sleeping = batch.submit_job(sleeper, job_id="sleeper", if_exists="return")
@@ -137,7 +137,7 @@ def kill_one(folder: Path) -> None:
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_a_processor_whose_last_owner_was_killed_goes_on_at_once(tmp_path: Path, anyio_backend: str) -> None:
     await anyio.to_thread.run_sync(kill_one, tmp_path)
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db")) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db")) as jp:
         assert await jp.handle("sleeper").result(timeout=PATIENCE) == "attempt 2"
         assert await jp.handle("after").result(timeout=PATIENCE) == "attempt 2"
         stored = await jp.get_job("sleeper")
@@ -152,7 +152,7 @@ async def test_a_processor_whose_last_owner_was_killed_goes_on_at_once(tmp_path:
 async def test_a_job_that_kills_its_workers_is_given_up(tmp_path: Path, anyio_backend: str) -> None:
     for _ in range(2):
         await anyio.to_thread.run_sync(kill_one, tmp_path)
-    async with JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db")) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db")) as jp:
         with pytest.raises(WorkerLostError, match="the worker was lost 2 times"):
             await jp.handle("sleeper").result(timeout=PATIENCE)
 

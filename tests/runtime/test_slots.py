@@ -366,7 +366,7 @@ CUT_SHORT = [
 async def test_after_waits_that_were_cut_short_no_more_jobs_run_than_there_are_slots(
     stores: Stores, cut_short: Any
 ) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         child = Held()
 
         async def parent() -> None:
@@ -382,7 +382,7 @@ async def test_after_waits_that_were_cut_short_no_more_jobs_run_than_there_are_s
 
 
 async def test_a_thread_whose_wait_timed_out_is_counted_as_busy_again(stores: Stores) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         assert jp.daemon is not None
         slots = jp.daemon.runner.worker.slots
         child, timed_out, go = Held(), Gate(), Gate()
@@ -416,7 +416,7 @@ async def test_a_wait_in_a_process_of_its_own_that_timed_out_is_counted_as_busy_
 ) -> None:
     from tests.runtime import isolated
 
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         job = await jp.submit_job(isolated.stop_waiting, isolation="process", max_retries=0)
         await job.result(timeout=PATIENCE)
         await jp.drain(timeout=PATIENCE)
@@ -429,7 +429,7 @@ async def test_a_body_that_leaves_a_wait_behind_leaves_its_slot(stores: Stores, 
         pytest.skip("trio has no tasks without a nursery")
     import asyncio
 
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         left: list[asyncio.Task[Any]] = []
         child = Held("late")
 
@@ -446,7 +446,7 @@ async def test_a_body_that_leaves_a_wait_behind_leaves_its_slot(stores: Stores, 
 
 async def test_an_outcome_that_cannot_be_written_holds_no_slots_meanwhile(stores: Stores) -> None:
     store = FaultyBackend(stores.backend())
-    async with stores.processor(backend=store, slots=2) as jp:
+    async with stores.processor(backend=store, num_workers=2) as jp:
         assert jp.daemon is not None
         other = Held()
         other.go.open()
@@ -467,7 +467,7 @@ async def test_an_outcome_that_cannot_be_written_holds_no_slots_meanwhile(stores
 async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body_ends(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         assert jp.daemon is not None
         worker = jp.daemon.runner.worker
         end, after = worker.slots.end, list[int]()
@@ -493,7 +493,7 @@ async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body
 
 
 async def test_a_body_that_fails_right_after_its_wait_was_cut_short_is_not_counted_twice(stores: Stores) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         child = Held()
 
         async def parent() -> None:
@@ -512,7 +512,7 @@ async def test_a_body_that_fails_right_after_its_wait_was_cut_short_is_not_count
 async def test_what_ended_in_time_is_given_although_the_time_ran_out_while_the_slot_was_not_back(
     stores: Stores,
 ) -> None:
-    async with stores.processor(slots=1) as jp:
+    async with stores.processor(num_workers=1) as jp:
         blocker = Held()
 
         async def parent() -> str:

@@ -187,7 +187,7 @@ async def test_readers_that_leave_and_come_back_while_jobs_run(stores: Stores, s
             current_job().emit("output", {"n": i})
             await anyio.lowlevel.checkpoint()
 
-    async with stores.processor(slots=4) as jp:
+    async with stores.processor(num_workers=4) as jp:
         seen: list[list[JobEvent]] = [[] for _ in range(3)]
 
         async def read(mine: list[JobEvent]) -> None:

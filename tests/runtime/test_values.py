@@ -180,7 +180,7 @@ async def test_a_result_that_a_later_deploy_cannot_read_is_an_error_of_that_job_
 
     def deployed() -> Email: ...
 
-    name = (await jp.get_job(bad)).function
+    name = (await jp.get_job(bad)).func
     get_engine(jp).functions.add(name, deployed)  # what that name is now  # pyright: ignore[reportPrivateUsage]
     reports = await jp.poll_batch([good, bad])
     told, untold = reports[good], reports[bad]

@@ -49,7 +49,7 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 async def one(stores: Stores) -> AsyncIterator[JobProcessor]:
     """A processor with a single slot."""
-    async with stores.processor(slots=1) as processor:
+    async with stores.processor(num_workers=1) as processor:
         yield processor
 
 
@@ -411,7 +411,7 @@ async def test_bodies_never_run_in_more_than_the_slots_under_random_load(stores:
                 raise ValueError("once")
 
     bodies = [leaf, leaf_sync, branch, branch_sync, flaky]
-    async with stores.processor(slots=slots) as jp:
+    async with stores.processor(num_workers=slots) as jp:
         for _ in range(10):
             async with jp.batch() as batch:
                 for _ in range(6):
@@ -435,7 +435,7 @@ async def test_a_limit_by_key_is_never_exceeded_over_200_jobs(stores: Stores) ->
         await anyio.lowlevel.checkpoint()
         active -= 1
 
-    async with stores.processor(slots=32) as jp:
+    async with stores.processor(num_workers=32) as jp:
         async with jp.batch() as batch:
             for i in range(200):
                 batch.submit_job(body, limit=("images", 3), priority=i % 3, local=True)

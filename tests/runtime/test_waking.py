@@ -292,7 +292,7 @@ async def test_the_jobs_of_a_lost_lease_are_looked_up_at_once(stores: Stores) ->
 
 async def test_what_became_of_a_job_is_looked_up_when_its_outcome_is_refused(stores: Stores) -> None:
     """It was taken to run here when the wait began; others had ended it before."""
-    async with stores.processor(slots=1, heartbeat=1000.0, lease=4000.0) as jp:
+    async with stores.processor(num_workers=1, heartbeat=1000.0, lease=4000.0) as jp:
         assert jp.daemon is not None
         held = Held()
         job = await jp.submit_job(held.body, local=True, job_id="x")
@@ -316,7 +316,7 @@ async def test_what_became_of_a_job_is_looked_up_when_its_outcome_is_refused(sto
 async def test_a_job_due_before_the_next_outcome_starts_when_it_is_due(stores: Stores) -> None:
     """All slots were taken when it became known; the only one is free again before it is due."""
     clock = ManualClock()
-    async with stores.processor(clock=clock, slots=1) as jp:
+    async with stores.processor(clock=clock, num_workers=1) as jp:
         first, late = Held(), Held()
         first.go.open()
         late.go.open()
@@ -336,7 +336,7 @@ async def test_a_job_due_before_the_next_outcome_starts_when_it_is_due(stores: S
 def test_a_plain_body_that_waits_through_sync_jobs_is_told_to_stop(tmp_path: Any) -> None:
     """And nobody else: raised in the loop behind ``SyncJobs``, ``BodyStopped`` would end it."""
     waiting, stopped = Gate(), Gate()
-    with SyncJobs(SQLiteConfig(path=tmp_path / "jobs.db"), daemon=DaemonConfig(slots=2)) as jobs:
+    with SyncJobs(SQLiteConfig(db_path=tmp_path / "jobs.db"), daemon=DaemonConfig(num_workers=2)) as jobs:
 
         def body() -> None:
             child = current_job().submit_job_sync(nothing, delay=3600)

@@ -46,7 +46,7 @@ async def test_a_lease_that_ran_out_is_noticed_as_ever(stores: Stores, jump: flo
     async with stores.processor(clock=clock, enable_daemon=False) as jp:
         handle = await jp.submit_job(nothing)
         worker = await jp.backend.register_worker(NewWorker(name="w", slots=1, lease=15))
-        function = (await jp.get_job(handle)).function
+        function = (await jp.get_job(handle)).func
         await jp.backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({function})))
         clock.jump(jump)
         clock.advance(14)

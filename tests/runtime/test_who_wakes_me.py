@@ -158,7 +158,7 @@ async def end_the_attempt(how: str, jobs: SyncJobs, other: JobProcessor, go: Gat
 
 async def take_it_and_die(path: Path) -> None:
     """Claim the job as a worker that is never heard of again."""
-    async with SQLiteBackend(SQLiteConfig(path=path, readers=1)) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=path, readers=1)) as backend:
         name = await backend.register_worker(NewWorker(name="doomed", slots=1, lease=LEASE))
         claim = ClaimRequest(worker=name, limit=1, functions=frozenset({"tests.runtime.waking:play"}))
         with anyio.fail_after(PATIENCE):
@@ -224,8 +224,8 @@ async def run(tmp_path: Path, ended_here: str, ended_by: str, *, only: str | Non
         "max_interruptions": 2 if buried and ended_by == "a reaper" else 1 if ended_by == "a reaper" else 3,
         "timeout": TIMEOUT if ended_here == "timed out" else None,
     }
-    config = DaemonConfig(slots=4, lease=LEASE, heartbeat=LEASE / 4, allowed_modules=("tests.runtime",))
-    settings = SQLiteConfig(path=path, readers=2)
+    config = DaemonConfig(num_workers=4, lease=LEASE, heartbeat=LEASE / 4, allowed_modules=("tests.runtime",))
+    settings = SQLiteConfig(db_path=path, readers=2)
     async with AsyncExitStack() as stack:
         portal = stack.enter_context(ExitStack())
         jobs = await anyio.to_thread.run_sync(portal.enter_context, SyncJobs(settings, daemon=config))

@@ -24,12 +24,12 @@ from asyncjobs.processor import get_engine
 
 def test_the_defaults_are_the_documented_ones() -> None:
     sqlite, daemon = SQLiteConfig(), DaemonConfig()
-    assert sqlite.path == "asyncjobs.db"
+    assert sqlite.db_path == "asyncjobs.db"
     assert (sqlite.synchronous, sqlite.busy_timeout, sqlite.readers) == ("NORMAL", 30.0, 2)
     assert (sqlite.cache_size, sqlite.mmap_size, sqlite.checkpoint_size) == (64, 256, 4 * MEBIBYTE)
     assert (sqlite.max_size, sqlite.allow_network_filesystem) == (None, False)
     assert BackendConfig().max_value_size == MemoryConfig().max_value_size == sqlite.max_value_size == 64 * MEBIBYTE
-    assert (daemon.slots, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
+    assert (daemon.num_workers, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
     assert (daemon.shutdown_timeout, daemon.cancel_grace, daemon.poll_interval) == (30.0, 5.0, 0.25)
     assert (daemon.lease, daemon.heartbeat) == (15.0, 5.0)
     assert (daemon.capture_logging, daemon.capture_print) == ("INFO", False)
@@ -45,35 +45,35 @@ def test_every_setting_is_documented() -> None:
 @pytest.mark.parametrize(
     ("make", "text"),
     [
-        (lambda: SQLiteConfig(pth="x"), "SQLiteConfig.pth is not a setting\n  hint: did you mean 'path'?"),
+        (lambda: SQLiteConfig(db_pth="x"), "SQLiteConfig.db_pth is not a setting\n  hint: did you mean 'db_path'?"),
         (
             lambda: DaemonConfig(colour="red"),
-            "DaemonConfig.colour is not a setting\n  hint: known settings: slots, queues, allowed_modules, "
+            "DaemonConfig.colour is not a setting\n  hint: known settings: num_workers, queues, allowed_modules, "
             "shutdown_timeout, cancel_grace, poll_interval, lease, heartbeat, name, capture_logging, capture_print, "
             "retention, unrunnable_after",
         ),
         (
             lambda: MemoryConfig(path="x"),
-            "MemoryConfig.path is not a setting\n  hint: known settings: max_value_size, attempts",
+            "MemoryConfig.path is not a setting\n  hint: known settings: max_value_size, tries",
         ),
         (
             lambda: DaemonConfig(5),
-            "DaemonConfig takes its settings by name\n  hint: DaemonConfig(slots=5)",
+            "DaemonConfig takes its settings by name\n  hint: DaemonConfig(num_workers=5)",
         ),
         (
             lambda: SQLiteConfig(synchronous="OFF"),
             "SQLiteConfig.synchronous cannot be 'OFF'; allowed: 'NORMAL' or 'FULL'",
         ),
         (
-            lambda: SQLiteConfig(path=":memory:"),
-            "SQLiteConfig.path cannot be ':memory:'; allowed: the path of a file\n"
+            lambda: SQLiteConfig(db_path=":memory:"),
+            "SQLiteConfig.db_path cannot be ':memory:'; allowed: the path of a file\n"
             "  hint: use BackendType.MEMORY in tests",
         ),
-        (lambda: SQLiteConfig(path=""), "SQLiteConfig.path cannot be ''; allowed: the path of a file"),
-        (lambda: SQLiteConfig(path=5), "SQLiteConfig.path cannot be 5; allowed: the path of a file"),
+        (lambda: SQLiteConfig(db_path=""), "SQLiteConfig.db_path cannot be ''; allowed: the path of a file"),
+        (lambda: SQLiteConfig(db_path=5), "SQLiteConfig.db_path cannot be 5; allowed: the path of a file"),
         (
-            lambda: SQLiteConfig(path="a\0b"),
-            "SQLiteConfig.path cannot be 'a\\x00b'; allowed: a path without NUL characters",
+            lambda: SQLiteConfig(db_path="a\0b"),
+            "SQLiteConfig.db_path cannot be 'a\\x00b'; allowed: a path without NUL characters",
         ),
         (lambda: DaemonConfig(heartbeat=6), "DaemonConfig.heartbeat cannot be 6; allowed: a number above 0 to 5"),
         (
@@ -107,7 +107,7 @@ NUMBERS: list[tuple[type[Any], str, float, float]] = [
     (SQLiteConfig, "readers", 1, 64),
     (SQLiteConfig, "checkpoint_size", 65_536, 1 << 40),
     (SQLiteConfig, "max_size", 262_144, 1 << 40),
-    (DaemonConfig, "slots", 1, 10_000),
+    (DaemonConfig, "num_workers", 1, 10_000),
     (DaemonConfig, "shutdown_timeout", 0, 1e9),
     (DaemonConfig, "cancel_grace", 0, 1e9),
     (DaemonConfig, "poll_interval", 0.001, 60),
@@ -129,16 +129,16 @@ def test_numbers_have_their_range(config: type[Any], name: str, low: float, high
 
 
 def test_whole_numbers_are_whole() -> None:
-    for config, name in ((DaemonConfig, "slots"), (SQLiteConfig, "readers"), (BackendConfig, "max_value_size")):
+    for config, name in ((DaemonConfig, "num_workers"), (SQLiteConfig, "readers"), (BackendConfig, "max_value_size")):
         with pytest.raises(ConfigurationError, match="a whole number"):
             config(**{name: 2000.5})
 
 
 def test_settings_are_frozen_and_comparable() -> None:
-    assert DaemonConfig(slots=3) == DaemonConfig(slots=3) != DaemonConfig(slots=4)
+    assert DaemonConfig(num_workers=3) == DaemonConfig(num_workers=3) != DaemonConfig(num_workers=4)
     with pytest.raises(AttributeError):
-        DaemonConfig().slots = 5  # type: ignore[misc]
-    assert hash(SQLiteConfig(path="a")) == hash(SQLiteConfig(path="a"))
+        DaemonConfig().num_workers = 5  # type: ignore[misc]
+    assert hash(SQLiteConfig(db_path="a")) == hash(SQLiteConfig(db_path="a"))
 
 
 def test_names_become_a_tuple() -> None:
@@ -149,9 +149,9 @@ def test_names_become_a_tuple() -> None:
 def test_the_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert SQLiteConfig(path="x.db").file == tmp_path / "x.db"
-    assert SQLiteConfig(path=Path("a/../x.db")).file == tmp_path / "x.db"
-    assert SQLiteConfig(path="~/x.db").file == tmp_path / "home" / "x.db"
+    assert SQLiteConfig(db_path="x.db").file == tmp_path / "x.db"
+    assert SQLiteConfig(db_path=Path("a/../x.db")).file == tmp_path / "x.db"
+    assert SQLiteConfig(db_path="~/x.db").file == tmp_path / "home" / "x.db"
 
 
 @pytest.mark.parametrize("kind", [BackendType.MEMORY, "memory", MemoryConfig(), MemoryBackend()])
@@ -176,12 +176,12 @@ def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
         ),
         (
             (BackendConfig(),),
-            "backend cannot be BackendConfig(max_value_size=67108864, attempts=5); "
+            "backend cannot be BackendConfig(max_value_size=67108864, tries=5); "
             "allowed: a BackendType, SQLiteConfig, MemoryConfig or a JobBackend",
         ),
         (
             ("sqlite", MemoryConfig()),
-            "config cannot be MemoryConfig(max_value_size=67108864, attempts=5); "
+            "config cannot be MemoryConfig(max_value_size=67108864, tries=5); "
             "allowed: a SQLiteConfig for the backend 'sqlite'",
         ),
     ],

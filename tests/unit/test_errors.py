@@ -101,7 +101,7 @@ EVERY: list[tuple[JobProcessorError, str]] = [
     (BackendError("disk full"), "disk full"),
     (BackendConnectionError("away"), "away\n  hint: try again when the store is reachable"),
     (
-        BackendConnectionError("away", request=[1], attempts=5),
+        BackendConnectionError("away", request=[1], tries=5),
         'away\n  hint: nothing was lost; submit .request again with if_exists="return"',
     ),
     (
@@ -180,8 +180,8 @@ def test_errors_are_what_the_builtin_ones_mean(kind: type[Exception], builtin: t
 
 
 def test_what_errors_carry() -> None:
-    lost: Any = BackendConnectionError("away", request=["r"], attempts=5)
-    assert (lost.request, lost.attempts) == (["r"], 5)
+    lost: Any = BackendConnectionError("away", request=["r"], tries=5)
+    assert (lost.request, lost.tries) == (["r"], 5)
     failed = JobExecutionError("a", attempt=2, error_type="ValueError", message="no", traceback_text="Traceback …\n")
     assert (failed.job_id, failed.attempt, failed.error_type, failed.message) == ("a", 2, "ValueError", "no")
     assert failed.__notes__ == ["the job's own traceback:\nTraceback …"]
@@ -234,12 +234,12 @@ def test_it_is_not_named_at_a_prompt_over_http_or_in_a_child_process() -> None:
     from asyncjobs.web.problems import as_web_error
 
     def lost() -> BackendConnectionError:
-        return BackendConnectionError("away", request=["r"], attempts=5)
+        return BackendConnectionError("away", request=["r"], tries=5)
 
     assert render_failure(lost()).hint == "try again when the store is reachable"
     answered = as_web_error(lost())
     assert (answered.hint, answered.code) == ("try again when the store is reachable", "backend-unavailable")
     told = rebuilt(refusal(lost()))
     assert isinstance(told, BackendConnectionError)
-    assert (told.request, told.attempts, names_it(told)) == (None, 5, False)
+    assert (told.request, told.tries, names_it(told)) == (None, 5, False)
     assert names_it(pickle.loads(pickle.dumps(lost())))

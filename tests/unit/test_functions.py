@@ -257,10 +257,10 @@ SCRIPT = """
         return n * 2
 
     async def main(what: str) -> None:
-        async with JobProcessor(SQLiteConfig(path=sys.argv[2]), enable_daemon=what != "store") as jp:
+        async with JobProcessor(SQLiteConfig(db_path=sys.argv[2]), enable_daemon=what != "store") as jp:
             if what == "store":
                 await jp.submit_job(work, 21, job_id="j")
-                print((await jp.get_job("j")).function)
+                print((await jp.get_job("j")).func)
             elif what == "run":
                 print(await jp.handle("j").result(timeout=10))
             else:
@@ -321,7 +321,7 @@ def test_a_script_is_never_imported_because_a_job_names_it(scripts: Path) -> Non
     code: Any = (
         "import asyncio\nfrom asyncjobs import *\n"
         "async def main():\n"
-        f"    async with JobProcessor(SQLiteConfig(path={str(database)!r}), "
+        f"    async with JobProcessor(SQLiteConfig(db_path={str(database)!r}), "
         f"daemon=DaemonConfig(allowed_modules=({str(scripts / 'one.py')!r}, 'one'))) as jp:\n"
         "        await asyncio.sleep(0.3)\n"
         "        print((await jp.why('j')).code)\n"

@@ -53,7 +53,7 @@ class Client:
 
 
 def processor(tmp_path: Path, **options: Any) -> JobProcessor:
-    return JobProcessor(SQLiteConfig(path=tmp_path / "jobs.db"), enable_daemon=False, **options)
+    return JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db"), enable_daemon=False, **options)
 
 
 Case = tuple[str, Callable[[JobProcessor], Any], type[JobProcessorError], str]
@@ -250,11 +250,11 @@ async def test_a_submission_is_refused_naming_the_place_and_the_mend(
 async def test_arguments_under_reserved_names_have_a_way(tmp_path: Path) -> None:
     async with processor(tmp_path) as jp:
         handle = await jp.submit_job(takes_timeout, kwargs={"timeout": 1.0})
-        assert (await jp.get_job(handle)).function.endswith(":takes_timeout")
+        assert (await jp.get_job(handle)).func.endswith(":takes_timeout")
 
 
 async def test_over_large_arguments_are_refused(tmp_path: Path) -> None:
-    config = SQLiteConfig(path=tmp_path / "jobs.db", max_value_size=1024)
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db", max_value_size=1024)
     async with JobProcessor(config, enable_daemon=False) as jp:
         with pytest.raises(NotSerializableError) as refused:
             await jp.submit_job(render, "x" * 2000)
@@ -273,18 +273,21 @@ async def test_over_large_arguments_are_refused(tmp_path: Path) -> None:
         ),
         (
             lambda: SQLiteConfig("jobs.db"),
-            "SQLiteConfig takes its settings by name\n  hint: SQLiteConfig(path='jobs.db')",
+            "SQLiteConfig takes its settings by name\n  hint: SQLiteConfig(db_path='jobs.db')",
         ),
         (
             lambda: SQLiteConfig(synchronous="OFF"),
             "SQLiteConfig.synchronous cannot be 'OFF'; allowed: 'NORMAL' or 'FULL'",
         ),
         (
-            lambda: SQLiteConfig(path=":memory:"),
-            "SQLiteConfig.path cannot be ':memory:'; allowed: the path of a file\n"
+            lambda: SQLiteConfig(db_path=":memory:"),
+            "SQLiteConfig.db_path cannot be ':memory:'; allowed: the path of a file\n"
             "  hint: use BackendType.MEMORY in tests",
         ),
-        (lambda: DaemonConfig(slots=0), "DaemonConfig.slots cannot be 0; allowed: a whole number from 1 to 10000"),
+        (
+            lambda: DaemonConfig(num_workers=0),
+            "DaemonConfig.num_workers cannot be 0; allowed: a whole number from 1 to 10000",
+        ),
         (
             lambda: DaemonConfig(lease=math.nan),
             "DaemonConfig.lease cannot be nan; allowed: a number above 0 to 86400",
@@ -302,7 +305,17 @@ async def test_over_large_arguments_are_refused(tmp_path: Path) -> None:
             None,
         ),
     ],
-    ids=["unknown setting", "by position", "synchronous", "memory", "slots", "lease", "queues", "backend", "config"],
+    ids=[
+        "unknown setting",
+        "by position",
+        "synchronous",
+        "memory",
+        "num_workers",
+        "lease",
+        "queues",
+        "backend",
+        "config",
+    ],
 )
 def test_a_setting_is_refused_in_these_words(make: Callable[[], Any], text: str | None) -> None:
     with pytest.raises(ConfigurationError) as refused:

@@ -31,61 +31,63 @@ def source(found: Settings, name: str) -> str:
 def test_without_anything_all_is_default(tmp_path: Path) -> None:
     found = settings(tmp_path)
     assert (found.app, found.backend, found.file) == (None, BackendType.SQLITE, None)
-    assert found.daemon.slots == 32
+    assert found.daemon.num_workers == 32
     assert {source for _, _, source in found.rows()} == {"default"}
 
 
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
-    file = write(tmp_path, "[daemon]\nslots = 1\nlease = 20\nheartbeat = 5\n")
+    file = write(tmp_path, "[daemon]\nnum_workers = 1\nlease = 20\nheartbeat = 5\n")
     found = settings(
         tmp_path,
-        environ={"ASYNCJOBS_DAEMON_SLOTS": "2", "ASYNCJOBS_DAEMON_LEASE": "30"},
-        flags={"daemon.slots": 3, "daemon.queues": None},
+        environ={"ASYNCJOBS_DAEMON_NUM_WORKERS": "2", "ASYNCJOBS_DAEMON_LEASE": "30"},
+        flags={"daemon.num_workers": 3, "daemon.queues": None},
     )
-    assert (found.daemon.slots, found.daemon.lease, found.daemon.heartbeat) == (3, 30.0, 5)
-    assert source(found, "daemon.slots") == "the flag --slots"
+    assert (found.daemon.num_workers, found.daemon.lease, found.daemon.heartbeat) == (3, 30.0, 5)
+    assert source(found, "daemon.num_workers") == "the flag --num-workers"
     assert source(found, "daemon.lease") == "ASYNCJOBS_DAEMON_LEASE"
     assert source(found, "daemon.heartbeat") == str(file)
     assert source(found, "daemon.queues") == "default"
 
 
 def test_a_named_file_wins_over_the_projects(tmp_path: Path) -> None:
-    write(tmp_path, "[daemon]\nslots = 1\n")
-    other = write(tmp_path / "other", "[daemon]\nslots = 2\n", "mine.toml")
-    third = write(tmp_path / "third", "[daemon]\nslots = 3\n", "mine.toml")
-    assert settings(tmp_path, environ={"ASYNCJOBS_CONFIG": str(other)}).daemon.slots == 2
-    assert settings(tmp_path, environ={"ASYNCJOBS_CONFIG": str(other)}, config=third).daemon.slots == 3
+    write(tmp_path, "[daemon]\nnum_workers = 1\n")
+    other = write(tmp_path / "other", "[daemon]\nnum_workers = 2\n", "mine.toml")
+    third = write(tmp_path / "third", "[daemon]\nnum_workers = 3\n", "mine.toml")
+    assert settings(tmp_path, environ={"ASYNCJOBS_CONFIG": str(other)}).daemon.num_workers == 2
+    assert settings(tmp_path, environ={"ASYNCJOBS_CONFIG": str(other)}, config=third).daemon.num_workers == 3
 
 
 def test_the_nearest_project_upwards_counts_up_to_the_repository(tmp_path: Path) -> None:
-    write(tmp_path, "[daemon]\nslots = 1\n")
+    write(tmp_path, "[daemon]\nnum_workers = 1\n")
     inner = tmp_path / "repository" / "package"
     inner.mkdir(parents=True)
-    assert settings(inner).daemon.slots == 1
-    write(tmp_path / "repository", '[project]\nname = "x"\n\n[tool.asyncjobs.daemon]\nslots = 2\n', "pyproject.toml")
-    assert settings(inner).daemon.slots == 2
+    assert settings(inner).daemon.num_workers == 1
+    write(
+        tmp_path / "repository", '[project]\nname = "x"\n\n[tool.asyncjobs.daemon]\nnum_workers = 2\n', "pyproject.toml"
+    )
+    assert settings(inner).daemon.num_workers == 2
     write(inner, '[project]\nname = "y"\n', "pyproject.toml")  # says nothing about asyncjobs
-    assert settings(inner).daemon.slots == 2
+    assert settings(inner).daemon.num_workers == 2
     (inner / ".git").mkdir()
-    assert settings(inner).daemon.slots == 32
+    assert settings(inner).daemon.num_workers == 32
 
 
 def test_the_users_own_file_comes_last(tmp_path: Path) -> None:
     project = tmp_path / "project"
     project.mkdir()
     (project / ".git").mkdir()
-    write(tmp_path / "home" / ".config" / "asyncjobs", "[daemon]\nslots = 4\n", "config.toml")
+    write(tmp_path / "home" / ".config" / "asyncjobs", "[daemon]\nnum_workers = 4\n", "config.toml")
     environ = {"HOME": str(tmp_path / "home")}
-    assert settings(project, environ=environ).daemon.slots == 4
-    write(project, "[daemon]\nslots = 1\n")
-    assert settings(project, environ=environ).daemon.slots == 1
+    assert settings(project, environ=environ).daemon.num_workers == 4
+    write(project, "[daemon]\nnum_workers = 1\n")
+    assert settings(project, environ=environ).daemon.num_workers == 1
 
 
 # -- what values are
 
 
 def test_a_path_in_a_file_is_beside_the_file(tmp_path: Path) -> None:
-    write(tmp_path, '[sqlite]\npath = "data/jobs.db"\n')
+    write(tmp_path, '[sqlite]\ndb_path = "data/jobs.db"\n')
     inner = tmp_path / "inner"
     inner.mkdir()
     assert settings(inner).sqlite.file == tmp_path / "data" / "jobs.db"
@@ -94,7 +96,7 @@ def test_a_path_in_a_file_is_beside_the_file(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("variable", "text", "section", "field", "value"),
     [
-        ("DB", "/tmp/jobs.db", "sqlite", "path", "/tmp/jobs.db"),
+        ("DB", "/tmp/jobs.db", "sqlite", "db_path", "/tmp/jobs.db"),
         ("SQLITE_CHECKPOINT_SIZE", "8MB", "sqlite", "checkpoint_size", 8 << 20),
         ("SQLITE_BUSY_TIMEOUT", "2m", "sqlite", "busy_timeout", 120.0),
         ("SQLITE_ALLOW_NETWORK_FILESYSTEM", "yes", "sqlite", "allow_network_filesystem", True),
@@ -129,15 +131,22 @@ def test_no_duration() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[daemon]\nslot = 1\n", "daemon.slot is no setting\n  hint: did you mean 'daemon.slots'?"),
-        ("[daemon]\nzzz = 1\n", "daemon.zzz is no setting\n  hint: there are daemon.slots, daemon.queues, "),
+        ("[daemon]\nnum_worker = 1\n", "daemon.num_worker is no setting\n  hint: did you mean 'daemon.num_workers'?"),
+        ("[daemon]\nslots = 1\n", "daemon.slots is no setting\n  hint: did you mean 'daemon.num_workers'?"),
+        ("[daemon]\nconcurrency = 1\n", "hint: did you mean 'daemon.num_workers'?"),
+        ("[sqlite]\npath = 'x'\n", "sqlite.path is no setting\n  hint: did you mean 'sqlite.db_path'?"),
+        ("[sqlite]\nattempts = 3\n", "hint: did you mean 'sqlite.tries'?"),
+        ("[daemon]\nzzz = 1\n", "daemon.zzz is no setting\n  hint: there are daemon.num_workers, daemon.queues, "),
         ("zzz = 1\n", "zzz is no setting\n  hint: there are app, backend, [sqlite], "),
-        ("[deamon]\nslots = 1\n", "deamon is no setting\n  hint: did you mean 'daemon'?"),
-        ("[daemon]\nslots = 0\n", "daemon.slots cannot be 0 (from {file}); allowed: a whole number from 1 to 10000"),
-        ("[daemon]\nslots = 'many'\n", "daemon.slots cannot be 'many' (from {file}); allowed: a number"),
+        ("[deamon]\nnum_workers = 1\n", "deamon is no setting\n  hint: did you mean 'daemon'?"),
+        (
+            "[daemon]\nnum_workers = 0\n",
+            "daemon.num_workers cannot be 0 (from {file}); allowed: a whole number from 1 to 10000",
+        ),
+        ("[daemon]\nnum_workers = 'many'\n", "daemon.num_workers cannot be 'many' (from {file}); allowed: a number"),
         ('backend = "postgres"\n', "backend cannot be 'postgres' (from {file}); allowed: 'sqlite' or 'memory'"),
         ('app = "shop"\n', "app cannot be 'shop' (from {file}); allowed: module:attribute"),
-        ("slots = 1 2\n", "{file} is not TOML"),
+        ("num_workers = 1 2\n", "{file} is not TOML"),
         ('[logging]\nlevel = "warn"\n', "did you mean 'warning'?"),
     ],
 )
@@ -148,11 +157,25 @@ def test_what_a_file_cannot_say(tmp_path: Path, text: str, message: str) -> None
     assert message.format(file=file) in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("former", "now"),
+    [
+        ("DAEMON_SLOTS", "DAEMON_NUM_WORKERS"),
+        ("SQLITE_PATH", "SQLITE_DB_PATH"),
+        ("SQLITE_ATTEMPTS", "SQLITE_TRIES"),
+    ],
+)
+def test_a_variable_under_its_former_name_is_named_with_the_one_it_has(former: str, now: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=f"did you mean ASYNCJOBS_{now}"):
+        settings(tmp_path, environ={f"ASYNCJOBS_{former}": "1"})
+
+
 def test_an_unknown_variable_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        settings(tmp_path, environ={"ASYNCJOBS_DAEMON_SLOT": "1"})
+        settings(tmp_path, environ={"ASYNCJOBS_DAEMON_NUM_WORKER": "1"})
     assert str(caught.value) == (
-        "the environment variable ASYNCJOBS_DAEMON_SLOT is no setting\n  hint: did you mean ASYNCJOBS_DAEMON_SLOTS?"
+        "the environment variable ASYNCJOBS_DAEMON_NUM_WORKER is no setting\n"
+        "  hint: did you mean ASYNCJOBS_DAEMON_NUM_WORKERS?"
     )
 
 

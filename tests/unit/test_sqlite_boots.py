@@ -39,7 +39,7 @@ async def claimed(backend: SQLiteBackend) -> list[str]:
 
 
 async def test_a_duration_is_kept_beside_jobs_without_one(tmp_path: Path) -> None:
-    config, clock = SQLiteConfig(path=tmp_path / "jobs.db"), ManualClock()
+    config, clock = SQLiteConfig(db_path=tmp_path / "jobs.db"), ManualClock()
     later = clock.now() + 60 * SECOND
 
     def stored() -> dict[str, bool]:
@@ -61,7 +61,7 @@ async def test_a_duration_is_kept_beside_jobs_without_one(tmp_path: Path) -> Non
 async def test_after_another_boot_the_moment_that_was_stored_decides(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, order: tuple[str, str]
 ) -> None:
-    config, clock = SQLiteConfig(path=tmp_path / "jobs.db"), ManualClock()
+    config, clock = SQLiteConfig(db_path=tmp_path / "jobs.db"), ManualClock()
     boot(monkeypatch, order[0])
     clock.advance(10_000)
     async with SQLiteBackend(config, clock=clock) as backend:
@@ -86,7 +86,7 @@ async def test_after_another_boot_the_moment_that_was_stored_decides(
 async def test_durations_of_the_new_boot_are_counted_on_its_clock(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    config, clock = SQLiteConfig(path=tmp_path / "jobs.db"), ManualClock()
+    config, clock = SQLiteConfig(db_path=tmp_path / "jobs.db"), ManualClock()
     boot(monkeypatch, BOOTS[0])
     async with SQLiteBackend(config, clock=clock) as backend:
         await backend.enqueue_jobs([new("old", delay=3600 * SECOND)])
@@ -103,7 +103,7 @@ async def test_where_the_system_tells_no_boot_moments_are_all_there_is(
 ) -> None:
     boot(monkeypatch, "")
     clock = ManualClock()
-    async with SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"), clock=clock) as backend:
+    async with SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"), clock=clock) as backend:
         await backend.enqueue_jobs([new("a", delay=10 * SECOND)])
         clock.jump(10)
         assert await claimed(backend) == ["a"]

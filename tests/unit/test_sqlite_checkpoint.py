@@ -20,7 +20,7 @@ LONG = 10.0
 
 @pytest.fixture
 def config(tmp_path: Path) -> SQLiteConfig:
-    return SQLiteConfig(path=tmp_path / "jobs.db", checkpoint_size=65_536)
+    return SQLiteConfig(db_path=tmp_path / "jobs.db", checkpoint_size=65_536)
 
 
 @pytest.fixture
@@ -129,7 +129,7 @@ def wait_for_a_run(checkpointer: Checkpointer) -> None:
 def test_errors_are_kept_not_raised(tmp_path: Path) -> None:
     (tmp_path / "jobs.db").write_bytes(b"not a database, but long enough to be taken for one " * 100)
     (tmp_path / "jobs.db-wal").write_bytes(b"x" * 100_000)
-    config = SQLiteConfig(path=tmp_path / "jobs.db", checkpoint_size=65_536)
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db", checkpoint_size=65_536)
     checkpointer = Checkpointer(config, config.file)
     looked(checkpointer)
     checkpointer.close()

@@ -45,7 +45,7 @@ async def test_a_backup_is_a_store(store: Store, tmp_path: Path) -> None:
         before = await store.dump()
         await hand.run("b")
     assert (tmp_path / "copy.db").stat().st_mode & 0o777 == 0o600
-    copy = Store(lambda clock: SQLiteBackend(SQLiteConfig(path=tmp_path / "copy.db"), clock=clock))
+    copy = Store(lambda clock: SQLiteBackend(SQLiteConfig(db_path=tmp_path / "copy.db"), clock=clock))
     async with copy:
         assert await copy.dump() == before
     assert {file.name for file in tmp_path.iterdir()} == {"jobs.db", "copy.db"}
@@ -122,7 +122,7 @@ async def test_one_that_is_not_wanted_any_more_leaves_nothing(store: Store, tmp_
     stop.set()
     async with store:
         await store.submit(*(new(f"j{i}", call=b"x" * 10_000) for i in range(500)))
-        config = SQLiteConfig(path=tmp_path / "jobs.db")
+        config = SQLiteConfig(db_path=tmp_path / "jobs.db")
         with pytest.raises(Stopped):
             back_up(config, StoreFile(config.file), tmp_path / "copy.db", stop)
         assert sorted(os.listdir(tmp_path)) == ["jobs.db", "jobs.db-shm", "jobs.db-wal"]
@@ -177,7 +177,7 @@ async def test_one_that_takes_too_long_changes_nothing(store: Store, tmp_path: P
 
 
 async def test_somebody_else_holds_the_lock(tmp_path: Path) -> None:
-    config = SQLiteConfig(path=tmp_path / "jobs.db", busy_timeout=0.05)
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db", busy_timeout=0.05)
     async with SQLiteBackend(config) as backend:
         with closing(sqlite3.connect(config.file, isolation_level=None)) as holder:
             holder.execute("BEGIN IMMEDIATE")

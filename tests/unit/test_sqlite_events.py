@@ -20,13 +20,13 @@ pytestmark = pytest.mark.anyio
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with new_store(SQLiteConfig(path=tmp_path / "jobs.db")) as store:
+    with new_store(SQLiteConfig(db_path=tmp_path / "jobs.db")) as store:
         yield store
 
 
 @pytest.fixture
 async def queries(store: Store, tmp_path: Path) -> AsyncIterator[Queries]:
-    config = SQLiteConfig(path=tmp_path / "jobs.db")
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db")
     readers = Readers(config, config.file)
     yield Queries(readers)
     await readers.close()

@@ -30,7 +30,7 @@ from asyncjobs.exceptions import (
 
 
 def config_of(path: Path, **settings: object) -> SQLiteConfig:
-    return SQLiteConfig(path=path, **settings)  # type: ignore[arg-type]
+    return SQLiteConfig(db_path=path, **settings)  # type: ignore[arg-type]
 
 
 def opened(config: SQLiteConfig, *, read_only: bool = False) -> sqlite3.Connection:
@@ -40,7 +40,7 @@ def opened(config: SQLiteConfig, *, read_only: bool = False) -> sqlite3.Connecti
 def refused(config: SQLiteConfig) -> str:
     with pytest.raises(ConfigurationError) as caught:
         prepare_file(config)
-    assert caught.value.field == "SQLiteConfig.path"
+    assert caught.value.field == "SQLiteConfig.db_path"
     assert caught.value.hint
     return str(caught.value)
 
@@ -104,7 +104,7 @@ if os.geteuid() == 0:
     os.setuid(65534)
 for path in sys.argv[1:]:
     try:
-        prepare_file(SQLiteConfig(path=path))
+        prepare_file(SQLiteConfig(db_path=path))
     except ConfigurationError as error:
         print(error.args[0])
 """
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_database(tmp_path: Path) -> None:
     before = path.read_bytes()
     with pytest.raises(ConfigurationError) as caught:
         opened(config_of(path))
-    assert (caught.value.code, caught.value.field) == ("not-a-database", "SQLiteConfig.path")
+    assert (caught.value.code, caught.value.field) == ("not-a-database", "SQLiteConfig.db_path")
     assert path.read_bytes() == before
 
 
@@ -237,7 +237,7 @@ import sys
 from asyncjobs.backends.sqlite.files import open_connection, prepare_file
 from asyncjobs.backends.sqlite.schema import migrate
 from asyncjobs.config import SQLiteConfig
-config = SQLiteConfig(path=sys.argv[1])
+config = SQLiteConfig(db_path=sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
 path = prepare_file(config)

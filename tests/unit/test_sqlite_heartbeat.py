@@ -20,7 +20,7 @@ LONG = 10.0
 
 @pytest.fixture
 def config(tmp_path: Path) -> SQLiteConfig:
-    return SQLiteConfig(path=tmp_path / "jobs.db")
+    return SQLiteConfig(db_path=tmp_path / "jobs.db")
 
 
 @pytest.fixture
@@ -121,7 +121,7 @@ def test_a_locked_file_is_tried_again_until_it_can_be_written(store: Store, hear
 
 @pytest.mark.serial
 def test_a_missing_file_is_no_error_of_the_caller(tmp_path: Path, clock: Clock) -> None:
-    config = SQLiteConfig(path=tmp_path / "jobs.db")
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db")
     heartbeat = Heartbeat(config, config.file, clock)
     heartbeat.add(1, LEASE, OFTEN)
     clock.at += 1

@@ -153,7 +153,7 @@ def test_a_reader_holds_no_write_lock(tmp_path: Path) -> None:
 
 @linux
 def test_this_process_is_named_as_such(tmp_path: Path) -> None:
-    config = SQLiteConfig(path=tmp_path / "jobs.db")
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db")
     connection = open_connection(config, prepare_file(config), busy_timeout=0)
     connection.execute("BEGIN IMMEDIATE")
     assert lock_holder(config.file) == f"pid {os.getpid()} (this process)"

@@ -36,7 +36,7 @@ def clock() -> Pauses:
 
 @pytest.fixture
 async def backend(tmp_path: Path, clock: Pauses) -> AsyncIterator[SQLiteBackend]:
-    backend = SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"), clock=clock)
+    backend = SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"), clock=clock)
     await backend.open()
     yield backend
     await backend.close()
@@ -87,7 +87,7 @@ async def test_a_change_is_noticed_while_the_writers_thread_has_the_connection_a
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(Writer, "busy_in_thread", True)
-    backend = SQLiteBackend(SQLiteConfig(path=tmp_path / "real.db"))
+    backend = SQLiteBackend(SQLiteConfig(db_path=tmp_path / "real.db"))
     await backend.open()
     began = time.monotonic()
     assert await backend.wait(LONG)

@@ -38,7 +38,7 @@ MOMENT = datetime(2026, 1, 1, tzinfo=UTC)
 
 @pytest.fixture(scope="module")
 def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
-    with new_store(SQLiteConfig(path=tmp_path_factory.mktemp("plans") / "jobs.db")) as store:
+    with new_store(SQLiteConfig(db_path=tmp_path_factory.mktemp("plans") / "jobs.db")) as store:
         store.connection.execute("BEGIN")
         for n in range(1, JOBS + 1):
             store.job(
@@ -136,7 +136,7 @@ WALKED: dict[str, Ask] = {
 @pytest.fixture
 async def planned(store: Store) -> Any:
     path = Path(store.connection.execute("PRAGMA database_list").fetchone()[2])
-    planned = Planned(store, SQLiteConfig(path=path), path)
+    planned = Planned(store, SQLiteConfig(db_path=path), path)
     yield planned
     await planned.close()
 
@@ -208,7 +208,10 @@ def steps(store: Store, sql: str, params: Sequence[Any]) -> int:
 def stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Store, Store]]:
     """Two that differ only in how many jobs there are in group b, all completed: 6,000 and 12,000."""
     folder = tmp_path_factory.mktemp("steps")
-    with new_store(SQLiteConfig(path=folder / "1.db")) as one, new_store(SQLiteConfig(path=folder / "2.db")) as two:
+    with (
+        new_store(SQLiteConfig(db_path=folder / "1.db")) as one,
+        new_store(SQLiteConfig(db_path=folder / "2.db")) as two,
+    ):
         for store, size in ((one, 6000), (two, 12_000)):
             store.connection.execute("BEGIN")
             for n in range(1, size + 1):

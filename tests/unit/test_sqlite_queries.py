@@ -35,13 +35,13 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with new_store(SQLiteConfig(path=tmp_path / "jobs.db")) as store:
+    with new_store(SQLiteConfig(db_path=tmp_path / "jobs.db")) as store:
         yield store
 
 
 @pytest.fixture
 async def queries(store: Store, tmp_path: Path) -> AsyncIterator[Queries]:
-    config = SQLiteConfig(path=tmp_path / "jobs.db")
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db")
     readers = Readers(config, config.file)
     yield Queries(readers)
     await readers.close()
@@ -74,7 +74,7 @@ async def test_a_job_is_read_with_all_that_belongs_to_it(store: Store, queries: 
     store.event(2, 2, "progress", {"done": 2, "total": 4, "message": "half"}, attempt=2)
     store.event(2, 3, "log", {"text": "…"})
     job, first = await queries.get_jobs(["job-2", "nobody", "job-1"])
-    assert (job.id, job.function, job.queue, job.group, job.parent_id) == (
+    assert (job.id, job.func, job.queue, job.group, job.parent_id) == (
         "job-2",
         "app:write",
         "slow",

@@ -28,7 +28,7 @@ ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELEC
 
 @pytest.fixture
 def config(tmp_path: Path) -> SQLiteConfig:
-    return SQLiteConfig(path=tmp_path / "jobs.db")
+    return SQLiteConfig(db_path=tmp_path / "jobs.db")
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ async def test_no_more_connections_than_configured_and_no_more_than_needed(reade
 
 
 async def test_first_come_first_served(config: SQLiteConfig, writer: sqlite3.Connection) -> None:
-    readers = Readers(SQLiteConfig(path=config.path, readers=1), config.file)
+    readers = Readers(SQLiteConfig(db_path=config.db_path, readers=1), config.file)
     order: list[int] = []
 
     async def ask(number: int) -> None:
@@ -152,7 +152,7 @@ async def test_a_cancelled_read_does_not_pin_the_log(
 
 
 async def test_a_cancelled_waiter_takes_no_place(config: SQLiteConfig, writer: sqlite3.Connection) -> None:
-    readers = Readers(SQLiteConfig(path=config.path, readers=1), config.file)
+    readers = Readers(SQLiteConfig(db_path=config.db_path, readers=1), config.file)
     running = await begun(readers, ENDLESS)
     waiting = [asyncio.ensure_future(readers.fetch("SELECT ?", (n,))) for n in range(3)]
     await asyncio.sleep(0)
@@ -203,13 +203,13 @@ async def test_a_locked_file_is_waited_for_and_then_the_holder_is_named(
     config: SQLiteConfig, locker: subprocess.Popen[str]
 ) -> None:
     clock = MovedClock()
-    readers = Readers(SQLiteConfig(path=config.path, busy_timeout=0.5), config.file, clock)
+    readers = Readers(SQLiteConfig(db_path=config.db_path, busy_timeout=0.5), config.file, clock)
     with pytest.raises(BackendConnectionError) as caught:
         await readers.fetch("SELECT 1 FROM sqlite_master")
     assert "is locked for 0.5 s by" in str(caught.value)
     if sys.platform.startswith("linux"):
         assert f"pid {locker.pid}" in str(caught.value)
-    assert caught.value.attempts == len(clock.waits) + 1
+    assert caught.value.tries == len(clock.waits) + 1
     assert sum(clock.waits) == pytest.approx(0.5, abs=0.001)
     assert max(clock.waits) <= 0.25
     locker.kill()
@@ -228,7 +228,7 @@ async def test_a_closed_pool_says_so(config: SQLiteConfig, writer: sqlite3.Conne
 
 
 async def test_closing_lets_reads_end_and_refuses_who_waits(config: SQLiteConfig, writer: sqlite3.Connection) -> None:
-    readers = Readers(SQLiteConfig(path=config.path, readers=1), config.file)
+    readers = Readers(SQLiteConfig(db_path=config.db_path, readers=1), config.file)
     slow = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 100000) SELECT max(x) FROM c"
     running = await begun(readers, slow)
     waiting = asyncio.ensure_future(readers.fetch("SELECT 1"))

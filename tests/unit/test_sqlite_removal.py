@@ -24,7 +24,7 @@ TABLES = ("jobs", "calls", "results", "edges", "attempts", "events", "removed")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[Store]:
-    with new_store(SQLiteConfig(path=tmp_path / "jobs.db")) as store:
+    with new_store(SQLiteConfig(db_path=tmp_path / "jobs.db")) as store:
         yield store
 
 

@@ -21,7 +21,7 @@ from asyncjobs.runtime.start_command import start_command
     ],
 )
 def test_the_command_names_the_store_and_the_modules(tmp_path: Path, functions: list[str], allowed: list[str]) -> None:
-    backend = SQLiteBackend(SQLiteConfig(path=str(tmp_path / "my jobs.db")))
+    backend = SQLiteBackend(SQLiteConfig(db_path=str(tmp_path / "my jobs.db")))
     command = start_command(backend, functions)
     assert command is not None
     assert shlex.split(command) == [

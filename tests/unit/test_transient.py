@@ -64,7 +64,7 @@ async def test_it_is_tried_until_it_works(clock: Naps) -> None:
             raise PASSING
         return attempt
 
-    assert await patiently(third_time, attempts=5, clock=clock) == 3
+    assert await patiently(third_time, tries=5, clock=clock) == 3
     assert len(clock.naps) == 2
 
 
@@ -72,9 +72,9 @@ async def test_and_not_for_ever(clock: Naps) -> None:
     async def never(attempt: int) -> None:
         raise PASSING
 
-    with pytest.raises(BackendConnectionError, match=r"out of reach \(5 attempts\)") as caught:
-        await patiently(never, attempts=5, clock=clock)
-    assert caught.value.attempts == 5
+    with pytest.raises(BackendConnectionError, match=r"out of reach \(5 tries\)") as caught:
+        await patiently(never, tries=5, clock=clock)
+    assert caught.value.tries == 5
     assert not caught.value.transient, "nobody tries again what was tried enough"
     assert caught.value.__cause__ is PASSING
     assert len(clock.naps) == 4
@@ -88,7 +88,7 @@ async def test_what_does_not_pass_by_itself_is_raised_at_once(clock: Naps) -> No
         raise error
 
     with pytest.raises(BackendError) as caught:
-        await patiently(never, attempts=5, clock=clock)
+        await patiently(never, tries=5, clock=clock)
     assert caught.value is error
     assert clock.naps == []
 
@@ -140,7 +140,7 @@ async def test_a_lost_answer_is_no_second_job(store: FaultyBackend, clock: Naps)
         for nth in (1, 2, 3):
             store.fail("enqueue_jobs", nth, when="after")
         batch = [job("a", generated=True), job("mine")]
-        assert list(await enqueue_patiently(store, batch, None, attempts=5, clock=clock)) == ["a", "mine"]
+        assert list(await enqueue_patiently(store, batch, None, tries=5, clock=clock)) == ["a", "mine"]
         assert await stored(store) == ["a", "mine"]
         assert store.calls["enqueue_jobs"] == 4
         assert len((await store.read_events()).events) == 2
@@ -152,11 +152,11 @@ async def test_an_id_that_was_taken_before_is_refused_as_ever(store: FaultyBacke
         clock.advance(1)
         store.fail("enqueue_jobs")
         with pytest.raises(DuplicateJobError):
-            await enqueue_patiently(store, [job("new"), job("mine")], None, attempts=5, clock=clock)
+            await enqueue_patiently(store, [job("new"), job("mine")], None, tries=5, clock=clock)
         assert await stored(store) == ["mine"]
         store.fail("enqueue_jobs")
         again = job("mine", if_exists="return")
-        assert list(await enqueue_patiently(store, [again], None, attempts=5, clock=clock)) == ["mine"]
+        assert list(await enqueue_patiently(store, [again], None, tries=5, clock=clock)) == ["mine"]
 
 
 async def nothing() -> None:
@@ -166,7 +166,7 @@ async def nothing() -> None:
 async def test_a_processor_tries_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transient, "_FIRST_DELAY", 0.001)
     store = FaultyBackend(MemoryBackend())
-    store.config = MemoryConfig(attempts=3)  # type: ignore[attr-defined]
+    store.config = MemoryConfig(tries=3)  # type: ignore[attr-defined]
     async with JobProcessor(store, enable_daemon=False) as jp:
         for nth in (1, 2):
             store.fail("enqueue_jobs", nth)
@@ -177,17 +177,17 @@ async def test_a_processor_tries_as_often_as_it_is_told(monkeypatch: pytest.Monk
         store.fail("enqueue_jobs", 3, when="after")
         with pytest.raises(BackendConnectionError) as caught:
             await jp.submit_job(nothing)
-        assert caught.value.attempts == 3
+        assert caught.value.tries == 3
         again = await jp.submit_jobs(caught.value.request, if_exists="return")
         assert await stored(store) == [handle, *again]
         assert again == [caught.value.request[0].job_id]
         jp._submitted = 0
 
 
-@pytest.mark.parametrize("attempts", [0, -1, 1.5, True, 101])
-def test_a_number_of_attempts_that_cannot_be_is_refused(attempts: object) -> None:
-    with pytest.raises(ConfigurationError, match=r"SQLiteConfig\.attempts"):
-        SQLiteConfig(attempts=attempts)  # type: ignore[arg-type]
+@pytest.mark.parametrize("tries", [0, -1, 1.5, True, 101])
+def test_a_number_of_tries_that_cannot_be_is_refused(tries: object) -> None:
+    with pytest.raises(ConfigurationError, match=r"SQLiteConfig\.tries"):
+        SQLiteConfig(tries=tries)  # type: ignore[arg-type]
 
 
 # -- on a file
@@ -195,10 +195,10 @@ def test_a_number_of_attempts_that_cannot_be_is_refused(attempts: object) -> Non
 
 async def test_a_disk_that_fails_for_a_moment_is_not_noticed(tmp_path: Path, clock: Naps) -> None:
     hook = Failpoint()
-    store = SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"), hook=hook)
+    store = SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"), hook=hook)
     async with store:
         hook.fail("before-commit", *([io_error()] * 6))  # each failed attempt is two: on the loop, and in the thread
-        assert list(await enqueue_patiently(store, [job("a")], None, attempts=5, clock=clock)) == ["a"]
+        assert list(await enqueue_patiently(store, [job("a")], None, tries=5, clock=clock)) == ["a"]
         assert [job.id for job in await store.find_jobs(JobQuery())] == ["a"]
         assert len(clock.naps) == 3
 
@@ -208,11 +208,11 @@ async def test_a_full_disk_and_a_lock_are_told_without_a_second_patience(
     tmp_path: Path, clock: Naps, error: Exception, code: str
 ) -> None:
     hook = Failpoint()
-    store = SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db", busy_timeout=0), hook=hook)
+    store = SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db", busy_timeout=0), hook=hook)
     async with store:
         hook.fail("begin", *([error] * 10))
         with pytest.raises(BackendError) as caught:
-            await enqueue_patiently(store, [job("a")], None, attempts=5, clock=clock)
+            await enqueue_patiently(store, [job("a")], None, tries=5, clock=clock)
         assert caught.value.code == code
         assert clock.naps == []
         hook.fail("begin")

@@ -123,7 +123,7 @@ ERRORS = [
     JobNotFoundError("a", near="b"),
     JobStateError("a", "failed", "it is over"),
     JobTimeoutError("job 'a'", 2.0, job_id="a"),
-    BackendConnectionError("locked", request=[object()], attempts=5),
+    BackendConnectionError("locked", request=[object()], tries=5),
 ]
 
 

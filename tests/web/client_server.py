@@ -20,7 +20,7 @@ async def walk(steps: int) -> int:
 
 
 async def main(path: str, port: int) -> None:
-    jp = JobProcessor(SQLiteConfig(path=path), functions=[walk])
+    jp = JobProcessor(SQLiteConfig(db_path=path), functions=[walk])
     config = uvicorn.Config(jp.asgi_app(submit=True), port=port, log_level="warning")
     server = uvicorn.Server(config)
     async with anyio.create_task_group() as tasks:

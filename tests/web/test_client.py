@@ -64,7 +64,7 @@ async def test_what_is_no_url_of_a_server_is_refused_at_once(url: Any) -> None:
         JobsClient(url)
 
 
-@pytest.mark.parametrize("setting", [{"timeout": 0}, {"attempts": 0}, {"max_silence": "long"}, {"token": "a\nb"}])
+@pytest.mark.parametrize("setting", [{"timeout": 0}, {"tries": 0}, {"max_silence": "long"}, {"token": "a\nb"}])
 async def test_a_setting_that_cannot_work_is_refused_at_once(setting: dict[str, Any]) -> None:
     with pytest.raises(ConfigurationError, match=next(iter(setting))):
         JobsClient("http://localhost", **setting)
@@ -310,17 +310,17 @@ async def test_jobs_are_found_over_all_pages() -> None:
         for n in range(7):
             await client.submit_job(named(echo), n, job_id=f"job-{n}", group="odd" if n % 2 else "even")
         await here.jp.drain()
-        everything = [job.id async for job in client.find_jobs(JobQuery(limit=2))]
+        everything = [job.id async for job in client.iter_jobs(JobQuery(limit=2))]
         assert everything == [f"job-{n}" for n in range(7)]
         odd = JobQuery(group="odd", status=[COMPLETED, FAILED], function=named(echo), queue="default", order="newest")
-        assert [job.id async for job in client.find_jobs(odd)] == ["job-5", "job-3", "job-1"]
-        assert [job async for job in client.find_jobs(JobQuery(status=FAILED))] == []
-        page = await client.find_page(JobQuery(limit=5))
+        assert [job.id async for job in client.iter_jobs(odd)] == ["job-5", "job-3", "job-1"]
+        assert [job async for job in client.iter_jobs(JobQuery(status=FAILED))] == []
+        page = await client.find_jobs(JobQuery(limit=5))
         assert (len(page), page.next is not None) == (5, True)
-        assert [job.id for job in await client.find_page(JobQuery(cursor=page.next))] == everything[5:]
+        assert [job.id for job in await client.find_jobs(JobQuery(cursor=page.next))] == everything[5:]
         for query in (JobQuery(metadata={"a": 1}), JobQuery(ids=["a"]), "jobs"):
-            with pytest.raises(ConfigurationError, match="find_page"):
-                await client.find_page(query)  # type: ignore[arg-type]
+            with pytest.raises(ConfigurationError, match="find_jobs"):
+                await client.find_jobs(query)  # type: ignore[arg-type]
 
 
 async def test_groups_numbers_workers_and_the_snapshot() -> None:

@@ -346,7 +346,7 @@ async def test_after_a_long_outage_the_server_is_asked_again_within_seconds(monk
             assert await client.handle("it") == 7
         assert (len(slept) >= 300, max(slept) <= 4.0) == (True, True)
         away = len(slept) + 300
-        async with JobsClient("http://away", http_client=http, attempts=1000) as client:
+        async with JobsClient("http://away", http_client=http, tries=1000) as client:
             assert (await client.stats()).total == 0
         assert (len(slept) >= 600, max(slept) <= 4.0, min(slept[-200:]) >= 1.0) == (True, True, True)
 
@@ -370,17 +370,17 @@ async def test_a_host_that_is_away_is_not_connected_to_for_longer_than_seconds(t
 
 
 async def test_in_the_end_it_says_what_could_not_be_reached(pauses: list[int]) -> None:
-    async with scripted(busy(), attempts=3) as (server, client):
+    async with scripted(busy(), tries=3) as (server, client):
         error = await raised(client.get_job("it"))
         assert isinstance(error, BackendConnectionError)
-        assert (error.attempts, len(server.requests), pauses) == (3, 3, [1, 2])
+        assert (error.tries, len(server.requests), pauses) == (3, 3, [1, 2])
         assert f"{server.requests[0].url.path}" in str(error)
         assert "it answered 503" in str(error)
     gone = JobsClient(client._transport.url)
     for ask in (gone.stats(), anext(gone.stream_all()), gone.handle("it").result()):
         error = await raised(ask)
         assert isinstance(error, BackendConnectionError)
-        assert (error.attempts, gone._transport.url in str(error), error.request) == (5, True, None)
+        assert (error.tries, gone._transport.url in str(error), error.request) == (5, True, None)
     error = await raised(gone.submit_job("a:b", 1))
     assert isinstance(error, BackendConnectionError)
     assert (error.request["function"], len(error.request["id"])) == ("a:b", 30)
@@ -389,7 +389,7 @@ async def test_in_the_end_it_says_what_could_not_be_reached(pauses: list[int]) -
 async def test_a_host_that_does_not_run_the_processor_is_a_server_that_is_away(pauses: list[int]) -> None:
     async with remote() as (here, _):
         app = here.jp.asgi_app()
-    async with serving(app) as url, JobsClient(url, attempts=2) as client:
+    async with serving(app) as url, JobsClient(url, tries=2) as client:
         error = await raised(client.stats())
         assert isinstance(error, BackendConnectionError)
         assert "not running" in str(error)

@@ -264,7 +264,7 @@ async def test_it_is_ready_without_a_worker_and_lists_those_that_are_known() -> 
 async def test_a_job_whose_worker_is_dead_says_so() -> None:
     async with site(works=False) as here:
         await here.jp.submit_job(add, 1, job_id="it")
-        function = (await here.jp.get_job("it")).function
+        function = (await here.jp.get_job("it")).func
         worker = await here.jp.backend.register_worker(NewWorker(name="w", slots=1, lease=0.01))
         await here.jp.backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({function})))
         with anyio.fail_after(PATIENCE):

@@ -262,7 +262,7 @@ async def test_an_etag_is_of_one_job_also_if_its_id_is_used_again() -> None:
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 async def test_a_wait_ends_at_once_when_the_job_changes(http: str, store: str, tmp_path: Any) -> None:
     held = Held()
-    backend = MemoryBackend() if store == "memory" else SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"))
+    backend = MemoryBackend() if store == "memory" else SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"))
     async with site(http=http, backend=backend) as here:
         await here.jp.submit_job(held.body, job_id="it", local=True)
         await held.started.wait()

@@ -35,7 +35,7 @@ def sent(report: StatusReport | None) -> dict[str, Any]:
 
 async def test_a_status_reads_the_same_everywhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "jobs.db"
-    async with JobProcessor(SQLiteConfig(path=path), functions=[add, fail, half]) as jp:
+    async with JobProcessor(SQLiteConfig(db_path=path), functions=[add, fail, half]) as jp:
         await (await jp.submit_job(add, 1, job_id="done", group="g"))
         await (await jp.submit_job(half, job_id="half", group="g"))
         bad = await jp.submit_job(fail, "no", job_id="bad", group="g", max_retries=0)

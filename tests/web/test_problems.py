@@ -24,7 +24,7 @@ PATHS_OF_A_JOB = ["", "/result", "/arguments", "/logs", "/attempts", "/why", "/g
 
 @pytest.mark.parametrize("store", ["memory", "sqlite"])
 async def test_an_unknown_id_is_404_with_the_nearest_one(store: str, tmp_path: Any) -> None:
-    backend = MemoryBackend() if store == "memory" else SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"))
+    backend = MemoryBackend() if store == "memory" else SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"))
     async with site(works=False, backend=backend) as here:
         await here.jp.submit_job(add, 1, job_id="panel_Anna_01")
         for path in PATHS_OF_A_JOB:
@@ -232,7 +232,7 @@ NO_CURSORS = ["x", "-1", "1.5", "%00", "%FF", "9" * 40, "１", "0x1", "null", "1
     "path", ["/v1/jobs?cursor=", "/v1/jobs/it/logs?after=", "/v1/events?once=1&after=", "/v1/events?after="]
 )
 async def test_a_cursor_that_is_none_is_said_so(path: str, tmp_path: Any) -> None:
-    async with site(works=False, backend=SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"))) as here:
+    async with site(works=False, backend=SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"))) as here:
         await here.jp.submit_job(add, 1, job_id="it")
         for cursor in NO_CURSORS:
             with case(cursor):

@@ -134,7 +134,7 @@ async def test_a_body_that_says_nothing_that_can_be_is_400(http: str) -> None:
 async def test_options_at_and_behind_their_limits(
     asked: dict[str, Any], status: int, store: str, tmp_path: Any
 ) -> None:
-    backend = MemoryBackend() if store == "memory" else SQLiteBackend(SQLiteConfig(path=tmp_path / "jobs.db"))
+    backend = MemoryBackend() if store == "memory" else SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db"))
     async with site(echo, submit=True, works=False, backend=backend) as here:
         answer = await here.post("/v1/jobs", {"function": named(echo)} | asked)
         if status == 202:

@@ -57,7 +57,7 @@ class Tab:
 
 async def test_tabs_that_are_cut_at_any_byte_see_every_event_once(tmp_path: Path) -> None:
     jobs, tabs = 500, 12
-    async with site(SQLiteConfig(path=tmp_path / "jobs.db")) as here:
+    async with site(SQLiteConfig(db_path=tmp_path / "jobs.db")) as here:
         reading = [Tab(here.port, seed) for seed in range(tabs)]
         with anyio.fail_after(3 * PATIENCE):
             async with anyio.create_task_group() as tasks:
@@ -84,7 +84,7 @@ def stuck(here: Site) -> int:
 async def test_clients_that_never_read_hold_nobody_and_little_memory(tmp_path: Path) -> None:
     """40 of them, while 20 MB of events are told to one that reads."""
     count, jobs, lines, size = 40, 5, 100, 40_000
-    async with site(SQLiteConfig(path=tmp_path / "jobs.db")) as here:
+    async with site(SQLiteConfig(db_path=tmp_path / "jobs.db")) as here:
         async with here.stream() as blocks:
             await anext(blocks)
             sockets = [deaf(here.port) for _ in range(count)]

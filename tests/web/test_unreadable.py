@@ -28,7 +28,7 @@ def anyio_backend() -> str:
 @asynccontextmanager
 async def damaged(path: Path, *statements: str, **settings: Any) -> AsyncIterator[Site]:
     """A site with the jobs ``bad`` and ``good``, of which ``bad`` was damaged."""
-    async with site(add, backend=SQLiteBackend(SQLiteConfig(path=path)), **settings) as here:
+    async with site(add, backend=SQLiteBackend(SQLiteConfig(db_path=path)), **settings) as here:
         for job_id in ("bad", "good"):
             await here.jp.submit_job(add, 1, 2, job_id=job_id, group="g", metadata={"who": job_id})
             await here.jp.wait_for_job(job_id, PATIENCE)

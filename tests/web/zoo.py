@@ -87,7 +87,7 @@ async def open_zoo(
     folder: Path, wrap: Callable[[ASGIApp], ASGIApp] = lambda app: app, **settings: Any
 ) -> AsyncIterator[str]:
     """Yields the URL of a server, ``auth=None`` unless said otherwise."""
-    store = SQLiteConfig(path=folder / "zoo.db", readers=1)
+    store = SQLiteConfig(db_path=folder / "zoo.db", readers=1)
     daemon = DaemonConfig(shutdown_timeout=0, name="keeper")
     async with JobProcessor(store, functions=FUNCTIONS, daemon=daemon) as jp:
         await populate(jp)

@@ -48,7 +48,7 @@ class Queries:
         metadata, unreadable = self._metadata(n)
         return Job(
             id=row.id,
-            function=record.function,
+            func=record.function,
             status=row.status,
             queue=record.queue,
             priority=row.priority,

@@ -101,12 +101,12 @@ class SQLiteBackend(JobBackend):
         hook: Hook = no_hook,
     ) -> None:
         if isinstance(config, (str, os.PathLike)):
-            config = SQLiteConfig(path=config)
+            config = SQLiteConfig(db_path=config)
         elif config is None:
             config = SQLiteConfig()
         elif not isinstance(config, SQLiteConfig):
             raise ConfigurationError("SQLiteBackend.config", config, allowed="a path, or a SQLiteConfig")
-        self.config = dataclasses.replace(config, path=config.file)  # a program may change its working directory
+        self.config = dataclasses.replace(config, db_path=config.file)  # a program may change its working directory
         self._clock = checked_clock("SQLiteBackend.clock", clock)
         self._hook = hook
         self._listener: Listener | None = None

@@ -188,7 +188,7 @@ def _translated(error: sqlite3.Error, where: str, meaning: _Meaning) -> BackendE
 
 def _not_a_database(where: str) -> ConfigurationError:
     error = ConfigurationError(
-        "SQLiteConfig.path",
+        "SQLiteConfig.db_path",
         where,
         problem=f"{where} is not an SQLite database, or an encrypted one",
         hint="choose another path; nothing was changed",

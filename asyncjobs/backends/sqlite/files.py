@@ -22,7 +22,7 @@ from asyncjobs.backends.sqlite.schema import APPLICATION_ID
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
 
-_FIELD = "SQLiteConfig.path"
+_FIELD = "SQLiteConfig.db_path"
 _MODE = 0o600
 _SMALL_CACHE = 2
 """MiB of page cache of connections that do not write jobs: what they read is in the mapped file."""

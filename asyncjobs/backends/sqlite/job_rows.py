@@ -143,7 +143,7 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
     waits_for = None if waits_code is None else WaitsFor(waits_code)
     return Job(
         id=job_id,
-        function=function,
+        func=function,
         status=status,
         queue=queue,
         priority=priority,

@@ -78,7 +78,7 @@ class Readers:
         :raises BackendError: see ``errors.translate``.
         """
         deadline: int | None = None
-        attempts = spelled = 0
+        tries = spelled = 0
         while True:
             try:
                 return await self._fetch_once(sql, params)
@@ -92,13 +92,13 @@ class Readers:
                 if isinstance(error, sqlite3.Error) and not is_busy(error):
                     # In a thread: it looks at the file, to find out what happened to it.
                     raise await in_thread(translate, error, self._where) from error
-                attempts += 1
+                tries += 1
                 now = self._clock.monotonic()
                 if deadline is None:
                     deadline = now + round(self._config.busy_timeout * SECOND)
                 if now >= deadline:
-                    raise await self._locked(attempts) from error
-                delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(attempts, 10)) * random.uniform(0.5, 1.0)
+                    raise await self._locked(tries) from error
+                delay = min(_LONGEST_DELAY, _FIRST_DELAY * 2 ** min(tries, 10)) * random.uniform(0.5, 1.0)
                 await self._clock.sleep(min(delay, (deadline - now) / SECOND))
 
     async def close(self) -> None:
@@ -218,10 +218,10 @@ class Readers:
         if not work.cancelled():
             work.exception()  # looked at: nobody else will
 
-    async def _locked(self, attempts: int) -> BackendConnectionError:
+    async def _locked(self, tries: int) -> BackendConnectionError:
         # Asking /proc who holds the lock reads files.
         message = await in_thread(locked_message, self._where, self._config.busy_timeout)
-        return BackendConnectionError(message, attempts=attempts, transient=False)
+        return BackendConnectionError(message, tries=tries, transient=False)
 
 
 def _closed() -> BackendClosedError:

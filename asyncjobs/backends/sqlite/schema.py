@@ -205,7 +205,7 @@ def read_version(connection: sqlite3.Connection, where: str) -> int:
         return version
     if tables or application:
         raise ConfigurationError(
-            "SQLiteConfig.path",
+            "SQLiteConfig.db_path",
             where,
             problem=f"{where} is a database of another program",
             hint="choose another path; nothing was changed",

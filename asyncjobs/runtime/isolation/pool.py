@@ -122,7 +122,7 @@ class ProcessPool:
         return None if died_before and running.stop_reason is None else session.outcome()
 
     async def _put_back(self, process: Process) -> None:
-        if self._closed or len(self._idle) >= self._config.slots or process.jobs >= self.most_jobs:
+        if self._closed or len(self._idle) >= self._config.num_workers or process.jobs >= self.most_jobs:
             await self._end(process, politely=True)
             return
         process.idle_since = self._clock.monotonic()

@@ -197,7 +197,7 @@ async def batches(hints: Hints) -> None:
         closed = refused(lambda: jp.batch().submit_job(double, 1))
         names = {"jp": jp, "double": double}
         await hints.awaited(closed.hint, "async with jp.batch() as batch: batch.submit_job(…)", "double, 21", **names)
-        assert [job.function.rpartition(":")[2] for job in await jp.find_jobs()] == ["double"]
+        assert [job.func.rpartition(":")[2] for job in await jp.find_jobs()] == ["double"]
 
 
 async def processors_elsewhere(hints: Hints) -> None:
@@ -246,7 +246,7 @@ async def jobs_without_a_worker(hints: Hints) -> None:
                     while not any("waiting for" in line for line in log.lines):
                         await anyio.sleep(0.01)  # the log has no event for it
                     tasks.cancel_scope.cancel()
-        async with JobProcessor(SQLiteConfig(path=hints.folder / "jobs.db"), enable_daemon=False) as jp:
+        async with JobProcessor(SQLiteConfig(db_path=hints.folder / "jobs.db"), enable_daemon=False) as jp:
             await jp.submit_job(double, 21, job_id="left")
     for line in log.lines:
         hints.follow(line)
@@ -394,8 +394,8 @@ async def functions(hints: Hints) -> None:
 
 async def stores(hints: Hints) -> None:
     hints.patch.chdir(hints.folder)
-    twice = refused(lambda: JobProcessor("jobs.db", config=SQLiteConfig(path="other.db")))
-    config = hints.code(twice.hint, "SQLiteConfig(path=…)", "'jobs.db'", SQLiteConfig=SQLiteConfig)
+    twice = refused(lambda: JobProcessor("jobs.db", config=SQLiteConfig(db_path="other.db")))
+    config = hints.code(twice.hint, "SQLiteConfig(db_path=…)", "'jobs.db'", SQLiteConfig=SQLiteConfig)
     async with JobProcessor(config) as jp:
         away = await refusal(jp.backup(hints.folder / "a folder" / "copy.db"))
         hints.system(away.hint, away.hint.partition("(")[2].partition(")")[0])
@@ -427,7 +427,7 @@ async def stores(hints: Hints) -> None:
     code = "SQLiteConfig(allow_network_filesystem=True)"
     allowed = hints.code(network.hint, code, SQLiteConfig=SQLiteConfig)
     assert allowed.allow_network_filesystem
-    async with JobProcessor(SQLiteConfig(path=path, allow_network_filesystem=True)):
+    async with JobProcessor(SQLiteConfig(db_path=path, allow_network_filesystem=True)):
         pass
 
 

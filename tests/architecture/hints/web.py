@@ -141,7 +141,7 @@ async def the_client(hints: Hints) -> None:
             early = await refusal(client.get_result(later))
             soon = await client.submit_job(named(add), 1)
             assert await hints.code(early.hint, "await handle", handle=soon) == 1
-            query = await refusal(client.find_page(JobQuery(ids=[soon])))
+            query = await refusal(client.find_jobs(JobQuery(ids=[soon])))
             reports = await hints.awaited(query.hint, "poll_batch(ids)", poll_batch=client.poll_batch, ids=[soon])
             assert reports[soon].percent == 100
             mark = await refusal(client.submit_job(named(add), {"$job": soon.id}))
