@@ -68,7 +68,10 @@ def _with_suggestion(error: click.NoSuchOption) -> click.NoSuchOption:
     """Return the error with the option that was meant: a former name is not like the one that click would suggest."""
     params = [] if error.ctx is None else error.ctx.command.get_params(error.ctx)
     near = nearest(error.option_name, [option for param in params for option in param.opts])
-    return error if near is None else click.NoSuchOption(error.option_name, possibilities=[near], ctx=error.ctx)
+    if near is None:
+        return error
+    message = f"No such option {error.option_name!r}. Did you mean {near!r}?"
+    return click.NoSuchOption(error.option_name, message, ctx=error.ctx)
 
 
 def _interrupted(ctx: click.Context, interruption: object) -> Failure:

@@ -155,7 +155,7 @@ async def fan(jobs):
 def test_status_names_the_first_twenty_jobs_that_it_runs_itself_and_counts_the_others(shell: Shell) -> None:
     (shell.folder / "many.py").write_text(MANY)
     daemon = ("--db", "jobs.db", "daemon")
-    both = ("--allow", "many", "--slots", "30", "-d")
+    both = ("--allow", "many", "--num-workers", "30", "-d")
     shell.good(*daemon, "start", *both, "--queue", "default")
     shell.good(*daemon, "start", *both, "--queue", "other", "--name", "second")
     shell.good("--db", "jobs.db", "jobs", "submit", "many:nap", "--queue", "other", "--id", "its")

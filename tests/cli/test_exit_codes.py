@@ -21,6 +21,8 @@ DB = "--db jobs.db"
         ("jbs list", 2, "Did you mean 'jobs'?"),
         ("jobs lst", 2, "Did you mean 'list'?"),
         ("jobs list --stat failed", 2, "--status"),
+        ("daemon start --slots 3", 2, "Did you mean '--num-workers'?"),
+        ("jobs list --func app:add", 2, "Did you mean '--function'?"),
         (f"{DB} jobs list --status done", 2, "'completed'"),
         (f"{DB} jobs show panel_x", 3, "did you mean"),
         (f"{DB} jobs show x", 3, "there is no job 'x'"),
