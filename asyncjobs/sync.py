@@ -37,6 +37,7 @@ from asyncjobs.runtime.context import blocks_loop, find_current_job
 from asyncjobs.runtime.gather import gather
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
+from asyncjobs.runtime.signals import next_ctrl_c_ends
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.runtime.wakeups import LoopHandle
@@ -108,7 +109,7 @@ class SyncJobs:
 
     Jobs run on the event loop of a thread of its own, and in worker threads; handlers of signals and the main thread
     stay yours. May be used from several threads. Leaving gives running jobs ``daemon.shutdown_timeout`` seconds; Ctrl-C
-    meanwhile hands them back at once.
+    meanwhile hands them back at once, and the next one ends the process.
     """
 
     def __init__(
@@ -162,19 +163,21 @@ class SyncJobs:
             stack.__exit__(kind, error, traceback)
 
     def _drain(self, error: BaseException | None) -> None:
-        """Leave the processor. Ctrl-C meanwhile has running jobs handed back; once more, it goes through.
+        """Leave the processor. Ctrl-C meanwhile has running jobs handed back; once more, it ends the process.
 
         :raises KeyboardInterrupt: Ctrl-C came, and it is not what the block is left with.
         """
         interrupted: KeyboardInterrupt | None = None
-        while not self._life.done():
-            try:
-                self._portal.start_task_soon(self._hand_back if interrupted else self._begin_to_leave, error)
-                wait([self._life])
-            except KeyboardInterrupt as interrupt:
-                if interrupted is not None:
-                    raise
-                interrupted = interrupt
+        with ExitStack() as handlers:
+            while not self._life.done():
+                try:
+                    self._portal.start_task_soon(self._hand_back if interrupted else self._begin_to_leave, error)
+                    wait([self._life])
+                except KeyboardInterrupt as interrupt:
+                    if interrupted is not None:  # it comes of a handler of the program's own
+                        raise
+                    interrupted = interrupt
+                    handlers.enter_context(next_ctrl_c_ends(self._loop))
         self._life.result()
         if interrupted is not None and not isinstance(error, KeyboardInterrupt):
             raise interrupted

@@ -53,16 +53,18 @@ class Leaving:
         self._leave = leave
         self._clock = clock
         self._ctrl_c_elsewhere = ctrl_c
-        self._ctrl_c: CtrlC | None = None
         self._announced = self._alone = False
         self._alone_signal = Wakeup()
         self._resident = Resident(self._terminated, self._hurry)
         self._termination = Termination.join(self._resident)
+        self._ctrl_c = CtrlC.join(self._resident)
 
     def begin(self, error: BaseException | None) -> None:
         """The block is left, by this error: say so if that takes time."""
-        if self._ctrl_c is None:
-            self._ctrl_c = CtrlC(self._hurry, self._resident.loop)
+        if self._ctrl_c is None or not self._ctrl_c.handled:  # a server in the block had it until now, perhaps
+            self._ctrl_c = CtrlC.join(self._resident) or self._ctrl_c
+        if self._ctrl_c is not None:
+            self._ctrl_c.leave(self._resident)
         if error is not None:
             self._announce(again=isinstance(error, (KeyboardInterrupt, anyio.get_cancelled_exc_class())))
 
@@ -83,7 +85,7 @@ class Leaving:
 
         :raises KeyboardInterrupt: Ctrl-C came, and nothing has told the program.
         """
-        interrupted = self._ctrl_c is not None and self._ctrl_c.remove()
+        interrupted = self._ctrl_c is not None and self._ctrl_c.part(self._resident)
         if self._termination is not None and self._termination.part(self._resident):
             terminate_after_clean_up()
         if interrupted and not isinstance(error, (KeyboardInterrupt, anyio.get_cancelled_exc_class())):

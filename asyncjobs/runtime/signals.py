@@ -1,7 +1,8 @@
 """SIGTERM and Ctrl-C in a program that a processor is embedded in.
 
 Signals belong to the program. Only what Python itself does with them is changed, and only while that makes sense:
-SIGTERM, which would end the process at once, while a processor runs jobs (ADR 10); Ctrl-C while one is left. A handler
+SIGTERM, which would end the process at once, while a processor runs jobs (ADR 10); Ctrl-C while one is left, or cannot
+be. The first signal leaves, the second hands back, the third ends the process, whatever blocks it. A handler
 that the program or its server has installed stays in charge, and one that is installed over ours is not removed.
 """
 
@@ -13,7 +14,8 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -24,6 +26,8 @@ from asyncjobs.runtime.wakeups import LoopHandle
 _CLEAN_UP = 5.0
 """Seconds that the program has, after the drain, to leave what is around the block."""
 _LOOK_EVERY = 0.2
+LEAVE, HURRY = 1, 2
+"""What the first signal asks for, and the second."""
 _OF_LOOPS = ("asyncio.runners", "trio._core._ki")
 """Modules whose SIGINT handler is what Python does for a program that has none of its own."""
 
@@ -46,9 +50,9 @@ class Resident:
         self.loop = LoopHandle()
         self._on_signal = [leave, hurry]
 
-    def deliver(self, signals: int) -> bool:
-        """Tell it of the signal with this number. False: there is nobody to be told."""
-        return self.loop.running and self.loop.call_soon(self._on_signal[signals - 1])
+    def deliver(self, what: int) -> bool:
+        """Have it left (``LEAVE``), or what it runs handed back (``HURRY``). False: its loop does not run."""
+        return self.loop.running and self.loop.call_soon(self._on_signal[what - 1])
 
 
 class Termination:
@@ -102,8 +106,10 @@ class Termination:
         if os.getpid() == self._pid and self._signals <= 2:
             delivered = [resident.deliver(self._signals) for resident in self._residents]
             if any(delivered):
+                if self._signals == HURRY:
+                    _let_the_next_one_end(signal.SIGTERM)
                 return
-        _die()
+        _die(signal.SIGTERM)
 
 
 def terminate() -> None:
@@ -114,13 +120,22 @@ def terminate() -> None:
             stream.flush()
         except (OSError, ValueError, AttributeError):
             pass  # closed, or replaced by something that cannot
-    _die()
+    _die(signal.SIGTERM)
 
 
-def _die() -> NoReturn:
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    signal.raise_signal(signal.SIGTERM)
-    os._exit(128 + signal.SIGTERM)  # the system keeps the first process of a container from dying of it
+def _die(number: signal.Signals) -> NoReturn:
+    signal.signal(number, signal.SIG_DFL)
+    signal.raise_signal(number)
+    os._exit(128 + number)  # the system keeps the first process of a container from dying of it
+
+
+def _let_the_next_one_end(number: signal.Signals) -> None:
+    """Leave the next one to the system: a handler of Python's waits for what blocks the main thread in C.
+
+    The first process of a container would not die of it: there, our own handler ends it.
+    """
+    if os.getpid() != 1:
+        signal.signal(number, signal.SIG_DFL)
 
 
 def terminate_after_clean_up() -> None:
@@ -139,49 +154,138 @@ def terminate_after_clean_up() -> None:
 
 
 class CtrlC:
-    """Ctrl-C while a processor is left: running jobs are handed back, and whoever handled it before handles it, too.
+    """The handler of Ctrl-C while processors run jobs in a program that leaves it to Python.
 
-    Once more, it goes through. Nothing is changed where the program has a handler of its own.
-
-    :param hurry: hands running jobs back; on the loop.
+    As long as the program goes on it is passed on. While a processor is left, it hands back what runs there, and the
+    next one ends the process, by the system and not by us: a body may block the loop, or a clean-up hang. So does the
+    third one that comes while a body blocks the loop, and nothing can be left.
     """
 
-    def __init__(self, hurry: Callable[[], object], loop: LoopHandle) -> None:
-        self._hurry = hurry
-        self._loop = loop
+    def __init__(self, before: Any) -> None:
+        self._before = before
         self._pid = os.getpid()
-        self._signals = 0
-        self._raised = False
+        self._residents: list[Resident] = []
+        self._leaving: list[Resident] = []
+        self._pending = 0
+        """How many came that the loop has not answered, since it is blocked, or has begun to leave."""
+        self._handed_back = self._raised = False
+
+    @staticmethod
+    def join(resident: Resident) -> CtrlC | None:
+        """Have Ctrl-C hand back what this processor runs, once it is left. None: the program handles it itself."""
+        if not _on_main_thread():
+            return None
         handler: Any = signal.getsignal(signal.SIGINT)
-        self._before: Any = handler if _on_main_thread() and _is_pythons(handler) else None
-        if self._before is not None:
+        if isinstance(handler, _WayOut):
+            handler = handler.before
+        if not isinstance(handler, CtrlC) or handler._pid != os.getpid():
+            if not _is_pythons(handler):
+                return None
+            handler = CtrlC(handler)
             try:
-                signal.signal(signal.SIGINT, self)
+                signal.signal(signal.SIGINT, handler)
             except ValueError:  # the main thread of an interpreter that is not the main one
-                self._before = None
+                return None
+        # Those of a loop that was stopped for good, or that will be run again: they join again as they are left.
+        handler._residents = [known for known in handler._residents if known.loop.running]
+        handler._residents.append(resident)
+        return handler
 
     @property
     def handled(self) -> bool:
         """Whether Ctrl-C now hands running jobs back."""
-        return self._before is not None
+        return signal.getsignal(signal.SIGINT) is self
+
+    def leave(self, resident: Resident) -> None:
+        """Hand back what this processor runs at the next Ctrl-C, or at once if that came before: it is being left."""
+        self._leaving.append(resident)
+        if self._handed_back:
+            resident.deliver(HURRY)
+
+    def part(self, resident: Resident) -> bool:
+        """Forget a processor that has been left. True: one came whose ``KeyboardInterrupt`` is to be raised now."""
+        for known in (self._residents, self._leaving):
+            if resident in known:
+                known.remove(resident)
+        if not self._residents:
+            ours = self.handled or (self._handed_back and signal.getsignal(signal.SIGINT) is signal.SIG_DFL)
+            if ours and _on_main_thread():
+                signal.signal(signal.SIGINT, _WayOut(self._before, resident.loop) if self._raised else self._before)
+        raised, self._raised = self._raised, False
+        return raised
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
         """Handle the signal."""
-        self._signals += 1
-        if self._signals > 1 or os.getpid() != self._pid:
+        loop = next((resident.loop for resident in self._residents if resident.loop.running), None)
+        if os.getpid() != self._pid or loop is None:
+            signal.signal(signal.SIGINT, self._before)  # nothing of ours runs; it may be that nothing ever will
             self._before(number, frame)
             return
-        self._loop.call_soon(self._hurry)
+        self._pending += 1
+        if self._handed_back or self._pending > 2:
+            _die(signal.SIGINT)
+        if not self._leaving:
+            loop.call_soon(self._answered)
+            self._before(number, frame)
+            return
+        self._handed_back = True
+        for resident in self._leaving:
+            resident.deliver(HURRY)
+        _let_the_next_one_end(signal.SIGINT)
         try:
             self._before(number, frame)
         except KeyboardInterrupt:
-            self._raised = True
+            pass
+        self._raised = True
 
-    def remove(self) -> bool:
-        """Let Ctrl-C be what it was before. True: one came whose ``KeyboardInterrupt`` is to be raised now."""
-        if self._before is not None and signal.getsignal(signal.SIGINT) is self:
-            signal.signal(signal.SIGINT, self._before)
-        return self._raised
+    def _answered(self) -> None:
+        if not self._leaving:
+            self._pending = 0
+
+
+class _WayOut:
+    """Ctrl-C after one that had running jobs handed back: the program is ending, and this one ends it.
+
+    Unless it does not end: its loop is closed, and what runs is code of the program.
+
+    :param before: the handler of the program that goes on.
+    """
+
+    def __init__(self, before: Any, loop: LoopHandle) -> None:
+        self.before = before
+        self._loop = loop
+        self._pid = os.getpid()
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        """Handle the signal."""
+        if os.getpid() == self._pid and (self._loop.call_soon(int) or _waits_for_threads(frame)):
+            _die(signal.SIGINT)
+        signal.signal(signal.SIGINT, self.before)
+        self.before(number, frame)
+
+
+def _waits_for_threads(frame: FrameType | None) -> bool:
+    """Return whether the main thread has run all code of the program, and the interpreter waits for other threads."""
+    while frame is not None and frame.f_back is not None:
+        frame = frame.f_back
+    return frame is not None and frame.f_globals.get("__name__") == "threading"
+
+
+@contextmanager
+def next_ctrl_c_ends(loop: LoopHandle) -> Generator[None]:
+    """Have the next Ctrl-C end the process while this is open, where Python would raise ``KeyboardInterrupt``.
+
+    :param loop: what the program waits for.
+    """
+    before = signal.getsignal(signal.SIGINT)
+    if before is not signal.default_int_handler or not _on_main_thread():
+        yield
+        return
+    _let_the_next_one_end(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, _WayOut(before, loop))
 
 
 def _is_pythons(handler: Any) -> bool:

@@ -14,12 +14,12 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
 
-from asyncjobs import DaemonConfig, JobProcessor, MemoryBackend, SQLiteConfig
+from asyncjobs import DaemonConfig, JobProcessor, MemoryBackend, SQLiteConfig, SyncJobs
 from asyncjobs.processor import get_engine
 
 _STARTED = threading.Semaphore(0)
@@ -225,6 +225,117 @@ async def on_trio(path: str) -> None:
         await anyio.sleep_forever()
 
 
+# -- what only the third signal ends
+
+
+def say_and_sleep(what: str) -> None:
+    """Block the thread that calls this, through every exception, for ever."""
+    say(what)
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(60)
+
+
+async def block() -> None:
+    say_and_sleep("ready")
+
+
+async def block_when_cancelled() -> None:
+    say("ready")
+    try:
+        await anyio.sleep_forever()
+    finally:
+        say_and_sleep("blocks")
+
+
+async def hang_when_cancelled() -> None:
+    say("ready")
+    while True:
+        with contextlib.suppress(BaseException), anyio.CancelScope(shield=True):
+            await anyio.sleep_forever()
+
+
+async def a_body_that_blocks_the_loop(path: str) -> None:
+    async with processor(path) as jp:
+        await jp.submit_job(block)
+        await anyio.sleep_forever()
+
+
+async def a_body_that_blocks_the_loop_of_trio(path: str) -> None:
+    async with JobProcessor(MemoryBackend()) as jp:
+        await jp.submit_job(block)
+        await anyio.sleep_forever()
+
+
+async def a_clean_up_that_blocks_the_loop(path: str) -> None:
+    async with processor(path, 0.1) as jp:
+        await jp.submit_job(block_when_cancelled)
+        await anyio.sleep_forever()
+
+
+async def a_body_that_heeds_no_cancellation(path: str) -> None:
+    async with processor(path, 600.0) as jp:
+        await jp.submit_job(hang_when_cancelled)
+        await anyio.sleep_forever()
+
+
+async def a_shielded_clean_up_around_the_block(path: str) -> None:
+    try:
+        await a_job_that_does_not_end(path, 600.0)
+    finally:
+        await hang_when_cancelled()
+
+
+async def a_shielded_clean_up_inside_of_the_block(path: str) -> None:
+    async with processor(path) as jp:
+        await jp.submit_job(nap, job_id="nap")
+        try:
+            await ready()
+            await anyio.sleep_forever()
+        finally:
+            await hang_when_cancelled()
+
+
+async def a_thread_of_the_loops_executor(path: str) -> None:
+    asyncio.get_running_loop().run_in_executor(None, say_and_sleep, "sleeps")
+    await a_job_that_does_not_end(path, 600.0)
+
+
+async def a_thread_of_the_program(path: str) -> None:
+    threading.Thread(target=say_and_sleep, args=["sleeps"]).start()
+    await a_job_that_does_not_end(path, 600.0)
+
+
+def sync_body_that_blocks_the_loop(path: str) -> None:
+    with SyncJobs(SQLiteConfig(db_path=path)) as jobs:
+        jobs.submit_job(block)
+        time.sleep(60)
+
+
+def sync_patient(path: str) -> None:
+    with SyncJobs(SQLiteConfig(db_path=path), daemon=DaemonConfig(shutdown_timeout=600.0)) as jobs:
+        jobs.submit_job(hang_when_cancelled)
+        time.sleep(60)
+
+
+def sync_thread_of_the_program(path: str) -> None:
+    threading.Thread(target=say_and_sleep, args=["sleeps"]).start()
+    sync_patient(path)
+
+
+async def goes_on(path: str) -> None:
+    """Programs that leave processors, and take Ctrl-C for something else, are ended by none of them."""
+    say("ready")
+    for store in (path, f"{path}.second"):
+        async with processor(store):
+            for _ in range(3):
+                with contextlib.suppress(KeyboardInterrupt):
+                    signal.raise_signal(signal.SIGINT)
+                with contextlib.suppress(asyncio.CancelledError):
+                    await anyio.sleep(0.05)
+    say("and goes on")
+
+
 Scenario = Callable[[str], Coroutine[Any, Any, None]]
 
 
@@ -244,6 +355,8 @@ def _in_order(loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, None]) 
 def main(name: str, path: str, how: str) -> None:
     scenario: Scenario = globals()[name]
     match how:
+        case "sync":
+            cast("Any", scenario)(path)
         case "asyncio":
             asyncio.run(scenario(path))
         case "anyio":

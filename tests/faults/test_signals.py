@@ -42,7 +42,8 @@ class Program:
             text=True,
         )
         assert self._process.stdout is not None
-        assert self._process.stdout.readline() == "ready\n", self._process.communicate()[1]
+        while (line := self._process.stdout.readline()) != "ready\n":
+            assert line, self._process.communicate()[1]
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
@@ -54,6 +55,14 @@ class Program:
             if words in line:
                 return line
         raise AssertionError(f"it ended without {words!r}")
+
+    def has_ended(self, within: float) -> bool:
+        """Wait for its end; False: it has not come by then."""
+        try:
+            self._process.wait(within)
+        except subprocess.TimeoutExpired:
+            return False
+        return True
 
     def end(self, within: float = PATIENCE) -> tuple[int, str, str]:
         """Exit code, output, and what it has logged (since ``until``)."""
@@ -262,3 +271,50 @@ def test_the_second_ctrl_c_of_a_server_around_the_block_hands_back(run: Any) -> 
     program.send(signal.SIGINT)
     assert program.end(SOON)[0] != 0
     assert program.jobs() == {"nap": BACK}
+
+
+# -- the third one
+
+
+def end_by_the_third(program: Any, number: signal.Signals) -> int:
+    """Send it three times, each after the last one has been handled: Python takes several at once for one."""
+    for _ in range(2):
+        program.send(number)
+        if program.has_ended(0.7):  # what handles it is as silent as what keeps the program
+            break
+    else:
+        program.send(number)
+    code: int = program.end(SOON)[0]
+    return code
+
+
+THIRD = [
+    ("a_body_that_blocks_the_loop", "asyncio"),
+    ("a_body_that_blocks_the_loop", "anyio"),
+    ("a_clean_up_that_blocks_the_loop", "asyncio"),
+    ("a_body_that_heeds_no_cancellation", "asyncio"),
+    ("a_shielded_clean_up_around_the_block", "asyncio"),
+    ("a_shielded_clean_up_inside_of_the_block", "asyncio"),
+    ("a_thread_of_the_loops_executor", "asyncio"),
+    ("a_thread_of_the_program", "asyncio"),
+    ("a_body_that_blocks_the_loop_of_trio", "trio"),
+    ("sync_body_that_blocks_the_loop", "sync"),
+    ("sync_patient", "sync"),
+    ("sync_thread_of_the_program", "sync"),
+]
+"""What keeps a program that is to end, on which event loop."""
+
+
+@pytest.mark.parametrize(("scenario", "how"), THIRD)
+def test_the_third_ctrl_c_ends_the_process_whatever_keeps_it(run: Any, scenario: str, how: str) -> None:
+    assert end_by_the_third(run(scenario, how), signal.SIGINT) == -signal.SIGINT
+
+
+@pytest.mark.parametrize(("scenario", "how"), THIRD[:6])
+def test_so_does_the_third_sigterm(run: Any, scenario: str, how: str) -> None:
+    assert end_by_the_third(run(scenario, how), signal.SIGTERM) == -signal.SIGTERM
+
+
+def test_a_program_that_goes_on_after_ctrl_c_is_ended_by_none(run: Any) -> None:
+    code, out, log = run("goes_on", "anyio").end(SOON)
+    assert (code, out) == (0, "and goes on\n"), log
