@@ -13,7 +13,7 @@ import pytest
 from asyncjobs import JobProcessor, SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.clock import SystemClock
-from tests.cli.support import PATIENCE, Shell
+from tests.cli.support import PATIENCE, Shell, until
 from tests.conformance.support import new
 
 pytestmark = pytest.mark.slow
@@ -119,9 +119,9 @@ def test_of_two_workers_one_of_which_is_dead_all_commands_say_the_same(held: She
     import httpx
 
     patient = {"ASYNCJOBS_DAEMON_LEASE": "10h", "ASYNCJOBS_DAEMON_HEARTBEAT": "3h"}
-    with stopped_in_the_end(
-        held.start(*APP, "daemon", "start", "--num-workers", "1", "--http", ":0", **patient)
-    ) as living:
+    with stopped_in_the_end(held.start(*APP, "daemon", "start", "--num-workers", "1", "--http", ":0", **patient)):
+        # Where no worker is alive yet, whoever submits a job looks for the dead.
+        until(lambda: held.run(*APP, "daemon", "status", "--check").code == 0)
         held.good(*APP, "jobs", "submit", "app:slow", "--id", "other")
         anyio.run(started, held, "other")
         status = held.good("--json", *APP, "daemon", "status").json
@@ -141,13 +141,12 @@ def test_of_two_workers_one_of_which_is_dead_all_commands_say_the_same(held: She
             assert httpx.get(f"{status['http']}/v1/jobs/{job}/why").json()["code"] == code
         assert held.good(*APP, "jobs", "show", "it").out.startswith("✖ worker gone  it")
         assert "worker gone" not in held.good(*APP, "jobs", "show", "other").out
-        living.terminate()
-        living.terminate()  # hands back what runs
+        held.good(*APP, "daemon", "stop", "--now")
 
 
 def test_a_daemon_shows_the_jobs_that_it_runs_and_not_those_of_another_of_its_name(shell: Shell) -> None:
     """Names of workers need not be unique, and others may run more jobs than are shown."""
-    with stopped_in_the_end(shell.start(*APP, "daemon", "start", "--num-workers", "1")) as daemon:
+    with stopped_in_the_end(shell.start(*APP, "daemon", "start", "--num-workers", "1")):
         shell.good(*APP, "jobs", "submit", "app:slow", "--id", "mine")
         anyio.run(started, shell, "mine")
 
@@ -160,5 +159,4 @@ def test_a_daemon_shows_the_jobs_that_it_runs_and_not_those_of_another_of_its_na
 
         anyio.run(another_of_that_name)
         assert shell.good("--json", *APP, "daemon", "status").json["running"] == ["mine"]
-        daemon.terminate()
-        daemon.terminate()
+        shell.good(*APP, "daemon", "stop", "--now")
