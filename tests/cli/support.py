@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import sqlite3
@@ -11,12 +12,23 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from asyncjobs.backends.sqlite.rows import STATUS_OF
+from tests.cli.forked import Forks
 
 PATIENCE = 40.0
+INTERPRETER = {"PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "error"}
+
+
+@cache
+def forks() -> Forks:
+    """The process that runs most commands, one for all tests of this process."""
+    made = Forks({**os.environ, **INTERPRETER})
+    atexit.register(made.close)
+    return made
 
 
 @dataclass(frozen=True)
@@ -49,15 +61,17 @@ class Shell:
             "XDG_CONFIG_HOME": str(folder / "config"),
             "NO_COLOR": "1",
             "COLUMNS": "80",
-            "PYTHONIOENCODING": "utf-8",
-            "PYTHONWARNINGS": "error",
+            **INTERPRETER,
         }
 
     def arguments(self, *arguments: str) -> list[str]:
         return [sys.executable, "-m", "asyncjobs", *arguments]
 
     def run(self, *arguments: str, timeout: float = PATIENCE, **environment: str) -> Ran:
-        """Run ``asyncjobs …`` to its end."""
+        """Run ``asyncjobs …`` to its end, in a fork unless it is to have another interpreter."""
+        if not any(name.startswith("PYTHON") for name in environment):
+            code, out, err = forks().run(arguments, self.folder, self.environment | environment, timeout)
+            return Ran(code, out.decode(), err.decode())
         done = subprocess.run(
             self.arguments(*arguments),
             cwd=self.folder,
