@@ -22,32 +22,35 @@ def make_backend(
 
     :raises ConfigurationError: an unknown kind, or settings of another kind.
     """
+    # An object is used as it is. A path and settings say everything themselves; only a name takes settings beside it.
     if is_a(backend, JobBackend):
-        if config is not None:
-            raise ConfigurationError(
-                "config", config, problem="config= has no meaning beside a backend object", hint="configure the object"
-            )
+        _refuse_beside(config, "config= has no meaning beside a backend object", "configure the object")
         return backend, getattr(backend, "config", None) or BackendConfig()
     if is_path(backend):
-        if config is not None:
-            raise ConfigurationError(
-                "config", config, problem="a path says all", hint="put it into the settings: SQLiteConfig(db_path=…)"
-            )
-        backend = SQLiteConfig(db_path=backend)
-    if is_a(backend, BackendConfig):
-        if config is not None:
-            raise ConfigurationError("config", config, problem="the settings are given twice", hint="drop config=")
+        _refuse_beside(config, "a path says all", "put it into the settings: SQLiteConfig(db_path=…)")
+        config = SQLiteConfig(db_path=backend)
+    elif is_a(backend, BackendConfig):
+        _refuse_beside(config, "the settings are given twice", "drop config=")
         config = backend
     else:
         config = _config_for(backend, config)
+    return _construct(config, clock), config
+
+
+def _refuse_beside(config: BackendConfig | None, problem: str, hint: str) -> None:
+    if config is not None:
+        raise ConfigurationError("config", config, problem=problem, hint=hint)
+
+
+def _construct(config: BackendConfig, clock: Clock) -> JobBackend:
     if is_a(config, SQLiteConfig):
         from asyncjobs.backends.sqlite.backend import SQLiteBackend
 
-        return SQLiteBackend(config, clock=clock), config
+        return SQLiteBackend(config, clock=clock)
     if is_a(config, MemoryConfig):
         from asyncjobs.backends.memory import MemoryBackend
 
-        return MemoryBackend(config, clock=clock), config
+        return MemoryBackend(config, clock=clock)
     raise ConfigurationError("backend", config, allowed="a BackendType, SQLiteConfig, MemoryConfig or a JobBackend")
 
 

@@ -134,39 +134,12 @@ def write(
 ) -> None:
     """Write what a plan decided. ``lanes`` gives the number of each (queue, function, owner)."""
     if writes.inserted:
-        rows = [_job_row(record, lanes) for record in writes.inserted]
-        if any(record.job.lasts for record in writes.inserted):
-            moments = [clocks.to_columns(record.job.run_at, lasts=record.job.lasts) for record in writes.inserted]
-            bulk(connection, f"{_INSERT}, due, boot)", "", 29, list(map(add, rows, moments)))
-        else:  # not two NULLs more for each: sqlite3 looks for an adapter of every None that it binds
-            bulk(connection, f"{_INSERT})", "", 27, rows)
-        bulk(
-            connection,
-            "INSERT INTO calls(n, call, injects, isolation, metadata)",
-            "",
-            5,
-            [
-                (
-                    record.job.n,
-                    record.call,
-                    record.injects,
-                    None if record.isolation == "thread" else record.isolation,
-                    None if record.metadata is None else record.metadata.decode(),
-                )
-                for record in writes.inserted
-            ],
-        )
+        _insert_jobs(connection, writes.inserted, lanes, clocks)
     if writes.new_edges:
         rows = [(e.parent, e.child, e.optional, int(e.state)) for e in writes.new_edges]
         bulk(connection, "INSERT INTO edges(parent, child, optional, state)", "", 4, rows)
     if writes.changed:
-        rows = list(map(_changed_row, writes.changed))
-        if any(job.lasts for job in writes.changed):
-            moments = [clocks.to_columns(job.run_at, lasts=job.lasts) for job in writes.changed]
-            head = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17 FROM ("
-            bulk(connection, head, _UPDATE_TAIL, 17, list(map(add, rows, moments)))
-        else:
-            bulk(connection, f"{_UPDATE_HEAD}, due = NULL, boot = NULL FROM (", _UPDATE_TAIL, 15, rows)
+        _update_jobs(connection, writes.changed, clocks)
     if writes.changed_edges:
         bulk(
             connection,
@@ -202,6 +175,41 @@ _UPDATE_HEAD = (
     "because = v.column14, seq = v.column15"
 )
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
+
+
+def _insert_jobs(
+    connection: sqlite3.Connection,
+    records: Sequence[Record],
+    lanes: dict[tuple[str, str, str | None], int],
+    clocks: Clocks,
+) -> None:
+    rows = [_job_row(record, lanes) for record in records]
+    if any(record.job.lasts for record in records):
+        moments = [clocks.to_columns(record.job.run_at, lasts=record.job.lasts) for record in records]
+        bulk(connection, f"{_INSERT}, due, boot)", "", 29, list(map(add, rows, moments)))
+    else:  # not two NULLs more for each: sqlite3 looks for an adapter of every None that it binds
+        bulk(connection, f"{_INSERT})", "", 27, rows)
+    calls = [
+        (
+            record.job.n,
+            record.call,
+            record.injects,
+            None if record.isolation == "thread" else record.isolation,
+            None if record.metadata is None else record.metadata.decode(),
+        )
+        for record in records
+    ]
+    bulk(connection, "INSERT INTO calls(n, call, injects, isolation, metadata)", "", 5, calls)
+
+
+def _update_jobs(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:
+    rows = list(map(_changed_row, jobs))
+    if any(job.lasts for job in jobs):
+        moments = [clocks.to_columns(job.run_at, lasts=job.lasts) for job in jobs]
+        head = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17 FROM ("
+        bulk(connection, head, _UPDATE_TAIL, 17, list(map(add, rows, moments)))
+    else:
+        bulk(connection, f"{_UPDATE_HEAD}, due = NULL, boot = NULL FROM (", _UPDATE_TAIL, 15, rows)
 
 
 def _changed_row(job: JobState) -> tuple[Any, ...]:

@@ -129,11 +129,7 @@ class Readers:
             raise _closed()
         await self._places.acquire()
         try:
-            if self._closed:
-                raise _closed()
-            if self._file is not None:
-                self._file.check()
-            connection = self._idle.pop() if self._idle else await self._connect()
+            connection = self._take_idle() or await self._connect()
             self._lent.add(connection)
             usable = False
             try:
@@ -155,6 +151,14 @@ class Readers:
             return rows  # type: ignore[return-value]  # without a row factory, rows are tuples
         finally:
             self._places.release()
+
+    def _take_idle(self) -> aiosqlite.Connection | None:
+        """Return a connection that is open already, after checking that the pool and its file are as they were."""
+        if self._closed:
+            raise _closed()
+        if self._file is not None:
+            self._file.check()
+        return self._idle.pop() if self._idle else None
 
     async def _connect(self) -> aiosqlite.Connection:
         opening = asyncio.ensure_future(self._open())

@@ -45,29 +45,16 @@ class AttributeRecord(RecordType):
         self.plain = self.has_dict and not self.slots and not self.computed and not self.others
 
     def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return the fields of an instance and its further attributes.
+
+        :raises ValueError: it has state beside attributes, or a field that is not set.
+        """
         if self.foreign is not None:
             raise ValueError(f"which is also {type_name(self.foreign)} and cannot be stored whole")
-        state: dict[str, Any]
-        if self.plain:
-            state = instance.__dict__
-            if state.keys() == self.fields.keys():
-                return state, {}
-            state = dict(state)
-        else:
-            state = dict(instance.__dict__) if self.has_dict else {}
-            for name, slot in self.slots.items():
-                try:
-                    state[name] = slot.__get__(instance)
-                except AttributeError:  # not set
-                    pass
-        fields: dict[str, Any] = {}
-        for name in self.fields:
-            if name in state:
-                fields[name] = state.pop(name)
-            elif name in self.computed:
-                fields[name] = getattr(instance, name)
-            elif not hasattr(instance, name):  # a default of the class may stand in for it
-                raise ValueError(f"whose field {name!r} is not set")
+        if self.plain and instance.__dict__.keys() == self.fields.keys():
+            return instance.__dict__, {}
+        state = self._attributes_of(instance)
+        fields = self._take_fields(instance, state)
         for name, field in self.others.items():
             if field.default is not None and name not in state and not hasattr(instance, name):
                 raise ValueError(f"whose field {name!r} is not set")
@@ -78,7 +65,34 @@ class AttributeRecord(RecordType):
         }
         return fields, more
 
+    def _attributes_of(self, instance: Any) -> dict[str, Any]:
+        """Return a new dict of everything that is set on an instance, in its ``__dict__`` and its slots."""
+        state: dict[str, Any] = dict(instance.__dict__) if self.has_dict else {}
+        for name, slot in self.slots.items():
+            try:
+                state[name] = slot.__get__(instance)
+            except AttributeError:  # not set
+                pass
+        return state
+
+    def _take_fields(self, instance: Any, state: dict[str, Any]) -> dict[str, Any]:
+        """Move the fields out of ``state``, which keeps the other attributes."""
+        fields: dict[str, Any] = {}
+        # A field is stored on the instance, or computed by a property, or left to a default of the class, or missing.
+        for name in self.fields:
+            if name in state:
+                fields[name] = state.pop(name)
+            elif name in self.computed:
+                fields[name] = getattr(instance, name)
+            elif not hasattr(instance, name):
+                raise ValueError(f"whose field {name!r} is not set")
+        return fields
+
     def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
+        """Build an instance from its stored state, without running its constructor.
+
+        :raises RecordMismatchError: the class has other fields now.
+        """
         known = self.fields
         if not (fields.keys() <= known.keys() and self.needed <= fields.keys()):
             raise RecordMismatchError(f"has the fields ({', '.join(fields)})")
@@ -87,27 +101,29 @@ class AttributeRecord(RecordType):
         state: dict[str, Any] = {**fields, **more}
         for name in self.computed:
             state.pop(name, None)
-        own: dict[str, Any] | None = instance.__dict__ if self.has_dict else None
+        self._set(instance, state)
+        if self.others or len(fields) < len(known):
+            self._set_defaults(instance, state)
+        return instance
 
-        def put(name: str, value: Any) -> None:
+    def _set(self, instance: Any, state: Mapping[str, Any]) -> None:
+        if self.has_dict and not self.slots:
+            instance.__dict__.update(state)
+            return
+        for name, value in state.items():
             slot = self.slots.get(name)
             if slot is not None:
                 slot.__set__(instance, value)
-            elif own is not None:
-                own[name] = value
+            elif self.has_dict:
+                instance.__dict__[name] = value
             else:
                 raise RecordMismatchError(f"has the attribute {name!r}")
 
-        if own is not None and not self.slots:
-            own.update(state)
-        else:
-            for name, value in state.items():
-                put(name, value)
-        if self.others or len(fields) < len(known):
-            for name, field in (known | self.others).items():
-                if field.default is not None and name not in state and name not in self.computed:
-                    put(name, field.default(instance))
-        return instance
+    def _set_defaults(self, instance: Any, state: Mapping[str, Any]) -> None:
+        """Set the fields that are not in ``state``, one by one: a default may read those before it."""
+        for name, field in (self.fields | self.others).items():
+            if field.default is not None and name not in state and name not in self.computed:
+                self._set(instance, {name: field.default(instance)})
 
 
 def _bare_instance(cls: Any) -> Any:

@@ -188,7 +188,18 @@ def callable_label(func: Callable[..., Any]) -> str:
 
 
 def _findable_name(func: Any) -> str:
-    """The stored name of ``func``, having made sure that it leads back to ``func``."""
+    """Return the stored name of ``func``, having made sure that it leads back to ``func``."""
+    module, qualname = _claimed_name(func)
+    stored = stored_module(module) if module else None
+    if module is None or stored is None:
+        why = "defined in an interactive session" if module else "it does not say which module it belongs to"
+        raise _unfindable(func, qualname, _IN_A_FILE, why)
+    _check_leads_back(func, module, qualname)
+    return f"{stored}:{qualname}"
+
+
+def _claimed_name(func: Any) -> tuple[str | None, str]:
+    """Return the module and the name that ``func`` has, or is bound to; refuse those that cannot lead back."""
     module, qualname = _origin(func)
     owner = attribute(func, "__self__")
     if owner is not None and not seems(owner, (type, ModuleType)):
@@ -202,10 +213,10 @@ def _findable_name(func: Any) -> str:
         raise _unfindable(func, "<lambda>", _MODULE_LEVEL)
     if "<locals>" in qualname:
         raise _unfindable(func, qualname, _MODULE_LEVEL, "defined inside a function")
-    stored = stored_module(module) if module else None
-    if module is None or stored is None:
-        why = "defined in an interactive session" if module else "it does not say which module it belongs to"
-        raise _unfindable(func, qualname, _IN_A_FILE, why)
+    return module, qualname
+
+
+def _check_leads_back(func: Any, module: str, qualname: str) -> None:
     found: Any = sys.modules.get(module)
     try:
         for part in qualname.split("."):
@@ -217,7 +228,6 @@ def _findable_name(func: Any) -> str:
         why = "a name that now leads to something else: decorated, shadowed or reloaded"
         hint = f"submit what {qualname} is now, or give this one a name of its own at module level"
         raise _unfindable(func, f"{module}:{qualname}", hint, why)
-    return f"{stored}:{qualname}"
 
 
 def _origin(func: Any) -> tuple[str | None, str | None]:

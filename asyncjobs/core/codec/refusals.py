@@ -7,7 +7,7 @@ import datetime as dt
 import io
 import pathlib
 import types
-from collections.abc import Awaitable, Iterator, Mapping, MappingView
+from collections.abc import Awaitable, Iterator, Mapping, MappingView, Sequence
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -130,23 +130,24 @@ def _hint_for_subclass(cls: type, base: type) -> str:
     return f"pass {PLAIN_BASES[base]}"
 
 
+_BY_KIND: Sequence[tuple[type[Any] | tuple[type[Any], ...], str]] = (
+    (io.IOBase, "pass the path and open it in the job"),
+    (Awaitable, "await it first and pass what it gives, or submit it as a job and pass the handle"),
+    ((types.GeneratorType, types.AsyncGeneratorType), "pass the items in a list"),
+    (BaseException, "pass str(error), or its parts in a dict"),
+    ((collections.deque, Iterator, MappingView), "pass list(…)"),
+    (Mapping, "pass dict(…)"),
+    (memoryview, "pass bytes(…)"),
+)
+"""What to pass instead, by a base class. The first that fits counts: a generator is an iterator, too."""
+
+
 def _hint_for(cls: type[Any]) -> str | None:
-    if issubclass(cls, io.IOBase):
-        return "pass the path and open it in the job"
-    if issubclass(cls, Awaitable):
-        return "await it first and pass what it gives, or submit it as a job and pass the handle"
-    if issubclass(cls, (types.GeneratorType, types.AsyncGeneratorType)):
-        return "pass the items in a list"
-    if issubclass(cls, BaseException):
-        return "pass str(error), or its parts in a dict"
-    if issubclass(cls, (collections.deque, Iterator, MappingView)):
-        return "pass list(…)"
-    if issubclass(cls, Mapping):
-        return "pass dict(…)"
+    for kind, hint in _BY_KIND:
+        if issubclass(cls, kind):
+            return hint
     if hasattr(cls, "get_secret_value"):  # pydantic's, whose form in JSON is asterisks
         return "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
-    if issubclass(cls, memoryview):
-        return "pass bytes(…)"
     if cls.__name__.lower() in _LOCKS:
         return "a lock works inside one process only; use limit=(name, n) to bound how many jobs run at once"
     return _hint_by_library(cls)
