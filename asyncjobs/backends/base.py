@@ -1,11 +1,31 @@
-"""The contract of a store. Its docstrings are the specification; ``tests/conformance`` checks every backend by them.
+"""Specify what a store does. The docstrings are the contract; ``tests/conformance`` checks every backend against them.
 
 A backend stores what ``core`` decides, atomically, and has no policy of its own. Everything comes in batches: each
 method is one transaction, or one member of a group of concurrent calls that share one (group commit), in which a
 refused member never fails its neighbours. Cancelling a caller never leaves half of a write: a call that was not taken
-up yet is dropped, any other is finished first.
+up yet is dropped, any other is finished first. ``JobBackend.capabilities`` names what a backend does beyond this.
 
-What a backend may do weaker is said by ``JobBackend.capabilities``.
+One act has up to three names: the method, the operation that SQLite queues for its group commit
+(``sqlite.operations``), and the command that decides (``core.commands``). They differ only where the table says so:
+
+===================  ===================  ===============================================================
+method               operation            decided by
+===================  ===================  ===============================================================
+enqueue_jobs         Enqueue              enqueue
+dequeue_jobs         Dequeue              promote (due jobs), set_waiting_place (limited jobs), start
+update_job_status    Finish               finish, then what a claim does
+append_events        AppendEvents         append_events
+register_worker      Register             the backend alone
+deregister_worker    Deregister           reap (held attempts), give_up (owned jobs)
+extend_leases        ExtendLeases         the backend alone
+report_refusals      ReportRefusals       the backend alone
+reap                 Reap                 reap (held attempts), give_up (owned jobs)
+cancel_jobs          Cancel               cancel
+retry_job            Retry                retry
+mark_job_ready       Recount              recount
+give_up              GiveUp               give_up
+prune, remove_jobs   Remove, then Clear   ``core.retention``, beforehand
+===================  ===================  ===============================================================
 """
 
 from __future__ import annotations
@@ -16,10 +36,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
-from msgspec import Struct
-
-from asyncjobs.core.commands import AttemptEnd, AttemptRef, NewJob
+from asyncjobs.backends.values import (
+    ClaimedJob,
+    ClaimRequest,
+    ClaimResult,
+    Finished,
+    LimitInfo,
+    NewWorker,
+    StoredCall,
+    WorkerLease,
+)
 from asyncjobs.core.lanes import Lane
+from asyncjobs.core.requests import AttemptEnd, AttemptRef, NewJob
 from asyncjobs.core.state import Stale
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
@@ -28,7 +56,6 @@ from asyncjobs.models import (
     Edge,
     EventPage,
     GroupProgress,
-    Isolation,
     Job,
     JobError,
     JobEvent,
@@ -56,123 +83,30 @@ __all__ = [
 ]
 
 
-class NewWorker(Struct, frozen=True, kw_only=True):
-    """A worker that wants to register. ``lease`` is seconds without a heartbeat after which it counts as dead."""
-
-    name: str
-    slots: int
-    queues: tuple[str, ...] | None = None
-    lease: float = 15.0
-
-
-class WorkerLease(Struct, frozen=True):
-    """What a heartbeat brings back.
-
-    ``alive`` False: the worker was reaped; none of its attempts is its own any more and it must register anew.
-    ``cancel_requested``: its attempts that somebody asked to stop. ``held``: all that are in progress; None: not known.
-    """
-
-    alive: bool
-    cancel_requested: tuple[tuple[str, int], ...] = ()
-    held: tuple[tuple[str, int], ...] | None = None
-
-
-class ClaimRequest(Struct, frozen=True, kw_only=True):
-    """How many jobs a worker wants, and which it may run.
-
-    ``functions`` it has resolved, ``refused`` it has not; names in neither come back in ``ClaimResult.unknown``.
-    ``queues`` None means every queue. Jobs that carry an owner are given only to the worker with that id.
-    """
-
-    worker: str
-    limit: int
-    functions: frozenset[str]
-    refused: frozenset[str] = frozenset()
-    queues: tuple[str, ...] | None = None
-
-
-class ClaimedJob(Struct, frozen=True):
-    """A job that now is in progress as ``attempt`` of the claiming worker."""
-
-    attempt: AttemptRef
-    function: str
-    call: bytes
-    injects: bool
-    retry: Any
-    timeout: float | None
-    group: str | None
-    started_at: int
-    cancel_requested: bool = False
-    isolation: Isolation = "thread"
-    unreadable: str | None = None
-    """What of it cannot be read: it is not to be run, and this attempt fails."""
-
-
-class ClaimResult(Struct, frozen=True):
-    """What a claim brings.
-
-    ``next_due`` is when the earliest delayed job comes due (µs since the epoch, by the wall clock as it is now), None
-    without one. ``unknown`` are function names of ready jobs that ``functions`` and ``refused`` do not tell of.
-    ``lost`` True: the worker is registered no more, nothing was claimed.
-    """
-
-    jobs: Sequence[ClaimedJob] = ()
-    next_due: int | None = None
-    unknown: tuple[str, ...] = ()
-    lost: bool = False
-
-
-class Finished(Struct, frozen=True):
-    """Per end, in order: the status the job has now, or ``Stale`` where the fence refused it (nothing was changed)."""
-
-    results: Sequence[JobStatus | Stale]
-    claims: ClaimResult = ClaimResult()
-
-
-class LimitInfo(Struct, frozen=True):
-    """A limited key: how many may be in progress, and how many are."""
-
-    key: str
-    capacity: int
-    in_progress: int
-
-
-class StoredCall(Struct, frozen=True):
-    """What a job calls: ``call`` is its arguments, encoded as they are stored.
-
-    ``injects`` True: results of other jobs are named in them, and are put in when an attempt begins.
-    """
-
-    function: str
-    call: bytes
-    injects: bool
-
-
 Listener = Callable[[Sequence[JobEvent]], None]
 
 
 class JobBackend(ABC):
-    """Where jobs are kept.
+    """A store of jobs, opened and closed by ``async with``.
 
-    Opened and closed by ``async with``. Reads return what is committed. Every method raises ``BackendClosedError``
-    before ``open`` and after ``close``, ``BackendConnectionError`` when the store stays out of reach, and
-    ``BackendError`` when it cannot do what was asked; drivers' own errors never come out.
+    Reads return what is committed. Every method raises ``BackendClosedError`` before ``open`` and after ``close``,
+    ``BackendConnectionError`` when the store stays out of reach, and ``BackendError`` when it cannot do what was
+    asked. Errors of a driver are translated, never passed on.
     """
 
     capabilities: frozenset[str] = frozenset()
-    """What this store can do beyond the contract: ``"persistent"`` (survives the process), ``"shared"`` (several
-    processes at once), ``"ordered_log"`` (one total order of events over all jobs), ``"backup"`` (``backup`` and
-    ``compact``)."""
+    """Features beyond the contract: ``"persistent"`` (survives the process), ``"shared"`` (several processes at
+    once), ``"ordered_log"`` (one total order of events over all jobs), ``"backup"`` (``backup`` and ``compact``)."""
 
     # -- life
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect, create or migrate the schema, and refuse what cannot work, naming the mend."""
+        """Connect, create or migrate the schema, and refuse what cannot work with an error that names the fix."""
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish writes that were taken up, then let go of everything. May be called twice."""
+        """Finish the writes that were taken up, then release everything. A second call does nothing."""
 
     async def __aenter__(self) -> JobBackend:
         await self.open()
@@ -185,33 +119,38 @@ class JobBackend(ABC):
 
     @abstractmethod
     def set_listener(self, listener: Listener | None) -> None:
-        """Call this with the events of every own commit, in order, in the event loop, before its callers go on. It must
-        not block or raise. Commits of other processes are told by ``wait``."""
+        """Call ``listener`` with the events of every own commit, in order, in the event loop, before its callers go on.
+
+        It must not block or raise. Commits of other processes are noticed by ``wait``.
+        """
 
     @abstractmethod
     async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
-        """Wait until another process (or another backend object) may have changed something: True; or for
-        ``timeout`` seconds: False. ``urgent`` asks for the shortest delay the store can give cheaply."""
+        """Wait until another process (or another backend object) may have changed something, at most ``timeout`` s.
+
+        :param urgent: notice a change with the shortest delay that the store can give cheaply.
+        :returns: False if the time ran out.
+        """
 
     def removals(self) -> int | None:
-        """Return how many jobs were ever removed, by any process; None: that cannot be told without waiting."""
+        """Return how many jobs were ever removed, by any process; None if finding out would mean waiting."""
         return None
 
     @abstractmethod
     async def health(self) -> Mapping[str, Any]:
-        """What an operator wants to know of the store: at least ``backend`` and ``where``. Raises if out of reach."""
+        """Describe the store for an operator, at least by ``backend`` and ``where``; raise if it is out of reach."""
 
     # -- submitting
 
     @abstractmethod
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
-        """Store a batch, all or nothing: rows, edges, ``submitted`` events. Durable when it returns the ids.
+        """Store a batch, all or nothing: rows, edges, ``submitted`` events. It is durable once the ids are returned.
 
-        1. An id that exists: ``DuplicateJobError``, or with ``if_exists="return"`` the existing job if function and
-           call are the same bytes, else ``JobConflictError``.
+        1. An id that exists raises ``DuplicateJobError``. With ``if_exists="return"`` it stands for the existing job
+           if function and call are the same bytes, else ``JobConflictError`` is raised.
         2. A dependency must be stored or in the batch, else ``UnknownDependencyError``. One that is terminal counts
            at once: the job may be stored ready, or ``skipped``. One given twice is one edge, and required wins.
-           ``require`` that is not from 1 to the number of dependencies: ``ConfigurationError``.
+           ``require`` must be from 1 to the number of dependencies, else ``ConfigurationError``.
         3. Edges inside the batch must not close a cycle, else ``CyclicDependencyError``.
         4. With ``parent``, that attempt must still be in progress and not be asked to stop, else ``JobStateError``: so
            that cancelling the descendants of a running job closes the tree.
@@ -235,77 +174,98 @@ class JobBackend(ABC):
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         """Record outcomes, and claim the next jobs in the same transaction.
 
-        Each end is guarded by (in progress, attempt, worker). What the body said goes before the end's own event.
-        Dependents are released or skipped, transitively; limits are freed.
+        Each end is guarded by (in progress, attempt, worker): one that does not fit, or whose job is gone, is
+        ``Stale``. Body events go before the end's own event. Dependents become ready or are skipped, transitively;
+        limits are freed.
         """
 
     @abstractmethod
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
-        """Store what running bodies said. False: that attempt is not in progress any more, nothing was stored."""
+        """Store the events of running bodies.
+
+        :returns: per batch, in order: whether it was stored. False if its attempt is no longer in progress.
+        """
 
     # -- workers and leases
 
     @abstractmethod
     async def register_worker(self, worker: NewWorker) -> str:
-        """Make a worker known; returns its id, which is never used again. Until ``deregister_worker`` the backend
-        keeps its lease alive, apart from the event loop where it can (a busy loop must not lose leases)."""
+        """Register a worker and return its id, which is never used again.
+
+        Until ``deregister_worker`` the backend renews its lease, apart from the event loop where it can: a busy loop
+        must not lose leases.
+        """
 
     @abstractmethod
     async def deregister_worker(self, worker: str) -> None:
-        """The worker leaves in order. Attempts that it holds are interrupted; pending jobs that it owns fail."""
+        """Remove a worker that leaves in order: interrupt the attempts it holds, fail the pending jobs it owns."""
 
     @abstractmethod
     async def extend_leases(self, worker: str) -> WorkerLease:
-        """The heartbeat: renew the lease of every attempt of this worker."""
+        """Renew the lease of every attempt of this worker, and return what it must know: the heartbeat."""
 
     @abstractmethod
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
-        """Store which functions this worker may not or cannot run, and why, for ``why``."""
+        """Store which functions this worker may not or cannot run, each with the reason, for ``why``."""
 
     @abstractmethod
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
-        """Interrupt the attempts of workers that are gone or whose lease ran out, and fail pending jobs whose owner is
-        gone; returns the ids of these jobs. Takes no ``now``: leases live on the store's own clock. A worker whose
-        heartbeat could not be written because the store itself was blocked must be given the time to renew:
-        ``expired=False`` leaves those alone of which a lease that ran out is all that is known."""
+        """Interrupt the attempts of workers that are gone or whose lease ran out, and fail pending jobs of lost owners.
+
+        It takes no ``now``: leases live on the store's own clock.
+
+        :param expired: False spares workers of which nothing is known but a lease that ran out. A heartbeat that could
+            not be written because the store itself was blocked must be given the time to catch up.
+        :returns: the ids of the jobs that were interrupted or failed.
+        """
 
     @abstractmethod
     async def workers(self) -> Sequence[WorkerInfo]:
-        """Registered workers, the dead ones that were not reaped yet with ``alive=False``."""
+        """Return the registered workers, the dead ones that were not reaped yet with ``alive=False``."""
 
     # -- deciding by hand
 
     @abstractmethod
     async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
-        """Cancel pending jobs, store the request for those in progress; ``descendants``: also the jobs submitted from
-        inside these, and theirs. Returns the status each has then. Unknown ids are left out."""
+        """Cancel pending jobs, and store the request for those in progress.
+
+        :param descendants: include the jobs submitted from inside these, and theirs.
+        :returns: the status that each job has then; unknown ids are left out.
+        """
 
     @abstractmethod
     async def retry_job(self, job_id: str) -> JobStatus:
-        """The explicit retry: rule 4.4. Raises ``JobNotFoundError``, ``JobStateError``.
-        What was skipped because of it waits again. A child with ``require`` was skipped because of all of its parents
-        that did not complete, whichever of them is stored as the cause."""
+        """Make a failed or cancelled job pending again, at a user's request: rule 4.4.
+
+        Jobs that were skipped because of it wait again. A child with ``require`` was skipped because of all of its
+        parents that did not complete, whichever of them is stored as the cause.
+
+        :raises JobNotFoundError: the id is unknown.
+        :raises JobStateError: the job is neither failed nor cancelled.
+        """
 
     @abstractmethod
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
-        """Decide waiting jobs anew from their edges (idempotent); returns those whose dependencies are met."""
+        """Decide waiting jobs anew from their edges (idempotent), and return those whose dependencies are met."""
 
     @abstractmethod
     async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
-        """Pending jobs that nobody can run end as failed, with this reason; returns their ids. What is not pending any
-        more, or not known, is left out."""
+        """Fail pending jobs that no worker can run, for this reason, and return their ids.
+
+        Jobs that are not pending any more and unknown ids are left out.
+        """
 
     # -- upkeep
 
     @abstractmethod
     async def prune(self, before: int, limit: int = 1000) -> int:
-        """Remove jobs that ended before this moment (µs), with all that is stored of them; returns how many.
+        """Remove jobs that ended before this moment (µs) with everything stored of them, and return how many.
 
         A job goes only with its whole connected component (edges, and jobs with those submitted from inside them), once
-        all of it ended before then. To whoever looks, a component is there or it is not: no read and no call finds a
-        part of one, also if the process dies in between. A retry or a submission that reaches it first keeps it.
+        all of it ended before then. A component exists or it does not: no read and no call finds a part of one, even
+        if the process dies in between. A retry or a submission that reaches it first keeps it.
 
-        A call does a bounded amount of work: it removes about ``limit`` jobs, but whole components, and looks at that
+        A call does a bounded amount of work: it removes about ``limit`` jobs, but whole components, and examines that
         many that have to stay (5,000 at least). The next call goes on from there, so 0 means that nothing was found
         this time. It is cheap when nothing is due, however many jobs there are.
 
@@ -314,11 +274,12 @@ class JobBackend(ABC):
 
     @abstractmethod
     async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
-        """Remove these jobs as ``prune`` does, however lately they ended; returns the ids of those removed, by
-        submission. ``components``: also all that they are connected with. Unknown ids are left out.
+        """Remove these jobs as ``prune`` does, however recently they ended. Unknown ids are left out.
 
-        :raises JobStateError: one of a component has not ended, or was not named. It tells of the first such job, by
-            submission; nothing was removed.
+        :param components: remove also all jobs that they are connected with.
+        :returns: the ids of the removed jobs, in order of submission.
+        :raises JobStateError: a job of a component has not ended, or was not named. The error is about the first such
+            job, by submission; nothing was removed.
         """
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
@@ -329,9 +290,9 @@ class JobBackend(ABC):
         raise _cannot("backup", path)
 
     async def compact(self, patience: float = 10.0) -> int:
-        """Give back to the file system what removed jobs took; returns the bytes by which the store became smaller.
+        """Return the space of removed jobs to the file system; returns the bytes by which the store became smaller.
 
-        :param patience: seconds that others may be held up by it.
+        :param patience: seconds for which other callers may have to wait.
         :raises BackendError: it takes longer than that; nothing was changed.
         :raises ConfigurationError: this store cannot do it.
         """
@@ -340,74 +301,81 @@ class JobBackend(ABC):
     # -- asking
 
     async def get_job(self, job_id: str) -> Job | None:
-        """One job, or None."""
+        """Return one job, or None."""
         return next(iter(await self.get_jobs([job_id])), None)
 
     @abstractmethod
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
-        """These jobs, in the order of ``ids``; unknown ones are left out."""
+        """Return these jobs, in the order of ``ids``; unknown ones are left out."""
 
     @abstractmethod
     async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
-        """Status and, where terminal, the encoded result or the error of these jobs; unknown ones are left out."""
+        """Return the status of these jobs and how they ended: encoded result or error. Unknown ids are left out."""
 
     @abstractmethod
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
-        """Every attempt of a job, the first one first."""
+        """Return every attempt of a job, the first one first."""
 
     @abstractmethod
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        """A page of jobs. ``ConfigurationError`` for a cursor that is none."""
+        """Return a page of jobs. A text that is no cursor raises ``ConfigurationError``."""
 
     @abstractmethod
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
-        """Ids that begin with ``prefix`` (case counts; no character has a meaning of its own), in order of the id;
-        ``""`` gives the first ones. Cheap, however many jobs there are. ``ConfigurationError``: ``limit`` is not
-        from 1 to 1,000."""
+        """Return the first ids that begin with ``prefix``, in order of the id. Cheap, however many jobs there are.
+
+        Case counts, no character is a wildcard, and ``""`` fits every id.
+
+        :raises ConfigurationError: ``limit`` is not from 1 to 1,000.
+        """
 
     @abstractmethod
     async def get_call(self, job_id: str) -> StoredCall | None:
-        """What a job calls, for people who look at it; None: no such job."""
+        """Return what a job calls, for display; None if there is no such job."""
 
     @abstractmethod
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
-        """How many jobs have each status, in a group or at all; statuses without jobs are left out."""
+        """Count the jobs of each status, in a group or in the whole store; statuses without jobs are left out."""
 
     @abstractmethod
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
-        """Groups that have jobs, in order of their names, those behind ``after`` (None: from the first), with counts
-        as of ``count_jobs``. It costs what the jobs of the groups given cost, not those of others. Names are ordered
-        by code points. ``ConfigurationError``: ``limit`` is not from 1 to 1,000, or ``after`` can be no name."""
+        """Return the groups that have jobs, ordered by the code points of their names, with counts as ``count_jobs``.
+
+        It costs what the jobs of the returned groups cost, not those of others.
+
+        :param after: begin behind this name. None: with the first group.
+        :raises ConfigurationError: ``limit`` is not from 1 to 1,000, or ``after`` cannot be a name.
+        """
 
     @abstractmethod
     async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
-        """Seconds that completed jobs of this function took in their last attempt, from its start to its end; the
-        jobs submitted last come first.
+        """Return the seconds that completed jobs of this function took in their last attempt, the latest job first.
 
-        A bounded look, so that it never becomes slow: of all completed jobs of the store, whatever their function,
-        only the 5,000 submitted last are looked at. A function without any among them gives none.
-        ``ConfigurationError``: ``limit`` is not from 1 to 1,000.
+        Of all completed jobs of the store, whatever their function, only the 5,000 submitted last are examined, so
+        that it never becomes slow. A function without any among them gives none.
+
+        :raises ConfigurationError: ``limit`` is not from 1 to 1,000.
         """
 
     @abstractmethod
     async def has_unfinished(self, group: str | None = None) -> bool:
-        """Whether any job (of the group) is pending or in progress. Cheap, however many there are."""
+        """Return whether any job (of the group) is pending or in progress. Cheap, however many there are."""
 
     @abstractmethod
     async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
-        """The edges whose child is one of these."""
+        """Return the edges whose child is one of these."""
 
     @abstractmethod
     async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
-        """The edges whose parent is one of these."""
+        """Return the edges whose parent is one of these."""
 
     @abstractmethod
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
-        """Jobs that a claim could take now, in the order of claims."""
+        """Return the jobs that a claim could take now, in the order of claims."""
 
     @abstractmethod
     async def get_limit(self, key: str) -> LimitInfo | None:
-        """A limited key, None if no job ever had it."""
+        """Return a limited key; None if no job ever had it."""
 
     @abstractmethod
     async def get_lanes(self) -> Sequence[Lane]:
@@ -422,15 +390,17 @@ class JobBackend(ABC):
         job_id: str | None = None,
         group: str | None = None,
     ) -> EventPage:
-        """A page of the log after this cursor (None: from the beginning), of one job, one group, or all.
+        """Return a page of the log behind a cursor (None: from the beginning), of one job, one group, or all.
 
-        The page's ``cursor`` moves on even where filters left nothing. ``ConfigurationError``: not a cursor.
-        A cursor below the highest one that retention ever removed gives what is left, and ``lost`` True.
+        The page's ``cursor`` moves on even where filters left nothing. A cursor below the highest one that retention
+        ever removed gives what is left, with ``lost`` True.
+
+        :raises ConfigurationError: ``after`` is not a cursor of this store.
         """
 
     @abstractmethod
     async def last_cursor(self) -> str:
-        """The cursor of the newest stored event: reading after it gives only what comes later."""
+        """Return the cursor of the newest stored event; reading after it gives only later ones."""
 
 
 def _cannot(what: str, value: object) -> ConfigurationError:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.core import edges, lifecycle
 from asyncjobs.core.codec import same_call, same_function
 from asyncjobs.core.plan import Plan, Record
-from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.core.requests import AttemptEnd, NewJob
 from asyncjobs.core.state import Change, EdgeRow, JobState, NewEvent, Stale
 from asyncjobs.exceptions import (
     ConfigurationError,
@@ -27,58 +25,10 @@ from asyncjobs.models import (
     Dependency,
     EdgeState,
     EventType,
-    Isolation,
     JobError,
     JobStatus,
-    Limit,
-    Outcome,
     WaitsFor,
 )
-
-
-class NewJob(Struct, frozen=True, kw_only=True):
-    """A job as the runtime hands it over: everything encoded, the id fixed, nothing left to look up."""
-
-    id: str
-    function: str
-    call: bytes
-    injects: bool = False
-    queue: str
-    owner: str | None = None
-    group: str | None = None
-    metadata: bytes | None = None
-    priority: int = 0
-    limit: Limit | None = None
-    retry: RetryPolicy
-    max_interruptions: int = 3
-    timeout: float | None = None
-    isolation: Isolation = "thread"
-    run_at: int | None = None
-    delay: int | None = None
-    dependencies: tuple[Dependency, ...] = ()
-    require: int | None = None
-    if_exists: Literal["raise", "return"] = "raise"
-    generated: bool = False
-    """The id was drawn at random just now, so nobody has to look whether it is taken."""
-
-
-class AttemptRef(Struct, frozen=True):
-    """An attempt as its worker knows it. ``ref`` is the backend's own key of the job, given with the claim."""
-
-    job_id: str
-    attempt: int
-    worker: str
-    ref: int = -1
-
-
-class AttemptEnd(Struct, frozen=True):
-    """An attempt's outcome with what its body said last. ``jitter`` (0 to 1) spreads its backoff."""
-
-    attempt: AttemptRef
-    outcome: Outcome
-    body_events: tuple[BodyEvent, ...] = ()
-    jitter: float = 0.5
-
 
 Existing = Callable[[int], tuple[str, bytes]]
 """Gives the function and the encoded call of a stored job: what ``if_exists="return"`` compares."""
@@ -103,25 +53,9 @@ def enqueue(
     ids = plan.numbers(wanted) if wanted else {}
     if parent is not None:
         _check_parent(plan, parent)
-    fresh: dict[str, NewJob] = {}
-    for job in jobs:
-        if job.id not in fresh and job.id not in ids:
-            fresh[job.id] = job
-        elif job.if_exists == "raise":
-            raise DuplicateJobError(job.id)
-        elif job.id in fresh:
-            _check_same(job, fresh[job.id].function, fresh[job.id].call)
-        else:
-            _check_same(job, *existing(ids[job.id]))
+    fresh = _not_stored(jobs, ids, existing)
     for job in fresh.values():
-        parents = dict.fromkeys(d.parent_id for d in job.dependencies)
-        missing = [parent_id for parent_id in parents if parent_id not in ids and parent_id not in fresh]
-        if missing:
-            raise UnknownDependencyError(job.id, missing)
-        if job.require is not None and not 1 <= job.require <= len(parents):
-            # More than there are would wait for ever, once every parent completed.
-            allowed = f"1 to {len(parents)}, the number of its dependencies" if parents else "None without dependencies"
-            raise ConfigurationError("require", job.require, allowed=allowed)
+        _check_dependencies(job, ids, fresh)
     order = _parents_first(fresh)
     plan.load(ids[d.parent_id] for job in fresh.values() for d in job.dependencies if d.parent_id in ids)
     ids.update(zip(fresh, numbers, strict=False))  # numbers never end
@@ -152,6 +86,33 @@ def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
             "it cannot submit jobs any more",
             hint="a cancel request is stored; whatever the attempt does now, it ends as cancelled",
         )
+
+
+def _not_stored(jobs: Sequence[NewJob], ids: Mapping[str, int], existing: Existing) -> dict[str, NewJob]:
+    """Return the jobs that must be inserted, by id. An id that is taken is refused, or must be of the same call."""
+    fresh: dict[str, NewJob] = {}
+    for job in jobs:
+        # Its id is new; or taken, and that is an error; or taken by an earlier job of the batch; or by a stored one.
+        if job.id not in fresh and job.id not in ids:
+            fresh[job.id] = job
+        elif job.if_exists == "raise":
+            raise DuplicateJobError(job.id)
+        elif job.id in fresh:
+            _check_same(job, fresh[job.id].function, fresh[job.id].call)
+        else:
+            _check_same(job, *existing(ids[job.id]))
+    return fresh
+
+
+def _check_dependencies(job: NewJob, ids: Mapping[str, int], fresh: Mapping[str, NewJob]) -> None:
+    parents = dict.fromkeys(d.parent_id for d in job.dependencies)
+    missing = [parent_id for parent_id in parents if parent_id not in ids and parent_id not in fresh]
+    if missing:
+        raise UnknownDependencyError(job.id, missing)
+    if job.require is not None and not 1 <= job.require <= len(parents):
+        # More than there are would wait for ever, once every parent completed.
+        allowed = f"1 to {len(parents)}, the number of its dependencies" if parents else "None without dependencies"
+        raise ConfigurationError("require", job.require, allowed=allowed)
 
 
 def _check_same(job: NewJob, function: str, call: bytes) -> None:
@@ -262,29 +223,34 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
     )
 
 
-def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobState | Stale | None]:
-    """Record outcomes and tell the dependents. ``ends``: (job number, worker, end); all rows at once.
+def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobStatus | Stale]:
+    """Record outcomes and settle the dependents.
 
-    Returns per end the row as it is then, ``Stale`` where the fence refused it, None where the job is gone.
+    :param ends: (job number, worker, end); all rows are read at once.
+    :returns: per end the status of its job then, or ``Stale`` where the fence refused it or the job is gone.
     """
     plan.load(n for n, _, _ in ends)
-    results: list[JobState | Stale | None] = []
+    results: list[JobStatus | Stale] = []
     ended: list[int] = []
     for n, worker, end in ends:
         job = plan.get(n)
         if job is None:
-            results.append(None)
+            results.append(_REMOVED)
             continue
         change = lifecycle.finish(job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.body_events)
         if isinstance(change, Stale):
             results.append(change)
             continue
         plan.apply(change)
-        results.append(change.job)
+        results.append(change.job.status)
         if change.job.status.terminal:
             ended.append(n)
     plan.propagate(ended)
     return results
+
+
+_REMOVED = Stale(0, JobStatus.CANCELLED)
+"""The answer about an attempt whose job is not stored any more."""
 
 
 def append_events(plan: Plan, batches: Sequence[tuple[int, int, int, tuple[BodyEvent, ...]]]) -> list[bool]:
@@ -430,7 +396,7 @@ def retry(plan: Plan, n: int) -> JobState:
     return plan[n]
 
 
-def place(plan: Plan, numbers: Sequence[int], waits_for: WaitsFor) -> None:
+def set_waiting_place(plan: Plan, numbers: Sequence[int], waits_for: WaitsFor) -> None:
     """Put pending jobs into the ready index or out of it, as ``limits.admit`` decided."""
     plan.load(numbers)
     for n in numbers:

@@ -11,6 +11,7 @@ from asyncjobs.core.state import Stale
 from asyncjobs.models import BodyEvent, Outcome, OutcomeKind
 from tests.conformance.support import (
     BOOM,
+    CANCELLED,
     COMPLETED,
     FAILED,
     FAILURE,
@@ -99,6 +100,27 @@ async def test_an_attempt_ends_once_also_within_one_call(store: Store) -> None:
     ends = [AttemptEnd(hand.held["a"], SUCCESS), AttemptEnd(hand.held["a"], FATAL)]
     finished = await store.backend.update_job_status(ends)
     assert list(finished.results) == [COMPLETED, Stale(1, COMPLETED)]
+
+
+async def test_an_outcome_of_a_job_that_was_removed_is_stale(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"), new("b"))
+    await hand.claim()
+    await hand.succeed("a")
+    assert list(await store.backend.remove_jobs(["a"])) == ["a"]
+    ends = [AttemptEnd(hand.held["a"], FATAL), AttemptEnd(hand.held["b"], SUCCESS)]
+    finished = await store.backend.update_job_status(ends)
+    assert list(finished.results) == [Stale(0, CANCELLED), COMPLETED], "and its neighbour in the batch is recorded"
+    assert await store.types("b") == ["submitted", "started", "completed"]
+
+
+async def test_an_outcome_of_a_job_that_was_never_stored_is_stale(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    unknown = AttemptEnd(AttemptRef("nowhere", 1, hand.id), SUCCESS, (progress(1),))
+    finished = await store.backend.update_job_status([unknown], hand.wants())
+    assert list(finished.results) == [Stale(0, CANCELLED)]
+    assert [job.attempt.job_id for job in finished.claims.jobs] == ["a"], "the claim that came with it counts"
 
 
 async def test_an_earlier_attempt_is_fenced_off(store: Store) -> None:

@@ -7,12 +7,12 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from asyncjobs.core import commands
-from asyncjobs.core.commands import NewJob
 from asyncjobs.core.plan import Plan
+from asyncjobs.core.requests import AttemptEnd, AttemptRef, NewJob
 from asyncjobs.core.retry import DEFAULT_RETRY
-from asyncjobs.core.state import EdgeRow, JobState
+from asyncjobs.core.state import EdgeRow, JobState, Stale
 from asyncjobs.exceptions import DuplicateJobError, JobNotFoundError
-from asyncjobs.models import EdgeState, JobError, JobStatus, WaitsFor
+from asyncjobs.models import EdgeState, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
 
 NOW = 5_000_000
 
@@ -94,6 +94,13 @@ def test_a_recount_skips_what_can_never_run() -> None:
 def test_a_retry_of_nobody_is_not_found() -> None:
     with pytest.raises(JobNotFoundError):
         commands.retry(plan_of(), 99)
+
+
+def test_an_outcome_of_a_job_that_is_not_stored_is_stale_and_those_beside_it_count() -> None:
+    end = AttemptEnd(AttemptRef("running", 1, "w7"), Outcome(OutcomeKind.SUCCEEDED))
+    plan = plan_of()
+    assert commands.finish(plan, [(99, 7, end), (3, 7, end)]) == [Stale(0, JobStatus.CANCELLED), JobStatus.COMPLETED]
+    assert [job.id for job in plan.take().changed] == ["running"]
 
 
 def test_an_id_of_the_same_group_commit_is_known() -> None:

@@ -43,7 +43,7 @@ from asyncjobs.core import commands, limits
 from asyncjobs.core.lanes import Lane, split_lanes
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
-from asyncjobs.core.state import SECOND, JobState, Stale
+from asyncjobs.core.state import SECOND, JobState
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobNotFoundError
 from asyncjobs.models import (
     Attempt,
@@ -172,8 +172,8 @@ class MemoryBackend(JobBackend):
             ready = [limits.Candidate(*entry) for entry in tables.admitted[key]]
             waiting = [limits.Candidate(*entry) for entry in tables.limited[key][:room]]
             admission = limits.admit(limit.capacity, limit.in_progress, ready, waiting)
-            commands.place(plan, admission.promote, WaitsFor.WORKER)
-            commands.place(plan, admission.demote, WaitsFor.LIMIT)
+            commands.set_waiting_place(plan, admission.promote, WaitsFor.WORKER)
+            commands.set_waiting_place(plan, admission.demote, WaitsFor.LIMIT)
         tables.write(plan.take())
         plan.take_limits()  # placing marks the keys again, but nobody came or left
 
@@ -240,7 +240,7 @@ class MemoryBackend(JobBackend):
             for end in ends
         ]
         results, claims = self._commit(lambda plan: commands.finish(plan, numbered), claim)
-        return Finished([_answer(result) for result in results], claims)
+        return Finished(results, claims)
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
         await self._begin()
@@ -435,12 +435,6 @@ class MemoryBackend(JobBackend):
     async def last_cursor(self) -> str:
         await self._begin()
         return str(self._tables.end)
-
-
-def _answer(result: JobState | Stale | None) -> JobStatus | Stale:
-    if result is None:  # there is no such job
-        return Stale(0, JobStatus.CANCELLED)
-    return result if isinstance(result, Stale) else result.status
 
 
 def _encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:

@@ -297,10 +297,12 @@ class SQLiteBackend(JobBackend):
         await writer.run(ops.Deregister(worker=number))
 
     async def extend_leases(self, worker: str) -> WorkerLease:
-        return await self._open().run(ops.Extend(worker=worker_number(worker)))
+        return await self._open().run(ops.ExtendLeases(worker=worker_number(worker)))
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
-        await self._open().run(ops.Refuse(worker=worker_number(worker), refused=json.encode(dict(refused)).decode()))
+        await self._open().run(
+            ops.ReportRefusals(worker=worker_number(worker), refused=json.encode(dict(refused)).decode())
+        )
 
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
         writer = self._open()

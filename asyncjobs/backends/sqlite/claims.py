@@ -157,7 +157,7 @@ class Claiming:
             self._place(decision.demote, WaitsFor.LIMIT)
 
     def _place(self, numbers: Iterable[int], waits_for: WaitsFor) -> None:
-        commands.place(self._plan, list(numbers), waits_for)
+        commands.set_waiting_place(self._plan, list(numbers), waits_for)
 
     def take(self, index: int, claim: ClaimRequest) -> None:
         """Start the first jobs that this worker may run."""

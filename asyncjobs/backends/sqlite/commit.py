@@ -30,7 +30,6 @@ from asyncjobs.clock import to_datetime
 from asyncjobs.core import commands
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
-from asyncjobs.core.state import JobState, Stale
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
 from asyncjobs.safe_logging import SafeLogger
@@ -133,8 +132,8 @@ class _Transaction:
         self._each(ops.Recount, self._recount)
         self._each(ops.GiveUp, self._give_up)
         self._each(ops.Register, self._register)
-        self._each(ops.Extend, self._extend)
-        self._each(ops.Refuse, self._refuse)
+        self._each(ops.ExtendLeases, self._extend_leases)
+        self._each(ops.ReportRefusals, self._report_refusals)
         self._each(ops.Reap, self._reap)
         self._each(ops.Deregister, self._deregister)
         self._each(ops.Enqueue, self._enqueue)
@@ -198,7 +197,7 @@ class _Transaction:
         ]
         results = iter(commands.finish(self.plan, ends) if ends else ())
         for i, operation in self._all(ops.Finish):
-            self.answers[i] = [_status(next(results)) for _ in operation.ends]
+            self.answers[i] = [next(results) for _ in operation.ends]
 
     def _number(self, attempt: AttemptRef) -> int:
         return attempt.ref if attempt.ref > 0 else self.plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
@@ -256,10 +255,10 @@ class _Transaction:
     def _register(self, operation: ops.Register) -> int:
         return leases.register(self.connection, operation.row, operation.lease, self.moment.clocks.monotonic)
 
-    def _extend(self, operation: ops.Extend) -> WorkerLease:
+    def _extend_leases(self, operation: ops.ExtendLeases) -> WorkerLease:
         return leases.extend(self.connection, operation.worker, self.moment.clocks.monotonic)
 
-    def _refuse(self, operation: ops.Refuse) -> None:
+    def _report_refusals(self, operation: ops.ReportRefusals) -> None:
         self.connection.execute(
             "UPDATE workers SET refused = ? WHERE n = ? AND gone = 0", (operation.refused, operation.worker)
         )
@@ -319,9 +318,3 @@ class _Transaction:
             taken = ClaimResult() if operation.claim is None else self.claims.answer(i)
             self.answers[i] = Finished(self.answers[i], taken)
         return self.answers
-
-
-def _status(result: JobState | Stale | None) -> JobStatus | Stale:
-    if result is None:
-        return Stale(0, JobStatus.CANCELLED)
-    return result if isinstance(result, Stale) else result.status

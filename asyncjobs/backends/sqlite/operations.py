@@ -94,11 +94,11 @@ class Deregister(Operation, eq=False, kw_only=True):
     worker: int
 
 
-class Extend(Operation, eq=False, kw_only=True):
+class ExtendLeases(Operation, eq=False, kw_only=True):
     worker: int
 
 
-class Refuse(Operation, eq=False, kw_only=True):
+class ReportRefusals(Operation, eq=False, kw_only=True):
     worker: int
     refused: str
 

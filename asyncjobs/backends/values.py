@@ -1,0 +1,106 @@
+"""Define the values that a store takes and returns, beside those of ``models`` and ``core.requests``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from msgspec import Struct
+
+from asyncjobs.core.requests import AttemptRef
+from asyncjobs.core.state import Stale
+from asyncjobs.models import Isolation, JobStatus
+
+
+class NewWorker(Struct, frozen=True, kw_only=True):
+    """A worker to register. ``lease`` is the seconds without a heartbeat after which it counts as dead."""
+
+    name: str
+    slots: int
+    queues: tuple[str, ...] | None = None
+    lease: float = 15.0
+
+
+class WorkerLease(Struct, frozen=True):
+    """The answer to a heartbeat.
+
+    If ``alive`` is False, the worker was reaped: it has lost all its attempts and must register anew.
+    ``cancel_requested`` are its attempts with a stored request to stop, ``held`` all that are in progress (None if
+    not known), each as job id and attempt number.
+    """
+
+    alive: bool
+    cancel_requested: tuple[tuple[str, int], ...] = ()
+    held: tuple[tuple[str, int], ...] | None = None
+
+
+class ClaimRequest(Struct, frozen=True, kw_only=True):
+    """How many jobs a worker wants, and which it may run.
+
+    The worker has resolved ``functions`` and failed to resolve ``refused``; names in neither are returned in
+    ``ClaimResult.unknown``. ``queues`` None means every queue. A job with an owner is given only to the worker with
+    that id.
+    """
+
+    worker: str
+    limit: int
+    functions: frozenset[str]
+    refused: frozenset[str] = frozenset()
+    queues: tuple[str, ...] | None = None
+
+
+class ClaimedJob(Struct, frozen=True):
+    """A job that is now in progress as ``attempt`` of the claiming worker."""
+
+    attempt: AttemptRef
+    function: str
+    call: bytes
+    injects: bool
+    retry: Any
+    timeout: float | None
+    group: str | None
+    started_at: int
+    cancel_requested: bool = False
+    isolation: Isolation = "thread"
+    unreadable: str | None = None
+    """What cannot be read of the stored job. It must not be run, and this attempt fails."""
+
+
+class ClaimResult(Struct, frozen=True):
+    """The answer to a claim.
+
+    ``next_due`` is when the earliest delayed job comes due (µs since the epoch, by the wall clock as it is now), None
+    without one. ``unknown`` are the functions of ready jobs that the claim neither resolved nor refused. If ``lost``
+    is True, the worker is no longer registered and nothing was claimed.
+    """
+
+    jobs: Sequence[ClaimedJob] = ()
+    next_due: int | None = None
+    unknown: tuple[str, ...] = ()
+    lost: bool = False
+
+
+class Finished(Struct, frozen=True):
+    """Per end, in order, the status of its job now, or ``Stale`` where it was refused and changed nothing."""
+
+    results: Sequence[JobStatus | Stale]
+    claims: ClaimResult = ClaimResult()
+
+
+class LimitInfo(Struct, frozen=True):
+    """A limited key: how many may be in progress, and how many are."""
+
+    key: str
+    capacity: int
+    in_progress: int
+
+
+class StoredCall(Struct, frozen=True):
+    """What a job calls. ``call`` are its arguments, encoded as they are stored.
+
+    If ``injects`` is True, they name results of other jobs, which are put in when an attempt begins.
+    """
+
+    function: str
+    call: bytes
+    injects: bool
