@@ -125,7 +125,7 @@ def test_a_missing_file_is_no_error_of_the_caller(tmp_path: Path, clock: Clock) 
     heartbeat.add(1, LEASE, OFTEN)
     clock.at += 1
     assert not heartbeat.wait_written(1, clock.at, 0.05)
-    made = SQLiteConfig(path=tmp_path / "made.db")
+    made = SQLiteConfig(db_path=tmp_path / "made.db")
     with new_store(made) as store:
         store.worker(1, expires=0)
     made.file.rename(config.file)  # not before the worker's row is in it: without one, a beat takes it for dead
