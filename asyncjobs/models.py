@@ -220,6 +220,8 @@ class Job(Shown, Struct, frozen=True):
     worker_id: str | None = None
     """Which worker holds its attempt, or completed it, by ``WorkerInfo.id``: names need not be unique. None, as
     ``worker`` is, of a job that no worker holds and none completed; ``get_attempts`` names who ran the others."""
+    depends_on: tuple[str, ...] = ()
+    """Ids of its dependencies, those among its arguments too, by submission; see ``JobProcessor.get_dependencies``."""
 
     @property
     def elapsed(self) -> float | None:

@@ -33,6 +33,7 @@ def job_item(job: Job) -> dict[str, Any]:
         "progress": job.progress,
         "worker": job.worker,
         "because": job.because,
+        "depends_on": job.depends_on,
         "metadata": job.metadata,
         "error": error_item(job.error),
         "unreadable": job.unreadable,

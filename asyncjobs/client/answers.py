@@ -93,6 +93,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
     worker_gone: bool = False
     parent: str | None = None
     because: str | None = None
+    depends_on: tuple[str, ...] = ()
     limit: str | None = None
     error: SentError | None = None
     progress: Progress | None = None
@@ -133,6 +134,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
             waits_for=waits_for,
             version=self.version,
             unreadable=self.unreadable,
+            depends_on=self.depends_on,
         )
 
     def report(self) -> StatusReport:

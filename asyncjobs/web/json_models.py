@@ -209,6 +209,7 @@ def job_view(
         worker_gone=worker_gone,
         parent=job.parent_id,
         because=job.because,
+        depends_on=list(job.depends_on),
         limit=job.limit,
         progress=None if progress is None else views.ProgressView(progress.done, progress.total, progress.message),
         percent=status.percent,

@@ -202,6 +202,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     worker_gone: Annotated[bool, Meta(description="The worker that has it is dead: it is not running.")]
     parent: Annotated[str, Meta(description="The job from inside which it was submitted.")] | None
     because: Annotated[str, Meta(description="Of a skipped job: the job that did not complete.")] | None
+    depends_on: Annotated[list[str], Meta(description="Ids of its dependencies.")]
     limit: Annotated[str, Meta(description="A key: so many jobs of the same key may run at a time.")] | None
     error: ErrorView | None
     progress: ProgressView | None

@@ -207,6 +207,46 @@ async def test_edges_are_listed_from_both_ends(store: Store) -> None:
     assert list(await store.backend.get_dependencies(["a"])) == []
 
 
+async def test_a_job_names_its_dependencies_by_submission(store: Store) -> None:
+    await store.submit(new("z"), new("a"), new("none"))
+    await store.submit(new("c", "a", "z?", "none"), new("d", "c"), new("twice", "a", "a?"))
+    expected = {"c": ("z", "a", "none"), "d": ("c",), "twice": ("a",), "z": (), "a": (), "none": ()}
+    assert {job.id: job.depends_on for job in await store.jobs()} == expected
+    assert {job.id: job.depends_on for job in await store.backend.get_jobs(list(expected))} == expected
+    assert [job.depends_on for job in await store.backend.get_ready_jobs()] == [(), (), ()]
+
+
+@pytest.mark.parametrize("outcome", [SUCCESS, FATAL, STOPPED], ids=lambda outcome: outcome.kind)
+async def test_a_job_names_its_dependencies_however_they_ended(store: Store, outcome: Outcome) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"), new("b"), new("all", "a", "b"), new("one", "a", "b", require=1), new("opt", "a?"))
+    await hand.claim()
+    await hand.end("a", outcome)
+    named = {job.id: job.depends_on for job in await store.backend.get_jobs(["all", "one", "opt"])}
+    assert named == {"all": ("a", "b"), "one": ("a", "b"), "opt": ("a",)}
+
+
+async def test_members_of_a_batch_that_name_later_ones_name_them_in_the_order_of_the_batch(store: Store) -> None:
+    await store.submit(new("last", "b", "a"), new("a"), new("b"))
+    assert (await store.job("last")).depends_on == ("a", "b")
+
+
+async def test_a_job_with_thousands_of_dependencies_names_each_of_them(store: Store) -> None:
+    parents = [f"p{n}" for n in range(6000)]
+    await store.submit(*map(new, parents), new("page", *parents))
+    assert (await store.job("page")).depends_on == tuple(parents)
+
+
+async def test_a_job_that_took_an_id_again_names_no_dependencies_of_the_one_before(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"), new("b", "a"))
+    await hand.run("a")
+    await hand.run("b")
+    await store.backend.remove_jobs(["a", "b"])
+    await store.submit(new("b"), new("a", "b"))
+    assert [job.depends_on for job in await store.backend.get_jobs(["a", "b"])] == [("b",), ()]
+
+
 async def test_deciding_anew_changes_nothing_that_was_right(store: Store) -> None:
     hand = await store.hand()
     await store.submit(new("a"), new("b"), new("c", "a", "b"), new("d", "a"), new("e", "a?", "b", require=1))

@@ -72,8 +72,10 @@ class Planned(Readers):
         super().__init__(config, path)
         self.store = store
         self.steps: list[str] = []
+        self.statements = 0
 
     async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        self.statements += 1
         plan = self.store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", tuple(params)).fetchall()
         self.steps.extend(step[3] for step in plan)
         return await super().fetch(sql, params)
@@ -160,6 +162,19 @@ async def test_an_index_leads_to_the_rows(planned: Planned, name: str) -> None:
     walks_the_log = name == "read_events"
     assert bool(by_range_of_numbers(planned.steps)) is walks_the_log
     assert not [step for step in planned.steps if "AUTOMATIC" in step]
+
+
+@pytest.mark.parametrize("name", [*(name for name in ASKED if name.startswith("find:")), "get_jobs", "get_ready_jobs"])
+async def test_dependencies_are_read_with_the_page_by_their_index(planned: Planned, name: str) -> None:
+    await ASKED[name](Queries(planned))
+    assert planned.statements == 1
+    (walk,) = [step for step in planned.steps if step.startswith(("SEARCH e ", "SCAN e ")) and "edges" in step]
+    assert walk == "SEARCH e USING COVERING INDEX edges_child (child=?)"
+
+
+@pytest.mark.parametrize("statement", [text for text in vars(claims).values() if "SELECT" in str(text)], ids=str)
+def test_a_claim_reads_no_dependencies(statement: object) -> None:
+    assert "edges" not in str(statement)
 
 
 @pytest.mark.parametrize("name", WALKED)

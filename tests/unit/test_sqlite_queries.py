@@ -281,6 +281,20 @@ async def test_edges_come_whole_and_in_order(store: Store, queries: Queries, mon
     assert await queries.get_dependencies(iter(["job-9"])) == both
 
 
+@pytest.mark.parametrize("damaged", ["x'ff00'", "CAST(x'ff' AS TEXT)", "7", "''"])
+async def test_an_id_that_cannot_be_read_costs_those_that_depend_on_it_nothing_else(
+    store: Store, queries: Queries, damaged: str
+) -> None:
+    for n in (1, 2, 3):
+        store.job(n)
+    for parent in (1, 2):
+        store.insert("edges", parent=parent, child=3, optional=0, state=0)
+    store.connection.execute(f"UPDATE jobs SET id = {damaged} WHERE n = 1")
+    [job] = await queries.get_jobs(["job-3"])
+    assert job.unreadable is None
+    assert job.depends_on[-1] == "job-2"
+
+
 # -- the rest
 
 

@@ -75,6 +75,7 @@ class Queries:
             version=row.seq,
             unreadable=unreadable,
             worker_id=self._worker_id(row.worker),
+            depends_on=tuple(tables.rows[edge.parent].id for edge in tables.edges_to([n])),
         )
 
     def result(self, n: int) -> JobResult:

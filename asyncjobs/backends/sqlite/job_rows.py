@@ -29,6 +29,11 @@ from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
 LAST_ATTEMPT = "(SELECT b.rowid FROM attempts b WHERE b.job = j.n ORDER BY b.rowid DESC LIMIT 1)"
 _LAST_ERROR = LAST_ATTEMPT.replace("ORDER", "AND b.error_type IS NOT NULL ORDER")
 
+# Within the statement, so that a removal between two of them shows no job without its dependencies. By the index, in
+# the order of the numbers. No id holds a NUL.
+_PARENTS = """(SELECT group_concat(p.id, char(0)) FROM edges e CROSS JOIN jobs p ON p.n = e.parent
+   WHERE e.child = j.n)"""
+
 
 def select_jobs(source: str, order: str) -> str:
     """A statement that reads the jobs whose numbers are column ``n`` of the query ``source``.
@@ -42,7 +47,7 @@ SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.att
   o.id, j.because, a.error_type, a.message, a.traceback,
   (SELECT CASE WHEN e.attempt = j.attempt THEN e.data END FROM events e WHERE e.job = j.n AND e.type = 'progress'
    ORDER BY e.seq DESC LIMIT 1),
-  j.limit_key, j.seq, j.worker, j.due, j.boot, j.n
+  j.limit_key, j.seq, j.worker, j.due, j.boot, {_PARENTS}, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
 LEFT JOIN lanes l ON l.n = j.lane
@@ -89,6 +94,7 @@ _SHAPE = Shape(
     ("number of the worker", MAYBE_INT, None),
     ("due", MAYBE_INT, None),
     ("boot", MAYBE_INT, None),
+    ("dependencies", MAYBE_TEXT, None),
     ("n", INT, 0),
 )
 
@@ -136,6 +142,7 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
         worker_n,
         due,
         boot,
+        parents,
         _,
     ) = row
     run_at = clocks.to_show(run_at, due, boot)
@@ -169,6 +176,7 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
         waits_for=waits_for,
         version=seq,
         worker_id=None if worker_n is None else worker_id(worker_n),
+        depends_on=() if parents is None else tuple(parents.split("\0")),
     )
 
 
