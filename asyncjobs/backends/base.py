@@ -36,10 +36,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
+from msgspec.structs import replace
+
 from asyncjobs.backends.values import (
     ClaimedJob,
     ClaimRequest,
     ClaimResult,
+    Finding,
     Finished,
     LimitInfo,
     NewWorker,
@@ -72,6 +75,7 @@ __all__ = [
     "ClaimRequest",
     "ClaimResult",
     "ClaimedJob",
+    "Finding",
     "Finished",
     "JobBackend",
     "LimitInfo",
@@ -140,6 +144,14 @@ class JobBackend(ABC):
     async def health(self) -> Mapping[str, Any]:
         """Describe the store for an operator, at least by ``backend`` and ``where``; raise if it is out of reach."""
 
+    async def checkup(self) -> Sequence[Finding]:
+        """Look for what is wrong with the store itself, or soon will be: damage, a place that it should not be kept in.
+        It may take long, and must not hold up others. Nothing is found where there is nothing to look at.
+
+        Works before ``open`` and after ``close``, too, for a store that cannot be opened: then only from outside.
+        """
+        return ()
+
     # -- submitting
 
     @abstractmethod
@@ -159,6 +171,11 @@ class JobBackend(ABC):
            end, as far as the store can tell (``docs/adr/0021``).
         """
 
+    async def enqueue_job(self, job: NewJob, *, parent: AttemptRef | None = None) -> str:
+        """Store one job: a batch of one; returns its id."""
+        (job_id,) = await self.enqueue_jobs([job], parent=parent)
+        return job_id
+
     # -- running
 
     @abstractmethod
@@ -169,6 +186,10 @@ class JobBackend(ABC):
         submission. The claim is exclusive: no attempt is given out twice. Due jobs are promoted first, in bounded
         steps.
         """
+
+    async def dequeue_job(self, claim: ClaimRequest) -> ClaimedJob | None:
+        """Claim one ready job, whatever ``claim.limit`` is; None: there is none that this worker may take."""
+        return next(iter((await self.dequeue_jobs(replace(claim, limit=1))).jobs), None)
 
     @abstractmethod
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:

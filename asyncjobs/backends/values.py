@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 from msgspec import Struct
 
@@ -104,3 +104,14 @@ class StoredCall(Struct, frozen=True):
     function: str
     call: bytes
     injects: bool
+
+
+class Finding(Struct, frozen=True):
+    """What a checkup found: ``text`` for people, and ``mend``, what to do about it.
+
+    ``level``: ``"error"``, work is in danger; ``"warning"``, it soon may be; ``"ok"``, a fact that is good to know.
+    """
+
+    level: Literal["ok", "warning", "error"]
+    text: str
+    mend: str | None = None

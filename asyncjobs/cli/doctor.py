@@ -2,33 +2,31 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sqlite3
-import stat
 import sys
 import time
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import Literal
 
-import anyio
 import click
 from msgspec import Struct, to_builtins
 
-from asyncjobs.backends.sqlite.mounts import network_filesystem
+from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.unreadable import PREFIX
 from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.job_selection import count
 from asyncjobs.cli.version import own_version
+from asyncjobs.clock import SystemClock
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
 
 _SOUND_SQLITE = (3, 51, 3)
-_LARGE_LOG = 64 << 20
 _SLOW_FIRST_BYTE = 2.0
 _CLOCK_OFF = 5.0
 _LOOKED_AT = 20_000
@@ -86,69 +84,36 @@ async def _examine(context: Context, url: str | None) -> AsyncGenerator[Finding]
         return
     yield Finding("ok", f"configuration: {shown(settings.file) if settings.file else 'no file, defaults'}")
     path = config.file
-    for look in (_folder, _permissions, _log_size):
-        finding = look(path)
-        if finding is not None:
-            yield finding
+    unopened, _ = make_backend(config, None, SystemClock())
     if not path.exists():
+        async for finding in _checkup(unopened, path):
+            yield finding
         yield Finding("warning", f"there is no store at {shown(path)} yet", "submit a job, or start a daemon")
         return
+    opened = False
     try:
         async with context.store() as jp:
+            opened = True
             async for finding in _store(context, jp, path):
                 yield finding
     except (JobProcessorError, Failure) as error:
+        if not opened:
+            async for finding in _checkup(unopened, path):
+                yield finding
         yield Finding("error", f"the store cannot be opened: {error.args[0] if error.args else error}", error.hint)
     if url is not None:
         yield await _stream(url)
 
 
-def _folder(path: Path) -> Finding | None:
-    try:
-        mounts = Path("/proc/self/mountinfo").read_text(errors="replace")
-    except OSError:
-        return None  # not Linux: nobody tells
-    kind = network_filesystem(os.path.realpath(path), mounts)
-    if kind is None:
-        return None
-    what = f"{shown(path)} is on a network file system ({kind}): its locks cannot be trusted"
-    return Finding("error", what, "move it to a local disk: --db PATH")
-
-
-def _permissions(path: Path) -> Finding | None:
-    try:
-        mode = path.stat().st_mode
-    except OSError:
-        return None
-    if stat.S_IMODE(mode) & 0o077:
-        return Finding(
-            "warning",
-            f"others may read {shown(path)} (mode {stat.S_IMODE(mode):o})",
-            f"chmod 600 {shlex.quote(str(path))}",
-        )
-    return None
-
-
-def _log_size(path: Path) -> Finding | None:
-    try:
-        size = os.stat(f"{path}-wal").st_size
-    except OSError:
-        return None
-    if size > _LARGE_LOG:
-        return Finding(
-            "warning",
-            f"the write-ahead log has {size / 1e6:.0f} MB: a reader holds it open, or no process writes it back",
-            "close programs that read the file; any process of asyncjobs then writes it back",
-        )
-    return None
+async def _checkup(backend: JobBackend, path: Path) -> AsyncGenerator[Finding]:
+    """What the store finds in itself, with its path as a person would write it from here."""
+    for found in await backend.checkup():
+        yield Finding(found.level, found.text.replace(str(path), shown(path)), found.mend)
 
 
 async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
-    check = await anyio.to_thread.run_sync(_integrity, path)
-    if check == "ok":
-        yield Finding("ok", f"store {shown(path)}: {path.stat().st_size / 1e6:.1f} MB, sound")
-    else:
-        yield Finding("error", f"store {shown(path)} is damaged: {check}", "restore the newest backup")
+    async for finding in _checkup(jp.backend, path):
+        yield finding
     known = await jp.workers()
     start = await context.start_hint_for(jp)
     workers = [worker for worker in known if worker.alive]
@@ -210,15 +175,6 @@ async def _unreadable(jp: JobProcessor) -> AsyncGenerator[Finding]:
     if len(unreadable) > _SHOWN:
         more = len(unreadable) - _SHOWN
         yield Finding("warning", f"{more} more of the newest {len(newest):,} jobs cannot be read")
-
-
-def _integrity(path: Path) -> str:
-    # Through sqlite3 alone: opening the file otherwise would drop the locks of this process.
-    connection = sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)
-    try:
-        return connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-    finally:
-        connection.close()
 
 
 async def _stream(url: str) -> Finding:

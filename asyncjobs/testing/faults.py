@@ -14,6 +14,7 @@ from asyncjobs.backends.base import (
     AttemptRef,
     ClaimRequest,
     ClaimResult,
+    Finding,
     Finished,
     JobBackend,
     LimitInfo,
@@ -115,6 +116,9 @@ class FaultyBackend(JobBackend):
 
     async def health(self) -> Mapping[str, Any]:
         return await self._pass("health", self.inner.health)
+
+    async def checkup(self) -> Sequence[Finding]:
+        return await self._pass("checkup", self.inner.checkup)
 
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
         return await self._pass("enqueue_jobs", lambda: self.inner.enqueue_jobs(jobs, parent=parent))
@@ -226,5 +230,5 @@ class FaultyBackend(JobBackend):
         return await self._pass("last_cursor", self.inner.last_cursor)
 
 
-FAULTY_METHODS = (frozenset(JobBackend.__abstractmethods__) | {"backup", "compact"}) - {"set_listener"}
-"""What can be made to fail; ``get_job`` is ``get_jobs``."""
+FAULTY_METHODS = (frozenset(JobBackend.__abstractmethods__) | {"backup", "checkup", "compact"}) - {"set_listener"}
+"""What can be made to fail; ``get_job`` is ``get_jobs``, and so for the others that do one of a batch."""

@@ -27,6 +27,30 @@ async def test_a_claimed_job_is_in_progress(store: Store) -> None:
     assert await store.types("a") == ["submitted", "started"]
 
 
+async def test_one_job_is_claimed_as_one_of_a_batch_would_be(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"), new("b", priority=1))
+    claimed = await store.backend.dequeue_job(hand.wants(limit=5))
+    assert claimed is not None
+    assert claimed.attempt.job_id == "b"
+    assert await store.statuses("a", "b") == [PENDING, IN_PROGRESS]
+    assert await store.types("b") == ["submitted", "started"]
+
+
+async def test_one_job_is_claimed_only_while_there_is_one_that_the_worker_may_take(store: Store) -> None:
+    hand = await store.hand()
+    assert await store.backend.dequeue_job(hand.wants()) is None, "nothing is stored"
+    await store.submit(new("other", function="app:other"), new("elsewhere", queue="q"), new("a"), new("child", "a"))
+    wants = hand.wants(limit=0, queues=("default",))
+    claimed = await store.backend.dequeue_job(wants)
+    assert claimed is not None
+    assert claimed.attempt.job_id == "a"
+    assert await store.backend.dequeue_job(wants) is None
+    await store.submit(new("b"))
+    await store.backend.deregister_worker(hand.id)
+    assert await store.backend.dequeue_job(wants) is None, "the worker is registered no more"
+
+
 async def test_a_claim_says_how_its_job_is_isolated(store: Store) -> None:
     hand = await store.hand()
     await store.submit(new("a", isolation="process"), new("b"))

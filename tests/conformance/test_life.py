@@ -94,6 +94,22 @@ async def test_leaving_closes(kind: str, anyio_backend: str, store: Store, tmp_p
         await backend.get_job("a")
 
 
+async def test_a_checkup_finds_nothing_wrong_with_a_sound_store_also_in_use(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"), new("b", "a"))
+    await hand.claim()
+    assert [finding for finding in await store.backend.checkup() if finding.level != "ok"] == []
+    await hand.succeed("a")
+    assert await store.statuses("b") == [PENDING]
+
+
+async def test_a_store_can_be_looked_at_before_it_is_opened_and_after_it_was_closed(store: Store) -> None:
+    unopened = store.make(store.clock)
+    await store.backend.close()
+    for backend in (unopened, store.backend):
+        assert [finding for finding in await backend.checkup() if finding.level != "ok"] == []
+
+
 async def test_health_says_which_store_and_where(store: Store) -> None:
     health = await store.backend.health()
     assert isinstance(health["backend"], str)

@@ -31,6 +31,34 @@ from tests.conformance.support import (
 pytestmark = pytest.mark.anyio
 
 
+async def test_one_job_is_submitted_as_a_batch_of_one(store: Store) -> None:
+    assert await store.backend.enqueue_job(new("a")) == "a"
+    assert await store.backend.enqueue_job(new("b", "a")) == "b"
+    assert await store.statuses("a", "b") == [PENDING, PENDING]
+    assert await store.types("b") == ["submitted"]
+    assert await store.backend.enqueue_job(new("a", if_exists="return")) == "a"
+    refused = [
+        (new("a"), DuplicateJobError),
+        (new("c", "nobody"), UnknownDependencyError),
+        (new("a", call=b"x", if_exists="return"), JobConflictError),
+    ]
+    for job, error in refused:
+        with pytest.raises(error):
+            await store.backend.enqueue_job(job)
+    assert len(await store.jobs()) == 2
+
+
+async def test_one_job_is_submitted_from_inside_its_parent_only_while_that_runs(store: Store) -> None:
+    hand = await store.hand()
+    await store.submit(new("a"))
+    await hand.claim()
+    assert await store.backend.enqueue_job(new("a/1"), parent=hand.held["a"]) == "a/1"
+    assert (await store.job("a/1")).parent_id == "a"
+    await hand.succeed("a")
+    with pytest.raises(JobStateError):
+        await store.backend.enqueue_job(new("a/2"), parent=hand.held["a"])
+
+
 async def test_a_submitted_job_is_pending_and_ready(store: Store) -> None:
     assert list(await store.submit(new("a"))) == ["a"]
     job = await store.job("a")

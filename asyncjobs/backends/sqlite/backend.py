@@ -26,6 +26,7 @@ from asyncjobs.backends.base import (
     AttemptRef,
     ClaimRequest,
     ClaimResult,
+    Finding,
     Finished,
     JobBackend,
     LimitInfo,
@@ -38,6 +39,7 @@ from asyncjobs.backends.base import (
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.backup import back_up, upgrade
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
+from asyncjobs.backends.sqlite.checkup import check_up
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
 from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.files import StoreFile, open_connection, prepare_file
@@ -253,6 +255,12 @@ class SQLiteBackend(JobBackend):
             "file_bytes": _size(path),
             "wal_bytes": _size(path.with_name(path.name + "-wal")),
         }
+
+    async def checkup(self) -> Sequence[Finding]:
+        opened = self._writer is not None
+        if opened:
+            self._open()
+        return await self._in_thread(check_up, self.config.file, opened)
 
     # -- submitting
 

@@ -111,13 +111,19 @@ def _on_a_read_only_file_system(path: Path) -> ConfigurationError:
     return error
 
 
-def _check_filesystem(path: Path) -> None:
+def find_network_filesystem(path: Path) -> str | None:
+    """Return the type of the network file system that this real path is on; None on a local one, and where no text of
+    the system names it."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             mounts = file.read()
     except OSError:
-        return  # no Linux: nothing tells
-    kind = network_filesystem(str(path), mounts)
+        return None  # not Linux
+    return network_filesystem(str(path), mounts)
+
+
+def _check_filesystem(path: Path) -> None:
+    kind = find_network_filesystem(path)
     if kind is not None:
         raise ConfigurationError(
             _FIELD,

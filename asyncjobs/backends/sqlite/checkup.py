@@ -1,0 +1,72 @@
+"""Look for what is wrong with a database file: damage, its place, who may read it, the size of its log."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sqlite3
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+from asyncjobs.backends.base import Finding
+from asyncjobs.backends.sqlite.files import find_network_filesystem
+
+_LARGE_LOG = 64 << 20
+_EVERY = 10_000
+"""Instructions of SQLite's machine between two looks at whether to stop."""
+
+
+def check_up(path: Path, opened: bool, stop: threading.Event) -> list[Finding]:
+    """Return what there is to say of the file at ``path``. Blocks for as long as reading all of it takes.
+
+    :param opened: the backend is open: it is a database of ours, so its pages are checked, too.
+    """
+    return [*_outside(path), *(_inside(path, stop) if opened else ())]
+
+
+def _outside(path: Path) -> Iterator[Finding]:
+    kind = find_network_filesystem(Path(os.path.realpath(path)))
+    if kind is not None:
+        what = f"{path} is on a network file system ({kind}): its locks cannot be trusted"
+        yield Finding("error", what, "move it to a local disk: --db PATH")
+    mode = _stat(path)
+    if mode is not None and (bits := stat.S_IMODE(mode.st_mode)) & 0o077:
+        mend = f"chmod 600 {shlex.quote(str(path))}"
+        yield Finding("warning", f"others may read {path} (mode {bits:o})", mend)
+    log = _stat(f"{path}-wal")
+    if log is not None and log.st_size > _LARGE_LOG:
+        size = f"{log.st_size / 1e6:.0f} MB"
+        yield Finding(
+            "warning",
+            f"the write-ahead log has {size}: a reader holds it open, or no process writes it back",
+            "close programs that read the file; any process of asyncjobs then writes it back",
+        )
+
+
+def _inside(path: Path, stop: threading.Event) -> Iterator[Finding]:
+    damage = _find_damage(path, stop)
+    if damage is None:
+        yield Finding("ok", f"store {path}: {path.stat().st_size / 1e6:.1f} MB, sound")
+    else:
+        yield Finding("error", f"store {path} is damaged: {damage}", "restore the newest backup")
+
+
+def _find_damage(path: Path, stop: threading.Event) -> str | None:
+    # Through sqlite3 alone: opening the file otherwise would drop the locks of this process.
+    with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True)) as connection:
+        connection.set_progress_handler(stop.is_set, _EVERY)
+        try:
+            found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+        except sqlite3.DatabaseError as error:  # so badly that even the check ends there
+            return str(error)
+    return None if found == "ok" else found
+
+
+def _stat(path: str | os.PathLike[str]) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
