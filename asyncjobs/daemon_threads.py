@@ -19,10 +19,13 @@ from anyio.lowlevel import checkpoint, current_token
 T = TypeVar("T")
 
 
-async def in_thread(function: Callable[..., T], *args: Any, abandon_on_cancel: bool = False) -> T:
+async def in_thread(
+    function: Callable[..., T], *args: Any, abandon_on_cancel: bool = False, stop: threading.Event | None = None
+) -> T:
     """Run a function in a daemon thread of its own, and return what it returns.
 
     :param abandon_on_cancel: return at once when the caller is cancelled; else when the function has ended.
+    :param stop: is set when the caller is cancelled. The function looks at it, and ends; that is waited for.
     """
     await checkpoint()
     native: Any = current_token().native_token
@@ -43,6 +46,13 @@ async def in_thread(function: Callable[..., T], *args: Any, abandon_on_cancel: b
             call_soon(done.set)
 
     threading.Thread(target=work, name="asyncjobs-call", daemon=True).start()
-    with anyio.CancelScope(shield=not abandon_on_cancel):
-        await done.wait()
+    try:
+        with anyio.CancelScope(shield=not abandon_on_cancel and stop is None):
+            await done.wait()
+    except anyio.get_cancelled_exc_class():
+        if stop is not None:
+            stop.set()
+            with anyio.CancelScope(shield=True):
+                await done.wait()
+        raise
     return outcome.result()

@@ -196,17 +196,44 @@ class TestEnded:
         assert ended(process) == (code, f"{line}\n  → daemon 'default' was not started\n")
         assert shell.run("--db", "jobs.db", "daemon", "status").code == 3
 
-    @pytest.mark.parametrize("command", [("web", "--port", "0"), ("daemon", "start", "--app", "app:jp")])
-    def test_while_another_program_holds_the_store(
+    @pytest.mark.parametrize(
+        "command",
+        [
+            ("web", "--port", "0"),
+            ("daemon", "start", "--app", "app:jp"),
+            ("jobs", "list"),
+            ("jobs", "submit", "app:add", "--arg", "a=1"),
+        ],
+    )
+    def test_while_another_program_has_the_store_for_itself(
         self, waiting: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
     ) -> None:
-        """The first look at a store waits for who writes."""
-        with locked(waiting):
-            process = waiting.start("--db", "jobs.db", *command, ASYNCJOBS_SQLITE_BUSY_TIMEOUT="8s")
+        """Opening the store waits for it, half a minute if nothing ends that."""
+        with locked(waiting, "EXCLUSIVE"):
+            process = waiting.start("--db", "jobs.db", *command)
             until(lambda: opened(process.pid, "jobs.db"))
-            process.send_signal(number)
-            ended_with, said = ended(process)
-        assert (ended_with, said.splitlines()[-1]) == (code, line)
+            self._ended_soon(process, number, code, line)
+
+    @pytest.mark.parametrize(
+        "command", [("daemon", "start", "--app", "app:jp"), ("jobs", "submit", "app:add", "--arg", "a=1")]
+    )
+    def test_while_another_program_writes_to_the_store(
+        self, waiting: Shell, number: signal.Signals, code: int, line: str, command: tuple[str, ...]
+    ) -> None:
+        """The store is open, and the first thing to be stored waits."""
+        with locked(waiting, "NORMAL"):
+            process = waiting.start("--db", "jobs.db", *command)
+            until(lambda: opened(process.pid, "jobs.db-wal"))
+            time.sleep(0.5)  # what waits then is silent
+            self._ended_soon(process, number, code, line)
+
+    @staticmethod
+    def _ended_soon(process: subprocess.Popen[str], number: signal.Signals, code: int, line: str) -> None:
+        began = time.monotonic()
+        process.send_signal(number)
+        ended_with, said = ended(process)
+        assert (ended_with, said.splitlines()[-1], "Traceback" in said) == (code, line, False)
+        assert time.monotonic() - began < 5, "a second, on a machine that has nothing else to do"
 
     @pytest.mark.parametrize(
         "command",
@@ -237,9 +264,10 @@ class TestEnded:
 
 
 @contextmanager
-def locked(shell: Shell) -> Generator[None]:
-    """Another program holds the store."""
+def locked(shell: Shell, mode: str = "EXCLUSIVE") -> Generator[None]:
+    """Another program holds the store: against all others, or (NORMAL) against those who write."""
     lock = sqlite3.connect(shell.folder / "jobs.db", isolation_level=None)
+    lock.execute(f"PRAGMA locking_mode = {mode}")
     lock.execute("BEGIN EXCLUSIVE")
     try:
         yield
@@ -272,9 +300,7 @@ def test_the_web_is_ended_by_signals_as_it_should_be(shell: Shell, number: signa
 
 def test_a_daemon_that_is_not_ready_is_stopped_too(waiting: Shell) -> None:
     with locked(waiting):
-        process = waiting.start(
-            "--db", "jobs.db", "daemon", "start", "--app", "app:jp", ASYNCJOBS_SQLITE_BUSY_TIMEOUT="8s"
-        )
+        process = waiting.start("--db", "jobs.db", "daemon", "start", "--app", "app:jp")
         until(lambda: opened(process.pid, "jobs.db"))
         assert state_of(waiting).exists()
         waiting.good("--db", "jobs.db", "daemon", "stop", "--now")

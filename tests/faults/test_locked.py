@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import sqlite3
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import anyio
 import pytest
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
+from asyncjobs.backends.sqlite.backend import SQLiteBackend
 from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import JobStatus
 from tests.faults import bodies
@@ -181,3 +185,93 @@ async def test_opening_waits_for_the_lock(path: Path, holder: Holder) -> None:
 async def _open_and_drain(path: Path) -> JobStatus:
     async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
         return (await jp.wait_for_job("a", timeout=10)).status
+
+
+# -- a caller that gives up meanwhile
+
+
+def lock(path: Path, how: str) -> sqlite3.Connection:
+    """Lock the file from this process; SQLite's locks hold between its connections, too."""
+    connection = sqlite3.connect(path, isolation_level=None)
+    if how == "exclusive":
+        connection.execute("PRAGMA locking_mode = EXCLUSIVE")
+    connection.execute("BEGIN IMMEDIATE" if how == "write" else "BEGIN EXCLUSIVE")
+    return connection
+
+
+@pytest.fixture(params=["write", "exclusive", "new"])
+async def locked(request: pytest.FixtureRequest, path: Path) -> AsyncIterator[sqlite3.Connection]:
+    """A store that others write to, that they have for themselves, or that is not made yet."""
+    if request.param != "new":
+        async with JobProcessor(SQLiteConfig(db_path=path)):
+            pass
+    connection = lock(path, request.param)
+    yield connection
+    connection.close()
+
+
+Stop = Callable[["asyncio.Task[None]"], Awaitable[object]]
+
+
+async def entered_until(stop: Stop, path: Path, *, runs_jobs: bool) -> float:
+    """Enter a processor on a locked store until it is stopped: for how many seconds the stop was waited for."""
+
+    async def enter() -> None:
+        async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=runs_jobs):
+            await anyio.sleep_forever()
+
+    task = asyncio.create_task(enter())
+    await asyncio.sleep(0.3)  # it waits for the lock, which is silent
+    began = time.monotonic()
+    await stop(task)
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    return time.monotonic() - began
+
+
+async def cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+
+
+async def cancel_twice(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    await asyncio.sleep(0.01)
+    task.cancel()
+
+
+@pytest.mark.parametrize("stop", [cancel, cancel_twice])
+async def test_entering_is_cancelled_while_the_store_is_locked(
+    path: Path, locked: sqlite3.Connection, stop: Stop
+) -> None:
+    assert await entered_until(stop, path, runs_jobs=True) < 2
+    locked.close()
+    async with JobProcessor(SQLiteConfig(db_path=path)) as jp:
+        assert [worker.id for worker in await jp.workers()] == [jp.daemon.worker_id if jp.daemon else "none"]
+        assert await (await jp.submit_job(bodies.nothing)) is None
+
+
+async def test_a_processor_that_only_submits_is_let_go_as_well(path: Path, locked: sqlite3.Connection) -> None:
+    assert await entered_until(cancel, path, runs_jobs=False) < 2
+
+
+async def test_a_scope_that_times_out_ends_the_wait_for_the_lock(path: Path) -> None:
+    with closing(lock(path, "new")):
+        began = time.monotonic()
+        with anyio.move_on_after(0.2) as scope:
+            await SQLiteBackend(SQLiteConfig(db_path=path)).open()
+        assert scope.cancelled_caught
+        assert time.monotonic() - began < 2
+
+
+async def test_a_submit_that_is_given_up_while_the_store_is_locked_stores_nothing(path: Path, holder: Holder) -> None:
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
+        await holder.hold()
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(partial(jp.submit_job, bodies.nothing, job_id="kept"))
+                with anyio.move_on_after(0.3) as scope:
+                    await jp.submit_job(bodies.nothing, job_id="given up")
+                assert scope.cancelled_caught
+                await holder.let_go()
+        assert [job.id for job in await jp.find_jobs()] == ["kept"]
+        jp._submitted = 0

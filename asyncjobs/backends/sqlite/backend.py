@@ -37,18 +37,17 @@ from asyncjobs.backends.base import (
     WorkerLease,
 )
 from asyncjobs.backends.sqlite import operations as ops
-from asyncjobs.backends.sqlite.backup import back_up, upgrade
+from asyncjobs.backends.sqlite.backup import back_up
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
 from asyncjobs.backends.sqlite.checkup import check_up
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
 from asyncjobs.backends.sqlite.errors import translate
-from asyncjobs.backends.sqlite.files import StoreFile, open_connection, prepare_file
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
+from asyncjobs.backends.sqlite.opening import open_store
 from asyncjobs.backends.sqlite.pruning import Pruner
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
-from asyncjobs.backends.sqlite.schema import migrate
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
@@ -123,7 +122,7 @@ class SQLiteBackend(JobBackend):
         if self._writer is not None:
             return
         self._forks = fork_count()
-        connection = await in_thread(self._connect)
+        connection, self._file = await open_store(self.config)
         path, file = self.config.file, self._file
         self._readers = Readers(self.config, path, file=file)
         self._queries = Queries(self._readers, self._clock)
@@ -135,22 +134,6 @@ class SQLiteBackend(JobBackend):
         self._pruner = Pruner(self._readers.fetch, self._writer.run)
         self._suspects = Suspects()
         self._version = self._data_version()
-
-    def _connect(self) -> sqlite3.Connection:
-        path = prepare_file(self.config)
-        try:
-            upgrade(self.config, path)
-            self._file = StoreFile(self.config.file)
-            connection = open_connection(self.config, path, busy_timeout=self.config.busy_timeout, file=self._file)
-            try:
-                migrate(connection, str(path))
-                connection.execute("PRAGMA busy_timeout = 0")
-            except BaseException:
-                connection.close()
-                raise
-        except sqlite3.Error as error:
-            raise translate(error, str(path)) from error
-        return connection
 
     async def close(self) -> None:
         writer, self._writer = self._writer, None

@@ -44,11 +44,13 @@ def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str
         _copy(source, path, stop)
 
 
-def upgrade(config: SQLiteConfig, path: Path) -> None:
+def upgrade(config: SQLiteConfig, path: Path, stop: threading.Event) -> None:
     """Bring an older file of ours to this schema version. Before anything of it is changed, it is copied to
     ``<file>.v<version>.bak``, or the next name that is free.
 
     Of several processes, one does it, while the others wait for the lock; then they find it done.
+
+    :param stop: once it is set, the copy is given up, and nothing is changed.
 
     :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
     """
@@ -59,7 +61,7 @@ def upgrade(config: SQLiteConfig, path: Path) -> None:
 
         def save(version: int) -> None:
             with closing(_plain(path, config.busy_timeout)) as source:
-                _copy(source, _free_name(path, version), threading.Event())
+                _copy(source, _free_name(path, version), stop)
 
         schema.migrate(connection, str(path), save)
 

@@ -16,6 +16,15 @@ class Operation(Struct, eq=False):
     """``future`` is answered on the loop, once what the operation did is committed (or it was refused)."""
 
     future: Any = None
+    withdrawn: bool = False
+    """Whether its caller was cancelled."""
+    dropped: bool = False
+    """Whether it was let go for that, while the file was locked: nothing of it is done, nor will be."""
+
+    @property
+    def may_be_dropped(self) -> bool:
+        """Whether it is worth nothing without its caller. What a body has done is stored nevertheless."""
+        return True
 
     @property
     def weight(self) -> int:
@@ -48,6 +57,10 @@ class Finish(Operation, eq=False, kw_only=True):
     def weight(self) -> int:
         return sum(4 + 2 * len(end.body_events) for end in self.ends)
 
+    @property
+    def may_be_dropped(self) -> bool:
+        return False
+
 
 class AppendEvents(Operation, eq=False, kw_only=True):
     batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]
@@ -55,6 +68,10 @@ class AppendEvents(Operation, eq=False, kw_only=True):
     @property
     def weight(self) -> int:
         return 2 * sum(len(events) for _, events in self.batches)
+
+    @property
+    def may_be_dropped(self) -> bool:
+        return False
 
 
 class Cancel(Operation, eq=False, kw_only=True):

@@ -97,7 +97,8 @@ class Writer:
     async def run(self, operation: Operation) -> Any:
         """Have it committed with the next group, and return its answer or raise its error.
 
-        Cancelled before it is taken up, it is dropped; later, the cancellation waits for the commit.
+        Cancelled before it is taken up, or while the file is locked, it is dropped; else the cancellation waits for the
+        commit.
         """
         if self._closed:
             raise BackendClosedError
@@ -117,6 +118,7 @@ class Writer:
                 future.exception()
             elif operation.future is future:  # taken up: awaiting a fresh future keeps its end to be waited for
                 end = operation.future = self._loop.create_future()
+                operation.withdrawn = True
                 with anyio.CancelScope(shield=True):
                     while not end.done():
                         # The shield is anyio's; a plain task may be cancelled once more. It is told in the end.
@@ -189,6 +191,8 @@ class Writer:
         return Moment(read_clocks(self._clock, self._boot), random.random)
 
     def _answer(self, group: Sequence[Operation], committed: Committed) -> None:
+        if not group:
+            return  # all of it was withdrawn
         self.commits += 1
         if logger.isEnabledFor(logging.DEBUG):
             kinds = ", ".join(type(operation).__name__ for operation in group[:5])
@@ -236,7 +240,7 @@ class Writer:
 
     def _commit_patiently(self, group: Sequence[Operation]) -> list[tuple[Sequence[Operation], Committed]]:
         try:
-            return [(group, self._retry_busy(group))]
+            return [self._retry_busy(group)]
         except Exception as error:
             if len(group) == 1:
                 return [(group, Committed([self._explain(error, group[0])], ()))]
@@ -245,14 +249,15 @@ class Writer:
         # Somebody in this group cannot be done, and took the others down: one by one, the poison is alone.
         results: list[tuple[Sequence[Operation], Committed]] = []
         for operation in group:
-            results.extend(self._commit_patiently([operation]))
+            if not operation.dropped:
+                results.extend(self._commit_patiently([operation]))
         return results
 
-    def _retry_busy(self, group: Sequence[Operation]) -> Committed:
+    def _retry_busy(self, group: Sequence[Operation]) -> tuple[Sequence[Operation], Committed]:
         began = time.monotonic()
         while True:
             try:
-                return self._commit(group)
+                return group, self._commit(group)
             except sqlite3.OperationalError as error:
                 waited = time.monotonic() - began
                 left = self._config.busy_timeout - waited
@@ -260,6 +265,28 @@ class Writer:
                     raise
                 delay = min(_LONGEST_DELAY, max(_FIRST_DELAY, waited * _SHARE_OF_WAIT))
                 time.sleep(min(left, delay * random.uniform(0.5, 1.0)))
+                group = self._without_withdrawn(group)
+                if not group:
+                    return (), Committed((), ())
+
+    def _without_withdrawn(self, group: Sequence[Operation]) -> Sequence[Operation]:
+        """Return what is still wanted of a group of which nothing is done; let the callers of the others go."""
+        left: list[Operation] = []
+        for operation in group:
+            if operation.withdrawn and operation.may_be_dropped:
+                operation.dropped = True
+            else:
+                left.append(operation)
+        if len(left) < len(group):
+            with contextlib.suppress(RuntimeError):  # the loop was closed under us
+                self._loop.call_soon_threadsafe(self._answer_dropped, group)
+        return left
+
+    @staticmethod
+    def _answer_dropped(group: Sequence[Operation]) -> None:
+        for operation in group:
+            if operation.dropped and not operation.future.done():
+                operation.future.set_result(None)
 
     def _explain(self, error: Exception, operation: Operation) -> Exception:
         request = operation.jobs if isinstance(operation, Enqueue) else None

@@ -1,0 +1,79 @@
+"""Open a store: the file is made or brought up to date, others' locks are waited for, and the caller may give up.
+
+SQLite waits for a lock in C, where nothing can stop it. So it waits in short steps, and between two of them a caller
+that is cancelled, by Ctrl-C or SIGTERM say, is let go.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import sqlite3
+import threading
+import time
+
+from asyncjobs.backends.sqlite.backup import upgrade
+from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection, prepare_file
+from asyncjobs.backends.sqlite.schema import migrate
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.daemon_threads import in_thread
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
+
+_STEP = 0.5
+"""Seconds that SQLite waits for a lock before it is asked whether anybody still wants the store."""
+
+
+async def open_store(config: SQLiteConfig) -> tuple[sqlite3.Connection, StoreFile]:
+    """Open the writing connection, in a thread; with the file that it is of.
+
+    A caller that is cancelled waits for half a second at most, or until an upgrade that has begun is undone.
+
+    :raises BackendConnectionError: the file stayed locked for ``config.busy_timeout`` seconds.
+    :raises BackendError: it cannot be opened.
+    """
+    stop = threading.Event()
+    opening = _Opening(config, stop)
+    try:
+        return await in_thread(opening.run, stop=stop)
+    except BaseException:
+        if opening.connection is not None:  # it was opened at the moment when its caller was cancelled
+            opening.connection.close()
+        raise
+
+
+class _Opening:
+    def __init__(self, config: SQLiteConfig, stop: threading.Event) -> None:
+        self.connection: sqlite3.Connection | None = None
+        self._config = config
+        self._stop = stop
+
+    def run(self) -> tuple[sqlite3.Connection, StoreFile]:
+        path = prepare_file(self._config)
+        deadline = time.monotonic() + self._config.busy_timeout
+        while True:
+            left = max(0.0, deadline - time.monotonic())
+            config = dataclasses.replace(self._config, busy_timeout=min(_STEP, left))
+            try:
+                upgrade(config, path, self._stop)
+                file = StoreFile(config.file)
+                connection = open_connection(config, path, busy_timeout=config.busy_timeout, file=file)
+                try:
+                    migrate(connection, str(path))
+                    connection.execute("PRAGMA busy_timeout = 0")
+                except BaseException:
+                    connection.close()
+                    raise
+            except (sqlite3.Error, BackendConnectionError) as error:
+                cause = error if isinstance(error, sqlite3.Error) else error.__cause__
+                if not (isinstance(cause, sqlite3.Error) and is_busy(cause)):
+                    if isinstance(error, sqlite3.Error):
+                        raise translate(error, str(path)) from error
+                    raise
+                if self._stop.is_set():
+                    raise BackendClosedError("the store is not wanted any more") from error
+                if left <= 0:
+                    message = locked_message(path, self._config.busy_timeout)
+                    raise BackendConnectionError(message, transient=False) from error
+            else:
+                self.connection = connection
+                return connection, file
