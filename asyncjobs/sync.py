@@ -155,7 +155,7 @@ class SyncJobs:
     ) -> None:
         if self._stack is None or fork_count() != self._forks:
             return  # a forked child leaves its parent's thread alone
-        refuse_to_leave_inside(None if self._jp.daemon is None else self._jp.daemon.runner.worker)
+        refuse_to_leave_inside(None if self._jp.daemon is None else self._jp.daemon.runner.executor)
         try:
             self._drain(error)
         finally:

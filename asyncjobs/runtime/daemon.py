@@ -93,7 +93,7 @@ class JobDaemon:
     @property
     def worker_id(self) -> str:
         """The id under which the store knows its worker; another one after its lease was lost."""
-        return self.runner.worker.id
+        return self.runner.worker_id
 
     @property
     def running(self) -> list[str]:
@@ -129,5 +129,5 @@ class JobDaemon:
 
         :raises JobStateError: a body that runs here calls it, and would be waited for.
         """
-        refuse_to_stop_inside(self.runner.worker)
+        refuse_to_stop_inside(self.runner.executor)
         await self.runner.stop()

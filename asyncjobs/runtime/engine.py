@@ -15,6 +15,7 @@ from asyncjobs.models import JobEvent, JobRequest, JobResult, JobStatus
 from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.frames import STOPPING_RETRY, control
+from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
@@ -40,12 +41,19 @@ class Engine:
     Handles and the bodies in child processes hold an engine rather than a processor.
     """
 
-    def __init__(self, backend: JobBackend, functions: Functions, settings: EngineSettings) -> None:
+    def __init__(
+        self,
+        backend: JobBackend,
+        functions: Functions,
+        settings: EngineSettings,
+        publisher: EventPublisher | None = None,
+    ) -> None:
         self.backend = backend
         self.functions = functions
         self.settings = settings
         self.graph = LiveGraph()
         self.submissions = Submissions(functions, settings.backend_config.max_value_size)
+        self._publisher = publisher
         self._entered = False
         self._leaving = False
         self._forks = fork_count()
@@ -92,6 +100,7 @@ class Engine:
                 self.settings,
                 jobs=self,
                 runner=lambda: self._runner,
+                publisher=self._publisher,
             )
             self.backend.set_listener(self._committed)
             self._stopping = anyio.Event()
@@ -162,7 +171,7 @@ class Engine:
         if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
         parts = self._life()
-        refuse_to_leave_inside(parts.find_worker())
+        refuse_to_leave_inside(parts.find_executor())
         self.begin_to_leave(error)
         try:
             return await self._background.join(error)
@@ -233,8 +242,8 @@ class Engine:
 
     def runs(self, context: JobContext | None) -> bool:
         """Return whether this is the context of a job whose body runs here now, in whatever thread or process."""
-        worker = self._life().find_worker()
-        return context is not None and worker is not None and worker.runs(context)
+        executor = self._life().find_executor()
+        return context is not None and executor is not None and executor.runs(context)
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
         """Run this beside the jobs, until it ends or the processor is left."""

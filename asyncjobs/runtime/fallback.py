@@ -45,7 +45,7 @@ class SyncFallback:
     async def run(self, job_ids: Sequence[str]) -> None:
         """Return once they have ended, or wait for something that does not happen now: a time, another's job."""
         context, runner = find_current_job(), self.runner
-        if runner is not None and context is not None and runner.worker.runs(context):
+        if runner is not None and context is not None and runner.executor.runs(context):
             self._waited_for += job_ids  # submitted by a body that is run here: who runs it runs these, too
             runner.scheduler.nudge()
             return

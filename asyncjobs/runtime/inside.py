@@ -4,29 +4,29 @@ from __future__ import annotations
 
 from asyncjobs.exceptions import JobStateError
 from asyncjobs.runtime.context import find_current_job
-from asyncjobs.runtime.worker import Worker
+from asyncjobs.runtime.executor import Executor
 
 
-def refuse_to_leave_inside(worker: Worker | None) -> None:
+def refuse_to_leave_inside(executor: Executor | None) -> None:
     """Refuse to leave a processor where a body of its own asks for it: the end of that body would be waited for.
 
     :raises JobStateError: the calling code belongs to a job that this worker runs.
     """
     hint = "let the body set an event (or return), and leave the block where it was entered"
-    _refuse(worker, "the processor that runs it cannot be left inside of it", hint)
+    _refuse(executor, "the processor that runs it cannot be left inside of it", hint)
 
 
-def refuse_to_stop_inside(worker: Worker) -> None:
+def refuse_to_stop_inside(executor: Executor) -> None:
     """The same of the daemon of a processor.
 
     :raises JobStateError: as above.
     """
     hint = "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop there"
-    _refuse(worker, "the daemon that runs it cannot be stopped inside of it", hint)
+    _refuse(executor, "the daemon that runs it cannot be stopped inside of it", hint)
 
 
-def _refuse(worker: Worker | None, wanted: str, hint: str) -> None:
+def _refuse(executor: Executor | None, wanted: str, hint: str) -> None:
     context = find_current_job()
-    if context is not None and worker is not None and worker.runs(context):
+    if context is not None and executor is not None and executor.runs(context):
         wanted = f"{wanted}: each would wait for the other's end"
         raise JobStateError(context.id, "running here", wanted, hint=hint)

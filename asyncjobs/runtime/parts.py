@@ -13,6 +13,7 @@ from asyncjobs.models import JobEvent
 from asyncjobs.runtime.actions import Actions
 from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_access import BodyAccess
@@ -23,7 +24,6 @@ from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.submission import Submissions
 from asyncjobs.runtime.submitter import Submitter
 from asyncjobs.runtime.waiting import Waiting
-from asyncjobs.runtime.worker import Worker
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
@@ -47,6 +47,7 @@ class Parts:
 
     :param jobs: what handles and the bodies in child processes are given.
     :param runner: returns the worker that runs jobs here, while there is one.
+    :param publisher: passes events on in place of one of its own.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class Parts:
         *,
         jobs: BodyAccess,
         runner: Callable[[], Runner | None],
+        publisher: EventPublisher | None,
     ) -> None:
         self._backend = backend
         self._functions = functions
@@ -68,8 +70,8 @@ class Parts:
         self._runner = runner
         clock = settings.clock
         self.results = ResultCache(backend.removals)
-        self.publisher = EventPublisher(backend, clock)
-        self.waiting = Waiting(backend, self.publisher, self.results, clock, self.find_worker)
+        self.publisher = publisher or EventPublisher(backend, clock)
+        self.waiting = Waiting(backend, self.publisher, self.results, clock, self.find_executor)
         self.streamer = StatusStreamer(
             backend, self.publisher, clock, functions=functions, inside=self.waiting.streaming
         )
@@ -105,12 +107,12 @@ class Parts:
             max_value_size=self._settings.backend_config.max_value_size,
         )
 
-    def find_worker(self) -> Worker | None:
-        """Return the worker that runs bodies here now, also that of a submit which runs its jobs itself."""
+    def find_executor(self) -> Executor | None:
+        """Return what runs bodies here now, also that of a submit which runs its jobs itself."""
         runner = self._runner()
         if runner is None and self.fallback is not None:
             runner = self.fallback.runner
-        return None if runner is None else runner.worker
+        return None if runner is None else runner.executor
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """Handle the events of an own commit: caches first, then readers."""
@@ -120,7 +122,7 @@ class Parts:
 
     def _owner(self) -> str | None:
         runner = self._runner()
-        return None if runner is None else runner.worker.id
+        return None if runner is None else runner.worker_id
 
     def _nudge(self) -> None:
         """Have jobs claimed: what is stored now, or was decided by hand, may have made some ready."""

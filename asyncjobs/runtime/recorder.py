@@ -1,36 +1,45 @@
-"""What running bodies say, on its way into the log: taken from all of them together, now and then.
+"""Record what bodies report and how they end: one way into the store, in the order in which it happened.
 
-An outcome carries what its body said last. Where some of that is on its way already, the outcome waits for it: should
-the store not take it, it goes with the outcome.
+Body events (progress, logs, events of their own) are stored in batches, across all running attempts. An outcome takes
+along what its body reported last. Where some of that is on its way already, the outcome waits for it: should the store
+not take it, it goes with the outcome.
 """
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Mapping, Sequence
 
-from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import BodyEvent, Outcome
+from asyncjobs.models import BodyEvent, JobEvent, Outcome
 from asyncjobs.runtime.attempt import RunningAttempt
+from asyncjobs.runtime.claims import Claims
 from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.outcomes import OutcomeWriter
+from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
 
 _EVERY = 0.05
-"""Seconds between two looks: what is said in between is stored together."""
+"""Seconds between two looks: what is reported in between is stored together."""
 _LONGEST_DELAY = 5.0
 _AT_ONCE = 2000
-"""Events that one look takes, shared by those who speak: a transaction must stay short."""
+"""Events that one look takes, shared by the bodies that report: a transaction must stay short."""
 
 
 class Recorder:
-    """Stores what the bodies of a worker say.
+    """Stores the body events and the outcomes of a worker's attempts.
 
     :param running: the worker's attempts, by job id, as they are at any time.
-    :param end: what an outcome that had to wait goes on with.
+    :param claims: what is claimed together with outcomes.
+    :param results: keeps the results that this process may soon be asked for.
+    :param claimed: called with what such a claim brought, once its jobs are started.
+    :param stale: called with the id of a job that others have now: what became of it is to be looked up.
+    :param written: notified when no outcome is left to write.
     """
 
     def __init__(
@@ -38,46 +47,71 @@ class Recorder:
         backend: JobBackend,
         clock: Clock,
         running: Mapping[str, RunningAttempt],
-        trouble: Outage,
-        end: Callable[[RunningAttempt, Outcome], None],
+        claims: Claims,
+        results: ResultCache,
+        *,
+        claimed: Callable[[ClaimResult], None],
+        stale: Callable[[str], None],
+        written: Wakeup,
     ) -> None:
         self._backend = backend
         self._clock = clock
         self._running = running
-        self._trouble = trouble
-        self._end = end
-        self._signal = Wakeup()
+        self._outage = Outage(logger, "what running jobs brought could not be stored yet")
+        self.outcomes = OutcomeWriter(
+            backend, clock, claims, results, self._outage, claimed=claimed, stale=stale, written=written
+        )
+        self._reported = Wakeup()
         self._on_its_way: frozenset[RunningAttempt] = frozenset()
         self._waiting: list[tuple[RunningAttempt, Outcome]] = []
 
     def on_event(self) -> None:
-        """Somebody said something. On the loop's thread."""
-        self._signal.notify()
-
-    @property
-    def ending(self) -> list[RunningAttempt]:
-        """Those whose outcome waits for what their body said."""
-        return [running for running, _ in self._waiting]
+        """Have body events stored. On the loop's thread."""
+        self._reported.notify()
 
     def on_outcome(self, running: RunningAttempt, outcome: Outcome) -> None:
-        """A body has ended: its outcome goes on at once, or after what is on its way."""
+        """Have an outcome stored: at once, or after the events of its body that are on their way."""
         if running in self._on_its_way:
             self._waiting.append((running, outcome))
         else:
-            self._end(running, outcome)
+            self._put(running, outcome)
 
-    async def run(self) -> None:
-        """Store what is said, for as long as it takes; an error of the store is waited out."""
+    def on_unrun(self, attempt: AttemptRef, outcome: Outcome) -> None:
+        """Have the outcome of an attempt stored that no body has begun."""
+        self.outcomes.put(AttemptEnd(attempt, outcome))
+
+    def _put(self, running: RunningAttempt, outcome: Outcome) -> None:
+        body_events = running.context.body_events.take()
+        self.outcomes.put(AttemptEnd(running.job.attempt, outcome, body_events, random.random()))
+
+    @property
+    def unrecorded(self) -> list[AttemptRef]:
+        """The attempts whose outcomes are not known to be stored."""
+        return [
+            *(running.job.attempt for running, _ in self._waiting),
+            *(end.attempt for end in self.outcomes.unwritten),
+        ]
+
+    def committed(self, events: Sequence[JobEvent]) -> None:
+        """Handle the events of an own commit, before those who wait for them are woken."""
+        self.outcomes.committed(events)
+
+    async def record_outcomes(self) -> None:
+        """Store outcomes for ever; an error of the store is waited out."""
+        await self.outcomes.run()
+
+    async def record_events(self) -> None:
+        """Store body events for ever, in batches; an error of the store is waited out."""
         delay = _EVERY
         while True:
-            await self._signal.wait()
+            await self._reported.wait()
             delay = _EVERY if await self._store() else min(_LONGEST_DELAY, delay * 2)
             await self._clock.sleep(delay)
             if any(running.context.body_events for running in self._running.values()):
-                self._signal.notify()  # held back, not stored, or said meanwhile
+                self._reported.notify()  # held back, not stored, or reported meanwhile
 
     async def _store(self) -> bool:
-        """Store what may be stored now. False: the store would not take it; it is kept."""
+        """Store what may be stored now. Return whether the store took it; what it did not take is kept."""
         having_events = [running for running in self._running.values() if running.context.body_events]
         share = max(1, _AT_ONCE // max(1, len(having_events)))
         taken = [(running, events) for running in having_events if (events := running.context.body_events.take(share))]
@@ -87,7 +121,7 @@ class Recorder:
         try:
             await self._backend.append_events([(running.job.attempt, events) for running, events in taken])
         except BackendError as error:
-            self._trouble.failed(error)
+            self._outage.failed(error)
             for running, _ in taken:
                 running.context.body_events.put_back()  # it goes with the outcome at the latest
             return False
@@ -96,9 +130,9 @@ class Recorder:
             await self._store_apart(taken)
         finally:
             self._on_its_way = frozenset()
-            ended, self._waiting = self._waiting, []
-            for running, outcome in ended:
-                self._end(running, outcome)
+            waiting, self._waiting = self._waiting, []
+            for running, outcome in waiting:
+                self._put(running, outcome)
         return True
 
     async def _store_apart(self, taken: Sequence[tuple[RunningAttempt, tuple[BodyEvent, ...]]]) -> None:
@@ -106,7 +140,7 @@ class Recorder:
             try:
                 await self._backend.append_events([(running.job.attempt, events)])
             except BackendError as error:
-                self._trouble.failed(error)
+                self._outage.failed(error)
                 running.context.body_events.put_back()
             except Exception as error:  # border: as above; it is lost, since it can never be stored
                 job_id = running.job.attempt.job_id

@@ -10,24 +10,30 @@ from dataclasses import replace
 import anyio
 from anyio.abc import TaskGroup
 
-from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, JobBackend
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, ClaimResult, JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, Job, JobEvent, Outcome, OutcomeKind
+from asyncjobs.runtime.attempts import Attempts
+from asyncjobs.runtime.bodies import Bodies
+from asyncjobs.runtime.claims import Claims
 from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.lost_claims import Held, LostClaims
 from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.recorder import Recorder
+from asyncjobs.runtime.registration import Registration
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.retention import RetentionLoop
 from asyncjobs.runtime.scheduler import Scheduler
+from asyncjobs.runtime.slots import Slots
 from asyncjobs.runtime.unrunnable import Unrunnable
 from asyncjobs.runtime.wakeups import Wakeup
-from asyncjobs.runtime.worker import Worker
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.daemon")
@@ -71,19 +77,28 @@ class Runner:
         self._backend = backend
         self._clock = clock
         self._functions = functions
-        self._publisher = publisher
-        self.worker = Worker(
+        self.registration = Registration(backend, config)
+        self.attempts = Attempts()
+        self.slots = Slots(config.num_workers, self._nudge)
+        quiet = Wakeup()
+        self.claims = Claims(self.registration, self.slots, functions, config.queues, self._start_job, quiet)
+        self.recorder = Recorder(
             backend,
-            functions,
-            config,
             clock,
-            jobs=jobs,
-            results=results,
-            max_value_size=max_value_size,
+            self.attempts.running,
+            self.claims,
+            results,
             claimed=self._on_claim_result,
-            freed=self._nudge,
             stale=publisher.wake,
+            written=quiet,
         )
+        self.bodies = Bodies(
+            backend, functions, config, clock, jobs=jobs, max_value_size=max_value_size, limiter=self.slots.limiter
+        )
+        self.executor = Executor(
+            config, self.attempts, self.slots, self.claims, self.recorder, self.bodies, quiet, publisher.wake
+        )
+        self.scheduler = Scheduler(backend, self.registration, self.claims, functions, clock, lost=self._register_again)
         self.started = False
         """Whether it is registered, and has begun to claim."""
         self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
@@ -91,7 +106,9 @@ class Runner:
         self._registering = anyio.Lock()
         self._cancel_signal = Wakeup()
         self._lost_claims = LostClaims()
-        self.scheduler = Scheduler(backend, self.worker, functions, clock, lost=self._register_again)
+
+    def _start_job(self, job: ClaimedJob) -> None:
+        self.executor.start(job)
 
     def _on_claim_result(self, claims: ClaimResult) -> None:
         self.scheduler.on_claim_result(claims)
@@ -105,8 +122,8 @@ class Runner:
         reaped = await self._backend.reap(expired=False)
         if reaped:
             logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
-        await self.worker.register()
-        await self.worker.run(tasks)
+        await self.registration.register()
+        await self.executor.run(tasks)
         self.started = True
         tasks.start_soon(self._claim_until_stopped)
         tasks.start_soon(self._beat_until_stopped)
@@ -128,15 +145,20 @@ class Runner:
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """Handle the events of an own commit, before those who wait for them are woken."""
-        self.worker.committed(events)
+        self.recorder.committed(events)
         for event in events:
             if event.type == EventType.CANCEL_REQUESTED:
-                self.worker.request_cancel(event.job_id, event.attempt)
+                self.executor.request_cancel(event.job_id, event.attempt)
+
+    @property
+    def worker_id(self) -> str:
+        """The id under which the store knows the worker; another one after its lease was lost."""
+        return self.registration.worker_id
 
     @property
     def running(self) -> list[str]:
         """The ids of the jobs that run here now."""
-        return list(self.worker.running)
+        return list(self.attempts.running)
 
     def may_run(self, job: Job) -> bool:
         """Return whether jobs of its queue and function run here, as far as is known: refusals are found by claims."""
@@ -146,20 +168,20 @@ class Runner:
     @property
     def unfinished(self) -> int:
         """How many of them leaving waits for: those that wait for other jobs are given back at once."""
-        return sum(not running.waits for running in self.worker.running.values())
+        return sum(not running.waits for running in self.attempts.running.values())
 
     @property
     def left_behind(self) -> bool:
         """Whether, after the end, bodies go on in this process that ignore their cancellation; threads do not count."""
-        return self.worker.left_behind
+        return self.executor.left_behind
 
     def give_back(self) -> None:
         """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
-        self.worker.hurry()
+        self.executor.hurry()
 
     def close(self) -> None:
         """Claim no more jobs. ``stop`` does it, too, and waits for those that run."""
-        self.worker.close()
+        self.executor.close()
 
     async def stop(self) -> None:
         """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
@@ -171,21 +193,21 @@ class Runner:
         async with self._stopping:
             if self._stopped:
                 return
-            await self.worker.drain(self.config.shutdown_timeout)
+            await self.executor.drain(self.config.shutdown_timeout)
             self._beating.cancel()  # else they would find that the store knows the worker no more, and register again
             with anyio.move_on_after(_LAST_WORDS):
                 try:
                     await self._release_lost_claims()
-                    await self._backend.deregister_worker(self.worker.id)
+                    await self._backend.deregister_worker(self.worker_id)
                 except BackendError as error:
                     logger.warning("the worker could not sign off: %s", error)
             self._stopped = True
 
     async def _release_lost_claims(self) -> None:
         """Give back, uncounted, what no body here has begun: signing off interrupts all that the worker holds."""
-        worker = self.worker.id
+        worker = self.worker_id
         held = (await self._backend.extend_leases(worker)).held or ()
-        lost = [AttemptRef(job_id, attempt, worker) for job_id, attempt in set(held) - self.worker.known()]
+        lost = [AttemptRef(job_id, attempt, worker) for job_id, attempt in set(held) - self.executor.known()]
         if lost:
             await self._backend.update_job_status([AttemptEnd(one, Outcome(OutcomeKind.RELEASED)) for one in lost])
 
@@ -198,14 +220,14 @@ class Runner:
         async def beat() -> None:
             nonlocal last_written
             await self._clock.sleep(self.config.heartbeat)
-            worker = self.worker.id
+            worker = self.worker_id
             lease = await self._backend.extend_leases(worker)
             if not lease.alive:
                 await self._register_again(worker)
-            elif lease.held is not None and worker == self.worker.id:
+            elif lease.held is not None and worker == self.worker_id:
                 self._look_for_lost_claims(lease.held)
             for job_id, attempt in lease.cancel_requested:
-                self.worker.request_cancel(job_id, attempt)
+                self.executor.request_cancel(job_id, attempt)
             now = self._clock.monotonic()
             # A reaper that was itself held up must not take the others, held up likewise, for dead.
             on_time = now - last_written <= self.config.lease / 2 * SECOND
@@ -222,11 +244,11 @@ class Runner:
 
     def _look_for_lost_claims(self, held: Sequence[Held]) -> None:
         """Give back what the store holds to be this worker's by a claim whose answer was lost."""
-        worker, slots = self.worker, self.worker.slots
-        known, claiming = worker.known(), slots.reserved > 0
-        for attempt in self._lost_claims.find(worker.id, held, known, slots.settled, claiming=claiming):
+        slots = self.slots
+        known, claiming = self.executor.known(), slots.reserved > 0
+        for attempt in self._lost_claims.find(self.worker_id, held, known, slots.settled, claiming=claiming):
             logger.warning("job %r was claimed, but the answer was lost: it goes back", attempt.job_id)
-            worker.end_unrun(attempt, Outcome(OutcomeKind.RELEASED))
+            self.recorder.on_unrun(attempt, Outcome(OutcomeKind.RELEASED))
 
     async def _look_at_local_jobs(self) -> None:
         """Let go of callables whose jobs were ended or removed by others."""
@@ -254,12 +276,12 @@ class Runner:
         """Go on as another worker. The heartbeat and the scheduler find out at the same time: the second one to come
         here finds the worker registered, and must not make a second row."""
         async with self._registering:
-            if self.worker.id != lost:
+            if self.worker_id != lost:
                 return
             logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", lost)
-            self.worker.lose()
+            self.executor.lose()
             with anyio.CancelScope(shield=True):  # a row that is stored, and whose number is lost, would be kept alive
-                await self.worker.register()
+                await self.registration.register()
         # The row is buried already; what is left of it here (the beats of its lease) is not to outlive it.
         await self._backend.deregister_worker(lost)
         self.scheduler.nudge()
@@ -272,10 +294,10 @@ class Runner:
         """In a loop of its own: it goes through the store's writer, and a lock must not hold up other duties."""
 
         async def look() -> None:
-            if self.worker.running:
-                lease = await self._backend.extend_leases(self.worker.id)
+            if self.attempts.running:
+                lease = await self._backend.extend_leases(self.worker_id)
                 for job_id, attempt in lease.cancel_requested:
-                    self.worker.request_cancel(job_id, attempt)
+                    self.executor.request_cancel(job_id, attempt)
 
         trouble = Outage(logger, "cancel requests of other processes cannot be seen")
         await look_forever(look, self._cancel_signal.wait, trouble, self._clock)

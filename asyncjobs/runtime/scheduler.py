@@ -14,11 +14,12 @@ import anyio.lowlevel
 from asyncjobs.backends.base import ClaimResult, JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
+from asyncjobs.runtime.claims import Claims
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.registration import Registration
 from asyncjobs.runtime.wakeups import Wakeup
-from asyncjobs.runtime.worker import Worker
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.scheduler")
@@ -38,14 +39,16 @@ class Scheduler:
     def __init__(
         self,
         backend: JobBackend,
-        worker: Worker,
+        registration: Registration,
+        claims: Claims,
         functions: Functions,
         clock: Clock,
         *,
         lost: Callable[[str], Awaitable[None]],
     ) -> None:
         self._backend = backend
-        self._worker = worker
+        self._registration = registration
+        self._claims = claims
         self._functions = functions
         self._clock = clock
         self._lost = lost
@@ -63,7 +66,7 @@ class Scheduler:
         """A claim that went with an outcome tells when the next job comes due, and of unknown functions."""
         news = self._learn_due(claims.next_due) or claims.unknown or claims.lost
         # With every slot taken it paused without a timer; with one free, no outcome need come before that moment.
-        if news or (claims.next_due is not None and not self._timed and self._worker.free > 0):
+        if news or (claims.next_due is not None and not self._timed and self._claims.slots.free > 0):
             self.nudge()
 
     def _learn_due(self, next_due: int | None) -> bool:
@@ -95,21 +98,21 @@ class Scheduler:
             self._timed = False
 
     def _until_due(self) -> float | None:
-        if self._next_due is None or not self._worker.may_claim():
+        if self._next_due is None or not self._claims.slots.may_claim():
             return None  # with no slot free, the claim that goes with an outcome takes what came due
         left = (self._next_due - self._offset - self._clock.monotonic()) / SECOND
         return min(left + 0.001, _LONGEST_WAIT) if left > 0 else 0.0
 
     async def _claim(self) -> None:
-        while self._worker.may_claim():
-            claim = self._worker.claim()
+        while self._claims.slots.may_claim():
+            claim = self._claims.request()
             claims: ClaimResult = ClaimResult()
             brought: ClaimResult | None = None
             try:
                 with anyio.CancelScope(shield=True):  # stopping must not lose what a committed claim brings
                     claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
-                self._worker.settle(claim, brought)
+                self._claims.settle(claim, brought)
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._learn_due(claims.next_due)
             if claims.lost:
@@ -126,5 +129,5 @@ class Scheduler:
             self._reported |= news
             for name, reason in news.items():
                 logger.warning("jobs of %r are left alone: %s", name, reason)
-            await self._backend.report_refusals(self._worker.id, self._reported)
+            await self._backend.report_refusals(self._registration.worker_id, self._reported)
         return bool(found)

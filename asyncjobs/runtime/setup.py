@@ -13,6 +13,7 @@ from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.runtime.engine import Engine
+from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.parts import EngineSettings
 
@@ -27,9 +28,11 @@ def new_engine(
     fallback: object = None,
     clock: Clock | None = None,
     ctrl_c_elsewhere: bool = False,
+    publisher: EventPublisher | None = None,
 ) -> Engine:
     """Check the arguments of a ``JobProcessor``, and return the engine that they describe.
 
+    :param publisher: passes events on in place of one of its own.
     :raises ConfigurationError: a setting cannot work.
     """
     clock = checked_clock("clock", clock)
@@ -52,7 +55,7 @@ def new_engine(
         fallback=worker if fallback is not None else None,
         ctrl_c_elsewhere=ctrl_c_elsewhere,
     )
-    return Engine(store, known, settings)
+    return Engine(store, known, settings, publisher)
 
 
 def run_app_with(engine: Engine, config: BackendConfig, daemon: DaemonConfig) -> None:

@@ -37,7 +37,7 @@ class Slots:
         """Threads of bodies. A thread keeps its token while its body waits: each slot that one lends comes with one."""
         self.settled = 0
         """How often the last claim on its way was answered."""
-        self._freed = freed
+        self.freed = freed
         self._asked = False
         self._returning: dict[RunningAttempt, anyio.Event] = {}  # in the order in which they came
 
@@ -69,7 +69,7 @@ class Slots:
             self._hand_over()
         if self._asked and self.free > 0:
             self._asked = False
-            self._freed()
+            self.freed()
 
     # -- attempts
 
@@ -116,7 +116,7 @@ class Slots:
             self._give(running)
             self._hand_over()
             if self.free > 0:
-                self._freed()
+                self.freed()
 
     def take_back(self, running: RunningAttempt) -> None:
         """End a wait; after the last one the attempt has a slot at once, whether one is free or not."""
@@ -178,16 +178,20 @@ class Lending:
     """
 
     def __init__(self, slots: Slots, loop: LoopHandle, bodies: Callable[[], Iterable[RunningAttempt]]) -> None:
-        self.closing = False
+        self._closed = False
         self._slots = slots
         self._loop = loop
         self._bodies = bodies
+
+    def close(self) -> None:
+        """Release bodies that wait from now on: the worker closes."""
+        self._closed = True
 
     @asynccontextmanager
     async def lent(self, running: RunningAttempt, *, at_once: bool = False) -> AsyncGenerator[None, None]:
         """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
         async with self._slots.lent(running, at_once=at_once):
-            if self.closing:
+            if self._closed:
                 running.stop(Stop.RELEASED)
             yield
 
@@ -205,7 +209,7 @@ class Lending:
         if running.threaded or elsewhere:
             running.wait_scopes.add(wait)
         self._slots.lend(running)
-        if self.closing or running.stop_reason is not None:
+        if self._closed or running.stop_reason is not None:
             running.stop(Stop.RELEASED)
 
     def take_back(self, context: JobContext, wait: Interruptible) -> None:

@@ -15,11 +15,11 @@ from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.publisher import ANY_JOB, EventPublisher
+from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.lending import WaitElsewhere
 from asyncjobs.runtime.reasons import why
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.wait_cycles import Goal, Waits
-from asyncjobs.runtime.worker import Worker
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
@@ -82,7 +82,7 @@ class Watch:
 class Waiting:
     """Gives the results of jobs once there are any.
 
-    :param worker: returns the worker that runs bodies here, while there is one.
+    :param executor: returns what runs bodies here, while there is something.
     """
 
     def __init__(
@@ -91,13 +91,13 @@ class Waiting:
         publisher: EventPublisher,
         results: ResultCache,
         clock: Clock,
-        worker: Callable[[], Worker | None],
+        executor: Callable[[], Executor | None],
     ) -> None:
         self._backend = backend
         self.publisher = publisher
         self._results = results
         self.clock = clock
-        self._find_worker = worker
+        self._find_executor = executor
         self._watches: set[Watch] = set()
         self._looked_at: set[str] = set()
         self.waits = Waits(backend)
@@ -142,8 +142,8 @@ class Waiting:
                 return
             await self.publisher.live()
             watch.begun = True
-            worker = self._find_worker()
-            running = {} if worker is None else worker.running
+            executor = self._find_executor()
+            running = {} if executor is None else executor.attempts.running
             watch.unsure = [job_id for job_id in watch.unsure if job_id not in running]
         watch.unsure += watch.expectation.take()
         self._take_known(watch)
@@ -269,11 +269,11 @@ class Waiting:
         elsewhere: WaitElsewhere | None = None
         async with AsyncExitStack() as stack:
             await stack.enter_async_context(self.waits.wait(context, goal()))
-            worker = self._find_worker()
-            if running is not None and worker is not None:
+            executor = self._find_executor()
+            if running is not None and executor is not None:
                 if running.threaded:
                     stack.enter_context(_in_thread(running))
-                await stack.enter_async_context(worker.lending.lent(running, at_once=at_once))
+                await stack.enter_async_context(executor.lending.lent(running, at_once=at_once))
             elif context.lender is not None:
                 elsewhere = stack.enter_context(WaitElsewhere(context, context.lender))
             yield
@@ -283,9 +283,8 @@ class Waiting:
             raise BodyStopped
 
     def _running(self, context: JobContext) -> RunningAttempt | None:
-        worker = self._find_worker()
-        running = None if worker is None else worker.running.get(context.id)
-        return running if running is not None and running.context is context else None
+        executor = self._find_executor()
+        return None if executor is None else executor.attempts.find(context)
 
     async def _is_stored_here(self, context: JobContext) -> bool:
         """Whether a body that another processor runs, of this process or its parent, is one of this store's jobs."""

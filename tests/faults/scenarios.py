@@ -59,7 +59,8 @@ async def run(path: str, lease: str, *arguments: str) -> None:
     daemon = DaemonConfig(lease=seconds, heartbeat=seconds / 3, shutdown_timeout=0)
     async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon) as jp:
         tell("opened")
-        jp.daemon.runner.worker._recorded = told_when_recorded(jp.daemon.runner.worker._recorded)  # pyright: ignore
+        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        outcomes._log = told_when_recorded(outcomes._log)
         if arguments:
             function, job_id, *args = arguments
             await jp.submit_job(getattr(bodies, function), args=args, job_id=job_id, retry=QUICK)

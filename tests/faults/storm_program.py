@@ -32,15 +32,15 @@ async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
     backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=262_144), hook=stop.in_commit)
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
     async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
-        worker = jp.daemon.runner.worker  # pyright: ignore
-        recorded = worker._recorded
+        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        recorded = outcomes._log
 
         def count_stale(end: Any, result: Any, *more: Any) -> None:
             recorded(end, result, *more)
             if isinstance(result, Stale):
                 tell("stale", end.attempt.job_id, end.attempt.attempt)
 
-        worker._recorded = count_stale
+        outcomes._log = count_stale
         tell("opened")
         await listen()
 

@@ -27,15 +27,15 @@ async def serve(path: str, lease: str, slots: str) -> None:
     many seconds of processor time it took since it was open."""
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3, shutdown_timeout=0)
     async with JobProcessor(SQLiteConfig(db_path=path), daemon=config, functions=FUNCTIONS) as jp:
-        worker = jp.daemon.runner.worker  # pyright: ignore
-        recorded, ended = worker._recorded, 0
+        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        recorded, ended = outcomes._log, 0
 
         def count(end: Any, result: Any, *more: Any) -> None:
             nonlocal ended
             ended += 1
             recorded(end, result, *more)
 
-        worker._recorded = count
+        outcomes._log = count
         writer = get_engine(jp).backend._writer  # pyright: ignore
         commits, before = writer.commits, time.process_time()
         tell("opened")

@@ -163,13 +163,13 @@ async def test_an_outcome_that_the_store_cannot_take_is_its_jobs_failure(stores:
         assert await within(PATIENCE, (await jp.submit_job(add, 1, 2))) == 3
 
 
-@pytest.mark.parametrize("where", ["_start", "_functions.get"])
+@pytest.mark.parametrize("where", ["_start", "functions.get"])
 async def test_a_job_that_cannot_be_started_fails_alone_of_its_claim(stores: Stores, where: str) -> None:
     """Whatever raises: the others of the claim would be in progress for ever, and run nowhere."""
     async with stores.processor() as jp:
         assert jp.daemon is not None
-        worker: Any = jp.daemon.runner.worker
-        owner = worker if where == "_start" else worker._functions
+        runner: Any = jp.daemon.runner
+        owner = runner.executor if where == "_start" else runner.bodies._functions
         real = getattr(owner, where.rpartition(".")[2])
 
         def poisoned(*args: Any) -> Any:

@@ -232,7 +232,7 @@ class Looked(LoopWatch):
     def _look(self) -> Blocking | None:
         return None if self.sees is None else Blocking(self.sees, ())
 
-    def _tell(self, found: Blocking) -> None:
+    def _report(self, found: Blocking) -> None:
         self.named.append(found.running)
 
     def ticks(self, count: int, passed: float = TICK, used: float = TICK) -> None:
@@ -308,7 +308,7 @@ async def test_without_jobs_there_is_no_thread_and_without_a_processor_none_is_l
         await (await jp.submit_job(nothing))
         (thread,) = watchers()
         with anyio.fail_after(PATIENCE):
-            while not jp.daemon.runner.worker._loop_watch._asleep:  # type: ignore[union-attr]
+            while not jp.daemon.runner.executor._loop_watch._asleep:  # type: ignore[union-attr]
                 await anyio.sleep(TICK)
         await (await jp.submit_job(nothing))  # wakes it
         assert watchers() == [thread]

@@ -298,9 +298,9 @@ async def test_a_hundred_failures_do_not_use_up_slots(stores: Stores) -> None:
                 name = list(FAULTS)[i % len(FAULTS)]
                 batch.submit_job(FAULTS[name][0], local=True, max_retries=0)
         await jp.drain(timeout=30)
-        worker = jp.daemon.runner.worker  # type: ignore[union-attr]
-        assert worker.free == 4
-        assert worker.slots.limiter.borrowed_tokens == 0
+        slots = jp.daemon.runner.slots  # type: ignore[union-attr]
+        assert slots.free == 4
+        assert slots.limiter.borrowed_tokens == 0
         assert await (await jp.submit_job(echo, "alive")) == "alive"
 
 

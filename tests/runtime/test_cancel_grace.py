@@ -240,7 +240,7 @@ async def test_a_lost_lease_lets_a_body_clean_up(jp: JobProcessor) -> None:
     handle = await jp.submit_job(it.body, local=True)
     await it.started.wait()
     assert jp.daemon is not None
-    jp.daemon.runner.worker.lose()
+    jp.daemon.runner.executor.lose()
     await until(jp, handle, "released")  # the store knows nothing of the loss
     assert it.seen == ["closed"]
     await handle.cancel()

@@ -302,7 +302,7 @@ async def test_waiting_for_others_lends_the_only_slot(one: JobProcessor, body: B
 
 async def test_between_the_events_of_a_stream_the_body_is_counted_as_busy(one: JobProcessor) -> None:
     assert one.daemon is not None
-    slots = one.daemon.runner.worker.slots
+    slots = one.daemon.runner.slots
     child = Held()
 
     async def me() -> list[int]:

@@ -63,7 +63,7 @@ async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
 
 def processes(jp: JobProcessor) -> ProcessPool:
     assert jp.daemon is not None
-    return jp.daemon.runner.worker.processes
+    return jp.daemon.runner.bodies.processes
 
 
 async def run(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> Any:
@@ -549,7 +549,7 @@ async def test_its_slot_is_lent_only_while_it_waits(here: JobProcessor) -> None:
     handle = await here.submit_job(isolated.wait_briefly, isolation="process")
     await until(here, handle, "progress")
     assert here.daemon is not None
-    running = here.daemon.runner.worker.running[handle]
+    running = here.daemon.runner.attempts.running[handle]
     assert (running.waits, running.has_slot) == (0, True)
     await here.cancel_job(handle)
 

@@ -234,7 +234,7 @@ async def test_an_attempt_that_was_lost_is_left_behind_too(store: Stores) -> Non
     it = Endless()
     jp = await begin(store, it)
     assert jp.daemon is not None
-    jp.daemon.runner.worker.lose()
+    jp.daemon.runner.executor.lose()
     await leave(jp)
     assert not it.ended.is_set()
     it.go.set()

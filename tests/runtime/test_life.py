@@ -289,7 +289,7 @@ async def test_a_body_that_ends_in_the_very_moment_is_recorded(stores: Stores) -
     async with anyio.create_task_group() as tasks, stores.processor(shutdown_timeout=0.01) as jp:
         await jp.submit_job(body, job_id="j", local=True)
         await held.started.wait()
-        tasks.start_soon(let_go, jp.daemon.runner.worker.running["j"])  # type: ignore[union-attr]
+        tasks.start_soon(let_go, jp.daemon.runner.attempts.running["j"])  # type: ignore[union-attr]
     async with stores.processor(enable_daemon=False) as jp:
         assert await jp.get_result("j") == "just in time"
 

@@ -146,9 +146,9 @@ async def test_a_job_that_is_due_is_not_waited_for(stores: Stores) -> None:
     """It came due between the claim that left it and the look at the clock."""
     clock = ManualClock()
     async with stores.processor(clock=clock) as jp:
-        scheduler, worker = jp.daemon.runner.scheduler, jp.daemon.runner.worker  # type: ignore[union-attr]
+        scheduler, slots = jp.daemon.runner.scheduler, jp.daemon.runner.slots  # type: ignore[union-attr]
         with anyio.fail_after(PATIENCE):
-            while worker.free == 0:  # the first claim is on its way
+            while slots.free == 0:  # the first claim is on its way
                 await anyio.sleep(0.001)
         for ago in (0, 1, 5_000_000):
             scheduler._next_due = clock.now() - ago  # pyright: ignore[reportPrivateUsage]

@@ -31,9 +31,9 @@ async def running(path: Path, slots: int = 1) -> AsyncIterator[JobProcessor]:
 async def until_lent(jp: JobProcessor) -> None:
     """Return once every running body waits for another job."""
     assert jp.daemon is not None
-    worker = jp.daemon.runner.worker
+    runner = jp.daemon.runner
     with anyio.fail_after(PATIENCE):
-        while not worker.running or worker.slots.busy:
+        while not runner.attempts.running or runner.slots.busy:
             await anyio.lowlevel.checkpoint()
 
 
@@ -114,7 +114,7 @@ async def test_the_slot_is_lent_while_a_body_waits_through_a_processor_of_its_ow
             assert ended.error is not None
             assert ended.error.error_type.endswith("JobSkippedError")
             assert jp.daemon is not None
-            slots = jp.daemon.runner.worker.slots
+            slots = jp.daemon.runner.slots
             while slots.busy or slots.reserved:
                 await anyio.lowlevel.checkpoint()
             assert slots.limiter.total_tokens == slots.count

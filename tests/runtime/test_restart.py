@@ -199,13 +199,13 @@ async def test_a_worker_that_lost_its_lease(stores: Stores, threaded: bool, capl
     first = Gate()
     BODIES["body"] = body_sync if threaded else body
     async with stores.processor(clock=clock, heartbeat=5.0) as jp:
-        worker = jp.daemon.runner.worker  # type: ignore[union-attr]
-        old = worker.id
+        runner = jp.daemon.runner  # type: ignore[union-attr]
+        old = runner.worker_id
         job = await jp.submit_job(named_sync if threaded else named, "body", job_id="j")
         await first.wait()
         assert await reap_everything(stores, clock) == ["j"]
         with anyio.fail_after(PATIENCE):
-            while not told.is_open or worker.id == old:  # the next beat tells
+            while not told.is_open or runner.worker_id == old:  # the next beat tells
                 clock.advance(1.0)
                 await anyio.sleep(0.001)
             while (await jp.get_job(job)).attempt < 2:  # after the backoff of an interruption
@@ -217,7 +217,7 @@ async def test_a_worker_that_lost_its_lease(stores: Stores, threaded: bool, capl
         stored = await jp.get_job(job)
         assert (stored.status, stored.attempt, stored.interruptions) == (COMPLETED, 2, 1)
         assert [event for event in await types(jp, job) if event in ("completed", "released")] == ["completed"]
-    assert not worker.running
+    assert not runner.attempts.running
     messages = [record.getMessage() for record in caplog.records]
     assert any("lost its lease" in message for message in messages)
     assert any("attempt 1 came too late and was refused" in message for message in messages)
@@ -230,7 +230,7 @@ async def test_a_worker_that_lost_its_lease_has_one_row_after_it_registers_again
     """The heartbeat and the scheduler both find out that it is lost, while it registers."""
     clock = ManualClock()
     async with stores.processor(clock=clock, heartbeat=5.0) as jp:
-        ids = [worker_of(jp).id]
+        ids = [jp.daemon.runner.worker_id]
         for _ in range(2):
             assert await (await jp.submit_job(echo, "before")).result() == "before"
             await anyio.wait_all_tasks_blocked()  # the scheduler waits for a nudge
@@ -279,11 +279,6 @@ async def lose_it_twice(
             await registering.wait()
     go.set()
     assert [await job.result(timeout=None) for job in jobs] == ["alive"]
-
-
-def worker_of(jp: JobProcessor) -> Any:
-    assert jp.daemon is not None
-    return jp.daemon.runner.worker
 
 
 def named_sync(name: str) -> Any:

@@ -223,7 +223,7 @@ async def test_an_outcome_waits_for_what_is_on_its_way_and_carries_it_if_that_fa
         talker.job.emit("output", {"n": 5})
         talker.go.open()
         with anyio.fail_after(PATIENCE):
-            while job in jp.daemon.runner.worker.running:  # type: ignore[union-attr]  # pyright: ignore
+            while job in jp.daemon.runner.attempts.running:  # type: ignore[union-attr]  # pyright: ignore
                 await settle()
         store.fails = fails
         store.answer.set()
@@ -398,7 +398,7 @@ async def test_after_a_lost_lease_new_bodies_are_heard_while_they_run(stores: St
 
     async with stores.processor() as jp:
         assert jp.daemon is not None
-        jp.daemon.runner.worker.lose()
+        jp.daemon.runner.executor.lose()
         job = await jp.submit_job(speaks, local=True)
         with anyio.fail_after(PATIENCE):
             async with jp.streamer.reader(job_id=job, types="progress") as reader:

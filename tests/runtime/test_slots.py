@@ -384,7 +384,7 @@ async def test_after_waits_that_were_cut_short_no_more_jobs_run_than_there_are_s
 async def test_a_thread_whose_wait_timed_out_is_counted_as_busy_again(stores: Stores) -> None:
     async with stores.processor(num_workers=1) as jp:
         assert jp.daemon is not None
-        slots = jp.daemon.runner.worker.slots
+        slots = jp.daemon.runner.slots
         child, timed_out, go = Held(), Gate(), Gate()
 
         def parent() -> None:
@@ -457,7 +457,7 @@ async def test_an_outcome_that_cannot_be_written_holds_no_slots_meanwhile(stores
             async def sleep(self, seconds: float) -> None:
                 await other.started.wait()
 
-        jp.daemon.runner.worker._clock = cast("Any", UntilAnotherRuns())  # pyright: ignore[reportPrivateUsage]
+        jp.daemon.runner.recorder.outcomes._clock = cast("Any", UntilAnotherRuns())  # pyright: ignore[reportPrivateUsage]
         store.fail("update_job_status")
         first = await jp.submit_job(nothing)
         second = await jp.submit_job(other.body, local=True)
@@ -469,14 +469,14 @@ async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body
 ) -> None:
     async with stores.processor(num_workers=1) as jp:
         assert jp.daemon is not None
-        worker = jp.daemon.runner.worker
-        end, after = worker.slots.end, list[int]()
+        runner = jp.daemon.runner
+        end, after = runner.slots.end, list[int]()
 
         def noted(running: RunningAttempt) -> None:
             end(running)
-            after.append(worker.slots.busy)  # a moment only: they are claimed again
+            after.append(runner.slots.busy)  # a moment only: they are claimed again
 
-        monkeypatch.setattr(worker.slots, "end", noted)
+        monkeypatch.setattr(runner.slots, "end", noted)
         child = Held()
 
         async def parent() -> None:
@@ -485,7 +485,7 @@ async def test_an_attempt_lost_while_its_slot_was_lent_is_counted_until_its_body
 
         job = await jp.submit_job(parent, local=True, max_retries=0, job_id="p")
         await child.started.wait()
-        worker.lose()
+        runner.executor.lose()
         await until(jp, "p", "started")
         await comes_true(lambda: 0 in after)
         child.go.open()

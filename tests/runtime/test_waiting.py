@@ -417,11 +417,11 @@ async def test_bodies_never_run_in_more_than_the_slots_under_random_load(stores:
                 for _ in range(6):
                     batch.submit_job(rng.choice(bodies), local=True, retry=RetryPolicy(base=0.0))
         await jp.drain(timeout=50)
-        worker = jp.daemon.runner.worker  # type: ignore[union-attr]
+        counted = jp.daemon.runner.slots  # type: ignore[union-attr]
         assert {job.status for job in await jp.find_jobs()} == {COMPLETED}
-        assert worker.slots.busy == 0  # free counts a claim on its way, too
-        assert worker.slots.limiter.borrowed_tokens == 0
-        assert worker.slots.limiter.total_tokens == slots
+        assert counted.busy == 0  # free counts a claim on its way, too
+        assert counted.limiter.borrowed_tokens == 0
+        assert counted.limiter.total_tokens == slots
     assert 1 <= most <= slots
 
 
@@ -453,7 +453,7 @@ async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_c
     """The scheduler's claim is under way and holds every free slot; the store sees it before the outcome that releases
     two jobs. The outcome's own claim has one slot. Somebody must come back for the other job."""
     backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
-    worker = jp.daemon.runner.worker  # type: ignore[union-attr]
+    slots = jp.daemon.runner.slots  # type: ignore[union-attr]
     held = Held(1)
     parent = await jp.submit_job(held.body, local=True)
     sibling = Held()
@@ -478,9 +478,9 @@ async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_c
 
     backend.dequeue_jobs = slow_dequeue  # type: ignore[method-assign]
     backend.update_job_status = watched_update  # type: ignore[method-assign]
-    worker._freed()  # pyright: ignore[reportPrivateUsage]
+    slots.freed()
     await claimed.wait()
-    assert worker.free == 0
+    assert slots.free == 0
     held.go.open()
     assert await child.result(timeout=PATIENCE) == 1
     sibling.go.open()
@@ -504,7 +504,7 @@ async def test_a_submission_while_a_claim_holds_every_slot_is_taken_once_it_is_b
     backend.update_job_status = slow_update  # type: ignore[method-assign]
     held.go.open()
     await written.wait()
-    assert jp.daemon.runner.worker.free == 0  # type: ignore[union-attr]
+    assert jp.daemon.runner.slots.free == 0  # type: ignore[union-attr]
     second = await jp.submit_job(echo, 2)
     for _ in range(20):
         await anyio.lowlevel.checkpoint()  # the scheduler hears of it, and has no slot to claim for

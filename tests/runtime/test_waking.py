@@ -283,7 +283,7 @@ async def test_the_jobs_of_a_lost_lease_are_looked_up_at_once(stores: Stores) ->
         job = await jp.submit_job(held.body, local=True, job_id="x")
         await held.started.wait()
         expectation = publisher_of(jp).expect(["x"])
-        jp.daemon.runner.worker.lose()
+        jp.daemon.runner.executor.lose()
         assert expectation.take() == ["x"]
         publisher_of(jp).forget(expectation)
         held.go.open()
@@ -298,7 +298,7 @@ async def test_what_became_of_a_job_is_looked_up_when_its_outcome_is_refused(sto
         job = await jp.submit_job(held.body, local=True, job_id="x")
         await held.started.wait()
         jp.backend.set_listener(None)  # as if another process did it
-        await jp.backend.deregister_worker(jp.daemon.runner.worker.id)
+        await jp.backend.deregister_worker(jp.daemon.runner.worker_id)
         jp.backend.set_listener(get_engine(jp)._committed)  # pyright: ignore[reportPrivateUsage]
         assert (await jp.get_job("x")).status is FAILED  # it was local, and its owner is gone
         async with anyio.create_task_group() as tasks:

@@ -137,22 +137,22 @@ class Waiters:
 def claims_no_more(jp: JobProcessor) -> None:
     """Leave later attempts to others. What runs here goes on."""
     assert jp.daemon is not None
-    worker: Any = jp.daemon.runner.worker
-    worker.may_claim = lambda: False
-    worker.claim = lambda: ClaimRequest(worker=worker.id, limit=0, functions=frozenset())
+    runner: Any = jp.daemon.runner
+    runner.slots.may_claim = lambda: False
+    runner.claims.request = lambda: ClaimRequest(worker=runner.worker_id, limit=0, functions=frozenset())
 
 
 async def end_the_attempt(how: str, jobs: SyncJobs, other: JobProcessor, go: Gate) -> None:
     """Have the attempt that runs here end; what its body does is up to ``first``."""
-    worker: Any = jobs.processor.daemon.runner.worker  # type: ignore[union-attr]
+    runner: Any = jobs.processor.daemon.runner  # type: ignore[union-attr]
     if how == "released":
 
         async def release() -> None:
-            worker.running[JOB].stop(Stop.RELEASED)
+            runner.attempts.running[JOB].stop(Stop.RELEASED)
 
         await anyio.to_thread.run_sync(jobs.call, release)
     elif how in ("interrupted", "lost"):
-        await other.backend.deregister_worker(worker.id)
+        await other.backend.deregister_worker(runner.worker_id)
     go.open()
 
 

@@ -19,6 +19,7 @@ import anyio.to_thread
 import asyncjobs
 from asyncjobs import (
     BackendConnectionError,
+    EventPublisher,
     JobDaemon,
     JobHandle,
     JobProcessor,
@@ -28,9 +29,11 @@ from asyncjobs import (
     RetryPolicy,
     SQLiteConfig,
     SyncJobs,
+    Worker,
     current_job,
     gather,
 )
+from asyncjobs.clock import SystemClock
 from asyncjobs.processor import get_engine
 from asyncjobs.testing import FaultyBackend
 from tests.architecture.hints.following import Hints, refusal, refused
@@ -272,6 +275,14 @@ async def daemons_of_their_own(hints: Hints) -> None:
     assert "async with JobDaemon" in hints.follow(refused(lambda: daemon.running).hint)
     async with JobDaemon(MemoryBackend()) as running:
         assert running.running == []
+
+
+async def workers_of_their_own(hints: Hints) -> None:
+    backend = MemoryBackend()
+    worker = Worker("w", backend, EventPublisher(backend, SystemClock()))
+    assert "async with Worker" in hints.follow(refused(lambda: worker.running).hint)
+    async with worker:
+        assert worker.running == []
 
 
 async def a_store_that_is_away(hints: Hints) -> None:

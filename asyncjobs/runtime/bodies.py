@@ -1,0 +1,122 @@
+"""Run the body of an attempt where it belongs: on the event loop, in a thread, or in a child process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from asyncjobs.backends.base import ClaimedJob, JobBackend
+from asyncjobs.backends.unreadable import unreadable_job
+from asyncjobs.clock import Clock
+from asyncjobs.config import DaemonConfig
+from asyncjobs.models import JobError, Outcome, OutcomeKind
+from asyncjobs.runtime.attempt import RunningAttempt, Tools, run_attempt
+from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.job_access import BodyAccess
+from asyncjobs.runtime.lending import Lender
+from asyncjobs.runtime.main_script import name_for_child
+from asyncjobs.runtime.threads import Threads
+from asyncjobs.runtime.wakeups import LoopHandle, Wakeup
+
+if TYPE_CHECKING:
+    import anyio
+
+    from asyncjobs.runtime.isolation.pool import ProcessPool
+
+
+class Bodies:
+    """What the bodies of one worker run in.
+
+    :param jobs: where bodies submit jobs, and wait for them.
+    :param max_value_size: bytes that a result may take.
+    :param limiter: a token for each body in a thread.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        functions: Functions,
+        config: DaemonConfig,
+        clock: Clock,
+        *,
+        jobs: BodyAccess,
+        max_value_size: int,
+        limiter: anyio.CapacityLimiter,
+    ) -> None:
+        self._backend = backend
+        self._functions = functions
+        self._config = config
+        self._clock = clock
+        self._jobs = jobs
+        self._max_value_size = max_value_size
+        self._loop = LoopHandle()
+        self._capture_level = config.capture_level
+        self._threads = Threads(limiter)
+        self._tools = Tools(
+            self._threads,
+            backend.get_results,
+            self._known_function,
+            functions.is_async,
+            max_value_size,
+            config.cancel_grace,
+        )
+        self._pool: ProcessPool | None = None
+        self._pool_made = Wakeup()
+
+    def new_context(self, job: ClaimedJob, on_event: Callable[[], None], lender: Lender) -> JobContext:
+        """Return what a body reaches by ``current_job()``.
+
+        :param on_event: called on the loop when there are body events to store.
+        :param lender: lends the slot of the body while it waits.
+        """
+        return JobContext(
+            job.attempt,
+            group=job.group,
+            clock=self._clock,
+            loop=self._loop,
+            submit=self._jobs.submit_child,
+            capture_level=self._capture_level,
+            capture_print=self._config.capture_print,
+            on_event=on_event,
+            lender=lender,
+        )
+
+    async def run(self, running: RunningAttempt) -> Outcome:
+        """Run the body of an attempt, and return what became of it."""
+        job = running.job
+        function = self._functions.get(job.function, job.attempt.job_id)
+        if job.unreadable is not None:
+            return Outcome(OutcomeKind.FAILED, error=unreadable_job(job.unreadable), retryable=False)
+        if function is None:
+            error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
+            return Outcome(OutcomeKind.FAILED, error=error, retryable=False)
+        if job.isolation == "process":
+            return await self.processes.run(running, name_for_child(job.function, function))
+        return await run_attempt(running, function, self._tools)
+
+    @property
+    def processes(self) -> ProcessPool:
+        """The child processes; the module is loaded by the first job that wants one."""
+        if self._pool is None:
+            from asyncjobs.runtime.isolation.pool import ProcessPool
+
+            self._pool = ProcessPool(
+                self._backend.get_results, self._config, self._clock, self._jobs, self._max_value_size
+            )
+            self._pool_made.notify()
+        return self._pool
+
+    async def end_idle_forever(self) -> None:
+        """End child processes that no job has needed for a while, once there are any."""
+        await self._pool_made.wait()
+        await self.processes.end_idle_forever()
+
+    async def close(self) -> None:
+        """End idle threads and child processes; busy ones end after their call."""
+        self._threads.close()
+        if self._pool is not None:
+            await self._pool.close()
+
+    def _known_function(self, name: str) -> Callable[..., object] | None:
+        return self._functions.get(name, "")

@@ -1,0 +1,172 @@
+"""Write outcomes to the store, together with the next claim, until they are written."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator, Sequence
+
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, ClaimResult, Finished, JobBackend, Stale
+from asyncjobs.clock import Clock
+from asyncjobs.exceptions import BackendError
+from asyncjobs.models import EventType, JobEvent, JobStatus, OutcomeKind
+from asyncjobs.runtime import job_log
+from asyncjobs.runtime.attempt import failure
+from asyncjobs.runtime.claims import Claims
+from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.wakeups import Wakeup
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.worker")
+
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 5.0
+
+
+class OutcomeWriter:
+    """Takes whatever has ended, and writes it in one transaction with a claim for the slots that became free.
+
+    :param results: keeps the results that this process may soon be asked for.
+    :param claimed: called with what a claim brought that went with outcomes, once its jobs are started.
+    :param stale: called with the id of a job that others have now: what became of it is to be looked up.
+    :param written: notified when nothing is left to write.
+    """
+
+    def __init__(
+        self,
+        backend: JobBackend,
+        clock: Clock,
+        claims: Claims,
+        results: ResultCache,
+        outage: Outage,
+        *,
+        claimed: Callable[[ClaimResult], None],
+        stale: Callable[[str], None],
+        written: Wakeup,
+    ) -> None:
+        self._backend = backend
+        self._clock = clock
+        self._claims = claims
+        self._results = results
+        self._outage = outage
+        self._claimed = claimed
+        self._stale = stale
+        self._written = written
+        self._queue: list[AttemptEnd] = []
+        self._queued = Wakeup()
+        self._writing: Sequence[AttemptEnd] = ()
+        self._in_flight: dict[str, tuple[int, bytes]] = {}
+
+    def put(self, end: AttemptEnd) -> None:
+        """Have an outcome written."""
+        self._queue.append(end)
+        self._queued.notify()
+
+    @property
+    def unwritten(self) -> Sequence[AttemptEnd]:
+        """The outcomes that are not known to be written."""
+        return (*self._queue, *self._writing)
+
+    async def run(self) -> None:
+        """Write outcomes for ever."""
+        while True:
+            await self._queued.wait()
+            while self._queue:
+                ends, self._queue = self._queue, []
+                self._writing = ends
+                try:
+                    await self._write(ends)
+                except Exception as error:  # border: a mistake of ours must not keep all later outcomes unrecorded
+                    logger.error("recording %d outcomes failed: %s", len(ends), error, exc_info=error)
+                self._writing = ()
+            self._written.notify()
+
+    def committed(self, events: Sequence[JobEvent]) -> None:
+        """Keep the results that an own commit made final, before those who wait for them are woken."""
+        if not self._in_flight:
+            return
+        for event in events:
+            if event.type == EventType.COMPLETED:
+                attempt, value = self._in_flight.get(event.job_id, (0, b""))
+                if attempt == event.attempt:
+                    self._results.put(event.job_id, value)
+
+    async def _write(self, ends: Sequence[AttemptEnd], *, again: bool = False) -> None:
+        """Write outcomes until they are written. A stale one is a value: another worker has the job.
+
+        :param again: they were sent before, and may have been stored then.
+        """
+        slots = self._claims.slots
+        short = slots.reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
+        self._in_flight = {
+            end.attempt.job_id: (end.attempt.attempt, end.outcome.value)
+            for end in ends
+            if end.outcome.kind is OutcomeKind.SUCCEEDED and end.outcome.value is not None
+        }
+        delays, replaced = _delays(), False
+        while True:
+            try:
+                claim, recorded = await self._write_once(ends)
+                break
+            except Exception as error:  # border: an outcome that cannot be stored is its job's failure
+                if len(ends) > 1:
+                    await self._write_apart(ends)
+                    return
+                again = True
+                refused = not _is_outage(error)
+                if not _is_too_big(error):
+                    self._outage.failed(error)
+                # The store is away: the same once more, later. It refuses this outcome: a failure in its place, at
+                # once. It refuses that, too: once more, later.
+                if replaced or not refused:
+                    await self._clock.sleep(next(delays))
+                if refused:
+                    ends, replaced = [_unstorable(ends[0], error)], True
+        self._outage.recovered()
+        try:
+            for end, result in zip(ends, recorded.results, strict=True):
+                self._log(end, result, again)
+        finally:
+            self._claims.settle(claim, recorded.claims)
+        self._claimed(recorded.claims)
+        if short:
+            slots.freed()
+
+    async def _write_once(self, ends: Sequence[AttemptEnd]) -> tuple[ClaimRequest, Finished]:
+        claim = self._claims.request()
+        try:
+            return claim, await self._backend.update_job_status(ends, claim)
+        except BaseException:
+            self._claims.settle(claim, None)  # it holds no slots any more
+            raise
+
+    async def _write_apart(self, ends: Sequence[AttemptEnd]) -> None:
+        """Write each alone: one that cannot be written must not hold up the others."""
+        for end in ends:
+            await self._write([end], again=True)
+
+    def _log(self, end: AttemptEnd, result: JobStatus | Stale, again: bool) -> None:
+        job_log.log_outcome(end, result, again=again)
+        if isinstance(result, Stale):
+            self._stale(end.attempt.job_id)
+
+
+def _delays() -> Iterator[float]:
+    """Return the seconds before each further try: doubled each time, up to a longest one."""
+    delay = _FIRST_DELAY
+    while True:
+        yield delay * random.uniform(0.5, 1.0)
+        delay = min(_LONGEST_DELAY, delay * 2)
+
+
+def _is_too_big(error: Exception) -> bool:
+    return isinstance(error, BackendError) and error.code == "too-big"
+
+
+def _is_outage(error: Exception) -> bool:
+    """Return whether the store could not be reached, as opposed to what it would never take."""
+    return isinstance(error, BackendError) and not _is_too_big(error)
+
+
+def _unstorable(end: AttemptEnd, error: Exception) -> AttemptEnd:
+    return AttemptEnd(end.attempt, failure(error, retryable=False), (), end.jitter)
