@@ -1,1 +1,1 @@
-"""Decides. No await, clock, randomness, logging or I/O: time and jitter are arguments, rows come through a view."""
+"""Decide. No await, clock, randomness, logging or I/O: time and jitter are arguments, rows come through a view."""

@@ -1,4 +1,4 @@
-"""The ids of jobs that are submitted by other jobs: the same call of the same parent gives the same id."""
+"""Derive the ids of jobs that are submitted by other jobs: the same call of the same parent gives the same id."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ _LONGEST_ROOT = 64
 
 
 def child_id(parent_id: str, key: str) -> str:
-    """``<parent>/<key>``; where that would be long, ``<root>/~<digest of the parent's id>/<key>``.
+    """Return ``<parent>/<key>``; if that would be long, ``<root>/~<digest of the parent's id>/<key>``.
 
-    So ids do not grow with the depth: a job may submit its own successor as often as it likes.
+    So ids do not grow with the depth: a job may submit its own successor any number of times.
     """
     path = f"{parent_id}/{key}"
     return path if len(path) <= LONGEST_PATH else _deep(parent_id) + key
 
 
 def path_before(parent_id: str, job_id: str) -> str | None:
-    """The id under which an earlier version stored this child, None if that is the same or could not be stored."""
+    """Return the id that an earlier version gave this child; None if it is the same or could not be stored."""
     deep = _deep(parent_id)
     if not job_id.startswith(deep):
         return None

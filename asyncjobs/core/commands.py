@@ -1,4 +1,7 @@
-"""What can be asked of the store, decided on a ``Plan``. A refused command leaves the plan as it was."""
+"""Decide what can be asked of a store (submit, finish, cancel, …) as pure functions over a ``Plan``.
+
+A refused command leaves the plan as it was. ``backends.base`` lists which method of a backend uses which command.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +34,7 @@ from asyncjobs.models import (
 )
 
 Existing = Callable[[int], tuple[str, bytes]]
-"""Gives the function and the encoded call of a stored job: what ``if_exists="return"`` compares."""
+"""Returns the function and the encoded call of a stored job, which ``if_exists="return"`` compares."""
 
 
 def enqueue(
@@ -41,10 +44,11 @@ def enqueue(
     existing: Existing,
     parent: tuple[int, int, int] | None = None,
 ) -> list[int]:
-    """Insert a batch, all or nothing; returns each job's number, for an existing one the stored number.
+    """Insert a batch, all or nothing.
 
     :param numbers: fresh job numbers, in submission order.
     :param parent: (number, attempt, worker) of the job whose body submits; it must still hold its attempt.
+    :returns: each job's number; of an existing one the stored number.
     :raises SubmissionError: of the kind that fits; the plan is as it was.
     :raises ConfigurationError: ``require`` is not from 1 to the number of dependencies; likewise.
     """
@@ -79,7 +83,7 @@ def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
             hint="the attempt lost its lease or was ended; what it does now is not recorded",
         )
     if row.cancel_requested:
-        # Else the tree would not close: a request for the descendants reaches those stored by then, and no later one.
+        # A request for the descendants reaches those that are stored by then. Later ones would escape it.
         raise JobStateError(
             row.id,
             "asked to stop",
@@ -123,7 +127,7 @@ def _check_same(job: NewJob, function: str, call: bytes) -> None:
 
 
 def _parents_first(fresh: dict[str, NewJob]) -> list[str]:
-    """Batch members so that parents come before children. Only edges inside the batch can close a cycle."""
+    """Order the batch so that parents come before children. Only edges inside the batch can close a cycle."""
     order: list[str] = []
     done: set[str] = set()
     for root, root_job in fresh.items():
@@ -139,7 +143,7 @@ def _parents_first(fresh: dict[str, NewJob]) -> list[str]:
             node, pending = stack[-1]
             for dep in pending:
                 if dep.parent_id in path:
-                    # The walk goes from child to parent; the message reads the way work would flow.
+                    # The walk goes from child to parent; the message shows the direction in which work would flow.
                     nodes = list(path)
                     cycle = [*nodes[nodes.index(dep.parent_id) :], dep.parent_id]
                     raise CyclicDependencyError(cycle[::-1])
@@ -156,7 +160,7 @@ def _parents_first(fresh: dict[str, NewJob]) -> list[str]:
 
 
 def _distinct(dependencies: Sequence[Dependency]) -> dict[str, bool]:
-    """Parent ids, each with whether it is optional: a parent given twice is one edge, and required wins."""
+    """Return for each parent id whether it is optional. A parent given twice is one edge, and required wins."""
     parents: dict[str, bool] = {}
     for dep in dependencies:
         parents[dep.parent_id] = dep.optional and parents.get(dep.parent_id, True)
@@ -254,7 +258,11 @@ _REMOVED = Stale(0, JobStatus.CANCELLED)
 
 
 def append_events(plan: Plan, batches: Sequence[tuple[int, int, int, tuple[BodyEvent, ...]]]) -> list[bool]:
-    """Store what running bodies said: (job number, attempt, worker, events). False: refused, the attempt is stale."""
+    """Store the events of running bodies.
+
+    :param batches: (job number, attempt, worker, events).
+    :returns: per batch, whether it was stored; a stale attempt is refused.
+    """
     plan.load(n for n, _, _, _ in batches)
     results: list[bool] = []
     for n, attempt, worker, body_events in batches:
@@ -267,7 +275,7 @@ def append_events(plan: Plan, batches: Sequence[tuple[int, int, int, tuple[BodyE
 
 
 def start(plan: Plan, numbers: Sequence[int], worker: int) -> list[JobState]:
-    """Claim these ready jobs for a worker; those that are not ready any more are left out."""
+    """Claim these ready jobs for a worker; jobs that are no longer ready are left out."""
     plan.load(numbers)
     started: list[JobState] = []
     for n in numbers:
@@ -280,7 +288,7 @@ def start(plan: Plan, numbers: Sequence[int], worker: int) -> list[JobState]:
 
 
 def promote(plan: Plan, numbers: Sequence[int]) -> None:
-    """Jobs whose time has come stop waiting for it."""
+    """Make delayed jobs ready whose time has come."""
     plan.load(numbers)
     for n in numbers:
         job = plan.get(n)
@@ -289,7 +297,7 @@ def promote(plan: Plan, numbers: Sequence[int]) -> None:
 
 
 def reap(plan: Plan, numbers: Sequence[int], draw: Callable[[], float]) -> list[JobState]:
-    """Attempts of a dead or frozen worker are interrupted; returns the rows as they are then."""
+    """Interrupt the attempts of a dead or frozen worker, and return their rows."""
     plan.load(numbers)
     reaped: list[JobState] = []
     ended: list[int] = []
@@ -306,9 +314,10 @@ def reap(plan: Plan, numbers: Sequence[int], draw: Callable[[], float]) -> list[
 
 
 def cancel(plan: Plan, numbers: Sequence[int], *, descendants: bool = False) -> list[JobState]:
-    """Cancel pending jobs, ask those in progress to stop; returns every row it looked at, as it is then.
+    """Cancel pending jobs, and store the request for those in progress.
 
-    ``descendants`` are the jobs that were submitted from inside these ones, and theirs.
+    :param descendants: include the jobs that were submitted from inside these ones, and theirs.
+    :returns: the rows of all of them, changed or not.
     """
     targets = dict.fromkeys(numbers)
     level: Sequence[int] = list(numbers)
@@ -329,7 +338,7 @@ def cancel(plan: Plan, numbers: Sequence[int], *, descendants: bool = False) -> 
 
 
 def give_up(plan: Plan, numbers: Sequence[int], error: JobError) -> list[JobState]:
-    """Pending jobs that nobody could ever run end as failed."""
+    """Fail pending jobs that no worker can ever run, and return their rows."""
     plan.load(numbers)
     failed: list[JobState] = []
     for n in numbers:
@@ -343,7 +352,7 @@ def give_up(plan: Plan, numbers: Sequence[int], error: JobError) -> list[JobStat
 
 
 def recount(plan: Plan, numbers: Sequence[int]) -> list[JobState]:
-    """Decide waiting jobs anew from their edges. Changes nothing where the stored counts are right."""
+    """Decide waiting jobs anew from their edges, and return all rows. Right counts stay as they are."""
     plan.load(numbers)
     skipped: list[int] = []
     for n in numbers:
@@ -357,7 +366,7 @@ def recount(plan: Plan, numbers: Sequence[int]) -> list[JobState]:
 
 
 def retry(plan: Plan, n: int) -> JobState:
-    """The explicit retry of a failed or cancelled job: rule 4.4.
+    """Make a failed or cancelled job pending again at a user's request, with those skipped because of it: rule 4.4.
 
     :raises JobNotFoundError: there is no such job.
     :raises JobStateError: it is neither failed nor cancelled; nothing was changed.
@@ -370,8 +379,8 @@ def retry(plan: Plan, n: int) -> JobState:
         mend = f"retry {job.because!r} instead" if job.status is JobStatus.SKIPPED else None
         raise JobStateError(job.id, job.status, "only a failed or cancelled job can be retried", hint=mend)
     plan.apply(lifecycle.revive(job, job.id, plan.now))
-    causes = {n: job.id}  # of what is revived: the root cause of its skip, which its dependents were skipped for, too
-    again: dict[int, None] = {}  # not started, and not so ready any more
+    causes = {n: job.id}  # of each revived job: the root cause of its skip, for which its dependents were skipped, too
+    again: dict[int, None] = {}  # pending jobs that are less ready than they were
     level = [n]
     while level:
         rows = plan.edges_from(level)

@@ -1,4 +1,4 @@
-"""JobDAG: dependencies as a ``networkx.DiGraph``, usable on its own.
+"""Keep dependencies as a ``networkx.DiGraph``: ``JobDAG`` is usable on its own.
 
 Nodes are job ids, edges run from a dependency to its dependents. Adding costs the new job's own edges: a new node can
 close a cycle only through dependents that were named before it was added.
@@ -27,7 +27,7 @@ class JobDAG:
     """
 
     def __init__(self) -> None:
-        import networkx  # not before a graph is wanted: it takes longer to import than all of this package
+        import networkx  # deferred: it takes longer to import than all of this package
 
         self._graph: DiGraph[str] = networkx.DiGraph()
         self._added: set[str] = set()
@@ -35,7 +35,7 @@ class JobDAG:
 
     @property
     def graph(self) -> DiGraph[str]:
-        """The graph itself: read it, do not change it."""
+        """Return the graph itself, for reading only."""
         return self._graph
 
     def __len__(self) -> int:
@@ -52,11 +52,12 @@ class JobDAG:
         metadata: Mapping[str, Any] | None = None,
         **unknown: Any,
     ) -> None:
-        """Add a job that waits for all of ``depends_on``, an id or several.
+        """Add a job that waits for all of ``depends_on``, one id or several.
 
         :param metadata: kept on its node of ``graph``, as the attributes of these names.
-        :raises CyclicDependencyError: it would wait for itself; the graph is as it was.
-        :raises DuplicateJobError: it was added before. ConfigurationError: no id, or an argument that does not exist.
+        :raises CyclicDependencyError: the job would wait for itself; the graph is unchanged.
+        :raises DuplicateJobError: the job was added before.
+        :raises ConfigurationError: an id is no text, or an argument is unknown.
         """
         if unknown:
             name, value = next(iter(unknown.items()))
@@ -88,13 +89,13 @@ class JobDAG:
         self._added.update(batch)
 
     def _cycle(self, batch: Mapping[str, tuple[str, ...]]) -> list[str] | None:
-        # Older jobs lead back to the batch only where one of its members was named before it was added.
+        # Older jobs can lead back to the batch only if one of its members was named before it was added.
         if any(job_id in self._graph for job_id in batch):
             return find_cycle(batch, lambda job_id: self._graph.predecessors(job_id) if job_id in self._graph else ())
         return find_cycle(batch)
 
     def mark_completed(self, job_id: str) -> list[str]:
-        """Mark a job as done; returns the dependents whose last unmet dependency it was. Twice is harmless.
+        """Mark a job as completed, and return the dependents that it made ready. A second call returns none.
 
         :raises JobNotFoundError: it was never added.
         """
@@ -105,33 +106,39 @@ class JobDAG:
         return [child for child in self._graph.successors(job_id) if self._ready(child)]
 
     def discard(self, job_id: str) -> None:
-        """Forget a job and its edges; an unknown one is ignored."""
+        """Remove a job and its edges; an unknown one is ignored."""
         if job_id not in self._graph:
             return
         parents = list(self._graph.predecessors(job_id))
         self._graph.remove_node(job_id)
         self._added.discard(job_id)
         self._completed.discard(job_id)
-        for parent in parents:  # a dependency that was only named, by nobody any more
+        for parent in parents:  # a dependency that was only named, and is no longer
             if parent not in self._added and not self._graph.out_degree(parent):
                 self._graph.remove_node(parent)
 
     def get_ready_jobs(self) -> list[str]:
-        """Jobs that are not completed and whose dependencies all are, in the order they were added to the graph."""
+        """Return the jobs that are not completed but whose dependencies all are, in the order of their nodes."""
         return [job_id for job_id in self._graph if self._ready(job_id)]
 
     def get_dependent_jobs(self, job_id: str) -> list[str]:
-        """Jobs that directly depend on this one. JobNotFoundError: it was never added."""
+        """Return the jobs that directly depend on this one.
+
+        :raises JobNotFoundError: it was never added.
+        """
         self._known(job_id)
         return list(self._graph.successors(job_id))
 
     def get_dependencies(self, job_id: str) -> list[str]:
-        """Jobs that this one directly depends on. JobNotFoundError: it was never added."""
+        """Return the jobs that this one directly depends on.
+
+        :raises JobNotFoundError: it was never added.
+        """
         self._known(job_id)
         return list(self._graph.predecessors(job_id))
 
     def topological_order(self) -> list[str]:
-        """Every job that was added, dependencies before dependents; among equals, as they were added."""
+        """Return every added job, dependencies before dependents; among equals, as they were added."""
         import networkx
 
         rank = {job_id: i for i, job_id in enumerate(self._graph)}
@@ -190,10 +197,10 @@ def _id(field: str, value: object) -> str:
 
 
 def _ids(depends_on: object) -> tuple[str, ...]:
-    """Each id once; one id is not taken for its characters."""
+    """Return each id once. A single id is not mistaken for a series of characters."""
     if type(depends_on) in _LISTS:
         ids = cast("list[object]", depends_on)
-        if set(map(type, ids)) <= _TEXT and all(ids):  # the engine's own, always
+        if set(map(type, ids)) <= _TEXT and all(ids):  # always so if the engine calls
             return tuple(dict.fromkeys(cast("list[str]", ids)))
     if isinstance(depends_on, str):
         return (_id("depends_on", depends_on),)

@@ -1,4 +1,4 @@
-"""Who is released and who is skipped when a parent ends: rule 4.1 of the state machine."""
+"""Decide which dependents become ready and which are skipped when a parent ends: rule 4.1 of the state machine."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from asyncjobs.models import EdgeState, JobStatus, WaitsFor
 
 
 class Settled(Struct, frozen=True):
-    """An edge whose parent has ended: ``cause`` is the root cause, should it break the child."""
+    """An edge whose parent has ended. ``cause`` is the root cause if this edge skips the child."""
 
     state: EdgeState
     cause: str
 
 
 def settle(parent: JobState, optional: bool) -> Settled:
-    """What an edge from this ended parent becomes."""
+    """Return what an edge from this ended parent becomes."""
     if parent.status is JobStatus.COMPLETED:
         return Settled(EdgeState.MET, parent.id)
     cause = parent.because if parent.status is JobStatus.SKIPPED and parent.because else parent.id
@@ -30,8 +30,9 @@ def settle(parent: JobState, optional: bool) -> Settled:
 def count_settled(child: JobState, settled: Sequence[Settled], now: int) -> JobState | Change:
     """Count edges of ``child`` that were open and now are settled, in batch order, and decide what follows.
 
-    Returns a ``Change`` when the child is skipped, else its row (which may now be ready). Verdicts are monotone:
-    the first one stands, and later edges only count.
+    Verdicts are monotone: the first one stands, and later edges only count.
+
+    :returns: a ``Change`` if the child is skipped, else its row, which may now be ready.
     """
     met = sum(edge.state is EdgeState.MET for edge in settled)
     counted = replace(child, open=child.open - len(settled), met=child.met + met)
@@ -41,7 +42,7 @@ def count_settled(child: JobState, settled: Sequence[Settled], now: int) -> JobS
 
 
 def decide(child: JobState, settled: Sequence[Settled], now: int) -> JobState | Change:
-    """The verdict on a waiting child whose counts are up to date; ``settled`` are its edges that may break it."""
+    """Decide on a waiting child whose counts are up to date; ``settled`` are its edges that may skip it."""
     if child.require is None:
         broken = next((edge for edge in settled if edge.state is EdgeState.BROKEN), None)
         ready = child.open == 0
@@ -57,11 +58,11 @@ def decide(child: JobState, settled: Sequence[Settled], now: int) -> JobState | 
 
 
 def revives(child: JobState, retried: str, cause: str) -> bool:
-    """Whether a skipped child waits again when a parent of it does, after the job ``retried`` was retried.
-
-    :param cause: the root cause of that parent's skip; ``retried`` if it is that job itself.
+    """Return whether a skipped child waits again when a parent of it does, after the job ``retried`` was retried.
 
     One broken edge skips a plain child, and is its cause. With ``require`` it is skipped for all of its broken edges
-    together, so each of them is a cause, also those that are not the stored one.
+    together, so each of them is a cause, although only one is stored.
+
+    :param cause: the root cause of that parent's skip; ``retried`` if the parent is that job itself.
     """
     return child.require is not None or child.because in (retried, cause)

@@ -1,11 +1,11 @@
-"""Values as JSON has them, with nothing dropped on the way.
+"""Convert values to JSON without losing any of them.
 
-What JSON has no form for becomes text. Two things would be lost by that rule alone, and are not:
+A value that JSON has no form for becomes text. That rule alone would lose two things, so they are special:
 
-- A whole number of more digits than JSON readers take (Python's refuses more than 4,300) becomes text in hexadecimal,
-  ``"0x…"``: ``int(text, 0)``, ``BigInt(text)``.
-- Keys that are no text become text. Where two keys of a dict would be the same then, the one that was no text says what
-  it was: ``{"1": …, "int 1": …}``.
+- An integer with more digits than JSON readers accept (Python's refuses more than 4,300) becomes hexadecimal text,
+  ``"0x…"``, which ``int(text, 0)`` and ``BigInt(text)`` read.
+- A key that is not text becomes text. If two keys of a dict would be equal then, the one that was not text names its
+  type: ``{"1": …, "int 1": …}``.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from msgspec import Struct, to_builtins
 
 _LONGEST_REPR = 2048
 _MOST_BITS = 14_284
-"""Of a number that is written as one: it has at most 4,300 digits."""
+"""Size of the largest number that is written as one: it has at most 4,300 digits."""
 NO_SURROGATES = "send both halves of the pair, or the character itself; bytes go as base64"
 _AS_THEY_ARE: frozenset[type] = frozenset({type(None), bool, str, float})
 
 
 def json_value(value: Any) -> Any:
-    """Return a value with nothing in it that JSON does not have; dicts stay dicts, so that a key says what it is of."""
+    """Return a value that consists of JSON types alone. A dict stays a dict, a record becomes one."""
     kind = cast("type[Any]", type(value))
     if kind in _AS_THEY_ARE:
         return value
@@ -47,7 +47,7 @@ def json_value(value: Any) -> Any:
 
 
 def is_json_object(fields: Mapping[Any, Any]) -> bool:
-    """Return whether a flat dict is JSON as it is. False: it may be or not."""
+    """Return True if a dict is JSON as it is. Only flat dicts of common types are recognised."""
     return all(
         type(key) is str and (type(value) in _AS_THEY_ARE or (type(value) is int and value.bit_length() <= 64))
         for key, value in fields.items()
@@ -55,12 +55,13 @@ def is_json_object(fields: Mapping[Any, Any]) -> bool:
 
 
 def find_lone_surrogate(text: str | bytes) -> list[str | int] | None:
-    r"""Return where JSON that msgspec does not take has half of a pair, as in ``"\ud83d"``; None: that is not why.
+    r"""Find half of a surrogate pair, as in ``"\ud83d"``, in JSON that msgspec refused.
 
-    The way to a name is that to its object, with the name spelled out behind it.
+    :returns: the path to it; a name with one is spelled in ASCII behind the path of its object. None if there is none,
+        so that msgspec had another reason.
     """
     try:
-        value = loads(text, parse_int=str, parse_float=str)  # takes halves of pairs, and what they were read from
+        value = loads(text, parse_int=str, parse_float=str)  # it accepts halves of pairs
     except (ValueError, RecursionError):
         return None
     return _lone_surrogate(value)
@@ -94,7 +95,7 @@ def _is_text(value: str) -> bool:
 
 
 def _fields(value: Any) -> dict[str, Any] | None:
-    """Return the fields of a record: a dataclass, a Struct, an attrs class, a pydantic model. None: it is none."""
+    """Return the fields of a record (dataclass, Struct, attrs class, pydantic model); None if it is not one."""
     kind = cast("Any", type(value))
     if isinstance(value, Struct):
         return {

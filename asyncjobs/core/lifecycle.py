@@ -1,7 +1,7 @@
-"""The state machine of one job: the table of what may happen, and functions that decide what does.
+"""Decide the transitions of one job: the table of those that exist, and a function for each act.
 
-Each function takes the row as it is and returns a ``Change`` (the row as it will be, with its events) or, where the
-guard does not hold, ``Stale``. Guards are the status and the attempt number, the fencing token.
+Each function takes the row as it is and returns a ``Change`` (the row as it will be, with its events), or ``Stale`` if
+the guard does not hold. Guards are the status and the attempt number, which is the fencing token.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
     (CANCELLED, EventType.RETRYING): PENDING,
     (SKIPPED, EventType.RETRYING): PENDING,  # the cause of the skip is retried
 }
-"""Every change of status there is: (from, event) -> to. The picture in the docs is drawn from it."""
+"""Every change of status: (from, event) -> to. The diagram in the docs is drawn from it."""
 
 WORKER_LOST = "WorkerLostError"
 LOCAL_JOB_LOST = JobError(
@@ -43,7 +43,7 @@ LOCAL_JOB_LOST = JobError(
 
 
 def waiting_place(job: JobState, now: int) -> WaitsFor:
-    """What a pending job whose dependencies are met waits for. A limited job enters by ``limits.admit``."""
+    """Return what a pending job whose dependencies are met waits for. A limited job is admitted by ``limits.admit``."""
     if job.run_at is not None and job.run_at > now:
         return WaitsFor.TIME
     return WaitsFor.WORKER if job.limit is None else WaitsFor.LIMIT
@@ -60,7 +60,10 @@ def transition(
     value: bytes | None = None,
     **fields: Any,
 ) -> Change:
-    """Take the transition ``event`` from the table; ``said`` is ordered before it. KeyError: not in the table."""
+    """Take the transition ``event`` from the table; ``body_events`` are ordered before it.
+
+    :raises KeyError: the table has no such transition.
+    """
     status = TRANSITIONS[job.status, event]
     seq = job.seq + len(body_events) + 1
     changed = NewEvent(seq, event, now, fields.get("attempt", job.attempt), status, data)
@@ -80,7 +83,7 @@ def _new_body_events(job: JobState, body_events: Sequence[BodyEvent]) -> list[Ne
 
 
 def start(job: JobState, worker: int, now: int) -> Change | Stale:
-    """A claim: a ready job becomes the next attempt of ``worker``."""
+    """Claim a ready job: it becomes the next attempt of ``worker``."""
     if job.status is not PENDING or job.waits_for is not WaitsFor.WORKER:
         return Stale(job.attempt, job.status)
     return transition(
@@ -96,7 +99,7 @@ def start(job: JobState, worker: int, now: int) -> Change | Stale:
 
 
 def holds(job: JobState, attempt: int, worker: int | None) -> bool:
-    """The fence: whether this attempt of this worker is the one in progress."""
+    """Return whether this attempt of this worker is the one in progress: the fence."""
     return job.status is IN_PROGRESS and job.attempt == attempt and (worker is None or job.worker == worker)
 
 
@@ -174,7 +177,7 @@ def _failed(
 
 
 def interrupt(job: JobState, now: int, jitter: float) -> Change | Stale:
-    """The worker died or lost its lease: counted, and after ``max_interruptions`` given up."""
+    """End an attempt whose worker died or lost its lease; after ``max_interruptions`` of these the job fails."""
     if job.status is not IN_PROGRESS:
         return Stale(job.attempt, job.status)
     return finish(job, job.attempt, None, Outcome(OutcomeKind.INTERRUPTED), now, jitter)
@@ -197,7 +200,7 @@ def _interrupted(
             worker=None,
             finished_at=now,
         )
-    # One step behind the backoff of failures: a first interruption is most often not the job's fault.
+    # One step behind the backoff of failures: a first interruption is rarely the job's fault.
     delay = job.retry.delay_after_interruption(interruptions - 1, jitter)
     return _back(
         job,
@@ -218,14 +221,14 @@ def _back(job: JobState, event: EventType, now: int, delay: float, **kwargs: Any
 
 
 def append_events(job: JobState, attempt: int, worker: int | None, body_events: Sequence[BodyEvent]) -> Change | Stale:
-    """Store what a running body said; refused once the attempt is not the current one."""
+    """Store the events of a running body; refused once the attempt is not the current one."""
     if not holds(job, attempt, worker):
         return Stale(job.attempt, job.status)
     return Change(replace(job, seq=job.seq + len(body_events)), tuple(_new_body_events(job, body_events)))
 
 
 def cancel(job: JobState, now: int) -> Change | None:
-    """Pending: cancelled at once. In progress: the request is stored. Else None: what it is, it stays."""
+    """Cancel a pending job, or store the request for one in progress; return None for any other."""
     if job.status is PENDING:
         return transition(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
     if job.status is IN_PROGRESS and not job.cancel_requested:
@@ -235,22 +238,22 @@ def cancel(job: JobState, now: int) -> Change | None:
 
 
 def skip(job: JobState, because: str, now: int) -> Change:
-    """A dependency ended so that this job can never run."""
+    """Skip a job that can never run, because of how the job ``because`` ended."""
     data = {"because": because}
     return transition(job, EventType.SKIPPED, now, data=data, waits_for=None, because=because, finished_at=now)
 
 
 def give_up(job: JobState, error: JobError, now: int) -> Change:
-    """Nobody could ever run this pending job."""
+    """Fail a pending job that no worker can ever run."""
     ended = EndedAttempt(0, None, None, now, OutcomeKind.FAILED, error)
     return transition(job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now)
 
 
 def revive(job: JobState, cause: str, now: int) -> Change:
-    """The explicit retry of ``cause`` makes this job (itself, or skipped because of it) pending again.
+    """Make a job pending again after ``cause`` (itself, or the reason of its skip) was retried by a user.
 
-    It is placed behind its dependencies; the caller decides at once what they already decide. A skipped job keeps the
-    moment before which its submitter did not want it; the retried one itself goes at once.
+    It waits for its dependencies; the caller then decides what they already settle. A skipped job keeps the ``run_at``
+    of its submitter; the retried one itself is due at once.
     """
     return transition(
         job,

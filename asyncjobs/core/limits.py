@@ -1,7 +1,7 @@
-"""Which jobs of a limited key may be taken: rule 4.8.
+"""Decide which jobs of a limited key may be claimed: rule 4.8.
 
 A key admits at most as many ready jobs as it has room for, the first by priority and submission; the rest wait
-outside the ready index, so that a claim never has to look at them.
+outside the ready index, so that a claim never has to examine them.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from msgspec import Struct
 
 
 class Admission(Struct, frozen=True):
-    """Job numbers to be put into the ready index and to be taken out of it."""
+    """Job numbers to put into the ready index, and to take out of it."""
 
     promote: tuple[int, ...]
     demote: tuple[int, ...]
@@ -26,7 +26,11 @@ class Candidate(Struct, frozen=True, order=True):
 
 
 def admit(capacity: int, in_progress: int, ready: Sequence[Candidate], waiting: Sequence[Candidate]) -> Admission:
-    """``waiting`` are the first of the waiting ones; as many as ``capacity - in_progress`` are enough."""
+    """Choose the due jobs that a key has room for.
+
+    :param ready: all that are admitted now.
+    :param waiting: the first of those that wait; ``capacity - in_progress`` of them are enough.
+    """
     room = max(0, capacity - in_progress)
     chosen = set(sorted((*ready, *waiting))[:room])
     return Admission(

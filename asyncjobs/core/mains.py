@@ -1,11 +1,11 @@
-"""What the module of the main script is called, which is another name in every kind of process."""
+"""Name the module of the main script, which is called differently in each kind of process."""
 
 from __future__ import annotations
 
 MAIN = "__main__"
 SECOND_MAIN = "__asyncjobs_main__"
 """The name under which a child process loads its parent's script, for a job of that script."""
-# A spawned child of multiprocessing has another name for that.
+# A spawned child of multiprocessing calls it "__mp_main__".
 MAIN_NAMES = frozenset({MAIN, "__mp_main__", SECOND_MAIN})
 APP_MARK = "__asyncjobs_app__"
-"""The attribute that the command line leaves on the module of ``--app``: it may stand for a script of its file name."""
+"""The attribute that the command line sets on the module of ``--app``: it may stand for a script of its file name."""

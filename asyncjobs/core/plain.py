@@ -1,6 +1,6 @@
-"""Plain data, as JSON has it: the metadata of a job, the data of an event.
+"""Check and copy plain data: the metadata of a job, the data of an event.
 
-What is accepted here can be read back by every reader, and be sent as JSON.
+What is accepted here can be read back by every reader, and can be sent as JSON.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _NO_JSON = "metadata holds null, booleans, numbers, strings, lists, dicts"
 
 
 def metadata(value: object) -> bytes:
-    """The metadata of a job as JSON.
+    """Encode the metadata of a job as JSON.
 
-    Subclasses of plain types (``numpy.float64``, an ``IntEnum``) are stored as these; what JSON does not have (NaN,
-    Decimal, keys that are no strings) is refused.
+    Subclasses of plain types (``numpy.float64``, an ``IntEnum``) are stored as the plain type. What JSON does not have
+    (NaN, Decimal, keys that are not strings) is refused.
 
     :raises NotSerializableError: with the path to what cannot be stored.
     """
@@ -42,15 +42,15 @@ def metadata(value: object) -> bytes:
 
 
 def _is_json(value: object) -> bool:
-    """Whether this is what most metadata holds, which JSON has as it is."""
+    """Return whether a value is of the common kinds that are JSON as they are."""
     return value is None or type(value) in _ALWAYS_JSON or (type(value) is int and INT_MIN <= value <= INT_MAX)
 
 
 def event_data(data: object) -> tuple[dict[str, Any], int]:
-    """A copy of what a body wants to store with an event, and its bytes when it is encoded.
+    """Copy the data that a body stores with an event, and return it with its encoded size in bytes.
 
-    As in ``metadata``, but whole numbers as keys become text as in JSON, bytes and NaN stay, and what msgspec turns
-    into plain values (datetimes, UUIDs, dataclasses) is stored as these.
+    The rules are those of ``metadata``, except that integer keys become text as in JSON, bytes and NaN stay, and what
+    msgspec turns into plain values (datetimes, UUIDs, dataclasses) is stored as these.
 
     :raises NotSerializableError: with the path to what cannot be stored.
     """
@@ -70,7 +70,7 @@ def event_data(data: object) -> tuple[dict[str, Any], int]:
 
 _encode = msgspec.msgpack.Encoder().encode
 _FLOAT_BITS = 1024
-"""Whole numbers of fewer bits fit into a float, as which SQLite compares those of more than 64."""
+"""Integers of fewer bits fit into a float; SQLite compares integers of more than 64 bits as floats."""
 _ALWAYS_JSON: frozenset[type] = frozenset({bool, str})
 _ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 

@@ -1,4 +1,4 @@
-"""One transaction as a value: what was read, and what is to be written.
+"""Represent one transaction as a value: what was read, and what is to be written.
 
 A backend opens a ``Plan`` over a ``View`` of its rows, runs commands on it (``core.commands``), and writes what the
 plan holds, all of it or nothing. So the policy exists once, whatever the store.
@@ -17,31 +17,31 @@ from asyncjobs.models import EdgeState, Isolation, JobStatus, WaitsFor
 
 
 class View(Protocol):
-    """The rows of the store, as they were when the transaction began. Sequences in, as few reads as possible."""
+    """The rows of the store as they were when the transaction began. Methods take sequences, to read in few steps."""
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
-        """The jobs with these numbers; unknown ones are left out."""
+        """Read the jobs with these numbers; unknown ones are left out."""
         ...
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        """Job numbers by id; unknown ids are left out."""
+        """Read the numbers of these ids; unknown ids are left out."""
         ...
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
-        """Edges whose parent is one of these, ordered by parent (as given) and child."""
+        """Read the edges whose parent is one of these, ordered by parent (as given) and child."""
         ...
 
     def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
-        """Edges whose child is one of these, ordered by child (as given) and parent."""
+        """Read the edges whose child is one of these, ordered by child (as given) and parent."""
         ...
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
-        """Numbers of the jobs that were submitted from inside these jobs."""
+        """Read the numbers of the jobs that were submitted from inside these jobs."""
         ...
 
 
 class Record(Struct, frozen=True):
-    """A job as it is inserted: its row and what never changes."""
+    """A job to insert: its row, and the columns that never change."""
 
     job: JobState
     queue: str
@@ -58,7 +58,7 @@ class Record(Struct, frozen=True):
 
 
 class Writes(Struct, frozen=True):
-    """What a plan decided since it was last taken: to be written as it stands, in this order."""
+    """The decisions of a plan since they were last taken, to be written as they are, in this order."""
 
     inserted: list[Record]
     new_edges: list[EdgeRow]
@@ -71,7 +71,7 @@ class Writes(Struct, frozen=True):
 
 
 class Plan:
-    """The rows as they will be. Reads go through it, so that a command sees what the earlier ones decided."""
+    """The rows as they will be. Commands read through it, so that each sees what the earlier ones decided."""
 
     def __init__(self, view: View, now: int) -> None:
         self.view = view
@@ -93,7 +93,7 @@ class Plan:
     # -- reading
 
     def load(self, numbers: Iterable[int]) -> None:
-        """Read these jobs at once, those that are not known yet."""
+        """Read those of these jobs that are not known yet, all at once."""
         known = self._jobs
         missing = [n for n in numbers if n not in known]
         if missing:
@@ -101,7 +101,7 @@ class Plan:
                 known[job.n] = job
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        """Job numbers by id, of stored jobs and of those that this plan inserts."""
+        """Return job numbers by id, of stored jobs and of those that this plan inserts."""
         known = self.view.numbers(ids)
         for job_id in ids:
             if job_id in self._inserted_ids:
@@ -109,18 +109,18 @@ class Plan:
         return known
 
     def get(self, n: int) -> JobState | None:
-        """The job as it is now, loaded before; None: there is no such job."""
+        """Return a loaded job as it is now; None if there is no such job."""
         return self._jobs.get(n)
 
     def __getitem__(self, n: int) -> JobState:
         return self._jobs[n]
 
     def edges_from(self, parents: Sequence[int]) -> list[EdgeRow]:
-        """Stored edges from these parents, as they are now."""
+        """Return the stored edges from these parents, as they are now."""
         return [self._edges.get((edge.parent, edge.child), edge) for edge in self.view.edges_from(parents)]
 
     def edges_to(self, children: Sequence[int]) -> list[EdgeRow]:
-        """Stored edges to these children, as they are now."""
+        """Return the stored edges to these children, as they are now."""
         return [self._edges.get((edge.parent, edge.child), edge) for edge in self.view.edges_to(children)]
 
     # -- deciding
@@ -137,7 +137,7 @@ class Plan:
             self.limits[job.limit] = None
 
     def put(self, job: JobState) -> None:
-        """Keep a row that changed without an event (counts, placement)."""
+        """Keep a row that changed without an event (its counts, or what it waits for)."""
         before = self._jobs.get(job.n)
         self._jobs[job.n] = job
         self.changed[job.n] = None
@@ -145,7 +145,7 @@ class Plan:
             self._limited(before, job)
 
     def apply(self, change: Change) -> None:
-        """Keep a transition, its events, and what it records."""
+        """Keep a transition with its events, its attempt and its value."""
         n = change.job.n
         self.put(change.job)
         for event in change.events:
@@ -162,7 +162,7 @@ class Plan:
         self.changed_edges[key] = None
 
     def take(self) -> Writes:
-        """Hand over what is to be written, and go on with a clean sheet (events stay, in order, to the end)."""
+        """Return what is to be written, and start anew. Events are kept, in order, until the end."""
         writes = Writes(
             inserted=[structs.replace(record, job=self._jobs[n]) for n, record in self.inserted.items()],
             new_edges=self.new_edges,
@@ -179,7 +179,7 @@ class Plan:
 
     @property
     def clean(self) -> bool:
-        """Whether nothing is to be written."""
+        """Return whether nothing is to be written."""
         return not (
             self.inserted
             or self.changed
@@ -191,13 +191,13 @@ class Plan:
         )
 
     def take_limits(self) -> list[str]:
-        """The limited keys whose admission must be decided anew, once what was taken is visible."""
+        """Return the limited keys whose admission must be decided anew once the writes are visible, and forget them."""
         keys = list(self.limits)
         self.limits = {}
         return keys
 
     def propagate(self, ended: Sequence[int]) -> None:
-        """Tell the dependents of jobs that became terminal, level by level, until nobody else ends."""
+        """Settle the dependents of jobs that became terminal, level by level, until no further job ends."""
         level = list(ended)
         while level:
             open_edges = [edge for edge in self.edges_from(level) if edge.state is EdgeState.OPEN]
@@ -212,7 +212,7 @@ class Plan:
             level = []
             for child, settled_edges in by_child.items():
                 if child not in self._jobs:
-                    continue  # a damaged store: the edge leads nowhere
+                    continue  # in a damaged store, an edge may lead nowhere
                 verdict = edges.count_settled(self._jobs[child], settled_edges, self.now)
                 if isinstance(verdict, Change):
                     self.apply(verdict)
@@ -221,7 +221,7 @@ class Plan:
                     self.put(verdict)
 
     def decide(self, n: int) -> bool:
-        """Give a waiting job the verdict that its edges hold now. True: it was skipped."""
+        """Decide a waiting job by its edges as they are now; return whether it was skipped."""
         rows = self.edges_to([n])
         self.load(edge.parent for edge in rows)
         rows = [edge for edge in rows if edge.parent in self._jobs]  # in a damaged store one may lead nowhere
@@ -242,7 +242,7 @@ class Plan:
         return False
 
     def _limited(self, before: JobState | None, after: JobState) -> None:
-        """Keep count of a limited key; its admission changes when a job comes to it or leaves it."""
+        """Count a limited key; its admission changes when a job comes to it or leaves it."""
         key = after.limit
         assert key is not None
         was = before is not None and before.status is JobStatus.IN_PROGRESS
@@ -250,5 +250,5 @@ class Plan:
         if was != runs:
             self.in_progress[key] = self.in_progress.get(key, 0) + (1 if runs else -1)
         claimed = runs and before is not None and before.waits_for is WaitsFor.WORKER
-        if not claimed:  # a claim turns an admitted job into a running one: the room stays as it was
+        if not claimed:  # a claim makes a running job of an admitted one, which leaves the room as it was
             self.limits[key] = None

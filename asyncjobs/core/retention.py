@@ -1,4 +1,4 @@
-"""Which finished jobs may go: rule 4.12. A component of the graph goes as a whole, or stays as a whole.
+"""Decide which finished jobs may be removed: rule 4.12. A component of the graph goes as a whole, or stays as a whole.
 
 Neighbours are the two ends of an edge, and a job and those that were submitted from inside it.
 """
@@ -15,11 +15,12 @@ from asyncjobs.models import JobStatus
 class Components:
     """The connected components of some jobs, found by following their neighbours.
 
-    Give it jobs by ``add``, and the neighbours of whom ``take`` names by ``link``, until it names nobody any more.
+    The caller adds jobs by ``add``, then links the neighbours of the jobs that ``take`` returns by ``link``, until
+    ``take`` returns none.
 
     :param before: a component stays as soon as a member is met that did not end before this moment (µs), and is then
         followed no further. None: every one is followed to its end.
-    :param known: jobs of which it is known already that they stay.
+    :param known: jobs that are known to stay.
     """
 
     def __init__(self, before: int | None = None, known: Collection[int] = ()) -> None:
@@ -27,11 +28,11 @@ class Components:
         self._known = known
         self._of: dict[int, _Component] = {}  # by member
         self._distinct: dict[_Component, None] = {}  # in the order in which they were met
-        self._left: dict[int, None] = {}  # whose neighbours were not asked for
+        self._left: dict[int, None] = {}  # jobs whose neighbours were not taken yet
         self._unfinished: set[int] = set()
 
     def add(self, n: int, finished_at: int | None) -> None:
-        """A job, and when it ended; None: it has not."""
+        """Add a job, with the moment when it ended (None: it has not)."""
         if n in self._of:
             return
         too_new = self._before is not None and (finished_at is None or finished_at >= self._before)
@@ -42,7 +43,7 @@ class Components:
             self._unfinished.add(n)
 
     def link(self, of: int, n: int, finished_at: int | None) -> None:
-        """A job and a neighbour of it."""
+        """Add the neighbour ``n`` of the job ``of``, and join their components."""
         self.add(n, finished_at)
         into, other = self._of[of], self._of[n]
         if into is other:
@@ -56,7 +57,7 @@ class Components:
         del self._distinct[other]
 
     def take(self, count: int) -> list[int]:
-        """Up to ``count`` jobs whose neighbours must be asked for next; none: all components are known."""
+        """Return up to ``count`` jobs whose neighbours must be linked next; none if all components are known."""
         taken: list[int] = []
         while self._left and len(taken) < count:
             n, _ = self._left.popitem()
@@ -65,22 +66,24 @@ class Components:
         return taken
 
     def stays(self, n: int) -> bool:
-        """Whether this job's component is known to stay."""
+        """Return whether this job's component is known to stay."""
         return self._of[n].stays
 
     @property
     def going(self) -> deque[Sequence[int]]:
-        """The components that may go, each with all its members, in the order in which they were met."""
+        """Return the components that may go, each with all its members, in the order in which they were met."""
         return deque(component.members for component in self._distinct if not component.stays)
 
     @property
     def staying(self) -> Iterator[int]:
-        """Jobs that were met and stay."""
+        """Return the jobs that were met and stay."""
         return (n for component in self._distinct if component.stays for n in component.members)
 
     def refused(self, named: Collection[int] | None) -> int | None:
-        """The first job, by submission, for which these components are not removed by hand: it has not ended, or is not
-        among those that were ``named`` (None: that does not matter)."""
+        """Return the first job, by submission, that forbids removing these components by hand.
+
+        It has not ended, or is not among the jobs that the caller ``named`` (None: all count as named).
+        """
         unnamed = () if named is None else (n for n in self._of if n not in named)
         return min((*self._unfinished, *unnamed), default=None)
 
@@ -92,7 +95,7 @@ class _Component:
 
 
 def take_batch(components: deque[Sequence[int]], size: int) -> list[Sequence[int]]:
-    """Take components of about ``size`` jobs together: one at least, however large it is."""
+    """Take components of about ``size`` jobs together, at least one, however large it is."""
     batch = [components.popleft()]
     jobs = len(batch[0])
     while components and jobs + len(components[0]) <= size:
@@ -102,12 +105,12 @@ def take_batch(components: deque[Sequence[int]], size: int) -> list[Sequence[int
 
 
 def refusal(job_id: str, status: JobStatus) -> JobStateError:
-    """Why jobs are not removed by hand: this one has not ended, or belongs to their graph and was not named."""
+    """Return the error for a job that forbids a removal: it has not ended, or is of the graph and was not named."""
     if not status.terminal:
         return JobStateError(
             job_id,
             status,
-            "jobs can be removed once all that they are connected with has ended",
+            "jobs can be removed once all jobs connected with them have ended",
             hint="wait for it, or cancel it; nothing was removed",
         )
     return JobStateError(

@@ -1,4 +1,4 @@
-"""When a failed attempt is tried again: a policy is data, so that it can be stored with its job."""
+"""Decide when a failed attempt is tried again. A policy is data, so that it can be stored with its job."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from asyncjobs.checks import CheckedStruct, is_a, listed
 from asyncjobs.core.mains import MAIN_NAMES
 from asyncjobs.exceptions import ConfigurationError
 
-# From ``type`` itself: a metaclass may answer for its classes as it likes, also by raising.
+# From ``type`` itself: a metaclass may override these for its classes, and may raise.
 _module_of = type.__dict__["__module__"].__get__
 _qualname_of = type.__dict__["__qualname__"].__get__
 _bases_of = type.__dict__["__mro__"].__get__
@@ -26,8 +26,9 @@ _LONGEST = 10 * 365 * 86_400.0
 
 
 def exception_name(kind: type) -> str:
-    """``ConnectionError`` for builtins, ``httpx.ReadTimeout`` for others: how policies and events name errors. Never
-    fails, whatever the class says of itself.
+    """Return the name of an error class in policies and events: ``ConnectionError``, or ``httpx.ReadTimeout``.
+
+    Never fails, whatever the class itself overrides.
     """
     module, qualname = _module_of(kind), short_name(kind)
     if type(module) is not str:
@@ -36,14 +37,14 @@ def exception_name(kind: type) -> str:
 
 
 def short_name(kind: type) -> str:
-    """The qualified name of a class. Never fails."""
+    """Return the qualified name of a class. Never fails."""
     return str.__str__(_qualname_of(kind))
 
 
 class RetryPolicy(CheckedStruct, frozen=True):
     """Which failures are retried, how often, and after what delay.
 
-    :param max_retries: how many times more after the first attempt; 0 is never. Default 3.
+    :param max_retries: how many more attempts may follow the first; 0 means none. Default 3.
     :param base: seconds; the n-th retry waits ``base * factor ** n`` (default: 2, 4, 8, … s).
     :param factor: growth of the delay, at least 1. Default 2.
     :param cap: longest delay in seconds, before jitter. Default 300.
@@ -51,9 +52,10 @@ class RetryPolicy(CheckedStruct, frozen=True):
         it is ± half of it, unless this is 0.
     :param on: exception classes (or their names) that are retried. Default: every one.
     :param never_on: exception classes (or their names) that are not retried, even if ``on`` matches.
-    :raises ConfigurationError: a number is negative, NaN or out of its range; no class and no name where one is meant.
+    :raises ConfigurationError: a number is negative, NaN or out of its range, or an entry is neither a class nor a
+        name.
 
-    Numbers of any kind are understood (Decimal, Fraction, those of numpy), and kept as ints and floats.
+    Numbers of any type are accepted (Decimal, Fraction, those of numpy) and kept as ints and floats.
 
     A class matches itself and its subclasses, by their modules and names, so nothing is imported to compare; a name
     given as text matches any class of that name, with its module (``"httpx.ReadTimeout"``) or without. A group of
@@ -86,7 +88,7 @@ class RetryPolicy(CheckedStruct, frozen=True):
             force_setattr(self, name, _kinds(f"RetryPolicy.{name}", getattr(self, name)))
 
     def delay(self, n: int, jitter: float) -> float:
-        """Seconds before the ``n``-th retry; ``jitter`` is a number from 0 to 1 drawn by the caller."""
+        """Return the seconds before the ``n``-th retry; ``jitter`` is a number from 0 to 1 drawn by the caller."""
         try:
             delay = min(self.cap, self.base * self.factor**n)
         except OverflowError:
@@ -94,18 +96,20 @@ class RetryPolicy(CheckedStruct, frozen=True):
         return min(_LONGEST, delay * (1.0 + self.jitter * (2.0 * jitter - 1.0)))
 
     def delay_after_interruption(self, n: int, jitter: float) -> float:
-        """Seconds before it is run again after its worker died: half to one and a half of the delay, unless ``jitter``
-        is switched off. Jobs that died together, one of which may have killed the worker, do not come back together.
+        """Return the seconds before a job runs again after its worker died: half to one and a half of the delay.
+
+        Jobs that died together, one of which may have killed the worker, do not come back together. Without the
+        policy's ``jitter`` they do.
         """
         return self.delay(n, 0.5) * (0.5 + jitter if self.jitter else 1.0)
 
     def retries(self, error: BaseException) -> bool:
-        """Whether this exception is one that the policy retries."""
+        """Return whether the policy retries this exception."""
         if not self.on and not self.never_on:
             return True
         names: set[str] = set()
         bases: tuple[type, ...] = _bases_of(type(error))[:-1]
-        group = BaseExceptionGroup in bases  # not isinstance, which asks a class of the program for ``__class__``
+        group = BaseExceptionGroup in bases  # not isinstance, which would run a ``__class__`` of the program
         for kind in bases:
             if not group or BaseExceptionGroup in _bases_of(kind):
                 names.update((_class_name(kind), exception_name(kind), short_name(kind)))
@@ -119,7 +123,7 @@ class RetryPolicy(CheckedStruct, frozen=True):
 
 
 def _whole(value: object) -> int:
-    # Also numbers that are no ints, such as numpy's.
+    # Integral: numpy's numbers are not ints.
     whole = -1 if is_a(value, bool) or not issubclass(type(value), Integral) else int(cast("Any", value))
     if not 0 <= whole < 1 << 63:
         raise ConfigurationError("max_retries", value, allowed="a whole number from 0")
@@ -127,7 +131,7 @@ def _whole(value: object) -> int:
 
 
 def _float(value: object) -> float | None:
-    """A number of any kind (Decimal, Fraction, numpy's) as a float; None: it is none."""
+    """Return a number of any type (Decimal, Fraction, numpy's) as a float; None if it is not one."""
     if type(value) is float:
         return value
     if is_a(value, bool) or not issubclass(type(value), (Real, Decimal)):
@@ -159,14 +163,16 @@ def _name(entry: type[BaseException] | str) -> str:
 
 
 def _class_name(kind: type) -> str:
-    """The name by which a class given as a class is stored. Those of the main script have their bare names: its module
-    is called otherwise in every process."""
+    """Return the name under which a class is stored.
+
+    A class of the main script has its bare name, because its module has another name in every process.
+    """
     module, qualname = _module_of(kind), short_name(kind)
     return qualname if module in MAIN_NAMES else f"{module if type(module) is str else '?'}.{qualname}"
 
 
 def encode_policy(policy: RetryPolicy | None) -> bytes | None:
-    """The stored form; None (the default policy) takes no room."""
+    """Encode a policy for storage; None stands for the default policy, which takes no room."""
     if policy is None or policy == DEFAULT_RETRY:
         return None
     return msgpack.encode(
@@ -184,7 +190,7 @@ def encode_policy(policy: RetryPolicy | None) -> bytes | None:
 
 @functools.lru_cache(maxsize=1000)
 def decode_policy(data: bytes | None) -> RetryPolicy:
-    """The policy that ``encode_policy`` stored."""
+    """Return the policy that ``encode_policy`` stored."""
     if data is None:
         return DEFAULT_RETRY
     *numbers, on, never_on = msgpack.decode(data)

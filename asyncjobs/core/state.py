@@ -1,4 +1,4 @@
-"""What decisions are made on: the part of a job that changes, and the values that describe a change."""
+"""Define what decisions are made on: the part of a job that changes, and the values that describe a change."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ class JobState(Struct, frozen=True):
 
     ``n`` is its number in submission order. ``seq`` counts its events, and so is its version. ``open`` and ``met``
     count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is the backend's key of the
-    worker that holds the attempt. ``because`` names the root cause of a skip. ``lasts``: ``run_at`` is the end of a
-    duration, not a moment that somebody named. Then a store gives it by the wall clock as that is now, so that setting
-    the clock does not move it.
+    worker that holds the attempt. ``because`` names the root cause of a skip. If ``lasts`` is True, ``run_at`` is the
+    end of a duration and not a moment that a submitter named: a store then gives it by the wall clock as that is now,
+    so that setting the clock does not move it.
     """
 
     n: int
@@ -47,7 +47,7 @@ class JobState(Struct, frozen=True):
     group: str | None = None
     lasts: bool = False
     unreadable: str | None = None
-    """What of the stored row cannot be read, and has a stand-in here."""
+    """The columns of the stored row that cannot be read and have stand-ins here."""
 
 
 class EdgeRow(Struct, frozen=True):
@@ -60,7 +60,7 @@ class EdgeRow(Struct, frozen=True):
 
 
 class NewEvent(Struct, frozen=True):
-    """An event to be written with the change it reports; its ``seq`` is already decided."""
+    """An event to write with the change that it reports; its ``seq`` is already decided."""
 
     seq: int
     type: str
@@ -91,7 +91,7 @@ class Change(Struct, frozen=True):
 
 
 class Stale(Struct, frozen=True):
-    """The attempt is not the job's current one any more: whatever it says is refused."""
+    """A refusal: the attempt is not, or no longer, the job's current one. It has the job's attempt and status."""
 
     attempt: int
     status: JobStatus

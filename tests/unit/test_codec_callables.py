@@ -187,7 +187,7 @@ def test_names_that_lead_nowhere_are_refused() -> None:
     nameless: dict[str, Any] = {}
     exec("def lost(): ...", nameless)
     nameless["lost"].__module__ = None
-    assert _refused(nameless["lost"]) == "lost at <string>:1 (it does not say which module it belongs to)"
+    assert _refused(nameless["lost"]) == "lost at <string>:1 (it does not name the module it belongs to)"
     assert callable_label(nameless["lost"]) == "__main__:lost"
 
     class Elsewhere:
@@ -245,9 +245,9 @@ def test_labels_never_fail() -> None:
         (f"{HERE}:not_callable", "it is an int, which cannot be called"),
         (f"{HERE}:module_like.plain", "module_like.plain leads through something that is not a class"),
         (f"{HERE}:math.sqrt", "math.sqrt leads through something that is not a class"),
-        (f"{HERE}:append", "it is a builtin_function_or_method, which does not say which module it belongs to"),
-        (f"{HERE}:describe_callable", "it belongs to the module asyncjobs.core.codec.callables, and a function has the "
-                                      "name of its own"),
+        (f"{HERE}:append", "it is a builtin_function_or_method, which does not name the module it belongs to"),
+        (f"{HERE}:describe_callable", "it belongs to the module asyncjobs.core.codec.callables, and a function is "
+                                      "named by its own module"),
         ("asyncjobs_no_such_module:f", "the module asyncjobs_no_such_module is not loaded in this process"),
     ],
 )  # fmt: skip
@@ -309,7 +309,7 @@ def test_what_cannot_be_asked_for_its_module_is_not_taken_from_another_one(
     monkeypatch.setitem(sys.modules, "has_proxies", home)
     with pytest.raises(CallableNotFoundError) as caught:
         resolve_callable("has_proxies:work")
-    assert caught.value.reason == f"it is a {HERE}.{kind.__name__}, which raises {says} when it is asked for its module"
+    assert caught.value.reason == f"it is a {HERE}.{kind.__name__}, whose __module__ raises {says}"
 
 
 def test_modules_are_imported_only_when_allowed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,8 @@
-"""What is stored of a call, and back: the name of its function, its arguments and its result as msgpack. No pickle.
+"""Store calls and read them back: the name of the function, the arguments and the result as msgpack. No pickle.
 
 =============== ==============================================================================
 callables       a function and its stored name
-signatures      arguments bound at submit, by what ``layers`` finds out of the callee
+signatures      arguments bound at submit, by what ``layers`` finds out about the callee
 calls           the arguments and the result of a callee, to bytes and back
 encoding        values to bytes; ``wire`` lists the extension types
 decoding        bytes to values
@@ -11,7 +11,7 @@ annotations     records by the callee's annotations, on the way back and checked
 
 The rest serve these: names (modules and classes), records and families (attributes, structs, models: how instances
 are taken apart and put together), rebuild, nodes and hints (annotations), stored (values before their annotations),
-refusals (what cannot be stored, in words), cache.
+refusals (why a value cannot be stored), cache.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""Records come back by annotation: what a dataclass, Struct, attrs instance or model was stored as becomes one again.
+"""Rebuild records by annotation: a stored dataclass, Struct, attrs instance or model becomes one again.
 
-Only these are touched. Every other type comes back as it was without help, so there is no coercion: a parameter whose
-annotation names no record keeps its value, and so does a field. ``msgspec.convert`` is not used for it, because it
-refuses annotations that are common here (``str | Path``, enums of mixed values, two dataclasses in a union, fields with
-``init=False``) and would change values that are right already.
+Only these are touched. Every other type is stored as itself, so there is no coercion: a parameter whose annotation
+names no record keeps its value, and so does a field. ``msgspec.convert`` is not used, because it refuses annotations
+that are common here (``str | Path``, enums of mixed values, two dataclasses in a union, fields with ``init=False``) and
+would change values that are right already.
 
-At submit, and when a body returns, the same annotations say whether a value will come back: see ``check_arguments``.
+At submit, and when a body returns, the same annotations decide whether a value will come back: see ``check_arguments``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from asyncjobs.exceptions import ConversionError, NotSerializableError
 
 
 class Place(typing.NamedTuple):
-    """A parameter, or a result: how its records come back, and whether its annotation leaves open what it is."""
+    """A parameter, or a result: how its records are rebuilt, and whether its annotation leaves its type open."""
 
     name: str
     rebuild: Rebuild | None
@@ -46,11 +46,11 @@ class Place(typing.NamedTuple):
 class Plan(typing.NamedTuple):
     """The parameters of one callee.
 
-    ``named`` has every parameter that can be given by name. ``empty``: none holds records, as of most callees.
-    ``exact``: dicts must be marked, so that they are told from records. ``passed``: the parameters are those of a
-    function behind a wrapper, which the call may not fit. ``lenient``: they are annotated by such a function alone, so
-    what does not fit its annotation is left as it is. ``chooses``: each call has the plan of the implementation that
-    ``functools.singledispatch`` takes for it; ``positional`` has the argument by which that is chosen, at most.
+    ``named`` has every parameter that can be given by name. ``empty``: none holds records, as with most callees.
+    ``exact``: dicts must be marked, to distinguish them from records. ``passed``: the parameters are those of a
+    function behind a wrapper, which the call may not fit. ``lenient``: only such a function annotates them, so a value
+    that does not fit its annotation is left as it is. ``chooses``: each call has the plan of the implementation that
+    ``functools.singledispatch`` picks for it; ``positional`` has at most the argument that decides.
     """
 
     positional: tuple[Place, ...]
@@ -64,11 +64,11 @@ class Plan(typing.NamedTuple):
     chooses: bool = False
 
     def at(self, index: int) -> Place:
-        """Where an argument that is given by position goes."""
+        """Return the place of an argument that is given by position."""
         return self.positional[index] if index < len(self.positional) else self.rest or _ANYWHERE
 
     def of(self, name: str) -> Place:
-        """Where an argument that is given by name goes."""
+        """Return the place of an argument that is given by name."""
         return self.named.get(name) or self.others or _ANYWHERE
 
 
@@ -86,7 +86,7 @@ _results: IdentityCache[ResultPlan] = IdentityCache()
 
 
 def get_plan(func: Callable[..., Any]) -> Plan:
-    """What the annotations of ``func`` say about its arguments; worked out once."""
+    """Return the plan of the arguments of ``func``; worked out once."""
     plan = _plans.get(func)
     if plan is None:
         plan = _plan(func)
@@ -95,7 +95,7 @@ def get_plan(func: Callable[..., Any]) -> Plan:
 
 
 def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
-    """What the return annotation of ``func`` says; a class returns itself. Worked out once."""
+    """Return the plan of the result of ``func``, where a class returns itself; worked out once."""
     plan = _results.get(func)
     if plan is None:
         annotation = _returned(func)
@@ -110,10 +110,11 @@ def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
 def convert_arguments(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments with records in place of what they were stored as, where ``func``'s annotations name records.
+    """Rebuild the records in the arguments, where ``func``'s annotations name records.
 
-    None, and what is an instance already, stays. Annotations that cannot be resolved leave their value as it is.
-    Raises ConversionError naming the parameter, the path and the expected type.
+    None and instances stay. Annotations that cannot be resolved leave their value as it is.
+
+    :raises ConversionError: a value does not fit; it names the parameter, the path and the expected type.
     """
     plan = get_plan(func)
     if plan.empty:
@@ -121,7 +122,7 @@ def convert_arguments(
     if plan.chooses:
         return _convert_by_choice(func, plan, args, kwargs)
     if plan.passed is not None and plan.passed.bind(args, kwargs) is None:
-        # A call that the wrapper makes into another one.
+        # The wrapper turns this call into another one.
         return tuple(map(plain, args)), {name: plain(value) for name, value in kwargs.items()}
     values = [
         _rebuilt(func, place.rebuild, value, place.name, step, lenient=plan.lenient)
@@ -136,9 +137,9 @@ def convert_arguments(
 def _convert_by_choice(
     func: Callable[..., Any], plan: Plan, args: tuple[Any, ...], kwargs: Mapping[str, Any]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Rebuild the first argument as one of the classes that have an implementation, the others as that one has them."""
+    """Rebuild the first argument as a class with an implementation, the others as that implementation has them."""
     if args and plan.positional:
-        # It is of none of these classes: the implementation for any object takes it.
+        # Lenient: what is of none of these classes goes to the implementation for any object.
         args = (_rebuilt(func, plan.positional[0].rebuild, args[0], "the first", lenient=True), *args[1:])
     implementation = chosen(find_callee(func).target, args)
     if implementation is not None and not get_plan(implementation).empty:
@@ -147,22 +148,23 @@ def _convert_by_choice(
 
 
 def convert_result(func: Callable[..., Any], value: Any) -> Any:
-    """``value`` with records in place of what they were stored as, by ``func``'s return annotation.
+    """Rebuild the records in a result, by ``func``'s return annotation.
 
-    Raises ConversionError naming the path and the expected type.
+    :raises ConversionError: the value does not fit; it names the path and the expected type.
     """
     plan = get_result_plan(func)
-    # A wrapper may have made something else of what the annotated function returned.
+    # Lenient: a wrapper may have changed what the annotated function returned.
     return value if plan.rebuild is None else _rebuilt(func, plan.rebuild, value, None, lenient=plan.lenient)
 
 
 def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., Any] | None:
-    """A callable by which ``convert_result`` does what it does by ``func``, without what ``func`` holds.
+    """Return a callable that stands in for ``func`` in ``convert_result`` without keeping alive what ``func`` holds.
 
-    Handles are kept for as long as a program likes, and the arguments of partials, the variables of closures and the
-    defaults of lambdas may be large. None: nothing is converted.
+    A program may keep a handle for any time, and the arguments of partials, the variables of closures and the defaults
+    of lambdas may be large.
 
-    :param local: ``func`` itself is to be let go, too, once its job is over.
+    :param local: do not keep ``func`` itself alive either, once its job is over.
+    :returns: None if nothing is converted.
     """
     if not local and type(func) is FunctionType:
         return func
@@ -221,9 +223,9 @@ def check_arguments(
     """Make sure that these arguments will come back as they are.
 
     :param counts: how many records were written of each argument, by position and then by sorted name; empty for none.
-    :param handles: the types of what results take the place of.
-    :raises NotSerializableError: one does not fit its annotation, or has a record that the annotation does not name.
-        Where there is no annotation (or it is Any), records are known to come back as plain dicts.
+    :param handles: the types of the handles that results replace.
+    :raises NotSerializableError: an argument does not fit its annotation, or has a record that the annotation does not
+        name. Without an annotation (or with Any), records come back as plain dicts by design.
     """
     plan = get_plan(func)
     if plan.empty and not counts:
@@ -232,7 +234,7 @@ def check_arguments(
         _check_by_choice(func, plan, args, kwargs, counts, handles)
         return
     if plan.passed is not None and plan.passed.bind(args, kwargs) is None:
-        return  # nothing says what the wrapper makes of it
+        return  # what the wrapper makes of it is unknown
     places = [(f"$.args[{index}]", plan.at(index), value) for index, value in enumerate(args)]
     places += [(f"$.kwargs{key_step(name)}", plan.of(name), kwargs[name]) for name in sorted(kwargs)]
     for number, (where, place, value) in enumerate(places):
@@ -252,7 +254,7 @@ def _check_by_choice(
     counts: Sequence[int],
     handles: tuple[type, ...],
 ) -> None:
-    """Check a call by the implementation that ``functools.singledispatch`` takes for it, if that is known yet."""
+    """Check a call by the implementation that ``functools.singledispatch`` picks for it, if that is known yet."""
     if plan.positional and args and isinstance(args[0], handles):
         return
     target = find_callee(func).target
@@ -260,7 +262,7 @@ def _check_by_choice(
     if implementation is None:
         return
     if plan.positional:
-        # The first argument is as the choice has it.
+        # The first argument is checked by the union of all choices.
         if counts and counts[0] and innermost(implementation) is not implementations(target).get(object):
             _check(func, "$.args[0]", "the first", plan.positional[0].rebuild, args[0], counts[0], handles)
         args, counts = (None, *args[1:]), (0, *counts[1:]) if counts else ()
@@ -270,7 +272,7 @@ def _check_by_choice(
 def check_result(func: Callable[..., Any], value: Any, records: int, where: str) -> None:
     """Make sure that a result will be read as it is, if the return annotation names records.
 
-    Raises NotSerializableError.
+    :raises NotSerializableError: it would not.
     """
     plan = get_result_plan(func)
     if plan.rebuild is not None and (records or not plan.lenient):
@@ -362,7 +364,7 @@ def _plan_of_choice(target: Callable[..., Any]) -> Plan:
 
 
 def _returned(func: Callable[..., Any]) -> Any:
-    """The annotation of what ``func`` returns; a class returns itself."""
+    """Return the annotation of what ``func`` returns; a class returns itself."""
     inner = innermost(func)
     callee = find_callee(inner)
     if callee.dispatches:
@@ -375,4 +377,4 @@ def _returned(func: Callable[..., Any]) -> Any:
 
 def _union(options: Iterable[Any]) -> Any:
     listed = tuple(options)
-    return typing.Union[listed] if listed else None  # noqa: UP007 - of classes that are known only now
+    return typing.Union[listed] if listed else None  # noqa: UP007 - its members are known only at run time

@@ -1,4 +1,4 @@
-"""Dataclasses and attrs classes: the state of an instance is its ``__dict__`` and its slots."""
+"""Take dataclasses and attrs instances apart and put them together: their state is ``__dict__`` and slots."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class AttributeRecord(RecordType):
         parameters: Iterable[RecordField] = (),
     ) -> None:
         super().__init__(cls, fields, others, parameters)
-        # What is there beside attributes: the items of a dict, the arguments of an exception.
+        # A base with state beside attributes: the items of a dict, the arguments of an exception.
         self.foreign = next(
             (base for base in cls.__mro__ if base is not object and not base.__flags__ & _HEAP_TYPE), None
         )
@@ -39,7 +39,7 @@ class AttributeRecord(RecordType):
             if isinstance(slot, MemberDescriptorType) and name != "__weakref__"
         }
         self.has_dict = any("__dict__" in vars(base) for base in cls.__mro__ if base is not object)
-        # A property that stands in the place of a field: the state is where its setter put it.
+        # A property with the name of a field: the state is where its setter put it.
         self.computed = frozenset(name for name in self.fields if _is_property(cls, name))
         self.needed = self.required - self.computed
         self.plain = self.has_dict and not self.slots and not self.computed and not self.others
@@ -96,7 +96,7 @@ class AttributeRecord(RecordType):
         known = self.fields
         if not (fields.keys() <= known.keys() and self.needed <= fields.keys()):
             raise RecordMismatchError(f"has the fields ({', '.join(fields)})")
-        # Not cls(…), and not cls.__new__(…): neither is to run again.
+        # Not cls(…) and not cls.__new__(…), which must not run a second time.
         instance: Any = self.checked(functools.partial(_bare_instance, self.cls))
         state: dict[str, Any] = {**fields, **more}
         for name in self.computed:
@@ -138,7 +138,7 @@ def _is_property(cls: type, name: str) -> bool:
 
 
 def dataclass_record(cls: Any) -> AttributeRecord:
-    """What is known of a dataclass. An InitVar is a parameter of its constructor, and no field."""
+    """Describe a dataclass. An InitVar is a parameter of its constructor and not a field."""
     fields = dataclasses.fields(cls)
     return AttributeRecord(
         cls,
@@ -160,7 +160,7 @@ def _dataclass_default(field: dataclasses.Field[Any]) -> Default | None:
 
 
 def attrs_record(cls: type, attributes: Any) -> AttributeRecord:
-    """What is known of an attrs class, read from the class, so that attrs need not be installed or imported."""
+    """Describe an attrs class by its own attributes, so that attrs need not be installed or imported."""
     return AttributeRecord(
         cls,
         [_field(a.name, a.alias, _attrs_default(a.default)) for a in attributes if a.init],

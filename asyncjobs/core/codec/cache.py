@@ -1,4 +1,4 @@
-"""What was worked out about an object once, kept while that very object lives."""
+"""Keep what was worked out about an object while that very object lives."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ V = TypeVar("V")
 class IdentityCache(Generic[V]):
     """A bounded map from objects to values, by identity.
 
-    A ``WeakKeyDictionary`` asks the key's own ``__hash__`` and ``__eq__``, which a callable object may define as it
-    likes (or not at all), and is twice as slow. Objects that cannot be weakly referenced are simply not kept.
+    A ``WeakKeyDictionary`` would use the key's own ``__hash__`` and ``__eq__``, which a callable object may define in
+    any way (or not at all), and is twice as slow. Objects that cannot be weakly referenced are simply not kept.
     An entry goes when its object goes; when ``limit`` is reached the cache starts again.
     """
 
@@ -26,9 +26,9 @@ class IdentityCache(Generic[V]):
         return len(self._entries)
 
     def get(self, key: object) -> V | None:
-        """The value kept for this very object, or None."""
+        """Return the value kept for this very object, or None."""
         entry = self._entries.get(id(key))
-        # The comparison makes sure of the object: an id is used again after its object is gone.
+        # The comparison makes sure of the object: an id may be reused after its object is gone.
         return entry[1] if entry is not None and entry[0]() is key else None
 
     def put(self, key: object, value: V) -> None:
@@ -36,7 +36,7 @@ class IdentityCache(Generic[V]):
         entries, number = self._entries, id(key)
 
         def forget(_: weakref.ref[Any]) -> None:
-            # Called before the memory, and with it the id, can belong to another object.
+            # Runs before the memory, and with it the id, can belong to another object.
             entries.pop(number, None)
 
         try:
@@ -44,6 +44,6 @@ class IdentityCache(Generic[V]):
         except TypeError:
             return
         if len(entries) >= self._limit:
-            # All, and not the oldest: one step that no other thread can come in between, and what is used comes back.
+            # All, and not the oldest: this is atomic between threads, and entries in use come back.
             entries.clear()
         entries[number] = (reference, value)

@@ -1,7 +1,7 @@
-"""Callables and their stored names.
+"""Turn callables into stored names and back.
 
 A job is stored with the name of its function, so a callable is accepted only if its name leads back to that very
-object: ``describe_callable`` checks it at submit, ``resolve_callable`` goes the way back in the worker.
+object. ``describe_callable`` checks this at submit, ``resolve_callable`` finds the object in the worker.
 """
 
 from __future__ import annotations
@@ -38,8 +38,8 @@ _NAME_IT = (
 class CallableRef(msgspec.Struct, frozen=True):
     """A callable that another process can find again.
 
-    ``func`` is the callable itself, without the ``functools.partial`` around it; what those held is ``args`` and
-    ``kwargs``, and belongs before and below the job's own arguments (see ``join``).
+    ``func`` is the callable itself, without the ``functools.partial`` objects around it. Their arguments are ``args``
+    and ``kwargs``, and go before and below the job's own arguments (see ``join``).
     """
 
     name: str
@@ -49,7 +49,7 @@ class CallableRef(msgspec.Struct, frozen=True):
     kwargs: Mapping[str, Any] = {}
 
     def join(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """The arguments for ``func``: those of the partials, then ``args``; ``kwargs`` win over those of partials."""
+        """Return the arguments for ``func``: those of the partials, then ``args``; ``kwargs`` win over theirs."""
         if self.args:
             args = self.args + args
         if self.kwargs:
@@ -58,7 +58,7 @@ class CallableRef(msgspec.Struct, frozen=True):
 
 
 class CallableNotFoundError(LookupError):
-    """A stored name does not lead to a callable in this process. ``name`` is that name, ``reason`` a sentence."""
+    """A stored name does not lead to a callable in this process, for the ``reason`` given."""
 
     def __init__(self, name: str, reason: str) -> None:
         super().__init__(f"{name} cannot run here: {reason}")
@@ -71,11 +71,13 @@ _described: IdentityCache[tuple[str, bool]] = IdentityCache()
 
 
 def describe_callable(func: Callable[..., Any]) -> CallableRef:
-    """The stored name of ``func`` and what is to be called.
+    """Return the stored name of ``func`` and what to call.
 
-    Accepted are functions, classes, static and class methods, builtins, and callable objects, if the name leads back
-    to the same object; and ``functools.partial`` of these. Raises NotSerializableError (where ``"$.func"``) for what
-    another process could not find again, SubmissionError for a generator function and for what is not callable.
+    Functions, classes, static and class methods, builtins, and callable objects are accepted if the name leads back
+    to the same object; so is ``functools.partial`` of these.
+
+    :raises NotSerializableError: another process could not find it again (at ``"$.func"``).
+    :raises SubmissionError: it is a generator function, or not callable.
     """
     known = _described.get(func)
     if known is not None:
@@ -91,11 +93,13 @@ def describe_callable(func: Callable[..., Any]) -> CallableRef:
 
 
 def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., Any]:
-    """The callable with the stored name ``name``.
+    """Return the callable with a stored name.
 
-    Looks at loaded modules only, unless ``allow_import``; whether the module may be used at all is decided by the
-    caller, before. The found object must belong to that module, so that an allowed module does not open the way to
-    what it imports (``app:os.system``, ``app:rmtree``). Raises CallableNotFoundError.
+    The object must belong to the named module, so that an allowed module does not give access to what it imports
+    (``app:os.system``, ``app:rmtree``). Whether the module may be used at all is for the caller to decide, before.
+
+    :param allow_import: import the module if it is not loaded.
+    :raises CallableNotFoundError: this process has no such callable.
     """
     module_name, _, qualname = name.rpartition(":")
     if not module_name or not qualname:
@@ -124,16 +128,16 @@ def _not_at_home(found: Any, home: str | None) -> str:
         try:
             _ = found.__module__
         except Exception as error:  # border: a lazy proxy outside of its context, for example
-            return f"it is {kind_of(found)}, which raises {shown(error)} when it is asked for its module"
+            return f"it is {kind_of(found)}, whose __module__ raises {shown(error)}"
     if home is None:
-        return f"it is {kind_of(found)}, which does not say which module it belongs to"
-    return f"it belongs to the module {home}, and a function has the name of its own"
+        return f"it is {kind_of(found)}, which does not name the module it belongs to"
+    return f"it belongs to the module {home}, and a function is named by its own module"
 
 
 def is_async_callable(func: Callable[..., Any]) -> bool:
-    """Whether calling ``func`` gives a coroutine: ``async def``, a partial of it, an object with async ``__call__``.
+    """Return whether a call of ``func`` gives a coroutine: ``async def``, a partial of it, an async ``__call__``.
 
-    Raises SubmissionError for generator functions, sync and async, and for what is not callable.
+    :raises SubmissionError: it is a generator function, sync or async, or not callable.
     """
     inner: Any = func
     while seems(inner, functools.partial):
@@ -157,12 +161,12 @@ def is_async_callable(func: Callable[..., Any]) -> bool:
 def _is(kind: Callable[[Any], bool], body: Any) -> bool:
     try:
         return kind(body)
-    except Exception:  # border: it is asked for attributes, and what it does then may be code of its own
+    except Exception:  # border: reading its attributes may run code of its own
         return False
 
 
 def wraps_async(func: Callable[..., Any]) -> bool:
-    """Whether a plain ``func`` is a wrapper around an ``async def`` function, and so may return a coroutine."""
+    """Return whether a plain ``func`` wraps an ``async def`` function, and so may return a coroutine."""
     inner = wrapped_by(func)
     for _ in range(MOST_LAYERS):
         if inner is None:
@@ -174,9 +178,9 @@ def wraps_async(func: Callable[..., Any]) -> bool:
 
 
 def callable_label(func: Callable[..., Any]) -> str:
-    """``"pkg.mod:qualname"`` of any callable, for display and for ``local=True``; never fails.
+    """Return ``"pkg.mod:qualname"`` of any callable, for display and for ``local=True``. Never fails.
 
-    For what ``describe_callable`` refuses, the label is not promised to lead anywhere.
+    The label of a callable that ``describe_callable`` refuses need not lead anywhere.
     """
     inner: Any = func
     while seems(inner, functools.partial):
@@ -192,7 +196,7 @@ def _findable_name(func: Any) -> str:
     module, qualname = _claimed_name(func)
     stored = stored_module(module) if module else None
     if module is None or stored is None:
-        why = "defined in an interactive session" if module else "it does not say which module it belongs to"
+        why = "defined in an interactive session" if module else "it does not name the module it belongs to"
         raise _unfindable(func, qualname, _IN_A_FILE, why)
     _check_leads_back(func, module, qualname)
     return f"{stored}:{qualname}"
@@ -231,10 +235,10 @@ def _check_leads_back(func: Any, module: str, qualname: str) -> None:
 
 
 def _origin(func: Any) -> tuple[str | None, str | None]:
-    """The module and the qualified name that ``func`` claims; None for what it does not say."""
+    """Return the module and the qualified name that ``func`` claims, each None if it has none."""
     owner = attribute(func, "__self__")
     if seems(owner, type):
-        # By the class it was taken from: Sub.make of an inherited classmethod calls itself "Base.make".
+        # By the class it was taken from: Sub.make, an inherited classmethod, has the qualified name "Base.make".
         return owner.__module__, f"{owner.__qualname__}.{func.__name__}"
     owner = attribute(func, "__objclass__")
     if seems(owner, type):  # str.upper
@@ -250,14 +254,16 @@ def _origin(func: Any) -> tuple[str | None, str | None]:
 
 
 def _module_of_class(func: object) -> str | None:
-    """The module of an object that does not say its own."""
+    """Return the module of an object's class, for an object without a module of its own."""
     module = attribute(type(func), "__module__")
     return module if isinstance(module, str) and module != "builtins" else None
 
 
 def _names_in_module(func: Any, module: str | None) -> Iterator[str]:
-    """The names of a callable object in the module of its class. Not elsewhere: the first that imported it would
-    give the name, and that differs between processes."""
+    """Return the names of a callable object in the module of its class.
+
+    Not in other modules: the first one that imported it would give the name, and that differs between processes.
+    """
     namespace = vars(sys.modules[module]) if module in sys.modules else {}
     return (name for name, value in list(namespace.items()) if value is func)
 
@@ -279,6 +285,6 @@ def _imported(name: str, module_name: str, allow_import: bool) -> ModuleType:
         raise CallableNotFoundError(name, f"the module {module_name} is not loaded in this process")
     try:
         return importlib.import_module(module_name)
-    except (Exception, SystemExit) as error:  # border: a module's body may do anything, a script may even exit
+    except (Exception, SystemExit) as error:  # border: the body of a module may raise anything, a script may exit
         reason = f"importing {module_name} failed with {type(error).__name__}: {error}"
         raise CallableNotFoundError(name, reason) from error

@@ -1,4 +1,4 @@
-"""Calls and results of one callee: to bytes and back, by its annotations."""
+"""Encode and decode the calls and results of one callee, by its annotations."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_count
 from asyncjobs.core.codec.stored import sent
 
 Injected = tuple[bytes, Callable[..., Any] | None]
-"""The stored result of a job, and who returned it, if that is known here."""
+"""The stored result of a job, and the callee that returned it, if this process knows it."""
 
 
 def encode_arguments(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: type | None = None
 ) -> EncodedCall:
-    """The bound arguments of a call of ``func`` as bytes, having made sure that they will come back as they are.
+    """Encode the bound arguments of a call of ``func``, having made sure that they will come back as they are.
 
-    Raises NotSerializableError with the path.
+    :raises NotSerializableError: they would not; it has the path.
     """
     plan = get_plan(func)
     call = encode_call(args, kwargs, handle_type, exact=plan.exact)
@@ -38,9 +38,10 @@ def encode_arguments(
 def decode_arguments(
     data: bytes, func: Callable[..., Any], find_result: Callable[[str], Injected | None]
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments for a call of ``func``, with the results of jobs in place of handles; None where there is none.
+    """Decode the arguments for a call of ``func``, with the results of jobs in place of handles (None without one).
 
-    Raises CorruptValueError, and ConversionError where a value does not fit its annotation.
+    :raises CorruptValueError: the bytes are damaged.
+    :raises ConversionError: a value does not fit its annotation.
     """
     plan = get_plan(func)
     raw = not plan.empty
@@ -55,9 +56,9 @@ def decode_arguments(
 
 
 def encode_result(func: Callable[..., Any], value: Any, where: str = "$", handle_type: type | None = None) -> bytes:
-    """What ``func`` returned as bytes, having made sure that its annotation will bring it back.
+    """Encode a result of ``func``, having made sure that its annotation will bring it back.
 
-    Raises NotSerializableError with a path that starts with ``where``.
+    :raises NotSerializableError: it will not; its path starts with ``where``.
     """
     plan = get_result_plan(func)
     data, records = encode_counted(value, where, handle_type, exact=plan.exact)
@@ -67,9 +68,10 @@ def encode_result(func: Callable[..., Any], value: Any, where: str = "$", handle
 
 
 def decode_result(data: bytes, func: Callable[..., Any] | None) -> Any:
-    """A stored result, by the return annotation of ``func``; records as plain dicts where it names none.
+    """Decode a stored result by the return annotation of ``func``; records become plain dicts where it names none.
 
-    Raises CorruptValueError and ConversionError.
+    :raises CorruptValueError: the bytes are damaged.
+    :raises ConversionError: the value does not fit the annotation.
     """
     return _result(data, func, raw=False)
 

@@ -1,4 +1,4 @@
-"""Rebuild what holds records: sequences, tuples, dicts, TypedDicts and unions."""
+"""Rebuild the containers of records: sequences, tuples, dicts, TypedDicts and unions."""
 
 from __future__ import annotations
 
@@ -16,12 +16,13 @@ _SERIES: frozenset[type] = frozenset({list, tuple, set, frozenset})
 
 
 class Items(NamedTuple):
-    """list[X], Sequence[X], tuple[X, …] and so on. What the value is, it stays."""
+    """The rebuild of list[X], Sequence[X], tuple[X, …] and so on. A value keeps its own type."""
 
     item: Rebuild | None
     expected: str
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild every item."""
         if value is None:
             return None
         cls = class_of(value)
@@ -33,6 +34,7 @@ class Items(NamedTuple):
         return _tuple(cls, items) if issubclass(cls, tuple) else cls(items)
 
     def check(self, value: Any, look: Look) -> int:
+        """Check every item, and that the value is a sequence or a set at all."""
         if value is None or isinstance(value, look.handles):
             return 0
         if not issubclass(class_of(value), (list, tuple, set, frozenset)):
@@ -42,11 +44,12 @@ class Items(NamedTuple):
 
 
 class Fixed(NamedTuple):
-    """tuple[X, Y]."""
+    """The rebuild of tuple[X, Y]."""
 
     items: Sequence[Rebuild | None]
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild each item by its place."""
         if value is None:
             return None
         cls = class_of(value)
@@ -55,6 +58,7 @@ class Fixed(NamedTuple):
         return items if cls is list else _tuple(cls, items)
 
     def check(self, value: Any, look: Look) -> int:
+        """Check every item, and their number."""
         if value is None or isinstance(value, look.handles):
             return 0
         self._fit(value)
@@ -69,12 +73,13 @@ class Fixed(NamedTuple):
 
 
 class NamedTuples(NamedTuple):
-    """A NamedTuple class; from the plain tuple too that it is where the class was not loaded."""
+    """The rebuild of a NamedTuple class, also from the plain tuple that is read if the class is not loaded."""
 
     cls: Any
     items: Sequence[Rebuild | None]
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild each item by its place, and make a plain tuple one of this class."""
         if value is None:
             return None
         self._fit(value)
@@ -83,6 +88,7 @@ class NamedTuples(NamedTuple):
         return _tuple(self.cls if cls is tuple else cls, _rebuilt_items(self.items, value))
 
     def check(self, value: Any, look: Look) -> int:
+        """Check every item, and that the value is of this class."""
         if value is None or isinstance(value, look.handles):
             return 0
         self._fit(value)
@@ -114,11 +120,12 @@ def _checked_items(items: Sequence[Rebuild | None], values: Iterable[Any], look:
 
 
 class Values(NamedTuple):
-    """dict[K, X], Mapping[K, X]."""
+    """The rebuild of dict[K, X] and Mapping[K, X]."""
 
     item: Rebuild | None
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild every value of the dict."""
         if value is None:
             return None
         if type(value) not in _DICTS:
@@ -126,6 +133,7 @@ class Values(NamedTuple):
         return {key: rebuild_at(f"[{key!r}]", self.item, item) for key, item in cast("dict[Any, Any]", value).items()}
 
     def check(self, value: Any, look: Look) -> int:
+        """Check every value of the dict."""
         if value is None or isinstance(value, look.handles):
             return 0
         if not _is_dict(value):
@@ -135,12 +143,13 @@ class Values(NamedTuple):
 
 
 class Shape(NamedTuple):
-    """A TypedDict. Keys that it does not name are left as they are."""
+    """The rebuild of a TypedDict. Keys that it does not name are left as they are."""
 
     cls: type
     items: Mapping[str, Rebuild | None]
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild every value of the dict by its key."""
         if value is None:
             return None
         if type(value) not in _DICTS:
@@ -149,6 +158,7 @@ class Shape(NamedTuple):
         return {key: rebuild_at(f"[{key!r}]", self.items.get(key), item) for key, item in given.items()}
 
     def check(self, value: Any, look: Look) -> int:
+        """Check every value of the dict by its key."""
         if value is None or isinstance(value, look.handles):
             return 0
         if not _is_dict(value):
@@ -158,12 +168,12 @@ class Shape(NamedTuple):
 
 
 class Union:
-    """X | Y.
+    """The rebuild of X | Y.
 
-    A stored record is what its class says. A dict that came without one (JSON, earlier versions) becomes the first
-    record that has its fields; what no record takes goes to the other types. Of types that fit alike (``Box[int] |
-    Box[Page]``), the first is taken that names every record inside, as it was when the value was checked. A dict that
-    was sent as a dict stays one if any type takes dicts; only if none does, a record may take it.
+    A stored record belongs to its class. A dict that came without one (JSON, earlier versions) becomes the first record
+    that has its fields; a value that fits no record goes to the other types. Of types that fit equally (``Box[int] |
+    Box[Page]``), the first one wins that names every record inside, as when the value was checked. A dict that was sent
+    as a dict stays one if any type accepts dicts; only if none does, a record may take it.
     """
 
     def __init__(
@@ -175,6 +185,7 @@ class Union:
         self._expected = expected
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild the value by the first type that accepts it, and names every record inside if several do."""
         if value is None:
             return None
         if len(self._closely) > 1 and (records := count_stored(value)) > 1:
@@ -188,6 +199,7 @@ class Union:
         return self._first(value, lambda rebuild: rebuild(value), lambda: plain(value))
 
     def check(self, value: Any, look: Look) -> int:
+        """Check the value by the first type that accepts it."""
         if value is None or isinstance(value, look.handles):
             return 0
 
@@ -209,14 +221,14 @@ class Union:
                         deepest = mismatch
             if any(_accepts(option, value) for option in others):
                 return other()
-        # The one that came furthest is what was meant; when none came anywhere, all are named.
+        # The one that came furthest was meant, most likely. If none came anywhere, all are named.
         if deepest is not None and (deepest.steps or len(self._closely) == 1):
             raise deepest
         raise unlike(value, self._expected)
 
 
 def _accepts(option: Any, value: object) -> bool:
-    """Whether a type of a union that holds no record may be what ``value`` is. In doubt it may."""
+    """Return whether ``value`` may be of a type of a union that holds no record; True in doubt."""
     origin: Any = typing.get_origin(option) or option
     if origin is Any or origin is object or not isinstance(origin, type):
         return True

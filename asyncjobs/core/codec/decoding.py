@@ -1,7 +1,7 @@
-"""Bytes to values, from a file that may be damaged or hostile.
+"""Decode values from a file that may be damaged or hostile.
 
-Nothing in the bytes chooses code: enums and named tuples come back only as classes that are loaded already (see
-``names.loaded_class``), and else as their plain values. Whatever is wrong with the bytes is a CorruptValueError.
+The bytes never choose code to run: enums and named tuples come back only as classes that are loaded already (see
+``names.loaded_class``), else as their plain values. Any fault in the bytes is a CorruptValueError.
 """
 
 from __future__ import annotations
@@ -27,30 +27,31 @@ from asyncjobs.core.codec.stored import SentDict, StoredRecord
 from asyncjobs.exceptions import CorruptValueError
 
 FAILURES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
-"""What the constructors below and msgspec raise for bytes that nobody encoded. UnicodeDecodeError is a ValueError,
-OverflowError and decimal's errors are ArithmeticErrors."""
-# Containers, and in the innermost a datetime or such.
+"""Errors of msgspec and the constructors below for bytes that ``encoding`` did not write. UnicodeDecodeError is a
+ValueError, OverflowError and decimal's errors are ArithmeticErrors."""
+# Containers, and a datetime or the like in the innermost one.
 _MAX_DEPTH = wire.MAX_DEPTH + 1
 _NAMES: frozenset[type] = frozenset({str})
 _NO_CALL = "stored arguments are not a pair of a list and a dict with names"
 
 
 def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call, with every handle in them replaced by ``resolve(job_id)``.
+    """Decode the arguments of a call. Records come back as plain dicts.
 
-    Without ``resolve`` a handle comes back as the job id, a plain str (for display). Raises CorruptValueError, and
-    whatever ``resolve`` raises. Records come back as plain dicts.
+    :param resolve: returns the value that replaces the handle of a job id; its errors are passed on. Default: the id
+        itself, as a plain str for display.
+    :raises CorruptValueError: the bytes are damaged.
     """
     return _call(_decoded(data, Reader(resolve or str)))
 
 
 def read_call(data: bytes, reader: Reader) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """The arguments of a call as ``reader`` reads them."""
+    """Decode the arguments of a call with a reader."""
     return _call(_decoded(data, reader))
 
 
 def read_value(data: bytes, reader: Reader) -> Any:
-    """A value as ``reader`` reads it."""
+    """Decode a value with a reader."""
     return _decoded(data, reader)
 
 
@@ -67,7 +68,10 @@ def _call(call: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
 
 
 def decode_value(data: bytes) -> Any:
-    """A result or the data of an event, with records as plain dicts. Raises CorruptValueError."""
+    """Decode a result or the data of an event, with records as plain dicts.
+
+    :raises CorruptValueError: the bytes are damaged.
+    """
     return _decoded(data, Reader(None))
 
 
@@ -77,16 +81,16 @@ def _decoded(data: bytes, reader: Reader) -> Any:
     except CorruptValueError:
         raise
     except FAILURES as error:
-        if error is reader.failure:  # not the bytes: the parent's result could not be had
+        if error is reader.failure:  # not the bytes: the parent's result could not be read
             raise
         raise CorruptValueError(f"stored value cannot be read: {error}") from error
 
 
 class Reader:
-    """One value being read: how deep, what handles become, and what that raised.
+    """The state of reading one value: its depth, what handles become, and the error that this raised.
 
     With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the annotations that are applied next;
-    ``marked`` says whether there are any.
+    ``marked`` is then True if there are any.
     """
 
     __slots__ = ("depth", "failure", "marked", "raw", "resolve")
@@ -99,7 +103,7 @@ class Reader:
         self.failure: BaseException | None = None
 
     def read(self, code: int, data: memoryview) -> Any:
-        """The value of one extension; msgspec calls it."""
+        """Return the value of one extension; called by msgspec."""
         from_array = _FROM_ARRAY.get(code)
         if from_array is None:
             if code == wire.HANDLE:
@@ -108,7 +112,7 @@ class Reader:
             if from_bytes is None:
                 raise CorruptValueError(f"stored value has the unknown extension type {code}")
             return from_bytes(bytes(data))
-        # Counted here and not left to Python's recursion limit, which a process may have raised above its stack.
+        # Counted, because a process may have raised Python's recursion limit above what its stack holds.
         if self.depth >= _MAX_DEPTH:
             raise CorruptValueError(f"stored value is nested deeper than {wire.MAX_DEPTH} levels")
         self.depth += 1
@@ -122,6 +126,7 @@ class Reader:
         return from_array(cast("list[Any]", parts))
 
     def handle(self, job_id: str) -> Any:
+        """Return what replaces the handle of a job."""
         if self.resolve is None:
             raise CorruptValueError("stored result has a job handle in it")
         try:
@@ -183,7 +188,7 @@ def _loaded(module: Any, qualname: Any) -> type | None:
 
 
 def _ints(parts: list[Any]) -> list[int]:
-    # Types are checked because some of the constructors also take the bytes of a pickle.
+    # Types are checked because some of the constructors also accept the bytes of a pickle.
     if any(type(part) is not int for part in parts):
         raise CorruptValueError("stored value has an extension that should hold ints")
     return parts
@@ -205,14 +210,14 @@ def _zone(zone: Any) -> dt.tzinfo | None:
             raise CorruptValueError("stored value has a time zone whose name is not a string")
         try:
             return ZoneInfo(key)
-        except (*FAILURES, OSError):  # not in this machine's database: the moment is right, the name is lost
+        except (*FAILURES, OSError):  # not in this machine's database: the offset keeps the moment right
             zone = offset
     if zone is None:
         return None
     return dt.timezone(dt.timedelta(microseconds=zone)) if zone else dt.UTC
 
 
-# A concrete path of the other kind of system comes back as a pure one.
+# A concrete path of another operating system comes back as a pure one.
 _PATHS: dict[bytes, Callable[[str], pathlib.PurePath]] = {
     b"P": pathlib.PurePosixPath,
     b"W": pathlib.PureWindowsPath,

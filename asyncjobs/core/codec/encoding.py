@@ -1,8 +1,8 @@
-"""Values to bytes.
+"""Encode values.
 
-Plain values (None, bool, int, float, str, bytes, and lists and dicts of these) are handed to msgspec as they are, after
-a look at their exact types that runs in C; everything else is first turned into what msgpack knows, with the extension
-types of ``wire``. Equal values of equal types give equal bytes in every process: resubmission compares them.
+Plain values (None, bool, int, float, str, bytes, and lists and dicts of these) go to msgspec as they are, after a check
+of their exact types that runs in C. All others are first turned into what msgpack knows, with the extension types of
+``wire``. Equal values of equal types give equal bytes in every process, because resubmission compares them.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _NAMES: frozenset[type] = frozenset({str})
 class EncodedCall(msgspec.Struct, frozen=True):
     """Arguments as they are stored: ``data``, and the ids of the handles in it, in order, each once.
 
-    ``records`` is how many records each argument has in it, by position and then by sorted name; empty if none has.
+    ``records`` counts the records in each argument, by position and then by sorted name; empty if none has any.
     """
 
     data: bytes
@@ -35,11 +35,12 @@ class EncodedCall(msgspec.Struct, frozen=True):
 def encode_call(
     args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: type | None = None, *, exact: bool = False
 ) -> EncodedCall:
-    """The arguments of a call as bytes. The order of ``kwargs`` makes no difference.
+    """Encode the arguments of a call. The order of ``kwargs`` makes no difference.
 
-    Instances of ``handle_type`` (a ``str`` subclass: the job id) become placeholders in arguments, lists, tuples and
-    dict values. With ``exact``, dicts are marked as dicts. Raises NotSerializableError with the path, such as
-    ``$.args[0].name`` or ``$.kwargs.image``.
+    :param handle_type: a ``str`` subclass (the job id) whose instances become placeholders in arguments, lists, tuples
+        and dict values.
+    :param exact: mark dicts as dicts.
+    :raises NotSerializableError: with the path, such as ``$.args[0].name`` or ``$.kwargs.image``.
     """
     if kwargs:
         if not _NAMES.issuperset(map(type, kwargs)):
@@ -58,9 +59,9 @@ def encode_call(
 
 
 def encode_value(value: Any, where: str = "$", handle_type: type | None = None) -> bytes:
-    """A result or the data of an event as bytes.
+    """Encode a result or the data of an event, in which handles (``handle_type``) are refused.
 
-    Handles (``handle_type``) are refused in it. Raises NotSerializableError with a path that starts with ``where``.
+    :raises NotSerializableError: with a path that starts with ``where``.
     """
     return encode_counted(value, where, handle_type)[0]
 
@@ -68,7 +69,7 @@ def encode_value(value: Any, where: str = "$", handle_type: type | None = None) 
 def encode_counted(
     value: Any, where: str = "$", handle_type: type | None = None, *, exact: bool = False
 ) -> tuple[bytes, int]:
-    """As ``encode_value``, and how many records are in the value. With ``exact``, dicts are marked as dicts."""
+    """Encode like ``encode_value``, and count the records in the value. With ``exact``, dicts are marked as dicts."""
     if type(value) in ATOMS:
         try:
             return encode(value), 0
@@ -112,5 +113,5 @@ def _written(value: Any, where: str, writer: Writer) -> Any:
     except Refusal as refusal:
         raise refusal.at(where) from None
     except RecursionError:
-        # Our own limit is far below Python's; this is a caller that is itself near it.
+        # Our own limit is far below Python's: the caller itself is near that one.
         raise Refusal("nested too deeply for the stack that is left").at(where) from None

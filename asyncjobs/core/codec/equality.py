@@ -1,4 +1,4 @@
-"""Whether two stored calls are the same: what ``if_exists="return"`` asks."""
+"""Compare stored calls, for ``if_exists="return"``."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ _NESTED = frozenset({wire.TUPLE, wire.NAMED_TUPLE, wire.DICT, wire.ENUM, wire.RE
 
 
 def same_call(stored: bytes, given: bytes) -> bool:
-    """Whether two encoded calls are equal: the same bytes, or bytes that differ only in the order of dict items.
+    """Return whether two encoded calls are equal: the same bytes, but for the order of dict items.
 
-    Types count: 1, True and 1.0 are three values; a class of a script is that of the module of the same file name, as
-    which another process has it. What cannot be decoded is compared as bytes.
+    Types count: 1, True and 1.0 are three values. A class of a script equals that of the module of the same file name,
+    as which another process imports it. Calls that cannot be decoded are compared as bytes.
     """
     try:
         if stored == given:
@@ -40,14 +40,14 @@ def same_call(stored: bytes, given: bytes) -> bool:
 
 
 class _Names:
-    """Notes of the modules of classes in a call; those of scripts, and what they may be elsewhere, by file name."""
+    """The module names in a call. Those of ``scripts``, and their names elsewhere, are replaced by their file name."""
 
     def __init__(self, scripts: frozenset[str] = frozenset()) -> None:
         self.found: set[str] = set()
         self._scripts = scripts
 
     def ordered(self, data: bytes) -> bytes:
-        """The call with every dict as its sorted items."""
+        """Return the call with every dict as its sorted items."""
         return _encode(_form(msgpack.decode(data, ext_hook=self._extension)))
 
     def _extension(self, code: int, data: memoryview) -> Ext:
@@ -65,7 +65,7 @@ class _Names:
 
 
 def _form(value: Any) -> Any:
-    """The value with every dict as its sorted items."""
+    """Return the value with every dict as its sorted items."""
     if isinstance(value, list):
         return [_form(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):

@@ -1,4 +1,4 @@
-"""Which record class a class is, if it is one."""
+"""Find out which kind of record a class is, if any."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from asyncjobs.core.codec.structs import StructRecord
 
 @lru_cache(maxsize=1024)
 def record_type(cls: type) -> RecordType | None:
-    """What is known of a record class; None if ``cls`` is not one."""
+    """Describe a record class; None if ``cls`` is not one."""
     if dataclasses.is_dataclass(cls):
         return dataclass_record(cls)
     if issubclass(cls, msgspec.Struct):
@@ -30,9 +30,9 @@ def record_type(cls: type) -> RecordType | None:
 
 
 def record_fields(value: object) -> Mapping[str, Any] | None:
-    """The fields of a record by name, as far as its constructor takes them; None for a model and what is no record.
+    """Return the fields of a record that its constructor takes, by name; None for a model and any other value.
 
-    :raises ValueError: it has a state that cannot be stored.
+    :raises ValueError: the record has a state that cannot be stored.
     """
     record = record_type(class_of(value))
     return None if record is None or isinstance(record, ModelRecord) else record.state(value)[0]

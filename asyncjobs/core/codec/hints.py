@@ -1,4 +1,4 @@
-"""Annotations of functions and classes, resolved as far as they can be."""
+"""Resolve the annotations of functions and classes as far as possible."""
 
 from __future__ import annotations
 
@@ -16,25 +16,29 @@ MOST_LAYERS = 64
 
 
 def callable_hints(func: Callable[..., Any]) -> dict[str, Any]:
-    """Return annotations by parameter name, and ``"return"``, of what a call of ``func`` runs. A class: of its
-    constructor."""
+    """Return the annotations, by parameter name and ``"return"``, of what a call of ``func`` runs.
+
+    Those of a class are the annotations of its constructor.
+    """
     inner = innermost(func)
     if seems(inner, type):
-        hints = class_hints(inner)  # what a generated constructor takes are the fields
+        hints = class_hints(inner)  # the parameters of a generated constructor are the fields
         return hints | _resolved(inner.__new__) | _resolved(inner.__init__)
     return _resolved(inner if _is_annotated(inner) else type(inner).__call__)
 
 
 def _is_annotated(func: Any) -> bool:
-    """Return whether a callable has annotations of its own. Those of a class, which its instances show, are of its
-    attributes."""
+    """Return whether a callable has annotations of its own.
+
+    Those of its class, which an instance shows, are about the attributes of the class.
+    """
     found = attribute(func, "__annotations__")
     bases: tuple[type, ...] = attribute(cast("object", type(func)), "__mro__") or ()
     return isinstance(found, dict) and all(found is not vars(base).get("__annotations__") for base in bases)
 
 
 def own_annotations(func: Any) -> dict[str, Any]:
-    """The annotations of a function as they are written. A lazy proxy has every attribute, also this."""
+    """Return the annotations of a function as they are written; {} for a lazy proxy, which has every attribute."""
     found = attribute(func, "__annotations__")
     return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
 
@@ -51,14 +55,14 @@ def _global_names(body: Any) -> dict[str, Any]:
 
 
 def innermost(func: Callable[..., Any]) -> Callable[..., Any]:
-    """``func`` without the partials around it."""
+    """Return ``func`` without the partials around it."""
     while seems(func, functools.partial):
         func = func.func
     return func
 
 
 def class_hints(cls: type) -> dict[str, Any]:
-    """Annotations of the attributes of a class and its bases, by name."""
+    """Return the annotations of the attributes of a class and its bases, by name."""
     try:
         return typing.get_type_hints(cls, include_extras=True)
     except Exception:  # border: annotations are expressions, and evaluating one may raise anything
@@ -77,7 +81,7 @@ def _resolved(body: Any) -> dict[str, Any]:
 
 
 def _one_by_one(annotated: Any, global_names: Mapping[str, Any], local_names: Mapping[str, Any]) -> dict[str, Any]:
-    """Each annotation on its own, so that one under ``if TYPE_CHECKING:`` does not hide the others."""
+    """Resolve each annotation on its own, so that one under ``if TYPE_CHECKING:`` does not hide the others."""
     hints: dict[str, Any] = {}
     for name, annotation in own_annotations(annotated).items():
         holder = SimpleNamespace(__annotations__={name: annotation})

@@ -1,8 +1,8 @@
-"""What a call meets when Python makes it: the callable's own signature, and that of the function it passes calls on to.
+"""Find the signatures that a call meets: the callable's own, and that of the function to which it passes calls on.
 
 ``inspect.signature`` shows the innermost function of a chain of ``functools.wraps``. Python calls the outermost one:
-a wrapper that supplies a session takes an argument less than the function that it wraps, one that is written with
-named parameters may take others altogether.
+a wrapper that supplies a session takes one argument less than the function that it wraps, and a wrapper with named
+parameters may take entirely different ones.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ _DISPATCHER = functools.singledispatch(_any_function).__code__  # type: ignore[a
 
 
 class Passed(msgspec.Struct, frozen=True):
-    """To what a wrapper passes calls on: the signature of the wrapped function, which a call may fit or not.
+    """The signature of the function to which a wrapper passes calls on; a call may fit it or not.
 
     ``own_options`` are keywords that the wrapper keeps for itself.
     """
@@ -39,7 +39,7 @@ class Passed(msgspec.Struct, frozen=True):
     own_options: frozenset[str] = frozenset()
 
     def bind(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> inspect.BoundArguments | None:
-        """The call as the wrapped function gets it; None if it does not fit there."""
+        """Bind a call as the wrapped function receives it; None if it does not fit there."""
         try:
             return self.signature.bind(
                 *args, **{name: value for name, value in kwargs.items() if name not in self.own_options}
@@ -51,8 +51,8 @@ class Passed(msgspec.Struct, frozen=True):
 class Callee(msgspec.Struct, frozen=True):
     """What a call of one callable meets.
 
-    ``own`` is what Python checks the call against, None where it knows no signature. ``target`` is the callable whose
-    annotations count; where that is not the callable itself, ``passed`` says which calls get there.
+    Python checks the call against ``own``, which is None if it knows no signature. ``target`` is the callable whose
+    annotations count; if that is not the callable itself, the calls that fit ``passed`` reach it.
 
     ``borrowed``: the annotations of ``target`` are those of a function that it wraps, copied by ``functools.wraps``.
     ``dispatches``: ``target`` is made by ``functools.singledispatch`` (see ``chosen``).
@@ -66,12 +66,12 @@ class Callee(msgspec.Struct, frozen=True):
 
     @property
     def signature(self) -> Signature | None:
-        """By which a call is bound, if it fits."""
+        """Return the signature by which a call is bound, if it fits."""
         return self.own if self.passed is None else self.passed.signature
 
 
 def find_callee(func: Callable[..., Any], depth: int = 0) -> Callee:
-    """What a call of ``func`` meets. Not to be kept in a cache by ``func``: it may refer to it."""
+    """Find out what a call of ``func`` meets. The answer may refer to ``func``, so no cache by ``func`` may keep it."""
     own = _own_signature(func)
     if _dispatcher(func) is not None:
         return Callee(own, func, dispatches=True)
@@ -82,7 +82,7 @@ def find_callee(func: Callable[..., Any], depth: int = 0) -> Callee:
     if inner is None:
         return Callee(own, _annotated(func))
     deeper = find_callee(inner, depth + 1)
-    if own is None:  # functools.lru_cache and its like: they call what they wrap just as they are called
+    if own is None:  # functools.lru_cache and the like pass every call on unchanged
         return deeper
     shown = deeper.signature
     if shown is not None and _passes_on(own, shown):
@@ -92,7 +92,7 @@ def find_callee(func: Callable[..., Any], depth: int = 0) -> Callee:
 
 
 def wrapped_by(func: Any) -> Callable[..., Any] | None:
-    """The callable around which ``func`` is a wrapper, with the same arguments bound to it; None if it is none."""
+    """Return the callable that ``func`` wraps, with the same arguments bound to it; None if it wraps none."""
     inner: Any
     if seems(func, functools.partial):
         inner = wrapped_by(func.func)
@@ -102,7 +102,7 @@ def wrapped_by(func: Any) -> Callable[..., Any] | None:
         return None if inner is None else MethodType(inner, func.__self__)
     if seems(func, type):
         return None
-    # Not getattr: lazy proxies and mocks have every attribute that they are asked for.
+    # Not getattr: lazy proxies and mocks have every attribute.
     inner = _attributes(func).get("__wrapped__")
     if inner is None and not seems(func, FunctionType):
         return wrapped_by(call) if (call := _call_method(func)) is not None else None
@@ -110,9 +110,9 @@ def wrapped_by(func: Any) -> Callable[..., Any] | None:
 
 
 def chosen(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
-    """The implementation that ``functools.singledispatch`` takes for a call with these arguments by position.
+    """Return the implementation that ``functools.singledispatch`` picks for a call with these positional arguments.
 
-    None: there is no argument to choose by, and such a call fails.
+    None if there is no argument to choose by; such a call fails.
     """
     inner: Callable[..., Any] | None
     if seems(func, functools.partial):
@@ -125,20 +125,20 @@ def chosen(func: Any, args: tuple[Any, ...]) -> Callable[..., Any] | None:
 
 
 def implementations(func: Any) -> dict[Any, Callable[..., Any]]:
-    """By the class of their first argument, what ``functools.singledispatch`` chooses from."""
+    """Return what ``functools.singledispatch`` chooses from, by the class of the first argument."""
     dispatcher = _dispatcher(func)
     return {} if dispatcher is None else dict(dispatcher.registry)
 
 
 def dispatches_on_first(func: Any) -> bool:
-    """Whether the argument by which ``functools.singledispatch`` chooses is the first of the call itself."""
+    """Return whether the argument by which ``functools.singledispatch`` chooses is the first of the call itself."""
     if seems(func, functools.partial):
         return not func.args and dispatches_on_first(func.func)
     return not seems(func, MethodType)
 
 
 def borrows_annotations(func: Callable[..., Any]) -> bool:
-    """Whether the annotations of ``func`` are those of a function that it wraps, and not its own.
+    """Return whether the annotations of ``func`` are those of a function that it wraps, and not its own.
 
     Those of a dispatcher are its own: it returns what the chosen implementation returns.
     """
@@ -158,12 +158,12 @@ def _dispatcher(func: Any) -> Any:
 def _own_signature(func: Any) -> Signature | None:
     try:
         return inspect.signature(_bare(func), follow_wrapped=False)
-    except Exception:  # TypeError, ValueError; border: and whatever else the callable's own code raises
+    except Exception:  # TypeError, ValueError; border: and anything that the callable's own code raises
         return None
 
 
 def _bare(func: Any) -> Callable[..., Any]:
-    """``func`` without a ``__signature__``, which ``functools.wraps`` copies and anybody may set."""
+    """Return ``func`` without a ``__signature__``, which ``functools.wraps`` copies and any decorator may set."""
     if seems(func, functools.partial):
         return functools.partial(_bare(func.func), *func.args, **func.keywords)
     if seems(func, MethodType):
@@ -179,13 +179,13 @@ def _bare(func: Any) -> Callable[..., Any]:
 
 
 def _annotated(func: Any) -> Callable[..., Any]:
-    """What carries the annotations of ``func`` itself: of an object that stands for a function, its ``__call__``."""
+    """Return what carries the annotations of ``func`` itself: for a callable object, its ``__call__``."""
     call = _call_method(func)
     return func if call is None else call
 
 
 def _call_method(func: object) -> Callable[..., Any] | None:
-    """The ``__call__`` of an object of a class that is written in Python, bound as Python binds it."""
+    """Return the bound ``__call__`` of an object whose class is written in Python; None for any other."""
     if seems(func, (type, FunctionType, MethodType, functools.partial)):
         return None
     call: Any = inspect.getattr_static(type(func), "__call__", None)
@@ -201,8 +201,10 @@ def _attributes(func: Any) -> dict[str, Any]:
 
 
 def _declared_signature(func: Any, inner: Any, own: Signature | None) -> Signature | None:
-    """A ``__signature__`` that a decorator set on ``func``, not copied from what it wraps; of a class, what it shows of
-    a wrapped constructor."""
+    """Return a ``__signature__`` that a decorator set on ``func`` and did not copy from ``inner``.
+
+    For a class, return the signature that it shows if that differs from its own (a wrapped constructor).
+    """
     if seems(func, type):
         try:
             shown = inspect.signature(func)
@@ -216,7 +218,7 @@ def _declared_signature(func: Any, inner: Any, own: Signature | None) -> Signatu
 
 
 def _passes_on(own: Signature, shown: Signature) -> bool:
-    """Whether a wrapper with the signature ``own`` leaves its arguments where they stand in ``shown``.
+    """Return whether a wrapper with the signature ``own`` leaves its arguments at their places in ``shown``.
 
     Its ``*args`` or ``**kwargs`` take what it does not name; what it names has the same name and place there.
     """

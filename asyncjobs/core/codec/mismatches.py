@@ -14,7 +14,7 @@ _ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 
 
 class Mismatch(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
-    """A value does not fit its annotation. Every container on the way out adds its step to ``steps``."""
+    """A value that does not fit its annotation. Every container on the way out adds its step to ``steps``."""
 
     def __init__(self, problem: str, expected: str) -> None:
         super().__init__(problem, expected)
@@ -24,9 +24,9 @@ class Mismatch(Exception):  # noqa: N818 - a signal inside this package, never a
 
 
 class Look(NamedTuple):
-    """A look at a value before it is stored.
+    """How a value is checked before it is stored.
 
-    ``handles`` are what the results of jobs take the place of. With ``strays``, a record that no annotation names is a
+    ``handles`` are the types that results of jobs replace. With ``strays``, a record that no annotation names is a
     Mismatch of its own; without, it is missing in the count.
     """
 
@@ -35,22 +35,26 @@ class Look(NamedTuple):
 
 
 class Rebuild(Protocol):
-    """What brings the values of one annotation back. None stays None, an instance stays itself."""
+    """The rebuild of one annotation's values. None stays None, an instance stays itself."""
 
     def __call__(self, value: Any) -> Any:
-        """The value with records in place of what they were stored as. Raises Mismatch."""
+        """Rebuild the records in a stored value.
+
+        :raises Mismatch: it does not fit the annotation.
+        """
         ...
 
     def check(self, value: Any, look: Look) -> int:
         """Make sure that a value, once it is stored, will come back.
 
-        Returns how many records it has in it that the annotation names. Raises Mismatch.
+        :returns: how many records in it the annotation names.
+        :raises Mismatch: it does not fit the annotation.
         """
         ...
 
 
 def holds_record(value: Any) -> bool:
-    """Whether there is a record in a value, before it is stored or after."""
+    """Return whether there is a record in a value, before it is stored or after."""
     if isinstance(value, dict):
         return any(map(holds_record, cast("dict[Any, Any]", value).values()))
     if isinstance(value, (list, tuple)):
@@ -73,6 +77,7 @@ def find_stray(value: Any, expected: str = "a class of its annotation") -> None:
 
 
 def stepping(step: str, function: Callable[..., Any], *args: Any) -> Any:
+    """Call a function, and add this step to the path of a Mismatch that it raises."""
     try:
         return function(*args)
     except Mismatch as mismatch:
@@ -81,18 +86,21 @@ def stepping(step: str, function: Callable[..., Any], *args: Any) -> Any:
 
 
 def unlike(value: object, expected: str) -> Mismatch:
+    """Return the Mismatch of a value that is not what was expected."""
     if isinstance(value, StoredRecord):
         return Mismatch(f"is {with_article(f'{value.module}.{value.qualname}')}", expected)
     return Mismatch(f"is {kind_of(dict(value) if type(value) is SentDict else value)}", expected)
 
 
 def rebuild_at(step: str, rebuild: Rebuild | None, value: Any) -> Any:
+    """Rebuild the part of a value behind this step; a part without an annotation becomes plain."""
     if rebuild is None:
         return value if type(value) in _ATOMS else plain(value)
     return stepping(step, rebuild, value)
 
 
 def check_at(step: str, rebuild: Rebuild | None, value: Any, look: Look) -> int:
+    """Check the part of a value behind this step, and return how many records its annotation names."""
     if rebuild is not None:
         return cast("int", stepping(step, rebuild.check, value, look))
     if look.strays:

@@ -1,4 +1,4 @@
-"""Pydantic models, by duck typing: nothing of pydantic is imported.
+"""Take pydantic models apart and put them together, by duck typing: nothing of pydantic is imported.
 
 A model is stored as its fields, and validated again when it is read. It is accepted only if that gives an equal model.
 """
@@ -16,38 +16,40 @@ _SET = "__pydantic_fields_set__"
 
 
 def is_model(cls: Any) -> bool:
-    """Whether ``cls`` is a class of models as pydantic 2 has them."""
+    """Return whether ``cls`` is a model class of pydantic 2."""
     return isinstance(getattr(cls, "__pydantic_fields__", None), dict) and all(
         callable(getattr(cls, name, None)) for name in ("model_validate", "model_dump")
     )
 
 
 class ModelRecord(RecordType):
-    """A model class. Whatever the fields of a stored model are, the model itself says whether it takes them."""
+    """A model class. The model itself decides whether it takes the fields of a stored one."""
 
     def __init__(self, cls: Any) -> None:
         self._infos: Mapping[str, Any] = cls.__pydantic_fields__
         super().__init__(cls, [RecordField(name, name) for name in self._infos])
         self._model = cls
         self._is_root = bool(getattr(cls, "__pydantic_root_model__", False))
-        # From pydantic 2.11 on, a model can be told that it gets names; before, it insists on aliases.
+        # From pydantic 2.11 on, a model can be validated by names; before, it insists on aliases.
         self._by_name = "by_name" in inspect.signature(cls.model_validate).parameters
         self._aliases = {name: alias for name, info in self._infos.items() if isinstance(alias := _alias(info), str)}
 
     @property
     def hints(self) -> Mapping[str, Any]:
+        """Return the annotations that pydantic resolved."""
         return {name: info.annotation for name, info in self._infos.items()}
 
     def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return the fields, extra ones among them, and which were given if not all were."""
         own: dict[str, Any] = instance.__dict__
         extra: dict[str, Any] = instance.__pydantic_extra__ or {}
         fields = {name: own[name] for name in self._infos if name in own} | extra
         given: set[str] = getattr(instance, _SET)
-        # The names that were given: model_dump(exclude_unset=True) goes by these.
+        # model_dump(exclude_unset=True) depends on the names that were given.
         return fields, {} if given == fields.keys() else {_SET: sorted(given)}
 
     def as_json(self, instance: Any, name: str) -> Any:
-        """A field's value in the form that the model itself gives it in JSON.
+        """Return a field's value in the form that the model itself gives it in JSON.
 
         :raises ValueError: the model has none.
         """
@@ -58,6 +60,7 @@ class ModelRecord(RecordType):
         return dumped if self._is_root else dumped[name]
 
     def verify(self, instance: Any, fields: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        """Make sure that validating this state gives an equal model."""
         try:
             again = self.make(fields, more)
         except RecordMismatchError as error:
@@ -76,9 +79,9 @@ class ModelRecord(RecordType):
         more: Mapping[str, Any],
         names: Iterable[str],
     ) -> str | None:
-        """The first of these fields that its form in JSON, which is to be stored for it, does not bring back.
+        """Return the first of these fields that does not come back from its form in JSON, which would be stored.
 
-        :raises ValueError: the field itself does not, either; the message says why.
+        :raises ValueError: the field does not come back from its own value, either; the message has the reason.
         """
         for name in names:
             try:
@@ -92,6 +95,7 @@ class ModelRecord(RecordType):
         return None
 
     def hint(self, instance: Any, is_stored: Callable[[Any], bool]) -> str | None:
+        """Suggest the dump of the model that can be stored, if any."""
         if self._private(instance):
             return "make them fields, or pass what the job needs of them as arguments of their own"
         for call, options in (("model_dump()", {}), ("model_dump(mode='json')", {"mode": "json"})):
@@ -110,6 +114,7 @@ class ModelRecord(RecordType):
         return instance.__pydantic_private__ or {}
 
     def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
+        """Validate the fields by their names, and mark those that were given."""
         validate: Callable[..., Any] = self._model.model_validate
         if self._is_root and "root" in fields:
             model = self.checked(lambda: validate(fields["root"]))
@@ -124,10 +129,11 @@ class ModelRecord(RecordType):
         return model
 
     def construct(self, fields: Mapping[str, Any]) -> Any:
+        """Validate the fields as the model's users give them, by alias."""
         return self.checked(lambda: self._model.model_validate(fields))
 
     def check_names(self, names: Any) -> None:
-        """Names are the model's business: it has aliases, and may take more than its fields."""
+        """Accept any names: a model has aliases, and may take more than its fields."""
 
 
 def _alias(info: Any) -> Any:
@@ -135,7 +141,7 @@ def _alias(info: Any) -> Any:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Whether two values are equal and of equal types, as far as containers and models go."""
+    """Return whether two values are equal and of equal types, inside of containers and models, too."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

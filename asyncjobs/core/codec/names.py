@@ -1,9 +1,9 @@
-"""Names of modules and of what they hold, as they are stored, and the way back to what is loaded.
+"""Name modules and what they hold, as it is stored, and find what is loaded under a stored name.
 
 A stored name is ``"pkg.mod:Class.attribute"``. What was defined in ``__main__`` is stored under the module name that
 ``python -m`` was given (``pkg.mod``, ``pkg.__main__``), else under the real path of the script
-(``/app/jobs.py:render``), because ``__main__`` is another module in every process. A process that imported that file
-under another name finds it there.
+(``/app/jobs.py:render``), because ``__main__`` is a different module in every process. A process that imported that
+file under another name finds it there.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _EMPTY: Mapping[str, Any] = {}
 
 
 def main_name() -> str | None:
-    """The stored name of this process's ``__main__``: a module name, a real path, or None (REPL, ``python -c``)."""
+    """Return the stored name of this process's ``__main__``: a module, a real path, or None (REPL, ``python -c``)."""
     main = sys.modules.get(MAIN)
     spec: Any = getattr(main, "__spec__", None)
-    # A directory or zip file that is run has a spec that says only "__main__".
+    # The spec of a directory or zip file that is run has only the name "__main__".
     if spec is not None and spec.name not in MAIN_NAMES:
         return str(spec.name)
     file: Any = getattr(main, "__file__", None)
@@ -35,38 +35,38 @@ def main_name() -> str | None:
 
 
 def stored_module(module: str) -> str | None:
-    """The name under which things of ``module`` are stored; None for a ``__main__`` that no other process has."""
+    """Return the name under which objects of ``module`` are stored; None for a ``__main__`` of this process alone."""
     return main_name() if module in MAIN_NAMES else module
 
 
 def loaded_module(name: str) -> ModuleType | None:
-    """The module with this stored name, if this process has it already. Imports nothing."""
+    """Return the module with this stored name if it is loaded. Imports nothing."""
     main = main_name()
     if name in MAIN_NAMES:
-        # Stored by a session without a name; only another such session may take it for its own.
+        # Stored by a session without a name; only another such session may use its own.
         return sys.modules.get(MAIN) if main is None else None
-    # __main__ first: when it was imported a second time under its real name, the running one is meant.
+    # __main__ first: if it was imported a second time under its real name, the running one is meant.
     if name == main:
         return sys.modules.get(MAIN)
     return script_module(name) if os.path.isabs(name) else sys.modules.get(name)
 
 
 def is_home(home: str, name: str, module: ModuleType | None) -> bool:
-    """Whether what says that it belongs to ``home`` belongs to ``module``, which was found by the stored ``name``."""
+    """Return whether an object whose ``__module__`` is ``home`` belongs to ``module``, found by the stored ``name``."""
     return stored_module(home) == name or (os.path.isabs(name) and sys.modules.get(home) is module)
 
 
 def loaded_class(module: str, qualname: str) -> type | None:
-    """The class with this name, if its module is loaded. Imports nothing and runs no code of the module.
+    """Return the class with this name if its module is loaded. Imports nothing and runs no code of the module.
 
-    Names come from stored data, so this looks into ``__dict__`` only: a module's ``__getattr__`` and descriptors are
-    not asked, and every step must be a class.
+    Names come from stored data, so this reads ``__dict__`` only: a module's ``__getattr__`` and descriptors do not run,
+    and every step must be a class.
     """
     home = loaded_module(module)
     found = _class_in(home, qualname)
     if found is None:
         return None
-    # The class must be what it says it is, not an alias of something from elsewhere.
+    # The class must have this very name, and not be imported from elsewhere.
     own = stored_module(found.__module__) is None or is_home(found.__module__, module, home)
     return found if own and found.__qualname__ == qualname else None
 
@@ -74,7 +74,7 @@ def loaded_class(module: str, qualname: str) -> type | None:
 def _class_in(module: ModuleType | None, qualname: str) -> type | None:
     found: Any = module
     for part in qualname.split("."):
-        # sys.modules can hold anything, also what has no __dict__.
+        # sys.modules can hold any object, even one without __dict__.
         namespace: Mapping[str, Any] = getattr(found, "__dict__", _EMPTY)
         found = namespace.get(part)
         if not isinstance(found, type):
@@ -83,13 +83,15 @@ def _class_in(module: ModuleType | None, qualname: str) -> type | None:
 
 
 def class_of(value: object) -> type:
-    """The class of a value, of whatever type a caller declared it."""
+    """Return the class of a value, typed as a plain class whatever its declared type is."""
     return type(value)
 
 
 def seems(value: object, kinds: type | tuple[type, ...]) -> TypeGuard[Any]:
-    """Whether a callable is of one of these classes, or is a proxy that says so. Never fails: where it cannot be asked
-    for its ``__class__``, it is what it is."""
+    """Return whether a callable is of one of these classes, or is a proxy of one.
+
+    Never fails: if its ``__class__`` raises, its real type counts.
+    """
     try:
         return isinstance(value, kinds)
     except Exception:  # border: __getattribute__ and __class__ may be the program's own code
@@ -97,7 +99,7 @@ def seems(value: object, kinds: type | tuple[type, ...]) -> TypeGuard[Any]:
 
 
 def attribute(value: object, name: str) -> Any:
-    """An attribute of a callable; None if it has none, or cannot be asked: its ``__getattr__`` may raise anything."""
+    """Return an attribute of a callable; None if it has none, or if its ``__getattr__`` raises."""
     try:
         return getattr(value, name, None)
     except Exception:  # border: as above
@@ -105,25 +107,25 @@ def attribute(value: object, name: str) -> Any:
 
 
 def class_name(cls: type) -> tuple[str, str]:
-    """The module and the qualified name under which a class is stored."""
+    """Return the module and the qualified name under which a class is stored."""
     return stored_module(cls.__module__) or cls.__module__, cls.__qualname__
 
 
 def defining_class(cls: type) -> type | None:
-    """The class that the module of ``cls`` has under its name. Another one, or none, if the name leads elsewhere."""
+    """Return the class that the module of ``cls`` has under its name; it may be another one, or None."""
     return _class_in(sys.modules.get(cls.__module__), cls.__qualname__)
 
 
 def is_named(cls: type, module: str, qualname: str) -> bool:
-    """Whether a class is the one that was stored under this name: by a script, perhaps, that is a module here.
+    """Return whether a class is the one that was stored under this name, perhaps by a script that is a module here.
 
-    Only for classes that are expected at this place: a script is taken for a module of the same file name.
+    Only for classes that are expected at this place: a script equals a module of the same file name.
     """
     return cls.__qualname__ == qualname and _same_module(stored_module(cls.__module__) or cls.__module__, module)
 
 
 def same_function(one: str, other: str) -> bool:
-    """Whether two stored names are those of one function: of a script, perhaps, that is a module in another process."""
+    """Return whether two stored names are those of one function, perhaps of a script that is a module elsewhere."""
     (module, _, name), (other_module, _, other_name) = one.rpartition(":"), other.rpartition(":")
     return one == other or (name == other_name and _same_module(module, other_module))
 
@@ -133,22 +135,22 @@ def _same_module(one: str, other: str) -> bool:
 
 
 def module_stem(module: str) -> str:
-    """The file name of a script or a module, without its suffix."""
+    """Return the file name of a script or a module, without its suffix."""
     return os.path.basename(module).removesuffix(".py") if os.path.isabs(module) else module.rpartition(".")[2]
 
 
 def type_name(cls: type) -> str:
-    """``"int"`` for a builtin, else ``"pkg.mod.Class"``; for messages."""
+    """Return the name of a class for messages: ``"int"`` for a builtin, else ``"pkg.mod.Class"``."""
     return exception_name(cls)
 
 
 def kind_of(value: object) -> str:
-    """``"a list"``, ``"an httpx.Client"``: what ``value`` is, for messages."""
+    """Return the type of a value for messages: ``"a list"``, ``"an httpx.Client"``."""
     return with_article(type_name(type(value)))
 
 
 def with_article(noun: str) -> str:
-    """``noun`` after "a" or "an", as it is spoken: a list, an int, an httpx.Client."""
+    """Put "a" or "an" before a noun by its sound: a list, an int, an httpx.Client."""
     first = noun.lstrip("_")[:2].lower()
     spoken_letter = first[:1] in {"h", "m"} and first[1:] in {"t", "p"}  # httpx, html, mp3
     return f"{'an' if first[:1] in set('aeio') or spoken_letter else 'a'} {noun}"

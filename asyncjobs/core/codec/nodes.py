@@ -15,7 +15,7 @@ from asyncjobs.core.codec.stored import JsonObject, SentDict, StoredRecord, plai
 
 
 class Member:
-    """One class of records where it is expected: how its fields are brought back."""
+    """One class of records where it is expected, with the rebuilds of its fields."""
 
     def __init__(self, record: RecordType, rebuilds: Callable[[type], Mapping[str, Rebuild | None]]) -> None:
         self.record = record
@@ -23,32 +23,32 @@ class Member:
 
     @functools.cached_property
     def rebuilds(self) -> Mapping[str, Rebuild | None]:
-        """By field. Looked at on first use: a class may hold itself."""
+        """Return the rebuilds by field. Compiled on first use, because a class may hold itself."""
         return self._rebuilds(self.record.cls)
 
     @functools.cached_property
     def deep(self) -> Sequence[tuple[str, Rebuild]]:
-        """The fields that may have records in them."""
+        """Return the fields that may have records in them."""
         stored = self.record.fields.keys() | self.record.others.keys()
         return [(name, rebuild) for name, rebuild in self.rebuilds.items() if rebuild is not None and name in stored]
 
     @functools.cached_property
     def expected(self) -> str:
-        """For messages."""
+        """Return the class and its fields, for messages."""
         return repr(self.record)
 
     def restore(self, stored: StoredRecord) -> Any:
-        """The instance that was stored."""
+        """Rebuild the instance that was stored."""
         return self._made(lambda: self.record.make(self._items(stored.fields), self._items(stored.more)))
 
     def construct(self, given: Mapping[Any, Any]) -> Any:
-        """An instance by the constructor, of a dict of its fields."""
+        """Call the constructor with a dict of fields."""
         self._made(lambda: self.record.check_names(given))
         items = {name: plain(item) for name, item in given.items()} if self._converts(given) else self._items(given)
         return self._made(lambda: self.record.construct(items))
 
     def _converts(self, given: Mapping[Any, Any]) -> bool:
-        # A model reads JSON in its own way, deeply. Records among it are for us.
+        # A model reads JSON by its own rules, at every level. Records within are rebuilt here.
         return isinstance(self.record, ModelRecord) and not any(map(holds_record, given.values()))
 
     def _items(self, given: Mapping[Any, Any]) -> dict[Any, Any]:
@@ -62,7 +62,7 @@ class Member:
             raise Mismatch(str(error), self.expected) from error.__cause__
 
     def check(self, value: Any, look: Look) -> int:
-        """For an instance."""
+        """Check an instance, and count its records."""
         if not self.deep and not look.strays:
             return 1
         rebuilds = self.rebuilds
@@ -70,8 +70,10 @@ class Member:
         return 1 + sum(check_at(f".{name}", rebuilds.get(name), item, look) for name, item in state)
 
     def check_dict(self, given: Mapping[Any, Any], look: Look, *, names: bool) -> int:
-        """For a dict that will become an instance. What its class makes of it is known when it is made; with ``names``,
-        whether it has the fields is known now."""
+        """Check a dict that will become an instance, and count its records.
+
+        :param names: check now whether it has the fields. All else is up to the class when the instance is made.
+        """
         if names:
             self._made(lambda: self.record.check_names(given))
         if self._converts(given):
@@ -80,7 +82,7 @@ class Member:
 
 
 class Family:
-    """A class, and those below it that are imported already. A stored record is one of these, by its class's name."""
+    """A class and its loaded subclasses. A stored record is one of these, by the name of its class."""
 
     def __init__(self, cls: type, rebuilds: Callable[[type], Mapping[str, Rebuild | None]], *, exact: bool) -> None:
         self.cls = cls
@@ -94,11 +96,11 @@ class Family:
 
     @property
     def expected(self) -> str:
-        """For messages."""
+        """Return the class, for messages."""
         return type_name(self.cls) if self.own is None else self.own.expected
 
     def find(self, module: str, qualname: str) -> Member | None:
-        """The class of a stored name, found among those that are expected here. Nothing is imported or looked up."""
+        """Find the class of a stored name among those that are expected here. Nothing is imported."""
         member = self._named.get((module, qualname))
         if member is None:
             cls = self._search(module, qualname)
@@ -121,6 +123,7 @@ class Family:
         return None
 
     def __call__(self, value: Any) -> Any:
+        """Rebuild a stored record of the family, or make an instance of a dict; leave instances as they are."""
         cls = class_of(value)
         if cls is StoredRecord:
             member = self.find(value.module, value.qualname)
@@ -136,6 +139,7 @@ class Family:
         raise unlike(value, self.expected)
 
     def check(self, value: Any, look: Look) -> int:
+        """Check an instance of the family, or a dict that will become one."""
         if value is None or isinstance(value, look.handles):
             return 0
         cls = class_of(value)

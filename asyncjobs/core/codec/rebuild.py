@@ -1,4 +1,4 @@
-"""From an annotation to what brings its values back, or to None where there is nothing to do."""
+"""Compile annotations into what rebuilds their values."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ __all__ = ["Mismatch", "Rebuild", "compile_rebuild", "has_choice", "is_free"]
 _TypeVars = Mapping[Any, Any]
 _NO_TYPE_VARS: _TypeVars = {}
 _UNIONS = (typing.Union, types.UnionType)
-# What wraps an annotation without changing what values it has.
+# Forms around an annotation that leave its values as they are.
 _WRAPPERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 
 
 def compile_rebuild(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, exact: bool = False) -> Rebuild | None:
-    """How values of ``annotation`` are brought back; None if it names no class of records anywhere.
+    """Compile an annotation; None if it names no class of records anywhere.
 
-    With ``exact``, a dict that was sent as a dict is never taken for a record.
+    With ``exact``, a dict that was sent as a dict never becomes a record.
     """
     if not _holds_record(annotation, type_vars, {}):
         return None
@@ -57,7 +57,7 @@ def compile_rebuild(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, ex
 
 
 def has_choice(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS) -> bool:
-    """Whether there is a union of more than a record and None somewhere, so that a dict must be told from a record."""
+    """Return whether it has a union of more than a record and None, so that dicts and records must be distinguished."""
     return any(
         typing.get_origin(part) in _UNIONS
         and sum(option is not type(None) for option in typing.get_args(part)) > 1
@@ -67,7 +67,7 @@ def has_choice(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS) -> bool:
 
 
 def is_free(annotation: Any) -> bool:
-    """Whether an annotation (None for none) does not say what there is, and so neither that it is a record."""
+    """Return whether an annotation (None for none) leaves the type open, and with it whether there is a record."""
     bare = _bare(annotation, _NO_TYPE_VARS)
     if bare is None or bare is Any or bare is object or isinstance(bare, (str, typing.TypeVar, typing.ForwardRef)):
         return True
@@ -75,7 +75,7 @@ def is_free(annotation: Any) -> bool:
 
 
 def _bare(annotation: Any, type_vars: _TypeVars) -> Any:
-    """``annotation`` without aliases and wrappers; a type variable as what it stands for, or its bound."""
+    """Return ``annotation`` without aliases and wrappers; a type variable as what it stands for, or its bound."""
     while True:
         origin = typing.get_origin(annotation)
         if isinstance(annotation, typing.TypeVar):
@@ -95,7 +95,7 @@ def _bare(annotation: Any, type_vars: _TypeVars) -> Any:
 
 
 def _parts(annotation: Any) -> Iterable[Any]:
-    """The annotations of what a value of this (bare) annotation holds, as far as we look into it."""
+    """Return the annotations of the parts of a value of this (bare) annotation, as far as they are rebuilt."""
     origin: Any = typing.get_origin(annotation) or annotation
     if origin in _UNIONS:
         return typing.get_args(annotation)
@@ -121,7 +121,7 @@ def _holds_record(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -
 
 
 def _all_parts(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -> Iterator[tuple[Any, _TypeVars]]:
-    """Every (bare) annotation within this one, those of the fields of records among them, and its type variables."""
+    """Yield every (bare) annotation within this one, also of the fields of records, with its type variables."""
     bare = _bare(annotation, type_vars)
     if id(bare) in seen:
         return
@@ -148,7 +148,7 @@ def _subclasses(cls: type) -> Iterator[type]:
 
 
 def _is_family(cls: Any) -> bool:
-    """Whether values of a class may be records: its own, or of its subclasses."""
+    """Return whether values of a class may be records, of its own or of its subclasses."""
     if not isinstance(cls, type) or typing.is_typeddict(cls):
         return False
     if record_type(cls) is not None:
@@ -181,7 +181,7 @@ def _records_first(rebuilds: Iterable[Rebuild | None]) -> list[Rebuild]:
 
 @functools.lru_cache(maxsize=1024)
 def _family(cls: type, exact: bool) -> Family:
-    # Kept, so that a class that holds itself is looked at once and not once for each level of a value.
+    # Cached, so that a class that holds itself is compiled once and not once for each level of a value.
     return _get_family(cls, exact, _NO_TYPE_VARS)
 
 
@@ -198,7 +198,7 @@ def _get_family(cls: type, exact: bool, type_vars: _TypeVars) -> Family:
 
 
 def _arguments(alias: Any, type_vars: _TypeVars) -> _TypeVars:
-    """What the type variables of a generic class stand for in ``Box[int]``, and in the classes below it."""
+    """Return what the type variables of a generic class stand for in ``Box[int]``, and in its bases."""
     origin: Any = typing.get_origin(alias)
     if origin is None:
         return _of_bases(alias, {}) if isinstance(alias, type) else {}
@@ -221,10 +221,10 @@ def _of_bases(cls: type, own: dict[Any, Any]) -> dict[Any, Any]:
 
 
 def _inherited(member: type, base: type, type_vars: _TypeVars) -> _TypeVars:
-    """The type variables of a subclass, as those of the annotation's class are known."""
+    """Return the type variables of a subclass, given those of the annotation's class."""
     if member is base:
         return type_vars or _of_bases(member, {})
-    # A parameter that the subclass hands on to the base stands for what the base's does.
+    # A parameter that the subclass passes to the base stands for the same as the base's.
     seen = _of_bases(member, {})
     handed = {
         seen[variable]: meant for variable, meant in type_vars.items() if isinstance(seen.get(variable), typing.TypeVar)
@@ -233,7 +233,7 @@ def _inherited(member: type, base: type, type_vars: _TypeVars) -> _TypeVars:
 
 
 def _filled(annotation: Any, type_vars: _TypeVars) -> Any:
-    """``annotation`` with type variables replaced by what they stand for."""
+    """Return ``annotation`` with type variables replaced by what they stand for."""
     if isinstance(annotation, typing.TypeVar):
         return type_vars.get(annotation, annotation)
     parameters: tuple[Any, ...] = getattr(annotation, "__parameters__", ())

@@ -1,6 +1,6 @@
-"""Records: classes that are stored as their fields (dataclasses, msgspec Structs, attrs classes, pydantic models).
+"""Describe records: classes stored as their fields (dataclasses, msgspec Structs, attrs classes, pydantic models).
 
-A ``RecordType`` is what was worked out about one of these classes, once. It takes instances apart and puts them
+A ``RecordType`` holds what was worked out about one of these classes, once. It takes instances apart and puts them
 together again without calling the class, so that neither ``__init__`` nor ``__post_init__`` runs a second time.
 """
 
@@ -21,14 +21,14 @@ _METHODS = (FunctionType, BuiltinFunctionType, classmethod, staticmethod, proper
 
 
 Default = Callable[[Any], Any]
-"""Makes the default of a field of the given instance."""
+"""Returns the default of a field for the given instance."""
 
 
 class RecordField(msgspec.Struct, frozen=True):
-    """A field: its attribute, its name as a parameter of the constructor, and what stands in for it when it lacks.
+    """A field: its attribute, its parameter of the constructor, and its default.
 
-    ``parameter`` is None for a field that the constructor does not take; ``required``: it must be given there.
-    ``default`` makes the default of a field of an instance that is put together without the constructor.
+    ``parameter`` is None if the constructor does not take the field; ``required`` is True if it must be given there.
+    ``default`` is for an instance that is put together without the constructor.
     """
 
     name: str
@@ -38,13 +38,13 @@ class RecordField(msgspec.Struct, frozen=True):
 
 
 class RecordMismatchError(ValueError):
-    """Stored fields are not those of the class any more, or the class refuses them. The message says which."""
+    """Stored fields that the class no longer has, or refuses; the message names them."""
 
 
 class RecordType(ABC):
     """One record class.
 
-    ``fields`` are those that its constructor takes: what a plain dict of it has. All other state (fields with
+    ``fields`` are those that its constructor takes, and that a plain dict of it has. All other state (fields with
     ``init=False``, attributes that ``__post_init__`` made) is kept apart from these.
     """
 
@@ -60,7 +60,7 @@ class RecordType(ABC):
         self.fields = {field.name: field for field in fields}
         self.others = {field.name: field for field in others}
         self.required = frozenset(name for name, field in self.fields.items() if field.required)
-        # What the constructor takes besides, without keeping it: InitVars.
+        # With the InitVars, which the constructor takes but does not keep.
         self.parameters = self.fields | {field.name: field for field in parameters}
 
     def __repr__(self) -> str:
@@ -68,49 +68,55 @@ class RecordType(ABC):
 
     @property
     def hints(self) -> Mapping[str, Any]:
-        """The annotations of all fields, by name."""
+        """Return the annotations of all fields, by name."""
         return class_hints(self.cls)
 
     @abstractmethod
     def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """The state of an instance: the fields that the constructor takes, and the rest.
+        """Return the state of an instance: the fields that the constructor takes, and the rest.
 
-        :raises ValueError: it has more, or less, than can be stored; the message says what.
+        :raises ValueError: it has more, or less, than can be stored; the message has the reason.
         """
 
     def verify(self, instance: Any, fields: Mapping[str, Any], more: Mapping[str, Any]) -> None:
         """Make sure that this state makes an equal instance, where that depends on the class's own code.
 
-        :raises ValueError: it does not; the message says why.
+        :raises ValueError: it does not; the message has the reason.
         """
         return
 
     def hint(self, instance: Any, is_stored: Callable[[Any], bool]) -> str | None:
-        """What to do with an instance whose state cannot be stored."""
+        """Suggest what to do with an instance whose state cannot be stored."""
         return None
 
     @abstractmethod
     def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
-        """An instance with this state; what the state lacks gets its default.
+        """Make an instance with this state; what the state lacks gets its default.
 
         :raises RecordMismatchError: the class has other fields now, or refuses these.
         """
 
     def construct(self, fields: Mapping[str, Any]) -> Any:
-        """An instance made by the constructor, from what came without a class: JSON, and rows of earlier versions."""
+        """Call the constructor with fields that came without a class: JSON, and rows of earlier versions."""
         self.check_names(fields)
         values: dict[str, Any] = {cast("str", self.parameters[name].parameter): v for name, v in fields.items()}
         return self.checked(lambda: self.cls(**values))
 
     def check_names(self, names: Iterable[Any]) -> None:
-        """Raise RecordMismatchError unless the constructor takes these; those with a default may lack."""
+        """Make sure that the constructor takes these names; those with a default may be missing.
+
+        :raises RecordMismatchError: it does not.
+        """
         given = set(names)
         lacks = any(field.required and name not in given for name, field in self.parameters.items())
         if lacks or not given <= self.parameters.keys():
             raise RecordMismatchError(f"has the fields ({', '.join(map(str, names))})")
 
     def checked(self, call: Callable[[], Any]) -> Any:
-        """What a call of the class's own code returns. Raises RecordMismatchError when that refuses."""
+        """Call the class's own code, and return what it returns.
+
+        :raises RecordMismatchError: it raised.
+        """
         try:
             return call()
         except Exception as error:  # border: the constructor is the user's code
@@ -120,8 +126,10 @@ class RecordType(ABC):
 
 @functools.lru_cache(maxsize=4096)
 def is_cache(cls: type, name: str) -> bool:
-    """Whether an attribute is one that a descriptor of the class made (``functools.cached_property``), and can make
-    again. A method that an instance has in its own way is not."""
+    """Return whether a descriptor of the class made this attribute (``functools.cached_property``) and can do so again.
+
+    A method that an instance overrides is not such an attribute.
+    """
     for base in cls.__mro__:
         if name in vars(base):
             attribute: object = vars(base)[name]
@@ -130,7 +138,7 @@ def is_cache(cls: type, name: str) -> bool:
 
 
 def is_named_tuple(cls: Any) -> bool:
-    """Whether ``cls`` is a class made by NamedTuple or namedtuple."""
+    """Return whether ``cls`` is a class made by NamedTuple or namedtuple."""
     return (
         isinstance(cls, type)
         and issubclass(cls, tuple)

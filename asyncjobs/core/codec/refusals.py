@@ -1,4 +1,4 @@
-"""What cannot be stored, said in words: what it is, where it is, and what to do instead."""
+"""Describe values that cannot be stored: what they are, where they are, and what to pass instead."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ _BY_LIBRARY: Mapping[tuple[str, str], str] = {
     ("pandas", "DataFrame"): _BY_FILE,
     ("pandas", "Series"): _BY_FILE,
 }
-"""What to pass instead, by the library and the name of a class. The first that fits counts."""
+"""What to pass instead, by library and class name. The first match counts."""
 
 PLAIN_BASES: Mapping[type, str] = {
     int: "int(value)",
@@ -73,11 +73,12 @@ PLAIN_BASES: Mapping[type, str] = {
     pathlib.Path: "Path(value)",
     pathlib.PurePath: "PurePath(value)",
 }
-"""What is stored as itself, and how to make it of a subclass, of which only this would arrive. A datetime is a date."""
+"""Types that are stored as themselves, and how to make one of a subclass, of which only this would arrive. The first
+match counts: a datetime is a date."""
 
 
 class Refusal(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
-    """A value is refused. Every container on the way out adds its step; the border makes the error of it."""
+    """A refused value. Every container on the way out adds its step; the border turns it into the error."""
 
     def __init__(self, what: str, hint: str | None = None) -> None:
         super().__init__(what)
@@ -86,18 +87,18 @@ class Refusal(Exception):  # noqa: N818 - a signal inside this package, never an
         self.steps: list[str] = []
 
     def at(self, root: str) -> NotSerializableError:
-        """The error for the user; ``root`` is where the value as a whole is (``"$"``)."""
+        """Return the error for the user; ``root`` is the place of the whole value (``"$"``)."""
         return NotSerializableError(shortened_path(root, self.steps), self.what, hint=self.hint)
 
 
 def shortened_path(root: str, steps: list[str]) -> str:
-    """``root`` and the steps, innermost first, as one path; a very long one without its middle."""
+    """Join ``root`` and the steps, innermost first, to one path; a very long one loses its middle."""
     path = root + "".join(reversed(steps))
     return path if len(path) <= 160 else f"{path[:80]}…{path[-60:]}"
 
 
 def key_step(key: object) -> str:
-    """The step of a path into a dict: ``.name``, or ``['any other key']``."""
+    """Return the step of a path into a dict: ``.name``, or ``['any other key']``."""
     if isinstance(key, str) and key.isidentifier():
         return f".{key}"
     text = repr(key) if type(key) in _SPELLED else type_name(type(key))
@@ -105,7 +106,7 @@ def key_step(key: object) -> str:
 
 
 def describe_refusal(value: object) -> Refusal:
-    """Why ``value``, which is none of the types that are stored, is refused."""
+    """Describe why a value is refused that is of none of the stored types."""
     cls: type[Any] = type(value)
     noun = with_article(type_name(cls))
     if is_a(value, type):
@@ -126,7 +127,7 @@ def _hint_for_subclass(cls: type, base: type) -> str:
     if hint is not None:
         return hint
     if base is str and cls.__str__ is not str.__str__:
-        return "pass str.__str__(value)"  # its own, as that of Django's SafeString, may not leave the class
+        return "pass str.__str__(value)"  # its own may return an instance of the class, as with Django's SafeString
     return f"pass {PLAIN_BASES[base]}"
 
 
@@ -139,14 +140,14 @@ _BY_KIND: Sequence[tuple[type[Any] | tuple[type[Any], ...], str]] = (
     (Mapping, "pass dict(…)"),
     (memoryview, "pass bytes(…)"),
 )
-"""What to pass instead, by a base class. The first that fits counts: a generator is an iterator, too."""
+"""What to pass instead, by base class. The first match counts: a generator is an iterator, too."""
 
 
 def _hint_for(cls: type[Any]) -> str | None:
     for kind, hint in _BY_KIND:
         if issubclass(cls, kind):
             return hint
-    if hasattr(cls, "get_secret_value"):  # pydantic's, whose form in JSON is asterisks
+    if hasattr(cls, "get_secret_value"):  # pydantic's secrets, which are asterisks in JSON
         return "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
     if cls.__name__.lower() in _LOCKS:
         return "a lock works inside one process only; use limit=(name, n) to bound how many jobs run at once"
@@ -154,7 +155,7 @@ def _hint_for(cls: type[Any]) -> str | None:
 
 
 def _hint_by_library(cls: type) -> str | None:
-    # By the names in the class's ancestry, so that none of these libraries is imported.
+    # By the names of the class and its bases, so that none of these libraries is imported.
     ancestry: list[Any] = list(cls.__mro__)
     names = {(str(base.__module__).partition(".")[0], base.__name__) for base in ancestry}
     return next((hint for name, hint in _BY_LIBRARY.items() if name in names), None)

@@ -1,4 +1,4 @@
-"""The loaded module that is a script: what ``python shop.py`` stored, a process that imported ``shop`` has."""
+"""Find the loaded module of a script: a process that imported ``shop`` has what ``python shop.py`` stored."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ real_path = lru_cache(maxsize=64)(os.path.realpath)
 _exists = lru_cache(maxsize=256)(os.path.exists)
 
 _names: dict[str, str] = {}
-"""By path: under which name its module is loaded here."""
+"""By path, the name under which its module is loaded here."""
 _missing: dict[str, int] = {}
-"""By path: how many modules were loaded when none of them was that script. To look through all takes a while."""
+"""By path, how many modules were loaded when none of them was that script: searching all of them is slow."""
 
 
 def script_module(path: str) -> ModuleType | None:
-    """The loaded module of the script with this path, as the main script or imported. Imports nothing.
+    """Return the loaded module of the script with this path, the main script or an imported one. Imports nothing.
 
-    If there is no such file on this machine: the main script, or the module of ``--app``, of the same file name.
+    If there is no such file on this machine, the main script, or the module of ``--app``, stands for it if it has the
+    same file name.
     """
     known = sys.modules.get(_names.get(path, ""))
     if known is not None:
@@ -47,7 +48,7 @@ def script_module(path: str) -> ModuleType | None:
 def _module_file(module: Any) -> str | None:
     try:
         namespace = cast("dict[str, object]", vars(module))
-    except Exception:  # border: sys.modules can hold anything, also a proxy that raises when it is looked at
+    except Exception:  # border: sys.modules can hold any object, even a proxy that raises on access
         return None
     file = namespace.get("__file__")
     return file if isinstance(file, str) and not file.startswith("<") else None

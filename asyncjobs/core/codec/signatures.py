@@ -1,4 +1,4 @@
-"""A job's arguments, bound to the callee's signature at submit: a mistake is found there and not in a worker."""
+"""Bind a job's arguments to the callee's signature at submit, so that a mistake is found there and not in a worker."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class _Binder(msgspec.Struct, frozen=True):
 
     ``names`` are its parameters if all are plain (positional or keyword), ``required`` of them without default;
     None if there are others, which ``Signature.bind`` sorts out. ``reserved`` is the first with a reserved name.
-    ``known`` False: Python knows no signature (some builtins).
+    ``known`` is False if Python knows no signature (some builtins).
     """
 
     names: tuple[str, ...] | None
@@ -47,14 +47,14 @@ _binders: IdentityCache[_Binder] = IdentityCache()
 
 
 def bind_arguments(func: Callable[..., Any], args: _Args, kwargs: _Kwargs, unknown: _Types = ()) -> _Bound:
-    """The arguments as they are stored: by position as far as possible, the rest by name.
+    """Return the arguments as they are stored: by position as far as possible, the rest by name.
 
     So the same call has one form, however it was written: ``f(1, b=2)`` and ``f(1, 2)`` give ``((1, 2), {})``.
-    Defaults are not filled in. Raises SubmissionError naming the parameter and the callee; a callable without a
-    signature is passed through unchecked. What a wrapper takes by ``*args`` or ``**kwargs`` is bound by the function
-    that it wraps if it fits there; if not, the wrapper gets it as it was written.
+    Defaults are not filled in. A call of a callable without a signature is not checked. What a wrapper takes by
+    ``*args`` or ``**kwargs`` is bound by the function that it wraps if it fits there; if not, it stays as written.
 
     :param unknown: classes whose instances stand for values that come later, by which nothing can be chosen yet.
+    :raises SubmissionError: the call does not fit; it names the parameter and the callee.
     """
     binder = _binders.get(func) or _binder(func)
     names = binder.names
@@ -69,7 +69,7 @@ def bind_arguments(func: Callable[..., Any], args: _Args, kwargs: _Kwargs, unkno
             except KeyError:
                 pass  # a wrong name, or one given twice: found below
     if not binder.known:
-        if seems(func, functools.partial):  # one that does not fit has no signature: found with its own arguments
+        if seems(func, functools.partial):  # a partial that does not fit has no signature: check its own arguments
             bind_arguments(func.func, func.args + args, {**func.keywords, **kwargs}, unknown)
         return args, kwargs
     return _bound(func, find_callee(func), args, kwargs, unknown)
@@ -95,7 +95,7 @@ def _bound(func: Callable[..., Any], callee: Callee, args: _Args, kwargs: _Kwarg
 
 
 def _bound_by_choice(func: Callable[..., Any], callee: Callee, args: _Args, kwargs: _Kwargs, unknown: _Types) -> _Bound:
-    """As the implementation that ``functools.singledispatch`` takes binds it."""
+    """Bind a call by the implementation that ``functools.singledispatch`` picks for it."""
     if args and isinstance(args[0], unknown):
         return args, kwargs
     implementation = chosen(callee.target, args)
@@ -117,7 +117,7 @@ def _bound_by_choice(func: Callable[..., Any], callee: Callee, args: _Args, kwar
 
 
 def _takes(callee: Callee, args: _Args, kwargs: _Kwargs) -> bool:
-    """Whether the callee itself can be called in this form: not every wrapper takes both ``*args`` and ``**kwargs``."""
+    """Return whether the callee itself accepts this form: a wrapper may lack ``*args`` or ``**kwargs``."""
     assert callee.own is not None
     try:
         callee.own.bind(*args, **kwargs)
@@ -129,7 +129,7 @@ def _takes(callee: Callee, args: _Args, kwargs: _Kwargs) -> bool:
 def refuse_reserved_parameters(func: Callable[..., Any]) -> None:
     """Raise SubmissionError if ``func`` has a parameter with the name of an option of ``submit_job``.
 
-    Not to be called when the arguments came through ``args=`` and ``kwargs=``, which is the way out.
+    A caller must skip it if the arguments came through ``args=`` and ``kwargs=``, which is the way around it.
     """
     binder = _binders.get(func) or _binder(func)
     if binder.reserved is not None:
@@ -174,7 +174,7 @@ def _by_name(parameter: Parameter) -> bool:
 def _mistake(
     func: Callable[..., Any], signature: Signature, args: _Args, kwargs: _Kwargs, error: TypeError
 ) -> SubmissionError:
-    """What ``Signature.bind`` refused, in words that name the callee and the parameter."""
+    """Return the error for a call that ``Signature.bind`` refused, naming the callee and the parameter."""
     label = _label(func)
     parameters = signature.parameters
     kinds = {parameter.kind for parameter in parameters.values()}

@@ -1,4 +1,4 @@
-"""What a stored value is before its annotation was applied, where that is more than the value itself."""
+"""Represent stored values before their annotations are applied, and turn them into plain ones."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 class StoredRecord(msgspec.Struct, frozen=True):
     """A record as it was stored: the name of its class, its fields, and the rest of its state.
 
-    The name is for comparing it with classes that an annotation expects. It is never looked up.
+    The name is only compared with classes that an annotation expects. It never leads to an import.
     """
 
     module: str
@@ -25,15 +25,15 @@ class StoredRecord(msgspec.Struct, frozen=True):
 
 
 class SentDict(dict[Any, Any]):
-    """A dict that was sent as a dict, where an annotation leaves open whether it could be a record."""
+    """A dict that was sent as a dict, for an annotation that leaves open whether it could be a record."""
 
 
 class JsonObject(dict[str, Any]):
-    """An object that came as JSON, which has no records: a dict or a record, as an annotation has it."""
+    """An object that came as JSON, which has no records: a dict or a record, as the annotation decides."""
 
 
 def plain(value: Any) -> Any:
-    """The value with plain dicts in place of the records and marked dicts that no annotation took."""
+    """Return the value with plain dicts in place of the records and marked dicts that no annotation used."""
     cls = class_of(value)
     if cls is dict or cls is SentDict:
         return dict(_with_values(value, plain))
@@ -43,7 +43,7 @@ def plain(value: Any) -> Any:
 
 
 def sent(value: Any) -> Any:
-    """The value with its dicts marked as such: a result, which no JSON stands for."""
+    """Return the value with its dicts marked as sent: a result never came as JSON."""
     cls = class_of(value)
     if cls is dict or cls is SentDict:
         return SentDict(_with_values(value, sent))
@@ -54,8 +54,10 @@ def sent(value: Any) -> Any:
 
 
 def _with_items(value: Any, change: Callable[[Any], Any]) -> Any:
-    """Return a list or a tuple with its items changed, and any other value as it is: what is in sets and keys must be
-    hashable, so there is no record and no dict in it."""
+    """Return a list or a tuple with its items changed, and any other value as it is.
+
+    The items of sets are hashable, so there is no record and no dict among them.
+    """
     cls = class_of(value)
     if cls is not list and not issubclass(cls, tuple):
         return value
@@ -73,7 +75,7 @@ def _with_values(items: dict[Any, Any], change: Callable[[Any], Any]) -> dict[An
 
 
 def from_json(value: Any) -> Any:
-    """Decoded JSON, with its objects marked as such. For arguments of a call that came as JSON."""
+    """Mark the objects in decoded JSON as such, for the arguments of a call that came as JSON."""
     if isinstance(value, list):
         return [from_json(item) for item in cast("list[Any]", value)]
     if isinstance(value, dict):

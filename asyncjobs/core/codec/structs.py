@@ -1,4 +1,4 @@
-"""msgspec Structs. These cannot be made without their constructor, which runs ``__post_init__``."""
+"""Take msgspec Structs apart and put them together. Only their constructor, which runs ``__post_init__``, makes one."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from asyncjobs.core.codec.records import RecordField, RecordMismatchError, Recor
 
 
 class StructRecord(RecordType):
-    """A Struct. The fields are set again after a ``__post_init__``, which therefore changes nothing."""
+    """A Struct class. The fields are set again after a ``__post_init__``, which therefore changes nothing."""
 
     def __init__(self, cls: Any) -> None:
-        # Not msgspec.structs.fields: that resolves annotations, which need not be possible here.
+        # Not msgspec.structs.fields: that resolves annotations, which may be impossible here.
         names, defaults = cls.__struct_fields__, cls.__struct_defaults__
         padded = (msgspec.NODEFAULT,) * (len(names) - len(defaults)) + defaults
         self.unset = frozenset(name for name, default in zip(names, padded, strict=True) if default is msgspec.UNSET)
@@ -31,6 +31,7 @@ class StructRecord(RecordType):
         self.post_init = hasattr(cls, "__post_init__")
 
     def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
+        """Return the fields but for those that are UNSET by default and still are, and the ``__dict__``."""
         try:
             fields = {name: getattr(instance, name) for name in self.fields}
         except AttributeError:
@@ -45,6 +46,7 @@ class StructRecord(RecordType):
         return fields, more
 
     def verify(self, instance: Any, fields: Mapping[str, Any], more: Mapping[str, Any]) -> None:
+        """Make sure that a ``__post_init__`` accepts the state."""
         if self.post_init:
             try:
                 self.make(fields, more)
@@ -52,6 +54,7 @@ class StructRecord(RecordType):
                 raise ValueError(f"that cannot be made again: it {error}") from error
 
     def make(self, fields: Mapping[str, Any], more: Mapping[str, Any]) -> Any:
+        """Call the constructor, then undo what ``__post_init__`` changed."""
         self.check_names(fields)
         instance: Any
         if self.post_init:

@@ -1,4 +1,4 @@
-"""The extension types of stored values. Numbers are on disk: never give one another meaning.
+"""Number the extension types of stored values. The numbers are on disk: never give one another meaning.
 
 ===== ============ =========================================================
 code  type         data
@@ -54,8 +54,8 @@ RANGE = 18
 RECORD = 19
 
 MAX_DEPTH = 100
-"""Containers within containers that a value may have."""
+"""The deepest nesting of containers that a value may have."""
 
 INT_MIN = -(2**63)
 INT_MAX = 2**64 - 1
-"""The ints of msgpack; what is beyond is a big int."""
+"""The range of msgpack's ints; any other is a big int."""

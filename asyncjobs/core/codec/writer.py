@@ -1,4 +1,4 @@
-"""The walk through a value that turns it into what msgspec encodes natively, with the extension types of ``wire``."""
+"""Walk through a value and turn it into what msgspec encodes natively, with the extension types of ``wire``."""
 
 from __future__ import annotations
 
@@ -31,17 +31,17 @@ ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 """Values of exactly these types go to msgspec as they are."""
 
 CAREFUL_ATOMS: frozenset[type] = ATOMS - {int, str}
-"""int and str are what msgspec can still refuse, by range and by lone surrogates; a careful walk looks at each."""
+"""msgspec can still refuse an int (by its range) and a str (by lone surrogates), so a careful walk checks each."""
 
 A_RESULT = "a result"
-_ENCODING = (OverflowError, UnicodeEncodeError)  # what a careful walk is for; the second is a ValueError
+_ENCODING = (OverflowError, UnicodeEncodeError)  # they call for a careful walk; the second is a ValueError
 _MICROSECOND = dt.timedelta(microseconds=1)
 
 
 class Writer:
-    """One walk through a call or a value. ``write`` gives what msgspec encodes natively, or raises Refusal.
+    """One walk through a call or a value.
 
-    ``exact`` marks dicts as dicts, for annotations that leave open whether one could be a record.
+    With ``exact``, dicts are marked as dicts, for annotations that leave open whether one could be a record.
     """
 
     __slots__ = ("atoms", "exact", "handle_type", "handles", "hashed", "open", "place", "records")
@@ -52,13 +52,17 @@ class Writer:
         self.atoms = atoms
         self.handle_type = handle_type
         self.handles: dict[str, None] = {}  # an ordered set
-        self.open: set[int] = set()  # the containers around the current value: finds circles, counts levels
+        self.open: set[int] = set()  # the containers around the current value, to find circles and to count levels
         self.exact = exact
         self.records = 0  # how many were written
         self.place: str | None = place  # where handles are not replaced; None where they are
-        self.hashed = False  # inside a set or a dict key, where what comes back must be hashable
+        self.hashed = False  # inside a set or a dict key, where values must come back hashable
 
     def write(self, value: Any) -> Any:
+        """Return what msgspec encodes natively for a value.
+
+        :raises Refusal: the value cannot be stored.
+        """
         cls: type = type(value)  # pyright: ignore[reportUnknownVariableType] - whatever a caller hands over
         if cls in self.atoms:
             return value
@@ -74,12 +78,14 @@ class Writer:
         return write(self, value)
 
     def enter(self, container: object) -> None:
+        """Begin a container; refuse one that is too deep or inside itself."""
         self.check_depth()
         if id(container) in self.open:
             raise Refusal("inside itself, and a circular structure cannot be stored")
         self.open.add(id(container))
 
     def check_depth(self) -> None:
+        """Refuse a container that is nested too deeply."""
         if len(self.open) >= wire.MAX_DEPTH:
             raise Refusal(
                 f"nested deeper than {wire.MAX_DEPTH} levels",
@@ -87,9 +93,11 @@ class Writer:
             )
 
     def leave(self, container: object) -> None:
+        """End a container."""
         self.open.discard(id(container))
 
     def items(self, values: Iterable[Any]) -> list[Any]:
+        """Write the items of a series."""
         out: list[Any] = []
         atoms, write = self.atoms, self.write
         try:
@@ -101,17 +109,20 @@ class Writer:
         return out
 
     def refuse_unhashable(self, value: object) -> None:
+        """Refuse a value in a set or a dict key that would come back as an unhashable one."""
         what = kind_of(value)
         raise Refusal(f"{what} in {self.place}, and comes back as something that cannot be hashed", "use a list")
 
     # -- what is in JSON
 
     def write_int(self, value: int) -> Any:
+        """Write an int, beyond 64 bits as an extension."""
         if wire.INT_MIN <= value <= wire.INT_MAX:
             return value
         return Ext(wire.BIG_INT, value.to_bytes(value.bit_length() // 8 + 1, "big", signed=True))
 
     def write_str(self, value: str) -> str:
+        """Check a text for lone surrogates."""
         try:
             value.encode()
         except UnicodeEncodeError as error:
@@ -120,6 +131,7 @@ class Writer:
         return value
 
     def write_list(self, value: list[Any]) -> Any:
+        """Write a list; one of plain values is not copied."""
         if self.hashed:
             self.refuse_unhashable(value)
         self.check_depth()
@@ -131,6 +143,7 @@ class Writer:
         return out
 
     def write_dict(self, value: dict[Any, Any]) -> Any:
+        """Write a dict, as an extension if its keys are not plain or dicts are marked."""
         if self.hashed:
             self.refuse_unhashable(value)
         self.check_depth()
@@ -154,6 +167,7 @@ class Writer:
         return Ext(wire.DICT, encode([part for pair in zip(keys, out, strict=True) for part in pair]))
 
     def hashable(self, value: Any, place: str) -> Any:
+        """Write a value that must come back hashable; ``place`` is for the message."""
         before = self.place, self.hashed
         self.place, self.hashed = place, True
         try:
@@ -167,6 +181,7 @@ class Writer:
     # -- other containers
 
     def write_tuple(self, value: tuple[Any, ...]) -> Ext:
+        """Write a plain tuple."""
         self.check_depth()
         if self.atoms.issuperset(map(type, value)):
             return Ext(wire.TUPLE, encode(value))
@@ -176,6 +191,7 @@ class Writer:
         return Ext(wire.TUPLE, encode(items))
 
     def write_named_tuple(self, value: tuple[Any, ...]) -> Ext:
+        """Write a named tuple with the name of its class; refuse further attributes."""
         self.enter(value)
         if getattr(value, "__dict__", None):
             raise Refusal(f"{kind_of(value)} with attributes besides its items", "pass a dataclass, or only the items")
@@ -184,14 +200,17 @@ class Writer:
         return Ext(wire.NAMED_TUPLE, encode([*_findable(type(value)), *items]))
 
     def write_set(self, value: set[Any]) -> Ext:
+        """Write a set."""
         if self.hashed:
             self.refuse_unhashable(value)
         return Ext(wire.SET, self.sorted_items(value, "a set"))
 
     def write_frozenset(self, value: frozenset[Any]) -> Ext:
+        """Write a frozenset."""
         return Ext(wire.FROZENSET, self.sorted_items(value, "a frozenset"))
 
     def sorted_items(self, value: Iterable[Any], place: str) -> bytes:
+        """Encode the items of a set in the order of their bytes."""
         self.enter(value)
         # The order of a set differs from process to process, that of the encoded items does not.
         items = sorted(encode(self.hashable(item, place)) for item in value)
@@ -199,6 +218,7 @@ class Writer:
         return encode(list(map(msgspec.Raw, items)))
 
     def write_record(self, value: Any) -> Ext:
+        """Write a record: its class, its fields and its other state, having checked that it comes back."""
         record = cast("RecordType", record_type(class_of(value)))
         if self.hashed:
             self.refuse_unhashable(value)
@@ -224,6 +244,7 @@ class Writer:
         return Ext(wire.RECORD, encode(parts))
 
     def fields(self, fields: Mapping[str, Any]) -> dict[str, Any]:
+        """Write the fields of a record."""
         atoms = self.atoms
         if atoms.issuperset(map(type, fields.values())):
             return dict(fields)
@@ -239,8 +260,10 @@ class Writer:
     def model_fields(
         self, record: ModelRecord, model: Any, fields: Mapping[str, Any], more: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """The fields of a pydantic model, of which an equal one will be made. What is not stored is in the form that
-        the model gives it in JSON, if that brings it back."""
+        """Write the fields of a pydantic model, having checked that they make an equal one.
+
+        A field that cannot be stored is written in the form that the model gives it in JSON, if it comes back from it.
+        """
         out: dict[str, Any] = {}
         again = dict(fields)
         refused: dict[str, Refusal] = {}
@@ -266,7 +289,7 @@ class Writer:
         return out
 
     def is_stored(self, value: Any) -> bool:
-        """Whether a value that could stand in for this one is stored."""
+        """Return whether a value, which a hint would suggest in place of this one, can be stored."""
         try:
             Writer(CAREFUL_ATOMS, self.handle_type, self.place).write(value)
         except (Refusal, RecursionError):
@@ -274,6 +297,7 @@ class Writer:
         return True
 
     def write_enum(self, value: Enum) -> Ext:
+        """Write an enum member with its class, its name and its value."""
         cls = type(value)
         self.enter(value)
         try:
@@ -287,6 +311,7 @@ class Writer:
         return Ext(wire.ENUM, encode([*_findable(cls), name, plain]))
 
     def write_handle(self, value: str) -> Ext:
+        """Write the placeholder of a job's result; refuse it where it would not be replaced."""
         if self.place is not None:
             hint = "pass it as an argument of its own, or in a list, a tuple or a dict value"
             if self.place == A_RESULT:
@@ -299,19 +324,23 @@ class Writer:
     # -- scalars
 
     def write_bytearray(self, value: bytearray) -> Ext:
+        """Write a bytearray."""
         if self.hashed:
             self.refuse_unhashable(value)
         return Ext(wire.BYTEARRAY, bytes(value))
 
     def write_datetime(self, value: dt.datetime) -> Ext:
+        """Write a datetime with its fold and its zone."""
         parts = [value.year, value.month, value.day, value.hour, value.minute, value.second, value.microsecond]
         return Ext(wire.DATETIME, encode([*parts, value.fold, _zone(value)]))
 
     def write_time(self, value: dt.time) -> Ext:
+        """Write a time with its fold and its zone."""
         parts = [value.hour, value.minute, value.second, value.microsecond]
         return Ext(wire.TIME, encode([*parts, value.fold, _zone(value)]))
 
     def write_path(self, value: pathlib.PurePath) -> Ext:
+        """Write a path with its flavour."""
         flavour = b"W" if isinstance(value, pathlib.PureWindowsPath) else b"P"
         if isinstance(value, pathlib.Path):
             flavour = flavour.lower()
@@ -331,7 +360,7 @@ def _zone(value: dt.datetime | dt.time) -> int | list[Any] | None:
 
 @functools.lru_cache(maxsize=1024)
 def _findable(cls: type) -> tuple[str, str]:
-    """The name by which an enum or a NamedTuple class is found again, having made sure that it leads back to it."""
+    """Return the name of an enum or a NamedTuple class, having made sure that it leads back to the class."""
     if defining_class(cls) is not cls:
         what = f"{with_article(type_name(cls))}, whose class another process could not find again"
         raise Refusal(what, "define the class at module level, under its own name")
@@ -340,7 +369,7 @@ def _findable(cls: type) -> tuple[str, str]:
 
 _Write = Callable[[Writer, Any], Any]
 
-# Plain types are found here only on the careful pass.
+# Plain types are looked up here only by a careful walk.
 _EXACT: dict[type, _Write] = {
     int: Writer.write_int,
     str: Writer.write_str,
@@ -367,13 +396,13 @@ _EXACT: dict[type, _Write] = {
 
 
 def is_stored_type(cls: type) -> bool:
-    """Whether values of a class are stored as what they are, and not as a record."""
+    """Return whether values of a class are stored as themselves, and not as records."""
     return issubclass(cls, (Enum, *PLAIN_BASES))
 
 
 @functools.lru_cache(maxsize=1024)
 def _get_writer(cls: type) -> _Write | None:
-    """How instances of a class that is not exactly one of ours are written; None if they are not."""
+    """Return how instances of a class that is not in ``_EXACT`` are written; None if they cannot be."""
     if issubclass(cls, Enum):
         return cast("_Write", Writer.write_enum)
     if record_type(cls) is not None:  # pyright: ignore[reportUnknownArgumentType] - whatever a caller hands over
