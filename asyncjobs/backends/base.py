@@ -45,7 +45,9 @@ from asyncjobs.backends.values import (
     Finding,
     Finished,
     LimitInfo,
+    Listener,
     NewWorker,
+    Seen,
     StoredCall,
     WorkerLease,
 )
@@ -61,7 +63,6 @@ from asyncjobs.models import (
     GroupProgress,
     Job,
     JobError,
-    JobEvent,
     JobPage,
     JobQuery,
     JobResult,
@@ -79,15 +80,14 @@ __all__ = [
     "Finished",
     "JobBackend",
     "LimitInfo",
+    "Listener",
     "NewJob",
     "NewWorker",
+    "Seen",
     "Stale",
     "StoredCall",
     "WorkerLease",
 ]
-
-
-Listener = Callable[[Sequence[JobEvent]], None]
 
 
 class JobBackend(ABC):
@@ -96,6 +96,8 @@ class JobBackend(ABC):
     Reads return what is committed. Every method raises ``BackendClosedError`` before ``open`` and after ``close``,
     ``BackendConnectionError`` when the store stays out of reach, and ``BackendError`` when it cannot do what was
     asked. Errors of a driver are translated, never passed on.
+
+    Any number of processors, daemons and publishers may share one object; the last one to leave closes it.
     """
 
     capabilities: frozenset[str] = frozenset()
@@ -106,11 +108,17 @@ class JobBackend(ABC):
 
     @abstractmethod
     async def open(self) -> None:
-        """Connect, create or migrate the schema, and refuse what cannot work with an error that names the fix."""
+        """Connect, create or migrate the schema, and refuse what cannot work with an error that names the fix.
+
+        While the store is open, a call only counts: as many calls of ``close`` close it.
+        """
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish the writes that were taken up, then release everything. A second call does nothing."""
+        """Finish the writes that were taken up, then release everything, when it was closed as often as opened.
+
+        On a closed store, do nothing.
+        """
 
     async def __aenter__(self) -> JobBackend:
         await self.open()
@@ -122,15 +130,22 @@ class JobBackend(ABC):
         await self.close()
 
     @abstractmethod
-    def set_listener(self, listener: Listener | None) -> None:
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
         """Call ``listener`` with the events of every own commit, in order, in the event loop, before its callers go on.
 
-        It must not block or raise. Commits of other processes are noticed by ``wait``.
+        It must not block. A listener that raises is logged, and the others are called all the same. Listeners survive
+        closing and opening. Commits of other processes are noticed by ``wait``.
+
+        :returns: a function that removes the listener, effective at once, also while another listener runs.
         """
 
     @abstractmethod
-    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
+    async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
         """Wait until another process (or another backend object) may have changed something, at most ``timeout`` s.
+
+        A change ends every call that waits. A watcher that calls it again and again passes a ``Seen`` of its own: it
+        then notices also what is changed between two of its calls, whoever else waits. Its first call may return at
+        once. Calls without one share what they have seen.
 
         :param urgent: notice a change with the shortest delay that the store can give cheaply.
         :returns: False if the time ran out.

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 from msgspec import Struct
 
 from asyncjobs.core.requests import AttemptRef
 from asyncjobs.core.state import Stale
-from asyncjobs.models import Isolation, JobStatus
+from asyncjobs.models import Isolation, JobEvent, JobStatus
+
+Listener = Callable[[Sequence[JobEvent]], None]
+
+
+class Seen(Struct):
+    """What one watcher has noticed of the changes by others; it keeps this between its calls of ``JobBackend.wait``.
+
+    The fields are the store's own.
+    """
+
+    version: int | None = None
+    unseen: float = 0.0
 
 
 class NewWorker(Struct, frozen=True, kw_only=True):

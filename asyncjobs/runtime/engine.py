@@ -63,6 +63,7 @@ class Engine:
         self.last_runner: Runner | None = None
         """The worker that runs jobs here, or ran them when the processor was entered last."""
         self._exit: Leaving | None = None
+        self._stop_listening: Callable[[], None] = lambda: None
 
     def run_with(self, backend: JobBackend, functions: Functions, settings: EngineSettings) -> None:
         """Take another store and other settings in place of its own: for ``asyncjobs daemon`` (ADR 25).
@@ -102,12 +103,12 @@ class Engine:
                 runner=lambda: self._runner,
                 publisher=self._publisher,
             )
-            self.backend.set_listener(self._committed)
+            self._stop_listening = self.backend.add_listener(self._committed)
             self._stopping = anyio.Event()
             self._background = new_background()
             await self._background.start(self._run, self._stopping.set)
         except BaseException as error:
-            self.backend.set_listener(None)
+            self._stop_listening()
             await self.backend.close()
             leaving, self._exit = self._exit, None
             if leaving is not None:
@@ -181,7 +182,7 @@ class Engine:
                 if parts.submitter.submitted and not isinstance(error, anyio.get_cancelled_exc_class()):
                     await warn_of_unfinished(self.backend)
                 parts.publisher.close()
-                self.backend.set_listener(None)
+                self._stop_listening()
                 try:
                     await self.backend.close()
                 finally:

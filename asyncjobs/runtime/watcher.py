@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.backends.base import JobBackend
+from asyncjobs.backends.base import JobBackend, Seen
 from asyncjobs.clock import Clock
 from asyncjobs.runtime.events.publisher import EventPublisher
 from asyncjobs.runtime.loops import look_forever
@@ -26,8 +26,10 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: R
     interval = runner.config.poll_interval if runner is not None else _INTERVAL
     trouble = Outage(logger, "changes by other processes cannot be seen")
 
+    seen = Seen()
+
     async def look() -> None:
-        changed = await backend.wait(interval, urgent=publisher.listened_to)
+        changed = await backend.wait(interval, urgent=publisher.listened_to, seen=seen)
         if changed:
             publisher.changed()
             if runner is not None:

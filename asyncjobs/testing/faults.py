@@ -21,6 +21,7 @@ from asyncjobs.backends.base import (
     Listener,
     NewJob,
     NewWorker,
+    Seen,
     StoredCall,
     WorkerLease,
 )
@@ -105,14 +106,14 @@ class FaultyBackend(JobBackend):
     async def close(self) -> None:
         await self._pass("close", self.inner.close)
 
-    def set_listener(self, listener: Listener | None) -> None:
-        self.inner.set_listener(listener)
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        return self.inner.add_listener(listener)
 
     def removals(self) -> int | None:
         return self.inner.removals()
 
-    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
-        return await self._pass("wait", lambda: self.inner.wait(timeout, urgent=urgent))
+    async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
+        return await self._pass("wait", lambda: self.inner.wait(timeout, urgent=urgent, seen=seen))
 
     async def health(self) -> Mapping[str, Any]:
         return await self._pass("health", self.inner.health)
@@ -230,5 +231,5 @@ class FaultyBackend(JobBackend):
         return await self._pass("last_cursor", self.inner.last_cursor)
 
 
-FAULTY_METHODS = (frozenset(JobBackend.__abstractmethods__) | {"backup", "checkup", "compact"}) - {"set_listener"}
+FAULTY_METHODS = (frozenset(JobBackend.__abstractmethods__) | {"backup", "checkup", "compact"}) - {"add_listener"}
 """What can be made to fail; ``get_job`` is ``get_jobs``, and so for the others that do one of a batch."""

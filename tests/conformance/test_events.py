@@ -157,26 +157,114 @@ async def test_an_empty_log_is_a_page(store: Store) -> None:
     assert (list(page.events), page.end, page.cursor) == ([], True, await store.backend.last_cursor())
 
 
-async def test_the_listener_gets_what_the_log_has(store: Store) -> None:
-    told: list[JobEvent] = []
-    store.backend.set_listener(told.extend)
+async def test_every_listener_gets_what_the_log_has(store: Store) -> None:
+    first: list[JobEvent] = []
+    second: list[JobEvent] = []
+    remove = store.backend.add_listener(first.extend)
+    store.backend.add_listener(second.extend)
     await some_history(store)
-    assert told == await store.events()
-    store.backend.set_listener(None)
+    assert first == second == await store.events()
+    remove()
     await store.submit(new("z"))
-    assert "z" not in {event.job_id for event in told}
+    assert "z" not in {event.job_id for event in first}
+    assert second == await store.events()
 
 
-async def test_the_listener_is_called_before_the_caller_goes_on(store: Store) -> None:
-    told: list[Sequence[JobEvent]] = []
-    store.backend.set_listener(told.append)
+async def test_a_listener_is_called_before_the_caller_goes_on(store: Store) -> None:
+    commits: list[Sequence[JobEvent]] = []
+    store.backend.add_listener(commits.append)
     await store.submit(new("a"), new("b"))
-    assert [[event.job_id for event in events] for events in told] == [["a", "b"]]
+    assert [[event.job_id for event in events] for events in commits] == [["a", "b"]]
+
+
+async def test_a_listener_that_raises_is_logged_and_keeps_nothing_from_the_others(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    before: list[JobEvent] = []
+    behind: list[JobEvent] = []
+
+    def raises(events: Sequence[JobEvent]) -> None:
+        raise ZeroDivisionError("of the listener")
+
+    store.backend.add_listener(before.extend)
+    store.backend.add_listener(raises)
+    store.backend.add_listener(behind.extend)
+    assert await store.submit(new("a")) == ["a"]
+    assert await store.submit(new("b")) == ["b"], "it is called again"
+    assert before == behind == await store.events()
+    failures = [record for record in caplog.records if record.message == "a listener failed"]
+    assert [str(record.exc_info[1]) for record in failures if record.exc_info] == ["of the listener"] * 2
+
+
+async def test_a_listener_that_another_one_removes_is_not_called_any_more(store: Store) -> None:
+    seen: list[str] = []
+
+    def first(events: Sequence[JobEvent]) -> None:
+        seen.append("first")
+        remove_second()
+
+    store.backend.add_listener(first)
+    remove_second = store.backend.add_listener(lambda events: seen.append("second"))
+    store.backend.add_listener(lambda events: seen.append("third"))
+    await store.submit(new("a"))
+    assert seen == ["first", "third"]
+
+
+async def test_a_listener_may_remove_itself_and_others_are_called_all_the_same(store: Store) -> None:
+    seen: list[str] = []
+
+    def once(events: Sequence[JobEvent]) -> None:
+        seen.append("once")
+        remove()
+
+    remove = store.backend.add_listener(once)
+    store.backend.add_listener(lambda events: seen.append("always"))
+    await store.submit(new("a"))
+    await store.submit(new("b"))
+    assert seen == ["once", "always", "always"]
+
+
+async def test_a_listener_that_another_one_adds_begins_with_the_next_commit(store: Store) -> None:
+    late: list[JobEvent] = []
+    removed = False
+
+    def adds(events: Sequence[JobEvent]) -> None:
+        nonlocal removed
+        if not removed:
+            removed = True
+            store.backend.add_listener(late.extend)
+
+    store.backend.add_listener(adds)
+    await store.submit(new("a"))
+    assert late == []
+    await store.submit(new("b"))
+    assert [event.job_id for event in late] == ["b"]
+
+
+async def test_a_listener_that_is_added_twice_is_called_twice_and_removed_once(store: Store) -> None:
+    seen: list[JobEvent] = []
+    store.backend.add_listener(seen.extend)
+    remove = store.backend.add_listener(seen.extend)
+    await store.submit(new("a"))
+    assert [event.job_id for event in seen] == ["a", "a"]
+    remove()
+    remove()
+    await store.submit(new("b"))
+    assert [event.job_id for event in seen] == ["a", "a", "b"]
+
+
+async def test_listeners_outlive_the_opening(store: Store) -> None:
+    seen: list[JobEvent] = []
+    await store.backend.close()
+    store.backend.add_listener(seen.extend)
+    await store.backend.open()
+    await store.submit(new("a"))
+    assert [event.job_id for event in seen] == ["a"]
 
 
 async def test_nothing_is_told_of_a_refused_change(store: Store) -> None:
     told: list[Sequence[JobEvent]] = []
-    store.backend.set_listener(told.append)
+    store.backend.add_listener(told.append)
     with pytest.raises(JobProcessorError):
         await store.submit(new("a"), new("b", "nobody"))
     with pytest.raises(JobProcessorError):

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from asyncjobs.backends.base import Seen
 from asyncjobs.core.state import Stale
 from asyncjobs.exceptions import BackendConnectionError, ConfigurationError
+from asyncjobs.models import JobEvent
 from asyncjobs.testing import FaultyBackend
 from tests.conformance.support import COMPLETED, SUCCESS, Store, new
 
@@ -79,3 +81,32 @@ async def test_a_fault_that_cannot_be_is_refused(faulty: FaultyBackend) -> None:
         faulty.fail("enqueue_job")
     with pytest.raises(ConfigurationError):
         faulty.fail("reap", 0)
+
+
+async def test_listeners_of_a_faulty_store_are_notified_and_removed_as_those_of_the_store(
+    store: Store, faulty: FaultyBackend
+) -> None:
+    around: list[JobEvent] = []
+    inside: list[JobEvent] = []
+    remove = faulty.add_listener(around.extend)
+    faulty.inner.add_listener(inside.extend)
+    faulty.fail("enqueue_jobs", when="after")
+    with pytest.raises(BackendConnectionError):
+        await faulty.enqueue_jobs([new("a")])
+    assert around == inside == await store.events(), "it was committed, whatever became of the answer"
+    remove()
+    await faulty.enqueue_jobs([new("b")])
+    assert [event.job_id for event in around] == ["a"]
+
+
+@pytest.mark.needs("shared")
+async def test_watchers_of_a_faulty_store_see_what_those_of_the_store_see(store: Store, faulty: FaultyBackend) -> None:
+    async with store.second() as other:
+        mine, theirs = Seen(), Seen()
+        for watched, seen in ((faulty, mine), (faulty.inner, theirs)):
+            while await watched.wait(0, seen=seen):
+                pass
+        await other.enqueue_jobs([new("a")])
+        assert await faulty.inner.wait(0, seen=theirs) is True
+        assert await faulty.wait(0, seen=mine) is True
+        assert await faulty.wait(0, seen=mine) is False

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker
+from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker, Seen
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import JobError, JobQuery
 from asyncjobs.testing import ManualClock
@@ -59,7 +59,7 @@ CALLS: dict[str, Callable[[JobBackend], Awaitable[Any]]] = {
 
 
 def test_every_call_of_the_contract_is_tried_here() -> None:
-    assert set(CALLS) == (JobBackend.__abstractmethods__ | {"get_job"}) - {"open", "close", "set_listener"}
+    assert set(CALLS) == (JobBackend.__abstractmethods__ | {"get_job"}) - {"open", "close", "add_listener"}
 
 
 async def test_before_open_and_after_close_every_call_is_refused(store: Store) -> None:
@@ -83,6 +83,43 @@ async def test_closing_twice_is_no_error(store: Store) -> None:
 
 async def test_closing_what_was_never_opened_is_no_error(store: Store) -> None:
     await store.make(store.clock).close()
+
+
+async def test_it_is_closed_as_often_as_it_was_opened(store: Store) -> None:
+    await store.backend.open()
+    await store.submit(new("a"))
+    await store.backend.close()
+    assert await store.status("a") == PENDING, "somebody else has opened it, too"
+    await store.backend.close()
+    with pytest.raises(BackendClosedError):
+        await store.backend.get_job("a")
+
+
+async def test_it_may_be_opened_by_several_at_the_same_time_and_left_in_any_order(store: Store) -> None:
+    await store.backend.close()
+    opened: list[str] = []
+
+    async def use(name: str) -> None:
+        async with store.backend:
+            await store.submit(new(name))
+            opened.append(name)
+            while len(opened) < 3:
+                await anyio.lowlevel.checkpoint()
+            assert await store.status(name) == PENDING
+
+    with anyio.fail_after(5):
+        async with anyio.create_task_group() as group:
+            for name in "abc":
+                group.start_soon(use, name)
+    with pytest.raises(BackendClosedError):
+        await store.backend.get_job("a")
+
+
+async def test_closing_more_often_than_opening_is_not_counted(store: Store) -> None:
+    for _ in range(3):
+        await store.backend.close()
+    await store.backend.open()
+    assert await store.submit(new("a")) == ["a"]
 
 
 async def test_leaving_closes(kind: str, anyio_backend: str, store: Store, tmp_path: Path) -> None:
@@ -177,6 +214,46 @@ async def test_a_change_by_another_object_is_told(store: Store) -> None:
         await other.enqueue_jobs([new("theirs")])
         assert await store.backend.wait(0) is True
         assert await store.status("theirs") == PENDING
+
+
+@pytest.mark.needs("shared")
+async def test_one_change_by_another_object_wakes_every_call_that_waits(store: Store) -> None:
+    async with store.second() as other:
+        while await store.backend.wait(0):
+            pass
+        answers: list[bool] = []
+
+        async def wait(seen: Seen | None) -> None:
+            answers.append(await store.backend.wait(3600, seen=seen))
+
+        theirs = Seen()
+        while await store.backend.wait(0, seen=theirs):
+            pass
+        with anyio.fail_after(5):
+            async with anyio.create_task_group() as group:
+                for seen in (None, None, theirs):
+                    group.start_soon(wait, seen)
+                await store.clock.wait_for_sleepers(3)
+                await other.enqueue_jobs([new("theirs")])
+                store.clock.advance(0.25)  # a store that polls looks again
+        assert answers == [True, True, True]
+
+
+@pytest.mark.needs("shared")
+async def test_a_watcher_notices_what_was_changed_between_two_of_its_calls_whoever_waits_beside_it(
+    store: Store,
+) -> None:
+    async with store.second() as other:
+        mine, theirs = Seen(), Seen()
+        for seen in (mine, theirs, None):
+            while await store.backend.wait(0, seen=seen):
+                pass
+        await other.enqueue_jobs([new("a")])
+        assert await store.backend.wait(0) is True
+        assert await store.backend.wait(0, seen=mine) is True
+        await other.enqueue_jobs([new("b")])
+        assert [await store.backend.wait(0, seen=seen) for seen in (mine, theirs, theirs)] == [True, True, False]
+        assert await store.backend.wait(0) is True
 
 
 @pytest.mark.needs("shared")

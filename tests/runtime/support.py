@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -202,6 +203,15 @@ async def everything(stream: AsyncIterator[T]) -> list[T]:
 
 def publisher_of(jp: JobProcessor) -> EventPublisher:
     return get_engine(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+
+
+@contextmanager
+def unnoticed(jp: JobProcessor) -> Iterator[None]:
+    """Commits in this block are those of another process: the processor is not notified of them."""
+    engine: Any = get_engine(jp)
+    engine._stop_listening()
+    yield
+    engine._stop_listening = engine.backend.add_listener(engine._committed)
 
 
 # -- small jobs

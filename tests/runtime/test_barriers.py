@@ -252,9 +252,9 @@ async def test_a_listener_that_fails_keeps_nobody_from_the_answer(stores: Stores
         raise Odd
 
     async with stores.backend() as backend:
-        backend.set_listener(listener)
+        backend.add_listener(listener)
         async with stores.processor(backend=backend, enable_daemon=False) as jp:
-            backend.set_listener(listener)
+            backend.add_listener(listener)
             job = await within(PATIENCE, jp.submit_job(nothing))
             assert (await jp.get_job(job)).status is JobStatus.PENDING
 

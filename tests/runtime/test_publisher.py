@@ -39,8 +39,14 @@ class Log(MemoryBackend):
     def __init__(self, rng: random.Random) -> None:
         super().__init__()
         self.rng = rng
-        self.told: Callable[[Sequence[JobEvent]], None] | None = None
+        self.notified: list[Callable[[Sequence[JobEvent]], None]] = []
         self.count = 0
+
+        self.add_listener(self.notify)
+
+    def notify(self, events: Sequence[JobEvent]) -> None:
+        for listener in self.notified:
+            listener(events)
 
     async def breathe(self) -> None:
         for _ in range(self.rng.randint(0, 3)):
@@ -66,9 +72,9 @@ class Log(MemoryBackend):
         """As another process's: nobody is handed anything; later somebody notices that the log has grown."""
         self.count += 1
         job = new(f"f{self.count}")
-        self.set_listener(None)
+        notified, self.notified = self.notified, []
         self._commit(lambda plan: enqueue(plan, [job], self._job_numbers, self._existing))
-        self.set_listener(self.told)
+        self.notified = notified
         await self.breathe()
         publisher.changed()
 
@@ -81,8 +87,7 @@ async def publishing(kind: type[EventPublisher], seed: int) -> AsyncIterator[tup
     log = Log(random.Random(seed))
     async with log:
         publisher = kind(log, SystemClock())
-        log.told = publisher.publish
-        log.set_listener(publisher.publish)
+        log.notified.append(publisher.publish)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(publisher.run)
             yield log, publisher

@@ -295,7 +295,7 @@ async def counted(readers: int, events: int, commits_between: bool = False) -> i
     store = FaultyBackend(MemoryBackend())
     async with store:
         publisher = EventPublisher(store, SystemClock())
-        store.set_listener(publisher.publish)
+        store.add_listener(publisher.publish)
         await store.enqueue_jobs([new(f"j{i}") for i in range(events)])
         pages = LogPages(store)
         seen: list[list[JobEvent]] = [[] for _ in range(readers)]

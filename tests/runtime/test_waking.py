@@ -46,6 +46,7 @@ from tests.runtime.support import (
     comes_true,
     echo,
     nothing,
+    unnoticed,
     within,
 )
 
@@ -143,9 +144,8 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
             else:
                 await until_waited_for(jp, "" if way is by_drain else "x", 1)
             await store.settled()  # it has looked at the store
-            store.set_listener(None)  # a commit of which nobody is told
-            await store.cancel_jobs(["x"])
-            store.set_listener(get_engine(jp)._committed)  # pyright: ignore[reportPrivateUsage]
+            with unnoticed(jp):
+                await store.cancel_jobs(["x"])
             await store.settled()
             assert not returned.is_set()
             clock.advance(LOOK_EVERY + 1)
@@ -176,9 +176,9 @@ async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(
             else:
                 await until_waited_for(jp, "" if way is by_drain else "x", 1)
             await store.settled()  # it has looked at the store
-            store.set_listener(None)
-            await store.cancel_jobs(["x"])
-            await store.remove_jobs(["x"])
+            with unnoticed(jp):
+                await store.cancel_jobs(["x"])
+                await store.remove_jobs(["x"])
             clock.advance(LOOK_EVERY + 1)
 
 
@@ -297,9 +297,8 @@ async def test_what_became_of_a_job_is_looked_up_when_its_outcome_is_refused(sto
         held = Held()
         job = await jp.submit_job(held.body, local=True, job_id="x")
         await held.started.wait()
-        jp.backend.set_listener(None)  # as if another process did it
-        await jp.backend.deregister_worker(jp.daemon.runner.worker_id)
-        jp.backend.set_listener(get_engine(jp)._committed)  # pyright: ignore[reportPrivateUsage]
+        with unnoticed(jp):
+            await jp.backend.deregister_worker(jp.daemon.runner.worker_id)
         assert (await jp.get_job("x")).status is FAILED  # it was local, and its owner is gone
         async with anyio.create_task_group() as tasks:
 

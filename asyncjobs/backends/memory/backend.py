@@ -1,7 +1,7 @@
 """The store in memory: the contract of ``backends.base``, readable as its explanation, fast in tests.
 
 A call is one transaction: nothing is awaited between its first read and its last write. It decides on a ``Plan``,
-writes what the plan holds, and tells the listener. A refused call raises before anything is written.
+writes what the plan holds, and notifies the listeners. A refused call raises before anything is written.
 """
 
 from __future__ import annotations
@@ -31,9 +31,11 @@ from asyncjobs.backends.base import (
     Listener,
     NewJob,
     NewWorker,
+    Seen,
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Tables, WorkerRow
@@ -77,9 +79,7 @@ class MemoryBackend(JobBackend):
     :param config: settings; default ``MemoryConfig()``.
     :param clock: for tests.
 
-    Closing it keeps the jobs, so that a test can open the same object again as if a process had restarted. It may be
-    opened several times; the last ``close`` closes it. There is one listener, and the last one set wins: share one
-    ``JobProcessor`` rather than one store between two.
+    Closing it keeps the jobs, so that a test can open the same object again as if a process had restarted.
     A worker's lease is renewed by ``extend_leases`` alone: the worker cannot die apart from the store.
     """
 
@@ -94,7 +94,7 @@ class MemoryBackend(JobBackend):
         self._queries = Queries(self._tables)
         self._job_numbers = count(1)
         self._worker_numbers = count(NOBODY + 1)
-        self._listener: Listener | None = None
+        self._listeners = Listeners(logger)
         self._opened = 0
         self._pid = os.getpid()
         self._waiting: set[anyio.CancelScope] = set()
@@ -111,10 +111,10 @@ class MemoryBackend(JobBackend):
             for scope in self._waiting:
                 scope.cancel()
 
-    def set_listener(self, listener: Listener | None) -> None:
-        self._listener = listener
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        return self._listeners.add(listener)
 
-    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
+    async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
         """Nobody else changes this store: sleeps ``timeout`` seconds, less if it is closed meanwhile."""
         await self._begin()
         with anyio.CancelScope() as scope:
@@ -156,11 +156,8 @@ class MemoryBackend(JobBackend):
         self._write(plan)
         claims = ClaimResult() if claim is None else self._claim(plan, claim)
         events = self._tables.append(plan.events)
-        if events and self._listener is not None:
-            try:
-                self._listener(events)
-            except Exception:  # border: it is stored; the caller must get the answer
-                logger.exception("a listener failed")
+        if events:
+            self._listeners.notify(events)
         return result, claims
 
     def _write(self, plan: Plan) -> None:

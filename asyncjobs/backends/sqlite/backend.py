@@ -33,9 +33,11 @@ from asyncjobs.backends.base import (
     Listener,
     NewJob,
     NewWorker,
+    Seen,
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.backup import back_up
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
@@ -74,6 +76,7 @@ from asyncjobs.models import (
     JobStatus,
     WorkerInfo,
 )
+from asyncjobs.safe_logging import SafeLogger
 
 T = TypeVar("T")
 
@@ -110,17 +113,22 @@ class SQLiteBackend(JobBackend):
         self.config = dataclasses.replace(config, db_path=config.file)  # a program may change its working directory
         self._clock = checked_clock("SQLiteBackend.clock", clock)
         self._hook = hook
-        self._listener: Listener | None = None
+        self._listeners = Listeners(SafeLogger("asyncjobs.sqlite"))
         self._forks = fork_count()
+        self._opening = anyio.Lock()
+        self._opened = 0
         self._writer: Writer | None = None
-        self._version: int | None = None
-        self._unseen = 0.0
+        self._seen = Seen()
 
     # -- life
 
     async def open(self) -> None:
-        if self._writer is not None:
-            return
+        async with self._opening:
+            if not self._opened:
+                await self._connect_all()
+            self._opened += 1
+
+    async def _connect_all(self) -> None:
         self._forks = fork_count()
         connection, self._file = await open_store(self.config)
         path, file = self.config.file, self._file
@@ -133,27 +141,31 @@ class SQLiteBackend(JobBackend):
         )
         self._pruner = Pruner(self._readers.fetch, self._writer.run)
         self._suspects = Suspects()
-        self._version = self._data_version()
+        self._seen = Seen(self._data_version())
 
     async def close(self) -> None:
-        writer, self._writer = self._writer, None
-        if writer is None:
-            return
         if fork_count() != self._forks:
+            self._opened, self._writer = 0, None
             return  # a forked child must not touch its parent's connections
         with anyio.CancelScope(shield=True):
-            await in_thread(self._heartbeat.close)
-            await writer.close()
-            await self._readers.close()
-            await in_thread(self._checkpointer.close)
+            async with self._opening:
+                self._opened = max(0, self._opened - 1)
+                if not self._opened and self._writer is not None:
+                    await self._let_go_of(self._writer)
 
-    def set_listener(self, listener: Listener | None) -> None:
-        self._listener = listener
+    async def _let_go_of(self, writer: Writer) -> None:
+        self._writer = None
+        await in_thread(self._heartbeat.close)
+        await writer.close()
+        await self._readers.close()
+        await in_thread(self._checkpointer.close)
+
+    def add_listener(self, listener: Listener) -> Callable[[], None]:
+        return self._listeners.add(listener)
 
     def _committed(self, events: Sequence[JobEvent]) -> None:
         self._checkpointer.nudge()
-        if self._listener is not None:
-            self._listener(events)
+        self._listeners.notify(events)
 
     def _open(self) -> Writer:
         if fork_count() != self._forks:
@@ -169,7 +181,7 @@ class SQLiteBackend(JobBackend):
         self._open()
         return self._queries
 
-    async def wait(self, timeout: float, *, urgent: bool = False) -> bool:
+    async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
         """Polls ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change.
 
         While that cannot be asked, because the writer's thread has the connection, something may have changed now and
@@ -178,28 +190,33 @@ class SQLiteBackend(JobBackend):
         :raises BackendError: ``moved``, the file is not at its path any more; also when nobody writes.
         """
         self._open()
+        seen = self._seen if seen is None else seen
+        known = seen.version  # when this call began: who else waits must not take the change away
         step = _URGENT if urgent else _LAZY
         left = timeout
         while True:
             self._check_file()
-            version = self._data_version()
-            if version is None:
-                if self._unseen >= _UNSEEN:
-                    self._unseen = 0.0
-                    return True
-            else:
-                self._unseen = 0.0
-                if version != self._version:
-                    self._version = version
-                    return True
+            if self._changed(seen, known):
+                return True
             if left <= 0:
                 return False
             pause = min(step * random.uniform(0.5, 1.0), left)
             await self._clock.sleep(pause)
             left -= pause
-            self._unseen += pause
+            seen.unseen += pause
             if self._writer is None:
                 return False
+
+    def _changed(self, seen: Seen, known: int | None) -> bool:
+        version = self._data_version()
+        if version is not None:
+            seen.unseen = 0.0
+            seen.version = version
+            return version != known
+        if seen.unseen < _UNSEEN:
+            return False
+        seen.unseen = 0.0
+        return True
 
     def _check_file(self) -> None:
         try:

@@ -198,10 +198,7 @@ class Writer:
             kinds = ", ".join(type(operation).__name__ for operation in group[:5])
             logger.debug("committed %d operations (%s), %d events", len(group), kinds, len(committed.events))
         if committed.events:
-            try:
-                self._committed(committed.events)
-            except Exception:  # border: it is stored; those who wait for their answers must get them
-                logger.exception("a listener failed")
+            self._committed(committed.events)
         # Claims first: a submitter that goes on finds its job running already, if it was taken at once.
         answered = sorted(zip(group, committed.answers, strict=True), key=_submits)
         for operation, answer in answered:

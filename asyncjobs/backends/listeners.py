@@ -1,0 +1,39 @@
+"""Notify every listener of a commit, each behind a barrier of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from asyncjobs.backends.values import Listener
+from asyncjobs.models import JobEvent
+from asyncjobs.safe_logging import SafeLogger
+
+
+class Listeners:
+    """The listeners of one backend object, in the order in which they were added."""
+
+    def __init__(self, logger: SafeLogger) -> None:
+        self._logger = logger
+        self._kept: dict[object, Listener] = {}
+
+    def add(self, listener: Listener) -> Callable[[], None]:
+        """Keep a listener, and return what removes it; one that is added twice is notified twice."""
+        key = object()
+        self._kept[key] = listener
+        return lambda: self._remove(key)
+
+    def _remove(self, key: object) -> None:
+        self._kept.pop(key, None)
+
+    def notify(self, events: Sequence[JobEvent]) -> None:
+        """Hand the events of a commit to every listener.
+
+        One that another removes meanwhile is left out; one that is added meanwhile begins with the next commit.
+        """
+        for key, listener in tuple(self._kept.items()):
+            if key not in self._kept:
+                continue
+            try:
+                listener(events)
+            except Exception:  # border: it is stored, and the other listeners and the caller must learn of it
+                self._logger.exception("a listener failed")
