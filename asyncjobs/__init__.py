@@ -42,6 +42,8 @@ from asyncjobs.exceptions import (
 )
 from asyncjobs.models import (
     Attempt,
+    Edge,
+    EdgeState,
     GroupProgress,
     Job,
     JobEvent,
@@ -61,6 +63,7 @@ from asyncjobs.runtime.context import JobContext, current_job
 from asyncjobs.runtime.decorator import job
 from asyncjobs.runtime.gather import as_completed, gather
 from asyncjobs.runtime.handle import JobHandle
+from asyncjobs.runtime.stored_calls import JobArguments
 
 if TYPE_CHECKING:
     from asyncjobs.backends.base import JobBackend
@@ -115,9 +118,12 @@ __all__ = [
     "CyclicDependencyError",
     "DaemonConfig",
     "DuplicateJobError",
+    "Edge",
+    "EdgeState",
     "EventPublisher",
     "GroupProgress",
     "Job",
+    "JobArguments",
     "JobBackend",
     "JobCancelledError",
     "JobConflictError",

@@ -238,7 +238,7 @@ def state_tag(version: int, created_at: datetime) -> str:
 
 
 class JobResult(Struct, frozen=True):
-    """A completed job's stored result, still encoded; ``function`` names who returned it."""
+    """How a job ended. ``value`` is its result as it is stored, encoded: ``await jp.get_result(job_id)`` decodes it."""
 
     job_id: str
     status: JobStatus

@@ -16,6 +16,7 @@ from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import (
     Attempt,
+    Edge,
     GroupProgress,
     Isolation,
     Job,
@@ -23,6 +24,7 @@ from asyncjobs.models import (
     JobPage,
     JobQuery,
     JobRequest,
+    JobResult,
     JobStatus,
     Limit,
     Reason,
@@ -35,6 +37,7 @@ from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.setup import new_engine
+from asyncjobs.runtime.stored_calls import JobArguments
 from asyncjobs.runtime.submission import LONGEST_ID, Optional, checked_name
 from asyncjobs.web_door import WebDoor
 
@@ -64,9 +67,8 @@ class JobProcessor:
             page = await jp.submit_job(draw_page, plot)
             picture = await page
 
-    :param backend: where jobs are kept: a path (a ``Path``, or a text with a slash or a suffix), a ``BackendType`` or
-        its name, a config object (``SQLiteConfig(db_path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the
-        working directory.
+    :param backend: where jobs are kept: a path (with a slash or a suffix), a ``BackendType`` or its name, a config
+        object (``SQLiteConfig(db_path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the working directory.
     :param config: settings for a ``BackendType``.
     :param enable_daemon: claim and run jobs in this process. Default True.
     :param daemon: settings of that: slots, queues, allowed modules, times.
@@ -77,9 +79,8 @@ class JobProcessor:
     :raises ConfigurationError: a setting cannot work.
 
     Leaving the ``async with`` stops claiming, gives running jobs ``daemon.shutdown_timeout`` seconds, and returns the
-    rest to pending; nothing is lost. Jobs that still run may use it to the end of that time; for everybody else, every
-    method raises ``BackendClosedError`` outside of the block. On the main thread of a program without a handler of its
-    own, SIGTERM leaves the block as Ctrl-C does, and the process then dies of it; a second signal hands back at once.
+    rest to pending; nothing is lost. SIGTERM leaves the block as Ctrl-C does; a second signal hands back at once.
+    Outside of the block every method raises ``BackendClosedError``, but for jobs that still run.
     """
 
     _hands_back_on_ctrl_c = False  # for SyncJobs
@@ -239,18 +240,14 @@ class JobProcessor:
         return Batch(self._engine.submissions, self._engine.store_batch, self._engine)
 
     def optional(self, job: str) -> Optional:
-        """A job that may end otherwise than completed without holding its dependents back.
+        """Make a dependency of a job that may end otherwise than completed without holding its dependents back.
 
-        In ``depends_on``; or as an argument (also inside lists, tuples and dict values), where its result is put in its
-        place, or ``None`` if it did not complete.
+        In ``depends_on``; or as an argument, where its result is put in its place, ``None`` if it did not complete.
         """
         return Optional(checked_name("depends_on", job, LONGEST_ID))
 
     def handle(self, job_id: str, func: Callable[..., T] | None = None) -> JobHandle[T]:
-        """A handle for a stored job (or one that a batch will store), made from its id.
-
-        :param func: its function, if the result is to come back as the dataclass that it returns.
-        """
+        """Make a handle of a stored job, or one that a batch will store; ``func`` is its function, for its records."""
         return JobHandle(checked_name("job_id", job_id, LONGEST_ID), self._engine, func)
 
     # -- results
@@ -258,8 +255,7 @@ class JobProcessor:
     async def get_result(self, job_id: str) -> Any:
         """The result of a job that has completed; does not wait.
 
-        :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
-            without a result (its subclass says how).
+        :raises JobStateError: it has not ended yet. JobNotCompletedError: without a result (its subclass says how).
         """
         return await self._engine.parts().queries.get_result(job_id)
 
@@ -269,6 +265,15 @@ class JobProcessor:
         :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds.
         """
         return await self._engine.parts().queries.wait_for_job(job_id, timeout)
+
+    async def wait_for_results(self, job_ids: Iterable[str], timeout: float | None = None) -> list[JobResult]:
+        """Wait until all of these jobs (ids or handles) have ended, however they ended; in their order.
+
+        A job that failed raises nothing here. ``get_result`` gives a value decoded; a ``JobResult`` has it as stored.
+
+        :raises JobNotFoundError: no such job. JobTimeoutError: not all of them within ``timeout`` seconds.
+        """
+        return await self._engine.parts().queries.wait_for_results(job_ids, timeout)
 
     async def drain(self, group: str | None = None, timeout: float | None = None) -> None:
         """Wait until no job (of the group) is pending or in progress.
@@ -292,6 +297,19 @@ class JobProcessor:
         """Every attempt of a job, the first one first, with its outcome and error."""
         return await self._engine.parts().queries.get_attempts(job_id)
 
+    async def get_arguments(self, job_id: str) -> JobArguments:
+        """Return what a job is called with, ``args`` and ``kwargs``, with handles where results of others will be.
+
+        Records come back by the annotations of its function if this process knows it, else as plain dicts.
+
+        :raises JobNotFoundError: no such job. CorruptValueError, ConversionError: they cannot be read.
+        """
+        return await self._engine.parts().queries.get_arguments(job_id, self.handle)
+
+    async def get_dependencies(self, job_id: str) -> list[Edge]:
+        """Return what a job depends on, by submission, and how each dependency stands."""
+        return await self._engine.parts().queries.get_dependencies(job_id)
+
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """Return a page of jobs: a list, and ``.next``, the cursor of the following page."""
         return await self._engine.parts().queries.find_jobs(query)
@@ -313,21 +331,15 @@ class JobProcessor:
         return await self._engine.parts().queries.workers()
 
     async def poll_status(self, job_id: str) -> StatusReport:
-        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one.
+        """Return status, percentage, elapsed seconds, an estimate of the rest, and the result once there is one.
 
         The estimate is of running jobs: from their own progress once it is 5 %, else from the median of what jobs of
-        the same function took if 3 have completed lately, else None. While the worker that has the job is dead, the
-        message is ``worker gone``, and there is no estimate.
+        the same function took if 3 have completed lately, else None, as while the message is ``worker gone``.
         """
         return await self._engine.parts().streamer.poll_status(job_id)
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
-        """``poll_status`` of several jobs at once; None for an unknown id.
-
-        A result that cannot be read (any more) is the ``error`` of its own report.
-
-        :raises ConfigurationError: one id instead of several, or what is no id.
-        """
+        """``poll_status`` of several jobs; None for an unknown id. A result that cannot be read is an ``error``."""
         return await self._engine.parts().streamer.poll_batch(job_ids)
 
     # -- watching
@@ -362,12 +374,10 @@ class JobProcessor:
         after: str | None = None,
         ping: float = 15.0,
     ) -> AsyncGenerator[bytes]:
-        """Ready-made frames of server-sent events (of a job, a group, or all), for a framework's streaming response.
+        """Stream frames of server-sent events (of a job, a group, or all), for frameworks without ``sse_response``.
 
-        ``after`` is the request's ``Last-Event-ID``: an empty one is none, one that is no cursor gives ``reset``. An
-        unknown job gives one frame, ``end``. After ``ping`` seconds without an event, a comment says that the stream
-        lives. ``sse_response`` is a whole response for a route of your own, with status and headers; this is for other
-        frameworks, and frames alone.
+        :param after: the request's ``Last-Event-ID``; an empty one is none, one that is no cursor gives ``reset``.
+        :param ping: seconds without an event after which a comment shows that the stream lives.
         """
         return self._engine.subscribe_sse(job_id=job_id, group=group, types=types, after=after, ping=ping)
 
@@ -383,15 +393,7 @@ class JobProcessor:
     ) -> Response:
         """Stream events (of a job, a group, or all) as the response of a route of your own in Starlette or FastAPI.
 
-        ::
-
-            @app.get("/comics/{job_id}/events")
-            async def events(job_id: str, request: Request):
-                return jp.sse_response(request, job_id=job_id)
-
-        It is what ``asgi_app`` answers: 404 for an unknown job or group, headers that keep proxies from holding it
-        back, 204 once all was delivered. It goes on after ``Last-Event-ID``, and ends when the server stops. Who may
-        ask is for the route to say.
+        It is what ``asgi_app`` answers, also to ``Last-Event-ID``; who may ask is for the route to say.
 
         :param after: the cursor of the last event that the page knows already; the header wins.
         :param plain: frames without names: each is a ``message``, with its type in the JSON.
@@ -408,8 +410,7 @@ class JobProcessor:
         return self._web.app(dict(settings))
 
     def close_streams(self, reason: str = "shutdown") -> None:
-        """End all event streams that this processor serves, of apps and of own routes. Their clients come back with the
-        cursor they have.
+        """End all event streams that this processor serves; clients come back with the cursor they have.
 
         Servers wait for open streams before they stop. uvicorn is watched; for others, call this first.
         """
@@ -422,15 +423,11 @@ class JobProcessor:
 
         Returns the truth as stored: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
         and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
-        A job whose worker's process is gone has nobody to be asked: it is cancelled.
         """
         return await self._engine.parts().actions.cancel_job(job_id, descendants=descendants)
 
     async def cancel_jobs(self, query: JobQuery | None = None, *, group: str | None = None) -> dict[str, JobStatus]:
-        """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
-
-        Returns the status each has then, as ``cancel_job`` does.
-        """
+        """Cancel the unfinished jobs of a group, or of a query (without its limit); returns the status of each."""
         return await self._engine.parts().actions.cancel_jobs(query, group)
 
     async def retry_job(self, job_id: str) -> JobStatus:
@@ -448,14 +445,12 @@ class JobProcessor:
         :param jobs: ids, or a query (its limit and cursor do not matter; without a status it means finished jobs).
         :param components: also remove all that they are connected with, once it has ended.
         :returns: the ids of the jobs that were removed. Unknown ids are left out.
-        :raises JobStateError: one of them, or of what they are connected with, has not ended, or was not named; it says
-            which. Nothing was removed.
+        :raises JobStateError: one of them, or of what they are connected with, has not ended, or was not named.
         """
         return await self._engine.parts().actions.remove_jobs(jobs, components=components)
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
-        """Write a copy of the store to a new file (mode 0600), as of one moment, while work goes on. It is opened like
-        the store itself.
+        """Write a copy of the store to a new file (mode 0600), as of one moment, while work goes on.
 
         :raises ConfigurationError: the file exists, cannot be made, or this store is not kept in a file.
         """
@@ -467,8 +462,7 @@ class JobProcessor:
         Nobody can write meanwhile, so do it when little happens. It needs room for a second copy.
 
         :param patience: seconds that it may take. Others give up after their ``busy_timeout`` (30 by default).
-        :raises BackendError: ``code`` is ``compact-timeout``: it takes longer; nothing was changed.
-        :raises BackendConnectionError: somebody else held the lock of the file all the time.
+        :raises BackendError: ``compact-timeout``, it takes longer; or the file was locked all the time.
         """
         return await self.backend.compact(patience)
 

@@ -20,6 +20,7 @@ from asyncjobs.config import BackendConfig, BackendType
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobProcessorError
 from asyncjobs.forks import fork_count
 from asyncjobs.models import (
+    Edge,
     GroupProgress,
     Handle,
     Job,
@@ -27,17 +28,19 @@ from asyncjobs.models import (
     JobPage,
     JobQuery,
     JobRequest,
+    JobResult,
     JobStatus,
     Reason,
     StatusReport,
 )
-from asyncjobs.processor import JobProcessor
-from asyncjobs.runtime.argument_checks import checked_id, checked_items, checked_requests
+from asyncjobs.processor import JobProcessor, get_engine
+from asyncjobs.runtime.argument_checks import checked_id, checked_ids, checked_items, checked_requests
 from asyncjobs.runtime.context import blocks_loop, find_current_job
 from asyncjobs.runtime.gather import gather
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
 from asyncjobs.runtime.signals import next_ctrl_c_ends
+from asyncjobs.runtime.stored_calls import JobArguments
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.runtime.wakeups import LoopHandle
@@ -316,6 +319,25 @@ class SyncJobs:
         """A snapshot of a job."""
         return self.call(self._jp.get_job, job_id)
 
+    def get_result(self, job_id: str) -> Any:
+        """Return the result of a job that has completed; do not wait."""
+        return self.call(self._jp.get_result, job_id)
+
+    def get_arguments(self, job_id: str) -> JobArguments:
+        """Return what a job is called with, with handles where results of others will be."""
+
+        def make_handle(other: str) -> SyncHandle[Any]:
+            return SyncHandle(self._jp.handle(other), self)
+
+        async def read() -> JobArguments:
+            return await get_engine(self._jp).parts().queries.get_arguments(job_id, make_handle)
+
+        return self.call(read)
+
+    def get_dependencies(self, job_id: str) -> list[Edge]:
+        """Return what a job depends on, by submission, and how each dependency stands."""
+        return self.call(self._jp.get_dependencies, job_id)
+
     def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """Return a page of jobs: a list, and ``.next``, the cursor of the following page."""
         return self.call(self._jp.find_jobs, query)
@@ -347,6 +369,10 @@ class SyncJobs:
     def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
         """Wait until a job has ended, however it ended."""
         return self.call(self._jp.wait_for_job, job_id, timeout)
+
+    def wait_for_results(self, job_ids: Iterable[str], timeout: float | None = None) -> list[JobResult]:
+        """Wait until all of these jobs have ended: see ``JobProcessor.wait_for_results``."""
+        return self.call(self._jp.wait_for_results, checked_ids(job_ids), timeout)
 
     def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
         """Cancel a job; returns the truth as stored."""

@@ -17,6 +17,11 @@ def checked_id(value: object) -> str:
     return name_text(value)
 
 
+def checked_ids(value: object) -> list[str]:
+    """Return the ids that several ids and handles are, each by itself."""
+    return [checked_id(one) for one in listed("job_ids", value, "ids or handles, in a list")]
+
+
 def checked_query(query: object) -> JobQuery:
     """Return the query that is given, or the one for everything."""
     if query is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any
 
@@ -13,7 +13,9 @@ from asyncjobs.clock import Clock
 from asyncjobs.exceptions import JobNotFoundError, JobStateError
 from asyncjobs.models import (
     Attempt,
+    Edge,
     GroupProgress,
+    Handle,
     Job,
     JobPage,
     JobQuery,
@@ -24,10 +26,11 @@ from asyncjobs.models import (
     name_text,
 )
 from asyncjobs.paging import iter_pages
-from asyncjobs.runtime.argument_checks import checked_id, checked_query
+from asyncjobs.runtime.argument_checks import checked_id, checked_ids, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_results import decode_value, not_completed
 from asyncjobs.runtime.reasons import why
+from asyncjobs.runtime.stored_calls import JobArguments, decode_stored_call
 from asyncjobs.runtime.submission import checked_name, duration
 from asyncjobs.runtime.suggestions import not_found
 from asyncjobs.runtime.waiting import Waiting, Watch
@@ -58,6 +61,19 @@ class Queries:
         """Return every attempt of a job, the first one first."""
         await self.get_job(job_id)
         return await self._backend.get_attempts(checked_id(job_id))
+
+    async def get_dependencies(self, job_id: str) -> list[Edge]:
+        """Return the dependencies of a job, and how each stands."""
+        await self.get_job(job_id)
+        return list(await self._backend.get_dependencies([checked_id(job_id)]))
+
+    async def get_arguments(self, job_id: str, make_handle: Callable[[str], Handle]) -> JobArguments:
+        """Return what a job is called with; ``make_handle`` makes what stands for the results of others."""
+        job_id = checked_id(job_id)
+        call = await self._backend.get_call(job_id)
+        if call is None:
+            raise await not_found(self._backend, job_id)
+        return decode_stored_call(call, job_id, self._functions, make_handle)
 
     async def find_jobs(self, query: JobQuery | None) -> JobPage:
         """Return a page of jobs."""
@@ -121,6 +137,25 @@ class Queries:
         """Wait until a job has ended, however it ended, and return it as it is then."""
         await self.wait_until_ended(job_id, timeout)
         return await self.get_job(job_id)
+
+    async def wait_for_results(self, job_ids: Iterable[str], timeout: float | None) -> list[JobResult]:
+        """Wait until all of these jobs have ended, and return how, in their order."""
+        ids = checked_ids(job_ids)
+        ended: dict[str, JobResult] = {}
+        watch = self.watch(ids, timeout)
+        try:
+            while found := await watch.next():
+                ended.update((result.job_id, result) for result in found)
+        except JobNotFoundError as error:
+            raise await not_found(self._backend, error.job_id) from None
+        finally:
+            watch.close()
+        # What this process has at hand of a completed job is its value alone.
+        values = [job_id for job_id, result in ended.items() if not result.function]
+        stored = await self._backend.get_results(values)
+        # Removed meanwhile, or its id is used again: what it ended with is known all the same.
+        ended |= {job_id: result for job_id, result in stored.items() if result.status is JobStatus.COMPLETED}
+        return [ended[job_id] for job_id in ids]
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
         """Begin to wait for the ends of several jobs, as they come."""

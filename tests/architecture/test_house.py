@@ -93,4 +93,4 @@ def test_an_unknown_name_is_an_attribute_error() -> None:
 def test_files_are_small(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     # The facade is mostly signatures and docstrings of the public methods, in one place on purpose.
-    assert lines <= (800 if path.name == "processor.py" else 450), f"{lines} lines: is it one thing?"
+    assert lines <= (500 if path.name == "processor.py" else 450), f"{lines} lines: is it one thing?"

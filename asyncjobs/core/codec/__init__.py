@@ -4,6 +4,7 @@
 callables       a function and its stored name
 signatures      arguments bound at submit, by what ``layers`` finds out about the callee
 calls           the arguments and the result of a callee, to bytes and back
+pending_calls   the arguments before the results in them are there
 encoding        values to bytes; ``wire`` lists the extension types
 decoding        bytes to values
 annotations     records by the callee's annotations, on the way back and checked before
@@ -32,6 +33,7 @@ from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
 from asyncjobs.core.codec.equality import same_call
 from asyncjobs.core.codec.families import record_fields
 from asyncjobs.core.codec.names import same_function
+from asyncjobs.core.codec.pending_calls import read_arguments
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
 from asyncjobs.core.codec.stored import JsonObject, from_json
 from asyncjobs.exceptions import ConversionError, CorruptValueError
@@ -59,6 +61,7 @@ __all__ = [
     "encode_value",
     "from_json",
     "is_async_callable",
+    "read_arguments",
     "record_fields",
     "refuse_reserved_parameters",
     "resolve_callable",
