@@ -156,7 +156,8 @@ class DaemonConfig(Checked):
         that emits them: a name, or its number. None: none do. Loggers keep their own levels: where nobody set one,
         Python makes no record below WARNING. Default ``"INFO"``.
     :param capture_print: lines that a job writes to ``sys.stdout`` and ``sys.stderr`` become ``log`` events, too, and
-        still go where they went. Default False.
+        still go where they went. Default False. What a body in a process of its own prints (``isolation="process"``)
+        is always both.
     :param retention: seconds after which finished jobs are removed, with their results and events, once all jobs that
         they are connected with have been finished for as long. None (default) keeps everything.
     """

@@ -203,6 +203,11 @@ class PrintedStream:
         self._listening = False
         return self._stream
 
+    @property
+    def bare(self) -> Any:
+        """The stream itself."""
+        return self._stream
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self._stream, name)
 
@@ -217,6 +222,12 @@ class PrintedStream:
 
     def __repr__(self) -> str:
         return repr(self._stream)
+
+
+def bare_stream(name: str) -> Any:
+    """Return ``sys.stdout`` or ``sys.stderr`` as it is now, without what makes events of its lines."""
+    stream = getattr(sys, name)
+    return stream.bare if isinstance(stream, PrintedStream) else stream
 
 
 def record_printed(job: JobContext, name: str, text: str) -> None:

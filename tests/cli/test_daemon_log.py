@@ -87,6 +87,8 @@ def test_in_the_background_nothing_that_jobs_print_is_lost(shell: Shell, folder:
     assert f"job_id={other}" in line
     assert "to the descriptor\n" in text
     assert "by a program\n" in text
+    [line] = lines_with(text, "printed apart")
+    assert f"job_id={apart} attempt=1" in line
     assert "printed apart" in shell.good(*DB, "jobs", "logs", apart).out  # with a process of its own, it is the job's
     assert path.stat().st_mode & 0o777 == 0o600
 

@@ -31,6 +31,7 @@ from asyncjobs.core.codec import encode_call
 from asyncjobs.models import OutcomeKind
 from asyncjobs.runtime.attempt import RunningAttempt, Stop
 from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.pool import ProcessPool
 from asyncjobs.runtime.isolation.process import Process, start
@@ -318,7 +319,7 @@ async def test_what_is_still_in_the_pipe_at_the_end_is_the_jobs_and_what_was_the
     os.set_blocking(end, False)
     context = new_context()
     os.write(other_end, b"of an earlier job\n")
-    output = Output(end, "stdout", context)
+    output = Output(end, "stdout", context, Echo())
     os.write(other_end, b"last words\n")
     output.finish()
     os.close(other_end)

@@ -1,4 +1,4 @@
-"""What a child process writes to its standard output and error becomes the log of the job that runs in it."""
+"""Read what a child process writes to its standard streams, for the log of its job and for the streams here."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import anyio
 
 from asyncjobs.runtime.capture import record_printed
 from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.process import read_now
 
 BURST = 1 << 20
@@ -20,15 +21,22 @@ _PIPE = 64 << 10
 """Bytes that may be in a pipe."""
 _PAUSE = 0.001
 _TAIL = 8192
+_LONGEST_REST = 64 << 10
+"""Characters without a line end after which they are passed on as a line nevertheless."""
 
 
 class Output:
-    """One of the two streams, during one attempt."""
+    """One of the two streams, during one attempt.
 
-    def __init__(self, descriptor: int, name: str, context: JobContext) -> None:
+    :param echo: where its lines go besides.
+    """
+
+    def __init__(self, descriptor: int, name: str, context: JobContext, echo: Echo) -> None:
         self._descriptor = descriptor
         self._name = name
         self._context = context
+        self._echo = echo
+        self._unfinished = ""
         self._decoder = codecs.getincrementaldecoder("utf-8")("backslashreplace")
         self._budget = float(BURST)
         self._at = time.monotonic()
@@ -62,6 +70,8 @@ class Output:
         """The body has ended."""
         self.take_rest()
         self._record(self._decoder.decode(b"", True))
+        if self._unfinished:
+            self._pass_on("\n")
         self._mark()
 
     @property
@@ -88,6 +98,16 @@ class Output:
     def _record(self, text: str) -> None:
         if text:
             record_printed(self._context, self._name, text)
+            self._pass_on(text)
+
+    def _pass_on(self, text: str) -> None:
+        """Pass on whole lines: those of other jobs come in between."""
+        lines, end, rest = (self._unfinished + text).rpartition("\n")
+        if len(rest) > _LONGEST_REST:
+            lines, end, rest = lines + end + rest, "\n", ""
+        self._unfinished = rest
+        if end:
+            self._echo.write(self._context, self._name, lines + end)
 
     def _mark(self) -> None:
         if self._left_out:
@@ -95,3 +115,4 @@ class Output:
             fields = {"message": text, "dropped_bytes": self._left_out}
             self._left_out = 0
             self._context.append_log("warning", "asyncjobs", fields)
+            self._echo.write(self._context, self._name, f"[asyncjobs: {text}]\n")

@@ -22,6 +22,7 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.models import Outcome
 from asyncjobs.runtime.attempt import ReadResults, RunningAttempt, failure, final_outcome, read_injected
 from asyncjobs.runtime.context import enter
+from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.process import Process, start
 from asyncjobs.runtime.isolation.protocol import Setup, encode_call
 from asyncjobs.runtime.isolation.session import AttemptSession
@@ -62,6 +63,7 @@ class ProcessPool:
         self._idle: deque[Process] = deque()
         self._returned = Wakeup()
         self._closed = False
+        self._echo = Echo()
         self._starting = anyio.CapacityLimiter(_STARTED_AT_ONCE)
 
     @property
@@ -105,6 +107,7 @@ class ProcessPool:
             running,
             self._jobs,
             self._max_value_size,
+            self._echo,
             grace=self.grace,
             cancel_grace=self._config.cancel_grace,
         )
@@ -146,6 +149,7 @@ class ProcessPool:
         """End all that are idle; those that run a job end with it."""
         self._closed = True
         await self._end_all(list(self._idle))
+        await self._echo.close()
 
     async def _end_all(self, processes: list[Process]) -> None:
         for process in processes:

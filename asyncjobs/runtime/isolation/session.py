@@ -12,6 +12,7 @@ from msgspec import msgpack
 from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import JobError, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import RunningAttempt, Stop, final_outcome
+from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.process import Process
 from asyncjobs.runtime.isolation.protocol import (
@@ -62,6 +63,7 @@ class AttemptSession:
         running: RunningAttempt,
         jobs: BodyAccess,
         max_value_size: int,
+        echo: Echo,
         *,
         grace: float,
         cancel_grace: float,
@@ -78,8 +80,8 @@ class AttemptSession:
         """Around the wait for the clean-up of a body that was told to stop."""
         self._splitter = Splitter(max_value_size + _SLACK)
         self._outputs = [
-            Output(process.stdout, "stdout", running.context),
-            Output(process.stderr, "stderr", running.context),
+            Output(process.stdout, "stdout", running.context, echo),
+            Output(process.stderr, "stderr", running.context, echo),
         ]
         self._problem: str | None = None
         self._over = anyio.Event()
