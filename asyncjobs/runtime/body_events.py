@@ -79,26 +79,33 @@ class BodyEvents:
         so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
         """
         with self.lock:
-            taken = [*self._logs, *self._others, *self._progress]
-            if self._last_dropped is not None:
-                taken.append(self._marker(self._last_dropped))
-            taken.sort()
+            taken = self._in_order()
             if most is not None:
                 if self._progress and self._clock.monotonic() < self._progress_due:
                     del taken[taken.index(self._progress[0]) :]
                 del taken[most:]
             self._taken = taken
-            if not taken:
-                return ()
-            last = taken[-1].number
-            if self._progress and self._progress[0].number <= last:
-                self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
-            if self._last_dropped is not None and self._last_dropped.number <= last:
-                self._dropped, self._last_dropped = 0, None
-            for queue in (self._logs, self._others, self._progress):
-                while queue and queue[0].number <= last:
-                    self._forget(queue)
+            if taken:
+                self._forget_up_to(taken[-1].number)
         return tuple(one.event for one in taken)
+
+    def _in_order(self) -> list[_Appended]:
+        """Return everything that is kept, oldest first."""
+        kept = [*self._logs, *self._others, *self._progress]
+        if self._last_dropped is not None:
+            kept.append(self._marker(self._last_dropped))
+        kept.sort()
+        return kept
+
+    def _forget_up_to(self, last: int) -> None:
+        """Drop what is taken: all up to this number."""
+        if self._progress and self._progress[0].number <= last:
+            self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
+        if self._last_dropped is not None and self._last_dropped.number <= last:
+            self._dropped, self._last_dropped = 0, None
+        for queue in (self._logs, self._others, self._progress):
+            while queue and queue[0].number <= last:
+                self._forget(queue)
 
     def put_back(self) -> None:
         """What was taken last could not be stored: it is to be taken again, before what was said since."""

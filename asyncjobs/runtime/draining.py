@@ -45,15 +45,23 @@ class Drain:
 
         What is given back may clean up for ``cancel_grace`` seconds more.
         """
-        for running in self._bodies():
-            if running.waits:
-                running.stop(Stop.RELEASED)
+        # 1. Waiting jobs go back at once, running ones have their time.
+        self._release([running for running in self._bodies() if running.waits])
         with anyio.move_on_after(0 if self._hurried else timeout) as self._patience:
             await self._until_quiet()
-        for running in self._bodies():
-            running.stop(Stop.RELEASED)
+        # 2. The rest is told to stop, and may clean up.
+        self._release(self._bodies())
         if self._hurried:
             self.hurry()
+        await self._until_cleaned_up(timeout)
+        # 3. No more time: what will not end is left behind.
+        await self._until_left()
+
+    def _release(self, attempts: list[RunningAttempt]) -> None:
+        for running in attempts:
+            running.stop(Stop.RELEASED)
+
+    async def _until_cleaned_up(self, timeout: float) -> None:
         # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
         moment = min(_MOMENT, 0.1 + timeout)
         await self._wait(moment)
@@ -61,6 +69,8 @@ class Drain:
             if running.threaded:
                 running.abandon()
         await self._wait(max(0.0, self._cancel_grace - moment) if self._bodies() else 0)
+
+    async def _until_left(self) -> None:
         for running in self._bodies():
             running.hurry()  # also those that have shielded themselves until now
         quiet = await self._wait(_LAST_WORDS)

@@ -113,15 +113,7 @@ class OutcomeWriter:
                     await self._write_apart(ends)
                     return
                 again = True
-                refused = not _is_outage(error)
-                if not _is_too_big(error):
-                    self._outage.failed(error)
-                # The store is away: the same once more, later. It refuses this outcome: a failure in its place, at
-                # once. It refuses that, too: once more, later.
-                if replaced or not refused:
-                    await self._clock.sleep(next(delays))
-                if refused:
-                    ends, replaced = [_unstorable(ends[0], error)], True
+                ends, replaced = await self._before_another_try(ends, error, delays, replaced=replaced)
         self._outage.recovered()
         try:
             for end, result in zip(ends, recorded.results, strict=True):
@@ -131,6 +123,23 @@ class OutcomeWriter:
         self._claimed(recorded.claims)
         if short:
             slots.freed()
+
+    async def _before_another_try(
+        self, ends: Sequence[AttemptEnd], error: Exception, delays: Iterator[float], *, replaced: bool
+    ) -> tuple[Sequence[AttemptEnd], bool]:
+        """Return what to write in place of one outcome that could not be written, when it is time to.
+
+        The store is away: the same once more, later. It refuses this outcome: a failure in its place, at once. It
+        refuses that, too: once more, later.
+
+        :returns: the outcome, and whether it is such a failure.
+        """
+        refused = not _is_outage(error)
+        if not _is_too_big(error):
+            self._outage.failed(error)
+        if replaced or not refused:
+            await self._clock.sleep(next(delays))
+        return ([_unstorable(ends[0], error)], True) if refused else (ends, replaced)
 
     async def _write_once(self, ends: Sequence[AttemptEnd]) -> tuple[ClaimRequest, Finished]:
         claim = self._claims.request()

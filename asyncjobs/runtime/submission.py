@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FunctionType
-from typing import Any, NoReturn, cast
+from typing import Any, NamedTuple, NoReturn, cast
 
 from msgspec import Struct
 from msgspec.structs import replace
@@ -101,30 +101,12 @@ class Submissions:
 
         :raises SubmissionError: of the kind that fits. ConfigurationError: an option's value cannot work.
         """
-        func = request.func
-        options = get_job_options(func)
+        options = get_job_options(request.func)
         if options is not NO_OPTIONS:
             request = _with_defaults(request, options)
-        args, kwargs = _arguments(request)
-        raw: object = request.local
-        if raw is not True and raw is not False:
-            raise ConfigurationError("local", raw, allowed="True or False")
-        if request.local:
-            is_async = is_async_callable(func)
-            name = f"local:{callable_label(func)}"
-            if owner is None:
-                raise ConfigurationError(
-                    "local",
-                    True,
-                    problem="a local job runs in this process only, and no worker runs here",
-                    hint="open the JobProcessor with enable_daemon=True",
-                )
-        else:
-            described = describe_callable(func)
-            is_async, name = described.is_async, described.name
-            func = described.func
-            args, kwargs = described.join(args, kwargs)
-        bound_args, bound_kwargs = bind_arguments(func, args, kwargs, _UNKNOWN)
+        callee = _callee(request, owner)
+        func, name = callee.func, callee.name
+        bound_args, bound_kwargs = bind_arguments(func, callee.args, callee.kwargs, _UNKNOWN)
         call = encode_arguments(func, bound_args, bound_kwargs, Handle)
         if len(call.data) > self._max_value_size:
             raise NotSerializableError(
@@ -137,26 +119,14 @@ class Submissions:
             isolation = _isolation(request.isolation, name, local=request.local)
         timeout = request.timeout
         if timeout is not None:
-            timeout = duration("timeout", timeout, above=True)
-            if not is_async and isolation == "thread" and not wraps_async(func):
-                # The name makes it once a function for each line that submits it.
-                callers.warn(_NO_TIMEOUT.format(name), func)
+            timeout = _timeout(timeout, callee, isolation)
         job_id = request.job_id
         dependencies: tuple[Dependency, ...] = ()
-        if call.handles:
-            injected = dict.fromkeys(call.handles, True)
-            _note_needed((bound_args, bound_kwargs), injected)
-            dependencies = _dependencies(request.depends_on, injected)
-        elif type(request.depends_on) is not tuple or request.depends_on:
-            dependencies = _dependencies(request.depends_on, {})
+        if call.handles or type(request.depends_on) is not tuple or request.depends_on:
+            dependencies = _all_dependencies(request.depends_on, call.handles, (bound_args, bound_kwargs))
         require = None if request.require is None else _required(request.require, len(dependencies))
-        if request.delay is not None and request.run_at is not None:
-            raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
+        _check_choices(request)
         metadata = None if request.metadata is None else _metadata(request.metadata)
-        if_exists = request.if_exists
-        # By its type first: what ``==`` says may be code of the caller.
-        if (type(if_exists) is not str and not is_a(if_exists, str)) or if_exists not in ("raise", "return"):
-            raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
         return NewJob(
             id=(new_id or self.new_id()) if job_id is None else checked_name("job_id", job_id, LONGEST_ID),
             generated=job_id is None,
@@ -185,7 +155,7 @@ class Submissions:
             delay=None if request.delay is None else round(duration("delay", request.delay) * SECOND),
             dependencies=dependencies,
             require=require,
-            if_exists=if_exists,
+            if_exists=request.if_exists,
         )
 
     def vouch(self, request: JobRequest, job: NewJob) -> None:
@@ -203,6 +173,64 @@ class Submissions:
         if self._checked.get(func) is None:  # by identity: a callable's own hash and equality may do anything
             refuse_reserved_parameters(func)
             self._checked.put(func, True)
+
+
+class _Callee(NamedTuple):
+    """What a request calls: without the layers that only carry arguments, which are joined to its own."""
+
+    func: Callable[..., Any]
+    name: str
+    is_async: bool
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+
+
+def _callee(request: JobRequest, owner: str | None) -> _Callee:
+    func = request.func
+    args, kwargs = _arguments(request)
+    local: object = request.local
+    if local is False:
+        described = describe_callable(func)
+        args, kwargs = described.join(args, kwargs)
+        return _Callee(described.func, described.name, described.is_async, args, kwargs)
+    if local is not True:
+        raise ConfigurationError("local", local, allowed="True or False")
+    is_async, name = is_async_callable(func), f"local:{callable_label(func)}"
+    if owner is None:
+        raise ConfigurationError(
+            "local",
+            True,
+            problem="a local job runs in this process only, and no worker runs here",
+            hint="open the JobProcessor with enable_daemon=True",
+        )
+    return _Callee(func, name, is_async, args, kwargs)
+
+
+def _timeout(given: object, callee: _Callee, isolation: Isolation) -> float:
+    timeout = duration("timeout", given, above=True)
+    if not callee.is_async and isolation == "thread" and not wraps_async(callee.func):
+        # The name makes it once a function for each line that submits it.
+        callers.warn(_NO_TIMEOUT.format(callee.name), callee.func)
+    return timeout
+
+
+def _all_dependencies(depends_on: Any, handles: Sequence[str], bound: object) -> tuple[Dependency, ...]:
+    """Return the jobs that are named, and those whose results are injected."""
+    if not handles:
+        return _dependencies(depends_on, {})
+    injected = dict.fromkeys(handles, True)
+    _note_needed(bound, injected)
+    return _dependencies(depends_on, injected)
+
+
+def _check_choices(request: JobRequest) -> None:
+    """Refuse options that exclude each other, or have another value than the few that there are."""
+    if request.delay is not None and request.run_at is not None:
+        raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
+    if_exists = request.if_exists
+    # By its type first: what ``==`` returns may be code of the caller.
+    if (type(if_exists) is not str and not is_a(if_exists, str)) or if_exists not in ("raise", "return"):
+        raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
 
 
 def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:

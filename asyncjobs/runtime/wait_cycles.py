@@ -117,11 +117,7 @@ class _Search:
                 above += [(job_id, parent) for parent in self._parents.get(job_id, ())]
                 above += [(job_id, target) for target in self._jobs.get(job_id, ())]
                 ends += [(job_id, group) for group in self._groups.get(job_id, ())]
-            level = []
-            for job_id, parent in above:
-                if parent not in came_from:
-                    came_from[parent] = job_id
-                    level.append(parent)
+            level = _note_new(above, came_from)
         if ends:
             self._look_below(ends, came_from)
 
@@ -130,24 +126,33 @@ class _Search:
         leads_to = {self._me: self._me}
         level = [self._me]
         while level:
-            below: list[tuple[str, str]] = []
             for job_id in level:
-                group = self._group_of.get(job_id)
-                for waiting, wanted in ends:
-                    if wanted is None or wanted == group:
-                        self._refuse([*self._way_up(came_from, waiting), *self._way_down(leads_to, job_id)])
-                if group is None:
-                    self._unknown.append(job_id)
-                if job_id not in self._children:
-                    self._unread_below.append(job_id)
-                below += [(job_id, child) for child in self._children.get(job_id, ())]
-                below += [(job_id, waiting) for waiting, targets in self._jobs.items() if job_id in targets]
-                below += [(job_id, waiting) for waiting, of in self._groups.items() if None in of or group in of]
-            level = []
-            for job_id, child in below:
-                if child not in leads_to:
-                    leads_to[child] = job_id
-                    level.append(child)
+                self._refuse_ends_of(job_id, ends, came_from, leads_to)
+            level = _note_new([step for job_id in level for step in self._steps_down(job_id)], leads_to)
+
+    def _refuse_ends_of(
+        self,
+        job_id: str,
+        ends: Sequence[tuple[str, str | None]],
+        came_from: dict[str, str],
+        leads_to: dict[str, str],
+    ) -> None:
+        group = self._group_of.get(job_id)
+        for waiting, wanted in ends:
+            if wanted is None or wanted == group:
+                self._refuse([*self._way_up(came_from, waiting), *self._way_down(leads_to, job_id)])
+
+    def _steps_down(self, job_id: str) -> list[tuple[str, str]]:
+        """Return the steps from a job to those that wait for it, as far as they were read."""
+        group = self._group_of.get(job_id)
+        if group is None:
+            self._unknown.append(job_id)
+        if job_id not in self._children:
+            self._unread_below.append(job_id)
+        steps = [(job_id, child) for child in self._children.get(job_id, ())]
+        steps += [(job_id, waiting) for waiting, targets in self._jobs.items() if job_id in targets]
+        steps += [(job_id, waiting) for waiting, of in self._groups.items() if None in of or group in of]
+        return steps
 
     def _way_up(self, came_from: dict[str, str], job_id: str) -> list[str]:
         way = [job_id]
@@ -168,17 +173,34 @@ class _Search:
         raise CyclicDependencyError(path[::-1], hint=hint)
 
     async def _read(self) -> None:
+        """Read what the last look did not know."""
         if self._unread_above:
-            self._parents |= {job_id: [] for job_id in self._unread_above}
-            for edge in await self._backend.get_dependencies(self._unread_above):
-                if edge.state is EdgeState.OPEN:
-                    self._parents[edge.child_id].append(edge.parent_id)
+            await self._read_above(self._unread_above)
         if self._unread_below:
-            self._children |= {job_id: [] for job_id in self._unread_below}
-            for edge in await self._backend.get_dependent_jobs(self._unread_below):
-                if edge.state is EdgeState.OPEN:
-                    self._children[edge.parent_id].append(edge.child_id)
+            await self._read_below(self._unread_below)
         if self._unknown:
             self._group_of |= dict.fromkeys(self._unknown, _NO_GROUP)
             for job in await self._backend.get_jobs(self._unknown):
                 self._group_of[job.id] = job.group or _NO_GROUP
+
+    async def _read_above(self, job_ids: list[str]) -> None:
+        self._parents |= {job_id: [] for job_id in job_ids}
+        for edge in await self._backend.get_dependencies(job_ids):
+            if edge.state is EdgeState.OPEN:
+                self._parents[edge.child_id].append(edge.parent_id)
+
+    async def _read_below(self, job_ids: list[str]) -> None:
+        self._children |= {job_id: [] for job_id in job_ids}
+        for edge in await self._backend.get_dependent_jobs(job_ids):
+            if edge.state is EdgeState.OPEN:
+                self._children[edge.parent_id].append(edge.child_id)
+
+
+def _note_new(steps: Sequence[tuple[str, str]], seen: dict[str, str]) -> list[str]:
+    """Note from where each job is reached first, and return those that are new."""
+    new: list[str] = []
+    for job_id, reached in steps:
+        if reached not in seen:
+            seen[reached] = job_id
+            new.append(reached)
+    return new

@@ -237,18 +237,19 @@ class Waiting:
                 if job_id is None or job_id in self._looked_at:
                     continue
                 self._looked_at.add(job_id)
-                try:
-                    job = await self._backend.get_job(job_id)
-                    if job is None:
-                        continue
-                    reason = await why(self._backend, self.clock, job)
-                except JobProcessorError:
-                    continue  # who waits hears of it, too
-                except Exception as error:  # border: the warning of one job is worth less than those of the others
-                    logger.error("why job %r waits cannot be found out: %s", job_id, error, exc_info=error)
-                    continue
-                if reason.code in _HOPELESS:
-                    logger.warning("waiting for job %r, but %s", job_id, reason.sentence)
+                await self._warn_if_hopeless(job_id)
+
+    async def _warn_if_hopeless(self, job_id: str) -> None:
+        try:
+            job = await self._backend.get_job(job_id)
+            reason = None if job is None else await why(self._backend, self.clock, job)
+        except JobProcessorError:
+            return  # the waiting caller gets it, too
+        except Exception as error:  # border: the warning of one job is worth less than those of the others
+            logger.error("why job %r waits cannot be found out: %s", job_id, error, exc_info=error)
+            return
+        if reason is not None and reason.code in _HOPELESS:
+            logger.warning("waiting for job %r, but %s", job_id, reason.sentence)
 
     # -- inside a job
 

@@ -250,15 +250,20 @@ class AttemptSession:
             if self.ended is None:
                 self._handle(read_up(body))
 
+    def _begin(self, message: Began) -> None:
+        self._is_async = message.is_async
+        if not self.began and self._running.job.timeout is not None:
+            self._scope.deadline = anyio.current_time() + self._running.job.timeout
+        self.began = True
+
     def _handle(self, message: Up) -> None:
+        # Of the body: what it reports, its begin and end, waits elsewhere. Of the process: an answer that is not
+        # wanted any more, and questions, which are answered while the body runs and refused afterwards.
         match message:
             case Emitted():
                 self._running.context.relay(message.event, message.data)
             case Began():
-                self._is_async = message.is_async
-                if not self.began and self._running.job.timeout is not None:
-                    self._scope.deadline = anyio.current_time() + self._running.job.timeout
-                self.began = True
+                self._begin(message)
             case Ended():
                 self.ended = message
                 self._over.set()
@@ -267,9 +272,11 @@ class AttemptSession:
             case Forget():
                 with suppress(KeyError):
                     self._answers[message.number].cancel()
-            case _ if self._answering is not None:
-                self._answering.start_soon(self._answer, message)
-            case _ if self._listening is not None:
-                self._listening.start_soon(self._refuse, message.number)
-            case _:
-                pass
+            case question:
+                self._answer_soon(question)
+
+    def _answer_soon(self, question: Question) -> None:
+        if self._answering is not None:
+            self._answering.start_soon(self._answer, question)
+        elif self._listening is not None:
+            self._listening.start_soon(self._refuse, question.number)
