@@ -10,7 +10,8 @@ from asyncjobs.exceptions import SubmissionError
 from asyncjobs.models import JobRequest
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.job_access import HandleAccess
-from asyncjobs.runtime.submission import Submissions, build_request
+from asyncjobs.runtime.requests import build_request
+from asyncjobs.runtime.submission import Submissions
 
 T = TypeVar("T")
 

@@ -13,13 +13,12 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FunctionType
-from typing import Any, NamedTuple, NoReturn, cast
+from typing import Any, NamedTuple, cast
 
-from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import NewJob
-from asyncjobs.checks import checked_dict, is_a, listed, reading
+from asyncjobs.checks import is_a, listed, reading
 from asyncjobs.clock import from_datetime
 from asyncjobs.core import plain
 from asyncjobs.core.codec import (
@@ -35,12 +34,13 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import ConfigurationError, NotSerializableError, nearest
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime import callers
 from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, get_job_options
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.main_script import refuse_without_guard
+from asyncjobs.runtime.requests import checked_arguments, checked_tuple
 
 LONGEST_ID = 512
 _LONGEST_NAME = 200
@@ -52,7 +52,6 @@ _NO_TIMEOUT = (
     "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot "
     "until it returns, and then counts as failed"
 )
-_ONE_ARGUMENT = "args=(value,)"
 _MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
@@ -187,7 +186,7 @@ class _Callee(NamedTuple):
 
 def _callee(request: JobRequest, owner: str | None) -> _Callee:
     func = request.func
-    args, kwargs = _arguments(request)
+    args, kwargs = checked_arguments(request)
     local: object = request.local
     if local is False:
         described = describe_callable(func)
@@ -231,21 +230,6 @@ def _check_choices(request: JobRequest) -> None:
     # By its type first: what ``==`` returns may be code of the caller.
     if (type(if_exists) is not str and not is_a(if_exists, str)) or if_exists not in ("raise", "return"):
         raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
-
-
-def _arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    args: Any = request.args
-    kwargs: Any = request.kwargs
-    if (type(args), type(kwargs)) == (tuple, dict):
-        return args, kwargs
-    args = _checked_tuple("args", args, "a tuple of all positional arguments", _ONE_ARGUMENT)
-    return args, checked_dict("kwargs", kwargs, "a dict of all keyword arguments")
-
-
-def _checked_tuple(field: str, given: object, allowed: str, hint: str | None = None) -> tuple[Any, ...]:
-    if not issubclass(type(given), (list, tuple)):
-        raise ConfigurationError(field, given, allowed=allowed, hint=hint)
-    return tuple(listed(field, given, allowed))
 
 
 def checked_name(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
@@ -334,7 +318,7 @@ def _isolation(given: object, function: str, *, local: bool) -> Isolation:
 
 def _limit(given: object) -> Limit:
     allowed = "(key, capacity), for example ('images', 3)"
-    pair: Sequence[Any] = (given.key, given.capacity) if is_a(given, Limit) else _checked_tuple("limit", given, allowed)
+    pair: Sequence[Any] = (given.key, given.capacity) if is_a(given, Limit) else checked_tuple("limit", given, allowed)
     if len(pair) != 2:
         raise ConfigurationError("limit", given, allowed=allowed)
     key, capacity = pair
@@ -430,41 +414,3 @@ def _required(require: object, edges: int) -> int:
         allowed = f"1 to {edges}, the number of dependencies" if edges else "None: this job has no dependencies"
         raise ConfigurationError("require", require, allowed=allowed)
     return number
-
-
-def _refuse_beside_kwargs(others: Mapping[str, Any]) -> NoReturn:
-    """Refuse a keyword that is given beside ``kwargs=``: the callee's are all in there, so it must be an option."""
-    name, value = next(iter(others.items()))
-    near = nearest(name, _FIELDS)
-    raise ConfigurationError(
-        name,
-        value,
-        problem=f"{name} is no option, and kwargs= has all keyword arguments of the function",
-        hint=f"did you mean {near!r}?" if near else f"put it into kwargs={{{name!r}: …}}",
-    )
-
-
-_FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
-_new_request: Callable[..., JobRequest] = partial(type(Struct).__call__, JobRequest)
-"""``JobRequest`` without the check of the names of fields, which are right here."""
-
-
-def build_request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
-    """Sort keywords into options and the callee's own."""
-    if not options:
-        return _new_request(func=func, args=args)
-    fields = {name: value for name, value in options.items() if name in _FIELDS}
-    kwargs = {name: value for name, value in options.items() if name not in _FIELDS}
-    if "args" in kwargs:
-        given = kwargs.pop("args")
-        allowed = "a tuple of all positional arguments, given only here"
-        if args:
-            raise ConfigurationError("args", given, allowed=allowed)
-        args = _checked_tuple("args", given, allowed, _ONE_ARGUMENT)
-    if "kwargs" in kwargs:
-        given = kwargs.pop("kwargs")
-        allowed = "a dict of all keyword arguments, given only here"
-        if kwargs:
-            _refuse_beside_kwargs(kwargs)
-        kwargs = checked_dict("kwargs", given, allowed)
-    return _new_request(func=func, args=args, kwargs=kwargs, **fields)

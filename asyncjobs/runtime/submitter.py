@@ -21,7 +21,8 @@ from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.live_graph import LiveGraph
-from asyncjobs.runtime.submission import Submissions, build_request
+from asyncjobs.runtime.requests import build_request
+from asyncjobs.runtime.submission import Submissions
 
 _ENCODED_AT_ONCE = 500
 """Jobs that are encoded before the event loop gets a turn."""

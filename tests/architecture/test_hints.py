@@ -321,7 +321,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "runtime/submission.py",
         "a local job runs in this process only, and isolation='process' runs it in another",
     ): calls.callables,
-    ("runtime/submission.py", "args=(value,)"): calls.options,
+    ("runtime/requests.py", "args=(value,)"): calls.options,
     ("runtime/submission.py", "datetime.now(UTC) + …, or value.astimezone()"): calls.options,
     ("runtime/submission.py", "ids, handles, jp.optional(…)"): calls.options,
     ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): calls.options,

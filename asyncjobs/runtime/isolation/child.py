@@ -52,7 +52,8 @@ from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
 from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
 from asyncjobs.runtime.main_script import load_main, loading
-from asyncjobs.runtime.submission import Submissions, build_request
+from asyncjobs.runtime.requests import build_request
+from asyncjobs.runtime.submission import Submissions
 from asyncjobs.runtime.waiting import Watch
 from asyncjobs.runtime.wakeups import LoopHandle, loop_runs_here
 
