@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import pkgutil
 from collections.abc import Generator
+from contextlib import nullcontext
+from importlib import import_module
 from zlib import crc32
 
 import pytest
+
+from tests.measuring import untraced
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -19,6 +24,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.get_closest_marker("first") is None)
     part = config.getoption("--part")
     if part is None:
         return
@@ -27,6 +33,23 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     names = {item.nodeid for item in chosen}
     config.hook.pytest_deselected(items=[item for item in items if item.nodeid not in names])
     items[:] = chosen
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Measure no coverage of a test that is marked `untraced`, and none of the processes that it starts."""
+    with untraced() if item.get_closest_marker("untraced") else nullcontext():
+        return (yield)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Measure the import of the package, and not that of the tests, which takes twice as long if it is traced."""
+    if session.config.pluginmanager.hasplugin("_cov"):
+        for module in pkgutil.walk_packages(import_module("asyncjobs").__path__, "asyncjobs."):
+            import_module(module.name)
+    with untraced():
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -38,6 +38,7 @@ def test_import_contracts_hold() -> None:
     assert run.returncode == 0, run.stdout
 
 
+@pytest.mark.untraced
 def test_no_statement_has_numbered_placeholders() -> None:
     """Python 3.12.0 to 3.12.3 warn of them when they are given a sequence: an error for programs that make it one."""
     numbered = [
@@ -49,6 +50,7 @@ def test_no_statement_has_numbered_placeholders() -> None:
     assert numbered == []
 
 
+@pytest.mark.untraced
 def test_no_test_has_a_parameter_that_the_lowest_anyio_cannot_pass_on() -> None:
     """The pytest plugin of anyio below 4.14 calls a test with keywords, and has a parameter ``func`` of its own."""
     named = [

@@ -10,6 +10,8 @@ import pytest
 
 import asyncjobs
 
+pytestmark = pytest.mark.untraced
+
 PACKAGE = Path(asyncjobs.__file__).parent
 WHERE = [*PACKAGE.glob("*.py"), *PACKAGE.glob("core/**/*.py"), *PACKAGE.glob("runtime/*.py")]
 CALLABLES = frozenset({"func", "_func", "function", "callee", "body", "returns"})

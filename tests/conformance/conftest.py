@@ -8,11 +8,15 @@ from pathlib import Path
 import pytest
 
 from tests.conformance.support import STORES, Store, maker
+from tests.measuring import on_stores
+
+MEASURED = [("asyncio", "memory"), ("asyncio", "sqlite")]
+"""On trio, the lines of the store in memory are the same."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "store" in metafunc.fixturenames:
-        metafunc.parametrize(("anyio_backend", "kind"), STORES, ids=[f"{kind}-{loop}" for loop, kind in STORES])
+        metafunc.parametrize(("anyio_backend", "kind"), on_stores(STORES, MEASURED))
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from examples.comic.lettering import Letterer, measure, overlap
 from examples.comic.panel import draw, stage
 from examples.comic.script import Panel, Scene, Script, load_script
 
+pytestmark = pytest.mark.untraced  # what it draws is not of the package
+
 SCRIPT_OF_THE_BOOK = load_script(SCRIPT)
 
 

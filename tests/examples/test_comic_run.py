@@ -17,6 +17,8 @@ from examples.comic import ledger
 from examples.comic.board import Board
 from examples.comic.display import choose
 
+pytestmark = pytest.mark.untraced  # examples, and not the package
+
 ROOT = Path(__file__).parents[2]
 SHORT = Path(__file__).with_name("short_story.toml")
 REFERENCES = {"char_ref_Sharp", "char_ref_Ida", "char_ref_Grim"}

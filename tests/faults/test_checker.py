@@ -30,6 +30,7 @@ SENTENCES = {
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("defect", KILLS)
 def test_a_crash_run_with_a_defect(tmp_path: Path, defect: str) -> None:
     run = crash_run(tmp_path, SEED, KILLS[defect], size=60, defect=defect, earliest=8, give_up_at_once=True)
@@ -50,6 +51,7 @@ def freeze(child: Child, path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("defect", ["", "no_fencing"])
 def test_a_frozen_worker_that_goes_on(tmp_path: Path, defect: str) -> None:
     path, ledger = tmp_path / "jobs.db", tmp_path / "ledger"
@@ -80,6 +82,7 @@ def test_a_frozen_worker_that_goes_on(tmp_path: Path, defect: str) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize("defect", ["", "forgotten_second_broken_parent"])
 def test_a_retry_with_a_second_broken_parent(tmp_path: Path, defect: str) -> None:
     path, ledger = tmp_path / "jobs.db", tmp_path / "ledger"

@@ -14,6 +14,8 @@ STOPS = {"begin": 5, "before-commit": 8, "after-commit": 12, "body": 12, "progre
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
+@pytest.mark.first
 @pytest.mark.timeout(240)
 def test_fifty_kills(tmp_path: Path) -> None:
     seed = int(os.environ.get("ASYNCJOBS_TEST_SEED", "0")) or int.from_bytes(os.urandom(4), "big")

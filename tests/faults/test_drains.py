@@ -28,7 +28,7 @@ from tests.faults.children import ROOT
 from tests.faults.drain_program import FOLDER, LEAVING, PIPES, SAID, SLOTS, THE_END, submit_all
 from tests.runtime.drain_calls import ENDED
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
 
 PATIENCE = 90.0
 """Seconds: longer than ``asyncjobs daemon stop`` waits for the daemon (60)."""

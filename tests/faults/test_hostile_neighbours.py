@@ -31,7 +31,7 @@ from tests.faults.children import PATIENCE, Child
 from tests.faults.hostile_program import Away
 from tests.faults.web_server import Uvicorn
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.untraced]
 
 OF = "(SELECT n FROM jobs WHERE id = '{}')"
 DAMAGE = {

@@ -38,6 +38,7 @@ def ledger(tmp_path: Path) -> Path:
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize(("killer", "code"), [("leave_at_once", 17), ("kill_the_process", -9), ("break_memory", -11)])
 def test_a_job_that_kills_its_process_is_given_up(path: Path, ledger: Path, killer: str, code: int) -> None:
     """Three processes die of it; the fourth one fails it. Its backoff lets its neighbours complete meanwhile."""
@@ -81,6 +82,7 @@ async def test_interrupted_jobs_are_taken_up_at_open(path: Path, ledger: Path) -
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 def test_the_time_from_death_to_the_next_attempt(path: Path, ledger: Path) -> None:
     """With the start of a process, and the backoff of a first interruption (no time at all by this policy)."""
     seconds: list[float] = []
@@ -157,6 +159,7 @@ async def test_local_jobs_whose_process_is_gone(path: Path, ledger: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 def test_a_blocked_event_loop_loses_no_lease(path: Path, ledger: Path, tmp_path: Path) -> None:
     """The heartbeat is a thread: another process that looks for the dead, several leases long, finds nobody."""
     lease = 0.6

@@ -13,7 +13,7 @@ from tests.faults.children import Child
 from tests.faults.pruner import SIZE
 from tests.faults.stores import new_job
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 
 def left_behind(path: Path) -> dict[str, int]:

@@ -20,7 +20,7 @@ from asyncjobs.models import JobQuery, JobStatus
 from tests.faults.checker import check_log, check_order, read_store
 from tests.faults.children import Child
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 JOBS = 300
 
 

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from tests.faults.storm import Weather, storm
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.untraced]
 
 SHORT = Weather(kills=20, freezes=2, client_kills=2, graphs=2, size=120)
 LONG = Weather(kills=200, freezes=16, client_kills=8, graphs=8, size=500, longest=1500)

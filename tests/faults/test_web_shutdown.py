@@ -67,6 +67,7 @@ def test_clients_that_read_nothing_do_not_hold_the_server(tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.untraced
 def test_clients_resume_over_kills_with_the_cursor_that_they_stored(tmp_path: Path) -> None:
     """SIGKILL, and the same file in a new process: everything once, and every job has ended."""
     clients = 5

@@ -212,6 +212,8 @@ def holds_dict(value: Any) -> bool:
     return isinstance(value, (list, tuple)) and any(holds_dict(inner) for inner in value)
 
 
+@pytest.mark.untraced
+@pytest.mark.first
 @pytest.mark.timeout(60 + CASES // 10)
 @settings(max_examples=CASES, deadline=None, suppress_health_check=list(HealthCheck))
 @given(cases())

@@ -15,6 +15,7 @@ from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import Job
 from asyncjobs.testing import random_graph
 from tests.conformance.support import FATAL, FUNCTION, MAKERS, ONCE, SUCCESS, Dump, Make, Store, maker
+from tests.measuring import first_measured
 
 SEEDS = 60
 
@@ -114,7 +115,7 @@ async def check(store: Store, before: Mapping[str, Job], may_go: list[set[str]])
     assert seqs == {job.id: job.version for job in left.values()}
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, 10))
+@pytest.mark.parametrize("first", first_measured(range(0, SEEDS, 10)))
 def test_stores_remove_what_the_rule_says(first: int, tmp_path: Path) -> None:
     async def chunk() -> None:
         for seed in range(first, first + 10):

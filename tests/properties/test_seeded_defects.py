@@ -240,6 +240,7 @@ DEFECTS = [
 
 
 @pytest.mark.slow
+@pytest.mark.untraced  # what runs here is wrong
 @pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
 def test_the_checker_catches(defect: Callable[[Patch], None], monkeypatch: Patch, tmp_path: Path) -> None:
     async def histories() -> None:

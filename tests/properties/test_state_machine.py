@@ -11,6 +11,7 @@ import anyio
 import pytest
 
 from tests.conformance.support import MAKERS, maker
+from tests.measuring import first_measured
 from tests.properties.driver import play
 
 pytestmark = pytest.mark.slow
@@ -19,7 +20,7 @@ SEEDS = 1_500
 CHUNK = 50
 
 
-@pytest.mark.parametrize("first", range(0, SEEDS, CHUNK))
+@pytest.mark.parametrize("first", first_measured(range(0, SEEDS, CHUNK)))
 def test_the_store_does_what_the_rules_say(first: int, tmp_path: Path) -> None:
     async def chunk() -> int:
         return sum([(await play(maker("memory", tmp_path), seed))[1] for seed in range(first, first + CHUNK)])
@@ -29,7 +30,7 @@ def test_the_store_does_what_the_rules_say(first: int, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "memory"])
-@pytest.mark.parametrize("first", range(1_000, 1_060, 10))
+@pytest.mark.parametrize("first", first_measured(range(1_000, 1_060, 10)))
 def test_two_stores_have_the_same_history(kind: str, first: int, tmp_path: Path) -> None:
     async def chunk() -> None:
         for seed in range(first, first + 10):

@@ -10,7 +10,13 @@ import pytest
 
 from asyncjobs import JobProcessor
 from asyncjobs.runtime.slots import Slots
+from tests.measuring import on_stores
 from tests.runtime.support import STORES, Stores
+
+MEASURED = [("asyncio", "sqlite")]
+"""With the store in memory it is the same lines, and those of the store itself are measured by its conformance."""
+ON_ALL = {"barriers", "cancelling", "draining", "left_behind", "letting_go", "life", "restart"}
+"""The modules whose tests measure what is different with the store in memory, and on trio."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -22,7 +28,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = STORES
         if metafunc.definition.get_closest_marker("persistent"):
             chosen = [(loop, kind) for loop, kind in STORES if kind != "memory"]
-        metafunc.parametrize(("anyio_backend", "kind"), chosen, ids=[f"{kind}-{loop}" for loop, kind in chosen])
+        measured = chosen if metafunc.module.__name__.rpartition("test_")[2] in ON_ALL else MEASURED
+        metafunc.parametrize(("anyio_backend", "kind"), on_stores(chosen, measured))
 
 
 @pytest.fixture

@@ -71,6 +71,7 @@ async def cut_and_come_back(
             reading.result()
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_readers_cut_at_random_among_thousands_of_events(anyio_backend: str) -> None:
     """20 readers, 3,000 events of this process and of another one."""

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.untraced  # type checkers, and not the package
+
 HERE = Path(__file__).parent
 ROOT = HERE.parent.parent
 

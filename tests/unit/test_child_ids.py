@@ -32,6 +32,7 @@ def test_what_an_earlier_version_called_it() -> None:
     assert path_before("r" * 512, child_id("r" * 512, "a")) is None  # it could not be stored
 
 
+@pytest.mark.untraced
 @settings(deadline=None)  # a busy machine breaks no rule
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1, max_size=60), max_size=40))
 def test_ids_stay_bounded_however_deep(keys: list[str]) -> None:

@@ -32,6 +32,7 @@ def test_where_it_ends(prefix: str, end: str | None) -> None:
     assert prefix_end(prefix) == end
 
 
+@pytest.mark.untraced
 @settings(deadline=None)  # a busy machine breaks no rule
 @given(TEXTS, TEXTS)
 def test_in_it_is_exactly_what_begins_so(prefix: str, other: str) -> None:

@@ -154,6 +154,7 @@ def leaves(value: Any) -> int:
     return sum(map(leaves, value)) if isinstance(value, list) else 1
 
 
+@pytest.mark.untraced
 @settings(deadline=None)  # a busy machine breaks no rule
 @given(VALUES)
 def test_nothing_is_dropped_and_every_reader_reads_it(value: Any) -> None:

@@ -115,6 +115,7 @@ def written(value: Any) -> bytes | str:
         return str(error)
 
 
+@pytest.mark.untraced
 @settings(max_examples=300, deadline=None)
 @given(st.dictionaries(keys, atoms, max_size=3) | st.dictionaries(keys, values, max_size=3))
 @example({"a": math.nan})

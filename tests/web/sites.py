@@ -13,10 +13,11 @@ import msgspec
 
 from asyncjobs import BackendClosedError, JobProcessor, MemoryBackend
 from asyncjobs.backends.base import JobBackend
+from tests.measuring import first_measured
 from tests.runtime.support import Held
 from tests.web.support import PATIENCE, serving
 
-PARSERS = ("h11", "httptools")
+PARSERS = first_measured(["h11", "httptools"])
 """The HTTP parsers of uvicorn, for tests in which parsing matters."""
 
 

@@ -16,10 +16,11 @@ from hypercorn.config import Config as HypercornConfig
 from asyncjobs import JobProcessor, current_job
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.web.app import WebApp
+from tests.measuring import first_measured
 from tests.web.support import PATIENCE, Frame, Server, frames
 
-UVICORN = ["h11", "httptools"]
-SERVERS = [*UVICORN, "hypercorn"]
+UVICORN = first_measured(["h11", "httptools"])
+SERVERS = first_measured(["h11", "httptools", "hypercorn"])
 
 
 async def nothing() -> None:
