@@ -21,9 +21,9 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run these one by one: a browser, a server and its children beside other tests miss the times that people see."""
+    """Run one by one what has a server of its own: beside other tests, its end misses the times that people see."""
     for item in items:
-        if item.path.parent == HERE:
+        if item.path.parent == HERE and item.get_closest_marker("own_server"):
             item.add_marker(pytest.mark.serial)
 
 

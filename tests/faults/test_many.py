@@ -29,7 +29,7 @@ LONG = os.environ.get("ASYNCJOBS_STORM") == "long"
 SECONDS = float(os.environ.get("ASYNCJOBS_TEST_SECONDS", "60" if LONG else "8"))
 LEASE = 15.0
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial]
+pytestmark = [pytest.mark.slow, pytest.mark.untraced]
 
 
 @pytest.fixture
@@ -92,6 +92,7 @@ async def run_all(path: Path, function: Callable[..., object], calls: Sequence[t
 # -- equal shares
 
 
+@pytest.mark.serial
 @pytest.mark.parametrize(("function", "args", "count"), [("nap", (0.02,), 1200), ("add", (1, 2), 12_000)])
 def test_four_daemons_share_the_work(
     path: Path, start: Start, function: str, args: tuple[object, ...], count: int
@@ -113,6 +114,7 @@ def test_four_daemons_share_the_work(
 # -- no stampede
 
 
+@pytest.mark.serial
 def test_a_job_that_comes_wakes_each_daemon_once(path: Path, start: Start) -> None:
     """One of four runs it; the others look, and that is all: nobody's look is news to the others."""
     children = start(4, "serve", LEASE, 4)
@@ -135,6 +137,7 @@ def test_a_job_that_comes_wakes_each_daemon_once(path: Path, start: Start) -> No
     assert commits <= jobs * (2 * len(children) + 2) + 2 * len(children) * seconds
 
 
+@pytest.mark.serial
 def test_daemons_that_run_something_do_not_wake_each_other(path: Path, start: Start) -> None:
     """A renewed lease is a change of the file, at which the others look whether they were asked to stop."""
     children = start(4, "serve", LEASE, 1)
@@ -160,6 +163,7 @@ async def submit_all(path: Path, function: Callable[..., object], count: int) ->
         jp._submitted = 0
 
 
+@pytest.mark.serial
 def test_idle_daemons_cost_next_to_nothing(start: Start) -> None:
     children = start(4, "serve", LEASE, 32)
     before = [Served(child) for child in children]
@@ -175,6 +179,7 @@ def test_idle_daemons_cost_next_to_nothing(start: Start) -> None:
 # -- all of them submit, and run
 
 
+@pytest.mark.serial
 @pytest.mark.timeout(SECONDS + 120)
 def test_eight_processes_submit_and_run(path: Path, ledger: Path, start: Start) -> None:
     children = start(8, "work_for", SECONDS)
@@ -204,6 +209,7 @@ def test_eight_processes_submit_and_run(path: Path, ledger: Path, start: Start) 
 # -- a job that kills whoever runs it
 
 
+@pytest.mark.serial
 def test_a_killer_takes_three_daemons_with_it_and_no_neighbour(path: Path, start: Start) -> None:
     children = start(4, "serve", LEASE, 4)
 
