@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,13 +36,26 @@ def events(done: subprocess.CompletedProcess[str]) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-@pytest.mark.slow
-def test_a_comic_is_drawn_and_a_second_run_draws_nothing(tmp_path: Path) -> None:
-    first = run("examples.comic", tmp_path, "--json", "--movie-id", "short")
+@dataclass(frozen=True)
+class Drawn:
+    """A comic as it is drawn if nothing else is asked for."""
+
+    out: Path
+    told: list[dict[str, Any]]
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory: pytest.TempPathFactory) -> Drawn:
+    out = tmp_path_factory.mktemp("drawn")
+    first = run("examples.comic", out, "--json", "--movie-id", "short")
     assert first.returncode == 0, first.stderr
-    told = events(first)
-    assert {event["job"] for event in told if event["type"] == "completed"} == JOBS
-    folder = tmp_path / "short"
+    return Drawn(out, events(first))
+
+
+@pytest.mark.slow
+def test_a_comic_is_drawn_and_a_second_run_draws_nothing(drawn: Drawn) -> None:
+    assert {event["job"] for event in drawn.told if event["type"] == "completed"} == JOBS
+    folder = drawn.out / "short"
     for name in (
         "a-short-case.pdf",
         "a-short-case.cbz",
@@ -54,20 +68,18 @@ def test_a_comic_is_drawn_and_a_second_run_draws_nothing(tmp_path: Path) -> None
         assert page.size == (1400, 2100)
     starts = ledger.starts(folder)
 
-    second = run("examples.comic", tmp_path, "--movie-id", "short")
+    second = run("examples.comic", drawn.out, "--movie-id", "short")
     assert second.returncode == 0, second.stderr
     assert "11 done before this run" in second.stdout
     assert ledger.starts(folder) == starts
 
 
 @pytest.mark.slow
-def test_panels_that_fail_on_purpose_are_retried_or_left_alone(tmp_path: Path) -> None:
-    kinds = Counter(event["type"] for event in events(run("examples.comic", tmp_path / "with", "--json")))
+def test_panels_that_fail_on_purpose_are_retried_or_left_alone(drawn: Drawn, tmp_path: Path) -> None:
+    kinds = Counter(event["type"] for event in drawn.told)
     assert kinds["retrying"] >= 1
     assert kinds["completed"] == len(JOBS)
-    without = Counter(
-        e["type"] for e in events(run("examples.comic", tmp_path / "without", "--json", "--no-fail-some"))
-    )
+    without = Counter(e["type"] for e in events(run("examples.comic", tmp_path, "--json", "--no-fail-some")))
     assert without["retrying"] == 0
     assert without["completed"] == len(JOBS)
 
