@@ -106,8 +106,8 @@ class DaemonProcess:
         self._notify.notify(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + grace + 15) * 1e6))
         if daemon.running:
             logger.info(
-                "draining: %d jobs run and get up to %g s; a second signal hands them back now",
-                len(daemon.running),
+                "draining: %s up to %g s; a second signal hands back now",
+                "1 job runs and gets" if len(daemon.running) == 1 else f"{len(daemon.running)} jobs run and get",
                 timeout,
             )
 
@@ -134,7 +134,8 @@ class DaemonProcess:
         elif daemon is not None:  # else it has been left, and the loop is about to end
             self._state = replace(self._state, handing_back=True)
             self._file.write(self._state)
-            logger.warning("handing back %d running jobs now", len(daemon.running))
+            running = len(daemon.running)
+            logger.warning("handing back %d running %s now", running, "job" if running == 1 else "jobs")
             daemon.give_back()
 
     def _stop_when_stopped(self, number: int) -> None:

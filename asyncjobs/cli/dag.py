@@ -8,6 +8,7 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.groups import known
+from asyncjobs.cli.job_selection import count
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import Output, printable
 from asyncjobs.models import Edge, Job, JobQuery, JobStatus
@@ -78,7 +79,8 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
     else:
         for line in _tree(out, graph, expand=expand):
             out.text(line)
-        out.note(f"{len(graph.jobs)} jobs, {len(graph.edges)} dependencies" + (", cut" if graph.cut else ""))
+        dependencies = "1 dependency" if len(graph.edges) == 1 else f"{len(graph.edges)} dependencies"
+        out.note(f"{count(len(graph.jobs), 'job')}, {dependencies}" + (", cut" if graph.cut else ""))
 
 
 async def _of_group(jp: JobProcessor, group: str) -> Graph:

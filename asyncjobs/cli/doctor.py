@@ -145,11 +145,15 @@ async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerat
     left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
     if left and not workers:
         more = "1,000 or more" if ready == 1000 else str(ready)
-        what = f"{more} jobs are ready" if ready else f"{count(left, 'job')} not ended yet"
+        what = (
+            f"{more} {'job is' if ready == 1 else 'jobs are'} ready" if ready else f"{count(left, 'job')} not ended yet"
+        )
         yield Finding("error", f"no worker is alive, and {what}", start)
     elif workers:
         slots = sum(worker.slots for worker in workers)
-        yield Finding("ok", f"{len(workers)} workers are alive, with {slots} slots; {ready} jobs are ready")
+        alive = f"{count(len(workers), 'worker')} {'is' if len(workers) == 1 else 'are'} alive"
+        waiting = f"{count(ready, 'job')} {'is' if ready == 1 else 'are'} ready"
+        yield Finding("ok", f"{alive}, with {count(slots, 'slot')}; {waiting}")
     refused = {name: reason for worker in workers for name, reason in worker.refused.items()}
     for name, reason in list(refused.items())[:5]:
         yield Finding(
@@ -157,7 +161,7 @@ async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerat
         )
     failed = counts.get(JobStatus.FAILED, 0)
     if failed:
-        yield Finding("ok", f"{failed} jobs failed: asyncjobs jobs list --status failed")
+        yield Finding("ok", f"{count(failed, 'job')} failed: asyncjobs jobs list --status failed")
     async for finding in _unreadable(jp):
         yield finding
     newest = await jp.find_jobs()

@@ -90,7 +90,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("backends/sqlite/checkup.py", "chmod 600 {}"): commands.doctor,
     ("backends/sqlite/checkup.py", "move it to a local disk: --db PATH"): commands.doctor,
     ("cli/doctor.py", "start the daemon with --allow and the module's name"): commands.jobs_that_nobody_may_run,
-    ("cli/doctor.py", "{} jobs failed: asyncjobs jobs list --status failed"): commands.a_daemon_with_jobs,
+    ("cli/doctor.py", "{} failed: asyncjobs jobs list --status failed"): commands.a_daemon_with_jobs,
     ("cli/events.py", "following; what happened before: --after 0"): commands.events_from_now_on,
     ("cli/groups.py", "asyncjobs groups list shows what there is"): commands.a_store_without_a_worker,
     ("cli/hints.py", "asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,

@@ -82,7 +82,7 @@ def test_the_doctor(shell: Shell) -> None:
     shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1")
     ran = shell.run(*APP, "doctor")
     assert ran.code == 1
-    assert "✖ no worker is alive, and 1 jobs are ready\n  → asyncjobs --app app:jp daemon start -d\n" in ran.out
+    assert "✖ no worker is alive, and 1 job is ready\n  → asyncjobs --app app:jp daemon start -d\n" in ran.out
     (shell.folder / "jobs.db").chmod(0o644)
     assert "others may read ./jobs.db (mode 644)" in shell.run(*APP, "doctor").out
     document = shell.run("--json", *APP, "doctor").json

@@ -134,7 +134,7 @@ def test_of_two_workers_one_of_which_is_dead_all_commands_say_the_same(held: She
         looked = held.run(*APP, "doctor")
         assert looked.code == 1
         assert "worker gone: mortal is dead and has 1 job; " in looked.out
-        assert "1 workers are alive, with 1 slots" in looked.out
+        assert "1 worker is alive, with 1 slot;" in looked.out
         assert "no worker is alive" not in looked.out
         for job, code in (("it", "worker_gone"), ("other", "running")):
             assert held.good("--json", *APP, "jobs", "show", job).json["why"]["code"] == code

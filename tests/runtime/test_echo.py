@@ -7,7 +7,7 @@ import io
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from typing import Any
 
 import anyio
@@ -32,7 +32,7 @@ def anyio_backend() -> str:
 
 
 @contextlib.contextmanager
-def full_stdout() -> Iterator[int]:
+def full_stdout() -> Generator[int]:
     """Standard output is a pipe that takes nothing more; the end to read it from. (A fixture's would not last.)"""
     end, other_end = os.pipe()
     os.set_blocking(end, False)
