@@ -1,4 +1,4 @@
-"""What a question may ask for, the same in every store."""
+"""Check the arguments of queries, in the same way for every store."""
 
 from __future__ import annotations
 
@@ -6,23 +6,29 @@ from asyncjobs.exceptions import ConfigurationError
 
 LARGEST_LIMIT = 1000
 LOOKED_AT = 5000
-"""Completed jobs that are looked at for how long a function takes: a poll must not become slow with the store."""
+"""Completed jobs that are examined for how long a function takes: a poll must not become slow with the store."""
 
 
 def check_limit(limit: object) -> None:
-    """:raises ConfigurationError: it is not a number of entries that an answer may have."""
+    """Make sure that an answer may have this number of entries.
+
+    :raises ConfigurationError: it may not.
+    """
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= LARGEST_LIMIT:
         raise ConfigurationError("limit", limit, allowed=f"a whole number from 1 to {LARGEST_LIMIT}")
 
 
 def check_group(field: str, name: str | None) -> None:
-    """:raises ConfigurationError: no group can have this name."""
+    """Make sure that a group can have this name.
+
+    :raises ConfigurationError: it cannot.
+    """
     if name is not None and not encodable(name):
         raise ConfigurationError(field, name, allowed="the name of a group")
 
 
 def encodable(text: str) -> bool:
-    """Whether it is text at all: what holds lone surrogates can be stored nowhere."""
+    """Return whether a text can be stored at all: one with lone surrogates cannot."""
     try:
         text.encode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""From what the user names to a backend; the only module that knows them all, each imported when it is wanted."""
+"""Make the backend that a user names. Only this module knows all of them, and imports each when it is wanted."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ def make_backend(
     config: BackendConfig | None,
     clock: Clock,
 ) -> tuple[JobBackend, BackendConfig]:
-    """The store that is meant, not opened yet, and its settings.
+    """Return the backend that is meant, not opened yet, and its settings.
 
-    :raises ConfigurationError: an unknown kind, or settings of another kind.
+    :raises ConfigurationError: the kind is unknown, or the settings are of another kind.
     """
     # An object is used as it is. A path and settings say everything themselves; only a name takes settings beside it.
     if is_a(backend, JobBackend):
@@ -55,7 +55,7 @@ def _construct(config: BackendConfig, clock: Clock) -> JobBackend:
 
 
 def is_path(backend: object) -> TypeGuard[str | os.PathLike[str]]:
-    """Whether a file is meant: a ``Path``, or a text with a slash or a suffix. Any other text names a backend."""
+    """Return whether a file is meant: a ``Path``, or a text with a slash or a suffix. Any other text names a kind."""
     if is_a(backend, str):
         return "/" in backend or os.sep in backend or bool(PurePath(backend).suffix)
     return hasattr(type(backend), "__fspath__")

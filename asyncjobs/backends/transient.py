@@ -1,8 +1,8 @@
-"""Trying again what failed in a way that may pass by itself: exponential backoff with jitter, and an end to it.
+"""Repeat calls after transient failures, with exponential backoff, jitter, and a bound.
 
-Which failures those are is said by the backend (``BackendError.transient``). SQLite's lock is not among them: its
+The backend decides which failures are transient (``BackendError.transient``). SQLite's lock is not among them: its
 writer and readers have waited for it as long as makes sense, and a second layer would only multiply that. Loops that
-must go on for ever (claiming, recording outcomes) have a backoff of their own, and no end.
+must go on for ever (claiming, recording outcomes) have a backoff of their own, without a bound.
 """
 
 from __future__ import annotations
@@ -24,15 +24,18 @@ _LONGEST_DELAY = 5.0
 
 
 def delay_before(attempt: int, draw: Callable[[], float] = random.random) -> float:
-    """Seconds to wait before this attempt (2 is the first one that waits): twice as long each time, half of it by
-    chance, so that many who failed together do not come back together."""
+    """Return the seconds to wait before this attempt, of which 2 is the first one that waits.
+
+    The delay doubles each time. Half of it is random, so that callers that failed together do not return together.
+    """
     return min(_LONGEST_DELAY, _FIRST_DELAY * 2.0 ** (attempt - 2)) * (0.5 + draw() / 2)
 
 
 async def patiently(call: Callable[[int], Awaitable[T]], *, tries: int, clock: Clock) -> T:
-    """What ``call`` returns, given the number of the attempt, from 1.
+    """Repeat ``call`` until it does not fail transiently, and return what it returns.
 
-    :raises BackendConnectionError: transient failures, ``tries`` of them.
+    :param call: gets the number of the attempt, from 1.
+    :raises BackendConnectionError: it failed transiently ``tries`` times.
     """
     attempt = 1
     while True:
@@ -56,14 +59,13 @@ async def enqueue_patiently(
     clock: Clock,
     trying: Callable[[], None] = lambda: None,
 ) -> Sequence[str]:
-    """``backend.enqueue_jobs``, tried again after transient failures.
+    """Submit jobs by ``backend.enqueue_jobs``, and repeat that after transient failures.
+
+    The jobs may have been stored although the call failed, so they are submitted again by their fixed ids, and those
+    that exist are returned. An id that was taken before is refused as usual.
 
     :param trying: called right before each try: a claim that begins then joins its transaction.
-
-    A failure may hide that the jobs were stored, so they are submitted again by their fixed ids, and what is there
-    already is returned. An id that was taken before is refused as ever.
-
-    :raises BackendConnectionError: see ``patiently``; nobody knows whether they are stored. ``.request`` are the jobs.
+    :raises BackendConnectionError: see ``patiently``; whether they are stored is unknown. ``.request`` are the jobs.
     """
     began = clock.now()
 

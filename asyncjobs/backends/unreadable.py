@@ -1,7 +1,7 @@
-"""What is stored and cannot be read: damaged, or written by something else. It costs its own row alone.
+"""Mark rows that cannot be read, because they are damaged or another program wrote them.
 
-A row that cannot be read is shown with a mark and stand-ins for what is wrong. So a page of jobs, a stream, a claim
-goes on with all the others.
+Such a row is shown with a mark and stand-ins for its unreadable columns. So a page of jobs, a stream, or a claim is
+complete without it.
 """
 
 from __future__ import annotations
@@ -21,24 +21,24 @@ _PLAIN: frozenset[type] = frozenset({type(None), bool, int, float, str})
 
 
 def mark(problems: Sequence[str]) -> str:
-    """The mark of a row, such as ``"unreadable: retry policy (DecodeError: Input data was truncated)"``."""
+    """Return the mark of a row, such as ``"unreadable: retry policy (DecodeError: Input data was truncated)"``."""
     return PREFIX + "; ".join(problems)
 
 
 def problem(what: str, error: Exception) -> str:
-    """A part of a mark: a field, and why it cannot be read."""
+    """Return a part of a mark: a field, and why it cannot be read."""
     return f"{what} ({exception_name(type(error)).rpartition('.')[2]}: {str(error)[:200]})"
 
 
 def unreadable_job(marked: str) -> JobError:
-    """The error of a job that cannot be run because of this mark."""
+    """Return the error of a job that cannot run because of this mark."""
     return JobError("UnreadableJobError", f"what is stored of this job is {marked}")
 
 
 def event_data(data: bytes | None) -> dict[str, Any]:
-    """The data of an event as it is stored: msgpack of a mapping; None is an empty one.
+    """Decode the stored data of an event: msgpack of a mapping, or None for an empty one.
 
-    What cannot be read, or not be sent on as JSON, becomes the mark ``{"unreadable": …}``.
+    Data that cannot be read, or cannot be sent as JSON, becomes the mark ``{"unreadable": …}``.
     """
     if data is None:
         return {}
@@ -49,7 +49,7 @@ def event_data(data: bytes | None) -> dict[str, Any]:
 
 
 def read_event_data(data: bytes) -> dict[str, Any]:
-    """As ``event_data``; raises whatever is wrong with the bytes."""
+    """Decode as ``event_data`` does, but raise what is wrong with the bytes."""
     read = _mapping.decode(data)
     if not _PLAIN.issuperset(map(type, read.values())):
         json.encode(read)  # keys and values that no stream can send
@@ -57,14 +57,14 @@ def read_event_data(data: bytes) -> dict[str, Any]:
 
 
 def marked_data(problems: Sequence[str]) -> dict[str, Any]:
-    """The data of an event of which something cannot be read."""
+    """Return the stand-in for the data of an event that cannot be read."""
     return {"unreadable": mark(problems)}
 
 
 def metadata(data: bytes | str | None) -> dict[str, Any]:
-    """The metadata of a job as it is stored: JSON of an object; None is an empty one.
+    """Decode the stored metadata of a job: JSON of an object, or None for an empty one.
 
-    Raises whatever is wrong with it.
+    It raises what is wrong with the text.
     """
     return {} if data is None else _metadata.decode(data)
 
@@ -78,14 +78,14 @@ _metadata = json.Decoder(dict[str, Any])
 
 
 class Once:
-    """Logs each unreadable row once."""
+    """A log of unreadable rows that names each of them once."""
 
     def __init__(self, logger: SafeLogger) -> None:
         self._logger = logger
         self._known: set[tuple[str, object]] = set()
 
     def log(self, what: str, key: object, marked: str) -> None:
-        """Log that ``what`` (a job, an event) with this key has this mark."""
+        """Log that ``what`` (a job, an event) with this key has this mark, unless it was logged before."""
         if (what, key) in self._known:
             return
         if len(self._known) >= _REMEMBERED:
@@ -95,7 +95,7 @@ class Once:
 
 
 class Shape:
-    """The types that the columns of a row have, and what stands in for one that has another.
+    """The types that the columns of a row may have, and what stands in for a value of another type.
 
     :param columns: name, types, stand-in; in order.
     """
@@ -103,10 +103,10 @@ class Shape:
     def __init__(self, *columns: tuple[str, tuple[type, ...], Any]) -> None:
         self._columns = columns
         self.sound: set[tuple[type, ...]] = set()
-        """Types of rows that fit. Few: a column has one type, or is NULL."""
+        """Types of rows that fit. There are few: a column has one type, or is NULL."""
 
     def fits(self, row: Sequence[Any]) -> bool:
-        """Whether every column has one of its types."""
+        """Return whether every column has one of its types."""
         types = tuple(map(type, row))
         if types in self.sound:
             return True
@@ -116,7 +116,7 @@ class Shape:
         return True
 
     def mend(self, row: Sequence[Any], readers: Sequence[Reader]) -> tuple[list[Any], list[str]]:
-        """The row with stand-ins for what does not fit or cannot be read, and what that was."""
+        """Return the row with stand-ins for what does not fit or cannot be read, and a list of those problems."""
         values: list[Any] = []
         problems: list[str] = []
         for value, (name, allowed, instead) in zip(row, self._columns, strict=True):
@@ -136,4 +136,4 @@ class Shape:
 
 
 Reader = tuple[int, Callable[[Any], object], Any]
-"""A column by its place, how it is read, and what stands in where that fails."""
+"""A column by its place, the function that reads it, and the stand-in if that fails."""

@@ -1,6 +1,6 @@
-"""Helpers for tests: a clock that is moved by hand, a store that fails when told to, random graphs.
+"""Provide helpers for tests: a clock that is moved by hand, a store that fails on request, random graphs.
 
-Nothing of the package imports them.
+Nothing in the package imports them.
 """
 
 from asyncjobs.testing.clocks import ManualClock

@@ -1,4 +1,4 @@
-"""A clock that stands until it is moved, so that no test waits for time to pass."""
+"""Provide a clock that stands still until it is moved, so that no test waits for time to pass."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _BOOTED = 1_000_000_000
 
 
 class ManualClock:
-    """A ``Clock`` for tests; works on asyncio and on trio, moved from the event loop.
+    """A ``Clock`` for tests, on asyncio and trio. It must be moved from the event loop.
 
-    :param start: what the wall clock shows at first. Default 2030-01-01, UTC.
+    :param start: the first time of the wall clock. Default 2030-01-01, UTC.
 
     ::
 
@@ -34,19 +34,19 @@ class ManualClock:
         self._lay_down = anyio.Event()
 
     def now(self) -> int:
-        """Wall clock, µs since the epoch."""
+        """Return the time of the wall clock, µs since the epoch."""
         return self._wall
 
     def monotonic(self) -> int:
-        """µs since some moment; only ``advance`` moves it."""
+        """Return µs since some moment; only ``advance`` moves it."""
         return self._monotonic
 
     def since_boot(self) -> int:
-        """As ``monotonic``."""
+        """Return the same as ``monotonic``."""
         return self._monotonic
 
     def advance(self, seconds: float) -> None:
-        """Time passes, on both clocks; whoever sleeps until then wakes up, and timeouts until then run out."""
+        """Move both clocks forward: sleepers whose time is over wake up, and timeouts run out."""
         if seconds < 0:
             raise ValueError("time does not go back; jump() moves the wall clock alone")
         passed = round(seconds * 1_000_000)
@@ -62,11 +62,11 @@ class ManualClock:
             scope.cancel()
 
     def jump(self, seconds: float) -> None:
-        """Somebody sets the wall clock, forwards or back; no time passes and nobody wakes up."""
+        """Set the wall clock, forwards or back; no time passes, and no sleeper wakes up."""
         self._wall += round(seconds * 1_000_000)
 
     async def sleep(self, seconds: float) -> None:
-        """Wait until the clock was moved that far."""
+        """Wait until the clock was moved by that much."""
         if seconds <= 0:
             await anyio.lowlevel.checkpoint()
             return
@@ -81,7 +81,7 @@ class ManualClock:
                 self._sleepers.remove(entry)
 
     def timeout(self, seconds: float | None) -> anyio.CancelScope:
-        """A scope that is cancelled once the clock was moved that far (None: never)."""
+        """Return a scope that is cancelled once the clock was moved by that much (None: never)."""
         scope = anyio.CancelScope()
         if seconds is not None and seconds <= 0:
             scope.cancel()
@@ -91,10 +91,10 @@ class ManualClock:
 
     @property
     def sleepers(self) -> int:
-        """How many wait for this clock."""
+        """Return how many sleepers wait for this clock."""
         return len(self._sleepers)
 
     async def wait_for_sleepers(self, count: int = 1) -> None:
-        """Go on once that many wait for this clock: then what they do before is done."""
+        """Wait until that many sleepers wait for this clock, so that what they do before is done."""
         while len(self._sleepers) < count:
             await self._lay_down.wait()

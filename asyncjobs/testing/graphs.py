@@ -1,4 +1,4 @@
-"""Random job graphs: the same seed gives the same graph."""
+"""Make random job graphs: the same seed gives the same graph."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def random_graph(
     limits: tuple[Limit, ...] = (),
     retry: RetryPolicy | None = None,
 ) -> list[NewJob]:
-    """A batch of ``n`` jobs in any order, without a cycle, ready for ``JobBackend.enqueue_jobs``.
+    """Make a batch of ``n`` jobs in any order, without a cycle, ready for ``JobBackend.enqueue_jobs``.
 
     Ids are ``prefix`` and a number. A job has up to three parents, of the batch or of ``known`` (stored ids); edges
     are optional and ``require=k`` is set now and then; priorities are 0 to 2; some have one of ``limits``.

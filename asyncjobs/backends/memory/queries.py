@@ -1,4 +1,4 @@
-"""Reading the tables: rows as the API shows them, and pages of them."""
+"""Answer queries from the tables: rows as the API shows them, and pages of them."""
 
 from __future__ import annotations
 
@@ -35,13 +35,13 @@ from asyncjobs.models import (
 
 
 class Queries:
-    """Answers, built anew each time: what a caller does with one changes nothing stored."""
+    """Answers, built anew each time, so that a caller who changes one changes nothing stored."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
 
     def job(self, n: int) -> Job:
-        """A snapshot of a row with all that belongs to it."""
+        """Return a snapshot of a row with everything that belongs to it."""
         tables = self._tables
         row, record = tables.rows[n], tables.records[n]
         shows_error = row.status in (JobStatus.PENDING, JobStatus.FAILED)
@@ -79,7 +79,7 @@ class Queries:
         )
 
     def result(self, n: int) -> JobResult:
-        """What is known of how a job ended."""
+        """Return the status of a job and how it ended."""
         row = self._tables.rows[n]
         ended = list(self._tables.attempts[n].values()) if row.status is JobStatus.FAILED else []
         return JobResult(
@@ -95,7 +95,7 @@ class Queries:
         )
 
     def claimed(self, job: JobState, worker: str) -> ClaimedJob:
-        """What the worker gets of a job that it has just claimed."""
+        """Return what a worker receives of a job that it has just claimed."""
         record = self._tables.records[job.n]
         return ClaimedJob(
             attempt=AttemptRef(job.id, job.attempt, worker, job.n),
@@ -111,7 +111,7 @@ class Queries:
         )
 
     def attempts(self, n: int) -> list[Attempt]:
-        """Every attempt, the first one first. The hot row tells of the one that runs or succeeded."""
+        """Return every attempt, the first one first. The hot row records the one that runs or succeeded."""
         row = self._tables.rows[n]
         attempts = [
             self._attempt(row.id, ended, ended.kind, ended.error)
@@ -125,11 +125,12 @@ class Queries:
         return attempts
 
     def edge(self, row: EdgeRow) -> Edge:
+        """Return an edge by the ids of its jobs."""
         rows = self._tables.rows
         return Edge(rows[row.parent].id, rows[row.child].id, row.optional, row.state)
 
     def find(self, query: JobQuery) -> JobPage:
-        """A page by keyset: the cursor is the number of the last job that was seen."""
+        """Return a page by keyset: the cursor is the number of the last job of the page before."""
         _check(query)
         after = _position("JobQuery.cursor", query.cursor)
         newest = query.order == "newest"
@@ -162,17 +163,17 @@ class Queries:
         )
 
     def ids(self, prefix: str, limit: int) -> list[str]:
-        """The first ids that begin so."""
+        """Return the first ids that begin with ``prefix``."""
         check_limit(limit)
         return heapq.nsmallest(limit, (job_id for job_id in self._tables.ids if job_id.startswith(prefix)))
 
     def call(self, n: int) -> StoredCall:
-        """What a job calls."""
+        """Return what a job calls."""
         record = self._tables.records[n]
         return StoredCall(record.function, record.call, record.injects)
 
     def groups(self, after: str | None, limit: int) -> list[GroupProgress]:
-        """The next groups by name."""
+        """Return the next groups by name."""
         check_limit(limit)
         check_group("after", after)
         counts: dict[str, dict[JobStatus, int]] = {}
@@ -184,7 +185,7 @@ class Queries:
         return [GroupProgress(name, sum(counts[name].values()), counts[name]) for name in names]
 
     def durations(self, function: str, limit: int) -> list[float]:
-        """Seconds that completed jobs of this function took, the one submitted last first."""
+        """Return the seconds that completed jobs of this function took, the one submitted last first."""
         check_limit(limit)
         recent = islice(reversed(self._tables.completed), LOOKED_AT)
         rows = (self._tables.rows[n] for n in recent if self._tables.records[n].function == function)
@@ -192,6 +193,7 @@ class Queries:
         return [max(0, (row.finished_at or 0) - (row.started_at or 0)) / SECOND for row in islice(rows, limit)]
 
     def count(self, group: str | None) -> dict[JobStatus, int]:
+        """Count the jobs of each status by a walk over all jobs."""
         counts: dict[JobStatus, int] = {}
         for job in self._tables.rows.values():
             if group in (None, job.group):
@@ -199,11 +201,12 @@ class Queries:
         return counts
 
     def unfinished(self, group: str | None) -> bool:
+        """Return whether any job (of the group) has not ended."""
         live = {JobStatus.PENDING, JobStatus.IN_PROGRESS}
         return any(job.status in live and group in (None, job.group) for job in self._tables.rows.values())
 
     def events(self, after: str | None, limit: int, job_id: str | None, group: str | None) -> EventPage:
-        """A page of the log; its cursor is the position that was read up to."""
+        """Return a page of the log; its cursor is the position up to which it was read."""
         if limit < 1:
             raise ConfigurationError("limit", limit, allowed="a whole number from 1")
         log, end = self._tables.log, self._tables.end
@@ -221,7 +224,7 @@ class Queries:
         return EventPage(events, str(end), end=True, lost=lost)
 
     def _metadata(self, n: int) -> tuple[dict[str, Any], str | None]:
-        """What is stored, and the mark if it cannot be read."""
+        """Return the stored metadata, and the mark if it cannot be read."""
         try:
             return read_metadata(self._tables.records[n].metadata), None
         except Exception as error:  # border: whatever is stored there
@@ -242,7 +245,7 @@ class Queries:
         return next((e.error for e in reversed(self._tables.attempts[n].values()) if e.error is not None), None)
 
     def _run_at(self, row: JobState) -> int | None:
-        # What was stored, unless the wall clock was set since: a moment that drifts would look like a change.
+        # The stored moment, unless the wall clock was set since: one that drifts would look like a change.
         moved = self._tables.by_the_clock(row.n).run_at
         return moved if moved is None or row.run_at is None or abs(moved - row.run_at) >= SECOND else row.run_at
 
@@ -271,7 +274,7 @@ def _moment(moment: int | None) -> datetime | None:
 
 def _progress(stored: tuple[int, dict[str, Any]] | None, attempt: int) -> Progress | None:
     if stored is None or stored[0] != attempt:
-        return None  # what an earlier attempt said is over
+        return None  # that of an earlier attempt does not count
     data = stored[1]
     return Progress(data.get("done", 0), data.get("total"), data.get("message"))
 
@@ -285,7 +288,7 @@ def _position(field: str, cursor: str | None) -> int | None:
 
 
 def _contains(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
-    """Equal as JSON: 1 and 1.0 are, 1 and true are not."""
+    """Return whether the wanted fields are stored with equal JSON values: 1 equals 1.0, but not true."""
     return all(
         key in stored and stored[key] == value and isinstance(stored[key], bool) == isinstance(value, bool)
         for key, value in wanted.items()

@@ -1,4 +1,4 @@
-"""Removing finished jobs: which may go is decided in ``core.retention``."""
+"""Remove finished jobs; ``core.retention`` decides which may go."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def prune(tables: Tables, before: int, limit: int) -> int:
 
 
 def remove(tables: Tables, ids: Sequence[str], whole: bool) -> list[str]:
-    """Remove these jobs, and with ``whole`` all that they are connected with.
+    """Remove these jobs, and with ``whole`` all jobs that they are connected with.
 
     :raises JobStateError: one of them has not ended, or was not named.
     """

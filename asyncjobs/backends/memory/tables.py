@@ -1,4 +1,4 @@
-"""The tables of the store in memory: dictionaries, the indexes over them, and the one place that changes them.
+"""Keep the tables of the store in memory: dictionaries, the indexes over them, and the one place that changes them.
 
 What SQLite keeps as partial indexes (``backends/sqlite/schema.py``) is kept here as sorted lists: ready jobs by lane,
 admitted and waiting ones by limited key, delayed ones by their moment or by the end of their duration, running ones by
@@ -29,7 +29,7 @@ from asyncjobs.models import (
 
 
 class WorkerRow(Struct):
-    """A registration. ``lease`` is µs, ``expires`` µs of the clock's ``monotonic``; ``gone`` is for good."""
+    """A registration. ``lease`` is in µs, ``expires`` in µs of the clock's ``monotonic``; ``gone`` is final."""
 
     n: int
     info: WorkerInfo
@@ -46,7 +46,7 @@ class LimitRow(Struct):
 
 
 Entry = tuple[int, int]
-"""An entry of an index: what it is ordered by (minus the priority, or µs), then the job's number."""
+"""An entry of an index: its sort key (minus the priority, or µs), then the job's number."""
 
 
 class Tables:
@@ -55,7 +55,7 @@ class Tables:
     def __init__(self) -> None:
         self.rows: dict[int, JobState] = {}  # by number, which is the order of submission
         self.ids: dict[str, int] = {}
-        self.records: dict[int, Record] = {}  # what never changes; its ``job`` is the row as it was inserted
+        self.records: dict[int, Record] = {}  # the columns that never change; ``job`` is the row as it was inserted
         self.parents: defaultdict[int, dict[int, EdgeRow]] = defaultdict(dict)  # by child, then parent
         self.dependents: defaultdict[int, set[int]] = defaultdict(set)
         self.submitted_by: defaultdict[int, list[int]] = defaultdict(list)
@@ -72,7 +72,7 @@ class Tables:
         self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
         self.removed = 0  # jobs, ever
         self.pruned = 0  # the highest position that retention ever removed
-        self.progress: dict[int, tuple[int, dict[str, Any]]] = {}  # with the attempt that said so
+        self.progress: dict[int, tuple[int, dict[str, Any]]] = {}  # with the attempt that reported it
 
         self.ready: dict[Lane, list[Entry]] = {}  # every lane there ever was, in the order of their first jobs
         self.admitted: defaultdict[str, list[Entry]] = defaultdict(list)
@@ -86,35 +86,41 @@ class Tables:
         self.finished: list[Entry] = []
 
     def lane(self, n: int) -> Lane:
+        """Return the lane of a job."""
         record = self.records[n]
         return Lane(record.queue, record.function, record.owner)
 
     # -- core.plan.View
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
+        """Read rows by the clock of this transaction."""
         return [self.by_the_clock(n) for n in numbers if n in self.rows]
 
     def by_the_clock(self, n: int) -> JobState:
-        """A row, with the end of a duration by the wall clock as that is now."""
+        """Return a row, with the end of a duration by the wall clock as it is now."""
         row, due = self.rows[n], self.due.get(n)
         return row if due is None else structs.replace(row, run_at=due + self.offset)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Look up ids, also instances of subclasses of ``str``."""
         return {str.__str__(job_id): self.ids[job_id] for job_id in ids if job_id in self.ids}
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
+        """Read edges by the index of dependents."""
         return [self.parents[child][parent] for parent in parents for child in sorted(self.dependents.get(parent, ()))]
 
     def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
+        """Read edges by the table itself, whose key is the child."""
         return [edge for child in children for _, edge in sorted(self.parents.get(child, {}).items())]
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
+        """Read the jobs that were submitted from inside these, by number."""
         return sorted(child for parent in parents for child in self.submitted_by.get(parent, ()))
 
     # -- writing
 
     def write(self, writes: Writes) -> None:
-        """Make what a plan decided visible."""
+        """Write what a plan decided; reads see it from then on."""
         for record in sorted(writes.inserted, key=lambda record: record.job.n):  # parents came first
             self._insert(record)
         for edge in (*writes.new_edges, *writes.changed_edges):
@@ -124,7 +130,7 @@ class Tables:
             self._unindex(self.rows[job.n])
             self._keep(job)
         for n, ended in writes.attempts:
-            self.attempts[n].pop(ended.attempt, None)  # written anew it is the last one
+            self.attempts[n].pop(ended.attempt, None)  # so that it is the last one when it is written again
             self.attempts[n][ended.attempt] = ended
         self.values.update(writes.values)
         for key, capacity in writes.capacities.items():
@@ -167,7 +173,7 @@ class Tables:
             del index[bisect_left(index, entry)]
 
     def _entries(self, job: JobState) -> list[tuple[list[Entry], Entry]]:
-        """The indexes that this row is in, with its entry there."""
+        """Return the indexes that this row is in, with its entry there."""
         rank = (-job.priority, job.n)
         match job.waits_for:
             case WaitsFor.WORKER:
@@ -183,7 +189,7 @@ class Tables:
                 return [(self.finished, (job.finished_at, job.n))] if job.finished_at is not None else []
 
     def append(self, events: Sequence[tuple[int, NewEvent]]) -> list[JobEvent]:
-        """Add to the log; positions are dense and begin with 1."""
+        """Append events to the log, whose positions are dense and begin with 1."""
         first = self.end + 1
         for n, event in events:
             self.end += 1
@@ -195,13 +201,13 @@ class Tables:
 
     def _event(self, n: int, event: NewEvent, position: int) -> JobEvent:
         job = self.rows[n]
-        # Through its stored form, as in every store: later changes of the caller's dict do not reach it.
+        # Through its stored form, as in every store, so that later changes of the caller's dict do not reach it.
         data = event_data(msgpack.encode(event.data or {}))
         at = to_datetime(event.at)
         return JobEvent(str(position), job.id, event.seq, event.type, at, event.attempt, event.status, job.group, data)
 
     def positions(self, job_id: str | None, after: int) -> Sequence[int]:
-        """Positions in the log after this one, of one job or of all; some of all may have been removed."""
+        """Return the positions in the log after this one, of one job or of all; some of all may have been removed."""
         if job_id is None:
             return range(after + 1, self.end + 1)
         positions = self.log_of.get(self.ids.get(job_id, 0), [])
@@ -210,14 +216,14 @@ class Tables:
     # -- removing
 
     def neighbours(self, n: int) -> Iterator[JobState]:
-        """What a job is connected with."""
+        """Yield the jobs that a job is connected with."""
         submitter = self.records[n].parent
         above = () if submitter is None else (submitter,)
         for other in (*self.parents.get(n, ()), *self.dependents.get(n, ()), *self.submitted_by.get(n, ()), *above):
             yield self.rows[other]
 
     def remove(self, numbers: Iterable[int]) -> None:
-        """Forget whole components, and remember up to where events are missing now."""
+        """Delete whole components, and note the highest position of their events."""
         for n in numbers:
             self._unindex(self.rows[n])
             job, record = self.rows.pop(n), self.records.pop(n)

@@ -1,7 +1,7 @@
-"""Copies of the database as of one moment, made by SQLite's backup API while others write: a backup, and what is kept
-of an older file before it is migrated.
+"""Copy the database as of one moment while others write: for a backup, and before an older file is migrated.
 
-The copy has a name of its own until it is whole and on the disk, so that what has the final name can be relied on.
+SQLite's backup API makes the copy. It has a temporary name until it is complete and on the disk, so that a file with
+the final name is always whole.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from asyncjobs.exceptions import ConfigurationError
 
 _MODE = 0o600
 _PAGES = 1024
-"""Pages that are copied between two looks at whether it is still wanted."""
+"""Pages that are copied between two checks of whether the caller still wants it."""
 
 
 class Stopped(Exception):  # noqa: N818 - not an error
-    """Whoever wanted the copy is gone."""
+    """The copy was stopped because its caller is gone."""
 
 
 def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str], stop: threading.Event) -> None:
@@ -35,7 +35,8 @@ def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str
     The source is read in one transaction: what is committed meanwhile does not make the copy begin again, and is not in
     it. Until it is done, the write-ahead log cannot become shorter.
 
-    :raises ConfigurationError: the target exists, or cannot be made. Stopped: ``stop`` was set.
+    :raises ConfigurationError: the target exists, or cannot be made.
+    :raises Stopped: ``stop`` was set.
     """
     path = _checked_target(target)
     with closing(
@@ -45,16 +46,16 @@ def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str
 
 
 def upgrade(config: SQLiteConfig, path: Path, stop: threading.Event) -> None:
-    """Bring an older file of ours to this schema version. Before anything of it is changed, it is copied to
-    ``<file>.v<version>.bak``, or the next name that is free.
+    """Migrate an older file of ours to this schema version, having copied it.
 
-    Of several processes, one does it, while the others wait for the lock; then they find it done.
+    The copy is ``<file>.v<version>.bak``, or the next free name. Of several processes, one migrates while the others
+    wait for the lock, and then find it done.
 
     :param stop: once it is set, the copy is given up, and nothing is changed.
 
     :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
     """
-    # A connection without any of our settings: not even the journal mode may change before the copy is there.
+    # A connection without any of our settings: not even the journal mode may change before the copy exists.
     with closing(_plain(path, config.busy_timeout)) as connection:
         if not 0 < schema.read_version(connection, str(path)) < schema.VERSION:
             return
@@ -72,7 +73,7 @@ def _plain(path: Path, busy_timeout: float) -> sqlite3.Connection:
 
 
 def _free_name(path: Path, version: int) -> Path:
-    """Never one that is there: it may be the only good copy."""
+    """Return a name that is not taken: an existing file may be the only good copy."""
     name = path.with_name(f"{path.name}.v{version}.bak")
     number = 2
     while name.exists():
@@ -118,7 +119,7 @@ def _copy(source: sqlite3.Connection, path: Path, stop: threading.Event) -> None
         with closing(_plain(part, 0)) as copy:
             copy.execute("PRAGMA synchronous = FULL")
             source.execute("BEGIN")
-            source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on: this state, and no other
+            source.execute("SELECT count(*) FROM sqlite_master").fetchone()  # from here on, the state is fixed
             try:
                 source.backup(copy, pages=_PAGES, progress=progress)
             except sqlite3.Error as error:
@@ -132,7 +133,7 @@ def _copy(source: sqlite3.Connection, path: Path, stop: threading.Event) -> None
 
 
 def _publish(part: Path, path: Path) -> None:
-    """Give it its name, provided that nobody else took it meanwhile."""
+    """Give the copy its final name, unless another process has taken that meanwhile."""
     try:
         os.link(part, path)
     except FileExistsError:

@@ -1,6 +1,6 @@
-"""Checkpoints: a thread with its own connection writes the write-ahead log back into the database.
+"""Write the write-ahead log back into the database, in a thread with its own connection.
 
-Never by who commits (``wal_autocheckpoint = 0``): with several busy processes that made commits slow and the log huge.
+Commits never do it (``wal_autocheckpoint = 0``): with several busy processes, that made them slow and the log huge.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from asyncjobs.config import SQLiteConfig
 _BUSY_TIMEOUT = 0.2
 """Seconds that a TRUNCATE may hold up writers while it waits for readers."""
 _EVERY = 1.0
-"""Seconds between looks when nobody nudges: another process may have died and left its log behind."""
+"""Seconds between checks without a nudge: another process may have died and left its log behind."""
 _GAP = 0.05
-"""Shortest time in seconds between looks, however often it is nudged."""
+"""Shortest time in seconds between checks, however often it is nudged."""
 _FIRST_RETRY = 0.1
 _LONGEST_RETRY = 5.0
 _CLOSING = 10.0
@@ -32,8 +32,8 @@ class CheckpointStatistics(Struct, frozen=True):
     """What the checkpointer did.
 
     ``runs`` emptied the log, ``busy`` found readers, writers or another checkpoint in the way, ``failures`` are
-    errors, of which ``last_error`` tells the last (None: the last run went well). ``seconds`` is all time spent,
-    ``longest`` that of the longest run.
+    errors. ``last_error`` is that of the last run, None if it had none. ``seconds`` is all time spent, ``longest`` that
+    of the longest run.
     """
 
     runs: int = 0
@@ -45,7 +45,7 @@ class CheckpointStatistics(Struct, frozen=True):
 
 
 class Checkpointer:
-    """Keeps the -wal near ``config.checkpoint_size``. Runs from its making to ``close``. Thread-safe."""
+    """A thread that keeps the -wal near ``config.checkpoint_size`` until ``close``. Its methods are thread-safe."""
 
     def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str], file: StoreFile | None = None) -> None:
         self._config = config
@@ -59,32 +59,32 @@ class Checkpointer:
         self._connection: sqlite3.Connection | None = None  # the thread's own
         self._page_size = 0  # bytes; read with the connection
         self._statistics = CheckpointStatistics()
-        self._refused = 0  # times in a row that it could not be done
+        self._refused = 0  # failed runs in a row
         self._not_before = 0.0
         self._thread = threading.Thread(target=self._run, name="asyncjobs-checkpoint", daemon=True)
         self._thread.start()
 
     def nudge(self) -> None:
-        """Something was committed: look at the log soon. Costs next to nothing, and never blocks."""
-        if not self._nudged:  # read without the lock: at worst the look comes with the next nudge, or in a second
+        """Have the log checked soon, after a commit. Costs next to nothing, and never blocks."""
+        if not self._nudged:  # read without the lock: at worst the check comes with the next nudge, or in a second
             with self._changed:
                 self._nudged = True
                 self._changed.notify_all()
 
     @property
     def statistics(self) -> CheckpointStatistics:
-        """What it did until now."""
+        """Return what it did until now."""
         with self._changed:
             return self._statistics
 
     def wait_looked(self, looks: int, timeout: float) -> bool:
-        """Block until the log was looked at (and written back where due) ``looks`` more times; False: timeout."""
+        """Block until the log was checked (and written back where due) ``looks`` more times; False after a timeout."""
         with self._changed:
             wanted = self._looks + looks
             return self._changed.wait_for(lambda: self._looks >= wanted or self._closed, timeout)
 
     def close(self) -> None:
-        """A last checkpoint, then let go of the connection. May be called twice; waits a bounded time."""
+        """Make a last checkpoint and close the connection. Waits a bounded time; a second call does nothing."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
@@ -107,7 +107,7 @@ class Checkpointer:
             self._drop_connection()
 
     def _wait(self) -> bool:
-        """Wait for a reason to look; False: closed."""
+        """Wait for a reason to check the log; return False once closed."""
         with self._changed:
             if self._looks:
                 self._changed.wait_for(lambda: self._closed, _GAP)
@@ -129,7 +129,7 @@ class Checkpointer:
             done = self._write_back()
         except Exception as problem:  # border: without this thread, the log would grow without end
             error = f"{type(problem).__name__}: {problem.args[0] if problem.args else ''}"
-            self._drop_connection()  # whatever it was, the next try begins afresh
+            self._drop_connection()  # the next try begins with a new one
         now = time.monotonic()
         self._refused = 0 if done else self._refused + 1
         if self._refused:
@@ -147,12 +147,12 @@ class Checkpointer:
             )
 
     def _write_back(self) -> bool:
-        """Returns whether the log is empty now."""
+        """Run a checkpoint, and return whether the log is empty now."""
         if self._connection is None:
             self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT, file=self._file)
             self._page_size = self._connection.execute("PRAGMA page_size").fetchone()[0]
-        # PASSIVE holds up nobody, and copies nearly all: what was committed meanwhile is left. Where more is left, a
-        # reader needs an older state; TRUNCATE would wait for it in vain, and keep the writers out meanwhile.
+        # PASSIVE blocks no other connection, and copies nearly all: what was committed meanwhile is left. If more is
+        # left, a reader needs an older state; TRUNCATE would wait for it in vain, and keep the writers out meanwhile.
         busy, pages, written = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if busy or (pages - written) * self._page_size > self._config.checkpoint_size:
             return False

@@ -1,4 +1,4 @@
-"""Look for what is wrong with a database file: damage, its place, who may read it, the size of its log."""
+"""Check a database file: for damage, its place, its permissions, and the size of its log."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from asyncjobs.backends.sqlite.files import find_network_filesystem
 
 _LARGE_LOG = 64 << 20
 _EVERY = 10_000
-"""Instructions of SQLite's machine between two looks at whether to stop."""
+"""Instructions of SQLite's virtual machine between two checks of whether to stop."""
 
 
 def check_up(path: Path, opened: bool, stop: threading.Event) -> list[Finding]:
-    """Return what there is to say of the file at ``path``. Blocks for as long as reading all of it takes.
+    """Return what was found about the file at ``path``. Blocks for as long as reading all of it takes.
 
-    :param opened: the backend is open: it is a database of ours, so its pages are checked, too.
+    :param opened: whether the backend is open, so that it is a database of ours and its pages are checked, too.
     """
     return [*_outside(path), *(_inside(path, stop) if opened else ())]
 
@@ -60,7 +60,7 @@ def _find_damage(path: Path, stop: threading.Event) -> str | None:
         connection.set_progress_handler(stop.is_set, _EVERY)
         try:
             found: str = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
-        except sqlite3.DatabaseError as error:  # so badly that even the check ends there
+        except sqlite3.DatabaseError as error:  # so badly damaged that the check itself fails
             return str(error)
     return None if found == "ok" else found
 

@@ -1,4 +1,4 @@
-"""Taking ready jobs: due ones are promoted, limited ones admitted, and each claim gets the first of its lanes."""
+"""Claim ready jobs: promote due ones, admit limited ones, and give each claim the first of its lanes."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from asyncjobs.core.state import JobState
 from asyncjobs.models import Isolation, WaitsFor
 
 _DUE_AT_ONCE = 200
-"""Delayed jobs that become ready in one transaction: so that a flood of them does not hold the write lock."""
+"""Delayed jobs that become ready in one transaction, so that a flood of them does not hold the write lock."""
 
-# A loose scan of the ready index: one seek a lane that has ready jobs, however many they are.
+# A loose scan of the ready index: one seek for each lane that has ready jobs, however many they are.
 _READY_LANES = """
 WITH RECURSIVE t(lane) AS (
   SELECT min(lane) FROM jobs WHERE waits_for = 0
@@ -36,12 +36,12 @@ _FIRST_OF_LANE = (
     "SELECT -priority, n FROM jobs WHERE lane = ? AND waits_for = 0 ORDER BY priority DESC, n LIMIT ? OFFSET ?"
 )
 _LARGEST = 2**63 - 1
-# Of both indexes of delayed jobs, whether there is any entry: most stores have none, most of the time.
+# Whether either index of delayed jobs has an entry: most stores have none, most of the time.
 _ANY_DELAYED = """
 SELECT EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot IS NULL)
   OR EXISTS (SELECT 1 FROM jobs WHERE waits_for = 2 AND boot IS NOT NULL)"""
-# The first on each clock, whether any row is of another boot, and whether the moment of any is none: eight seeks. Text,
-# which cannot be read, is more than every number.
+# The first on each clock, whether any row is of another boot, and whether any has an unreadable moment: eight seeks.
+# Text, which cannot be read, is greater than every number.
 _NEXT_DUE = f"""
 SELECT (SELECT run_at FROM jobs WHERE waits_for = 2 AND boot IS NULL AND run_at > ? AND run_at <= {_LARGEST}
           ORDER BY run_at LIMIT 1),
@@ -87,8 +87,7 @@ class Claiming:
         self._unreadable: dict[int, str] = {}
 
     def remember(self, writes: Writes) -> None:
-        """Jobs submitted in this transaction: should they be claimed in it, their calls are at hand. And the time of
-        those that it delays."""
+        """Note the jobs that this transaction submits, whose calls a claim in it needs, and those that it delays."""
         for record in writes.inserted:
             self._inserted[record.job.n] = record
             self._note_delay(record.job)
@@ -100,7 +99,7 @@ class Claiming:
             self._next_due = job.run_at
 
     def promote_due(self) -> None:
-        """Delayed jobs whose time has come become ready, a bounded number of them."""
+        """Make a bounded number of delayed jobs ready whose time has come."""
         if not self._connection.execute(_ANY_DELAYED).fetchone()[0]:
             return
         now = self._plan.now
@@ -115,8 +114,11 @@ class Claiming:
                 self._next_due = now
 
     def _first_due(self, now: int, since_boot: int) -> tuple[int | None, bool, bool]:
-        """When the first job comes due after these moments, by the wall clock; whether there are jobs whose duration
-        was counted since another boot; and whether there are some whose moment is none."""
+        """Return when the first job comes due after these moments, by the wall clock, and two flags.
+
+        They are: whether there are jobs whose duration was counted since another boot, and whether there are jobs
+        whose moment cannot be read.
+        """
         clocks = self._clocks
         boot = clocks.boot
         run_at, due, others, never = self._connection.execute(
@@ -137,7 +139,7 @@ class Claiming:
         clocks, limit = self._clocks, _DUE_AT_ONCE
         found = self._connection.execute(_OVER, (clocks.boot, clocks.since_boot, limit)).fetchall()
         found += self._connection.execute(_DUE, (clocks.now, limit - len(found))).fetchall()
-        if others:  # written anew, they wait for their moment by the wall clock
+        if others:  # when they are written again, they wait for their moment by the wall clock
             found += self._connection.execute(_OF_OTHER_BOOTS, (clocks.boot, limit, clocks.boot, limit)).fetchall()
         return [n for (n,) in found]
 
@@ -147,9 +149,9 @@ class Claiming:
             row = self._connection.execute("SELECT capacity, in_progress FROM limits WHERE key = ?", (key,)).fetchone()
             if row is None:
                 continue
-            # A count that cannot be read lets one run at a time.
+            # If the counts cannot be read, one job may run at a time.
             capacity, in_progress = row if set(map(type, row)) == {int} else (1, 0)
-            # One more than there is room for: a capacity that was lowered leaves more ready jobs than it admits.
+            # All of them: a capacity that was lowered leaves more ready jobs than it admits.
             ready = self._connection.execute(_ADMITTED, (key, -1)).fetchall()
             waiting = self._connection.execute(_LIMITED, (key, max(0, capacity - in_progress))).fetchall()
             decision = admit(capacity, in_progress, *([Candidate(*r) for r in rows] for rows in (ready, waiting)))
@@ -174,7 +176,7 @@ class Claiming:
             functions=claim.functions,
             refused=claim.refused,
         )
-        lanes += [row.n for row in rows if row.unreadable is not None]  # nobody can run these: a claim fails them
+        lanes += [row.n for row in rows if row.unreadable is not None]  # no worker can run these: a claim fails them
         numbers = self._first(lanes, claim.limit) if claim.limit > 0 else []
         if numbers:
             self._started[index] = (claim.worker, commands.start(self._plan, numbers, worker))
@@ -197,7 +199,7 @@ class Claiming:
                 return
 
     def read_calls(self) -> None:
-        """What the claimed jobs call; of jobs submitted in this very transaction it is at hand."""
+        """Read what the claimed jobs call, but for jobs that this very transaction submitted."""
         wanted = [job.n for _, started in self._started.values() for job in started]
         stored = [n for n in wanted if n not in self._inserted]
         for n in wanted:
@@ -223,7 +225,7 @@ class Claiming:
         return self._lanes.number(self._connection, record.queue, record.function, record.owner)
 
     def answer(self, index: int) -> ClaimResult:
-        """What the claim of this operation brought."""
+        """Return the result of the claim of this operation."""
         answer = self._answers[index]
         if index not in self._started:
             return ClaimResult((), self._next_due, answer.unknown, answer.lost)

@@ -1,11 +1,10 @@
-"""One synchronous ``commit(connection, operations)``: everything that a wake-up brings, in one transaction.
+"""Run a group of operations as one transaction, synchronously.
 
-Who calls it (the event loop for a small group, the writer's thread otherwise) is not its business. Inside there is no
-await, no callback, and no policy: ``core.commands`` decides on a ``Plan``, this module runs the phases in their order
-and writes. A refused operation is answered with its error and leaves no trace; any other error rolls everything back.
+The event loop calls it for a small group, the writer's thread for any other. Inside there is no await, no callback, and
+no policy: ``core.commands`` decides on a ``Plan``, this module runs the phases in their order and writes. A refused
+operation is answered with its error and leaves no trace; any other error rolls everything back.
 
-Order of the phases: removals, what bodies said, outcomes, decisions by hand, reaping, submissions, due jobs, limits,
-claims.
+Order of the phases: removals, body events, outcomes, decisions by hand, reaping, submissions, due jobs, limits, claims.
 Concurrent operations have no order among themselves, so any is right; this one lets a submission see every outcome of
 its group, and a claim see every submission.
 """
@@ -43,18 +42,18 @@ Hook = Callable[[str], None]
 
 
 def no_hook(point: str) -> None:
-    """The hook of every real program."""
+    """Do nothing: the hook of every real program."""
 
 
 class Moment(Struct, frozen=True):
-    """When a transaction is; ``draw`` gives jitter, 0 to 1."""
+    """The clocks of a transaction, and ``draw``, which returns jitter from 0 to 1."""
 
     clocks: Clocks
     draw: Callable[[], float]
 
 
 class Committed(Struct, frozen=True):
-    """An answer (or error) per operation, in order, and the events that were stored."""
+    """The answer (or error) of each operation, in order, and the events that were stored."""
 
     answers: Sequence[Any]
     events: Sequence[JobEvent]
@@ -71,9 +70,9 @@ def commit(
 ) -> Committed:
     """Run these operations as one transaction.
 
-    :param most_rows: jobs and edges that it may read. Default: as many as it takes.
+    :param most_rows: jobs and edges that it may read. Default: no bound.
     :raises sqlite3.Error: nothing was stored; the caller may try again, or one operation at a time.
-    :raises TooManyRowsError: it takes more than ``most_rows``; nothing was stored.
+    :raises TooManyRowsError: it needs more than ``most_rows``; nothing was stored.
     """
     connection.execute("BEGIN IMMEDIATE")
     try:
@@ -119,10 +118,11 @@ class _Transaction:
             self._by_kind.setdefault(type(operation), []).append((i, operation))
 
     def _all(self, kind: type[O]) -> list[tuple[int, O]]:
-        """The operations of a kind, each with its place in the group."""
+        """Return the operations of a kind, each with its place in the group."""
         return self._by_kind.get(kind, [])
 
     def run(self) -> None:
+        """Run all phases in their order."""
         self._each(ops.Remove, self._remove)
         self._each(ops.Clear, self._clear)
         self._append_events()
@@ -148,7 +148,7 @@ class _Transaction:
             self.claims.take(i, claim)
             self._write()  # the next claim reads the ready index
         self._write_events()
-        # Read inside: a read that fails after the commit would leave jobs claimed that nobody knows of.
+        # Read inside: a read that fails after the commit would leave claimed jobs of which no worker knows.
         self.claims.read_calls()
 
     def _each(self, kind: type[O], run: Callable[[O], Any]) -> None:
@@ -169,7 +169,7 @@ class _Transaction:
         self.claims.remember(writes)
         write(self.connection, writes, names, self.moment.clocks)
 
-    # -- first of all: the plan has not read anything yet that may be deleted
+    # -- first, before the plan has read rows that these delete
 
     def _remove(self, operation: ops.Remove) -> removal.Removed:
         return removal.remove(self.connection, operation.components, operation.newest, operation.before)
@@ -213,7 +213,7 @@ class _Transaction:
         return [job.id for job in operation.jobs]
 
     def _fresh_numbers(self) -> Iterator[int]:
-        """Job numbers for every submission of the group, reserved with one statement once the first is wanted."""
+        """Yield job numbers for every submission of the group, reserved with one statement when the first is needed."""
         count = sum(len(op.jobs) for op in self.operations if isinstance(op, ops.Enqueue))
         first = self.lanes.reserve(self.connection, "job", count)
         yield from range(first + 1, first + count + 1)
@@ -273,7 +273,7 @@ class _Transaction:
         self._bury_work()
 
     def _bury_work(self) -> list[str]:
-        """What workers that are gone still hold is interrupted; what only they could run is failed."""
+        """Interrupt the attempts that workers still hold who are gone, and fail the jobs that only they could run."""
         held, owned = leases.left_behind(self.connection)
         rows = commands.reap(self.plan, held, self.moment.draw)
         rows += commands.give_up(self.plan, owned, LOCAL_JOB_LOST)
@@ -289,7 +289,7 @@ class _Transaction:
         jobs = [plan[n] for n, _ in plan.events]
         data = [None if not event.data else msgpack.encode(event.data) for _, event in plan.events]
         write_events(self.connection, plan.events, [job.group for job in jobs], data, first)
-        moments: dict[int, datetime] = {}  # most events of a transaction have the same
+        moments: dict[int, datetime] = {}  # most events of a transaction have the same moment
         for position, (job, (_, event)) in enumerate(zip(jobs, plan.events, strict=True), start=first + 1):
             at = moments.get(event.at)
             if at is None:
@@ -311,7 +311,7 @@ class _Transaction:
     # -- answers
 
     def finished_answers(self) -> list[Any]:
-        """The answers, with what was claimed."""
+        """Return the answers, completed by what was claimed."""
         for i, _ in self._all(ops.Dequeue):
             self.answers[i] = self.claims.answer(i)
         for i, operation in self._all(ops.Finish):

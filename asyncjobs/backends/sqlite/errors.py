@@ -1,4 +1,4 @@
-"""What SQLite's errors mean to the user: the one place where they become errors of this package.
+"""Translate SQLite's errors: the one place where they become errors of this package.
 
 Codes are primary result codes; ``sqlite3`` gives the extended ones, whose low byte is the primary code.
 """
@@ -18,17 +18,17 @@ _BUSY = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PR
 
 
 def is_undecodable(error: sqlite3.Error) -> bool:
-    """Whether a text in the result of a statement is no UTF-8."""
+    """Return whether a text in the result of a statement is not UTF-8."""
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith("Could not decode to UTF-8")
 
 
 def lenient_text(stored: bytes) -> str:
-    """A ``text_factory`` for a file that holds such texts: what is no UTF-8 is spelled out."""
+    """Decode a text with escapes for what is not UTF-8: a ``text_factory`` for a file with such texts."""
     return stored.decode("utf-8", "backslashreplace")
 
 
 class _Meaning(Struct, frozen=True):
-    """A stable slug, a sentence about ``{where}``, and the mend. ``transient``: it may pass by itself."""
+    """A stable slug, a sentence about ``{where}``, and the fix. A ``transient`` error may pass by itself."""
 
     code: str
     sentence: str
@@ -39,7 +39,7 @@ class _Meaning(Struct, frozen=True):
 _OF_AN_EMPTIED_FILE = frozenset(
     {sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR, sqlite3.SQLITE_IOERR}
 )
-"""ERROR: there is no such table."""
+"""ERROR is "no such table"."""
 _OF_A_READ_ONLY_FILE_SYSTEM = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
 )
@@ -123,27 +123,27 @@ _UNEXPECTED = _Meaning(
 
 
 def get_code(error: sqlite3.Error) -> int:
-    """The extended result code; 0 for an error that the Python module raised itself."""
+    """Return the extended result code; 0 for an error that the Python module raised itself."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return code or 0
 
 
 def is_busy(error: BaseException) -> bool:
-    """Whether another connection held a lock, so that the same statement may succeed later."""
+    """Return whether another connection held a lock, so that the same statement may succeed later."""
     return isinstance(error, sqlite3.Error) and get_code(error) & 0xFF in _BUSY
 
 
 def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationError:
-    """The error of this package that says the same; to be raised ``from error``. ``where`` is the file's path.
+    """Return the error of this package for one of SQLite's; to be raised ``from error``. ``where`` is the file's path.
 
     ``.code`` is ``disk-full``, ``io-error``, ``read-only``, ``moved``, ``emptied``, ``corrupt``, ``not-a-database``,
     ``cannot-open``, ``permission``, ``too-big``, ``out-of-memory``, ``interrupted``, ``unexpected``, or
     ``backend-unavailable`` for a lock that another connection holds.
 
     ``.transient`` are ``io-error`` (a bus that was reset, a quota, a mount that comes back), ``cannot-open`` (file
-    handles were used up) and ``out-of-memory``: these pass without anybody's doing. Not ``disk-full``: somebody has to
-    make room, and hears of it at once. Nor what stays as it is until somebody mends it, nor a lock, for which the
-    writer and the readers have waited ``busy_timeout`` seconds already. A commit that failed so may be tried again:
+    handles were used up) and ``out-of-memory``: these may pass by themselves. Not ``disk-full``: an operator must make
+    room, and learns of it at once. Nor any other error that lasts until it is fixed, nor a lock, for which the writer
+    and the readers have waited ``busy_timeout`` seconds already. A commit that failed transiently may be tried again:
     it was rolled back, and its pages are written anew from our values, not from what a failed fsync left behind.
     """
     code = get_code(error)
@@ -162,7 +162,7 @@ def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationE
 
 
 def is_read_only(path: str | os.PathLike[str]) -> bool:
-    """Whether the file system of this path (or of its folder, if it does not exist) is mounted read-only."""
+    """Return whether the file system of this path (or of its folder, if it does not exist) is mounted read-only."""
     for place in (path, os.path.dirname(os.path.abspath(path))):
         try:
             return bool(os.statvfs(place).f_flag & os.ST_RDONLY)
@@ -198,9 +198,11 @@ def _not_a_database(where: str) -> ConfigurationError:
 
 
 def locked_message(path: str | os.PathLike[str], seconds: float | None) -> str:
-    """That the file stayed locked for ``seconds`` (None: not said), and by whom, where the system tells.
+    """Return a message that the file stayed locked, and by which process if the system shows that.
 
-    Reads a few files of /proc: on the event loop, call it in a thread.
+    It reads a few files of /proc: on the event loop, call it in a thread.
+
+    :param seconds: how long it was locked. None: leave that out.
     """
     holder = lock_holder(path)
     since = "" if seconds is None else f" for {seconds:.3g} s"

@@ -1,4 +1,4 @@
-"""Pages of the event log. A cursor is a position of the log, and positions have no holes but what was pruned."""
+"""Read pages of the event log. A cursor is a position of the log, and positions have no gaps but those of pruning."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ _LARGEST = 2**63 - 1
 
 
 def position(cursor: object) -> int:
-    """The position that a cursor stands for; None is the beginning.
+    """Return the position that a cursor stands for; None is the beginning.
 
     :raises ConfigurationError: it is not a cursor.
     """
     if cursor is None:
         return 0
-    # isascii: "²" is a digit to isdigit() and none to int().
+    # isascii: "²" is a digit to isdigit() but not to int().
     if isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) <= 19:
         number = int(cursor)
         if number <= _LARGEST:
@@ -41,16 +41,16 @@ def _no_cursor(cursor: object) -> ConfigurationError:
 
 
 def page_statement(after: int, limit: int, job_id: str | None, group: str | None) -> tuple[str, list[Any]]:
-    """The statement and its parameters; it gives one event more than ``limit`` when there is more.
+    """Return the statement and its parameters; it reads one event more than ``limit`` if there is one.
 
     Its first columns are the end of the log in the same snapshot, and the highest position that was pruned, in a row of
-    their own when no event matches: so the cursor can move on past what the filters left out, and nothing committed
-    later is jumped over. Events of a removed job that are still there are left out, too.
+    their own if no event matches. So the cursor can move on past what the filters left out, and skips nothing that is
+    committed later. Events of a removed job that are not deleted yet are left out, too.
     """
     params: list[Any]
     if job_id is not None:
-        # By (job, seq), in which the position rises as well. The event at the cursor, where it is this job's, tells the
-        # seq to go on from. The unary plus keeps the walk off the log itself.
+        # By (job, seq), in which the position rises as well. The event at the cursor, if it is this job's, has the seq
+        # to go on from. The unary plus keeps the walk off the log itself.
         where = (
             "e.job = (SELECT i.n FROM jobs i WHERE i.id = ?) AND e.seq > ifnull((SELECT b.seq FROM events b "
             "WHERE b.position = ? AND b.job = (SELECT i.n FROM jobs i WHERE i.id = ?)), 0) AND +e.position > ?"
@@ -80,8 +80,9 @@ ORDER BY p.position""",
 
 
 def page_from_rows(rows: Sequence[tuple[Any, ...]], after: int, limit: int, *, resumed: bool) -> EventPage:
-    """The page of the rows of ``page_statement``. ``resumed`` False: it was asked for from the start of the log.
+    """Make a page of the rows of ``page_statement``.
 
+    :param resumed: False if the caller began at the start of the log.
     :raises ConfigurationError: ``after`` lies beyond the end of the log, so it is a cursor of another store.
     """
     end_of_log: int = rows[0][0]
@@ -100,7 +101,7 @@ def _event(row: tuple[Any, ...]) -> JobEvent:
     if _SHAPE.fits(fields):
         try:
             return _read(fields)
-        except Exception:  # border: whatever is stored there; found again below, with its name
+        except Exception:  # border: the row may hold anything; the fault is found again below, with its name
             pass
     values, problems = _SHAPE.mend(fields, _READERS)
     return replace(_read(values), data=marked_data(problems))

@@ -1,4 +1,4 @@
-"""The database file: what must hold before it is opened, and how a connection to it is made.
+"""Check the database file before it is opened, and open connections to it.
 
 Nothing here opens a database, its -wal or its -shm except through ``sqlite3``: POSIX drops all locks a process has on
 a file as soon as any descriptor of that file is closed, and writes were lost that way. ``os.stat`` opens nothing.
@@ -25,15 +25,15 @@ from asyncjobs.exceptions import BackendConnectionError, BackendError, Configura
 _FIELD = "SQLiteConfig.db_path"
 _MODE = 0o600
 _SMALL_CACHE = 2
-"""MiB of page cache of connections that do not write jobs: what they read is in the mapped file."""
+"""MiB of page cache of connections that do not write jobs: the mapped file has what they read."""
 _creating = threading.Lock()
 
 
 class StoreFile:
     """The file that was opened, by device and inode.
 
-    One that was deleted or replaced takes writes as before, and loses them; and whoever opens its path anew gets
-    another store. So it is asked for before anything is committed, read, or opened: 2 µs.
+    A file that was deleted or replaced accepts writes as before, and loses them, while a process that opens its path
+    anew gets another store. So it is checked before anything is committed, read, or opened, which takes 2 µs.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -48,9 +48,12 @@ class StoreFile:
         return status.st_dev, status.st_ino
 
     def check(self) -> None:
-        """:raises sqlite3.OperationalError: it is not at its path any more."""
+        """Make sure that the file is still at its path.
+
+        :raises sqlite3.OperationalError: it is not.
+        """
         if self._now() != self._identity:
-            # What SQLite itself says of it, but only where there is no write-ahead log.
+            # The error that SQLite itself gives for this, but only without a write-ahead log.
             error = sqlite3.OperationalError("another file, or none, is at this path now")
             error.sqlite_errorcode = sqlite3.SQLITE_READONLY_DBMOVED
             error.sqlite_errorname = "SQLITE_READONLY_DBMOVED"
@@ -58,11 +61,10 @@ class StoreFile:
 
 
 def prepare_file(config: SQLiteConfig) -> Path:
-    """Check that the file can be what it has to be, and make it (mode 0600) when it is missing.
+    """Check that the file can be used, and create it (mode 0600) if it is missing. Blocks for a moment.
 
-    Returns its real path: beside it SQLite puts the -wal and the -shm. Blocks on the file system for a moment.
-
-    :raises ConfigurationError: with the reason and the mend.
+    :returns: its real path, beside which SQLite puts the -wal and the -shm.
+    :raises ConfigurationError: with the reason and the fix.
     """
     path = Path(os.path.realpath(config.file))
     folder = path.parent
@@ -134,7 +136,7 @@ def _check_filesystem(path: Path) -> None:
 
 
 def _create(path: Path) -> None:
-    # Before any connection of this process to this very file exists, so closing the descriptor drops no lock.
+    # This process has no connection to this very file yet, so closing the descriptor drops no lock.
     try:
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, _MODE))
     except FileExistsError:
@@ -161,7 +163,7 @@ def _check_file(path: Path) -> None:
     try:
         regular = stat.S_ISREG(path.stat().st_mode)
     except FileNotFoundError:
-        regular = True  # deleted since: opening it says so
+        regular = True  # deleted since: opening it will fail
     if not regular:
         raise ConfigurationError(
             _FIELD, str(path), problem=f"{path} is not a regular file", hint="choose the path of a file"
@@ -183,15 +185,14 @@ def open_connection(
     read_only: bool = False,
     file: StoreFile | None = None,
 ) -> sqlite3.Connection:
-    """A connection with all settings made; the file must exist. Blocks up to ``busy_timeout`` seconds.
+    """Open a connection and apply all settings; the file must exist. Blocks up to ``busy_timeout`` seconds.
 
     A writing connection puts a new file, or one of ours, into WAL mode; a file of another program is left as it is.
 
-    :param file: what must be at ``path``; None: whatever is there.
-
+    :param file: the file that must be at ``path``. Default: any file.
     :raises BackendConnectionError: other connections locked the file all the time.
     :raises ConfigurationError: it is not a database.
-    :raises BackendError: it is missing, replaced, damaged, not to be opened …
+    :raises BackendError: it is missing, replaced, damaged, or cannot be opened.
     """
     where = os.fspath(path)
     connection: sqlite3.Connection | None = None
@@ -227,7 +228,7 @@ def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: 
         f"synchronous = {config.synchronous}",
         f"cache_size = {-1024 * cache}",  # negative: KiB
         f"mmap_size = {config.mmap_size << 20}",
-        "wal_autocheckpoint = 0",  # the checkpointer does it, away from who commits
+        "wal_autocheckpoint = 0",  # the checkpointer does it, apart from commits
         f"journal_size_limit = {config.checkpoint_size}",
         "temp_store = MEMORY",
         "foreign_keys = OFF",  # the plan keeps the rows together; checking again would cost each write
@@ -245,10 +246,10 @@ def _use_wal(connection: sqlite3.Connection, where: str, busy_timeout: float) ->
     blank: bool = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0] == 0
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     if application != APPLICATION_ID and not (blank and application == 0):
-        return  # another program's: the schema check refuses it, and nothing of it may have changed
+        return  # another program's: the schema check will refuse it, and it must be unchanged
     deadline = time.monotonic() + busy_timeout
     while True:
-        # Going from a read to an exclusive lock could deadlock, so SQLite gives up at once instead of waiting.
+        # Upgrading a read lock to an exclusive one could deadlock, so SQLite gives up at once instead of waiting.
         try:
             mode: str = connection.execute("PRAGMA journal_mode = WAL").fetchone()[0]
         except sqlite3.OperationalError as error:

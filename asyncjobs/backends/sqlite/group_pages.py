@@ -1,4 +1,4 @@
-"""Groups with their counts, by name."""
+"""Read pages of groups with their counts, by name."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ _COUNTS = ", ".join(
 
 
 def page_statement(after: str | None, limit: int) -> tuple[str, list[str | int]]:
-    """The statement and its parameters.
+    """Return the statement and its parameters.
 
-    It jumps from each group to the next one in the index on (group, status, n), and counts there: the jobs of groups
-    before and behind the page are not walked over.
+    It jumps from each group to the next one in the index on (group, status, n), and counts there, so that it does not
+    read the jobs of groups before and behind the page.
     """
     first = _NEXT.format(beyond=">= ?" if after is None else "> ?")
     following = _NEXT.format(beyond="> g.name")
@@ -32,7 +32,7 @@ SELECT g.name, {_COUNTS} FROM g WHERE g.name IS NOT NULL ORDER BY g.name""",
 
 
 def group_from_row(row: tuple[Any, ...]) -> GroupProgress:
-    """A row of ``page_statement``; statuses without jobs are left out."""
+    """Make a group of a row of ``page_statement``; statuses without jobs are left out."""
     name, *numbers = row
     counts = {status: number for status, number in zip(STATUSES, numbers, strict=True) if number}
     return GroupProgress(name, sum(numbers), counts)

@@ -1,4 +1,4 @@
-"""The heartbeat: a thread with its own connection renews the leases of this process's workers.
+"""Renew the leases of this process's workers, in a thread with its own connection.
 
 It needs neither the event loop nor the writer, so a busy loop, a long job or a long queue of writes loses no lease.
 """
@@ -37,10 +37,10 @@ class _Beat(Struct):
 
 
 class Heartbeat:
-    """Renews worker rows until they are removed. Thread-safe; no method but ``close`` waits for the file.
+    """A thread that renews worker rows until they are removed. Its methods are thread-safe; only ``close`` waits.
 
-    :param clock: its ``monotonic()`` is what leases are counted on.
-    :param file: what must be at ``path`` when it is opened: the number of a worker means nothing in another store.
+    :param clock: leases count by its ``monotonic()``.
+    :param file: the file that must be at ``path``: the number of a worker means nothing in another store.
     """
 
     def __init__(
@@ -73,7 +73,7 @@ class Heartbeat:
             self._changed.notify_all()
 
     def remove(self, worker_n: int) -> None:
-        """No beat begins for this worker any more; one that is being written right now spares rows that are gone."""
+        """Stop renewing this worker. A beat that is being written right now does not revive a row that is gone."""
         with self._changed:
             self._beats.pop(worker_n, None)
             self._changed.notify_all()
@@ -86,13 +86,13 @@ class Heartbeat:
             self._changed.notify_all()
 
     def last_written(self, worker_n: int) -> int | None:
-        """When this worker's lease was last renewed, µs of ``clock.monotonic()``; None: it is not known here."""
+        """Return when this worker's lease was last renewed, µs of ``clock.monotonic()``; None for an unknown worker."""
         with self._changed:
             beat = self._beats.get(worker_n)
             return None if beat is None else beat.written
 
     def is_lost(self, worker_n: int) -> bool:
-        """Whether the row was found buried: this worker was taken for dead, and is renewed no more."""
+        """Return whether the row was found buried: this worker was taken for dead, and is no longer renewed."""
         with self._changed:
             beat = self._beats.get(worker_n)
             return beat is not None and beat.lost
@@ -111,12 +111,12 @@ class Heartbeat:
 
     @property
     def last_error(self) -> str | None:
-        """Why the last write failed; None when it did not."""
+        """Return why the last write failed; None if it did not."""
         with self._changed:
             return self._last_error
 
     def close(self) -> None:
-        """Stop and let go of the connection; waits for a write that has begun, not longer than a third of a lease."""
+        """Stop and close the connection, waiting for a write that has begun, at most a third of a lease."""
         with self._changed:
             self._closed = True
             longest = max((_patience(beat) for beat in self._beats.values()), default=0.0)
@@ -137,7 +137,7 @@ class Heartbeat:
             self._drop_connection()
 
     def _next_due(self) -> list[tuple[int, _Beat]] | None:
-        """Wait until beats are due; None: closed."""
+        """Wait until beats are due, and return them; None once closed."""
         with self._changed:
             while not self._closed:
                 now = time.monotonic()
@@ -159,7 +159,7 @@ class Heartbeat:
             alive = self._write(worker_n, moment + beat.lease, _patience(beat))
         except Exception as problem:  # border: without this thread, every lease of the process would run out
             error = f"{type(problem).__name__}: {problem.args[0] if problem.args else ''}"
-            self._drop_connection()  # whatever it was, the next try begins afresh
+            self._drop_connection()  # the next try begins with a new one
         with self._changed:
             self._last_error = error
             if error is None:
@@ -175,11 +175,11 @@ class Heartbeat:
             self._changed.notify_all()
 
     def _write(self, worker_n: int, expires: int, patience: float) -> bool:
-        """Returns whether the row was there to be renewed."""
+        """Write a beat, and return whether the row was there to be renewed."""
         if self._connection is None:
             connection = open_connection(self._config, self._path, busy_timeout=patience, file=self._file)
             self._connection = connection
-            # A lease need not survive the power: another boot is dead anyway. So a slow disk delays no beat.
+            # A lease need not survive a power failure, which ends its worker, too. So a slow disk delays no beat.
             connection.execute("PRAGMA synchronous = NORMAL")
         self._connection.execute(f"PRAGMA busy_timeout = {round(patience * 1000)}")
         return self._connection.execute(_RENEW, (expires, worker_n)).rowcount > 0
@@ -191,5 +191,5 @@ class Heartbeat:
 
 
 def _patience(beat: _Beat) -> float:
-    """Seconds that one write may wait for the lock: so that two more tries fit into the lease."""
+    """Return the seconds that one write may wait for the lock, so that two more tries fit into the lease."""
     return beat.lease / SECOND / 3

@@ -1,6 +1,6 @@
-"""Ids that begin alike, as a range of the index on ``id``.
+"""Find ids with a common prefix, as a range of the index on ``id``.
 
-It is ordered as the bytes of UTF-8 are, which is the order of code points.
+The index has the order of the bytes of UTF-8, which is the order of code points.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ _BEFORE_SURROGATES, _AFTER_SURROGATES = "\ud7ff", "\ue000"
 
 
 def statement(prefix: str, limit: int) -> tuple[str, list[str | int]]:
-    """The statement and its parameters. Not LIKE or GLOB, to which characters of the prefix would mean something."""
+    """Return the statement and its parameters. Not LIKE or GLOB, in which characters of the prefix are wildcards."""
     end = prefix_end(prefix)
     if end is None:
         return "SELECT id FROM jobs WHERE id >= ? ORDER BY id LIMIT ?", [prefix, limit]
@@ -18,10 +18,10 @@ def statement(prefix: str, limit: int) -> tuple[str, list[str | int]]:
 
 
 def prefix_end(prefix: str) -> str | None:
-    """The least text above all that begin with ``prefix``; None: there is none.
+    """Return the least text above all that begin with ``prefix``; None if there is none.
 
-    Its last character is raised by one, past the surrogates, which no text holds. U+10FFFF has none above it: it is
-    dropped, and the one before it is raised.
+    Its last character is raised by one, past the surrogates, which no text holds. U+10FFFF is the highest: it is
+    dropped, and the character before it is raised.
     """
     prefix = prefix.rstrip(_LAST)
     if not prefix:

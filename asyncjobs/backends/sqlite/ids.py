@@ -1,15 +1,15 @@
-"""Worker ids as the contract has them, and the row numbers that they stand for."""
+"""Convert between the worker ids of the contract and row numbers."""
 
 from __future__ import annotations
 
 
 def worker_id(number: int) -> str:
-    """The contract's id of the worker in row ``number``."""
+    """Return the contract's id of the worker in row ``number``."""
     return f"w{number}"
 
 
 def worker_number(worker: str) -> int:
-    """The row of the worker with this id; 0, which no worker has, for a string that is no worker's id."""
+    """Return the row of the worker with this id; 0, which no worker has, for a string that is not a worker's id."""
     digits = worker[1:]
-    # isascii: "²" is a digit to isdigit() and none to int(). 18 digits fit into SQLite's integers.
+    # isascii: "²" is a digit to isdigit() but not to int(). 18 digits fit into SQLite's integers.
     return int(digits) if worker[:1] == "w" and len(digits) <= 18 and digits.isascii() and digits.isdigit() else 0

@@ -1,7 +1,8 @@
-"""``JobQuery`` as SQL: which numbers make the page. Pages go by number, so that they hold while jobs come and go.
+"""Translate a ``JobQuery`` into SQL that selects the job numbers of a page.
 
-One of the given fields leads (ids, else parent, else group, else status), through its index; the others only
-filter what it finds. Without any of them the jobs are walked in order of submission until the page is full.
+Pages go by number, so that they stay right while jobs come and go. One of the given fields leads (ids, else parent,
+else group, else status), through its index; the others only filter what it finds. Without any of them the jobs are
+walked in order of submission until the page is full.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ Terms = list[tuple[str, tuple[Any, ...]]]
 
 
 def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
-    """The statement and its parameters; it gives one row more than ``query.limit`` when there is a next page.
+    """Return the statement and its parameters; it reads one row more than ``query.limit`` if there is a next page.
 
-    :raises ConfigurationError: a field of the query cannot be what it is.
+    :raises ConfigurationError: a field of the query has an impossible value.
     """
     if query.order not in ("oldest", "newest"):
         raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
@@ -52,7 +53,7 @@ def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
 
 
 def _cursor(cursor: object) -> int:
-    # isascii: "²" is a digit to isdigit() and none to int().
+    # isascii: "²" is a digit to isdigit() but not to int().
     if isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) <= 19:
         number = int(cursor)
         if number <= _LARGEST:
@@ -66,10 +67,10 @@ def _cursor(cursor: object) -> int:
 
 
 def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
-    """The parts that together hold the page, each by an index in order of n where there is one."""
+    """Return the parts that together have the page, each by an index in order of n where there is one."""
     statuses = _statuses(query.status)
     after = (f"j.n {beyond} ?", (start,))
-    # A unary plus keeps a column out of the choice of an index: what leads is decided here.
+    # A unary plus keeps SQLite from using the index of a column: the leading one is chosen here.
     after_filter = (f"+j.n {beyond} ?", (start,))
     filters = _filters(query)
     by_status = [] if statuses is None else [(f"+j.status IN ({', '.join(map(str, statuses))})", ())]
@@ -83,7 +84,7 @@ def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
         return [[ids, after_filter, *as_filter, *by_group, *by_status, *filters]]
     if query.parent_id is not None:
         return [[*by_parent, after, *by_group, *by_status, *filters]]
-    # Two indexes go by (group, status, n) and (status, n): one ordered part a status, instead of sorting all of it.
+    # Two indexes go by (group, status, n) and (status, n): one ordered part for each status, instead of sorting all.
     if query.group is not None:
         in_group = ("j.grp = ?", (query.group,))
         codes = range(len(STATUSES)) if statuses is None else statuses
@@ -135,7 +136,7 @@ def _moment(field: str, moment: object) -> int:
 
 
 def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tuple[Any, ...]]:
-    # json_each and not json_extract: its keys are compared as they are, whatever quotes or dots they hold.
+    # json_each and not json_extract: it compares keys as they are, with any quotes or dots in them.
     values: tuple[Any, ...] = ()
     if value is None:
         match = "m.type = 'null'"
@@ -144,7 +145,7 @@ def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tup
     elif isinstance(value, str):
         match, values = "m.type = 'text' AND m.value = ?", (value,)
     elif isinstance(value, (int, float)):
-        # Beyond 64 bits SQLite's JSON holds floats.
+        # Beyond 64 bits, SQLite reads the numbers of JSON as floats.
         number = float(value) if isinstance(value, int) and abs(value) > _LARGEST else value
         match, values = "m.type IN ('integer', 'real') AND m.value = ?", (number,)
     else:
@@ -152,7 +153,7 @@ def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tup
             "JobQuery.metadata", {key: value}, allowed="strings, numbers, booleans and None to compare with"
         )
     return (
-        # What cannot be read matches nothing, and must not end the query of all the others.
+        # Metadata that cannot be read match nothing, and must not fail the whole query.
         "EXISTS (SELECT 1 FROM calls c, json_each(CASE WHEN typeof(c.metadata) = 'text' AND json_valid(c.metadata) "
         f"THEN c.metadata ELSE '{{}}' END) m WHERE c.n = j.n AND m.key = ? AND {match})",
         (key, *values),
@@ -160,7 +161,7 @@ def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tup
 
 
 def ids_as_json(ids: Sequence[str]) -> str:
-    """Ids for ``json_each``; strings that no stored id can be (lone surrogates, NUL) are left out."""
+    """Encode ids for ``json_each``, without strings that cannot be stored ids (lone surrogates, NUL)."""
     try:
         return msgspec.json.encode([str.__str__(job_id) for job_id in ids if "\0" not in job_id]).decode()
     except UnicodeEncodeError:

@@ -1,4 +1,4 @@
-"""Jobs as rows: the statements that read whole ``Job``s, and how a row becomes one."""
+"""Read whole ``Job``s: the statement that selects their columns, and how a row becomes one."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ _PARENTS = """(SELECT group_concat(p.id, char(0)) FROM edges e CROSS JOIN jobs p
 
 
 def select_jobs(source: str, order: str) -> str:
-    """A statement that reads the jobs whose numbers are column ``n`` of the query ``source``.
+    """Return a statement that reads the jobs whose numbers are column ``n`` of the query ``source``.
 
     CROSS JOIN keeps the order of the loops as it is written: from the numbers to the rows, each by its key. The error
-    is read where the job failed, or is pending, perhaps after a failure.
+    is read if the job failed, or is pending, perhaps after a failure.
     """
     return f"""
 SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.attempt, j.failures, j.interruptions,
@@ -59,7 +59,7 @@ ORDER BY {order}"""
 
 
 def get_number(row: tuple[Any, ...]) -> int:
-    """The job's number in a row of ``select_jobs``."""
+    """Return the job's number in a row of ``select_jobs``."""
     return row[-1]
 
 
@@ -100,11 +100,11 @@ _SHAPE = Shape(
 
 
 def job_from_row(row: tuple[Any, ...], clocks: Clocks) -> Job:
-    """A row of ``select_jobs``. What cannot be read is marked by ``Job.unreadable``, and has a stand-in."""
+    """Make a job of a row of ``select_jobs``. Unreadable columns have stand-ins, named in ``Job.unreadable``."""
     if _SHAPE.fits(row):
         try:
             return _job(row, clocks)
-        except Exception:  # border: whatever is stored there; found again below, with its name
+        except Exception:  # border: the row may hold anything; the fault is found again below, with its name
             pass
     values, problems = _SHAPE.mend(row, _READERS)
     return replace(_job(values, clocks), unreadable=mark(problems))
@@ -181,7 +181,7 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
 
 
 def error_from(error_type: str | None, message: str | None, traceback: str | None) -> JobError | None:
-    """The three columns of an attempt's error."""
+    """Make an error of the three columns of an attempt; None without one."""
     if error_type is None:
         return None
     return JobError(_text(error_type), _text(message or ""), None if traceback is None else _text(traceback))
@@ -192,7 +192,7 @@ def _text(stored: object) -> str:
 
 
 def parse_status(code: int) -> JobStatus:
-    """The status that this stored code stands for; ``failed`` for a code that cannot be read."""
+    """Return the status of a stored code; ``failed`` for a code that cannot be read."""
     return STATUS_OF.get(code, JobStatus.FAILED)
 
 

@@ -1,4 +1,4 @@
-"""What a writing connection may remember between transactions, and the counters it draws from inside one."""
+"""Cache the lanes of a writing connection between transactions, and draw from its counters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asyncjobs.core.lanes import Lane
 
 
 class LaneRow(Struct, frozen=True):
-    """A lane as it is stored: with its number, and what of it cannot be read."""
+    """A stored lane with its number, and the mark if it cannot be read."""
 
     n: int
     lane: Lane
@@ -22,7 +22,7 @@ _SHAPE = Shape(("n", (int,), 0), ("queue", (str,), ""), ("function", (str,), "")
 
 
 class Lanes:
-    """Lanes never change once they are stored, so they are kept; new ones only when their transaction committed."""
+    """A cache of lanes, which never change once stored. New ones are kept only if their transaction commits."""
 
     def __init__(self) -> None:
         self._by_name: dict[Lane, LaneRow] = {}
@@ -30,7 +30,7 @@ class Lanes:
         self._new: list[LaneRow] = []
 
     def number(self, connection: sqlite3.Connection, queue: str, function: str, owner: str | None) -> int:
-        """The lane's number; it is stored when it is new."""
+        """Return the lane's number, having stored the lane if it is new."""
         lane = Lane(queue, function, owner)
         known = self._by_name.get(lane)
         if known is not None:
@@ -46,13 +46,13 @@ class Lanes:
         return self._add(LaneRow(row[0], lane)).n
 
     def get(self, connection: sqlite3.Connection, n: int) -> LaneRow:
-        """The lane with this number."""
+        """Return the lane with this number."""
         known = self._by_number.get(n)
         if known is not None:
             return known
         row = connection.execute("SELECT n, queue, function, owner FROM lanes WHERE n = ?", (n,)).fetchone()
         if row is None or not _SHAPE.fits(row):
-            # Not kept: it may be mended. Whoever claims from it first fails its jobs.
+            # Not cached, because it may be repaired. A claim from it fails its jobs.
             return LaneRow(n, Lane("?", "?", None), mark(["function"]))
         return self._add(LaneRow(row[0], Lane(*row[1:])))
 
@@ -63,11 +63,11 @@ class Lanes:
         return row
 
     def keep(self) -> None:
-        """The transaction committed."""
+        """Keep the new lanes: the transaction committed."""
         self._new.clear()
 
     def rollback(self) -> None:
-        """The transaction did not commit: forget what it may have stored."""
+        """Forget the new lanes: the transaction did not commit."""
         for row in self._new:
             del self._by_name[row.lane]
             del self._by_number[row.n]
@@ -76,7 +76,7 @@ class Lanes:
     # -- counters
 
     def reserve(self, connection: sqlite3.Connection, counter: str, count: int) -> int:
-        """Take ``count`` numbers; returns the one before the first."""
+        """Reserve ``count`` numbers, and return the one before the first."""
         row = connection.execute(
             "UPDATE counters SET value = value + ? WHERE name = ? RETURNING value - ?", (count, counter, count)
         ).fetchone()

@@ -1,7 +1,7 @@
-"""Workers inside a transaction: a row a registration, its lease on the host's monotonic clock.
+"""Write workers inside a transaction: one row for each registration, its lease on the host's monotonic clock.
 
-The attempts of a worker live and die with its row: a heartbeat renews one row, not one per attempt, and what a dead
-worker held is found through it. Numbers are never used again, so a name that comes back hides nothing.
+The attempts of a worker depend on its row: a heartbeat renews one row, not one per attempt, and the jobs of a dead
+worker are found through it. Numbers are never used again, so a worker of the same name hides nothing.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ _FRESH = 16
 
 
 def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, monotonic: int) -> int:
-    """Insert a worker; returns its number."""
+    """Insert a worker, and return its number."""
     number: int = connection.execute(
         "UPDATE counters SET value = value + 1 WHERE name = 'worker' RETURNING value"
     ).fetchone()[0]
@@ -29,15 +29,15 @@ def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, m
 
 
 def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> WorkerLease:
-    """Renew; a worker that was buried stays so."""
+    """Renew the lease of a worker; one that was buried stays so."""
     row = connection.execute("SELECT gone, lease, expires FROM workers WHERE n = ?", (worker,)).fetchone()
     if row is None or row[0]:
         return WorkerLease(alive=False)
     lease, expires = row[1:]
     if not isinstance(lease, int):
         return WorkerLease(alive=False)  # it registers again, with one that can be read
-    # Not when it was renewed just now: others see each write, look whether they were asked to stop, and come here,
-    # too, and what they write would be seen by all the others, without end.
+    # Not if it was renewed just now: other processes notice each write, check for stop requests by a renewal of their
+    # own, and that write would be noticed by all others, without end.
     if not isinstance(expires, int) or expires < monotonic + lease - lease // _FRESH:
         connection.execute("UPDATE workers SET expires = ? WHERE n = ?", (monotonic + lease, worker))
     held = connection.execute(
@@ -48,14 +48,14 @@ def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> Worke
 
 
 def bury(connection: sqlite3.Connection, worker: int, expires: object, *, certain: bool) -> None:
-    """Mark a worker as gone, unless it renewed its lease since it was looked at."""
+    """Mark a worker as gone, unless it has renewed its lease since it was read."""
     connection.execute(
         "UPDATE workers SET gone = 1 WHERE n = ? AND gone = 0 AND (? OR expires IS ?)", (worker, certain, expires)
     )
 
 
 def left_behind(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
-    """Numbers of the jobs in progress whose worker is gone, and of those that only a gone worker could run."""
+    """Return the jobs in progress whose worker is gone, and those that only a gone worker could run."""
     held = connection.execute(
         "SELECT j.n, j.local FROM jobs j LEFT JOIN workers w ON w.n = j.worker "
         "WHERE j.status = 1 AND w.gone IS NOT 0 ORDER BY j.n"
@@ -65,5 +65,5 @@ def left_behind(connection: sqlite3.Connection) -> tuple[list[int], list[int]]:
         "CROSS JOIN jobs j ON j.lane = l.n "
         "WHERE l.owner IS NOT NULL AND w.gone <> 0 AND j.local = 1 AND j.status = 0 ORDER BY j.n"
     ).fetchall()
-    # A local job is held by its owner alone: interrupted, it is pending, and nobody is left to run it.
+    # A local job belongs to its owner alone: once interrupted, it is pending and no worker is left to run it.
     return [n for n, _ in held], [n for n, local in held if local] + [row[0] for row in owned]

@@ -1,4 +1,4 @@
-"""The clocks of a transaction or a read, and moments that were stored by one of them as the others show them."""
+"""Read all clocks at one moment, and convert stored moments between them."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 
 _STEP = SECOND
-"""By less than this, a clock was not set: it drifted, or was read a little later. Then people see what was stored."""
+"""A smaller change does not mean that a clock was set: it drifted, or was read a little later. Users then see what was
+stored."""
 
 
 class Clocks(Struct, frozen=True):
@@ -22,7 +23,7 @@ class Clocks(Struct, frozen=True):
     def to_wall(self, run_at: int | None, due: int | None, boot: int | None) -> tuple[int | None, bool]:
         """Return a stored ``run_at`` by the wall clock as it is now, and whether it is the end of a duration.
 
-        After another boot it is what it was when it was stored: an ordinary moment.
+        After another boot it is the moment that it was when it was stored.
         """
         if due is None or boot is None or boot != self.boot:
             return run_at, False
@@ -35,11 +36,11 @@ class Clocks(Struct, frozen=True):
         return self.since_boot + run_at - self.now, self.boot
 
     def to_show(self, run_at: int | None, due: int | None, boot: int | None) -> int | None:
-        """Return a stored ``run_at`` as people should see it."""
+        """Return a stored ``run_at`` as users should see it."""
         moved, _ = self.to_wall(run_at, due, boot)
         return moved if moved is not None and run_at is not None and abs(moved - run_at) >= _STEP else run_at
 
 
 def read_clocks(clock: Clock, boot: int | None) -> Clocks:
-    """Read them all, one right after the other."""
+    """Read all clocks, one right after the other."""
     return Clocks(clock.now(), clock.monotonic(), clock.since_boot(), boot)

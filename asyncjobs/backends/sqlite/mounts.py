@@ -1,4 +1,4 @@
-"""Which file system a path is on: SQLite's locks and shared memory work on local ones only."""
+"""Find the file system that a path is on: SQLite's locks and shared memory work on local ones only."""
 
 from __future__ import annotations
 
@@ -32,12 +32,12 @@ _NETWORK = frozenset(
     }
 )
 _REMOTE_FUSE = re.compile("ssh|gluster|ceph|s3|gcs|rclone|dav|ftp|smb|nfs|blob|goofys|juicefs|moose|afs|vmhgfs|seaweed")
-"""FUSE tells the program after a dot: ``fuse.sshfs``. Only those that are known to be remote are refused."""
+"""FUSE names its program after a dot: ``fuse.sshfs``. Only programs that are known to be remote are refused."""
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 
 
 def network_filesystem(path: str, mountinfo: str) -> str | None:
-    """The type of the network file system that ``path`` is on, None on a local one.
+    """Return the type of the network file system that ``path`` is on; None on a local one.
 
     :param path: a real path: absolute, without symbolic links.
     :param mountinfo: the text of ``/proc/self/mountinfo``.
@@ -50,7 +50,7 @@ def network_filesystem(path: str, mountinfo: str) -> str | None:
             continue
         point = _ESCAPE.sub(lambda match: chr(int(match[1], 8)), fields[4])
         inside = path == point or path.startswith(point.rstrip("/") + "/")
-        # ">=": what is mounted later over the same point hides what was there.
+        # ">=": a later mount on the same point hides the earlier one.
         if inside and len(point) >= len(best):
             best, found = point, after.split(" ", 1)[0]
     return found if _is_network(found) else None

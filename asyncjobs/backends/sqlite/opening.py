@@ -1,7 +1,7 @@
-"""Open a store: the file is made or brought up to date, others' locks are waited for, and the caller may give up.
+"""Open a store: create or migrate its file, wait for locks of other processes, and stop if the caller is cancelled.
 
 SQLite waits for a lock in C, where nothing can stop it. So it waits in short steps, and between two of them a caller
-that is cancelled, by Ctrl-C or SIGTERM say, is let go.
+that is cancelled, by Ctrl-C or SIGTERM for example, is released.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import dataclasses
 import sqlite3
 import threading
 import time
+from pathlib import Path
 
 from asyncjobs.backends.sqlite.backup import upgrade
 from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
@@ -20,13 +21,13 @@ from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 
 _STEP = 0.5
-"""Seconds that SQLite waits for a lock before it is asked whether anybody still wants the store."""
+"""Seconds that SQLite waits for a lock between two checks of whether the caller still wants the store."""
 
 
 async def open_store(config: SQLiteConfig) -> tuple[sqlite3.Connection, StoreFile]:
-    """Open the writing connection, in a thread; with the file that it is of.
+    """Open the writing connection, in a thread, and return it with its file.
 
-    A caller that is cancelled waits for half a second at most, or until an upgrade that has begun is undone.
+    A caller that is cancelled waits for half a second at most, or until a migration that has begun is rolled back.
 
     :raises BackendConnectionError: the file stayed locked for ``config.busy_timeout`` seconds.
     :raises BackendError: it cannot be opened.
@@ -36,7 +37,7 @@ async def open_store(config: SQLiteConfig) -> tuple[sqlite3.Connection, StoreFil
     try:
         return await in_thread(opening.run, stop=stop)
     except BaseException:
-        if opening.connection is not None:  # it was opened at the moment when its caller was cancelled
+        if opening.connection is not None:  # it was opened just when the caller was cancelled
             opening.connection.close()
         raise
 
@@ -48,22 +49,16 @@ class _Opening:
         self._stop = stop
 
     def run(self) -> tuple[sqlite3.Connection, StoreFile]:
+        """Open it, in steps of waiting for a lock."""
         path = prepare_file(self._config)
         deadline = time.monotonic() + self._config.busy_timeout
         while True:
             left = max(0.0, deadline - time.monotonic())
             config = dataclasses.replace(self._config, busy_timeout=min(_STEP, left))
             try:
-                upgrade(config, path, self._stop)
-                file = StoreFile(config.file)
-                connection = open_connection(config, path, busy_timeout=config.busy_timeout, file=file)
-                try:
-                    migrate(connection, str(path))
-                    connection.execute("PRAGMA busy_timeout = 0")
-                except BaseException:
-                    connection.close()
-                    raise
+                connection, file = _open_once(config, path, self._stop)
             except (sqlite3.Error, BackendConnectionError) as error:
+                # Not a lock; a lock, but the caller has gone; a lock for too long; or a lock to wait for once more.
                 cause = error if isinstance(error, sqlite3.Error) else error.__cause__
                 if not (isinstance(cause, sqlite3.Error) and is_busy(cause)):
                     if isinstance(error, sqlite3.Error):
@@ -77,3 +72,16 @@ class _Opening:
             else:
                 self.connection = connection
                 return connection, file
+
+
+def _open_once(config: SQLiteConfig, path: Path, stop: threading.Event) -> tuple[sqlite3.Connection, StoreFile]:
+    upgrade(config, path, stop)
+    file = StoreFile(config.file)
+    connection = open_connection(config, path, busy_timeout=config.busy_timeout, file=file)
+    try:
+        migrate(connection, str(path))
+        connection.execute("PRAGMA busy_timeout = 0")
+    except BaseException:
+        connection.close()
+        raise
+    return connection, file

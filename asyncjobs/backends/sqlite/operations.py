@@ -1,4 +1,7 @@
-"""What waits for the next group commit: one object a call, with the answer it will get."""
+"""Define the operations of a group commit: one object for each call, with the future of its answer.
+
+``backends.base`` lists which method of a backend uses which operation.
+"""
 
 from __future__ import annotations
 
@@ -13,121 +16,151 @@ from asyncjobs.models import BodyEvent, JobError
 
 
 class Operation(Struct, eq=False):
-    """``future`` is answered on the loop, once what the operation did is committed (or it was refused)."""
+    """An operation. Its ``future`` gets the answer on the loop, once the transaction is committed or it was refused."""
 
     future: Any = None
     withdrawn: bool = False
     """Whether its caller was cancelled."""
     dropped: bool = False
-    """Whether it was let go for that, while the file was locked: nothing of it is done, nor will be."""
+    """Whether it was given up for that, while the file was locked: nothing of it is done, nor will be."""
 
     @property
     def may_be_dropped(self) -> bool:
-        """Whether it is worth nothing without its caller. What a body has done is stored nevertheless."""
+        """Return whether it is worth nothing without its caller. What a body has done is stored nevertheless."""
         return True
 
     @property
     def weight(self) -> int:
-        """About how many rows it touches: what decides whether the loop may commit it itself."""
+        """Estimate how many rows it touches, by which the writer decides whether the loop may commit it itself."""
         return 4
 
 
 class Enqueue(Operation, eq=False, kw_only=True):
+    """Store a batch of jobs."""
+
     jobs: Sequence[NewJob]
     parent: AttemptRef | None = None
 
     @property
     def weight(self) -> int:
+        """Estimate four rows for each job."""
         return 4 * len(self.jobs)
 
 
 class Dequeue(Operation, eq=False, kw_only=True):
+    """Claim ready jobs."""
+
     claim: ClaimRequest
 
     @property
     def weight(self) -> int:
+        """Estimate one row for each job that may be claimed."""
         return self.claim.limit
 
 
 class Finish(Operation, eq=False, kw_only=True):
+    """Record outcomes, and claim the next jobs."""
+
     ends: Sequence[AttemptEnd]
     claim: ClaimRequest | None = None
 
     @property
     def weight(self) -> int:
+        """Estimate four rows for each outcome, and two for each body event."""
         return sum(4 + 2 * len(end.body_events) for end in self.ends)
 
     @property
     def may_be_dropped(self) -> bool:
+        """Return False: what a body has done is stored."""
         return False
 
 
 class AppendEvents(Operation, eq=False, kw_only=True):
+    """Store the events of running bodies."""
+
     batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]
 
     @property
     def weight(self) -> int:
+        """Estimate two rows for each event."""
         return 2 * sum(len(events) for _, events in self.batches)
 
     @property
     def may_be_dropped(self) -> bool:
+        """Return False: what a body has done is stored."""
         return False
 
 
 class Cancel(Operation, eq=False, kw_only=True):
+    """Cancel jobs, or ask them to stop."""
+
     ids: Sequence[str]
     descendants: bool
 
     @property
     def weight(self) -> int:
+        """Estimate eight rows for each job; descendants count as many, however few they are."""
         return 1000 if self.descendants else 8 * len(self.ids)
 
 
 class Retry(Operation, eq=False, kw_only=True):
+    """Make a failed or cancelled job pending again."""
+
     job_id: str
 
 
 class Recount(Operation, eq=False, kw_only=True):
+    """Decide waiting jobs anew from their edges."""
+
     ids: Sequence[str]
 
 
 class GiveUp(Operation, eq=False, kw_only=True):
+    """Fail pending jobs that no worker can run."""
+
     ids: Sequence[str]
     error: JobError
 
     @property
     def weight(self) -> int:
+        """Estimate eight rows for each job."""
         return 8 * len(self.ids)
 
 
 class Register(Operation, eq=False, kw_only=True):
-    """``row``: the columns of ``workers`` after its number, up to the lease (µs)."""
+    """Insert a worker. ``row`` are the columns of ``workers`` behind its number, up to the lease (µs)."""
 
     row: tuple[Any, ...]
     lease: int
 
 
 class Deregister(Operation, eq=False, kw_only=True):
+    """Mark a worker as gone, and take back what it held."""
+
     worker: int
 
 
 class ExtendLeases(Operation, eq=False, kw_only=True):
+    """Renew the lease of a worker."""
+
     worker: int
 
 
 class ReportRefusals(Operation, eq=False, kw_only=True):
+    """Store, as JSON, which functions a worker refuses."""
+
     worker: int
     refused: str
 
 
 class Reap(Operation, eq=False, kw_only=True):
-    """Bury these workers, and take up what the buried ones held."""
+    """Bury these workers, and take back what buried ones held."""
 
     suspects: Sequence[Suspect]
 
 
 class Remove(Operation, eq=False, kw_only=True):
-    """See ``removal.remove``."""
+    """Delete components of jobs: see ``removal.remove``."""
 
     components: Sequence[Sequence[int]]
     newest: int
@@ -135,12 +168,14 @@ class Remove(Operation, eq=False, kw_only=True):
 
     @property
     def weight(self) -> int:
+        """Estimate ten rows for each job."""
         return 10 * sum(map(len, self.components))
 
 
 class Clear(Operation, eq=False):
-    """See ``removal.clear``."""
+    """Delete rows of removed jobs: see ``removal.clear``."""
 
     @property
     def weight(self) -> int:
+        """Estimate one step of rows, which is more than the loop commits itself."""
         return 5000

@@ -1,4 +1,4 @@
-"""The rows of an open transaction, as ``core.plan`` asks for them, and the statements that write a plan."""
+"""Read the rows of an open transaction for a ``core.plan.Plan``, and write what the plan decided."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ _JOBS = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_ea
 _ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
 _ANY = 1 << 31
 _CHUNK = 256
-"""Rows a statement: its size in powers of two, so that few statements serve every number of rows."""
+"""Rows of the largest statement. Statements have powers of two of rows, so that few of them serve every number."""
 
 
 class TooManyRowsError(Exception):
-    """A transaction would read more rows than whoever runs it has time for."""
+    """A transaction would read more rows than its caller has time for."""
 
 
 class Rows:
     """``core.plan.View`` on a connection inside BEGIN IMMEDIATE.
 
-    :param most: rows that may be read; then ``TooManyRowsError``. Most of what is read is changed and written, so this
-        bounds the transaction before it has cost much. Default: no bound.
+    :param most: rows that may be read; more raise ``TooManyRowsError``. Most rows that are read are changed and
+        written, so this bounds the transaction before it has cost much. Default: no bound.
     """
 
     def __init__(self, connection: sqlite3.Connection, clocks: Clocks, most: int | None = None) -> None:
@@ -52,6 +52,7 @@ class Rows:
         return rows
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
+        """Read rows; unreadable columns have stand-ins."""
         if len(numbers) == 1:
             rows = self._all(self._execute(_ONE_JOB, (numbers[0],)))
         else:
@@ -61,11 +62,12 @@ class Rows:
         return [job if job.seq != UNREADABLE_SEQ else self._with_seq(job) for job in jobs]
 
     def _with_seq(self, job: JobState) -> JobState:
-        """The job with the number of its last event as the log has it: further ones go on after those."""
+        """Return the job with the number of its last event in the log, after which further ones go on."""
         last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
         return replace(job, seq=last)
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+        """Look up ids by their index."""
         if len(ids) == 1:
             rows = self._execute("SELECT id, n FROM jobs WHERE id = ?", (ids[0],)).fetchall()
         else:
@@ -76,6 +78,7 @@ class Rows:
         return {row[0]: row[1] for row in rows}
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
+        """Read edges by the index on the parent."""
         return self._edges(
             "SELECT e.parent, e.child, e.optional, e.state FROM json_each(?) j "
             "CROSS JOIN edges e ON e.parent = j.value ORDER BY j.key, e.child",
@@ -83,6 +86,7 @@ class Rows:
         )
 
     def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
+        """Read edges by the index on the child."""
         return self._edges(
             "SELECT e.parent, e.child, e.optional, e.state FROM json_each(?) j "
             "CROSS JOIN edges e ON e.child = j.value ORDER BY j.key, e.parent",
@@ -95,10 +99,11 @@ class Rows:
         optional: int
         state: int
         for parent, child, optional, state in self._all(self._execute(sql, (json.encode(numbers).decode(),))):
-            # One that cannot be read is open: it is settled when its parent ends.
+            # An unreadable state counts as open: the edge is settled when its parent ends.
             yield EdgeRow(parent, child, optional == 1, _EDGE_STATES.get(state, EdgeState.OPEN))
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
+        """Read the jobs that were submitted from inside these, by number."""
         rows = self._all(
             self._execute(
                 "SELECT n FROM jobs WHERE parent IN (SELECT value FROM json_each(?)) AND parent IS NOT NULL ORDER BY n",
@@ -110,7 +115,7 @@ class Rows:
 
 @cache
 def _statement(head: str, tail: str, columns: int, rows: int) -> str:
-    # Kept: the text is long, and the same object is found in sqlite3's statement cache without hashing it again.
+    # Cached: the text is long, and sqlite3's statement cache finds the same object without hashing it again.
     row = f"({','.join('?' * columns)})"
     return f"{head} VALUES {','.join([row] * rows)} {tail}"
 
@@ -132,7 +137,7 @@ def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, row
 def write(
     connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks
 ) -> None:
-    """Write what a plan decided. ``lanes`` gives the number of each (queue, function, owner)."""
+    """Write what a plan decided. ``lanes`` has the number of each (queue, function, owner)."""
     if writes.inserted:
         _insert_jobs(connection, writes.inserted, lanes, clocks)
     if writes.new_edges:
@@ -187,7 +192,7 @@ def _insert_jobs(
     if any(record.job.lasts for record in records):
         moments = [clocks.to_columns(record.job.run_at, lasts=record.job.lasts) for record in records]
         bulk(connection, f"{_INSERT}, due, boot)", "", 29, list(map(add, rows, moments)))
-    else:  # not two NULLs more for each: sqlite3 looks for an adapter of every None that it binds
+    else:  # without two more NULLs for each: sqlite3 searches an adapter for every None that it binds
         bulk(connection, f"{_INSERT})", "", 27, rows)
     calls = [
         (

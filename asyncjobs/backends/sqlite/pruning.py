@@ -1,8 +1,8 @@
-"""Finding the jobs that may be removed, by reading what is committed, and removing them by the writer.
+"""Find the jobs that may be removed, by reading what is committed, and have the writer remove them.
 
 A component may be large, so it is found without a lock, page by page. The transaction that removes it makes sure that
-it still is what was found (``removal.remove``): whoever retries one of its jobs, or submits one that is connected with
-it, in between, keeps it; whoever comes later finds nothing.
+it is still what was found (``removal.remove``): a retry of one of its jobs, or a submission connected with it, keeps it
+if it comes in between; a later one finds nothing.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ EVER = 2**63 - 1
 """Later than any moment."""
 _BEGINNING = (-1, -1)
 _SEEDS = 200
-"""Jobs that ended early enough, whose components are looked for together."""
+"""Jobs that ended early enough, whose components are searched together: a page."""
 _PAGES = 25
-"""Pages of them that one call looks at, unless its limit is larger."""
+"""Pages that one call examines, unless its limit is larger."""
 _CHUNK = 500
 """Jobs whose neighbours one statement reads."""
 _PAGE = 1000
@@ -37,7 +37,7 @@ _PAGE = 1000
 _AT_ONCE = 1000
 """Jobs that one transaction removes, unless a single component is larger."""
 _REMEMBERED = 200_000
-"""Jobs that are remembered because they stay, so that they are not looked at again in the same round."""
+"""Jobs that are remembered because they stay, so that they are not examined again in the same round."""
 _TRIES = 5
 _PAUSE = 0.005
 """Seconds between steps, in which other processes get at the lock."""
@@ -56,8 +56,10 @@ FROM json_each(?) k CROSS JOIN jobs c ON c.n = k.value CROSS JOIN jobs o ON o.n 
 
 
 def _neighbours(near: str, far: str, source: str) -> tuple[str, str]:
-    """The first page of the neighbours of some jobs, and further ones of one job. The newest come first: where anything
-    has not ended, it is most often among them."""
+    """Return the statements for the first page of neighbours of some jobs, and for further pages of one job.
+
+    The newest come first, because a job that has not ended is most often among them.
+    """
     head = f"SELECT {near}, {far}, o.finished_at FROM {source}"
     order = f"ORDER BY {near} DESC, {far} DESC LIMIT {_PAGE}"
     return f"{head} WHERE {near} IN {_SOME} {order}", f"{head} WHERE {near} = ? AND {far} < ? {order}"
@@ -71,9 +73,10 @@ _PAGED = (
 
 
 class Pruner:
-    """Remembers where its round through the finished jobs stands, and who stays, until the round is over.
+    """A round through the finished jobs: how far it has come, and which jobs stay.
 
-    :param fetch: reads rows. run: has an operation committed.
+    :param fetch: reads rows.
+    :param run: has an operation committed.
     """
 
     def __init__(self, fetch: Fetch, run: Run) -> None:
@@ -83,11 +86,11 @@ class Pruner:
         self._staying: set[int] = set()
 
     async def prune(self, before: int, limit: int) -> int:
-        """See ``JobBackend.prune``."""
+        """Remove components of jobs that ended before a moment: see ``JobBackend.prune``."""
         await self._clear_left_over()
         pages = max(_PAGES, limit // _SEEDS)
         if pages > _PAGES:
-            self._begin_again()  # so much is asked for that a round may fit into it
+            self._begin_again()  # the limit is so large that a round may fit into this call
         removed = 0
         for _ in range(pages):
             newest = await self._newest()
@@ -115,7 +118,7 @@ class Pruner:
         self._staying.clear()
 
     async def remove(self, ids: Sequence[str], whole: bool) -> list[str]:
-        """See ``JobBackend.remove_jobs``."""
+        """Remove these jobs: see ``JobBackend.remove_jobs``."""
         await self._clear_left_over()
         removed: list[tuple[int, str]] = []
         for _ in range(_TRIES):
@@ -131,7 +134,7 @@ class Pruner:
             if refused is not None:
                 rows = await self._fetch(_ONE, (refused,))
                 if not rows:
-                    continue  # removed by somebody else just now
+                    continue  # another process removed it just now
                 ((job_id, status),) = rows
                 raise refusal(job_id, parse_status(status))
             going = components.going
@@ -141,7 +144,7 @@ class Pruner:
                 removed += gone
                 left -= len(gone)
             if not left:
-                break  # else somebody changed, or removed, one of them since: look again
+                break  # else another process has changed or removed one of them since: search again
         return [job_id for _, job_id in sorted(removed)]
 
     async def _named(self, ids: Sequence[str], components: Components) -> set[int]:

@@ -1,4 +1,4 @@
-"""The reading half of the contract (``backends.base.JobBackend``) on the pool of readers.
+"""Answer the reading half of the contract (``backends.base.JobBackend``) by the pool of readers.
 
 Each statement finds its rows by an index, and reads a bounded page.
 """
@@ -64,7 +64,7 @@ _CHUNK = 500
 _EDGES = 5000
 """Edges that one statement reads: a job may have any number of dependents."""
 _SMALL = 65_536
-"""Bytes of a result that is read together with others; a larger one is read alone."""
+"""Bytes up to which a result is read together with others; a larger one is read alone."""
 
 _BY_IDS = "SELECT i.n FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
 _NUMBERS = "SELECT i.n, i.id FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
@@ -82,7 +82,7 @@ LEFT JOIN lanes l ON l.n = j.lane
 LEFT JOIN results r ON r.n = j.n AND j.status = 2
 LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END"""
 _RESULT = "SELECT value FROM results WHERE n = ?"
-# A success, and what runs, is told by the hot row; attempt 0 stands for a job that was given up before it ran.
+# The hot row records an attempt that runs or succeeded; attempt 0 stands for a job that was given up before it ran.
 _ATTEMPTS = """
 SELECT a.attempt, w.name, a.started_at, a.finished_at, a.kind, a.error_type, a.message, a.traceback
 FROM jobs j CROSS JOIN attempts a ON a.job = j.n LEFT JOIN workers w ON w.n = a.worker
@@ -96,8 +96,8 @@ ORDER BY 1"""
 _CALL = """
 SELECT l.function, c.call, c.injects FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value
 CROSS JOIN lanes l ON l.n = j.lane CROSS JOIN calls c ON c.n = j.n"""
-# Walks the completed jobs backwards by (status, n): to the one that is the first not to be looked at, then again from
-# the newest until the limit or that one is reached. The unary plus keeps the walk on that index.
+# Walks the completed jobs backwards by (status, n): to the first one beyond the bound, then again from the newest until
+# the limit or that one is reached. The unary plus keeps the walk on that index.
 _DURATIONS = f"""
 SELECT j.finished_at - j.started_at FROM jobs j
 WHERE j.status = 2
@@ -125,7 +125,7 @@ _LAST = "SELECT value FROM counters WHERE name = 'event'"
 
 
 class Queries:
-    """Reads as the contract specifies them. Everything comes from what is committed."""
+    """The reads of the contract. Everything comes from what is committed."""
 
     def __init__(self, readers: Readers, clock: Clock | None = None) -> None:
         self._fetch = readers.fetch
@@ -144,6 +144,7 @@ class Queries:
     # -- jobs
 
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        """Read jobs in chunks of ids."""
         found: dict[str, Job] = {}
         for chunk in _chunks(list(dict.fromkeys(ids)), _CHUNK):
             rows = await self._fetch(select_jobs(_BY_IDS, "j.n"), (ids_as_json(chunk),))
@@ -151,6 +152,7 @@ class Queries:
         return [found[job_id] for job_id in ids if job_id in found]
 
     async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        """Read results in chunks of ids, and large values one by one."""
         found: dict[str, JobResult] = {}
         for chunk in _chunks(list(dict.fromkeys(ids)), _CHUNK):
             for row in await self._fetch(_RESULTS, (ids_as_json(chunk),)):
@@ -175,6 +177,7 @@ class Queries:
         return rows[0][0] if rows else None
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Read the history of attempts, and the current one from the hot row."""
         job_id = str.__str__(job_id)
         return [
             Attempt(
@@ -190,12 +193,14 @@ class Queries:
         ]
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
+        """Read a page by keyset: the cursor is the number of its last job."""
         sql, params = job_pages.page_statement(query)
         rows = await self._fetch(sql, params)
         page = rows[: query.limit]
         return JobPage(self._jobs(page), str(get_number(page[-1])) if len(rows) > len(page) else None)
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        """Read a range of the index of ids."""
         check_limit(limit)
         if not encodable(prefix):
             return []  # no id begins so
@@ -203,10 +208,12 @@ class Queries:
         return [job_id for (job_id,) in await self._fetch(sql, params)]
 
     async def get_call(self, job_id: str) -> StoredCall | None:
+        """Read the call of a job, whatever its size."""
         rows = await self._fetch(_CALL, (ids_as_json([job_id]),))
         return next((StoredCall(function, call, injects == 1) for function, call, injects in rows), None)
 
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        """Count by an index; an unreadable status counts as failed."""
         rows = await (self._fetch(_COUNT_ALL) if group is None else self._fetch(_COUNT_GROUP, (group,)))
         counts: dict[JobStatus, int] = {}
         for code, count in rows:
@@ -215,17 +222,20 @@ class Queries:
         return counts
 
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        """Read the first jobs of every lane, and merge them; at most 1,000."""
         limit = max(0, min(limit, _CHUNK * 2))
         rows = await self._fetch(select_jobs(_READY, "j.priority DESC, j.n"), (limit, limit))
         return self._jobs(rows)
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        """Read groups by jumps in their index."""
         check_limit(limit)
         check_group("after", after)
         sql, params = group_pages.page_statement(after, limit)
         return list(map(group_pages.group_from_row, await self._fetch(sql, params)))
 
     async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        """Read durations of the latest completed jobs, walking backwards."""
         check_limit(limit)
         if not encodable(function):
             return []
@@ -235,15 +245,17 @@ class Queries:
     # -- edges
 
     async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        """Read edges by their child."""
         return await self._edges(ids, "child", "parent")
 
     async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        """Read edges by their parent."""
         return await self._edges(ids, "parent", "child")
 
     async def _edges(
         self, ids: Iterable[str], near: Literal["child", "parent"], far: Literal["child", "parent"]
     ) -> list[Edge]:
-        """Edges with one of these at their ``near`` end, in the order of ``ids``, then of the other end's number."""
+        """Read edges with one of ``ids`` at their ``near`` end, in this order, then by the number of the other end."""
         head = f"SELECT e.{near}, e.{far}, o.id, e.optional, e.state FROM edges e CROSS JOIN jobs o ON o.n = e.{far}"
         many = (
             f"{head} WHERE e.{near} IN (SELECT k.value FROM json_each(?) k) ORDER BY e.{near}, e.{far} LIMIT {_EDGES}"
@@ -271,32 +283,39 @@ class Queries:
     # -- the rest
 
     async def get_limit(self, key: str) -> LimitInfo | None:
+        """Read the counters of a limited key."""
         rows = await self._fetch(_LIMIT, (key,))
         return LimitInfo(*rows[0]) if rows else None
 
     async def get_lanes(self) -> Sequence[Lane]:
+        """Read all lanes, in the order of their first jobs."""
         return [Lane(*row) for row in await self._fetch(_LANES)]
 
     async def workers(self, now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> Sequence[WorkerInfo]:
-        """``now_monotonic`` is µs of the host's clock; ``gone`` tells whether a process has ended (in a thread)."""
+        """Read the registered workers.
+
+        :param now_monotonic: µs of the host's clock.
+        :param gone: returns whether a process has ended; called in a thread.
+        """
         rows = await self._fetch(_WORKERS)
 
         def infos() -> list[WorkerInfo]:
             return [_worker(row, now_monotonic, gone) for row in rows]
 
-        # Asking for processes reads /proc; a store without workers has nobody to ask for.
+        # Checking processes reads /proc, which a store without workers need not do.
         return await in_thread(infos) if rows else []
 
     async def present_workers(self) -> Sequence[PresentWorker]:
-        """The workers that were not buried, as they are stored."""
+        """Read the workers that were not buried, as they are stored."""
         rows = await self._fetch(_PRESENT)
         return [PresentWorker(n, expires, lease, ProcessIdentity(*identity)) for n, expires, lease, *identity in rows]
 
     async def left_behind(self) -> bool:
-        """Whether a buried worker still holds jobs, or was the only one who could run some."""
+        """Return whether a buried worker still holds jobs, or was the only one that could run some."""
         return (await self._fetch(_LEFT_BEHIND))[0][0] == 1
 
     async def has_unfinished(self, group: str | None = None) -> bool:
+        """Look for one entry in the index of statuses."""
         sql, params = (_UNFINISHED, ()) if group is None else (_UNFINISHED_IN_GROUP, (group, group))
         return (await self._fetch(sql, params))[0][0] == 1
 
@@ -310,6 +329,7 @@ class Queries:
         job_id: str | None = None,
         group: str | None = None,
     ) -> EventPage:
+        """Read a page of the log, and log the unreadable events in it once."""
         begin = event_pages.position(after)
         if limit < 1:
             raise ConfigurationError("limit", limit, allowed="a whole number from 1")
@@ -321,16 +341,17 @@ class Queries:
         return page
 
     async def last_cursor(self) -> str:
+        """Read the counter of events."""
         return str((await self._fetch(_LAST))[0][0])
 
 
 def _outcome(kind: object) -> OutcomeKind | None:
-    """How an attempt ended; ``failed`` where what is stored says nothing."""
+    """Return how an attempt ended; ``failed`` if that cannot be read."""
     return None if kind is None else _OUTCOMES.get(kind, OutcomeKind.FAILED)
 
 
 def _moment(moment: object) -> datetime | None:
-    """A stored moment; None without one, and where it cannot be read."""
+    """Return a stored moment; None without one, and if it cannot be read."""
     try:
         return to_datetime(moment) if isinstance(moment, int) else None
     except OverflowError:
@@ -351,7 +372,7 @@ def _edge(names: Mapping[int, str], near: str, row: tuple[Any, ...]) -> Edge:
 def _worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[ProcessIdentity], bool]) -> WorkerInfo:
     try:
         return _sound_worker(row, now_monotonic, gone)
-    except Exception as error:  # border: whatever is stored there costs this worker its name, and no other anything
+    except Exception as error:  # border: the row may hold anything; only this worker loses its name
         name = mark([problem("worker", error)])
         _, _, _, _, host, boot, namespace, pid, start, _, expires, *_ = row
         alive = is_alive(expires, now_monotonic) and not gone(ProcessIdentity(host, boot, namespace, pid, start))

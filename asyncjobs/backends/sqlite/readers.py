@@ -1,4 +1,4 @@
-"""Reading: a pool of aiosqlite connections, each with a thread. Every read is a bounded page fetched whole.
+"""Read through a pool of aiosqlite connections, each with a thread. Every read is a bounded page fetched whole.
 
 Between reads no statement is open, so no reader pins the write-ahead log.
 """
@@ -37,11 +37,11 @@ _LONGEST_DELAY = 0.25
 
 
 class Readers:
-    """``config.readers`` connections at most, opened when they are first needed, given out first come, first served.
-
-    :param file: what must be at ``path`` still; None: whatever is there.
+    """A pool of at most ``config.readers`` connections, opened when they are first needed; first come, first served.
 
     All methods are called on one asyncio event loop.
+
+    :param file: the file that must still be at ``path``. Default: any file.
     """
 
     def __init__(
@@ -58,20 +58,20 @@ class Readers:
         self._places = anyio.Semaphore(config.readers, fast_acquire=True)
         self._idle: list[aiosqlite.Connection] = []
         self._lent: set[aiosqlite.Connection] = set()
-        self._left: set[asyncio.Future[Any]] = set()  # keeps what goes on after its caller gave up
+        self._left: set[asyncio.Future[Any]] = set()  # work that goes on after its caller gave up
         self._closed = False
         self._lenient = False
-        """Whether the file holds texts that are no UTF-8: they are spelled out."""
+        """Whether the file has texts that are not UTF-8, which are then decoded with escapes."""
 
     @property
     def lent(self) -> int:
-        """How many connections are reading now."""
+        """Return how many connections are reading now."""
         return len(self._lent)
 
     async def fetch(self, sql: str, params: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
-        """All rows of one statement, in one hop to a thread and back.
+        """Return all rows of one statement, in one hop to a thread and back.
 
-        A caller that is cancelled leaves its statement stopped and its connection usable.
+        If the caller is cancelled, its statement is stopped and its connection stays usable.
 
         :raises BackendConnectionError: the file stayed locked for ``config.busy_timeout`` seconds.
         :raises BackendClosedError: the pool is closed.
@@ -86,11 +86,11 @@ class Readers:
                 if self._closed:
                     raise _closed() from error
                 if isinstance(error, sqlite3.Error) and is_undecodable(error) and spelled < self._config.readers:
-                    self._lenient = True  # its connection was let go of, others that are idle may follow
+                    self._lenient = True  # its connection was closed; idle ones may follow
                     spelled += 1
                     continue
                 if isinstance(error, sqlite3.Error) and not is_busy(error):
-                    # In a thread: it looks at the file, to find out what happened to it.
+                    # In a thread: it reads the state of the file, to find out what happened to it.
                     raise await in_thread(translate, error, self._where) from error
                 tries += 1
                 now = self._clock.monotonic()
@@ -102,7 +102,7 @@ class Readers:
                 await self._clock.sleep(min(delay, (deadline - now) / SECOND))
 
     async def close(self) -> None:
-        """Let reads that have begun end, then close every connection. May be called twice."""
+        """Let reads that have begun end, then close every connection. A second call does nothing."""
         if self._closed:
             return
         self._closed = True
@@ -121,7 +121,7 @@ class Readers:
                 await self._places.acquire()
                 taken += 1
         finally:
-            for _ in range(taken):  # whoever waits finds the pool closed
+            for _ in range(taken):  # callers that wait find the pool closed
                 self._places.release()
 
     async def _fetch_once(self, sql: str, params: Sequence[Any]) -> list[tuple[Any, ...]]:
@@ -136,7 +136,7 @@ class Readers:
                 rows = await connection.execute_fetchall(sql, params)
                 usable = True
             except sqlite3.Error as error:
-                # Whatever it is (damage, a lost disk): the next read tries with a fresh connection.
+                # After damage, a lost disk or the like, the next read gets a new connection.
                 usable = is_busy(error)
                 raise
             except asyncio.CancelledError:
@@ -182,7 +182,7 @@ class Readers:
             ),
             64,
         )
-        # A program that forgets to close must still be able to end. Up to 0.21 a connection is its own thread.
+        # A program that forgets to close must still be able to end. Up to aiosqlite 0.21, a connection is its thread.
         thread: Any = getattr(connection, "_thread", connection)
         thread.daemon = True
         thread.name = THREAD_NAME
@@ -192,7 +192,7 @@ class Readers:
         return opened
 
     async def _settle(self, connection: aiosqlite.Connection) -> bool:
-        """Wait until the thread is done with the cancelled statement; False: it is not, or cannot go on."""
+        """Wait until the thread is done with the cancelled statement, and return whether it can go on."""
         probe = asyncio.ensure_future(connection.execute_fetchall("SELECT 1"))  # its turn comes after that statement
         deadline = time.monotonic() + _SETTLE_TIMEOUT
         while not probe.done() and time.monotonic() < deadline:
@@ -213,17 +213,17 @@ class Readers:
         deadline = time.monotonic() + seconds
         with anyio.CancelScope(shield=True):
             while not work.done() and (left := deadline - time.monotonic()) > 0:
-                # Only anyio's own cancellation heeds the shield. The one that brought us here is raised afterwards.
+                # The shield stops only anyio's own cancellation. The caller's first one is raised afterwards.
                 with contextlib.suppress(asyncio.CancelledError):
                     await asyncio.wait([work], timeout=left)
 
     def _done(self, work: asyncio.Future[Any]) -> None:
         self._left.discard(work)
         if not work.cancelled():
-            work.exception()  # looked at: nobody else will
+            work.exception()  # retrieved here, because no caller is left to do it
 
     async def _locked(self, tries: int) -> BackendConnectionError:
-        # Asking /proc who holds the lock reads files.
+        # In a thread: it reads files of /proc to find the holder of the lock.
         message = await in_thread(locked_message, self._where, self._config.busy_timeout)
         return BackendConnectionError(message, tries=tries, transient=False)
 

@@ -1,12 +1,12 @@
-"""Removing finished jobs inside a transaction: what anybody can see goes at once, the rest in bounded steps.
+"""Remove finished jobs inside a transaction: what readers can find goes at once, the rest in bounded steps.
 
 A job is found through its row in ``jobs``, and only there. So the rows of a component are deleted in one transaction,
-with which it is gone for everybody; its number is put down in ``removed``. Calls, results, attempts, edges and events
-of these numbers are deleted then, by the same transaction as far as one step goes, by the next ones after that. A
-process that dies in between leaves rows that nobody reads, and ``removed``, from which any other one goes on.
+and the component is gone for all readers; its numbers are noted in ``removed``. Calls, results, attempts, edges and
+events of these numbers are deleted then: one step by the same transaction, the rest by the next ones. A process that
+dies in between leaves rows that no query reads, and ``removed``, from which another process goes on.
 
-The transaction of a large component is as long as its number of jobs makes it, about 10 µs a job: less than storing
-it as a batch took. Everything else is bounded.
+The transaction of a large component takes about 10 µs a job, less than storing it as a batch took. Everything else is
+bounded.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _STEP = 5000
 _JOBS = 500
 """Jobs of which one step deletes all, unless they have more rows than that …"""
 _BYTES = 16 << 20
-"""… or their calls and results are larger, all but the first: each page of a large value is touched."""
+"""… or the calls and results of all but the first are larger: each page of a large value is touched."""
 
-# CROSS JOIN: by the number, not by the index of what ended.
+# CROSS JOIN: by the number, not by the index of finished jobs.
 _MEMBERS = """
 SELECT j.n, j.id, (SELECT e.position FROM events e WHERE e.job = j.n ORDER BY e.seq DESC LIMIT 1)
 FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value WHERE j.finished_at < ? ORDER BY j.n"""
@@ -41,18 +41,18 @@ _SOME_OF = "(SELECT k.value FROM json_each(?) k)"
 
 
 class Removed(Struct, frozen=True):
-    """The jobs that are gone (number, id), and whether rows of removed jobs are left to be deleted."""
+    """The jobs that are gone (number, id), and whether rows of removed jobs are still to be deleted."""
 
     jobs: Sequence[tuple[int, str]]
     more: bool
 
 
 def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], newest: int, before: int) -> Removed:
-    """Remove these components, those that still are what they were when they were found.
+    """Remove those of these components that have not changed since they were found.
 
     They were found in what was committed, without a lock, when ``newest`` was the highest number of a job. Since then
-    one may have been retried (then it ended not ``before``), or removed by somebody else, or got new neighbours: these
-    have higher numbers.
+    a job may have been retried (then it did not end ``before``), another process may have removed it, or it may have
+    new neighbours, which have higher numbers.
     """
     numbers = _json([n for component in components for n in component])
     found: list[tuple[int, str, int | None]] = connection.execute(_MEMBERS, (numbers, before)).fetchall()
@@ -70,7 +70,7 @@ def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], 
 
 
 def clear(connection: sqlite3.Connection) -> bool:
-    """Delete what is left of some removed jobs, a bounded number of rows. True: there is more."""
+    """Delete a bounded number of rows of removed jobs, and return whether more are left."""
     found = connection.execute(_LEFT, (_JOBS,)).fetchall()
     if not found:
         return False

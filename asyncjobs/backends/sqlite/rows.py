@@ -1,4 +1,4 @@
-"""The hot row as columns: how a ``JobState`` is read and written."""
+"""Map the hot row of a job to columns and back."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ STATE_COLUMNS = f"{INSERTED_COLUMNS}, due, boot"
 INT, TEXT, BLOB = (int,), (str,), (bytes,)
 MAYBE_INT, MAYBE_TEXT, MAYBE_BLOB = (int, type(None)), (str, type(None)), (bytes, type(None))
 UNREADABLE_STATUS = STATUS_CODE[JobStatus.FAILED]
-"""A job whose status cannot be read counts as failed: nobody waits for it for ever, and it can be retried."""
+"""A job whose status cannot be read counts as failed: no caller waits for it for ever, and it can be retried."""
 NO_RETRY = encode_policy(RetryPolicy(max_retries=0))
-"""What stands in for a retry policy that cannot be read."""
+"""The stand-in for a retry policy that cannot be read."""
 UNREADABLE_SEQ = -1
-"""What stands in for the number of a job's last event."""
+"""The stand-in for the number of a job's last event."""
 
 _SHAPE = Shape(
     ("n", INT, 0),
@@ -67,11 +67,11 @@ _READERS: tuple[Reader, ...] = (
 
 
 def state_from_row(row: Sequence[Any], clocks: Clocks) -> JobState:
-    """A row of ``STATE_COLUMNS``. What cannot be read is marked by ``JobState.unreadable``, and has a stand-in."""
+    """Make a state of a row of ``STATE_COLUMNS``. Unreadable columns have stand-ins, named in ``unreadable``."""
     if tuple(map(type, row)) in _SHAPE.sound or _SHAPE.fits(row):  # the first is the second without the call
         try:
             return _state(row, clocks)
-        except Exception:  # border: whatever is stored there; found again below, with its name
+        except Exception:  # border: the row may hold anything; the fault is found again below, with its name
             pass
     values, problems = _SHAPE.mend(row, _READERS)
     return replace(_state(values, clocks), unreadable=mark(problems))

@@ -1,4 +1,4 @@
-"""The tables, and how an older file becomes a newer one.
+"""Define the tables, and migrate older files.
 
 Numbers of jobs and positions of events come from ``counters`` inside the transaction that uses them, so they are
 dense and in commit order. Status and wait codes are those of ``rows.py``.
@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
 
-APPLICATION_ID = 0x61_4A_6F_62  # "aJob": tells our files from other SQLite databases
+APPLICATION_ID = 0x61_4A_6F_62  # "aJob": distinguishes our files from other SQLite databases
 VERSION = 2
 
 _V1 = """
@@ -159,16 +159,16 @@ CREATE INDEX jobs_lasting ON jobs(boot, due) WHERE waits_for = 2 AND boot IS NOT
 """
 
 MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2}
-"""From this version to the next one."""
+"""By version, the script that leads to the next one."""
 
 
 def migrate(connection: sqlite3.Connection, where: str, save: Callable[[int], None] | None = None) -> None:
-    """Bring the file to ``VERSION``, in one transaction.
+    """Migrate the file to ``VERSION``, in one transaction.
 
-    :param save: called with the version of a file that is older, before anything of it is changed and with its write
-        lock held; what it raises ends the migration. A file without tables needs no copy.
-    :raises SchemaVersionError: it is newer.
-    :raises ConfigurationError: it is a database of something else.
+    :param save: called with the version of an older file, before anything is changed and with the write lock held; an
+        error that it raises ends the migration. A file without tables needs no copy.
+    :raises SchemaVersionError: the file is newer.
+    :raises ConfigurationError: the file is a database of another program.
     """
     if read_version(connection, where) == VERSION:
         return
@@ -191,11 +191,12 @@ def migrate(connection: sqlite3.Connection, where: str, save: Callable[[int], No
 
 
 def read_version(connection: sqlite3.Connection, where: str) -> int:
-    """The schema version of the file; 0 for one without tables.
+    """Return the schema version of the file; 0 for one without tables.
 
-    :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
+    :raises SchemaVersionError: the file is newer.
+    :raises ConfigurationError: the file is a database of another program.
     """
-    # Tables first: another process may be making them right now, and whoever sees them finds the number with them.
+    # Tables first: another process may be creating them right now, and their number is committed with them.
     tables: int = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     application: int = connection.execute("PRAGMA application_id").fetchone()[0]
     if application == APPLICATION_ID:

@@ -1,7 +1,7 @@
-"""Which workers are dead, as far as their rows tell: a row that cannot be read keeps nobody from being reaped.
+"""Find the dead workers by their rows: an unreadable row does not keep a worker from being reaped.
 
-A lease that is none (text, or a moment that no lease can reach) says nothing. Its worker, if it lives, writes it anew
-with its next beat; if the same stands there for as long as a lease takes, nobody does.
+An impossible lease (text, or a moment that no lease can reach) proves nothing. A worker that lives replaces it with its
+next beat; if it stays for the length of a lease, the worker is dead.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.host import ProcessIdentity, is_gone
 
 _LEASE = 15 * SECOND
-"""µs: of a worker of which it cannot be read."""
+"""µs, for a worker whose lease cannot be read."""
 
 
 class PresentWorker(Struct, frozen=True):
-    """A row of a worker that was not buried. ``expires`` and ``lease`` are whatever is stored."""
+    """A row of a worker that was not buried. ``expires`` and ``lease`` may be of any type, as they are stored."""
 
     n: int
     expires: object
@@ -27,7 +27,7 @@ class PresentWorker(Struct, frozen=True):
 
 
 class Suspect(Struct, frozen=True):
-    """A worker to be buried, unless its lease is another by then. ``certain``: whatever its lease is."""
+    """A worker to bury unless its lease has changed by then; if ``certain``, even if it has."""
 
     n: int
     expires: object
@@ -35,7 +35,7 @@ class Suspect(Struct, frozen=True):
 
 
 class Suspects:
-    """Finds them, and remembers leases that are none from one look to the next."""
+    """The search for dead workers, which remembers impossible leases from one call to the next."""
 
     def __init__(self) -> None:
         self._odd: dict[int, tuple[object, int]] = {}
@@ -43,7 +43,7 @@ class Suspects:
     def among(
         self, present: Iterable[PresentWorker], me: ProcessIdentity, monotonic: int, *, expired: bool
     ) -> list[Suspect]:
-        """Return those whose process is gone, and if ``expired`` those whose lease has run out."""
+        """Return the workers whose process is gone, and if ``expired`` those whose lease has run out."""
         odd: dict[int, tuple[object, int]] = {}
         found: list[Suspect] = []
         for worker in present:
@@ -64,7 +64,7 @@ class Suspects:
 
 
 def is_certainly_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
-    """Return whether its process has ended; of one whose identity cannot be read nothing is certain."""
+    """Return whether a process has certainly ended; of one whose identity cannot be read, nothing is certain."""
     texts = (identity.host, identity.boot, identity.pid_namespace, identity.start)
     if not isinstance(identity.pid, int) or not all(isinstance(text, str) for text in texts):
         return False
@@ -72,5 +72,5 @@ def is_certainly_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
 
 
 def is_alive(expires: object, monotonic: int) -> bool:
-    """Return whether a lease runs; of one that is none nothing is known yet: its worker may live."""
+    """Return whether a lease runs; an impossible one may belong to a worker that lives."""
     return not isinstance(expires, int) or expires >= monotonic

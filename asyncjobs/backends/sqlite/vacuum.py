@@ -1,8 +1,8 @@
-"""Making the file smaller: what removed jobs took is given back to the file system.
+"""Make the file smaller: return the space of removed jobs to the file system.
 
 VACUUM writes the whole database anew, into the write-ahead log, under the write lock. Readers go on; writers, of this
-process and of others, wait, and would fail after their patience. So it is stopped when it takes too long, which leaves
-everything as it was. With nobody else at work, it may take as long as it likes.
+process and of others, wait, and would fail after their busy timeout. So it is stopped when it takes too long, which
+leaves everything as it was. If no other process is at work, it may take any time.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendError
 
 _EVERY = 1000
-"""Instructions of SQLite's machine between two looks at the time: some microseconds."""
+"""Instructions of SQLite's virtual machine between two checks of the time: some microseconds."""
 _BUSY_TIMEOUT = 200
 """Milliseconds that a checkpoint may hold up writers while it waits for readers."""
 _WRITING_BACK = 5.0
@@ -26,7 +26,7 @@ _PAUSE = 0.02
 
 
 def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: threading.Event) -> int:
-    """Returns the bytes by which the file became smaller. Blocks for as long as it takes.
+    """Compact the file, and return the bytes by which it became smaller. Blocks for as long as it takes.
 
     :param patience: seconds that the write lock may be held. It is waited for as long as ``config.busy_timeout`` says.
     :raises BackendConnectionError: somebody else held the lock all the time.
@@ -46,8 +46,11 @@ def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: thread
 
 
 def _write_back(connection: sqlite3.Connection) -> None:
-    """Into the file itself. While a reader or another checkpoint is in the way, it is tried again; not for ever: the
-    next checkpoint does it as well."""
+    """Write the log back into the file itself.
+
+    While a reader or another checkpoint is in the way, it is tried again, for a bounded time: the next checkpoint will
+    do it, too.
+    """
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT}")
     deadline = time.monotonic() + _WRITING_BACK
     while connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0] and time.monotonic() < deadline:
@@ -55,14 +58,14 @@ def _write_back(connection: sqlite3.Connection) -> None:
 
 
 def _size(connection: sqlite3.Connection) -> int:
-    # Not that of the file: what is in the write-ahead log counts, too.
+    # Not the size of the file: pages in the write-ahead log count, too.
     return connection.execute("SELECT page_count * page_size FROM pragma_page_count, pragma_page_size").fetchone()[0]
 
 
 def _vacuum(connection: sqlite3.Connection, patience: float, stop: threading.Event) -> None:
     connection.execute("PRAGMA temp_store = FILE")  # not a second database in memory
-    # The lock first, and then the clock: waiting for it holds nobody up. VACUUM takes no part in a transaction, so this
-    # one is left before it begins; whoever is quicker then is waited for again.
+    # The clock starts once the lock was free: waiting for it blocks no writer. VACUUM cannot run inside a transaction,
+    # so this one ends before it begins; if another writer is quicker, it is waited for again.
     connection.execute("BEGIN IMMEDIATE")
     connection.execute("COMMIT")
     deadline = time.monotonic() + patience

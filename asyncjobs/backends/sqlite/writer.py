@@ -1,8 +1,8 @@
-"""Group commit: concurrent operations share a transaction, and the one that cannot be done fails alone.
+"""Commit operations in groups: concurrent ones share a transaction, and one that cannot be done fails alone.
 
-A small group is committed by the event loop itself (NORMAL commits touch no disk), with a busy timeout of zero: it
-never waits there. When the file is locked, the group is large, or every commit is synced (FULL), a thread of its own
-takes over. Only one of the two uses the connection at a time.
+A small group is committed by the event loop itself (NORMAL commits do not wait for the disk), with a busy timeout of
+zero, so that it never waits there. If the file is locked, the group is large, or every commit is synced (FULL), a
+thread takes over. Only one of the two uses the connection at a time.
 """
 
 from __future__ import annotations
@@ -40,18 +40,19 @@ logger = SafeLogger("asyncjobs.sqlite")
 _INLINE_WEIGHT = 1200
 """Rows that the loop commits itself: about 5 ms. More goes to the thread."""
 _INLINE_ROWS = 400
-"""Rows of jobs and edges that it reads for that: what ends may release, skip or interrupt any number of others."""
+"""Rows of jobs and edges that the loop reads for them: a job that ends may affect any number of others."""
 _GROUP_WEIGHT = 20_000
 """Rows that one transaction takes at most, unless a single operation is larger."""
 _FIRST_DELAY = 0.001
 _LONGEST_DELAY = 0.1
 _SHARE_OF_WAIT = 1 / 8
-"""Between two tries of a locked file, this part of the time that it has waited. Among several who write all the time,
-each waits some milliseconds, and who tried less often than the others would get less than its share."""
+"""The pause between two tries of a locked file, as a part of the time waited so far. Among several processes that write
+all the time, each waits some milliseconds, and one that tried less often than the others would get less than its share.
+"""
 
 
 class Writer:
-    """The only writer of this backend object. All methods are called on the event loop."""
+    """The only writer of a backend object. All methods are called on the event loop."""
 
     def __init__(
         self,
@@ -86,19 +87,19 @@ class Writer:
 
     @property
     def busy_in_thread(self) -> bool:
-        """Whether the thread has the connection now."""
+        """Return whether the thread has the connection now."""
         return self._threaded
 
     @property
     def connection(self) -> sqlite3.Connection:
-        """The connection; to be used on the loop, and only while ``busy_in_thread`` is False."""
+        """Return the connection, for use on the loop and only while ``busy_in_thread`` is False."""
         return self._connection
 
     async def run(self, operation: Operation) -> Any:
-        """Have it committed with the next group, and return its answer or raise its error.
+        """Have an operation committed with the next group, and return its answer or raise its error.
 
-        Cancelled before it is taken up, or while the file is locked, it is dropped; else the cancellation waits for the
-        commit.
+        If the caller is cancelled before it was taken up, or while the file is locked, it is dropped; else the
+        cancellation waits for the commit.
         """
         if self._closed:
             raise BackendClosedError
@@ -107,7 +108,7 @@ class Writer:
         if not self._scheduled and not self._threaded:
             self._scheduled = True
             self._idle.clear()
-            # Two turns of the loop: whatever else is ready to be written joins the group.
+            # Two turns of the loop: all other operations that are ready join the group.
             self._loop.call_soon(self._loop.call_soon, self._flush)
         try:
             return await future
@@ -121,14 +122,14 @@ class Writer:
                 operation.withdrawn = True
                 with anyio.CancelScope(shield=True):
                     while not end.done():
-                        # The shield is anyio's; a plain task may be cancelled once more. It is told in the end.
+                        # The shield is anyio's; a plain task may be cancelled once more. It is raised in the end.
                         with contextlib.suppress(asyncio.CancelledError):
                             await asyncio.wait([end])
-                end.exception()  # looked at: the caller is gone, nobody else will
+                end.exception()  # retrieved here, because the caller is gone
             raise
 
     async def close(self) -> None:
-        """Commit what was taken up, then let go of the connection."""
+        """Commit what was taken up, then close the connection."""
         self._closed = True
         await self._idle.wait()
         if self._thread is not None:
@@ -150,7 +151,7 @@ class Writer:
         began = time.perf_counter()
         try:
             committed = self._commit(group, _INLINE_ROWS)
-        except Exception:  # locked, poisoned, or more than it looked like: the thread has the time
+        except Exception:  # locked, poisoned, or larger than estimated: the thread has the time
             self._hand_over(group)
             return
         self.longest_inline = max(self.longest_inline, time.perf_counter() - began)
@@ -164,7 +165,7 @@ class Writer:
         except sqlite3.OperationalError as error:
             if not is_undecodable(error):
                 raise
-        # Not inside the handler: the error keeps the statement open, and with it the state of before.
+        # Not inside the handler: the error keeps the statement open, and with it the old snapshot.
         self._connection.text_factory = lenient_text
         return commit(self._connection, group, self._lanes, self._moment(), self._hook, most_rows=most_rows)
 
@@ -180,7 +181,7 @@ class Writer:
         weight = 0
         while self._waiting and (not group or weight + self._waiting[0].weight <= _GROUP_WEIGHT):
             operation = self._waiting.popleft()
-            if operation.future.done():  # its caller was cancelled, and has not heard of it yet
+            if operation.future.done():  # its caller was cancelled, and has not run since
                 operation.future = None
                 continue
             weight += operation.weight
@@ -199,11 +200,11 @@ class Writer:
             logger.debug("committed %d operations (%s), %d events", len(group), kinds, len(committed.events))
         if committed.events:
             self._committed(committed.events)
-        # Claims first: a submitter that goes on finds its job running already, if it was taken at once.
+        # Claims first: a submitter that goes on finds its job running already, if it was claimed at once.
         answered = sorted(zip(group, committed.answers, strict=True), key=_submits)
         for operation, answer in answered:
             future = operation.future
-            if future.done():  # its caller was cancelled just now, and must not wait for this answer any more
+            if future.done():  # its caller was cancelled just now, and must not wait for this answer
                 operation.future = None
                 continue
             if isinstance(answer, BaseException):
@@ -232,7 +233,7 @@ class Writer:
             results = self._commit_patiently(group)
             try:
                 self._loop.call_soon_threadsafe(self._taken_back, results)
-            except RuntimeError:  # the loop was closed under us: nobody is left to be told
+            except RuntimeError:  # the loop was closed meanwhile: no caller is left
                 return
 
     def _commit_patiently(self, group: Sequence[Operation]) -> list[tuple[Sequence[Operation], Committed]]:
@@ -243,7 +244,7 @@ class Writer:
                 return [(group, Committed([self._explain(error, group[0])], ()))]
             if is_busy(error):
                 return [(group, Committed([self._explain(error, operation) for operation in group], ()))]
-        # Somebody in this group cannot be done, and took the others down: one by one, the poison is alone.
+        # One operation of this group cannot be done, and failed the others with it: one by one, it fails alone.
         results: list[tuple[Sequence[Operation], Committed]] = []
         for operation in group:
             if not operation.dropped:
@@ -267,7 +268,7 @@ class Writer:
                     return (), Committed((), ())
 
     def _without_withdrawn(self, group: Sequence[Operation]) -> Sequence[Operation]:
-        """Return what is still wanted of a group of which nothing is done; let the callers of the others go."""
+        """Return the operations of an uncommitted group that are still wanted; release the callers of the others."""
         left: list[Operation] = []
         for operation in group:
             if operation.withdrawn and operation.may_be_dropped:
@@ -275,7 +276,7 @@ class Writer:
             else:
                 left.append(operation)
         if len(left) < len(group):
-            with contextlib.suppress(RuntimeError):  # the loop was closed under us
+            with contextlib.suppress(RuntimeError):  # the loop was closed meanwhile
                 self._loop.call_soon_threadsafe(self._answer_dropped, group)
         return left
 
