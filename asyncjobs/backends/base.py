@@ -11,8 +11,8 @@ One act has up to three names: the method, the operation that SQLite queues for 
 ===================  ===================  ===============================================================
 method               operation            decided by
 ===================  ===================  ===============================================================
-enqueue_jobs         Enqueue              enqueue
-dequeue_jobs         Dequeue              promote (due jobs), set_waiting_place (limited jobs), start
+enqueue_job(s)       Enqueue              enqueue
+dequeue_job(s)       Dequeue              promote (due jobs), set_waiting_place (limited jobs), start
 update_job_status    Finish               finish, then what a claim does
 append_events        AppendEvents         append_events
 register_worker      Register             the backend alone
@@ -160,10 +160,10 @@ class JobBackend(ABC):
         """Describe the store for an operator, at least by ``backend`` and ``where``; raise if it is out of reach."""
 
     async def checkup(self) -> Sequence[Finding]:
-        """Look for what is wrong with the store itself, or soon will be: damage, a place that it should not be kept in.
-        It may take long, and must not hold up others. Nothing is found where there is nothing to look at.
+        """Find what is wrong with the store itself, or soon will be: damage, or a place that is not fit for it.
 
-        Works before ``open`` and after ``close``, too, for a store that cannot be opened: then only from outside.
+        It may take long, and must not block other callers. Before ``open`` and after ``close`` it checks from outside
+        only, for a store that cannot be opened. A store without anything to check has no findings.
         """
         return ()
 

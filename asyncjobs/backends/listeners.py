@@ -1,4 +1,4 @@
-"""Notify every listener of a commit, each behind a barrier of its own."""
+"""Notify every listener of a commit, so that one that raises does not affect the others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Listeners:
         self._kept: dict[object, Listener] = {}
 
     def add(self, listener: Listener) -> Callable[[], None]:
-        """Keep a listener, and return what removes it; one that is added twice is notified twice."""
+        """Add a listener, and return a function that removes it; one that is added twice is notified twice."""
         key = object()
         self._kept[key] = listener
         return lambda: self._remove(key)
@@ -26,14 +26,14 @@ class Listeners:
         self._kept.pop(key, None)
 
     def notify(self, events: Sequence[JobEvent]) -> None:
-        """Hand the events of a commit to every listener.
+        """Call every listener with the events of a commit.
 
-        One that another removes meanwhile is left out; one that is added meanwhile begins with the next commit.
+        One that another removes meanwhile is skipped; one that is added meanwhile begins with the next commit.
         """
         for key, listener in tuple(self._kept.items()):
             if key not in self._kept:
                 continue
             try:
                 listener(events)
-            except Exception:  # border: it is stored, and the other listeners and the caller must learn of it
+            except Exception:  # border: the events are stored, and the other listeners and the caller must go on
                 self._logger.exception("a listener failed")

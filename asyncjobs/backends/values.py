@@ -15,9 +15,9 @@ Listener = Callable[[Sequence[JobEvent]], None]
 
 
 class Seen(Struct):
-    """What one watcher has noticed of the changes by others; it keeps this between its calls of ``JobBackend.wait``.
+    """What one watcher has noticed of changes by other processes, kept between its calls of ``JobBackend.wait``.
 
-    The fields are the store's own.
+    Only the store uses the fields.
     """
 
     version: int | None = None
@@ -119,9 +119,9 @@ class StoredCall(Struct, frozen=True):
 
 
 class Finding(Struct, frozen=True):
-    """What a checkup found: ``text`` for people, and ``mend``, what to do about it.
+    """A finding of a checkup: a ``text`` for operators, and the fix in ``mend``.
 
-    ``level``: ``"error"``, work is in danger; ``"warning"``, it soon may be; ``"ok"``, a fact that is good to know.
+    ``level`` is ``"error"`` if work is in danger, ``"warning"`` if it soon may be, ``"ok"`` for a useful fact.
     """
 
     level: Literal["ok", "warning", "error"]

@@ -1,4 +1,4 @@
-"""A store that fails when it is told to: before it did anything, or after it did, with the answer lost."""
+"""Provide a store that fails on request: before a call does anything, or after it did, with its answer lost."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class _Fault(Struct, frozen=True):
 
 
 class FaultyBackend(JobBackend):
-    """Passes everything on to ``inner``, except for the calls that ``fail`` named.
+    """A store that passes every call on to ``inner``, except for those that ``fail`` named.
 
     ::
 
         store = FaultyBackend(MemoryBackend())
         store.fail("enqueue_jobs")                          # the next call does not reach the store
-        store.fail("update_job_status", 2, when="after")    # the one after the next is committed, its answer is lost
+        store.fail("update_job_status", 2, when="after")    # the second call from now is committed, its answer is lost
     """
 
     def __init__(self, inner: JobBackend) -> None:
@@ -75,7 +75,7 @@ class FaultyBackend(JobBackend):
         when: Literal["before", "after"] = "before",
         error: BaseException | None = None,
     ) -> None:
-        """Let the ``nth`` call of this method from now on raise ``error`` (default ``BackendConnectionError``).
+        """Make the ``nth`` call of this method from now on raise ``error`` (default ``BackendConnectionError``).
 
         :raises ConfigurationError: there is no such asynchronous method, or ``nth`` is below 1.
         """

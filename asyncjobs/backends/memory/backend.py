@@ -1,7 +1,7 @@
-"""The store in memory: the contract of ``backends.base``, readable as its explanation, fast in tests.
+"""Keep jobs in memory: the contract of ``backends.base``, readable as its explanation, and fast in tests.
 
-A call is one transaction: nothing is awaited between its first read and its last write. It decides on a ``Plan``,
-writes what the plan holds, and notifies the listeners. A refused call raises before anything is written.
+A call is one transaction (``transactions.py``): nothing is awaited between its first read and its last write. A refused
+call raises before anything is written.
 """
 
 from __future__ import annotations
@@ -39,10 +39,11 @@ from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Tables, WorkerRow
+from asyncjobs.backends.memory.transactions import Transactions
 from asyncjobs.clock import Clock, checked_clock, to_datetime
 from asyncjobs.config import MemoryConfig
-from asyncjobs.core import commands, limits
-from asyncjobs.core.lanes import Lane, split_lanes
+from asyncjobs.core import commands
+from asyncjobs.core.lanes import Lane
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import SECOND, JobState
@@ -68,19 +69,17 @@ logger = SafeLogger("asyncjobs.memory")
 
 T = TypeVar("T")
 
-DUE_AT_ONCE = 200
-"""Delayed jobs that become ready in one transaction, here as in every store."""
 NOBODY = 0  # the key of a worker that is not known: it holds no attempt
 
 
 class MemoryBackend(JobBackend):
-    """All jobs in dictionaries of this object; when it goes, they go. Runs on asyncio and on trio.
-
-    :param config: settings; default ``MemoryConfig()``.
-    :param clock: for tests.
+    """A store in dictionaries of this object, which live as long as it does. Runs on asyncio and on trio.
 
     Closing it keeps the jobs, so that a test can open the same object again as if a process had restarted.
     A worker's lease is renewed by ``extend_leases`` alone: the worker cannot die apart from the store.
+
+    :param config: settings; default ``MemoryConfig()``.
+    :param clock: for tests.
     """
 
     capabilities = frozenset({"ordered_log"})
@@ -97,25 +96,29 @@ class MemoryBackend(JobBackend):
         self._listeners = Listeners(logger)
         self._opened = 0
         self._pid = os.getpid()
+        self._commit = Transactions(self._tables, self._queries, self._clock, self._listeners).commit
         self._waiting: set[anyio.CancelScope] = set()
 
     # -- life
 
     async def open(self) -> None:
+        """Count one more user of this object; there is nothing to connect to."""
         await anyio.lowlevel.checkpoint()
         self._opened += 1
 
     async def close(self) -> None:
+        """Count one user less. The last one ends the waits, and the jobs are kept for the next opening."""
         self._opened = max(0, self._opened - 1)
         if not self._opened:
             for scope in self._waiting:
                 scope.cancel()
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Notify ``listener`` inside each transaction, after its last write."""
         return self._listeners.add(listener)
 
     async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
-        """Nobody else changes this store: sleeps ``timeout`` seconds, less if it is closed meanwhile."""
+        """Sleep for ``timeout`` seconds, or until it is closed: no other process can change this store."""
         await self._begin()
         with anyio.CancelScope() as scope:
             self._waiting.add(scope)
@@ -126,14 +129,16 @@ class MemoryBackend(JobBackend):
         return False
 
     def removals(self) -> int | None:
+        """Return a counter of the tables."""
         return self._tables.removed
 
     async def health(self) -> Mapping[str, Any]:
+        """Describe the process that has the store, and how many jobs it holds."""
         await self._begin()
         return {"backend": "memory", "where": f"process {self._pid}", "jobs": len(self._tables.rows)}
 
     async def _begin(self) -> None:
-        """Give way to others, as a real store does, before a call is taken up."""
+        """Let other tasks run, as a real store does, before a call is taken up."""
         self._check()
         await anyio.lowlevel.checkpoint()
         self._check()
@@ -147,60 +152,10 @@ class MemoryBackend(JobBackend):
         if not self._opened:
             raise BackendClosedError
 
-    # -- one transaction
-
-    def _commit(self, command: Callable[[Plan], T], claim: ClaimRequest | None = None) -> tuple[T, ClaimResult]:
-        """Run a command, fill the limits that changed, claim. Events become visible with what they report."""
-        plan = Plan(self._tables, self._clock.now())
-        result = command(plan)
-        self._write(plan)
-        claims = ClaimResult() if claim is None else self._claim(plan, claim)
-        events = self._tables.append(plan.events)
-        if events:
-            self._listeners.notify(events)
-        return result, claims
-
-    def _write(self, plan: Plan) -> None:
-        tables = self._tables
-        tables.write(plan.take())
-        for key in plan.take_limits():
-            limit = tables.limits[key]
-            room = max(0, limit.capacity - limit.in_progress)
-            ready = [limits.Candidate(*entry) for entry in tables.admitted[key]]
-            waiting = [limits.Candidate(*entry) for entry in tables.limited[key][:room]]
-            admission = limits.admit(limit.capacity, limit.in_progress, ready, waiting)
-            commands.set_waiting_place(plan, admission.promote, WaitsFor.WORKER)
-            commands.set_waiting_place(plan, admission.demote, WaitsFor.LIMIT)
-        tables.write(plan.take())
-        plan.take_limits()  # placing marks the keys again, but nobody came or left
-
-    def _claim(self, plan: Plan, claim: ClaimRequest) -> ClaimResult:
-        tables = self._tables
-        worker = tables.workers.get(claim.worker)
-        if worker is None or worker.gone:
-            return ClaimResult(lost=True)
-        since_boot = plan.now - tables.offset
-        due = [n for over, n in tables.lasting[:DUE_AT_ONCE] if over <= since_boot]
-        due += [n for run_at, n in tables.delayed[: DUE_AT_ONCE - len(due)] if run_at <= plan.now]
-        commands.promote(plan, due)
-        self._write(plan)
-        lanes, unknown = split_lanes(
-            ((lane, lane) for lane, ready in tables.ready.items() if ready),
-            worker=claim.worker,
-            queues=claim.queues,
-            functions=claim.functions,
-            refused=claim.refused,
-        )
-        first = islice(heapq.merge(*(tables.ready[lane] for lane in lanes)), max(0, claim.limit))
-        started = commands.start(plan, [n for _, n in first], worker.n)
-        self._write(plan)
-        firsts = [run_at for run_at, _ in tables.delayed[:1]] + [over + tables.offset for over, _ in tables.lasting[:1]]
-        next_due = min(firsts, default=None)
-        return ClaimResult([self._queries.claimed(job, claim.worker) for job in started], next_due, unknown)
-
     # -- submitting
 
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
+        """Insert the batch in one transaction; a batch that is refused leaves the tables as they were."""
         await self._begin()
         by = None if parent is None else (self._number(parent), parent.attempt, self._worker(parent.worker))
         self._commit(lambda plan: commands.enqueue(plan, jobs, self._job_numbers, self._existing, by))
@@ -220,6 +175,7 @@ class MemoryBackend(JobBackend):
     # -- running
 
     async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
+        """Claim in a transaction of its own."""
         await self._begin()
         # Once more, so that a submission that was called before this claim comes first, on trio too, which lets tasks
         # run in any order.
@@ -227,6 +183,7 @@ class MemoryBackend(JobBackend):
         return self._commit(lambda plan: None, claim)[1]
 
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
+        """Record the outcomes and claim in one transaction, after body events were checked to be storable."""
         await self._begin()
         numbered = [
             (
@@ -240,6 +197,7 @@ class MemoryBackend(JobBackend):
         return Finished(results, claims)
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        """Store the events of all batches in one transaction, after they were checked to be storable."""
         await self._begin()
         numbered = [
             (self._number(attempt), attempt.attempt, self._worker(attempt.worker), _encodable(events))
@@ -250,6 +208,7 @@ class MemoryBackend(JobBackend):
     # -- workers and leases
 
     async def register_worker(self, worker: NewWorker) -> str:
+        """Register a worker under a random id: numbers alone would repeat in the next process."""
         await self._begin()
         number = next(self._worker_numbers)
         worker_id = f"w{number}-{uuid4().hex[:8]}"
@@ -270,12 +229,14 @@ class MemoryBackend(JobBackend):
         return worker_id
 
     async def deregister_worker(self, worker: str) -> None:
+        """Mark the worker as gone, and take back at once what it held."""
         await self._begin()
         if (row := self._tables.workers.get(worker)) is not None and not row.gone:
             row.gone = True
             self._bury()
 
     async def extend_leases(self, worker: str) -> WorkerLease:
+        """Renew the lease of the worker; no thread does it beside the loop, since both live and die together."""
         await self._begin()
         row = self._tables.workers.get(worker)
         if row is None or row.gone:
@@ -286,12 +247,14 @@ class MemoryBackend(JobBackend):
         return WorkerLease(True, asked, tuple((job.id, job.attempt) for job in held))
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
+        """Keep the refusals on the worker's row."""
         await self._begin()
         row = self._tables.workers.get(worker)
         if row is not None:
             row.info = replace(row.info, refused=dict(refused))
 
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
+        """Take back what workers hold that are gone or, if ``expired``, whose lease has run out."""
         await self._begin()
         now = self._clock.monotonic()
         for row in self._tables.workers.values():
@@ -299,7 +262,7 @@ class MemoryBackend(JobBackend):
         return self._bury()
 
     def _bury(self) -> Sequence[str]:
-        """Interrupt what workers that are gone still hold; give up what nobody but them could run."""
+        """Interrupt the attempts of workers that are gone, and fail the jobs that only they could run."""
         tables = self._tables
         gone = [row for row in tables.workers.values() if row.gone]
         held = sorted(n for row in gone for n in tables.running[row.n])
@@ -313,6 +276,7 @@ class MemoryBackend(JobBackend):
         return list(dict.fromkeys(job.id for job in jobs))
 
     async def workers(self) -> Sequence[WorkerInfo]:
+        """List the rows of workers, alive as long as their lease runs."""
         await self._begin()
         now = self._clock.monotonic()
         return [
@@ -324,12 +288,14 @@ class MemoryBackend(JobBackend):
     # -- deciding by hand
 
     async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        """Cancel the jobs in one transaction."""
         await self._begin()
         numbers = list(self._tables.numbers(ids).values())
         jobs, _ = self._commit(lambda plan: commands.cancel(plan, numbers, descendants=descendants))
         return {job.id: job.status for job in jobs}
 
     async def retry_job(self, job_id: str) -> JobStatus:
+        """Retry the job in one transaction."""
         await self._begin()
         n = self._tables.ids.get(job_id)
         if n is None:
@@ -337,12 +303,14 @@ class MemoryBackend(JobBackend):
         return self._commit(lambda plan: commands.retry(plan, n))[0].status
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
+        """Recount the jobs in one transaction."""
         await self._begin()
         numbers = list(self._tables.numbers(ids).values())
         jobs, _ = self._commit(lambda plan: commands.recount(plan, numbers))
         return [job.id for job in jobs if job.waits_for not in (None, WaitsFor.DEPENDENCIES)]
 
     async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
+        """Fail the jobs in one transaction."""
         await self._begin()
         numbers = list(self._tables.numbers(ids).values())
         return [job.id for job in self._commit(lambda plan: commands.give_up(plan, numbers, error))[0]]
@@ -350,92 +318,111 @@ class MemoryBackend(JobBackend):
     # -- upkeep
 
     async def prune(self, before: int, limit: int = 1000) -> int:
+        """Remove components, the one that ended first before the others, in one step."""
         await self._begin()
         return removal.prune(self._tables, before, limit)
 
     async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
+        """Remove the jobs in one step."""
         await self._begin()
         return removal.remove(self._tables, ids, components)
 
     # -- asking
 
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        """Return snapshots of the jobs."""
         await self._begin()
         return [self._queries.job(self._tables.ids[job_id]) for job_id in ids if job_id in self._tables.ids]
 
     async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        """Return snapshots of the results."""
         await self._begin()
         return {job_id: self._queries.result(n) for job_id, n in self._tables.numbers(ids).items()}
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Return the attempts of the job, if it exists."""
         await self._begin()
         return [attempt for n in self._tables.numbers([job_id]).values() for attempt in self._queries.attempts(n)]
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
+        """Walk over all jobs until the page is full."""
         await self._begin()
         return self._queries.find(query)
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        """Walk over all ids: this store has no index by their beginning."""
         await self._begin()
         return self._queries.ids(prefix, limit)
 
     async def get_call(self, job_id: str) -> StoredCall | None:
+        """Return the call of the job, if it exists."""
         await self._begin()
         n = self._tables.ids.get(job_id)
         return None if n is None else self._queries.call(n)
 
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        """Count by a walk over all jobs."""
         await self._begin()
         return self._queries.count(group)
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        """Count by a walk over all jobs."""
         await self._begin()
         return self._queries.groups(after, limit)
 
     async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        """Walk back from the completed job that was submitted last."""
         await self._begin()
         return self._queries.durations(function, limit)
 
     async def has_unfinished(self, group: str | None = None) -> bool:
+        """Walk over the jobs until one has not ended."""
         await self._begin()
         return self._queries.unfinished(group)
 
     async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        """Return edges by their child."""
         await self._begin()
         numbers = list(self._tables.numbers(list(ids)).values())
         return [self._queries.edge(edge) for edge in self._tables.edges_to(numbers)]
 
     async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        """Return edges by their parent."""
         await self._begin()
         numbers = list(self._tables.numbers(list(ids)).values())
         return [self._queries.edge(edge) for edge in self._tables.edges_from(numbers)]
 
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        """Merge the ready jobs of all lanes."""
         await self._begin()
         return [self._queries.job(n) for _, n in islice(heapq.merge(*self._tables.ready.values()), limit)]
 
     async def get_limit(self, key: str) -> LimitInfo | None:
+        """Return a snapshot of the limited key."""
         await self._begin()
         row = self._tables.limits.get(key)
         return None if row is None else LimitInfo(key, row.capacity, row.in_progress)
 
     async def get_lanes(self) -> Sequence[Lane]:
+        """Return all lanes, in the order of their first jobs."""
         await self._begin()
         return list(self._tables.ready)
 
     async def read_events(
         self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None
     ) -> EventPage:
+        """Read a page of the log in memory."""
         await self._begin()
         return self._queries.events(after, limit, job_id, group)
 
     async def last_cursor(self) -> str:
+        """Return the position of the last event."""
         await self._begin()
         return str(self._tables.end)
 
 
 def _encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
-    """Fails before the transaction, not in it, for data that cannot be stored."""
+    """Return the events, having raised before the transaction, not in it, if their data cannot be stored."""
     for event in events:
         msgpack.encode(event.data)
     return tuple(events)

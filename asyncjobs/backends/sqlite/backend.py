@@ -1,4 +1,4 @@
-"""The SQLite store: the contract of ``backends.base``, put together from a writer, readers, and two threads.
+"""Keep jobs in an SQLite file: the contract of ``backends.base`` by a writer, readers, and two threads.
 
 =============  ==========================================================================================
 writer         one connection, group commit (``writer.py``), everything that changes goes through it
@@ -40,10 +40,10 @@ from asyncjobs.backends.base import (
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.backup import back_up
+from asyncjobs.backends.sqlite.changes import Changes
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
 from asyncjobs.backends.sqlite.checkup import check_up
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
-from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
 from asyncjobs.backends.sqlite.opening import open_store
@@ -82,14 +82,11 @@ T = TypeVar("T")
 
 _URGENT = 0.05
 _LAZY = 0.25
-_UNSEEN = 0.25
-"""Seconds without a look after which a change by others is taken for granted."""
 _BEATS_A_LEASE = 3
-_REMOVALS = "SELECT value FROM counters WHERE name = 'removed'"
 
 
 class SQLiteBackend(JobBackend):
-    """All jobs in one file, shared by any number of processes of one host.
+    """A store in one file, shared by any number of processes of one host.
 
     :param config: where and how; default ``SQLiteConfig()``.
     :param clock: for tests.
@@ -123,6 +120,7 @@ class SQLiteBackend(JobBackend):
     # -- life
 
     async def open(self) -> None:
+        """Open the file, its connections and threads; further calls only count."""
         async with self._opening:
             if not self._opened:
                 await self._connect_all()
@@ -141,19 +139,21 @@ class SQLiteBackend(JobBackend):
         )
         self._pruner = Pruner(self._readers.fetch, self._writer.run)
         self._suspects = Suspects()
-        self._seen = Seen(self._data_version())
+        self._changes = Changes(self._writer, file)
+        self._seen = self._changes.now()
 
     async def close(self) -> None:
+        """Undo one ``open``. The last one ends the threads and closes the connections, shielded from cancellation."""
         if fork_count() != self._forks:
             self._opened, self._writer = 0, None
-            return  # a forked child must not touch its parent's connections
+            return  # a forked child must not use its parent's connections
         with anyio.CancelScope(shield=True):
             async with self._opening:
                 self._opened = max(0, self._opened - 1)
                 if not self._opened and self._writer is not None:
-                    await self._let_go_of(self._writer)
+                    await self._close_all(self._writer)
 
-    async def _let_go_of(self, writer: Writer) -> None:
+    async def _close_all(self, writer: Writer) -> None:
         self._writer = None
         await in_thread(self._heartbeat.close)
         await writer.close()
@@ -161,6 +161,7 @@ class SQLiteBackend(JobBackend):
         await in_thread(self._checkpointer.close)
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
+        """Notify ``listener`` on the loop after each group commit, before its callers go on."""
         return self._listeners.add(listener)
 
     def _committed(self, events: Sequence[JobEvent]) -> None:
@@ -182,21 +183,20 @@ class SQLiteBackend(JobBackend):
         return self._queries
 
     async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
-        """Polls ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change.
+        """Poll ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change.
 
-        While that cannot be asked, because the writer's thread has the connection, something may have changed now and
-        then. The pauses vary, so that two processes do not find each other's commits under way at each look.
+        While the writer's thread has the connection, it cannot be read, and a change is assumed now and then. The
+        pauses vary, so that two processes do not meet each other's commits at each poll.
 
-        :raises BackendError: ``moved``, the file is not at its path any more; also when nobody writes.
+        :raises BackendError: ``moved``, the file is no longer at its path.
         """
-        self._open()
         seen = self._seen if seen is None else seen
-        known = seen.version  # when this call began: who else waits must not take the change away
+        known = seen.version  # when this call began: another call that waits must not consume the change
         step = _URGENT if urgent else _LAZY
         left = timeout
         while True:
-            self._check_file()
-            if self._changed(seen, known):
+            self._open()
+            if self._changes.look(seen, known):
                 return True
             if left <= 0:
                 return False
@@ -207,43 +207,12 @@ class SQLiteBackend(JobBackend):
             if self._writer is None:
                 return False
 
-    def _changed(self, seen: Seen, known: int | None) -> bool:
-        version = self._data_version()
-        if version is not None:
-            seen.unseen = 0.0
-            seen.version = version
-            return version != known
-        if seen.unseen < _UNSEEN:
-            return False
-        seen.unseen = 0.0
-        return True
-
-    def _check_file(self) -> None:
-        try:
-            self._file.check()
-        except sqlite3.Error as moved:
-            raise translate(moved, self._file.path) from moved
-
-    def _data_version(self) -> int | None:
-        writer = self._open()
-        if writer.busy_in_thread:
-            return None  # its thread may be inside a transaction
-        try:
-            return writer.connection.execute("PRAGMA data_version").fetchone()[0]
-        except sqlite3.Error:
-            return None
-
     def removals(self) -> int | None:
-        writer = self._writer
-        if writer is None or writer.busy_in_thread:
-            return None
-        try:
-            row = writer.connection.execute(_REMOVALS).fetchone()
-        except sqlite3.Error:
-            return None  # whoever reads the store instead is told what is the matter with it
-        return 0 if row is None else row[0]
+        """Read a counter, if the writer's thread does not have the connection."""
+        return None if self._writer is None else self._changes.count_removals()
 
     async def health(self) -> Mapping[str, Any]:
+        """Describe the file, its size, that of its log, and SQLite; a read proves that the store is in reach."""
         self._open()
         await self._readers.fetch("SELECT value FROM counters WHERE name = 'event'")
         path = self.config.file
@@ -257,6 +226,7 @@ class SQLiteBackend(JobBackend):
         }
 
     async def checkup(self) -> Sequence[Finding]:
+        """Check the file in a thread: from outside, and by SQLite's ``quick_check`` while it is open."""
         opened = self._writer is not None
         if opened:
             self._open()
@@ -265,22 +235,27 @@ class SQLiteBackend(JobBackend):
     # -- submitting
 
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
+        """Store the batch with the next group commit."""
         return await self._open().run(ops.Enqueue(jobs=jobs, parent=parent))
 
     # -- running
 
     async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
+        """Claim in the next group commit, after the outcomes and submissions of its group."""
         return await self._open().run(ops.Dequeue(claim=claim))
 
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
+        """Record the outcomes and claim with the next group commit."""
         return await self._open().run(ops.Finish(ends=ends, claim=claim))
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
+        """Store the events with the next group commit."""
         return await self._open().run(ops.AppendEvents(batches=batches))
 
     # -- workers and leases
 
     async def register_worker(self, worker: NewWorker) -> str:
+        """Insert a worker of this process, and have the heartbeat's thread renew its lease."""
         me = this_process()
         lease = round(worker.lease * SECOND)
         row = (
@@ -299,20 +274,24 @@ class SQLiteBackend(JobBackend):
         return worker_id(number)
 
     async def deregister_worker(self, worker: str) -> None:
+        """Stop the heartbeat of the worker, then take back what it held."""
         writer = self._open()
         number = worker_number(worker)
         self._heartbeat.remove(number)
         await writer.run(ops.Deregister(worker=number))
 
     async def extend_leases(self, worker: str) -> WorkerLease:
+        """Renew the lease in a transaction of the writer, beside the heartbeat's thread."""
         return await self._open().run(ops.ExtendLeases(worker=worker_number(worker)))
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
+        """Store the refusals as JSON on the worker's row."""
         await self._open().run(
             ops.ReportRefusals(worker=worker_number(worker), refused=json.encode(dict(refused)).decode())
         )
 
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
+        """Find the dead workers by a read, and write only if there are any."""
         writer = self._open()
         me = this_process()
         monotonic = self._clock.monotonic()
@@ -323,43 +302,52 @@ class SQLiteBackend(JobBackend):
         return await writer.run(ops.Reap(suspects=suspects))
 
     async def workers(self) -> Sequence[WorkerInfo]:
+        """Read the workers; one whose process has ended on this host is not alive, whatever its lease."""
         me = this_process()
         return await self._reading().workers(self._clock.monotonic(), lambda identity: is_certainly_gone(identity, me))
 
     # -- deciding by hand
 
     async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
+        """Cancel the jobs with the next group commit."""
         return await self._open().run(ops.Cancel(ids=ids, descendants=descendants))
 
     async def retry_job(self, job_id: str) -> JobStatus:
+        """Retry the job with the next group commit."""
         return await self._open().run(ops.Retry(job_id=job_id))
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
+        """Recount the jobs with the next group commit."""
         return await self._open().run(ops.Recount(ids=ids))
 
     async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
+        """Fail the jobs with the next group commit."""
         return await self._open().run(ops.GiveUp(ids=ids, error=error))
 
     # -- upkeep
 
     async def prune(self, before: int, limit: int = 1000) -> int:
+        """Find components by reads without a lock, and remove them in bounded transactions."""
         self._open()
         return await self._pruner.prune(before, limit)
 
     async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
+        """Remove the jobs as ``prune`` does, in bounded transactions."""
         self._open()
         return await self._pruner.remove(ids, components)
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
+        """Copy the file by SQLite's backup API, in a thread."""
         self._open()
         await self._in_thread(back_up, self.config, self._file, path)
 
     async def compact(self, patience: float = 10.0) -> int:
+        """Run VACUUM in a thread, which is stopped after ``patience`` seconds."""
         self._open()
         return await self._in_thread(compact, self.config, self._file, patience)
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        """Long work on a connection of its own. If the caller is cancelled, it is told to stop, and cleans up."""
+        """Run long work on a connection of its own. If the caller is cancelled, it is stopped, and cleans up."""
         stop = threading.Event()
         try:
             return await in_thread(work, *args, stop, abandon_on_cancel=True)
@@ -369,48 +357,63 @@ class SQLiteBackend(JobBackend):
     # -- asking
 
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
+        """Read the jobs by a reader."""
         return await self._reading().get_jobs(ids)
 
     async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
+        """Read the results by a reader, large values one by one."""
         return await self._reading().get_results(ids)
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Read the attempts by a reader."""
         return await self._reading().get_attempts(job_id)
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
+        """Read a page by the index of the leading field."""
         return await self._reading().find_jobs(query)
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
+        """Read a range of the index of ids."""
         return await self._reading().find_ids(prefix, limit)
 
     async def get_call(self, job_id: str) -> StoredCall | None:
+        """Read the call by a reader."""
         return await self._reading().get_call(job_id)
 
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
+        """Count by an index."""
         return await self._reading().count_jobs(group)
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
+        """Read groups by jumps in their index."""
         return await self._reading().list_groups(after, limit)
 
     async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
+        """Read durations by a bounded walk in the index of completed jobs."""
         return await self._reading().get_durations(function, limit)
 
     async def has_unfinished(self, group: str | None = None) -> bool:
+        """Look for one entry in the index of statuses."""
         return await self._reading().has_unfinished(group)
 
     async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
+        """Read edges by their child."""
         return await self._reading().get_dependencies(ids)
 
     async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
+        """Read edges by their parent."""
         return await self._reading().get_dependent_jobs(ids)
 
     async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
+        """Read the first jobs of each lane; at most 1,000."""
         return await self._reading().get_ready_jobs(limit)
 
     async def get_limit(self, key: str) -> LimitInfo | None:
+        """Read the row of the limited key."""
         return await self._reading().get_limit(key)
 
     async def get_lanes(self) -> Sequence[Lane]:
+        """Read all lanes, in the order of their first jobs."""
         return await self._reading().get_lanes()
 
     async def read_events(
@@ -421,9 +424,11 @@ class SQLiteBackend(JobBackend):
         job_id: str | None = None,
         group: str | None = None,
     ) -> EventPage:
+        """Read a page of the log; a row that cannot be read is marked in it."""
         return await self._reading().read_events(after, limit=limit, job_id=job_id, group=group)
 
     async def last_cursor(self) -> str:
+        """Read the counter of events."""
         return await self._reading().last_cursor()
 
 
