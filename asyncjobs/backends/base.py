@@ -144,7 +144,7 @@ class JobBackend(ABC):
         """Wait until another process (or another backend object) may have changed something, at most ``timeout`` s.
 
         A change ends every call that waits. A watcher that calls it again and again passes a ``Seen`` of its own: it
-        then notices also what is changed between two of its calls, whoever else waits. Its first call may return at
+        then notices also what is changed between two of its calls, even if others wait. Its first call may return at
         once. Calls without one share what they have seen.
 
         :param urgent: notice a change with the shortest delay that the store can give cheaply.
@@ -183,7 +183,7 @@ class JobBackend(ABC):
            that cancelling the descendants of a running job closes the tree.
         5. ``run_at`` in the past counts as now; ``delay`` (µs) counts from the store's own now. ``run_at`` follows the
            wall clock. A delay, like the backoff after a failure, is a duration: a clock that is set does not move its
-           end, as far as the store can tell (``docs/adr/0021``).
+           end, as far as the store can know (``docs/adr/0021``).
         """
 
     async def enqueue_job(self, job: NewJob, *, parent: AttemptRef | None = None) -> str:

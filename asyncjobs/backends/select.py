@@ -22,12 +22,12 @@ def make_backend(
 
     :raises ConfigurationError: the kind is unknown, or the settings are of another kind.
     """
-    # An object is used as it is. A path and settings say everything themselves; only a name takes settings beside it.
+    # An object is used as it is. A path and settings are complete by themselves; only a name takes settings beside it.
     if is_a(backend, JobBackend):
         _refuse_beside(config, "config= has no meaning beside a backend object", "configure the object")
         return backend, getattr(backend, "config", None) or BackendConfig()
     if is_path(backend):
-        _refuse_beside(config, "a path says all", "put it into the settings: SQLiteConfig(db_path=…)")
+        _refuse_beside(config, "a path needs no config=", "put it into the settings: SQLiteConfig(db_path=…)")
         config = SQLiteConfig(db_path=backend)
     elif is_a(backend, BackendConfig):
         _refuse_beside(config, "the settings are given twice", "drop config=")

@@ -21,7 +21,7 @@ TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
     (PENDING, EventType.STARTED): IN_PROGRESS,
     (PENDING, EventType.CANCELLED): CANCELLED,
     (PENDING, EventType.SKIPPED): SKIPPED,
-    (PENDING, EventType.FAILED): FAILED,  # nobody could ever run it
+    (PENDING, EventType.FAILED): FAILED,  # no worker could ever run it
     (IN_PROGRESS, EventType.COMPLETED): COMPLETED,
     (IN_PROGRESS, EventType.FAILED): FAILED,
     (IN_PROGRESS, EventType.CANCELLED): CANCELLED,

@@ -117,5 +117,5 @@ def refusal(job_id: str, status: JobStatus) -> JobStateError:
         job_id,
         status,
         "it is connected with jobs that were to be removed, and was not named",
-        hint="a graph goes as a whole: name this job, too, or say components=True; nothing was removed",
+        hint="a graph is removed as a whole: name this job, too, or pass components=True; nothing was removed",
     )

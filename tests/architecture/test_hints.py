@@ -223,7 +223,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("core/plain.py", "use str(key)"): values.metadata_and_events,
     (
         "core/retention.py",
-        "a graph goes as a whole: name this job, too, or say components=True; nothing was removed",
+        "a graph is removed as a whole: name this job, too, or pass components=True; nothing was removed",
     ): calls.stores,
     ("exceptions.py", "await handle.retry() runs it again"): calls.waiting_for_a_job,
     ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,

@@ -136,7 +136,7 @@ def test_any_other_text_is_the_name_of_a_backend(kind: Any) -> None:
             kind(bad)
         assert caught.value.field == "backend"
         assert hint is None or hint in str(caught.value.hint)
-    with pytest.raises(ConfigurationError, match="a path says all"):
+    with pytest.raises(ConfigurationError, match="a path needs no config="):
         kind("jobs.db", config=SQLiteConfig(db_path="other.db"))
 
 

@@ -18,7 +18,7 @@ _V1 = """
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
 INSERT INTO counters VALUES ('job', 0), ('event', 0), ('worker', 0), ('pruned', 0);
 
--- A lane is what a worker may or may not take as a whole: a function, in a queue, for an owner (NULL: anybody).
+-- A lane is what a worker may or may not claim as a whole: a function, in a queue, for an owner (NULL: any worker).
 CREATE TABLE lanes(
   n INTEGER PRIMARY KEY,
   queue TEXT NOT NULL,
@@ -27,7 +27,7 @@ CREATE TABLE lanes(
 );
 CREATE UNIQUE INDEX lanes_name ON lanes(queue, function, ifnull(owner, ''));
 
--- The hot row: what changes, and what a claim looks at.
+-- The hot row: what changes, and what a claim reads.
 CREATE TABLE jobs(
   n INTEGER PRIMARY KEY,
   id TEXT NOT NULL UNIQUE,
@@ -90,7 +90,7 @@ CREATE TABLE edges(
 ) WITHOUT ROWID;
 CREATE INDEX edges_child ON edges(child, parent);
 
--- Attempts that ended otherwise than succeeded; a success is told by the hot row itself.
+-- Attempts that did not succeed; the hot row itself records a success.
 CREATE TABLE attempts(
   job INTEGER NOT NULL,
   attempt INTEGER NOT NULL,
@@ -119,7 +119,7 @@ CREATE UNIQUE INDEX events_job ON events(job, seq);
 CREATE INDEX events_progress ON events(job, seq) WHERE type = 'progress';
 CREATE INDEX events_group ON events(grp, position) WHERE grp IS NOT NULL;
 
--- Jobs that were removed, of which rows in the tables above are still to be deleted. Nobody finds these any more.
+-- Removed jobs of which rows in the tables above are still to be deleted. No query finds these any more.
 CREATE TABLE removed(n INTEGER PRIMARY KEY);
 
 CREATE TABLE limits(

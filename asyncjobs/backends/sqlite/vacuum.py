@@ -28,8 +28,8 @@ _PAUSE = 0.02
 def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: threading.Event) -> int:
     """Compact the file, and return the bytes by which it became smaller. Blocks for as long as it takes.
 
-    :param patience: seconds that the write lock may be held. It is waited for as long as ``config.busy_timeout`` says.
-    :raises BackendConnectionError: somebody else held the lock all the time.
+    :param patience: seconds for which the write lock may be held, having waited for it up to ``config.busy_timeout``.
+    :raises BackendConnectionError: another connection held the lock all the time.
     :raises BackendError: ``compact-timeout``, it took too long; ``disk-full``, it needs room for a second copy.
     """
     with closing(open_connection(config, file.path, busy_timeout=config.busy_timeout, file=file)) as connection:
@@ -78,7 +78,7 @@ def _vacuum(connection: sqlite3.Connection, patience: float, stop: threading.Eve
 
 def _too_long(path: str, patience: float) -> BackendError:
     error = BackendError(
-        f"{path} was not compacted: it takes longer than {patience:g} s, and nobody could write meanwhile",
+        f"{path} was not compacted: it takes longer than {patience:g} s, in which no program could write",
         hint="stop the daemons and programs that use the file, and compact it with more patience",
     )
     error.code = "compact-timeout"

@@ -303,7 +303,7 @@ def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
     raise NotSerializableError(
         shortened_path(where, mismatch.steps),
         f"{what}, and the annotation of the {owner} names {mismatch.expected}, so that it could not come back",
-        hint="annotate it with the class of what is passed, or pass what the annotation says",
+        hint="annotate it with the class of what is passed, or pass what the annotation names",
     ) from mismatch.__cause__
 
 

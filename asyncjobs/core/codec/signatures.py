@@ -104,7 +104,7 @@ def _bound_by_choice(func: Callable[..., Any], callee: Callee, args: _Args, kwar
         if not exact:
             return args, kwargs
         raise SubmissionError(
-            f"{_label(func)} needs its first argument by position: its class says which implementation runs",
+            f"{_label(func)} needs its first argument by position: its class decides which implementation runs",
             hint="functools.singledispatch takes it in no other way",
         )
     try:
