@@ -12,7 +12,7 @@ BEGIN, END = "<!-- drawn from core/lifecycle.py by docs/generate.py -->", "<!-- 
 
 
 def life_cycle() -> str:
-    """The transition table as a Mermaid state diagram: one arrow per pair of statuses, with its events."""
+    """Draw the transition table as a Mermaid state diagram: one arrow per pair of statuses, with its events."""
     arrows: dict[tuple[JobStatus | None, JobStatus], list[EventType]] = {}
     for (before, event), after in TRANSITIONS.items():
         arrows.setdefault((before, after), []).append(event)
@@ -25,14 +25,14 @@ def life_cycle() -> str:
 
 
 def table() -> str:
-    """The same as a table, for those who read text."""
+    """Write the transitions as a table, for readers of plain text."""
     rows = ["| from | event | to |", "|---|---|---|"]
     rows += [f"| {before or '–'} | `{event}` | {after} |" for (before, event), after in TRANSITIONS.items()]
     return "\n".join(rows)
 
 
 def written(page: str) -> str:
-    """The page with its drawing replaced by the current one."""
+    """Return the page with its drawing replaced by the current one."""
     head, _, rest = page.partition(BEGIN)
     _, _, tail = rest.partition(END)
     return f"{head}{BEGIN}\n\n{life_cycle()}\n\n{table()}\n\n{END}{tail}"
