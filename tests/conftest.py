@@ -6,6 +6,7 @@ import pkgutil
 from collections.abc import Generator
 from contextlib import nullcontext
 from importlib import import_module
+from pathlib import Path
 from zlib import crc32
 
 import pytest
@@ -21,6 +22,14 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "needs(*capabilities): skipped for stores that do not have them")
     if (part := config.getoption("--part")) is not None:
         part_of(part)
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """With ``-m serial``, do not import the files that mark no test so: that takes as long as some of the tests."""
+    if config.option.markexpr != "serial" or not collection_path.match("test_*.py"):
+        return None
+    marking = [path for path in (collection_path, collection_path.with_name("conftest.py")) if path.exists()]
+    return None if any("mark.serial" in path.read_text("utf-8") for path in marking) else True
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
