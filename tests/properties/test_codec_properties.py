@@ -14,6 +14,7 @@ from enum import Enum, IntFlag
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -26,6 +27,8 @@ from asyncjobs.core.codec import (
     encode_call,
     encode_value,
 )
+
+pytestmark = pytest.mark.untraced  # what it reaches, the tests of the codec name one by one
 
 quick = settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
