@@ -74,7 +74,8 @@ class JobProcessor:
     :param daemon: settings of that: slots, queues, allowed modules, times.
     :param functions: functions that this process may run although it did not submit them.
     :param fallback: ``"sync"``: while no worker is alive anywhere, a submit runs its jobs here and returns when they
-        have ended. With ``enable_daemon=False``. Default None: they wait for a worker.
+        have ended; what is not due yet runs when it is. With ``enable_daemon=False``. Default None: they wait for a
+        worker.
     :param clock: for tests.
     :raises ConfigurationError: a setting cannot work.
 

@@ -140,8 +140,10 @@ class Engine:
                 tasks.start_soon(self.graph.run, self.backend, settings.clock)
                 if self._runner is None:
                     tasks.start_soon(Reaper(self.backend, settings.clock).run)
-                    if parts.fallback is None:  # which says so itself
+                    if parts.fallback is None:
                         tasks.start_soon(self._warn_when_no_worker_lives)
+                    else:  # which warns itself
+                        tasks.start_soon(parts.fallback.run_left)
                 started()
                 await self._stopping.wait()
                 if self._runner is not None and self._exit is not None:

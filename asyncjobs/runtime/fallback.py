@@ -11,18 +11,24 @@ from collections.abc import Callable, Sequence
 import anyio
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.exceptions import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.loops import look_forever
+from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.start_command import start_command
+from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 0.5
 """Seconds after which it is looked again, although no event came: time alone makes delayed jobs due."""
+_LONGEST_PAUSE = 30.0
+"""Seconds after which what was left is looked at again: others may have ended or removed it, or what it waits for."""
 
 
 class SyncFallback:
@@ -31,10 +37,16 @@ class SyncFallback:
     :param make_runner: returns a worker that has not been started.
     """
 
-    def __init__(self, backend: JobBackend, streamer: StatusStreamer, make_runner: Callable[[], Runner]) -> None:
+    def __init__(
+        self, backend: JobBackend, streamer: StatusStreamer, make_runner: Callable[[], Runner], clock: Clock
+    ) -> None:
         self._backend = backend
         self._streamer = streamer
         self._make_runner = make_runner
+        self._clock = clock
+        self._left: dict[str, None] = {}
+        """Jobs that could not run at their submit: they are not due yet, or wait for one that is not."""
+        self._left_more = Wakeup()
         self._lock = anyio.Lock()
         self.runner: Runner | None = None
         """The worker that runs jobs now."""
@@ -50,15 +62,43 @@ class SyncFallback:
             runner.scheduler.nudge()
             return
         async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
-            if self._closing or any(worker.alive for worker in await self._backend.workers()):
+            if self._closing:
                 return
-            if not self._warned:
-                self._warned = True
-                await self._warn(job_ids)
-            try:
-                await self._run(job_ids)
-            except BaseExceptionGroup as error:
-                raise only_error(error) from None
+            if not any(worker.alive for worker in await self._backend.workers()):
+                if not self._warned:
+                    self._warned = True
+                    await self._warn(job_ids)
+                try:
+                    await self._run(job_ids)
+                except BaseExceptionGroup as error:
+                    raise only_error(error) from None
+        self._left |= dict.fromkeys([*job_ids, *self._waited_for])
+        self._left_more.notify()
+
+    async def run_left(self) -> None:
+        """Run what could not run at its submit once it can, for as long as the processor is entered."""
+        trouble = Outage(logger, "jobs that were not due at their submit cannot be looked at")
+        await look_forever(self._look, None, trouble, self._clock)
+
+    async def _look(self) -> None:
+        if not self._left:
+            await self._left_more.wait()
+        jobs = await self._backend.get_jobs(list(self._left))
+        unfinished = [job for job in jobs if not job.status.terminal]
+        self._left = dict.fromkeys(job.id for job in unfinished)
+        if any(self._may_go_on(job) for job in unfinished):
+            await self.run(list(self._left))
+            unfinished = [job for job in await self._backend.get_jobs(list(self._left)) if not job.status.terminal]
+        dues = [_seconds_until(job, self._clock) for job in unfinished if job.waits_for is WaitsFor.TIME]
+        pause = min([_LONGEST_PAUSE, *(max(_LOOK_EVERY, due) for due in dues)])
+        with self._clock.timeout(pause):
+            await self._left_more.wait()
+
+    def _may_go_on(self, job: Job) -> bool:
+        """Whether it is ready, or due: jobs that wait for another one go on with that."""
+        if job.waits_for is WaitsFor.TIME:
+            return _seconds_until(job, self._clock) <= 0
+        return job.waits_for in (WaitsFor.WORKER, WaitsFor.LIMIT)
 
     async def close(self) -> None:
         """Run no more: what runs gets its time to end, then goes back to pending; submits that wait return."""
@@ -112,6 +152,10 @@ class SyncFallback:
             edges = await self._backend.get_dependencies(waiting) if waiting else ()
             level = list({edge.parent_id for edge in edges if edge.state is EdgeState.OPEN} - seen)
         return False
+
+
+def _seconds_until(job: Job, clock: Clock) -> float:
+    return 0.0 if job.run_at is None else (job.run_at - to_datetime(clock.now())).total_seconds()
 
 
 def _moves(job: Job, runner: Runner) -> bool:

@@ -62,7 +62,7 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = Fal
             attempt.attempt,
             extra=_fields(attempt),
         )
-    elif outcome.kind is OutcomeKind.FAILED and outcome.error is not None:
+    elif outcome.kind is OutcomeKind.FAILED and outcome.error is not None and result is not JobStatus.CANCELLED:
         error = outcome.error
         final = result is JobStatus.FAILED
         level = logging.ERROR if final else logging.WARNING

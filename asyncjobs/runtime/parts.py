@@ -80,7 +80,7 @@ class Parts:
         self.fallback = None
         if settings.fallback is not None:
             config = settings.fallback
-            self.fallback = SyncFallback(backend, self.streamer, lambda: self.new_runner(config))
+            self.fallback = SyncFallback(backend, self.streamer, lambda: self.new_runner(config), settings.clock)
         self.submitter = Submitter(
             backend,
             submissions,

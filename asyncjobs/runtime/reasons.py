@@ -63,8 +63,10 @@ async def _pending(backend: JobBackend, clock: Clock, job: Job) -> Reason:
     match job.waits_for:
         case WaitsFor.DEPENDENCIES:
             return await _dependencies(backend, job)
-        case WaitsFor.TIME:
+        case WaitsFor.TIME if job.run_at is None or job.run_at > to_datetime(clock.now()):
             return _time(clock, job)
+        case WaitsFor.TIME if (limit := await _used_up(backend, job)) is not None:
+            return limit  # it is due, which the next claim notices: what keeps it is what keeps a ready one
         case WaitsFor.LIMIT:
             return await _limit(backend, job)
         case _:
@@ -95,6 +97,11 @@ def _time(clock: Clock, job: Job) -> Reason:
     left = max(0.0, (job.run_at - to_datetime(clock.now())).total_seconds())
     sentence = f"{cause}: due in {left:.1f} s, at {job.run_at.isoformat(timespec='seconds')}"
     return Reason(code, sentence, {"run_at": job.run_at.isoformat(), "seconds": left})
+
+
+async def _used_up(backend: JobBackend, job: Job) -> Reason | None:
+    limit = None if job.limit is None else await backend.get_limit(job.limit)
+    return await _limit(backend, job) if limit is not None and limit.in_progress >= limit.capacity else None
 
 
 async def _limit(backend: JobBackend, job: Job) -> Reason:

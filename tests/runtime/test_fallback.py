@@ -11,6 +11,7 @@ import pytest
 
 from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
 from asyncjobs.processor import get_engine
+from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
     COMPLETED,
     FAILED,
@@ -85,6 +86,17 @@ async def test_it_does_not_wait_for_what_is_delayed(stores: Stores) -> None:
             behind = await jp.submit_job(nothing, depends_on=later)
             assert [await later.status(), await behind.status()] == [PENDING, PENDING]
             assert await (await jp.submit_job(add, 1, 1)) == 2
+
+
+async def test_what_was_not_due_at_its_submit_runs_when_it_is(stores: Stores) -> None:
+    clock = ManualClock()
+    async with JobProcessor(stores.backend(clock=clock), enable_daemon=False, fallback="sync", clock=clock) as jp:
+        with anyio.fail_after(PATIENCE):
+            later = await jp.submit_job(add, 1, 1, delay=3600)
+            behind = await jp.submit_job(add, later, 1)
+            assert [await later.status(), await behind.status()] == [PENDING, PENDING]
+            clock.advance(3600)
+            assert [await behind, await later] == [3, 2]
 
 
 async def submit_children(depth: int) -> int:

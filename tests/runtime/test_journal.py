@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from typing import Any
 
+import anyio
 import pytest
 
 from asyncjobs import JobRequest, RetryPolicy
@@ -54,6 +55,27 @@ async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog
         ("ERROR", "job 'a' failed"),
     ]
     assert all("Traceback" in r.traceback_text for r in records)  # type: ignore[attr-defined]
+
+
+async def raise_in_finally() -> None:
+    try:
+        await anyio.sleep_forever()
+    finally:
+        raise ValueError("in finally")
+
+
+async def test_a_cancelled_job_is_not_said_to_be_retried_whatever_its_body_raised(
+    stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "asyncjobs.jobs")
+    async with stores.processor() as jp:
+        handle = await jp.submit_job(raise_in_finally, job_id="j", max_retries=0)
+        async with jp.streamer.reader(job_id=handle, types="started") as reader:
+            await reader.next()
+        await handle.cancel()
+        await jp.wait_for_job(handle)
+    assert "job 'j' was cancelled" in caplog.messages
+    assert not any("retried" in message for message in caplog.messages)
 
 
 async def test_a_large_batch_is_one_line_more(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:

@@ -19,7 +19,7 @@ from asyncjobs import (
     RetryPolicy,
     current_job,
 )
-from asyncjobs.backends.base import AttemptEnd, NewWorker
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, NewWorker
 from asyncjobs.models import Job, Outcome, OutcomeKind, Progress
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime import reasons as why_module
@@ -405,14 +405,32 @@ async def test_why_of_delayed_jobs(stores: Stores) -> None:
         await reason(jp, failing, "retry_backoff", "failed 1 times", "due in 2.0 s")
 
 
+async def test_why_of_an_overdue_job_is_what_keeps_a_ready_one(stores: Stores) -> None:
+    clock = ManualClock()
+    backend = stores.backend(clock=clock)
+    async with JobProcessor(backend, enable_daemon=False, clock=clock) as jp:
+        held = await jp.submit_job(echo, 1, limit=("gpu", 1))
+        handle = await jp.submit_job(nothing, delay=10)
+        limited = await jp.submit_job(nothing, delay=20, limit=("gpu", 1))
+        clock.advance(11)
+        await reason(jp, handle, "no_worker", "no worker is alive")
+        await reason(jp, limited, "time", "due in 9.0 s")
+        worker = await backend.register_worker(NewWorker(name="busy", slots=1, lease=1000.0))
+        name = (await jp.get_job(held)).func
+        claim = ClaimRequest(worker=worker, limit=1, functions=frozenset({name}))
+        claimed = (await backend.dequeue_jobs(claim)).jobs
+        assert [job.attempt.job_id for job in claimed] == [held]
+        clock.advance(11)
+        await reason(jp, handle, "slots", "all 1 slots of the workers that may run it are busy")
+        await reason(jp, limited, "limit", "the limit 'gpu' lets 1 run at a time")
+
+
 async def test_why_of_an_interrupted_job(stores: Stores) -> None:
     clock = ManualClock()
     async with stores.processor(clock=clock, enable_daemon=False) as jp:
         backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
         job = await jp.submit_job(nothing)
         worker = await backend.register_worker(NewWorker(name="lost", slots=1))
-        from asyncjobs.backends.base import ClaimRequest
-
         claims = await backend.dequeue_jobs(
             ClaimRequest(worker=worker, limit=1, functions=frozenset({(await jp.get_job(job)).func}))
         )
