@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import anyio
 
+from asyncjobs.checks import refuse_unknown_arguments
 from asyncjobs.client import answers
 from asyncjobs.client.answers import ChangedJobs, Snapshot, Stats
 from asyncjobs.client.handle import ClientHandle
@@ -76,6 +77,10 @@ class JobsClient:
     raised as it would be in process; for what has no class, such as a token that is not known, it is a
     ``JobProcessorError`` with its ``code`` (``"unauthorized"``, ``"forbidden"``, …).
     """
+
+    def __new__(cls, *args: Any, **settings: Any) -> Self:
+        refuse_unknown_arguments(cls, settings)
+        return super().__new__(cls)
 
     def __init__(
         self,

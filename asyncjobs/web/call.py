@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from json import loads
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from urllib.parse import unquote, urlencode
 
 import anyio
@@ -92,7 +92,7 @@ class Call:
         try:
             return convert(given, kind, strict=False)
         except ValidationError as error:
-            raise _misfit(error, "?") from None
+            raise _misfit(error, "?", kind) from None
 
     async def body(self, kind: type[T]) -> T:
         """The JSON body as ``kind``; unknown fields are refused."""
@@ -110,7 +110,7 @@ class Call:
             check_names(data)
             return convert(value, kind)
         except ValidationError as error:
-            raise _misfit(error, "#") from None
+            raise _misfit(error, "#", kind) from None
         except RecursionError:
             raise too_deep(self.site.config.max_depth) from None
         except ValueError as error:  # DecodeError, and bytes that are no UTF-8
@@ -227,11 +227,27 @@ def _too_large(most: int) -> WebError:
     return WebError(413, "too-large", f"the body has more than {most:,} bytes", hint="asgi_app(max_body=…) allows more")
 
 
-def _misfit(error: ValidationError, root: str) -> WebError:
+def _misfit(error: ValidationError, root: str, kind: type[Struct]) -> WebError:
     message = str(error)
     detail, _, where = message.partition(" - at `$")
     pointer = root + where.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/" if root == "#" else "")
-    return invalid(pointer, detail[:1].lower() + detail[1:])
+    unknown = detail.partition("unknown field `")[2].rstrip("`")
+    hint = _hint_for(unknown, _structs_in(kind) if where else [kind]) if unknown else None
+    return invalid(pointer, detail[:1].lower() + detail[1:], hint=hint)
+
+
+def _hint_for(unknown: str, kinds: Sequence[type[Struct]]) -> str:
+    known = list(dict.fromkeys(field.encode_name for kind in kinds for field in fields(kind)))
+    near = nearest(unknown, known)
+    return f"did you mean {near!r}?" if near else f"known: {', '.join(known) or 'none'}"
+
+
+def _structs_in(kind: type[Struct]) -> list[type[Struct]]:
+    """Return the structs that fields of this one hold."""
+    held: list[Any] = [field.type for field in fields(kind)]
+    for part in held:  # it grows meanwhile
+        held.extend(get_args(part))
+    return [part for part in held if isinstance(part, type) and issubclass(part, Struct)]
 
 
 def _not_json(data: bytes, error: ValueError) -> WebError:

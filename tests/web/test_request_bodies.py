@@ -38,6 +38,39 @@ async def test_a_lone_surrogate_is_named_with_its_field(body: bytes, pointer: st
         assert (error["pointer"], "lone surrogate" in error["detail"]) == (pointer, True)
 
 
+@pytest.mark.parametrize(
+    ("path", "body", "pointer", "hint"),
+    [
+        ("/v1/jobs", {"func": "f"}, "#", "did you mean 'function'?"),
+        ("/v1/jobs", {"function": "f", "dependencies": ["a"]}, "#", "did you mean 'depends_on'?"),
+        ("/v1/jobs", {"function": "f", "prioritty": 1}, "#", "did you mean 'priority'?"),
+        ("/v1/jobs", {"function": "f", "zoo": 1}, "#", "known: function, args, kwargs, id, "),
+        ("/v1/jobs:cancel", {"filter": {"func": "f"}}, "#/filter", "did you mean 'function'?"),
+        ("/v1/jobs:cancel", {"filter": {"zoo": "f"}}, "#/filter", "known: ids, status, group, queue, function"),
+        ("/v1/jobs:cancel", {"filter": {"group": "g"}, "expected": 1}, "#", "did you mean 'expect'?"),
+        ("/v1/jobs/a/cancel", {"descendant": True}, "#", "did you mean 'descendants'?"),
+    ],
+)
+async def test_an_unknown_field_is_answered_with_the_one_that_is_meant(
+    path: str, body: dict[str, Any], pointer: str, hint: str
+) -> None:
+    async with site(add, submit=True) as here:
+        answer = await here.http.post(path, json=body, headers=ACT)
+        told = problem(answer, 400, "invalid-request")
+        assert told["errors"][0]["pointer"] == pointer
+        assert told["hint"].startswith(hint)
+        assert await here.jp.find_jobs() == []
+
+
+@pytest.mark.parametrize(
+    ("query", "hint"), [("func=f", "did you mean 'function'?"), ("zoo=1", "known: status, group, queue, function, ")]
+)
+async def test_an_unknown_parameter_is_answered_with_the_one_that_is_meant(query: str, hint: str) -> None:
+    async with site(add) as here:
+        told = problem(await here.get(f"/v1/jobs?{query}"), 400, "invalid-request")
+        assert told["hint"].startswith(hint)
+
+
 def deep(levels: int) -> bytes:
     return b'{"function":"f","args":' + b"[" * levels + b"]" * levels + b"}"
 
