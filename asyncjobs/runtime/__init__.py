@@ -1,1 +1,1 @@
-"""Waits. The only place that starts anyio tasks."""
+"""Wait for and run jobs. Only this package starts anyio tasks."""

@@ -1,4 +1,4 @@
-"""All that is used of anyio's private names, each with its reason. Elsewhere its documented interface is enough."""
+"""Keep every use of anyio's private names in one place, each with its reason."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def forget_loop() -> None:
 
 
 class _TheLoop:
-    """Stands for the backend of a loop: trio's own wants to be told the loop, in a thread that trio has not started."""
+    """Stands for the backend of a loop: trio's own asks for the loop, in a thread that trio has not started."""
 
     def __init__(self, loop: EventLoopToken, check_cancelled: Callable[[], None]) -> None:
         self._loop = loop

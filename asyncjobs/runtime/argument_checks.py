@@ -1,4 +1,4 @@
-"""What callers give to the methods of a processor: understood, or refused with the field, the value and the fix."""
+"""Check what callers pass to the methods of a processor, and refuse it with the field, the value and the fix."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ FindFunction = Callable[[str], Callable[..., Any] | None]
 
 
 class Stop(Enum):
-    """Why an attempt is told to stop."""
+    """Why an attempt is asked to stop."""
 
     CANCELLED = auto()
     TIMED_OUT = auto()
@@ -93,7 +93,7 @@ class RunningAttempt:
         self.stop(Stop.TIMED_OUT)
 
     def hurry(self) -> None:
-        """Give a body that has been told to stop no more time for its clean-up."""
+        """Give a body that has been asked to stop no more time for its clean-up."""
         if self.body is not None:
             self.body.hurry()
 
@@ -127,7 +127,7 @@ class Tools(Struct, frozen=True):
 
 
 async def run_attempt(running: RunningAttempt, function: Callable[..., Any], tools: Tools) -> Outcome:
-    """Decode the call, run the body, encode what it returns. The outcome says how it went."""
+    """Decode the call, run the body, encode what it returns. The outcome has how it went."""
     enter(running.context)
     try:
         results = await read_injected(running.job, tools.read_results)
@@ -136,14 +136,14 @@ async def run_attempt(running: RunningAttempt, function: Callable[..., Any], too
     except Exception as error:
         return failure(error, retryable=False)
     if running.stop_reason is not None:
-        return final_outcome(running, None)  # told to stop before the body began: it never does
+        return final_outcome(running, None)  # asked to stop before the body began: it never does
     if is_async:
         return await run_async(running, function, args, kwargs, tools.max_value_size, tools.cancel_grace)
     return await _run_in_thread(running, function, args, kwargs, tools)
 
 
 async def read_injected(job: ClaimedJob, read_results: ReadResults) -> Mapping[str, JobResult]:
-    """The results that the job's arguments name."""
+    """Read the results that the job's arguments name."""
     if not job.injects:
         return _NO_RESULTS
     wanted: list[str] = []
@@ -154,7 +154,7 @@ async def read_injected(job: ClaimedJob, read_results: ReadResults) -> Mapping[s
 def read_arguments(
     job: ClaimedJob, function: Callable[..., Any], results: Mapping[str, JobResult], find_function: FindFunction
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """The arguments of the call, these results among them."""
+    """Decode the arguments of the call, with these results among them."""
 
     def find_result(job_id: str) -> tuple[bytes, Callable[..., Any] | None] | None:
         result = results.get(job_id)
@@ -179,7 +179,7 @@ async def run_async(
     """Await an ``async def`` body.
 
     :param largest: bytes that its result may have.
-    :param grace: seconds that its clean-up may take, once it is told to stop.
+    :param grace: seconds that its clean-up may take, once it is asked to stop.
     :param began: from when its timeout counts. Default: now.
     :param returns: the callable whose annotation the result must fit. Default: ``function``.
     """
@@ -234,14 +234,14 @@ async def _run_in_thread(
     def body() -> Outcome | Unawaited:
         outcome = run_plain(running, function, args, kwargs, tools.max_value_size)
         if isinstance(outcome, Unawaited) and running.abandoned:
-            outcome.close()  # nobody listens any more
+            outcome.close()  # its outcome is not waited for any more
         return outcome
 
     outcome: Outcome | Unawaited | None = None
     async with anyio.create_task_group() as watch:
         if running.job.timeout is not None:
             watch.start_soon(_time_out, running, running.job.timeout)
-        # A thread cannot be stopped: it keeps its slot and its lease until it returns, whoever is cancelled here.
+        # A thread cannot be stopped: it keeps its slot and its lease until it returns, whatever is cancelled here.
         with anyio.CancelScope(shield=True) as scope:
             running.thread_scope = scope
             outcome = await tools.threads.run(body, context)
@@ -300,7 +300,7 @@ async def _time_out(running: RunningAttempt, timeout: float) -> None:
 
 
 def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
-    """What an attempt that was told to stop amounts to, whatever its body made of it."""
+    """Return the outcome of an attempt, which may have been asked to stop, whatever its body made of that."""
     match running.stop_reason:
         case None:
             assert outcome is not None
@@ -310,10 +310,10 @@ def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
             retryable = running.job.retry.retries(TimeoutError())
             return Outcome(OutcomeKind.FAILED, error=error, retryable=retryable)
         case Stop.CANCELLED:
-            # A body that ended on its own before it heard of the request: the store decides by what is stored.
+            # A body that ended on its own before it noticed the request: the store decides by what is stored.
             return outcome or Outcome(OutcomeKind.CANCELLED)
         case Stop.RELEASED | Stop.LOST:
-            # A body that has heard of it, and returns, may have done half of its work: it is run again.
+            # A body that has noticed it, and returns, may have done half of its work: it is run again.
             finished = (
                 outcome is not None and outcome.kind is OutcomeKind.SUCCEEDED and not running.context.stop_noticed
             )
@@ -335,7 +335,7 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
 
 
 def failure(error: BaseException, *, policy: RunningAttempt | None = None, retryable: bool = True) -> Outcome:
-    """What a body raised, as text; ``policy`` says whether it is tried again."""
+    """Return the outcome of a body that raised; ``policy`` decides whether it is tried again."""
     if policy is not None:
         retryable = policy.job.retry.retries(error)
         policy.refused = is_caused_by(error, BackendClosedError)
@@ -372,7 +372,7 @@ def describe(error: BaseException) -> JobError:
         message = f"<{short_name(type(error))} whose message cannot be printed>"
     trace: TracebackType | None = _traceback_of(error)
     while trace is not None and trace.tb_frame.f_globals.get("__name__") == __name__:
-        trace = trace.tb_next  # our own frames tell nobody anything
+        trace = trace.tb_next  # our own frames explain nothing
     try:
         text = "".join(traceback.format_exception(type(error), error, trace))
     except BaseException:

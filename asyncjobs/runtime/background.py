@@ -1,4 +1,4 @@
-"""The background of a processor: started by whoever enters it, stopped by whoever leaves it.
+"""Run the background of a processor from the task that enters it until the task that leaves it.
 
 A cancel scope, and with it a task group, belongs to one task. Fixtures, start-up and shut-down hooks and notebook cells
 enter in one task and leave in another; so on asyncio the background has a task of its own (ADR 12). Trio has no tasks
@@ -109,7 +109,7 @@ class _OwnTask:
         if not self._started.is_set():
             self._started.set()  # ``start`` raises what ended it
         elif not self._joined and not task.cancelled() and (error := task.exception()) is not None:
-            # The program that this runs in goes on, and is told again when it leaves.
+            # The program that this runs in goes on, and gets the error when it leaves.
             logger.error("jobs do not run here any more: the background has ended by an error", exc_info=error)
 
 
@@ -141,7 +141,7 @@ class _Nursery:
         return True
 
     async def join(self, error: BaseException | None) -> bool | None:
-        # The group is told of a cancellation, which it must match with its scope, and not of the user's own errors:
+        # The group is given a cancellation, which it must match with its scope, and not of the user's own errors:
         # they leave the block as they are, not wrapped in an ExceptionGroup.
         if isinstance(error, anyio.get_cancelled_exc_class()):
             return await self._tasks.__aexit__(type(error), error, error.__traceback__)

@@ -15,12 +15,12 @@ from asyncjobs.models import BodyEvent, EventType
 
 MOST_UNSTORED = 10_000
 MOST_UNSTORED_BYTES = 8 << 20
-"""What one body may have said that is not stored yet. Beyond that the oldest log events make room."""
+"""What one body may have reported that is not stored yet. Beyond that the oldest log events make room."""
 PROGRESS_EVERY = 0.2
 """Seconds between two progress events of a body that are stored."""
 
 _MARKER = -1
-"""The size of the event that says how many are left out."""
+"""The size of the event that counts those that are left out."""
 
 
 class _Appended(NamedTuple):
@@ -30,7 +30,7 @@ class _Appended(NamedTuple):
 
 
 class BodyEvents:
-    """What a body said and is not stored yet: in order, bounded, of its progress the newest alone.
+    """What a body reported and is not stored yet: in order, bounded, of its progress the newest alone.
 
     Filled from any thread, taken from by the worker's loop.
     """
@@ -49,7 +49,7 @@ class BodyEvents:
         self._dropped = 0
         self._last_dropped: _Appended | None = None
         self.closed = False
-        """Set once the body has ended: what a thread that it left behind says is heard no more."""
+        """Set once the body has ended: what a thread that it left behind reports is dropped."""
 
     def __bool__(self) -> bool:
         return bool(self._logs or self._others or self._progress)
@@ -73,9 +73,9 @@ class BodyEvents:
         return first
 
     def take(self, most: int | None = None) -> tuple[BodyEvent, ...]:
-        """What is to be stored now, oldest first: at most ``most`` events, None for all there are.
+        """Take what is to be stored now, oldest first: at most ``most`` events, None for all there are.
 
-        With a number, progress that comes too soon after the last is held back, and what was said after it with it:
+        With a number, progress that comes too soon after the last is held back, and what was reported after it with it:
         so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
         """
         with self.lock:
@@ -108,7 +108,7 @@ class BodyEvents:
                 self._forget(queue)
 
     def put_back(self) -> None:
-        """What was taken last could not be stored: it is to be taken again, before what was said since."""
+        """Put back what was taken last and could not be stored: it is taken again before what was reported since."""
         with self.lock:
             while self._taken:
                 appended = self._taken.pop()

@@ -1,4 +1,4 @@
-"""Warnings that point at the line of the program, not into this package."""
+"""Warn with the line of the program that calls, not one of this package."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _LOOPS = frozenset({"asyncio", "anyio", "trio", "uvloop", "concurrent", "threadi
 
 
 def warn(message: str, func: Callable[..., Any]) -> None:
-    """Warn whoever calls this package now; where a task of its own does, point at the function that it is about."""
+    """Warn the caller of this package; where a task of its own does, point at the function that it is about."""
     frame = _caller()
     code = attribute(innermost(func), "__code__")
     if frame is not None:

@@ -1,4 +1,4 @@
-"""How an ``async def`` body is stopped: as its event loop stops a task.
+"""Stop an ``async def`` body as its event loop stops a task.
 
 On asyncio that is one ``CancelledError``; what the body does then, in ``finally`` and ``__aexit__``, may await. Only
 when ``cancel_grace`` seconds have passed, every await is cancelled. anyio alone would do that from the beginning, and
@@ -25,14 +25,14 @@ _LONGEST_DELAY = 0.02
 
 
 class Body(Protocol):
-    """What runs, as whoever stops it sees it. Both may be called again, and after its end."""
+    """What runs, as code that stops it sees it. Both may be called again, and after its end."""
 
     def stop(self) -> None:
         """Cancel it, and give it ``cancel_grace`` seconds to clean up."""
         ...
 
     def hurry(self) -> None:
-        """Give it no more time, if it has been told to stop."""
+        """Give it no more time, if it has been asked to stop."""
         ...
 
 
@@ -86,7 +86,7 @@ class BodyScope:
             caught = self._outer.__exit__(kind, error, traceback)
         if self.task is None and self._outer.cancel_called:
             self.delivered = True
-            self._timed_out()  # by the deadline, unless it was told to stop before
+            self._timed_out()  # by the deadline, unless it was asked to stop before
         return bool(caught)
 
     def ends_here(self) -> bool:
@@ -150,7 +150,7 @@ class BodyScope:
 
 @functools.cache
 def _kind_of_scope(trio: bool) -> type[anyio.CancelScope]:
-    """The event loop's own kind. ``anyio.CancelScope`` looks for it each time, which costs more than a scope."""
+    """Make a scope of the event loop's own kind: ``anyio.CancelScope`` looks for it each time, which costs more."""
     return type(anyio.CancelScope())
 
 

@@ -1,4 +1,4 @@
-"""What a job's body tells the ``logging`` module, or prints, becomes the job's log.
+"""Capture what a body logs and prints, as the log of its job.
 
 Both reach us by things of the whole process: a handler of the root logger, and stand-ins for ``sys.stdout`` and
 ``sys.stderr``. They are there while a worker that wants them runs, once for all such workers; whose words they are is
@@ -25,7 +25,7 @@ _FORMATTER = logging.Formatter()
 
 @contextmanager
 def capture(config: DaemonConfig) -> Generator[None, None, None]:
-    """While this is open, jobs whose context asks for it hear what their bodies log and print."""
+    """While this is open, jobs whose context asks for it keep what their bodies log and print."""
     with ExitStack() as stack:
         if config.capture_level is not None:
             stack.enter_context(_logs.used())
@@ -35,7 +35,7 @@ def capture(config: DaemonConfig) -> Generator[None, None, None]:
 
 
 def watch() -> None:
-    """Logging may have been configured anew, without our handler: attach it again, where a worker wants it."""
+    """Attach our handler again where a worker wants it: logging may have been configured anew, without it."""
     _logs.watch()
 
 
@@ -72,9 +72,11 @@ class JobLogHandler(logging.Handler):
     """Gives records to the job that emits them. Never blocks, never raises, changes no logger's level."""
 
     def createLock(self) -> None:  # noqa: N802 - the name is logging's
-        self.lock = None  # jobs have their own; a forked child must not find one held
+        """Make no lock: jobs have their own."""
+        self.lock = None  # a forked child must not find one held
 
     def handle(self, record: logging.LogRecord) -> bool:
+        """Keep a record as an event of the job whose body logs it."""
         job = find_current_job()
         name = str(record.name)
         if (
@@ -99,7 +101,7 @@ class JobLogHandler(logging.Handler):
             if any(handler is not self for handler in logger.handlers):
                 return
             logger = logger.parent
-        Context().run(last.handle, record)  # outside of the job: it has the record, and need not hear it printed
+        Context().run(last.handle, record)  # outside of the job: it has the record, and need not have it printed, too
 
 
 class _Logs(_Shared):
@@ -129,7 +131,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _message_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """The message and the traceback, whatever is wrong with the arguments of the call."""
+    """Return the message and the traceback, whatever is wrong with the arguments of the call."""
     fields: dict[str, Any]
     try:
         fields = capped("message", str(record.getMessage()))
@@ -137,7 +139,7 @@ def _message_fields(record: logging.LogRecord) -> dict[str, Any]:
         fields = {**capped("message", _raw(record.msg)), "unformatted": True}
     if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
         text = _traceback(record.exc_info[1])
-        # Its end says most.
+        # Its end explains most.
         fields |= capped("traceback", text[-LONGEST_TEXT:], len(text), mark="traceback_cut")
     return fields
 
@@ -189,17 +191,19 @@ class PrintedStream:
         self._listening = True
 
     def write(self, text: str) -> int:
+        """Write to the stream, and keep the lines as events of the job whose body prints."""
         job = find_current_job() if self._listening else None
         if job is not None and job.capture_print and isinstance(text, str) and not job.forked:
             record_printed(job, self._name, text)
         return self._stream.write(text)
 
     def writelines(self, lines: Iterable[str]) -> None:
+        """Write each of these lines."""
         for line in lines:
             self.write(line)
 
     def let_go(self) -> Any:
-        """Listen no more, for somebody may hold on to this object; returns the stream."""
+        """Keep no more lines, since the program may hold on to this object, and return the stream."""
         self._listening = False
         return self._stream
 
@@ -231,7 +235,7 @@ def bare_stream(name: str) -> Any:
 
 
 def record_printed(job: JobContext, name: str, text: str) -> None:
-    """A piece of what the body prints to the stream ``name``: its lines become events of the job."""
+    """Keep a piece of what the body prints to the stream ``name``: its lines become events of the job."""
     *ended, rest = text.split("\n")
     with job.body_events.lock:
         for part in ended:
@@ -247,7 +251,7 @@ def _print(job: JobContext, name: str, line: _Line) -> None:
 
 
 def end_lines(job: JobContext) -> None:
-    """The body has ended: what it left unfinished is a line, too."""
+    """Keep the line that a body left unfinished when it ended."""
     for name in list(job.unfinished_lines):
         _print(job, name, job.unfinished_lines.pop(name))
 
@@ -270,7 +274,7 @@ class _Prints(_Shared):
         while self._standing_in:
             name, ours = self._standing_in.popitem()
             stream = ours.let_go()
-            if getattr(sys, name) is ours:  # else somebody put something else there, and will put this back
+            if getattr(sys, name) is ours:  # else the program put something else there, and will put this back
                 setattr(sys, name, stream)
 
 

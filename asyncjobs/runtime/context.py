@@ -1,4 +1,4 @@
-"""What a running body can say and ask: ``current_job()``."""
+"""Give a running body what it can report and ask: ``current_job()``."""
 
 from __future__ import annotations
 
@@ -43,11 +43,13 @@ class Submit(Protocol):
 
     def __call__(
         self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
-    ) -> Coroutine[Any, Any, Any]: ...
+    ) -> Coroutine[Any, Any, Any]:
+        """Store a child of this attempt, and return its handle."""
+        ...
 
 
 def current_job() -> JobContext:
-    """The job whose body calls this, in ``async def`` and plain functions alike.
+    """Return the job whose body calls this, in ``async def`` and plain functions alike.
 
     :raises JobStateError: the caller is not inside a job.
     """
@@ -60,12 +62,12 @@ def current_job() -> JobContext:
 
 
 def find_current_job() -> JobContext | None:
-    """The job whose body calls this, or None outside of one."""
+    """Return the job whose body calls this, or None outside of one."""
     return _current.get()
 
 
 def current_in(context: Context | None) -> JobContext | None:
-    """The job to which a context of contextvars belongs, or None."""
+    """Return the job to which a context of contextvars belongs, or None."""
     return None if context is None else context.get(_current)
 
 
@@ -116,7 +118,7 @@ class JobContext:
         self.unfinished_lines: dict[str, Any] = {}
         """By stream: what was printed since the last end of a line."""
         self.stop_noticed = False
-        """Whether the body asked ``cancelled`` and was told to stop."""
+        """Whether the body asked ``cancelled`` and was answered that it is to stop."""
         self._children = 0
         self._on_event = on_event
         self.lender = lender
@@ -150,7 +152,7 @@ class JobContext:
             self.stop_noticed = True
         return self._stopped
 
-    # -- saying
+    # -- reporting
 
     # None of these raises for its arguments: a body must not fail because of what it reports about itself. What cannot
     # be stored becomes a warning in the job's own log.
@@ -214,11 +216,11 @@ class JobContext:
         self._append(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
 
     def append_log(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
-        """Store a log event of what the body told the ``logging`` module, or printed."""
+        """Store a log event of what the body logged or printed."""
         self._append(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
     def relay(self, type: str, data: dict[str, Any]) -> None:
-        """Store what the body said in a process of its own, where it was checked as it is here."""
+        """Store what the body reported in a process of its own, where it was checked as it is here."""
         if type in (EventType.LOG, EventType.PROGRESS):
             self._append(type, data)
         else:
@@ -230,7 +232,7 @@ class JobContext:
 
     @property
     def forked(self) -> bool:
-        """Whether this is a copy in a forked child, which nobody listens to."""
+        """Whether this is a copy in a forked child, whose reports reach no worker."""
         return fork_count() != self._forks
 
     def stop(self) -> None:
@@ -331,7 +333,7 @@ def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
 
 
 def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:
-    """A text as far as an event takes it and, where it was cut, its full length.
+    """Return a text as far as an event takes it and, where it was cut, its full length.
 
     :param length: the full one, where ``text`` has been cut before.
     """

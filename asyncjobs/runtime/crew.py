@@ -1,4 +1,4 @@
-"""Where the attempts of a worker run: in a task group that can be left behind with those that do not end.
+"""Hold the attempts of a worker in a task group that can be left behind with those that do not end.
 
 A task group ends when its last task does, so one body that shields an endless wait would hold its worker, and with it
 the program that leaves the processor. So on asyncio the group has a task of its own, for which leaving waits only a
@@ -34,7 +34,7 @@ class Crew:
         self.can_leave = hasattr(current_token().native_token, "call_soon_threadsafe")
         """Whether what does not end can be left behind: not on trio."""
         self.left_behind = False
-        """Whether attempts go on that nobody waits for."""
+        """Whether attempts go on that are not waited for."""
 
     def start(self, attempt: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
         """Run one more."""

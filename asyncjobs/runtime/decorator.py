@@ -1,4 +1,4 @@
-"""``@job``: defaults for a function's options."""
+"""Mark functions with ``@job``, and keep their own defaults for options."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def job(
     timeout: float | None = None,
     isolation: Isolation | None = None,
 ) -> Any:
-    """Decorator: mark a function as a job, with its own defaults for options of ``submit_job``.
+    """Mark a function as a job, with its own defaults for options of ``submit_job``.
 
     The function itself stays as it is. A marked function may be run by any embedded processor of a program that has
     imported its module, so a stored job is taken up again after a restart without being submitted once more.
@@ -98,7 +98,7 @@ def job(
 
 
 def get_job_options(func: Callable[..., Any]) -> JobOptions:
-    """What ``@job`` left on a callable. Of partials the outer one wins, option by option."""
+    """Return what ``@job`` left on a callable. Of partials the outer one wins, option by option."""
     if type(func) is FunctionType:  # nearly always: an attribute of one is read without running anything
         return found if type(found := getattr(func, JOB_OPTIONS, None)) is JobOptions else NO_OPTIONS
     found = attribute(func, JOB_OPTIONS)

@@ -1,4 +1,4 @@
-"""The end of what runs in a worker, in steps of which each is bounded."""
+"""End what runs in a worker, in steps of which each is bounded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 _MOMENT = 1.0
-"""Seconds for a thread that heeds ``cancelled`` to end by itself, when it is told so at the end of a drain."""
+"""Seconds for a thread that heeds ``cancelled`` to end by itself, when it is asked to at the end of a drain."""
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
 
@@ -49,7 +49,7 @@ class Drain:
         self._release([running for running in self._bodies() if running.waits])
         with anyio.move_on_after(0 if self._hurried else timeout) as self._patience:
             await self._until_quiet()
-        # 2. The rest is told to stop, and may clean up.
+        # 2. The rest is asked to stop, and may clean up.
         self._release(self._bodies())
         if self._hurried:
             self.hurry()

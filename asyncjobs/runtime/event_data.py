@@ -1,4 +1,4 @@
-"""What a body passes to ``progress``, ``emit`` and ``log``, as it is stored.
+"""Turn what a body passes to ``progress``, ``emit`` and ``log`` into what is stored.
 
 Nothing here raises, whatever it is given.
 """

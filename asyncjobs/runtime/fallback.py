@@ -1,4 +1,4 @@
-"""``fallback="sync"``: with no live worker anywhere, a submitter runs its jobs itself, through the normal claim.
+"""Run jobs where they are submitted while no worker is alive: ``fallback="sync"``, through the normal claim.
 
 A worker of its own registers, claims and records like every other, so nothing is run twice should another process come
 up meanwhile; it is gone again once the submitted jobs have ended, or can go no further for now.

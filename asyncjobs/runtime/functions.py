@@ -1,4 +1,4 @@
-"""Which functions this process may run, and where they are: the policy of "who may run what".
+"""Decide which functions this process may run, and find them.
 
 A function runs here when this process submitted or registered it, when its module is allowed, or (embedded, without
 ``allowed_modules``) when it belongs to the program itself: a function of a module that the program has imported
@@ -55,7 +55,7 @@ class Functions:
         return self._names
 
     def add(self, name: str, function: Callable[..., Any]) -> bool:
-        """This process vouches for the function. True: it did not before."""
+        """Vouch for a function in this process; return whether it did not before."""
         if self._known.get(name) is function:
             return False
         self._known[name] = function
@@ -74,14 +74,14 @@ class Functions:
         self.add(name, function)
 
     def add_local(self, job_id: str, name: str, function: Callable[..., Any]) -> None:
-        """A callable that only this process has, for one job."""
+        """Keep a callable that only this process has, for one job."""
         self.local.add(job_id, function)
         if name not in self._local_names:
             self._local_names.add(name)
             self._names = None
 
     def get(self, name: str, job_id: str) -> Callable[..., Any] | None:
-        """The callable of this job, if it may run here."""
+        """Return the callable of this job, if it may run here."""
         function = self._known.get(name)  # compared with None: a callable may be false, or refuse to say
         return self.local.get(job_id) if function is None else function
 
@@ -156,7 +156,7 @@ def _checked_name(function: object, field: str) -> str:
 
 
 def _module_names(module_name: str) -> list[str]:
-    """The stored name of a module, and the one under which a script is loaded here."""
+    """Return the stored name of a module, and the one under which a script is loaded here."""
     module = loaded_module(module_name) if os.path.isabs(module_name) else None
     return [module_name] if module is None else [module_name, module.__name__]
 

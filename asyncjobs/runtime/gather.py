@@ -160,7 +160,7 @@ async def gather(
     *handles: JobHandle[T], return_exceptions: bool, timeout: float | None = None
 ) -> list[T | BaseException]: ...
 async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, timeout: float | None = None) -> Any:
-    """The results of these jobs, in the order of the handles.
+    """Wait for these jobs, and return their results in the order of the handles.
 
     The first failure is raised (the other jobs go on), unless ``return_exceptions``: then errors stand among the
     results. ``timeout`` is seconds for all of them: JobTimeoutError.
@@ -187,7 +187,7 @@ async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, time
 async def as_completed(
     handles: Sequence[JobHandle[T]], *, timeout: float | None = None
 ) -> AsyncGenerator[JobHandle[T]]:
-    """These handles in the order in which their jobs end, however they end; ``await handle`` then does not wait."""
+    """Yield these handles as their jobs end, however they end; ``await handle`` then does not wait."""
     by_id = _by_id(handles)
     if not by_id:
         return

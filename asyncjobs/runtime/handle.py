@@ -29,6 +29,7 @@ class JobHandle(Handle, Generic[T_co]):
     _func: Callable[..., T_co] | None
 
     def __new__(cls, job_id: str, jobs: HandleAccess | None = None, func: Callable[..., T_co] | None = None) -> Self:
+        """Make the handle of a job from its id."""
         self = super().__new__(cls, job_id)
         self._jobs = jobs
         self._func = func
@@ -57,7 +58,7 @@ class JobHandle(Handle, Generic[T_co]):
         return self.result().__await__()
 
     async def result(self, timeout: float | None = None) -> T_co:
-        """The job's result, once it has completed.
+        """Wait until the job has completed, and return its result.
 
         :param timeout: seconds to wait; None waits for ever.
         :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
@@ -70,7 +71,7 @@ class JobHandle(Handle, Generic[T_co]):
         return access.value_of(await access.wait_until_ended(self.id, timeout), self._func)
 
     def result_sync(self, timeout: float | None = None) -> T_co:
-        """``result`` for a plain function that runs as a job, in its thread.
+        """Wait for the result as ``result`` does, in the thread of a plain function that runs as a job.
 
         :raises JobStateError: called outside of a job's thread: ``await handle`` there.
         """
@@ -83,7 +84,7 @@ class JobHandle(Handle, Generic[T_co]):
         return context.run_sync(self.result, timeout)
 
     async def status(self) -> JobStatus:
-        """The stored status."""
+        """Return the stored status."""
         return await self._access().get_status(self.id)
 
     async def cancel(self, *, descendants: bool = False) -> JobStatus:

@@ -1,4 +1,4 @@
-"""What a body may not ask of the worker that runs it: to wait for the end of all its bodies."""
+"""Refuse a body that would wait for the end of the worker that runs it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def refuse_to_leave_inside(executor: Executor | None) -> None:
 
 
 def refuse_to_stop_inside(executor: Executor) -> None:
-    """The same of the daemon of a processor.
+    """Refuse to stop a daemon where a body of its own asks for it.
 
     :raises JobStateError: as above.
     """

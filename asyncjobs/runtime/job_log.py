@@ -1,6 +1,6 @@
-"""What the log says of jobs: one record a step, with the fields ``job_id``, ``attempt``, ``group``, ``worker_id``.
+"""Log the steps of jobs, one record each, with the fields ``job_id``, ``attempt``, ``group``, ``worker_id``.
 
-A record is built only when somebody hears it: an attempt costs two looks at a level.
+A record is built only if its level is on: an attempt costs two looks at a level.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
 
 
 def log_started(job: ClaimedJob) -> None:
-    """An attempt begins."""
+    """Log that an attempt begins."""
     if logger.isEnabledFor(logging.INFO):
         logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
 
 
 def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
-    """An outcome was recorded, or refused.
+    """Log that an outcome was recorded, or refused.
 
     :param again: it was sent before, and the answer did not come: what looks too late may be our own.
     """

@@ -1,4 +1,4 @@
-"""Turn the stored end of a job into its value, or into the error that says why there is none."""
+"""Turn the stored end of a job into its value, or into the error that explains why there is none."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def decode_value(result: JobResult, func: Callable[..., Any] | None, functions: 
     """Return the value of a completed job.
 
     :param func: the function whose annotation the value gets. Default: the stored one, if it is known here.
-    :raises JobNotCompletedError: it ended otherwise; the subclass says how.
+    :raises JobNotCompletedError: it ended otherwise; the subclass shows how.
     """
     if result.status is not JobStatus.COMPLETED:
         raise not_completed(result)

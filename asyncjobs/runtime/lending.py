@@ -1,4 +1,4 @@
-"""Waits of bodies through processors other than the one that runs them, as the worker that runs the body has to know.
+"""Lend the slot of a body that waits through another processor than the one that runs it.
 
 A body may open a processor of its own on the same store, in its loop, in a thread with another loop, or in a child
 process. Whichever it waits through, its slot is lent meanwhile, and in a drain it is released at once.
@@ -34,7 +34,7 @@ class Lender(Protocol):
         ...
 
     def take_back(self, context: JobContext, wait: Interruptible) -> None:
-        """The body goes on, whether a slot is free or not: wait for none, on another loop than the worker's."""
+        """Take the slot back, whether one is free or not: the body goes on, on another loop than the worker's."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""The live graph: the unfinished jobs with edges that this process submitted. A cache, never the truth."""
+"""Keep the unfinished jobs with edges that this process submitted: a cache, never the truth."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class LiveGraph:
                 self._dag.discard(event.job_id)
 
     def remove(self, job_ids: Sequence[str]) -> None:
-        """These jobs are no more."""
+        """Forget jobs that were removed."""
         if self._dag is not None:
             self.drop(job_ids)
 

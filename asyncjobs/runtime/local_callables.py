@@ -1,4 +1,4 @@
-"""What ``local=True`` jobs call: callables that only this process has, kept for as long as their jobs may run."""
+"""Keep the callables of ``local=True`` jobs, which only this process has, for as long as the jobs may run."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LocalCallables:
         return len(self._by_job)
 
     def get(self, job_id: str) -> Callable[..., Any] | None:
-        """The callable of this job."""
+        """Return the callable of this job."""
         return self._by_job.get(job_id)
 
     # -- submitting
@@ -57,12 +57,12 @@ class LocalCallables:
             self._by_job[job_id] = function
 
     def stored(self, job_ids: Iterable[str]) -> None:
-        """The submission is over: the jobs are stored, or were before."""
+        """End a submission whose jobs are stored, or were before."""
         for job_id in job_ids:
             self._submitted(job_id, stored=True)
 
     def refused(self, job_ids: Iterable[str]) -> None:
-        """The submission is over, and nothing was stored: a job of the same id keeps the callable it had."""
+        """End a submission that stored nothing: a job of the same id keeps the callable it had."""
         for job_id in job_ids:
             self._submitted(job_id, stored=False)
 
@@ -84,7 +84,7 @@ class LocalCallables:
     # -- letting go
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """An own commit."""
+        """Handle the events of an own commit."""
         if self._by_job:
             for event in events:
                 if event.status is not None and event.job_id in self._by_job:
@@ -93,7 +93,7 @@ class LocalCallables:
                     self._became(event.job_id, event.status)
 
     def _began(self, job_id: str) -> None:
-        """The job is new: if there was one of this id, others removed it, and its callable is not this one's."""
+        """Keep the callable of a new job: one that had this id was removed, and its callable with it."""
         submission = self._submitting.get(job_id)
         if submission is not None:
             self._by_job[job_id] = submission.functions[0]
@@ -108,7 +108,7 @@ class LocalCallables:
         return chosen
 
     def seen(self, job_ids: Iterable[str], statuses: Mapping[str, JobStatus]) -> None:
-        """These jobs as they are stored; those without a status were removed."""
+        """Take these jobs as they are stored; those without a status were removed."""
         for job_id in job_ids:
             if job_id not in self._by_job or job_id in self._submitting:
                 continue

@@ -1,4 +1,4 @@
-"""Names the body that blocks the event loop, and with it every other job, stream and heartbeat of the program.
+"""Name the body that blocks the event loop, and with it every other job, stream and heartbeat of the program.
 
 A thread asks the loop for an answer now and then, while bodies run. Where none comes in time, it looks what the thread
 of the loop is doing. Nothing of this costs a job anything.
@@ -116,7 +116,7 @@ class LoopWatch:
         :param passed: seconds since then. :param used: seconds of processor time of the loop's thread since then.
         """
         late = passed >= _LATE
-        # Late itself, it tells by this a call that kept the GIL from a process that was suspended.
+        # Late itself, it distinguishes by this a call that kept the GIL from a process that was suspended.
         kept = min(passed, used) if late else passed
         if self._answered and not (late and kept >= BLOCKED):
             self._found, self._blocked, self._reported = None, 0.0, False
@@ -139,7 +139,7 @@ class LoopWatch:
         return True
 
     def _answer(self) -> None:
-        """Called by the loop."""
+        """Note that the loop has turned."""
         self._answered = True
 
     def _report(self, found: Blocking) -> None:

@@ -1,4 +1,4 @@
-"""The shape of a background loop: look, pause, look again; what goes wrong is logged once and waited out."""
+"""Run a background loop: look, pause, look again; what goes wrong is logged once and waited out."""
 
 from __future__ import annotations
 

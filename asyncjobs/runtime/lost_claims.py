@@ -1,7 +1,7 @@
-"""Attempts that the store gave to this worker, and whose claim was answered by an error: nobody runs them.
+"""Find attempts that the store gave to this worker by a claim whose answer was lost: no body runs them.
 
 The connection may fail after a claim was committed. Its jobs are in progress then, of a worker that lives and renews
-its lease, so that nobody reaps them, and which does not know of them. Each heartbeat brings what the store holds to be
+its lease, so that none is reaped, and which does not know of them. Each heartbeat brings what the store holds to be
 this worker's; what it neither runs nor is about to record, nor may still learn of by a claim on its way, goes back.
 """
 

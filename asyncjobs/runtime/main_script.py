@@ -1,4 +1,4 @@
-"""The program's own script, which a child process loads a second time for a job of that script.
+"""Load the program's own script a second time, in a child process that runs a job of that script.
 
 Loading it runs it. What must not happen again stands under ``if __name__ == "__main__":``; a script without that would
 start the whole program in every child, and that one again.
@@ -40,7 +40,7 @@ def loading(module: str) -> Generator[None, None, None]:
 
 
 def refuse_while_loading() -> None:
-    """Called where a processor is entered.
+    """Refuse to enter a processor while a child process loads the script.
 
     :raises ConfigurationError: a module starts the program while it is only loaded, for a job in a child process.
     """
@@ -49,7 +49,7 @@ def refuse_while_loading() -> None:
 
 
 def refuse_without_guard(function: str) -> None:
-    """Called when a job of this stored function is submitted to run in a process of its own.
+    """Refuse a job in a process of its own if loading its script would run the program again.
 
     :raises ConfigurationError: it is the main script's, which has no guard at all.
     """
@@ -60,8 +60,10 @@ def refuse_without_guard(function: str) -> None:
 
 
 def name_for_child(name: str, function: Callable[..., Any]) -> str:
-    """The name by which a child process finds a function that is stored as ``name``: another one, if it is that of a
-    script that does not exist on this machine."""
+    """Return the name by which a child process finds a function that is stored as ``name``.
+
+    It is another one for a function of a script that does not exist on this machine.
+    """
     module = name.rpartition(":")[0]
     if not os.path.isabs(module) or os.path.exists(module):
         return name

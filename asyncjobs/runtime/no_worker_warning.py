@@ -1,4 +1,4 @@
-"""Saying that jobs are waited for which nobody runs."""
+"""Warn when jobs are waited for that no worker can run."""
 
 from __future__ import annotations
 

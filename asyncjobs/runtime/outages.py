@@ -1,4 +1,4 @@
-"""What goes wrong again and again is logged once."""
+"""Log once what goes wrong again and again."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ from asyncjobs.runtime.waiting import Waiting, Watch
 
 
 class Queries:
-    """What the store says about jobs, as callers see it."""
+    """What the store has about jobs, as callers see it."""
 
     def __init__(self, backend: JobBackend, functions: Functions, waiting: Waiting, clock: Clock) -> None:
         self._backend = backend

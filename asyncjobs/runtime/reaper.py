@@ -1,4 +1,4 @@
-"""Returning the jobs of dead workers where no worker of one's own does it beside its heartbeat."""
+"""Return the jobs of dead workers, in a process whose own worker does not do it beside its heartbeat."""
 
 from __future__ import annotations
 

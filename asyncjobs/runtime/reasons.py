@@ -1,4 +1,4 @@
-"""Why a job is not running: one reason, never none, for programs and for people."""
+"""Find why a job is not running: one reason, never none, for programs and for people."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _NAMED = 5
 
 
 async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
-    """The reason, by what is stored. Codes:
+    """Return the reason, by what is stored. Codes:
 
     ``running``, ``worker_gone``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``;
     of pending jobs ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``,
@@ -34,7 +34,7 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
 
 
 async def held_by_the_dead(backend: JobBackend, jobs: Sequence[Job]) -> frozenset[str]:
-    """The ids of those jobs in progress whose worker is dead: stored as running, and running nowhere."""
+    """Return the ids of those jobs in progress whose worker is dead: stored as running, and running nowhere."""
     held = {job.id: job.worker_id for job in jobs if job.status is JobStatus.IN_PROGRESS}
     if not held:
         return frozenset()

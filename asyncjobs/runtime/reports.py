@@ -80,7 +80,7 @@ class StatusReports:
 
 
 def to_be_timed(jobs: Iterable[Job]) -> set[str]:
-    """The functions whose durations ``report`` needs: of running jobs whose own progress is no ground yet."""
+    """Return the functions whose durations ``report`` needs: of running jobs whose own progress is no ground yet."""
     return {job.func for job in jobs if job.status is JobStatus.IN_PROGRESS and not _allows_estimate(_percent(job))}
 
 
@@ -123,7 +123,7 @@ def report(
 
 
 def unreadable_result(error: Exception) -> JobError:
-    """The error of a completed job whose result cannot be read."""
+    """Return the error of a completed job whose result cannot be read."""
     return JobError(type(error).__name__, f"unreadable result: {error}")
 
 
@@ -132,7 +132,7 @@ def _rest(elapsed: float, percent: float | None, durations: Sequence[float]) -> 
         return elapsed * (100.0 - percent) / percent
     if len(durations) >= _ENOUGH_DURATIONS:
         rest = median(durations) - elapsed
-        return rest if rest > 0 else None  # it takes longer than the others did: how much, nobody knows
+        return rest if rest > 0 else None  # it takes longer than the others did: how much is unknown
     return None
 
 

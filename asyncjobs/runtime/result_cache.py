@@ -1,4 +1,4 @@
-"""Results that this process has just stored, so that waiting for them does not read them back.
+"""Keep results that this process has just stored, so that waiting for them does not read them back.
 
 Only of completed jobs: a completed job never changes again. But it may be removed, by any process, and its id used
 again. So an entry is given to those who waited for the job already when it ended, and to others only while no job was

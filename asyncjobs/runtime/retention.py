@@ -1,4 +1,4 @@
-"""Upkeep of the store in the background: finished jobs go when their retention is over."""
+"""Remove finished jobs in the background when their retention is over."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class Runner:
 
     async def start(self, tasks: TaskGroup) -> None:
         """Take up what a dead owner left, register, and begin to claim. Its tasks live in this task group."""
-        # Not those whose lease ran out: perhaps nobody could renew until now, and this one has only just come.
+        # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
         reaped = await self._backend.reap(expired=False)
         if reaped:
             logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
@@ -184,7 +184,7 @@ class Runner:
         self.executor.close()
 
     async def stop(self) -> None:
-        """No new claims; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
+        """Claim no more; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
 
         Called again, return once that is done.
         """
@@ -214,7 +214,7 @@ class Runner:
     # -- beats
 
     async def _beat_forever(self) -> None:
-        """Renew the lease, hear of cancel requests, reap the dead: in this order, so that the living renew first."""
+        """Renew the lease, note cancel requests, reap the dead: in this order, so that the living renew first."""
         last_written = self._clock.monotonic()
 
         async def beat() -> None:
@@ -258,7 +258,7 @@ class Runner:
             local.seen(ids, {job.id: job.status for job in await self._backend.get_jobs(ids)})
 
     async def _look_for_the_dead(self) -> None:
-        """Of a process that is gone from this host nobody needs to wait for the lease to run out."""
+        """Reap the workers of processes that are gone from this host, before their leases run out."""
         every = min(_LOOK_EVERY, self.config.heartbeat)
 
         async def look() -> None:
@@ -287,7 +287,7 @@ class Runner:
         self.scheduler.nudge()
 
     def check_cancel_requests(self) -> None:
-        """Another process changed something: it may have asked jobs of ours to stop. Looking waits for nobody here."""
+        """Look for requests to stop jobs of ours, in a task of its own: another process changed something."""
         self._cancel_signal.notify()
 
     async def _check_cancel_requests_forever(self) -> None:

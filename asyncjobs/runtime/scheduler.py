@@ -1,4 +1,4 @@
-"""When to claim, and how many: after a nudge, when a delayed job comes due, after a change by another process.
+"""Decide when to claim: after a nudge, when a delayed job comes due, after a change by another process.
 
 It also holds the live graph of this process's unfinished jobs that have edges. The graph explains and orders; it never
 releases anything: readiness lives in the store.
@@ -53,7 +53,7 @@ class Scheduler:
         self._clock = clock
         self._lost = lost
         self._signal = Wakeup()
-        self._next_due: int | None = None  # by the wall clock, as it was when the store told
+        self._next_due: int | None = None  # by the wall clock, as it was when the store answered
         self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set while this waits
         self._timed = False  # it pauses until then at most
         self._reported: dict[str, str] = {}
@@ -63,15 +63,17 @@ class Scheduler:
         self._signal.notify()
 
     def on_claim_result(self, claims: ClaimResult) -> None:
-        """A claim that went with an outcome tells when the next job comes due, and of unknown functions."""
+        """Learn from a claim that went with an outcome when the next job comes due, and of unknown functions."""
         news = self._learn_due(claims.next_due) or claims.unknown or claims.lost
         # With every slot taken it paused without a timer; with one free, no outcome need come before that moment.
         if news or (claims.next_due is not None and not self._timed and self._claims.slots.free > 0):
             self.nudge()
 
     def _learn_due(self, next_due: int | None) -> bool:
-        """Keep when the next job comes due. True: that is news. The end of a duration differs a little from time to
-        time, since it is given by the wall clock."""
+        """Keep when the next job comes due, and return whether that is news.
+
+        The end of a duration differs a little from time to time, since it is given by the wall clock.
+        """
         before, offset = self._next_due, self._offset
         if next_due is None and before is None:
             return False
@@ -121,7 +123,7 @@ class Scheduler:
                 return
 
     async def _learn(self, unknown: tuple[str, ...]) -> bool:
-        """Find out about functions that ready jobs name. True: some may run here, so claim again."""
+        """Find out about functions that ready jobs name; return whether some may run here."""
         found = [name for name in unknown if self._functions.resolve(name)]
         refused = {name: self._functions.refused[name] for name in unknown if name not in found}
         news = {name: reason for name, reason in refused.items() if self._reported.get(name) != reason}

@@ -1,4 +1,4 @@
-"""How a processor that runs jobs comes to be left: by whom, with what announcement, and how it is hurried."""
+"""Announce and hurry the leaving of a processor that runs jobs."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _IN_MEMORY = (
     "backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it"
 )
 _PATIENCE = 1.0
-"""Seconds of waiting after which a block that is left in peace says what it waits for."""
+"""Seconds of waiting after which a block that is left in peace logs what it waits for."""
 
 
 class Leaving:
@@ -60,7 +60,7 @@ class Leaving:
         self._ctrl_c = CtrlC.join(self._resident)
 
     def begin(self, error: BaseException | None) -> None:
-        """The block is left, by this error: say so if that takes time."""
+        """Begin to leave the block, by this error; log it if that takes time."""
         if self._ctrl_c is None or not self._ctrl_c.handled:  # a server in the block had it until now, perhaps
             self._ctrl_c = CtrlC.join(self._resident) or self._ctrl_c
         if self._ctrl_c is not None:
@@ -81,9 +81,9 @@ class Leaving:
             self._announce(again=False)
 
     def end(self, error: BaseException | None) -> None:
-        """The block is left for good, by this error.
+        """End the leaving of the block, by this error.
 
-        :raises KeyboardInterrupt: Ctrl-C came, and nothing has told the program.
+        :raises KeyboardInterrupt: Ctrl-C came, and the program has not been interrupted.
         """
         interrupted = self._ctrl_c is not None and self._ctrl_c.part(self._resident)
         if self._termination is not None and self._termination.part(self._resident):
@@ -92,7 +92,7 @@ class Leaving:
             raise KeyboardInterrupt
 
     def end_alone(self) -> None:
-        """The background has ended; if nobody leaves the block, this is the end."""
+        """End with the background; if the block is not left, this is the end."""
         if self._alone and self._termination is not None and self._termination.part(self._resident):
             terminate()
 

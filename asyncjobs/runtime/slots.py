@@ -1,4 +1,4 @@
-"""The slots of a worker, counted exactly: which bodies hold one, which lend theirs, which wait to have it back.
+"""Count the slots of a worker exactly: which bodies hold one, which lend theirs, which wait to have it back.
 
 A body that waits for another job lends its slot meanwhile. Once the wait is over it has the slot back before it goes
 on, ahead of any new job. A body whose wait was cut short, by a timeout or a cancellation, goes on at once: then more
@@ -189,7 +189,7 @@ class Lending:
 
     @asynccontextmanager
     async def lent(self, running: RunningAttempt, *, at_once: bool = False) -> AsyncGenerator[None, None]:
-        """Around a body's wait for another job: its slot (and its thread's token) is somebody else's meanwhile."""
+        """Around a body's wait for another job: its slot (and its thread's token) is free for others meanwhile."""
         async with self._slots.lent(running, at_once=at_once):
             if self._closed:
                 running.stop(Stop.RELEASED)

@@ -1,4 +1,4 @@
-"""The command that starts a daemon on a store, for messages of programs that use that store."""
+"""Name the command that starts a daemon on a store, for messages of programs that use the store."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From what a caller writes to what is stored: options checked, the callable named, arguments encoded.
+"""Turn a request into what is stored: options checked, the callable named, arguments encoded.
 
 Everything is refused here that can be, with the field, the value and the mend, before anything is stored.
 """
@@ -91,7 +91,7 @@ class Submissions:
         self._random = random.Random()  # of its own: a program that seeds the global one must not repeat ids
 
     def new_id(self) -> str:
-        """A fresh job id: sortable by time, unique without asking anybody."""
+        """Return a fresh job id: sortable by time, unique without asking the store."""
         return f"{time.time_ns() // 1000:014x}{self._random.getrandbits(64):016x}"
 
     def encode(self, request: JobRequest, owner: str | None, new_id: str | None = None) -> NewJob:
@@ -158,7 +158,7 @@ class Submissions:
         )
 
     def vouch(self, request: JobRequest, job: NewJob) -> None:
-        """What this process submits, it may run."""
+        """Let this process run what it submits."""
         if request.local:
             self._functions.add_local(job.id, job.function, request.func)
         else:
@@ -233,7 +233,7 @@ def _check_choices(request: JobRequest) -> None:
 
 
 def checked_name(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
-    """A name that can be stored, shown and put into a URL."""
+    """Return a name that can be stored, shown and put into a URL; refuse any other."""
     allowed = f"1 to {longest} characters without control characters"
     if not is_a(value, str):
         raise ConfigurationError(field, value, allowed=f"a string of {allowed}")
@@ -256,7 +256,7 @@ def checked_name(field: str, value: object, longest: int = _LONGEST_NAME) -> str
 
 
 def duration(field: str, value: object, *, above: bool = False) -> float:
-    """Seconds: a number, or a timedelta."""
+    """Return seconds, given as a number or a timedelta."""
     allowed = f"seconds {'above' if above else 'from'} 0"
     if is_a(value, timedelta):
         seconds = timedelta.total_seconds(value)
@@ -326,7 +326,7 @@ def _limit(given: object) -> Limit:
 
 
 def _with_defaults(request: JobRequest, options: JobOptions) -> JobRequest:
-    """The request with what ``@job`` says where the call site says nothing."""
+    """Return the request with the options of ``@job`` where the call gives none."""
     return replace(
         request,
         queue=_pick(request.queue, options.queue),
@@ -346,7 +346,7 @@ def _pick(first: Any, second: Any) -> Any:
 
 
 def _retry(policy: object, max_retries: object) -> RetryPolicy:
-    """The policy; of one place, the plain number wins over it."""
+    """Return the policy; of one place, the plain number wins over it."""
     if policy is None:
         policy = DEFAULT_RETRY
     if not is_a(policy, RetryPolicy):
@@ -378,7 +378,7 @@ def _note_needed(value: Any, optional: dict[str, bool]) -> None:
 
 
 def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Dependency, ...]:
-    """Edges, each parent once; optional only if every mention of it is, or ``depends_on`` says so of an argument.
+    """Edges, each parent once; optional only if every mention of it is, or ``depends_on`` makes an argument optional.
 
     :param injected: the handles among the arguments, and whether they are optional.
     """

@@ -18,7 +18,7 @@ async def not_found(backend: JobBackend, job_id: str) -> JobNotFoundError:
 
 
 async def nearest_id(backend: JobBackend, job_id: str) -> str | None:
-    """The stored id most like ``job_id``; None when none is close.
+    """Return the stored id most like ``job_id``; None when none is close.
 
     Looked for among ids that begin like it, which is cheap however many jobs there are: a handful of short reads. Never
     raises a ``BackendError``: what the hint is for is worth more than the hint.
@@ -42,7 +42,7 @@ async def _candidates(backend: JobBackend, job_id: str) -> dict[str, None]:
 
 
 def _shrinking(length: int) -> Iterator[int]:
-    """The whole length, and then ever less: 12, 11, 10, 8, 4, 0."""
+    """Return the whole length, and then ever less: 12, 11, 10, 8, 4, 0."""
     yield length
     cut = 1
     while cut < length:

@@ -1,4 +1,4 @@
-"""Plain functions in threads of our own.
+"""Run plain functions in threads of our own.
 
 Daemon threads, because a body that will not end must not hold the process (anyio's worker threads are joined at
 exit). How many run at a time is the limiter's business, not the pool's.

@@ -1,4 +1,4 @@
-"""Jobs that no live worker may run: they wait for a while, in case one comes that may, and then fail."""
+"""Fail jobs that no live worker may run, after a while in which one might come."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Waits of jobs for jobs: which there are in this process, and whether one more would never end.
+"""Refuse a wait of a job for jobs that would never end.
 
 A job waits for its parents (edges that are open), for the jobs that its body awaits, and for those of a group that its
 body drains or follows to the end. A wait that would close a circle of these is refused.

@@ -1,4 +1,4 @@
-"""Waiting for jobs: from anywhere, or from inside a job, which lends its slot meanwhile."""
+"""Wait for jobs: from anywhere, or from inside a job, which lends its slot meanwhile."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
 
 
 class BodyStopped(BaseException):
-    """Raised at the wait of a body that is told to stop, in a thread or on another loop; what it does now is not
+    """Raised at the wait of a body that is asked to stop, in a thread or on another loop; what it does now is not
     recorded."""
 
 
@@ -54,7 +54,7 @@ class Watch:
         self._until = None if timeout is None else self.began + round(timeout * SECOND)
 
     async def next(self) -> list[JobResult]:
-        """The ends that came since, each job once; at least one while any is left, else none.
+        """Wait for the ends that came since, each job once; at least one while any is left, else none.
 
         What has ended already is found also if there is no time left.
 
@@ -108,7 +108,7 @@ class Waiting:
         return self._results.puts
 
     async def result(self, job_id: str, timeout: float | None = None) -> JobResult:
-        """The job's end, once it has one.
+        """Wait for the job's end, and return it.
 
         :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds; the job goes on.
         """
@@ -128,14 +128,14 @@ class Waiting:
         return watch
 
     def forget(self, watch: Watch) -> None:
-        """The watch is closed."""
+        """Forget a watch that is closed."""
         self._watches.discard(watch)
         self.publisher.forget(watch.expectation)
 
     async def look(self, watch: Watch) -> None:
         """Find the ends of those that may have ended."""
         if not watch.begun:
-            # Whoever ends them from now on, the log brings it. What runs here has not ended as far as anybody here
+            # What ends from now on, the log brings. What runs here has not ended as far as this process
             # knows, and if others took it over, that is noticed here at the latest when its outcome is refused.
             self._take_known(watch)
             if watch.found:
@@ -164,7 +164,7 @@ class Waiting:
         known = self._results.known(watch.unsure, watch.since)
         for job_id in watch.unsure:
             if job_id not in watch.left:
-                continue  # told twice: by the own commit, and by the log
+                continue  # notified twice: by the own commit, and by the log
             value = known.get(job_id)
             if value is None:
                 unsure.append(job_id)
@@ -210,7 +210,7 @@ class Waiting:
     async def streaming(self, job_id: str | None, group: str | None) -> AsyncGenerator[None, None]:
         """Around a wait for the next event of a job, of a group, or of anything: a body lends its slot meanwhile.
 
-        With each event the body goes on at once, whoever has its slot: it lends it again with its next wait.
+        With each event the body goes on at once, whichever body has its slot: it lends it again with its next wait.
         """
 
         def goal() -> Goal:
@@ -226,10 +226,10 @@ class Waiting:
         return next((job_id for watch in watches for job_id in watch.left), None)
 
     async def warn_forever(self) -> None:
-        """Say once of a job that is waited for and that nobody can run."""
+        """Warn once of a job that is waited for and that no worker can run."""
         while True:
             await self.clock.sleep(_SUSPICIOUS)
-            if self._looked_at:  # not of those that nobody waits for any more: an id may be used again
+            if self._looked_at:  # not of those that are not waited for any more: an id may be used again
                 self._looked_at &= {job_id for watch in self._watches for job_id in watch.left}
             began = self.clock.monotonic() - round(_SUSPICIOUS * SECOND)
             for watch in [watch for watch in self._watches if watch.began <= began]:
@@ -294,7 +294,7 @@ class Waiting:
 
 
 class _in_thread:  # noqa: N801 - used like a function
-    """Around a thread's wait: the scope by which it is told to stop."""
+    """Around a thread's wait: the scope by which it is stopped."""
 
     def __init__(self, running: RunningAttempt) -> None:
         self._running = running

@@ -1,4 +1,4 @@
-"""Waking a task: from the loop, or from another thread."""
+"""Wake a task, from the loop or from another thread."""
 
 from __future__ import annotations
 
@@ -12,18 +12,18 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 
 class Wakeup:
-    """An event that is used again and again: notifications while nobody waits are kept, as one."""
+    """An event that is used again and again: notifications while no task waits are kept, as one."""
 
     def __init__(self) -> None:
         self._event = anyio.Event()
         self._new_event = type(self._event)  # anyio.Event looks for the event loop's own kind, which costs far more
 
     def notify(self) -> None:
-        """Wake who waits, or let the next one who does go on at once. On the loop's thread only."""
+        """Wake the task that waits, or let the next one that does go on at once. On the loop's thread only."""
         self._event.set()
 
     async def wait(self) -> None:
-        """Return at the next notification (or at one that nobody took yet)."""
+        """Return at the next notification (or at one that no task took yet)."""
         await self._event.wait()
         self._event = self._new_event()
 
@@ -78,7 +78,7 @@ class LoopHandle:
         return is_running is None or is_running()  # trio's token: that of a loop that has ended takes no calls
 
     def call_soon(self, function: Callable[..., object], *args: object) -> bool:
-        """Have the loop call this, from any thread, without waiting. False: the loop is gone."""
+        """Have the loop call this, from any thread, without waiting; return whether the loop is still there."""
         try:
             self._soon(function, *args)
         except RuntimeError:  # asyncio: closed; trio's RunFinishedError is one, too

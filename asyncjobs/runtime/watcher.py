@@ -1,4 +1,4 @@
-"""Noticing what other processes change, and that the store is gone."""
+"""Notice what other processes change, and that the store is gone."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: R
     Nothing here waits for the store's writer, which a lock of another process may hold up.
 
     A store that fails is looked at again for as long as this runs. Those who wait for an event would wait for ever, so
-    they are woken: they look at the store, and are told what is the matter with it.
+    they are woken: they look at the store, and get its error.
     """
     interval = runner.config.poll_interval if runner is not None else _INTERVAL
     trouble = Outage(logger, "changes by other processes cannot be seen")

@@ -1,1 +1,1 @@
-"""Jobs with ``isolation="process"``: the pool, its processes, and what is exchanged with them."""
+"""Run jobs with ``isolation="process"``: the pool, its processes, and what is exchanged with them."""

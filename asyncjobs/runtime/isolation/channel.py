@@ -1,4 +1,4 @@
-"""The child's end of the two pipes: what it hears, what it says, what it asks."""
+"""Exchange messages with the worker, at the child's end of the two pipes."""
 
 from __future__ import annotations
 
@@ -43,14 +43,14 @@ class ParentChannel:
         self._asked: dict[int, _Asked] = {}
 
     def frames(self) -> Iterator[Down]:
-        """What the worker says, until its end is closed: by itself, or because it is gone."""
+        """Read what the worker sends, until its end is closed: by itself, or because it is gone."""
         splitter = Splitter()
         while data := os.read(self._down, _CHUNK):
             for body in splitter.feed(data):
                 yield read_down(body)
 
     def send(self, message: Up) -> None:
-        """Say it, from any thread. Nobody is there to hear it: it is lost."""
+        """Send it, from any thread. If the worker is gone, it is lost."""
         if os.getpid() != self._pid:
             raise JobStateError(
                 "?", "another process's", "a forked child cannot speak for it", hint="return the value to the job"
@@ -61,10 +61,10 @@ class ParentChannel:
                 while data:
                     data = data[os.write(self._up, data) :]
         except BrokenPipeError:
-            pass  # the worker is gone, and who listens to it ends this process
+            pass  # the worker is gone, and the thread that reads from it ends this process
 
     async def ask(self, question: Callable[[int], Question]) -> bytes:
-        """The worker's answer, encoded; its refusal is raised."""
+        """Wait for the worker's answer, and return it encoded; raise its refusal."""
         number = next(self._numbers)
         asked = self._asked[number] = _Asked()
         try:
@@ -82,13 +82,13 @@ class ParentChannel:
         return asked.answer.value
 
     def answered(self, answer: Answer) -> None:
-        """Called by who listens: the worker answers."""
+        """Hand an answer of the worker to the call that waits for it."""
         asked = self._asked.get(answer.number)
         if asked is not None:
             asked.answer = answer
             asked.loop.call_soon(asked.done.set)
 
     def interrupt(self) -> None:
-        """A plain body is to stop: whatever it waits for raises ``BodyStopped``."""
+        """Stop a plain body: whatever it waits for raises ``BodyStopped``."""
         for asked in list(self._asked.values()):
             asked.loop.call_soon(asked.done.set)

@@ -1,6 +1,6 @@
-"""A process of its own for jobs with ``isolation="process"``: ``python -m asyncjobs.runtime.isolation.child DOWN UP``.
+"""Run jobs with ``isolation="process"``, as the program ``python -m asyncjobs.runtime.isolation.child DOWN UP``.
 
-Started by ``pool``, one job at a time, told what to do through the pipe ``DOWN``. Two threads: this one runs the
+Started by ``pool``, it runs one job at a time, as it is sent through the pipe ``DOWN``. Two threads: this one runs the
 bodies (plain ones as they are, async ones in a loop of their own), the other one listens. When the pipe closes, which
 it also does when the worker is killed, the process ends: at once if a body runs, and with whatever that has started.
 """
@@ -224,7 +224,7 @@ class Child:
 
 
 class ChildContext(JobContext):
-    """``current_job()`` in a process of its own: what it says goes through the pipe at once."""
+    """``current_job()`` in a process of its own: what it reports goes through the pipe at once."""
 
     def __init__(
         self, job: ClaimedJob, link: ParentChannel, submit: Submit, capture_level: int | None, *, lender: Lender
@@ -292,33 +292,41 @@ class ParentJobs:
         return JobHandle(job_id, cast(Any, self), func)
 
     async def get_status(self, job_id: str) -> JobStatus:
+        """Ask the worker for the stored status."""
         return await self._status(lambda number: Ask(number, "get_status", job_id))
 
     async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        """Have the worker cancel a job."""
         return await self._status(lambda number: Ask(number, "cancel_job", job_id, descendants))
 
     async def retry_job(self, job_id: str) -> JobStatus:
+        """Have the worker run a failed or cancelled job again."""
         return await self._status(lambda number: Ask(number, "retry_job", job_id))
 
     async def _status(self, question: Callable[[int], Ask]) -> JobStatus:
         return msgpack.decode(await self._link.ask(question), type=JobStatus)
 
     async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
+        """Wait for the end of a job."""
         return (await self.next_ended([job_id], timeout))[0]
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
+        """Begin to wait for the ends of several jobs, as they come."""
         return cast("Watch", _Watch(self, job_ids, timeout))
 
     async def next_ended(self, job_ids: Sequence[str], timeout: float | None) -> list[JobResult]:
+        """Wait for the next ends among these jobs."""
         answer = await self._link.ask(lambda number: Wait(number, list(map(str, job_ids)), timeout))
         return msgpack.decode(answer, type=list[JobResult])
 
     def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+        """Return the value of an end, or raise its error."""
         if result.status is not JobStatus.COMPLETED:
             raise not_completed(result)
         return None if result.value is None else decode_result(result.value, func)
 
     def stream_job(self, job_id: str, after: str | None = None) -> Any:
+        """Refuse to stream: events do not come through the pipe."""
         raise JobStateError(
             job_id,
             "another job",
@@ -349,7 +357,7 @@ class _Watch:
 
 
 def load(name: str) -> Callable[..., Any]:
-    """The function with this stored name; its module is imported, or the script loaded, if it is not here yet."""
+    """Find the function with this stored name; import its module, or load the script, if it is not here yet."""
     module = name.rpartition(":")[0]
     if loaded_module(module) is None:
         importlib.invalidate_caches()  # this process may be older than the file
@@ -396,10 +404,10 @@ def prepare(setup: Setup) -> None:
     else:
         os.environ["PYTHONPATH"] = setup.python_path
     logging.getLogger().setLevel(setup.root_level)
-    logging.lastResort = None  # it would say on standard error, which is heard, what the job's log has already
+    logging.lastResort = None  # it would print to standard error, which is captured, what the job's log has already
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    faulthandler.enable()  # a crash says where on standard error, and so in the job's log
+    faulthandler.enable()  # a crash prints where on standard error, and so in the job's log
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ class Output:
             self._take(data)
 
     def finish(self) -> None:
-        """The body has ended."""
+        """Take what is left when the body has ended."""
         self.take_rest()
         self._record(self._decoder.decode(b"", True))
         if self._unfinished:

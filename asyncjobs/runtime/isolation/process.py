@@ -1,4 +1,4 @@
-"""One child process, from its parent's side: how it starts, its pipes, its end. Nothing here blocks the loop."""
+"""Start, feed and end one child process, from its parent's side. Nothing here blocks the loop."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ class Process:
                 return
 
     def read(self) -> bytes | None:
-        """What it has sent: None, nothing at the moment; empty, it has closed its end."""
+        """Read what it has sent: None, nothing at the moment; empty, it has closed its end."""
         return read_now(self.up)
 
     # -- ending
@@ -99,7 +99,7 @@ class Process:
                 return False
             self._kill_session()  # at once: from now on others may get its number
             return True
-        try:  # only looked at: until it is waited for, nobody else gets its number, which ``kill`` needs
+        try:  # only looked at: until it is waited for, no other process gets its number, which ``kill`` needs
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return True
@@ -120,7 +120,7 @@ class Process:
     def _kill_session(self) -> None:
         try:
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # PermissionError: macOS says so of what is gone
+        except (ProcessLookupError, PermissionError):  # PermissionError: macOS raises it for what is gone
             pass
 
     async def end(self, *, politely: bool) -> None:
@@ -192,7 +192,7 @@ def _start(setup: Setup) -> tuple[subprocess.Popen[bytes], int, int]:
             bufsize=0,
             pass_fds=(down_end, up_end),
             start_new_session=True,
-            # It finds everything where we do; it is told what PYTHONPATH was, for what it starts itself.
+            # It finds everything where we do; it is given what PYTHONPATH was, for what it starts itself.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(setup.path)},
         )
     except BaseException:
@@ -212,7 +212,7 @@ def _start(setup: Setup) -> tuple[subprocess.Popen[bytes], int, int]:
 
 
 def read_now(descriptor: int, most: int = _CHUNK) -> bytes | None:
-    """What is there: None, nothing at the moment; empty, closed."""
+    """Read what is there: None, nothing at the moment; empty, closed."""
     try:
         return os.read(descriptor, most)
     except BlockingIOError:

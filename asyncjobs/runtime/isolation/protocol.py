@@ -1,4 +1,4 @@
-"""What a worker and a child process say to each other: msgpack frames over two pipes.
+"""Define what a worker and a child process exchange: msgpack frames over two pipes.
 
 A frame is its length (8 bytes, big-endian), then one of the structs below. Values travel in it as they are stored.
 
@@ -32,7 +32,7 @@ class BrokenFrameError(Exception):
 
 class Setup(Struct, frozen=True, tag=True, array_like=True):
     """How the child is to be like its parent. ``python_path`` is the environment's PYTHONPATH as the parent has it;
-    levels are those of ``logging``, ``capture`` None: records are not told."""
+    levels are those of ``logging``, ``capture`` None: records are not sent."""
 
     path: list[str]
     argv: list[str]
@@ -122,7 +122,7 @@ class Lent(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Ended(Struct, frozen=True, tag=True, array_like=True):
-    """The body is over. ``stop_noticed``: it asked ``cancelled`` and was told to stop. ``refused``: it ended by a
+    """The body is over. ``stop_noticed``: it asked ``cancelled`` and was asked to stop. ``refused``: it ended by a
     ``BackendClosedError``."""
 
     outcome: Outcome
@@ -140,18 +140,21 @@ _encode = msgpack.Encoder().encode
 
 
 def frame(message: Down | Up) -> bytes:
-    """The bytes to send."""
+    """Return the bytes to send."""
     body = _encode(message)
     return _HEADER.pack(len(body)) + body
 
 
 def read_down(data: bytes | memoryview) -> Down:
-    """What the worker says."""
+    """Decode what the worker sends."""
     return _down.decode(data)
 
 
 def read_up(data: bytes | memoryview) -> Up:
-    """What the child says. Raises BrokenFrameError: user code runs there, and may have written into the pipe."""
+    """Decode what the child sends.
+
+    :raises BrokenFrameError: user code runs there, and has written into the pipe.
+    """
     try:
         return _up.decode(data)
     except (ValueError, RecursionError) as error:  # msgspec's errors are ValueErrors
@@ -161,7 +164,7 @@ def read_up(data: bytes | memoryview) -> Up:
 class Splitter:
     """Bytes as they come, cut into frames.
 
-    :param limit: bytes that one may have; None: as many as it says.
+    :param limit: bytes that one may have; None: as many as it claims.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -169,7 +172,7 @@ class Splitter:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
-        """The frames that are complete with this. Raises BrokenFrameError."""
+        """Return the frames that are complete with this. Raises BrokenFrameError."""
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:
             buffer = self._buffer
@@ -192,17 +195,17 @@ class Splitter:
 
 
 def encode_call(job: ClaimedJob, results: Mapping[str, JobResult]) -> bytes:
-    """The frame of a ``Call``."""
+    """Return the frame of a ``Call``."""
     return frame(Call(replace(job, retry=encode_policy(job.retry)), dict(results)))
 
 
 def encode_job(job: NewJob) -> bytes:
-    """A job on its way to the store: a policy may hold classes, which have their own encoding."""
+    """Encode a job on its way to the store: a policy may hold classes, which have their own encoding."""
     return _encode({**asdict(job), "retry": encode_policy(job.retry)})
 
 
 def decode_job(data: bytes) -> NewJob:
-    """The job that ``encode_job`` took."""
+    """Decode the job that ``encode_job`` took."""
     fields = cast("dict[str, Any]", msgpack.decode(data))
     fields["retry"] = decode_policy(fields["retry"])
     fields["limit"] = convert(fields["limit"], Limit | None)
@@ -214,7 +217,7 @@ def decode_job(data: bytes) -> NewJob:
 
 
 def refusal(error: Exception) -> Refusal:
-    """An error as data; what it carries that is not plain, as text."""
+    """Return an error as data; what it carries that is not plain, as text."""
     if not isinstance(error, JobProcessorError):
         error = BackendError(f"{type(error).__name__}: {error}")
     if isinstance(error, BackendConnectionError):
@@ -224,7 +227,7 @@ def refusal(error: Exception) -> Refusal:
 
 
 def rebuilt(refused: Refusal) -> JobProcessorError:
-    """The error again. Classes come from ``exceptions`` alone."""
+    """Return the error again. Classes come from ``exceptions`` alone."""
     kind: Any = getattr(exceptions, refused.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, JobProcessorError)):
         kind = BackendError

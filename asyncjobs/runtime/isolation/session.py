@@ -1,4 +1,4 @@
-"""What is said between a worker and a child process while one attempt runs there."""
+"""Exchange messages with a child process while one attempt runs there."""
 
 from __future__ import annotations
 
@@ -77,7 +77,7 @@ class AttemptSession:
         self._grace = grace
         self._cancel_grace = cancel_grace
         self._patience = anyio.CancelScope()
-        """Around the wait for the clean-up of a body that was told to stop."""
+        """Around the wait for the clean-up of a body that was asked to stop."""
         self._splitter = Splitter(max_value_size + _SLACK)
         self._outputs = [
             Output(process.stdout, "stdout", running.context, echo),
@@ -233,7 +233,7 @@ class AttemptSession:
         self._process.kill()
 
     def _lend(self, *, waits: bool) -> None:
-        """The body waits through a processor of its own: if it is to stop, it is told by ``Stop``."""
+        """Lend the slot of a body that waits through a processor of its own; ``Stop`` ends such a wait."""
         context = self._running.context
         if context.lender is None:
             return
@@ -245,7 +245,7 @@ class AttemptSession:
 
     def _take(self, data: bytes) -> None:
         for output in self._outputs:
-            output.take_rest()  # what it printed before it spoke comes before what it said
+            output.take_rest()  # what it printed before it reported comes before that
         for body in self._splitter.feed(data):
             if self.ended is None:
                 self._handle(read_up(body))
