@@ -19,7 +19,7 @@ help:
 	@echo "make test         the whole test suite, with coverage, also in a real Chromium"
 	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
-	@echo "make check        ruff, pyright strict, import contracts, import time"
+	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
 
@@ -95,6 +95,7 @@ check: $(VENV)/dev.stamp
 	$(BIN)/pyright --pythonpath $(BIN)/python
 	$(BIN)/lint-imports
 	$(BIN)/python -m tests.architecture.import_time
+	$(BIN)/python -m tests.architecture.public_types
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)

@@ -163,7 +163,7 @@ class CyclicDependencyError(SubmissionError):
     code = "cycle"
 
     def __init__(self, path: Sequence[str], *, hint: str | None = None) -> None:
-        self.path = tuple(path)
+        self.path: tuple[str, ...] = tuple(path)
         if len(self.path) <= 2:
             message = f"job {path[0]!r} would wait for itself"
         else:
@@ -178,7 +178,7 @@ class UnknownDependencyError(SubmissionError):
 
     def __init__(self, job_id: str, missing: Sequence[str]) -> None:
         self.job_id = job_id
-        self.missing = tuple(missing)
+        self.missing: tuple[str, ...] = tuple(missing)
         names = ", ".join(map(repr, self.missing))
         super().__init__(
             f"job {job_id!r} depends on {names}, which {'is' if len(self.missing) == 1 else 'are'} not known",

@@ -112,12 +112,12 @@ class JobContext:
         self._lock = threading.Lock()
         self._stopped = False
         self._forks = fork_count()
-        self.body_events = BodyEvents(clock)
+        self.body_events: BodyEvents = BodyEvents(clock)
         self.capture_level = capture_level
         self.capture_print = capture_print
         self.unfinished_lines: dict[str, Any] = {}
         """By stream: what was printed since the last end of a line."""
-        self.stop_noticed = False
+        self.stop_noticed: bool = False
         """Whether the body asked ``cancelled`` and was answered that it is to stop."""
         self._children = 0
         self._on_event = on_event

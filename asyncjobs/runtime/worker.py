@@ -45,7 +45,7 @@ class Worker:
         name: object = worker_id
         if not is_a(name, str) or not name:
             raise ConfigurationError("worker_id", name, allowed="a name, as text that is not empty")
-        self.worker_id = str.__str__(name)
+        self.worker_id: str = str.__str__(name)
         """The name under which people see it."""
         self._engine = new_engine(
             backend, daemon=DaemonConfig(name=self.worker_id), functions=functions, publisher=event_publisher

@@ -62,7 +62,7 @@ class FaultyBackend(JobBackend):
 
     def __init__(self, inner: JobBackend) -> None:
         self.inner = inner
-        self.capabilities = inner.capabilities
+        self.capabilities: frozenset[str] = inner.capabilities
         self.calls: Counter[str] = Counter()
         """How often each method was called."""
         self._faults: dict[tuple[str, int], _Fault] = {}

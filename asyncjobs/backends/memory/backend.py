@@ -82,12 +82,12 @@ class MemoryBackend(JobBackend):
     :param clock: for tests.
     """
 
-    capabilities = frozenset({"ordered_log"})
+    capabilities: frozenset[str] = frozenset({"ordered_log"})
 
     def __init__(self, config: MemoryConfig | None = None, *, clock: Clock | None = None) -> None:
         if config is not None and not isinstance(config, MemoryConfig):
             raise ConfigurationError("MemoryBackend.config", config, allowed="a MemoryConfig, or nothing")
-        self.config = config or MemoryConfig()
+        self.config: MemoryConfig = config or MemoryConfig()
         self._clock = checked_clock("MemoryBackend.clock", clock)
         self._tables = Tables()
         self._queries = Queries(self._tables)

@@ -92,7 +92,7 @@ class SQLiteBackend(JobBackend):
     :param clock: for tests.
     """
 
-    capabilities = frozenset({"persistent", "shared", "ordered_log", "backup"})
+    capabilities: frozenset[str] = frozenset({"persistent", "shared", "ordered_log", "backup"})
 
     def __init__(
         self,
@@ -107,7 +107,8 @@ class SQLiteBackend(JobBackend):
             config = SQLiteConfig()
         elif not isinstance(config, SQLiteConfig):
             raise ConfigurationError("SQLiteBackend.config", config, allowed="a path, or a SQLiteConfig")
-        self.config = dataclasses.replace(config, db_path=config.file)  # a program may change its working directory
+        # A program may change its working directory.
+        self.config: SQLiteConfig = dataclasses.replace(config, db_path=config.file)
         self._clock = checked_clock("SQLiteBackend.clock", clock)
         self._hook = hook
         self._listeners = Listeners(SafeLogger("asyncjobs.sqlite"))
