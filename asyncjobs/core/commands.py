@@ -201,7 +201,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
     )
     if not rows:
         row = replace(row, waits_for=lifecycle.waiting_place(row, now))
-    plan.events.append((n, NewEvent(1, EventType.SUBMITTED, now, 0, JobStatus.PENDING)))
+    plan.events.append((n, NewEvent(1, EventType.SUBMITTED.value, now, 0, JobStatus.PENDING)))
     verdict = edges.decide(row, settled, now) if rows else row
     if isinstance(verdict, Change):
         plan.events.extend((n, event) for event in verdict.events)

@@ -60,7 +60,10 @@ class EdgeRow(Struct, frozen=True):
 
 
 class NewEvent(Struct, frozen=True):
-    """An event to write with the change that it reports; its ``seq`` is already decided."""
+    """An event to write with the change that it reports; its ``seq`` is already decided.
+
+    ``type`` is a plain str, also of the engine's own types: subscribers get it as it is.
+    """
 
     seq: int
     type: str

@@ -13,6 +13,8 @@ from tests.conformance.support import (
     FATAL,
     IN_PROGRESS,
     PENDING,
+    RELEASED,
+    STOPPED,
     SUCCESS,
     Store,
     new,
@@ -168,6 +170,23 @@ async def test_every_listener_gets_what_the_log_has(store: Store) -> None:
     await store.submit(new("z"))
     assert "z" not in {event.job_id for event in first}
     assert second == await store.events()
+
+
+async def test_the_type_of_an_event_is_a_plain_str_live_as_well_as_in_the_log(store: Store) -> None:
+    live: list[JobEvent] = []
+    store.backend.add_listener(live.extend)
+    await some_history(store)
+    hand = await store.hand()
+    await store.submit(new("d"), new("e"))
+    await hand.claim()
+    await hand.end("d", RELEASED)
+    await hand.end("e", STOPPED)
+    assert {event.type for event in live} >= {
+        *("submitted", "started", "completed", "failed", "cancelled", "skipped", "retrying", "released"),
+        *("cancel_requested", "progress"),
+    }
+    assert {type(event.type) for event in live} == {str}
+    assert {type(event.type) for event in await store.events()} == {str}
 
 
 async def test_a_listener_is_called_before_the_caller_goes_on(store: Store) -> None:
