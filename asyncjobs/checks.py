@@ -113,3 +113,17 @@ def _refuse_fields(cls: Any, args: tuple[Any, ...], fields: Mapping[str, Any]) -
 
 class CheckedStruct(Struct, frozen=True, metaclass=_Checked):
     """A Struct that programs make themselves. Reading stored ones, and ``replace``, cost nothing more."""
+
+
+def refuse_other_fields(value: Struct, cls: type[Struct], hint: str) -> None:
+    """Refuse the fields that a subclass of ``cls`` adds, where only those of ``cls`` are read.
+
+    :raises ConfigurationError: there is one.
+    """
+    if type(value) is cls:
+        return
+    for name in value.__struct_fields__:
+        if name not in cls.__struct_fields__:
+            field = f"{type(value).__name__}.{name}"
+            problem = f"{field} is no field of {cls.__name__}, so that it would be ignored"
+            raise ConfigurationError(field, getattr(value, name), problem=problem, hint=hint)

@@ -9,12 +9,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, cast
 
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from asyncjobs.checks import CheckedStruct, checked_dict, is_a, listed
+from asyncjobs.checks import CheckedStruct, checked_dict, is_a, listed, refuse_other_fields
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.pydantic_support import SentAsId, Shown, ShownList
 
@@ -309,6 +309,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     cursor: str | None = None
 
     def __post_init__(self) -> None:
+        refuse_other_fields(self, JobQuery, "metadata={…} finds jobs by what they were submitted with")
         self._list("ids", "ids, handles, or None")
         if not is_a(self.status, str):
             self._list("status", f"{', '.join(JobStatus)}; one, or a list of several")
@@ -334,8 +335,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
 
     def _list(self, name: str, allowed: str) -> None:
         """Make a list of texts of a field that may be one, too."""
-        given: object = getattr(self, name)
-        if given is None:
+        if (given := cast("object", getattr(self, name))) is None:
             return
         # One text, and not its characters.
         several = (given,) if is_a(given, str) else listed(f"JobQuery.{name}", given, allowed)

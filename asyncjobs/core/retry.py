@@ -60,6 +60,9 @@ class RetryPolicy(CheckedStruct, frozen=True):
     A class matches itself and its subclasses, by their modules and names, so nothing is imported to compare; a name
     given as text matches any class of that name, with its module (``"httpx.ReadTimeout"``) or without. A group of
     exceptions is retried if each of its members is, unless the group's own class is named.
+
+    A policy is data: it is stored with its job, as its fields. A subclass, whose methods no worker would call, is
+    refused where it is given for a job.
     """
 
     max_retries: int = 3
@@ -120,6 +123,26 @@ class RetryPolicy(CheckedStruct, frozen=True):
         if group:
             return all(self.retries(member) for member in _members_of(error))
         return not self.on
+
+
+def checked_policy(policy: object) -> RetryPolicy:
+    """Return the policy that is given as ``retry=``.
+
+    :raises ConfigurationError: it is none, or of a subclass. Only fields are stored: no worker would call its methods.
+    """
+    if type(policy) is RetryPolicy:
+        return policy
+    if not is_a(policy, RetryPolicy):
+        raise ConfigurationError("retry", policy, allowed="a RetryPolicy", hint="RetryPolicy(max_retries=5)")
+    name = short_name(type(policy))
+    raise ConfigurationError(
+        "retry",
+        policy,
+        problem=f"retry cannot be a {name}: a policy is stored as its fields, so what a subclass of RetryPolicy adds "
+        "would be ignored",
+        hint="RetryPolicy(on=[…], never_on=[…]) chooses errors, base=, factor=, cap= and jitter= the delays; what only "
+        "code can decide, the function decides: it raises an error of a class that never_on names",
+    )
 
 
 def _whole(value: object) -> int:

@@ -12,7 +12,7 @@ from msgspec.structs import asdict, replace
 
 from asyncjobs.checks import is_a
 from asyncjobs.core.codec.names import attribute, seems
-from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.core.retry import RetryPolicy, checked_policy
 from asyncjobs.exceptions import ConfigurationError, shown
 from asyncjobs.models import Isolation, Limit
 from asyncjobs.runtime.functions import JOB_OPTIONS
@@ -68,12 +68,14 @@ def job(
 
     The function itself stays as it is. A marked function may be run by any embedded processor of a program that has
     imported its module, so a stored job is taken up again after a restart without being submitted once more.
+
+    :raises ConfigurationError: ``retry`` is no RetryPolicy, or a subclass of it.
     """
     options = JobOptions(
         queue=queue,
         priority=priority,
         limit=limit,
-        retry=retry,
+        retry=None if retry is None else checked_policy(retry),
         max_retries=max_retries,
         max_interruptions=max_interruptions,
         timeout=timeout,

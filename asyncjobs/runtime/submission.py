@@ -32,7 +32,7 @@ from asyncjobs.core.codec import (
 )
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.names import seems
-from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy
+from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy, checked_policy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
@@ -347,13 +347,10 @@ def _pick(first: Any, second: Any) -> Any:
 
 def _retry(policy: object, max_retries: object) -> RetryPolicy:
     """Return the policy; of one place, the plain number wins over it."""
-    if policy is None:
-        policy = DEFAULT_RETRY
-    if not is_a(policy, RetryPolicy):
-        raise ConfigurationError("retry", policy, allowed="a RetryPolicy", hint="RetryPolicy(max_retries=5)")
+    checked = DEFAULT_RETRY if policy is None else checked_policy(policy)
     if max_retries is None:
-        return policy
-    return replace(policy, max_retries=_whole("max_retries", max_retries, 0))
+        return checked
+    return replace(checked, max_retries=_whole("max_retries", max_retries, 0))
 
 
 def _metadata(value: object) -> bytes | None:

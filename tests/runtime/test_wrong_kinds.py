@@ -8,7 +8,18 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import ConfigurationError, JobHandle, JobProcessor, JobQuery, JobRequest, SyncJobs, current_job, gather
+from asyncjobs import (
+    ConfigurationError,
+    JobHandle,
+    JobProcessor,
+    JobQuery,
+    JobRequest,
+    RetryPolicy,
+    SyncJobs,
+    current_job,
+    gather,
+    job,
+)
 from tests.runtime.support import PATIENCE, add, everything, nothing, within
 
 ANY_GATHER: Any = gather  # as a program without a type checker calls it
@@ -63,6 +74,40 @@ async def test_a_handle_is_no_key_of_a_child_and_no_group_of_a_query(jp: JobProc
     assert JobQuery(parent_id=handle).parent_id == JobQuery(ids=handle).ids[0] == handle.id  # type: ignore[index]
 
 
+class Never(RetryPolicy, frozen=True):
+    """A policy with code of its own, which could not be stored."""
+
+    def retries(self, error: BaseException) -> bool:
+        """Retry nothing."""
+        return False
+
+
+class Slow(RetryPolicy, frozen=True):
+    """Another one."""
+
+    def delay(self, n: int, jitter: float) -> float:
+        """Wait the same each time."""
+        return 60.0
+
+
+class WithField(RetryPolicy, frozen=True):
+    """A policy with a field of its own, which could not be stored either."""
+
+    also: int = 5
+
+
+class Tagged(JobQuery, frozen=True):
+    """A query with a field that no store knows."""
+
+    tag: str | None = None
+
+
+class OfComics(JobQuery, frozen=True):
+    """A query with another default, which is all that it adds."""
+
+    group: str | None = "comics"
+
+
 WRONG: dict[str, tuple[Callable[[Any, Any], Any], str, str]] = {
     "drain(5)": (lambda jp, _: jp.drain(5), "group", "a string"),
     "get_progress(None)": (lambda jp, _: jp.get_progress(None), "group", "a string"),
@@ -93,6 +138,21 @@ WRONG: dict[str, tuple[Callable[[Any, Any], Any], str, str]] = {
     "stream_group(5)": (lambda jp, _: _read(jp.stream_group(5)), "group", "a string"),
     "gather([h])": (lambda _, h: ANY_GATHER([h]), "handles", "gather(*handles)"),
     "gather('x')": (lambda _, h: ANY_GATHER(h, "x"), "handles", "jp.handle(job_id)"),
+    "retry=5": (lambda jp, _: jp.submit_job(nothing, retry=5), "retry", "RetryPolicy(max_retries=5)"),
+    "retry=a subclass with retries()": (lambda jp, _: jp.submit_job(nothing, retry=Never()), "retry", "never_on=[…]"),
+    "retry=a subclass with delay()": (lambda jp, _: jp.submit_job(nothing, retry=Slow()), "retry", "factor="),
+    "retry=a subclass with a field": (lambda jp, _: jp.submit_job(nothing, retry=WithField()), "retry", "its fields"),
+    "retry=a subclass, with max_retries": (
+        lambda jp, _: jp.submit_job(nothing, retry=Never(), max_retries=1),
+        "retry",
+        "retry cannot be a Never",
+    ),
+    "JobRequest(retry=a subclass)": (
+        lambda jp, _: jp.submit_jobs([JobRequest(func=nothing, retry=Never())]),
+        "retry",
+        "would be ignored",
+    ),
+    "map_jobs(retry=a subclass)": (lambda jp, _: jp.map_jobs(str, [1], retry=Never()), "retry", "on=[…]"),
     "priority=2**70": (lambda jp, _: jp.submit_job(nothing, priority=2**70), "priority", f"to {2**63 - 1}"),
     "priority=1.5": (lambda jp, _: jp.submit_job(nothing, priority=1.5), "priority", f"from {-(2**63)} to"),
 }
@@ -108,6 +168,20 @@ async def test_a_wrong_kind_is_refused_with_field_value_and_fix(jp: JobProcessor
     assert caught.value.field == field
     assert fix in str(caught.value)
     assert len(await jp.find_jobs()) == 1
+
+
+@pytest.mark.parametrize("policy", [Never(), Slow(), WithField(), 5])
+def test_the_decorator_refuses_what_is_no_policy_where_it_stands(policy: Any) -> None:
+    with pytest.raises(ConfigurationError, match="retry"):
+        job(retry=policy)
+
+
+def test_a_query_refuses_the_fields_of_a_subclass_which_no_store_knows() -> None:
+    with pytest.raises(ConfigurationError, match="Tagged.tag is no field of JobQuery"):
+        Tagged(tag="draft")
+    with pytest.raises(ConfigurationError, match="Tagged.tag is no field of JobQuery"):
+        Tagged()
+    assert OfComics(limit=5).group == "comics"
 
 
 SYNC: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
