@@ -27,22 +27,36 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str],
     for name, value in given.items():
         if name not in known:
             near = nearest(name, known)
+            article = "an" if what[0] in "aeiou" else "a"
             raise ConfigurationError(
                 f"{owner}.{name}",
                 value,
-                problem=f"{owner}.{name} is not a {what}",
+                problem=f"{owner}.{name} is not {article} {what}",
                 hint=f"did you mean {near!r}?" if near else f"known {what}s: {', '.join(known)}",
             )
 
 
-def refuse_unknown_arguments(cls: type, given: Mapping[str, Any]) -> None:
-    """The same of the keywords with which an object of a class is made."""
+def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Mapping[str, type] | None = None) -> None:
+    """Refuse keywords with which no object of a class is made.
+
+    :param inside: settings that are given as a whole, by parameter: a keyword that is one of theirs is answered so.
+    :raises ConfigurationError: one of the names is not known, with the nearest that is.
+    """
     constructor: Callable[..., Any] = cls.__init__
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
-    if not any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
-        # By the class that users know, where this is a private subclass of it.
-        name = next(base.__name__ for base in cls.__mro__ if not base.__name__.startswith("_"))
-        refuse_unknown(name, given, [parameter.name for parameter in parameters], what="parameter")
+    if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    # By the class that users know, where this is a private subclass of it.
+    name = getattr(cls, "_known_as", None) or next(base.__name__ for base in cls.__mro__ if base.__name__[0] != "_")
+    known = [parameter.name for parameter in parameters]
+    for argument, value in given.items():
+        for parameter, settings in (inside or {}).items():
+            fields = list(inspect.signature(settings).parameters)
+            near = argument if argument in fields else None if nearest(argument, known) else nearest(argument, fields)
+            if argument not in known and near is not None:
+                problem, hint = f"{name}.{argument} is not a parameter", f"{parameter}={settings.__name__}({near}=…)"
+                raise ConfigurationError(f"{name}.{argument}", value, problem=problem, hint=hint)
+    refuse_unknown(name, given, known, what="parameter")
 
 
 def listed(field: str, given: object, allowed: str, *, hint: str | None = None) -> list[Any]:

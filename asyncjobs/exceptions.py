@@ -39,17 +39,22 @@ from difflib import get_close_matches
 from typing import Any, cast
 
 _FORMER_NAMES = {
-    "slots": "num_workers",
-    "workers": "num_workers",
-    "concurrency": "num_workers",
-    "max_workers": "num_workers",
-    "attempts": "tries",
-    "path": "db_path",
-    "database": "db_path",
-    "dependencies": "depends_on",
-    "after": "depends_on",
-    "function": "func",
-    "find_page": "find_jobs",
+    "slots": ("num_workers",),
+    "workers": ("num_workers",),
+    "concurrency": ("num_workers",),
+    "max_workers": ("num_workers",),
+    "attempts": ("tries", "max_retries"),
+    "max_attempts": ("max_retries",),
+    "retries": ("max_retries",),
+    "path": ("db_path",),
+    "database": ("db_path",),
+    "dependencies": ("depends_on",),
+    "after": ("depends_on",),
+    "countdown": ("delay",),
+    "eta": ("run_at",),
+    "tags": ("metadata",),
+    "function": ("func",),
+    "find_page": ("find_jobs",),
 }
 """What settings and options were called before, and are in similar libraries, that is not like the name they have."""
 _FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNORECASE)
@@ -61,9 +66,12 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     A former name is also found as the end of a longer one: ``--slots``, ``DAEMON_SLOTS``.
     """
     names = list(known)
-    renamed = _FORMER_NAME.sub(lambda found: _spelled(_FORMER_NAMES[found[1].lower()], name), name)
-    if renamed in names:
-        return renamed
+    former = _FORMER_NAME.search(name)
+    if former is not None:
+        for now in _FORMER_NAMES[former[1].lower()]:
+            renamed = name[: former.start()] + _spelled(now, name)
+            if renamed in names:
+                return renamed
     matches = get_close_matches(name, names, n=1, cutoff=0.6)
     return matches[0] if matches else None
 

@@ -87,7 +87,7 @@ class JobProcessor:
     _hands_back_on_ctrl_c = False  # for SyncJobs
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
-        refuse_unknown_arguments(cls, settings)
+        refuse_unknown_arguments(cls, settings, inside={"daemon": DaemonConfig})
         return super().__new__(cls)
 
     def __init__(

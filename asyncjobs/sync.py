@@ -94,6 +94,7 @@ class SyncHandle(Handle, Generic[T_co]):
 
 
 class _OnItsOwnLoop(JobProcessor):
+    _known_as = "SyncJobs"
     _hands_back_on_ctrl_c = True  # by ``SyncJobs``, on the main thread
 
 

@@ -9,7 +9,7 @@ from typing import TypeGuard
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import is_a
 from asyncjobs.clock import Clock
-from asyncjobs.config import BackendConfig, BackendType, MemoryConfig, SQLiteConfig
+from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError, nearest
 
 
@@ -68,7 +68,9 @@ def _config_for(kind: object, config: BackendConfig | None) -> BackendConfig:
         hint = f"did you mean {near!r}?" if near else None
         if is_a(kind, str) and kind and not near:
             hint = f"a path has a slash or a suffix: './{kind}' or '{kind}.db'"
-        allowed = " or ".join(map(repr, names))
+        if is_a(kind, DaemonConfig):
+            hint = "JobProcessor(daemon=DaemonConfig(…))"
+        allowed = f"{', '.join(map(repr, names))}, a path, SQLiteConfig(…), MemoryConfig(…) or a JobBackend"
         raise ConfigurationError("backend", kind, allowed=allowed, hint=hint)
     wanted = {BackendType.SQLITE: SQLiteConfig, BackendType.MEMORY: MemoryConfig}[BackendType(kind)]
     if config is None:

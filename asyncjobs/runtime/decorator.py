@@ -10,7 +10,7 @@ from typing import Any, TypeVar, overload
 from msgspec import Struct
 from msgspec.structs import asdict, replace
 
-from asyncjobs.checks import is_a
+from asyncjobs.checks import is_a, refuse_unknown
 from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.core.retry import RetryPolicy, checked_policy
 from asyncjobs.exceptions import ConfigurationError, shown
@@ -63,6 +63,7 @@ def job(
     max_interruptions: int | None = None,
     timeout: float | None = None,
     isolation: Isolation | None = None,
+    **unknown: Any,
 ) -> Any:
     """Mark a function as a job, with its own defaults for options of ``submit_job``.
 
@@ -71,6 +72,7 @@ def job(
 
     :raises ConfigurationError: ``retry`` is no RetryPolicy, or a subclass of it.
     """
+    refuse_unknown("@job", unknown, JobOptions.__struct_fields__, what="option")
     options = JobOptions(
         queue=queue,
         priority=priority,

@@ -44,7 +44,7 @@ pytestmark = pytest.mark.anyio
         (lambda: JobRequest(add, 1, 2), "JobRequest takes its fields by name", "JobRequest(func=…)"),  # type: ignore[call-arg]
         (lambda: JobRequest(args=(1,)), "JobRequest needs func=", None),  # type: ignore[call-arg]
         (lambda: JobProcessor(bakend="memory"), "JobProcessor.bakend is not a parameter", "did you mean 'backend'?"),  # type: ignore[call-arg]
-        (lambda: SyncJobs("memory", deamon=None), "JobProcessor.deamon is not a parameter", "did you mean 'daemon'?"),
+        (lambda: SyncJobs("memory", deamon=None), "SyncJobs.deamon is not a parameter", "did you mean 'daemon'?"),
         (lambda: JobProcessor("memory", enable_daemon="no"), "enable_daemon cannot be 'no'", None),  # type: ignore[arg-type]
         (lambda: JobProcessor("memory", functions=add), "functions cannot be <function add", "functions=[…]"),  # type: ignore[arg-type]
         (lambda: JobProcessor("memory", daemon={"slots": 3}), "daemon cannot be {'slots': 3}", None),  # type: ignore[arg-type]

@@ -162,13 +162,21 @@ def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
 @pytest.mark.parametrize(
     ("arguments", "text"),
     [
-        (("sqllite",), "backend cannot be 'sqllite'; allowed: 'sqlite' or 'memory'\n  hint: did you mean 'sqlite'?"),
+        (
+            ("sqllite",),
+            "backend cannot be 'sqllite'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a JobBackend\n  hint: did you mean 'sqlite'?",
+        ),
         (
             ("postgres",),
-            "backend cannot be 'postgres'; allowed: 'sqlite' or 'memory'\n"
+            "backend cannot be 'postgres'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
+            "JobBackend\n"
             "  hint: a path has a slash or a suffix: './postgres' or 'postgres.db'",
         ),
-        ((5,), "backend cannot be 5; allowed: 'sqlite' or 'memory'"),
+        (
+            (5,),
+            "backend cannot be 5; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
+            "JobBackend",
+        ),
         ((MemoryConfig(), MemoryConfig()), "the settings are given twice\n  hint: drop config="),
         (
             (MemoryBackend(), MemoryConfig()),

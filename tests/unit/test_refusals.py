@@ -22,8 +22,10 @@ from asyncjobs import (
     JobProcessorError,
     JobRequest,
     NotSerializableError,
+    RetryPolicy,
     SQLiteConfig,
     SubmissionError,
+    SyncJobs,
     UnknownDependencyError,
     job,
 )
@@ -298,7 +300,8 @@ async def test_over_large_arguments_are_refused(tmp_path: Path) -> None:
         ),
         (
             lambda: JobProcessor("sqlte"),
-            "backend cannot be 'sqlte'; allowed: 'sqlite' or 'memory'\n  hint: did you mean 'sqlite'?",
+            "backend cannot be 'sqlte'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
+            "JobBackend\n  hint: did you mean 'sqlite'?",
         ),
         (
             lambda: JobProcessor(BackendType.MEMORY, SQLiteConfig()),
@@ -344,3 +347,47 @@ def test_a_decorated_function_stays_itself() -> None:
         return 5
 
     assert draw() == 5
+
+
+def never() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("make", "hint"),
+    [
+        (lambda: SyncJobs(slots=3), "SyncJobs.slots is not a parameter\n  hint: daemon=DaemonConfig(num_workers=…)"),  # type: ignore[call-arg]
+        (lambda: JobProcessor(lease=3), "JobProcessor.lease is not a parameter\n  hint: daemon=DaemonConfig(lease=…)"),  # type: ignore[call-arg]
+        (lambda: JobProcessor(DaemonConfig()), "hint: JobProcessor(daemon=DaemonConfig(…))"),  # type: ignore[arg-type]
+        (lambda: job(retries=3), "@job.retries is not an option\n  hint: did you mean 'max_retries'?"),  # type: ignore[call-overload]
+        (lambda: job(timout=3), "hint: did you mean 'timeout'?"),  # type: ignore[call-overload]
+        (lambda: RetryPolicy(max_attempts=3), "did you mean 'max_retries'?"),  # type: ignore[call-arg]
+        (lambda: RetryPolicy(attempts=3), "did you mean 'max_retries'?"),  # type: ignore[call-arg]
+        (lambda: JobRequest(never, dependencies=["a"]), "did you mean 'depends_on'?"),  # type: ignore[call-arg]
+        (lambda: JobRequest(never, countdown=3), "did you mean 'delay'?"),  # type: ignore[call-arg]
+    ],
+)
+def test_a_name_of_other_libraries_or_earlier_versions_is_answered_with_ours(
+    make: Callable[[], object], hint: str
+) -> None:
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert hint in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("options", "hint"),
+    [
+        ({"max_attempts": 3}, "did you mean the option 'max_retries'?"),
+        ({"retries": 3}, "did you mean the option 'max_retries'?"),
+        ({"dependencies": ["a"]}, "did you mean the option 'depends_on'?"),
+        ({"kwargs": {}, "dependencies": ["a"]}, "dependencies is no option"),
+        ({"kwargs": {}, "after": ["a"]}, "did you mean 'depends_on'?"),
+        ({"kwargs": {}, "b": 1}, "put it into kwargs={'b': …}"),
+    ],
+)
+async def test_an_option_of_other_libraries_is_answered_with_ours(options: dict[str, Any], hint: str) -> None:
+    async with JobProcessor(BackendType.MEMORY, enable_daemon=False) as jp:
+        with pytest.raises((SubmissionError, ConfigurationError)) as caught:
+            await jp.submit_job(never, **options)
+        assert hint in str(caught.value)
+        assert await jp.find_jobs() == []
