@@ -164,7 +164,8 @@ def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
     [
         (
             ("sqllite",),
-            "backend cannot be 'sqllite'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a JobBackend\n  hint: did you mean 'sqlite'?",
+            "backend cannot be 'sqllite'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
+            "JobBackend\n  hint: did you mean 'sqlite'?",
         ),
         (
             ("postgres",),
