@@ -46,6 +46,8 @@ def test_json_of_jobs_has_whole_ids_and_moments_in_utc(finished: Shell) -> None:
         ("panel_bad", "failed", None),
     ]
     assert document["items"][1]["error"]["error_type"] == "ValueError"
+    assert "panel_bad" in document["items"][0]["depends_on"]
+    assert document["items"][1]["depends_on"] == []
     assert document["items"][1]["created_at"].endswith("Z")
     lines = finished.good(*DB, "-o", "ndjson", "jobs", "list", "--group", "noir").lines
     assert len(lines) == 6

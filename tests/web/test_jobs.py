@@ -10,8 +10,10 @@ import anyio
 import httpx
 import pytest
 import uvicorn
+from msgspec import convert
 
 from asyncjobs import JobProcessor, MemoryBackend, SQLiteBackend, SQLiteConfig
+from asyncjobs.client.answers import SentJob
 from tests.runtime.support import Held
 from tests.web.bodies import add, echo, fail, named, talk
 from tests.web.sites import PARSERS, Site, problem, site
@@ -443,3 +445,14 @@ async def _address(server: Server) -> str:
         while not server.started:
             await anyio.sleep(0.005)
     return f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+
+
+async def test_a_job_names_its_dependencies_also_to_a_client() -> None:
+    async with site(works=False) as here:
+        for job_id, needs in {"a": [], "b": [], "c": ["b", "a"]}.items():
+            await here.jp.submit_job(add, 1, job_id=job_id, depends_on=needs)
+        listed = {item["id"]: item for item in (await here.get("/v1/jobs")).json()["items"]}
+        for job_id, needs in {"a": [], "c": ["a", "b"]}.items():
+            shown = (await here.get(f"/v1/jobs/{job_id}")).json()
+            assert shown["depends_on"] == listed[job_id]["depends_on"] == needs
+            assert convert(shown, SentJob).model().depends_on == tuple(needs)
