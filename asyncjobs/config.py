@@ -149,8 +149,8 @@ class DaemonConfig(Checked):
     :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
     :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5, or that third
         if it is less.
-    :param unrunnable_after: seconds after which a ready job fails whose function every live worker that serves its
-        queue refuses to run; ``why()`` says so before. Default None: never; ``asyncjobs daemon start``: 10 minutes.
+    :param unrunnable_after: seconds after which a ready job fails if every live worker on its queue refuses its
+        function; ``why()`` reports it before. Default None: never; ``asyncjobs daemon start``: 10 minutes.
     :param name: what people see of this worker. Default: host name and process id.
     :param capture_logging: lowest level of the records of the ``logging`` module that become ``log`` events of the job
         that emits them: a name, or its number. None: none do. Loggers keep their own levels: where nobody set one,

@@ -19,7 +19,7 @@
     │  │  └─ WorkerLostError             interruptions used up
     │  ├─ JobCancelledError
     │  └─ JobSkippedError                .because
-    ├─ JobTimeoutError (TimeoutError)    waiting took too long; the job goes on
+    ├─ JobTimeoutError (TimeoutError)    waiting took too long; the job continues
     ├─ BackendError
     │  ├─ BackendConnectionError         .request to submit again, .tries
     │  ├─ BackendClosedError
@@ -346,7 +346,7 @@ class JobSkippedError(JobNotCompletedError):
         super().__init__(
             job_id,
             f"job {job_id!r} was skipped because {because!r} did not complete",
-            hint=f"mend and retry {because!r}; this job then waits for it again",
+            hint=f"fix and retry {because!r}; this job then waits for it again",
         )
 
 
@@ -360,7 +360,7 @@ class JobTimeoutError(JobProcessorError, TimeoutError):
         self.seconds = seconds
         super().__init__(
             f"{what} took longer than {seconds:g} s",
-            hint="the job goes on; wait again, or cancel it with await handle.cancel()",
+            hint="the job continues; wait again, or cancel it with await handle.cancel()",
         )
 
 

@@ -68,7 +68,7 @@ class SafeLogger:
         try:
             sys.stderr.write(
                 f"asyncjobs: a logging handler of this program raised {type(error).__name__} for a record of "
-                f"{self._logger.name}; the record is lost, the work goes on\n"
+                f"{self._logger.name}; the record is lost, the work continues\n"
             )
         except Exception:  # border: standard error is closed, or is what raised
             pass

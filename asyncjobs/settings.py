@@ -205,7 +205,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Origin]:
             raise ConfigurationError(
                 variable,
                 value,
-                problem=f"the environment variable {variable} is no setting",
+                problem=f"the environment variable {variable} is not a setting",
                 hint=f"did you mean {PREFIX}{near}?",
             )
         given[name] = Origin(value, variable)
@@ -231,8 +231,8 @@ def _check_name(name: str, source: str) -> None:
         there = [f"{section}.{other}" for other in fields] or [*_TOP, *(f"[{other}]" for other in SECTIONS)]
         raise ConfigurationError(
             name,
-            problem=f"{source}: {name} is no setting",
-            hint=f"did you mean {near!r}?" if near else f"there are {', '.join(there)}",
+            problem=f"{source}: {name} is not a setting",
+            hint=f"did you mean {near!r}?" if near else f"known settings: {', '.join(there)}",
         )
 
 
@@ -310,7 +310,7 @@ def duration(text: str) -> float:
     """
     number = _number(text.strip(), whole=False)
     if number is None:
-        raise ValueError(f"{text!r} is no duration; write 30s, 5m, 2h or 1d")
+        raise ValueError(f"{text!r} is not a duration; use 30s, 5m, 2h or 1d")
     return float(number)
 
 

@@ -24,12 +24,20 @@ async def nothing(payload: str) -> None:
 
 
 @click.command()
-@click.option("--jobs", "count", type=click.IntRange(100, 1_000_000), default=5000, show_default=True)
-@click.option("--payload", type=click.IntRange(0, 1_000_000), default=100, show_default=True, help="Bytes of argument.")
-@click.option("--full", is_flag=True, help="Every commit on the disk (synchronous=FULL).")
+@click.option(
+    "--jobs", "count", type=click.IntRange(100, 1_000_000), default=5000, show_default=True, help="Number of jobs."
+)
+@click.option(
+    "--payload",
+    type=click.IntRange(0, 1_000_000),
+    default=100,
+    show_default=True,
+    help="Size of the argument in bytes.",
+)
+@click.option("--full", is_flag=True, help="Sync every commit to disk (synchronous=FULL).")
 @command
 async def bench(context: Context, count: int, payload: int, full: bool) -> None:
-    """Jobs a second: one by one, by 50 submitters, as one batch; and what a round trip takes."""
+    """Measure jobs per second (one by one, with 50 submitters, as one batch) and round trips."""
     text = "x" * payload
     results: list[tuple[str, dict[str, Any]]] = []
     with tempfile.TemporaryDirectory(prefix="asyncjobs-bench-") as folder:
@@ -43,7 +51,7 @@ async def bench(context: Context, count: int, payload: int, full: bool) -> None:
         return
     for name, figures in results:
         context.out.text(f"{name:15} " + "   ".join(f"{figure} {value}" for figure, value in figures.items()))
-    context.out.note("an empty job; figures of this machine, now: compare two runs with care")
+    context.out.note("measured with empty jobs; results vary between runs")
 
 
 async def _round_trips(jp: JobProcessor, text: str, count: int) -> dict[str, Any]:

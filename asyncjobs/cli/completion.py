@@ -9,7 +9,7 @@ from click.shell_completion import get_completion_class
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print a shell's completion script: eval "$(asyncjobs completion bash)"."""
+    """Print the completion script for a shell: eval "$(asyncjobs completion bash)"."""
     from asyncjobs.cli.main import root
 
     kind = get_completion_class(shell)

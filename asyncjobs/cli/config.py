@@ -20,14 +20,14 @@ from asyncjobs.settings import FILE, SECTIONS
 
 @click.group(cls=Named)
 def config() -> None:
-    """What counts, and where it came from."""
+    """Show, create and validate the configuration."""
 
 
 @config.command()
-@click.option("--origin", is_flag=True, help="With where each value came from.")
+@click.option("--origin", is_flag=True, help="Show the source of each value.")
 @pass_context
 def show(context: Context, origin: bool) -> None:
-    """Every setting as it is now."""
+    """Show every setting and its current value."""
     rows = list(context.settings.rows())
     out = context.out
     if out.json:
@@ -43,14 +43,14 @@ def show(context: Context, origin: bool) -> None:
 @config.command()
 @pass_context
 def validate(context: Context) -> None:
-    """Read all of it, and say whether it can work."""
+    """Read the configuration and check that it is valid."""
     settings = context.settings
     where = shown(settings.file) if settings.file is not None else "no file"
-    context.out.good(f"the configuration is sound ({where}, {len(settings.origins)} settings given)")
+    context.out.good(f"the configuration is valid ({where}, {len(settings.origins)} settings given)")
 
 
 @config.command()
-@click.option("--force", is_flag=True, help="Write over an existing file.")
+@click.option("--force", is_flag=True, help="Overwrite an existing file.")
 @pass_context
 def init(context: Context, force: bool) -> None:
     """Write an asyncjobs.toml with every setting, its meaning and its default."""
@@ -58,7 +58,7 @@ def init(context: Context, force: bool) -> None:
     try:
         descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL), 0o644)
     except FileExistsError:
-        raise Failure(f"{FILE} is there already", exit_code=REFUSED, hint="--force writes over it") from None
+        raise Failure(f"{FILE} already exists", exit_code=REFUSED, hint="--force overwrites it") from None
     with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
         opened.write(template())
     context.out.good(f"{FILE} written: every setting with its default, commented out")
@@ -67,13 +67,13 @@ def init(context: Context, force: bool) -> None:
 def template() -> str:
     """A configuration file that changes nothing."""
     lines = [
-        "# asyncjobs: settings. A line that begins with '#' is the default.",
-        "# Environment variables (ASYNCJOBS_DAEMON_NUM_WORKERS) and flags win over this file.",
+        "# Settings of asyncjobs. Settings that are commented out show their defaults.",
+        "# Environment variables (ASYNCJOBS_DAEMON_NUM_WORKERS) and flags take precedence over this file.",
         "",
         "# The JobProcessor of your program, for the command line.",
         '# app = "package.module:jp"',
         "",
-        f"# The store: {' or '.join(kind.value for kind in BackendType)}. One in memory is of its program alone.",
+        f"# The store: {' or '.join(kind.value for kind in BackendType)}; in memory, it is private to its process.",
         f"# backend = {_written(BackendType.SQLITE.value)}",
     ]
     for section, kind in SECTIONS.items():

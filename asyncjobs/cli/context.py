@@ -85,9 +85,9 @@ class Context:
             if in_image:
                 if not path.is_relative_to(Path.cwd()):
                     raise Failure(
-                        f"the configuration file {config} would not be in the image",
+                        f"the configuration file {config} would not be part of the image",
                         exit_code=USAGE,
-                        hint="put it into this folder, and the image, and name it there",
+                        hint="move it into this folder, which is copied into the image, and pass its new path",
                     )
                 config = str(path.relative_to(Path.cwd()))
         return _given(("--config", config), ("--app", self._flags.get("app")))
@@ -144,7 +144,9 @@ class Context:
             config = self._app_engine.settings.backend_config
         if not isinstance(config, SQLiteConfig):
             raise Failure(
-                "a store in memory lives in its program alone", exit_code=USAGE, hint="set backend = 'sqlite'"
+                "an in-memory store cannot be used from the command line",
+                exit_code=USAGE,
+                hint="set backend = 'sqlite'",
             )
         return config
 
@@ -174,7 +176,7 @@ class Context:
         settings = self.settings
         if settings.app is None and settings.daemon.allowed_modules is None:
             raise Failure(
-                "nothing says what this daemon may run",
+                "this daemon has nothing to run: no application and no allowed modules are configured",
                 exit_code=USAGE,
                 hint="--app module:attribute, or --allow MODULE for each module whose functions are jobs",
                 code="nothing-allowed",
@@ -213,7 +215,7 @@ class Context:
             raise Failure(
                 f"there is no store at {shown(path)} yet",
                 exit_code=NOT_FOUND,
-                hint="submit a job, or name another one: --db PATH",
+                hint="submit a job first, or choose another store with --db PATH",
                 code="no-store",
             )
         functions = self._app_engine.functions.registered.values() if self.settings.app else ()
@@ -229,9 +231,7 @@ class Context:
         modules = find_modules(functions)
         if modules:
             return start_command(modules, name=name)
-        return (
-            "a daemon runs them: name your program's JobProcessor with --app, or the modules of its jobs with --allow"
-        )
+        return "start a daemon: pass your program's JobProcessor with --app, or the modules of its jobs with --allow"
 
     async def start_hint_for(self, jp: JobProcessor) -> str:
         """The same for the jobs that wait in the store."""
@@ -246,7 +246,7 @@ class Context:
         start = await self.start_hint_for(jp)
 
         def warn(_: str | None) -> None:
-            self.out.warn("no worker is alive: it waits", start)
+            self.out.warn("no worker is alive; waiting until one starts", start)
 
         get_engine(jp).start_soon(
             lambda: warn_when_no_worker_lives(
@@ -270,12 +270,12 @@ class Context:
 
         name = self.settings.app
         if name is None:
-            raise Failure("no application is named", exit_code=USAGE, hint="--app module:attribute")
+            raise Failure("no application is configured", exit_code=USAGE, hint="--app module:attribute")
         module_name, _, attribute = name.partition(":")
         found = self._import(module_name, attribute)
         setattr(sys.modules[module_name], APP_MARK, True)
         if not isinstance(found, JobProcessor):
-            raise Failure(f"{name} is {type(found).__name__}, and no JobProcessor", exit_code=USAGE)
+            raise Failure(f"{name} is not a JobProcessor (it is of type {type(found).__name__})", exit_code=USAGE)
         return found
 
     def function(self, target: str) -> Callable[..., Any]:
@@ -285,10 +285,10 @@ class Context:
         """
         module_name, colon, name = target.partition(":")
         if not colon or not name:
-            raise Failure(f"{target!r} is no function", exit_code=USAGE, hint="module:function")
+            raise Failure(f"{target!r} does not name a function", exit_code=USAGE, hint="use the form module:function")
         found = self._import(module_name, name)
         if not callable(found):
-            raise Failure(f"{target} is {type(found).__name__}, and cannot be called", exit_code=USAGE)
+            raise Failure(f"{target} is not callable (it is of type {type(found).__name__})", exit_code=USAGE)
         return found
 
     def _import_module(self, module_name: str) -> Any:
@@ -302,7 +302,7 @@ class Context:
             raise Failure(
                 f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
                 exit_code=USAGE,
-                hint=f"it is looked for from {folder}",
+                hint=f"searched from {folder}",
             ) from error
 
     def _import(self, module_name: str, attribute: str) -> Any:
@@ -331,7 +331,7 @@ class Context:
         if not found:
             await jp.get_job(given)
         listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
-        raise Failure(f"{given!r} is the beginning of several ids: {listed}", exit_code=USAGE, code="ambiguous")
+        raise Failure(f"{given!r} is a prefix of several ids: {listed}", exit_code=USAGE, code="ambiguous")
 
     async def _too_short(self, jp: JobProcessor, given: str) -> None:
         """Refuse a beginning of an id that is too short to be one.
@@ -345,7 +345,7 @@ class Context:
         raise Failure(
             f"there is no job {given!r}",
             exit_code=NOT_FOUND,
-            hint=f"the beginning of an id has {AT_LEAST} characters or more; so begin {listed}",
+            hint=f"an id prefix needs at least {AT_LEAST} characters; ids with this prefix: {listed}",
             code="job-not-found",
         )
 

@@ -44,7 +44,7 @@ _TO_LEAVE = 15.0
 
 @click.group(cls=Named)
 def daemon() -> None:
-    """Run jobs in a process of its own."""
+    """Run jobs in a separate process."""
 
 
 # -- start
@@ -54,12 +54,16 @@ def _start_options(function: F) -> F:
     """What ``daemon start`` takes, for all that stands for it."""
     for option in (
         NAME,
-        click.option("--http", metavar="[HOST]:PORT", help="Serve the HTTP interface, too; needs the extra 'web'."),
+        click.option("--http", metavar="[HOST]:PORT", help="Also serve the HTTP interface; needs the extra 'web'."),
         click.option(
-            "--allow", "allowed", multiple=True, metavar="MODULE", help="Run functions of this module or package."
+            "--allow",
+            "allowed",
+            multiple=True,
+            metavar="MODULE",
+            help="Run functions of this module or package. Repeatable.",
         ),
-        click.option("--queue", "queues", multiple=True, help="Serve this queue only; may be repeated."),
-        click.option("--num-workers", type=int, help="Jobs at a time."),
+        click.option("--queue", "queues", multiple=True, help="Serve only this queue. Repeatable."),
+        click.option("--num-workers", type=int, help="Maximum number of jobs that run at the same time."),
     ):
         function = option(function)
     return function
@@ -74,7 +78,7 @@ def _start_flags(num_workers: int | None, queues: tuple[str, ...], allowed: tupl
 
 
 @daemon.command()
-@click.option("-d", "--detach", is_flag=True, help="In the background; returns once it is ready.")
+@click.option("-d", "--detach", is_flag=True, help="Run in the background; return once it is ready.")
 @_start_options
 @pass_context
 def start(
@@ -86,10 +90,10 @@ def start(
     http: str | None,
     name: str,
 ) -> None:
-    """Claim and run jobs until it is told to stop (SIGTERM, Ctrl-C): then it drains.
+    """Claim and run jobs until SIGTERM or Ctrl-C; then drain.
 
-    What it may run: functions of the modules named with --allow (or daemon.allowed_modules), or with --app what that
-    processor was given and its program has imported.
+    The daemon runs functions of the modules given with --allow (or daemon.allowed_modules); with --app, the functions
+    registered with that processor and those of modules that its program has imported.
     """
     context.add_flags(_start_flags(num_workers, queues, allowed))
     file = state_file(context, name)
@@ -109,7 +113,7 @@ def _already(context: Context, name: str, state: DaemonState | None) -> None:
     second = next(other for other in _OTHERNAMES if other != name and not _runs(context, other))
     start = context.start_hint(name=second)
     if start.startswith("asyncjobs "):
-        context.out.note(f"Another one beside it:  {start}")
+        context.out.note(f"To start another one:  {start}")
 
 
 _OTHERNAMES = ("second", "third", *(f"daemon-{number}" for number in range(4, 10_000)))
@@ -141,12 +145,13 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise Failure(
-                f"the state file {file.path} is a link, and is not followed",
+                f"the state file {file.path} is a symbolic link, which is not followed",
                 exit_code=REFUSED,
-                hint=f"look who made it, and remove it: rm {shlex.quote(str(file.path))}",
+                hint=f"check who created it, then remove it: rm {shlex.quote(str(file.path))}",
             ) from None
         raise Failure(
-            f"the state file {file.path} cannot be written: {error.strerror}", hint="look at the folder"
+            f"the state file {file.path} cannot be written: {error.strerror}",
+            hint="check the permissions of the folder and the space on the disk",
         ) from None
     if held is not None:
         _already(context, name, held.state)
@@ -166,7 +171,10 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     except OSError as error:
         if error.filename is None:
             raise
-        raise Failure(f"{error.filename} cannot be written: {error.strerror}", hint="look at the folder") from None
+        raise Failure(
+            f"{error.filename} cannot be written: {error.strerror}",
+            hint="check the permissions of the folder and the space on the disk",
+        ) from None
     finally:
         file.release()
 
@@ -200,7 +208,7 @@ def _give_up(name: str, child: subprocess.Popen[bytes]) -> str:
     try:
         child.communicate(timeout=_TO_GIVE_UP)
     except subprocess.TimeoutExpired:
-        return f"daemon {name!r} was told to stop, and still does (pid {child.pid})"
+        return f"daemon {name!r} was asked to stop and is still stopping (pid {child.pid})"
     return f"daemon {name!r} was not started"
 
 
@@ -224,9 +232,9 @@ def _wait_until_ready(context: Context, file: StateFile, name: str, child: subpr
             hint="\n    ".join(output.splitlines()[-_LAST_LINES:]) or None,
         )
     raise Failure(
-        f"daemon {name!r} is not ready after {_READY_WITHIN:g} s; it goes on trying",
+        f"daemon {name!r} is not ready after {_READY_WITHIN:g} s; it is still starting",
         exit_code=TIMED_OUT,
-        hint=f"its log: {shown(log)}",
+        hint=f"see its log: {shown(log)}",
     )
 
 
@@ -247,12 +255,12 @@ def _started(context: Context, name: str, state: DaemonState, log: Path) -> None
 
 
 @daemon.command()
-@click.option("--timeout", default="60s", show_default=True, help="How long to wait until it has stopped.")
-@click.option("--now", is_flag=True, help="Hand running jobs back at once.")
+@click.option("--timeout", default="60s", show_default=True, help="Maximum time to wait.")
+@click.option("--now", is_flag=True, help="Hand running jobs back to the store immediately.")
 @NAME
 @pass_context
 def stop(context: Context, timeout: str, now: bool, name: str) -> None:
-    """Have it drain, and wait until it has."""
+    """Stop the daemon: let it drain, and wait until it has ended."""
     _stop(context, name, _seconds(timeout), now=now)
 
 
@@ -264,8 +272,8 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
     state = found.state
     if not is_alive(state):
         raise Failure(
-            f"the lock of daemon {name!r} is held, and not by pid {state.process.pid}",
-            hint="a daemon in another container, perhaps: stop it there",
+            f"the lock of daemon {name!r} is held by another process than pid {state.process.pid}",
+            hint="the daemon may run in another container: stop it there",
         )
     began = time.monotonic()
     if now:
@@ -277,9 +285,9 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
 
     if not file.wait_released(timeout):
         raise Failure(
-            f"daemon {name!r} still drains after {seconds(timeout)}",
+            f"daemon {name!r} is still draining after {seconds(timeout)}",
             exit_code=TIMED_OUT,
-            hint=f"asyncjobs daemon stop --now{named(name)} hands its jobs back at once",
+            hint=f"asyncjobs daemon stop --now{named(name)} hands its jobs back immediately",
         )
     context.out.good(f"stopped in {seconds(time.monotonic() - began)}")
 
@@ -311,11 +319,11 @@ def _seconds(text: str) -> float:
 
 
 @daemon.command()
-@click.option("--timeout", default="60s", show_default=True, help="How long to wait until the old one has stopped.")
+@click.option("--timeout", default="60s", show_default=True, help="Maximum time to wait for the old daemon to stop.")
 @NAME
 @pass_context
 def restart(context: Context, timeout: str, name: str) -> None:
-    """Stop it, and start it in the background as it was started, with the configuration as it is now."""
+    """Restart the daemon in the background with its original arguments and the current configuration."""
     file = state_file(context, name)
     found = file.look()
     arguments = [*context.root_arguments, "daemon", "start", "--name", name]
@@ -332,12 +340,12 @@ daemon.add_command(status)
 
 
 @daemon.command()
-@click.option("-f", "--follow", is_flag=True, help="Go on with what is written.")
-@click.option("-n", "--lines", default=50, show_default=True, help="How many of the last lines.")
+@click.option("-f", "--follow", is_flag=True, help="Follow the log.")
+@click.option("-n", "--lines", default=50, show_default=True, help="Number of lines from the end.")
 @NAME
 @pass_context
 def logs(context: Context, follow: bool, lines: int, name: str) -> None:
-    """What it logged: its log file (-d, or logging.file), else the last lines, which are always kept."""
+    """Print the log of the daemon: its log file (-d, or logging.file), otherwise the last lines, always kept."""
     file = state_file(context, name)
     path = _log_file(context, file)
     if path is None:
@@ -384,7 +392,7 @@ def unit(
     http: str | None,
     name: str,
 ) -> None:
-    """Print a file with which systemd, docker (compose) or k8s runs this daemon: what works in it is what works here.
+    """Print a service file with which systemd, docker (compose) or k8s runs this daemon.
 
     In an image, the application is expected in the working directory, and the store on the volume.
     """

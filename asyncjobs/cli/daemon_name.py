@@ -10,7 +10,7 @@ from asyncjobs.cli.context import Context
 from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.cli.state_files import StateFile
 
-NAME = click.option("--name", default="default", show_default=True, help="Which daemon, where there are several.")
+NAME = click.option("--name", default="default", show_default=True, help="Name of the daemon, if there are several.")
 
 
 def state_file(context: Context, name: str) -> StateFile:

@@ -106,8 +106,8 @@ class DaemonProcess:
         self._notify.notify(STOPPING=1, STATUS="draining", EXTEND_TIMEOUT_USEC=round((timeout + grace + 15) * 1e6))
         if daemon.running:
             logger.info(
-                "draining: %s up to %g s; a second signal hands back now",
-                "1 job runs and gets" if len(daemon.running) == 1 else f"{len(daemon.running)} jobs run and get",
+                "draining: %s up to %g s; a second signal hands back immediately",
+                "1 running job gets" if len(daemon.running) == 1 else f"{len(daemon.running)} running jobs get",
                 timeout,
             )
 
@@ -147,8 +147,8 @@ class DaemonProcess:
 
     def _leave(self, number: int) -> NoReturn:
         daemon = self._jp.daemon
-        interrupts = ": what still runs is interrupted, and run again by others"
-        logger.error("leaving at once%s", interrupts if daemon is not None and daemon.running else "")
+        interrupts = ": running jobs are interrupted, and other workers run them again"
+        logger.error("exiting immediately%s", interrupts if daemon is not None and daemon.running else "")
         logging.shutdown()
         os._exit(128 + number)
 
@@ -178,9 +178,9 @@ class DaemonProcess:
                 counts = await jp.backend.count_jobs()
                 self._notify.notify(STATUS=f"{len(daemon.running)} running, {counts.get(JobStatus.PENDING, 0)} pending")
             except BackendError as error:
-                self._notify.notify(STATUS=f"the store does not answer: {error.code}")
+                self._notify.notify(STATUS=f"store not available: {error.code}")
             except Exception as error:  # border: what it cannot report does not end the daemon
-                self._notify.notify(STATUS=f"the store cannot be counted: {type(error).__name__}")
+                self._notify.notify(STATUS=f"jobs cannot be counted: {type(error).__name__}")
             with anyio.move_on_after(_STATUS_EVERY):
                 await self._stopping.wait()
 
@@ -203,10 +203,10 @@ def _reopen_logs() -> None:
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.close()  # opened again with the next record
-    logger.info("the log was opened again")
+    logger.info("log file reopened")
 
 
 def _dump(daemon: JobDaemon | None) -> None:
     """Where every thread is, and what runs."""
-    logger.warning("asked where it is; it runs: %s", ", ".join(daemon.running if daemon else ()) or "nothing")
+    logger.warning("thread dump requested; running jobs: %s", ", ".join(daemon.running if daemon else ()) or "none")
     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)

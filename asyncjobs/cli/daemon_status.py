@@ -20,11 +20,11 @@ _SHOWN = 20
 
 
 @click.command()
-@click.option("--check", is_flag=True, help="Say nothing; the exit code tells (for health checks).")
+@click.option("--check", is_flag=True, help="Print nothing; the exit code is the answer (for health checks).")
 @NAME
 @command
 async def status(context: Context, check: bool, name: str) -> None:
-    """What it does. Exit codes: 0 running, 1 dead but its state is left, 3 not running, 4 unknown."""
+    """Show the state of the daemon. Exit codes: 0 running, 1 dead but its state is left, 3 not running, 4 unknown."""
     file = state_file(context, name)
     found = file.look()
     code, word = _verdict(found)
@@ -39,7 +39,7 @@ async def status(context: Context, check: bool, name: str) -> None:
             context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
             _show_lines(context, lines)
             start = await _start_again(context, name)
-            context.out.note(f"start it:  {start}" if start.startswith("asyncjobs ") else start)
+            context.out.note(f"to start it:  {start}" if start.startswith("asyncjobs ") else start)
         raise SystemExit(code)
     async with context.store() as jp:
         counts = await jp.backend.count_jobs()
@@ -67,7 +67,7 @@ async def status(context: Context, check: bool, name: str) -> None:
         )
         return
     out = context.out
-    alive = "" if worker is None or worker.alive else "  its lease has run out"
+    alive = "" if worker is None or worker.alive else "  its lease has expired"
     dot = out.style(out.glyph("●", "*"), "green")
     doing = "draining" if state.draining else "running"
     out.text(f"{dot} {name}  {doing}  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")

@@ -42,7 +42,7 @@ class Graph:
 
 @click.group(cls=Named)
 def dag() -> None:
-    """The graph of jobs."""
+    """Draw the graph of jobs."""
 
 
 @dag.command()
@@ -50,11 +50,13 @@ def dag() -> None:
 @click.option(
     "--format", "form", type=click.Choice(["tree", "dot", "mermaid", "json"]), default="tree", show_default=True
 )
-@click.option("--depth", type=click.IntRange(1, 50), default=3, show_default=True, help="Of a job: steps both ways.")
-@click.option("--expand", is_flag=True, help="Every job by itself, also where many are alike.")
+@click.option(
+    "--depth", type=click.IntRange(1, 50), default=3, show_default=True, help="Around a job: steps in each direction."
+)
+@click.option("--expand", is_flag=True, help="Show every job by itself; similar jobs are merged by default.")
 @command
 async def show(context: Context, name: str, form: str, depth: int, expand: bool) -> None:
-    """Draw the graph of a group, or what is around a job."""
+    """Draw the graph of a group, or the part of it around a job."""
     async with context.store() as jp:
         if (await jp.get_progress(name)).total:
             graph = await _of_group(jp, name)

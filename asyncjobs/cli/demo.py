@@ -57,18 +57,22 @@ async def page(panels: list[str], number: int) -> str:
 
 
 @click.command()
-@click.option("--jobs", "count", type=click.IntRange(10, 5000), default=60, show_default=True, help="About how many.")
-@click.option("--fail", type=click.IntRange(0, 100), default=5, show_default=True, help="Percent that fail at first.")
+@click.option(
+    "--jobs", "count", type=click.IntRange(10, 5000), default=60, show_default=True, help="Approximate number of jobs."
+)
+@click.option(
+    "--fail", type=click.IntRange(0, 100), default=5, show_default=True, help="Percentage of panels that fail at first."
+)
 @command
 async def demo(context: Context, count: int, fail: int) -> None:
-    """A comic drawn by a graph of jobs: plot, characters, panels, pages. Some panels fail, and are tried again."""
+    """Draw a comic with a graph of jobs: plot, characters, panels, pages. Some panels fail and are retried."""
     out = context.out
     panels = max(2, count - 2 - len(_PEOPLE) - max(1, count // _PAGE))
     with tempfile.TemporaryDirectory(prefix="asyncjobs-demo-") as folder:
         config = SQLiteConfig(db_path=Path(folder) / "demo.db")
         async with JobProcessor(config, daemon=DaemonConfig(num_workers=8, shutdown_timeout=1)) as jp:
             out.echo(
-                f"A comic of {panels} panels on 8 slots; {fail} % of the panels fail on purpose, and are retried.\n"
+                f"A comic of {panels} panels on 8 slots; {fail} % of the panels fail on purpose and are retried.\n"
             )
             began = time.monotonic()
             await _submit(jp, panels, fail)
@@ -111,4 +115,4 @@ async def _summary(context: Context, jp: JobProcessor, took: float) -> None:
         f"{counts[JobStatus.COMPLETED]} completed, {counts[JobStatus.FAILED]} failed in {seconds(took)}; "
         f"{retries} retries; the slowest was {printable(slowest.id)} ({seconds(slowest.elapsed)})"
     )
-    context.out.echo("The store was a temporary one. Yours:  asyncjobs daemon start --help")
+    context.out.echo("The store was temporary. To use your own:  asyncjobs daemon start --help")

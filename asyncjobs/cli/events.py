@@ -12,26 +12,26 @@ from asyncjobs.cli.main import Named
 
 @click.group(cls=Named)
 def events() -> None:
-    """The log of everything that happened."""
+    """Follow the event log."""
 
 
 @events.command()
-@click.option("--group", help="Of this group.")
-@click.option("--job", help="Of this job.")
-@click.option("--type", "types", multiple=True, help="Of this type: started, completed, log, … Repeatable.")
-@click.option("--after", metavar="CURSOR", help="Go on behind this one (the first column); 0: from the beginning.")
-@click.option("--no-follow", is_flag=True, help="Only what is there.")
+@click.option("--group", help="Events of this group.")
+@click.option("--job", help="Events of this job.")
+@click.option("--type", "types", multiple=True, help="Events of this type: started, completed, log, … Repeatable.")
+@click.option("--after", metavar="CURSOR", help="Continue after this cursor (first column); 0 starts at the beginning.")
+@click.option("--no-follow", is_flag=True, help="Print what is stored, and exit.")
 @command
 async def tail(
     context: Context, group: str | None, job: str | None, types: tuple[str, ...], after: str | None, no_follow: bool
 ) -> None:
-    """Follow what happens; with --after, or for one job, what happened comes first."""
+    """Follow events. With --after, or for one job, stored events come first."""
     out = context.out
     async with context.store() as jp:
         job_id = None if job is None else await context.job_id(jp, job)
         if after is None and job is None and not no_follow:
             after = await jp.backend.last_cursor()
-            out.note("following; what happened before: --after 0")
+            out.note("following new events; for earlier ones: --after 0")
         reader = jp.streamer.reader(
             job_id=job_id, group=group, types=types or None, after=None if after == "0" else after
         )
@@ -44,6 +44,6 @@ async def tail(
                     else:
                         out.text(event_line(out, event))
                 if batch.lost:
-                    out.warn("events before this were removed")
+                    out.warn("earlier events were removed")
                 if batch.ended or (no_follow and reader.live):
                     return

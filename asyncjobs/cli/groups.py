@@ -18,15 +18,17 @@ from asyncjobs.settings import duration
 
 @click.group(cls=Named)
 def groups() -> None:
-    """Jobs that belong together."""
+    """List, show and watch groups of jobs."""
 
 
 @groups.command("list")
-@click.option("-n", "--limit", type=click.IntRange(1, 1000), default=100, show_default=True)
-@click.option("--after", help="Go on behind this group.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, 1000), default=100, show_default=True, help="Maximum number of groups."
+)
+@click.option("--after", help="Continue after this group.")
 @command
 async def list_(context: Context, limit: int, after: str | None) -> None:
-    """Groups by name, with how far each is."""
+    """List groups by name, with their progress."""
     async with context.store() as jp:
         found = await jp.backend.list_groups(after, limit)
     context.out.table(
@@ -54,8 +56,8 @@ async def known(jp: JobProcessor, name: str) -> GroupProgress:
     group = await jp.get_progress(name)
     if not group.total:
         near = nearest(name, [other.group for other in await jp.backend.list_groups(None, 1000)])
-        hint = f"did you mean {near!r}?" if near else "asyncjobs groups list shows what there is"
-        raise Failure(f"no job is of the group {name!r}", exit_code=NOT_FOUND, hint=hint, code="group-not-found")
+        hint = f"did you mean {near!r}?" if near else "asyncjobs groups list shows the groups"
+        raise Failure(f"group {name!r} not found", exit_code=NOT_FOUND, hint=hint, code="group-not-found")
     return group
 
 
@@ -63,7 +65,7 @@ async def known(jp: JobProcessor, name: str) -> GroupProgress:
 @click.argument("group")
 @command
 async def show(context: Context, group: str) -> None:
-    """How far a group is."""
+    """Show the progress of a group."""
     out = context.out
     async with context.store() as jp:
         found = await known(jp, group)
@@ -78,10 +80,10 @@ async def show(context: Context, group: str) -> None:
 
 @groups.command()
 @click.argument("group")
-@click.option("--timeout", help="How long to watch: 30s, 5m.")
+@click.option("--timeout", help="Maximum time to watch: 30s, 5m.")
 @command
 async def watch(context: Context, group: str, timeout: str | None) -> None:
-    """Watch a group until all of it has ended. The exit code is 1 when a job failed."""
+    """Watch a group until all of its jobs have ended. The exit code is 1 if a job did not complete."""
     async with context.store() as jp:
         await known(jp, group)
         ended = await follow(
@@ -89,6 +91,6 @@ async def watch(context: Context, group: str, timeout: str | None) -> None:
         )
         counts = (await jp.get_progress(group)).counts
     if not ended:
-        raise Failure(f"not ended within {timeout}", exit_code=TIMED_OUT, hint="the jobs go on")
+        raise Failure(f"did not end within {timeout}", exit_code=TIMED_OUT, hint="the jobs continue")
     if any(count for status, count in counts.items() if status is not JobStatus.COMPLETED):
         raise SystemExit(FAILED)

@@ -41,18 +41,18 @@ def render_hint(error: JobProcessorError) -> str | None:
     """Return the hint of an error, as a command where it is a call in a program."""
     match error:
         case JobSkippedError(because=str(because)):
-            return f"mend the cause and run it again: asyncjobs jobs retry {shlex.quote(because)}"
+            return f"fix the cause, then retry it: asyncjobs jobs retry {shlex.quote(because)}"
         case JobExecutionError() | JobCancelledError():
             return f"asyncjobs jobs retry {shlex.quote(error.job_id)}"
         case JobTimeoutError(job_id=str(job_id)):
             quoted = shlex.quote(job_id)
-            return f"the job goes on: asyncjobs jobs watch {quoted}, or end it with asyncjobs jobs cancel {quoted}"
+            return f"the job continues: asyncjobs jobs watch {quoted}, or end it with asyncjobs jobs cancel {quoted}"
         case JobTimeoutError():
-            return "the jobs go on"
+            return "the jobs continue"
         case DuplicateJobError():
-            return f"choose another --id, or look at that job: asyncjobs jobs show {shlex.quote(error.job_id)}"
+            return f"choose another --id, or inspect that job: asyncjobs jobs show {shlex.quote(error.job_id)}"
         case JobNotFoundError() if "did you mean" not in (error.hint or ""):
-            return f"{error.hint}; {AT_LEAST} characters or more may be the beginning of one"
+            return f"{error.hint}; an id may be shortened to a prefix of {AT_LEAST} characters or more"
         case NotSerializableError(hint=str(hint)):
             return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # which needs a program that goes on
         case _:

@@ -28,12 +28,14 @@ _HEADS = ("id", "name", "status", "try", "age", "time", "error")
 
 
 @click.command("list")
-@click.option("--status", "statuses", type=_STATUS, multiple=True, help="May be repeated.")
+@click.option("--status", "statuses", type=_STATUS, multiple=True, help="Jobs with this status. Repeatable.")
 @click.option("--group", help="Jobs of this group.")
 @click.option("--queue", help="Jobs of this queue.")
 @click.option("--function", help="Jobs of this function, as module:name.")
-@click.option("--oldest", is_flag=True, help="The oldest first.")
-@click.option("-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="At most so many.")
+@click.option("--oldest", is_flag=True, help="Oldest first.")
+@click.option(
+    "-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="Maximum number of jobs."
+)
 @command
 async def list_(
     context: Context,
@@ -44,7 +46,7 @@ async def list_(
     oldest: bool,
     limit: int,
 ) -> None:
-    """Jobs, the newest first."""
+    """List jobs, newest first."""
     query = JobQuery(
         status=[JobStatus(status) for status in statuses] or None,
         group=group,
@@ -114,7 +116,7 @@ def _own_error(job: Job) -> str:
 @click.argument("job")
 @command
 async def show(context: Context, job: str) -> None:
-    """Everything about a job: what it needs and holds up, its attempts, its error, why it does not run."""
+    """Show a job: dependencies, dependents, attempts, error, and why it is not running."""
     out = context.out
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
@@ -212,11 +214,11 @@ def _short(args: Any, kwargs: Any) -> str:
 
 @click.command()
 @click.argument("job")
-@click.option("--wait", is_flag=True, help="Wait until there is one.")
-@click.option("--timeout", help="How long to wait: 30s, 5m.")
+@click.option("--wait", is_flag=True, help="Wait for the result.")
+@click.option("--timeout", help="Maximum time to wait: 30s, 5m.")
 @command
 async def result(context: Context, job: str, wait: bool, timeout: str | None) -> None:
-    """What a job returned, as JSON."""
+    """Print the result of a job as JSON."""
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
         if wait or timeout:
@@ -233,10 +235,10 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
 
 @click.command()
 @click.argument("job")
-@click.option("-f", "--follow", "live", is_flag=True, help="Go on until the job ends.")
+@click.option("-f", "--follow", "live", is_flag=True, help="Follow until the job ends.")
 @command
 async def logs(context: Context, job: str, live: bool) -> None:
-    """What a job logged and printed."""
+    """Print what a job logged and printed."""
     out = context.out
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
@@ -256,13 +258,13 @@ async def logs(context: Context, job: str, live: bool) -> None:
 
 @click.command()
 @click.argument("job", required=False)
-@click.option("--group", help="All jobs of a group.")
-@click.option("--timeout", help="How long to watch: 30s, 5m.")
+@click.option("--group", help="All jobs of this group.")
+@click.option("--timeout", help="Maximum time to watch: 30s, 5m.")
 @command
 async def watch(context: Context, job: str | None, group: str | None, timeout: str | None) -> None:
-    """Watch a job, or a group, until it has ended. The exit code is 1 when a job failed."""
+    """Watch a job or a group until it ends. The exit code is 1 if a job did not complete."""
     if (job is None) == (group is None):
-        raise Failure("name a job or a group", exit_code=USAGE, hint="asyncjobs jobs list shows what there is")
+        raise Failure("give a job id or --group", exit_code=USAGE, hint="asyncjobs jobs list shows the jobs")
     async with context.store() as jp:
         job_id = None if job is None else await context.job_id(jp, job)
         await context.warn_if_nobody_works(jp)
@@ -270,7 +272,7 @@ async def watch(context: Context, job: str | None, group: str | None, timeout: s
             context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else parse_seconds(timeout)
         )
         if not ended:
-            raise Failure(f"not ended within {timeout}", exit_code=TIMED_OUT, hint="the jobs go on")
+            raise Failure(f"did not end within {timeout}", exit_code=TIMED_OUT, hint="the jobs continue")
         statuses = (
             {(await jp.get_job(job_id)).status}
             if job_id is not None

@@ -10,7 +10,7 @@ from asyncjobs.cli.main import Named
 
 @click.group(cls=Named)
 def jobs() -> None:
-    """What is there, and what to do with it. Ids may be cut to a beginning that is unique (4 characters or more)."""
+    """List, inspect and change jobs. An id may be shortened to a unique prefix of 4 characters or more."""
 
 
 for _command in (

@@ -15,18 +15,18 @@ from asyncjobs.exceptions import nearest
 
 _COMMANDS = {
     "backup": ("asyncjobs.cli.upkeep:backup", "Copy the store while it is in use."),
-    "bench": ("asyncjobs.cli.bench:bench", "Measure this machine: jobs a second, delays."),
-    "compact": ("asyncjobs.cli.upkeep:compact", "Give back the room that removed jobs took."),
-    "completion": ("asyncjobs.cli.completion:completion", "Print a shell's completion script."),
-    "config": ("asyncjobs.cli.config:config", "Show, make and check the configuration."),
+    "bench": ("asyncjobs.cli.bench:bench", "Benchmark this machine: jobs per second, latency."),
+    "compact": ("asyncjobs.cli.upkeep:compact", "Return the space of removed jobs to the file system."),
+    "completion": ("asyncjobs.cli.completion:completion", "Print the completion script for a shell."),
+    "config": ("asyncjobs.cli.config:config", "Show, create and validate the configuration."),
     "daemon": ("asyncjobs.cli.daemon:daemon", "Run jobs: start, stop, status, logs."),
     "dag": ("asyncjobs.cli.dag:dag", "Draw the graph of jobs."),
-    "demo": ("asyncjobs.cli.demo:demo", "A minute's tour: a graph of jobs, live."),
-    "doctor": ("asyncjobs.cli.doctor:doctor", "Find what is wrong, and say how to mend it."),
+    "demo": ("asyncjobs.cli.demo:demo", "Run a short demo: a graph of jobs, live."),
+    "doctor": ("asyncjobs.cli.doctor:doctor", "Diagnose problems and suggest fixes."),
     "events": ("asyncjobs.cli.events:events", "Follow the event log."),
-    "groups": ("asyncjobs.cli.groups:groups", "Jobs that belong together."),
+    "groups": ("asyncjobs.cli.groups:groups", "List, show and watch groups of jobs."),
     "jobs": ("asyncjobs.cli.jobs:jobs", "List, show, watch, submit, cancel, retry, remove."),
-    "version": ("asyncjobs.cli.version:version", "Versions of what is installed."),
+    "version": ("asyncjobs.cli.version:version", "Show installed versions."),
     "web": ("asyncjobs.cli.web:web", "Serve the HTTP interface."),
 }
 
@@ -102,7 +102,7 @@ def with_shared_options(command: click.Command) -> click.Command:
             ),
             click.Option(["--app", "shared_app"], metavar="MODULE:ATTR", help="The JobProcessor.", **_shared("app")),
             click.Option(
-                ["-o", "--output", "shared_output"], type=click.Choice(_FORMS), help="How to answer.", **_shared("form")
+                ["-o", "--output", "shared_output"], type=click.Choice(_FORMS), help="Output format.", **_shared("form")
             ),
             click.Option(["--json", "shared_json"], is_flag=True, help="JSON on standard output.", **_shared("json")),
         ]
@@ -139,18 +139,18 @@ def resolve(group: click.Group, ctx: click.Context, args: list[str], find: Any) 
 @click.command(cls=Lazy, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.option("--db", metavar="PATH", help="The database file.")
 @click.option("--app", metavar="MODULE:ATTR", help="The JobProcessor of your program.")
-@click.option("--config", metavar="FILE", help="A configuration file, instead of the project's.")
+@click.option("--config", metavar="FILE", help="The configuration file to use instead of the project's.")
 @click.option(
     "-o",
     "--output",
     type=click.Choice(_FORMS),
     default="auto",
-    help="How to answer. auto: a table on a terminal, else tab-separated lines.",
+    help="Output format. auto: a table on a terminal, otherwise tab-separated lines.",
 )
-@click.option("--json", "as_json", is_flag=True, help="The same as --output json.")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours.")
-@click.option("-q", "--quiet", is_flag=True, help="Say nothing but the data and what failed.")
-@click.option("-v", "--verbose", count=True, help="Say more; twice: everything.")
+@click.option("--json", "as_json", is_flag=True, help="Same as --output json.")
+@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="When to use colours.")
+@click.option("-q", "--quiet", is_flag=True, help="Print only data and errors.")
+@click.option("-v", "--verbose", count=True, help="Show debug logs.")
 @click.version_option(package_name="asyncjobs-dag", prog_name="asyncjobs", message="%(prog)s %(version)s")
 @click.pass_context
 def root(

@@ -18,7 +18,7 @@ def parse_address(text: str) -> tuple[str, int]:
     """Host and port of ``host:port``, ``:port`` or ``port``; this machine where no host is named."""
     host, _, port = text.rpartition(":")
     if not port.isdigit() or int(port) > 65_535:
-        raise Failure(f"{text!r} is no address", exit_code=USAGE, hint="127.0.0.1:8484, or :8484")
+        raise Failure(f"{text!r} is not an address", exit_code=USAGE, hint="use 127.0.0.1:8484 or :8484")
     return host.strip("[]") or "127.0.0.1", int(port)
 
 
@@ -62,7 +62,7 @@ async def serve(
                 await server.serve()
         except SystemExit:
             raise Failure(
-                f"{host}:{port} cannot be listened on", hint="choose another port; the log says why"
+                f"cannot listen on {host}:{port}", hint="choose another port; the reason is in the log"
             ) from None
         tasks.cancel_scope.cancel()
 

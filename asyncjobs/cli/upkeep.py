@@ -14,17 +14,17 @@ from asyncjobs.cli.job_selection import parse_seconds
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path))
 @command
 async def backup(context: Context, path: Path) -> None:
-    """Copy the store to PATH, which must not exist, while others go on using it."""
+    """Copy the store to PATH while it is in use. PATH must not exist."""
     async with context.store() as jp:
         await jp.backup(path)
     context.out.good(f"copied to {shown(path)} ({path.stat().st_size / 1e6:.1f} MB)")
 
 
 @click.command()
-@click.option("--patience", default="10s", show_default=True, help="What it may take; nobody can write meanwhile.")
+@click.option("--patience", default="10s", show_default=True, help="Time limit; other writers wait meanwhile.")
 @command
 async def compact(context: Context, patience: str) -> None:
-    """Give back to the file system what removed jobs took."""
+    """Return the space of removed jobs to the file system."""
     async with context.store() as jp:
         freed = await jp.compact(parse_seconds(patience))
-    context.out.good(f"the file is smaller by {freed / 1e6:.1f} MB")
+    context.out.good(f"freed {freed / 1e6:.1f} MB")

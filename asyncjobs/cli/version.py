@@ -27,7 +27,7 @@ def _installed(name: str) -> str | None:
 @click.command()
 @pass_context
 def version(context: Context) -> None:
-    """Versions of what is installed."""
+    """Show installed versions."""
     import sqlite3
 
     versions = {"asyncjobs": own_version(), "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}

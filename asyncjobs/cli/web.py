@@ -19,15 +19,17 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 @click.command()
-@click.option("--host", default="127.0.0.1", show_default=True)
-@click.option("--port", type=click.IntRange(0, 65_535), default=8484, show_default=True)
-@click.option("--token", help="Whoever has it may ask. 'new' makes one.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65_535), default=8484, show_default=True, help="Port to listen on.")
+@click.option("--token", help="Token that every request must present; 'new' generates one.")
 @command
 async def web(context: Context, host: str, port: int, token: str | None) -> None:
-    """Serve the HTTP interface of the store; runs no jobs. Ctrl-C ends it."""
+    """Serve the HTTP interface of the store, without running jobs. Ctrl-C stops it."""
     if token is None and host not in _LOOPBACK:
         raise Failure(
-            f"on {host} anybody could ask", exit_code=USAGE, hint="--token new makes a token; whoever has it may ask"
+            f"without a token, everyone who reaches {host} would have access",
+            exit_code=USAGE,
+            hint="--token new generates a token",
         )
     if token == "new":
         token = secrets.token_urlsafe(24)

@@ -68,7 +68,7 @@ class ClientHandle(Handle):
         :param timeout: seconds to wait; None waits for ever.
         :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
-        :raises JobTimeoutError: the time is up; the job goes on. JobNotFoundError: no such job.
+        :raises JobTimeoutError: the time is up; the job continues. JobNotFoundError: no such job.
         :raises BackendConnectionError: the server could not be reached to begin with.
         """
         return await self._jobs.wait_for_result(self.id, timeout)

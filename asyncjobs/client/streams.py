@@ -153,7 +153,7 @@ class _Source:
                 finally:
                     with anyio.CancelScope(shield=True):
                         await response.aclose()
-                lost = "the server ended it for now"
+                lost = "the server closed the stream"
             except BackendConnectionError as error:
                 if self._lasting and not reached and failures + 1 >= self._transport.tries:
                     error.tries = failures + 1
@@ -161,10 +161,12 @@ class _Source:
                 lost = str(error.args[0])
                 if reached and not announced:
                     announced = True
-                    logger.warning("event stream lost, coming back by itself: %s", lost)
+                    logger.warning("event stream lost, reconnecting: %s", lost)
             failures += 1
             pause = self._pause(failures)
-            logger.debug("event stream %s: %s; again in %.1f s after %s", self._path, lost, pause, self.cursor)
+            logger.debug(
+                "event stream %s: %s; reconnecting in %.1f s after cursor %s", self._path, lost, pause, self.cursor
+            )
             await anyio.sleep(pause)
             if not self._lasting:
                 return
@@ -191,7 +193,7 @@ class _Source:
             message = _stream_message(data)
             if message is None:
                 raise BackendError(
-                    f"an event is not understood: {error}", hint="is this client older than the server?"
+                    f"an event cannot be decoded: {error}", hint="is this client older than the server?"
                 ) from None
         if message.type == "end":
             self._ended = True
@@ -202,10 +204,10 @@ class _Source:
 
     async def _reset(self, reset: Reset) -> None:
         if reset.reason in _PASSING:
-            logger.debug("event stream %s: the server cannot serve it now (%s)", self._path, reset.reason)
+            logger.debug("event stream %s: temporarily unavailable (%s)", self._path, reset.reason)
             return
         logger.warning(
-            "event stream %s: events after %s are gone (%s); it goes on after them",
+            "event stream %s: events after %s were removed (%s); continuing after them",
             self._path,
             self.cursor,
             reset.reason,
@@ -228,6 +230,6 @@ def _names(types: Collection[str] | str) -> list[str]:
     names: Collection[object] = (types,) if isinstance(types, str) else types
     if not names or not all(isinstance(name, str) and name and "," not in name for name in names):
         raise ConfigurationError(
-            "types", types, allowed="names of event types without commas, such as 'completed'; None is all"
+            "types", types, allowed="names of event types without commas, such as 'completed', or None for all"
         )
     return [str(name) for name in names]

@@ -68,7 +68,7 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
     """
     if not isinstance(func, str) or not func:
         module, name = getattr(func, "__module__", ""), getattr(func, "__qualname__", "")
-        hint = f"{f'{module}:{name}'!r}, if that is its name at the server" if name else None
+        hint = f"{f'{module}:{name}'!r}, if the server registered it under that name" if name else None
         raise ConfigurationError("func", func, allowed='the name of a registered function, "pkg.mod:fn"', hint=hint)
     all_args, all_kwargs = _arguments(args, kwargs)
     body: dict[str, Any] = {
@@ -114,7 +114,7 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[
         raise ConfigurationError(
             name,
             kwargs[name],
-            problem=f"{name}= is no option over HTTP",
+            problem=f"{name}= is not an option over HTTP",
             hint=f"{_instead_of(name)}; for a parameter of that name, pass args=(…), kwargs={{{name!r}: …}}",
         )
     all_args: Sequence[Any] = args
@@ -134,10 +134,10 @@ def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[
 
 def _instead_of(option: str) -> str:
     if option in _OF_FUNCTIONS:
-        return f"leave it away, and set it where the server defines the function: @job({option}=…)"
+        return f"remove it, and set it where the server defines the function: @job({option}=…)"
     if option == "if_exists":
-        return "leave it away: a job_id that is known, with the same arguments, is that job"
-    return "leave it away"
+        return "remove it: submitting a known job_id with the same arguments returns that job"
+    return "remove it"
 
 
 def _with_text_names(kwargs: Mapping[Any, Any]) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
         raise NotSerializableError(where, f"nested more than {_DEEPEST} deep")
     if isinstance(value, Handle):
         if handles and value.optional:
-            raise NotSerializableError(where, "an optional dependency, which has no form over HTTP", hint=_AS_A_HANDLE)
+            raise NotSerializableError(where, "an optional dependency, not supported over HTTP", hint=_AS_A_HANDLE)
         return {"$job": str.__str__(value)} if handles else str.__str__(value)
     if typed and _is_subclass(value):
         if handles:
@@ -179,14 +179,14 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
                 where, "a dict with nothing but '$job' in it", hint="client.handle(job_id) stands for a job's result"
             )
         if typed and len(fields) == 1 and not _MARKS.isdisjoint(fields):
-            raise NotSerializableError(where, f"a dict with nothing but {next(iter(fields))!r} in it, a mark")
+            raise NotSerializableError(where, f"a dict with nothing but {next(iter(fields))!r} in it, a reserved name")
         return {
             str.__str__(name): _sendable(f"{where}.{name}", inner, handles=handles, typed=typed, depth=depth + 1)
             for name, inner in fields.items()
         }
     if isinstance(value, int) and json_value(value) != value:
-        problem = "a whole number of more digits than JSON readers take"
-        raise NotSerializableError(where, problem, hint="pass it as text")
+        problem = "an integer with more digits than JSON readers accept"
+        raise NotSerializableError(where, problem, hint="pass it as a string")
     if isinstance(value, float) and not math.isfinite(value):
         raise NotSerializableError(where, f"{value}, which JSON does not have")
     if handles:
@@ -204,7 +204,7 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
         if isinstance(plain, str):
             plain.encode()
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
-        hint = "over HTTP, arguments are what JSON has; handles may stand in lists, tuples and dicts"
+        hint = "over HTTP, arguments must be JSON values; handles may be inside lists, tuples and dicts"
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
     # What a dataclass or a set is made of may have no form either.
     return plain if plain is value else _sendable(where, plain, handles=False, typed=typed, depth=depth + 1)

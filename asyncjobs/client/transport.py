@@ -143,7 +143,7 @@ class Transport:
             if attempt >= self.tries or (repeated and not repeat):
                 raise self._unreachable(path, failure, attempt, request, unsure=repeated) from cause
             pause = max(pause_before(attempt), asked_pause)
-            logger.debug("%s %s%s: %s; again in %.1f s", method, self.url, path, failure, pause)
+            logger.debug("%s %s%s: %s; retrying in %.1f s", method, self.url, path, failure, pause)
             await anyio.sleep(pause)
 
     async def get(self, path: str, kind: type[T], params: Mapping[str, Any] | None = None) -> T:
@@ -155,14 +155,14 @@ class Transport:
         try:
             return json.decode(answer.response.content, type=kind)
         except (DecodeError, ValidationError, UnicodeDecodeError) as error:
-            raise self._foreign(f"the answer is not understood: {error}") from None
+            raise self._foreign(f"the response cannot be decoded: {error}") from None
 
     def read_value(self, answer: Answer) -> Any:
         """An answer that is a value as it is stored: nothing in it is imported, or run."""
         try:
             return decode_value(answer.response.content)
         except CorruptValueError as error:
-            raise self._foreign(f"the answer is not understood: {error}") from None
+            raise self._foreign(f"the response cannot be decoded: {error}") from None
 
     # -- streams
 
@@ -233,25 +233,25 @@ class Transport:
         if response.is_redirect:
             target = response.headers["location"]
             raise ConfigurationError(
-                "base_url", problem=f"{self.url} answers {status}: go to {target}", hint="give the URL it redirects to"
+                "base_url", problem=f"{self.url} redirects to {target} ({status})", hint="use the URL it redirects to"
             )
-        raise self._foreign(f"{response.url.path} answered {status}, and not as asyncjobs does")
+        raise self._foreign(f"{response.url.path} answered {status}, but not as an asyncjobs server")
 
     def _foreign(self, what: str) -> BackendError:
         return BackendError(
             f"{self.url}: {what}",
             hint="base_url is where asgi_app() is mounted, such as http://127.0.0.1:8000/jobs; "
-            "a proxy before it may answer in its place",
+            "a proxy in front of it may have answered",
         )
 
     def _unreachable(
         self, path: str, failure: str, tries: int, request: Any = None, *, unsure: bool = False
     ) -> BackendConnectionError:
         times = "" if tries == 1 else f" in {tries} tries"
-        known = "; it may have been carried out nevertheless" if unsure and request is not None else ""
-        hint = "is the server running? Try again when it is"
+        known = "; the request may have been carried out" if unsure and request is not None else ""
+        hint = "check that the server is running, then try again"
         if request is not None:
-            hint = "what was sent is in .request; sent again under the same id, it is not done twice"
+            hint = "the request is in .request; resubmitting it with the same id does not run it twice"
         return BackendConnectionError(
             f"{self.url}{path} cannot be reached{times}: {failure}{known}",
             request=request,

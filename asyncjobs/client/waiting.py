@@ -98,7 +98,7 @@ class Waiting:
         try:
             left = await self._unfinished(asked)
         except BackendConnectionError as error:
-            logger.warning("the server is away, jobs are waited for nevertheless: %s", error.args[0])
+            logger.warning("the server cannot be reached, still waiting for jobs: %s", error.args[0])
         else:
             self._left = left | (set(self._line) - set(asked))  # those that joined the line meanwhile
         self._looked_at = anyio.current_time()

@@ -28,11 +28,11 @@ class Outage:
         self._code = code
         level = logging.DEBUG if not news else logging.WARNING if expected else logging.ERROR
         traced = error if news and not expected else None
-        self._logger.log(level, "%s, trying again: %s", self._what, error, exc_info=traced)
+        self._logger.log(level, "%s, retrying: %s", self._what, error, exc_info=traced)
         return news
 
     def recovered(self) -> None:
         """Record that it works again."""
         if self._code is not None:
             self._code = None
-            self._logger.warning("the store works again, after: %s", self._what)
+            self._logger.warning("store available again (was: %s)", self._what)

@@ -121,7 +121,7 @@ class Runner:
         # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
         reaped = await self._backend.reap(expired=False)
         if reaped:
-            logger.info("%d jobs of workers that are gone were taken up again", len(reaped))
+            logger.info("%d jobs of dead workers are pending again", len(reaped))
         await self.registration.register()
         await self.executor.run(tasks)
         self.started = True
@@ -200,7 +200,7 @@ class Runner:
                     await self._release_lost_claims()
                     await self._backend.deregister_worker(self.worker_id)
                 except BackendError as error:
-                    logger.warning("the worker could not sign off: %s", error)
+                    logger.warning("the worker could not be deregistered: %s", error)
             self._stopped = True
 
     async def _release_lost_claims(self) -> None:
@@ -247,7 +247,7 @@ class Runner:
         slots = self.slots
         known, claiming = self.executor.known(), slots.reserved > 0
         for attempt in self._lost_claims.find(self.worker_id, held, known, slots.settled, claiming=claiming):
-            logger.warning("job %r was claimed, but the answer was lost: it goes back", attempt.job_id)
+            logger.warning("job %r was claimed, but the response was lost; returning it to the queue", attempt.job_id)
             self.recorder.on_unrun(attempt, Outcome(OutcomeKind.RELEASED))
 
     async def _look_at_local_jobs(self) -> None:
@@ -278,7 +278,9 @@ class Runner:
         async with self._registering:
             if self.worker_id != lost:
                 return
-            logger.warning("worker %s lost its lease; its jobs are others' now, it goes on with new ones", lost)
+            logger.warning(
+                "worker %s lost its lease; its jobs were reassigned; continuing with new jobs under a new id", lost
+            )
             self.executor.lose()
             with anyio.CancelScope(shield=True):  # a row that is stored, and whose number is lost, would be kept alive
                 await self.registration.register()

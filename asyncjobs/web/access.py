@@ -62,7 +62,7 @@ class Caller(Struct, frozen=True):
                 403,
                 "forbidden",
                 f"{self.principal.name!r} may not {right}",
-                hint=f"auth= says who may: a Principal whose can= has {right!r}",
+                hint=f"auth= must return a Principal with {right!r} in can=",
             )
 
 
@@ -94,16 +94,16 @@ class Guard:
             raise WebError(
                 403,
                 "host-not-allowed",
-                f"this server does not answer as {name!r}" if name else "the Host header is missing or doubtful",
-                hint="name it in asgi_app(allowed_hosts=[…]), or set auth=",
+                f"the host name {name!r} is not allowed" if name else "the Host header is missing or invalid",
+                hint="add it to asgi_app(allowed_hosts=[…]), or set auth=",
             )
         if not self._is_near(connection):
             raise WebError(
                 403,
                 "closed",
-                "without auth= only this machine may ask",
-                hint="asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) when the "
-                "host app guards it",
+                "without auth=, only this machine has access",
+                hint="asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) if the "
+                "host application controls access",
             )
 
     def _is_own(self, name: str) -> bool:
@@ -140,11 +140,11 @@ class Guard:
             raise WebError(
                 403,
                 "cross-site",
-                "this comes from a page of another site",
-                hint="name it in asgi_app(allow_origins=[…])",
+                "cross-site request refused",
+                hint="add the origin to asgi_app(allow_origins=[…])",
             )
         if caller.how != "header" and HEADER not in headers:
-            raise WebError(403, "header-missing", "a request that changes something needs the header X-Asyncjobs: 1")
+            raise WebError(403, "header-missing", "a request that changes state needs the header X-Asyncjobs: 1")
 
     # -- who it is
 
@@ -161,7 +161,7 @@ class Guard:
             if principal is None:
                 raise _unknown()
             if not isinstance(cast("object", principal), Principal):
-                raise TypeError(f"auth= returned {principal!r}, and not a Principal or None")
+                raise TypeError(f"auth= returned {principal!r}, not a Principal or None")
             # Nobody knows by what it was shown: as if by a cookie.
             return Caller(principal, "cookie")
         return self._by_token(connection)
@@ -173,7 +173,7 @@ class Guard:
             for name, principal in self._tokens.items():
                 if hmac.compare_digest(name, wanted):
                     return Caller(principal, "header", name)
-            raise _unknown("this token is not known")
+            raise _unknown("unknown token")
         cookie = connection.cookies.get(COOKIE)
         shown = self._open(cookie, "session") if cookie else None
         if shown is None or shown.token not in self._tokens:
@@ -183,7 +183,7 @@ class Guard:
     def _by_ticket(self, ticket: str) -> Caller:
         shown = self._open(ticket, "ticket")
         if shown is None or shown.nonce in self._used or (shown.token is not None and shown.token not in self._tokens):
-            raise _unknown("this ticket is used, too old, or none of ours")
+            raise _unknown("the ticket is used, expired or invalid")
         now = time.time()
         self._used = {nonce: until for nonce, until in self._used.items() if until > now}
         self._used[shown.nonce] = shown.until
@@ -197,7 +197,12 @@ class Guard:
         :raises WebError: there are no sessions here.
         """
         if caller.token is None:
-            raise WebError(409, "no-sessions", "sessions are for tokens", hint="asgi_app(auth=secrets.token_urlsafe())")
+            raise WebError(
+                409,
+                "no-sessions",
+                "sessions need an authentication by token",
+                hint="asgi_app(auth=secrets.token_urlsafe())",
+            )
         return self._issue("session", caller, self._config.session_lifetime)
 
     def ticket(self, caller: Caller) -> str:
@@ -255,7 +260,7 @@ class Guard:
         }
 
 
-def _unknown(detail: str = "nobody is signed in") -> WebError:
+def _unknown(detail: str = "authentication required") -> WebError:
     return WebError(
         401,
         "unauthorized",

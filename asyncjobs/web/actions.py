@@ -30,7 +30,7 @@ async def submit(call: Call) -> Response:
     """Submit a job of a registered function. 202, or 200 when the same job was there already."""
     if not call.site.config.submit:
         raise WebError(
-            403, "submit-disabled", "jobs cannot be submitted over HTTP here", hint="asgi_app(submit=True) allows it"
+            403, "submit-disabled", "submitting jobs over HTTP is disabled", hint="asgi_app(submit=True) enables it"
         )
     asked = await call.body(views.Submit)
     job_id = asked.id
@@ -45,7 +45,7 @@ async def submit(call: Call) -> Response:
         raise WebError(
             422,
             "unknown-function",
-            f"no function {asked.function!r} is registered",
+            f"function {asked.function!r} is not registered",
             hint=f"did you mean {near!r}?" if near else "JobProcessor(functions=[…]) registers functions",
             errors=[{"pointer": "#/function", "detail": "not registered"}],
         )
@@ -121,7 +121,7 @@ async def _check_match(call: Call, job_id: str) -> None:
     job = await call.jp.get_job(job_id)
     tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
     if state_tag(job.version, job.created_at) not in tags and wanted != "*":
-        raise WebError(412, "changed", f"job {job_id!r} is not as If-Match says", hint="look at it again")
+        raise WebError(412, "changed", f"job {job_id!r} has changed since (If-Match)", hint="fetch the job again")
 
 
 async def cancel_many(call: Call) -> Response:
@@ -158,11 +158,14 @@ async def _many(
 ) -> Response:
     wanted = asked.filter
     if all(getattr(wanted, name) is None for name in wanted.__struct_fields__):
-        raise invalid("#/filter", "names nothing", hint="give ids, status, group, queue or function")
+        raise invalid("#/filter", "is empty", hint="give at least one of ids, status, group, queue and function")
     matched = await _matching(call, wanted, statuses)
     if asked.expect is not None and asked.expect != len(matched):
         raise WebError(
-            409, "count-differs", f"{len(matched)} jobs match, and {asked.expect} were expected", hint="look again"
+            409,
+            "count-differs",
+            f"{len(matched)} jobs match, not {asked.expect} as expected",
+            hint="list the jobs again",
         )
     changed: dict[str, JobStatus] = {}
     for start in range(0, len(matched), _PAGE):

@@ -58,7 +58,7 @@ class WebApp:
             await self._http(scope, receive, send)
         elif scope["type"] == "websocket":
             await receive()
-            await send({"type": "websocket.close", "code": 1003, "reason": "there are no websockets here"})
+            await send({"type": "websocket.close", "code": 1003, "reason": "websockets are not supported"})
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         phase = "startup"
@@ -69,7 +69,7 @@ class WebApp:
                 phase = "shutdown"
                 await receive()
         except Exception as error:
-            logger.exception("the processor could not be %s", "run" if phase == "startup" else "stopped")
+            logger.exception("the processor could not be %s", "started" if phase == "startup" else "stopped")
             await send({"type": f"lifespan.{phase}.failed", "message": str(error)})
             return
         await send({"type": "lifespan.shutdown.complete"})
@@ -91,7 +91,7 @@ class WebApp:
             if answer.started:
                 raise
             logger.exception("%s %s failed", request.method, place.path)
-            error = WebError(500, "internal", "something went wrong; the server's log says what")
+            error = WebError(500, "internal", "internal error; see the log of the server")
             await self._problem(error, place, scope, receive, answer)
 
     async def _problem(self, error: WebError, place: Place, scope: Scope, receive: Receive, answer: _Answer) -> None:
@@ -150,12 +150,12 @@ class WebApp:
             if match is Match.PARTIAL:
                 allowed |= route.methods or set()
         if not allowed:
-            raise WebError(404, "not-found", f"there is no {place.path}", hint=f"{place.root}/v1/ lists what there is")
+            raise WebError(404, "not-found", f"nothing at {place.path}", hint=f"{place.root}/v1/ lists the resources")
         methods = ", ".join(sorted(allowed | {"OPTIONS"}))
         if request.method == "OPTIONS":
             return None, {"allow": methods}
         raise WebError(
-            405, "method-not-allowed", f"{request.method} is not for {place.path}", headers={"allow": methods}
+            405, "method-not-allowed", f"{request.method} is not allowed for {place.path}", headers={"allow": methods}
         )
 
 

@@ -68,7 +68,7 @@ class Call:
         try:
             return checked_name(name, value, LONGEST_ID) if name == "id" else checked_name(name, value)
         except ConfigurationError as error:
-            raise WebError(404, "not-found", f"no {name} can be named like this", hint=error.allowed) from None
+            raise WebError(404, "not-found", f"not a valid {name}", hint=error.allowed) from None
 
     def query(self, kind: type[T]) -> T:
         """The query string as ``kind``; unknown names are refused."""
@@ -81,12 +81,12 @@ class Call:
             if name not in known:
                 near = nearest(name, known)
                 hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known) or 'none'}"
-                raise invalid(f"?{name}", "there is no such parameter", hint=hint)
+                raise invalid(f"?{name}", "unknown parameter", hint=hint)
             values = params.getlist(name)
             if _is_list(known[name]):
                 given[name] = [part for value in values for part in value.split(",")]
             elif len(values) > 1:
-                raise invalid(f"?{name}", "may be given once")
+                raise invalid(f"?{name}", "may be given only once")
             else:
                 given[name] = values[0]
         try:
@@ -102,7 +102,10 @@ class Call:
             return kind()
         if content_type != "application/json":
             raise WebError(
-                415, "unsupported-media-type", f"the body is {content_type or 'of no type'}", hint="application/json"
+                415,
+                "unsupported-media-type",
+                f"the content type is {content_type or 'missing'}",
+                hint="send application/json",
             )
         try:
             value = json.decode(data)
@@ -131,10 +134,12 @@ class Call:
                     silence.deadline = anyio.current_time() + _SILENCE
         except TimeoutError:
             raise WebError(
-                408, "too-slow", f"the body did not come: nothing for {_SILENCE:g} s, or not all in {_SLOWEST_BODY:g} s"
+                408,
+                "too-slow",
+                f"the body is incomplete: no data for {_SILENCE:g} s, or not all of it in {_SLOWEST_BODY:g} s",
             ) from None
         except ClientDisconnect:
-            raise WebError(400, "disconnected", "the client went away") from None
+            raise WebError(400, "disconnected", "the client disconnected") from None
         return bytes(data)
 
     # -- answers
@@ -212,7 +217,7 @@ def check_names(data: bytes) -> None:
 
     def look(pairs: list[tuple[str, Any]]) -> None:
         if len(dict(pairs)) < len(pairs):
-            raise invalid("#", "a name stands twice in an object")
+            raise invalid("#", "duplicate name in an object")
 
     # Numbers stay text: that they can be read is known.
     loads(data, object_pairs_hook=look, parse_int=str, parse_float=str)
@@ -220,7 +225,7 @@ def check_names(data: bytes) -> None:
 
 def too_deep(most: int) -> WebError:
     """JSON that is nested too deep."""
-    return invalid("#", f"nested more than {most} deep")
+    return invalid("#", f"nested more than {most} levels deep")
 
 
 def _too_large(most: int) -> WebError:
@@ -256,7 +261,7 @@ def _not_json(data: bytes, error: ValueError) -> WebError:
         return invalid("#", f"not JSON: {error}")
     pointer = "/".join(["#", *(str(part).replace("~", "~0").replace("/", "~1") for part in where)])
     return invalid(
-        pointer, "a lone surrogate (half of a pair such as \\ud83d\\ude00), which is no text", hint=NO_SURROGATES
+        pointer, "a lone surrogate (half of a pair such as \\ud83d\\ude00), which is not valid text", hint=NO_SURROGATES
     )
 
 

@@ -86,7 +86,7 @@ def _form(call: Call, *, plain: bool) -> Form:
             return "plain" if plain else "named"
         if kind == "application/*":
             return "lines"
-    raise WebError(406, "not-acceptable", f"events come as {' or '.join(_STREAM_TYPES)}, not as {accepts[:100]!r}")
+    raise WebError(406, "not-acceptable", f"events are sent as {' or '.join(_STREAM_TYPES)}, not as {accepts[:100]!r}")
 
 
 async def job_logs(call: Call) -> Response:

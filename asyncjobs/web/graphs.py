@@ -48,7 +48,7 @@ async def known_group(jp: JobProcessor, name: str) -> GroupProgress:
     if not group.total:
         near = nearest(name, await _groups_near(jp, name))
         raise WebError(
-            404, "group-not-found", f"no job is of the group {name!r}", hint=f"did you mean {near!r}?" if near else None
+            404, "group-not-found", f"group {name!r} not found", hint=f"did you mean {near!r}?" if near else None
         )
     return group
 

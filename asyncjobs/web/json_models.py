@@ -33,7 +33,7 @@ from asyncjobs.web.settings import redact_secrets
 
 
 class ReportView(Struct, frozen=True):
-    """What a poller wants to know of a job; `result` once it has completed."""
+    """Status of a job for pollers; `result` once it has completed."""
 
     job_id: str
     status: JobStatus
@@ -107,7 +107,7 @@ def _view(model: object) -> Struct:
         case Reason():
             return WhyView(model.code, model.sentence, json_value(model.details))
         case _:
-            raise TypeError(f"{type(model).__name__} has no form over HTTP")
+            raise TypeError(f"{type(model).__name__} cannot be sent over HTTP")
 
 
 def from_json(kind: type[Any], value: Any) -> Any:
@@ -118,7 +118,7 @@ def from_json(kind: type[Any], value: Any) -> Any:
     if kind is JobPage and isinstance(value, list):
         return JobPage([job if isinstance(job, Job) else from_json(Job, job) for job in cast("list[Any]", value)])
     if not isinstance(value, Mapping):
-        raise ValueError(f"not a {kind.__name__}, nor what is sent of one")
+        raise ValueError(f"neither a {kind.__name__} nor the JSON of one")
     fields = dict(cast("Mapping[str, Any]", value))
     try:
         if kind is Job:
@@ -133,7 +133,7 @@ def from_json(kind: type[Any], value: Any) -> Any:
             fields["error"] = JobError(of_error["error_type"], of_error["message"], of_error.get("traceback"))
         return convert(fields, kind, strict=False)
     except (MsgspecError, KeyError, TypeError) as error:
-        raise ValueError(f"not what is sent of a {kind.__name__}: {error}") from None
+        raise ValueError(f"not the JSON of a {kind.__name__}: {error}") from None
 
 
 @cache

@@ -26,14 +26,14 @@ Json = dict[str, Any]
 
 _DESCRIPTION = """Jobs, the graph they form, and their events.
 
-Problems are `application/problem+json` (RFC 9457) with a stable `code`, and often a `hint`. What changes something
-needs the header `X-Asyncjobs`, unless it comes with a bearer token. Ids and groups stand percent-encoded in paths, a
-slash in them as `%2F`. What answers GET answers HEAD, too. Clients ignore fields that they do not know."""
+Problems are `application/problem+json` (RFC 9457) with a stable `code`, and often a `hint`. Requests that
+change state need the header `X-Asyncjobs`, unless they carry a bearer token. Ids and groups are percent-encoded in
+paths, with a slash as `%2F`. Every GET resource also answers HEAD. Clients must ignore unknown fields."""
 _TAGS = {
-    "jobs": "Jobs, one by one and many.",
-    "groups": "Jobs that belong together.",
-    "events": "Everything that happened to any job.",
-    "service": "Numbers, workers, sign-in, health.",
+    "jobs": "Single jobs and collections of jobs.",
+    "groups": "Groups of jobs.",
+    "events": "The event log of all jobs.",
+    "service": "Statistics, workers, sessions, health.",
 }
 
 
@@ -82,7 +82,7 @@ def document(server: str) -> Json:
                     "type": "apiKey",
                     "in": "cookie",
                     "name": COOKIE,
-                    "description": "From `POST v1/session`, for pages.",
+                    "description": "Set by `POST v1/session`, for pages.",
                 },
                 "ticket": {
                     "type": "apiKey",
@@ -217,7 +217,7 @@ def _path_parameters(path: str) -> list[Json]:
             "name": name,
             "in": "path",
             "required": True,
-            "description": "Percent-encoded; a slash in it as `%2F`.",
+            "description": "Percent-encoded; a slash is `%2F`.",
             "schema": {"type": "string", "minLength": 1, "maxLength": 200 if name == "group" else 512},
         }
         for name in re.findall(r"{(\w+)}", path)

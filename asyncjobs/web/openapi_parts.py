@@ -13,31 +13,31 @@ from asyncjobs.web import views
 Json = dict[str, Any]
 
 WORDS = {
-    200: "As asked.",
-    201: "Made.",
-    202: "Taken up; or not ready yet.",
-    204: "Done; there is nothing more to say.",
-    304: "Not changed since the ETag that `If-None-Match` names.",
-    400: "The request says something that cannot be; `errors` says where.",
-    401: "Nobody is signed in.",
-    403: "Not allowed: to this caller, from this page, or under this host name.",
-    404: "There is none; the `hint` may know a similar name.",
-    405: "The method is not for this path.",
-    406: "Events do not come in a form that `Accept` names.",
-    409: "The job is not in a state for this; or it is another job.",
-    412: "It is not as `If-Match` says any more.",
+    200: "Success.",
+    201: "Created.",
+    202: "Accepted, or not ready yet.",
+    204: "Success, without a body.",
+    304: "Not modified since the ETag in `If-None-Match`.",
+    400: "The request is invalid; `errors` lists the places.",
+    401: "Authentication is required.",
+    403: "Not allowed for this caller, from this page, or under this host name.",
+    404: "Not found; the `hint` may suggest a similar name.",
+    405: "The method is not allowed for this path.",
+    406: "Events are not available in a format that `Accept` names.",
+    409: "The state of the job does not allow this, or the id belongs to another job.",
+    412: "The job has changed since the ETag in `If-Match`.",
     413: "The body is too large.",
     414: "Path and query are too long.",
     415: "The body is not `application/json`.",
-    422: "Understood, and refused; nothing was stored.",
-    431: "Too many bytes of headers.",
-    503: "The store does not answer, or the server stops.",
+    422: "The request was refused; nothing was stored.",
+    431: "The headers are too large.",
+    503: "The store is not available, or the server is shutting down.",
 }
 
 STREAMS = (
     "`Accept: text/event-stream` (also without `Accept`) gives server-sent events: `id` is the cursor, `event` the "
-    "type, `data` an `Event`. `Accept: application/x-ndjson` gives an `Event` a line. Both begin with what is stored "
-    "and then follow. `204`: everything was delivered, and nothing more will come; an `EventSource` stops then."
+    "type, `data` an `Event`. `Accept: application/x-ndjson` gives one `Event` per line. Both begin with the "
+    "stored events and then follow. `204`: all events were delivered and none will follow; an `EventSource` stops then."
 )
 
 
@@ -46,14 +46,14 @@ def _header(description: str, *, always: bool = True, **schema: Any) -> Json:
 
 
 HEADERS: dict[str, Json] = {
-    "ETag": _header("Stands for this state: send it as `If-None-Match` or `If-Match`."),
-    "Location": _header("The job."),
+    "ETag": _header("Identifies this state: send it as `If-None-Match` or `If-Match`."),
+    "Location": _header("The URL of the job."),
     "Link": _header('The next page, as `rel="next"`, unless this is the last.', always=False),
-    "Retry-After": _header("Seconds after which to ask again.", pattern="^[0-9]+$"),
-    "Allow": _header("The methods that are for this path."),
-    "WWW-Authenticate": _header("How to sign in."),
-    "Set-Cookie": _header("The session; `HttpOnly`, `SameSite=Strict`."),
-    "X-Request-Id": _header("The request's own, or a fresh one."),
+    "Retry-After": _header("Seconds to wait before the next request.", pattern="^[0-9]+$"),
+    "Allow": _header("The methods that are allowed for this path."),
+    "WWW-Authenticate": _header("How to authenticate."),
+    "Set-Cookie": _header("The session cookie; `HttpOnly`, `SameSite=Strict`."),
+    "X-Request-Id": _header("The id sent with the request, or a new one."),
 }
 
 SENT: dict[tuple[str, int], tuple[str, ...]] = {
@@ -87,17 +87,20 @@ def _parameter(name: str, description: str, **schema: Any) -> Json:
 
 PARAMETERS: dict[str, Json] = {
     "Changing": _parameter(
-        "X-Asyncjobs", "Any value. Needed unless a bearer token is sent: pages of other sites cannot send it."
+        "X-Asyncjobs", "Any value. Required unless a bearer token is sent: pages of other sites cannot set it."
     )
     | {"example": "1"},
-    "IfNoneMatch": _parameter("If-None-Match", "ETags that the client has: 304 when one of them is still right."),
-    "IfMatch": _parameter("If-Match", "ETags: 412 unless the job is as one of them says."),
+    "IfNoneMatch": _parameter("If-None-Match", "ETags known to the client: 304 if one of them still matches."),
+    "IfMatch": _parameter("If-Match", "ETags: 412 unless one of them matches the job."),
     "IdempotencyKey": _parameter(
-        "Idempotency-Key", "The job's id. The same call again gives the same job.", minLength=1, maxLength=512
+        "Idempotency-Key",
+        "The id of the job. The same call again returns the same job.",
+        minLength=1,
+        maxLength=512,
     ),
-    "LastEventId": _parameter("Last-Event-ID", "The cursor of the last event seen; wins over `after`."),
+    "LastEventId": _parameter("Last-Event-ID", "The cursor of the last event seen; takes precedence over `after`."),
     "RequestId": _parameter(
-        "X-Request-Id", "Comes back in the answer if it is 1 to 128 letters, digits, or any of `_.:-`."
+        "X-Request-Id", "Returned in the response if it consists of 1 to 128 letters, digits, or any of `_.:-`."
     ),
 }
 
@@ -142,23 +145,23 @@ EXAMPLES: dict[str, Json] = {
         _HELLO + _events("named", *_STORY) + control("named", "end", cursor="47"),
     ),
     "plain": _example(
-        "With `plain=true`: what the stream itself says has no `job_id`",
+        "With `plain=true`: messages of the stream itself have no `job_id`",
         _HELLO + _events("plain", *_STORY) + control("plain", "end", cursor="47"),
     ),
     "idle": _example(
-        "Nothing happens; then the cursor moves on, where `types` leaves events out",
+        "No events; then a checkpoint, because `types` leaves events out",
         ping("named") + checkpoint("named", "63"),
     ),
     "reset": _example(
-        "Events after the client's cursor were removed: look at the snapshot, then follow",
+        "Events after the client's cursor were removed: fetch the snapshot, then follow",
         control("named", "reset", reason="retention", cursor="1041", snapshot="/v1/snapshot"),
     ),
     "bye": _example(
-        "The server stops: come back in so many milliseconds",
+        "The server is shutting down: reconnect after this many milliseconds",
         b'retry: 1200\nevent: bye\ndata: {"reason":"shutdown","retry":1200}\n\n',
     ),
     "lines": _example(
-        "An event a line; what the stream itself says has no `job_id`; an empty line when nothing happens",
+        "One event per line; messages of the stream itself have no `job_id`; an empty line is a ping",
         b"\n" + _events("lines", *_STORY) + control("lines", "end", cursor="47"),
     ),
 }

@@ -96,7 +96,7 @@ _STATUS: dict[type[JobProcessorError], int] = {
 
 
 _NOT_RUN = "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's own lifespan is not run by its host"
-_SHUTTING_DOWN = "come back when the server has been started again"
+_SHUTTING_DOWN = "retry after the server has restarted"
 
 
 def as_web_error(error: JobProcessorError) -> WebError:

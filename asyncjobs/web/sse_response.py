@@ -136,4 +136,4 @@ def _checked(name: str, value: str, longest: int) -> None:
     try:
         checked_name(name, value, longest)
     except ConfigurationError as error:
-        raise WebError(404, "not-found", f"no {name} can be named like this", hint=error.allowed) from None
+        raise WebError(404, "not-found", f"not a valid {name}", hint=error.allowed) from None

@@ -12,21 +12,23 @@ from msgspec import UNSET, Meta, Struct, UnsetType, field
 
 from asyncjobs.models import JobStatus
 
-Limit = Annotated[int, Meta(ge=1, le=1000, description="Items of a page.")]
-Cursor = Annotated[str, Meta(max_length=200, description="Where to go on: a page's `next`, or an event's cursor.")]
+Limit = Annotated[int, Meta(ge=1, le=1000, description="Items per page.")]
+Cursor = Annotated[str, Meta(max_length=200, description="Where to continue: `next` of a page, or an event's cursor.")]
 Id = Annotated[str, Meta(min_length=1, max_length=512)]
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Text = Annotated[str, Meta(max_length=512)]
-Statuses = Annotated[list[JobStatus], Meta(description="One of these.")]
+Statuses = Annotated[list[JobStatus], Meta(description="Any of these statuses.")]
 Moment = Annotated[datetime, Meta(tz=True)]
 Count = Annotated[int, Meta(ge=0)]
 Percent = Annotated[float, Meta(ge=0, le=100)]
-Links = Annotated[dict[str, str], Meta(description="Paths on this host, by what is there.")]
-Counts = Annotated[dict[JobStatus, Count], Meta(description="How many jobs, by their status.")]
-JobId = Annotated[str, Meta(min_length=1, max_length=512, description="The same id and call again: the same job.")]
-Parent = Annotated[str, Meta(max_length=512, description="Jobs submitted from inside the job with this id.")]
-Metadata = Annotated[dict[str, Any], Meta(description="It is shown with the job.")]
-Require = Annotated[int, Meta(ge=1, description="So many dependencies are enough. Default: all.")]
+Links = Annotated[dict[str, str], Meta(description="Paths on this host, by name.")]
+Counts = Annotated[dict[JobStatus, Count], Meta(description="Number of jobs by status.")]
+JobId = Annotated[
+    str, Meta(min_length=1, max_length=512, description="The same id and call again return the same job.")
+]
+Parent = Annotated[str, Meta(max_length=512, description="Jobs submitted by the job with this id.")]
+Metadata = Annotated[dict[str, Any], Meta(description="Shown with the job.")]
+Require = Annotated[int, Meta(ge=1, description="Number of dependencies that must complete. Default: all.")]
 
 
 def _enum(*words: str) -> Meta:
@@ -39,7 +41,7 @@ EdgeState = Annotated[str, _enum("open", "met", "passed", "broken")]
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The base of everything that is asked."""
+    """The base of all requests."""
 
 
 class NoQuery(Request, frozen=True):
@@ -50,20 +52,20 @@ class NoQuery(Request, frozen=True):
 
 
 class ListJobs(Request, frozen=True, kw_only=True):
-    """Which jobs. All given parameters must match; a list means "one of"."""
+    """Selects jobs. All given parameters must match; a list means "any of"."""
 
     status: Annotated[Statuses, Meta(min_length=1)] | None = None
     group: Annotated[Text, Meta(description="Jobs of this group.")] | None = None
     queue: Annotated[Text, Meta(description="Jobs of this queue.")] | None = None
     function: Annotated[Text, Meta(description="Jobs of this function, such as `shop.orders:ship`.")] | None = None
     parent: Parent | None = None
-    order: Annotated[Literal["oldest", "newest"], Meta(description="By submission.")] = "newest"
+    order: Annotated[Literal["oldest", "newest"], Meta(description="Order of submission.")] = "newest"
     limit: Limit = 100
     cursor: Cursor | None = None
 
 
 class GetJob(Request, frozen=True, kw_only=True):
-    """With `wait`, and the job's ETag in `If-None-Match`: answer when it changes, or after so many seconds."""
+    """With `wait` and the job's ETag in `If-None-Match`: respond when the job changes, or after this many seconds."""
 
     wait: Annotated[float, Meta(ge=0, le=60, description="Seconds to wait for a change.")] = 0.0
 
@@ -76,40 +78,40 @@ class Page(Request, frozen=True, kw_only=True):
 
 
 class Depth(Request, frozen=True, kw_only=True):
-    """How far from the job the graph goes, both ways."""
+    """How far the graph extends from the job."""
 
-    depth: Annotated[int, Meta(ge=1, le=20, description="Steps from the job, both ways.")] = 2
+    depth: Annotated[int, Meta(ge=1, le=20, description="Steps from the job in each direction.")] = 2
 
 
 class Streaming(Request, frozen=True, kw_only=True):
-    """Events after a cursor (`Last-Event-ID` wins over `after`), of some types. `plain`: every frame is a `message`.
-    `once`: a JSON page of what is stored, instead of a stream."""
+    """Selects events after a cursor (`Last-Event-ID` takes precedence over `after`), of some types. `plain`: every
+    frame is a `message`. `once`: a JSON page of the stored events instead of a stream."""
 
-    after: Annotated[Cursor, Meta(description="The cursor of the last event seen; `Last-Event-ID` wins.")] | None = None
+    after: Annotated[Cursor, Meta(description="Cursor of the last event seen; `Last-Event-ID` wins.")] | None = None
     types: Annotated[list[Name], Meta(min_length=1, description="Such as `completed`. Default: all.")] | None = None
-    plain: Annotated[bool, Meta(description="Frames without `event:`: every one is a `message`.")] = False
-    once: Annotated[bool, Meta(description="A page of what is stored, as JSON, instead of a stream.")] = False
-    limit: Annotated[Limit, Meta(description="Events of a page, with `once`.")] = 200
+    plain: Annotated[bool, Meta(description="Frames without `event:`, so that each is a `message`.")] = False
+    once: Annotated[bool, Meta(description="A JSON page of the stored events instead of a stream.")] = False
+    limit: Annotated[Limit, Meta(description="Events per page, with `once`.")] = 200
 
 
 class ListGroups(Request, frozen=True, kw_only=True):
     """A page of groups, by name."""
 
-    after: Annotated[Text, Meta(description="The last group seen: a page's `next`.")] | None = None
+    after: Annotated[Text, Meta(description="The last group seen: `next` of a page.")] | None = None
     limit: Limit = 100
 
 
 class GroupGraph(Request, frozen=True, kw_only=True):
-    """`collapse=function`: jobs of one function are one node."""
+    """`collapse=function`: the jobs of a function form one node."""
 
-    collapse: Annotated[Literal["function"], Meta(description="Jobs of one function are one node.")] | UnsetType = UNSET
+    collapse: Annotated[Literal["function"], Meta(description="One node per function.")] | UnsetType = UNSET
 
 
 class Submit(Request, frozen=True, kw_only=True):
-    """A job of a registered function. In `args` and `kwargs`, `{"$job": "an id"}` is that job's result, and a
-    dependency on it. The header `Idempotency-Key` is an `id`, too."""
+    """A job of a registered function. In `args` and `kwargs`, `{"$job": "an id"}` is replaced by the
+    result of that job, and is a dependency on it. The header `Idempotency-Key` also sets the `id`."""
 
-    function: Annotated[Name, Meta(description="As the server registered it: `module:name`.")]
+    function: Annotated[Name, Meta(description="Name under which the server registered it: `module:name`.")]
     args: list[Any] = field(default_factory=list[Any])
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     id: JobId | None = None
@@ -118,10 +120,12 @@ class Submit(Request, frozen=True, kw_only=True):
     group: Name | None = None
     metadata: Metadata | None = None
     queue: Name | None = None
-    priority: Annotated[int, Meta(ge=-(2**53), le=2**53, description="Higher is first.")] | None = None
+    priority: Annotated[int, Meta(ge=-(2**53), le=2**53, description="Higher runs first.")] | None = None
     max_retries: Annotated[int, Meta(ge=0, le=1_000_000)] | None = None
-    timeout: Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds that an attempt may take.")] | None = None
-    delay: Annotated[float, Meta(ge=0, le=315_360_000, description="Seconds before it is due.")] | None = None
+    timeout: (
+        Annotated[float, Meta(gt=0, le=315_360_000, description="Time limit of an attempt, in seconds.")] | None
+    ) = None
+    delay: Annotated[float, Meta(ge=0, le=315_360_000, description="Seconds until it is due.")] | None = None
     run_at: Annotated[Moment, Meta(description="When it is due.")] | None = None
 
 
@@ -132,13 +136,13 @@ class Ids(Request, frozen=True, kw_only=True):
 
 
 class Cancel(Request, frozen=True, kw_only=True):
-    """`descendants`: also the jobs that were submitted from inside it, and theirs."""
+    """`descendants`: also cancel the jobs that it has submitted, and theirs."""
 
     descendants: bool = False
 
 
 class Filter(Request, frozen=True, kw_only=True):
-    """Which jobs an action is for. All given fields must match, and at least one must be given."""
+    """Selects the jobs of an action. All given fields must match, and at least one must be given."""
 
     ids: Annotated[list[Id], Meta(max_length=1000)] | None = None
     status: Statuses | None = None
@@ -148,17 +152,17 @@ class Filter(Request, frozen=True, kw_only=True):
 
 
 class Bulk(Request, frozen=True, kw_only=True):
-    """An action for all jobs of a filter."""
+    """An action on all jobs that match a filter."""
 
     filter: Annotated[Filter, Meta(extra_json_schema={"minProperties": 1})]
-    expect: Annotated[int, Meta(ge=0, description="Refuse (409) unless it is for so many.")] | None = None
+    expect: Annotated[int, Meta(ge=0, description="Refuse (409) unless exactly this many jobs match.")] | None = None
 
 
 # -- answered
 
 
 class ProgressView(Struct, frozen=True):
-    """What a running body said of itself. `total` is null when it is not known."""
+    """Progress that a running job has reported. `total` is null if it is unknown."""
 
     done: float
     total: float | None
@@ -166,7 +170,7 @@ class ProgressView(Struct, frozen=True):
 
 
 class ErrorView(Struct, frozen=True):
-    """What a body raised, as text."""
+    """The exception that a job raised, as text."""
 
     error_type: str
     message: str
@@ -174,57 +178,57 @@ class ErrorView(Struct, frozen=True):
 
 
 class JobView(Struct, frozen=True, kw_only=True):
-    """A job. Moments are UTC; `elapsed` and `remaining` are seconds, `percent` is 0 to 100. `waits_for` is what a
-    pending job lacks."""
+    """A job. Times are UTC; `elapsed` and `remaining` are seconds, `percent` is 0 to 100. `waits_for` is what a
+    pending job is missing."""
 
     id: str
     function: Annotated[str, Meta(description="`module:name`.")]
-    name: Annotated[str, Meta(description="The function's own name.")]
+    name: Annotated[str, Meta(description="Name of the function without its module.")]
     status: JobStatus
-    version: Annotated[int, Meta(ge=0, description="Grows with every change; with created_at, it makes the ETag.")]
+    version: Annotated[int, Meta(ge=0, description="Increases with every change; part of the ETag.")]
     queue: str
-    priority: Annotated[int, Meta(description="Higher is first.")]
+    priority: Annotated[int, Meta(description="Higher runs first.")]
     group: str | None
     metadata: dict[str, Any]
-    attempt: Annotated[int, Meta(ge=0, description="How often it was started.")]
-    failures: Annotated[int, Meta(ge=0, description="Attempts that raised, or took too long.")]
+    attempt: Annotated[int, Meta(ge=0, description="Number of attempts.")]
+    failures: Annotated[int, Meta(ge=0, description="Attempts that raised or timed out.")]
     interruptions: Annotated[int, Meta(ge=0, description="Attempts whose worker died.")]
-    max_retries: Annotated[int, Meta(ge=0, description="Failures after which it is tried again.")]
-    timeout: Annotated[float, Meta(description="Seconds that an attempt may take.")] | None
+    max_retries: Annotated[int, Meta(ge=0, description="Failures after which it is retried.")]
+    timeout: Annotated[float, Meta(description="Time limit of an attempt, in seconds.")] | None
     waits_for: WaitsFor | None
-    cancel_requested: Annotated[bool, Meta(description="It was asked to stop, and is cancelled when it has.")]
+    cancel_requested: Annotated[bool, Meta(description="It was asked to stop and is cancelled once it has.")]
     created_at: Moment
-    run_at: Annotated[Moment, Meta(description="Not before.")] | None
-    started_at: Annotated[Moment, Meta(description="The last attempt.")] | None
+    run_at: Annotated[Moment, Meta(description="Earliest start.")] | None
+    started_at: Annotated[Moment, Meta(description="Start of the last attempt.")] | None
     finished_at: Moment | None
-    worker: Annotated[str, Meta(description="Who runs it, or ran it last.")] | None
-    worker_id: Annotated[str, Meta(description="Which of the workers has it: names need not be unique.")] | None
-    worker_gone: Annotated[bool, Meta(description="The worker that has it is dead: it is not running.")]
-    parent: Annotated[str, Meta(description="The job from inside which it was submitted.")] | None
-    because: Annotated[str, Meta(description="Of a skipped job: the job that did not complete.")] | None
+    worker: Annotated[str, Meta(description="Name of the worker that runs it or ran it last.")] | None
+    worker_id: Annotated[str, Meta(description="Id of that worker: names need not be unique.")] | None
+    worker_gone: Annotated[bool, Meta(description="The worker that holds it is dead, so it is not running.")]
+    parent: Annotated[str, Meta(description="The job that submitted it.")] | None
+    because: Annotated[str, Meta(description="For a skipped job: the job that did not complete.")] | None
     depends_on: Annotated[list[str], Meta(description="Ids of its dependencies.")]
-    limit: Annotated[str, Meta(description="A key: so many jobs of the same key may run at a time.")] | None
+    limit: Annotated[str, Meta(description="Key of a limit on concurrent jobs.")] | None
     error: ErrorView | None
     progress: ProgressView | None
     percent: Percent | None
     elapsed: float | None
-    remaining: Annotated[float, Meta(description="An estimate; null while there is no ground for one.")] | None
+    remaining: Annotated[float, Meta(description="An estimate; null if there is no basis for one.")] | None
     unreadable: (
-        Annotated[str, Meta(description="What of the stored job cannot be read and has a stand-in here.")] | None
+        Annotated[str, Meta(description="Parts of the stored job that cannot be read (placeholders here).")] | None
     )
     links: Links
 
 
 class JobsView(Struct, frozen=True):
-    """A page of jobs. `next` is the cursor of the following one, null on the last."""
+    """A page of jobs. `next` is the cursor of the next page, null on the last one."""
 
     items: list[JobView]
     next: str | None
 
 
 class ResultView(Struct, frozen=True):
-    """What a completed job returned. Values that JSON does not have are text: a number of more than 4,300 digits is
-    `"0x…"`; of keys that are equal as text, the one that was none says what it was (`{"1": …, "int 1": …}`)."""
+    """The result of a completed job. Values that JSON cannot represent are text: a number of more than 4,300 digits is
+    `"0x…"`; if keys are equal as text, the one that was not text is prefixed with its type (`{"1": …, "int 1": …}`)."""
 
     id: str
     status: JobStatus
@@ -232,13 +236,13 @@ class ResultView(Struct, frozen=True):
 
 
 class ArgumentsView(Struct, frozen=True):
-    """What a job was called with. `{"$job": "an id"}` stands for that job's result."""
+    """The arguments of a job. `{"$job": "an id"}` stands for the result of that job."""
 
     id: str
     function: str
     args: list[Any]
     kwargs: dict[str, Any]
-    unreadable: Annotated[str, Meta(description="Why there are none: what is stored cannot be read.")] | None = None
+    unreadable: Annotated[str, Meta(description="Why the stored arguments cannot be read.")] | None = None
 
 
 class ReasonView(Struct, frozen=True):
@@ -252,7 +256,7 @@ class ReasonView(Struct, frozen=True):
 
 
 class AttemptView(Struct, frozen=True):
-    """One execution of a job. Without `finished_at` and `outcome` it runs."""
+    """One execution of a job. Without `finished_at` and `outcome` it is running."""
 
     attempt: Annotated[int, Meta(ge=1)]
     worker: str | None
@@ -263,7 +267,7 @@ class AttemptView(Struct, frozen=True):
 
 
 class AttemptsView(Struct, frozen=True):
-    """All attempts, the first one first."""
+    """All attempts, oldest first."""
 
     items: list[AttemptView]
 
@@ -271,7 +275,7 @@ class AttemptsView(Struct, frozen=True):
 class EventView(Struct, frozen=True):
     """An event of the log. `seq` is 1..n within the job; `status` is the new one where it changed."""
 
-    cursor: Annotated[str, Meta(description="The event's place in every stream; opaque.")]
+    cursor: Annotated[str, Meta(description="Opaque position of the event in every stream.")]
     job_id: str
     seq: Annotated[int, Meta(ge=1)]
     type: Annotated[str, Meta(description="Such as `submitted`, `started`, `progress`, `log`, `completed`.")]
@@ -283,7 +287,7 @@ class EventView(Struct, frozen=True):
 
 
 class EventsView(Struct, frozen=True):
-    """A page of events. `cursor` is where to go on; `end`: nothing more is stored now; `lost`: events before these
+    """A page of events. `cursor` is where to continue; `end`: no more events are stored now; `lost`: earlier events
     were removed by retention."""
 
     items: list[EventView]
@@ -293,27 +297,27 @@ class EventsView(Struct, frozen=True):
 
 
 class NodeView(Struct, frozen=True):
-    """A job, or with `collapse` several: then `counts` are by status, and `status` is null when they differ."""
+    """A job, or with `collapse` several: `counts` are by status, and `status` is null if they differ."""
 
     id: str
     label: str
     status: JobStatus | None
-    jobs: Annotated[int, Meta(ge=1, description="How many it stands for.")]
+    jobs: Annotated[int, Meta(ge=1, description="Number of jobs in this node.")]
     counts: Counts
 
 
 class EdgeView(Struct, frozen=True):
-    """`child` depends on `parent`. `state`: the parent is `open`, has completed (`met`), or ended otherwise, which an
-    optional edge lets pass (`passed`) and another does not (`broken`); null with `collapse`."""
+    """`child` depends on `parent`. `state`: the parent has not ended (`open`), has completed (`met`), or has ended
+    otherwise, which satisfies an optional edge (`passed`) and breaks another (`broken`); null with `collapse`."""
 
     parent: str
     child: str
-    optional: Annotated[bool, Meta(description="The parent may end otherwise than completed.")]
+    optional: Annotated[bool, Meta(description="The parent need not complete.")]
     state: EdgeState | None
 
 
 class GraphView(Struct, frozen=True):
-    """Jobs and the edges among them. `cut`: there is more than the limit of nodes shows."""
+    """Jobs and the edges between them. `cut`: the graph has more nodes than the limit."""
 
     nodes: list[NodeView]
     edges: list[EdgeView]
@@ -321,8 +325,8 @@ class GraphView(Struct, frozen=True):
 
 
 class GroupView(Struct, frozen=True):
-    """How far a group is: `percent` of its jobs have completed. Asked for by itself, it has the `cursor` from which a
-    stream goes on with what happened since; null in a page."""
+    """Progress of a group: `percent` of its jobs have completed. A single group has the `cursor` from which a stream
+    continues with later events; null in a page."""
 
     group: str
     total: Count
@@ -335,26 +339,26 @@ class GroupView(Struct, frozen=True):
 
 
 class GroupsView(Struct, frozen=True):
-    """A page of groups, by name. `next` is `after` of the following one, null on the last."""
+    """A page of groups, by name. `next` is `after` of the next page, null on the last one."""
 
     items: list[GroupView]
     next: str | None
 
 
 class StatsView(Struct, frozen=True):
-    """Numbers of all jobs, of the workers that live, and of the open event streams of this server."""
+    """Numbers of all jobs, of the live workers, and of the open event streams of this server."""
 
     counts: Counts
     total: Count
     workers: Count
-    slots: Annotated[int, Meta(ge=0, description="Jobs that the workers can run at a time.")]
+    slots: Annotated[int, Meta(ge=0, description="Jobs that the workers can run at the same time.")]
     running: Count
     streams: Count
-    cursor: Annotated[str, Meta(description="The end of the log when they were counted.")]
+    cursor: Annotated[str, Meta(description="End of the event log when they were counted.")]
 
 
 class WorkerView(Struct, frozen=True):
-    """Who runs jobs. `queues` null is all of them; `refused` says which functions it does not run, and why."""
+    """A worker. `queues` null means all; `refused` maps functions that it does not run to the reason."""
 
     id: str
     name: str
@@ -375,24 +379,24 @@ class WorkersView(Struct, frozen=True):
 
 
 class SnapshotView(Struct, frozen=True):
-    """The state as of `cursor`: stream from there on, and nothing is missed."""
+    """The state as of `cursor`: a stream from there on misses nothing."""
 
     cursor: str
     stats: StatsView
-    jobs: Annotated[list[JobView], Meta(description="The newest.")]
+    jobs: Annotated[list[JobView], Meta(description="The newest jobs.")]
     groups: list[GroupView]
     workers: list[WorkerView]
 
 
 class StatusView(Struct, frozen=True):
-    """A job's status."""
+    """The status of a job."""
 
     id: str
     status: JobStatus
 
 
 class BatchItem(Struct, frozen=True):
-    """Either a job, or that there is none."""
+    """A job, or null if there is none with this id."""
 
     id: str
     job: JobView | None
@@ -400,13 +404,13 @@ class BatchItem(Struct, frozen=True):
 
 
 class BatchView(Struct, frozen=True):
-    """Jobs in the order in which they were asked for."""
+    """Jobs in the order of the requested ids."""
 
     items: list[BatchItem]
 
 
 class ChangedView(Struct, frozen=True):
-    """`matched` jobs were found; `changed` has the status of each that is different now, or asked to stop."""
+    """`matched` jobs were found; `changed` has the status of each that has changed or was asked to stop."""
 
     matched: Count
     changed: dict[str, JobStatus]
@@ -420,7 +424,7 @@ class TicketView(Struct, frozen=True):
 
 
 class IndexView(Struct, frozen=True):
-    """Where to go on."""
+    """The resources of this interface."""
 
     name: str
     version: str
@@ -428,7 +432,7 @@ class IndexView(Struct, frozen=True):
 
 
 class HealthView(Struct, frozen=True):
-    """Whether it is well; `details` say what is not."""
+    """The health of the server, with details."""
 
     status: Literal["ok", "unavailable"]
     details: dict[str, Any]

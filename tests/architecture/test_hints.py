@@ -65,13 +65,13 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): Words("a statement of SQL"),
     ("cli/job_actions.py", "--arg {} is not NAME=VALUE"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "--arg {}"): Words("names what was given"),
-    ("cli/job_actions.py", "the job goes on: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,
-    ("cli/job_actions.py", "--args is a list or an object"): commands.a_store_without_a_worker,
-    ("cli/job_actions.py", "--args is not JSON: {}"): commands.a_store_without_a_worker,
-    ("cli/job_actions.py", "--older stands alone"): commands.a_store_without_a_worker,
-    ("cli/job_actions.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "the job continues: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,
+    ("cli/job_actions.py", "--args must be a JSON list or object"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "--args is not valid JSON: {}"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "--older cannot be combined with ids or --group"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "to {}, say --yes"): commands.a_store_without_a_worker,
-    ("cli/config.py", "--force writes over it"): commands.a_configuration,
+    ("cli/config.py", "--force overwrites it"): commands.a_configuration,
     ("cli/context.py", "--app module:attribute"): Words("no command asks for the application without one being named"),
     (
         "cli/context.py",
@@ -79,35 +79,35 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): commands.a_daemon_with_jobs,
     (
         "cli/context.py",
-        "a daemon runs them: name your program's JobProcessor with --app, or the modules of its jobs with --allow",
+        "start a daemon: pass your program's JobProcessor with --app, or the modules of its jobs with --allow",
     ): commands.a_module_that_is_not_here,
-    ("cli/context.py", "submit a job, or name another one: --db PATH"): commands.a_store_without_a_worker,
-    ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back at once"): commands.a_daemon_with_jobs,
-    ("cli/daemon.py", "look who made it, and remove it: rm {}"): commands.a_state_file_that_is_a_link,
+    ("cli/context.py", "submit a job first, or choose another store with --db PATH"): commands.a_store_without_a_worker,
+    ("cli/daemon.py", "asyncjobs daemon stop --now{} hands its jobs back immediately"): commands.a_daemon_with_jobs,
+    ("cli/daemon.py", "check who created it, then remove it: rm {}"): commands.a_state_file_that_is_a_link,
     ("cli/daemon_name.py", " --name {}"): Words("a part of other commands, which are run"),
-    ("cli/demo.py", "The store was a temporary one. Yours:  asyncjobs daemon start --help"): commands.the_demo,
+    ("cli/demo.py", "The store was temporary. To use your own:  asyncjobs daemon start --help"): commands.the_demo,
     ("cli/doctor.py", "asyncjobs jobs show {}"): commands.doctor,
     ("backends/sqlite/checkup.py", "chmod 600 {}"): commands.doctor,
     ("backends/sqlite/checkup.py", "move it to a local disk: --db PATH"): commands.doctor,
     ("cli/doctor.py", "start the daemon with --allow and the module's name"): commands.jobs_that_nobody_may_run,
     ("cli/doctor.py", "{} failed: asyncjobs jobs list --status failed"): commands.a_daemon_with_jobs,
-    ("cli/events.py", "following; what happened before: --after 0"): commands.events_from_now_on,
-    ("cli/groups.py", "asyncjobs groups list shows what there is"): commands.a_store_without_a_worker,
+    ("cli/events.py", "following new events; for earlier ones: --after 0"): commands.events_from_now_on,
+    ("cli/groups.py", "asyncjobs groups list shows the groups"): commands.a_store_without_a_worker,
     ("cli/hints.py", "asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
     (
         "cli/hints.py",
-        "choose another --id, or look at that job: asyncjobs jobs show {}",
+        "choose another --id, or inspect that job: asyncjobs jobs show {}",
     ): commands.a_store_without_a_worker,
     (
         "cli/hints.py",
-        "the job goes on: asyncjobs jobs watch {}, or end it with asyncjobs jobs cancel {}",
+        "the job continues: asyncjobs jobs watch {}, or end it with asyncjobs jobs cancel {}",
     ): commands.a_store_without_a_worker,
-    ("cli/hints.py", "mend the cause and run it again: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
+    ("cli/hints.py", "fix the cause, then retry it: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", " (more: -n {})"): commands.a_store_without_a_worker,
     ("cli/job_views.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", "--wait waits for it"): commands.a_daemon_with_jobs,
-    ("cli/job_views.py", "asyncjobs jobs list shows what there is"): commands.a_store_without_a_worker,
-    ("cli/web.py", "--token new makes a token; whoever has it may ask"): commands.the_web_for_others,
+    ("cli/job_views.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
+    ("cli/web.py", "--token new generates a token"): commands.the_web_for_others,
     ("client/errors.py", 'JobsClient(base_url, token="…") with a token that the server knows'): web.who_may_ask,
     ("client/handle.py", "ClientHandle({})"): NAME,
     ("client/jobs.py", "JobsClient({})"): NAME,
@@ -117,12 +117,12 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("client/submission.py", "datetime.now(UTC) + …, or value.astimezone()"): web.the_client,
     (
         "client/submission.py",
-        "leave it away, and set it where the server defines the function: @job({}=…)",
+        "remove it, and set it where the server defines the function: @job({}=…)",
     ): web.the_client,
     ("client/submission.py", "{}; for a parameter of that name, pass args=(…), kwargs={{}: …}"): web.the_client,
     (
         "client/transport.py",
-        "base_url is where asgi_app() is mounted, such as http://127.0.0.1:8000/jobs; a proxy before it may answer in its place",
+        "base_url is where asgi_app() is mounted, such as http://127.0.0.1:8000/jobs; a proxy in front of it may have answered",
     ): web.the_client,
     ("client/transport.py", "use it inside 'async with JobsClient(…)'"): web.the_client,
     (
@@ -229,7 +229,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,
     ("exceptions.py", 'nothing was lost; submit .request again with if_exists="return"'): calls.a_store_that_is_away,
     ("exceptions.py", "pip install {}"): calls.a_part_that_is_not_installed,
-    ("exceptions.py", "the job goes on; wait again, or cancel it with await handle.cancel()"): calls.waiting_for_a_job,
+    (
+        "exceptions.py",
+        "the job continues; wait again, or cancel it with await handle.cancel()",
+    ): calls.waiting_for_a_job,
     ("exceptions.py", "use it inside 'async with JobProcessor() as jp:'"): calls.processors_elsewhere,
     ("runtime/handle.py", "JobHandle({})"): NAME,
     ("runtime/handle.py", "await handle"): calls.bodies,
@@ -356,12 +359,12 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("web/access.py", "asgi_app(auth=secrets.token_urlsafe())"): web.who_may_ask,
     (
         "web/access.py",
-        "asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) when the host app guards it",
+        "asgi_app(auth=secrets.token_urlsafe()), or asgi_app(auth=asyncjobs.web.allow_anyone) if the host application controls access",
     ): web.who_may_ask,
-    ("web/access.py", "name it in asgi_app(allow_origins=[…])"): web.who_may_ask,
-    ("web/access.py", "name it in asgi_app(allowed_hosts=[…]), or set auth="): web.who_may_ask,
+    ("web/access.py", "add the origin to asgi_app(allow_origins=[…])"): web.who_may_ask,
+    ("web/access.py", "add it to asgi_app(allowed_hosts=[…]), or set auth="): web.who_may_ask,
     ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): web.submitting,
-    ("web/actions.py", "asgi_app(submit=True) allows it"): web.submitting,
+    ("web/actions.py", "asgi_app(submit=True) enables it"): web.submitting,
     ("web/call.py", '<?{}>; rel="next"'): Words("a header"),
     ("web/call.py", "asgi_app(max_body=…) allows more"): web.submitting,
     ("web/jobs.py", "POST {}/retry runs it again, with the header X-Asyncjobs: 1"): web.a_failed_job,
@@ -456,12 +459,12 @@ def test_every_listed_message_has_a_scenario_or_a_reason() -> None:
 def test_a_message_is_found_wherever_it_stands(tmp_path: Path) -> None:
     (tmp_path / "a.py").write_text(
         '"""asyncjobs daemon start"""\nx = "a", f"run asyncjobs jobs list {x}"\nraise E(hint="use await handle.cancel()")\n'
-        'y = "--force", option("--wait for it", help="f(x)"), "--force writes over it"\nz = "give a list: f([1])", "SELECT f(x)"\n'
+        'y = "--force", option("--wait for it", help="f(x)"), "--force overwrites it"\nz = "give a list: f([1])", "SELECT f(x)"\n'
     )
     assert messages(tmp_path / "a.py") == {
         "run asyncjobs jobs list {}",
         "use await handle.cancel()",
-        "--force writes over it",
+        "--force overwrites it",
         "give a list: f([1])",
     }
 
@@ -470,4 +473,4 @@ def test_a_message_counts_as_followed_only_if_it_was_printed(hints: Hints) -> No
     hints.follow("✖ no\n  → asyncjobs --db 'my jobs.db' jobs retry 'bad one'")
     assert hints.has_followed("asyncjobs jobs retry {}")
     assert not hints.has_followed("asyncjobs jobs show {}")
-    assert not hints.has_followed("mend the cause and run it again: asyncjobs jobs retry {}")
+    assert not hints.has_followed("fix the cause, then retry it: asyncjobs jobs retry {}")

@@ -21,7 +21,7 @@ def jobs_of(shell: Shell) -> dict[str, str]:
 def test_submitted_without_a_worker_a_job_waits_and_says_so(shell: Shell) -> None:
     ran = shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--arg", "b=text", "--group", "g")
     assert ran.out.strip() in jobs_of(shell)
-    assert ran.err == "⚠ no worker is alive: it waits\n  → asyncjobs --app app:jp daemon start -d\n"
+    assert ran.err == "⚠ no worker is alive; waiting until one starts\n  → asyncjobs --app app:jp daemon start -d\n"
 
 
 def test_arguments_are_json_or_text(shell: Shell) -> None:

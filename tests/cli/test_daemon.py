@@ -133,7 +133,7 @@ def test_a_stop_that_takes_too_long_says_so(shell: Shell) -> None:
     shell.good(*APP, "jobs", "submit", "app:slow", "--id", "nap")
     until(lambda: shell.stored("nap") == "in_progress")
     ran = shell.run(*APP, "daemon", "stop", "--timeout", "0.5s")
-    assert (ran.code, "still drains after 0.5s" in ran.err) == (5, True)
+    assert (ran.code, "is still draining after 0.5s" in ran.err) == (5, True)
 
 
 MANY = """
@@ -218,9 +218,9 @@ def test_the_system_is_told(shell: Shell) -> None:
 def test_it_says_where_it_is_when_asked(shell: Shell) -> None:
     shell.good(*APP, "daemon", "start", "-d")
     os.kill(pid_of(shell), signal.SIGUSR1)
-    until(lambda: "asked where it is; it runs: nothing" in shell.good(*APP, "daemon", "logs", "-n", "500").out)
+    until(lambda: "thread dump requested; running jobs: none" in shell.good(*APP, "daemon", "logs", "-n", "500").out)
     os.kill(pid_of(shell), signal.SIGHUP)
-    until(lambda: "the log was opened again" in shell.good(*APP, "daemon", "logs", "-n", "500").out)
+    until(lambda: "log file reopened" in shell.good(*APP, "daemon", "logs", "-n", "500").out)
 
 
 def test_with_the_web_beside_it(shell: Shell) -> None:

@@ -75,7 +75,7 @@ def test_an_id_may_be_cut_while_it_is_the_only_one(finished: Shell) -> None:
     assert finished.good(*DB, "jobs", "show", "chat").lines[0].endswith("chatter  app:talk")
     ran = finished.run(*DB, "jobs", "show", "panel")
     assert ran.code == 2
-    assert ran.err == "✖ 'panel' is the beginning of several ids: panel_0, panel_1, panel_2, panel_bad\n"
+    assert ran.err == "✖ 'panel' is a prefix of several ids: panel_0, panel_1, panel_2, panel_bad\n"
 
 
 def test_logs(finished: Shell) -> None:
@@ -124,7 +124,7 @@ def test_watching_what_has_ended_ends(finished: Shell) -> None:
     assert "panel_bad  failed" in ran.out
     assert finished.run(*DB, "jobs", "watch", "plot").code == 0
     ran = finished.run(*DB, "jobs", "watch", "later", "--timeout", "0.2s")
-    assert (ran.code, ran.err) == (5, "✖ not ended within 0.2s\n  → the jobs go on\n")
+    assert (ran.code, ran.err) == (5, "✖ did not end within 0.2s\n  → the jobs continue\n")
 
 
 @pytest.mark.parametrize("command", ["--help", "jobs --help", "daemon --help", "daemon start --help", "-h"])

@@ -162,7 +162,7 @@ def test_stop_now_after_a_stop_that_took_too_long_hands_back_and_interrupts_noth
     assert shell.stored("nap") == "in_progress"
     shell.good(*APP, "daemon", "stop", "--now")
     code, said = ended(daemon)
-    assert (code, "leaving at once" in said) == (0, False)
+    assert (code, "exiting immediately" in said) == (0, False)
     job = shell.good("--json", *APP, "jobs", "show", "nap").json
     assert (job["status"], job["interruptions"], job["failures"]) == ("pending", 0, 0)
 
@@ -250,7 +250,7 @@ class TestEnded:
         line_with(process, "no worker is alive")
         line_with(process, "daemon start")
         process.send_signal(number)
-        goes_on = "  → the job goes on: asyncjobs --db jobs.db jobs watch mine\n" if "mine" in command else ""
+        goes_on = "  → the job continues: asyncjobs --db jobs.db jobs watch mine\n" if "mine" in command else ""
         assert ended(process) == (code, f"{line}\n{goes_on}")
 
     def test_in_the_demo_whose_jobs_run_in_it(self, shell: Shell, number: signal.Signals, code: int, line: str) -> None:

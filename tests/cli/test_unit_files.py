@@ -152,14 +152,14 @@ def test_a_configuration_file_comes_along(spaced: Shell, kind: str) -> None:
 def test_a_configuration_file_that_an_image_would_lack_is_refused(shell: Shell, tmp_path: Path) -> None:
     outside = tmp_path.parent / f"{tmp_path.name}.toml"
     outside.write_text('[daemon]\nallowed_modules = ["app"]\n')
-    assert "would not be in the image" in shell.run("--config", str(outside), "daemon", "unit", "docker").err
+    assert "would not be part of the image" in shell.run("--config", str(outside), "daemon", "unit", "docker").err
     shell.good("--config", str(outside), "daemon", "unit", "systemd")
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "nothing says what this daemon may run"),
+        ((), "this daemon has nothing to run: no application and no allowed modules are configured"),
         (("--allow", "no_such_module"), "cannot be imported"),
         (("--app", "app:nothing"), "has no 'nothing'"),
     ],

@@ -91,12 +91,12 @@ EVERY: list[tuple[JobProcessorError, str]] = [
     (JobCancelledError("a"), "job 'a' was cancelled\n  hint: await handle.retry() runs it again"),
     (
         JobSkippedError("a", "b"),
-        "job 'a' was skipped because 'b' did not complete\n"
-        "  hint: mend and retry 'b'; this job then waits for it again",
+        "job 'a' was skipped because 'b' did not complete\n  hint: fix and retry 'b'; this job then waits for it again",
     ),
     (
         JobTimeoutError("job 'a'", 0.5, job_id="a"),
-        "job 'a' took longer than 0.5 s\n  hint: the job goes on; wait again, or cancel it with await handle.cancel()",
+        "job 'a' took longer than 0.5 s\n"
+        "  hint: the job continues; wait again, or cancel it with await handle.cancel()",
     ),
     (BackendError("disk full"), "disk full"),
     (BackendConnectionError("away"), "away\n  hint: try again when the store is reachable"),

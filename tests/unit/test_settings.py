@@ -131,14 +131,17 @@ def test_no_duration() -> None:
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("[daemon]\nnum_worker = 1\n", "daemon.num_worker is no setting\n  hint: did you mean 'daemon.num_workers'?"),
-        ("[daemon]\nslots = 1\n", "daemon.slots is no setting\n  hint: did you mean 'daemon.num_workers'?"),
+        (
+            "[daemon]\nnum_worker = 1\n",
+            "daemon.num_worker is not a setting\n  hint: did you mean 'daemon.num_workers'?",
+        ),
+        ("[daemon]\nslots = 1\n", "daemon.slots is not a setting\n  hint: did you mean 'daemon.num_workers'?"),
         ("[daemon]\nconcurrency = 1\n", "hint: did you mean 'daemon.num_workers'?"),
-        ("[sqlite]\npath = 'x'\n", "sqlite.path is no setting\n  hint: did you mean 'sqlite.db_path'?"),
+        ("[sqlite]\npath = 'x'\n", "sqlite.path is not a setting\n  hint: did you mean 'sqlite.db_path'?"),
         ("[sqlite]\nattempts = 3\n", "hint: did you mean 'sqlite.tries'?"),
-        ("[daemon]\nzzz = 1\n", "daemon.zzz is no setting\n  hint: there are daemon.num_workers, daemon.queues, "),
-        ("zzz = 1\n", "zzz is no setting\n  hint: there are app, backend, [sqlite], "),
-        ("[deamon]\nnum_workers = 1\n", "deamon is no setting\n  hint: did you mean 'daemon'?"),
+        ("[daemon]\nzzz = 1\n", "daemon.zzz is not a setting\n  hint: there are daemon.num_workers, daemon.queues, "),
+        ("zzz = 1\n", "zzz is not a setting\n  hint: there are app, backend, [sqlite], "),
+        ("[deamon]\nnum_workers = 1\n", "deamon is not a setting\n  hint: did you mean 'daemon'?"),
         (
             "[daemon]\nnum_workers = 0\n",
             "daemon.num_workers cannot be 0 (from {file}); allowed: a whole number from 1 to 10000",
@@ -174,7 +177,7 @@ def test_an_unknown_variable_is_named_with_the_nearest(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError) as caught:
         settings(tmp_path, environ={"ASYNCJOBS_DAEMON_NUM_WORKER": "1"})
     assert str(caught.value) == (
-        "the environment variable ASYNCJOBS_DAEMON_NUM_WORKER is no setting\n"
+        "the environment variable ASYNCJOBS_DAEMON_NUM_WORKER is not a setting\n"
         "  hint: did you mean ASYNCJOBS_DAEMON_NUM_WORKERS?"
     )
 

@@ -214,7 +214,7 @@ async def test_what_would_arrive_as_something_else_is_refused(value: Any) -> Non
 @pytest.mark.parametrize("name", ["limit", "isolation", "retry", "max_interruptions", "if_exists"])
 async def test_an_option_that_is_not_available_over_http_is_refused_with_the_place_for_it(name: str) -> None:
     async with remote(echo) as (_, client):
-        with pytest.raises(ConfigurationError, match=f"{name}= is no option over HTTP") as caught:
+        with pytest.raises(ConfigurationError, match=f"{name}= is not an option over HTTP") as caught:
             await client.submit_job(named(echo), 1, **{name: ("a", 1)})
         assert (f"@job({name}=…)" in str(caught.value)) == (name in inspect.signature(job).parameters)
 
@@ -222,7 +222,7 @@ async def test_an_option_that_is_not_available_over_http_is_refused_with_the_pla
 async def test_no_option_becomes_an_argument() -> None:
     async with remote(echo) as (here, client):
         for name in ("if_exists", "isolation", "local", "limit", "retry", "max_interruptions", "key"):
-            with pytest.raises(ConfigurationError, match=f"{name}= is no option over HTTP") as caught:
+            with pytest.raises(ConfigurationError, match=f"{name}= is not an option over HTTP") as caught:
                 await client.submit_job(named(echo), 1, **{name: "x"})
             assert caught.value.field == name
         assert await here.jp.find_jobs() == []

@@ -235,9 +235,7 @@ async def test_a_loss_is_logged_once(caplog: pytest.LogCaptureFixture, monkeypat
     async with scripted(Said(chunks=(SOON, event(1))), *away, Said(chunks=(says("end", 1),))) as (_, client):
         with caplog.at_level(logging.WARNING, "asyncjobs.client"):
             await everything(client.stream_all())
-    assert [record.message.partition(":")[0] for record in caplog.records] == [
-        "event stream lost, coming back by itself"
-    ]
+    assert [record.message.partition(":")[0] for record in caplog.records] == ["event stream lost, reconnecting"]
 
 
 # -- server-sent events as the standard has them
