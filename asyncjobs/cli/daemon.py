@@ -23,13 +23,15 @@ from asyncjobs.cli.context import Context, pass_context, shown
 from asyncjobs.cli.daemon_name import NAME, named, state_file
 from asyncjobs.cli.daemon_status import status
 from asyncjobs.cli.detached import let_go, output_in_log
-from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, USAGE, Failure
+from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, TIMED_OUT, Failure
+from asyncjobs.cli.job_selection import parse_seconds
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import seconds
 from asyncjobs.cli.service_files import UNITS, Unit
 from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.observability.last_lines import read_last_lines
-from asyncjobs.settings import DETACHED, duration
+from asyncjobs.settings import DETACHED
+from asyncjobs.versions import own_version
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -127,7 +129,6 @@ def _runs(context: Context, name: str) -> bool:
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
     from asyncjobs.cli.daemon_process import DaemonProcess, initial_state
     from asyncjobs.cli.serving import parse_address, serve
-    from asyncjobs.cli.version import own_version
     from asyncjobs.observability.logs import set_up
 
     logging = context.log_config
@@ -261,7 +262,7 @@ def _started(context: Context, name: str, state: DaemonState, log: Path) -> None
 @pass_context
 def stop(context: Context, timeout: str, now: bool, name: str) -> None:
     """Stop the daemon: let it drain, and wait until it has ended."""
-    _stop(context, name, _seconds(timeout), now=now)
+    _stop(context, name, parse_seconds(timeout), now=now)
 
 
 def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> None:
@@ -311,13 +312,6 @@ def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:
         time.sleep(_LOOK_EVERY)
 
 
-def _seconds(text: str) -> float:
-    try:
-        return duration(text)
-    except ValueError as error:
-        raise Failure(str(error), exit_code=USAGE) from None
-
-
 @daemon.command()
 @click.option("--timeout", default="60s", show_default=True, help="Maximum time to wait for the old daemon to stop.")
 @NAME
@@ -330,7 +324,7 @@ def restart(context: Context, timeout: str, name: str) -> None:
     if found is not None and found.running:
         if found.state is not None:
             arguments = found.state.arguments
-        _stop(context, name, _seconds(timeout))
+        _stop(context, name, parse_seconds(timeout))
     _detach(context, file, name, arguments)
 
 

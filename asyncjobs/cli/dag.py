@@ -11,11 +11,9 @@ from asyncjobs.cli.groups import known
 from asyncjobs.cli.job_selection import count
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import Output, printable
-from asyncjobs.models import Edge, Job, JobQuery, JobStatus
-from asyncjobs.paging import take_jobs
-from asyncjobs.processor import JobProcessor
+from asyncjobs.graphs import Graph, read_group_graph, read_job_graph
+from asyncjobs.models import JobStatus
 
-_MOST = 2000
 _COLOURS = {
     JobStatus.PENDING: "lightgrey",
     JobStatus.IN_PROGRESS: "lightblue",
@@ -26,16 +24,14 @@ _COLOURS = {
 }
 
 
-class Graph:
-    """Jobs, and the edges among them."""
+class Drawing:
+    """A graph with the neighbours of each job."""
 
-    def __init__(self, jobs: list[Job], edges: list[Edge], *, cut: bool) -> None:
-        self.jobs = {job.id: job for job in jobs}
-        self.edges = [edge for edge in edges if edge.parent_id in self.jobs and edge.child_id in self.jobs]
-        self.cut = cut
-        self.children: dict[str, list[str]] = {job_id: [] for job_id in self.jobs}
-        self.parents: dict[str, list[str]] = {job_id: [] for job_id in self.jobs}
-        for edge in self.edges:
+    def __init__(self, graph: Graph) -> None:
+        self.jobs = graph.jobs
+        self.children: dict[str, list[str]] = {job_id: [] for job_id in graph.jobs}
+        self.parents: dict[str, list[str]] = {job_id: [] for job_id in graph.jobs}
+        for edge in graph.edges:
             self.children[edge.parent_id].append(edge.child_id)
             self.parents[edge.child_id].append(edge.parent_id)
 
@@ -59,9 +55,9 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
     """Draw the graph of a group, or the part of it around a job."""
     async with context.store() as jp:
         if (await jp.get_progress(name)).total:
-            graph = await _of_group(jp, name)
+            graph = await read_group_graph(jp, name)
         elif await jp.backend.find_ids(name, 1):
-            graph = await _of_job(jp, await context.job_id(jp, name), depth)
+            graph = await read_job_graph(jp, await context.job_id(jp, name), depth)
         else:
             await known(jp, name)
             return
@@ -79,35 +75,13 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
     elif form == "mermaid":
         out.text(_mermaid(graph))
     else:
-        for line in _tree(out, graph, expand=expand):
+        for line in _tree(out, Drawing(graph), expand=expand):
             out.text(line)
         dependencies = "1 dependency" if len(graph.edges) == 1 else f"{len(graph.edges)} dependencies"
         out.note(f"{count(len(graph.jobs), 'job')}, {dependencies}" + (", cut" if graph.cut else ""))
 
 
-async def _of_group(jp: JobProcessor, group: str) -> Graph:
-    jobs, cut = await take_jobs(jp.find_jobs, JobQuery(group=group, limit=500), _MOST)
-    return Graph(jobs, list(await jp.backend.get_dependencies([job.id for job in jobs])), cut=cut)
-
-
-async def _of_job(jp: JobProcessor, job_id: str, depth: int) -> Graph:
-    seen = {job_id}
-    edges: dict[tuple[str, str], Edge] = {}
-    for step in (jp.backend.get_dependencies, jp.backend.get_dependent_jobs):
-        level = [job_id]
-        for _ in range(depth):
-            found = await step(level)
-            edges |= {(edge.parent_id, edge.child_id): edge for edge in found}
-            ends = {end for edge in found for end in (edge.parent_id, edge.child_id)} - seen
-            level = sorted(ends)[: _MOST - len(seen)]
-            seen |= set(level)
-            if not level:
-                break
-    jobs = list(await jp.backend.get_jobs(sorted(seen)))
-    return Graph(jobs, list(edges.values()), cut=len(seen) >= _MOST)
-
-
-def _tree(out: Output, graph: Graph, *, expand: bool) -> list[str]:
+def _tree(out: Output, graph: Drawing, *, expand: bool) -> list[str]:
     """Each job under the first of its parents; jobs of one function with the same parents are one line."""
     lines: list[str] = []
     done: set[str] = set()
@@ -143,7 +117,7 @@ def _tree(out: Output, graph: Graph, *, expand: bool) -> list[str]:
     return lines
 
 
-def _label(out: Output, graph: Graph, ids: list[str]) -> str:
+def _label(out: Output, graph: Drawing, ids: list[str]) -> str:
     jobs = [graph.jobs[job_id] for job_id in ids]
     needs = sorted({parent for job_id in ids for parent in graph.parents[job_id]})
     also = f"  needs {len(needs)}" if len(needs) > 1 else ""

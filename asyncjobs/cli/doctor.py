@@ -19,12 +19,12 @@ from asyncjobs.backends.unreadable import PREFIX
 from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.job_selection import count
-from asyncjobs.cli.version import own_version
 from asyncjobs.clock import SystemClock
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
+from asyncjobs.versions import own_version
 
 _SOUND_SQLITE = (3, 51, 3)
 _SLOW_FIRST_BYTE = 2.0

@@ -6,6 +6,7 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, TIMED_OUT, Failure
+from asyncjobs.cli.job_selection import parse_seconds
 from asyncjobs.cli.json_shapes import group_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.main import Named
@@ -13,7 +14,6 @@ from asyncjobs.cli.output import printable
 from asyncjobs.exceptions import nearest
 from asyncjobs.models import GroupProgress, JobStatus
 from asyncjobs.processor import JobProcessor
-from asyncjobs.settings import duration
 
 
 @click.group(cls=Named)
@@ -86,9 +86,7 @@ async def watch(context: Context, group: str, timeout: str | None) -> None:
     """Watch a group until all of its jobs have ended. The exit code is 1 if a job did not complete."""
     async with context.store() as jp:
         await known(jp, group)
-        ended = await follow(
-            context.out, jp, job_id=None, group=group, timeout=None if timeout is None else duration(timeout)
-        )
+        ended = await follow(context.out, jp, job_id=None, group=group, timeout=parse_seconds(timeout))
         counts = (await jp.get_progress(group)).counts
     if not ended:
         raise Failure(f"did not end within {timeout}", exit_code=TIMED_OUT, hint="the jobs continue")

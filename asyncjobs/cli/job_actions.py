@@ -24,9 +24,8 @@ from asyncjobs.exceptions import JobNotCompletedError, JobStateError
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.processor import JobProcessor
 
-_PAGE = 500
-_STATUS = click.Choice([status.value for status in JobStatus])
-_HEADS = ("id", "name", "status", "try", "age", "time", "error")
+_MOST = 100_000
+"""Jobs that one command may be for."""
 
 
 @click.command()
@@ -73,10 +72,10 @@ async def submit(
             group=group,
             queue=queue,
             priority=priority,
-            delay=None if delay is None else parse_seconds(delay),
+            delay=parse_seconds(delay),
             depends_on=parents,
             max_retries=max_retries,
-            timeout=None if timeout is None else parse_seconds(timeout),
+            timeout=parse_seconds(timeout),
         )
         if not wait:
             if context.out.json:
@@ -194,7 +193,7 @@ async def retry(
         if failed or group or function:
             query = JobQuery(group=group, function=function, status=JobStatus.FAILED)
             await _confirm(context, jp, query, "retry", yes=yes)
-            wanted = [job.id for job in await find(jp, query, 100_000)]
+            wanted = [job.id for job in await find(jp, query, _MOST)]
         else:
             wanted = await _ids(context, jp, ids)
         statuses: dict[str, JobStatus] = {}
@@ -228,7 +227,7 @@ async def remove(context: Context, ids: tuple[str, ...], older: str | None, grou
             context.out.good(f"{count(removed, 'job')} removed")
             return
         if group:
-            wanted = [job.id for job in await find(jp, JobQuery(group=group), 100_000)]
+            wanted = [job.id for job in await find(jp, JobQuery(group=group), _MOST)]
             _sure(context, f"remove {count(len(wanted), 'job')}", yes=yes)
         else:
             wanted = await _ids(context, jp, ids)
@@ -243,7 +242,7 @@ async def _ids(context: Context, jp: JobProcessor, ids: Sequence[str]) -> list[s
 
 
 async def _confirm(context: Context, jp: JobProcessor, query: JobQuery, what: str, *, yes: bool) -> None:
-    found = await find(jp, query, 100_000)
+    found = await find(jp, query, _MOST)
     if not found:
         raise Failure(f"no jobs to {what}", exit_code=NOT_FOUND)
     _sure(context, f"{what} {count(len(found), 'job')}", yes=yes)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import overload
+
 from msgspec.structs import replace
 
 from asyncjobs.cli.failures import USAGE, Failure
@@ -23,11 +25,17 @@ def count(number: int, what: str) -> str:
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 
-def parse_seconds(text: str) -> float:
-    """A duration that a person wrote.
+@overload
+def parse_seconds(text: str) -> float: ...
+@overload
+def parse_seconds(text: str | None) -> float | None: ...
+def parse_seconds(text: str | None) -> float | None:
+    """Return the seconds of a duration on the command line; None where the option was not given.
 
-    :raises Failure: it is none.
+    :raises Failure: the text is not a duration.
     """
+    if text is None:
+        return None
     try:
         return duration(text)
     except ValueError as error:

@@ -21,7 +21,6 @@ from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobQuery, JobStatus
 
-_PAGE = 500
 _MOST = 100_000
 _STATUS = click.Choice([status.value for status in JobStatus])
 _HEADS = ("id", "name", "status", "try", "age", "time", "error")
@@ -223,7 +222,7 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
         job_id = await context.job_id(jp, job)
         if wait or timeout:
             await context.warn_if_nobody_works(jp)
-            await jp.wait_for_job(job_id, timeout=None if timeout is None else parse_seconds(timeout))
+            await jp.wait_for_job(job_id, timeout=parse_seconds(timeout))
         try:
             value = await jp.get_result(job_id)
         except JobNotCompletedError as error:
@@ -268,9 +267,7 @@ async def watch(context: Context, job: str | None, group: str | None, timeout: s
     async with context.store() as jp:
         job_id = None if job is None else await context.job_id(jp, job)
         await context.warn_if_nobody_works(jp)
-        ended = await follow(
-            context.out, jp, job_id=job_id, group=group, timeout=None if timeout is None else parse_seconds(timeout)
-        )
+        ended = await follow(context.out, jp, job_id=job_id, group=group, timeout=parse_seconds(timeout))
         if not ended:
             raise Failure(f"did not end within {timeout}", exit_code=TIMED_OUT, hint="the jobs continue")
         statuses = (

@@ -3,25 +3,13 @@
 from __future__ import annotations
 
 import platform
-from importlib import metadata
 
 import click
 
 from asyncjobs.cli.context import Context, pass_context
+from asyncjobs.versions import installed_version, own_version
 
 _PARTS = ("anyio", "msgspec", "networkx", "aiosqlite", "click", "rich", "starlette", "uvicorn", "httpx", "uvloop")
-
-
-def own_version() -> str:
-    """The installed version."""
-    return _installed("asyncjobs-dag") or "0"
-
-
-def _installed(name: str) -> str | None:
-    try:
-        return metadata.version(name)
-    except metadata.PackageNotFoundError:
-        return None
 
 
 @click.command()
@@ -31,7 +19,7 @@ def version(context: Context) -> None:
     import sqlite3
 
     versions = {"asyncjobs": own_version(), "python": platform.python_version(), "sqlite": sqlite3.sqlite_version}
-    versions |= {name: found for name in _PARTS if (found := _installed(name)) is not None}
+    versions |= {name: found for name in _PARTS if (found := installed_version(name)) is not None}
     if context.out.json:
         context.out.data(versions)
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from json import loads
 from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
 from urllib.parse import unquote, urlencode
@@ -192,9 +192,6 @@ class Call:
     def redact_text(self, value: str) -> str:
         """What people may see of an error."""
         return str(self.redact("error", value))
-
-
-Handler = Callable[[Call], Any]
 
 
 def check_depth(value: Any, most: int) -> None:

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from msgspec.structs import replace
 from starlette.responses import Response
 
 from asyncjobs.exceptions import nearest
-from asyncjobs.models import Edge, GroupProgress, Job, JobQuery, JobStatus
-from asyncjobs.paging import take_jobs
+from asyncjobs.graphs import Graph, read_group_graph, read_job_graph
+from asyncjobs.models import GroupProgress, JobStatus
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError
@@ -20,8 +19,8 @@ from asyncjobs.web.render import render_group
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor
 
-_MOST_NODES = 2000
-_PAGE = 500
+_MOST_COLLAPSED = 50_000
+"""Jobs of a graph that is shown function by function."""
 _COMPARED = 50
 _LONGEST_COMPARED = 64
 
@@ -62,67 +61,37 @@ async def _groups_near(jp: JobProcessor, name: str) -> list[str]:
 
 
 async def group_graph(call: Call) -> Response:
-    """The jobs of a group and the edges among them."""
+    """Return the jobs of a group and the edges between them."""
     asked = call.query(views.GroupGraph)
     name = call.param("group")
     await known_group(call.jp, name)
-    most = 50_000 if asked.collapse else _MOST_NODES
-    jobs, cut = await take_jobs(call.jp.find_jobs, JobQuery(group=name, limit=_PAGE), most)
-    edges = await _edges(call, [job.id for job in jobs])
-    return call.json(_collapsed(jobs, edges, cut) if asked.collapse else _graph(jobs, edges, cut))
-
-
-async def _edges(call: Call, ids: list[str]) -> list[Edge]:
-    edges: list[Edge] = []
-    for start in range(0, len(ids), _PAGE):
-        edges += await call.jp.backend.get_dependencies(ids[start : start + _PAGE])
-    return edges
+    if asked.collapse:
+        return call.json(_collapsed(await read_group_graph(call.jp, name, _MOST_COLLAPSED)))
+    return call.json(_graph(await read_group_graph(call.jp, name)))
 
 
 async def job_graph(call: Call) -> Response:
-    """What a job waits for and what waits for it, ``depth`` steps both ways."""
+    """Return what a job waits for and what waits for it, ``depth`` steps in each direction."""
     asked = call.query(views.Depth)
     job = await call.jp.get_job(call.param("id"))
-    backend = call.jp.backend
-    seen: dict[str, None] = {job.id: None}
-    edges: dict[tuple[str, str], Edge] = {}
-    cut = False
-    for step in (backend.get_dependencies, backend.get_dependent_jobs):
-        level: list[str] = [job.id]
-        for _ in range(asked.depth):
-            found = await step(level)
-            level = []
-            for edge in found:
-                edges[edge.parent_id, edge.child_id] = edge
-                for end in (edge.parent_id, edge.child_id):
-                    if end not in seen and len(seen) < _MOST_NODES:
-                        seen[end] = None
-                        level.append(end)
-                    elif end not in seen:
-                        cut = True
-            if not level:
-                break
-    jobs = list(await backend.get_jobs(list(seen)))
-    return call.json(_graph(jobs, edges.values(), cut))
+    return call.json(_graph(await read_job_graph(call.jp, job.id, asked.depth)))
 
 
-def _graph(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView:
-    ids = {job.id for job in jobs}
+def _graph(graph: Graph) -> views.GraphView:
     return views.GraphView(
-        [views.NodeView(job.id, job.func.rpartition(":")[2], job.status, 1, {job.status: 1}) for job in jobs],
         [
-            views.EdgeView(edge.parent_id, edge.child_id, edge.optional, edge.state.name.lower())
-            for edge in edges
-            if edge.parent_id in ids and edge.child_id in ids
+            views.NodeView(job.id, job.func.rpartition(":")[2], job.status, 1, {job.status: 1})
+            for job in graph.jobs.values()
         ],
-        cut,
+        [views.EdgeView(edge.parent_id, edge.child_id, edge.optional, edge.state.name.lower()) for edge in graph.edges],
+        graph.cut,
     )
 
 
-def _collapsed(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.GraphView:
-    functions = {job.id: job.func for job in jobs}
+def _collapsed(graph: Graph) -> views.GraphView:
+    functions = {job_id: job.func for job_id, job in graph.jobs.items()}
     counts: dict[str, Counter[JobStatus]] = {}
-    for job in jobs:
+    for job in graph.jobs.values():
         counts.setdefault(job.func, Counter())[job.status] += 1
     nodes = [
         views.NodeView(
@@ -134,11 +103,7 @@ def _collapsed(jobs: list[Job], edges: Iterable[Edge], cut: bool) -> views.Graph
         )
         for function, of_status in counts.items()
     ]
-    pairs = {
-        (functions[edge.parent_id], functions[edge.child_id]): edge.optional
-        for edge in edges
-        if edge.parent_id in functions and edge.child_id in functions
-    }
+    pairs = {(functions[edge.parent_id], functions[edge.child_id]): edge.optional for edge in graph.edges}
     return views.GraphView(
-        nodes, [views.EdgeView(parent, child, optional, None) for (parent, child), optional in pairs.items()], cut
+        nodes, [views.EdgeView(parent, child, optional, None) for (parent, child), optional in pairs.items()], graph.cut
     )

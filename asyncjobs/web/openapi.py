@@ -8,13 +8,13 @@ from __future__ import annotations
 import inspect
 import re
 from functools import cache
-from importlib import metadata
 from typing import Any
 
 from msgspec import Struct
 from msgspec.json import schema_components
 from msgspec.structs import fields
 
+from asyncjobs.versions import own_version
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE
 from asyncjobs.web.call import EXACT
@@ -38,15 +38,6 @@ _TAGS = {
 
 
 @cache
-def version() -> str:
-    """The installed version."""
-    try:
-        return metadata.version("asyncjobs-dag")
-    except metadata.PackageNotFoundError:
-        return "0"
-
-
-@cache
 def document(server: str) -> Json:
     """The whole document; ``server`` is where the app is mounted."""
     schemas = Schemas()
@@ -62,7 +53,7 @@ def document(server: str) -> Json:
         "openapi": "3.1.0",
         "info": {
             "title": "asyncjobs",
-            "version": version(),
+            "version": own_version(),
             "description": _DESCRIPTION,
             "license": {"name": "MIT", "identifier": "MIT"},
         },

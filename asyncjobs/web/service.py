@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobQuery, WorkerInfo
+from asyncjobs.versions import own_version
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE, TICKET_LIFETIME
 from asyncjobs.web.call import Call
@@ -23,11 +24,9 @@ _GROUPS = 100
 
 async def index(call: Call) -> Response:
     """Where to go from here."""
-    from asyncjobs.web.openapi import version
-
     names = ("jobs", "groups", "events", "stats", "workers", "snapshot", "openapi.json")
     links = {name.removesuffix(".json"): call.url(f"/v1/{name}") for name in names}
-    return call.json(views.IndexView("asyncjobs", version(), links))
+    return call.json(views.IndexView("asyncjobs", own_version(), links))
 
 
 async def openapi(call: Call) -> Response:

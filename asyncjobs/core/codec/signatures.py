@@ -13,13 +13,9 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.layers import Callee, chosen, find_callee
 from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.exceptions import SubmissionError, nearest
+from asyncjobs.models import JobRequest
 
-RESERVED: frozenset[str] = frozenset(
-    {
-        "job_id", "depends_on", "require", "group", "metadata", "queue", "priority", "limit", "retry", "max_retries",
-        "timeout", "delay", "run_at", "if_exists", "isolation", "local", "args", "kwargs", "key", "max_interruptions",
-    }
-)  # fmt: skip
+RESERVED: frozenset[str] = frozenset({*JobRequest.__struct_fields__, "key"}) - {"func"}
 """Keyword arguments of ``submit_job`` that are options of the job, not arguments of its function."""
 
 
