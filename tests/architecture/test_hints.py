@@ -70,7 +70,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/job_actions.py", "--args is not valid JSON: {}"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "--older cannot be combined with ids or --group"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
-    ("cli/job_actions.py", "to {}, say --yes"): commands.a_store_without_a_worker,
+    ("cli/job_actions.py", "pass --yes to {}"): commands.a_store_without_a_worker,
     ("cli/config.py", "--force overwrites it"): commands.a_configuration,
     ("cli/context.py", "--app module:attribute"): Words("no command asks for the application without one being named"),
     (
@@ -106,6 +106,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/job_views.py", " (more: -n {})"): commands.a_store_without_a_worker,
     ("cli/job_views.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", "--wait waits for it"): commands.a_daemon_with_jobs,
+    ("cli/job_views.py", "give a job id or --group"): commands.a_store_without_a_worker,
     ("cli/job_views.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
     ("cli/web.py", "--token new generates a token"): commands.the_web_for_others,
     ("client/errors.py", 'JobsClient(base_url, token="…") with a token that the server knows'): web.who_may_ask,

@@ -88,7 +88,7 @@ def test_the_first_signal_drains(shell: Shell) -> None:
     hold(shell, "nap")
     daemon.send_signal(signal.SIGTERM)
     assert daemon.stderr is not None
-    assert any("draining: 1 job runs and gets up to" in line for line in daemon.stderr)
+    assert any("draining: 1 running job gets up to" in line for line in daemon.stderr)
     let_go(shell)
     _, said = daemon.communicate(timeout=PATIENCE)
     assert daemon.returncode == 0, said

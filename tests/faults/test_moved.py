@@ -190,7 +190,7 @@ async def test_it_is_told_once_and_not_again_and_again(
         await logged(caplog, "cannot be seen")
         await anyio.sleep(2.5)  # beats, claims, and looks for changes go on meanwhile
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    lines = [message.partition(", trying again")[0] for message in told]
+    lines = [message.partition(", retrying")[0] for message in told]
     assert len(lines) == len(set(lines)), told
     assert len(told) <= 4, told
 

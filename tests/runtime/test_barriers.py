@@ -50,7 +50,7 @@ async def test_an_unexpected_error_is_logged_once_with_its_traceback_and_the_loo
         tasks.cancel_scope.cancel()
     told = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.getMessage() for record in told] == [
-        "nothing is looked at, trying again: a row",
+        "nothing is looked at, retrying: a row",
         "store available again (was: nothing is looked at)",
     ]
     assert told[0].exc_info is not None

@@ -379,7 +379,7 @@ async def test_many_are_cancelled_and_retried_by_a_filter() -> None:
         for wrong in ({}, {"query": JobQuery(), "group": "g"}):
             with pytest.raises(ConfigurationError, match="a query or a group"):
                 await client.cancel_jobs(**wrong)  # type: ignore[arg-type]
-        with pytest.raises(ConfigurationError, match="names nothing"):
+        with pytest.raises(ConfigurationError, match="is empty"):
             await client.cancel_jobs(JobQuery())
 
 

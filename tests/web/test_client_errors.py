@@ -185,7 +185,7 @@ async def test_a_list_that_holds_itself_is_refused() -> None:
 
 
 async def test_a_function_is_named_and_not_handed_over() -> None:
-    with pytest.raises(ConfigurationError, match=r"'tests\.web\.bodies:add', if that is its name"):
+    with pytest.raises(ConfigurationError, match=r"'tests\.web\.bodies:add', if the server registered it"):
         await JobsClient("http://localhost").submit_job(add)  # type: ignore[arg-type]
 
 
@@ -425,9 +425,9 @@ async def test_a_cancel_whose_answer_was_lost_is_asked_again(pauses: list[int]) 
         (
             Said(200, {"content-type": "text/html"}, (b"<html>sign in</html>",)),
             BackendError,
-            "not understood|text/html",
+            "cannot be decoded|text/html",
         ),
-        (Said(200, {"content-type": "application/json"}, (b'"\xff"',)), BackendError, "not understood|json"),
+        (Said(200, {"content-type": "application/json"}, (b'"\xff"',)), BackendError, "cannot be decoded|json"),
         (Said(301, {"location": "https://elsewhere/"}), ConfigurationError, "https://elsewhere/"),
         (Said(500, {"content-type": "text/plain"}, (b"oops",)), BackendError, "answered 500"),
     ],

@@ -42,7 +42,7 @@ async def test_anything_else_is_refused_with_what_is_the_matter() -> None:
             answer = await client.get(path)
             told = problem(answer, 503, "closed")
             assert "shutting down" in told["detail"]
-            assert "started again" in told["hint"]  # and not how an app is mounted
+            assert "restarted" in told["hint"]  # and not how an app is mounted
             assert answer.headers["retry-after"] == "1"
 
 

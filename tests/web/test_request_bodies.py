@@ -192,7 +192,7 @@ async def test_a_form_of_a_page_is_no_json(kind: str) -> None:
         body = problem(
             await here.http.post("/v1/jobs", content=content, headers=headers), 415, "unsupported-media-type"
         )
-        assert body["hint"] == "application/json"
+        assert body["hint"] == "send application/json"
         headers["Content-Type"] = "Application/JSON; charset=utf-8"
         assert (await here.http.post("/v1/jobs", content=content, headers=headers)).status_code == 202
 

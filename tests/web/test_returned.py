@@ -279,7 +279,7 @@ async def test_what_is_sent_is_described_and_read_again(here: Here) -> None:
         assert again.json() == sent
     refused = await here.client.post("/given", json={"job": {"id": "x"}})
     assert refused.status_code == 422
-    assert "not what is sent of a Job" in refused.text
+    assert "not the JSON of a Job" in refused.text
 
 
 @pytest.mark.parametrize("job_id", ["done", "bad", "skipped", "later"])

@@ -162,7 +162,7 @@ async def test_a_value_that_is_damaged_on_the_way_is_an_error_of_the_tree() -> N
 
     http = httpx.AsyncClient(transport=httpx.MockTransport(damaged))
     async with http, JobsClient("http://localhost", http_client=http) as client:
-        with pytest.raises(BackendError, match="not understood"):
+        with pytest.raises(BackendError, match="cannot be decoded"):
             await client.get_result("job")
 
 

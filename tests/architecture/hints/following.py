@@ -18,7 +18,7 @@ from tests.cli.inside import Inside
 from tests.cli.support import Ran
 
 _COMMAND = re.compile(
-    r"asyncjobs ((?:--|daemon |jobs |groups |config )[^\n]*?)(?: hands its| shows what|, or end it with |\n|$)"
+    r"asyncjobs ((?:--|daemon |jobs |groups |config )[^\n]*?)(?: hands its| shows the|, or end it with |\n|$)"
 )
 _FLAGS = r"asyncjobs (?:--\w+ (?:'[^'\n]*'|\S+) )*"
 
