@@ -314,13 +314,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
         if not is_a(self.status, str):
             self._list("status", f"{', '.join(JobStatus)}; one, or a list of several")
         for name in ("group", "queue", "function", "parent_id", "worker_id", "cursor"):
-            value = getattr(self, name)
-            if value is not None and not is_a(value, str):
-                raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
-            if is_a(value, Handle) and name != "parent_id":
-                raise ConfigurationError(f"JobQuery.{name}", value, allowed="a name", hint=NO_NAME)
-            if value is not None and type(value) is not str:
-                force_setattr(self, name, name_text(value))
+            self._text(name)
         metadata: object = self.metadata
         if metadata is not None:
             allowed = "a dict of fields and their values, or None"
@@ -332,6 +326,18 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
             moment: object = getattr(self, name)
             if moment is not None and not is_a(moment, datetime):
                 raise ConfigurationError(f"JobQuery.{name}", moment, allowed="a datetime with a time zone")
+
+    def _text(self, name: str) -> None:
+        """Check a field that is one text, and make it a plain string."""
+        value = getattr(self, name)
+        if value is None:
+            return
+        if not is_a(value, str):
+            raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
+        if is_a(value, Handle) and name != "parent_id":
+            raise ConfigurationError(f"JobQuery.{name}", value, allowed="a name", hint=NO_NAME)
+        if type(value) is not str:
+            force_setattr(self, name, name_text(value))
 
     def _list(self, name: str, allowed: str) -> None:
         """Make a list of texts of a field that may be one, too."""

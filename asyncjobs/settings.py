@@ -257,13 +257,18 @@ def _section(section: str, kind: type[T], given: Mapping[str, Origin]) -> T:
 
 
 def _value(name: str, origin: Origin, hint: Any) -> Any:
-    """A string becomes what the field is: a number with its unit, a list, yes or no."""
+    """Return a value as its field needs it."""
     value = origin.value
-    kinds = _kinds(hint)
     if isinstance(value, list):
         return tuple(cast("list[Any]", value))
-    if not isinstance(value, str):
-        return value
+    return _parsed(name, origin, value, _kinds(hint)) if isinstance(value, str) else value
+
+
+def _parsed(name: str, origin: Origin, value: str, kinds: set[Any]) -> Any:
+    """Parse a string. The cases, in this order: empty for None; yes or no; a number with its unit; a list; a text.
+
+    :raises ConfigurationError: the string is none of what the field can be.
+    """
     text = value.strip()
     if text == "" and type(None) in kinds:
         return None

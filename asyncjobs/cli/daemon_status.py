@@ -1,22 +1,25 @@
-"""``asyncjobs daemon status``: whether it runs, what it does, and what it wrote last."""
+"""``asyncjobs daemon status``: show whether a daemon runs, its jobs, and the last lines of its log."""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 import click
+from msgspec import Struct
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
 from asyncjobs.cli.output import printable, seconds
-from asyncjobs.cli.state_files import Found
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.cli.state_files import DaemonState, Found
+from asyncjobs.models import JobPage, JobQuery, JobStatus, WorkerInfo
 from asyncjobs.observability.last_lines import read_last_lines
 
 _LISTED = 1000
-"""Jobs that it runs, in JSON: one page."""
+"""Running jobs that are listed in JSON: one page."""
 _SHOWN = 20
-"""The same for people; the others are counted."""
+"""Running jobs that are listed for people; the others are counted."""
 
 
 @click.command()
@@ -33,53 +36,77 @@ async def status(context: Context, check: bool, name: str) -> None:
     state = found.state if found else None
     lines = [printable(line) for line in read_last_lines(file.last_lines)]
     if code or state is None:
-        if context.out.json:
-            context.out.data({"name": name, "status": word, "draining": False, "log": lines})
-        else:
-            context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
-            _show_lines(context, lines)
-            start = await _start_again(context, name)
-            context.out.note(f"to start it:  {start}" if start.startswith("asyncjobs ") else start)
+        await _show_stopped(context, name, word, lines)
         raise SystemExit(code)
-    async with context.store() as jp:
-        counts = await jp.backend.count_jobs()
-        workers = {worker.id: worker for worker in await jp.workers()}
-        worker = workers.get(state.worker)
-        most = _LISTED if context.out.json else _SHOWN
-        running = await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, worker_id=state.worker, limit=most))
-    up = time.time() - state.started_at
+    live = await _look_at_store(context, state)
     if context.out.json:
-        context.out.data(
-            {
-                "name": name,
-                "status": word,
-                "draining": state.draining,
-                "pid": state.process.pid,
-                "uptime": up,
-                "version": state.version,
-                "store": state.store,
-                "http": state.http,
-                "worker": state.worker,
-                "counts": {str(key): value for key, value in counts.items()},
-                "running": [job.id for job in running],
-                "log": lines,
-            }
+        context.out.data(_item(state, live, word, lines))
+    else:
+        _show_running(context, state, live)
+        _show_lines(context, lines)
+
+
+class _Live(Struct, frozen=True):
+    """What the store knows of a running daemon. ``worker`` is None if it has no row."""
+
+    counts: Mapping[JobStatus, int]
+    worker: WorkerInfo | None
+    running: JobPage
+
+
+async def _look_at_store(context: Context, state: DaemonState) -> _Live:
+    async with context.store() as jp:
+        workers = {worker.id: worker for worker in await jp.workers()}
+        most = _LISTED if context.out.json else _SHOWN
+        return _Live(
+            await jp.backend.count_jobs(),
+            workers.get(state.worker),
+            await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, worker_id=state.worker, limit=most)),
         )
-        return
-    out = context.out
+
+
+def _item(state: DaemonState, live: _Live, word: str, lines: list[str]) -> dict[str, Any]:
+    return {
+        "name": state.name,
+        "status": word,
+        "draining": state.draining,
+        "pid": state.process.pid,
+        "uptime": time.time() - state.started_at,
+        "version": state.version,
+        "store": state.store,
+        "http": state.http,
+        "worker": state.worker,
+        "counts": {str(key): value for key, value in live.counts.items()},
+        "running": [job.id for job in live.running],
+        "log": lines,
+    }
+
+
+def _show_running(context: Context, state: DaemonState, live: _Live) -> None:
+    out, worker = context.out, live.worker
     alive = "" if worker is None or worker.alive else "  its lease has expired"
     dot = out.style(out.glyph("●", "*"), "green")
     doing = "draining" if state.draining else "running"
-    out.text(f"{dot} {name}  {doing}  pid {state.process.pid} · up {seconds(up)} · asyncjobs {state.version}{alive}")
+    up = seconds(time.time() - state.started_at)
+    out.text(f"{dot} {state.name}  {doing}  pid {state.process.pid} · up {up} · asyncjobs {state.version}{alive}")
     slots = f"{worker.running}/{worker.slots}" if worker else "?"
-    numbers = "   ".join(f"{status} {counts.get(status, 0)}" for status in JobStatus)
+    numbers = "   ".join(f"{status} {live.counts.get(status, 0)}" for status in JobStatus)
     out.text(f"  slots {slots}   {numbers}")
-    for job in running:
+    for job in live.running:
         out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
-    more = 0 if worker is None else worker.running - len(running)
-    if running.next is not None and more > 0:
+    more = 0 if worker is None else worker.running - len(live.running)
+    if live.running.next is not None and more > 0:
         out.text(f"  … and {more} more")
+
+
+async def _show_stopped(context: Context, name: str, word: str, lines: list[str]) -> None:
+    if context.out.json:
+        context.out.data({"name": name, "status": word, "draining": False, "log": lines})
+        return
+    context.out.text(f"{context.out.glyph('○', 'o')} {name}  {word}")
     _show_lines(context, lines)
+    start = await _start_again(context, name)
+    context.out.note(f"to start it:  {start}" if start.startswith("asyncjobs ") else start)
 
 
 async def _start_again(context: Context, name: str) -> str:
@@ -97,7 +124,7 @@ def _show_lines(context: Context, lines: list[str]) -> None:
 
 
 def _verdict(found: Found | None) -> tuple[int, str]:
-    """LSB's codes, and a word."""
+    """Return the exit code by the Linux Standard Base, and a word for it."""
     if found is None:
         return 3, "not running"
     if not found.running:

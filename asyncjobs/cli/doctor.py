@@ -1,4 +1,4 @@
-"""``asyncjobs doctor``: what is wrong here, and how to mend it."""
+"""``asyncjobs doctor``: diagnose problems and suggest fixes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import shlex
 import sqlite3
 import sys
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -20,8 +20,9 @@ from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.cli.job_selection import count
 from asyncjobs.clock import SystemClock
+from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobQuery, JobStatus, WorkerInfo
 from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
 from asyncjobs.versions import own_version
@@ -30,12 +31,13 @@ _SOUND_SQLITE = (3, 51, 3)
 _SLOW_FIRST_BYTE = 2.0
 _CLOCK_OFF = 5.0
 _LOOKED_AT = 20_000
-"""Jobs that are looked at for what cannot be read, the newest."""
+"""The newest jobs, which are searched for unreadable ones."""
 _SHOWN = 5
+_MOST_READY = 1000
 
 
 class Finding(Struct, frozen=True):
-    """One thing that was looked at."""
+    """The result of one check."""
 
     level: Literal["ok", "warning", "error"]
     what: str
@@ -43,10 +45,10 @@ class Finding(Struct, frozen=True):
 
 
 @click.command()
-@click.option("--url", help="Also look at the HTTP interface there: does a proxy hold back its events?")
+@click.option("--url", help="Also check the HTTP interface at this URL: does a proxy buffer its events?")
 @command
 async def doctor(context: Context, url: str | None) -> None:
-    """Look at the installation, the configuration, the store and its daemons. Exit code 1 when something is wrong."""
+    """Check the installation, the configuration, the store and its daemons. Exit code 1 if something is wrong."""
     found: list[Finding] = []
     async for finding in _examine(context, url):
         found.append(finding)
@@ -83,30 +85,43 @@ async def _examine(context: Context, url: str | None) -> AsyncGenerator[Finding]
         yield Finding("error", failure.message, failure.hint)
         return
     yield Finding("ok", f"configuration: {shown(settings.file) if settings.file else 'no file, defaults'}")
-    path = config.file
-    unopened, _ = make_backend(config, None, SystemClock())
-    if not path.exists():
-        async for finding in _checkup(unopened, path):
+    if not config.file.exists():
+        async for finding in _missing_store(config):
             yield finding
-        yield Finding("warning", f"there is no store at {shown(path)} yet", "submit a job, or start a daemon")
         return
-    opened = False
-    try:
-        async with context.store() as jp:
-            opened = True
-            async for finding in _store(context, jp, path):
-                yield finding
-    except (JobProcessorError, Failure) as error:
-        if not opened:
-            async for finding in _checkup(unopened, path):
-                yield finding
-        yield Finding("error", f"the store cannot be opened: {error.args[0] if error.args else error}", error.hint)
+    async for finding in _existing_store(context, config):
+        yield finding
     if url is not None:
         yield await _stream(url)
 
 
+async def _missing_store(config: SQLiteConfig) -> AsyncGenerator[Finding]:
+    async for finding in _unopened(config):
+        yield finding
+    yield Finding("warning", f"there is no store at {shown(config.file)} yet", "submit a job, or start a daemon")
+
+
+async def _existing_store(context: Context, config: SQLiteConfig) -> AsyncGenerator[Finding]:
+    opened = False
+    try:
+        async with context.store() as jp:
+            opened = True
+            async for finding in _store(context, jp, config.file):
+                yield finding
+    except (JobProcessorError, Failure) as error:
+        if not opened:
+            async for finding in _unopened(config):
+                yield finding
+        yield Finding("error", f"the store cannot be opened: {error.args[0] if error.args else error}", error.hint)
+
+
+def _unopened(config: SQLiteConfig) -> AsyncGenerator[Finding]:
+    backend, _ = make_backend(config, None, SystemClock())
+    return _checkup(backend, config.file)
+
+
 async def _checkup(backend: JobBackend, path: Path) -> AsyncGenerator[Finding]:
-    """What the store finds in itself, with its path as a person would write it from here."""
+    """Yield what the store finds in itself, with its path relative to the working directory."""
     for found in await backend.checkup():
         yield Finding(found.level, found.text.replace(str(path), shown(path)), found.mend)
 
@@ -114,64 +129,92 @@ async def _checkup(backend: JobBackend, path: Path) -> AsyncGenerator[Finding]:
 async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
     async for finding in _checkup(jp.backend, path):
         yield finding
-    known = await jp.workers()
+    workers = await jp.workers()
+    alive = [worker for worker in workers if worker.alive]
     start = await context.start_hint_for(jp)
-    workers = [worker for worker in known if worker.alive]
-    for worker in known:
+    counts = await jp.backend.count_jobs()
+    ready = len(await jp.backend.get_ready_jobs(limit=_MOST_READY))
+    for finding in (
+        *_dead_workers(workers, None if alive else start),
+        *_shared_file(alive),
+        *_waiting_jobs(alive, counts, ready, start),
+        *_refused_functions(alive),
+        *_failed_jobs(counts),
+    ):
+        yield finding
+    async for finding in _unreadable(jp):
+        yield finding
+    newest = await jp.find_jobs()
+    ahead = max((job.created_at.timestamp() - time.time() for job in newest), default=0.0)
+    if ahead > _CLOCK_OFF:
+        yield Finding("warning", f"jobs were created {ahead:.0f} s in the future: the clock was set back", "check NTP")
+
+
+def _dead_workers(workers: Sequence[WorkerInfo], start: str | None) -> Iterator[Finding]:
+    for worker in workers:
         if worker.name.startswith(PREFIX):
             yield Finding(
                 "warning",
                 f"the row of worker {worker.id} is {worker.name}",
-                "if it lives, start its program again; if not, its jobs are pending again once its lease has run out",
+                "if it lives, restart its program; if not, its jobs are pending again once its lease has expired",
             )
         if not worker.alive and worker.running:
             yield Finding(
                 "error",
                 f"worker gone: {worker.name} is dead and has {count(worker.running, 'job')}; they are pending again "
                 "within two leases",
-                None if workers else start,
+                start,
             )
-    processes = {(worker.host, worker.pid) for worker in workers}
+
+
+def _shared_file(alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    processes = {(worker.host, worker.pid) for worker in alive}
     if len(processes) > 1 and sqlite3.sqlite_version_info < _SOUND_SQLITE:
         version = ".".join(map(str, _SOUND_SQLITE))
         yield Finding(
             "warning",
             f"{len(processes)} processes share the file, and SQLite {sqlite3.sqlite_version} is older than {version}: "
             "very rarely, two of them could damage the write-ahead log",
-            f"a Python with SQLite {version} or newer",
+            f"use a Python with SQLite {version} or newer",
         )
-    counts = await jp.backend.count_jobs()
-    ready = len(await jp.backend.get_ready_jobs(limit=1000))
+
+
+def _waiting_jobs(
+    alive: Sequence[WorkerInfo], counts: Mapping[JobStatus, int], ready: int, start: str
+) -> Iterator[Finding]:
     left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
-    if left and not workers:
-        more = "1,000 or more" if ready == 1000 else str(ready)
-        what = (
-            f"{more} {'job is' if ready == 1 else 'jobs are'} ready" if ready else f"{count(left, 'job')} not ended yet"
-        )
+    if left and not alive:
+        number = f"{_MOST_READY:,} or more" if ready == _MOST_READY else str(ready)
+        what = f"{number} {_jobs_are(ready)} ready" if ready else f"{count(left, 'job')} not ended yet"
         yield Finding("error", f"no worker is alive, and {what}", start)
-    elif workers:
-        slots = sum(worker.slots for worker in workers)
-        alive = f"{count(len(workers), 'worker')} {'is' if len(workers) == 1 else 'are'} alive"
-        waiting = f"{count(ready, 'job')} {'is' if ready == 1 else 'are'} ready"
-        yield Finding("ok", f"{alive}, with {count(slots, 'slot')}; {waiting}")
-    refused = {name: reason for worker in workers for name, reason in worker.refused.items()}
-    for name, reason in list(refused.items())[:5]:
+    elif alive:
+        slots = sum(worker.slots for worker in alive)
+        living = f"{count(len(alive), 'worker')} {'is' if len(alive) == 1 else 'are'} alive"
+        yield Finding("ok", f"{living}, with {count(slots, 'slot')}; {ready} {_jobs_are(ready)} ready")
+
+
+def _jobs_are(number: int) -> str:
+    return "job is" if number == 1 else "jobs are"
+
+
+def _refused_functions(alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
+    refused = {name: reason for worker in alive for name, reason in worker.refused.items()}
+    for name, reason in list(refused.items())[:_SHOWN]:
         yield Finding(
-            "warning", f"jobs of {name} are left alone: {reason}", "start the daemon with --allow and the module's name"
+            "warning",
+            f"jobs of {name} are not run: {reason}",
+            "start the daemon with --allow and the module's name",
         )
+
+
+def _failed_jobs(counts: Mapping[JobStatus, int]) -> Iterator[Finding]:
     failed = counts.get(JobStatus.FAILED, 0)
     if failed:
         yield Finding("ok", f"{count(failed, 'job')} failed: asyncjobs jobs list --status failed")
-    async for finding in _unreadable(jp):
-        yield finding
-    newest = await jp.find_jobs()
-    ahead = max((job.created_at.timestamp() - time.time() for job in newest), default=0.0)
-    if ahead > _CLOCK_OFF:
-        yield Finding("warning", f"jobs come from the future, by {ahead:.0f} s: the clock was set back", "look at NTP")
 
 
 async def _unreadable(jp: JobProcessor) -> AsyncGenerator[Finding]:
-    """Rows that cannot be read, among the newest."""
+    """Yield the rows that cannot be read, among the newest."""
     newest, _ = await take_jobs(jp.find_jobs, JobQuery(order="newest", limit=1000), _LOOKED_AT)
     unreadable = [job for job in newest if job.unreadable is not None]
     for job in unreadable[:_SHOWN]:
@@ -186,23 +229,25 @@ async def _stream(url: str) -> Finding:
         import httpx
     except ModuleNotFoundError:
         return Finding(
-            "warning", "the HTTP interface was not looked at", MissingExtraError("client", what="looking at it").hint
+            "warning", "the HTTP interface was not checked", MissingExtraError("client", what="checking it").hint
         )
     target = f"{url.rstrip('/')}/v1/events?after=0"
     began = time.monotonic()
     try:
         async with httpx.AsyncClient(timeout=15) as client, client.stream("GET", target) as response:
             if response.status_code != 200:
-                return Finding("error", f"{target} answers {response.status_code}", "look at auth= and the mount path")
+                return Finding("error", f"{target} answers {response.status_code}", "check auth= and the mount path")
             async for _ in response.aiter_bytes():
                 break
     except httpx.HTTPError as error:
-        return Finding("error", f"{target}: {type(error).__name__}", "is the server up, and the address right?")
+        return Finding(
+            "error", f"{target}: {type(error).__name__}", "check that the server is running and the address is right"
+        )
     took = time.monotonic() - began
     if took > _SLOW_FIRST_BYTE:
         return Finding(
             "warning",
-            f"{url}: the first bytes took {took:.1f} s; a proxy holds them back",
+            f"{url}: the first bytes took {took:.1f} s; a proxy buffers them",
             "nginx: proxy_buffering off",
         )
-    return Finding("ok", f"{url}: events come at once ({1000 * took:.0f} ms)")
+    return Finding("ok", f"{url}: events arrive immediately ({1000 * took:.0f} ms)")

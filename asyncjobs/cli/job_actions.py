@@ -95,32 +95,37 @@ async def submit(
 
 
 def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    args: tuple[Any, ...] = ()
-    kwargs: dict[str, Any] = {}
-    if as_json is not None:
-        try:
-            value = json.decode(as_json)
-        except ValueError as error:
-            raise _lone_surrogate("--args", as_json) or Failure(
-                f"--args is not valid JSON: {error}", exit_code=USAGE
-            ) from None
-        if isinstance(value, list):
-            args = tuple(cast("list[Any]", value))
-        elif isinstance(value, dict):
-            kwargs = cast("dict[str, Any]", value)
-        else:
-            raise Failure("--args must be a JSON list or object", exit_code=USAGE)
+    args, kwargs = ((), {}) if as_json is None else _all_arguments(as_json)
     for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name.isidentifier():
-            raise Failure(f"--arg {pair!r} is not NAME=VALUE", exit_code=USAGE)
-        try:
-            kwargs[name] = json.decode(text)
-        except ValueError:
-            if refused := _lone_surrogate(f"--arg {name}", text):
-                raise refused from None
-            kwargs[name] = text
+        name, value = _named_argument(pair)
+        kwargs[name] = value
     return args, kwargs
+
+
+def _all_arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    try:
+        value = json.decode(text)
+    except ValueError as error:
+        raise _lone_surrogate("--args", text) or Failure(
+            f"--args is not valid JSON: {error}", exit_code=USAGE
+        ) from None
+    if isinstance(value, list):
+        return tuple(cast("list[Any]", value)), {}
+    if isinstance(value, dict):
+        return (), cast("dict[str, Any]", value)
+    raise Failure("--args must be a JSON list or object", exit_code=USAGE)
+
+
+def _named_argument(pair: str) -> tuple[str, Any]:
+    name, equals, text = pair.partition("=")
+    if not equals or not name.isidentifier():
+        raise Failure(f"--arg {pair!r} is not NAME=VALUE", exit_code=USAGE)
+    try:
+        return name, json.decode(text)
+    except ValueError:
+        if refused := _lone_surrogate(f"--arg {name}", text):
+            raise refused from None
+        return name, text
 
 
 def _lone_surrogate(option: str, text: str) -> Failure | None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import click
+from msgspec import Struct
 
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
@@ -19,7 +20,8 @@ from asyncjobs.cli.output import Output, age, printable, seconds
 from asyncjobs.core.codec import decode_call
 from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
-from asyncjobs.models import Attempt, Job, JobQuery, JobStatus
+from asyncjobs.models import Attempt, Job, JobQuery, JobStatus, Reason
+from asyncjobs.processor import JobProcessor
 
 _MOST = 100_000
 _STATUS = click.Choice([status.value for status in JobStatus])
@@ -81,7 +83,7 @@ def _row(out: Output, job: Job) -> Sequence[str]:
 
 
 def tries(job: Job) -> str:
-    """Show which of the tries that its retry policy grants a job is at, as ``2/4``, or how many it has used up.
+    """Return which of the tries that its retry policy grants a job is at, as ``2/4``, or how many it has used up.
 
     Interruptions, releases, and what was before a retry by hand use up none. They count as attempts, whose number
     follows where it is another one: ``2/4 #5``.
@@ -116,63 +118,98 @@ def _own_error(job: Job) -> str:
 @command
 async def show(context: Context, job: str) -> None:
     """Show a job: dependencies, dependents, attempts, error, and why it is not running."""
-    out = context.out
     async with context.store() as jp:
-        job_id = await context.job_id(jp, job)
-        found = await jp.get_job(job_id)
-        attempts = await jp.get_attempts(job_id)
-        reason = await jp.why(job_id)
-        parents = await jp.backend.get_dependencies([job_id])
-        children = await jp.backend.get_dependent_jobs([job_id])
-        near = {
-            other.id: other
-            for other in await jp.backend.get_jobs([e.parent_id for e in parents] + [e.child_id for e in children])
-        }
-        stored = await jp.backend.get_call(job_id)
-    args, kwargs, unreadable = _arguments(stored)
-    if out.json:
-        item = job_item(found) | {
-            "why": {"code": reason.code, "sentence": reason.sentence},
-            "needs": [e.parent_id for e in parents],
-            "blocks": [e.child_id for e in children],
-            "attempts": [_attempt_item(attempt) for attempt in attempts],
-            "args": unreadable or repr(args),
-            "kwargs": unreadable or repr(kwargs),
-        }
-        out.data(item)
-        return
-    group = f"  group {printable(found.group)}" if found.group else ""
-    gone = reason.code == "worker_gone"
-    status = out.style(f"{out.glyph('✖', 'x')} worker gone", "red") if gone else out.status(found.status)
-    out.text(f"{status}  {printable(found.id)}  {printable(found.func)}{group}")
-    for label, ids in (("needs", [e.parent_id for e in parents]), ("blocks", [e.child_id for e in children])):
-        if ids:
-            _field(out, label, "  ".join(_named(out, near.get(i), i) for i in ids[:8]) + (" …" if len(ids) > 8 else ""))
-    if found.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
-        start = context.start_hint([found.func])
-        alone = reason.code == "no_worker"  # what it names otherwise is for programs
-        _field(out, "why", out.hint(f"no worker is alive: {start}") if alone else printable(reason.sentence))
-    if found.progress is not None and found.progress.percent is not None:
-        message = f"  {printable(found.progress.message)}" if found.progress.message else ""
-        _field(out, "progress", f"{out.bar(found.progress.percent, 100)} {found.progress.percent:.0f} %{message}")
-    if attempts:
-        _field(out, "attempts", " · ".join(_attempt(attempt, gone) for attempt in attempts[-8:]))
-    if found.error is not None:
-        _field(out, "error", _own_error(found))
-        for line in (found.error.traceback_text or "").strip().splitlines()[-7:-1]:
+        details = await _read_details(jp, await context.job_id(jp, job))
+    if context.out.json:
+        context.out.data(_details_item(details))
+    else:
+        _show_details(context, details)
+
+
+class _Details(Struct, frozen=True):
+    """Everything that is shown of a job. ``near`` has its parents and children by id."""
+
+    job: Job
+    attempts: Sequence[Attempt]
+    reason: Reason
+    needs: list[str]
+    blocks: list[str]
+    near: dict[str, Job]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    unreadable: str | None
+
+    @property
+    def gone(self) -> bool:
+        """Return whether the worker that holds the job is dead."""
+        return self.reason.code == "worker_gone"
+
+
+async def _read_details(jp: JobProcessor, job_id: str) -> _Details:
+    job = await jp.get_job(job_id)
+    attempts = await jp.get_attempts(job_id)
+    reason = await jp.why(job_id)
+    needs = [edge.parent_id for edge in await jp.backend.get_dependencies([job_id])]
+    blocks = [edge.child_id for edge in await jp.backend.get_dependent_jobs([job_id])]
+    near = {other.id: other for other in await jp.backend.get_jobs(needs + blocks)}
+    args, kwargs, unreadable = _arguments(await jp.backend.get_call(job_id))
+    return _Details(job, attempts, reason, needs, blocks, near, args, kwargs, unreadable)
+
+
+def _details_item(details: _Details) -> dict[str, Any]:
+    return job_item(details.job) | {
+        "why": {"code": details.reason.code, "sentence": details.reason.sentence},
+        "needs": details.needs,
+        "blocks": details.blocks,
+        "attempts": [_attempt_item(attempt) for attempt in details.attempts],
+        "args": details.unreadable or repr(details.args),
+        "kwargs": details.unreadable or repr(details.kwargs),
+    }
+
+
+def _show_details(context: Context, details: _Details) -> None:
+    out, job = context.out, details.job
+    group = f"  group {printable(job.group)}" if job.group else ""
+    status = out.style(f"{out.glyph('✖', 'x')} worker gone", "red") if details.gone else out.status(job.status)
+    out.text(f"{status}  {printable(job.id)}  {printable(job.func)}{group}")
+    _show_neighbours(out, "needs", details.needs, details.near)
+    _show_neighbours(out, "blocks", details.blocks, details.near)
+    if job.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
+        _field(out, "why", _why(context, details))
+    if job.progress is not None and job.progress.percent is not None:
+        message = f"  {printable(job.progress.message)}" if job.progress.message else ""
+        _field(out, "progress", f"{out.bar(job.progress.percent, 100)} {job.progress.percent:.0f} %{message}")
+    if details.attempts:
+        _field(out, "attempts", " · ".join(_attempt(attempt, details.gone) for attempt in details.attempts[-8:]))
+    _show_error(out, job)
+    _field(out, "args", printable(details.unreadable or _short(details.args, details.kwargs)))
+    ran = f", ran {_elapsed(job)}" if job.started_at else ""
+    _field(out, "times", f"submitted {age(job.created_at)} ago{ran}")
+
+
+def _show_neighbours(out: Output, label: str, ids: list[str], near: dict[str, Job]) -> None:
+    if ids:
+        more = " …" if len(ids) > 8 else ""
+        _field(out, label, "  ".join(_named(out, near.get(job_id), job_id) for job_id in ids[:8]) + more)
+
+
+def _why(context: Context, details: _Details) -> str:
+    if details.reason.code == "no_worker":  # the sentence names calls of a program, not commands
+        return context.out.hint(f"no worker is alive: {context.start_hint([details.job.func])}")
+    return printable(details.reason.sentence)
+
+
+def _show_error(out: Output, job: Job) -> None:
+    if job.error is not None:
+        _field(out, "error", _own_error(job))
+        for line in (job.error.traceback_text or "").strip().splitlines()[-7:-1]:
             out.text(f"             {printable(line)}")
-    if found.unreadable is not None:
-        _field(out, "damage", printable(found.unreadable))
-    _field(out, "args", printable(unreadable or _short(args, kwargs)))
-    _field(
-        out,
-        "times",
-        f"submitted {age(found.created_at)} ago" + (f", ran {_elapsed(found)}" if found.started_at else ""),
-    )
+    if job.unreadable is not None:
+        _field(out, "damage", printable(job.unreadable))
 
 
 def _arguments(stored: StoredCall | None) -> tuple[tuple[Any, ...], dict[str, Any], str | None]:
-    """What a job was called with, and the mark if that cannot be read."""
+    """Return the arguments of a job, and a note if they cannot be read."""
     if stored is None:
         return (), {}, "unreadable: call"
     try:

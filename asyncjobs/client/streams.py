@@ -25,6 +25,8 @@ from asyncjobs.models import JobEvent
 from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
+    import httpx
+
     from asyncjobs.client.transport import Transport
 
 logger = SafeLogger("asyncjobs.client")
@@ -129,47 +131,60 @@ class _Source:
         self._lasting = lasting
         self._retry = _RETRY
         self._ended = False
+        self._failures = 0  # in a row
+        self._reached = self._announced = False
 
     async def events(self) -> AsyncGenerator[JobEvent]:
-        failures = 0  # in a row
-        reached = announced = False
+        """Yield events, reconnecting as often as the connection is lost."""
         while True:
             try:
                 response = await self._transport.open(self._path, self._params, self._headers())
                 if response is None:
                     return
-                reached = True
-                try:
-                    parser = BlockParser()
-                    async with aclosing(self._transport.chunks(response)) as chunks:
-                        async for chunk in chunks:
-                            for block in parser.feed(chunk):
-                                failures, announced = 0, False
-                                event = await self._take(block)
-                                if event is not None:
-                                    yield event
-                            if self._ended:
-                                return
-                finally:
-                    with anyio.CancelScope(shield=True):
-                        await response.aclose()
+                self._reached = True
+                async with aclosing(self._blocks(response)) as blocks:
+                    async for event in blocks:
+                        if event is not None:
+                            yield event
+                if self._ended:
+                    return
                 lost = "the server closed the stream"
             except BackendConnectionError as error:
-                if self._lasting and not reached and failures + 1 >= self._transport.tries:
-                    error.tries = failures + 1
-                    raise
+                self._note_loss(error)
                 lost = str(error.args[0])
-                if reached and not announced:
-                    announced = True
-                    logger.warning("event stream lost, reconnecting: %s", lost)
-            failures += 1
-            pause = self._pause(failures)
-            logger.debug(
-                "event stream %s: %s; reconnecting in %.1f s after cursor %s", self._path, lost, pause, self.cursor
-            )
+            self._failures += 1
+            pause = self._pause(self._failures)
+            logger.debug("event stream %s: %s; reconnecting in %.1f s at %s", self._path, lost, pause, self.cursor)
             await anyio.sleep(pause)
             if not self._lasting:
                 return
+
+    async def _blocks(self, response: httpx.Response) -> AsyncGenerator[JobEvent | None]:
+        """Yield the event of each block, or None for one without, until the stream ends; close the response."""
+        parser = BlockParser()
+        try:
+            async with aclosing(self._transport.chunks(response)) as chunks:
+                async for chunk in chunks:
+                    for block in parser.feed(chunk):
+                        self._failures, self._announced = 0, False
+                        yield await self._take(block)
+                    if self._ended:
+                        return
+        finally:
+            with anyio.CancelScope(shield=True):
+                await response.aclose()
+
+    def _note_loss(self, error: BackendConnectionError) -> None:
+        """Log that the connection was lost, once until the next block.
+
+        :raises BackendConnectionError: the server was never reached, and the tries are used up.
+        """
+        if self._lasting and not self._reached and self._failures + 1 >= self._transport.tries:
+            error.tries = self._failures + 1
+            raise error
+        if self._reached and not self._announced:
+            self._announced = True
+            logger.warning("event stream lost, reconnecting: %s", error.args[0])
 
     def _headers(self) -> dict[str, str]:
         return {} if self.cursor is None else {"last-event-id": self.cursor}

@@ -148,51 +148,75 @@ def _with_text_names(kwargs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = False, depth: int = 0) -> Any:
+    """Return a value as it is sent as JSON. The cases, in this order: a handle; a subclass of a type that JSON has;
+    a list or tuple; a mapping; a record, a value that is sent as it is stored, or a plain one.
+
+    :param handles: whether a handle stands for a result here.
+    :param typed: whether types that JSON does not have are kept.
+    :raises NotSerializableError: the value cannot be sent, with its path.
+    """
     if depth > _DEEPEST:
         raise NotSerializableError(where, f"nested more than {_DEEPEST} deep")
     if isinstance(value, Handle):
-        if handles and value.optional:
-            raise NotSerializableError(where, "an optional dependency, not supported over HTTP", hint=_AS_A_HANDLE)
-        return {"$job": str.__str__(value)} if handles else str.__str__(value)
+        return _sendable_handle(where, value, handles=handles)
     if typed and _is_subclass(value):
         if handles:
             _refuse_handles(where, value)
-        return {"$msgpack": b64encode(encode_value(value, where)).decode()}  # a NamedTuple or an enum; else it raises
+        return _as_stored(where, value)  # a NamedTuple or an enum; else it raises
     if isinstance(value, (list, tuple)):
-        entries = cast("Sequence[Any]", value)
         items = [
             _sendable(f"{where}[{i}]", entry, handles=handles, typed=typed, depth=depth + 1)
-            for i, entry in enumerate(entries)
+            for i, entry in enumerate(cast("Sequence[Any]", value))
         ]
         return {"$tuple": items} if typed and isinstance(value, tuple) else items
     if isinstance(value, Mapping):
         fields = cast("Mapping[Any, Any]", value)
-        if typed and class_of(fields) is not dict:
-            encode_value(fields, where)  # raises: it would arrive as a dict
-        for name in fields:
-            if not isinstance(name, str):
-                raise NotSerializableError(where, f"keyed by {name!r}, which is not a string")
-            if handles and isinstance(name, Handle):
-                raise NotSerializableError(f"{where}{{key}}", "a job handle in a dict key", hint=_AS_A_HANDLE)
-        if handles and len(fields) == 1 and "$job" in fields:
-            raise NotSerializableError(
-                where, "a dict with nothing but '$job' in it", hint="client.handle(job_id) stands for a job's result"
-            )
-        if typed and len(fields) == 1 and not _MARKS.isdisjoint(fields):
-            raise NotSerializableError(where, f"a dict with nothing but {next(iter(fields))!r} in it, a reserved name")
+        _check_names(where, fields, handles=handles, typed=typed)
         return {
             str.__str__(name): _sendable(f"{where}.{name}", inner, handles=handles, typed=typed, depth=depth + 1)
             for name, inner in fields.items()
         }
-    if isinstance(value, int) and json_value(value) != value:
-        problem = "an integer with more digits than JSON readers accept"
-        raise NotSerializableError(where, problem, hint="pass it as a string")
-    if isinstance(value, float) and not math.isfinite(value):
-        raise NotSerializableError(where, f"{value}, which JSON does not have")
+    return _sendable_other(where, value, handles=handles, typed=typed, depth=depth)
+
+
+def _sendable_handle(where: str, handle: Handle, *, handles: bool) -> Any:
+    if not handles:
+        return str.__str__(handle)
+    if handle.optional:
+        raise NotSerializableError(where, "an optional dependency, not supported over HTTP", hint=_AS_A_HANDLE)
+    return {"$job": str.__str__(handle)}
+
+
+def _as_stored(where: str, value: Any) -> dict[str, str]:
+    return {"$msgpack": b64encode(encode_value(value, where)).decode()}
+
+
+def _check_names(where: str, fields: Mapping[Any, Any], *, handles: bool, typed: bool) -> None:
+    """Check that a mapping can be a JSON object that the server does not take for a handle or a marked value.
+
+    :raises NotSerializableError: it cannot.
+    """
+    if typed and class_of(fields) is not dict:
+        encode_value(fields, where)  # raises: it would arrive as a dict
+    for name in fields:
+        if not isinstance(name, str):
+            raise NotSerializableError(where, f"keyed by {name!r}, which is not a string")
+        if handles and isinstance(name, Handle):
+            raise NotSerializableError(f"{where}{{key}}", "a job handle in a dict key", hint=_AS_A_HANDLE)
+    if handles and len(fields) == 1 and "$job" in fields:
+        hint = "client.handle(job_id) stands for a job's result"
+        raise NotSerializableError(where, "a dict with nothing but '$job' in it", hint=hint)
+    if typed and len(fields) == 1 and not _MARKS.isdisjoint(fields):
+        raise NotSerializableError(where, f"a dict with nothing but {next(iter(fields))!r} in it, a reserved name")
+
+
+def _sendable_other(where: str, value: Any, *, handles: bool, typed: bool, depth: int) -> Any:
+    """Return a value that is neither a handle nor a collection."""
+    _check_number(where, value)
     if handles:
         _refuse_handles(where, value)
     if typed and isinstance(value, _AS_STORED):
-        return {"$msgpack": b64encode(encode_value(value, where)).decode()}
+        return _as_stored(where, value)
     if typed and (fields := record_fields(value)) is not None:
         # By attribute, not as msgspec has them: tuples and Decimals in them stay what they are.
         return {
@@ -208,6 +232,14 @@ def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = Fal
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
     # What a dataclass or a set is made of may have no form either.
     return plain if plain is value else _sendable(where, plain, handles=False, typed=typed, depth=depth + 1)
+
+
+def _check_number(where: str, value: Any) -> None:
+    if isinstance(value, int) and json_value(value) != value:
+        problem = "an integer with more digits than JSON readers accept"
+        raise NotSerializableError(where, problem, hint="pass it as a string")
+    if isinstance(value, float) and not math.isfinite(value):
+        raise NotSerializableError(where, f"{value}, which JSON does not have")
 
 
 def _is_subclass(value: object) -> bool:

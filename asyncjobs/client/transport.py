@@ -41,6 +41,15 @@ class Answer(Struct, frozen=True):
     repeated: bool
 
 
+class _PassingFailure(Struct, frozen=True):
+    """A request that failed in passing. ``not_done``: it is certain that it was not carried out."""
+
+    text: str
+    not_done: bool
+    asked_pause: float = 0.0
+    cause: httpx.RequestError | None = None
+
+
 class Transport:
     """HTTP to one app.
 
@@ -111,40 +120,42 @@ class Transport:
         :param request: what ``BackendConnectionError.request`` is to be.
         :raises BackendConnectionError: ``tries`` of them failed, in passing.
         """
-        all_headers = {**self._headers, "accept": "application/json", **(headers or {})}
-        content = None
+        options: dict[str, Any] = {"params": params, "headers": {**self._headers, "accept": "application/json"}}
+        options["headers"].update(headers or {})
         if body is not None:
-            all_headers["content-type"] = "application/json"
-            content = json.encode(body)
-        options: dict[str, Any] = {} if self._timeout is None else {"timeout": self._timeout}
+            options["headers"]["content-type"] = "application/json"
+            options["content"] = json.encode(body)
+        if self._timeout is not None:
+            options["timeout"] = self._timeout
         repeated = False
         attempt = 0
         while True:
             attempt += 1
-            self.check_open()
-            asked_pause = 0.0
-            try:
-                async with self._turns:
-                    response = await self._http.request(
-                        method, self._base + path, params=params, content=content, headers=all_headers, **options
-                    )
-            except httpx.RequestError as error:
-                self.check_open()
-                failure, cause, not_done = _describe(error), error, isinstance(error, _NEVER_SENT)
-            else:
-                if response.status_code not in _PASSING:
-                    answer = Answer(response, repeated)
-                    if check:
-                        self.check(answer)
-                    return answer
-                failure, cause, not_done = _detail(response), None, response.status_code in _NOT_DONE
-                asked_pause = _retry_after(response)
-            repeated = repeated or not not_done
+            sent = await self._send(method, path, options)
+            if isinstance(sent, httpx.Response):
+                answer = Answer(sent, repeated)
+                if check:
+                    self.check(answer)
+                return answer
+            repeated = repeated or not sent.not_done
             if attempt >= self.tries or (repeated and not repeat):
-                raise self._unreachable(path, failure, attempt, request, unsure=repeated) from cause
-            pause = max(pause_before(attempt), asked_pause)
-            logger.debug("%s %s%s: %s; retrying in %.1f s", method, self.url, path, failure, pause)
+                raise self._unreachable(path, sent.text, attempt, request, unsure=repeated) from sent.cause
+            pause = max(pause_before(attempt), sent.asked_pause)
+            logger.debug("%s %s%s: %s; retrying in %.1f s", method, self.url, path, sent.text, pause)
             await anyio.sleep(pause)
+
+    async def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response | _PassingFailure:
+        """Send a request once. Return the response, or a failure that may pass by itself."""
+        self.check_open()
+        try:
+            async with self._turns:
+                response = await self._http.request(method, self._base + path, **options)
+        except httpx.RequestError as error:
+            self.check_open()
+            return _PassingFailure(_describe(error), isinstance(error, _NEVER_SENT), cause=error)
+        if response.status_code not in _PASSING:
+            return response
+        return _PassingFailure(_detail(response), response.status_code in _NOT_DONE, _retry_after(response))
 
     async def get(self, path: str, kind: type[T], params: Mapping[str, Any] | None = None) -> T:
         """What is there, as ``kind``."""

@@ -18,7 +18,7 @@ from asyncjobs.exceptions import BackendClosedError, JobProcessorError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.safe_logging import SafeLogger
-from asyncjobs.web.access import Guard, headers_size, target_size
+from asyncjobs.web.access import Caller, Guard, headers_size, target_size
 from asyncjobs.web.call import Call, Site
 from asyncjobs.web.paths import Place, parse_place
 from asyncjobs.web.problems import WebError, as_web_error
@@ -112,33 +112,42 @@ class WebApp:
 
     async def _response(self, request: Request, place: Place) -> ASGIApp:
         guard = self._site.guard
+        self._check_size(request)
+        guard.check_host(request)
+        if request.method == "OPTIONS" and (headers := guard.preflight(request)) is not None:
+            return Response(status_code=204, headers=headers)
+        if place.bare and request.method in ("GET", "HEAD"):
+            return _redirect_into(request, place)
+        entry, params = self._find(request, place)
+        if entry is None:
+            return Response(status_code=204, headers=params)
+        request.scope["path_params"] = params
+        call = Call(self._site, request, place, await self._admit(request, place, entry))
+        if entry.query is NoQuery:
+            call.query(NoQuery)  # others are read by their handlers
+        return await entry.handler(call)
+
+    def _check_size(self, request: Request) -> None:
         most = self.config.max_headers
         if headers_size(request.scope) > most:
             raise WebError(431, "headers-too-large", f"more than {most:,} bytes of headers")
         if target_size(request.scope) > most:
             raise WebError(414, "uri-too-long", f"more than {most:,} bytes of path and query")
-        guard.check_host(request)
-        if request.method == "OPTIONS" and (headers := guard.preflight(request)) is not None:
-            return Response(status_code=204, headers=headers)
-        if place.bare and request.method in ("GET", "HEAD"):
-            # Relative, so that it is right behind any proxy.
-            query = request.scope["query_string"].decode("latin-1")
-            location = f"{place.root.rpartition('/')[2]}/{'?' if query else ''}{query}"
-            return Response(status_code=307, headers={"location": location})
-        entry, params = self._find(request, place)
-        if entry is None:
-            return Response(status_code=204, headers=params)
-        request.scope["path_params"] = params
-        caller = await guard.caller(request, ticket_for=place.path if entry.streams else None) if entry.right else None
-        if caller is None:
+
+    async def _admit(self, request: Request, place: Place, entry: Entry) -> Caller:
+        """Return the caller of a request.
+
+        :raises WebError: the caller is unknown, or is not allowed to do this.
+        """
+        guard = self._site.guard
+        if entry.right is None:
             caller = guard.nobody
+        else:
+            caller = await guard.caller(request, ticket_for=place.path if entry.streams else None)
         guard.check_change(request, caller)
         if entry.right is not None:
             caller.require(entry.right)
-        call = Call(self._site, request, place, caller)
-        if entry.query is NoQuery:
-            call.query(NoQuery)  # others are read by their handlers
-        return await entry.handler(call)
+        return caller
 
     def _find(self, request: Request, place: Place) -> tuple[Entry, dict[str, Any]] | tuple[None, dict[str, str]]:
         """The entry and the parameters in the path; without an entry, the headers that answer OPTIONS."""
@@ -175,6 +184,13 @@ class _Answer:
             headers = [*message["headers"], *((name, value) for name, value in more if name not in given)]
             message = {**message, "headers": headers}
         await self._send(message)
+
+
+def _redirect_into(request: Request, place: Place) -> Response:
+    """Redirect from the mount to its root, relatively, so that it is right behind any proxy."""
+    query = request.scope["query_string"].decode("latin-1")
+    location = f"{place.root.rpartition('/')[2]}/{'?' if query else ''}{query}"
+    return Response(status_code=307, headers={"location": location})
 
 
 def _is_running(jp: JobProcessor) -> bool:

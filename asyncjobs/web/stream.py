@@ -81,9 +81,7 @@ class EventStream:
             await self._whole(scope, send, control(self._form, "reset", reason="busy", retry=_BUSY_RETRY))
             return
         try:
-            if self._check is not None:
-                await self._check()
-            first = await self._frames.next(0)  # what is wrong with the request shows here, before a status is sent
+            first = await self._first()
         except BackendClosedError as error:
             if not error.leaving:
                 raise
@@ -95,28 +93,37 @@ class EventStream:
         if self._frames.ended and came_back and not self._frames.delivered:
             await self._start(send, 204)  # a finished job, fully delivered: the browser comes back no more
             await send({"type": "http.response.body", "body": b""})
-            return
-        if scope["method"] == "HEAD":
+        elif scope["method"] == "HEAD":
             await self._whole(scope, send, b"")
-            return
-        await self._start(send, 200)
+        else:
+            await self._start(send, 200)
+            await self._follow(receive, send, stream, hello(self._form) + first)
+
+    async def _first(self) -> bytes:
+        """Return the first chunk. Raises what is wrong with the request, before a status is sent."""
+        if self._check is not None:
+            await self._check()
+        return await self._frames.next(0)
+
+    async def _follow(self, receive: Receive, send: Send, stream: OpenStream, chunk: bytes) -> None:
+        """Send a chunk and all that follow, until the stream ends or the client disconnects."""
+
+        async def watch() -> None:
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            tasks.cancel_scope.cancel()
+
         try:
             async with anyio.create_task_group() as tasks:
-
-                async def watch() -> None:
-                    while (await receive())["type"] != "http.disconnect":
-                        pass
-                    tasks.cancel_scope.cancel()
-
                 tasks.start_soon(watch)
-                await self._pump(send, stream, hello(self._form) + first)
+                await self._pump(send, stream, chunk)
                 await let_go(receive)
                 tasks.cancel_scope.cancel()
         except* OSError:
-            pass  # some servers say so that the client is gone
+            pass  # some servers report a disconnected client this way
 
     async def _pump(self, send: Send, stream: OpenStream, chunk: bytes) -> None:
-        """Send until it ends, or until the client takes no more: if it lives, it comes back with its cursor."""
+        """Send until the stream ends or the client reads no more; a client that lives comes back with its cursor."""
         until = anyio.current_time() + self._config.max_stream_age * random.uniform(0.9, 1.1)
         while True:
             done = self._frames.ended or anyio.current_time() >= until

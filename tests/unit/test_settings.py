@@ -139,7 +139,10 @@ def test_no_duration() -> None:
         ("[daemon]\nconcurrency = 1\n", "hint: did you mean 'daemon.num_workers'?"),
         ("[sqlite]\npath = 'x'\n", "sqlite.path is not a setting\n  hint: did you mean 'sqlite.db_path'?"),
         ("[sqlite]\nattempts = 3\n", "hint: did you mean 'sqlite.tries'?"),
-        ("[daemon]\nzzz = 1\n", "daemon.zzz is not a setting\n  hint: known settings: daemon.num_workers, daemon.queues, "),
+        (
+            "[daemon]\nzzz = 1\n",
+            "daemon.zzz is not a setting\n  hint: known settings: daemon.num_workers, daemon.queues, ",
+        ),
         ("zzz = 1\n", "zzz is not a setting\n  hint: known settings: app, backend, [sqlite], "),
         ("[deamon]\nnum_workers = 1\n", "deamon is not a setting\n  hint: did you mean 'daemon'?"),
         (
