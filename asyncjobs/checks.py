@@ -1,4 +1,4 @@
-"""Names that do not exist are refused with the nearest one, before Python or msgspec raise a bare TypeError."""
+"""Check what callers pass: refuse unknown names with the nearest known one, and read collections safely."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
 
 
 def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str], *, what: str = "setting") -> None:
-    """
-    :raises ConfigurationError: one of the names is not known, with the nearest that is.
+    """Refuse names that are not known.
+
+    :raises ConfigurationError: one of them is not, with the nearest that is.
     """
     for name, value in given.items():
         if name not in known:
@@ -84,7 +85,7 @@ def checked_dict(field: str, given: object, allowed: str) -> dict[Any, Any]:
 
 @contextmanager
 def reading(field: str, given: object) -> Generator[None, None, None]:
-    """Around what runs code of a given object.
+    """Wrap the reading of an object that a caller passed, whose own code may raise anything.
 
     :raises ConfigurationError: that code fails.
     """

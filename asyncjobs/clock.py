@@ -1,4 +1,4 @@
-"""Time as the engine asks for it, so that tests can move it."""
+"""Read the time and wait by a clock that tests can replace."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ class Clock(Protocol):
     """Wall time for what people see and ``run_at``; host-wide monotonic time for leases; waiting."""
 
     def now(self) -> int:
-        """Wall clock, integer µs since the epoch (UTC)."""
+        """Return the wall clock: integer µs since the epoch (UTC)."""
         ...
 
     def monotonic(self) -> int:
-        """Integer µs that never jump and are the same for every process of this host since it booted."""
+        """Return integer µs that never jump and are the same for every process of this host since it booted."""
         ...
 
     def since_boot(self) -> int:
-        """Integer µs since this host booted, the time included in which it was suspended: what durations end by."""
+        """Return integer µs since this host booted, including suspension: durations are measured by it."""
         ...
 
     async def sleep(self, seconds: float) -> None:
@@ -36,7 +36,7 @@ class Clock(Protocol):
         ...
 
     def timeout(self, seconds: float | None) -> anyio.CancelScope:
-        """A scope that this clock cancels after so many seconds (None: never)."""
+        """Return a scope that this clock cancels after so many seconds (None: never)."""
         ...
 
 
@@ -44,18 +44,23 @@ class SystemClock:
     """The real clocks."""
 
     def now(self) -> int:
+        """Return the wall clock in µs."""
         return time.time_ns() // 1000
 
     def monotonic(self) -> int:
+        """Return the monotonic clock in µs."""
         return time.clock_gettime_ns(time.CLOCK_MONOTONIC) // 1000
 
     def since_boot(self) -> int:
+        """Return the time since boot in µs."""
         return time.clock_gettime_ns(_SINCE_BOOT) // 1000
 
     async def sleep(self, seconds: float) -> None:
+        """Wait that long."""
         await anyio.sleep(seconds)
 
     def timeout(self, seconds: float | None) -> anyio.CancelScope:
+        """Return a scope that is cancelled after so many seconds."""
         return anyio.move_on_after(seconds)
 
 
@@ -82,10 +87,10 @@ def _has_methods(given: object) -> bool:
 
 
 def to_datetime(moment: int) -> datetime:
-    """Stored µs as an aware UTC datetime."""
+    """Convert stored µs to an aware UTC datetime."""
     return _EPOCH + timedelta(microseconds=moment)
 
 
 def from_datetime(moment: datetime) -> int:
-    """An aware datetime as µs since the epoch."""
+    """Convert an aware datetime to µs since the epoch."""
     return (moment - _EPOCH) // timedelta(microseconds=1)

@@ -1,4 +1,4 @@
-"""Settings: few frozen objects, checked when they are made. An option lives here, not as a keyword handed down."""
+"""Define the settings: frozen objects that are checked when they are made."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ MEBIBYTE = 1 << 20
 
 
 class BackendType(StrEnum):
-    """Which store. ``MEMORY`` keeps nothing after the process; it is for tests."""
+    """The kinds of stores. ``MEMORY`` keeps nothing after the process; it is for tests."""
 
     SQLITE = "sqlite"
     MEMORY = "memory"
@@ -28,6 +28,7 @@ class Checked:
     """Refuses unknown settings, naming the nearest known one, before ``__init__`` could raise a bare TypeError."""
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Check the names of the settings."""
         known = [field.name for field in dataclasses.fields(cls)]  # type: ignore[arg-type] - every subclass is a dataclass
         refuse_unknown(cls.__name__, settings, known)
         if args:
@@ -52,11 +53,11 @@ class Checked:
 
 @dataclass(frozen=True, kw_only=True)
 class BackendConfig(Checked):
-    """What every store knows.
+    """Settings of every store.
 
     :param max_value_size: bytes that one call's arguments, one result, or one event may take, encoded.
         Default 64 MiB. Larger arguments are refused at submit; a larger result fails its job.
-    :param tries: times that a submission is tried while the store fails in a way that may pass by itself.
+    :param tries: times that a submission is tried while the store fails temporarily.
         Default 5, within about two seconds. (A locked file is waited for apart from that.)
     """
 
@@ -136,8 +137,8 @@ class SQLiteConfig(BackendConfig):
 class DaemonConfig(Checked):
     """Settings of the loop that claims and runs jobs, embedded in a processor or a process of its own.
 
-    :param num_workers: attempts that run at a time, async ones and threads together. Default 32.
-    :param queues: names of the queues it serves; None (default) is every queue.
+    :param num_workers: attempts that run at the same time, async ones and threads together. Default 32.
+    :param queues: names of the queues that it serves; None (default) means every queue.
     :param allowed_modules: modules (or packages, with all that is in them) whose functions it may import and run.
         None (default): what this process submitted itself or registered, and functions of modules of the program that
         are imported already.
@@ -151,7 +152,7 @@ class DaemonConfig(Checked):
         if it is less.
     :param unrunnable_after: seconds after which a ready job fails if every live worker on its queue refuses its
         function; ``why()`` reports it before. Default None: never; ``asyncjobs daemon start``: 10 minutes.
-    :param name: what people see of this worker. Default: host name and process id.
+    :param name: name of this worker for people. Default: host name and process id.
     :param capture_logging: lowest level of the records of the ``logging`` module that become ``log`` events of the job
         that emits them: a name, or its number. None: none do. Loggers keep their own levels: where nobody set one,
         Python makes no record below WARNING. Default ``"INFO"``.
@@ -226,12 +227,12 @@ class DaemonConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class LoggingConfig(Checked):
-    """How the command line and the daemon log. Embedded in somebody's program, no handler is added.
+    """How the command line and the daemon log. A processor inside a program adds no handler.
 
     :param level: lowest level that is written: ``"debug"``, ``"info"``, ``"warning"``, ``"error"``. Default ``"info"``.
     :param format: ``"text"`` for people, ``"json"`` and ``"logfmt"`` for programs. Default ``"auto"``: text on a
         terminal, logfmt otherwise.
-    :param file: write there, too; made with mode 0600, rotated. Default None.
+    :param file: also write to this file; created with mode 0600, rotated. Default None.
     :param max_bytes: size after which the file is rotated. Default 10 MiB.
     :param backups: rotated files that are kept. Default 5.
     """

@@ -1,4 +1,4 @@
-"""Blocking calls of ours, in threads that keep no program from ending.
+"""Run blocking calls in threads that do not keep a program from ending.
 
 anyio's worker threads, and those of asyncio's executor while they are busy, are joined at exit; anyio's idle ones end
 only with a loop that runs to its end, which ``run_until_complete`` after Ctrl-C does not.

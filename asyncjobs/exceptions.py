@@ -1,8 +1,8 @@
-"""Every error that asyncjobs raises, in one tree.
+"""Define every error that asyncjobs raises, in one tree.
 
 ::
 
-    JobProcessorError                    .hint says how to mend it, .code is a stable slug
+    JobProcessorError                    .hint says how to fix it, .code is a stable slug
     ├─ ConfigurationError (ValueError)   .field, .value, .allowed
     ├─ SubmissionError                   nothing was stored
     │  ├─ CyclicDependencyError          .path
@@ -96,7 +96,7 @@ def shown(value: object) -> str:
 
 
 def only_error(error: BaseException) -> BaseException:
-    """What went wrong, not the group of tasks in which it did: what is in a group of one, however deep."""
+    """Return the error inside exception groups of one, however deeply nested."""
     while isinstance(error, BaseExceptionGroup):
         inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
         if len(inner) != 1:

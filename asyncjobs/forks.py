@@ -1,4 +1,4 @@
-"""Whether this process was forked: what a child inherits of its parent's connections must not be used.
+"""Count forks of this process: a child must not use the connections that it inherits.
 
 Counted when it happens, because asking for the process id at every call is a system call at every call.
 """
@@ -21,5 +21,5 @@ if hasattr(os, "register_at_fork"):
 
 
 def fork_count() -> int:
-    """How many forks lie between the first process of this line and this one. It differs in a child."""
+    """Return the number of forks between the first process of this line and this one; it differs in a child."""
     return _Forks.count

@@ -1,7 +1,7 @@
-"""This host's processes: who is who, who is gone, who holds a lock on the file.
+"""Identify the processes of this host: which have ended, and which holds a lock on the file.
 
-Linux tells all of it in /proc. Elsewhere a process can only be asked whether its number is in use, and a boot cannot
-be told from another: then leases decide alone.
+Linux shows all of it in /proc. Elsewhere it can only be checked whether a process id is in use, and boots cannot be
+distinguished: then leases decide alone.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ _LONGEST_COMMAND = 120
 
 
 class ProcessIdentity(Struct, frozen=True):
-    """A process so that no other one is taken for it.
+    """The identity of a process, different from that of every other one.
 
     ``boot`` and ``pid_namespace`` are opaque; ``start`` is clock ticks from boot to its start. Each is "" where the
-    system does not tell.
+    system does not provide it.
     """
 
     host: str
@@ -35,7 +35,7 @@ class ProcessIdentity(Struct, frozen=True):
 
 
 def this_process() -> ProcessIdentity:
-    """The calling process. Not cached: a forked child is another one."""
+    """Return the calling process. Not cached: a forked child is another one."""
     pid = os.getpid()
     state = _state_and_start(pid) if _proc_is_ours() else None
     return ProcessIdentity(
@@ -48,7 +48,7 @@ def this_process() -> ProcessIdentity:
 
 
 def boot_number(boot: str) -> int | None:
-    """A boot as a column of integers holds it; None where the system does not tell one boot from another."""
+    """Return a boot id as an integer for storage, or None where the system provides none."""
     try:
         return UUID(boot).int & 0x7FFF_FFFF_FFFF_FFFF
     except ValueError:
@@ -56,7 +56,7 @@ def boot_number(boot: str) -> int | None:
 
 
 def is_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
-    """Whether that process has certainly ended; False where it cannot be told. ``me`` is ``this_process()``."""
+    """Return whether a process has certainly ended; False if unknown. ``me`` is ``this_process()``."""
     if identity.boot and me.boot and identity.boot != me.boot:
         return True
     # Containers share a boot: their host names differ, and so do their pid namespaces.
@@ -73,7 +73,7 @@ def is_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
 
 
 def lock_holder(path: str | os.PathLike[str]) -> str | None:
-    """Who holds the write lock of the database at ``path``: ``pid 4711 (python app.py)``; None: it cannot be told.
+    """Return the holder of the write lock of the database at ``path``, as ``pid 4711 (python app.py)``, if known.
 
     Only stats the files: opening one would drop every lock this process has on it when it is closed again.
     """
@@ -95,7 +95,7 @@ def lock_holder(path: str | os.PathLike[str]) -> str | None:
 
 
 def _write_locks(table: str, lock_bytes: range) -> Iterator[tuple[int, str, int]]:
-    """(pid, device, inode) of the write locks in /proc/locks that touch these bytes."""
+    """Yield pid, device and inode of the write locks in /proc/locks that touch these bytes."""
     for line in table.splitlines():
         fields = line.split()
         # 1: POSIX  ADVISORY  WRITE 4711 08:01:131074 120 120     a waiting one has "->" as its second field
@@ -128,12 +128,12 @@ def _describe(pid: int) -> str | None:
 
 
 def _proc_is_ours() -> bool:
-    """Whether /proc numbers processes as we do: a container may see the one of its host."""
+    """Return whether /proc numbers processes as we do: a container may see the one of its host."""
     return _link("/proc/self") == str(os.getpid())
 
 
 def _state_and_start(pid: int) -> tuple[str, str] | None:
-    """State letter and start time (field 22 of stat, ticks since boot); None: not there, or hidden from us."""
+    """Return state letter and start time (field 22 of stat, ticks since boot), or None if not visible."""
     stat = _text(f"/proc/{pid}/stat")
     # pid (comm) state ppid …: the command may hold spaces and parentheses, so count from the last one.
     fields = stat.rpartition(")")[2].split()
@@ -146,7 +146,7 @@ def _exists(pid: int) -> bool:
     except ProcessLookupError:
         return False
     except (PermissionError, OverflowError):
-        return True  # somebody else's; or no number a process could have, of which nothing can be told
+        return True  # another user's; or not a possible process id, about which nothing is known
     return True
 
 

@@ -1,4 +1,4 @@
-"""The vocabulary: what a job is, what happened to it, what can be asked about it.
+"""Define the vocabulary: jobs, events, queries and reports.
 
 Frozen structs without behaviour. Durations are seconds (float), moments are aware UTC datetimes here and
 integer microseconds since the epoch in storage.
@@ -50,7 +50,7 @@ class JobStatus(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """True when the status changes no more, except by an explicit retry."""
+        """Return whether the status is final, except for an explicit retry."""
         return self not in _LIVE
 
 
@@ -125,7 +125,7 @@ class Outcome(Struct, frozen=True):
 
 
 class BodyEvent(Struct, frozen=True):
-    """Something a running body said: progress, log, output. ``at`` is µs since the epoch."""
+    """An event of a running body: progress, log, output. ``at`` is µs since the epoch."""
 
     type: str
     data: dict[str, Any]
@@ -156,7 +156,7 @@ class Edge(Struct, frozen=True):
 
 
 class Progress(Struct, frozen=True):
-    """How far a body says it is. ``total`` is None when it is not known."""
+    """Progress that a body has reported. ``total`` is None if it is unknown."""
 
     done: float
     total: float | None = None
@@ -164,7 +164,7 @@ class Progress(Struct, frozen=True):
 
     @property
     def percent(self) -> float | None:
-        """0.0 to 100.0, or None without a total."""
+        """Return 0.0 to 100.0, or None without a total."""
         if not self.total:
             return None
         return max(0.0, min(100.0, 100.0 * self.done / self.total))
@@ -282,12 +282,12 @@ class EventPage(Struct, frozen=True):
 
 
 def name_text(value: object) -> str:
-    """A name or an id as plain text: of a handle its id, of a ``(str, Enum)`` member its value."""
+    """Return a name or an id as a plain string: the id of a handle, the value of a ``(str, Enum)`` member."""
     return str.__str__(value) if isinstance(value, str) else str(value)
 
 
 class JobQuery(CheckedStruct, frozen=True, kw_only=True):
-    """Which jobs. Every given field must match; a sequence means "one of".
+    """Selects jobs. Every given field must match; a sequence means "one of".
 
     ``metadata`` compares top-level values for equality. ``worker_id`` is that of ``Job.worker_id``; with
     ``status="in_progress"``, only running jobs are looked at. ``limit`` is 1 to 1,000 jobs a page; pass the page's
@@ -361,7 +361,7 @@ class JobPage(ShownList, list[Job]):
 
 
 class GroupProgress(Shown, Struct, frozen=True):
-    """How far a group is: ``counts`` by status; ``percent`` is completed / total, 0.0 to 100.0."""
+    """Progress of a group: ``counts`` by status; ``percent`` is completed / total, 0.0 to 100.0."""
 
     group: str
     total: int
@@ -369,24 +369,27 @@ class GroupProgress(Shown, Struct, frozen=True):
 
     @property
     def completed(self) -> int:
+        """Return the number of completed jobs."""
         return self.counts.get(JobStatus.COMPLETED, 0)
 
     @property
     def unfinished(self) -> int:
+        """Return the number of pending and running jobs."""
         return self.counts.get(JobStatus.PENDING, 0) + self.counts.get(JobStatus.IN_PROGRESS, 0)
 
     @property
     def percent(self) -> float:
+        """Return completed / total, 0.0 to 100.0."""
         return 100.0 * self.completed / self.total if self.total else 0.0
 
 
 class StatusReport(Shown, Struct, frozen=True):
-    """What a poller wants to know of one job.
+    """The status of one job, for pollers.
 
-    ``percent`` is 100.0 when completed, else what the body said (None if it said nothing). ``elapsed`` and
-    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no ground for one, or when its time is
-    over. ``message`` is what the body said last, or ``worker gone`` while the job is held by a worker that is dead:
-    then it does not run. ``result`` is set when the job is completed, ``error`` when it failed, or when its result
+    ``percent`` is 100.0 when completed, else what the body reported (None if nothing). ``elapsed`` and
+    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no basis for one, or when its time is
+    over. ``message`` is the last one that the body reported, or ``worker gone`` while a dead worker holds the job,
+    which then does not run. ``result`` is set when the job is completed, ``error`` when it failed, or when its result
     cannot be read.
     """
 

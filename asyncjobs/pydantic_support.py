@@ -1,4 +1,4 @@
-"""What a route of a FastAPI program may return: models and handles that pydantic and FastAPI take as their own.
+"""Let routes of a FastAPI program return models and handles, by the protocol of pydantic.
 
 By their protocol, and no dependency: pydantic asks a class for its schema, and only then is pydantic imported. FastAPI
 without a return annotation takes what ``dict()`` makes of an object. What is sent, read and described is the business
@@ -21,7 +21,7 @@ class ShownList:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Tell pydantic how to check it, and how to send it."""
+        """Define for pydantic how the value is checked and sent."""
         from pydantic_core import core_schema
 
         from asyncjobs.web.json_models import as_json, from_json
@@ -60,7 +60,7 @@ class SentAsId(str):
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:
-        """Tell pydantic that it is a text."""
+        """Define for pydantic that the value is a string."""
         from pydantic_core import core_schema
 
         def check(value: str) -> str:

@@ -1,4 +1,4 @@
-"""Loggers of our own records, whose callers go on whatever a handler of the program does.
+"""Log records of this package without raising what a handler of the program raises.
 
 A handler belongs to the program (a log server that is away, a full disk), and what it raises comes out of the call that
 logs: in the middle of a commit, of a heartbeat, of a claim. None of these may end because it could not be logged.

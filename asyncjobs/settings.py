@@ -1,4 +1,4 @@
-"""Settings from a file, the environment, and flags: which value counts, and where it came from.
+"""Load settings from a file, the environment and flags, with the source of each value.
 
 The order, first wins: flags, ``ASYNCJOBS_*`` variables, the file of ``--config`` or ``ASYNCJOBS_CONFIG``, the project's
 ``asyncjobs.toml`` or ``[tool.asyncjobs]`` in its ``pyproject.toml``, the user's own file, the defaults.
@@ -60,14 +60,14 @@ _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)")
 
 
 class Origin(Struct, frozen=True):
-    """A value as it was given, and by whom: ``the flag --db``, ``ASYNCJOBS_DB``, ``asyncjobs.toml``."""
+    """A value as it was given, and its source: ``the flag --db``, ``ASYNCJOBS_DB``, ``asyncjobs.toml``."""
 
     value: Any
     source: str
 
 
 class Settings(Struct, frozen=True, kw_only=True):
-    """What counts. ``origins`` has what was given, by dotted name (``daemon.num_workers``); the rest are defaults.
+    """The settings in effect. ``origins`` has those that were given, by dotted name (``daemon.num_workers``).
 
     ``file`` is the file that was read, None without one.
     """
@@ -82,11 +82,11 @@ class Settings(Struct, frozen=True, kw_only=True):
 
     @property
     def backend_config(self) -> BackendConfig:
-        """The settings of the chosen backend."""
+        """Return the settings of the chosen backend."""
         return self.sqlite if self.backend is BackendType.SQLITE else MemoryConfig()
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
-        """Every setting: dotted name, value, source."""
+        """Yield dotted name, value and source of every setting."""
         yield "app", self.app, self._source("app")
         yield "backend", self.backend.value, self._source("backend")
         for section in SECTIONS:
@@ -107,7 +107,7 @@ def load(
     environ: Mapping[str, str] | None = None,
     folder: str | os.PathLike[str] | None = None,
 ) -> Settings:
-    """Read all sources and check what they say.
+    """Read all sources and check the values.
 
     :param config: a file to read; default: ``ASYNCJOBS_CONFIG``, else the nearest one from ``folder`` upwards.
     :param flags: values by dotted name that win over everything; None values were not given.
@@ -156,14 +156,14 @@ def _find(named: str | os.PathLike[str] | None, folder: Path, environ: Mapping[s
         if project.is_file() and _read_table(project) is not None:
             return project
         if (parent / ".git").exists():
-            break  # what is above a repository is somebody else's
+            break  # what is above a repository does not belong to it
     home = environ.get("XDG_CONFIG_HOME") or (Path(environ["HOME"]) / ".config" if environ.get("HOME") else None)
     own = None if home is None else Path(home) / "asyncjobs" / "config.toml"
     return own if own is not None and own.is_file() else None
 
 
 def _read_table(file: Path) -> dict[str, Any] | None:
-    """The settings in a file; None: a pyproject.toml without any."""
+    """Return the settings in a file, or None for a pyproject.toml without any."""
     try:
         with file.open("rb") as opened:
             document = tomllib.load(opened)
@@ -201,7 +201,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Origin]:
         if name is None:
             near = nearest(key, names)
             if near is None:
-                continue  # a program's own business, like no setting at all
+                continue  # not like any setting: a variable of another program
             raise ConfigurationError(
                 variable,
                 value,
@@ -309,9 +309,9 @@ def _number(text: str, *, whole: bool) -> int | float | None:
 
 
 def duration(text: str) -> float:
-    """Seconds of ``30s``, ``5m``, ``2h``, ``1d``, or a plain number.
+    """Return the seconds of ``30s``, ``5m``, ``2h``, ``1d``, or of a plain number.
 
-    :raises ValueError: it is neither.
+    :raises ValueError: the text is neither.
     """
     number = _number(text.strip(), whole=False)
     if number is None:

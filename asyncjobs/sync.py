@@ -1,4 +1,4 @@
-"""SyncJobs: jobs for programs without an event loop. One runs in a thread of its own, behind plain methods."""
+"""Define SyncJobs: jobs for programs without an event loop, which runs in a thread behind plain methods."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class SyncHandle(Handle, Generic[T_co]):
     _jobs: SyncJobs
 
     def __new__(cls, handle: JobHandle[T_co], jobs: SyncJobs) -> SyncHandle[T_co]:
-        """For ``SyncJobs`` alone."""
+        """Make a handle; only ``SyncJobs`` calls it."""
         made = super().__new__(cls, handle.id)
         made._handle = handle
         made._jobs = jobs
@@ -69,7 +69,7 @@ class SyncHandle(Handle, Generic[T_co]):
 
     @property
     def id(self) -> str:
-        """The job's id."""
+        """Return the job's id."""
         return str(self)
 
     def result(self, timeout: float | None = None) -> T_co:
@@ -77,19 +77,19 @@ class SyncHandle(Handle, Generic[T_co]):
         return self._jobs.call(self._handle.result, timeout)
 
     def status(self) -> JobStatus:
-        """The stored status."""
+        """Return the stored status."""
         return self._jobs.call(self._handle.status)
 
     def cancel(self, *, descendants: bool = False) -> JobStatus:
-        """Cancel it: see ``JobProcessor.cancel_job``."""
+        """Cancel the job: see ``JobProcessor.cancel_job``."""
         return self._jobs.cancel_job(self, descendants=descendants)
 
     def retry(self) -> JobStatus:
-        """Run it again after it failed or was cancelled."""
+        """Run the job again after it failed or was cancelled."""
         return self._jobs.call(self._handle.retry)
 
     def events(self, after: str | None = None) -> Iterator[JobEvent]:
-        """Its events: history first, then live, to its end."""
+        """Iterate over the job's events: history first, then live, to its end."""
         return self._jobs.stream_job(self, after)
 
 
@@ -210,7 +210,7 @@ class SyncJobs:
             value = future.result()
         except KeyboardInterrupt:
             if future is not None:
-                future.cancel()  # nobody waits for it any more
+                future.cancel()  # no caller waits for it any more
             raise
         except JobProcessorError as error:
             if error.hint is not None:  # handles are not awaited here
@@ -241,7 +241,7 @@ class SyncJobs:
 
     @property
     def processor(self) -> JobProcessor:
-        """The processor behind it; its methods belong on its loop: see ``call``."""
+        """Return the processor behind it; call its methods on its loop: see ``call``."""
         return self._jp
 
     # -- submitting
@@ -276,7 +276,7 @@ class SyncJobs:
     @overload
     def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[SyncHandle[T]]: ...
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
-        """``func(item)`` for each item, as one batch."""
+        """Submit ``func(item)`` for each item, as one batch."""
 
         listed = checked_items(
             items
@@ -288,11 +288,11 @@ class SyncJobs:
         return [SyncHandle(handle, self) for handle in self.call(submit)]
 
     def optional(self, job: str) -> Optional:
-        """In ``depends_on``, or as an argument: see ``JobProcessor.optional``."""
+        """Mark an optional dependency, in ``depends_on`` or as an argument: see ``JobProcessor.optional``."""
         return self._jp.optional(job)
 
     def handle(self, job_id: str) -> SyncHandle[Any]:
-        """A handle of a stored job."""
+        """Return a handle of a stored job."""
 
         async def make() -> JobHandle[Any]:
             return self._jp.handle(checked_id(job_id))
@@ -300,7 +300,7 @@ class SyncJobs:
         return SyncHandle(self.call(make), self)
 
     def gather(self, *handles: SyncHandle[T], timeout: float | None = None) -> list[T]:
-        """The results of these jobs, in their order; the first failure is raised."""
+        """Return the results of these jobs in their order; raise the first failure."""
 
         for handle in handles:
             raw: object = handle
@@ -317,7 +317,7 @@ class SyncJobs:
     # -- asking and deciding
 
     def get_job(self, job_id: str) -> Job:
-        """A snapshot of a job."""
+        """Return a snapshot of a job."""
         return self.call(self._jp.get_job, job_id)
 
     def get_result(self, job_id: str) -> Any:
@@ -352,19 +352,19 @@ class SyncJobs:
             yield from page
 
     def get_progress(self, group: str) -> GroupProgress:
-        """How far a group is."""
+        """Return the progress of a group."""
         return self.call(self._jp.get_progress, group)
 
     def poll_status(self, job_id: str) -> StatusReport:
-        """Status, percentage, elapsed seconds, estimate of the rest, and the result once there is one."""
+        """Return status, percentage, elapsed seconds, an estimate of the rest, and the result once there is one."""
         return self.call(self._jp.poll_status, job_id)
 
     def poll_batch(self, job_ids: Sequence[str]) -> Mapping[str, StatusReport | None]:
-        """``poll_status`` of several jobs at once; None for an unknown id."""
+        """Return ``poll_status`` of several jobs at once; None for an unknown id."""
         return self.call(self._jp.poll_batch, job_ids)
 
     def why(self, job_id: str) -> Reason:
-        """Why a job is not running."""
+        """Return why a job is not running."""
         return self.call(self._jp.why, job_id)
 
     def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
@@ -376,7 +376,7 @@ class SyncJobs:
         return self.call(self._jp.wait_for_results, checked_ids(job_ids), timeout)
 
     def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
-        """Cancel a job; returns the truth as stored."""
+        """Cancel a job; return the stored status."""
 
         async def cancel() -> JobStatus:
             return await self._jp.cancel_job(job_id, descendants=descendants)
@@ -396,13 +396,13 @@ class SyncJobs:
     def stream_job(
         self, job_id: str, after: str | None = None, *, types: Collection[str] | str | None = None
     ) -> Iterator[JobEvent]:
-        """Events of a job: its history after ``after``, then live; ends when the job has ended."""
+        """Iterate over the events of a job: its history after ``after``, then live, until the job has ended."""
         return self._stream(job_id=checked_id(job_id), after=after, types=types)
 
     def stream_group(
         self, group: str, after: str | None = None, *, types: Collection[str] | str | None = None
     ) -> Iterator[JobEvent]:
-        """Events of a group's jobs; ends when all of them have ended."""
+        """Iterate over the events of a group's jobs until all of them have ended."""
         return self._stream(group=group, after=after, types=types)
 
     def _stream(self, **wanted: Any) -> Iterator[JobEvent]:

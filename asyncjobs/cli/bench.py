@@ -1,4 +1,4 @@
-"""``asyncjobs bench``: what this machine does, in a few seconds, on a temporary store."""
+"""``asyncjobs bench``: measure this machine in a few seconds, on a temporary store."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _SUBMITTERS = 50
 
 
 async def nothing(payload: str) -> None:
-    """A job that does nothing."""
+    """Do nothing, as a job."""
 
 
 @click.command()

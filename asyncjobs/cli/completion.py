@@ -1,4 +1,4 @@
-"""``asyncjobs completion``."""
+"""``asyncjobs completion``: print the completion script for a shell."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``asyncjobs config``: what counts, and where it came from."""
+"""``asyncjobs config``: show, create and validate the configuration."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def init(context: Context, force: bool) -> None:
 
 
 def template() -> str:
-    """A configuration file that changes nothing."""
+    """Return a configuration file with every setting commented out."""
     lines = [
         "# Settings of asyncjobs. Settings that are commented out show their defaults.",
         "# Environment variables (ASYNCJOBS_DAEMON_NUM_WORKERS) and flags take precedence over this file.",
@@ -87,7 +87,7 @@ def template() -> str:
 
 
 def _meanings(kind: type[Any]) -> dict[str, list[str]]:
-    """The text of each ``:param``, of the class and those it inherits from."""
+    """Return the text of each ``:param`` of a class and the classes that it inherits from."""
     found: dict[str, list[str]] = {}
     for base in reversed(kind.__mro__):
         text = inspect.cleandoc(base.__dict__.get("__doc__") or "")
@@ -103,7 +103,7 @@ def _plain(value: Any) -> Any:
 
 
 def _written(value: Any) -> str:
-    """As TOML has it."""
+    """Return a value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

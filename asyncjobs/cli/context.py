@@ -1,4 +1,4 @@
-"""What every command knows: the settings, how to answer, and the way to the store."""
+"""Give every command its settings, its output and access to the store."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _UNRUNNABLE_AFTER = 600.0
 
 
 class Context:
-    """Made by the root command; settings are read when a command first asks for them."""
+    """The state of one invocation. Settings are read when a command first needs them."""
 
     def __init__(
         self, *, config: str | None, flags: dict[str, Any], form: Form, colour: bool | None, quiet: bool, verbose: int
@@ -48,18 +48,18 @@ class Context:
         self.out = Output(form, colour=colour, quiet=quiet, root=self.root_arguments)
         self.verbose = verbose
         self.when_interrupted: str | None = None
-        """What a person should know who ends the command now."""
+        """Hint for a user who interrupts the command now."""
 
     @property
     def json(self) -> bool:
-        """Whether errors are to be JSON, too."""
+        """Return whether errors are printed as JSON."""
         return self.out.json
 
     @cached_property
     def settings(self) -> Settings:
-        """From flags, environment and file.
+        """Return the settings, read from flags, environment and file.
 
-        :raises Failure: something in them cannot work.
+        :raises Failure: one of them is invalid.
         """
         try:
             return load(config=self._config, flags=self._flags)
@@ -68,15 +68,15 @@ class Context:
 
     @property
     def root_arguments(self) -> list[str]:
-        """What another command needs to find the same store and application."""
+        """Return the options with which another command finds the same store and application."""
         return _given(
             ("--config", self._config), ("--db", self._flags.get("sqlite.db_path")), ("--app", self._flags.get("app"))
         )
 
     def unit_arguments(self, *, in_image: bool) -> list[str]:
-        """The same for a command that the system starts: without ``--db``, and with paths that it finds.
+        """Return these options for a command that the system starts: without ``--db``, and with absolute paths.
 
-        :raises Failure: the configuration file cannot be in an image that is built of this folder.
+        :raises Failure: the configuration file is outside of the folder that an image is built from.
         """
         config = self._config or os.environ.get("ASYNCJOBS_CONFIG")
         if config is not None:
@@ -94,7 +94,7 @@ class Context:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables by which settings were given, but for the place of the store, as the system must set them."""
+        """Return the environment variables that set something, except the path of the store."""
         origins = {name: origin for name, origin in self.settings.origins.items() if name != "sqlite.db_path"}
         return {
             origin.source: os.environ[origin.source]
@@ -103,28 +103,28 @@ class Context:
         }
 
     def answer_as(self, form: Form) -> None:
-        """In another form than the root command was told."""
+        """Use another output format than that of the root command."""
         self.out = Output(form, colour=self._colour, quiet=self.out.quiet, root=self.root_arguments)
 
     def use_config(self, file: str) -> None:
-        """Read this configuration file. Before the settings are asked for."""
+        """Use this configuration file. Call it before the settings are read."""
         self._config = file
         self.answer_as(self.out.form)
 
     def add_flags(self, flags: dict[str, Any]) -> None:
-        """What a sub-command was given. Before the settings are asked for."""
+        """Add the options of a sub-command. Call it before the settings are read."""
         self._flags.update(flags)
         self.answer_as(self.out.form)
 
     @property
     def log_config(self) -> LoggingConfig:
-        """How to log, with ``-v`` and ``-q``."""
+        """Return the logging settings, adjusted by ``-v`` and ``-q``."""
         config = self.settings.logging
         level = "debug" if self.verbose else "warning" if self.out.quiet else config.level
         return replace(config, level=level)
 
     def set_up_logging(self) -> None:
-        """A command says itself what people should know; the log is for those who ask for it."""
+        """Show the log with ``-v``; otherwise only the output of the command is printed."""
         if self.verbose:
             from asyncjobs.observability.logs import set_up
 
@@ -134,9 +134,9 @@ class Context:
 
     @cached_property
     def sqlite(self) -> SQLiteConfig:
-        """Where the jobs are: what was configured, else the application's own store.
+        """Return the settings of the configured store, or else of the application's own.
 
-        :raises Failure: not in a file.
+        :raises Failure: the store is not a file.
         """
         settings = self.settings
         config: object = settings.backend_config
@@ -151,9 +151,9 @@ class Context:
         return config
 
     def processor(self) -> JobProcessor:
-        """A processor that runs jobs, not entered yet: the application's own, if there is one.
+        """Return a processor that runs jobs, not entered yet: the application's own, if there is one.
 
-        :raises Failure: it could run nothing.
+        :raises Failure: the processor would have nothing to run.
         """
         from asyncjobs.processor import JobProcessor
         from asyncjobs.runtime.setup import run_app_with
@@ -171,7 +171,7 @@ class Context:
     def check_runnable(self) -> None:
         """Check that a daemon with these settings could run something: import what it may run.
 
-        :raises Failure: nothing says what it may run, or it cannot be imported.
+        :raises Failure: nothing is configured that it may run, or an import fails.
         """
         settings = self.settings
         if settings.app is None and settings.daemon.allowed_modules is None:
@@ -187,7 +187,7 @@ class Context:
             self._import_module(module_name)
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """Run it; errors of ours become failures with an exit code."""
+        """Run a command body; turn errors of this package into failures with an exit code."""
         import anyio
 
         try:
@@ -202,9 +202,9 @@ class Context:
 
     @asynccontextmanager
     async def store(self, *, must_exist: bool = True) -> AsyncGenerator[JobProcessor]:
-        """The processor on the configured store, without a daemon of its own.
+        """Open a processor on the configured store, without a daemon of its own.
 
-        :raises Failure: there is no such file yet, and the command only looks.
+        :raises Failure: the file does not exist, and ``must_exist``.
         """
         from asyncjobs.processor import JobProcessor
 
@@ -223,7 +223,7 @@ class Context:
             yield jp
 
     def start_hint(self, functions: Iterable[str] = (), *, name: str | None = None) -> str:
-        """The command that starts a daemon here which runs these functions, or what is missing for one."""
+        """Return the command that starts a daemon for these functions, or what is missing for one."""
         settings = self.settings
         given: Sequence[str] = self._flags.get("daemon.allowed_modules") or ()
         if settings.app is not None or settings.daemon.allowed_modules is not None:
@@ -234,7 +234,7 @@ class Context:
         return "start a daemon: pass your program's JobProcessor with --app, or the modules of its jobs with --allow"
 
     async def start_hint_for(self, jp: JobProcessor) -> str:
-        """The same for the jobs that wait in the store."""
+        """Return the command that starts a daemon for the jobs that wait in the store."""
         waiting = await jp.find_jobs(JobQuery(status=JobStatus.PENDING, limit=_LOOKED_AT))
         return self.start_hint(job.func for job in waiting)
 
@@ -262,9 +262,9 @@ class Context:
 
     @cached_property
     def app(self) -> JobProcessor:
-        """The processor that ``--app module:attribute`` names, as it is in that module: not running.
+        """Return the processor that ``--app module:attribute`` names, not running.
 
-        :raises Failure: it cannot be imported, or is something else.
+        :raises Failure: it cannot be imported, or is not a processor.
         """
         from asyncjobs.processor import JobProcessor
 
@@ -279,9 +279,9 @@ class Context:
         return found
 
     def function(self, target: str) -> Callable[..., Any]:
-        """The function ``module:name``, imported from the working directory or an installed package.
+        """Return the function ``module:name``, imported from the working directory or an installed package.
 
-        :raises Failure: there is none.
+        :raises Failure: there is no such function.
         """
         module_name, colon, name = target.partition(":")
         if not colon or not name:
@@ -317,9 +317,9 @@ class Context:
         return found
 
     async def job_id(self, jp: JobProcessor, given: str) -> str:
-        """The id that a person means: itself, or the only one that begins with it.
+        """Return the job id for a given id or unique prefix.
 
-        :raises Failure: there is none, or several.
+        :raises Failure: no id matches, or several do.
         """
         if await jp.backend.get_jobs([given]):
             return given
@@ -334,7 +334,7 @@ class Context:
         raise Failure(f"{given!r} is a prefix of several ids: {listed}", exit_code=USAGE, code="ambiguous")
 
     async def _too_short(self, jp: JobProcessor, given: str) -> None:
-        """Refuse a beginning of an id that is too short to be one.
+        """Refuse a prefix of an id that is too short.
 
         :raises Failure: always.
         """
@@ -358,7 +358,7 @@ pass_context = click.make_pass_decorator(Context)
 
 
 def command(function: Callable[Concatenate[Context, P], Coroutine[Any, Any, T]]) -> Callable[P, T]:
-    """An asynchronous command body that gets the ``Context``; errors of ours become failures with an exit code."""
+    """Make a click command of an async body that takes the ``Context``: see ``Context.run``."""
 
     @pass_context
     @wraps(function)
@@ -372,7 +372,7 @@ def command(function: Callable[Concatenate[Context, P], Coroutine[Any, Any, T]])
 
 
 def shown(path: str | os.PathLike[str]) -> str:
-    """A path as a person would write it from here."""
+    """Return a path relative to the working directory, if it is near."""
     try:
         relative = os.path.relpath(path)
     except ValueError:

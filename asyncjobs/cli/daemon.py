@@ -10,11 +10,9 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
 
 import click
 from msgspec import to_builtins
@@ -28,12 +26,11 @@ from asyncjobs.cli.job_selection import parse_seconds
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import seconds
 from asyncjobs.cli.service_files import UNITS, Unit
+from asyncjobs.cli.start_options import StartOptions, start_options
 from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.settings import DETACHED
 from asyncjobs.versions import own_version
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 _READY_WITHIN = 30.0
 _LOOK_EVERY = 0.02
@@ -52,52 +49,18 @@ def daemon() -> None:
 # -- start
 
 
-def _start_options(function: F) -> F:
-    """What ``daemon start`` takes, for all that stands for it."""
-    for option in (
-        NAME,
-        click.option("--http", metavar="[HOST]:PORT", help="Also serve the HTTP interface; needs the extra 'web'."),
-        click.option(
-            "--allow",
-            "allowed",
-            multiple=True,
-            metavar="MODULE",
-            help="Run functions of this module or package. Repeatable.",
-        ),
-        click.option("--queue", "queues", multiple=True, help="Serve only this queue. Repeatable."),
-        click.option("--num-workers", type=int, help="Maximum number of jobs that run at the same time."),
-    ):
-        function = option(function)
-    return function
-
-
-def _start_flags(num_workers: int | None, queues: tuple[str, ...], allowed: tuple[str, ...]) -> dict[str, Any]:
-    return {
-        "daemon.num_workers": num_workers,
-        "daemon.queues": list(queues) or None,
-        "daemon.allowed_modules": list(allowed) or None,
-    }
-
-
 @daemon.command()
 @click.option("-d", "--detach", is_flag=True, help="Run in the background; return once it is ready.")
-@_start_options
+@start_options
 @pass_context
-def start(
-    context: Context,
-    detach: bool,
-    num_workers: int | None,
-    queues: tuple[str, ...],
-    allowed: tuple[str, ...],
-    http: str | None,
-    name: str,
-) -> None:
+def start(context: Context, options: StartOptions, detach: bool) -> None:
     """Claim and run jobs until SIGTERM or Ctrl-C; then drain.
 
     The daemon runs functions of the modules given with --allow (or daemon.allowed_modules); with --app, the functions
     registered with that processor and those of modules that its program has imported.
     """
-    context.add_flags(_start_flags(num_workers, queues, allowed))
+    context.add_flags(options.flags)
+    name = options.name
     file = state_file(context, name)
     found = file.look()
     if found is not None and found.running:
@@ -106,7 +69,7 @@ def start(
     if detach:
         _detach(context, file, name, [argument for argument in sys.argv[1:] if argument not in ("-d", "--detach")])
     else:
-        _foreground(context, file, name, http)
+        _foreground(context, file, name, options.http)
 
 
 def _already(context: Context, name: str, state: DaemonState | None) -> None:
@@ -375,32 +338,17 @@ def _log_file(context: Context, file: StateFile) -> Path | None:
 
 @daemon.command()
 @click.argument("kind", type=click.Choice(sorted(UNITS)))
-@_start_options
+@start_options
 @pass_context
-def unit(
-    context: Context,
-    kind: str,
-    num_workers: int | None,
-    queues: tuple[str, ...],
-    allowed: tuple[str, ...],
-    http: str | None,
-    name: str,
-) -> None:
+def unit(context: Context, options: StartOptions, kind: str) -> None:
     """Print a service file with which systemd, docker (compose) or k8s runs this daemon.
 
     In an image, the application is expected in the working directory, and the store on the volume.
     """
-    context.add_flags(_start_flags(num_workers, queues, allowed))
-    state_file(context, name)
+    context.add_flags(options.flags)
+    state_file(context, options.name)
     context.check_runnable()
     settings = context.settings
-    start = [
-        *(("--name", name) if name != "default" else ()),
-        *(() if num_workers is None else ("--num-workers", str(num_workers))),
-        *(word for queue in queues for word in ("--queue", queue)),
-        *(word for module in allowed for word in ("--allow", module)),
-        *(() if http is None else ("--http", http)),
-    ]
     click.echo(
         UNITS[kind](
             Unit(
@@ -408,8 +356,8 @@ def unit(
                 folder=os.getcwd(),
                 store=str(context.sqlite.file),
                 root=context.unit_arguments(in_image=kind != "systemd"),
-                start=start,
-                name=name,
+                start=options.arguments,
+                name=options.name,
                 environment=context.environment,
                 timeout=round(settings.daemon.shutdown_timeout + settings.daemon.cancel_grace + _TO_LEAVE),
             )

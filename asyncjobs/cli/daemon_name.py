@@ -1,4 +1,4 @@
-"""Which of the daemons on a store is meant."""
+"""Select one of the daemons on a store by its name."""
 
 from __future__ import annotations
 
@@ -14,12 +14,15 @@ NAME = click.option("--name", default="default", show_default=True, help="Name o
 
 
 def state_file(context: Context, name: str) -> StateFile:
-    """The state file of a daemon on the configured store."""
+    """Return the state file of a daemon on the configured store.
+
+    :raises Failure: the name is not valid.
+    """
     if not name or not name.isprintable() or "/" in name or name.startswith("."):
         raise Failure(f"a daemon cannot be named {name!r}", exit_code=USAGE)
     return StateFile(name, str(context.sqlite.file))
 
 
 def named(name: str) -> str:
-    """Return the option that names it, in a command."""
+    """Return the option that names the daemon in a command."""
     return "" if name == "default" else f" --name {shlex.quote(name)}"

@@ -1,4 +1,4 @@
-"""The daemon as a process: ready, working, draining; what it says to the system, and how it hears signals.
+"""Run a daemon as a process: notify the system of its state, and handle signals.
 
 Before it is ready, SIGTERM and SIGINT end it as they end any command. Then the first one drains: no new claims, running
 jobs get ``shutdown_timeout`` and then ``cancel_grace``, leases and cancel requests go on meanwhile. The second gives
@@ -38,11 +38,11 @@ _STATUS_EVERY = 5.0
 
 
 class DaemonProcess:
-    """Runs a processor until it is told to stop.
+    """Runs a processor until it is asked to stop.
 
     :param jp: not entered yet; with its daemon.
-    :param serve: runs beside it, until the drain is over, such as the HTTP interface; says ``task_status.started()``
-        once it listens.
+    :param serve: runs beside it, until the drain is over, such as the HTTP interface; calls
+        ``task_status.started()`` once it listens.
     """
 
     def __init__(
@@ -64,7 +64,7 @@ class DaemonProcess:
         self._signals = 0
 
     async def run(self) -> None:
-        """Until it was told to stop, and has drained.
+        """Run until the process is asked to stop and has drained.
 
         :raises BackendError: the store cannot be opened.
         """
@@ -186,7 +186,7 @@ class DaemonProcess:
 
 
 def initial_state(name: str, store: str, *, log: str | None, version: str) -> DaemonState:
-    """What this process says before it is ready."""
+    """Return the state of this process before it is ready."""
     return DaemonState(
         name=name,
         store=store,
@@ -199,7 +199,7 @@ def initial_state(name: str, store: str, *, log: str | None, version: str) -> Da
 
 
 def _reopen_logs() -> None:
-    """After somebody else rotated them."""
+    """Reopen log files, after another program has rotated them."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
             handler.close()  # opened again with the next record
@@ -207,6 +207,6 @@ def _reopen_logs() -> None:
 
 
 def _dump(daemon: JobDaemon | None) -> None:
-    """Where every thread is, and what runs."""
+    """Log the running jobs and the stack of every thread."""
     logger.warning("thread dump requested; running jobs: %s", ", ".join(daemon.running if daemon else ()) or "none")
     faulthandler.dump_traceback(file=sys.stderr, all_threads=True)

@@ -1,4 +1,4 @@
-"""``asyncjobs dag``: the graph, as a tree for people, or for other programs."""
+"""``asyncjobs dag``: draw the graph of jobs, as a tree or for other programs."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
 
 
 def _tree(out: Output, graph: Drawing, *, expand: bool) -> list[str]:
-    """Each job under the first of its parents; jobs of one function with the same parents are one line."""
+    """Return the lines of a tree: each job under the last of its parents, similar jobs on one line."""
     lines: list[str] = []
     done: set[str] = set()
 

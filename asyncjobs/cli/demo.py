@@ -1,4 +1,4 @@
-"""``asyncjobs demo``: a graph of jobs in a temporary store, live, in a few seconds."""
+"""``asyncjobs demo``: run a graph of jobs in a temporary store and watch it live."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ from asyncjobs.runtime.context import current_job
 _GROUP = "demo"
 _PEOPLE = ("Anna", "Bob", "Eve", "Max", "Ida", "Tom")
 _PAGE = 25
-"""Panels of a page."""
+"""Panels per page."""
 
 
 async def plot(title: str) -> str:
-    """The story."""
+    """Write the story."""
     await anyio.sleep(0.2)
     return f"{title}: it was a dark and stormy night"
 
 
 async def character(story: str, name: str) -> str:
-    """What a person looks like."""
+    """Describe a character."""
     await anyio.sleep(random.uniform(0.2, 0.6))
     return f"{name} of {len(story)} words"
 
 
 async def panel(references: list[str], number: int, fails: bool) -> str:
-    """One picture; some come out wrong at first."""
+    """Draw a panel; some fail at first."""
     job = current_job()
     steps = 5
     for step in range(steps):
@@ -51,7 +51,7 @@ async def panel(references: list[str], number: int, fails: bool) -> str:
 
 
 async def page(panels: list[str], number: int) -> str:
-    """A page of panels."""
+    """Compose a page of panels."""
     await anyio.sleep(0.3)
     return f"page {number}: {len(panels)} panels"
 

@@ -1,4 +1,4 @@
-"""A daemon in the background: its log, and where the output of its jobs goes, which no terminal shows.
+"""Redirect the output of a daemon in the background to its log.
 
 What Python code prints becomes records of the log, with the moment and the job. What others write to the descriptors
 (C libraries, programs that a job starts, the interpreter when it crashes) goes to the file as it is.

@@ -1,4 +1,4 @@
-"""``asyncjobs events``: the log of everything that happened."""
+"""``asyncjobs events``: follow the event log."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How the command line fails: what was wrong, what to do, and an exit code that scripts can tell apart.
+"""Report failures of commands: what is wrong, what to do, and an exit code for scripts.
 
 ====  ======================================================
 0     all is well
@@ -49,7 +49,7 @@ _CODES: dict[type[JobProcessorError], int] = {
 
 
 class Failure(click.ClickException):
-    """Ends the command with a sentence, a hint, and an exit code."""
+    """Ends a command with a message, a hint, and an exit code."""
 
     def __init__(self, message: str, *, exit_code: int = FAILED, hint: str | None = None, code: str = "failed") -> None:
         super().__init__(message)
@@ -60,7 +60,7 @@ class Failure(click.ClickException):
         self.hint = None if hint is None else with_flags(hint, root)
 
     def show(self, file: Any = None) -> None:
-        """On standard error; as JSON when that was asked for."""
+        """Print the failure to standard error, as JSON if that is the output format."""
         stream = file or sys.stderr
         if self._context is not None and getattr(self._context.find_root().obj, "json", False):
             problem: dict[str, Any] = {"code": self.code, "detail": self.message, "exit_code": self.exit_code}
@@ -72,7 +72,7 @@ class Failure(click.ClickException):
 
 
 def render_failure(error: JobProcessorError) -> Failure:
-    """The failure that an error of ours is."""
+    """Return the failure for an error of this package."""
     for kind in type(error).__mro__:
         if kind in _CODES:
             break
@@ -80,5 +80,5 @@ def render_failure(error: JobProcessorError) -> Failure:
         kind = JobProcessorError
     message = str(error.args[0]) if error.args else error.code
     if isinstance(error, BackendConnectionError):
-        error.request = None  # nobody can use it at a prompt, and the hint must not name it
+        error.request = None  # of no use at a prompt, and the hint must not name it
     return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=render_hint(error), code=error.code)

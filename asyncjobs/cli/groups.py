@@ -1,4 +1,4 @@
-"""``asyncjobs groups``: jobs that belong together."""
+"""``asyncjobs groups``: list, show and watch groups of jobs."""
 
 from __future__ import annotations
 
@@ -49,9 +49,9 @@ async def list_(context: Context, limit: int, after: str | None) -> None:
 
 
 async def known(jp: JobProcessor, name: str) -> GroupProgress:
-    """A group that has jobs.
+    """Return the progress of a group that has jobs.
 
-    :raises Failure: none has; the nearest is named.
+    :raises Failure: no job is in the group; the hint names the nearest group.
     """
     group = await jp.get_progress(name)
     if not group.total:

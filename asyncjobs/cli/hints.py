@@ -1,6 +1,6 @@
-"""Hints that name a command work as they are printed: with the flags of the command that prints them.
+"""Write hints so that the commands in them work as printed, with the flags of the command that prints them.
 
-Those of errors, which know of no command line, are put into its words here.
+Hints of errors name calls of a program; they are turned into commands here.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from asyncjobs.exceptions import (
 )
 
 AT_LEAST = 4
-"""Characters that the beginning of an id has, so that it is not taken for another by chance."""
+"""Shortest prefix of an id, so that it does not match another one by chance."""
 _COMMAND = re.compile(
     r"\basyncjobs (?=(?:backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b)"
 )
 
 
 def with_flags(hint: str, root: Sequence[str]) -> str:
-    """Put the flags in use behind ``asyncjobs``, wherever a hint names a command."""
+    """Insert the flags in use after ``asyncjobs``, wherever a hint names a command."""
     if not root:
         return hint
     return _COMMAND.sub(lambda _: f"asyncjobs {shlex.join(root)} ", hint)

@@ -1,4 +1,4 @@
-"""``asyncjobs jobs submit|cancel|retry|rm``."""
+"""``asyncjobs jobs submit|cancel|retry|rm``: the commands that change jobs."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ async def submit(
                 context.out.text(handle.id)
                 if not any(worker.alive for worker in await jp.workers()):
                     start = context.start_hint([(await jp.get_job(handle)).func])
-                    context.out.warn("no worker is alive: it waits", start)
+                    context.out.warn("no worker is alive; waiting until one starts", start)
             return
         context.when_interrupted = f"the job continues: asyncjobs jobs watch {shlex.quote(handle.id)}"
         await context.warn_if_nobody_works(jp)

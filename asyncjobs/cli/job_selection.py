@@ -1,4 +1,4 @@
-"""Which jobs a command means."""
+"""Find the jobs that a command is for, and parse its durations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ async def find(jp: JobProcessor, query: JobQuery, limit: int) -> list[Job]:
 
 
 def count(number: int, what: str) -> str:
-    """``1 job``, ``2 jobs``."""
+    """Return a number with its noun: ``1 job``, ``2 jobs``."""
     return f"{number} {what}{'' if number == 1 else 's'}"
 
 

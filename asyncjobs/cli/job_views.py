@@ -1,4 +1,4 @@
-"""``asyncjobs jobs list|show|result|logs|watch``."""
+"""``asyncjobs jobs list|show|result|logs|watch``: the commands that show jobs."""
 
 from __future__ import annotations
 
@@ -127,7 +127,7 @@ async def show(context: Context, job: str) -> None:
 
 
 class _Details(Struct, frozen=True):
-    """Everything that is shown of a job. ``near`` has its parents and children by id."""
+    """The data that ``jobs show`` prints. ``near`` has the parents and children of the job by id."""
 
     job: Job
     attempts: Sequence[Attempt]

@@ -1,4 +1,4 @@
-"""``asyncjobs jobs``: what is there, and what to do with it."""
+"""``asyncjobs jobs``: list, inspect and change jobs."""
 
 from __future__ import annotations
 

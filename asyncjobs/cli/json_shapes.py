@@ -1,4 +1,4 @@
-"""What programs read of the command line: the JSON of jobs and events, in the words of the HTTP interface."""
+"""Convert models to the JSON that commands print, with the field names of the HTTP interface."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asyncjobs.runtime.reports import report
 
 
 def job_item(job: Job) -> dict[str, Any]:
-    """A job with full ids and moments in UTC; percent and times are those of its status report."""
+    """Return a job as JSON; percent and times are those of its status report."""
     status = report(job, datetime.now(UTC), None)
     return {
         "id": job.id,
@@ -41,19 +41,19 @@ def job_item(job: Job) -> dict[str, Any]:
 
 
 def error_item(error: JobError | None) -> dict[str, Any] | None:
-    """The error of a job or of an attempt."""
+    """Return the error of a job or an attempt as JSON."""
     if error is None:
         return None
     return {"error_type": error.error_type, "message": error.message, "traceback": error.traceback_text}
 
 
 def event_item(event: JobEvent) -> dict[str, Any]:
-    """An event, as the streams of the HTTP interface have it."""
+    """Return an event as JSON, as the HTTP interface streams it."""
     return {name: getattr(event, name) for name in event.__struct_fields__}
 
 
 def group_item(group: GroupProgress) -> dict[str, Any]:
-    """How far a group is."""
+    """Return the progress of a group as JSON."""
     return {
         "group": group.group,
         "total": group.total,

@@ -1,4 +1,4 @@
-"""Watching live: a table that redraws itself where somebody looks at a terminal (with rich), lines elsewhere."""
+"""Watch jobs live: a table that redraws itself on a terminal (with rich), lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _DETAIL = 60
 async def follow(
     out: Output, jp: JobProcessor, *, job_id: str | None, group: str | None, timeout: float | None
 ) -> bool:
-    """Until the job or group has ended. False: ``timeout`` seconds were not enough."""
+    """Show events until the job or group has ended. Return False if that takes longer than ``timeout`` seconds."""
     async with jp.streamer.reader(job_id=job_id, group=group) as reader:
         with anyio.move_on_after(timeout):
             if out.json or not out.tty or job_id is not None:
@@ -50,7 +50,7 @@ async def _all(jp: JobProcessor, group: str | None) -> list[Job]:
 
 
 def event_line(out: Output, event: JobEvent) -> str:
-    """``10482 02:22:09.123 ▶ panel_7  started  attempt 2``."""
+    """Return a line for an event: ``10482 02:22:09.123 ▶ panel_7  started  attempt 2``."""
     glyph = out.status(event.status).split(" ")[0] if event.status is not None else out.glyph("·", ".")
     at = event.at.astimezone()
     text = printable(_describe(event))
@@ -76,7 +76,7 @@ def _describe(event: JobEvent) -> str:
 
 
 class Board:
-    """What a live view shows of a group: per function how many are done, what runs, what went wrong last."""
+    """The state of a live view of a group: counts per function, running jobs, latest errors."""
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.status: dict[str, JobStatus] = {job.id: job.status for job in jobs}
@@ -85,7 +85,7 @@ class Board:
         self.attempt: dict[str, int] = {}
 
     def apply(self, event: JobEvent) -> None:
-        """Take in an event; of an unknown job, too: groups grow."""
+        """Apply an event; the job may be new, because groups grow."""
         job_id = event.job_id
         if event.status is not None:
             self.status[job_id] = event.status
@@ -95,19 +95,19 @@ class Board:
             self.detail[job_id] = printable(_describe(event))[:_DETAIL]
 
     def by_name(self) -> dict[str, Counter[JobStatus]]:
-        """Counts by status for each function, in the order of the first job of each."""
+        """Return the counts by status of each function, in the order of its first job."""
         rows: dict[str, Counter[JobStatus]] = {}
         for job_id, status in self.status.items():
             rows.setdefault(self.name[job_id], Counter())[status] += 1
         return rows
 
     def running(self) -> list[str]:
-        """Ids of what runs, the longest first."""
+        """Return the ids of running jobs, the longest running first."""
         return [job_id for job_id, status in self.status.items() if status is JobStatus.IN_PROGRESS]
 
 
 def board_lines(out: Output, board: Board) -> list[str]:
-    """A board as lines of text."""
+    """Return the lines of a board."""
     lines: list[str] = []
     rows = board.by_name()
     width = max((len(name) for name in rows), default=4)
@@ -150,7 +150,7 @@ async def _draw(out: Output, reader: EventReader, board: Board) -> None:
 
 
 async def _print_now_and_then(out: Output, reader: EventReader, board: Board) -> None:
-    """Without rich: the board each time another tenth is done."""
+    """Print the board each time another tenth of the jobs has ended (without rich)."""
     shown = -1
     while True:
         batch = await reader.next()

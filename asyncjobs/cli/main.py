@@ -1,4 +1,4 @@
-"""The tree of commands. Each is imported when it is called: ``asyncjobs --version`` loads next to nothing."""
+"""Define the tree of commands. Each is imported when it is called, so ``asyncjobs --version`` loads little."""
 
 from __future__ import annotations
 
@@ -35,12 +35,14 @@ _FORMS = ["auto", "table", "plain", "json", "ndjson"]
 
 
 class Lazy(click.Group):
-    """A group whose commands are modules, imported by name; a wrong name is answered with the nearest."""
+    """A group whose commands are imported by name; an unknown name is refused with the nearest one."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of all commands."""
         return sorted(_COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
         entry = _COMMANDS.get(cmd_name)
         if entry is None:
             return None
@@ -48,6 +50,7 @@ class Lazy(click.Group):
         return with_shared_options(getattr(import_module(module), attribute))
 
     def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; report unknown options and interruptions as failures."""
         interruption: object = ctx.obj  # until the callback of the root puts the Context there
         try:
             return super().invoke(ctx)
@@ -57,10 +60,12 @@ class Lazy(click.Group):
             raise _interrupted(ctx, interruption) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the commands in ``--help`` without importing them."""
         with formatter.section("Commands"):
             formatter.write_dl([(name, help) for name, (_, help) in sorted(_COMMANDS.items())])
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Resolve a command, suggesting the nearest name for an unknown one."""
         return resolve(self, ctx, args, super().resolve_command)
 
 
@@ -82,18 +87,20 @@ def _interrupted(ctx: click.Context, interruption: object) -> Failure:
 
 
 class Named(click.Group):
-    """A group of sub-commands that answers a wrong name with the nearest."""
+    """A group of sub-commands that refuses an unknown name with the nearest one."""
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a sub-command that also accepts the global options."""
         command = super().get_command(ctx, cmd_name)
         return None if command is None else with_shared_options(command)
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        """Resolve a command, suggesting the nearest name for an unknown one."""
         return resolve(self, ctx, args, super().resolve_command)
 
 
 def with_shared_options(command: click.Command) -> click.Command:
-    """Let what every command understands also stand behind it: ``asyncjobs jobs list --json``."""
+    """Accept the global options after a command, too: ``asyncjobs jobs list --json``."""
     if not isinstance(command, click.Group) and not any(param.name == "shared_json" for param in command.params):
         command.params += [
             click.Option(["--db", "shared_db"], metavar="PATH", help="The database file.", **_shared("sqlite.db_path")),
@@ -125,7 +132,7 @@ def _shared(what: str) -> dict[str, Any]:
 
 
 def resolve(group: click.Group, ctx: click.Context, args: list[str], find: Any) -> Any:
-    """``find``, with a hint at the nearest name."""
+    """Resolve a command with ``find``; suggest the nearest name for an unknown one."""
     try:
         return find(ctx, args)
     except click.UsageError as error:
@@ -164,7 +171,7 @@ def root(
     quiet: bool,
     verbose: int,
 ) -> None:
-    """The durable job graph for asyncio programs that needs no server."""
+    """Manage a durable job graph for asyncio programs. No server is needed."""
     colour = None if color == "auto" else color == "always"
     if colour is not None:
         ctx.color = colour
@@ -179,7 +186,7 @@ def root(
 
 
 def main() -> None:
-    """The entry point of ``asyncjobs``."""
+    """Run the command line."""
     interruption = Interruption()
     code: object = 0
     try:
@@ -190,7 +197,7 @@ def main() -> None:
     except KeyboardInterrupt:  # another one, while the line about the first was printed
         code = interruption.exit_code
         sys.exit(interruption.exit_code)
-    except BrokenPipeError:  # "asyncjobs jobs list | head": who read has seen enough
+    except BrokenPipeError:  # "asyncjobs jobs list | head": the reader has seen enough
         sys.stderr.close()
         sys.exit(0)
     finally:

@@ -1,4 +1,4 @@
-"""What is shown: tables, values, JSON, with rich where it is installed and somebody watches, plainly otherwise."""
+"""Print what commands show: tables, values, JSON, and messages for people."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ MARKS = {
     JobStatus.CANCELLED: ("⊘", "-", "yellow"),
     JobStatus.SKIPPED: ("↷", "~", "yellow"),
 }
-"""Per status: a glyph, its ASCII twin, a colour. The word stands beside it, always."""
+"""Per status: a glyph, its ASCII form, a colour. The word is always printed beside it."""
 
 
 class Output:
-    """Where and how a command answers.
+    """The output of a command.
 
     :param form: ``auto`` is a table for a terminal, tab-separated lines otherwise.
     :param colour: True, False, or None: by the terminal and ``NO_COLOR``, ``FORCE_COLOR``.
@@ -49,62 +49,62 @@ class Output:
 
     @property
     def json(self) -> bool:
-        """Whether a program reads this."""
+        """Return whether the output is JSON."""
         return self.form in ("json", "ndjson")
 
     @property
     def width(self) -> int:
-        """Columns of the terminal; 80 where there is none."""
+        """Return the columns of the terminal, or 80 without one."""
         return shutil.get_terminal_size((80, 24)).columns
 
     def data(self, value: Any) -> None:
-        """One JSON document on standard output."""
+        """Print one JSON document to standard output."""
         click.echo(json.encode(value, enc_hook=str).decode())
 
     def value(self, value: Any) -> None:
-        """A job's result as JSON; as over HTTP, what JSON does not have is text."""
+        """Print a result as JSON; as over HTTP, values that JSON does not have become text."""
         self.data(json_value(value))
 
     def text(self, line: str = "") -> None:
-        """A line of data."""
+        """Print a line of data."""
         click.echo(line, color=self.colour)
 
     def echo(self, line: str) -> None:
-        """A line for people, on standard error; not with ``--quiet``."""
+        """Print a line for people to standard error, unless ``--quiet``."""
         if not self.quiet:
             click.echo(line, err=True, color=self.colour)
 
     def good(self, line: str) -> None:
-        """Something was done."""
+        """Report a success."""
         self.echo(f"{self.style(self.glyph('✔', '+'), 'green')} {line}")
 
     def note(self, line: str) -> None:
-        """Something to know."""
+        """Report a remark."""
         self.echo(f"{self.glyph('•', '*')} {self.hint(line)}")
 
     def warn(self, line: str, mend: str | None = None) -> None:
-        """Something is not as it should be."""
+        """Report a warning, and what to do about it."""
         self.echo(f"{self.style(self.glyph('⚠', '!'), 'yellow')} {line}" + (f"\n  → {self.hint(mend)}" if mend else ""))
 
     def hint(self, text: str) -> str:
-        """A text that may name a command: as it works here, with the flags that are in use."""
+        """Return a text with the flags in use added to the commands that it names."""
         return with_flags(text, self._root)
 
     def glyph(self, unicode: str, ascii: str) -> str:
-        """What the terminal can show."""
+        """Return the form of a glyph that the terminal can show."""
         return unicode if self.unicode else ascii
 
     def style(self, text: str, colour: str | None) -> str:
-        """Coloured, where colours are wanted."""
+        """Return a text in a colour, where colours are enabled."""
         return click.style(text, fg=colour) if colour and self.colour else text
 
     def status(self, status: JobStatus) -> str:
-        """Glyph and word."""
+        """Return the glyph and the word of a status."""
         glyph, ascii, colour = MARKS[status]
         return self.style(f"{self.glyph(glyph, ascii)} {status}", colour)
 
     def table(self, heads: Sequence[str], rows: Iterable[Sequence[str]], items: Iterable[Any] | None = None) -> None:
-        """Rows under heads; as JSON, ``items`` (the rows by their heads, without them)."""
+        """Print rows under heads; as JSON, ``items``, or the rows by their heads without them."""
         listed = [list(row) for row in rows]
         if self.json:
             values = list(items) if items is not None else [dict(zip(heads, row, strict=True)) for row in listed]
@@ -129,7 +129,7 @@ class Output:
             self.text(line.rstrip())
 
     def bar(self, done: float, total: float, width: int = 24) -> str:
-        """A bar of ``width`` columns."""
+        """Return a bar of ``width`` columns."""
         full = round(width * done / total) if total else 0
         return self.glyph("█", "#") * full + self.glyph("░", ".") * (width - full)
 
@@ -161,12 +161,12 @@ def _padded(cell: str, width: int) -> str:
 
 
 def printable(text: str) -> str:
-    """Text of a job on a terminal: no control character of it reaches the screen."""
+    """Return a text with its control characters escaped, so that none reaches the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def seconds(value: float | None) -> str:
-    """``0.2s``, ``12.4s``, ``3m 5s``, ``3h 12m``, ``2d 4h``."""
+    """Return a duration for people: ``0.2s``, ``12.4s``, ``3m 5s``, ``3h 12m``, ``2d 4h``."""
     if value is None:
         return ""
     if value < 60:
@@ -180,5 +180,5 @@ def seconds(value: float | None) -> str:
 
 
 def age(moment: datetime | None) -> str:
-    """How long ago."""
+    """Return the time since a moment, for people."""
     return "" if moment is None else seconds(max(0.0, (datetime.now(UTC) - moment).total_seconds()))

@@ -1,4 +1,4 @@
-"""What systemd is told: ready, alive, stopping. Nothing happens where nobody listens."""
+"""Notify systemd that the daemon is ready, alive or stopping; without systemd, do nothing."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Notifier:
         for_whom = os.environ.pop("WATCHDOG_PID", "")
         mine = for_whom in ("", str(os.getpid()))
         self.watchdog = int(watchdog) / 2e6 if watchdog.isdigit() and mine and self._address else None
-        """Seconds between two signs of life; None: nobody waits for them."""
+        """Seconds between two watchdog notifications, or None without a watchdog."""
         if self._address.startswith("@"):
             self._address = "\0" + self._address[1:]  # Linux's abstract namespace
 

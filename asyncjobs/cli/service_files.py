@@ -1,4 +1,4 @@
-"""Files that have the system run a daemon. Each has a command line in the notation of the one that reads it."""
+"""Write service files that run a daemon, each with the command line in the syntax of its reader."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from msgspec import json
 
 @dataclass(frozen=True)
 class Unit:
-    """What a file is made of.
+    """The contents of a service file.
 
     :param python: the interpreter that is installed here; in an image, it is ``python``.
     :param store: the database here; in an image, it is on the volume.
@@ -32,16 +32,16 @@ class Unit:
     timeout: int
 
     def command(self, python: str, store: str) -> list[str]:
-        """The words of the command that runs the daemon."""
+        """Return the words of the command that runs the daemon."""
         return [python, "-m", "asyncjobs", "--db", store, *self.root, "daemon", "start", *self.start]
 
     def check(self, python: str, store: str) -> list[str]:
-        """The words of its health check."""
+        """Return the words of its health check."""
         return [python, "-m", "asyncjobs", "--db", store, "daemon", "status", "--check", "--name", self.name]
 
 
 def systemd(unit: Unit) -> str:
-    """A service. ``mixed``: the daemon alone gets SIGTERM, so that jobs in processes of their own can go on."""
+    """Write a systemd unit. ``mixed``: only the daemon gets SIGTERM, so that jobs in child processes can continue."""
     command = " ".join(map(_systemd_word, unit.command(unit.python, unit.store)))
     environment = "".join(
         f"Environment={_systemd_word(f'{name}={value}', variables=False)}\n" for name, value in unit.environment.items()
@@ -67,7 +67,7 @@ WantedBy=multi-user.target"""
 
 
 def docker(unit: Unit) -> str:
-    """A compose file."""
+    """Write a compose file."""
     environment = f"    environment: {_compose(dict(unit.environment))}\n" if unit.environment else ""
     return f"""\
 # The store must be on a local volume: SQLite's locks do not work over a network.
@@ -85,7 +85,7 @@ volumes:
 
 
 def k8s(unit: Unit) -> str:
-    """A stateful set of one."""
+    """Write a stateful set of one pod."""
     variables = [{"name": name, "value": _no_expansion(value)} for name, value in unit.environment.items()]
     environment = f"          env: {_flow(variables)}\n" if variables else ""
     command = [_no_expansion(word) for word in unit.command("python", _ON_VOLUME)]
@@ -121,7 +121,7 @@ UNITS: Mapping[str, Callable[[Unit], str]] = {"docker": docker, "k8s": k8s, "sys
 
 
 def _systemd_word(word: str, *, variables: bool = True) -> str:
-    """Quote a word as systemd.syntax(7) has it. ``variables``: ``$`` begins one here."""
+    """Quote a word by systemd.syntax(7). ``variables``: ``$`` begins a variable here."""
     word = word.replace("%", "%%")
     if variables:
         word = word.replace("$", "$$")
@@ -132,7 +132,7 @@ def _systemd_word(word: str, *, variables: bool = True) -> str:
 
 
 def _flow(value: object) -> str:
-    """On one line, in the part of YAML that is JSON."""
+    """Return a value on one line of YAML, as JSON."""
     return json.encode(value).decode()
 
 

@@ -1,4 +1,4 @@
-"""The HTTP interface of the command line: uvicorn, beside a daemon or alone."""
+"""Serve the HTTP interface with uvicorn, beside a daemon or alone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from asyncjobs.processor import JobProcessor
 
 
 def parse_address(text: str) -> tuple[str, int]:
-    """Host and port of ``host:port``, ``:port`` or ``port``; this machine where no host is named."""
+    """Return host and port of ``host:port``, ``:port`` or ``port``; the default host is this machine.
+
+    :raises Failure: the text is not an address.
+    """
     host, _, port = text.rpartition(":")
     if not port.isdigit() or int(port) > 65_535:
         raise Failure(f"{text!r} is not an address", exit_code=USAGE, hint="use 127.0.0.1:8484 or :8484")
@@ -25,9 +28,9 @@ def parse_address(text: str) -> tuple[str, int]:
 async def serve(
     jp: JobProcessor, *, host: str, port: int, token: str | None = None, task_status: TaskStatus[str]
 ) -> None:
-    """Serve until cancelled; says the URL once it listens. Without a token, only this machine may ask.
+    """Serve until cancelled; report the URL once the server listens. Without a token, only this machine has access.
 
-    :raises MissingExtraError: the extra ``web`` is not installed. Failure: the address cannot be listened on.
+    :raises MissingExtraError: the extra ``web`` is not installed. Failure: the server cannot listen on the address.
     """
     try:
         import uvicorn
@@ -58,7 +61,7 @@ async def serve(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_when_cancelled)
         try:
-            with anyio.CancelScope(shield=True):  # it ends by itself, in a bounded time, once it is told
+            with anyio.CancelScope(shield=True):  # it ends by itself, in a bounded time, once should_exit is set
                 await server.serve()
         except SystemExit:
             raise Failure(

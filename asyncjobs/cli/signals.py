@@ -1,4 +1,4 @@
-"""SIGINT and SIGTERM in a command, from its first line to its exit.
+"""Handle SIGINT and SIGTERM in a command, from its first line to its exit.
 
 Until a command is ready, and in commands that only wait, they end it: one line, exit code 130 or 143. Once a daemon or
 ``asyncjobs web`` is ready, they are how it is stopped, and are its own until the process has ended (``Kept``).
@@ -58,7 +58,7 @@ class Interruption:
 
     @property
     def sentence(self) -> str:
-        """Return what happened, in words."""
+        """Return the message for this signal."""
         return "interrupted" if self._number == signal.SIGINT else "ended by SIGTERM"
 
 
@@ -86,7 +86,7 @@ class Kept:
     work as if it had been killed.
 
     :param handlers: by signal; called on the loop that runs now.
-    :param unheard: called, with the signal, where that loop has ended.
+    :param after_loop: called with the signal once that loop has ended.
     """
 
     def __init__(self, handlers: dict[int, Callable[[int], None]], after_loop: Callable[[int], None]) -> None:

@@ -1,7 +1,7 @@
-"""State files of daemons: what runs, held under a lock for the life of the process.
+"""Keep the state of a daemon in a file that it locks for its life.
 
-A number in a file says nothing: processes die without removing it, and numbers are used again. A lock is let go of by
-the system when its process ends, however it ends. So: held is running; free is not, whatever the file says.
+A process id in a file proves nothing: processes die without removing it, and ids are reused. The system releases a
+lock when its process ends, however it ends. So a held lock means running; a free one does not, whatever the file says.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ _RELEASED_EVERY = 0.05
 
 
 class DaemonState(Struct, frozen=True):
-    """What a daemon says of itself. ``process`` tells it from a later process of the same number; ``arguments`` is the
-    command that started it, without its program."""
+    """The state that a daemon publishes. ``process`` distinguishes it from a later process with the same id;
+    ``arguments`` is the command that started it, without its program."""
 
     name: str
     store: str
@@ -41,7 +41,7 @@ class DaemonState(Struct, frozen=True):
 
 
 class Found(Struct, frozen=True):
-    """A state file. ``running``: its lock is held."""
+    """The contents of a state file. ``running``: its lock is held."""
 
     state: DaemonState | None
     running: bool
@@ -59,15 +59,15 @@ class StateFile:
         key = hashlib.sha256(store.encode("utf-8", "surrogateescape")).hexdigest()[:12]
         self.path = (folder or state_folder()) / f"{name}-{key}.json"
         self.last_lines = self.path.with_suffix(".last")
-        """The last lines of its log. They stay when it has ended, however it ended."""
+        """Path of the last lines of its log, which outlive the daemon."""
         self.default_log = self.path.with_suffix(".log")
-        """Where it logs in the background, unless ``logging.file`` says otherwise."""
+        """Path of its log in the background, unless ``logging.file`` is set."""
         self._descriptor: int | None = None
 
     def acquire(self, state: DaemonState) -> Found | None:
-        """Take the lock and write the state. Returns what holds it already, None: it is ours.
+        """Take the lock and write the state. Return the state of the present holder, or None if the lock was taken.
 
-        :raises OSError: it cannot be made; ELOOP: it is a link, which is never followed.
+        :raises OSError: the file cannot be created; ELOOP: it is a symbolic link, which is never followed.
         """
         self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         for patience in range(_LOOKS):
@@ -79,7 +79,7 @@ class StateFile:
                 held = _parse(self.path)
                 if held is not None and is_alive(held):
                     return Found(held, running=True)
-                time.sleep(_LOOK * (patience + 1))  # somebody looks at it just now, or has not written it yet
+                time.sleep(_LOOK * (patience + 1))  # another process reads it just now, or has not written it yet
                 continue
             if _same_file(descriptor, self.path):
                 self._descriptor = descriptor
@@ -89,14 +89,14 @@ class StateFile:
         return Found(_parse(self.path), running=True)
 
     def write(self, state: DaemonState) -> None:
-        """Say something new. Only for the one that holds the lock."""
+        """Write the state. Only the holder of the lock may call it."""
         assert self._descriptor is not None
         data = json.encode(state)
         os.pwrite(self._descriptor, data, 0)
         os.ftruncate(self._descriptor, len(data))
 
     def release(self) -> None:
-        """Remove the file and let go."""
+        """Remove the file and release the lock."""
         if self._descriptor is not None:
             with contextlib.suppress(FileNotFoundError):
                 self.path.unlink()
@@ -104,11 +104,11 @@ class StateFile:
             self._descriptor = None
 
     def look(self) -> Found | None:
-        """What is there; None: nothing, no daemon runs."""
+        """Return the contents of the file, or None if there is none."""
         return look(self.path)
 
     def wait_released(self, timeout: float) -> bool:
-        """Wait until nobody holds the lock; False: not within ``timeout`` seconds."""
+        """Wait until the lock is free. Return False if that takes longer than ``timeout`` seconds."""
         deadline = time.monotonic() + timeout
         while True:
             found = look(self.path)
@@ -121,7 +121,7 @@ class StateFile:
 
 
 def look(path: Path) -> Found | None:
-    """The state at ``path``; a link is none."""
+    """Return the contents of a state file, or None if there is none; links are not followed."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError:
@@ -138,12 +138,12 @@ def look(path: Path) -> Found | None:
 
 
 def is_alive(state: DaemonState) -> bool:
-    """Whether the very process that wrote the state still runs."""
+    """Return whether the very process that wrote the state still runs."""
     return not is_gone(state.process, this_process())
 
 
 def state_folder() -> Path:
-    """Where state files and logs are: this user's own folder."""
+    """Return this user's folder for state files and logs."""
     named = os.environ.get("XDG_STATE_HOME")
     return Path(named or Path.home() / ".local" / "state") / "asyncjobs"
 

@@ -1,4 +1,4 @@
-"""``asyncjobs backup`` and ``asyncjobs compact``."""
+"""``asyncjobs backup`` and ``asyncjobs compact``: copy the store, and return unused space."""
 
 from __future__ import annotations
 

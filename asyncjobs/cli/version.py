@@ -1,4 +1,4 @@
-"""``asyncjobs version``."""
+"""``asyncjobs version``: show installed versions."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``asyncjobs web``: the HTTP interface by itself."""
+"""``asyncjobs web``: serve the HTTP interface without running jobs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the server answers, as types; where a model of the package says the same, it is that model in the end."""
+"""Decode the responses of the server, and turn them into models of this package."""
 
 from __future__ import annotations
 
@@ -56,19 +56,24 @@ class ChangedJobs(Struct, frozen=True):
     changed: dict[str, JobStatus]
 
 
-# -- as they are sent; what a newer server adds is not looked at
+# -- as they are sent; fields that a newer server adds are ignored
 
 
 class SentError(Struct, frozen=True):
+    """The error of a job or an attempt."""
+
     error_type: str
     message: str
     traceback: str | None = None
 
     def model(self) -> JobError:
+        """Return the model."""
         return JobError(self.error_type, self.message, self.traceback)
 
 
 class SentJob(Struct, frozen=True, kw_only=True):
+    """A job."""
+
     id: str
     function: str
     status: JobStatus
@@ -103,7 +108,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
     unreadable: str | None = None
 
     def model(self) -> Job:
-        """``dependencies_met`` is not sent: what waits for dependencies, or was skipped, has them unmet."""
+        """Return the model. ``dependencies_met`` is not sent: it follows from ``waits_for`` and the status."""
         waits_for = None if self.waits_for is None else WaitsFor[self.waits_for.upper()]
         return Job(
             id=self.id,
@@ -138,7 +143,7 @@ class SentJob(Struct, frozen=True, kw_only=True):
         )
 
     def report(self) -> StatusReport:
-        """Without the result, which is not sent with a job."""
+        """Return the status report, without the result, which is not sent with a job."""
         failed = self.error is not None and self.status is JobStatus.FAILED
         return StatusReport(
             job_id=self.id,
@@ -154,31 +159,43 @@ class SentJob(Struct, frozen=True, kw_only=True):
 
 
 class SentJobs(Struct, frozen=True):
+    """A page of jobs."""
+
     items: list[SentJob]
     next: str | None = None
 
 
 class SentBatchItem(Struct, frozen=True):
+    """A job of a batch; None if the id is unknown."""
+
     id: str
     job: SentJob | None = None
 
 
 class SentBatch(Struct, frozen=True):
+    """The jobs of several ids."""
+
     items: list[SentBatchItem]
 
 
 class SentStatus(Struct, frozen=True):
+    """The status of a job."""
+
     id: str
     status: JobStatus
 
 
 class SentResult(Struct, frozen=True):
+    """The result of a completed job."""
+
     id: str
     status: JobStatus
     result: Any = None
 
 
 class SentAttempt(Struct, frozen=True):
+    """One attempt."""
+
     attempt: int
     worker: str | None
     started_at: datetime
@@ -187,30 +204,41 @@ class SentAttempt(Struct, frozen=True):
     error: SentError | None = None
 
     def model(self, job_id: str) -> Attempt:
+        """Return the model."""
         error = None if self.error is None else self.error.model()
         return Attempt(job_id, self.attempt, self.worker, self.started_at, self.finished_at, self.outcome, error)
 
 
 class SentAttempts(Struct, frozen=True):
+    """All attempts of a job."""
+
     items: list[SentAttempt]
 
 
 class SentEvents(Struct, frozen=True):
+    """A page of events."""
+
     items: list[JobEvent]
     cursor: str
     end: bool
 
 
 class SentGroups(Struct, frozen=True):
+    """A page of groups."""
+
     items: list[GroupProgress]
     next: str | None = None
 
 
 class SentWorkers(Struct, frozen=True):
+    """All workers."""
+
     items: list[WorkerInfo]
 
 
 class SentSnapshot(Struct, frozen=True):
+    """The state as of a cursor."""
+
     cursor: str
     stats: Stats
     jobs: list[SentJob]
@@ -218,12 +246,13 @@ class SentSnapshot(Struct, frozen=True):
     workers: list[WorkerInfo]
 
     def model(self) -> Snapshot:
+        """Return the model."""
         jobs = [job.model() for job in self.jobs]
         return Snapshot(self.cursor, self.stats, jobs, self.groups, self.workers)
 
 
 class SentProblem(Struct, frozen=True):
-    """RFC 9457, with what our own servers say beside it."""
+    """A problem document (RFC 9457) with the fields that asyncjobs adds."""
 
     code: str
     detail: str = ""

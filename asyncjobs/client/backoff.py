@@ -1,4 +1,4 @@
-"""How long to wait before it is tried again."""
+"""Compute the pause before a retry."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import random
 
 _FIRST = 0.5
 _LONGEST = 4.0
-"""Seconds: however long a server was away, it is found again that soon."""
+"""Longest pause in seconds, so that a server is found soon after it is back."""
 
 
 def pause_before(failures: int) -> float:
-    """Seconds before the next attempt, after so many that failed: doubled each time, and never the same for all."""
+    """Return the seconds to wait after so many failures: doubled each time, with jitter."""
     return min(_LONGEST, _FIRST * 2 ** min(failures - 1, 16)) * random.uniform(0.5, 1.0)

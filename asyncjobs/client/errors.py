@@ -1,4 +1,4 @@
-"""From problem documents to the errors that the same mistake raises in process, by their ``code``."""
+"""Turn problem documents into the errors that the same mistake raises in process, by their ``code``."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from asyncjobs.models import JobStatus
 
 
 def parse_problem(content: bytes) -> SentProblem | None:
-    """The problem document of an answer; None when it is none of ours."""
+    """Return the problem document of a response, or None if it is not one of asyncjobs."""
     try:
         return json.decode(content, type=SentProblem)
     except (DecodeError, ValidationError, UnicodeDecodeError):
@@ -39,13 +39,13 @@ def parse_problem(content: bytes) -> SentProblem | None:
 
 
 def build_error(problem: SentProblem, status: int) -> Exception:
-    """The error; of the root class, with the problem's ``code``, where there is no class for it."""
+    """Return the error of a problem; of the root class, with the problem's ``code``, if it has no class."""
     made = _MAKERS.get(problem.code)
     if made is not None:
         try:
             return made(problem, problem.details)
         except (KeyError, TypeError, ValueError):
-            pass  # an older server, or a newer one: it does not say what this class needs
+            pass  # an older or newer server: details that this class needs are missing
     kind = {422: SubmissionError, 503: BackendError}.get(status, JobProcessorError)
     error = kind(problem.detail or problem.code, hint=_HINTS.get(problem.code, problem.hint))
     error.code = problem.code
@@ -53,7 +53,7 @@ def build_error(problem: SentProblem, status: int) -> Exception:
 
 
 _HINTS = {"unauthorized": 'JobsClient(base_url, token="…") with a token that the server knows'}
-"""Where the server's hint is for browsers, or for whoever runs it."""
+"""Hints that replace those of the server, which are for browsers or operators."""
 
 _Details = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""ClientHandle: the id of a job elsewhere, that can be awaited, passed on and cancelled."""
+"""Define ClientHandle: the id of a remote job that can be awaited, passed on and cancelled."""
 
 from __future__ import annotations
 
@@ -12,23 +12,37 @@ if TYPE_CHECKING:
 
 
 class RemoteJobs(Protocol):
-    """What a handle needs of its client."""
+    """The methods of a client that a handle calls: see ``JobsClient``."""
 
-    async def wait_for_result(self, job_id: str, timeout: float | None = None) -> Any: ...
+    async def wait_for_result(self, job_id: str, timeout: float | None = None) -> Any:
+        """Wait for a result."""
+        ...
 
-    async def get_status(self, job_id: str) -> JobStatus: ...
+    async def get_status(self, job_id: str) -> JobStatus:
+        """Return the stored status."""
+        ...
 
-    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus: ...
+    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
+        """Cancel a job."""
+        ...
 
-    async def retry_job(self, job_id: str) -> JobStatus: ...
+    async def retry_job(self, job_id: str) -> JobStatus:
+        """Retry a job."""
+        ...
 
-    async def why(self, job_id: str) -> Reason: ...
+    async def why(self, job_id: str) -> Reason:
+        """Return why a job is not running."""
+        ...
 
-    def get_logs(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]: ...
+    def get_logs(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
+        """Iterate over what a job has logged."""
+        ...
 
     def stream_job(
         self, job_id: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
-    ) -> EventStream: ...
+    ) -> EventStream:
+        """Stream the events of a job."""
+        ...
 
 
 class ClientHandle(Handle):
@@ -41,13 +55,14 @@ class ClientHandle(Handle):
     _jobs: RemoteJobs
 
     def __new__(cls, job_id: str, jobs: RemoteJobs) -> Self:
+        """Make a handle; programs call ``client.handle(job_id)``."""
         self = super().__new__(cls, job_id)
         self._jobs = jobs
         return self
 
     @property
     def id(self) -> str:
-        """The job's id, as a plain string."""
+        """Return the job's id as a plain string."""
         return str.__str__(self)
 
     def __str__(self) -> str:
@@ -63,7 +78,7 @@ class ClientHandle(Handle):
         return self.result().__await__()
 
     async def result(self, timeout: float | None = None) -> Any:
-        """The job's result, once it has completed. Also a server that is away for a while is waited for.
+        """Wait until the job has completed, and return its result. Waits for an unreachable server, too.
 
         :param timeout: seconds to wait; None waits for ever.
         :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
@@ -74,25 +89,25 @@ class ClientHandle(Handle):
         return await self._jobs.wait_for_result(self.id, timeout)
 
     async def status(self) -> JobStatus:
-        """The stored status."""
+        """Return the stored status."""
         return await self._jobs.get_status(self.id)
 
     async def cancel(self, *, descendants: bool = False) -> JobStatus:
-        """Cancel it: see ``JobsClient.cancel_job``."""
+        """Cancel the job: see ``JobsClient.cancel_job``."""
         return await self._jobs.cancel_job(self.id, descendants=descendants)
 
     async def retry(self) -> JobStatus:
-        """Run it again after it failed or was cancelled: see ``JobsClient.retry_job``."""
+        """Run the job again after it failed or was cancelled: see ``JobsClient.retry_job``."""
         return await self._jobs.retry_job(self.id)
 
     async def why(self) -> Reason:
-        """Why it is not running, or that it is."""
+        """Return why the job is not running, or that it is."""
         return await self._jobs.why(self.id)
 
     def events(self, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None) -> EventStream:
-        """Its events: history first, then live, to its end: see ``JobsClient.stream_job``."""
+        """Stream the job's events, history first, then live, to its end: see ``JobsClient.stream_job``."""
         return self._jobs.stream_job(self.id, after, types=types, on_reset=on_reset)
 
     def logs(self, after: str | None = None) -> AsyncIterator[JobEvent]:
-        """What it has logged so far."""
+        """Iterate over what the job has logged so far."""
         return self._jobs.get_logs(self.id, after)

@@ -1,4 +1,4 @@
-"""JobsClient: what a ``JobProcessor`` of another process can be asked, over HTTP."""
+"""Define JobsClient: use the ``JobProcessor`` of another process over HTTP."""
 
 from __future__ import annotations
 
@@ -46,15 +46,15 @@ if TYPE_CHECKING:
     from asyncjobs.client.transport import Answer
 
 EXACT = "application/msgpack"
-"""The type of a result as it is stored."""
+"""Media type of a result as it is stored."""
 _BATCH = 1000
-"""Ids that the server takes at a time."""
+"""Ids that the server accepts in one request."""
 _UNFINISHED = frozenset({JobStatus.PENDING, JobStatus.IN_PROGRESS})
 _RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
 class JobsClient:
-    """Submit, watch and decide about the jobs of a server that serves ``jp.asgi_app(…)``.
+    """Submit, watch and control the jobs of a server that serves ``jp.asgi_app(…)``.
 
     ::
 
@@ -177,14 +177,14 @@ class JobsClient:
         return ClientHandle(self._transport.read(answer, answers.SentStatus).id, self)
 
     def handle(self, job_id: str) -> ClientHandle:
-        """A handle for a stored job, made from its id; nothing is asked."""
+        """Return a handle for a stored job, made from its id; nothing is sent."""
         return ClientHandle(checked_name("job_id", job_id), self)
 
     # -- results
 
     async def get_result(self, job_id: str) -> Any:
-        """The result of a job that has completed; does not wait. Records are plain dicts: the client has no classes.
-        Of a value that the server hides something in, what is left comes as JSON has it.
+        """Return the result of a completed job; do not wait. Records are plain dicts: the client has no classes.
+        A value in which the server hides something is returned as JSON.
 
         :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
             without a result (its subclass says how).
@@ -195,7 +195,7 @@ class JobsClient:
         return found.result
 
     async def wait_for_result(self, job_id: str, timeout: float | None = None) -> Any:
-        """For handles: see ``ClientHandle.result``."""
+        """Wait for a result, on behalf of handles: see ``ClientHandle.result``."""
         with anyio.move_on_after(timeout):
             found = await self._result(job_id)
             while isinstance(found, answers.SentStatus):
@@ -208,7 +208,7 @@ class JobsClient:
         raise JobTimeoutError(f"job {str(job_id)!r}", timeout or 0.0, job_id=str(job_id))
 
     async def _result(self, job_id: str) -> answers.SentResult | answers.SentStatus:
-        """Its status, while it has no result."""
+        """Return the result of a job, or its status while it has none."""
         headers = {"accept": f"{EXACT}, application/json"}  # JSON: while there is none, and where some of it is hidden
         answer = await self._transport.ask("GET", f"{_job(job_id)}/result", headers=headers)
         if answer.response.headers.get("content-type") == EXACT:
@@ -224,20 +224,20 @@ class JobsClient:
     # -- asking
 
     async def get_job(self, job_id: str) -> Job:
-        """A snapshot of a job. JobNotFoundError: no such job."""
+        """Return a snapshot of a job. JobNotFoundError: no such job."""
         return (await self._transport.get(_job(job_id), answers.SentJob)).model()
 
     async def get_status(self, job_id: str) -> JobStatus:
-        """The stored status. JobNotFoundError: no such job."""
+        """Return the stored status. JobNotFoundError: no such job."""
         return (await self._transport.get(_job(job_id), answers.SentStatus)).status
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
-        """Every attempt of a job, the first one first, with its outcome and error."""
+        """Return every attempt of a job, oldest first, with its outcome and error."""
         sent = await self._transport.get(f"{_job(job_id)}/attempts", answers.SentAttempts)
         return [attempt.model(str(job_id)) for attempt in sent.items]
 
     async def get_logs(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
-        """What a job has logged so far, a page at a time. ``stream_job(types="log")`` goes on with what comes."""
+        """Iterate over what a job has logged so far. ``stream_job(types="log")`` also follows what comes."""
         path, params = f"{_job(job_id)}/logs", {} if after is None else {"after": after}
         while True:
             page = await self._transport.get(path, answers.SentEvents, params)
@@ -248,7 +248,7 @@ class JobsClient:
             params = {"after": page.cursor}
 
     async def why(self, job_id: str) -> Reason:
-        """Why a job is not running (or that it is): a code for programs, a sentence for people."""
+        """Return why a job is not running (or that it is): a code for programs, a sentence for people."""
         return await self._transport.get(f"{_job(job_id)}/why", Reason)
 
     async def iter_jobs(self, query: JobQuery | None = None) -> AsyncGenerator[Job]:
@@ -259,7 +259,7 @@ class JobsClient:
                     yield job
 
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
-        """A page of jobs: a list, and ``.next``, the cursor of the following page."""
+        """Return a page of jobs: a list, and ``.next``, the cursor of the following page."""
         query = query or JobQuery()
         names = ("status", "group", "queue", "function", "parent_id", "order", "limit", "cursor")
         asked = _asked(query, names, "find_jobs")
@@ -271,11 +271,11 @@ class JobsClient:
         return JobPage([job.model() for job in page.items], page.next)
 
     async def poll_status(self, job_id: str) -> StatusReport:
-        """Status, percentage, elapsed seconds and an estimate of the rest; without the result (``get_result``)."""
+        """Return status, percentage, elapsed seconds and an estimate of the rest; ``get_result`` returns the result."""
         return (await self._transport.get(_job(job_id), answers.SentJob)).report()
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
-        """``poll_status`` of several jobs at once; None for an unknown id."""
+        """Return ``poll_status`` of several jobs at once; None for an unknown id."""
         jobs = await self._batch(checked_ids("job_ids", job_ids))
         return {job_id: None if job is None else job.report() for job_id, job in jobs.items()}
 
@@ -289,11 +289,11 @@ class JobsClient:
         return jobs
 
     async def get_progress(self, group: str) -> GroupProgress:
-        """How far a group is. A group that no job is of is an error: ``code`` is ``"group-not-found"``."""
+        """Return the progress of a group. For an unknown group, the error's ``code`` is ``"group-not-found"``."""
         return await self._transport.get(_group(group), GroupProgress)
 
     async def groups(self) -> AsyncGenerator[GroupProgress]:
-        """All groups by name, and how far they are."""
+        """Iterate over the progress of all groups, by name."""
         params: dict[str, str] = {}
         while True:
             page = await self._transport.get("/v1/groups", answers.SentGroups, params)
@@ -304,15 +304,15 @@ class JobsClient:
             params = {"after": page.next}
 
     async def stats(self) -> Stats:
-        """Numbers of all jobs and workers."""
+        """Return the numbers of all jobs and workers."""
         return await self._transport.get("/v1/stats", Stats)
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """The workers that the store knows, of all processes."""
+        """Return the workers of all processes that the store knows."""
         return (await self._transport.get("/v1/workers", answers.SentWorkers)).items
 
     async def snapshot(self) -> Snapshot:
-        """What a page shows first, and the cursor from which ``stream_all`` goes on without a gap."""
+        """Return the state that a page shows first, and a cursor from which ``stream_all`` misses nothing."""
         return (await self._transport.get("/v1/snapshot", answers.SentSnapshot)).model()
 
     # -- deciding
@@ -320,7 +320,7 @@ class JobsClient:
     async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
         """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
 
-        Returns the truth as stored: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
+        Return the stored status: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
         and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
         """
         try:
@@ -334,8 +334,8 @@ class JobsClient:
     ) -> ChangedJobs:
         """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
 
-        :param expect: do nothing unless it is for so many; else the error's ``code`` is ``"count-differs"``.
-        :raises BackendConnectionError: tried once only: when the answer is lost, look at what it did.
+        :param expect: do nothing unless exactly so many jobs match; else the error's ``code`` is ``"count-differs"``.
+        :raises BackendConnectionError: tried once only: if the response is lost, check what was changed.
         """
         return await self._change("cancel", query, group, expect)
 
@@ -376,9 +376,9 @@ class JobsClient:
     def stream_job(
         self, job_id: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
     ) -> EventStream:
-        """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
+        """Stream the events of a job: its history after the cursor ``after``, then live, until the job has ended.
 
-        Cut off, it comes back by itself and goes on where it was. To leave it early, use it as ``async with``.
+        The stream reconnects by itself and continues where it was. To leave it early, use it as ``async with``.
 
         :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
         :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
@@ -391,13 +391,13 @@ class JobsClient:
     def stream_group(
         self, group: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
     ) -> EventStream:
-        """Events of a group's jobs; ends when all of them have ended: as ``stream_job``."""
+        """Stream the events of a group's jobs until all have ended: as ``stream_job``."""
         return self._stream(f"{_group(group)}/events", after, types, on_reset)
 
     def stream_all(
         self, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
     ) -> EventStream:
-        """Every event; does not end: as ``stream_job``."""
+        """Stream every event, without end: as ``stream_job``."""
         return self._stream("/v1/events", after, types, on_reset)
 
     def _stream(self, path: str, after: str | None, types: Types, on_reset: OnReset | None) -> EventStream:
@@ -418,7 +418,7 @@ def _segment(name: str) -> str:
 
 
 def _asked(query: JobQuery, names: Sequence[str], where: str) -> dict[str, Any]:
-    """The fields of a query that are given, by these names; others cannot be asked over HTTP."""
+    """Return the given fields of a query by these names; refuse others, which HTTP does not have."""
     if not isinstance(query, JobQuery):
         raise ConfigurationError(where, query, allowed="a JobQuery")
     unset = JobQuery()

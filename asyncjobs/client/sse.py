@@ -1,4 +1,4 @@
-"""Server-sent events by the rules of the HTML standard, as they come in: bytes in, blocks out."""
+"""Parse server-sent events by the rules of the HTML standard: bytes in, blocks out."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _BOM = b"\xef\xbb\xbf"
 
 
 class Block(Struct):
-    """What stands between two empty lines. A ping is one without anything in it."""
+    """The lines between two empty lines. A ping is a block without fields."""
 
     id: str | None = None
     event: str = "message"
@@ -22,7 +22,7 @@ class Block(Struct):
 
 
 class BlockParser:
-    """Fed with bytes however they are cut. What has no end yet is not given out: cut off, it will be sent again."""
+    """Parses bytes in chunks of any size. An incomplete block is not returned: the server sends it again."""
 
     def __init__(self) -> None:
         self._rest = bytearray()
@@ -30,7 +30,7 @@ class BlockParser:
         self._begun = False
 
     def feed(self, chunk: bytes) -> Iterator[Block]:
-        """The blocks that ``chunk`` completes."""
+        """Yield the blocks that ``chunk`` completes."""
         # Only what is new is searched: a long line that comes in many chunks is not read again with each.
         begin = max(0, len(self._rest) - 1)
         self._rest += chunk

@@ -1,9 +1,8 @@
-"""Events over HTTP that go on where they were cut.
+"""Stream events over HTTP, and continue where a connection was lost.
 
-They come as server-sent events and not as JSON lines. Both say the same, but only the former are known to what is on
-the way: proxies and middleware do not collect or pack them, and they say from the start when to come back (``retry:``).
-With ``plain=1``: what the stream itself says (``end``, ``reset``, ``bye``) is told from events by its form, whatever
-they are called.
+The client requests server-sent events, not JSON lines: proxies and middleware know them and do not buffer or compress
+them, and they carry the reconnection delay (``retry:``). With ``plain=1``, messages of the stream itself (``end``,
+``reset``, ``bye``) differ from events by their form, whatever events are called.
 """
 
 from __future__ import annotations
@@ -34,16 +33,16 @@ logger = SafeLogger("asyncjobs.client")
 Types = Collection[str] | str | None
 
 _PASSING = frozenset({"busy", "store"})
-"""Reasons of a ``reset`` by which nothing is lost: the server cannot serve now."""
+"""Reasons of a ``reset`` by which nothing is lost: the server is temporarily unavailable."""
 _RETRY = 1.0
 _SHORTEST, _LONGEST = 0.1, 60.0
-"""Bounds of what a server may ask for by ``retry:``."""
+"""Bounds of the delay that a server may request by ``retry:``."""
 
 
 class Reset(Struct, frozen=True):
-    """Something is missing: events after the stream's cursor were removed (``reason`` is ``"retention"``), or the
-    cursor is of another store (``"cursor"``). The stream goes on after ``cursor``; ``snapshot`` is the path at which
-    the state as it is now can be asked for."""
+    """Events are missing: those after the stream's cursor were removed (``reason`` is ``"retention"``), or the cursor
+    is of another store (``"cursor"``). The stream continues after ``cursor``; ``snapshot`` is the path of the current
+    state."""
 
     reason: str
     cursor: str | None = None
@@ -51,7 +50,7 @@ class Reset(Struct, frozen=True):
 
 
 class _StreamMessage(Struct, frozen=True):
-    """What the stream itself says has no ``job_id``."""
+    """A message of the stream itself, which has no ``job_id``."""
 
     type: str
     data: dict[str, Any]
@@ -62,13 +61,14 @@ OnReset = Callable[[Reset], "Awaitable[object] | object"]
 
 
 class EventStream:
-    """An async iterator of events. ``cursor`` is behind the last event that was given out: stored, it is ``after=`` of
-    a stream that goes on there, in another process, too.
+    """An async iterator of events. ``cursor`` is the position after the last event that was returned; passed as
+    ``after=`` to another stream, also in another process, that one continues there.
 
-    Ends when the server says that nothing more can come. Cut off, it comes back by itself, for as long as it takes;
-    only what never was there is an error. Used as ``async with``, or to its end, it leaves no connection open.
+    It ends when the server reports that no event will follow. After a lost connection, it reconnects for as long as it
+    takes; only a server that was never reached is an error. Used as ``async with``, or to its end, it leaves no
+    connection open.
 
-    :param lasting: False: cut off, it waits as long as it would before it came back, and ends.
+    :param lasting: False: end after a lost connection, once the pause before the next one is over.
     """
 
     def __init__(
@@ -87,7 +87,7 @@ class EventStream:
 
     @property
     def cursor(self) -> str | None:
-        """Where it is."""
+        """Return the position after the last event."""
         return self._source.cursor
 
     def __aiter__(self) -> Self:
@@ -215,7 +215,7 @@ class _Source:
         elif message.type == "reset":
             reason, cursor, snapshot = (message.data.get(name) for name in Reset.__struct_fields__)
             await self._reset(Reset(str(reason), cursor, snapshot))
-        return None  # what else a newer server says is nothing that this client waits for
+        return None  # messages that a newer server adds are ignored
 
     async def _reset(self, reset: Reset) -> None:
         if reset.reason in _PASSING:

@@ -1,4 +1,4 @@
-"""A job as it is sent: the arguments as JSON, with handles in it as ``{"$job": id}``.
+"""Encode a job for HTTP: the arguments as JSON, with handles in them as ``{"$job": id}``.
 
 What JSON does not have (datetime, UUID, Decimal, bytes, …) is sent as ``{"$msgpack": …}``, so that it arrives as it is.
 """
@@ -29,15 +29,15 @@ from asyncjobs.models import Handle
 
 _LONGEST_NAME = 512
 _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
-"""Control characters, halves of surrogate pairs, separators of lines and paragraphs."""
+"""Unicode categories: control characters, surrogates, separators of lines and paragraphs."""
 _DEEPEST = 100
 """The server allows less; this is what ends a list that holds itself."""
 _AS_STORED = (
     bytes, bytearray, date, time_of_day, timedelta, Decimal, UUID, complex, PurePath, set, frozenset, Enum
 )  # fmt: skip
-"""What JSON does not have is sent as this package stores it."""
+"""Types that JSON does not have; their values are sent as they are stored."""
 _PLAIN = (str, int, float, list, dict)
-"""What JSON has. A subclass of one of these would arrive as its base."""
+"""Types that JSON has. A value of a subclass would arrive as one of the base class."""
 _MARKS = frozenset({"$job", "$msgpack", "$tuple"})
 _OF_FUNCTIONS = frozenset({"limit", "retry", "isolation", "max_interruptions"})
 """Options that only the definition of a function has, over HTTP."""
@@ -45,12 +45,15 @@ _AS_A_HANDLE = "pass the handle as an argument of its own, or in a list, a tuple
 
 
 def new_id() -> str:
-    """A fresh job id, sortable by time as those that are made in process."""
+    """Return a fresh job id, sortable by time as those that are made in process."""
     return f"{time.time_ns() // 1000:014x}{secrets.token_hex(8)}"
 
 
 def checked_name(field: str, value: object) -> str:
-    """An id or a group that can be part of a URL."""
+    """Return an id or a group that can be part of a URL.
+
+    :raises ConfigurationError: it cannot.
+    """
     if (
         not isinstance(value, str)
         or not 0 < len(value) <= _LONGEST_NAME
@@ -61,7 +64,7 @@ def checked_name(field: str, value: object) -> str:
 
 
 def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
-    """The body of ``POST v1/jobs``.
+    """Return the body of ``POST v1/jobs``.
 
     :param options: those of the job; what is None is not sent.
     :raises ConfigurationError: an option cannot work. NotSerializableError: an argument has no form in JSON.
@@ -84,7 +87,10 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
 
 
 def _option(name: str, value: Any) -> Any:
-    """What it may be is for the server to say, as long as it can be said to it."""
+    """Return an option as it is sent; the server checks its value.
+
+    :raises ConfigurationError: it cannot be sent.
+    """
     if name == "metadata":
         return _sendable("$.metadata", value, handles=False)
     if name == "run_at" and (not isinstance(value, datetime) or value.tzinfo is None):
@@ -100,7 +106,10 @@ def _option(name: str, value: Any) -> Any:
 
 
 def checked_ids(field: str, value: Any) -> list[str]:
-    """One id or handle, or several."""
+    """Return a list of one id or handle, or of several.
+
+    :raises ConfigurationError: one of them is not an id.
+    """
     if isinstance(value, str):
         value = (value,)
     if not isinstance(value, Iterable):
@@ -109,7 +118,7 @@ def checked_ids(field: str, value: Any) -> list[str]:
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """``args=`` and ``kwargs=`` are the way out for a function with parameters named like options."""
+    """Return all arguments, also those in ``args=`` and ``kwargs=`` (for parameters named like options)."""
     for name in RESERVED.intersection(kwargs) - {"args", "kwargs"}:
         raise ConfigurationError(
             name,
@@ -243,13 +252,13 @@ def _check_number(where: str, value: Any) -> None:
 
 
 def _is_subclass(value: object) -> bool:
-    """Whether a value is of a subclass of what JSON has, or of a tuple."""
+    """Return whether a value is of a subclass of a type that JSON has, or of tuple."""
     bases = (*_PLAIN, tuple)
     return type(value) not in (bool, *bases) and isinstance(value, bases)
 
 
 def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:
-    """A handle in a set or in a field of a record would arrive as a text.
+    """Refuse handles in sets and in fields of records, where they would arrive as texts.
 
     :raises NotSerializableError: there is one, with its path.
     """

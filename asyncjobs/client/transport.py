@@ -1,6 +1,6 @@
-"""Requests with patience: what fails in passing is asked again, what does not is an error of the package.
+"""Send requests: retry what fails in passing, and raise other failures as errors of this package.
 
-The only module that knows httpx, and so the only one that needs it to be imported.
+This is the only module that imports httpx.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AT_A_TIME = 32
 """Requests of one client that are on their way; streams come on top."""
 _PASSING = frozenset({429, 502, 503, 504})
 _NOT_DONE = frozenset({429, 503})
-"""Of those, where the server says that it did nothing. Behind the others is a proxy that does not know."""
+"""Those by which the server reports that it did nothing. The others come from proxies, which do not know."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LONGEST_ASKED_PAUSE = 60.0
 _LONGEST_CONNECT = 5.0
@@ -35,7 +35,7 @@ _LONGEST_CONNECT = 5.0
 
 
 class Answer(Struct, frozen=True):
-    """What came. ``repeated``: an earlier attempt, whose answer was lost, may have been carried out."""
+    """A response. ``repeated``: an earlier try, whose response was lost, may have been carried out."""
 
     response: httpx.Response
     repeated: bool
@@ -87,16 +87,20 @@ class Transport:
 
     @property
     def url(self) -> str:
-        """Where the app is, for people: without what may be secret in it."""
+        """Return the URL of the app for messages, without credentials."""
         return str(httpx.URL(self._base).copy_with(userinfo=b""))
 
     async def aclose(self) -> None:
-        """Streams that are open end, too."""
+        """Close all connections, also those of open streams."""
         self._closed = True
         if self._owned:
             await self._http.aclose()
 
     def check_open(self) -> None:
+        """Check that the client was not closed.
+
+        :raises BackendClosedError: it was.
+        """
         if self._closed:
             raise BackendClosedError("this JobsClient is closed", hint="use it inside 'async with JobsClient(…)'")
 
@@ -114,11 +118,11 @@ class Transport:
         request: Any = None,
         check: bool = True,
     ) -> Answer:
-        """The answer, unless it is an error: then that is raised (by ``check()``, later, if not ``check``).
+        """Send a request and return the response; raise the error that it reports, if ``check``.
 
-        :param repeat: whether it may be asked again when it is not known whether it was carried out.
-        :param request: what ``BackendConnectionError.request`` is to be.
-        :raises BackendConnectionError: ``tries`` of them failed, in passing.
+        :param repeat: whether to send it again if it is unknown whether it was carried out.
+        :param request: the value of ``BackendConnectionError.request``.
+        :raises BackendConnectionError: ``tries`` requests failed in passing.
         """
         options: dict[str, Any] = {"params": params, "headers": {**self._headers, "accept": "application/json"}}
         options["headers"].update(headers or {})
@@ -158,18 +162,18 @@ class Transport:
         return _PassingFailure(_detail(response), response.status_code in _NOT_DONE, _retry_after(response))
 
     async def get(self, path: str, kind: type[T], params: Mapping[str, Any] | None = None) -> T:
-        """What is there, as ``kind``."""
+        """Request a resource and decode it as ``kind``."""
         return self.read(await self.ask("GET", path, params=params), kind)
 
     def read(self, answer: Answer, kind: type[T]) -> T:
-        """An answer as ``kind``."""
+        """Decode a response as ``kind``."""
         try:
             return json.decode(answer.response.content, type=kind)
         except (DecodeError, ValidationError, UnicodeDecodeError) as error:
             raise self._foreign(f"the response cannot be decoded: {error}") from None
 
     def read_value(self, answer: Answer) -> Any:
-        """An answer that is a value as it is stored: nothing in it is imported, or run."""
+        """Decode a response that is a stored value; nothing is imported or run."""
         try:
             return decode_value(answer.response.content)
         except CorruptValueError as error:
@@ -178,12 +182,12 @@ class Transport:
     # -- streams
 
     async def open(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response | None:
-        """An event stream, to be closed by ``aclose()``; None: there is nothing more to come. Tried once.
+        """Open an event stream, once. Return None if no event will follow; the caller closes the response.
 
-        :raises BackendConnectionError: it failed in passing.
+        :raises BackendConnectionError: the request failed in passing.
         """
         self.check_open()
-        # Nothing on the way should collect what is to be packed together.
+        # Proxies must not buffer the stream in order to compress it.
         fixed = {"accept": "text/event-stream", "accept-encoding": "identity", "cache-control": "no-store"}
         request = self._http.build_request(
             "GET",
@@ -219,9 +223,9 @@ class Transport:
         return None
 
     async def chunks(self, response: httpx.Response) -> AsyncGenerator[bytes]:
-        """What a stream sends.
+        """Yield the chunks of a stream.
 
-        :raises BackendConnectionError: it was cut, or nothing came for ``max_silence`` seconds.
+        :raises BackendConnectionError: the connection was lost, or was silent for ``max_silence`` seconds.
         """
         try:
             async for chunk in response.aiter_bytes():
@@ -233,7 +237,7 @@ class Transport:
     # -- what goes wrong
 
     def check(self, answer: Answer) -> None:
-        """Raise what an answer says went wrong."""
+        """Raise the error that a response reports, if any."""
         response = answer.response
         status = response.status_code
         if 200 <= status < 300:
@@ -286,7 +290,7 @@ def _checked_base(base_url: str) -> str:
 
 
 def _describe(error: httpx.RequestError) -> str:
-    """httpx leaves some messages empty."""
+    """Return the message of an error; those of httpx may be empty."""
     words = str(error)
     return f"{type(error).__name__}: {words}" if words else type(error).__name__
 
@@ -298,7 +302,7 @@ def _detail(response: httpx.Response) -> str:
 
 
 def _retry_after(response: httpx.Response) -> float:
-    """Seconds that the server asks for."""
+    """Return the seconds that the server asks to wait."""
     value = response.headers.get("retry-after", "").strip()
     if value.isascii() and value.isdigit():
         return min(float(value), _LONGEST_ASKED_PAUSE)

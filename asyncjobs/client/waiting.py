@@ -1,13 +1,12 @@
-"""Waiting for the ends of jobs, at a price that does not grow with how many are waited for.
+"""Wait for jobs to end, at a cost that does not grow with their number.
 
-A job's own event stream, filtered to what ends it, says at once when it has ended. (A long poll would be answered at
-every line that the job logs.) It only wakes: what has become of the job is then asked for, and so it is whenever the
-stream was cut, or could not be had, for whatever reason, and every 30 s. So nothing has to be remembered through a
-restart of the server, and one that has no stream left for us, or a proxy that keeps them back, makes it slower, and
-never wrong.
+The event stream of a job, filtered to terminal events, reports at once that it has ended. (A long poll would return at
+every line that the job logs.) The stream only wakes the waiter, which then fetches the status; it also does so whenever
+the stream is lost or cannot be opened, and every 30 s. So no state has to survive a restart of the server, and a server
+without free streams, or a buffering proxy, makes waiting slower but never wrong.
 
-A stream is a connection, and a server has only so many: a client that waits for a thousand jobs takes a few, and asks
-for the rest together, now and then.
+A stream is a connection, and a server has a limited number: a client that waits for a thousand jobs opens a few, and
+polls the rest together.
 """
 
 from __future__ import annotations
@@ -30,17 +29,17 @@ logger = SafeLogger("asyncjobs.client")
 
 STREAMS = 32
 LOOK_AGAIN = 30.0
-"""Seconds after which what a stream follows is looked at nevertheless."""
+"""Seconds after which a job is polled although a stream follows it."""
 _LOOK_EVERY = 0.5
 _LOOKED_AT_A_SECOND = 1000
-"""Jobs that are asked for together, at most, on average."""
+"""Jobs that are polled per second, at most, on average."""
 _ENDS = sorted(TERMINAL)
 
 
 class Waiting:
-    """All that one client waits for.
+    """The jobs that one client waits for.
 
-    :param unfinished: asks which of these jobs have not ended yet.
+    :param unfinished: returns which of these jobs have not ended yet.
     """
 
     def __init__(
@@ -59,7 +58,7 @@ class Waiting:
         self._left: set[str] = set()  # as of the last look
 
     async def wait_until_ended(self, job_id: str) -> None:
-        """Return when it may have ended: look."""
+        """Wait until the job may have ended; the caller fetches its status."""
         if self._streams >= STREAMS and await self._in_line(job_id):
             return
         self._streams += 1
@@ -72,7 +71,7 @@ class Waiting:
             self._streams -= 1
 
     async def _in_line(self, job_id: str) -> bool:
-        """True: it has ended. False: there is a stream for it now."""
+        """Poll until the job has ended (return True) or a stream is free for it (return False)."""
         self._line[job_id] += 1
         self._left.add(job_id)  # until the next look
         try:
@@ -93,7 +92,7 @@ class Waiting:
         return max(_LOOK_EVERY, len(self._line) / _LOOKED_AT_A_SECOND)
 
     async def _look(self) -> None:
-        """One look for all; whoever comes first does it."""
+        """Poll all jobs in the line at once; the first waiter does it."""
         asked = list(self._line)
         try:
             left = await self._unfinished(asked)

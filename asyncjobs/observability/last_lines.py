@@ -1,4 +1,4 @@
-"""The last lines of a log, in a small file that outlives the process: what a dead daemon logged before it died.
+"""Keep the last lines of a log in a small file that outlives the process, also one that is killed.
 
 The file has a slot for each line, and a line is one write into the oldest slot. So it costs the same whether the log
 is long or short, needs no rotation, and is complete after SIGKILL.

@@ -1,4 +1,4 @@
-"""The log of the command line and the daemon: one chain, three forms, the same fields in each.
+"""Set up the log of the command line and the daemon, in three formats with the same fields.
 
 The fields are ``job_id``, ``attempt``, ``group``, ``worker_id`` where a record is about a job, from the record itself
 (``extra=``) or from the job whose body logs it.
@@ -37,14 +37,14 @@ def set_up(
     """Send every record of the program to ``stream`` (default: standard error; not without ``console``) and to
     ``config.file``.
 
-    :param keep: where the last lines are kept, as ``config.file`` has them, for whoever looks after this process.
+    :param keep: where the last lines are kept, as ``config.file`` has them, for operators of this process.
     :returns: the handlers, which are the root logger's only ones from now on.
     """
     to: TextIO = sys.stderr if stream is None else stream
     form = config.format
     if form == "auto":
         form = "text" if to.isatty() else "logfmt"
-    # What is read later, and elsewhere, says on which day it was written.
+    # Lines that are read later and elsewhere carry their date.
     in_files = _Once(_formatter("text" if config.format == "auto" else config.format, dated=True))
     handlers: list[logging.Handler] = []
     if console:
@@ -63,7 +63,7 @@ def set_up(
     for handler in handlers:
         handler.addFilter(_add_fields)
         root.addHandler(handler)
-    # The program's own level; other libraries speak up from warnings on, unless everything is wanted.
+    # The configured level for the program; at least INFO for other libraries, unless DEBUG is configured.
     level = getattr(logging, config.level.upper())
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.INFO))
     logging.getLogger("asyncjobs").setLevel(level)
@@ -81,7 +81,7 @@ def _add_fields(record: logging.LogRecord) -> bool:
 
 
 def get_fields(record: logging.LogRecord) -> Iterator[tuple[str, Any]]:
-    """The context fields that a record has."""
+    """Yield the context fields of a record."""
     for name in FIELDS:
         value = getattr(record, name, None)
         if value is not None:
@@ -110,6 +110,7 @@ class TextFormatter(logging.Formatter):
         self._dated = dated
 
     def format(self, record: logging.LogRecord) -> str:
+        """Format a record as a line."""
         at = datetime.fromtimestamp(record.created).astimezone()
         level = f"{_LEVELS.get(record.levelno, record.levelname):5}"
         if self._colour and record.levelno in _COLOURS:
@@ -150,6 +151,7 @@ class JsonFormatter(logging.Formatter):
     """One object a line: ``ts``, ``level``, ``logger``, ``message``, the fields, ``error`` with the traceback."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Format a record as a JSON object."""
         return json.encode(_record(self, record), enc_hook=str).decode()
 
 
@@ -157,6 +159,7 @@ class LogfmtFormatter(logging.Formatter):
     """``ts=… level=info msg="…" job_id=page_1``."""
 
     def format(self, record: logging.LogRecord) -> str:
+        """Format a record as logfmt."""
         return " ".join(f"{name}={_quoted(value)}" for name, value in _record(self, record).items())
 
 
@@ -175,7 +178,7 @@ def _record(formatter: logging.Formatter, record: logging.LogRecord) -> dict[str
 
 
 def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str | None:
-    """The record's own exception, or the traceback of a job's body, which is text by now."""
+    """Return the traceback of the record's exception, or that of a job's body, which is stored as text."""
     text: str | None = getattr(record, "traceback_text", None)
     if text:
         return text.rstrip()
@@ -195,7 +198,7 @@ def _quoted(value: object) -> str:
 
 
 class PrivateFile(logging.handlers.RotatingFileHandler):
-    """A log of this user alone: job ids and errors are nobody else's business.
+    """A rotated log file that only this user can read.
 
     ``on_open`` is called with the descriptor whenever the file is opened: at first, after a rotation, after SIGHUP.
     """

@@ -1,6 +1,6 @@
-"""asyncjobs over HTTP: ``jp.asgi_app(…)`` is made of this. Needs the extra ``web``.
+"""Serve jobs over HTTP: ``jp.asgi_app(…)`` is made of this. Needs the extra ``web``.
 
-``Principal`` is who asks, for ``auth=``; ``allow_anyone`` opens the app to everybody whom its host lets through.
+``Principal`` is a caller, for ``auth=``; ``allow_anyone`` opens the app to every caller that its host admits.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Who may ask, from where. Closed by default: without ``auth``, only this machine, under a name of this machine.
+"""Decide which requests are allowed. Closed by default: without ``auth``, only requests from this machine are.
 
 Three threats, three checks: a page of another site that reaches a loopback server by DNS rebinding (``Host``), a page
 of another site that sends a request with the user's cookie (a header of our own, ``Origin``, ``Sec-Fetch-Site``), and
@@ -34,10 +34,10 @@ _FORWARDED_FOR = ("x-forwarded-for", "x-real-ip")
 
 
 class _Pass(Struct, frozen=True):
-    """What a cookie or a ticket says. Everybody who has it can read it; nobody can change it.
+    """The contents of a cookie or a ticket. Its holder can read it, but not change it.
 
-    ``token`` is the name of the token that it was given for, if it was: nothing that the token or the key can be
-    worked out from.
+    ``token`` is the name of the token that it was issued for, if any; neither the token nor the key can be derived
+    from it.
     """
 
     kind: Literal["session", "ticket"]
@@ -49,14 +49,17 @@ class _Pass(Struct, frozen=True):
 
 
 class Caller(Struct, frozen=True):
-    """A principal, and how it showed who it is. ``token`` names the token behind it, if there is one."""
+    """A principal, and how it was authenticated. ``token`` names the token behind it, if there is one."""
 
     principal: Principal
     how: Literal["open", "header", "cookie", "ticket"]
     token: str | None = None
 
     def require(self, right: Right) -> None:
-        """403 unless it may."""
+        """Check that the caller has a right.
+
+        :raises WebError: 403, it has not.
+        """
         if right not in self.principal.can:
             raise WebError(
                 403,
@@ -85,7 +88,10 @@ class Guard:
     # -- before anything else
 
     def check_host(self, connection: HTTPConnection) -> None:
-        """Without ``auth``, a name that is not this machine's is somebody else's page, by DNS rebinding."""
+        """Check that the request is from this machine and under a name of it, unless ``auth`` is set.
+
+        Under another name, it may come from a page of another site, by DNS rebinding.
+        """
         if self._config.auth is not None:
             return
         hosts = connection.headers.getlist("host")
@@ -110,7 +116,7 @@ class Guard:
         return _is_local_name(name) or name in self._config.allowed_hosts
 
     def _is_near(self, connection: HTTPConnection) -> bool:
-        """Whether it comes from this machine. A proxy on it also does; what the proxy says can only make it further."""
+        """Return whether a request comes from this machine. Headers of a proxy can only exclude it."""
         if not _is_loopback(connection.client.host if connection.client else ""):
             return False
         headers = connection.headers
@@ -125,7 +131,10 @@ class Guard:
         )
 
     def check_change(self, connection: HTTPConnection, caller: Caller) -> None:
-        """What changes something must not come from another site's page."""
+        """Check that a request that changes state does not come from a page of another site.
+
+        :raises WebError: 403, it does, or may.
+        """
         method: str = connection.scope["method"]
         if method in _SAFE:
             return
@@ -149,7 +158,10 @@ class Guard:
     # -- who it is
 
     async def caller(self, connection: HTTPConnection, *, ticket_for: str | None) -> Caller:
-        """Who asks. ``ticket_for``: the path of a stream, for which ``?ticket=`` counts."""
+        """Return the caller of a request. ``ticket_for``: the path of a stream, which accepts ``?ticket=``.
+
+        :raises WebError: 401, the caller is not known.
+        """
         auth = self._config.auth
         if auth is None:
             return Caller(Principal("local"), "open")
@@ -162,7 +174,7 @@ class Guard:
                 raise _unknown()
             if not isinstance(cast("object", principal), Principal):
                 raise TypeError(f"auth= returned {principal!r}, not a Principal or None")
-            # Nobody knows by what it was shown: as if by a cookie.
+            # How it was authenticated is unknown: treat it as a cookie.
             return Caller(principal, "cookie")
         return self._by_token(connection)
 
@@ -192,9 +204,9 @@ class Guard:
     # -- cookies and tickets
 
     def session(self, caller: Caller) -> str:
-        """The value of a cookie for a caller who showed a token.
+        """Return the value of a session cookie for a caller with a token.
 
-        :raises WebError: there are no sessions here.
+        :raises WebError: 409, the caller has no token.
         """
         if caller.token is None:
             raise WebError(
@@ -206,7 +218,7 @@ class Guard:
         return self._issue("session", caller, self._config.session_lifetime)
 
     def ticket(self, caller: Caller) -> str:
-        """A ticket for one stream; it may read only."""
+        """Return a ticket for one stream, which may only read."""
         return self._issue("ticket", caller, TICKET_LIFETIME)
 
     def _issue(self, kind: Literal["session", "ticket"], caller: Caller, lifetime: float) -> str:
@@ -234,7 +246,7 @@ class Guard:
     # -- other sites that are listed
 
     def cors(self, connection: HTTPConnection) -> dict[str, str]:
-        """Headers for a page of a listed origin."""
+        """Return the headers for a page of a listed origin."""
         if not self._config.allow_origins:
             return {}
         origin = connection.headers.get("origin")
@@ -248,7 +260,7 @@ class Guard:
         }
 
     def preflight(self, connection: HTTPConnection) -> dict[str, str] | None:
-        """The answer to a browser that asks whether it may; None when this is no such question."""
+        """Return the headers of the response to a CORS preflight request, or None if it is not one."""
         headers = self.cors(connection)
         if "access-control-request-method" not in connection.headers or len(headers) < 2:
             return None
@@ -278,7 +290,7 @@ def _key(secret: str | None, tokens: Mapping[str, Principal]) -> bytes:
 
 
 def _host_name(header: str) -> str:
-    """The name in a Host header, without its port; "" when it is none."""
+    """Return the name in a Host header, without its port, or "" if the header is invalid."""
     match = _HOST.fullmatch(header)
     return "" if match is None else match["name"].strip("[]").removesuffix(".").lower()
 
@@ -290,7 +302,7 @@ def _is_local_name(name: str) -> bool:
         ipaddress.ip_address(name)
     except ValueError:
         return False
-    return True  # who asks for an address was not sent here by a name
+    return True  # an IP literal cannot be the result of DNS rebinding
 
 
 def _is_loopback(host: str) -> bool:
@@ -303,10 +315,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def headers_size(scope: Mapping[str, Any]) -> int:
-    """Bytes of all headers together."""
+    """Return the size of all headers in bytes."""
     return sum(len(name) + len(value) for name, value in scope["headers"])
 
 
 def target_size(scope: Mapping[str, Any]) -> int:
-    """Bytes of the path and the query."""
+    """Return the size of path and query in bytes."""
     return len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"])

@@ -1,4 +1,4 @@
-"""What changes something: submit, cancel, retry, for one job or for many."""
+"""Handle requests that change state: submit, cancel and retry, for one job or for many."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from asyncjobs.web.render import render_job
 
 _PAGE = 500
 _MOST = 100_000
-"""Jobs that one request may be for."""
+"""Jobs that one request may change."""
 _UNFINISHED = [JobStatus.PENDING, JobStatus.IN_PROGRESS]
 _RETRIABLE = [JobStatus.FAILED, JobStatus.CANCELLED]
 
 
 async def submit(call: Call) -> Response:
-    """Submit a job of a registered function. 202, or 200 when the same job was there already."""
+    """Submit a job of a registered function. 202; 200 if the same job existed already."""
     if not call.site.config.submit:
         raise WebError(
             403, "submit-disabled", "submitting jobs over HTTP is disabled", hint="asgi_app(submit=True) enables it"
@@ -72,7 +72,7 @@ async def submit(call: Call) -> Response:
 
 
 def _with_handles(call: Call, value: Any) -> Any:
-    """``{"$job": id}`` is a handle, ``{"$tuple": […]}`` a tuple, ``{"$msgpack": base64}`` what else JSON has not."""
+    """Return a value with ``{"$job": id}`` as a handle, ``{"$tuple": […]}`` as a tuple, ``{"$msgpack": …}`` decoded."""
     if isinstance(value, list):
         return [_with_handles(call, inner) for inner in cast("list[Any]", value)]
     if isinstance(value, dict):
@@ -96,7 +96,7 @@ def _with_handles(call: Call, value: Any) -> Any:
 
 
 async def cancel(call: Call) -> Response:
-    """Cancel a job. 202: it is asked to stop, or was taken out; 200: it was over before; 409: it ended otherwise."""
+    """Cancel a job. 202: cancelled, or asked to stop; 200: it was cancelled before; 409: it ended otherwise."""
     asked = await call.body(views.Cancel)
     job_id = call.param("id")
     await _check_match(call, job_id)
@@ -108,7 +108,7 @@ async def cancel(call: Call) -> Response:
 
 
 async def retry(call: Call) -> Response:
-    """Run a failed or cancelled job again."""
+    """Retry a failed or cancelled job."""
     job_id = call.param("id")
     await _check_match(call, job_id)
     return call.json(views.StatusView(job_id, await call.jp.retry_job(job_id)), 202)
@@ -125,7 +125,7 @@ async def _check_match(call: Call, job_id: str) -> None:
 
 
 async def cancel_many(call: Call) -> Response:
-    """Cancel all unfinished jobs of a filter."""
+    """Cancel all unfinished jobs that match a filter."""
     asked = await call.body(views.Bulk)
 
     async def cancel_page(ids: list[str]) -> dict[str, JobStatus]:
@@ -135,7 +135,7 @@ async def cancel_many(call: Call) -> Response:
 
 
 async def retry_many(call: Call) -> Response:
-    """Retry all failed and cancelled jobs of a filter."""
+    """Retry all failed and cancelled jobs that match a filter."""
     asked = await call.body(views.Bulk)
 
     async def retry_page(ids: list[str]) -> dict[str, JobStatus]:
@@ -144,7 +144,7 @@ async def retry_many(call: Call) -> Response:
             try:
                 changed[job_id] = await call.jp.retry_job(job_id)
             except JobStateError:
-                pass  # it was changed meanwhile, by somebody else or as a dependent of one of these
+                pass  # it was changed meanwhile, by another caller or as a dependent of one of these
         return changed
 
     return await _many(call, asked, _RETRIABLE, retry_page)

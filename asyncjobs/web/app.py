@@ -1,4 +1,4 @@
-"""The ASGI app: it finds out what is asked and by whom, and turns whatever goes wrong into a problem document."""
+"""Define the ASGI app: it routes requests, authenticates callers and turns errors into problem documents."""
 
 from __future__ import annotations
 
@@ -38,9 +38,9 @@ _REQUEST_ID = re.compile(r"[\w.:-]{1,128}", re.ASCII)
 
 
 class WebApp:
-    """What ``jp.asgi_app(…)`` returns: to be mounted under any path, or served alone.
+    """The app that ``jp.asgi_app(…)`` returns, to be mounted under any path or served alone.
 
-    Mounted, the host runs the processor (``FastAPI(lifespan=jp.lifespan)``); alone, the app does, by its own lifespan.
+    Mounted, the host runs the processor (``FastAPI(lifespan=jp.lifespan)``); alone, the app does in its own lifespan.
     """
 
     def __init__(self, jp: JobProcessor, engine: Engine, config: WebConfig) -> None:
@@ -150,7 +150,7 @@ class WebApp:
         return caller
 
     def _find(self, request: Request, place: Place) -> tuple[Entry, dict[str, Any]] | tuple[None, dict[str, str]]:
-        """The entry and the parameters in the path; without an entry, the headers that answer OPTIONS."""
+        """Return the entry and the parameters in the path, or for OPTIONS, None and the headers of the response."""
         allowed: set[str] = set()
         for route, entry in self._routes:
             match, child = route.matches(request.scope)
@@ -169,7 +169,7 @@ class WebApp:
 
 
 class _Answer:
-    """``send``, with headers that every answer has, and whether anything was sent."""
+    """Wraps ``send``: adds the headers of every response, and records whether one was started."""
 
     def __init__(self, send: Send, headers: dict[str, str]) -> None:
         self._send = send
@@ -208,7 +208,7 @@ def _route(entry: Entry) -> Route:
 
 
 def redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:
-    """What hides in events what ``redact`` hides; None: nothing does."""
+    """Return a function that redacts events with ``redact``, or None without it."""
     if redact is None:
         return None
 

@@ -1,4 +1,4 @@
-"""One request, as handlers see it: who asks, what is asked, and how to answer."""
+"""Give handlers a request: its caller, its validated input, and ways to respond."""
 
 from __future__ import annotations
 
@@ -30,16 +30,16 @@ if TYPE_CHECKING:
 T = TypeVar("T", bound=Struct)
 
 _SLOWEST_BODY = 60.0
-"""Seconds within which a body must have come."""
+"""Seconds within which a body must be complete."""
 _SILENCE = 20.0
-"""Seconds within which the next bytes of a body must have come."""
+"""Seconds within which the next bytes of a body must arrive."""
 EXACT = "application/msgpack"
-"""The type of values as they are stored."""
+"""Media type of values as they are stored."""
 _NIL = b"\xc0"
 
 
 class Site(Struct, frozen=True):
-    """What all requests of one app share."""
+    """State that all requests of an app share."""
 
     jp: JobProcessor
     engine: Engine
@@ -50,7 +50,7 @@ class Site(Struct, frozen=True):
 
 
 class Call:
-    """A request that was let in."""
+    """A request that was admitted."""
 
     def __init__(self, site: Site, request: Request, place: Place, caller: Caller) -> None:
         self.site = site
@@ -63,7 +63,10 @@ class Call:
     # -- what is asked
 
     def param(self, name: str) -> str:
-        """A part of the path, decoded: an id or a group."""
+        """Return a decoded part of the path: an id or a group.
+
+        :raises WebError: 404, it is not valid.
+        """
         value = unquote(self.request.path_params[name])
         try:
             return checked_name(name, value, LONGEST_ID) if name == "id" else checked_name(name, value)
@@ -71,7 +74,10 @@ class Call:
             raise WebError(404, "not-found", f"not a valid {name}", hint=error.allowed) from None
 
     def query(self, kind: type[T]) -> T:
-        """The query string as ``kind``; unknown names are refused."""
+        """Return the query string as ``kind``.
+
+        :raises WebError: 400, a name is unknown or a value is invalid.
+        """
         params = self.request.query_params
         known = {field.encode_name: field for field in fields(kind)}
         given: dict[str, Any] = {}
@@ -95,7 +101,10 @@ class Call:
             raise _misfit(error, "?", kind) from None
 
     async def body(self, kind: type[T]) -> T:
-        """The JSON body as ``kind``; unknown fields are refused."""
+        """Return the JSON body as ``kind``.
+
+        :raises WebError: the body is not JSON, or a field is unknown or invalid.
+        """
         content_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         data = await self._read()
         if not data and not _required(kind):
@@ -145,18 +154,18 @@ class Call:
     # -- answers
 
     def url(self, path: str, *parts: str) -> str:
-        """A link within this app; ``parts`` fill the ``{}`` of the path."""
+        """Return a link within this app; ``parts`` fill the ``{}`` of the path."""
         return self.place.root + path.format(*map(segment, parts))
 
     def next_page(self, **cursor: str) -> dict[str, str]:
-        """The header that says where the next page is: what was asked for, with another cursor."""
+        """Return the ``Link`` header of the next page: this request with another cursor."""
         params = [(name, value) for name, value in self.request.query_params.multi_items() if name not in cursor]
         return {"link": f'<?{urlencode([*params, *cursor.items()])}>; rel="next"'}
 
     def json(
         self, value: Any, status: int = 200, *, headers: Mapping[str, str] | None = None, etag: str | None = None
     ) -> Response:
-        """A JSON answer; 304 where the client has it already."""
+        """Return a JSON response, or 304 if the client has this state already."""
         all_headers = {"cache-control": "no-cache" if etag else "no-store", **(headers or {})}
         if etag is not None:
             all_headers["etag"] = etag
@@ -165,37 +174,40 @@ class Call:
         return Response(json.encode(value), status, all_headers, "application/json")
 
     def accepts(self, kind: str) -> bool:
-        """Whether ``Accept`` names this type, by its name."""
+        """Return whether ``Accept`` names this type literally."""
         given = self.request.headers.get("accept", "")
         return any(entry.partition(";")[0].strip().lower() == kind for entry in given.split(","))
 
     def exact(self, stored: bytes | None) -> Response:
-        """A value as it is stored; ``asyncjobs.client`` reads it."""
+        """Return a response with a value as it is stored, for ``asyncjobs.client``."""
         headers = {"cache-control": "no-store", "vary": "Accept"}
         return Response(_NIL if stored is None else stored, 200, headers, EXACT)
 
     def matches(self, etag: str) -> bool:
-        """Whether ``If-None-Match`` names it."""
+        """Return whether ``If-None-Match`` names this ETag."""
         given = self.request.headers.get("if-none-match", "")
         return any(candidate.strip().removeprefix("W/") in (etag, "*") for candidate in given.split(",") if candidate)
 
     def redact(self, what: str, value: Any) -> Any:
-        """What people may see of a value."""
+        """Return what callers may see of a value."""
         redact = self.site.config.redact
         return value if redact is None else redact(what, value)
 
     def redact_fields(self, what: str, value: dict[str, Any]) -> dict[str, Any]:
-        """The same, and an object in any case: ``redact=`` may return something else in its place."""
+        """Return what callers may see of an object, as an object, whatever ``redact=`` returns."""
         shown = self.redact(what, value)
         return cast("dict[str, Any]", shown) if isinstance(shown, dict) else {"redacted": shown}
 
     def redact_text(self, value: str) -> str:
-        """What people may see of an error."""
+        """Return what callers may see of an error text."""
         return str(self.redact("error", value))
 
 
 def check_depth(value: Any, most: int) -> None:
-    """400 when JSON is nested deeper than ``most``."""
+    """Check that JSON is not nested deeper than ``most``.
+
+    :raises WebError: 400, it is.
+    """
     level: list[Any] = [value]
     for _ in range(most + 1):
         level = [
@@ -210,7 +222,10 @@ def check_depth(value: Any, most: int) -> None:
 
 
 def check_names(data: bytes) -> None:
-    """400 when an object of the JSON has a name twice: who checks a request may read one, who acts on it the other."""
+    """Check that no object in JSON has duplicate names: a proxy that checks a request may read the other value.
+
+    :raises WebError: 400, an object has.
+    """
 
     def look(pairs: list[tuple[str, Any]]) -> None:
         if len(dict(pairs)) < len(pairs):
@@ -221,7 +236,7 @@ def check_names(data: bytes) -> None:
 
 
 def too_deep(most: int) -> WebError:
-    """JSON that is nested too deep."""
+    """Return the error for JSON that is nested too deep."""
     return invalid("#", f"nested more than {most} levels deep")
 
 

@@ -1,4 +1,4 @@
-"""The event log over HTTP: as a stream, or a page at a time."""
+"""Handle requests for the event log, as a stream or a page at a time."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ _STREAM_TYPES = {"text/event-stream": False, "application/x-ndjson": True, "appl
 
 
 async def all_events(call: Call) -> Response | ASGIApp:
-    """Every event."""
+    """Stream all events."""
     return await _events(call)
 
 
 async def job_events(call: Call) -> Response | ASGIApp:
-    """Events of a job; ends with it."""
+    """Stream the events of a job until it ends."""
     job_id = call.param("id")
     return await _events(call, job_id=job_id, check=lambda: call.jp.get_job(job_id))
 
 
 async def group_events(call: Call) -> Response | ASGIApp:
-    """Events of a group; ends when all of its jobs have."""
+    """Stream the events of a group until all of its jobs have ended."""
     group = call.param("group")
     return await _events(call, group=group, check=lambda: known_group(call.jp, group))
 
@@ -45,7 +45,7 @@ async def _events(
     group: str | None = None,
     check: Callable[[], Awaitable[object]] | None = None,
 ) -> Response | ASGIApp:
-    """``check``: raises what is wrong with the job or group. A stream does that itself: its faults look otherwise."""
+    """Return a stream or a page. ``check`` raises if the job or group is unknown; a stream calls it itself."""
     asked = call.query(views.Streaming)
     # After a reconnect, the browser's header is newer than the URL that the page once made.
     after = call.request.headers.get("last-event-id") or asked.after
@@ -76,7 +76,7 @@ async def _events(
 
 
 def _form(call: Call, *, plain: bool) -> Form:
-    """By what the client accepts, first come first served; server-sent events if it does not say."""
+    """Return the first format in ``Accept`` that events have; server-sent events without the header."""
     accepts = call.request.headers.get("accept", "*/*")
     for entry in accepts.split(","):
         kind = entry.partition(";")[0].strip().lower()
@@ -90,7 +90,7 @@ def _form(call: Call, *, plain: bool) -> Form:
 
 
 async def job_logs(call: Call) -> Response:
-    """A page of what a job logged."""
+    """Return a page of what a job logged."""
     asked = call.query(views.Page)
     job = await call.jp.get_job(call.param("id"))
     reader = call.jp.streamer.reader(job_id=job.id, types="log", after=asked.after)
@@ -98,7 +98,7 @@ async def job_logs(call: Call) -> Response:
 
 
 async def _page(call: Call, reader: EventReader, limit: int) -> Response:
-    """What is stored, up to ``limit`` events; ``cursor`` is behind the last of them."""
+    """Return up to ``limit`` stored events; ``cursor`` is the position after the last of them."""
     events: list[JobEvent] = []
     lost = end = False
     cursor = reader.cursor

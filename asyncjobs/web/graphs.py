@@ -1,4 +1,4 @@
-"""Groups, and the graphs of groups and jobs."""
+"""Handle requests for groups, and for the graphs of groups and jobs."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _LONGEST_COMPARED = 64
 
 
 async def list_groups(call: Call) -> Response:
-    """A page of groups."""
+    """Return a page of groups."""
     asked = call.query(views.ListGroups)
     groups = await call.jp.backend.list_groups(asked.after, asked.limit)
     following = groups[-1].group if len(groups) == asked.limit else None
@@ -35,14 +35,17 @@ async def list_groups(call: Call) -> Response:
 
 
 async def get_group(call: Call) -> Response:
-    """How far a group is."""
+    """Return the progress of a group."""
     cursor = await call.jp.backend.last_cursor()  # before the counts: what happens meanwhile comes again in the stream
     group = render_group(call, await known_group(call.jp, call.param("group")))
     return call.json(replace(group, cursor=cursor))
 
 
 async def known_group(jp: JobProcessor, name: str) -> GroupProgress:
-    """A group that has jobs, else 404."""
+    """Return the progress of a group that has jobs.
+
+    :raises WebError: 404, no job is in the group; the hint names the nearest group.
+    """
     group = await jp.get_progress(name)
     if not group.total:
         near = nearest(name, await _groups_near(jp, name))
@@ -53,7 +56,7 @@ async def known_group(jp: JobProcessor, name: str) -> GroupProgress:
 
 
 async def _groups_near(jp: JobProcessor, name: str) -> list[str]:
-    """Some names of groups: the first ones, and those that begin like this one."""
+    """Return some names of groups: the first ones, and those with a similar prefix."""
     if len(name) > _LONGEST_COMPARED:
         return []
     starts = (None, name[: len(name) // 2] or None)

@@ -1,4 +1,4 @@
-"""Jobs over HTTP: one by one and in pages."""
+"""Handle requests that read jobs."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ from asyncjobs.web.render import render_attempt, render_job, render_jobs
 
 
 async def list_jobs(call: Call) -> Response:
-    """A page of jobs."""
+    """Return a page of jobs."""
     asked = call.query(views.ListJobs)
     page = await call.jp.find_jobs(
         JobQuery(
@@ -46,7 +46,7 @@ async def list_jobs(call: Call) -> Response:
 
 
 async def get_job(call: Call) -> Response:
-    """A job as it is, or (``wait``) once it is otherwise than the client knows it."""
+    """Return a job; with ``wait``, once it differs from the state that the client knows."""
     asked = call.query(views.GetJob)
     job_id = call.param("id")
     cursor = await call.jp.backend.last_cursor() if asked.wait else None
@@ -57,7 +57,7 @@ async def get_job(call: Call) -> Response:
 
 
 async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> Job:
-    """Wait until there is an event of this job; in the end, and when the client or the server goes, as it is."""
+    """Return the job after its next event, at the latest after ``seconds``, or when client or server leaves."""
 
     async def leave() -> None:
         while (await call.request.receive())["type"] != "http.disconnect":
@@ -66,7 +66,7 @@ async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> 
 
     with call.site.streams.opened() as stream:
         if stream is None:
-            return job  # too many wait: it is answered as if nothing had changed, and asks again
+            return job  # too many are waiting: respond as if nothing had changed; the client repeats the request
         async with (
             call.jp.streamer.reader(job_id=job.id, after=cursor) as reader,
             anyio.create_task_group() as waiting,
@@ -88,8 +88,8 @@ def _etag(job: Job) -> str:
 
 
 async def get_result(call: Call) -> Response:
-    """What a completed job returned; 202 while it is not there yet, 409 when it will never be. With
-    `Accept: application/msgpack`, exactly as it is stored, unless something of it is hidden."""
+    """Return the result of a job; 202 while the job has not ended, 409 if there will be none. With
+    `Accept: application/msgpack`, the result is sent as it is stored, unless parts of it are redacted."""
     job_id = call.param("id")
     try:
         stored = (await call.engine.parts().queries.get_stored_result(job_id)).value
@@ -123,7 +123,7 @@ def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
 
 
 async def get_arguments(call: Call) -> Response:
-    """What a job was called with. A handle among the arguments shows as ``{"$job": id}``."""
+    """Return the arguments of a job. A handle among the arguments is ``{"$job": id}``."""
     job_id = call.param("id")
     stored = await call.jp.backend.get_call(job_id)
     if stored is None:
@@ -140,13 +140,13 @@ async def get_arguments(call: Call) -> Response:
 
 
 async def get_attempts(call: Call) -> Response:
-    """Every attempt, with its outcome."""
+    """Return every attempt of a job with its outcome."""
     attempts = await call.jp.get_attempts(call.param("id"))
     return call.json(views.AttemptsView([render_attempt(call, attempt) for attempt in attempts]))
 
 
 async def why(call: Call) -> Response:
-    """Why it is not running."""
+    """Explain why a job is not running."""
     job = await call.jp.get_job(call.param("id"))
     reason = await call.jp.why(job.id)
     sentence = call.redact_text(reason.sentence)
@@ -154,7 +154,7 @@ async def why(call: Call) -> Response:
 
 
 async def batch(call: Call) -> Response:
-    """Several jobs at once, in the order they were asked for; what is not found is said so."""
+    """Return several jobs in the order of the ids; unknown ids are marked."""
     asked = await call.body(views.Ids)
     ids = list(dict.fromkeys(asked.ids))
     found = {view.id: view for view in await render_jobs(call, await call.jp.backend.get_jobs(ids))}

@@ -1,6 +1,6 @@
-"""Models as JSON: what the HTTP interface sends of them, and what a route of one's own that returns them does.
+"""Convert models to the JSON that the HTTP interface and routes of a program send, and back.
 
-The interface adds what only a request knows: links, and what the store knows of earlier jobs of the function.
+The interface adds what only a request knows: links, and estimates from earlier jobs of the function.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ _OF_REQUESTS = frozenset({"links", "cursor"})
 
 
 def as_json(model: object) -> dict[str, Any]:
-    """Return what is sent of a model; values under keys that sound secret are hidden, as ``asgi_app`` does it."""
+    """Return the JSON of a model; values under keys that look secret are hidden, as ``asgi_app`` does."""
     if isinstance(model, JobPage):
         return {"items": list(map(as_json, model)), "next": model.next}
     view = _view(model)
@@ -111,9 +111,9 @@ def _view(model: object) -> Struct:
 
 
 def from_json(kind: type[Any], value: Any) -> Any:
-    """Return the model that was sent as ``value``.
+    """Return the model of JSON that ``as_json`` made.
 
-    :raises ValueError: it was not.
+    :raises ValueError: the value is not the JSON of such a model.
     """
     if kind is JobPage and isinstance(value, list):
         return JobPage([job if isinstance(job, Job) else from_json(Job, job) for job in cast("list[Any]", value)])
@@ -138,7 +138,7 @@ def from_json(kind: type[Any], value: Any) -> Any:
 
 @cache
 def json_schema(kind: type[Any]) -> dict[str, Any]:
-    """Describe what is sent of a model, in one piece."""
+    """Return the JSON Schema of a model, without references."""
     if kind is JobPage:
         items = {"type": "array", "items": json_schema(Job)}
         page = {"items": items, "next": {"anyOf": [{"type": "string"}, {"type": "null"}]}}

@@ -1,6 +1,6 @@
-"""The OpenAPI 3.1 document, written from the table of routes.
+"""Write the OpenAPI 3.1 document from the table of routes.
 
-An operation is called as its handler is: whoever renames a handler renames a method of generated clients.
+An operation has the name of its handler: renaming a handler renames a method of generated clients.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ _TAGS = {
 
 @cache
 def document(server: str) -> Json:
-    """The whole document; ``server`` is where the app is mounted."""
+    """Return the whole document; ``server`` is the path of the mount."""
     schemas = Schemas()
     paths: dict[str, Json] = {}
     names: set[str] = set()
@@ -87,11 +87,11 @@ def document(server: str) -> Json:
 
 
 _SECURITY: list[dict[str, list[str]]] = [{}, {"bearer": []}, {"cookie": []}]
-"""Nothing is needed from the machine itself while ``auth=`` is not set."""
+"""The first entry is empty: without ``auth=``, this machine needs no authentication."""
 
 
 class Schemas:
-    """Types as JSON Schema. Structs become components: ``JobView`` is ``Job`` there."""
+    """The JSON Schemas of types. Structs become components: ``JobView`` is ``Job`` there."""
 
     def __init__(self) -> None:
         kinds: list[Any] = [Problem]
@@ -103,11 +103,11 @@ class Schemas:
         self.components: Json = {_public(name): _tidy(components[name]) for name in sorted(components, key=_public)}
 
     def of(self, kind: Any) -> Json:
-        """Where a body or an answer is described."""
+        """Return the schema of a body or a response."""
         return self._schemas[self._kinds.index(kind)]
 
     def parameters(self, kind: type[Struct]) -> list[Json]:
-        """The parameters of a query string. Their own types are among the components already."""
+        """Return the parameters of a query string. Their types are among the components already."""
         schema = _tidy(schema_components([kind], ref_template="{name}")[1][kind.__name__])
         parameters: list[Json] = []
         for name, of_field in schema["properties"].items():
@@ -126,7 +126,7 @@ def _public(name: str) -> str:
 
 
 def _tidy(schema: Any) -> Any:
-    """What msgspec says, with our names, without titles that repeat them, and descriptions as one paragraph."""
+    """Return a schema of msgspec with public names, without titles, and with one-paragraph descriptions."""
     if isinstance(schema, list):
         return [_tidy(inner) for inner in schema]  # pyright: ignore[reportUnknownVariableType] - any JSON
     if not isinstance(schema, dict):
@@ -145,7 +145,7 @@ def _tidy(schema: Any) -> Any:
 
 
 def _given(schema: Json) -> Json:
-    """A parameter that is left out is not null: it is not there."""
+    """Return the schema of a parameter without null: an omitted parameter is absent, not null."""
     options = [option for option in schema.get("anyOf", ()) if option != {"type": "null"}]
     return options[0] if len(options) == 1 else schema
 
@@ -187,7 +187,7 @@ def _render_docstring(documented: object) -> str:
 
 
 def _understood(name: str, entry: Entry) -> list[str]:
-    """The request's headers that are looked at. Not ``Accept``: OpenAPI wants it as the media types of the answer."""
+    """Return the request headers that are read. Not ``Accept``: OpenAPI describes it by media types."""
     headers: list[str] = []
     if entry.method != "GET":
         headers.append("Changing")
@@ -216,7 +216,7 @@ def _path_parameters(path: str) -> list[Json]:
 
 
 def _responses(name: str, entry: Entry, schemas: Schemas) -> Json:
-    """What it answers, and the problems that it may have; also those that come before the handler is asked."""
+    """Return the responses of an operation, with the problems that may precede its handler."""
     problems = {400, 403, 405, 414, 431, *entry.problems}
     if entry.right is not None:
         problems |= {401, 503}

@@ -1,4 +1,4 @@
-"""What the OpenAPI document says that no type says: headers, statuses in words, examples."""
+"""Define the parts of the OpenAPI document that no type has: headers, statuses, examples."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ SENT: dict[tuple[str, int], tuple[str, ...]] = {
     ("open_session", 204): ("Set-Cookie",),
     ("close_session", 204): ("Set-Cookie",),
 }
-"""Headers of answers, by operation and status; besides ``ETag``, which goes with 304."""
+"""Headers of responses, by operation and status; without ``ETag``, which goes with 304."""
 
 PROBLEMS: dict[int, tuple[str, ...]] = {status: () for status in WORDS if status >= 400} | {
     401: ("WWW-Authenticate",),
@@ -165,4 +165,4 @@ EXAMPLES: dict[str, Json] = {
         b"\n" + _events("lines", *_STORY) + control("lines", "end", cursor="47"),
     ),
 }
-"""Of event streams, as they are sent."""
+"""Examples of event streams, as they are sent."""

@@ -1,4 +1,4 @@
-"""Where in its host the app is, and what of it is asked for.
+"""Find the path of the app in its host, and the path of a request in the app.
 
 Hosts disagree about ``path``, ``raw_path`` and ``root_path`` of a mounted app (Starlette and FastAPI leave ``path``
 whole, Litestar cuts the prefix and adds a slash). Ids may hold slashes, so what comes after the mount is taken from
@@ -15,9 +15,9 @@ from msgspec import Struct
 
 
 class Place(Struct, frozen=True):
-    """``root`` is what links begin with (no slash at its end); ``path`` the rest, encoded, without a slash at its end
-    unless it is the root itself. ``bare``: the mount itself was asked for, without the slash that makes relative links
-    work."""
+    """The parts of a path. ``root`` is the prefix of links (no trailing slash); ``path`` the rest, encoded, without a
+    trailing slash unless it is the root itself. ``bare``: the path is the mount itself, without the slash that relative
+    links need."""
 
     root: str
     path: str
@@ -25,7 +25,7 @@ class Place(Struct, frozen=True):
 
 
 def parse_place(scope: Mapping[str, Any]) -> Place:
-    """Work it out from an HTTP scope."""
+    """Parse the path of an HTTP scope."""
     path: str = scope["path"] or "/"
     rest = _after_mount(path, scope)
     raw: str = (scope.get("raw_path") or quote(path).encode()).decode("latin-1").partition("?")[0]
@@ -38,12 +38,12 @@ def parse_place(scope: Mapping[str, Any]) -> Place:
 
 
 def segment(name: str) -> str:
-    """A name as a part of a path. "." and ".." mean something there, also to what is on the way."""
+    """Encode a name as a path segment. "." and ".." are encoded, too: proxies would resolve them."""
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def _after_mount(path: str, scope: Mapping[str, Any]) -> str:
-    """Cut the mount's path off, where the host has left it on."""
+    """Remove the path of the mount, if the host has left it in."""
     root: str = scope.get("root_path", "").rstrip("/")
     for prefix in (root, root.removeprefix(scope.get("app_root_path", "").rstrip("/"))):
         if prefix and (path == prefix or path.startswith(f"{prefix}/")):
@@ -52,7 +52,7 @@ def _after_mount(path: str, scope: Mapping[str, Any]) -> str:
 
 
 def _encoded(raw: str, rest: str) -> tuple[str, str]:
-    """The end of ``raw`` that stands for ``rest``, and what is before it."""
+    """Return the end of ``raw`` that encodes ``rest``, and what is before it."""
     whole = unquote(raw).rstrip("/")
     wanted = rest.rstrip("/")
     if not raw.startswith("/") or not whole.endswith(wanted):

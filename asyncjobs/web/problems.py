@@ -1,4 +1,4 @@
-"""Errors as RFC 9457 documents: ``application/problem+json`` with a stable ``code`` and a ``hint``."""
+"""Turn errors into RFC 9457 documents: ``application/problem+json`` with a stable ``code`` and a ``hint``."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from asyncjobs.exceptions import (
 
 
 class Problem(Struct, frozen=True, omit_defaults=True):
-    """The body of every answer that is an error."""
+    """The body of every error response."""
 
     type: str
     title: str
@@ -39,7 +39,7 @@ class Problem(Struct, frozen=True, omit_defaults=True):
 
 
 class WebError(Exception):
-    """Ends a request with a problem.
+    """Ends a request with a problem document.
 
     :param code: a stable slug. ``errors``: what is wrong where, each with ``pointer`` and ``detail``. ``details``: the
         attributes of an error of ours, from which ``asyncjobs.client`` makes the same error again.
@@ -66,7 +66,7 @@ class WebError(Exception):
         self.details = details or {}
 
     def response(self, instance: str) -> Response:
-        """The answer."""
+        """Return the response."""
         problem = Problem(
             type=f"urn:asyncjobs:problem:{self.code}",
             title=HTTPStatus(self.status).phrase,
@@ -100,7 +100,7 @@ _SHUTTING_DOWN = "retry after the server has restarted"
 
 
 def as_web_error(error: JobProcessorError) -> WebError:
-    """What an error of ours is over HTTP."""
+    """Return the problem for an error of this package."""
     for kind in type(error).__mro__:
         status = _STATUS.get(kind)
         if status is not None:
@@ -118,7 +118,7 @@ def as_web_error(error: JobProcessorError) -> WebError:
 
 
 def _details(error: JobProcessorError) -> dict[str, Any]:
-    """What the error was made of: strings, whole numbers, lists of strings."""
+    """Return the attributes of an error: strings, integers, lists of strings."""
     details: dict[str, Any] = {}
     for name, value in vars(error).items():
         if name in ("hint", "value", "leaving") or name.startswith("_"):
@@ -133,7 +133,7 @@ def _details(error: JobProcessorError) -> dict[str, Any]:
 
 
 def invalid(where: str, detail: str, *, hint: str | None = None, **pointer: Any) -> WebError:
-    """A request that says something that cannot be: 400, with the place."""
+    """Return the problem for an invalid request (400) with the place of the fault."""
     return WebError(
         400, "invalid-request", f"{where}: {detail}", hint=hint, errors=[{"pointer": where, "detail": detail}]
     )

@@ -1,4 +1,4 @@
-"""From models to what is answered."""
+"""Render models as the views that responses contain."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from asyncjobs.web.views import (
 
 
 async def render_jobs(call: Call, jobs: Sequence[Job]) -> list[JobView]:
-    """Views of jobs, with estimates."""
+    """Return the views of jobs, with estimates."""
     backend = call.jp.backend
     durations = {function: await backend.get_durations(function) for function in to_be_timed(jobs)}
     gone = await held_by_the_dead(backend, jobs)
@@ -33,7 +33,7 @@ async def render_jobs(call: Call, jobs: Sequence[Job]) -> list[JobView]:
 
 
 async def render_job(call: Call, job: Job) -> JobView:
-    """The view of one job."""
+    """Return the view of one job."""
     return (await render_jobs(call, [job]))[0]
 
 
@@ -55,7 +55,7 @@ def _job_links(call: Call, job_id: str) -> dict[str, str]:
 
 
 def render_error(call: Call, error: JobError | None) -> ErrorView | None:
-    """A stored error."""
+    """Return the view of a stored error."""
     if error is None:
         return None
     traceback = error.traceback_text
@@ -65,21 +65,21 @@ def render_error(call: Call, error: JobError | None) -> ErrorView | None:
 
 
 def render_attempt(call: Call, attempt: Attempt) -> AttemptView:
-    """One attempt."""
+    """Return the view of an attempt."""
     return attempt_view(attempt, render_error(call, attempt.error))
 
 
 def render_events(call: Call, events: Iterable[JobEvent]) -> list[EventView]:
-    """Events, as the streams show them."""
+    """Return the views of events."""
     return [event_view(event, call.redact_fields(event_kind(event), event.data)) for event in events]
 
 
 def event_kind(event: JobEvent) -> str:
-    """What ``redact=`` is told an event is."""
+    """Return the kind of an event for ``redact=``."""
     return "log" if event.type == "log" else "event"
 
 
 def render_group(call: Call, group: GroupProgress) -> GroupView:
-    """How far a group is."""
+    """Return the view of a group."""
     own = call.url("/v1/groups/{}", group.group)
     return group_view(group, {"self": own, "events": f"{own}/events", "graph": f"{own}/graph"})

@@ -1,4 +1,4 @@
-"""The table of everything that can be asked: it routes requests, and OpenAPI is written from it."""
+"""Define the table of routes, from which requests are routed and OpenAPI is written."""
 
 from __future__ import annotations
 

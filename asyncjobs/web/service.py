@@ -1,4 +1,4 @@
-"""Everything that is not about one job: numbers, workers, the snapshot, sessions, health, the entry."""
+"""Handle requests about the whole service: statistics, workers, the snapshot, sessions, health."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ _GROUPS = 100
 
 
 async def index(call: Call) -> Response:
-    """Where to go from here."""
+    """List the resources."""
     names = ("jobs", "groups", "events", "stats", "workers", "snapshot", "openapi.json")
     links = {name.removesuffix(".json"): call.url(f"/v1/{name}") for name in names}
     return call.json(views.IndexView("asyncjobs", own_version(), links))
 
 
 async def openapi(call: Call) -> Response:
-    """This interface, described."""
+    """Return the OpenAPI document of this interface."""
     from asyncjobs.web.openapi import document
 
     return call.json(document(call.place.root or "/"))
 
 
 async def stats(call: Call) -> Response:
-    """Numbers of all jobs and workers. While its ETag is the same, jobs are not counted again."""
+    """Return statistics of all jobs and workers."""
     cursor = await call.jp.backend.last_cursor()
     known = await call.jp.workers()
     etag = _etag(call, cursor, known)
@@ -47,9 +47,9 @@ async def stats(call: Call) -> Response:
 
 
 def _etag(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> str:
-    """By the end of the log, and by what is not in the log: workers that came or died, streams, removed jobs."""
+    """Return an ETag of the end of the log and of what is not in the log: workers, streams, removed jobs."""
     removals: int | str | None = call.jp.backend.removals()
-    if removals is None:  # it cannot be told now: the answer is like no other
+    if removals is None:  # not known now: make a unique ETag
         removals = token_hex(8)
     rest = json.encode((removals, len(call.site.streams), list(map(worker_view, known))))
     return f'"c{cursor}-{sha256(rest).hexdigest()[:16]}"'
@@ -70,12 +70,12 @@ async def _stats(call: Call, cursor: str, known: Sequence[WorkerInfo]) -> views.
 
 
 async def workers(call: Call) -> Response:
-    """The workers of all processes."""
+    """Return the workers of all processes."""
     return call.json(views.WorkersView([worker_view(worker) for worker in await call.jp.workers()]))
 
 
 async def snapshot(call: Call) -> Response:
-    """What a page shows first. The cursor is read before the rest: what happens meanwhile comes again in the stream."""
+    """Return the state that a page shows first, and a cursor to stream from. Later events may be included twice."""
     cursor = await call.jp.backend.last_cursor()
     known = await call.jp.workers()
     etag = _etag(call, cursor, known)
@@ -96,7 +96,7 @@ async def snapshot(call: Call) -> Response:
 
 
 async def open_session(call: Call) -> Response:
-    """Trade the bearer token for a cookie, so that a page can stream."""
+    """Exchange the bearer token for a session cookie, so that a page can stream."""
     value = call.site.guard.session(call.caller)
     secure = "; Secure" if call.request.scope.get("scheme") == "https" else ""
     lifetime = int(call.site.config.session_lifetime)
@@ -105,28 +105,28 @@ async def open_session(call: Call) -> Response:
 
 
 async def close_session(call: Call) -> Response:
-    """Forget the cookie."""
+    """Delete the session cookie."""
     cookie = f"{COOKIE}=; HttpOnly; SameSite=Strict; Path={call.place.root or '/'}; Max-Age=0"
     return Response(status_code=204, headers={"set-cookie": cookie, "cache-control": "no-store"})
 
 
 async def ticket(call: Call) -> Response:
-    """A ticket for one stream, for an ``EventSource`` that cannot send headers or cookies."""
+    """Issue a ticket for one stream, for an ``EventSource`` that cannot send headers or cookies."""
     return call.json(views.TicketView(call.site.guard.ticket(call.caller), TICKET_LIFETIME), 201)
 
 
 async def alive(call: Call) -> Response:
-    """The event loop turns."""
+    """Report that the process is alive."""
     return call.json(views.HealthView("ok", {}))
 
 
 async def ready(call: Call) -> Response:
-    """The store answers. Without a worker it is ready all the same: what is submitted is kept for the next one."""
+    """Report whether the store is available. Workers are not required: submitted jobs wait for the next one."""
     try:
         await call.jp.backend.health()
         known = await call.jp.workers()
     except BackendError as error:
         return call.json(views.HealthView("unavailable", {"code": error.code}), 503, headers={"retry-after": "1"})
-    # Anybody may ask: no host, and no process.
+    # No authentication is needed here: show neither host nor process.
     workers = [{"id": worker.id, "name": worker.name, "alive": worker.alive} for worker in known]
     return call.json(views.HealthView("ok", {"workers": workers}))

@@ -1,4 +1,4 @@
-"""Settings of the web part, checked when they are made."""
+"""Define the settings of the web part, which are checked when they are made."""
 
 from __future__ import annotations
 
@@ -18,33 +18,33 @@ Right = Literal["read", "act"]
 
 
 class Principal(Struct, frozen=True):
-    """Who asks, and what they may do: ``read``, or ``read`` and ``act`` (submit, cancel, retry)."""
+    """A caller and its rights: ``read``, or ``read`` and ``act`` (submit, cancel, retry)."""
 
     name: str
     can: frozenset[Right] = frozenset({"read", "act"})
 
 
 READER = frozenset[Right]({"read"})
-"""For ``Principal.can``: somebody who may look, and change nothing."""
+"""For ``Principal.can``: may read, and change nothing."""
 
 Authenticate = Callable[[Mapping[str, Any]], "Principal | Awaitable[Principal | None] | None"]
-"""Gets the ASGI scope; None: nobody we know."""
+"""Takes the ASGI scope; returns None for an unknown caller."""
 
 Redact = Callable[[str, Any], Any]
-"""Gets what a value is (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``) and the
-value; returns what people may see of it."""
+"""Takes the kind of a value (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``) and
+the value; returns what callers may see of it."""
 
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
 _SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
 
 
 def allow_anyone(scope: Mapping[str, Any]) -> Principal:
-    """For ``auth=``: everybody who reaches the app may do everything. The host application guards it."""
+    """Allow every caller everything, for ``auth=``: the host application controls access."""
     return Principal("anyone")
 
 
 def redact_secrets(what: str, value: Any) -> Any:
-    """The default of ``redact=``: values under keys that sound secret (token, password, api_key, …) are hidden."""
+    """Hide values under keys that look secret (token, password, api_key, …): the default of ``redact=``."""
     if isinstance(value, dict):
         fields = cast("dict[Any, Any]", value)
         return {
@@ -80,25 +80,27 @@ class WebSettings(TypedDict, total=False):
 class WebConfig(Checked):
     """Settings of ``jp.asgi_app(…)``.
 
-    :param auth: who may ask. None (default): only this machine, under a name of this machine. A string: whoever has
-        this token. A dict of tokens to ``Principal``: likewise, with their rights. A callable (plain or async): gets
-        the ASGI scope, returns a ``Principal`` or None. ``asyncjobs.web.allow_anyone``: everybody.
+    :param auth: which callers have access. None (default): only this machine, under a name of this machine. A
+        string: callers with this token. A dict of tokens to ``Principal``: likewise, with their rights. A callable
+        (plain or async) that takes the ASGI scope and returns a ``Principal`` or None.
+        ``asyncjobs.web.allow_anyone``: every caller.
     :param allowed_hosts: further host names under which it answers when ``auth`` is None.
     :param allow_origins: origins of other sites whose pages may use it, such as ``https://example.org``.
     :param submit: whether ``POST v1/jobs`` may submit registered functions. Default False.
-    :param redact: what people may see of arguments, results, logs, metadata and errors. Default: values under keys
-        that sound secret are hidden. None: everything is shown.
-    :param max_streams: event streams that are open at a time; the next one is told to come back later. Default 500.
+    :param redact: returns what callers may see of arguments, results, logs, metadata and errors. Default: values
+        under keys that look secret are hidden. None: everything is shown.
+    :param max_streams: event streams that are open at the same time; further ones are asked to reconnect later.
+        Default 500.
     :param max_body: bytes of a request's body. Default 1 MiB.
     :param max_depth: nesting of a request's JSON. Default 32.
     :param max_headers: bytes of all headers of a request together. Default 16 KiB.
-    :param ping: seconds without an event after which a stream says that it is alive. Default 15.
-    :param max_stream_age: seconds after which a stream ends, and the client connects again. Default 900.
-    :param send_timeout: seconds that a client may read nothing before its stream is given up. Default 300.
-    :param watch_shutdown: end streams when the server (uvicorn) is told to stop; it would wait for them. Default True.
+    :param ping: seconds without an event after which a stream sends a ping. Default 15.
+    :param max_stream_age: seconds after which a stream ends and the client reconnects. Default 900.
+    :param send_timeout: seconds without reading after which the stream of a client is closed. Default 300.
+    :param watch_shutdown: end streams when the server (uvicorn) shuts down; it would wait for them. Default True.
     :param secret: signs cookies and tickets, so that several server processes accept each other's. Default: made from
         the tokens of ``auth``; without tokens, drawn anew by each process.
-    :param session_lifetime: seconds that the cookie of ``POST v1/session`` is good for. Default 12 hours.
+    :param session_lifetime: seconds that the cookie of ``POST v1/session`` is valid. Default 12 hours.
     """
 
     auth: str | Mapping[str, Principal] | Authenticate | None = None

@@ -1,4 +1,4 @@
-"""``jp.sse_response(…)``: a stream of events as the answer of a route of the program's own."""
+"""Stream events as the response of a program's own route: ``jp.sse_response(…)``."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ if TYPE_CHECKING:
 
 
 class OwnRoutes:
-    """What the streams of all routes of a program share: how many are open, and that they end with the server.
+    """State that the streams of all routes of a program share: their number, and their end with the server.
 
-    Settings are the defaults of ``WebConfig``; who may ask is for the route to decide.
+    Settings are the defaults of ``WebConfig``; the route decides which callers have access.
     """
 
     def __init__(self, jp: JobProcessor, engine: Engine) -> None:
@@ -47,7 +47,7 @@ class OwnRoutes:
         after: str | None,
         plain: bool,
     ) -> SseResponse:
-        """Make the response: see ``JobProcessor.sse_response``."""
+        """Return the response: see ``JobProcessor.sse_response``."""
         if job_id is not None and group is not None:
             raise ConfigurationError("sse_response", group, problem="give sse_response a job_id or a group, not both")
         return SseResponse(self, request, job_id=job_id, group=group, types=types, after=after, plain=plain)
@@ -80,7 +80,7 @@ class SseResponse(Response):
         self._plain = plain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it."""
+        """Serve the stream, or a problem document."""
         added = self.raw_headers
 
         async def send_with_added(message: Message) -> None:
@@ -132,7 +132,10 @@ class SseResponse(Response):
 
 
 def _checked(name: str, value: str, longest: int) -> None:
-    """Refuse what cannot be the name of a job or group: there is none of that name."""
+    """Check that a value can be the name of a job or group.
+
+    :raises WebError: 404, it cannot.
+    """
     try:
         checked_name(name, value, longest)
     except ConfigurationError as error:

@@ -1,7 +1,7 @@
-"""A stream of events as an ASGI response: server-sent events, or JSON lines.
+"""Serve a stream of events as an ASGI response: server-sent events or JSON lines.
 
-Once it has begun, nothing but a 200 may come: any other status ends a browser's ``EventSource`` for good. So a passing
-fault is a stream that ends at once and says when to come back.
+The status must be 200 even for temporary faults: any other status ends a browser's ``EventSource`` for good. So a
+temporary fault is a stream that ends at once and names the reconnection delay.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ def stream_headers(form: Form) -> dict[str, str]:
 
 
 def goodbye(form: Form, reason: str = "shutdown") -> bytes:
-    """Return the last frame of a stream whose server stops: its client comes back with the cursor that it has."""
+    """Return the last frame of a stream whose server stops: its client reconnects with its cursor."""
     return control(form, "bye", reason=reason, retry=STOPPING_RETRY)
 
 
 class EventStream:
     """Serves one reader to one client.
 
-    :param check: raises what is wrong with the request.
+    :param check: raises if the request is invalid.
     :param headers: further headers of the response.
     """
 
@@ -65,9 +65,9 @@ class EventStream:
         self._headers = {**stream_headers(form), **headers}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Serve it.
+        """Serve the stream.
 
-        :raises JobProcessorError: before anything was sent: no such job, no cursor, not running.
+        :raises JobProcessorError: before anything was sent: no such job, an invalid cursor, not running.
         """
         with self._streams.opened() as stream:
             try:
@@ -91,7 +91,7 @@ class EventStream:
             await self._whole(scope, send, self._store_is_away())
             return
         if self._frames.ended and came_back and not self._frames.delivered:
-            await self._start(send, 204)  # a finished job, fully delivered: the browser comes back no more
+            await self._start(send, 204)  # a finished job, fully delivered: the browser does not reconnect
             await send({"type": "http.response.body", "body": b""})
         elif scope["method"] == "HEAD":
             await self._whole(scope, send, b"")
@@ -100,7 +100,7 @@ class EventStream:
             await self._follow(receive, send, stream, hello(self._form) + first)
 
     async def _first(self) -> bytes:
-        """Return the first chunk. Raises what is wrong with the request, before a status is sent."""
+        """Return the first chunk; raise errors of the request, before a status is sent."""
         if self._check is not None:
             await self._check()
         return await self._frames.next(0)
@@ -144,7 +144,7 @@ class EventStream:
             await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _send(self, send: Send, stream: OpenStream, chunk: bytes) -> bool:
-        """False: nothing was read in time."""
+        """Send a chunk. Return False if the client did not read it in time."""
         limit = LAST_WORDS if stream.closing is not None else self._config.send_timeout
         with anyio.move_on_after(limit) as sending:
             stream.sending = sending
@@ -153,7 +153,7 @@ class EventStream:
         return not sending.cancelled_caught
 
     async def _next(self, stream: OpenStream, until: float) -> bytes:
-        """The next chunk; b"" when it is to end."""
+        """Return the next chunk, or b"" if the stream is to end."""
         chunk = b""
         with anyio.CancelScope() as waiting:
             stream.waiting = waiting

@@ -1,7 +1,7 @@
-"""The event streams that are open: how many there may be, and how they end when the server does.
+"""Keep track of open event streams, limit their number, and end them when the server shuts down.
 
-A server that is told to stop waits for its open connections before it tells the application (uvicorn, granian): a
-stream that nobody ends would hold it for ever. So while streams are open, uvicorn's own flag is looked at.
+A server that shuts down waits for its open connections before it notifies the application (uvicorn, granian): an open
+stream would block it for ever. So while streams are open, uvicorn's own flag is polled.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import anyio
 from starlette.types import Receive
 
 _LOOK_EVERY = 0.2
-"""Seconds between two looks at whether the server stops."""
+"""Seconds between two checks whether the server shuts down."""
 _PAUSE_A_STREAM = 0.0005
 _LONGEST_PAUSE = 0.25
 LAST_WORDS = 1.0
-"""Seconds that a client has for the last chunk."""
+"""Seconds that a client has to read the last chunk."""
 
 
 class OpenStream:
-    """One stream. ``closing`` says why it must end, once it must."""
+    """One stream. ``closing`` is the reason why it must end, once it must."""
 
     def __init__(self) -> None:
         self.closing: str | None = None
@@ -32,7 +32,7 @@ class OpenStream:
         self.sending: anyio.CancelScope | None = None
 
     def close(self, reason: str) -> None:
-        """Have it end after what it sends now, if its client takes that."""
+        """End the stream after the chunk that is being sent, if its client reads that."""
         self.closing = self.closing or reason
         if self.waiting is not None:
             self.waiting.cancel()
@@ -44,7 +44,7 @@ class OpenStreams:
     """All open streams of one app.
 
     :param most: how many may be open.
-    :param watch: starts a task in the background, which looks whether the server stops; None: it is not looked at.
+    :param watch: starts a task in the background that checks whether the server shuts down; None: no check.
     """
 
     def __init__(self, most: int, watch: Callable[[Callable[[], Any]], None] | None) -> None:
@@ -59,7 +59,7 @@ class OpenStreams:
 
     @property
     def pause(self) -> float:
-        """Seconds between two chunks of a stream: the more are open, the more each puts into one.
+        """Return the seconds between two chunks of a stream: with more streams, chunks are larger.
 
         It varies, so that streams which were woken by the same event do not stay in step.
         """
@@ -68,7 +68,7 @@ class OpenStreams:
 
     @contextmanager
     def opened(self) -> Generator[OpenStream | None]:
-        """A place among the open streams; None: there is none left."""
+        """Yield a place among the open streams, or None if the limit is reached."""
         if len(self._streams) >= self._most:
             yield None
             return
@@ -84,12 +84,12 @@ class OpenStreams:
             self._streams.discard(stream)
 
     def close(self, reason: str = "shutdown") -> None:
-        """End all that are open; new ones may be opened."""
+        """End all open streams; new ones may be opened."""
         for stream in list(self._streams):
             stream.close(reason)
 
     def close_for_good(self, reason: str = "shutdown") -> None:
-        """End all that are open, and those that are opened from now on: the server will soon listen no more."""
+        """End all open streams and all that are opened from now on: the server is about to stop listening."""
         self._closed = reason
         self.close(reason)
 
@@ -104,22 +104,22 @@ class OpenStreams:
 
 
 def _server_stops() -> bool:
-    """Whether the server that handles SIGTERM here says that it is about to exit. Read only: nothing is patched."""
+    """Return whether the server that handles SIGTERM is about to exit. Read only: nothing is patched."""
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     return getattr(server, "should_exit", False) is True
 
 
 async def let_go(receive: Receive) -> None:
-    """Cut the connection of a client that does not take the last chunk in time.
+    """Abort the connection of a client that does not read the last chunk in time.
 
-    uvicorn keeps what is not sent until the client reads it, and when it is to stop waits for that without end. Its
-    ``receive`` knows the connection; under other servers, and middleware that hides it, nothing is done.
+    uvicorn keeps unsent bytes until the client reads them, and waits for that without limit when it shuts down. Its
+    ``receive`` has the connection; with other servers, and middleware that hides it, nothing is done.
     """
     connection: Any = getattr(getattr(receive, "__self__", None), "transport", None)
     if not (hasattr(connection, "abort") and hasattr(connection, "get_write_buffer_size")):
         return
     with anyio.move_on_after(LAST_WORDS, shield=True):
-        while connection.get_write_buffer_size():  # noqa: ASYNC110 - nobody tells when it is empty
+        while connection.get_write_buffer_size():  # noqa: ASYNC110 - no event reports when it is empty
             await anyio.sleep(0.02)
         return
     connection.abort()

@@ -1,4 +1,4 @@
-"""What is asked and what is answered, as types: they check requests, write answers, and describe both in OpenAPI.
+"""Define requests and responses as types, which validate, encode and describe them in OpenAPI.
 
 Their docstrings are the descriptions there; ``JobView`` is called ``Job`` there, and so on.
 """
@@ -48,7 +48,7 @@ class NoQuery(Request, frozen=True):
     """No parameters."""
 
 
-# -- asked
+# -- requests
 
 
 class ListJobs(Request, frozen=True, kw_only=True):
@@ -158,7 +158,7 @@ class Bulk(Request, frozen=True, kw_only=True):
     expect: Annotated[int, Meta(ge=0, description="Refuse (409) unless exactly this many jobs match.")] | None = None
 
 
-# -- answered
+# -- responses
 
 
 class ProgressView(Struct, frozen=True):

@@ -28,7 +28,7 @@ DB = "--db jobs.db"
         (f"{DB} jobs show x", 3, "there is no job 'x'"),
         (f"{DB} jobs show x", 3, "4 characters or more"),
         (f"{DB} jobs show plo", 3, "an id prefix needs at least 4 characters; ids with this prefix: plot"),
-        (f"{DB} jobs cancel pan", 3, "so begin panel_0, panel_1, panel_2, panel_bad"),
+        (f"{DB} jobs cancel pan", 3, "ids with this prefix: panel_0, panel_1, panel_2, panel_bad"),
         (f"{DB} jobs submit app:add --arg a=1 --id plot", 6, "asyncjobs --db jobs.db jobs show plot"),
         (f"{DB} jobs result later --wait --timeout 0.2s", 5, "asyncjobs --db jobs.db jobs cancel later"),
         (f"{DB} jobs result panel_bad", 1, "→ asyncjobs --db jobs.db jobs retry panel_bad"),

@@ -121,7 +121,7 @@ def test_durations(text: str, value: float) -> None:
 
 
 def test_no_duration() -> None:
-    with pytest.raises(ValueError, match="write 30s, 5m, 2h or 1d"):
+    with pytest.raises(ValueError, match="use 30s, 5m, 2h or 1d"):
         duration("soon")
 
 
