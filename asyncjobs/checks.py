@@ -72,6 +72,25 @@ def listed(field: str, given: object, allowed: str, *, hint: str | None = None) 
         return list(iter(cast("Iterable[Any]", given)))  # iter: what __len__ says is not asked
 
 
+def name_text(value: object) -> str:
+    """Return a name or an id as a plain string: the id of a handle, the value of a ``(str, Enum)`` member."""
+    return str.__str__(value) if isinstance(value, str) else str(value)
+
+
+def checked_texts(field: str, given: object, allowed: str) -> list[str] | None:
+    """Return one text or several as a list of plain strings, or None for None.
+
+    :raises ConfigurationError: one of them is not a text.
+    """
+    if given is None:
+        return None
+    # One text, and not its characters.
+    several = [given] if is_a(given, str) else listed(field, given, allowed)
+    if not all(is_a(one, str) for one in several):
+        raise ConfigurationError(field, given, allowed=allowed)
+    return [name_text(one) for one in several]
+
+
 def checked_dict(field: str, given: object, allowed: str) -> dict[Any, Any]:
     """Return what is given by name as a dict of its own.
 

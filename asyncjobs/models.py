@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Literal, cast
 from msgspec import Struct, field
 from msgspec.structs import force_setattr
 
-from asyncjobs.checks import CheckedStruct, checked_dict, is_a, listed, refuse_other_fields
+from asyncjobs.checks import CheckedStruct, checked_dict, checked_texts, is_a, name_text, refuse_other_fields
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.pydantic_support import SentAsId, Shown, ShownList
 
@@ -281,11 +281,6 @@ class EventPage(Struct, frozen=True):
     lost: bool = False
 
 
-def name_text(value: object) -> str:
-    """Return a name or an id as a plain string: the id of a handle, the value of a ``(str, Enum)`` member."""
-    return str.__str__(value) if isinstance(value, str) else str(value)
-
-
 class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     """Selects jobs. Every given field must match; a sequence means "one of".
 
@@ -310,9 +305,10 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
 
     def __post_init__(self) -> None:
         refuse_other_fields(self, JobQuery, "metadata={…} finds jobs by what they were submitted with")
-        self._list("ids", "ids, handles, or None")
+        force_setattr(self, "ids", checked_texts("JobQuery.ids", self.ids, "ids, handles, or None"))
         if not is_a(self.status, str):
-            self._list("status", f"{', '.join(JobStatus)}; one, or a list of several")
+            allowed = f"{', '.join(JobStatus)}; one, or a list of several"
+            force_setattr(self, "status", checked_texts("JobQuery.status", self.status, allowed))
         for name in ("group", "queue", "function", "parent_id", "worker_id", "cursor"):
             self._text(name)
         metadata: object = self.metadata
@@ -338,16 +334,6 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
             raise ConfigurationError(f"JobQuery.{name}", value, allowed="a name", hint=NO_NAME)
         if type(value) is not str:
             force_setattr(self, name, name_text(value))
-
-    def _list(self, name: str, allowed: str) -> None:
-        """Make a list of texts of a field that may be one, too."""
-        if (given := cast("object", getattr(self, name))) is None:
-            return
-        # One text, and not its characters.
-        several = (given,) if is_a(given, str) else listed(f"JobQuery.{name}", given, allowed)
-        if not all(is_a(one, str) for one in several):
-            raise ConfigurationError(f"JobQuery.{name}", given, allowed=allowed)
-        force_setattr(self, name, [name_text(one) for one in several])
 
 
 class JobPage(ShownList, list[Job]):

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.checks import name_text
 from asyncjobs.exceptions import ConfigurationError, JobNotFoundError
-from asyncjobs.models import TERMINAL, JobQuery, JobStatus, name_text
+from asyncjobs.models import TERMINAL, JobQuery, JobStatus
 from asyncjobs.paging import iter_pages
 from asyncjobs.runtime.argument_checks import checked_id, checked_query
 from asyncjobs.runtime.functions import Functions

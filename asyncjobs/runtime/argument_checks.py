@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from asyncjobs.checks import is_a, listed
+from asyncjobs.checks import is_a, listed, name_text
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import JobQuery, JobRequest, name_text
+from asyncjobs.models import JobQuery, JobRequest
 
 
 def checked_id(value: object) -> str:

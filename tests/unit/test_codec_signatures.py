@@ -10,6 +10,7 @@ import pytest
 
 from asyncjobs.core.codec import RESERVED, bind_arguments, refuse_reserved_parameters
 from asyncjobs.exceptions import SubmissionError
+from asyncjobs.models import JobRequest
 
 
 def plain(path: str, size: int, quality: int = 90) -> None: ...
@@ -128,3 +129,4 @@ def test_option_names_are_reserved() -> None:
         )
     assert {"job_id", "depends_on", "isolation", "max_interruptions", "kwargs"} < RESERVED
     assert len(RESERVED) == 20
+    assert set(JobRequest.__struct_fields__) - {"func"} < RESERVED

@@ -11,9 +11,10 @@ import anyio
 import anyio.lowlevel
 from msgspec import Struct
 
+from asyncjobs.checks import name_text
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import Handle, JobEvent, name_text
+from asyncjobs.models import Handle, JobEvent
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events.log_pages import LogPages, SharedPage, well_formed
 from asyncjobs.runtime.events.publisher import EventPublisher, Publication, Subscription
