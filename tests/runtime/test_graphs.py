@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import pytest
+
 from asyncjobs import JobProcessor
 from asyncjobs.graphs import read_group_graph, read_job_graph
+
+pytestmark = pytest.mark.anyio
 
 
 async def step(*parents: str) -> str:
