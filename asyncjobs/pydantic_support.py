@@ -8,7 +8,7 @@ of ``asyncjobs.web.json_models``.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Self
 
 
 class ShownList:
@@ -57,6 +57,14 @@ class SentAsId(str):
     """The base of handles: a route sends the id."""
 
     __slots__ = ()
+
+    def __copy__(self) -> Self:
+        """Return the handle itself: it does not change, and a copy has to stand for the job's result as well."""
+        return self
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Return the handle itself, also within what ``copy.deepcopy`` and ``dataclasses.asdict`` copy."""
+        return self
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: Any) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import logging
 import pickle
 from typing import Any
@@ -26,6 +27,7 @@ from asyncjobs import (
     JobStateError,
     JobTimeoutError,
     as_completed,
+    current_job,
     gather,
 )
 from asyncjobs.processor import get_engine
@@ -59,9 +61,46 @@ async def test_a_handle_is_a_string_equal_to_the_id(jp: JobProcessor) -> None:
     assert f"{handle}" == "mine"
     assert repr(handle) == "JobHandle('mine')"
     assert {handle: 1}["mine"] == 1
-    for other in (pickle.loads(pickle.dumps(handle)), copy.copy(handle), copy.deepcopy(handle)):
-        assert other == "mine"
-        assert type(other) is str  # elsewhere there is no processor to ask
+    elsewhere = pickle.loads(pickle.dumps(handle))
+    assert elsewhere == "mine"
+    assert type(elsewhere) is str  # there is no processor to ask
+
+
+@dataclasses.dataclass
+class Params:
+    page: Any
+    pages: list[Any]
+
+
+async def test_a_copy_of_a_handle_is_the_handle_and_stands_for_the_result(jp: JobProcessor) -> None:
+    handle = await jp.submit_job(echo, 42)
+    assert copy.copy(handle) is handle
+    assert copy.deepcopy(handle) is handle
+    assert await copy.copy(handle) == 42
+    params = Params(handle, [handle])
+    for made, value in (
+        (copy.deepcopy({"page": handle}), {"page": 42}),
+        (dataclasses.asdict(params), {"page": 42, "pages": [42]}),
+        (dataclasses.astuple(params), (42, [42])),
+        (copy.deepcopy([(handle,)]), [(42,)]),
+        (copy.copy(handle), 42),
+    ):
+        assert await (await jp.submit_job(echo, made)) == value
+
+
+async def test_a_copy_of_an_optional_dependency_stays_optional(jp: JobProcessor) -> None:
+    optional = jp.optional(await jp.submit_job(echo, 42))
+    assert copy.copy(optional) is copy.deepcopy([optional])[0] is optional
+
+
+async def test_a_copy_of_a_handle_in_a_body_is_the_handle_in_a_process_of_its_own_too(jp: JobProcessor) -> None:
+    assert await (await jp.submit_job(_await_a_copy)) == 42
+    assert await (await jp.submit_job(_await_a_copy, isolation="process")) == 42
+
+
+async def _await_a_copy() -> Any:
+    child = await current_job().submit_job(echo, 42, key="child")
+    return await copy.deepcopy([child])[0]
 
 
 async def test_a_handle_that_belongs_to_no_processor_says_so() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import gc
 import pickle
 import sys
@@ -58,6 +59,7 @@ def test_submit_wait_and_look(tmp_path: Path) -> None:
         jobs.drain(timeout=20)
         assert jobs.wait_for_job(third).status is JobStatus.COMPLETED
         assert pickle.loads(pickle.dumps(first)) == first.id
+        assert copy.copy(second) is copy.deepcopy([second])[0] is second
 
 
 def test_streams_are_plain_iterators(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import pickle
 import subprocess
@@ -270,6 +271,7 @@ async def test_a_handle_is_its_id() -> None:
     assert (str(handle), f"{handle}", repr(handle)) == ("it", "it", "ClientHandle('it')")
     assert type(handle.id) is str
     assert type(pickle.loads(pickle.dumps(handle))) is str
+    assert copy.copy(handle) is copy.deepcopy([handle])[0] is handle
     for bad in ("", "a\nb", "x" * 513, 7):
         with pytest.raises(ConfigurationError, match="job_id"):
             client.handle(bad)  # type: ignore[arg-type]
