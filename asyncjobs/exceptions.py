@@ -33,10 +33,11 @@ Internal signals (a stale attempt, a lost lease) are values, never exceptions.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
+
+from asyncjobs.versions import install_command
 
 _FORMER_NAMES = {
     "slots": ("num_workers",),
@@ -442,16 +443,4 @@ class MissingExtraError(JobProcessorError, ImportError):
 
     def __init__(self, extra: str, *, what: str) -> None:
         self.extra = extra
-        super().__init__(f"{what} needs the extra {extra!r}", hint=_install(extra))
-
-
-def _install(extra: str) -> str:
-    """Return the command that installs what an extra needs, by what the installed package says of itself."""
-    from importlib.metadata import PackageNotFoundError, requires  # which takes long to import, and is rarely needed
-
-    try:
-        listed = requires("asyncjobs-dag") or []
-    except PackageNotFoundError:  # run from a folder
-        listed = []
-    of_extra = [one.partition(";")[0].strip() for one in listed if re.search(rf"extra == ['\"]{extra}['\"]", one)]
-    return f"pip install {shlex.join(of_extra or [f'.[{extra}]'])}" + ("" if of_extra else " in a clone of asyncjobs")
+        super().__init__(f"{what} needs the extra {extra!r}", hint=install_command(extra))

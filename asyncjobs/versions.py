@@ -1,7 +1,9 @@
-"""Look up installed versions."""
+"""Look up installed versions, and how to install what is missing."""
 
 from __future__ import annotations
 
+import re
+import shlex
 from functools import cache
 
 
@@ -19,3 +21,15 @@ def installed_version(name: str) -> str | None:
 def own_version() -> str:
     """Return the installed version of this package, or "0" if it runs from a folder."""
     return installed_version("asyncjobs-dag") or "0"
+
+
+def install_command(extra: str) -> str:
+    """Return the command that installs what an extra needs, from the metadata of the installed package."""
+    from importlib.metadata import PackageNotFoundError, requires  # which takes long to import, and is rarely needed
+
+    try:
+        listed = requires("asyncjobs-dag") or []
+    except PackageNotFoundError:  # run from a folder
+        listed = []
+    of_extra = [one.partition(";")[0].strip() for one in listed if re.search(rf"extra == ['\"]{extra}['\"]", one)]
+    return f"pip install {shlex.join(of_extra or [f'.[{extra}]'])}" + ("" if of_extra else " in a clone of asyncjobs")

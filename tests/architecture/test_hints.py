@@ -229,7 +229,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("exceptions.py", "await handle.retry() runs it again"): calls.waiting_for_a_job,
     ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,
     ("exceptions.py", 'nothing was lost; submit .request again with if_exists="return"'): calls.a_store_that_is_away,
-    ("exceptions.py", "pip install {}"): calls.a_part_that_is_not_installed,
+    ("versions.py", "pip install {}"): calls.a_part_that_is_not_installed,
     (
         "exceptions.py",
         "the job continues; wait again, or cancel it with await handle.cancel()",
