@@ -320,7 +320,15 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "runtime/event_data.py",
         "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say",
     ): calls.bodies,
-    ("runtime/submission.py", "RetryPolicy(max_retries=5)"): calls.options,
+    ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
+    (
+        "core/retry.py",
+        "RetryPolicy(on=[…], never_on=[…]) chooses errors, base=, factor=, cap= and jitter= the delays; what only code can decide, the function decides: it raises an error of a class that never_on names",
+    ): Words("names the options; which one fits is for the program to decide"),
+    ("backends/select.py", "JobProcessor(daemon=DaemonConfig(…))"): Words(
+        "names the parameter; the config is the caller's"
+    ),
+    ("backends/select.py", "{}, a path, SQLiteConfig(…), MemoryConfig(…) or a JobBackend"): Words("what may be given"),
     (
         "runtime/submission.py",
         "a local job runs in this process only, and isolation='process' runs it in another",
