@@ -8,9 +8,12 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Any, Self
 
+import anyio
+
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.checks import is_a
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
-from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.exceptions import BackendClosedError, ConfigurationError
 from asyncjobs.models import Job
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.inside import refuse_to_stop_inside
@@ -19,16 +22,18 @@ from asyncjobs.runtime.setup import new_engine
 
 
 class JobDaemon:
-    """Claims and runs jobs that any process stores, for as long as it is entered.
+    """Claims and runs jobs that any process stores, for as long as it is entered, or from ``start`` until ``stop``.
 
     ::
 
-        async with JobDaemon(backend, functions=[render]):
-            await anyio.sleep_forever()
+        async with JobDaemon(backend, num_workers=4, functions=[render]):
+            async with JobProcessor(backend, enable_daemon=False) as jp:
+                print(await (await jp.submit_job(render, "report")))
 
     A ``JobProcessor`` has one of its own: ``jp.daemon``.
 
-    :param backend: the store: what ``JobProcessor`` takes. One that is open already stays open.
+    :param backend: the store: what ``JobProcessor`` takes. It is opened if it is closed, and closed again if nothing
+        else has it open.
     :param config: settings. Default: those of ``DaemonConfig()``.
     :param num_workers: jobs that run at the same time; overrides ``config``.
     :param poll_interval: seconds between two looks for changes by other processes; overrides ``config``.
@@ -44,18 +49,23 @@ class JobDaemon:
         poll_interval: float | None = None,
         functions: Iterable[Callable[..., Any]] = (),
     ) -> None:
-        config = config or DaemonConfig()
+        config = DaemonConfig() if config is None else config
+        if not is_a(config, DaemonConfig):
+            raise ConfigurationError("config", config, allowed="a DaemonConfig")
         if num_workers is not None:
             config = replace(config, num_workers=num_workers)
         if poll_interval is not None:
             config = replace(config, poll_interval=poll_interval)
         self._engine = new_engine(backend, daemon=config, functions=functions)
+        self._own: anyio.Lock | None = anyio.Lock()  # of the end; None: something else starts and stops the engine
+        self._started = False
 
     @classmethod
     def of_engine(cls, engine: Engine) -> JobDaemon:
         """Return the daemon of an engine that something else starts and stops."""
         daemon = cls.__new__(cls)
         daemon._engine = engine
+        daemon._own = None
         return daemon
 
     async def start(self) -> None:
@@ -64,6 +74,7 @@ class JobDaemon:
         :raises BackendClosedError: it runs already.
         """
         await self._engine.start()
+        self._started = True
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -72,7 +83,7 @@ class JobDaemon:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> bool | None:
-        return await self._engine.stop(error)
+        return await self._leave(error)
 
     @property
     def runner(self) -> Runner:
@@ -125,9 +136,24 @@ class JobDaemon:
     async def stop(self) -> None:
         """Claim no more; running jobs get ``shutdown_timeout`` seconds; the rest goes back to pending, uncounted.
 
-        Called again, return once that is done.
+        A daemon that is not a processor's lets go of the store, too. Called again, return once that is done.
 
         :raises JobStateError: a body that runs here calls it, and would be waited for.
         """
         refuse_to_stop_inside(self.runner.executor)
-        await self.runner.stop()
+        if self._own is None:
+            await self.runner.stop()
+        else:
+            await self._leave(None)
+
+    async def _leave(self, error: BaseException | None) -> bool | None:
+        assert self._own is not None, "a processor leaves its engine itself"
+        with anyio.CancelScope(shield=True):  # whoever else ends it is bounded
+            await self._own.acquire()
+        try:
+            if not self._started:
+                return None
+            self._started = False
+            return await self._engine.stop(error)
+        finally:
+            self._own.release()

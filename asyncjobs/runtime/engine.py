@@ -54,6 +54,7 @@ class Engine:
         self.graph = LiveGraph()
         self.submissions = Submissions(functions, settings.backend_config.max_value_size)
         self._publisher = publisher
+        self._publishing = False
         self._entered = False
         self._leaving = False
         self._forks = fork_count()
@@ -93,6 +94,9 @@ class Engine:
         self._home = Home()
         await self.backend.open()
         try:
+            if self._publisher is not None:
+                await self._publisher.start()
+                self._publishing = True
             self._parts = Parts(
                 self.backend,
                 self.submissions,
@@ -101,7 +105,6 @@ class Engine:
                 self.settings,
                 jobs=self,
                 runner=lambda: self._runner,
-                publisher=self._publisher,
             )
             self._stop_listening = self.backend.add_listener(self._committed)
             self._stopping = anyio.Event()
@@ -109,7 +112,9 @@ class Engine:
             await self._background.start(self._run, self._stopping.set)
         except BaseException as error:
             self._stop_listening()
-            await self.backend.close()
+            with anyio.CancelScope(shield=True):
+                await self._stop_publishing()
+                await self.backend.close()
             leaving, self._exit = self._exit, None
             if leaving is not None:
                 leaving.end(error)
@@ -122,7 +127,7 @@ class Engine:
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 self._beside = tasks
-                tasks.start_soon(parts.publisher.run)
+                tasks.start_soon(parts.tail.run)
                 if settings.daemon is not None:
                     runner = parts.new_runner(settings.daemon)
                     await runner.start(tasks)
@@ -135,7 +140,7 @@ class Engine:
                         ctrl_c=settings.ctrl_c_elsewhere,
                     )
                     tasks.start_soon(self._exit.listen)
-                tasks.start_soon(watch_others, self.backend, parts.publisher, self._runner, settings.clock)
+                tasks.start_soon(watch_others, self.backend, parts.tail, self._runner, settings.clock)
                 tasks.start_soon(parts.waiting.warn_forever)
                 tasks.start_soon(self.graph.run, self.backend, settings.clock)
                 if self._runner is None:
@@ -162,7 +167,7 @@ class Engine:
             self.backend,
             self.settings.clock,
             awaited=parts.waiting.find_suspicious,
-            followed=lambda: parts.publisher.listened_to,
+            followed=lambda: parts.tail.listened_to,
         )
 
     async def stop(self, error: BaseException | None) -> bool | None:
@@ -183,9 +188,10 @@ class Engine:
                 self._entered = False
                 if parts.submitter.submitted and not isinstance(error, anyio.get_cancelled_exc_class()):
                     await warn_of_unfinished(self.backend)
-                parts.publisher.close()
+                parts.tail.close()
                 self._stop_listening()
                 try:
+                    await self._stop_publishing()
                     await self.backend.close()
                 finally:
                     self._runner = None
@@ -193,6 +199,11 @@ class Engine:
                     leaving, self._exit = self._exit, None
                     if leaving is not None:
                         leaving.end(error)
+
+    async def _stop_publishing(self) -> None:
+        publishing, self._publishing = self._publishing, False
+        if publishing and self._publisher is not None:
+            await self._publisher.stop()
 
     def begin_to_leave(self, error: BaseException | None = None) -> None:
         """Claim no more, end event streams, and have the background drain."""

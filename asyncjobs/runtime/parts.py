@@ -11,7 +11,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, DaemonConfig
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.actions import Actions
-from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.fallback import SyncFallback
@@ -47,7 +47,6 @@ class Parts:
 
     :param jobs: what handles and the bodies in child processes are given.
     :param runner: returns the worker that runs jobs here, while there is one.
-    :param publisher: passes events on in place of one of its own.
     """
 
     def __init__(
@@ -60,7 +59,6 @@ class Parts:
         *,
         jobs: BodyAccess,
         runner: Callable[[], Runner | None],
-        publisher: EventPublisher | None,
     ) -> None:
         self._backend = backend
         self._functions = functions
@@ -70,10 +68,10 @@ class Parts:
         self._runner = runner
         clock = settings.clock
         self.results = ResultCache(backend.removals)
-        self.publisher = publisher or EventPublisher(backend, clock)
-        self.waiting = Waiting(backend, self.publisher, self.results, clock, self.find_executor)
-        self.streamer = StatusStreamer(
-            backend, self.publisher, clock, functions=functions, inside=self.waiting.streaming
+        self.tail = LogTail(backend, clock)
+        self.waiting = Waiting(backend, self.tail, self.results, clock, self.find_executor)
+        self.streamer = StatusStreamer.of_tail(
+            backend, self.tail, clock, functions=functions, inside=self.waiting.streaming
         )
         self.queries = Queries(backend, functions, self.waiting, clock)
         self.actions = Actions(backend, functions, graph, nudge=self._nudge)
@@ -101,7 +99,7 @@ class Parts:
             config,
             self._settings.clock,
             functions=self._functions,
-            publisher=self.publisher,
+            tail=self.tail,
             results=self.results,
             jobs=self._jobs,
             max_value_size=self._settings.backend_config.max_value_size,
@@ -118,7 +116,7 @@ class Parts:
         """Handle the events of an own commit: caches first, then readers."""
         self._functions.local.committed(events)
         self._graph.remove_terminal(events)
-        self.publisher.publish(events)
+        self.tail.committed(events)
 
     def _owner(self) -> str | None:
         runner = self._runner()

@@ -19,7 +19,7 @@ from asyncjobs.models import EventType, Job, JobEvent, Outcome, OutcomeKind
 from asyncjobs.runtime.attempts import Attempts
 from asyncjobs.runtime.bodies import Bodies
 from asyncjobs.runtime.claims import Claims
-from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_access import BodyAccess
@@ -53,7 +53,7 @@ class Runner:
 
     :param backend: an open backend.
     :param functions: what this process may run.
-    :param publisher: where running bodies and the store meet readers of events.
+    :param tail: where running bodies and the store meet readers of events.
     :param results: keeps results that this process may soon be asked for.
     :param jobs: where bodies submit jobs, and wait for them.
     :param max_value_size: bytes that a result may take.
@@ -66,7 +66,7 @@ class Runner:
         clock: Clock,
         *,
         functions: Functions,
-        publisher: EventPublisher,
+        tail: LogTail,
         results: ResultCache,
         jobs: BodyAccess,
         max_value_size: int = 64 << 20,
@@ -89,14 +89,14 @@ class Runner:
             self.claims,
             results,
             claimed=self._on_claim_result,
-            stale=publisher.wake,
+            stale=tail.wake,
             written=quiet,
         )
         self.bodies = Bodies(
             backend, functions, config, clock, jobs=jobs, max_value_size=max_value_size, limiter=self.slots.limiter
         )
         self.executor = Executor(
-            config, self.attempts, self.slots, self.claims, self.recorder, self.bodies, quiet, publisher.wake
+            config, self.attempts, self.slots, self.claims, self.recorder, self.bodies, quiet, tail.wake
         )
         self.scheduler = Scheduler(backend, self.registration, self.claims, functions, clock, lost=self._register_again)
         self.started = False
@@ -149,6 +149,10 @@ class Runner:
         for event in events:
             if event.type == EventType.CANCEL_REQUESTED:
                 self.executor.request_cancel(event.job_id, event.attempt)
+        if self.slots.free and not self.slots.reserved and any(event.status is not None for event in events):
+            # Another user of the backend object may have made a job ready. A claim on its way would see it; with every
+            # slot taken, the next outcome brings one.
+            self.scheduler.nudge()
 
     @property
     def worker_id(self) -> str:

@@ -32,7 +32,7 @@ def new_engine(
 ) -> Engine:
     """Check the arguments of a ``JobProcessor``, and return the engine that they describe.
 
-    :param publisher: passes events on in place of one of its own.
+    :param publisher: passes events on, too, for as long as the engine runs.
     :raises ConfigurationError: a setting cannot work.
     """
     clock = checked_clock("clock", clock)
@@ -44,6 +44,9 @@ def new_engine(
         raise ConfigurationError("enable_daemon", enabled, allowed="True or False")
     if fallback is not None and (not is_a(fallback, str) or fallback != "sync" or enabled):
         raise ConfigurationError("fallback", fallback, allowed="None, or 'sync' with enable_daemon=False")
+    given: object = publisher
+    if given is not None and (not is_a(given, EventPublisher) or given.backend is not store):
+        raise ConfigurationError("event_publisher", given, allowed="an EventPublisher of the same backend")
     known = Functions(daemon.allowed_modules if daemon else None)
     for i, function in enumerate(listed("functions", functions, "functions, in a list")):
         known.register(function, f"functions[{i}]")

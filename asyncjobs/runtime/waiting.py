@@ -14,7 +14,7 @@ from asyncjobs.exceptions import JobNotFoundError, JobProcessorError, JobTimeout
 from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.context import JobContext, find_current_job
-from asyncjobs.runtime.events.publisher import ANY_JOB, EventPublisher
+from asyncjobs.runtime.events.log_tail import ANY_JOB, LogTail
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.lending import WaitElsewhere
 from asyncjobs.runtime.reasons import why
@@ -46,7 +46,7 @@ class Watch:
         """Those that may have ended: they are to be looked at."""
         self.found: list[JobResult] = []
         """Ends that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
-        self.expectation = waiting.publisher.expect(list(self.left))
+        self.expectation = waiting.tail.expect(list(self.left))
         self.since = waiting.puts
         self.began = waiting.clock.monotonic()
         self._waiting = waiting
@@ -88,13 +88,13 @@ class Waiting:
     def __init__(
         self,
         backend: JobBackend,
-        publisher: EventPublisher,
+        tail: LogTail,
         results: ResultCache,
         clock: Clock,
         executor: Callable[[], Executor | None],
     ) -> None:
         self._backend = backend
-        self.publisher = publisher
+        self.tail = tail
         self._results = results
         self.clock = clock
         self._find_executor = executor
@@ -130,7 +130,7 @@ class Waiting:
     def forget(self, watch: Watch) -> None:
         """Forget a watch that is closed."""
         self._watches.discard(watch)
-        self.publisher.forget(watch.expectation)
+        self.tail.forget(watch.expectation)
 
     async def look(self, watch: Watch) -> None:
         """Find the ends of those that may have ended."""
@@ -140,7 +140,7 @@ class Waiting:
             self._take_known(watch)
             if watch.found:
                 return
-            await self.publisher.live()
+            await self.tail.live()
             watch.begun = True
             executor = self._find_executor()
             running = {} if executor is None else executor.attempts.running
@@ -191,9 +191,9 @@ class Waiting:
 
         :raises JobTimeoutError: not within ``timeout`` seconds. CyclicDependencyError: called inside of such a job.
         """
-        expectation = self.publisher.expect([ANY_JOB])
+        expectation = self.tail.expect([ANY_JOB])
         try:
-            await self.publisher.live()
+            await self.tail.live()
             drained = not await self._backend.has_unfinished(group)
             if not drained:
                 with self.clock.timeout(timeout):
@@ -204,7 +204,7 @@ class Waiting:
             if not drained:
                 raise JobTimeoutError("draining" if group is None else f"draining group {group!r}", timeout or 0.0)
         finally:
-            self.publisher.forget(expectation)
+            self.tail.forget(expectation)
 
     @asynccontextmanager
     async def streaming(self, job_id: str | None, group: str | None) -> AsyncGenerator[None, None]:

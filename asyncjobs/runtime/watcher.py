@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from asyncjobs.backends.base import JobBackend, Seen
 from asyncjobs.clock import Clock
-from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.runner import Runner
@@ -15,7 +15,7 @@ logger = SafeLogger("asyncjobs")
 _INTERVAL = 0.25
 
 
-async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: Runner | None, clock: Clock) -> None:
+async def watch_others(backend: JobBackend, tail: LogTail, runner: Runner | None, clock: Clock) -> None:
     """Have the readers of the log and the scheduler look, whenever another process changed something.
 
     Nothing here waits for the store's writer, which a lock of another process may hold up.
@@ -29,11 +29,11 @@ async def watch_others(backend: JobBackend, publisher: EventPublisher, runner: R
     seen = Seen()
 
     async def look() -> None:
-        changed = await backend.wait(interval, urgent=publisher.listened_to, seen=seen)
+        changed = await backend.wait(interval, urgent=tail.listened_to, seen=seen)
         if changed:
-            publisher.changed()
+            tail.changed()
             if runner is not None:
                 runner.scheduler.nudge()
                 runner.check_cancel_requests()
 
-    await look_forever(look, None, trouble, clock, first=interval, longest=interval, outage=publisher.close)
+    await look_forever(look, None, trouble, clock, first=interval, longest=interval, outage=tail.wake_all)

@@ -239,6 +239,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/handle.py", "await handle"): calls.bodies,
     ("runtime/daemon.py", "async with JobDaemon(…) as daemon:"): calls.daemons_of_their_own,
     ("runtime/worker.py", "async with Worker(…) as worker:"): calls.workers_of_their_own,
+    (
+        "runtime/events/publisher.py",
+        "async with EventPublisher(backend) as publisher:",
+    ): calls.publishers_of_their_own,
     ("runtime/gather.py", "give them one by one: gather(*handles)"): calls.handles,
     ("runtime/handle.py", "handle.result_sync()"): calls.bodies,
     ("runtime/handle.py", "jp.handle(job_id) makes one"): calls.handles,

@@ -96,7 +96,7 @@ async def test_who_waits_is_told_although_nobody_writes(jp: JobProcessor, path: 
             tasks.start_soon(told, jp.wait_for_job(handle))
             tasks.start_soon(told, jp.drain())
             tasks.start_soon(told, read_on())
-            await until(lambda: get_engine(jp)._parts.publisher.listened_to)
+            await until(lambda: get_engine(jp)._parts.tail.listened_to)
             delete(path)
     assert [error.code for error in errors] == ["moved"] * 4
     assert all(error.hint for error in errors)

@@ -13,7 +13,6 @@ import anyio.to_thread
 
 from asyncjobs import (
     DaemonConfig,
-    EventPublisher,
     JobEvent,
     JobProcessor,
     JobStatus,
@@ -25,6 +24,7 @@ from asyncjobs import (
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.processor import get_engine
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.testing import FaultyBackend
 
 T = TypeVar("T")
@@ -201,8 +201,8 @@ async def everything(stream: AsyncIterator[T]) -> list[T]:
         return [item async for item in stream]
 
 
-def publisher_of(jp: JobProcessor) -> EventPublisher:
-    return get_engine(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+def publisher_of(jp: JobProcessor) -> LogTail:
+    return get_engine(jp)._parts.tail  # pyright: ignore[reportPrivateUsage]
 
 
 @contextmanager

@@ -15,8 +15,9 @@ from asyncjobs import (
     JobProcessor,
     JobStatus,
     MemoryBackend,
+    SQLiteBackend,
 )
-from tests.runtime.support import PATIENCE, Held, add, within
+from tests.runtime.support import PATIENCE, Held, add, nothing, within
 
 pytestmark = pytest.mark.anyio
 
@@ -32,7 +33,7 @@ async def test_arguments_of_its_own_override_its_settings(tmp_path: Path) -> Non
         tmp_path / "jobs.db", DaemonConfig(num_workers=3, poll_interval=1.0), num_workers=2, poll_interval=0.5
     ) as daemon:
         assert (daemon.config.num_workers, daemon.config.poll_interval) == (2, 0.5)
-    with pytest.raises(ConfigurationError, match="daemon"):
+    with pytest.raises(ConfigurationError, match="config"):
         JobDaemon(tmp_path / "jobs.db", "fast")  # type: ignore[arg-type]
 
 
@@ -95,3 +96,48 @@ async def test_it_leaves_a_store_open_that_was_open(tmp_path: Path) -> None:
         await anyio.lowlevel.checkpoint()
     assert await backend.count_jobs() is not None
     await backend.close()
+
+
+async def test_it_is_started_and_stopped_without_a_block_again_and_again(tmp_path: Path) -> None:
+    backend = MemoryBackend()
+    daemon = JobDaemon(backend, functions=[add])
+    for n in range(2):
+        await daemon.start()
+        async with JobProcessor(backend, enable_daemon=False) as jp:
+            assert await (await jp.submit_job(add, n, 1)).result(timeout=PATIENCE) == n + 1
+        await daemon.stop()
+        await daemon.stop()
+        with pytest.raises(BackendClosedError):
+            await backend.count_jobs()
+
+
+async def test_stopping_it_inside_of_its_block_leaves_nothing_to_do(tmp_path: Path) -> None:
+    backend = MemoryBackend()
+    async with backend:
+        async with JobDaemon(backend, functions=[add]) as daemon:
+            await daemon.stop()
+            assert not await backend.workers()
+        await backend.count_jobs()
+
+
+async def test_two_daemons_on_one_backend_object_share_its_jobs(tmp_path: Path) -> None:
+    path = SQLiteBackend(tmp_path / "jobs.db")
+    async with JobDaemon(path, functions=[add], poll_interval=60.0) as first:
+        async with JobProcessor(path, enable_daemon=False) as jp:
+            async with JobDaemon(path, functions=[nothing], poll_interval=60.0) as second:
+                assert len(await path.workers()) == 2
+                job = await jp.submit_job(add, 1, 2)
+                assert await job.result(timeout=PATIENCE) == 3
+                assert (await jp.get_job(job)).worker_id == first.worker_id
+                after = await jp.submit_job(nothing, depends_on=[job])
+                await after.result(timeout=PATIENCE)
+                assert (await jp.get_job(after)).worker_id == second.worker_id
+            await first.stop()
+            waits = await jp.submit_job(add, 1, 2)
+            assert (await jp.get_job(waits)).status is JobStatus.PENDING
+
+
+@pytest.mark.parametrize("config", ["fast", 0, {"num_workers": 2}], ids=repr)
+async def test_settings_of_a_wrong_kind_are_refused_whatever_overrides_them(config: object) -> None:
+    with pytest.raises(ConfigurationError, match="config"):
+        JobDaemon(MemoryBackend(), config, num_workers=2)  # type: ignore[arg-type]

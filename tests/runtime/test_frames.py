@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from asyncjobs import EventPublisher, JobEvent, MemoryBackend
+from asyncjobs import JobEvent, MemoryBackend
 from asyncjobs.runtime.events.frames import CHUNK, Form, FrameReader, Frames
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.events.reader import EventBatch
-from tests.runtime.test_publisher import new, publishing
+from tests.runtime.test_log_tail import new, publishing
 from tests.runtime.test_reader import CHOSEN, EVERYTHING, prune, reader_of
 
 pytestmark = pytest.mark.anyio
@@ -77,7 +78,7 @@ def blocks(data: bytes) -> list[dict[str, str]]:
 
 async def test_a_reset_has_the_cursor_before_what_is_left() -> None:
     """Who is cut off right after the reset comes back for the events that follow it, and is not told again."""
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         await log.enqueue_jobs([new(f"j{i}") for i in range(9)])
         log.read_events = lambda *args, **options: _without(log, 6, *args, **options)  # type: ignore[method-assign]
         prune(log, 6)
@@ -108,7 +109,7 @@ async def test_an_event_is_encoded_once_for_all() -> None:
         made += 1
         return it
 
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         frames = Frames(count)
         readers = [reader_of(log, publisher) for _ in range(20)]
         for reader in readers:
@@ -122,7 +123,7 @@ async def test_an_event_is_encoded_once_for_all() -> None:
 
 async def test_a_chunk_is_never_much_larger_than_a_server_takes() -> None:
     """However much is stored: what a client does not read is not held for it."""
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         await log.enqueue_jobs([new(f"{'x' * 400}{i}") for i in range(600)])
         reader = reader_of(log, publisher)
         frames = FrameReader(Frames(), reader, "named")
@@ -136,7 +137,7 @@ async def test_a_chunk_is_never_much_larger_than_a_server_takes() -> None:
 
 
 async def test_json_lines_say_what_a_program_must_know() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         await log.enqueue_jobs([new("a")])
         reader = reader_of(log, publisher, CHOSEN, after="99", may_reset=True)
         frames = FrameReader(Frames(), reader, "lines", snapshot="/s")

@@ -192,7 +192,7 @@ async def test_a_cancelled_wait_leaves_the_job_alone(jp: JobProcessor) -> None:
     assert scope.cancelled_caught
     held.go.open()
     assert await handle == 5
-    assert not get_engine(jp)._parts.publisher._waiters  # pyright: ignore[reportPrivateUsage]
+    assert not get_engine(jp)._parts.tail._waiters  # pyright: ignore[reportPrivateUsage]
 
 
 async def test_get_result_does_not_wait(jp: JobProcessor) -> None:

@@ -11,15 +11,15 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncjobs import ConfigurationError, EventPublisher, JobEvent, JobProcessor, MemoryBackend
+from asyncjobs import ConfigurationError, JobEvent, JobProcessor, MemoryBackend
 from asyncjobs.clock import SystemClock
 from asyncjobs.runtime.events.frames import FrameReader, Frames
 from asyncjobs.runtime.events.log_pages import BLOCK, LogPages
-from asyncjobs.runtime.events.publisher import BUFFER, Publication
+from asyncjobs.runtime.events.log_tail import BUFFER, LogTail, Publication
 from asyncjobs.runtime.events.reader import EventBatch, EventFilter, EventReader
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import PATIENCE, Stores, nothing, publisher_of
-from tests.runtime.test_publisher import Log, new, publishing
+from tests.runtime.test_log_tail import Log, new, publishing
 
 pytestmark = pytest.mark.anyio
 
@@ -28,7 +28,7 @@ EVERYTHING = EventFilter()
 
 def reader_of(
     log: MemoryBackend,
-    publisher: EventPublisher,
+    publisher: LogTail,
     wanted: EventFilter = EVERYTHING,
     after: str | None = None,
     *,
@@ -75,7 +75,7 @@ async def cut_and_come_back(
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 async def test_readers_cut_at_random_among_thousands_of_events(anyio_backend: str) -> None:
     """20 readers, 3,000 events of this process and of another one."""
-    async with publishing(EventPublisher, 1) as (log, publisher):
+    async with publishing(LogTail, 1) as (log, publisher):
         pages = LogPages(log)
         seen: list[list[JobEvent]] = [[] for _ in range(20)]
         with anyio.fail_after(4 * PATIENCE):
@@ -144,7 +144,7 @@ class SkipsToTheEnd(EventReader):
 
 async def agrees(kind: type[EventReader], seed: int) -> bool:
     """Whether readers that fall behind, are cancelled and go on in the same object see the log once, in order."""
-    async with publishing(EventPublisher, seed) as (log, publisher):
+    async with publishing(LogTail, seed) as (log, publisher):
         pages = LogPages(log)
         readers = [reader_of(log, publisher, kind=kind, pages=pages) for _ in range(3)]
         seen: list[list[JobEvent]] = [[] for _ in readers]
@@ -202,7 +202,7 @@ def at_its_best(log: Log) -> None:
 
 async def cursor_moves_on(kind: type[EventReader], wanted: EventFilter) -> bool:
     """Whether a client of a filtered stream learns how far the log was looked through: 9 events, none of them his."""
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         at_its_best(log)
         await log.enqueue_jobs([new(f"a{i}") for i in range(4)])
         reader = reader_of(log, publisher, wanted, kind=kind)
@@ -237,7 +237,7 @@ async def test_a_filter_that_loses_its_cursor_is_caught(wanted: EventFilter) -> 
 
 async def test_what_is_left_out_does_not_prolong_the_wait() -> None:
     """Somebody else's events come more often than the wait is long: the reader answers in time all the same."""
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         clock = ManualClock()
         # Cancelled jobs concern the reader's group question, so each of them wakes it, and none is for its filter.
         wanted = EventFilter(types=frozenset({"progress"}))
@@ -263,7 +263,7 @@ async def test_what_is_left_out_does_not_prolong_the_wait() -> None:
 
 
 async def test_who_watches_one_job_is_not_woken_by_others() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         reader = reader_of(log, publisher, EventFilter(job_id="mine"))
         await reader.next(0)
         [subscription] = publisher._subscriptions  # pyright: ignore[reportPrivateUsage]
@@ -279,7 +279,7 @@ async def test_who_watches_one_job_is_not_woken_by_others() -> None:
 
 
 async def test_a_reader_that_fell_behind_holds_no_events() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         reader = reader_of(log, publisher)
         await reader.next(0)
         [subscription] = publisher._subscriptions  # pyright: ignore[reportPrivateUsage]
@@ -295,8 +295,8 @@ async def counted(readers: int, events: int, commits_between: bool = False) -> i
     """How many pages are read for so many readers who come back to a log of so many events."""
     store = FaultyBackend(MemoryBackend())
     async with store:
-        publisher = EventPublisher(store, SystemClock())
-        store.add_listener(publisher.publish)
+        publisher = LogTail(store, SystemClock())
+        store.add_listener(publisher.committed)
         await store.enqueue_jobs([new(f"j{i}") for i in range(events)])
         pages = LogPages(store)
         seen: list[list[JobEvent]] = [[] for _ in range(readers)]
@@ -321,7 +321,7 @@ async def test_the_log_is_read_once_for_all_who_come_back_at_the_same_time() -> 
 
 
 async def test_the_last_block_is_read_again_when_the_log_has_grown() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         at_its_best(log)
         pages = LogPages(log)
         for count in range(1, 4):
@@ -335,7 +335,7 @@ async def test_the_last_block_is_read_again_when_the_log_has_grown() -> None:
 
 
 async def test_a_cursor_beyond_the_end_is_refused_unless_a_reset_is_possible() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         await log.enqueue_jobs([new("a"), new("b")])
         async with reader_of(log, publisher, after="99") as reader:
             with pytest.raises(ConfigurationError):
@@ -357,7 +357,7 @@ def prune(log: MemoryBackend, upto: int) -> None:
 
 
 async def test_who_comes_back_from_before_what_was_removed_is_told_once() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         log.rng = random.Random(5)
         await log.enqueue_jobs([new(f"j{i}") for i in range(9)])
         prune(log, 6)
@@ -376,7 +376,7 @@ async def test_who_comes_back_from_before_what_was_removed_is_told_once() -> Non
 
 
 async def test_what_retention_removes_while_a_reader_catches_up_is_told() -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         await log.enqueue_jobs([new(f"j{i}") for i in range(3 * BLOCK)])
         reader = reader_of(log, publisher, after="1")
         assert not (await reader.next(0)).lost

@@ -12,7 +12,7 @@ import pytest
 
 from asyncjobs import ConfigurationError, JobEvent, JobNotFoundError, JobProcessor, JobRequest, current_job
 from asyncjobs.processor import get_engine
-from asyncjobs.runtime.events.publisher import BUFFER
+from asyncjobs.runtime.events.log_tail import BUFFER
 from tests.runtime.support import (
     CANCELLED,
     PATIENCE,

@@ -16,7 +16,6 @@ import pytest
 
 from asyncjobs import (
     DaemonConfig,
-    EventPublisher,
     JobExecutionError,
     JobNotFoundError,
     JobProcessor,
@@ -29,7 +28,7 @@ from asyncjobs import (
 )
 from asyncjobs.exceptions import BackendConnectionError, JobProcessorError
 from asyncjobs.processor import get_engine
-from asyncjobs.runtime.events.publisher import LOOK_EVERY
+from asyncjobs.runtime.events.log_tail import LOOK_EVERY, LogTail
 from asyncjobs.runtime.isolation.process import Process
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.testing import FaultyBackend, ManualClock
@@ -53,8 +52,8 @@ from tests.runtime.support import (
 pytestmark = pytest.mark.anyio
 
 
-def publisher_of(jp: JobProcessor) -> EventPublisher:
-    return get_engine(jp)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+def publisher_of(jp: JobProcessor) -> LogTail:
+    return get_engine(jp)._parts.tail  # pyright: ignore[reportPrivateUsage]
 
 
 async def until_waited_for(jp: JobProcessor, job_id: str, waiters: int) -> None:
@@ -185,7 +184,7 @@ async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(
 async def test_one_look_serves_all_waiters_and_none_is_made_for_nobody(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("asyncjobs.runtime.events.publisher._PAGE", 50)
+    monkeypatch.setattr("asyncjobs.runtime.events.log_tail._PAGE", 50)
     clock = ManualClock()
     store = WatchedBackend(stores.backend(clock))
     async with stores.processor(clock=clock, backend=store, enable_daemon=False) as jp:

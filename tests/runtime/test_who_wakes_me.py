@@ -119,7 +119,7 @@ class Waiters:
 
     async def until_all_wait(self, count: int, rest: tuple[int, int] = (2, 2)) -> None:
         """Return once so many await the job, and so many drain and stream."""
-        publisher = get_engine(self._jobs.processor)._parts.publisher  # pyright: ignore[reportPrivateUsage]
+        publisher = get_engine(self._jobs.processor)._parts.tail  # pyright: ignore[reportPrivateUsage]
         with anyio.fail_after(PATIENCE):
             while True:
                 waiting = len(publisher._waiters.get(JOB, ()))  # pyright: ignore[reportPrivateUsage]

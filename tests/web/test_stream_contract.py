@@ -173,7 +173,7 @@ async def test_who_goes_is_let_go_at_once(here: Site) -> None:
         await take(blocks, 1)
         assert len(here.app.streams) == 1
     await eventually(lambda: len(here.app.streams) == 0)
-    assert not get_engine(here.jp)._parts.publisher.listened_to  # pyright: ignore[reportPrivateUsage]
+    assert not get_engine(here.jp)._parts.tail.listened_to  # pyright: ignore[reportPrivateUsage]
 
 
 # -- ending, and coming back
@@ -225,7 +225,7 @@ async def test_a_store_that_is_away_at_first_is_never_an_error(http: str, method
     store = FaultyBackend(MemoryBackend())
     async with site(store, http) as here:
         job = await here.jp.submit_job(nothing, delay=3600)
-        get_engine(here.jp)._parts.publisher.changed()  # pyright: ignore[reportPrivateUsage] - so that the end of the log is asked for
+        get_engine(here.jp)._parts.tail.changed()  # pyright: ignore[reportPrivateUsage] - so that the end of the log is asked for
         store.fail(method)
         [reset] = await here.whole(f"/v1/jobs/{job}/events")
         assert said(reset) == ("reset", {"reason": "store"})

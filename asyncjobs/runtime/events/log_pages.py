@@ -17,7 +17,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.models import EventPage
-from asyncjobs.runtime.events.publisher import Publication
+from asyncjobs.runtime.events.log_tail import Publication
 
 BLOCK = 250
 """Events of a page, and positions of a block: a few MB at the worst, which every reader may hold."""

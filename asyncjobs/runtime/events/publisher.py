@@ -1,376 +1,224 @@
-"""EventPublisher: one tail of the stored log per process, to any number of listeners.
-
-Every event that a listener gets was read from the log or stored by this process, in the log's order. An own commit is
-passed on only when it continues the tail; otherwise the log is read from the tail on, until a read ends with nothing
-missed meanwhile. Nobody is ever waited for: a subscriber that does not keep up loses its buffer, is told so, and reads
-the log from its own cursor.
-"""
+"""Pass stored events on to subscribers in this process."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any, TypeVar
+from collections import deque
+from collections.abc import Callable, Sequence
+from types import TracebackType
+from typing import Self
+from weakref import WeakSet, finalize
 
 import anyio
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.clock import Clock
-from asyncjobs.core.state import SECOND
+from asyncjobs.checks import is_a, listed
+from asyncjobs.clock import Clock, checked_clock
+from asyncjobs.exceptions import BackendClosedError, ConfigurationError
+from asyncjobs.forks import fork_count
 from asyncjobs.models import JobEvent
-from asyncjobs.runtime.loops import look_forever
-from asyncjobs.runtime.outages import Outage
-from asyncjobs.runtime.wakeups import Wakeup
-from asyncjobs.safe_logging import SafeLogger
-
-T = TypeVar("T")
-logger = SafeLogger("asyncjobs.events")
-
-_RETRY = 0.5
-LOOK_EVERY = 30.0
-"""Seconds after which everything that is waited for is looked at in the store, whatever the log has brought."""
-_PAGE = 500
-BUFFER = 1024
-"""Events that a subscriber may be behind before it has to read the log."""
+from asyncjobs.runtime.argument_checks import checked_id
+from asyncjobs.runtime.background import new_background
+from asyncjobs.runtime.events.log_pages import LogPages
+from asyncjobs.runtime.events.log_tail import LogTail
+from asyncjobs.runtime.events.reader import EventFilter, EventReader, job_over
+from asyncjobs.runtime.wakeups import LoopHandle
+from asyncjobs.runtime.watcher import watch_others
 
 
-class Publication:
-    """Events that were published together. Every subscriber gets the same object, so what is made of it is made once.
+class EventSubscription:
+    """The events of one subscriber: an async iterator, for one task at a time.
 
-    :param events: at least one, in the log's order.
+    It ends when it is unsubscribed, when its publisher is left, or with the job that it is about. An error of the store
+    is raised once; iterating may go on after it.
     """
 
-    def __init__(self, events: Sequence[JobEvent]) -> None:
-        self.events = events
-        self._made: dict[Hashable, Any] = {}
+    def __init__(self, reader: EventReader) -> None:
+        self._reader = reader
+        self._ready: deque[JobEvent] = deque()
+        self._ended = False
+        self._waiting: anyio.CancelScope | None = None
+        finalize(self, reader.close).atexit = False  # one that a loop was broken out of, and nobody holds any more
 
-    def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` returns, called once for each key, whoever asks first."""
-        try:
-            return self._made[key]
-        except KeyError:
-            made = self._made[key] = make()
-            return made
+    def __aiter__(self) -> Self:
+        return self
 
-    def of(self, job_id: str | None, group: str | None) -> Sequence[JobEvent]:
-        """Its events of a job, or of a group; all of them without either."""
-        if job_id is not None:
-            return self.once("by job", lambda: _by(self.events, lambda event: event.job_id)).get(job_id, ())
-        if group is not None:
-            return self.once("by group", lambda: _by(self.events, lambda event: event.group)).get(group, ())
-        return self.events
-
-
-def _by(events: Sequence[JobEvent], key: Callable[[JobEvent], str | None]) -> dict[str | None, list[JobEvent]]:
-    found: dict[str | None, list[JobEvent]] = {}
-    for event in events:
-        found.setdefault(key(event), []).append(event)
-    return found
-
-
-Concerns = Callable[[Publication], bool]
-"""Whether a subscriber has to see it."""
-
-
-class Subscription:
-    """A bounded stream of the events after ``live_after``, as they are published.
-
-    ``publications`` ends (``EndOfStream``) when the subscriber fell behind; it then subscribes anew and reads the log.
-
-    :param size: events that it may be behind.
-    :param concerns: what is none of its concern does not wake it. Default: everything is.
-    """
-
-    def __init__(self, live_after: str, size: int, concerns: Concerns | None = None) -> None:
-        self.live_after = live_after
-        self.passed = live_after
-        """The cursor up to which all that concerns it is here, or was."""
-        self._concerns = concerns
-        self.ended = False
-        """It fell behind, or there will be no more."""
-        self._free = size
-        # Bounded by the events in it: a publication has at least one.
-        send, receive = anyio.create_memory_object_stream[Publication](size)
-        self._send: MemoryObjectSendStream[Publication] = send
-        self._publications: MemoryObjectReceiveStream[Publication] = receive
-
-    async def receive(self) -> Publication:
-        """The next publication.
-
-        :raises anyio.EndOfStream: it fell behind, or there will be no more.
-        """
-        publication = await self._publications.receive()
-        self._free += len(publication.events)
-        return publication
-
-    def receive_nowait(self) -> Publication | None:
-        """The next publication if it is there."""
-        try:
-            publication = self._publications.receive_nowait()
-        except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
-            return None
-        self._free += len(publication.events)
-        return publication
-
-    @property
-    def unread(self) -> int:
-        """Publications that wait to be received."""
-        return self._publications.statistics().current_buffer_used
-
-    def push(self, publication: Publication) -> bool:
-        """Hand events over without waiting. False: it could not keep up."""
-        if self._concerns is not None and not self._concerns(publication):
-            self.passed = publication.events[-1].cursor
-            return True
-        self._free -= len(publication.events)
-        if self._free < 0:
-            return False
-        try:
-            self._send.send_nowait(publication)
-        except (anyio.WouldBlock, anyio.BrokenResourceError):
-            return False
-        self.passed = publication.events[-1].cursor
-        return True
-
-    def end(self) -> None:
-        """No more events will come; those that were not received are dropped: the log has them."""
-        self.ended = True
-        self._send.close()
-        while self.receive_nowait() is not None:
-            pass
+    async def __anext__(self) -> JobEvent:
+        while not self._ready and not self._ended:
+            with anyio.CancelScope() as self._waiting:
+                try:
+                    batch = await self._reader.next()
+                finally:
+                    self._waiting = None
+                self._ready.extend(batch.events)
+                if batch.ended:
+                    self.close()
+        if not self._ready:
+            raise StopAsyncIteration
+        return self._ready.popleft()
 
     def close(self) -> None:
-        """Both ends; what was not read is dropped."""
-        self._send.close()
-        self._publications.close()
-
-
-class Expectation:
-    """Some jobs that somebody waits for, and those of them that became terminal since."""
-
-    def __init__(self, job_ids: Sequence[str]) -> None:
-        self.job_ids = job_ids
-        self._ended: list[str] = []
-        self._signal = Wakeup()
-
-    def notify(self, job_id: str) -> None:
-        """This one became terminal, or should be looked at in the store."""
-        self._ended.append(job_id)
-        self._signal.notify()
-
-    async def wait(self) -> None:
-        """Return once ``take`` has something."""
-        while not self._ended:
-            await self._signal.wait()
-
-    def take(self) -> list[str]:
-        """Take the ids that ended since the last call; perhaps early, perhaps twice: look at the store."""
-        ended, self._ended = self._ended, []
-        return ended
-
-    async def next(self) -> list[str]:
-        """Wait for ids that ended since the last call, and take them."""
-        await self.wait()
-        return self.take()
-
-
-ANY_JOB = ""
-"""The id by which an ``Expectation`` is told of every job that ends."""
+        """End it; what was received already can still be read."""
+        self._ended = True
+        self._reader.close()
+        if self._waiting is not None:
+            self._waiting.cancel()
 
 
 class EventPublisher:
-    """Passes the log on as it grows.
+    """Passes the events of a store on to subscribers, whichever process stores them.
 
-    Expectations are the cheap listeners: they want to know only which jobs became terminal.
+    Each subscriber gets what is stored, once and in order. One that falls behind is not waited for: it reads the log
+    from where it is. ::
+
+        async with EventPublisher(backend) as publisher:
+            async with JobProcessor(backend) as jp:
+                job = await jp.submit_job(render, "report")
+                async for event in publisher.subscribe(job.id):
+                    print(event.type)
+
+    It works alone, and beside processors, daemons and other publishers on the same backend object.
+
+    :param backend: the store. It is opened if it is closed, and closed again if nothing else has it open.
+    :raises ConfigurationError: an argument is of the wrong kind.
     """
 
-    def __init__(self, backend: JobBackend, clock: Clock) -> None:
-        self._backend = backend
-        self._clock = clock
-        self._tail: str | None = None  # None: nobody listened, so nobody knows
-        self._missed = False
-        self._reading = False
-        self._subscriptions: set[Subscription] = set()
-        self._waiters: dict[str, list[Expectation]] = {}
-        self._begun = 0
-        self._catch_up = Wakeup()
-        self._looked_at = clock.monotonic()
-        self._removals = backend.removals()
+    def __init__(self, backend: JobBackend, clock: Clock | None = None) -> None:
+        store: object = backend
+        if not is_a(store, JobBackend):
+            raise ConfigurationError("backend", store, allowed="a JobBackend")
+        self.backend = backend
+        self._clock = checked_clock("EventPublisher.clock", clock)
+        self._lock = anyio.Lock()
+        self._users = 0
+        self._forks = fork_count()
+        self._tail: LogTail | None = None
+        self._subscriptions: WeakSet[EventSubscription] = WeakSet()
 
-    @property
-    def listened_to(self) -> bool:
-        """Whether anybody would notice an event."""
-        return bool(self._subscriptions or self._waiters)
+    # -- life
 
-    def publish(self, events: Sequence[JobEvent]) -> None:
-        """The events of an own commit, in order, before its callers go on. Does not block."""
-        self._wake(events)  # early is harmless: who waits looks at the store
-        if not self.listened_to:
-            self._begin_at(events[-1].cursor)  # whoever listens next need not ask where the log ends
-        elif self._tail is None or self._missed or self._reading or int(events[0].cursor) != int(self._tail) + 1:
-            self.changed()
-        else:
-            self._tail = events[-1].cursor
-            self._push(events)
+    async def start(self) -> None:
+        """Open the store and follow its log. While it does already, a call only counts."""
+        async with self._lock:
+            if not self._users:
+                await self._begin()
+            self._users += 1
 
-    def changed(self) -> None:
-        """The log grew by somebody else's hand."""
-        if self.listened_to:
-            self._missed = True
-            self._catch_up.notify()
-        else:
-            self._begin_at(None)
+    async def stop(self) -> None:
+        """End every subscription, and let go of the store, once ``stop`` was called as often as ``start``."""
+        if fork_count() != self._forks:
+            return  # a forked child leaves its parent's publisher alone
+        await self._leave(None)
 
-    def _begin_at(self, tail: str | None) -> None:
-        """Nobody listens: whoever does next listens from here on, or asks where the log ends."""
-        self._tail = tail
-        self._missed = False
-        self._begun += 1
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
 
-    async def run(self) -> None:
-        """Read up what was missed, whenever something was, and look at the store itself now and then."""
-        trouble = Outage(logger, "the event log could not be read")
-        await look_forever(self._look, self._until_notified, trouble, self._clock, first=_RETRY, longest=_RETRY)
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> bool | None:
+        if fork_count() != self._forks:
+            return None
+        return await self._leave(error)
 
-    async def _look(self) -> None:
-        if self._until_look() <= 0:
-            self._looked_at = self._clock.monotonic()
-            await self._look_again()
-        await self._read_up()
-
-    async def _until_notified(self) -> None:
-        with self._clock.timeout(self._until_look()):
-            await self._catch_up.wait()
-
-    def _until_look(self) -> float:
-        return max(0.0, LOOK_EVERY - (self._clock.monotonic() - self._looked_at) / SECOND)
-
-    async def _look_again(self) -> None:
-        """Look at everything that is waited for, all of it together: whatever wake-up was lost, it is lost no longer.
-
-        Subscribers get what the log has after what they were given last. If jobs were removed, they begin anew, and
-        find out whether theirs is still there.
-        """
-        if not self.listened_to:
-            return
-        self._missed = True
-        self._wake_waiters(ANY_JOB)
-        removals = self._backend.removals()
-        if removals is None or removals != self._removals:
-            self._end_subscriptions()  # what they wait for may be gone, with the events that told of its end
-        self._removals = removals
-        expected = [job_id for job_id in self._waiters if job_id != ANY_JOB]
-        for start in range(0, len(expected), _PAGE):
-            page = expected[start : start + _PAGE]
-            results = await self._backend.get_results(page)
-            for job_id in page:
-                result = results.get(job_id)
-                if result is None or result.status.terminal:
-                    self._wake_waiters(job_id)
-
-    async def _read_up(self) -> None:
-        while self._missed and self._tail is not None:
-            self._missed = False
-            self._reading = True  # own commits are in what is read now, or in what is read next
-            begun = self._begun
-            try:
-                page = await self._backend.read_events(self._tail)
-            except BaseException:
-                self._missed = True
-                raise
-            finally:
-                self._reading = False
-            if self._begun != begun:  # all listeners left meanwhile, and those that came since begin elsewhere
-                self._missed = True
-                continue
-            self._tail = page.cursor
-            self._wake(page.events)
-            self._push(page.events)
-            if not page.end:
-                self._missed = True
-
-    def _wake(self, events: Sequence[JobEvent]) -> None:
-        if not self._waiters:
-            return
-        for event in events:
-            if event.status is not None and event.status.terminal:
-                self.wake(event.job_id)
-
-    def _push(self, events: Sequence[JobEvent]) -> None:
-        if not events or not self._subscriptions:
-            return
-        publication = Publication(events)
-        for subscription in list(self._subscriptions):
-            try:
-                kept = subscription.push(publication)
-            except Exception as error:  # border: a filter that fails costs its subscriber the buffer, and nobody else
-                logger.error("a subscriber could not be given an event; it reads the log: %s", error, exc_info=error)
-                kept = False
-            if not kept:
-                self._subscriptions.discard(subscription)
-                subscription.end()
-
-    # -- listening
-
-    async def subscribe(self, size: int = BUFFER, concerns: Concerns | None = None) -> Subscription:
-        """Every event (that concerns it) that is stored from now on, up to ``size`` of them unread."""
-        keep = self.expect([ANY_JOB])  # so that own commits do not drop the tail meanwhile
+    async def _begin(self) -> None:
+        self._forks = fork_count()
+        self._loop = LoopHandle()
+        await self.backend.open()
+        tail = LogTail(self.backend, self._clock, always=True)
+        self._stop_listening = self.backend.add_listener(tail.committed)
+        self._stopping = anyio.Event()
+        self._background = new_background()
         try:
-            await self.live()
-            assert self._tail is not None
-            subscription = Subscription(self._tail, size, concerns)
-            self._subscriptions.add(subscription)
+            await tail.live()
+            self._tail = tail
+            await self._background.start(self._run, self._stopping.set)
+        except BaseException:
+            await self._let_go()
+            raise
+
+    async def _run(self, started: Callable[[], None]) -> None:
+        tail = self.tail
+        with anyio.CancelScope(shield=True):
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(tail.run)
+                tasks.start_soon(watch_others, self.backend, tail, None, self._clock)
+                started()
+                await self._stopping.wait()
+                tasks.cancel_scope.cancel()
+
+    async def _leave(self, error: BaseException | None) -> bool | None:
+        with anyio.CancelScope(shield=True):
+            await self._lock.acquire()
+        try:
+            self._users = max(0, self._users - 1)
+            if self._users or self._tail is None:
+                return None
+            for subscription in list(self._subscriptions):
+                self.unsubscribe(subscription)
+            self._stopping.set()
+            try:
+                return await self._background.join(error)
+            finally:
+                await self._let_go()
         finally:
-            self.forget(keep)
+            self._lock.release()
+
+    async def _let_go(self) -> None:
+        self._stop_listening()
+        tail, self._tail = self._tail, None
+        if tail is not None:
+            tail.close()
+        with anyio.CancelScope(shield=True):
+            await self.backend.close()
+
+    # -- for subscribers
+
+    def subscribe(self, job_id: str | None = None) -> EventSubscription:
+        """Return the events that are stored from now on; of a job: all of its events, until it has ended.
+
+        The iterator raises ``JobNotFoundError`` for an unknown id, and ``BackendError`` when the store cannot be read.
+
+        :raises BackendClosedError: the publisher is not entered. ConfigurationError: ``job_id`` is not an id.
+        """
+        tail = self.tail
+        over, after = None, tail.cursor
+        if job_id is not None:
+            job_id = checked_id(job_id)  # a handle is one, too
+            over, after = job_over(self.backend, job_id), None
+        reader = EventReader(tail, LogPages(self.backend), self._clock, EventFilter(job_id), after, over)
+        subscription = EventSubscription(reader)
+        self._subscriptions.add(subscription)
         return subscription
 
-    def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop and drop what was not read."""
+    def unsubscribe(self, subscription: EventSubscription) -> None:
+        """End a subscription: its iterator stops, also one that waits for the next event."""
         self._subscriptions.discard(subscription)
         subscription.close()
 
-    def expect(self, job_ids: Sequence[str]) -> Expectation:
-        """Be told when these jobs become terminal by own commits, and after ``live`` by anybody's."""
-        expectation = Expectation(job_ids)
-        for job_id in job_ids:
-            self._waiters.setdefault(job_id, []).append(expectation)
-        return expectation
+    def publish(self, events: Sequence[JobEvent]) -> None:
+        """Have subscribers get these stored events now; callable from any thread, without waiting.
 
-    async def live(self) -> None:
-        """Know where the log ends, and follow it for as long as anybody listens."""
+        The log is read: an event that it does not have reaches no subscriber, one that was delivered is not repeated.
+
+        :raises BackendClosedError: the publisher is not entered. ConfigurationError: not events.
+        """
+        for i, event in enumerate(listed("events", events, "events, in a list")):
+            if not is_a(event, JobEvent):
+                raise ConfigurationError(f"events[{i}]", event, allowed="a JobEvent")
+        tail = self.tail
+        if self._loop.is_here():
+            tail.changed()
+        else:
+            self._loop.call_soon(tail.changed)
+
+    @property
+    def tail(self) -> LogTail:
+        """What follows the log.
+
+        :raises BackendClosedError: the publisher is not entered.
+        """
         if self._tail is None:
-            cursor = await self._backend.last_cursor()
-            if self._tail is None:
-                self._tail = cursor
-                if self._missed:  # something was stored while the cursor was read
-                    self._catch_up.notify()
-
-    def forget(self, expectation: Expectation) -> None:
-        """Nobody waits for this any more."""
-        for job_id in expectation.job_ids:
-            waiters = self._waiters.get(job_id)
-            if waiters is not None:
-                waiters.remove(expectation)
-                if not waiters:
-                    del self._waiters[job_id]
-
-    def wake(self, job_id: str) -> None:
-        """Have those who wait for it look at the store."""
-        self._wake_waiters(job_id)
-        for waiter in self._waiters.get(ANY_JOB, ()):
-            waiter.notify(job_id)
-
-    def _wake_waiters(self, job_id: str) -> None:
-        for waiter in self._waiters.get(job_id, ()):
-            waiter.notify(job_id)
-
-    def close(self) -> None:
-        """End every subscription, and have everybody look at the store once more: it will say that it is closed."""
-        self._end_subscriptions()
-        for job_id in list(self._waiters):
-            self.wake(job_id)
-
-    def _end_subscriptions(self) -> None:
-        for subscription in self._subscriptions:
-            subscription.end()
-        self._subscriptions.clear()
+            raise BackendClosedError(
+                "this EventPublisher is not entered", hint="async with EventPublisher(backend) as publisher:"
+            )
+        return self._tail

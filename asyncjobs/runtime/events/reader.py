@@ -11,13 +11,15 @@ import anyio
 import anyio.lowlevel
 from msgspec import Struct
 
+from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import name_text
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import Handle, JobEvent
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events.log_pages import LogPages, SharedPage, well_formed
-from asyncjobs.runtime.events.publisher import EventPublisher, Publication, Subscription
+from asyncjobs.runtime.events.log_tail import LogTail, Publication, Subscription
+from asyncjobs.runtime.suggestions import not_found
 
 Over = Callable[[str | None], Awaitable[bool]]
 """Whether nothing more will come, as of the cursor that the reader has reached, or later."""
@@ -104,7 +106,7 @@ class EventReader:
 
     def __init__(
         self,
-        publisher: EventPublisher,
+        tail: LogTail,
         pages: LogPages,
         clock: Clock,
         wanted: EventFilter,
@@ -116,7 +118,7 @@ class EventReader:
     ) -> None:
         self.cursor = after
         self.wanted = wanted
-        self._publisher = publisher
+        self._tail = tail
         self._pages = pages
         self._clock = clock
         self._over = over
@@ -148,7 +150,7 @@ class EventReader:
     def close(self) -> None:
         """Listen no more."""
         if self._subscription is not None:
-            self._publisher.unsubscribe(self._subscription)
+            self._tail.unsubscribe(self._subscription)
             self._subscription = None
             self._begun = False
 
@@ -164,7 +166,7 @@ class EventReader:
         until = None if timeout is None else self._clock.monotonic() + round(timeout * 1_000_000)
         while not self._ended:
             if self._subscription is None:
-                self._subscription = await self._publisher.subscribe(concerns=self._concerns)
+                self._subscription = await self._tail.subscribe(concerns=self._concerns)
             if not self._begun:
                 # Whether it is over is asked before the log is read: what ended before then is in what is read.
                 self._ending = self._over is not None and await self._over(None)
@@ -288,6 +290,21 @@ class EventReader:
         if _position(publication.events[0].cursor) > seen:
             return selected, True
         return [event for event in selected if _position(event.cursor) > seen], False
+
+
+def job_over(backend: JobBackend, job_id: str) -> Over:
+    """Return what asks whether a job has ended.
+
+    It raises ``JobNotFoundError`` for an unknown id.
+    """
+
+    async def over(_: str | None) -> bool:
+        job = await backend.get_job(job_id)
+        if job is None:
+            raise await not_found(backend, job_id)
+        return job.status.terminal
+
+    return over
 
 
 def _ends(event: JobEvent) -> bool:

@@ -2,31 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Collection, Sequence
+from collections.abc import AsyncGenerator, Callable, Collection, Iterable, Sequence
 from contextlib import aclosing
+from typing import Any
 
 import anyio
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.clock import Clock, SystemClock
+from asyncjobs.checks import is_a, listed
+from asyncjobs.clock import Clock, checked_clock
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobEvent, StatusReport
 from asyncjobs.runtime.argument_checks import checked_id
 from asyncjobs.runtime.events.frames import FrameReader, Frames, stream_frames
 from asyncjobs.runtime.events.log_pages import LogPages, cursor_or_beyond
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.events.publisher import EventPublisher
-from asyncjobs.runtime.events.reader import EventFilter, EventReader, Inside, Over, checked_types
+from asyncjobs.runtime.events.reader import EventFilter, EventReader, Inside, Over, checked_types, job_over
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.reports import StatusReports
 from asyncjobs.runtime.submission import checked_name
-from asyncjobs.runtime.suggestions import not_found
 
 
 class StatusStreamer:
     """Streams events: as readers, async iterators, or frames for server-sent events; reports the status of jobs.
 
-    :param event_publisher: the tail of the log, which has been entered.
-    :param functions: find the functions of jobs, whose annotations results are given. Default: none.
-    :param inside: entered by the bodies of jobs around each wait for an event.
+    ::
+
+        async with EventPublisher(backend) as publisher:
+            streamer = StatusStreamer(backend, publisher)
+            async for event in streamer.stream_all(after="0"):
+                print(event.type)
+
+    :param event_publisher: follows the log; it has to be entered before events are read.
+    :param functions: functions whose annotations results are given.
+    :raises ConfigurationError: the publisher belongs to another store.
     """
 
     def __init__(
@@ -35,16 +45,44 @@ class StatusStreamer:
         event_publisher: EventPublisher,
         clock: Clock | None = None,
         *,
-        functions: Functions | None = None,
-        inside: Inside | None = None,
+        functions: Iterable[Callable[..., Any]] = (),
+    ) -> None:
+        publisher: object = event_publisher
+        if not is_a(publisher, EventPublisher) or publisher.backend is not backend:
+            raise ConfigurationError("event_publisher", publisher, allowed="an EventPublisher of the same backend")
+        known = Functions()
+        for i, function in enumerate(listed("functions", functions, "functions, in a list")):
+            known.register(function, f"functions[{i}]")
+        clock = checked_clock("StatusStreamer.clock", clock)
+        self._set_up(backend, lambda: publisher.tail, clock, known, None)
+
+    @classmethod
+    def of_tail(
+        cls, backend: JobBackend, tail: LogTail, clock: Clock, *, functions: Functions, inside: Inside
+    ) -> StatusStreamer:
+        """Return the streamer of a tail that an engine follows.
+
+        :param inside: entered by the bodies of jobs around each wait for an event.
+        """
+        streamer = cls.__new__(cls)
+        streamer._set_up(backend, lambda: tail, clock, functions, inside)
+        return streamer
+
+    def _set_up(
+        self,
+        backend: JobBackend,
+        find_tail: Callable[[], LogTail],
+        clock: Clock,
+        functions: Functions,
+        inside: Inside | None,
     ) -> None:
         self._backend = backend
-        self._publisher = event_publisher
-        self._clock = SystemClock() if clock is None else clock
+        self._find_tail = find_tail
+        self._clock = clock
         self._inside = inside
         self._pages = LogPages(backend)
         self._groups: dict[str, _GroupEnd] = {}
-        self._reports = StatusReports(backend, Functions() if functions is None else functions, self._clock)
+        self._reports = StatusReports(backend, functions, self._clock)
 
     def reader(
         self,
@@ -63,13 +101,13 @@ class StatusStreamer:
         over: Over | None = None
         if job_id is not None:
             job_id = checked_id(job_id)  # a handle is one, too
-            over = self._job_over(job_id)
+            over = job_over(self._backend, job_id)
         elif group is not None:
             group = checked_name("group", group)
             over = self._group_over(group)
         wanted = EventFilter(job_id, group, checked_types(types))
         return EventReader(
-            self._publisher,
+            self._find_tail(),
             self._pages,
             self._clock,
             wanted,
@@ -122,15 +160,6 @@ class StatusStreamer:
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
         """Report the status of several jobs; None for an unknown id."""
         return await self._reports.poll_batch(job_ids)
-
-    def _job_over(self, job_id: str) -> Over:
-        async def over(_: str | None) -> bool:
-            job = await self._backend.get_job(job_id)
-            if job is None:
-                raise await not_found(self._backend, job_id)
-            return job.status.terminal
-
-        return over
 
     def _group_over(self, group: str) -> Over:
         async def over(cursor: str | None) -> bool:

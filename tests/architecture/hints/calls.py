@@ -285,6 +285,13 @@ async def workers_of_their_own(hints: Hints) -> None:
         assert worker.running == []
 
 
+async def publishers_of_their_own(hints: Hints) -> None:
+    publisher = EventPublisher(MemoryBackend())
+    assert "async with EventPublisher" in hints.follow(refused(publisher.subscribe).hint)
+    async with publisher:
+        publisher.unsubscribe(publisher.subscribe())
+
+
 async def a_store_that_is_away(hints: Hints) -> None:
     backend = FaultyBackend(MemoryBackend())
     async with JobProcessor(backend) as jp:

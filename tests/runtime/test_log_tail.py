@@ -1,4 +1,4 @@
-"""EventPublisher: one tail of the log. Own commits are pushed only when they continue it; else the log is read.
+"""LogTail: one tail of the log. Own commits are pushed only when they continue it; else the log is read.
 
 The seeded defects show that the rules are needed: a publisher without them loses or repeats events.
 """
@@ -7,21 +7,22 @@ from __future__ import annotations
 
 import random
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import aclosing, asynccontextmanager, nullcontext
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncjobs import EventPublisher, JobEvent, MemoryBackend
+from asyncjobs import JobEvent, MemoryBackend
 from asyncjobs.backends.base import NewJob
 from asyncjobs.clock import SystemClock
 from asyncjobs.core.commands import enqueue
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import EventPage
-from asyncjobs.runtime.events.publisher import Publication, Subscription
+from asyncjobs.runtime.events.log_tail import LogTail, Publication, Subscription
 from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.functions import Functions
 from tests.runtime.support import PATIENCE
 
 pytestmark = pytest.mark.anyio
@@ -68,7 +69,7 @@ class Log(MemoryBackend):
         self.count += 1
         await self.enqueue_jobs([new(f"j{self.count}.{i}") for i in range(self.rng.randint(1, 2))])
 
-    async def foreign_commit(self, publisher: EventPublisher) -> None:
+    async def foreign_commit(self, publisher: LogTail) -> None:
         """As another process's: nobody is handed anything; later somebody notices that the log has grown."""
         self.count += 1
         job = new(f"f{self.count}")
@@ -83,11 +84,11 @@ class Log(MemoryBackend):
 
 
 @asynccontextmanager
-async def publishing(kind: type[EventPublisher], seed: int) -> AsyncIterator[tuple[Log, EventPublisher]]:
+async def publishing(kind: type[LogTail], seed: int) -> AsyncIterator[tuple[Log, LogTail]]:
     log = Log(random.Random(seed))
     async with log:
         publisher = kind(log, SystemClock())
-        log.notified.append(publisher.publish)
+        log.notified.append(publisher.committed)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(publisher.run)
             yield log, publisher
@@ -101,16 +102,20 @@ def at_hand(subscription: Subscription) -> list[JobEvent]:
     return events
 
 
-async def follow(log: Log, publisher: EventPublisher, seen: list[JobEvent], until: str) -> None:
+def streamer_of(log: Log, tail: LogTail) -> StatusStreamer:
+    return StatusStreamer.of_tail(log, tail, SystemClock(), functions=Functions(), inside=lambda *_: nullcontext())
+
+
+async def follow(log: Log, publisher: LogTail, seen: list[JobEvent], until: str) -> None:
     """A reader of everything, as ``jp.stream_all`` is one."""
-    async with aclosing(StatusStreamer(log, publisher).stream_all()) as stream:
+    async with aclosing(streamer_of(log, publisher).stream_all()) as stream:
         async for event in stream:
             seen.append(event)
             if event.job_id == until:
                 return
 
 
-async def correct(kind: type[EventPublisher], seed: int, *, readers: int = 3, commits: int = 25) -> bool:
+async def correct(kind: type[LogTail], seed: int, *, readers: int = 3, commits: int = 25) -> bool:
     """Whether every reader saw the log, once and in order, whatever was written by whom meanwhile."""
     async with publishing(kind, seed) as (log, publisher):
         seen: list[list[JobEvent]] = [[] for _ in range(readers)]
@@ -133,13 +138,13 @@ async def correct(kind: type[EventPublisher], seed: int, *, readers: int = 3, co
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_every_reader_sees_every_event_once_whoever_wrote_it(anyio_backend: str) -> None:
     for seed in range(25):
-        assert await correct(EventPublisher, seed), f"seed {seed}"
+        assert await correct(LogTail, seed), f"seed {seed}"
 
 
-class PushesWithoutLooking(EventPublisher):
+class PushesWithoutLooking(LogTail):
     """Defect: own commits are pushed although something before them was not read yet."""
 
-    def publish(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: Sequence[JobEvent]) -> None:
         self._wake(events)
         if self.listened_to and self._tail is not None:
             self._tail = events[-1].cursor
@@ -148,10 +153,10 @@ class PushesWithoutLooking(EventPublisher):
             self.changed()
 
 
-class PushesWhileReading(EventPublisher):
+class PushesWhileReading(LogTail):
     """Defect: contiguous or not is asked, but not whether a read is under way that will bring the same events."""
 
-    def publish(self, events: Sequence[JobEvent]) -> None:
+    def committed(self, events: Sequence[JobEvent]) -> None:
         self._wake(events)
         if not self.listened_to:
             self._begin_at(None)
@@ -166,7 +171,7 @@ async def test_a_filter_that_raises_costs_its_subscriber_the_buffer_and_nobody_e
     def odd(publication: Publication) -> bool:
         raise ZeroDivisionError
 
-    async with publishing(EventPublisher, 1) as (log, publisher):
+    async with publishing(LogTail, 1) as (log, publisher):
         first, broken, last = (
             await publisher.subscribe(),
             await publisher.subscribe(concerns=odd),
@@ -180,7 +185,7 @@ async def test_a_filter_that_raises_costs_its_subscriber_the_buffer_and_nobody_e
             publisher.unsubscribe(subscription)
 
 
-class GoesLiveLate(EventPublisher):
+class GoesLiveLate(LogTail):
     """Defect: between knowing the tail and being subscribed, something else may run."""
 
     async def subscribe(self, size: int = 1024) -> Subscription:
@@ -197,7 +202,7 @@ class GoesLiveLate(EventPublisher):
         return subscription
 
 
-async def raw_readers_agree(kind: type[EventPublisher], seed: int) -> bool:
+async def raw_readers_agree(kind: type[LogTail], seed: int) -> bool:
     """Subscriptions themselves: each gets every event after its ``live_after``, once, in order."""
     async with publishing(kind, seed) as (log, publisher):
         subscriptions: list[Subscription] = []
@@ -221,7 +226,7 @@ async def raw_readers_agree(kind: type[EventPublisher], seed: int) -> bool:
         for subscription in subscriptions:
             got: list[JobEvent] = []
             # A defect may have lost the last event: that is not waited for long.
-            with anyio.move_on_after(PATIENCE if kind is EventPublisher else 0.2):
+            with anyio.move_on_after(PATIENCE if kind is LogTail else 0.2):
                 while not got or got[-1].job_id != "end":
                     got += (await subscription.receive()).events
             publisher.unsubscribe(subscription)
@@ -232,12 +237,12 @@ async def raw_readers_agree(kind: type[EventPublisher], seed: int) -> bool:
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_subscription_gets_every_event_after_the_moment_it_went_live(anyio_backend: str) -> None:
     for seed in range(25):
-        assert await raw_readers_agree(EventPublisher, seed), f"seed {seed}"
+        assert await raw_readers_agree(LogTail, seed), f"seed {seed}"
 
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio"])
 @pytest.mark.parametrize("defect", [PushesWithoutLooking, PushesWhileReading, GoesLiveLate])
-async def test_a_seeded_defect_is_caught(defect: type[EventPublisher], anyio_backend: str) -> None:
+async def test_a_seeded_defect_is_caught(defect: type[LogTail], anyio_backend: str) -> None:
     for seed in range(25):
         if not await raw_readers_agree(defect, seed):
             return
@@ -246,7 +251,7 @@ async def test_a_seeded_defect_is_caught(defect: type[EventPublisher], anyio_bac
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_what_is_stored_while_the_tail_is_read_needs_no_later_commit_to_be_seen(anyio_backend: str) -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         asked = log.last_cursor
 
         async def late() -> str:
@@ -263,7 +268,7 @@ async def test_what_is_stored_while_the_tail_is_read_needs_no_later_commit_to_be
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_own_commits_that_continue_the_tail_are_not_read_back(anyio_backend: str) -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         log.rng = random.Random(1)
         subscription = await publisher.subscribe()
         reads = 0
@@ -284,7 +289,7 @@ async def test_own_commits_that_continue_the_tail_are_not_read_back(anyio_backen
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_a_subscriber_that_falls_behind_is_ended_and_the_others_go_on(anyio_backend: str) -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         slow, fast = await publisher.subscribe(size=2), await publisher.subscribe(size=100)
         for _ in range(5):
             await log.own_commit()
@@ -301,7 +306,7 @@ async def test_an_error_of_the_store_is_waited_out(anyio_backend: str) -> None:
     from asyncjobs import BackendConnectionError
     from asyncjobs.testing import ManualClock
 
-    async with publishing(EventPublisher, 3) as (log, publisher):
+    async with publishing(LogTail, 3) as (log, publisher):
         clock = ManualClock()
         publisher._clock = clock  # pyright: ignore[reportPrivateUsage]
         subscription = await publisher.subscribe()
@@ -326,7 +331,7 @@ async def test_an_error_of_the_store_is_waited_out(anyio_backend: str) -> None:
 
 @pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 async def test_an_expectation_is_told_of_ends_and_nothing_else(anyio_backend: str) -> None:
-    async with publishing(EventPublisher, 0) as (log, publisher):
+    async with publishing(LogTail, 0) as (log, publisher):
         expectation = publisher.expect(["a", "b"])
         everybody = publisher.expect([""])
         await publisher.live()
