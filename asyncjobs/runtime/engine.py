@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 from typing import Any
 
 import anyio
@@ -54,7 +54,6 @@ class Engine:
         self.graph = LiveGraph()
         self.submissions = Submissions(functions, settings.backend_config.max_value_size)
         self._publisher = publisher
-        self._publishing = False
         self._entered = False
         self._leaving = False
         self._forks = fork_count()
@@ -94,9 +93,6 @@ class Engine:
         self._home = Home()
         await self.backend.open()
         try:
-            if self._publisher is not None:
-                await self._publisher.start()
-                self._publishing = True
             self._parts = Parts(
                 self.backend,
                 self.submissions,
@@ -113,7 +109,6 @@ class Engine:
         except BaseException as error:
             self._stop_listening()
             with anyio.CancelScope(shield=True):
-                await self._stop_publishing()
                 await self.backend.close()
             leaving, self._exit = self._exit, None
             if leaving is not None:
@@ -125,7 +120,8 @@ class Engine:
         """Run everything beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
         parts, settings = self._life(), self.settings
         with anyio.CancelScope(shield=True):
-            async with anyio.create_task_group() as tasks:
+            # Entered and left by one task: on trio it may have a nursery.
+            async with self._publisher or nullcontext(), anyio.create_task_group() as tasks:
                 self._beside = tasks
                 tasks.start_soon(parts.tail.run)
                 if settings.daemon is not None:
@@ -191,7 +187,6 @@ class Engine:
                 parts.tail.close()
                 self._stop_listening()
                 try:
-                    await self._stop_publishing()
                     await self.backend.close()
                 finally:
                     self._runner = None
@@ -199,11 +194,6 @@ class Engine:
                     leaving, self._exit = self._exit, None
                     if leaving is not None:
                         leaving.end(error)
-
-    async def _stop_publishing(self) -> None:
-        publishing, self._publishing = self._publishing, False
-        if publishing and self._publisher is not None:
-            await self._publisher.stop()
 
     def begin_to_leave(self, error: BaseException | None = None) -> None:
         """Claim no more, end event streams, and have the background drain."""

@@ -45,6 +45,9 @@ class Worker:
         name: object = worker_id
         if not is_a(name, str) or not name:
             raise ConfigurationError("worker_id", name, allowed="a name, as text that is not empty")
+        publisher: object = event_publisher
+        if not is_a(publisher, EventPublisher) or publisher.backend is not backend:
+            raise ConfigurationError("event_publisher", publisher, allowed="an EventPublisher of the same backend")
         self.worker_id: str = str.__str__(name)
         """The name under which people see it."""
         self._engine = new_engine(
