@@ -82,7 +82,6 @@ def test_modules_that_say_nothing_of_themselves_are_passed_over(
     assert script_module(path) is module
 
 
-@pytest.mark.untraced
 def test_what_is_kept_of_scripts_that_are_not_loaded_is_bounded(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
