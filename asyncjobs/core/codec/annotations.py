@@ -98,7 +98,7 @@ def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
     """Return the plan of the result of ``func``, where a class returns itself; worked out once."""
     plan = _results.get(func)
     if plan is None:
-        annotation = _returned(func)
+        annotation = annotation_of_result(func)
         plan = ResultPlan(compile_rebuild(annotation), has_choice(annotation), borrows_annotations(func))
         _results.put(func, plan)
     return plan
@@ -174,7 +174,7 @@ def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., A
     plan = get_result_plan(inner)
     if plan.rebuild is None:
         return None
-    annotations = {"return": _returned(inner)}
+    annotations = {"return": annotation_of_result(inner)}
     stand_in = _without_body(annotations)
     if plan.lenient:
         functools.update_wrapper(stand_in, _without_body(annotations))
@@ -207,7 +207,7 @@ def _rebuilt(
             return plain(value)
         root = "$" if name is None else f"$.{name}{step}"
         where = root + "".join(reversed(mismatch.steps))
-        raise ConversionError(where, mismatch.problem, mismatch.expected, _owner(func, name)) from mismatch.__cause__
+        raise ConversionError(where, mismatch.problem, mismatch.expected, owner_of(func, name)) from mismatch.__cause__
 
 
 # -- before that
@@ -294,7 +294,7 @@ def _check(
         elif rebuild.check(value, Look(handles)) != records:
             rebuild.check(value, Look(handles, strays=True))
     except Mismatch as mismatch:
-        _refuse(mismatch, where, value, _owner(func, name))
+        _refuse(mismatch, where, value, owner_of(func, name))
 
 
 def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
@@ -307,7 +307,8 @@ def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
     ) from mismatch.__cause__
 
 
-def _owner(func: Callable[..., Any], name: str | None) -> str:
+def owner_of(func: Callable[..., Any], name: str | None) -> str:
+    """Return the argument, or the result if there is no name, that a value is, for messages."""
     label = _function_name(func)
     return f"result of {label}()" if name is None else f"argument {name!r} of {label}()"
 
@@ -363,7 +364,7 @@ def _plan_of_choice(target: Callable[..., Any]) -> Plan:
     return Plan(first, None, {}, None, empty=False, exact=exact, chooses=True)
 
 
-def _returned(func: Callable[..., Any]) -> Any:
+def annotation_of_result(func: Callable[..., Any]) -> Any:
     """Return the annotation of what ``func`` returns; a class returns itself."""
     inner = innermost(func)
     callee = find_callee(inner)

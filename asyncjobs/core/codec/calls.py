@@ -16,6 +16,7 @@ from asyncjobs.core.codec.annotations import (
 from asyncjobs.core.codec.decoding import Reader, read_call, read_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_counted
 from asyncjobs.core.codec.stored import sent
+from asyncjobs.core.codec.unmade import refuse_unmade_arguments, refuse_unmade_result
 
 Injected = tuple[bytes, Callable[..., Any] | None]
 """The stored result of a job, and the callee that returned it, if this process knows it."""
@@ -51,7 +52,10 @@ def decode_arguments(
         value = None if found is None else _result(*found, raw=raw)
         return sent(value) if plan.exact else value
 
-    args, kwargs = read_call(data, Reader(resolve, raw=raw))
+    reader = Reader(resolve, raw=raw)
+    args, kwargs = read_call(data, reader)
+    if reader.unmade:
+        refuse_unmade_arguments(data, func)
     return convert_arguments(func, args, kwargs) if raw else (args, kwargs)
 
 
@@ -78,5 +82,8 @@ def decode_result(data: bytes, func: Callable[..., Any] | None) -> Any:
 
 def _result(data: bytes, func: Callable[..., Any] | None, *, raw: bool) -> Any:
     known = func is not None and get_result_plan(func).rebuild is not None
-    value = read_value(data, Reader(None, raw=raw or known))
+    reader = Reader(None, raw=raw or known)
+    value = read_value(data, reader)
+    if reader.unmade and func is not None:
+        refuse_unmade_result(data, func)
     return convert_result(func, value) if known and func is not None else value

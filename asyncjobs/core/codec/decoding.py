@@ -86,18 +86,39 @@ def _decoded(data: bytes, reader: Reader) -> Any:
         raise CorruptValueError(f"stored value cannot be read: {error}") from error
 
 
+class Unmade:
+    """An enum member or a NamedTuple that its class does not make, or whose class is not loaded."""
+
+    __slots__ = ("member", "module", "qualname", "value")
+
+    def __init__(self, module: str, qualname: str, value: Any, member: Any = None) -> None:
+        self.module = module
+        self.qualname = qualname
+        self.value = value
+        self.member = member
+
+    @property
+    def label(self) -> str:
+        """Return what it is, for messages."""
+        name = f"{self.module}.{self.qualname}"
+        return f"a {name} of {len(self.value)} fields" if self.member is None else f"{name}.{self.member}"
+
+
 class Reader:
     """The state of reading one value: its depth, what handles become, and the error that this raised.
 
-    With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the annotations that are applied next;
-    ``marked`` is then True if there are any.
+    ``unmade`` is True once an enum member or a NamedTuple could not be made by its class: it comes back as its plain
+    value, with ``keep_unmade`` as Unmade. With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the
+    annotations that are applied next; ``marked`` is then True if there are any.
     """
 
-    __slots__ = ("depth", "failure", "marked", "raw", "resolve")
+    __slots__ = ("depth", "failure", "keep_unmade", "marked", "raw", "resolve", "unmade")
 
-    def __init__(self, resolve: Callable[[str], Any] | None, *, raw: bool = False) -> None:
+    def __init__(self, resolve: Callable[[str], Any] | None, *, raw: bool = False, keep_unmade: bool = False) -> None:
         self.resolve = resolve
         self.raw = raw
+        self.keep_unmade = keep_unmade
+        self.unmade = False
         self.marked = False
         self.depth = 0
         self.failure: BaseException | None = None
@@ -123,7 +144,11 @@ class Reader:
         if self.raw and (code == wire.RECORD or code == wire.DICT):
             self.marked = True
             return (_stored_record if code == wire.RECORD else _sent_dict)(cast("list[Any]", parts))
-        return from_array(cast("list[Any]", parts))
+        value = from_array(cast("list[Any]", parts))
+        if type(value) is Unmade:
+            self.unmade = True
+            return value if self.keep_unmade else value.value
+        return value
 
     def handle(self, job_id: str) -> Any:
         """Return what replaces the handle of a job."""
@@ -158,11 +183,16 @@ def _stored_record(parts: list[Any]) -> StoredRecord:
     return StoredRecord(module, qualname, states[0], states[1] if len(states) > 1 else {})
 
 
-def _named_tuple(parts: list[Any]) -> tuple[Any, ...]:
+def _named_tuple(parts: list[Any]) -> Any:
     module, qualname, *items = parts
     cls: Any = _loaded(module, qualname)
-    if not is_named_tuple(cls) or len(cls._fields) != len(items):
-        return tuple(items)
+    if not is_named_tuple(cls):
+        return Unmade(module, qualname, tuple(items))
+    if len(cls._fields) != len(items):
+        added = cls._fields[len(items) :]
+        if not added or not all(name in cls._field_defaults for name in added):
+            return Unmade(module, qualname, tuple(items))
+        items += [cls._field_defaults[name] for name in added]  # fields that the class got since
     # Not cls(…), which may be the class's own code.
     return tuple.__new__(cls, items)
 
@@ -171,14 +201,14 @@ def _enum(parts: list[Any]) -> Any:
     module, qualname, name, value = parts
     cls: Any = _loaded(module, qualname)
     if not isinstance(cls, type) or not issubclass(cls, Enum) or not cls._member_map_:
-        return value
+        return Unmade(module, qualname, value, str(name))
     member = cls._member_map_.get(name)
     if member is not None:
         return member
     try:
         return cls(value)  # a combination of flags, or a member that was renamed since
     except Exception:  # border: _missing_ is the class's own code
-        return value
+        return Unmade(module, qualname, value, str(name))
 
 
 def _loaded(module: Any, qualname: Any) -> type | None:

@@ -18,7 +18,7 @@ from asyncjobs.core.codec.nodes import Family
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.writer import is_stored_type
 
-__all__ = ["Mismatch", "Rebuild", "compile_rebuild", "has_choice", "is_free"]
+__all__ = ["Mismatch", "Rebuild", "compile_rebuild", "has_choice", "is_free", "iter_annotations"]
 
 _TypeVars = Mapping[Any, Any]
 _NO_TYPE_VARS: _TypeVars = {}
@@ -64,6 +64,11 @@ def has_choice(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS) -> bool:
         and _holds_record(part, variables, {})
         for part, variables in _all_parts(annotation, type_vars, {})
     )
+
+
+def iter_annotations(annotation: Any) -> Iterator[Any]:
+    """Yield every (bare) annotation within this one, also of the fields of records."""
+    return (part for part, _ in _all_parts(annotation, _NO_TYPE_VARS, {}))
 
 
 def is_free(annotation: Any) -> bool:
