@@ -151,7 +151,7 @@ class Queries:
         finally:
             watch.close()
         # What this process has at hand of a completed job is its value alone.
-        values = [job_id for job_id, result in ended.items() if not result.function]
+        values = [job_id for job_id, result in ended.items() if result.function == ""]
         stored = await self._backend.get_results(values)
         # Removed meanwhile, or its id is used again: what it ended with is known all the same.
         ended |= {job_id: result for job_id, result in stored.items() if result.status is JobStatus.COMPLETED}
