@@ -6,6 +6,9 @@ Counted when it happens, because asking for the process id at every call is a sy
 from __future__ import annotations
 
 import os
+import sys
+import traceback
+from typing import Any, NoReturn
 
 
 class _Forks:
@@ -23,3 +26,40 @@ if hasattr(os, "register_at_fork"):
 def fork_count() -> int:
     """Return the number of forks between the first process of this line and this one; it differs in a child."""
     return _Forks.count
+
+
+def end_child(error: BaseException | None) -> NoReturn:
+    """End this forked child as a program ends that returns, or ends by this error; run no clean-up of its parent's.
+
+    A child of ``os.fork()`` in a job's body has the parent's stack below it, but none of the threads and tasks that
+    wait there for the body.
+    """
+    code = 0
+    try:
+        if isinstance(error, SystemExit):
+            code = _exit_code(error.code)
+        elif error is not None:
+            code = 1
+            traceback.print_exception(error)
+    finally:
+        try:
+            for stream in (sys.stdout, sys.stderr):
+                _flush(stream)
+        finally:
+            os._exit(code)
+
+
+def _exit_code(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    sys.stderr.write(f"{code}\n")
+    return 1
+
+
+def _flush(stream: Any) -> None:
+    try:
+        stream.flush()
+    except (ValueError, OSError, AttributeError):  # closed, a pipe without a reader, or taken away by the body
+        pass

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 from anyio.lowlevel import EventLoopToken
 
+from asyncjobs.forks import fork_count
+
 if TYPE_CHECKING:
     import asyncio
 
@@ -76,13 +78,20 @@ class _TheLoop:
 
     def __init__(self, loop: EventLoopToken, check_cancelled: Callable[[], None]) -> None:
         self._loop = loop
+        self._forks = fork_count()
         self.check_cancelled = check_cancelled
 
+    def _refuse_in_fork(self) -> None:
+        if fork_count() != self._forks:
+            raise RuntimeError("in a forked child the loop does not run: return the value to the job")
+
     def run_async_from_thread(self, func: Callable[..., Any], args: tuple[Any, ...], token: object) -> Any:
+        self._refuse_in_fork()
         backend = cast("Any", self._loop.backend_class)
         return backend.run_async_from_thread(func, args, token=token or self._loop.native_token)
 
     def run_sync_from_thread(self, func: Callable[..., Any], args: tuple[Any, ...], token: object) -> Any:
+        self._refuse_in_fork()
         backend = cast("Any", self._loop.backend_class)
         return backend.run_sync_from_thread(func, args, token=token or self._loop.native_token)
 

@@ -24,6 +24,7 @@ from asyncjobs.core.codec import decode_arguments, decode_call, encode_result
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
+from asyncjobs.forks import end_child
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.cancellation import Body, BodyScope
 from asyncjobs.runtime.context import JobContext, enter, printable
@@ -191,13 +192,16 @@ async def run_async(
         running.body = scope
         try:
             value = await function(*args, **kwargs)
+            _end_in_fork(running, None)
             outcome = _success(function if returns is None else returns, value, largest)
         except anyio.get_cancelled_exc_class() as error:
+            _end_in_fork(running, error)
             if not scope.ends_here():
                 if anyio.current_effective_deadline() == -math.inf:
                     raise  # the worker is cancelled, or on trio our scope
                 outcome = failure(error, policy=running)  # the body cancelled itself
         except BaseException as error:
+            _end_in_fork(running, error)
             outcome = failure(error, policy=running)
     running.body = None
     if scope.delivered:
@@ -278,12 +282,20 @@ def run_plain(
     """Call a plain body, in the thread that calls this."""
     try:
         value: object = function(*args, **kwargs)
+        _end_in_fork(running, None)
         # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
         if _is_awaitable(value) and not seems(function, type):
             return Unawaited(cast("Awaitable[Any]", value))
         return _success(function, value, largest)
     except BaseException as error:
+        _end_in_fork(running, error)
         return failure(error, policy=running)
+
+
+def _end_in_fork(running: RunningAttempt, error: BaseException | None) -> None:
+    """End a forked child that leaves the body: below it is the parent's work, which must not go on twice."""
+    if running.context.forked:
+        end_child(error)
 
 
 def _is_awaitable(value: object) -> bool:

@@ -22,11 +22,13 @@ from asyncjobs.runtime.body_events import BodyEvents
 from asyncjobs.runtime.event_data import printable
 from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.wakeups import LoopHandle
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.handle import JobHandle
 
 T = TypeVar("T")
+logger = SafeLogger("asyncjobs")
 
 _current: ContextVar[JobContext | None] = ContextVar("asyncjobs_current_job", default=None)
 
@@ -112,6 +114,7 @@ class JobContext:
         self._lock = threading.Lock()
         self._stopped = False
         self._forks = fork_count()
+        self._fork_warned = False
         self.body_events: BodyEvents = BodyEvents(clock)
         self.capture_level = capture_level
         self.capture_print = capture_print
@@ -227,6 +230,9 @@ class JobContext:
             self.emit(type, data)
 
     def _append(self, type: str, data: dict[str, Any], size: int | None = None) -> None:
+        if self.forked:
+            self._drop_in_fork(type)
+            return
         if self.body_events.add(BodyEvent(str(type), data, self._clock.now()), size) and self._on_event is not None:
             self._loop.call_soon(self._on_event)
 
@@ -234,6 +240,16 @@ class JobContext:
     def forked(self) -> bool:
         """Whether this is a copy in a forked child, whose reports reach no worker."""
         return fork_count() != self._forks
+
+    def _drop_in_fork(self, type: str) -> None:
+        """Log once, in the forked child, that its reports are not stored: the body's reports never raise (ADR 14)."""
+        if not self._fork_warned:
+            self._fork_warned = True
+            logger.warning(
+                "what a forked child reports of job %r is not stored (%s): return it to the job, which may report it",
+                self.id,
+                type,
+            )
 
     def stop(self) -> None:
         """Let ``cancelled`` be true."""
@@ -274,7 +290,8 @@ class JobContext:
     ) -> JobHandle[Any]:
         """``submit_job`` for plain functions in their thread; use ``handle.result_sync()`` for the result.
 
-        :raises JobStateError: called on the event loop, by an ``async def`` body: ``await submit_job(…)`` there.
+        :raises JobStateError: called on the event loop, by an ``async def`` body: ``await submit_job(…)`` there. Or in
+            a forked child (``os.fork``, ``multiprocessing``), which cannot reach the job's processor.
         """
         self.refuse_on_loop("current_job().submit_job_sync(…)", "await current_job().submit_job(…)")
         return self.run_sync(self._call_submit, func, args, key, options)
@@ -282,17 +299,20 @@ class JobContext:
     def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Call an async function from the body's thread and wait for what it returns.
 
-        :raises JobStateError: called on the event loop, by an ``async def`` body: await the function there.
+        :raises JobStateError: called on the event loop, by an ``async def`` body: await the function there. Or in a
+            forked child, where that loop does not run.
         """
         self.refuse_on_loop("current_job().run_sync(function, …)", "await function(…)")
         return self._wait_for(function, *args)
 
     def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that blocks its thread where that thread runs the loop: both would wait for ever.
+        """Refuse a call that would block its thread for ever: on the loop's own thread, and in a forked child.
 
         :param twin: what to write instead in an ``async def`` function.
-        :raises JobStateError: the calling code runs on the event loop.
+        :raises JobStateError: the calling code runs on the event loop, or in a forked child of the job's process.
         """
+        if self.forked:
+            raise in_forked_child(self.id)
         if self._loop.is_here():
             raise blocks_loop(self.id, call, twin)
 
@@ -304,6 +324,8 @@ class JobContext:
     ) -> Any:
         if self._submit is None:
             raise JobStateError(self.id, "run without a processor", "it cannot submit jobs")
+        if self.forked:
+            raise in_forked_child(self.id)
         if "job_id" in options:
             raise ConfigurationError(
                 "job_id", options["job_id"], problem="a child's id comes from its parent's", hint="pass key=…"
@@ -320,6 +342,13 @@ class JobContext:
         options["job_id"] = child_id(self.id, key)
         options.setdefault("group", self._group)
         return await self._submit(self._ref, func, args, options)
+
+
+def in_forked_child(job_id: str) -> JobStateError:
+    """Return the error of a call that a forked child makes for the job of its parent."""
+    return JobStateError(
+        job_id, "another process's", "a forked child cannot speak for it", hint="return the value to the job"
+    )
 
 
 def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:

@@ -9,7 +9,7 @@ from itertools import count
 
 import anyio
 
-from asyncjobs.exceptions import JobStateError
+from asyncjobs.runtime.context import in_forked_child
 from asyncjobs.runtime.isolation.protocol import Answer, Down, Forget, Question, Splitter, Up, frame, read_down, rebuilt
 from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.runtime.wakeups import LoopHandle
@@ -52,9 +52,7 @@ class ParentChannel:
     def send(self, message: Up) -> None:
         """Send it, from any thread. If the worker is gone, it is lost."""
         if os.getpid() != self._pid:
-            raise JobStateError(
-                "?", "another process's", "a forked child cannot speak for it", hint="return the value to the job"
-            )
+            raise in_forked_child("?")
         data = memoryview(frame(message))
         try:
             with self._lock:

@@ -43,7 +43,7 @@ from asyncjobs.runtime import attempt
 from asyncjobs.runtime.anyio_internals import worker_thread
 from asyncjobs.runtime.attempt import RunningAttempt, Stop, Unawaited, failure, read_arguments, run_async, run_plain
 from asyncjobs.runtime.capture import capture
-from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
+from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter, in_forked_child
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.isolation.channel import ParentChannel
 from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
@@ -244,6 +244,9 @@ class ChildContext(JobContext):
     def _send_events(self) -> None:
         for event in self.body_events.take():
             self._link.send(Emitted(event.type, event.data))
+
+    def _drop_in_fork(self, type: str) -> None:
+        raise in_forked_child(self.id)
 
     def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.run(function, *args)
