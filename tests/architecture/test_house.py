@@ -96,3 +96,21 @@ def test_files_are_small(path: Path) -> None:
     lines = len(path.read_text().splitlines())
     # The facade is mostly signatures and docstrings of the public methods, in one place on purpose.
     assert lines <= (500 if path.name == "processor.py" else 450), f"{lines} lines: is it one thing?"
+
+
+def _names_of_modules() -> set[str]:
+    """Return what a module may be called in the name of a test: ``core/codec/nodes.py`` is ``nodes`` or ``codec_nodes``."""
+    names: set[str] = set()
+    for path in ROOT.rglob("*.py"):
+        parts = [part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__"]
+        names |= {"_".join(parts[start:]) for start in range(len(parts))}
+    return names
+
+
+@pytest.mark.parametrize("folder", ["unit", "runtime"])
+def test_a_module_of_tests_is_named_after_the_module_that_it_tests(folder: str) -> None:
+    """``test_retention.py``, or with its topic behind: ``test_waiting_matrix.py``."""
+    names = _names_of_modules()
+    for path in (ROOT.parent / "tests" / folder).glob("test_*.py"):
+        words = path.stem.split("_")[1:]
+        assert any("_".join(words[:count]) in names for count in range(1, len(words) + 1)), path.name

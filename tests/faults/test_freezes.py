@@ -1,7 +1,7 @@
 """Processes that stand still: stopped, held up by a lock, or by one call into C. What is taken from them, what is not.
 
 A busy event loop is in ``test_killers.py``, a body that kills its worker each time too; the wall clock in
-``tests/runtime/test_wall_clock.py``; a file that is deleted or replaced in ``test_moved.py``.
+``tests/runtime/test_scheduler_wall_clock.py``; a file that is deleted or replaced in ``test_moved.py``.
 """
 
 from __future__ import annotations

@@ -15,7 +15,15 @@ from tests.runtime.support import STORES, Stores
 
 MEASURED = [("asyncio", "sqlite")]
 """With the store in memory it is the same lines, and those of the store itself are measured by its conformance."""
-ON_ALL = {"barriers", "cancelling", "draining", "left_behind", "letting_go", "life", "restart"}
+ON_ALL = {
+    "actions_cancelling",
+    "crew_left_behind",
+    "draining",
+    "engine_life",
+    "engine_restart",
+    "local_callables",
+    "loops_barriers",
+}
 """The modules whose tests measure what is different with the store in memory, and on trio."""
 
 

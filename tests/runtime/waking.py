@@ -1,4 +1,4 @@
-"""Bodies for ``test_who_wakes_me``. Also a process of its own imports them, so this imports nothing of the tests."""
+"""Bodies for ``test_waiting_matrix``. Also a process of its own imports them, so this imports nothing of the tests."""
 
 from __future__ import annotations
 

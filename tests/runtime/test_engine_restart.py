@@ -92,7 +92,7 @@ VICTIM = """
 import asyncio, sys
 sys.path.insert(0, {root!r})
 from asyncjobs import JobProcessor, SQLiteConfig, current_job
-from tests.runtime.test_restart import sleeper, quick
+from tests.runtime.test_engine_restart import sleeper, quick
 
 async def main():
     async with JobProcessor(SQLiteConfig(db_path="jobs.db")) as jp:

@@ -17,7 +17,7 @@ from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker
 from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import CANCELLED, IN_PROGRESS, PATIENCE, PENDING, Stores, comes_true, nothing, within
-from tests.runtime.test_restart import kill_one
+from tests.runtime.test_engine_restart import kill_one
 
 pytestmark = pytest.mark.anyio
 

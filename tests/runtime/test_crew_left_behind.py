@@ -160,7 +160,7 @@ async def test_a_body_that_does_not_end_is_given_back_and_left_behind(
     assert daemon.left_behind
     assert not it.ended.is_set()
     assert "leaving these jobs behind" in caplog.text
-    assert "held (tests.runtime.test_left_behind:named)" in caplog.text
+    assert "held (tests.runtime.test_crew_left_behind:named)" in caplog.text
     assert await state(store) == (PENDING, 0, 0)
     it.go.set()
     await within(PATIENCE, it.ended.wait())

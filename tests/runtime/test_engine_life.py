@@ -492,7 +492,7 @@ import asyncio, os, sys, traceback
 sys.path.insert(0, {root!r})
 from asyncjobs import BackendClosedError, JobProcessor, SQLiteConfig
 from tests.runtime.support import add
-from tests.runtime.test_life import METHODS, PLAIN
+from tests.runtime.test_engine_life import METHODS, PLAIN
 from asyncjobs.processor import get_engine
 
 async def in_child(jp):
