@@ -99,7 +99,7 @@ def test_files_are_small(path: Path) -> None:
 
 
 def _names_of_modules() -> set[str]:
-    """Return what a module may be called in the name of a test: ``core/codec/nodes.py`` is ``nodes`` or ``codec_nodes``."""
+    """Return what modules are called in names of tests: ``core/codec/nodes.py`` is ``nodes`` or ``codec_nodes``."""
     names: set[str] = set()
     for path in ROOT.rglob("*.py"):
         parts = [part for part in path.relative_to(ROOT).with_suffix("").parts if part != "__init__"]
