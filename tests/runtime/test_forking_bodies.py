@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import multiprocessing
 import os
 import signal
 import sys
@@ -109,23 +108,6 @@ def _from_thread() -> str:
 async def test_a_forked_child_is_refused_calls_of_the_loop_by_anyio(jp: JobProcessor) -> None:
     with anyio.fail_after(60):
         assert (await _submitted(jp, _from_thread, "thread")).count("in a forked child the loop does not run") == 2
-
-
-def _pool(count: int) -> list[str]:
-    with multiprocessing.get_context("fork").Pool(2) as pool:
-        return pool.map_async(_pooled, range(count)).get(_LIMIT)
-
-
-def _pooled(x: int) -> str:
-    try:
-        return str(current_job().submit_job_sync(double, x).result_sync())
-    except Exception as error:
-        return type(error).__name__
-
-
-async def test_workers_of_a_forked_pool_are_refused_like_any_child(jp: JobProcessor) -> None:
-    with anyio.fail_after(60):
-        assert await _submitted(jp, _pool, "thread", 3) == ["JobStateError"] * 3
 
 
 # -- what it reports
