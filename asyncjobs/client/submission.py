@@ -33,7 +33,7 @@ _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 _DEEPEST = 100
 """The server allows less; this is what ends a list that holds itself."""
 _AS_STORED = (
-    bytes, bytearray, date, time_of_day, timedelta, Decimal, UUID, complex, PurePath, set, frozenset, Enum
+    bytes, bytearray, date, time_of_day, timedelta, Decimal, UUID, complex, PurePath, set, frozenset, range, Enum
 )  # fmt: skip
 """Types that JSON does not have; their values are sent as they are stored."""
 _PLAIN = (str, int, float, list, dict)
@@ -209,7 +209,8 @@ def _check_names(where: str, fields: Mapping[Any, Any], *, handles: bool, typed:
         encode_value(fields, where)  # raises: it would arrive as a dict
     for name in fields:
         if not isinstance(name, str):
-            raise NotSerializableError(where, f"keyed by {name!r}, which is not a string")
+            hint = "pass list(value.items()), and make the dict of it in the job"
+            raise NotSerializableError(where, f"keyed by {name!r}, which is not a string", hint=hint)
         if handles and isinstance(name, Handle):
             raise NotSerializableError(f"{where}{{key}}", "a job handle in a dict key", hint=_AS_A_HANDLE)
     if handles and len(fields) == 1 and "$job" in fields:
@@ -226,7 +227,7 @@ def _sendable_other(where: str, value: Any, *, handles: bool, typed: bool, depth
         _refuse_handles(where, value)
     if typed and isinstance(value, _AS_STORED):
         return _as_stored(where, value)
-    if typed and (fields := record_fields(value)) is not None:
+    if typed and (fields := _fields(where, value)) is not None:
         # By attribute, not as msgspec has them: tuples and Decimals in them stay what they are.
         return {
             name: _sendable(f"{where}.{name}", inner, handles=False, typed=True, depth=depth + 1)
@@ -243,12 +244,23 @@ def _sendable_other(where: str, value: Any, *, handles: bool, typed: bool, depth
     return plain if plain is value else _sendable(where, plain, handles=False, typed=typed, depth=depth + 1)
 
 
+def _fields(where: str, value: Any) -> Mapping[str, Any] | None:
+    try:
+        return record_fields(value)
+    except ValueError as error:
+        hint = "pass what the job needs of it, as arguments of their own or in a dict"
+        raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
+
+
 def _check_number(where: str, value: Any) -> None:
     if isinstance(value, int) and json_value(value) != value:
         problem = "an integer with more digits than JSON readers accept"
-        raise NotSerializableError(where, problem, hint="pass it as a string")
+        raise NotSerializableError(
+            where, problem, hint="pass hex(value), and make the int of it in the job: int(text, 16)"
+        )
     if isinstance(value, float) and not math.isfinite(value):
-        raise NotSerializableError(where, f"{value}, which JSON does not have")
+        hint = "pass str(value), and make the float of it in the job: float(text)"
+        raise NotSerializableError(where, f"{value}, which JSON does not have", hint=hint)
 
 
 def _is_subclass(value: object) -> bool:

@@ -45,6 +45,8 @@ class Words(str):
 
 NAME = Words("how an object, or what was called, is shown")
 
+FOLLOWED = Words("followed by tests/web/test_client.py: test_what_the_hint_says_to_pass_instead_arrives")
+
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
@@ -120,6 +122,9 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "client/submission.py",
         "remove it, and set it where the server defines the function: @job({}=…)",
     ): web.the_client,
+    ("client/submission.py", "pass hex(value), and make the int of it in the job: int(text, 16)"): FOLLOWED,
+    ("client/submission.py", "pass list(value.items()), and make the dict of it in the job"): FOLLOWED,
+    ("client/submission.py", "pass str(value), and make the float of it in the job: float(text)"): FOLLOWED,
     ("client/submission.py", "{}; for a parameter of that name, pass args=(…), kwargs={{}: …}"): web.the_client,
     (
         "client/transport.py",

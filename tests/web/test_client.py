@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import inspect
+import math
 import pickle
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 from uuid import UUID
 
 import httpx
+import pydantic
 import pytest
 from starlette.applications import Starlette
 from starlette.routing import Mount
@@ -199,6 +201,62 @@ async def test_what_a_record_holds_arrives_as_what_it_is() -> None:
         seen = await (await client.submit_job(named(order_of), *orders))
     kinds = ["Order", "Decimal", "tuple", "frozenset"]
     assert seen == [*kinds, "NoneType", *kinds, "Moment"]
+
+
+class Line(pydantic.BaseModel):
+    text: str
+    price: Decimal = Decimal(0)
+
+
+class Letter(pydantic.BaseModel):
+    at: datetime
+    first: str = pydantic.Field(alias="firstLine", default="")
+    lines: list[Line] = []
+
+
+class Hidden(pydantic.BaseModel):
+    _key: int = pydantic.PrivateAttr(default=0)
+
+
+async def letter_of(letter: Letter, others: list[Line]) -> list[str]:
+    return [repr(letter), *map(repr, others)]
+
+
+async def test_a_model_is_sent_as_its_fields_and_made_by_the_annotation() -> None:
+    letter = Letter(
+        at=datetime(2026, 1, 2, tzinfo=UTC), firstLine="dear", lines=[Line(text="a", price=Decimal("1.10"))]
+    )
+    letter.lines.append(Line(text="b"))  # not among the fields that were given
+    plain = Letter(at=datetime(2026, 1, 2, tzinfo=UTC))
+    plain.lines.append(Line(text="c"))
+    async with remote(letter_of) as (_, client):
+        for given in (letter, plain):
+            seen = await (await client.submit_job(named(letter_of), given, [Line(text="d")]))
+            assert seen == [repr(given), repr(Line(text="d"))]
+
+
+async def test_a_model_that_its_fields_do_not_make_again_is_refused() -> None:
+    hidden = Hidden()
+    hidden._key = 7  # pyright: ignore[reportPrivateUsage]
+    for model in (hidden, pydantic.RootModel[list[int]]([1])):
+        with pytest.raises(NotSerializableError, match=r"\$\.args\[0\]\[0\] is a .*a model (that|with)"):
+            await JobsClient("http://localhost").submit_job("a:b", [model])
+
+
+async def test_what_the_hint_says_to_pass_instead_arrives() -> None:
+    async with remote(echo) as (_, client):
+        for value, passed, back in (
+            (10**5000, hex(10**5000), lambda text: int(text, 16)),
+            (math.inf, str(math.inf), float),
+            (-math.inf, str(-math.inf), float),
+            ({1: 2, (3, 4): None}, list({1: 2, (3, 4): None}.items()), dict),
+        ):
+            with pytest.raises(NotSerializableError) as caught:
+                await client.submit_job(named(echo), value)
+            assert any(way in str(caught.value.hint) for way in ("hex(value)", "str(value)", "list(value.items())"))
+            made: Any = back
+            assert made(await (await client.submit_job(named(echo), passed))) == value
+        assert await (await client.submit_job(named(echo), [range(3)])) == [range(3)]
 
 
 @pytest.mark.parametrize(

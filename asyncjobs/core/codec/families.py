@@ -30,9 +30,11 @@ def record_type(cls: type) -> RecordType | None:
 
 
 def record_fields(value: object) -> Mapping[str, Any] | None:
-    """Return the fields of a record that its constructor takes, by name; None for a model and any other value.
+    """Return the fields of a record that its constructor takes, by the names it takes; None for any other value.
 
     :raises ValueError: the record has a state that cannot be stored.
     """
     record = record_type(class_of(value))
-    return None if record is None or isinstance(record, ModelRecord) else record.state(value)[0]
+    if record is None:
+        return None
+    return record.given_fields(value) if isinstance(record, ModelRecord) else record.state(value)[0]

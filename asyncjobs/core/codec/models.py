@@ -132,6 +132,20 @@ class ModelRecord(RecordType):
         """Validate the fields as the model's users give them, by alias."""
         return self.checked(lambda: self._model.model_validate(fields))
 
+    def given_fields(self, instance: Any) -> Mapping[str, Any]:
+        """Return the fields of an instance as ``construct`` takes them: by alias.
+
+        :raises ValueError: they do not make an equal instance, or it has a root, which is no field.
+        """
+        if self._is_root:
+            raise ValueError("a model with a root, which has no fields")
+        fields, _ = self.state(instance)
+        given = {self._aliases.get(name, name): value for name, value in fields.items()}
+        again = self.construct(given)
+        if not self.checked(lambda: bool(again == instance)):
+            raise ValueError("a model that validating its own fields changes")
+        return given
+
     def check_names(self, names: Any) -> None:
         """Accept any names: a model has aliases, and may take more than its fields."""
 
