@@ -417,7 +417,8 @@ def test_the_fields_of_a_record_are_what_its_constructor_takes() -> None:
     assert record_fields(Price(1)) == {"net": 2}
     assert record_fields(Defined(1)) == {"_x": 2}
     assert record_fields(Unset(1)) == {"a": 1}
-    for other in (3, "text", {"a": 1}, [Cat("a")], Cat, Model(a=1)):
+    assert record_fields(Model(a=1)) == {"a": 1, "of": None}
+    for other in (3, "text", {"a": 1}, [Cat("a")], Cat):
         assert record_fields(other) is None
     for incomplete in (bare(), missing(), Failure(3)):
         with pytest.raises(ValueError, match="not set|stored whole"):
