@@ -74,8 +74,7 @@ class JobProcessor:
     :param daemon: settings of that: slots, queues, allowed modules, times.
     :param functions: functions that this process may run although it did not submit them.
     :param fallback: ``"sync"``: while no worker is alive anywhere, a submit runs its jobs here and returns when they
-        have ended; what is not due yet runs when it is. With ``enable_daemon=False``. Default None: they wait for a
-        worker.
+        have ended; what is not due yet runs when it is. With ``enable_daemon=False``. Default None: jobs wait.
     :param clock: for tests.
     :raises ConfigurationError: a setting cannot work.
 
@@ -87,6 +86,7 @@ class JobProcessor:
     _hands_back_on_ctrl_c = False  # for SyncJobs
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Refuse unknown settings by name."""
         refuse_unknown_arguments(cls, settings, inside={"daemon": DaemonConfig})
         return super().__new__(cls)
 
@@ -127,7 +127,7 @@ class JobProcessor:
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
-        """For ASGI apps: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
+        """Enter it with an ASGI app: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
         async with self:
             yield
 
@@ -233,11 +233,11 @@ class JobProcessor:
     @overload
     async def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[JobHandle[T]]: ...
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
-        """``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
+        """Store ``func(item)`` for each item, as one batch. Options as in ``submit_job``; other keywords go to ``func``."""
         return await self._engine.parts().submitter.map_jobs(func, items, options)
 
     def batch(self) -> Batch:
-        """``async with jp.batch() as b: h = b.submit_job(…)``: all of it is stored, or nothing, when it is left."""
+        """Collect jobs: ``async with jp.batch() as b: h = b.submit_job(…)`` stores all or nothing when it is left."""
         return Batch(self._engine.submissions, self._engine.store_batch, self._engine)
 
     def optional(self, job: str) -> Optional:
@@ -254,7 +254,7 @@ class JobProcessor:
     # -- results
 
     async def get_result(self, job_id: str) -> Any:
-        """The result of a job that has completed; does not wait.
+        """Return the result of a job that has completed; do not wait.
 
         :raises JobStateError: it has not ended yet. JobNotCompletedError: without a result (its subclass says how).
         """
@@ -287,15 +287,15 @@ class JobProcessor:
     # -- asking
 
     async def get_job(self, job_id: str) -> Job:
-        """A snapshot of a job. JobNotFoundError: no such job."""
+        """Return a snapshot of a job. JobNotFoundError: no such job."""
         return await self._engine.parts().queries.get_job(job_id)
 
     async def get_status(self, job_id: str) -> JobStatus:
-        """The stored status. JobNotFoundError: no such job."""
+        """Return the stored status. JobNotFoundError: no such job."""
         return await self._engine.parts().queries.get_status(job_id)
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
-        """Every attempt of a job, the first one first, with its outcome and error."""
+        """Return every attempt of a job, the first one first, with its outcome and error."""
         return await self._engine.parts().queries.get_attempts(job_id)
 
     async def get_arguments(self, job_id: str) -> JobArguments:
@@ -320,15 +320,15 @@ class JobProcessor:
         return self._engine.parts().queries.iter_jobs(query)
 
     async def get_progress(self, group: str) -> GroupProgress:
-        """How far a group is; all zero for a group without jobs."""
+        """Count the jobs of a group by status; all zero for a group without jobs."""
         return await self._engine.parts().queries.get_progress(group)
 
     async def why(self, job_id: str) -> Reason:
-        """Why a job is not running (or that it is): a code for programs, a sentence for people."""
+        """Return why a job is not running (or that it is): a code for programs, a sentence for people."""
         return await self._engine.parts().queries.why(job_id)
 
     async def workers(self) -> Sequence[WorkerInfo]:
-        """The workers that the store knows, of all processes."""
+        """Return the workers that the store knows, of all processes."""
         return await self._engine.parts().queries.workers()
 
     async def poll_status(self, job_id: str) -> StatusReport:
@@ -340,13 +340,13 @@ class JobProcessor:
         return await self._engine.parts().streamer.poll_status(job_id)
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
-        """``poll_status`` of several jobs; None for an unknown id. A result that cannot be read is an ``error``."""
+        """Return ``poll_status`` of several jobs; None for an unknown id. An unreadable result is an ``error``."""
         return await self._engine.parts().streamer.poll_batch(job_ids)
 
     # -- watching
 
     def stream_job(self, job_id: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
+        """Iterate over events of a job: its history after the cursor ``after``, then live; ends when the job has ended.
 
         :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
         :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
@@ -356,14 +356,14 @@ class JobProcessor:
         return self._engine.parts().streamer.stream_job(job_id, after, types)
 
     def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Events of a group's jobs; ends when all of them have ended.
+        """Iterate over events of a group's jobs; ends when all of them have ended.
 
         :raises CyclicDependencyError: as for ``stream_job``; the calling job may be of the group.
         """
         return self._engine.parts().streamer.stream_group(group, after, types)
 
     def stream_all(self, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Every event; does not end."""
+        """Iterate over every event; does not end."""
         return self._engine.parts().streamer.stream_all(after, types)
 
     def subscribe_sse(
@@ -403,7 +403,7 @@ class JobProcessor:
         return self._web.response(request, job_id=job_id, group=group, types=types, after=after, plain=plain)
 
     def asgi_app(self, **settings: Unpack[WebSettings]) -> WebApp:
-        """An ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted in yours.
+        """Return an ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted.
 
         :param settings: those of ``asyncjobs.web.WebConfig``. By default only this machine may ask.
         :raises MissingExtraError: the extra ``web`` is not installed.
@@ -476,7 +476,7 @@ class JobProcessor:
 
     @property
     def streamer(self) -> StatusStreamer:
-        """Gives readers of the event log, for programs that need a timeout or the cursor besides the events."""
+        """Readers of the event log, for programs that need a timeout or the cursor besides the events."""
         return self._engine.parts().streamer
 
     @property

@@ -79,6 +79,7 @@ class JobsClient:
     """
 
     def __new__(cls, *args: Any, **settings: Any) -> Self:
+        """Refuse unknown settings by name."""
         refuse_unknown_arguments(cls, settings)
         return super().__new__(cls)
 

@@ -7,8 +7,10 @@ from contextlib import aclosing, nullcontext
 from typing import Any
 
 import anyio
+from anyio.abc import TaskGroup
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import fork_count
 from asyncjobs.models import JobEvent, JobRequest, JobResult, JobStatus
@@ -125,17 +127,7 @@ class Engine:
                 self._beside = tasks
                 tasks.start_soon(parts.tail.run)
                 if settings.daemon is not None:
-                    runner = parts.new_runner(settings.daemon)
-                    await runner.start(tasks)
-                    self._runner = self.last_runner = runner
-                    self._exit = Leaving(
-                        runner,
-                        self._background,
-                        self.begin_to_leave,
-                        settings.clock,
-                        ctrl_c=settings.ctrl_c_elsewhere,
-                    )
-                    tasks.start_soon(self._exit.listen)
+                    await self._start_runner(tasks, settings.daemon)
                 tasks.start_soon(watch_others, self.backend, parts.tail, self._runner, settings.clock)
                 tasks.start_soon(parts.waiting.warn_forever)
                 tasks.start_soon(self.graph.run, self.backend, settings.clock)
@@ -156,6 +148,19 @@ class Engine:
                 tasks.cancel_scope.cancel()
             if self._exit is not None:
                 self._exit.end_alone()
+
+    async def _start_runner(self, tasks: TaskGroup, config: DaemonConfig) -> None:
+        """Run jobs here, and listen for the signals that end that."""
+        self._runner = self.last_runner = runner = self._life().new_runner(config)
+        await runner.start(tasks)
+        self._exit = Leaving(
+            runner,
+            self._background,
+            self.begin_to_leave,
+            self.settings.clock,
+            ctrl_c=self.settings.ctrl_c_elsewhere,
+        )
+        tasks.start_soon(self._exit.listen)
 
     async def _warn_when_no_worker_lives(self) -> None:
         parts = self._life()
