@@ -65,6 +65,7 @@ class Engine:
         self.last_runner: Runner | None = None
         """The worker that runs jobs here, or ran them when the processor was entered last."""
         self._exit: Leaving | None = None
+        self._given_up = False
         self._stop_listening: Callable[[], None] = lambda: None
 
     def run_with(self, backend: JobBackend, functions: Functions, settings: EngineSettings) -> None:
@@ -92,6 +93,7 @@ class Engine:
         self._refuse_twice()
         refuse_while_loading()
         self._forks = fork_count()
+        self._given_up = False
         self._home = Home()
         await self.backend.open()
         try:
@@ -119,35 +121,61 @@ class Engine:
         self._entered = True
 
     async def _run(self, started: Callable[[], None]) -> None:
-        """Run everything beside the user's code. Shielded: a cancelled user still gets an orderly shutdown."""
-        parts, settings = self._life(), self.settings
+        """Run everything beside the user's code. Shielded: a cancelled user still gets an orderly shutdown.
+
+        The shield is anyio's: ``task.cancel()``, as of a program that cancels all tasks of its loop, goes through it.
+        """
+        self._started = self._ended_in_order = False
         with anyio.CancelScope(shield=True):
-            # Entered and left by one task: on trio it may have a nursery.
-            async with self._publisher or nullcontext(), anyio.create_task_group() as tasks:
-                self._beside = tasks
-                tasks.start_soon(parts.tail.run)
-                if settings.daemon is not None:
-                    await self._start_runner(tasks, settings.daemon)
-                tasks.start_soon(watch_others, self.backend, parts.tail, self._runner, settings.clock)
-                tasks.start_soon(parts.waiting.warn_forever)
-                tasks.start_soon(self.graph.run, self.backend, settings.clock)
-                if self._runner is None:
-                    tasks.start_soon(Reaper(self.backend, settings.clock).run)
-                    if parts.fallback is None:
-                        tasks.start_soon(self._warn_when_no_worker_lives)
-                    else:  # which warns itself
-                        tasks.start_soon(parts.fallback.run_left)
-                started()
-                await self._stopping.wait()
-                if self._runner is not None and self._exit is not None:
-                    tasks.start_soon(self._exit.watch)
-                    await self._runner.stop()
-                if parts.fallback is not None:
-                    await parts.fallback.close()
-                self._entered = False
-                tasks.cancel_scope.cancel()
+            try:
+                await self._run_parts(started)
+            except anyio.get_cancelled_exc_class():
+                if not self._started:
+                    raise
+            if self._started and not self._ended_in_order:
+                await self._give_up()
             if self._exit is not None:
                 self._exit.end_alone()
+
+    async def _give_up(self) -> None:
+        """End the life of a processor whose tasks the program has cancelled: log it, refuse callers, hand jobs back."""
+        self._given_up = True
+        logger.error("the program has cancelled the tasks of this JobProcessor: jobs go back to the store, calls fail")
+        parts = self._life()
+        parts.waiting.fail(_background_cancelled)
+        for call in self._on_leave:
+            call()
+        if self._runner is not None:
+            await self._runner.give_up()
+
+    async def _run_parts(self, started: Callable[[], None]) -> None:
+        parts, settings = self._life(), self.settings
+        # Entered and left by one task: on trio it may have a nursery.
+        async with self._publisher or nullcontext(), anyio.create_task_group() as tasks:
+            self._beside = tasks
+            tasks.start_soon(parts.tail.run)
+            if settings.daemon is not None:
+                await self._start_runner(tasks, settings.daemon)
+            tasks.start_soon(watch_others, self.backend, parts.tail, self._runner, settings.clock)
+            tasks.start_soon(parts.waiting.warn_forever)
+            tasks.start_soon(self.graph.run, self.backend, settings.clock)
+            if self._runner is None:
+                tasks.start_soon(Reaper(self.backend, settings.clock).run)
+                if parts.fallback is None:
+                    tasks.start_soon(self._warn_when_no_worker_lives)
+                else:  # which warns itself
+                    tasks.start_soon(parts.fallback.run_left)
+            self._started = True
+            started()
+            await self._stopping.wait()
+            if self._runner is not None and self._exit is not None:
+                tasks.start_soon(self._exit.watch)
+                await self._runner.stop()
+            if parts.fallback is not None:
+                await parts.fallback.close()
+            self._entered = False
+            self._ended_in_order = True
+            tasks.cancel_scope.cancel()
 
     async def _start_runner(self, tasks: TaskGroup, config: DaemonConfig) -> None:
         """Run jobs here, and listen for the signals that end that."""
@@ -241,6 +269,8 @@ class Engine:
             raise _not_entered()
         if not self._home.is_here():
             raise _called_elsewhere()
+        if self._given_up:
+            raise _background_cancelled()
         if self._leaving and not self.runs(find_current_job()):
             raise BackendClosedError(
                 "this JobProcessor is shutting down: only the jobs that still run may use it",
@@ -341,6 +371,13 @@ def _not_entered() -> BackendClosedError:
     return BackendClosedError(
         "this JobProcessor is not entered in this process",
         hint="in a job: current_job().submit_job(…), and the handles that it returns",
+    )
+
+
+def _background_cancelled() -> BackendClosedError:
+    return BackendClosedError(
+        "the program has cancelled the tasks of this JobProcessor",
+        hint="cancel your own tasks, not all of asyncio.all_tasks(); to go on, leave the block and enter it again",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from anyio import get_cancelled_exc_class
 from anyio.abc import TaskGroup, TaskStatus
 
 from asyncjobs.backends.base import ClaimedJob
@@ -143,6 +144,9 @@ class Executor:
         except Exception as error:  # border: whatever a callable or a stored call does, it is that job's failure
             logger.error("job %r could not be run: %s", running.job.attempt.job_id, error, exc_info=error)
             outcome = failure(error, retryable=False)
+        except get_cancelled_exc_class():
+            running.stop(Stop.RELEASED)  # a thread goes on, and may look at ``cancelled``
+            raise
         finally:
             # No await from here to the end: what a body left behind in this task dies with it.
             if not running.over:

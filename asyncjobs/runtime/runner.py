@@ -207,6 +207,30 @@ class Runner:
                     logger.warning("the worker could not be deregistered: %s", error)
             self._stopped = True
 
+    async def give_up(self) -> None:
+        """Hand back all that this worker holds, once its tasks have been cancelled and no drain can run any more.
+
+        A result that was waiting to be stored is stored; every other job goes back, uncounted, and runs again.
+        """
+        self.close()
+        worker = self.worker_id
+        with anyio.move_on_after(_LAST_WORDS):
+            try:
+                ends = {
+                    (end.attempt.job_id, end.attempt.attempt): end
+                    for end in self.recorder.outcomes.unwritten
+                    if end.outcome.kind is OutcomeKind.SUCCEEDED
+                }
+                for job_id, attempt in (await self._backend.extend_leases(worker)).held or ():
+                    released = AttemptEnd(AttemptRef(job_id, attempt, worker), Outcome(OutcomeKind.RELEASED))
+                    ends.setdefault((job_id, attempt), released)
+                if ends:
+                    await self._backend.update_job_status(list(ends.values()))
+                await self._backend.deregister_worker(worker)
+            except BackendError as error:
+                logger.warning("the worker could not hand back its jobs: %s", error)
+            await self.bodies.close()
+
     async def _release_lost_claims(self) -> None:
         """Give back, uncounted, what no body here has begun: signing off interrupts all that the worker holds."""
         worker = self.worker_id

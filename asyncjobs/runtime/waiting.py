@@ -101,6 +101,7 @@ class Waiting:
         self._watches: set[Watch] = set()
         self._looked_at: set[str] = set()
         self.waits = Waits(backend)
+        self._failure: Callable[[], JobProcessorError] | None = None
 
     @property
     def puts(self) -> int:
@@ -184,7 +185,17 @@ class Waiting:
     async def _until_found(self, watch: Watch) -> None:
         while not watch.found:
             await watch.expectation.wait()
+            self._raise_failure()
             await self.look(watch)
+
+    def fail(self, error: Callable[[], JobProcessorError]) -> None:
+        """Raise this error at every wait, now and from now on: nothing here notices the end of a job any more."""
+        self._failure = error
+        self.tail.close()
+
+    def _raise_failure(self) -> None:
+        if self._failure is not None:
+            raise self._failure()
 
     async def drain(self, group: str | None, timeout: float | None) -> None:
         """Wait until no job (of the group) is pending or in progress.
@@ -200,6 +211,7 @@ class Waiting:
                     async with self._inside(lambda: Goal(group=group, whole=True)):
                         while not drained:
                             await expectation.next()
+                            self._raise_failure()
                             drained = not await self._backend.has_unfinished(group)
             if not drained:
                 raise JobTimeoutError("draining" if group is None else f"draining group {group!r}", timeout or 0.0)
