@@ -377,7 +377,7 @@ def _not_entered() -> BackendClosedError:
 def _background_cancelled() -> BackendClosedError:
     return BackendClosedError(
         "the program has cancelled the tasks of this JobProcessor",
-        hint="cancel your own tasks, not all of asyncio.all_tasks(); to go on, leave the block and enter it again",
+        hint="cancel only tasks of your own; to go on, leave the block and enter it again",
     )
 
 
