@@ -233,7 +233,7 @@ class JobProcessor:
     @overload
     async def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[JobHandle[T]]: ...
     async def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[JobHandle[Any]]:
-        """Store ``func(item)`` for each item as one batch. Options: see ``submit_job``; other keywords go to ``func``."""
+        """Store ``func(item)`` for each item as one batch. Options: see ``submit_job``; the rest goes to ``func``."""
         return await self._engine.parts().submitter.map_jobs(func, items, options)
 
     def batch(self) -> Batch:
