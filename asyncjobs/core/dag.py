@@ -22,6 +22,14 @@ _TEXT: frozenset[type] = frozenset({str})
 class JobDAG:
     """A directed acyclic graph of jobs.
 
+    ::
+
+        dag = JobDAG()
+        dag.add_job("plot")
+        dag.add_job("pages", depends_on=["plot"])
+        dag.mark_completed("plot")
+        print(dag.get_ready_jobs())
+
     A dependency may be named before it is added; it then holds its dependents back until it is added and completed.
     Not thread-safe.
     """

@@ -75,6 +75,13 @@ NOBODY = 0  # the key of a worker that is not known: it holds no attempt
 class MemoryBackend(JobBackend):
     """A store in dictionaries of this object, which live as long as it does. Runs on asyncio and on trio.
 
+    ::
+
+        async with MemoryBackend() as backend:
+            async with JobProcessor(backend) as jp:
+                await (await jp.submit_job(render, "report"))
+            print(await backend.count_jobs())
+
     Closing it keeps the jobs, so that a test can open the same object again as if a process had restarted.
     A worker's lease is renewed by ``extend_leases`` alone: the worker cannot die apart from the store.
 

@@ -88,6 +88,13 @@ _BEATS_A_LEASE = 3
 class SQLiteBackend(JobBackend):
     """A store in one file, shared by any number of processes of one host.
 
+    ::
+
+        async with SQLiteBackend("jobs.db") as backend:
+            async with JobProcessor(backend) as jp:
+                await (await jp.submit_job(render, "report"))
+            print(await backend.count_jobs())
+
     :param config: where and how; default ``SQLiteConfig()``.
     :param clock: for tests.
     """

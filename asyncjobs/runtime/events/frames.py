@@ -1,6 +1,6 @@
 """Events as bytes for the wire: server-sent events and JSON lines. Each is encoded once, however many read it.
 
-Besides events, a stream says things of its own:
+Besides events, a stream has frames of its own:
 
 ======== ==================================================== ==========================================
 ``end``   the job or group has ended, all of it was delivered  ``cursor``; do not come back
@@ -56,7 +56,7 @@ class Frames:
         self._redact = redact
 
     def encode(self, batch: EventBatch, wanted: EventFilter, form: Form) -> Sequence[bytes]:
-        """The frames of a batch that a reader with the filter ``wanted`` brought, as chunks."""
+        """Return the frames of a batch that a reader with the filter ``wanted`` brought, as chunks."""
         if not batch.events:
             return ()
         shared = batch.shared
@@ -87,7 +87,7 @@ class Frames:
 
 
 def chunks(frames: Iterable[bytes]) -> Sequence[bytes]:
-    """The same bytes in pieces that are large enough, and not much larger."""
+    """Join frames into pieces that are large enough, and not much larger."""
     found: list[bytes] = []
     piece: list[bytes] = []
     size = 0
@@ -114,14 +114,14 @@ def to_json(event: JobEvent) -> bytes:
 
 
 def checkpoint(form: Form, cursor: str) -> bytes:
-    """Moves a filtered stream's cursor, without an event."""
+    """Return what moves a filtered stream's cursor on, without an event."""
     if form == "lines":
         return json.encode({"type": "checkpoint", "data": {"cursor": cursor}}) + b"\n"
     return b"id: " + cursor.encode() + b"\n\n"
 
 
 def control(form: Form, name: str, *, cursor: str | None = None, retry: int | None = None, **data: str) -> bytes:
-    """Something that the stream itself says: ``reset``, ``bye``, ``end``.
+    """Return a frame of the stream itself: ``reset``, ``bye``, ``end``.
 
     :param retry: milliseconds; they are spread, so that not all clients come back at once.
     """
@@ -140,12 +140,12 @@ def control(form: Form, name: str, *, cursor: str | None = None, retry: int | No
 
 
 def hello(form: Form) -> bytes:
-    """The first frame: a browser's retry time, spread so that a restart is not answered by all at once."""
+    """Return the first frame: a browser's retry time, spread so that a restart is not answered by all at once."""
     return b"\n" if form == "lines" else b"retry: %d\n\n" % random.randint(1000, 3000)
 
 
 def ping(form: Form) -> bytes:
-    """Says that the stream lives."""
+    """Return what shows that the stream lives."""
     return b"\n" if form == "lines" else b": ping\n\n"
 
 
@@ -164,7 +164,7 @@ class FrameReader:
         self._ready: deque[bytes] = deque()
         self._over = False
         self.delivered = False
-        """Whether there was anything to be told yet, besides that it has ended."""
+        """Whether anything has been delivered, besides its end."""
 
     @property
     def ready(self) -> bool:
@@ -177,7 +177,7 @@ class FrameReader:
         return self._over and not self._ready
 
     async def next(self, timeout: float | None) -> bytes:
-        """The next frames; after ``timeout`` seconds without any, a checkpoint where the cursor has moved, else b""."""
+        """Wait for the next frames; after ``timeout`` seconds, return a checkpoint if the cursor moved, else b""."""
         if not self._ready:
             self._ready.extend(await self._read(timeout))
         return self._ready.popleft() if self._ready else b""

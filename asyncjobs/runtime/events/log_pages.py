@@ -43,11 +43,11 @@ class LogPages:
         self._reading: dict[_Key, anyio.Event] = {}
 
     async def end(self) -> str:
-        """The cursor of the newest event."""
+        """Return the cursor of the newest event."""
         return await self._backend.last_cursor()
 
     async def read(self, after: str | None, job_id: str | None, group: str | None, live_after: str) -> SharedPage:
-        """The page after a cursor, of a job or group where one is given; it may begin before the cursor.
+        """Return the page after a cursor, of a job or group if one is given; it may begin before the cursor.
 
         :param live_after: where live events begin: a page that says that it is the last one reaches as far.
         :raises ConfigurationError: ``after`` is not a cursor. BackendError: it could not be read.
@@ -65,7 +65,7 @@ class LogPages:
         return await self._shared((after, None, None), int(live_after))
 
     async def _shared(self, key: _Key, least: int | None) -> SharedPage:
-        """The last page counts if it reaches as far as ``least``; None: it does not count."""
+        """Read a page, or share it. The last one is shared if it reaches as far as ``least``; with None, never."""
         for _ in range(2):  # the read that is waited for first may have begun too early
             known = self._kept.get(key)
             if known is not None and _counts(known.page, least):
@@ -102,7 +102,7 @@ def _counts(page: EventPage, least: int | None) -> bool:
 
 
 def well_formed(cursor: str) -> bool:
-    """It may have been a cursor of some log."""
+    """Return whether it can have been a cursor of some log."""
     return cursor.isascii() and cursor.isdigit() and len(cursor) <= 19
 
 
@@ -110,8 +110,11 @@ _BEYOND = str(2**63 - 1)
 
 
 def cursor_or_beyond(given: str | None) -> str | None:
-    """A ``Last-Event-ID`` as a cursor. None and "" are none; what cannot be one is taken for one of another store,
-    of which the stream says ``reset``: a browser repeats what it got, whatever that is."""
+    """Return a ``Last-Event-ID`` as a cursor; None and "" are none.
+
+    What cannot be a cursor is taken for one of another store, which a stream answers with ``reset``: a browser repeats
+    what it got, whatever that is.
+    """
     if not given:
         return None
     return given if well_formed(given) else _BEYOND

@@ -46,7 +46,7 @@ class Publication:
         self._made: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What ``make`` returns, called once for each key, whoever asks first."""
+        """Return what ``make`` returns; it is called once for each key."""
         try:
             return self._made[key]
         except KeyError:
@@ -96,7 +96,7 @@ class Subscription:
         self._publications: MemoryObjectReceiveStream[Publication] = receive
 
     async def receive(self) -> Publication:
-        """The next publication.
+        """Wait for the next publication.
 
         :raises anyio.EndOfStream: it fell behind, or there will be no more.
         """
@@ -105,7 +105,7 @@ class Subscription:
         return publication
 
     def receive_nowait(self) -> Publication | None:
-        """The next publication if it is there."""
+        """Return the next publication if it is there."""
         try:
             publication = self._publications.receive_nowait()
         except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
@@ -159,7 +159,7 @@ class Expectation:
         self._signal = Wakeup()
 
     def notify(self, job_id: str) -> None:
-        """This one became terminal, or should be looked at in the store."""
+        """Note that this job became terminal, or should be looked at in the store."""
         self._ended.append(job_id)
         self._signal.notify()
 
@@ -240,7 +240,7 @@ class LogTail:
             self._push(events)
 
     def changed(self) -> None:
-        """The log grew by somebody else's hand."""
+        """Note that another process may have added to the log."""
         if self.listened_to:
             self._missed = True
             self._catch_up.notify()

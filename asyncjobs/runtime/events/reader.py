@@ -59,7 +59,7 @@ class EventFilter(Struct, frozen=True):
 
 
 def checked_types(types: Collection[str] | str | None) -> frozenset[str] | None:
-    """A filter of event types, checked.
+    """Return a filter of event types, checked.
 
     :raises ConfigurationError: not names of types.
     """
@@ -165,33 +165,37 @@ class EventReader:
         """
         until = None if timeout is None else self._clock.monotonic() + round(timeout * 1_000_000)
         while not self._ended:
-            if self._subscription is None:
-                self._subscription = await self._tail.subscribe(concerns=self._concerns)
-            if not self._begun:
-                # Whether it is over is asked before the log is read: what ended before then is in what is read.
-                self._ending = self._over is not None and await self._over(None)
-                self._catching_up = self._begun = True
-                self._known = self.cursor is None
-                self._ask = False
-            if self._ask and not self._catching_up and self._over is not None:
-                if await self._over(self.cursor):
-                    self._ending = self._catching_up = True  # what was stored before the question is read from the log
-                self._ask = False
+            await self._follow()
             if self._catching_up:
                 batch = await self._read_page()
                 if batch.events or batch.lost or batch.foreign or batch.ended or self._catching_up:
                     return batch
-            else:
-                # What the filter leaves out does not prolong the wait.
-                left = None if until is None else max(0, until - self._clock.monotonic()) / 1_000_000
-                received = await self._wait(left)
-                if received is None:
-                    self._pass_on()
-                    return EventBatch((), self.cursor)
-                batch = self._take(received)
-                if batch.events:
-                    return batch
+                continue
+            # What the filter leaves out does not prolong the wait.
+            left = None if until is None else max(0, until - self._clock.monotonic()) / 1_000_000
+            received = await self._wait(left)
+            if received is None:
+                self._pass_on()
+                return EventBatch((), self.cursor)
+            batch = self._take(received)
+            if batch.events:
+                return batch
         return EventBatch((), self.cursor, ended=True)
+
+    async def _follow(self) -> None:
+        """Subscribe if it does not, and find out whether the log has to be read: at the beginning and at the end."""
+        if self._subscription is None:
+            self._subscription = await self._tail.subscribe(concerns=self._concerns)
+        if not self._begun:
+            # Whether it is over is asked before the log is read: what ended before then is in what is read.
+            self._ending = self._over is not None and await self._over(None)
+            self._catching_up = self._begun = True
+            self._known = self.cursor is None
+            self._ask = False
+        if self._ask and not self._catching_up and self._over is not None:
+            if await self._over(self.cursor):
+                self._ending = self._catching_up = True  # what was stored before the question is read from the log
+            self._ask = False
 
     def next_nowait(self) -> EventBatch | None:
         """Events that have been received already, if there are any."""
@@ -220,7 +224,7 @@ class EventReader:
         return EventBatch(events, self.cursor, self._ended, lost, shared=publication, whole=whole)
 
     async def _page(self) -> SharedPage | None:
-        """The next page; None: the cursor lay beyond the end of the log, and is the end now."""
+        """Return the next page, or None if the cursor lay beyond the end of the log; it is moved to the end then."""
         assert self._subscription is not None
         live_after = self._subscription.live_after
         while True:
@@ -246,7 +250,7 @@ class EventReader:
             return await self._receive(timeout)
 
     async def _receive(self, timeout: float | None) -> Publication | None:
-        """The next publication; None: not in time, or the subscriber fell behind (then the log is read next)."""
+        """Wait for the next publication; None if it is not in time, or the subscriber fell behind (the log is next)."""
         assert self._subscription is not None
         publication: Publication | None = None
         try:
@@ -285,7 +289,7 @@ class EventReader:
         return EventBatch(events, last, shared=publication, whole=whole)
 
     def _unseen(self, publication: Publication) -> tuple[Sequence[JobEvent], bool]:
-        """What the filter takes of it and was not told yet; and whether that is all that the filter takes."""
+        """Return what the filter takes and was not delivered yet, and whether that is all that the filter takes."""
         selected, seen = self.wanted.select(publication), _position(self.cursor)
         if _position(publication.events[0].cursor) > seen:
             return selected, True

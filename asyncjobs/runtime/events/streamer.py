@@ -29,10 +29,12 @@ class StatusStreamer:
 
     ::
 
-        async with EventPublisher(backend) as publisher:
+        async with EventPublisher(backend) as publisher, JobProcessor(backend) as jp:
             streamer = StatusStreamer(backend, publisher)
-            async for event in streamer.stream_all(after="0"):
+            job = await jp.submit_job(render, "report")
+            async for event in streamer.stream_job(job.id):
                 print(event.type)
+            print((await streamer.poll_status(job.id)).status)
 
     :param event_publisher: follows the log; it has to be entered before events are read.
     :param functions: functions whose annotations results are given.
@@ -93,7 +95,7 @@ class StatusStreamer:
         after: str | None = None,
         may_reset: bool = False,
     ) -> EventReader:
-        """A reader of everything, of one job, or of a group, that begins after a cursor (None: at the first event).
+        """Return a reader of everything, of one job, or of a group, from after a cursor (None: the first event).
 
         It ends by itself when the job, or every job of the group, is terminal and all of its events were read.
         ``may_reset``: with a cursor beyond the end of the log, go on from its end (``EventBatch.foreign``).
