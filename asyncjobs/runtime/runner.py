@@ -213,6 +213,8 @@ class Runner:
         A result that was waiting to be stored is stored; every other job goes back, uncounted, and runs again.
         """
         self.close()
+        for running in self.attempts.list_all():
+            self.slots.end(running)  # its task was cancelled before it began
         worker = self.worker_id
         with anyio.move_on_after(_LAST_WORDS):
             try:

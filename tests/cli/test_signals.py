@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import cast
 
@@ -276,7 +276,11 @@ def locked(shell: Shell, mode: str = "EXCLUSIVE") -> Generator[None]:
 
 
 def opened(pid: int, name: str) -> bool:
-    return any(path.exists() and path.resolve().name == name for path in Path(f"/proc/{pid}/fd").iterdir())
+    targets: list[str] = []
+    for path in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):  # closed meanwhile
+            targets.append(os.readlink(path))
+    return any(Path(target).name == name for target in targets)
 
 
 def test_what_is_asked_for_as_json_ends_with_json(waiting: Shell) -> None:

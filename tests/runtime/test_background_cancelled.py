@@ -102,6 +102,8 @@ def test_waits_and_calls_are_refused_once_the_tasks_of_the_processor_are_cancell
     asyncio.run(_waits_and_calls_are_refused_once_the_tasks_of_the_processor_are_cancelled(tmp_path, caplog))
 
 
+# One of them may be cancelled before its first step.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning", "ignore:coroutine:RuntimeWarning")
 def test_jobs_go_back_uncounted_when_a_shutdown_handler_cancels_all_tasks(tmp_path: Path) -> None:
     asyncio.run(_jobs_go_back_uncounted_when_a_shutdown_handler_cancels_all_tasks(tmp_path))
 

@@ -60,7 +60,7 @@ MADE: dict[str, tuple[Callable[[], Any], str, str]] = {
         "JobProcessor.demon",
         "daemon",
     ),
-    "SyncJobs(demon=)": (lambda: SyncJobs("memory", demon=None), "JobProcessor.demon", "daemon"),
+    "SyncJobs(demon=)": (lambda: SyncJobs("memory", demon=None), "SyncJobs.demon", "daemon"),
 }
 
 

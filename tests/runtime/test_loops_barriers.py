@@ -315,7 +315,7 @@ def test_a_record_names_the_place_that_logged_it(caplog: pytest.LogCaptureFixtur
     logger.warning("c")
     logger.error("d")
     logger.log(logging.INFO, "e")
-    assert {record.filename for record in caplog.records} == {"test_barriers.py"}
+    assert {record.filename for record in caplog.records} == {"test_loops_barriers.py"}
 
 
 def test_an_error_of_the_store_is_logged_without_a_traceback(caplog: pytest.LogCaptureFixture) -> None:

@@ -105,7 +105,7 @@ async def test_an_error_of_the_store_is_waited_out_and_told_once(
     told = [record.getMessage() for record in caplog.records]
     assert [line.partition(",")[0] for line in told] == [
         "finished jobs cannot be removed",
-        "store available again",
+        "store available again (was: finished jobs cannot be removed)",
         "1 finished jobs were removed: their retention is over",
     ]
 
