@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -61,6 +62,16 @@ def size(value: Size) -> Size:
 def pairs(value: tuple[Size, int]) -> None: ...
 
 
+def members(value: set[Mode]) -> None: ...
+
+
+def mixed(value: tuple[Access, Any]) -> None: ...
+
+
+@functools.singledispatch
+def dispatched(value: object) -> None: ...
+
+
 def anything(value: Any) -> Any:
     return value
 
@@ -103,6 +114,7 @@ def with_later_annotation(func: Callable[..., Any]) -> Callable[..., Any]:
         (access, Access.READ | Access.WRITE, "$.value "),
         (size, Size(1, 2), "$.value "),
         (pairs, (Size(1, 2), 3), "$.value[0] "),
+        (members, {Mode.SAFE}, "$.value{item} "),
     ],
 )
 def test_what_the_named_class_no_longer_makes_is_refused(
@@ -158,3 +170,28 @@ def test_fields_that_a_named_tuple_got_since_have_their_defaults(monkeypatch: py
 def test_a_plain_value_that_was_sent_stays_what_it_was() -> None:
     assert read(stored(one, "safe"), one) == "safe"
     assert read(stored(size, (1, 2, 3)), anything) == (1, 2, 3)
+
+
+def test_beside_a_class_that_is_named_others_are_plain_values(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stored(mixed, (Access.READ, Mode.SAFE))
+    later(monkeypatch, "Mode", Enum("Mode", {"FAST": 1}))
+    assert read(data, mixed) == (Access.READ, "safe")
+
+
+def test_a_class_that_has_it_and_is_not_the_modules_any_more_refuses_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    mode, pair = stored(one, Mode.SAFE), stored(size, Size(1, 2))
+    own = [{"value": Mode}, {"value": Size}]
+    later(monkeypatch, "Mode", Enum("Mode", {"FAST": 1}))
+    later(monkeypatch, "Size", NamedTuple("Size", [("w", int)]))
+    for data, hints, plain in zip((mode, pair), own, ("safe", (1, 2)), strict=True):
+
+        def taker(value: Any) -> Any: ...
+
+        taker.__annotations__ = hints
+        assert tuple(read(data, taker)) == tuple(plain)
+
+
+def test_where_the_choice_of_an_implementation_decides_nothing_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = stored(dispatched, Mode.SAFE)
+    later(monkeypatch, "Mode", Enum("Mode", {"FAST": 1}))
+    assert read(data, dispatched) == "safe"
