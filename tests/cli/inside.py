@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner
 
 from asyncjobs.cli.main import root
 from tests.cli.support import APP, Ran
+
+# Up to click 8.1, the two streams are one unless it is asked otherwise.
+_APART: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 
 class Inside:
@@ -38,7 +43,7 @@ class Inside:
             )
             return Ran(started.returncode, started.stdout, started.stderr)
         self._patch.setattr(sys, "argv", ["asyncjobs", *arguments])
-        done = CliRunner().invoke(root, arguments, prog_name="asyncjobs")
+        done = CliRunner(**_APART).invoke(root, arguments, prog_name="asyncjobs")
         if done.exception is not None and not isinstance(done.exception, SystemExit):
             raise done.exception
         return Ran(done.exit_code, done.stdout, done.stderr)
