@@ -47,6 +47,7 @@ class SyncFallback:
         self._left: dict[str, None] = {}
         """Jobs that could not run at their submit: they are not due yet, or wait for one that is not."""
         self._left_more = Wakeup()
+        self._pause = _LOOK_EVERY
         self._lock = anyio.Lock()
         self.runner: Runner | None = None
         """The worker that runs jobs now."""
@@ -61,17 +62,7 @@ class SyncFallback:
             self._waited_for += job_ids  # submitted by a body that is run here: who runs it runs these, too
             runner.scheduler.nudge()
             return
-        async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
-            if self._closing:
-                return
-            if not any(worker.alive for worker in await self._backend.workers()):
-                if not self._warned:
-                    self._warned = True
-                    await self._warn(job_ids)
-                try:
-                    await self._run(job_ids)
-                except BaseExceptionGroup as error:
-                    raise only_error(error) from None
+        await self._run_unless_others_do(job_ids)
         self._left |= dict.fromkeys([*job_ids, *self._waited_for])
         self._left_more.notify()
 
@@ -80,19 +71,42 @@ class SyncFallback:
         trouble = Outage(logger, "jobs that were not due at their submit cannot be looked at")
         await look_forever(self._look, None, trouble, self._clock)
 
+    async def _run_unless_others_do(self, job_ids: Sequence[str]) -> None:
+        async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
+            if self._closing or any(worker.alive for worker in await self._backend.workers()):
+                return
+            if not self._warned:
+                self._warned = True
+                await self._warn(job_ids)
+            try:
+                await self._run(job_ids)
+            except BaseExceptionGroup as error:
+                raise only_error(error) from None
+
     async def _look(self) -> None:
         if not self._left:
             await self._left_more.wait()
-        jobs = await self._backend.get_jobs(list(self._left))
-        unfinished = [job for job in jobs if not job.status.terminal]
-        self._left = dict.fromkeys(job.id for job in unfinished)
-        if any(self._may_go_on(job) for job in unfinished):
-            await self.run(list(self._left))
-            unfinished = [job for job in await self._backend.get_jobs(list(self._left)) if not job.status.terminal]
+        unfinished = await self._find_unfinished()
+        before = len(unfinished)
+        if any(map(self._may_go_on, unfinished)):
+            await self._run_unless_others_do(list(self._left))
+            unfinished = await self._find_unfinished()
+        # What is ready and still there (of another queue, or another worker's) is tried less and less often.
+        self._pause = _LOOK_EVERY if len(unfinished) < before else min(_LONGEST_PAUSE, 2 * self._pause)
+        ready = any(map(self._may_go_on, unfinished))
         dues = [_seconds_until(job, self._clock) for job in unfinished if job.waits_for is WaitsFor.TIME]
-        pause = min([_LONGEST_PAUSE, *(max(_LOOK_EVERY, due) for due in dues)])
+        pause = min([self._pause if ready else _LONGEST_PAUSE, *(max(_LOOK_EVERY, due) for due in dues if due > 0)])
         with self._clock.timeout(pause):
             await self._left_more.wait()
+            self._pause = _LOOK_EVERY
+
+    async def _find_unfinished(self) -> list[Job]:
+        """Return what is left, without what has ended or was removed."""
+        looked_at = list(self._left)  # a submit may add to it meanwhile
+        unfinished = [job for job in await self._backend.get_jobs(looked_at) if not job.status.terminal]
+        for job_id in set(looked_at).difference(job.id for job in unfinished):
+            self._left.pop(job_id, None)
+        return unfinished
 
     def _may_go_on(self, job: Job) -> bool:
         """Whether it is ready, or due: jobs that wait for another one go on with that."""
@@ -146,7 +160,7 @@ class SyncFallback:
         while level:
             seen.update(level)
             jobs = [job for job in await self._backend.get_jobs(level) if not job.status.terminal]
-            if any(_moves(job, runner) for job in jobs):
+            if any(_moves(job, runner, self._clock) for job in jobs):
                 return True
             waiting = [job.id for job in jobs if job.waits_for is WaitsFor.DEPENDENCIES]
             edges = await self._backend.get_dependencies(waiting) if waiting else ()
@@ -158,12 +172,14 @@ def _seconds_until(job: Job, clock: Clock) -> float:
     return 0.0 if job.run_at is None else (job.run_at - to_datetime(clock.now())).total_seconds()
 
 
-def _moves(job: Job, runner: Runner) -> bool:
+def _moves(job: Job, runner: Runner, clock: Clock) -> bool:
     match job.waits_for:
         case _ if job.status is JobStatus.IN_PROGRESS:
             return True
         case WaitsFor.WORKER:
             return runner.may_run(job)  # else it waits for a worker that is not there
+        case WaitsFor.TIME if _seconds_until(job, clock) <= 0:
+            return runner.may_run(job)  # the next claim takes it
         case WaitsFor.TIME:
             return job.attempt > 0  # a retry is worth waiting for; a delay is what was asked for
         case waits_for:

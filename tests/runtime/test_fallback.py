@@ -10,6 +10,7 @@ import anyio
 import pytest
 
 from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
+from asyncjobs.backends.base import NewWorker
 from asyncjobs.processor import get_engine
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
@@ -97,6 +98,28 @@ async def test_what_was_not_due_at_its_submit_runs_when_it_is(stores: Stores) ->
             assert [await later.status(), await behind.status()] == [PENDING, PENDING]
             clock.advance(3600)
             assert [await behind, await later] == [3, 2]
+
+
+async def test_what_cannot_run_here_is_not_tried_again_and_again(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    backend = stores.backend(clock=clock)
+    register, registered = backend.register_worker, 0
+
+    async def count(worker: NewWorker) -> str:
+        nonlocal registered
+        registered += 1
+        return await register(worker)
+
+    monkeypatch.setattr(backend, "register_worker", count)
+    daemon = DaemonConfig(queues=("mine",))
+    async with JobProcessor(backend, enable_daemon=False, daemon=daemon, fallback="sync", clock=clock) as jp:
+        with anyio.fail_after(PATIENCE):
+            await jp.submit_job(nothing, queue="another")
+            for _ in range(100):
+                await jp.workers()
+    assert registered <= 2  # at the submit, and once more
 
 
 async def submit_children(depth: int) -> int:
