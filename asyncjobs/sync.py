@@ -39,6 +39,7 @@ from asyncjobs.runtime.context import blocks_loop, find_current_job
 from asyncjobs.runtime.gather import gather
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
+from asyncjobs.runtime.interruptible_call import InterruptibleCall
 from asyncjobs.runtime.signals import next_ctrl_c_ends
 from asyncjobs.runtime.stored_calls import JobArguments
 from asyncjobs.runtime.submission import Optional
@@ -204,13 +205,11 @@ class SyncJobs:
             raise BackendClosedError(
                 "this SyncJobs belongs to the parent process", hint="open a SyncJobs of its own in a forked child"
             )
-        future: Future[T | BodyStopped] | None = None
+        call = InterruptibleCall()
         try:
-            future = self._start(function, *args)
-            value = future.result()
+            value = self._start(call, function, *args).result()
         except KeyboardInterrupt:
-            if future is not None:
-                future.cancel()  # no caller waits for it any more
+            self._loop.call_soon(call.cancel)  # no caller waits for it any more
             raise
         except JobProcessorError as error:
             if error.hint is not None:  # handles are not awaited here
@@ -220,12 +219,14 @@ class SyncJobs:
             raise value
         return value
 
-    def _start(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T | BodyStopped]:
+    def _start(
+        self, call: InterruptibleCall, function: Callable[..., Coroutine[Any, Any, T]], *args: Any
+    ) -> Future[T | BodyStopped]:
         try:
             if self._stack is None:
                 raise _closed()
             self._refuse_on_loop()
-            return self._portal.start_task_soon(_until_stopped, function, *args)
+            return self._portal.start_task_soon(call.run, function, *args)
         except RuntimeError as error:
             if self._stack is None:  # left just now
                 raise _closed() from error
@@ -425,11 +426,3 @@ class SyncJobs:
 
 def _closed() -> BackendClosedError:
     return BackendClosedError("this SyncJobs is not running", hint="use it inside 'with SyncJobs(…) as jobs:'")
-
-
-async def _until_stopped(function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T | BodyStopped:
-    """Call it, and return ``BodyStopped``: raised, it would end the portal, and with it the loop of all others."""
-    try:
-        return await function(*args)
-    except BodyStopped as stopped:
-        return stopped
