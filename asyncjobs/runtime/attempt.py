@@ -241,15 +241,14 @@ async def _run_in_thread(
             outcome.close()  # its outcome is not waited for any more
         return outcome
 
-    outcome: Outcome | Unawaited | None = None
-    async with anyio.create_task_group() as watch:
-        if running.job.timeout is not None:
-            watch.start_soon(_time_out, running, running.job.timeout)
+    async def thread() -> Outcome | Unawaited | None:
         # A thread cannot be stopped: it keeps its slot and its lease until it returns, whatever is cancelled here.
-        with anyio.CancelScope(shield=True) as scope:
-            running.thread_scope = scope
-            outcome = await tools.threads.run(body, context)
-        watch.cancel_scope.cancel()
+        with anyio.CancelScope(shield=True) as running.thread_scope:
+            return await tools.threads.run(body, context)
+        return None
+
+    timeout = running.job.timeout
+    outcome = await (thread() if timeout is None else _timed(running, timeout, thread))
     if not isinstance(outcome, Unawaited):
         return final_outcome(running, outcome)
     if running.stop_reason is not None:
@@ -306,9 +305,19 @@ def _is_awaitable(value: object) -> bool:
         return False
 
 
-async def _time_out(running: RunningAttempt, timeout: float) -> None:
-    await anyio.sleep(timeout)
-    running.time_out()
+async def _timed(
+    running: RunningAttempt, timeout: float, thread: Callable[[], Awaitable[Outcome | Unawaited | None]]
+) -> Outcome | Unawaited | None:
+    async def time_out() -> None:
+        await anyio.sleep(timeout)
+        running.time_out()
+
+    outcome = None
+    async with anyio.create_task_group() as watch:
+        watch.start_soon(time_out)
+        outcome = await thread()
+        watch.cancel_scope.cancel()
+    return outcome
 
 
 def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
