@@ -17,7 +17,6 @@ from asyncjobs.cli.output import printable, seconds
 from asyncjobs.config import DaemonConfig, SQLiteConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import JobQuery, JobStatus
-from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import current_job
 
@@ -114,6 +113,6 @@ async def _summary(context: Context, jp: JobProcessor, took: float) -> None:
     context.out.echo("")
     context.out.good(
         f"{counts[JobStatus.COMPLETED]} completed, {counts[JobStatus.FAILED]} failed in {seconds(took)}; "
-        f"{counted(retries, 'retry', 'retries')}; the slowest was {printable(slowest.id)} ({seconds(slowest.elapsed)})"
+        f"{retries} retries; the slowest was {printable(slowest.id)} ({seconds(slowest.elapsed)})"
     )
     context.out.echo("The store was temporary. To use your own:  asyncjobs daemon start --help")

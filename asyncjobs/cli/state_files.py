@@ -1,8 +1,7 @@
 """Keep the state of a daemon in a file that it locks for its life.
 
 A process id in a file proves nothing: processes die without removing it, and ids are reused. The system releases a
-lock when its process ends, however it ends. So a held lock means running, and a free lock means not running, whatever
-the file contains.
+lock when its process ends, however it ends. So a held lock means running; a free one does not, whatever the file says.
 """
 
 from __future__ import annotations

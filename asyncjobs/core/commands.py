@@ -109,6 +109,8 @@ def _not_stored(jobs: Sequence[NewJob], ids: Mapping[str, int], existing: Existi
 
 
 def _check_dependencies(job: NewJob, ids: Mapping[str, int], fresh: Mapping[str, NewJob]) -> None:
+    if not job.dependencies and job.require is None:
+        return
     parents = dict.fromkeys(d.parent_id for d in job.dependencies)
     missing = [parent_id for parent_id in parents if parent_id not in ids and parent_id not in fresh]
     if missing:
@@ -201,7 +203,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
     )
     if not rows:
         row = replace(row, waits_for=lifecycle.waiting_place(row, now))
-    plan.events.append((n, NewEvent(1, EventType.SUBMITTED.value, now, 0, JobStatus.PENDING)))
+    plan.events.append((n, NewEvent(1, str(EventType.SUBMITTED), now, 0, JobStatus.PENDING)))
     verdict = edges.decide(row, settled, now) if rows else row
     if isinstance(verdict, Change):
         plan.events.extend((n, event) for event in verdict.events)

@@ -13,7 +13,6 @@ from msgspec.structs import replace
 
 from asyncjobs.core.state import SECOND, Change, EndedAttempt, JobState, NewEvent, Stale
 from asyncjobs.models import BodyEvent, EventType, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
-from asyncjobs.plurals import times
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, SKIPPED = JobStatus
 
@@ -67,7 +66,7 @@ def transition(
     """
     status = TRANSITIONS[job.status, event]
     seq = job.seq + len(body_events) + 1
-    changed = NewEvent(seq, event.value, now, fields.get("attempt", job.attempt), status, data)
+    changed = NewEvent(seq, str(event), now, fields.get("attempt", job.attempt), status, data)
     return Change(
         replace(job, status=status, seq=seq, **fields),
         (*_new_body_events(job, body_events), changed) if body_events else (changed,),
@@ -189,7 +188,7 @@ def _interrupted(
 ) -> Change:
     interruptions = job.interruptions + 1
     if interruptions >= job.max_interruptions:
-        error = JobError(WORKER_LOST, f"the worker was lost {times(interruptions)} while it ran this job")
+        error = JobError(WORKER_LOST, f"the worker was lost {interruptions} times while it ran this job")
         return transition(
             job,
             EventType.FAILED,
@@ -233,7 +232,7 @@ def cancel(job: JobState, now: int) -> Change | None:
     if job.status is PENDING:
         return transition(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
     if job.status is IN_PROGRESS and not job.cancel_requested:
-        event = NewEvent(job.seq + 1, EventType.CANCEL_REQUESTED.value, now, job.attempt)
+        event = NewEvent(job.seq + 1, str(EventType.CANCEL_REQUESTED), now, job.attempt)
         return Change(replace(job, cancel_requested=True, seq=job.seq + 1), (event,))
     return None
 

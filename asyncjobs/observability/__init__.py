@@ -1,1 +1,1 @@
-"""Report on a running program: its log."""
+"""What is told about a running program: its log."""

@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
 from asyncjobs.core.state import Stale
 from asyncjobs.models import JobStatus, OutcomeKind
-from asyncjobs.plurals import counted
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.jobs")
@@ -39,7 +38,7 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
     for job in jobs[:3]:
         logger.info("job %r submitted: %s", job.id, job.function, extra={"job_id": job.id, "group": job.group})
     if len(jobs) > 3:
-        logger.info("… and %s submitted with them", counted(len(jobs) - 3, "more job"))
+        logger.info("… and %d more jobs submitted with them", len(jobs) - 3)
 
 
 def log_started(job: ClaimedJob) -> None:

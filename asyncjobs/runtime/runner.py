@@ -16,7 +16,6 @@ from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, Job, JobEvent, Outcome, OutcomeKind
-from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempts import Attempts
 from asyncjobs.runtime.bodies import Bodies
 from asyncjobs.runtime.claims import Claims
@@ -122,7 +121,7 @@ class Runner:
         # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
         reaped = await self._backend.reap(expired=False)
         if reaped:
-            logger.info("pending again: %s of dead workers", counted(len(reaped), "job"))
+            logger.info("%d jobs of dead workers are pending again", len(reaped))
         await self.registration.register()
         await self.executor.run(tasks)
         self.started = True

@@ -13,7 +13,6 @@ from asyncjobs.core.codec import JsonObject, decode_value
 from asyncjobs.exceptions import JobStateError, nearest
 from asyncjobs.models import JobQuery, JobStatus, state_tag
 from asyncjobs.paging import iter_pages
-from asyncjobs.plurals import counted
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
@@ -165,7 +164,7 @@ async def _many(
         raise WebError(
             409,
             "count-differs",
-            f"{counted(len(matched), 'job matches', 'jobs match')}, not {asked.expect} as expected",
+            f"{len(matched)} jobs match, not {asked.expect} as expected",
             hint="list the jobs again",
         )
     changed: dict[str, JobStatus] = {}

@@ -152,7 +152,7 @@ class _Transaction:
         self.claims.read_calls()
 
     def _each(self, kind: type[O], run: Callable[[O], Any]) -> None:
-        for i, operation in self._all(kind):
+        for i, operation in self._by_kind.get(kind, ()):
             try:
                 self.answers[i] = run(operation)
             except JobProcessorError as refused:

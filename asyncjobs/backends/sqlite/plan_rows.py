@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from functools import cache
 from itertools import chain
-from operator import add
+from operator import add, attrgetter
 from typing import Any
 
 from msgspec import json
@@ -180,6 +180,8 @@ _UPDATE_HEAD = (
     "because = v.column14, seq = v.column15"
 )
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
+_NEW_LASTS = attrgetter("job.lasts")
+_LASTS = attrgetter("lasts")
 
 
 def _insert_jobs(
@@ -189,7 +191,7 @@ def _insert_jobs(
     clocks: Clocks,
 ) -> None:
     rows = [_job_row(record, lanes) for record in records]
-    if any(record.job.lasts for record in records):
+    if any(map(_NEW_LASTS, records)):
         moments = [clocks.to_columns(record.job.run_at, lasts=record.job.lasts) for record in records]
         bulk(connection, f"{_INSERT}, due, boot)", "", 29, list(map(add, rows, moments)))
     else:  # without two more NULLs for each: sqlite3 searches an adapter for every None that it binds
@@ -209,7 +211,7 @@ def _insert_jobs(
 
 def _update_jobs(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:
     rows = list(map(_changed_row, jobs))
-    if any(job.lasts for job in jobs):
+    if any(map(_LASTS, jobs)):
         moments = [clocks.to_columns(job.run_at, lasts=job.lasts) for job in jobs]
         head = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17 FROM ("
         bulk(connection, head, _UPDATE_TAIL, 17, list(map(add, rows, moments)))
