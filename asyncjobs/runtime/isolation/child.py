@@ -49,6 +49,7 @@ from asyncjobs.runtime.isolation.channel import ParentChannel
 from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
 from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
+from asyncjobs.runtime.isolation.surroundings import Surroundings
 from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
 from asyncjobs.runtime.main_script import load_main, loading
@@ -75,6 +76,7 @@ class Child:
         self._lock = threading.Lock()
         self._busy = False
         self._running: RunningAttempt | None = None
+        self._restored = True
         self._loop: LoopHandle | None = None
         self._jobs = ParentJobs(link, setup.max_value_size)
 
@@ -155,14 +157,14 @@ class Child:
             self._running = running
         try:
             outcome = self._outcome(running, call.results)
-            return Ended(outcome, context.stop_noticed, running.refused)
+            return Ended(outcome, context.stop_noticed, running.refused, self._restored)
         finally:
             with self._lock:
                 self._running = self._loop = None
             context.body_events.closed = True
 
     def _outcome(self, running: RunningAttempt, results: Mapping[str, JobResult]) -> Outcome:
-        job, largest = running.job, self._setup.max_value_size
+        job = running.job
         try:
             function = load(job.function)
         except BaseException as error:
@@ -172,13 +174,22 @@ class Child:
             is_async = is_async_callable(function)
         except Exception as error:
             return failure(error, retryable=False)
-        self._link.send(Began(is_async))
-        if is_async:
-            return self._run_async(running, function, args, kwargs, function)
+        surroundings = Surroundings()  # with what the module set when it was imported, which happens once
+        try:
+            self._link.send(Began(is_async))
+            if is_async:
+                return self._run_async(running, function, args, kwargs, function)
+            return self._run_plain(running, function, args, kwargs)
+        finally:
+            self._restored = surroundings.restore()
+
+    def _run_plain(
+        self, running: RunningAttempt, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> Outcome:
         if running.stop_reason is not None:
             return attempt.final_outcome(running, None)
         with worker_thread(None, check_cancelled):
-            outcome = run_plain(running, function, args, kwargs, largest)
+            outcome = run_plain(running, function, args, kwargs, self._setup.max_value_size)
         if not isinstance(outcome, Unawaited):
             return attempt.final_outcome(running, outcome)
         if running.stop_reason is not None:

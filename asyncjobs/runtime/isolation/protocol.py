@@ -123,11 +123,12 @@ class Lent(Struct, frozen=True, tag=True, array_like=True):
 
 class Ended(Struct, frozen=True, tag=True, array_like=True):
     """The body is over. ``stop_noticed``: it asked ``cancelled`` and was asked to stop. ``refused``: it ended by a
-    ``BackendClosedError``."""
+    ``BackendClosedError``. ``restored``: what it changed of the process is as it was."""
 
     outcome: Outcome
     stop_noticed: bool
     refused: bool = False
+    restored: bool = True
 
 
 Down = Setup | Call | Stop | Answer

@@ -94,9 +94,11 @@ class AttemptSession:
 
     @property
     def succeeded(self) -> bool:
-        """Whether the process has shown that it is in order."""
+        """Whether the process has shown that it is in order, and is as it was before the body."""
         ended = self.ended
-        return ended is not None and ended.outcome.kind is OutcomeKind.SUCCEEDED and self._problem is None
+        if ended is None or self._problem is not None:
+            return False
+        return ended.restored and ended.outcome.kind is OutcomeKind.SUCCEEDED
 
     async def run(self, call: bytes) -> None:
         """Have it run; returns when the body has ended, or the process has, or it did not heed a request to stop."""
