@@ -11,6 +11,7 @@ import sys
 from collections.abc import Iterable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TextIO
 
 from asyncjobs.exceptions import (
     DuplicateJobError,
@@ -57,6 +58,19 @@ def render_hint(error: JobProcessorError) -> str | None:
             return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # which needs a program that goes on
         case _:
             return error.hint
+
+
+def can_ask() -> bool:
+    """Return whether a command can ask for confirmation: standard input is a terminal."""
+    stdin: TextIO | None = sys.stdin  # None: it was closed
+    return stdin is not None and stdin.isatty()
+
+
+def retry_command(*, group: str | None, function: str | None) -> str:
+    """Return the command that retries the failed jobs of a group or function, as it works here."""
+    given = (("--group", group), ("--function", function))
+    flags = "".join(f" {option} {shlex.quote(value)}" for option, value in given if value)
+    return f"asyncjobs jobs retry --failed{flags}{'' if can_ask() else ' --yes'}"
 
 
 def start_command(allowed: Iterable[str], *, name: str | None = None) -> str:

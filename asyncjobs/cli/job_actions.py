@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
@@ -13,7 +12,7 @@ from msgspec import json
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, USAGE, Failure
-from asyncjobs.cli.hints import render_hint
+from asyncjobs.cli.hints import can_ask, render_hint
 from asyncjobs.cli.job_selection import count, find, parse_seconds
 from asyncjobs.cli.json_shapes import job_item
 from asyncjobs.cli.output import printable
@@ -256,7 +255,7 @@ async def _confirm(context: Context, jp: JobProcessor, query: JobQuery, what: st
 def _sure(context: Context, what: str, *, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if not can_ask():
         raise Failure(f"pass --yes to {what}", exit_code=USAGE, hint="standard input is not a terminal")
     click.confirm(f"{what[:1].upper()}{what[1:]}?", abort=True, err=True)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ from msgspec import Struct
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
-from asyncjobs.cli.hints import render_hint
+from asyncjobs.cli.hints import render_hint, retry_command
 from asyncjobs.cli.job_selection import count, find, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
@@ -61,11 +60,8 @@ async def list_(
     out.table(_HEADS, [_row(out, job) for job in found], [job_item(job) for job in found])
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
-        mend = (
-            f" · retry the failed: asyncjobs jobs retry --failed{f' --group {shlex.quote(group)}' if group else ''}"
-            if failed
-            else ""
-        )
+        # No command retries the failed jobs of a queue alone.
+        mend = f" · retry the failed: {retry_command(group=group, function=function)}" if failed and not queue else ""
         more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
         out.note(f"{count(len(found), 'job')}{more}{mend}")
 

@@ -96,6 +96,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/events.py", "following new events; for earlier ones: --after 0"): commands.events_from_now_on,
     ("cli/groups.py", "asyncjobs groups list shows the groups"): commands.a_store_without_a_worker,
     ("cli/hints.py", "asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
+    ("cli/hints.py", "asyncjobs jobs retry --failed{}{}"): commands.a_daemon_with_jobs,
     (
         "cli/hints.py",
         "choose another --id, or inspect that job: asyncjobs jobs show {}",
@@ -106,7 +107,6 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): commands.a_store_without_a_worker,
     ("cli/hints.py", "fix the cause, then retry it: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", " (more: -n {})"): commands.a_store_without_a_worker,
-    ("cli/job_views.py", " · retry the failed: asyncjobs jobs retry --failed{}"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", "--wait waits for it"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", "give a job id or --group"): commands.a_store_without_a_worker,
     ("cli/job_views.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,

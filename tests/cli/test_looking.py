@@ -23,7 +23,8 @@ def test_a_table_of_jobs_for_people(finished: Shell) -> None:
     assert "ValueError: the\\npen" in rows[4]
     assert "because of panel_bad" in rows[5]
     assert "\x1b" not in shown.out  # neither colours nor what a job said
-    assert shown.err == "• 6 jobs · retry the failed: asyncjobs --db jobs.db jobs retry --failed --group noir\n"
+    retry = "asyncjobs --db jobs.db jobs retry --failed --group noir --yes"  # there is no terminal on which to ask
+    assert shown.err == f"• 6 jobs · retry the failed: {retry}\n"
 
 
 def test_a_pipe_gets_lines_with_tabs(finished: Shell) -> None:

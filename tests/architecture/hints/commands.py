@@ -76,7 +76,7 @@ def a_daemon_with_jobs(hints: Hints) -> None:
         assert len(listed.lines) == 1
         of_group = shell.good(*DB, "jobs", "list", "--group", "a group")
         [retried] = hints.commands(of_group)
-        shell.good(*retried, "--yes")
+        shell.good(*retried)
         shell.run(*DB, "jobs", "result", "bad one", "--wait", "--timeout", "30s")
         shell.good(*cause)
         drains = shell.run(*DB, "daemon", "stop", "--timeout", "50ms")
