@@ -24,6 +24,7 @@ from msgspec import to_builtins
 from asyncjobs.core.codec import RESERVED, encode_value, record_fields
 from asyncjobs.core.codec.names import class_of
 from asyncjobs.core.json_values import json_value
+from asyncjobs.core.mains import NOT_BY_SCRIPT, is_of_a_script
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import Handle
 
@@ -70,9 +71,7 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
     :raises ConfigurationError: an option cannot work. NotSerializableError: an argument has no form in JSON.
     """
     if not isinstance(func, str) or not func:
-        module, name = getattr(func, "__module__", ""), getattr(func, "__qualname__", "")
-        hint = f"{f'{module}:{name}'!r}, if the server registered it under that name" if name else None
-        raise ConfigurationError("func", func, allowed='the name of a registered function, "pkg.mod:fn"', hint=hint)
+        raise _no_name(func)
     all_args, all_kwargs = _arguments(args, kwargs)
     body: dict[str, Any] = {
         "function": func,
@@ -84,6 +83,20 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
         **{name: _option(name, value) for name, value in options.items() if value is not None},
     }
     return body
+
+
+def _no_name(func: object) -> ConfigurationError:
+    """Return the error of a function given as an object, of which the server knows the name at most."""
+    allowed = 'the name of a registered function, "pkg.mod:fn"'
+    name = f"{getattr(func, '__module__', '')}:{getattr(func, '__qualname__', '')}"
+    hint = None
+    if is_of_a_script(name):
+        hint = NOT_BY_SCRIPT
+    elif "<" in name:  # <locals>, <lambda>
+        hint = "move it to the top level of a module that the server imports and registers, and pass its name"
+    elif not name.endswith(":"):
+        hint = f"{name!r}, if the server registered it under that name"
+    return ConfigurationError("func", func, allowed=allowed, hint=hint)
 
 
 def _option(name: str, value: Any) -> Any:

@@ -9,3 +9,14 @@ SECOND_MAIN = "__asyncjobs_main__"
 MAIN_NAMES = frozenset({MAIN, "__mp_main__", SECOND_MAIN})
 APP_MARK = "__asyncjobs_app__"
 """The attribute that the command line sets on the module of ``--app``: it may stand for a script of its file name."""
+NOT_BY_SCRIPT = (
+    "put it into a module that the server imports and registers: JobProcessor(functions=[…]); a daemon of its own runs "
+    "it with --app or --allow"
+)
+"""What to do with a function of a script, of which a server knows nothing."""
+
+
+def is_of_a_script(name: str) -> bool:
+    """Return whether a stored name is that of a function of a script."""
+    module = name.rpartition(":")[0]
+    return module in MAIN_NAMES or module.endswith(".py")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from contextlib import aclosing
 from typing import Any, cast
 
 from starlette.responses import Response
 
 from asyncjobs.core.codec import JsonObject, decode_value
+from asyncjobs.core.mains import NOT_BY_SCRIPT, is_of_a_script
 from asyncjobs.exceptions import JobStateError, nearest
 from asyncjobs.models import JobQuery, JobStatus, state_tag
 from asyncjobs.paging import iter_pages
@@ -41,14 +42,7 @@ async def submit(call: Call) -> Response:
         job_id = key
     function = call.engine.functions.registered.get(asked.function)
     if function is None:
-        near = nearest(asked.function, call.engine.functions.registered)
-        raise WebError(
-            422,
-            "unknown-function",
-            f"function {asked.function!r} is not registered",
-            hint=f"did you mean {near!r}?" if near else "JobProcessor(functions=[…]) registers functions",
-            errors=[{"pointer": "#/function", "detail": "not registered"}],
-        )
+        raise _unknown_function(asked.function, call.engine.functions.registered)
     known = job_id is not None and bool(await call.jp.backend.get_jobs([job_id]))
     options = {
         name: value
@@ -69,6 +63,23 @@ async def submit(call: Call) -> Response:
     if not known:
         headers["retry-after"] = "1"
     return call.json(await render_job(call, job), 200 if known else 202, headers=headers)
+
+
+def _unknown_function(name: str, registered: Iterable[str]) -> WebError:
+    names = list(registered)
+    of_script = is_of_a_script(name)
+    near = nearest(name, names)
+    if of_script:  # which is registered under the name of its module, if it is
+        near = next((known for known in names if known.rpartition(":")[2] == name.rpartition(":")[2]), None)
+    other = NOT_BY_SCRIPT if of_script else "JobProcessor(functions=[…]) registers functions"
+    return WebError(
+        422,
+        "unknown-function",
+        f"function {name!r} is not registered"
+        + (": the server does not know the caller's script" if of_script else ""),
+        hint=f"did you mean {near!r}?" if near else other,
+        errors=[{"pointer": "#/function", "detail": "not registered"}],
+    )
 
 
 def _with_handles(call: Call, value: Any) -> Any:

@@ -382,6 +382,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("web/access.py", "add the origin to asgi_app(allow_origins=[…])"): web.who_may_ask,
     ("web/access.py", "add it to asgi_app(allowed_hosts=[…]), or set auth="): web.who_may_ask,
     ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): web.submitting,
+    (
+        "core/mains.py",
+        "put it into a module that the server imports and registers: JobProcessor(functions=[…]); a daemon of its own runs it with --app or --allow",
+    ): web.submitting,
     ("web/actions.py", "asgi_app(submit=True) enables it"): web.submitting,
     ("web/call.py", '<?{}>; rel="next"'): Words("a header"),
     ("web/call.py", "asgi_app(max_body=…) allows more"): web.submitting,

@@ -54,6 +54,21 @@ async def test_only_registered_functions_are_submitted() -> None:
         assert await here.jp.find_jobs() == []
 
 
+@pytest.mark.parametrize("name", ["__main__:render", "/home/me/shop.py:render", "__mp_main__:render"])
+async def test_a_function_of_the_callers_script_is_refused_with_what_to_do(name: str) -> None:
+    async with site(add, submit=True) as here:
+        body = problem(await here.post("/v1/jobs", {"function": name}), 422, "unknown-function")
+        assert "the caller's script" in body["detail"]
+        for fix in ("put it into a module", "JobProcessor(functions=[…])", "--app", "--allow"):
+            assert fix in body["hint"]
+
+
+async def test_a_function_of_a_script_that_the_server_registered_by_its_module_is_named() -> None:
+    async with site(add, submit=True) as here:
+        body = problem(await here.post("/v1/jobs", {"function": "__main__:add"}), 422, "unknown-function")
+        assert body["hint"] == f"did you mean {named(add)!r}?"
+
+
 async def test_a_function_that_this_process_only_ran_is_not_registered_by_that() -> None:
     async with site(add, submit=True) as here:
         await here.jp.submit_job(echo, 1)

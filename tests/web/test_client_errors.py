@@ -189,6 +189,23 @@ async def test_a_function_is_named_and_not_handed_over() -> None:
         await JobsClient("http://localhost").submit_job(add)  # type: ignore[arg-type]
 
 
+def _of_a_script() -> None: ...
+
+
+@pytest.mark.parametrize("module", ["__main__", "__mp_main__"])
+async def test_a_function_of_a_script_that_is_handed_over_is_answered_with_what_to_do(
+    module: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_of_a_script, "__module__", module)
+    with pytest.raises(ConfigurationError, match=r"put it into a module .*functions=\[…\].* --app or --allow"):
+        await JobsClient("http://localhost").submit_job(_of_a_script)  # type: ignore[arg-type]
+
+
+async def test_so_is_a_function_that_has_no_name_for_others() -> None:
+    with pytest.raises(ConfigurationError, match="move it to the top level of a module"):
+        await JobsClient("http://localhost").submit_job(lambda: None)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize(
     "error",
     [

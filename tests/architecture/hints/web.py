@@ -104,6 +104,8 @@ async def submitting(hints: Hints) -> None:
         large = await ask(open_app, "/v1/jobs", **much)
         wide = hints.code(large, "asgi_app(max_body=…)", str(1 << 22), asgi_app=jp.asgi_app)
         assert "max_body" not in str(await ask(wide, "/v1/jobs", **much))
+    script = await ask(open_app, "/v1/jobs", **body | {"json": {"function": "__main__:add"}})
+    hints.code(script, "JobProcessor(functions=[…])", "add", JobProcessor=JobProcessor, add=add)
     made = hints.code(unknown, "JobProcessor(functions=[…])", "add", JobProcessor=JobProcessor, add=add)
     hints.patch.chdir(hints.folder)
     async with made as jp:
