@@ -57,10 +57,17 @@ def current_job() -> JobContext:
     """
     context = _current.get()
     if context is None:
-        raise JobStateError(
-            "?", "not running here", "current_job() works only inside a job's body", hint="submit the function"
-        )
+        hint = without_job("submit the function")
+        raise JobStateError("?", "not running here", "current_job() works only inside a job's body", hint=hint)
     return context
+
+
+def without_job(hint: str) -> str:
+    """Return the hint of a call that needs a job; in another thread, with the way in which a body's threads have it."""
+    if threading.current_thread() is threading.main_thread():
+        return hint
+    of_threads = "a thread that a body starts has its job by asyncio.to_thread(f), or contextvars.copy_context().run(f)"
+    return f"{hint}; {of_threads}"
 
 
 def find_current_job() -> JobContext | None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncjobs.exceptions import BackendClosedError, JobStateError
 from asyncjobs.models import Handle, JobEvent, JobResult, JobStatus
-from asyncjobs.runtime.context import find_current_job
+from asyncjobs.runtime.context import find_current_job, without_job
 from asyncjobs.runtime.job_access import HandleAccess
 
 if TYPE_CHECKING:
@@ -78,7 +78,10 @@ class JobHandle(Handle, Generic[T_co]):
         context = find_current_job()
         if context is None:
             raise JobStateError(
-                self.id, "waited for outside of a job", "result_sync() is for plain functions that run as jobs"
+                self.id,
+                "waited for outside of a job",
+                "result_sync() is for plain functions that run as jobs",
+                hint=without_job("in an 'async def' function: await handle; or SyncJobs, whose handles have result()"),
             )
         context.refuse_on_loop("handle.result_sync()", "await handle")
         return context.run_sync(self.result, timeout)

@@ -253,6 +253,14 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/handle.py", "jp.handle(job_id) makes one"): calls.handles,
     ("runtime/gather.py", "jp.handle(job_id) makes one of an id"): calls.handles,
     ("runtime/handle.py", "result_sync() is for plain functions that run as jobs"): calls.bodies,
+    (
+        "runtime/handle.py",
+        "in an 'async def' function: await handle; or SyncJobs, whose handles have result()",
+    ): calls.bodies,
+    (
+        "runtime/context.py",
+        "a thread that a body starts has its job by asyncio.to_thread(f), or contextvars.copy_context().run(f)",
+    ): Words("run as printed by tests/runtime/test_context_blocking.py"),
     ("models.py", "this is the handle of one job: await it, or ask by its id"): calls.handles,
     ("runtime/setup.py", "None, or 'sync' with enable_daemon=False"): calls.jobs_without_a_worker,
     ("runtime/queries.py", "await handle waits for it"): calls.waiting_for_a_job,

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextvars
 import functools
+import re
+import threading
 import warnings
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -99,6 +102,70 @@ def test_the_twin_of_sync_jobs_works_as_printed(tmp_path: Path) -> None:
 
         assert jobs.submit_job(body, local=True, max_retries=0).result(timeout=PATIENCE) == [42, 42]
         assert jobs.call(body) == [42, 42]  # outside of a job
+
+
+IN_THREADS: dict[str, Callable[[JobHandle[Any]], Any]] = {
+    "current_job": lambda handle: current_job().id and handle.result_sync(),
+    "submit_job_sync": lambda _: current_job().submit_job_sync(double, 21).result_sync(),
+    "result_sync": lambda handle: handle.result_sync(),
+    "run_sync": lambda _: current_job().run_sync(double, 21),
+}
+
+
+@pytest.mark.parametrize("call", IN_THREADS)
+def test_in_a_thread_without_the_jobs_context_the_error_names_what_gives_it(tmp_path: Path, call: str) -> None:
+    """``loop.run_in_executor`` copies no context, as ``asyncio.to_thread`` does."""
+
+    async def program() -> None:
+        async with JobProcessor(tmp_path / "jobs.db") as jp:
+            waited = functools.partial(IN_THREADS[call], await jp.submit_job(double, 21))
+
+            async def body() -> list[Any]:
+                loop = asyncio.get_running_loop()
+                with pytest.raises(JobStateError) as caught:
+                    await loop.run_in_executor(None, waited)
+                assert caught.value.hint is not None
+                names = {"asyncio": asyncio, "contextvars": contextvars, "f": waited}
+                by_task, in_executor = re.findall(r"[a-z._]+(?:to_thread|\(\)\.run)\(f\)", caught.value.hint)
+                called = functools.partial(eval, in_executor, names)
+                context = contextvars.copy_context()
+                assert in_executor == "contextvars.copy_context().run(f)"
+                return [
+                    await eval(by_task, names),
+                    await loop.run_in_executor(None, functools.partial(context.run, called)),
+                ]
+
+            handle = await jp.submit_job(body, local=True, max_retries=0)
+            assert await within(PATIENCE, handle) == [42, 42]
+
+    asyncio.run(program())
+
+
+@pytest.mark.anyio
+async def test_so_does_it_in_a_thread_of_a_plain_body(jp: JobProcessor) -> None:
+    hints: list[str | None] = []
+
+    def look() -> None:
+        with pytest.raises(JobStateError) as caught:
+            current_job()
+        hints.append(caught.value.hint)
+
+    def body() -> None:
+        thread = threading.Thread(target=look)
+        thread.start()
+        thread.join()
+
+    await within(PATIENCE, await jp.submit_job(body, local=True, max_retries=0))
+    assert [hint and hint.partition("; ")[2].startswith("a thread that a body starts") for hint in hints] == [True]
+
+
+def test_on_the_main_thread_outside_of_a_job_the_error_names_the_twin() -> None:
+    with pytest.raises(JobStateError) as caught:
+        JobHandle("a").result_sync()
+    assert caught.value.hint == "in an 'async def' function: await handle; or SyncJobs, whose handles have result()"
+    with pytest.raises(JobStateError) as caught:
+        current_job()
+    assert caught.value.hint == "submit the function"
 
 
 @pytest.mark.anyio

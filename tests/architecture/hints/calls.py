@@ -361,6 +361,7 @@ async def bodies(hints: Hints) -> None:
         assert {"job_end", "job_done"} <= {event.type for event in events}
         plain = refused(job.result_sync)
         hints.follow(plain)
+        assert await hints.awaited(plain.hint, "await handle", handle=job) == [42, 42]
 
         def blocks() -> None:
             current_job()
