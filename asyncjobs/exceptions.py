@@ -2,7 +2,7 @@
 
 ::
 
-    JobProcessorError                    .hint says how to fix it, .code is a stable slug
+    JobProcessorError                    .hint is the fix, .code is a stable slug
     ├─ ConfigurationError (ValueError)   .field, .value, .allowed
     ├─ SubmissionError                   nothing was stored
     │  ├─ CyclicDependencyError          .path
@@ -37,6 +37,7 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from typing import Any, cast
 
+from asyncjobs.plurals import counted
 from asyncjobs.versions import install_command
 
 _FORMER_NAMES = {
@@ -84,7 +85,7 @@ def _spelled(name: str, like: str) -> str:
 
 
 _LONGEST_SHOWN = 200
-_name_of = type.__dict__["__name__"].__get__  # not kind.__name__: what a metaclass says may be code of its own
+_name_of = type.__dict__["__name__"].__get__  # not kind.__name__: a metaclass may run code of its own there
 
 
 def shown(value: object) -> str:
@@ -312,10 +313,9 @@ class JobExecutionError(JobNotCompletedError):
         self.error_type = error_type
         self.message = message
         self.traceback_text = traceback_text
-        attempts = f"{attempt} attempt{'' if attempt == 1 else 's'}"
         super().__init__(
             job_id,
-            f"job {job_id!r} failed after {attempts}: {error_type}: {message}",
+            f"job {job_id!r} failed after {counted(attempt, 'attempt')}: {error_type}: {message}",
             hint="await handle.retry() runs it again",
         )
         if traceback_text:

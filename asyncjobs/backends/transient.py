@@ -16,6 +16,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
 from asyncjobs.clock import Clock, from_datetime
 from asyncjobs.exceptions import BackendConnectionError, BackendError, DuplicateJobError
+from asyncjobs.plurals import counted
 
 T = TypeVar("T")
 
@@ -89,4 +90,4 @@ async def enqueue_patiently(
 
 
 def _used_up(error: BackendError, tries: int) -> BackendConnectionError:
-    return BackendConnectionError(f"{error.args[0]} ({tries} tries)", tries=tries, transient=False)
+    return BackendConnectionError(f"{error.args[0]} ({counted(tries, 'try', 'tries')})", tries=tries, transient=False)

@@ -15,6 +15,7 @@ from asyncjobs.cli.context import Context, pass_context, shown
 from asyncjobs.cli.failures import REFUSED, Failure
 from asyncjobs.cli.main import Named
 from asyncjobs.config import BackendType
+from asyncjobs.plurals import counted
 from asyncjobs.settings import FILE, SECTIONS
 
 
@@ -46,7 +47,7 @@ def validate(context: Context) -> None:
     """Read the configuration and check that it is valid."""
     settings = context.settings
     where = shown(settings.file) if settings.file is not None else "no file"
-    context.out.good(f"the configuration is valid ({where}, {len(settings.origins)} settings given)")
+    context.out.good(f"the configuration is valid ({where}, {counted(len(settings.origins), 'setting')} given)")
 
 
 @config.command()

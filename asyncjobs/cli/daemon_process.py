@@ -28,6 +28,7 @@ from asyncjobs.cli.state_files import DaemonState, StateFile
 from asyncjobs.exceptions import BackendError
 from asyncjobs.host import this_process
 from asyncjobs.models import JobStatus
+from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.safe_logging import SafeLogger
@@ -107,7 +108,7 @@ class DaemonProcess:
         if daemon.running:
             logger.info(
                 "draining: %s up to %g s; a second signal hands back immediately",
-                "1 running job gets" if len(daemon.running) == 1 else f"{len(daemon.running)} running jobs get",
+                counted(len(daemon.running), "running job gets", "running jobs get"),
                 timeout,
             )
 
@@ -134,8 +135,7 @@ class DaemonProcess:
         elif daemon is not None:  # else it has been left, and the loop is about to end
             self._state = replace(self._state, handing_back=True)
             self._file.write(self._state)
-            running = len(daemon.running)
-            logger.warning("handing back %d running %s now", running, "job" if running == 1 else "jobs")
+            logger.warning("handing back %s now", counted(len(daemon.running), "running job"))
             daemon.give_back()
 
     def _stop_when_stopped(self, number: int) -> None:

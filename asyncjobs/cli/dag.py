@@ -8,11 +8,11 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.groups import known
-from asyncjobs.cli.job_selection import count
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import Output, printable
 from asyncjobs.graphs import Graph, read_group_graph, read_job_graph
 from asyncjobs.models import JobStatus
+from asyncjobs.plurals import counted
 
 _COLOURS = {
     JobStatus.PENDING: "lightgrey",
@@ -77,8 +77,8 @@ async def show(context: Context, name: str, form: str, depth: int, expand: bool)
     else:
         for line in _tree(out, Drawing(graph), expand=expand):
             out.text(line)
-        dependencies = "1 dependency" if len(graph.edges) == 1 else f"{len(graph.edges)} dependencies"
-        out.note(f"{count(len(graph.jobs), 'job')}, {dependencies}" + (", cut" if graph.cut else ""))
+        dependencies = counted(len(graph.edges), "dependency", "dependencies")
+        out.note(f"{counted(len(graph.jobs), 'job')}, {dependencies}" + (", cut" if graph.cut else ""))
 
 
 def _tree(out: Output, graph: Drawing, *, expand: bool) -> list[str]:

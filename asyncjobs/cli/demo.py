@@ -17,6 +17,7 @@ from asyncjobs.cli.output import printable, seconds
 from asyncjobs.config import DaemonConfig, SQLiteConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.context import current_job
 
@@ -113,6 +114,6 @@ async def _summary(context: Context, jp: JobProcessor, took: float) -> None:
     context.out.echo("")
     context.out.good(
         f"{counts[JobStatus.COMPLETED]} completed, {counts[JobStatus.FAILED]} failed in {seconds(took)}; "
-        f"{retries} retries; the slowest was {printable(slowest.id)} ({seconds(slowest.elapsed)})"
+        f"{counted(retries, 'retry', 'retries')}; the slowest was {printable(slowest.id)} ({seconds(slowest.elapsed)})"
     )
     context.out.echo("The store was temporary. To use your own:  asyncjobs daemon start --help")

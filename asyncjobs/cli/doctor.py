@@ -18,12 +18,12 @@ from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.unreadable import PREFIX
 from asyncjobs.cli.context import Context, command, shown
 from asyncjobs.cli.failures import FAILED, Failure
-from asyncjobs.cli.job_selection import count
 from asyncjobs.clock import SystemClock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobQuery, JobStatus, WorkerInfo
 from asyncjobs.paging import take_jobs
+from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 from asyncjobs.versions import own_version
 
@@ -60,7 +60,7 @@ async def doctor(context: Context, url: str | None) -> None:
         context.out.data({"schema": 1, "findings": to_builtins(found), "errors": errors, "warnings": warnings})
     else:
         context.out.text(
-            f"{count(errors, 'error')}, {count(warnings, 'warning')}" if errors or warnings else "all is well"
+            f"{counted(errors, 'error')}, {counted(warnings, 'warning')}" if errors or warnings else "all is well"
         )
     if errors:
         raise SystemExit(FAILED)
@@ -161,7 +161,7 @@ def _dead_workers(workers: Sequence[WorkerInfo], start: str | None) -> Iterator[
         if not worker.alive and worker.running:
             yield Finding(
                 "error",
-                f"worker gone: {worker.name} is dead and has {count(worker.running, 'job')}; they are pending again "
+                f"worker gone: {worker.name} is dead and has {counted(worker.running, 'job')}; they are pending again "
                 "within two leases",
                 start,
             )
@@ -184,17 +184,17 @@ def _waiting_jobs(
 ) -> Iterator[Finding]:
     left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
     if left and not alive:
-        number = f"{_MOST_READY:,} or more" if ready == _MOST_READY else str(ready)
-        what = f"{number} {_jobs_are(ready)} ready" if ready else f"{count(left, 'job')} not ended yet"
+        number = f"{_MOST_READY:,} or more jobs are" if ready == _MOST_READY else _jobs_are(ready)
+        what = f"{number} ready" if ready else f"{counted(left, 'job')} not ended yet"
         yield Finding("error", f"no worker is alive, and {what}", start)
     elif alive:
         slots = sum(worker.slots for worker in alive)
-        living = f"{count(len(alive), 'worker')} {'is' if len(alive) == 1 else 'are'} alive"
-        yield Finding("ok", f"{living}, with {count(slots, 'slot')}; {ready} {_jobs_are(ready)} ready")
+        living = f"{counted(len(alive), 'worker is', 'workers are')} alive"
+        yield Finding("ok", f"{living}, with {counted(slots, 'slot')}; {_jobs_are(ready)} ready")
 
 
 def _jobs_are(number: int) -> str:
-    return "job is" if number == 1 else "jobs are"
+    return counted(number, "job is", "jobs are")
 
 
 def _refused_functions(alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
@@ -210,7 +210,7 @@ def _refused_functions(alive: Sequence[WorkerInfo]) -> Iterator[Finding]:
 def _failed_jobs(counts: Mapping[JobStatus, int]) -> Iterator[Finding]:
     failed = counts.get(JobStatus.FAILED, 0)
     if failed:
-        yield Finding("ok", f"{count(failed, 'job')} failed: asyncjobs jobs list --status failed")
+        yield Finding("ok", f"{counted(failed, 'job')} failed: asyncjobs jobs list --status failed")
 
 
 async def _unreadable(jp: JobProcessor) -> AsyncGenerator[Finding]:

@@ -13,7 +13,7 @@ from msgspec import json
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, NOT_FOUND, REFUSED, USAGE, Failure
 from asyncjobs.cli.hints import can_ask, render_hint
-from asyncjobs.cli.job_selection import count, find, parse_seconds
+from asyncjobs.cli.job_selection import find, parse_seconds
 from asyncjobs.cli.json_shapes import job_item
 from asyncjobs.cli.output import printable
 from asyncjobs.clock import from_datetime
@@ -21,6 +21,7 @@ from asyncjobs.core.codec import from_json
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import JobNotCompletedError, JobStateError
 from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 
 _MOST = 100_000
@@ -228,15 +229,15 @@ async def remove(context: Context, ids: tuple[str, ...], older: str | None, grou
             removed = 0
             while part := await jp.backend.prune(from_datetime(before), 1_000_000):
                 removed += part
-            context.out.good(f"{count(removed, 'job')} removed")
+            context.out.good(f"{counted(removed, 'job')} removed")
             return
         if group:
             wanted = [job.id for job in await find(jp, JobQuery(group=group), _MOST)]
-            _sure(context, f"remove {count(len(wanted), 'job')}", yes=yes)
+            _sure(context, f"remove {counted(len(wanted), 'job')}", yes=yes)
         else:
             wanted = await _ids(context, jp, ids)
         gone = await jp.remove_jobs(wanted)
-    context.out.good(f"{count(len(gone), 'job')} removed")
+    context.out.good(f"{counted(len(gone), 'job')} removed")
 
 
 async def _ids(context: Context, jp: JobProcessor, ids: Sequence[str]) -> list[str]:
@@ -249,7 +250,7 @@ async def _confirm(context: Context, jp: JobProcessor, query: JobQuery, what: st
     found = await find(jp, query, _MOST)
     if not found:
         raise Failure(f"no jobs to {what}", exit_code=NOT_FOUND)
-    _sure(context, f"{what} {count(len(found), 'job')}", yes=yes)
+    _sure(context, f"{what} {counted(len(found), 'job')}", yes=yes)
 
 
 def _sure(context: Context, what: str, *, yes: bool) -> None:
@@ -271,7 +272,7 @@ def _report_statuses(
         for status, word in words.items():
             ids = [job_id for job_id, found in statuses.items() if found is status]
             if ids:
-                out.good(f"{printable(ids[0])} {word}" if len(ids) == 1 else f"{len(ids)} jobs {word}")
+                out.good(f"{printable(ids[0])} {word}" if len(ids) == 1 else f"{counted(len(ids), 'job')} {word}")
     if refused:
         job_id, status = next(iter(refused.items()))
         more = f" and {len(refused) - 1} more" if len(refused) > 1 else ""

@@ -20,11 +20,6 @@ async def find(jp: JobProcessor, query: JobQuery, limit: int) -> list[Job]:
     return (await take_jobs(jp.find_jobs, replace(query, limit=min(_PAGE, limit)), limit))[0]
 
 
-def count(number: int, what: str) -> str:
-    """Return a number with its noun: ``1 job``, ``2 jobs``."""
-    return f"{number} {what}{'' if number == 1 else 's'}"
-
-
 @overload
 def parse_seconds(text: str) -> float: ...
 @overload

@@ -12,7 +12,7 @@ from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.hints import render_hint, retry_command
-from asyncjobs.cli.job_selection import count, find, parse_seconds
+from asyncjobs.cli.job_selection import find, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
@@ -20,6 +20,7 @@ from asyncjobs.core.codec import decode_call
 from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobQuery, JobStatus, Reason
+from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
 
 _MOST = 100_000
@@ -63,7 +64,7 @@ async def list_(
         # No command retries the failed jobs of a queue alone.
         mend = f" · retry the failed: {retry_command(group=group, function=function)}" if failed and not queue else ""
         more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
-        out.note(f"{count(len(found), 'job')}{more}{mend}")
+        out.note(f"{counted(len(found), 'job')}{more}{mend}")
 
 
 def _row(out: Output, job: Job) -> Sequence[str]:

@@ -18,6 +18,7 @@ from asyncjobs.client.backoff import pause_before
 from asyncjobs.client.errors import build_error, parse_problem
 from asyncjobs.core.codec import CorruptValueError, decode_value
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
+from asyncjobs.plurals import counted
 from asyncjobs.safe_logging import SafeLogger
 
 T = TypeVar("T")
@@ -262,7 +263,7 @@ class Transport:
     def _unreachable(
         self, path: str, failure: str, tries: int, request: Any = None, *, unsure: bool = False
     ) -> BackendConnectionError:
-        times = "" if tries == 1 else f" in {tries} tries"
+        times = "" if tries == 1 else f" in {counted(tries, 'try', 'tries')}"
         known = "; the request may have been carried out" if unsure and request is not None else ""
         hint = "check that the server is running, then try again"
         if request is not None:

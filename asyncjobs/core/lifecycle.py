@@ -13,6 +13,7 @@ from msgspec.structs import replace
 
 from asyncjobs.core.state import SECOND, Change, EndedAttempt, JobState, NewEvent, Stale
 from asyncjobs.models import BodyEvent, EventType, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.plurals import times
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, SKIPPED = JobStatus
 
@@ -188,7 +189,7 @@ def _interrupted(
 ) -> Change:
     interruptions = job.interruptions + 1
     if interruptions >= job.max_interruptions:
-        error = JobError(WORKER_LOST, f"the worker was lost {interruptions} times while it ran this job")
+        error = JobError(WORKER_LOST, f"the worker was lost {times(interruptions)} while it ran this job")
         return transition(
             job,
             EventType.FAILED,

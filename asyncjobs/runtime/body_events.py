@@ -12,6 +12,7 @@ from msgspec import msgpack
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import BodyEvent, EventType
+from asyncjobs.plurals import counted
 
 MOST_UNSTORED = 10_000
 MOST_UNSTORED_BYTES = 8 << 20
@@ -143,6 +144,6 @@ class BodyEvents:
 
     def _marker(self, dropped: _Appended) -> _Appended:
         """Stands where the last one stood that had to go."""
-        text = f"{self._dropped:,} earlier events are left out here: more was said than could be stored"
+        text = f"{counted(self._dropped, 'earlier event')} left out here: the job reported more than could be stored"
         data = {"level": "warning", "logger": "asyncjobs", "message": text, "dropped": self._dropped}
         return _Appended(dropped.number, BodyEvent(EventType.LOG.value, data, dropped.event.at), _MARKER)

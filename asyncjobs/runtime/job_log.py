@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
 from asyncjobs.core.state import Stale
 from asyncjobs.models import JobStatus, OutcomeKind
+from asyncjobs.plurals import counted
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.jobs")
@@ -38,7 +39,7 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
     for job in jobs[:3]:
         logger.info("job %r submitted: %s", job.id, job.function, extra={"job_id": job.id, "group": job.group})
     if len(jobs) > 3:
-        logger.info("… and %d more jobs submitted with them", len(jobs) - 3)
+        logger.info("… and %s submitted with them", counted(len(jobs) - 3, "more job"))
 
 
 def log_started(job: ClaimedJob) -> None:

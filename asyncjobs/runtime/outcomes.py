@@ -9,6 +9,7 @@ from asyncjobs.backends.base import AttemptEnd, ClaimRequest, ClaimResult, Finis
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobEvent, JobStatus, OutcomeKind
+from asyncjobs.plurals import counted
 from asyncjobs.runtime import job_log
 from asyncjobs.runtime.attempt import failure
 from asyncjobs.runtime.claims import Claims
@@ -77,7 +78,7 @@ class OutcomeWriter:
                 try:
                     await self._write(ends)
                 except Exception as error:  # border: a mistake of ours must not keep all later outcomes unrecorded
-                    logger.error("recording %d outcomes failed: %s", len(ends), error, exc_info=error)
+                    logger.error("recording %s failed: %s", counted(len(ends), "outcome"), error, exc_info=error)
                 self._writing = ()
             self._written.notify()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
@@ -53,7 +54,7 @@ class Reaper:
         else:
             reaped += await self._reap_after_doubt(round(min(_LONGEST_DOUBT, lease / 2) * SECOND))
         if reaped:
-            logger.info("%d jobs of workers that are gone are pending again", len(reaped))
+            logger.info("pending again: %s of dead workers", counted(len(reaped), "job"))
 
     async def _reap_after_doubt(self, doubt: int) -> list[str]:
         await self._backend.mark_job_ready(())  # changes nothing, and needs the same lock as a heartbeat

@@ -6,7 +6,8 @@ from collections.abc import Collection, Sequence
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
-from asyncjobs.models import Edge, EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
+from asyncjobs.models import EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
+from asyncjobs.plurals import counted, times
 
 _NAMED = 5
 
@@ -79,19 +80,16 @@ async def _dependencies(backend: JobBackend, job: Job) -> Reason:
     waiting = {edge.parent_id: str(parents[edge.parent_id].status) for edge in edges if edge.parent_id in parents}
     named = ", ".join(f"{job_id} ({status})" for job_id, status in list(waiting.items())[:_NAMED])
     more = f" and {len(waiting) - _NAMED} more" if len(waiting) > _NAMED else ""
-    return Reason("dependencies", f"it waits for {_count(edges)}: {named}{more}", {"parents": waiting})
-
-
-def _count(edges: list[Edge]) -> str:
-    return "one job" if len(edges) == 1 else f"{len(edges)} jobs"
+    sentence = f"it waits for {counted(len(edges), 'job')}: {named}{more}"
+    return Reason("dependencies", sentence, {"parents": waiting})
 
 
 def _time(clock: Clock, job: Job) -> Reason:
     code, cause = "time", "it is not due yet"
     if job.attempt and job.interruptions and job.error is None:
-        code, cause = "interruption_backoff", f"it was interrupted {job.interruptions} times and waits before the next"
+        code, cause = "interruption_backoff", f"it was interrupted {times(job.interruptions)} and waits before the next"
     elif job.attempt and job.failures:
-        code, cause = "retry_backoff", f"it failed {job.failures} times and waits before the next attempt"
+        code, cause = "retry_backoff", f"it failed {times(job.failures)} and waits before the next attempt"
     if job.run_at is None:
         return Reason(code, cause)
     left = max(0.0, (job.run_at - to_datetime(clock.now())).total_seconds())
@@ -142,5 +140,6 @@ def _queued(job: Job, willing: list[WorkerInfo]) -> Reason:
     running = sum(worker.running for worker in willing)
     details = {"slots": slots, "running": running, "priority": job.priority}
     if running >= slots:
-        return Reason("slots", f"all {slots} slots of the workers that may run it are busy", details)
+        sentence = f"the workers that may run it have no free slot ({running:,} of {slots:,} in use)"
+        return Reason("slots", sentence, details)
     return Reason("next", "it is ready; a worker takes it as soon as it gets to it", details)

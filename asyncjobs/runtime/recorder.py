@@ -14,6 +14,7 @@ from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, JobBack
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import BodyEvent, JobEvent, Outcome
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.claims import Claims
 from asyncjobs.runtime.outages import Outage
@@ -144,4 +145,4 @@ class Recorder:
                 running.context.body_events.put_back()
             except Exception as error:  # border: as above; it is lost, since it can never be stored
                 job_id = running.job.attempt.job_id
-                logger.error("%d events of job %r cannot be stored: %s", len(events), job_id, error)
+                logger.error("%s of job %r cannot be stored: %s", counted(len(events), "event"), job_id, error)

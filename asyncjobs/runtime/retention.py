@@ -9,6 +9,7 @@ import anyio.lowlevel
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
@@ -42,7 +43,7 @@ class RetentionLoop:
         removed = await self.prune()
         self._trouble.recovered()
         if removed:
-            logger.info("%d finished jobs were removed: their retention is over", removed)
+            logger.info("%s removed: retention is over", counted(removed, "finished job"))
 
     async def _pause(self) -> None:
         await self._clock.sleep(EVERY * random.uniform(0.5, 1.0))

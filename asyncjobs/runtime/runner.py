@@ -16,6 +16,7 @@ from asyncjobs.config import DaemonConfig
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, Job, JobEvent, Outcome, OutcomeKind
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempts import Attempts
 from asyncjobs.runtime.bodies import Bodies
 from asyncjobs.runtime.claims import Claims
@@ -121,7 +122,7 @@ class Runner:
         # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
         reaped = await self._backend.reap(expired=False)
         if reaped:
-            logger.info("%d jobs of dead workers are pending again", len(reaped))
+            logger.info("pending again: %s of dead workers", counted(len(reaped), "job"))
         await self.registration.register()
         await self.executor.run(tasks)
         self.started = True

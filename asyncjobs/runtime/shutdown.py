@@ -10,6 +10,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.background import Background
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.signals import (
@@ -105,7 +106,7 @@ class Leaving:
         running = len(self._runner.running)
         self._runner.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
         if running:
-            logger.warning("handing back %d running %s now", running, "job" if running == 1 else "jobs")
+            logger.warning("handing back %s now", counted(running, "running job"))
 
     def _announce(self, *, again: bool) -> None:
         """Say once how many jobs run, for how long at most, and what ends that.
@@ -116,14 +117,11 @@ class Leaving:
         if self._announced or not running or not seconds:
             return
         self._announced = True
-        one = running == 1
         logger.warning(
-            "leaving: %d %s and %s up to %g s to end, then %s back to the store%s",
-            running,
-            "job still runs" if one else "jobs still run",
-            "gets" if one else "get",
+            "leaving: %s up to %g s to end, then %s back to the store%s",
+            counted(running, "job still runs and gets", "jobs still run and get"),
             seconds,
-            "it goes" if one else "they go",
+            "it goes" if running == 1 else "they go",
             self._way_out(again=again),
         )
 
@@ -148,11 +146,9 @@ async def warn_of_unfinished(backend: JobBackend) -> None:
         return
     left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
     if left:
-        one = left == 1
         logger.warning(
-            "%d %s left unfinished, and no worker is alive to run %s: %s",
-            left,
-            "job is" if one else "jobs are",
-            "it" if one else "them",
+            "%s left unfinished, and no worker is alive to run %s: %s",
+            counted(left, "job is", "jobs are"),
+            "it" if left == 1 else "them",
             _STAYS if "persistent" in backend.capabilities else _IN_MEMORY,
         )

@@ -11,6 +11,7 @@ from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
 from asyncjobs.paging import iter_pages
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
@@ -68,7 +69,7 @@ class Unrunnable:
             if ready:
                 given_up += await self._backend.give_up(ready, error)
         if given_up:
-            logger.error("%d jobs of %r failed: %s", len(given_up), lane.function, error.message)
+            logger.error("%s of %r failed: %s", counted(len(given_up), "job"), lane.function, error.message)
         return given_up
 
 

@@ -12,6 +12,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError, JobTimeoutError
 from asyncjobs.models import JobResult, JobStatus
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.log_tail import ANY_JOB, LogTail
@@ -324,5 +325,5 @@ class _in_thread:  # noqa: N801 - used like a function
 
 
 def _timed_out(job_ids: list[str], seconds: float) -> JobTimeoutError:
-    what = f"job {job_ids[0]!r}" if len(job_ids) == 1 else f"{len(job_ids)} jobs"
+    what = f"job {job_ids[0]!r}" if len(job_ids) == 1 else counted(len(job_ids), "job")
     return JobTimeoutError(what, seconds, job_id=job_ids[0])

@@ -14,6 +14,7 @@ from asyncjobs.core.mains import NOT_BY_SCRIPT, is_of_a_script
 from asyncjobs.exceptions import JobStateError, nearest
 from asyncjobs.models import JobQuery, JobStatus, state_tag
 from asyncjobs.paging import iter_pages
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.web import views
 from asyncjobs.web.call import Call
@@ -175,7 +176,7 @@ async def _many(
         raise WebError(
             409,
             "count-differs",
-            f"{len(matched)} jobs match, not {asked.expect} as expected",
+            f"{counted(len(matched), 'job matches', 'jobs match')}, not {asked.expect} as expected",
             hint="list the jobs again",
         )
     changed: dict[str, JobStatus] = {}

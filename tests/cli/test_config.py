@@ -43,7 +43,7 @@ def test_values_are_shown_with_where_they_came_from(shell: Shell) -> None:
 
 def test_validate(shell: Shell) -> None:
     (shell.folder / "asyncjobs.toml").write_text("[daemon]\nnum_workers = 7\n")
-    assert "is valid (./asyncjobs.toml, 1 settings given)" in shell.good("config", "validate").err
+    assert "is valid (./asyncjobs.toml, 1 setting given)" in shell.good("config", "validate").err
     (shell.folder / "asyncjobs.toml").write_text("[daemon]\nslots = 7\n")
     ran = shell.run("config", "validate")
     assert (ran.code, "did you mean 'daemon.num_workers'?" in ran.err) == (2, True)

@@ -110,7 +110,7 @@ async def test_a_terminal_that_goes_on_gets_what_has_waited_and_a_note_of_the_re
         await one.close()
     lines = text.splitlines()
     assert lines[0] == "line 0 12345"
-    assert lines[-1] == f"[asyncjobs: {13 * (6 - len(lines))} characters of the stdout of jobs are left out here]"
+    assert lines[-1] == f"[asyncjobs: {13 * (6 - len(lines))} characters of the stdout of jobs left out here]"
 
 
 @pytest.mark.parametrize("broken", ["closed", "raises", "none"])

@@ -388,7 +388,7 @@ async def test_why_of_running_jobs(jp: JobProcessor) -> None:
 async def test_why_of_a_job_with_parents(jp: JobProcessor) -> None:
     parents = [await jp.submit_job(nothing, job_id=f"p{i}", delay=3600) for i in range(7)]
     one = await jp.submit_job(nothing, depends_on=parents[0])
-    assert await reason(jp, one, "dependencies", "one job: p0 (pending)") == {"parents": {"p0": "pending"}}
+    assert await reason(jp, one, "dependencies", "1 job: p0 (pending)") == {"parents": {"p0": "pending"}}
     many = await jp.submit_job(nothing, depends_on=parents)
     details = await reason(jp, many, "dependencies", "7 jobs", "and 2 more")
     assert details["parents"] == dict.fromkeys(parents, "pending")
@@ -402,7 +402,7 @@ async def test_why_of_delayed_jobs(stores: Stores) -> None:
         assert details["seconds"] == 90.0
         failing = await jp.submit_job(fail, retry=RetryPolicy(jitter=0.0))
         await until(jp, failing, "retrying")
-        await reason(jp, failing, "retry_backoff", "failed 1 times", "due in 2.0 s")
+        await reason(jp, failing, "retry_backoff", "failed once", "due in 2.0 s")
 
 
 async def test_why_of_an_overdue_job_is_what_keeps_a_ready_one(stores: Stores) -> None:
@@ -421,7 +421,7 @@ async def test_why_of_an_overdue_job_is_what_keeps_a_ready_one(stores: Stores) -
         claimed = (await backend.dequeue_jobs(claim)).jobs
         assert [job.attempt.job_id for job in claimed] == [held]
         clock.advance(11)
-        await reason(jp, handle, "slots", "all 1 slots of the workers that may run it are busy")
+        await reason(jp, handle, "slots", "the workers that may run it have no free slot (1 of 1 in use)")
         await reason(jp, limited, "limit", "the limit 'gpu' lets 1 run at a time")
 
 
@@ -436,7 +436,7 @@ async def test_why_of_an_interrupted_job(stores: Stores) -> None:
         )
         [claimed] = claims.jobs
         await backend.update_job_status([AttemptEnd(claimed.attempt, Outcome(OutcomeKind.INTERRUPTED))])
-        await reason(jp, job, "interruption_backoff", "interrupted 1 times")
+        await reason(jp, job, "interruption_backoff", "interrupted once")
 
 
 async def test_why_of_limited_jobs_and_full_slots(stores: Stores) -> None:
@@ -450,7 +450,11 @@ async def test_why_of_limited_jobs_and_full_slots(stores: Stores) -> None:
         second = await jp.submit_job(held[1].body, local=True)
         await held[1].started.wait()
         behind = await jp.submit_job(nothing, priority=3)
-        assert await reason(jp, behind, "slots", "all 2 slots") == {"slots": 2, "running": 2, "priority": 3}
+        assert await reason(jp, behind, "slots", "no free slot (2 of 2 ") == {
+            "slots": 2,
+            "running": 2,
+            "priority": 3,
+        }
         for h in held:
             h.go.open()
         for job in (first, second, behind, limited):

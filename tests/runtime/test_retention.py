@@ -106,7 +106,7 @@ async def test_an_error_of_the_store_is_waited_out_and_told_once(
     assert [line.partition(",")[0] for line in told] == [
         "finished jobs cannot be removed",
         "store available again (was: finished jobs cannot be removed)",
-        "1 finished jobs were removed: their retention is over",
+        "1 finished job removed: retention is over",
     ]
 
 

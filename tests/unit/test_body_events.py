@@ -138,7 +138,7 @@ def test_after_the_end_nothing_is_heard(said: BodyEvents) -> None:
 
 def dropped(event: BodyEvent) -> int:
     assert (event.type, event.data["level"], event.data["logger"]) == ("log", "warning", "asyncjobs")
-    assert f"{event.data['dropped']:,} earlier events are left out here" in event.data["message"]
+    assert f"{event.data['dropped']:,} earlier events left out here" in event.data["message"]
     return event.data["dropped"]
 
 

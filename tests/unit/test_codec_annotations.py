@@ -307,7 +307,7 @@ POINT_TYPE = f"{HERE}.Point(x, y)"
         (dict[str, Point], {"a b": 3}, "$.value['a b']", "is an int", POINT_TYPE),
         (dict[str, Point], 3, "$.value", "is an int", "a dict"),
         (tuple[int, Point], (1, 2), "$.value[1]", "is an int", POINT_TYPE),
-        (tuple[int, Point], (1,), "$.value", "has 1 items", "a tuple of 2"),
+        (tuple[int, Point], (1,), "$.value", "has 1 item", "a tuple of 2"),
         (tuple[int, Point], 3, "$.value", "is an int", "a tuple of 2"),
         (Pair, (1, 2), "$.value[0]", "is an int", POINT_TYPE),
         (Pair, (1,), "$.value", "is a tuple", f"{HERE}.Pair(first, second)"),

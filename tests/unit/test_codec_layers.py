@@ -204,7 +204,7 @@ def test_a_call_is_bound_as_the_wrapper_and_then_what_it_wraps_take_it(
     ("callee", "args", "kwargs", "message"),
     [
         (positional, (1,), {"b": 2}, "positional() has no parameter 'b'"),
-        (named, (1,), {}, "named() takes at most 0 arguments by position, and 1 were given"),
+        (named, (1,), {}, "named() takes at most 0 arguments by position, and 1 was given"),
         (loaded, (), {"page": PAGE}, "loaded() has no parameter 'page'"),
         (loaded, (), {}, "loaded() is missing the argument 'number'"),
         (cached, (1, 2, 3), {}, "cached() takes at most 2 arguments by position, and 3 were given"),

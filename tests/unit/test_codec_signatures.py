@@ -74,7 +74,7 @@ def test_one_form_for_one_call(
         (plain, ("p", 1), {"zzz": 1}, "plain() has no parameter 'zzz'", "its signature is plain("),
         (plain, (1, 2, 3, 4), {}, "plain() takes at most 3 arguments by position, and 4 were given", "its signature"),
         (one, (1, 2), {}, "one() takes at most 1 argument by position, and 2 were given", "its signature is one("),
-        (none, (1,), {}, "none() takes at most 0 arguments by position, and 1 were given", "its signature is none("),
+        (none, (1,), {}, "none() takes at most 0 arguments by position, and 1 was given", "its signature is none("),
         (plain, ("p", 1), {"path": 1}, "plain() got 'path' twice, by position and by name", "its signature is plain("),
         (keywords, (1,), {}, "keywords() is missing the argument 'size'", "its signature is keywords("),
         (everything, (1,), {"key": 1}, "everything() is missing the argument 'b'", "its signature is everything("),

@@ -278,7 +278,7 @@ async def test_another_number_than_expected_changes_nothing(action: str) -> None
             await here.jp.cancel_job("it")
         before = await here.jp.get_job("it")
         answer = await here.post(f"/v1/jobs:{action}", {"filter": {"group": "g"}, "expect": 2})
-        assert "1 jobs match" in problem(answer, 409, "count-differs")["detail"]
+        assert "1 job matches, not " in problem(answer, 409, "count-differs")["detail"]
         assert await here.jp.get_job("it") == before
 
 

@@ -33,6 +33,7 @@ from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError
 from asyncjobs.host import boot_number, this_process
 from asyncjobs.models import JobEvent
+from asyncjobs.plurals import counted
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
@@ -197,7 +198,8 @@ class Writer:
         self.commits += 1
         if logger.isEnabledFor(logging.DEBUG):
             kinds = ", ".join(type(operation).__name__ for operation in group[:5])
-            logger.debug("committed %d operations (%s), %d events", len(group), kinds, len(committed.events))
+            operations, events = counted(len(group), "operation"), counted(len(committed.events), "event")
+            logger.debug("committed %s (%s), %s", operations, kinds, events)
         if committed.events:
             self._committed(committed.events)
         # Claims first: a submitter that goes on finds its job running already, if it was claimed at once.

@@ -10,6 +10,7 @@ from asyncjobs.core.codec.families import record_type
 from asyncjobs.core.codec.mismatches import Look, Mismatch, Rebuild, check_at, find_stray, rebuild_at, unlike
 from asyncjobs.core.codec.names import class_of, type_name
 from asyncjobs.core.codec.stored import SentDict, StoredRecord, count_stored, plain
+from asyncjobs.plurals import counted
 
 _DICTS: frozenset[type] = frozenset({dict, SentDict})
 _SERIES: frozenset[type] = frozenset({list, tuple, set, frozenset})
@@ -69,7 +70,7 @@ class Fixed(NamedTuple):
             raise unlike(value, f"a tuple of {len(self.items)}")
         length = len(value)
         if length != len(self.items):
-            raise Mismatch(f"has {length} items", f"a tuple of {len(self.items)}")
+            raise Mismatch(f"has {counted(length, 'item')}", f"a tuple of {len(self.items)}")
 
 
 class NamedTuples(NamedTuple):

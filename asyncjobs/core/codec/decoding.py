@@ -25,6 +25,7 @@ from asyncjobs.core.codec.names import loaded_class
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.stored import SentDict, StoredRecord
 from asyncjobs.exceptions import CorruptValueError
+from asyncjobs.plurals import counted
 
 FAILURES = (msgspec.MsgspecError, ValueError, TypeError, LookupError, ArithmeticError, RecursionError, struct.error)
 """Errors of msgspec and the constructors below for bytes that ``encoding`` did not write. UnicodeDecodeError is a
@@ -101,7 +102,7 @@ class Unmade:
     def label(self) -> str:
         """Return what it is, for messages."""
         name = f"{self.module}.{self.qualname}"
-        return f"a {name} of {len(self.value)} fields" if self.member is None else f"{name}.{self.member}"
+        return f"a {name} of {counted(len(self.value), 'field')}" if self.member is None else f"{name}.{self.member}"
 
 
 class Reader:

@@ -14,6 +14,7 @@ from asyncjobs.core.codec.layers import Callee, chosen, find_callee
 from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.exceptions import SubmissionError, nearest
 from asyncjobs.models import JobRequest
+from asyncjobs.plurals import counted
 
 RESERVED: frozenset[str] = frozenset({*JobRequest.__struct_fields__, "key"}) - {"func"}
 """Keyword arguments of ``submit_job`` that are options of the job, not arguments of its function."""
@@ -187,8 +188,9 @@ def _mistake(
             hint = f"did you mean {'the option ' if near not in named else ''}{near!r}?"
         return SubmissionError(f"{label} has no parameter {unknown!r}", hint=hint)
     if len(args) > len(positional) and Parameter.VAR_POSITIONAL not in kinds:
-        most = f"at most {len(positional)} argument{'' if len(positional) == 1 else 's'} by position"
-        return SubmissionError(f"{label} takes {most}, and {len(args)} were given", hint=hint)
+        most = f"at most {counted(len(positional), 'argument')} by position"
+        given = counted(len(args), "was", "were")
+        return SubmissionError(f"{label} takes {most}, and {given} given", hint=hint)
     twice = next((name for name in positional[: len(args)] if name in kwargs and name in named), None)
     if twice is not None:
         return SubmissionError(f"{label} got {twice!r} twice, by position and by name", hint=hint)

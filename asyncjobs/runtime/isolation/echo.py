@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncjobs.daemon_threads import in_thread
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.capture import bare_stream
 from asyncjobs.runtime.context import JobContext, enter
 
@@ -85,7 +86,8 @@ class Echo:
                 self._changed.wait()
             if not self._lines:
                 name, left_out = self._left_out.popitem()
-                return None, name, f"[asyncjobs: {left_out:,} characters of the {name} of jobs are left out here]\n"
+                note = f"{counted(left_out, 'character')} of the {name} of jobs left out here"
+                return None, name, f"[asyncjobs: {note}]\n"
             context, name, text = self._lines.popleft()
             self._waiting -= len(text)
             return context, name, text

@@ -7,6 +7,7 @@ import time
 
 import anyio
 
+from asyncjobs.plurals import counted
 from asyncjobs.runtime.capture import record_printed
 from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.isolation.echo import Echo
@@ -14,7 +15,7 @@ from asyncjobs.runtime.isolation.process import read_now
 
 BURST = 1 << 20
 RATE = 256 << 10
-"""Bytes that a stream may bring at once, and in a second: what is more is left out, and said to be."""
+"""Bytes that a stream may bring at once, and in a second: the rest is left out, and a line of the log reports that."""
 _CHUNK = 16 << 10
 """Bytes that are taken in one turn of the loop: some hundreds of lines."""
 _PIPE = 64 << 10
@@ -111,7 +112,8 @@ class Output:
 
     def _mark(self) -> None:
         if self._left_out:
-            text = f"{self._left_out:,} bytes of {self._name} are left out here: it came faster than a log can take it"
+            missing = f"{counted(self._left_out, 'byte')} of {self._name}"
+            text = f"{missing} left out here: output came faster than a log can take it"
             fields = {"message": text, "dropped_bytes": self._left_out}
             self._left_out = 0
             self._context.append_log("warning", "asyncjobs", fields)
