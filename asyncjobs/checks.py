@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
-    """Return whether a value is of a class, by what it is: what a lazy proxy says of its ``__class__`` is code."""
+    """Return whether a value is of a class, by its real type: the ``__class__`` of a lazy proxy runs code."""
     return issubclass(type(value), kind)
 
 
@@ -69,7 +69,7 @@ def listed(field: str, given: object, allowed: str, *, hint: str | None = None) 
         hint = hint or f"give a list, also of one: {field}=[…]"
         raise ConfigurationError(field, given, allowed=allowed, hint=hint)
     with reading(field, given):
-        return list(iter(cast("Iterable[Any]", given)))  # iter: what __len__ says is not asked
+        return list(iter(cast("Iterable[Any]", given)))  # iter: list() alone would call __len__
 
 
 def name_text(value: object) -> str:

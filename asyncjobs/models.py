@@ -115,7 +115,7 @@ class JobError(Struct, frozen=True):
 class Outcome(Struct, frozen=True):
     """How one attempt ended: a value, written by one writer.
 
-    ``value`` is the encoded result of a success; ``retryable`` is what the job's ``RetryPolicy`` says of the error.
+    ``value`` is the encoded result of a success; ``retryable`` is what the job's ``RetryPolicy`` decided for the error.
     """
 
     kind: OutcomeKind

@@ -202,8 +202,8 @@ class JobProcessor:
         :param retry: a ``RetryPolicy``. Default: 3 retries after 2, 4 and 8 s.
         :param max_retries: overrides the policy's number.
         :param max_interruptions: times its worker may die under it before it fails. Default 3.
-        :param timeout: seconds an attempt may take. An ``async def`` body is cancelled; a plain function is told, and
-            killed if it has a process of its own.
+        :param timeout: seconds an attempt may take. An ``async def`` body is cancelled; a plain function is
+            notified (``current_job().cancelled``), and killed if it runs in a separate process.
         :param delay: seconds (or a timedelta) before it is due.
         :param run_at: an aware datetime when it is due.
         :param if_exists: what if the id is taken: ``"raise"``, or ``"return"`` the job that has it, provided that
@@ -221,7 +221,7 @@ class JobProcessor:
     ) -> list[JobHandle[Any]]:
         """Store a batch, all or nothing; its members may refer to each other in any order, by ``job_id``.
 
-        :param if_exists: overrides what each request says.
+        :param if_exists: overrides the ``if_exists`` of each request.
         :raises: as ``submit_job``.
         """
         return await self._engine.parts().submitter.submit_jobs(requests, if_exists)
@@ -256,7 +256,7 @@ class JobProcessor:
     async def get_result(self, job_id: str) -> Any:
         """Return the result of a job that has completed; do not wait.
 
-        :raises JobStateError: it has not ended yet. JobNotCompletedError: without a result (its subclass says how).
+        :raises JobStateError: it has not ended yet. JobNotCompletedError: no result (a subclass names the status).
         """
         return await self._engine.parts().queries.get_result(job_id)
 

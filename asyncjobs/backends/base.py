@@ -6,7 +6,7 @@ refused member never fails its neighbours. Cancelling a caller never leaves half
 up yet is dropped, any other is finished first. ``JobBackend.capabilities`` names what a backend does beyond this.
 
 One act has up to three names: the method, the operation that SQLite queues for its group commit
-(``sqlite.operations``), and the command that decides (``core.commands``). They differ only where the table says so:
+(``sqlite.operations``), and the command that decides (``core.commands``). They differ only in the rows of this table:
 
 ===================  ===================  ===============================================================
 method               operation            decided by

@@ -117,7 +117,7 @@ class LogStream(io.TextIOBase):
     def write(self, text: str) -> int:
         """Log every line that is complete now."""
         if getattr(self._here, "logging", False):
-            # A handler that fails says so on standard error, which is here.
+            # A failing log handler writes to standard error, which is this object.
             os.write(self._descriptor, text.encode("utf-8", "backslashreplace"))
             return len(text)
         job = find_current_job()

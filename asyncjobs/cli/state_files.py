@@ -1,7 +1,8 @@
 """Keep the state of a daemon in a file that it locks for its life.
 
 A process id in a file proves nothing: processes die without removing it, and ids are reused. The system releases a
-lock when its process ends, however it ends. So a held lock means running; a free one does not, whatever the file says.
+lock when its process ends, however it ends. So a held lock means running, and a free lock means not running, whatever
+the file contains.
 """
 
 from __future__ import annotations

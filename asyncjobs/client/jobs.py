@@ -188,7 +188,7 @@ class JobsClient:
         A value in which the server hides something is returned as JSON.
 
         :raises JobNotFoundError: no such job. JobStateError: it has not ended yet. JobNotCompletedError: it ended
-            without a result (its subclass says how).
+            without a result (the subclass names the status).
         """
         found = await self._result(job_id)
         if isinstance(found, answers.SentStatus):

@@ -1,1 +1,1 @@
-"""What is told about a running program: its log."""
+"""Report on a running program: its log."""

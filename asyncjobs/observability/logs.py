@@ -125,7 +125,7 @@ class TextFormatter(logging.Formatter):
         return f"{line}\n{trace}" if trace else line
 
     def _adds(self, value: Any, message: str) -> bool:
-        """Return whether a field says more than the message. A number in a message may be anything."""
+        """Return whether a field adds to the message. Numbers always do: one in the message may be something else."""
         return self._dated or not isinstance(value, str) or value not in message
 
 

@@ -42,7 +42,7 @@ def cancel_unless_shielded(task: asyncio.Task[Any], inside: anyio.CancelScope) -
     waiter: Any = getattr(task, "_fut_waiter", None)
     if waiter is not None and waiter.done():
         return False
-    task.cancel("the job was told to stop")
+    task.cancel("the job was asked to stop")
     return True
 
 

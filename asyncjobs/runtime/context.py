@@ -89,7 +89,7 @@ def check_cancelled() -> None:
     if context is not None and context.cancelled:
         import asyncio  # where it is to be raised: plain bodies in processes of their own do without
 
-        raise asyncio.CancelledError(f"job {context.id!r} was told to stop")
+        raise asyncio.CancelledError(f"job {context.id!r} was asked to stop")
 
 
 def enter(context: JobContext) -> None:

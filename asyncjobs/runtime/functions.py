@@ -143,7 +143,7 @@ def _checked_name(function: object, field: str) -> str:
         hint = "give the function itself, not its name or what it returns: functions=[render]"
         raise ConfigurationError(field, function, allowed="a function", hint=hint)
     if seems(function, functools.partial):
-        hint = "give the function in it: who submits the job says with which arguments it is called"
+        hint = "give the function that it wraps, and pass the arguments with each job"
         raise ConfigurationError(field, function, allowed="a function without arguments of its own", hint=hint)
     try:
         return describe_callable(function).name

@@ -297,7 +297,7 @@ def _is_pythons(handler: Any) -> bool:
 
 
 async def follow_server_exit(hurry: Callable[[], object]) -> None:
-    """Hand running jobs back when the server that handles Ctrl-C is told to exit at once (uvicorn, by a second one).
+    """Hand running jobs back when the server that handles Ctrl-C is forced to exit (uvicorn: by a second Ctrl-C).
 
     Its flag is read only: nothing is patched.
     """

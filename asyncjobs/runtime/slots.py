@@ -22,7 +22,7 @@ from asyncjobs.runtime.wakeups import LoopHandle
 class Slots:
     """So many slots, and a token of ``limiter`` for each body in a thread. All methods belong on the event loop.
 
-    An attempt's ``has_slot`` says whether it is counted here as busy: only what is counted is ever given back.
+    An attempt's ``has_slot`` is true while it is counted here as busy; only a counted slot is ever given back.
 
     :param freed: called when a slot is free that no claim is on its way to fill.
     """

@@ -49,8 +49,8 @@ _BEYOND = 1 << 62
 """More than any duration, and still a float."""
 _INT64 = 1 << 63
 _NO_TIMEOUT = (
-    "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot "
-    "until it returns, and then counts as failed"
+    "timeout= cannot stop the plain function {!r}: after the timeout, current_job().cancelled is True; the job keeps "
+    "its slot until the function returns, and then fails"
 )
 _MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})

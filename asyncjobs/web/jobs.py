@@ -78,7 +78,7 @@ async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> 
                     while not (batch := await reader.next()).events and not batch.ended:
                         pass
                 except JobProcessorError:
-                    pass  # a look at the job says what is wrong
+                    pass  # get_job below raises the right error
             waiting.cancel_scope.cancel()
         return await call.jp.get_job(job.id)
 

@@ -126,7 +126,7 @@ def from_json(kind: type[Any], value: Any) -> Any:
         if kind is JobPage:
             page = convert(fields, SentJobs, strict=False)
             return JobPage([job.model() for job in page.items], page.next)
-        if kind is Attempt:  # its address says which job's it is
+        if kind is Attempt:  # the job's id is in the URL, not in the JSON
             return convert(fields, SentAttempt, strict=False).model(fields["job_id"])
         if kind is StatusReport and isinstance(error := fields.get("error"), Mapping):
             of_error = cast("Mapping[str, Any]", error)

@@ -359,7 +359,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/submission.py", "optional({})"): NAME,
     (
         "runtime/submission.py",
-        "timeout= cannot stop the plain function {!r}: it is told (current_job().cancelled), keeps its slot until it returns, and then counts as failed",
+        "timeout= cannot stop the plain function {!r}: after the timeout, current_job().cancelled is True; the job keeps its slot until the function returns, and then fails",
     ): calls.bodies,
     (
         "runtime/no_worker_warning.py",

@@ -15,8 +15,8 @@ Reasons of a reset: ``retention`` (events after the client's cursor were removed
 
 As named server-sent events these are events of that name. In the two other forms they are ``{"type": "reset", "data":
 {…}}``: unlike an event, without a ``job_id``. In JSON lines, ``{"type": "checkpoint", "data": {"cursor": …}}`` moves
-the cursor on where a filter left events out (server-sent events do that by a bare ``id:``); an empty line says that the
-stream lives. A stream that stops without ``end`` is to be asked for again, after the last cursor.
+the cursor past events that the filter left out (server-sent events use a bare ``id:`` for that); an empty line keeps
+the connection alive. If a stream stops without ``end``, the client reconnects with its last cursor.
 """
 
 from __future__ import annotations

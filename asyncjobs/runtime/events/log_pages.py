@@ -49,7 +49,7 @@ class LogPages:
     async def read(self, after: str | None, job_id: str | None, group: str | None, live_after: str) -> SharedPage:
         """Return the page after a cursor, of a job or group if one is given; it may begin before the cursor.
 
-        :param live_after: where live events begin: a page that says that it is the last one reaches as far.
+        :param live_after: where live events begin. A page marked as the last one reaches at least that far.
         :raises ConfigurationError: ``after`` is not a cursor. BackendError: it could not be read.
         """
         if job_id is not None or group is not None:

@@ -1,9 +1,9 @@
 """Follow the stored log for a process: one tail of it, to any number of listeners.
 
-Every event that a listener gets was read from the log or stored by this process, in the log's order. An own commit is
-passed on only when it continues the tail; otherwise the log is read from the tail on, until a read ends with nothing
-missed meanwhile. Nobody is ever waited for: a subscriber that does not keep up loses its buffer, is told so, and reads
-the log from its own cursor.
+Listeners get events in the log's order, each read from the log or committed by this process. The events of an own
+commit are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
+nothing. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and
+reads the log from its own cursor.
 """
 
 from __future__ import annotations
@@ -190,7 +190,7 @@ class Expectation:
 
 
 ANY_JOB = ""
-"""The id by which an ``Expectation`` is told of every job that ends."""
+"""The id by which an ``Expectation`` waits for every job that ends."""
 
 
 class LogTail:
@@ -283,7 +283,7 @@ class LogTail:
         self._wake_waiters(ANY_JOB)
         removals = self._backend.removals()
         if removals is None or removals != self._removals:
-            self._end_subscriptions()  # what they wait for may be gone, with the events that told of its end
+            self._end_subscriptions()  # their jobs may be removed, together with the events that end them
         self._removals = removals
         expected = [job_id for job_id in self._waiters if job_id != ANY_JOB]
         for start in range(0, len(expected), _PAGE):
@@ -356,7 +356,7 @@ class LogTail:
         subscription.close()
 
     def expect(self, job_ids: Sequence[str]) -> Expectation:
-        """Be told when these jobs become terminal by own commits, and after ``live`` by anybody's."""
+        """Expect these jobs to become terminal: by commits of this process, and after ``live`` of any process."""
         expectation = Expectation(job_ids, closed=self._closed)
         for job_id in job_ids:
             self._waiters.setdefault(job_id, []).append(expectation)

@@ -157,8 +157,8 @@ class EventReader:
     async def next(self, timeout: float | None = None) -> EventBatch:
         """Wait for the next events.
 
-        A batch without events says that it ended, that events were lost, that only the cursor moved on, or that
-        ``timeout`` seconds passed without any.
+        A batch without events means: the stream ended, events were lost, only the cursor moved, or ``timeout`` seconds
+        passed.
 
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
             BackendError: the store cannot be read; the call may be repeated.
@@ -215,7 +215,7 @@ class EventReader:
             return EventBatch((), self.cursor, foreign=True)
         page, publication = shared.page, shared.publication
         lost = page.lost and not self._known
-        self._known = page.lost or self.cursor is None  # what the next page says of it is the same
+        self._known = page.lost or self.cursor is None  # the next page would report the same loss
         events, whole = ((), True) if publication is None else self._unseen(publication)
         self.cursor = page.cursor
         if page.end:
@@ -279,7 +279,7 @@ class EventReader:
             self.cursor = max(self.cursor or "0", subscription.passed, key=int)
 
     def _take(self, publication: Publication) -> EventBatch:
-        # Also an event that the log told already may be the one that ends it all.
+        # An event that was already read from the log may also be the one that ends the stream.
         self._ask = self._ask or (self._over is not None and self.wanted.ends(publication))
         last = publication.events[-1].cursor
         if _position(last) <= _position(self.cursor):

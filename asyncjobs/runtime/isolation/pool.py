@@ -49,8 +49,8 @@ class ProcessPool:
     most_jobs = 1000
     """Jobs that one runs: what bodies lose of memory is bounded by it."""
     grace = 1.0
-    """Seconds that a body has, after it was told to stop, until its process is killed. One that is awaited has
-    ``cancel_grace`` seconds before."""
+    """Seconds between a stop request to a body and the end of its process by SIGKILL. An awaited body gets
+    ``cancel_grace`` seconds first."""
 
     def __init__(
         self, read_results: ReadResults, config: DaemonConfig, clock: Clock, jobs: BodyAccess, max_value_size: int
@@ -72,7 +72,7 @@ class ProcessPool:
         return [process.pid for process in self._idle]
 
     async def run(self, running: RunningAttempt, function: str | None = None) -> Outcome:
-        """Run one attempt in a process. The outcome says how it went. It has its slot until that is over.
+        """Run one attempt in a process and return its outcome. The attempt keeps its slot until this returns.
 
         :param function: the name by which the process finds it. Default: the stored one.
         """
@@ -88,7 +88,7 @@ class ProcessPool:
                 process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)
             except Exception as error:  # border: the system gives us no process, or cannot
                 return failure(error, policy=running)
-            if running.stop_reason is not None:  # told to stop before the body began: it never does
+            if running.stop_reason is not None:  # asked to stop before its body began: the body never runs
                 await self._put_back(process)
                 break
             try:

@@ -22,7 +22,7 @@ _LAST_WORDS = 1.0
 _GONE = 5.0
 """Seconds after SIGKILL until we look no more: it hangs in the kernel, on a dead network disk say."""
 _POLL = 0.02
-"""Seconds between two looks, where the system does not tell of an exit."""
+"""Seconds between two polls, where the system cannot notify of an exit (no pidfd)."""
 
 
 class Process:

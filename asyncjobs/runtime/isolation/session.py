@@ -199,9 +199,7 @@ class AttemptSession:
                 return await jobs.get_status(question.job_id)
 
     async def _refuse(self, number: int) -> None:
-        refused = JobStateError(
-            self._running.job.attempt.job_id, "told to stop", "it cannot ask for other jobs any more"
-        )
+        refused = JobStateError(self._running.job.attempt.job_id, "stopping", "it cannot use other jobs any more")
         await self._process.send(frame(Answer(number, refusal=refusal(refused))))
 
     # -- listening
