@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import re
 import runpy
+import subprocess
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -62,3 +65,31 @@ def test_a_flow_passes_modules_that_exist_and_none_of_them_twice(flow: str) -> N
     assert len(modules) > 5
     assert len(set(modules)) == len(modules)
     assert [module for module in modules if not (ROOT / "asyncjobs" / module).exists()] == []
+
+
+def programs(page: str) -> list[str]:
+    """The Python programs of a page, in their order."""
+    return re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL)
+
+
+def run(folder: Path, program: str) -> str:
+    (folder / "program.py").write_text(program)
+    ran = subprocess.run([sys.executable, "program.py"], cwd=folder, capture_output=True, text=True, timeout=60)
+    assert ran.returncode == 0, ran.stderr
+    return ran.stdout
+
+
+def test_the_program_of_the_readme_runs_and_prints_its_comment(tmp_path: Path) -> None:
+    [program] = programs("README.md")
+    [comment] = re.findall(r"print\(await page\)  # (.*)", program)
+    *events, last = run(tmp_path, program).splitlines()
+    assert last == comment
+    assert [event.partition(" ")[0] for event in events] == ["submitted", "started", "completed"]
+
+
+def test_the_program_of_the_daemon_guide_runs(tmp_path: Path) -> None:
+    [program] = programs("docs/guides/daemon.md")
+    functions = "def write_plot(genre): return genre\n\n\ndef draw_page(plot): return plot * 2\n\n\n"
+    imports, body = program.split("\n\n", 1)
+    main = 'if __name__ == "__main__":\n' + textwrap.indent(f"{body}\nprint(picture)", "    ")
+    assert run(tmp_path, f"{imports}\n\n\n{functions}{main}\n") == "noirnoir\n"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dataclasses
 import re
 import secrets
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from fastapi import FastAPI, Request
 
 from asyncjobs import JobProcessor, MemoryBackend, NotSerializableError
+from asyncjobs.web.settings import WebConfig
 from tests.web.bodies import add, echo
 from tests.web.sites import problem
 from tests.web.support import ACT, serving
@@ -64,6 +66,25 @@ def test_readme_mounts_the_app_with_the_lifespan_of_its_host() -> None:
         exec(text, names)
     assert any(getattr(route, "path", "") == "/jobs" for route in names["app"].routes)
     assert "lifespan=jp.lifespan" in code[0]
+
+
+def test_every_option_is_listed_with_its_default() -> None:
+    listed = {
+        name: default
+        for names, default in re.findall(
+            r"^\| (`\w+`(?:, `\w+`)*) \| ([^|]+) \| ", GUIDE.partition("## Options of")[2], re.MULTILINE
+        )
+        for name, default in zip(re.findall(r"`(\w+)`", names), default.split(", "), strict=True)
+    }
+    fields = {field.name: field.default for field in dataclasses.fields(WebConfig)}
+    assert listed.keys() == fields.keys()
+    numbers = {
+        name: default
+        for name, default in fields.items()
+        if isinstance(default, float) or name in ("max_streams", "max_depth")
+    }
+    assert {name: float(listed[name].replace(",", "")) for name in numbers} == numbers
+    assert {listed[name]: fields[name] for name in ("max_body", "max_headers")} == {"1 MiB": 1 << 20, "16 KiB": 1 << 14}
 
 
 async def test_batch_reads() -> None:
