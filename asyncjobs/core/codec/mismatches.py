@@ -62,7 +62,7 @@ def holds_record(value: Any) -> bool:
     return type(value) is StoredRecord or record_type(class_of(value)) is not None
 
 
-def find_stray(value: Any, expected: str = "a class of its annotation") -> None:
+def find_stray(value: Any, expected: str = "no class for it") -> None:
     """Raise Mismatch for the first record in a value."""
     if type(value) in _ATOMS:
         return
