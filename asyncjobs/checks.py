@@ -5,14 +5,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
+from functools import wraps
 from inspect import Parameter
-from typing import TYPE_CHECKING, Any, TypeGuard, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, cast
 
 from msgspec import Struct
 
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, shown
 
 T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
 
 
 def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
@@ -33,8 +35,21 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str],
                 f"{owner}.{name}",
                 value,
                 problem=f"{owner}.{name} is not {article} {what}",
-                hint=f"did you mean {near!r}?" if near else f"known {what}s: {', '.join(known)}",
+                hint=f"did you mean {near!r}?" if near else f"known {what}s: {', '.join(known) or 'none'}",
             )
+
+
+class CheckedArguments:
+    """Refuses unknown keywords of a constructor, naming the nearest known one, where Python has a bare TypeError."""
+
+    _settings: ClassVar[tuple[tuple[str, type], ...]] = ()
+    """Parameters that are given settings as a whole, with the class of these."""
+
+    def __new__(cls, *args: Any, **arguments: Any) -> Self:
+        """Check the names of the arguments."""
+        if arguments:
+            refuse_unknown_arguments(cls, arguments, inside=dict(cls._settings))
+        return super().__new__(cls)
 
 
 def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Mapping[str, type] | None = None) -> None:
@@ -58,6 +73,21 @@ def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Map
                 problem, hint = f"{name}.{argument} is not a parameter", f"{parameter}={settings.__name__}({near}=…)"
                 raise ConfigurationError(f"{name}.{argument}", value, problem=problem, hint=hint)
     refuse_unknown(name, given, known, what="parameter")
+
+
+def checked_keywords(func: F) -> F:
+    """Have unknown keywords of a function refused, with the nearest known one, where Python has a bare TypeError."""
+    by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
+    known = [name for name, one in inspect.signature(func).parameters.items() if one.kind in by_name]
+
+    @wraps(func)
+    def call(*args: Any, **arguments: Any) -> Any:
+        for name in arguments:
+            if name not in known:
+                refuse_unknown(func.__name__, arguments, known, what="parameter")
+        return func(*args, **arguments)
+
+    return cast("F", call)
 
 
 def listed(field: str, given: object, allowed: str, *, hint: str | None = None) -> list[Any]:

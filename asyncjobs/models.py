@@ -132,7 +132,7 @@ class BodyEvent(Struct, frozen=True):
     at: int
 
 
-class Limit(Struct, frozen=True):
+class Limit(CheckedStruct, frozen=True):
     """At most ``capacity`` jobs with this ``key`` are in progress at a time, over all processes."""
 
     key: str

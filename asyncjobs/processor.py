@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar, overload
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.checks import refuse_unknown_arguments
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.core.retry import RetryPolicy
@@ -57,7 +57,7 @@ IfExists = Literal["raise", "return"]
 Types = Collection[str] | str | None
 
 
-class JobProcessor:
+class JobProcessor(CheckedArguments):
     """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
 
     ::
@@ -83,12 +83,8 @@ class JobProcessor:
     Outside of the block every method raises ``BackendClosedError``, but for jobs that still run.
     """
 
+    _settings = (("daemon", DaemonConfig),)
     _hands_back_on_ctrl_c = False  # for SyncJobs
-
-    def __new__(cls, *args: Any, **settings: Any) -> Self:
-        """Refuse unknown settings by name."""
-        refuse_unknown_arguments(cls, settings, inside={"daemon": DaemonConfig})
-        return super().__new__(cls)
 
     def __init__(
         self,

@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 import anyio
 
-from asyncjobs.checks import refuse_unknown_arguments
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.client import answers
 from asyncjobs.client.answers import ChangedJobs, Snapshot, Stats
 from asyncjobs.client.handle import ClientHandle
@@ -53,7 +53,7 @@ _UNFINISHED = frozenset({JobStatus.PENDING, JobStatus.IN_PROGRESS})
 _RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
-class JobsClient:
+class JobsClient(CheckedArguments):
     """Submit, watch and control the jobs of a server that serves ``jp.asgi_app(…)``.
 
     ::
@@ -77,11 +77,6 @@ class JobsClient:
     raised as it would be in process; for what has no class, such as a token that is not known, it is a
     ``JobProcessorError`` with its ``code`` (``"unauthorized"``, ``"forbidden"``, …).
     """
-
-    def __new__(cls, *args: Any, **settings: Any) -> Self:
-        """Refuse unknown settings by name."""
-        refuse_unknown_arguments(cls, settings)
-        return super().__new__(cls)
 
     def __init__(
         self,

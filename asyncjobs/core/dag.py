@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, cast
 
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.exceptions import ConfigurationError, CyclicDependencyError, DuplicateJobError, JobNotFoundError
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ _LISTS: frozenset[type] = frozenset({list, tuple})
 _TEXT: frozenset[type] = frozenset({str})
 
 
-class JobDAG:
+class JobDAG(CheckedArguments):
     """A directed acyclic graph of jobs.
 
     ::

@@ -11,7 +11,7 @@ from typing import Any, Self
 import anyio
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.checks import is_a
+from asyncjobs.checks import CheckedArguments, is_a
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
 from asyncjobs.models import Job
@@ -21,7 +21,7 @@ from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.setup import new_engine
 
 
-class JobDaemon:
+class JobDaemon(CheckedArguments):
     """Claims and runs jobs that any process stores, for as long as it is entered, or from ``start`` until ``stop``.
 
     ::
@@ -39,6 +39,8 @@ class JobDaemon:
     :param poll_interval: seconds between two looks for changes by other processes; overrides ``config``.
     :param functions: functions that this process may run.
     """
+
+    _settings = (("config", DaemonConfig),)
 
     def __init__(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from typing import Any, Literal, TypeVar, overload
 
-from asyncjobs.checks import is_a
+from asyncjobs.checks import checked_keywords, is_a
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.runtime.handle import JobHandle, get_access, get_value
 
@@ -159,6 +159,7 @@ async def gather(
 async def gather(
     *handles: JobHandle[T], return_exceptions: bool, timeout: float | None = None
 ) -> list[T | BaseException]: ...
+@checked_keywords
 async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, timeout: float | None = None) -> Any:
     """Wait for these jobs, and return their results in the order of the handles.
 
@@ -184,6 +185,7 @@ async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, time
     return [values[handle.id] for handle in handles]
 
 
+@checked_keywords
 async def as_completed(
     handles: Sequence[JobHandle[T]], *, timeout: float | None = None
 ) -> AsyncGenerator[JobHandle[T]]:

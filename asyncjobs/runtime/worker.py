@@ -7,7 +7,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.checks import is_a
+from asyncjobs.checks import CheckedArguments, is_a
 from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
 from asyncjobs.runtime.events.publisher import EventPublisher
@@ -15,7 +15,7 @@ from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.setup import new_engine
 
 
-class Worker:
+class Worker(CheckedArguments):
     """Claims and runs jobs that any process stores, for as long as it is entered.
 
     It has a scheduler, a heartbeat and a watch on the store of its own, and the settings of ``DaemonConfig()``::

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 import anyio
 import anyio.lowlevel
 
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import from_datetime
 
 _START = datetime(2030, 1, 1, tzinfo=UTC)
 _BOOTED = 1_000_000_000
 
 
-class ManualClock:
+class ManualClock(CheckedArguments):
     """A ``Clock`` for tests, on asyncio and trio. It must be moved from the event loop.
 
     :param start: the first time of the wall clock. Default 2030-01-01, UTC.

@@ -25,6 +25,7 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.core.lanes import Lane
 from asyncjobs.exceptions import BackendConnectionError, ConfigurationError, nearest
 from asyncjobs.models import (
@@ -50,7 +51,7 @@ class _Fault(Struct, frozen=True):
     error: BaseException
 
 
-class FaultyBackend(JobBackend):
+class FaultyBackend(CheckedArguments, JobBackend):
     """A store that passes every call on to ``inner``, except for those that ``fail`` named.
 
     ::

@@ -9,14 +9,25 @@ import pytest
 
 from asyncjobs import (
     ConfigurationError,
+    EventPublisher,
+    JobDaemon,
+    JobDAG,
     JobProcessor,
     JobProcessorError,
     JobQuery,
     JobRequest,
+    Limit,
+    MemoryBackend,
+    SQLiteBackend,
+    StatusStreamer,
     SubmissionError,
     SyncJobs,
+    Worker,
+    as_completed,
+    gather,
 )
 from asyncjobs.client import JobsClient
+from asyncjobs.testing import FaultyBackend, ManualClock
 
 pytestmark = pytest.mark.anyio
 
@@ -60,8 +71,107 @@ MADE: dict[str, tuple[Callable[[], Any], str, str]] = {
         "JobProcessor.demon",
         "daemon",
     ),
+    "JobDaemon(slots=)": (
+        lambda: JobDaemon(MemoryBackend(), slots=4),  # pyright: ignore[reportCallIssue]
+        "JobDaemon.slots",
+        "num_workers",
+    ),
+    "Worker(publisher=)": (
+        lambda: Worker("w", backend=MemoryBackend(), event_publishr=None),  # pyright: ignore[reportCallIssue]
+        "Worker.event_publishr",
+        "event_publisher",
+    ),
+    "EventPublisher(backnd=)": (
+        lambda: EventPublisher(backnd=None),  # pyright: ignore[reportCallIssue]
+        "EventPublisher.backnd",
+        "backend",
+    ),
+    "StatusStreamer(publishr=)": (
+        lambda: StatusStreamer(MemoryBackend(), event_publish=None),  # pyright: ignore[reportCallIssue]
+        "StatusStreamer.event_publish",
+        "event_publisher",
+    ),
+    "FaultyBackend(iner=)": (
+        lambda: FaultyBackend(iner=None),  # pyright: ignore[reportCallIssue]
+        "FaultyBackend.iner",
+        "inner",
+    ),
+    "Limit(capacty=)": (
+        lambda: Limit("api", capacty=3),  # pyright: ignore[reportCallIssue]
+        "Limit.capacty",
+        "capacity",
+    ),
     "SyncJobs(demon=)": (lambda: SyncJobs("memory", demon=None), "SyncJobs.demon", "daemon"),
 }
+
+
+STORE: Any = MemoryBackend()
+WITH_SETTINGS: dict[str, tuple[Callable[[], Any], str, str]] = {
+    "JobDaemon(lease=)": (
+        lambda: JobDaemon(STORE, lease=3),  # pyright: ignore[reportCallIssue]
+        "JobDaemon.lease",
+        "config=DaemonConfig(lease=…)",
+    ),
+    "SQLiteBackend(path=)": (
+        lambda: SQLiteBackend(path="x.db"),  # pyright: ignore[reportCallIssue]
+        "SQLiteBackend.path",
+        "config=SQLiteConfig(db_path=…)",
+    ),
+    "SQLiteBackend(db_path=)": (
+        lambda: SQLiteBackend(db_path="x.db"),  # pyright: ignore[reportCallIssue]
+        "SQLiteBackend.db_path",
+        "config=SQLiteConfig(db_path=…)",
+    ),
+    "MemoryBackend(attempts=)": (
+        lambda: MemoryBackend(attempts=2),  # pyright: ignore[reportCallIssue]
+        "MemoryBackend.attempts",
+        "config=MemoryConfig(tries=…)",
+    ),
+    "MemoryBackend(foo=)": (
+        lambda: MemoryBackend(foo=1),  # pyright: ignore[reportCallIssue]
+        "MemoryBackend.foo",
+        "known parameters: config, clock",
+    ),
+    "JobDAG(x=)": (
+        lambda: JobDAG(x=1),  # pyright: ignore[reportCallIssue]
+        "JobDAG.x",
+        "known parameters: none",
+    ),
+    "ManualClock(x=)": (
+        lambda: ManualClock(x=1),  # pyright: ignore[reportCallIssue]
+        "ManualClock.x",
+        "known parameters: start",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", WITH_SETTINGS)
+def test_a_setting_that_is_given_with_others_is_refused_with_where_it_goes(what: str) -> None:
+    make, field, hint = WITH_SETTINGS[what]
+    with pytest.raises(ConfigurationError) as caught:
+        make()
+    assert (caught.value.field, caught.value.hint) == (field, hint)
+
+
+async def test_functions_that_take_handles_refuse_what_they_do_not_know(jp: JobProcessor) -> None:
+    handle = await jp.submit_job(render, "x")
+    with pytest.raises(ConfigurationError, match="did you mean 'return_exceptions'") as caught:
+        await gather(handle, return_exception=True)  # type: ignore[call-overload]
+    assert caught.value.field == "gather.return_exception"
+    with pytest.raises(ConfigurationError, match="did you mean 'timeout'"):
+        _ = [one async for one in as_completed([handle], timout=3)]  # pyright: ignore[reportCallIssue]
+    assert [one async for one in as_completed(handles=[handle], timeout=20)] == [handle]
+
+
+def test_a_subclass_keeps_the_keywords_of_its_own() -> None:
+    class Mine(MemoryBackend):
+        def __init__(self, colour: str) -> None:
+            super().__init__()
+            self.colour = colour
+
+    assert Mine(colour="red").colour == "red"
+    with pytest.raises(ConfigurationError, match="did you mean 'colour'"):
+        Mine(color="red")  # pyright: ignore[reportCallIssue]
 
 
 @pytest.mark.parametrize("what", MADE)

@@ -40,6 +40,7 @@ from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Tables, WorkerRow
 from asyncjobs.backends.memory.transactions import Transactions
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock, checked_clock, to_datetime
 from asyncjobs.config import MemoryConfig
 from asyncjobs.core import commands
@@ -72,7 +73,7 @@ T = TypeVar("T")
 NOBODY = 0  # the key of a worker that is not known: it holds no attempt
 
 
-class MemoryBackend(JobBackend):
+class MemoryBackend(CheckedArguments, JobBackend):
     """A store in dictionaries of this object, which live as long as it does. Runs on asyncio and on trio.
 
     ::
@@ -89,6 +90,7 @@ class MemoryBackend(JobBackend):
     :param clock: for tests.
     """
 
+    _settings = (("config", MemoryConfig),)
     capabilities: frozenset[str] = frozenset({"ordered_log"})
 
     def __init__(self, config: MemoryConfig | None = None, *, clock: Clock | None = None) -> None:

@@ -53,6 +53,7 @@ from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
+from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.lanes import Lane
@@ -85,7 +86,7 @@ _LAZY = 0.25
 _BEATS_A_LEASE = 3
 
 
-class SQLiteBackend(JobBackend):
+class SQLiteBackend(CheckedArguments, JobBackend):
     """A store in one file, shared by any number of processes of one host.
 
     ::
@@ -99,6 +100,7 @@ class SQLiteBackend(JobBackend):
     :param clock: for tests.
     """
 
+    _settings = (("config", SQLiteConfig),)
     capabilities: frozenset[str] = frozenset({"persistent", "shared", "ordered_log", "backup"})
 
     def __init__(

@@ -11,7 +11,7 @@ from weakref import WeakSet, finalize
 import anyio
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.checks import is_a, listed
+from asyncjobs.checks import CheckedArguments, is_a, listed
 from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
 from asyncjobs.forks import fork_count
@@ -64,7 +64,7 @@ class EventSubscription:
             self._waiting.cancel()
 
 
-class EventPublisher:
+class EventPublisher(CheckedArguments):
     """Passes the events of a store on to subscribers, whichever process stores them.
 
     Each subscriber gets what is stored, once and in order. One that falls behind is not waited for: it reads the log

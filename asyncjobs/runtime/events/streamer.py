@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.checks import is_a, listed
+from asyncjobs.checks import CheckedArguments, is_a, listed
 from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobEvent, StatusReport
@@ -24,7 +24,7 @@ from asyncjobs.runtime.reports import StatusReports
 from asyncjobs.runtime.submission import checked_name
 
 
-class StatusStreamer:
+class StatusStreamer(CheckedArguments):
     """Streams events: as readers, async iterators, or frames for server-sent events; reports the status of jobs.
 
     ::
