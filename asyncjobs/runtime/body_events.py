@@ -4,34 +4,68 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from io import StringIO
 from itertools import count
-from typing import NamedTuple
+from operator import attrgetter
 
-from msgspec import msgpack
+from msgspec import Struct, msgpack
 
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import BodyEvent, EventType
+<<<<<<< HEAD
 from asyncjobs.plurals import counted
+=======
+from asyncjobs.runtime.event_data import Piece
+>>>>>>> e9d48b0 (Pieces of a text that are not stored yet become one event)
 
 MOST_UNSTORED = 10_000
 MOST_UNSTORED_BYTES = 8 << 20
 """What one body may have reported that is not stored yet. Beyond that the oldest log events make room."""
+MAX_EVENT_BYTES = 64 * 1024
+"""Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
 PROGRESS_EVERY = 0.2
 """Seconds between two progress events of a body that are stored."""
 
+_LENGTH_GROWS = 4
+"""Bytes that the length of a text may take more, encoded, once the text is longer."""
 _MARKER = -1
 """The size of the event that counts those that are left out."""
 
 
-class _Appended(NamedTuple):
+class _Appended(Struct, eq=False):
     number: int
     event: BodyEvent
     size: int
+    piece: Piece | None = None
+    """What the event is the first piece of, if it is a piece of a text."""
+    text: StringIO | None = None
+    """The whole text, once further pieces have joined it."""
+
+    def join(self, event: BodyEvent, piece: Piece) -> None:
+        """Add the text of a further piece."""
+        if self.text is None:
+            self.text = StringIO(newline="")  # which changes no end of a line
+            self.text.write(self.event.data[piece.field])
+        self.text.write(event.data[piece.field])
+        self.size += piece.size
+
+    def joined(self) -> BodyEvent:
+        """Return the event as it is stored: with the whole of its text."""
+        event = self.event
+        if self.piece is None or self.text is None:
+            return event
+        return BodyEvent(event.type, {**event.data, self.piece.field: self.text.getvalue()}, event.at)
+
+
+_by_number = attrgetter("number")
 
 
 class BodyEvents:
     """What a body reported and is not stored yet: in order, bounded, of its progress the newest alone.
+
+    Pieces of a text (``emit(…, append=…)``) join the newest event of their stream, as long as nothing but pieces of
+    other streams came after it, and as far as one event goes (ADR 32). None of them waits to be joined.
 
     Filled from any thread, taken from by the worker's loop.
     """
@@ -47,6 +81,10 @@ class BodyEvents:
         self._progress_due = 0
         self._taken: list[_Appended] = []
         self._size = 0
+        self._open: dict[bytes, _Appended] = {}
+        """By stream: the event that its next piece joins."""
+        self._newest_whole = -1
+        """The number of the newest event that is no piece of a text: no piece is moved before it."""
         self._dropped = 0
         self._last_dropped: _Appended | None = None
         self.closed = False
@@ -55,23 +93,44 @@ class BodyEvents:
     def __bool__(self) -> bool:
         return bool(self._logs or self._others or self._progress)
 
-    def add(self, event: BodyEvent, size: int | None = None) -> bool:
+    def add(self, event: BodyEvent, size: int | None = None, piece: Piece | None = None) -> bool:
         """Keep it until it is taken; returns whether there was nothing before.
 
         :param size: bytes that its data takes, where they are known.
+        :param piece: which text it is a piece of, if it is one.
         """
         if size is None:
             size = len(msgpack.encode(event.data))
         with self.lock:
             if self.closed:
                 return False
+            if piece is not None and self._join(event, piece):
+                return False
             first = not self
             if event.type == EventType.PROGRESS:
                 self._forget(self._progress)
-            self._queue(event).append(_Appended(next(self._numbers), event, size))
+            self._keep(_Appended(next(self._numbers), event, size, piece))
             self._size += size
             self._make_room()
         return first
+
+    def _join(self, event: BodyEvent, piece: Piece) -> bool:
+        """Add a piece to the event of its stream that is kept; return whether there is one, with room for it."""
+        kept = self._open.get(piece.stream)
+        if kept is None or kept.size + piece.size + _LENGTH_GROWS > MAX_EVENT_BYTES:
+            return False
+        kept.join(event, piece)
+        self._size += piece.size
+        self._make_room()
+        return True
+
+    def _keep(self, appended: _Appended) -> None:
+        if appended.piece is None:
+            self._newest_whole = appended.number
+            self._open.clear()
+        else:
+            self._open[appended.piece.stream] = appended
+        self._queue(appended.event).append(appended)
 
     def take(self, most: int | None = None) -> tuple[BodyEvent, ...]:
         """Take what is to be stored now, oldest first: at most ``most`` events, None for all there are.
@@ -88,14 +147,14 @@ class BodyEvents:
             self._taken = taken
             if taken:
                 self._forget_up_to(taken[-1].number)
-        return tuple(one.event for one in taken)
+        return tuple(one.joined() for one in taken)
 
     def _in_order(self) -> list[_Appended]:
         """Return everything that is kept, oldest first."""
         kept = [*self._logs, *self._others, *self._progress]
         if self._last_dropped is not None:
             kept.append(self._marker(self._last_dropped))
-        kept.sort()
+        kept.sort(key=_by_number)
         return kept
 
     def _forget_up_to(self, last: int) -> None:
@@ -119,6 +178,8 @@ class BodyEvents:
                 elif appended.event.type != EventType.PROGRESS or not self._progress:
                     self._queue(appended.event).appendleft(appended)
                     self._size += appended.size
+                    if appended.piece is not None and appended.number > self._newest_whole:
+                        self._open.setdefault(appended.piece.stream, appended)
             self._make_room()
 
     def _queue(self, event: BodyEvent) -> deque[_Appended]:
@@ -131,8 +192,12 @@ class BodyEvents:
                 return self._others
 
     def _forget(self, queue: deque[_Appended]) -> None:
-        if queue:
-            self._size -= queue.popleft().size
+        if not queue:
+            return
+        gone = queue.popleft()
+        self._size -= gone.size
+        if gone.piece is not None and self._open.get(gone.piece.stream) is gone:
+            del self._open[gone.piece.stream]
 
     def _make_room(self) -> None:
         while (queue := self._logs or self._others) and (

@@ -18,8 +18,8 @@ from asyncjobs.exceptions import ConfigurationError, JobStateError, shown
 from asyncjobs.forks import fork_count
 from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
 from asyncjobs.runtime import event_data
-from asyncjobs.runtime.body_events import BodyEvents
-from asyncjobs.runtime.event_data import printable
+from asyncjobs.runtime.body_events import MAX_EVENT_BYTES, BodyEvents
+from asyncjobs.runtime.event_data import Piece, printable
 from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.safe_logging import SafeLogger
@@ -34,8 +34,6 @@ _current: ContextVar[JobContext | None] = ContextVar("asyncjobs_current_job", de
 
 _LONGEST_NAME = 64
 _MOST_FIELDS = 64
-MAX_EVENT_BYTES = 64 * 1024
-"""Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
 LONGEST_TEXT = MAX_EVENT_BYTES // 4
 """Characters of a text that are kept: this many take that many bytes at most."""
 
@@ -182,12 +180,15 @@ class JobContext:
         text = {"message": None} if message is None else capped("message", event_data.text(message))
         self._append(EventType.PROGRESS, {"done": number, "total": whole, **text})
 
-    def emit(self, type: str, data: Mapping[str, Any] | None = None) -> None:
+    def emit(self, type: str, data: Mapping[str, Any] | None = None, *, append: str | None = None) -> None:
         """Store an event of the body's own, such as ``"output"`` or ``"preview"``. What cannot be stored becomes a
         warning in the job's log.
 
         :param type: 1 to 64 characters; the engine's own types (``started``, ``completed``, …) are refused.
         :param data: plain values: None, bool, int, float, str, bytes, lists and dicts of these; at most 64 KiB.
+        :param append: the name of a text in ``data`` that is a piece of a longer one. Pieces with equal other fields
+            become one event, up to 64 KiB, while they are not stored yet and no other event came in between: readers
+            join the texts of the events that they get.
         """
         name, problem = event_data.event_type(type)
         if problem is not None:
@@ -195,11 +196,18 @@ class JobContext:
             return
         copy, size, problem = event_data.event(data)
         if problem is None and size > MAX_EVENT_BYTES:
-            problem = f"is {size:,} bytes, more than the {MAX_EVENT_BYTES:,} of an event; emit the path of a file"
+            fix = "emit the path of a file" if append is None else "emit it in pieces"
+            problem = f"is {size:,} bytes, more than the {MAX_EVENT_BYTES:,} of an event; {fix}"
         if problem is not None:
             self._refuse(f"emit({name!r}, data)", data, problem)
             return
-        self._append(name, copy, size)
+        piece = None
+        if append is not None:
+            piece, refusal = event_data.piece(name, copy, append)
+            if refusal is not None:
+                self._refuse(*refusal)
+                return
+        self._append(name, copy, size, piece)
 
     def log(self, /, message: str, level: str | int = "info", **fields: Any) -> None:
         """Store a log line of this job. What cannot be stored becomes a warning in the job's log.
@@ -229,18 +237,19 @@ class JobContext:
         """Store a log event of what the body logged or printed."""
         self._append(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
-    def relay(self, type: str, data: dict[str, Any]) -> None:
+    def relay(self, type: str, data: dict[str, Any], append: str | None = None) -> None:
         """Store what the body reported in a process of its own, where it was checked as it is here."""
         if type in (EventType.LOG, EventType.PROGRESS):
             self._append(type, data)
         else:
-            self.emit(type, data)
+            self.emit(type, data, append=append)
 
-    def _append(self, type: str, data: dict[str, Any], size: int | None = None) -> None:
+    def _append(self, type: str, data: dict[str, Any], size: int | None = None, piece: Piece | None = None) -> None:
         if self.forked:
             self._drop_in_fork(type)
             return
-        if self.body_events.add(BodyEvent(str(type), data, self._clock.now()), size) and self._on_event is not None:
+        event = BodyEvent(str(type), data, self._clock.now())
+        if self.body_events.add(event, size, piece) and self._on_event is not None:
             self._loop.call_soon(self._on_event)
 
     @property

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import logging
 from decimal import Decimal
+from itertools import islice
 from numbers import Real
 from typing import Any, cast
 
+from msgspec import Struct, msgpack
+
 from asyncjobs.core.plain import event_data
 from asyncjobs.core.retry import exception_name
-from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.exceptions import NotSerializableError, nearest
 from asyncjobs.models import EventType, Handle
 
 LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
@@ -21,8 +24,23 @@ _STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
 """What a browser's ``EventSource`` calls its own events, and what our streams say of themselves."""
 _LONGEST_TYPE = 64
 _LONGEST_FIELD = 1024
+_LOOKED_AT = 64
+"""Fields among which a name that is not there is looked for."""
 _MAX = 2.0**63
 _NUMBERS: frozenset[type] = frozenset({int, float})
+_encode_sorted = msgpack.Encoder(order="sorted").encode
+
+
+class Piece(Struct, frozen=True):
+    """What makes an event a piece of a text that grows.
+
+    ``field`` holds the piece, ``size`` counts its bytes. ``stream`` is equal for the pieces of one text: the type of
+    the event, the name of the field, and all other fields, encoded.
+    """
+
+    field: str
+    stream: bytes
+    size: int
 
 
 def printable(text: str) -> str:
@@ -119,3 +137,24 @@ def event(data: object) -> tuple[dict[str, Any], int, str | None]:
     except Exception as error:  # border: the data's own code
         return {}, 0, f"raised {exception_name(type(error))} when it was looked at"
     return copy, size, None
+
+
+def piece(kind: str, data: dict[str, Any], append: object) -> tuple[Piece | None, tuple[str, object, str] | None]:
+    """Return what makes an event a piece of a text, and what is wrong: with which argument, its value, the problem.
+
+    :param data: as ``event`` returns it.
+    :param append: the name of the field that holds the piece.
+    """
+    argument = f"emit({kind!r}, append)"
+    if not issubclass(type(append), str):
+        return None, (argument, append, "is no text; it names the field of the data that holds the piece of a text")
+    field = printable(cast("str", append))
+    if field not in data:
+        near = nearest(field[:_LONGEST_TYPE], islice(data, _LOOKED_AT))
+        return None, (argument, append, "is no field of its data" + (f"; did you mean {near!r}?" if near else ""))
+    text = data[field]
+    if type(text) is not str:
+        return None, (f"emit({kind!r}, append={field!r})", text, "is no text, and only text can be joined")
+    others = {name: value for name, value in data.items() if name != field}
+    size = len(text) if text.isascii() else len(text.encode())
+    return Piece(field, _encode_sorted([kind, field, others]), size), None

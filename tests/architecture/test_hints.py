@@ -337,6 +337,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "runtime/event_data.py",
         "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say",
     ): calls.bodies,
+    ("runtime/event_data.py", "emit({}, append)"): Words(
+        "names the call and the argument, in a warning of the job's log"
+    ),
+    ("runtime/event_data.py", "emit({}, append={})"): Words("as above; the value and what is wrong with it follow"),
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
     (
         "core/retry.py",

@@ -173,6 +173,28 @@ def report_oddly() -> str:
     return "done"
 
 
+def emit_pieces(pieces: int = 100_000) -> float:
+    began = time.monotonic()
+    for n in range(pieces):
+        current_job().emit("output", {"text": f"{n:05}"}, append="text")
+    return time.monotonic() - began
+
+
+def emit_in_threads() -> None:
+    job = current_job()
+
+    def emit(who: int) -> None:
+        for n in range(2_000):
+            job.emit("output", {"who": who, "text": f"{n},"}, append="text")
+
+    threads = [threading.Thread(target=emit, args=(who,)) for who in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    job.emit("output", {"text": "x"}, append="txt")
+
+
 def use_logging() -> None:
     logger = logging.getLogger("studio.ink")
     logger.warning("%d bottles left", 2)

@@ -130,6 +130,14 @@ UNDERSTOOD: dict[str, tuple[Callable[[JobContext], None], Any]] = {
     ),
     "emit, a dataclass": (lambda job: job.emit("m", {"p": Point(1)}), {"p": {"x": 1}}),
     "emit, as deep as may be": (lambda job: job.emit("m", {"v": nested(MAX_DEPTH - 1)}), {"v": nested(MAX_DEPTH - 1)}),
+    "append, str subclasses": (
+        lambda job: job.emit("m", {Words("k"): Words("v")}, append=Words("k")),
+        {"k": "v"},
+    ),
+    "append, enums": (lambda job: job.emit("m", {Kind.LOUD: Kind.LOUD}, append=Kind.LOUD), {"loudness": "loudness"}),
+    "append, a surrogate": (lambda job: job.emit("m", {"t": "\udc80"}, append="t"), {"t": "\\udc80"}),
+    "append, NUL": (lambda job: job.emit("m", {"t": "a\0"}, append="t"), {"t": "a\0"}),
+    "append, nothing": (lambda job: job.emit("m", {"t": ""}, append="t"), {"t": ""}),
     "emit, nothing": (lambda job: job.emit("m", None), {}),
     "log, a level of logging": (lambda job: job.log("x", logging.WARNING), {"level": "warning", "message": "x"}),
     "log, a level between": (lambda job: job.log("x", 35), {"level": "warning", "message": "x"}),
@@ -210,6 +218,36 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "emit, far too deep": (lambda job: job.emit("m", {"v": nested(100_000)}), ("emit('m', data)", "nested deeper")),
     "emit, a mapping that raises": (lambda job: job.emit("m", Leaky()), ("emit('m', data)", "ConnectionError")),
     "emit, a proxy": (lambda job: job.emit("m", {"x": Proxy()}), ("emit('m', data)", "RuntimeError")),
+    "append, no such field": (
+        lambda job: job.emit("m", {"text": "a"}, append="txt"),
+        ("emit('m', append)", "'txt' is no field", "did you mean 'text'?"),
+    ),
+    "append, no data": (lambda job: job.emit("m", append="text"), ("emit('m', append)", "'text' is no field")),
+    "append, a number": (
+        lambda job: job.emit("m", {"n": 5}, append="n"),
+        ("emit('m', append='n')", "5 is no text"),
+    ),
+    "append, bytes": (lambda job: job.emit("m", {"t": b"a"}, append="t"), ("emit('m', append='t')", "b'a' is no text")),
+    "append, None": (lambda job: job.emit("m", {"t": None}, append="t"), ("emit('m', append='t')", "None is no text")),
+    "append, a list": (lambda job: job.emit("m", {"t": ["a"]}, append="t"), ("emit('m', append='t')", "['a'] is no")),
+    "append, by a number": (
+        lambda job: job.emit("m", {1: "a"}, append=1),  # type: ignore[dict-item, arg-type]
+        ("emit('m', append)", "1 is no text"),
+    ),
+    "append, by True": (lambda job: job.emit("m", {"t": ""}, append=True), ("append)", "True is no text")),  # type: ignore[arg-type]
+    "append, by a handle": (
+        lambda job: job.emit("m", {"t": ""}, append=Handle("a-job")),
+        ("emit('m', append)", "'a-job' is no field"),
+    ),
+    "append, by a proxy": (lambda job: job.emit("m", {"t": ""}, append=Proxy()), ("append)",)),  # type: ignore[arg-type]
+    "append, 5 MB": (
+        lambda job: job.emit("m", {"t": "y" * 5_000_000}, append="t"),
+        ("emit('m', data)", "5,000,00", "yyy", "emit it in pieces"),
+    ),
+    "append, the engine's type": (
+        lambda job: job.emit("log", {"t": ""}, append="t"),
+        ("emit(type)", "'log'"),
+    ),
     "log, no level": (lambda job: job.log("x", "loud"), ("log(level)", "'loud'")),
     "log, None as level": (lambda job: job.log("x", None), ("log(level)", "None")),  # type: ignore[arg-type]
     "log, a proxy as level": (lambda job: job.log("x", Proxy()), ("log(level)",)),  # type: ignore[arg-type]

@@ -44,6 +44,7 @@ from asyncjobs.runtime.anyio_internals import worker_thread
 from asyncjobs.runtime.attempt import RunningAttempt, Stop, Unawaited, failure, read_arguments, run_async, run_plain
 from asyncjobs.runtime.capture import capture
 from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter, in_forked_child
+from asyncjobs.runtime.event_data import Piece
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.isolation.channel import ParentChannel
 from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
@@ -247,17 +248,16 @@ class ChildContext(JobContext):
             loop=cast("LoopHandle", _AtOnce()),
             submit=submit,
             capture_level=capture_level,
-            on_event=self._send_events,
             lender=lender,
         )
         self._link = link
 
-    def _send_events(self) -> None:
-        for event in self.body_events.take():
-            self._link.send(Emitted(event.type, event.data))
-
-    def _drop_in_fork(self, type: str) -> None:
-        raise in_forked_child(self.id)
+    def _append(self, type: str, data: dict[str, Any], size: int | None = None, piece: Piece | None = None) -> None:
+        """Send an event at once: pieces of a text are joined where they wait to be stored."""
+        if self.forked:
+            raise in_forked_child(self.id)
+        if not self.body_events.closed:
+            self._link.send(Emitted(str(type), data, None if piece is None else piece.field))
 
     def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.run(function, *args)

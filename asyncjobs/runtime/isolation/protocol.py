@@ -79,10 +79,11 @@ class Began(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Emitted(Struct, frozen=True, tag=True, array_like=True):
-    """Progress, a log line, an event of the body's own."""
+    """Progress, a log line, an event of the body's own. ``append``: the field that holds a piece of a text."""
 
     event: str
     data: dict[str, Any]
+    append: str | None = None
 
 
 class Submit(Struct, frozen=True, tag=True, array_like=True):

@@ -261,7 +261,7 @@ class AttemptSession:
         # wanted any more, and questions, which are answered while the body runs and refused afterwards.
         match message:
             case Emitted():
-                self._running.context.relay(message.event, message.data)
+                self._running.context.relay(message.event, message.data, message.append)
             case Began():
                 self._begin(message)
             case Ended():
