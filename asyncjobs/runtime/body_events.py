@@ -13,11 +13,8 @@ from msgspec import Struct, msgpack
 from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import BodyEvent, EventType
-<<<<<<< HEAD
 from asyncjobs.plurals import counted
-=======
 from asyncjobs.runtime.event_data import Piece
->>>>>>> e9d48b0 (Pieces of a text that are not stored yet become one event)
 
 MOST_UNSTORED = 10_000
 MOST_UNSTORED_BYTES = 8 << 20
