@@ -7,7 +7,7 @@ from typing import Any, Literal, TypeVar, overload
 
 from asyncjobs.checks import checked_keywords, is_a
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.runtime.handle import JobHandle, get_access, get_value
+from asyncjobs.runtime.handle import JobHandle, get_access, read_value
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
@@ -175,7 +175,7 @@ async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, time
         while ended := await watch.next():
             for result in ended:
                 try:
-                    values[result.job_id] = get_value(by_id[result.job_id], result)
+                    values[result.job_id] = await read_value(by_id[result.job_id], result)
                 except Exception as error:
                     if not return_exceptions:
                         raise

@@ -9,6 +9,7 @@ from asyncjobs.exceptions import BackendClosedError, JobStateError
 from asyncjobs.models import Handle, JobEvent, JobResult, JobStatus
 from asyncjobs.runtime.context import find_current_job, without_job
 from asyncjobs.runtime.job_access import HandleAccess
+from asyncjobs.runtime.large_values import LARGE, decode_beside_loop
 
 if TYPE_CHECKING:
     from typing import Self
@@ -68,7 +69,10 @@ class JobHandle(Handle, Generic[T_co]):
             of waits over several processes is not noticed: a timeout ends it.
         """
         access = self._access()
-        return access.value_of(await access.wait_until_ended(self.id, timeout), self._func)
+        ended = await access.wait_until_ended(self.id, timeout)
+        if ended.value is not None and len(ended.value) > LARGE:
+            return await decode_beside_loop(ended.value, access.value_of, ended, self._func)
+        return access.value_of(ended, self._func)
 
     def result_sync(self, timeout: float | None = None) -> T_co:
         """Wait for the result as ``result`` does, in the thread of a plain function that runs as a job.
@@ -111,6 +115,7 @@ def get_access(handle: JobHandle[Any]) -> HandleAccess:
     return handle._access()  # pyright: ignore[reportPrivateUsage] - of the same module
 
 
-def get_value(handle: JobHandle[T], result: JobResult) -> T:
+async def read_value(handle: JobHandle[T], result: JobResult) -> T:
     """Return the value of a job's end, or raise its error."""
-    return get_access(handle).value_of(result, handle._func)  # pyright: ignore[reportPrivateUsage] - of the same module
+    access, func = get_access(handle), handle._func  # pyright: ignore[reportPrivateUsage] - of the same module
+    return await decode_beside_loop(result.value, access.value_of, result, func)

@@ -29,6 +29,7 @@ from asyncjobs.paging import iter_pages
 from asyncjobs.runtime.argument_checks import checked_id, checked_ids, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_results import decode_value, not_completed
+from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.reasons import why
 from asyncjobs.runtime.stored_calls import JobArguments, decode_stored_call
 from asyncjobs.runtime.submission import checked_name, duration
@@ -73,7 +74,7 @@ class Queries:
         call = await self._backend.get_call(job_id)
         if call is None:
             raise await not_found(self._backend, job_id)
-        return decode_stored_call(call, job_id, self._functions, make_handle)
+        return await decode_beside_loop(call.call, decode_stored_call, call, job_id, self._functions, make_handle)
 
     async def find_jobs(self, query: JobQuery | None) -> JobPage:
         """Return a page of jobs."""
@@ -106,7 +107,8 @@ class Queries:
 
     async def get_result(self, job_id: str) -> Any:
         """Return the result of a job that has completed; do not wait."""
-        return self.value_of(await self.get_stored_result(job_id), None)
+        result = await self.get_stored_result(job_id)
+        return await decode_beside_loop(result.value, self.value_of, result, None)
 
     async def get_stored_result(self, job_id: str) -> JobResult:
         """Return the result of a job that has completed, still encoded; do not wait."""

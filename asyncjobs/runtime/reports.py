@@ -15,6 +15,7 @@ from asyncjobs.models import Job, JobError, JobStatus, StatusReport
 from asyncjobs.runtime.argument_checks import checked_id
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_results import decode_value
+from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.reasons import held_by_the_dead
 from asyncjobs.runtime.submission import LONGEST_ID, checked_name
 from asyncjobs.runtime.suggestions import not_found
@@ -60,7 +61,7 @@ class StatusReports:
             if end.status is not JobStatus.COMPLETED:
                 continue
             try:
-                values[key] = decode_value(end, None, self._functions)
+                values[key] = await decode_beside_loop(end.value, decode_value, end, None, self._functions)
             except (ConversionError, CorruptValueError) as error:
                 unreadable[key] = unreadable_result(error)
         durations = {function: await self._backend.get_durations(function) for function in to_be_timed(jobs)}

@@ -20,6 +20,7 @@ from asyncjobs.exceptions import (
     JobStateError,
 )
 from asyncjobs.models import Job, JobQuery, JobStatus, state_tag
+from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.web import views
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.problems import WebError, as_web_error
@@ -98,11 +99,15 @@ async def get_result(call: Call) -> Response:
     except JobStateError as error:
         waiting = views.StatusView(job_id, cast("Any", error.status))
         return call.json(waiting, 202, headers={"retry-after": "1"})
-    plain = None if stored is None else json_value(decode_value(stored))
+    plain = None if stored is None else await decode_beside_loop(stored, _plain, stored)
     shown = call.redact("result", plain)
     if call.accepts(EXACT) and json.encode(shown) == json.encode(plain):
         return call.exact(stored)
     return call.json(views.ResultView(job_id, JobStatus.COMPLETED, shown))
+
+
+def _plain(stored: bytes) -> Any:
+    return json_value(decode_value(stored))
 
 
 def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
@@ -130,13 +135,18 @@ async def get_arguments(call: Call) -> Response:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
     try:
-        args, kwargs = decode_call(stored.call, lambda parent: {"$job": parent})
+        args, kwargs = await decode_beside_loop(stored.call, _plain_call, stored.call)
     except CorruptValueError as error:
         return call.json(views.ArgumentsView(job_id, stored.function, [], {}, f"unreadable: call ({error.args[0]})"))
-    shown = call.redact("arguments", json_value(list(args)))
+    shown = call.redact("arguments", args)
     listed = cast("list[Any]", shown) if isinstance(shown, list) else [shown]
-    named = call.redact_fields("arguments", json_value(dict(kwargs)))
+    named = call.redact_fields("arguments", kwargs)
     return call.json(views.ArgumentsView(job_id, stored.function, listed, named))
+
+
+def _plain_call(stored: bytes) -> tuple[Any, Any]:
+    args, kwargs = decode_call(stored, lambda parent: {"$job": parent})
+    return json_value(list(args)), json_value(dict(kwargs))
 
 
 async def get_attempts(call: Call) -> Response:
