@@ -1,1 +1,1 @@
-"""Events: from the stored log to subscribers, readers, streams and frames."""
+"""Deliver events from the stored log to subscribers, readers, streams and frames."""

@@ -1,22 +1,22 @@
-"""Events as bytes for the wire: server-sent events and JSON lines. Each is encoded once, however many read it.
+"""Encode events as server-sent events and JSON lines. Each event is encoded once for all readers.
 
 Besides events, a stream has frames of its own:
 
 ======== ==================================================== ==========================================
-``end``   the job or group has ended, all of it was delivered  ``cursor``; do not come back
-          (of ``subscribe_sse``, also: there is no such job)   ``reason``
-``reset`` something is missing before what comes next          ``reason``; ``cursor``, ``snapshot``, ``retry``
-``bye``   the server closes the stream                         ``reason``, ``retry``; come back
+``end``   the job or group has ended, all events are sent      ``cursor``; do not reconnect
+          (``subscribe_sse``: also for an unknown job)         ``reason``
+``reset`` events are missing before the next one               ``reason``; ``cursor``, ``snapshot``, ``retry``
+``bye``   the server closes the stream                         ``reason``, ``retry``; reconnect
 ======== ==================================================== ==========================================
 
-Reasons of a reset: ``retention`` (events after the client's cursor were removed), ``cursor`` (it is of another store),
-``busy`` and ``store`` (come back in ``retry`` ms; the stream ends). After the first two, the stream goes on after
-``cursor``; the state as it is now is at ``snapshot``.
+Reasons of a reset: ``retention`` (events after the client's cursor were removed), ``cursor`` (the cursor is of another
+store), ``busy`` and ``store`` (the stream ends; reconnect after ``retry`` ms). After the first two, the stream
+continues after ``cursor``; ``snapshot`` is the path of the current state.
 
-As named server-sent events these are events of that name. In the two other forms they are ``{"type": "reset", "data":
-{…}}``: unlike an event, without a ``job_id``. In JSON lines, ``{"type": "checkpoint", "data": {"cursor": …}}`` moves
-the cursor past events that the filter left out (server-sent events use a bare ``id:`` for that); an empty line keeps
-the connection alive. If a stream stops without ``end``, the client reconnects with its last cursor.
+In the form of named server-sent events, these frames have that name. In the two other forms they are ``{"type":
+"reset", "data": {…}}``: unlike an event, without a ``job_id``. In JSON lines, ``{"type": "checkpoint", "data":
+{"cursor": …}}`` moves the cursor past events that the filter left out (server-sent events use a bare ``id:`` for that);
+an empty line keeps the connection alive. If a stream stops without ``end``, the client reconnects with its last cursor.
 """
 
 from __future__ import annotations
@@ -35,28 +35,28 @@ from asyncjobs.models import JobEvent
 from asyncjobs.runtime.events.reader import EventBatch, EventFilter, EventReader
 
 Form = Literal["named", "plain", "lines"]
-"""``named`` server-sent events carry their type as the event's name; ``plain`` ones are all ``message``, the type is
-in the JSON; ``lines`` is newline-delimited JSON."""
+"""``named``: server-sent events with their type as the name; ``plain``: all named ``message``, with the type in the
+JSON; ``lines``: newline-delimited JSON."""
 
 CHUNK = 65_536
-"""Bytes after which a chunk goes out, although more could be added: what a server takes without waiting."""
+"""Size in bytes at which a chunk is sent without adding more: servers accept so much without blocking."""
 STORE_RETRY, STOPPING_RETRY = 5_000, 1_000
-"""Milliseconds after which a client comes back when the store was away, or the server stops."""
+"""Milliseconds after which a client reconnects if the store is not available, or the server stops."""
 _NOT_NAMES = frozenset({"end", "reset", "bye", "open", "error"})
-"""What a body's own event is not called on the wire: names of the stream itself, and of ``EventSource``."""
+"""Names that custom events cannot have: those of the stream's own frames, and of ``EventSource``."""
 
 
 class Frames:
     """Encodes events.
 
-    :param redact: what becomes of an event before anybody sees it.
+    :param redact: returns what clients may see of an event.
     """
 
     def __init__(self, redact: Callable[[JobEvent], JobEvent] | None = None) -> None:
         self._redact = redact
 
     def encode(self, batch: EventBatch, wanted: EventFilter, form: Form) -> Sequence[bytes]:
-        """Return the frames of a batch that a reader with the filter ``wanted`` brought, as chunks."""
+        """Return the frames of a batch from a reader with the filter ``wanted``, as chunks."""
         if not batch.events:
             return ()
         shared = batch.shared
@@ -64,7 +64,7 @@ class Frames:
             return chunks(self._frame(event, form) for event in batch.events)
         known: dict[str, bytes] = shared.once(
             (self, form), dict[str, bytes]
-        )  # by cursor: other filters take some of the same
+        )  # by cursor, because other filters select some of the same events
 
         def join() -> Sequence[bytes]:
             return chunks(self._known(known, event, form) for event in batch.events)
@@ -87,7 +87,7 @@ class Frames:
 
 
 def chunks(frames: Iterable[bytes]) -> Sequence[bytes]:
-    """Join frames into pieces that are large enough, and not much larger."""
+    """Join frames into chunks of about the size that a server accepts at once."""
     found: list[bytes] = []
     piece: list[bytes] = []
     size = 0
@@ -105,16 +105,16 @@ def chunks(frames: Iterable[bytes]) -> Sequence[bytes]:
 def to_json(event: JobEvent) -> bytes:
     """One line of JSON: the fields of ``JobEvent``; line ends and control characters are escaped."""
     if event.data and not is_json_object(event.data):
-        event = replace(event, data=json_value(event.data))  # stored as msgpack, which has what JSON has not
+        event = replace(event, data=json_value(event.data))  # the stored msgpack has types that JSON does not have
     try:
         return json.encode(event)
     except (TypeError, ValueError, OverflowError, RecursionError):
-        # A lone surrogate, say. A reader that cannot be given one event must get the others.
+        # For example, a lone surrogate. One event that cannot be encoded must not stop the others.
         return json.encode(replace(event, data={"repr": repr(event.data)[:2048]}))
 
 
 def checkpoint(form: Form, cursor: str) -> bytes:
-    """Return what moves a filtered stream's cursor on, without an event."""
+    """Return the frame that moves the cursor of a filtered stream, without an event."""
     if form == "lines":
         return json.encode({"type": "checkpoint", "data": {"cursor": cursor}}) + b"\n"
     return b"id: " + cursor.encode() + b"\n\n"
@@ -123,7 +123,7 @@ def checkpoint(form: Form, cursor: str) -> bytes:
 def control(form: Form, name: str, *, cursor: str | None = None, retry: int | None = None, **data: str) -> bytes:
     """Return a frame of the stream itself: ``reset``, ``bye``, ``end``.
 
-    :param retry: milliseconds; they are spread, so that not all clients come back at once.
+    :param retry: milliseconds; varied, so that not all clients reconnect at once.
     """
     fields: dict[str, Any] = dict(data)
     lines: list[bytes] = []
@@ -140,19 +140,19 @@ def control(form: Form, name: str, *, cursor: str | None = None, retry: int | No
 
 
 def hello(form: Form) -> bytes:
-    """Return the first frame: a browser's retry time, spread so that a restart is not answered by all at once."""
+    """Return the first frame: the browser's reconnection delay, varied so that not all reconnect at once."""
     return b"\n" if form == "lines" else b"retry: %d\n\n" % random.randint(1000, 3000)
 
 
 def ping(form: Form) -> bytes:
-    """Return what shows that the stream lives."""
+    """Return the frame that shows that the connection is alive."""
     return b"\n" if form == "lines" else b": ping\n\n"
 
 
 class FrameReader:
-    """Frames of one reader, a chunk at a time.
+    """The frames of one reader, in chunks.
 
-    :param snapshot: where a client finds the state as it is, once events were lost.
+    :param snapshot: path of the current state, for clients that have lost events.
     """
 
     def __init__(self, frames: Frames, reader: EventReader, form: Form, *, snapshot: str = "") -> None:
@@ -168,7 +168,7 @@ class FrameReader:
 
     @property
     def ready(self) -> bool:
-        """Whether the next frames are there already."""
+        """Return whether the next frames are available already."""
         return bool(self._ready)
 
     @property
@@ -204,17 +204,17 @@ class FrameReader:
     def _reset(self, batch: EventBatch) -> Sequence[bytes]:
         if not (batch.lost or batch.foreign):
             return ()
-        # Its cursor is before the events that are left: who is cut off right after it comes back for them.
+        # Its cursor is before the remaining events: a client that is cut off right after it gets them on reconnection.
         cursor = str(int(batch.events[0].cursor) - 1) if batch.events else batch.cursor
         reason = "retention" if batch.lost else "cursor"
         return (control(self._form, "reset", reason=reason, cursor=cursor, snapshot=self._snapshot),)
 
 
 async def stream_frames(frames: FrameReader, reader: EventReader, every: float) -> AsyncGenerator[bytes]:
-    """Ready-made frames of server-sent events, for a framework's own streaming response.
+    """Yield frames of server-sent events, for the streaming response of another framework.
 
-    They go into a response that has begun: what is wrong is a frame, too. A response that only breaks off has a browser
-    come back for ever.
+    The response has begun by then, so errors are frames, too: a browser would reconnect for ever to a response that
+    just breaks off.
     """
     begun = False
     try:

@@ -1,11 +1,11 @@
-"""Pages of the log, read once for all who want the same ones at the same time.
+"""Read pages of the log once for all readers that need the same page at the same time.
 
-After a burst, every subscriber that fell behind reads the log from about the same place; after a restart, every client
-comes back. So the whole log is read in blocks that begin at the same places for everybody: each is read, filtered and
-encoded once. A block that is full never changes; the last one is good for those who went live before it was read.
+After a burst, all subscribers that fell behind read the log from about the same position; after a restart, all clients
+reconnect. So the whole log is read in aligned blocks: each block is read, filtered and encoded once. A full block never
+changes. The last block is shared only with readers that went live before it was read.
 
-Pages of one job or group begin where the reader is. Of them, only full ones are shared: what another asked for may be
-older than what this reader has to see, and whether it is the end depends on that.
+Pages of one job or group begin at the reader's cursor. Only full ones are shared: a page that another reader has
+requested may be older than this reader needs in order to decide whether it has reached the end.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from asyncjobs.models import EventPage
 from asyncjobs.runtime.events.log_tail import Publication
 
 BLOCK = 250
-"""Events of a page, and positions of a block: a few MB at the worst, which every reader may hold."""
+"""Events of a page, and positions of a block: at most a few MB, which every reader may hold."""
 _KEPT = 16
-"""Pages that are kept."""
+"""Pages that the cache holds."""
 
 _Key = tuple[str | None, str | None, str | None]
 
@@ -58,7 +58,7 @@ class LogPages:
             position = int(after)
             block = await self._shared((str(position - position % BLOCK), None, None), max(position, int(live_after)))
             reached = int(block.page.cursor)
-            # Else what was lost may be before the cursor, or the cursor lies beyond the end of the log.
+            # Otherwise, the lost events may be before the cursor, or the cursor is beyond the end of the log.
             if not block.page.lost and (reached > position or (block.page.end and reached == position)):
                 return block
             return await self._fetch((after, None, None))
@@ -66,7 +66,7 @@ class LogPages:
 
     async def _shared(self, key: _Key, least: int | None) -> SharedPage:
         """Read a page, or share it. The last one is shared if it reaches as far as ``least``; with None, never."""
-        for _ in range(2):  # the read that is waited for first may have begun too early
+        for _ in range(2):  # a pending read may have begun too early, then read again
             known = self._kept.get(key)
             if known is not None and _counts(known.page, least):
                 self._kept.move_to_end(key)
@@ -102,7 +102,7 @@ def _counts(page: EventPage, least: int | None) -> bool:
 
 
 def well_formed(cursor: str) -> bool:
-    """Return whether it can have been a cursor of some log."""
+    """Return whether a text has the form of a cursor."""
     return cursor.isascii() and cursor.isdigit() and len(cursor) <= 19
 
 
@@ -112,8 +112,8 @@ _BEYOND = str(2**63 - 1)
 def cursor_or_beyond(given: str | None) -> str | None:
     """Return a ``Last-Event-ID`` as a cursor; None and "" are none.
 
-    What cannot be a cursor is taken for one of another store, which a stream answers with ``reset``: a browser repeats
-    what it got, whatever that is.
+    An invalid value is treated as a cursor of another store, to which a stream responds with ``reset``: a browser
+    repeats the last id, whatever it is.
     """
     if not given:
         return None

@@ -1,4 +1,4 @@
-"""Follow the stored log for a process: one tail of it, to any number of listeners.
+"""Follow the stored log once per process, for any number of listeners.
 
 Listeners get events in the log's order, each read from the log or committed by this process. The events of an own
 commit are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
@@ -29,14 +29,14 @@ logger = SafeLogger("asyncjobs.events")
 
 _RETRY = 0.5
 LOOK_EVERY = 30.0
-"""Seconds after which everything that is waited for is looked at in the store, whatever the log has brought."""
+"""Seconds after which the store is checked for everything that is waited for, whatever the log has brought."""
 _PAGE = 500
 BUFFER = 1024
-"""Events that a subscriber may be behind before it has to read the log."""
+"""Unread events that a subscription holds; with more, the subscriber has to read the log."""
 
 
 class Publication:
-    """Events that were published together. Every subscriber gets the same object, so what is made of it is made once.
+    """Events that were published together. All subscribers share the object, and what ``once`` computes from it.
 
     :param events: at least one, in the log's order.
     """
@@ -46,7 +46,7 @@ class Publication:
         self._made: dict[Hashable, Any] = {}
 
     def once(self, key: Hashable, make: Callable[[], T]) -> T:
-        """Return what ``make`` returns; it is called once for each key."""
+        """Return ``make()``; call it once for each key."""
         try:
             return self._made[key]
         except KeyError:
@@ -54,7 +54,7 @@ class Publication:
             return made
 
     def of(self, job_id: str | None, group: str | None) -> Sequence[JobEvent]:
-        """Its events of a job, or of a group; all of them without either."""
+        """Return the events of a job or of a group, or all events."""
         if job_id is not None:
             return self.once("by job", lambda: _by(self.events, lambda event: event.job_id)).get(job_id, ())
         if group is not None:
@@ -70,25 +70,26 @@ def _by(events: Sequence[JobEvent], key: Callable[[JobEvent], str | None]) -> di
 
 
 Concerns = Callable[[Publication], bool]
-"""Whether a subscriber has to see it."""
+"""Return whether the subscriber must see a publication."""
 
 
 class Subscription:
     """A bounded stream of the events after ``live_after``, as they are published.
 
-    ``publications`` ends (``EndOfStream``) when the subscriber fell behind; it then subscribes anew and reads the log.
+    ``publications`` ends (``EndOfStream``) when the subscriber has fallen behind; it then subscribes again and reads
+    the log.
 
-    :param size: events that it may be behind.
-    :param concerns: what is none of its concern does not wake it. Default: everything is.
+    :param size: unread events that it may hold.
+    :param concerns: returns whether a publication wakes the subscriber. Default: all do.
     """
 
     def __init__(self, live_after: str, size: int, concerns: Concerns | None = None) -> None:
         self.live_after = live_after
         self.passed = live_after
-        """The cursor up to which all that concerns it is here, or was."""
+        """The cursor up to which all relevant events were handed over."""
         self._concerns = concerns
         self.ended = False
-        """It fell behind, or there will be no more."""
+        """Whether the subscriber has fallen behind, or no more events will come."""
         self._free = size
         # Bounded by the events in it: a publication has at least one.
         send, receive = anyio.create_memory_object_stream[Publication](size)
@@ -98,14 +99,14 @@ class Subscription:
     async def receive(self) -> Publication:
         """Wait for the next publication.
 
-        :raises anyio.EndOfStream: it fell behind, or there will be no more.
+        :raises anyio.EndOfStream: the subscriber has fallen behind, or no more events will come.
         """
         publication = await self._publications.receive()
         self._free += len(publication.events)
         return publication
 
     def receive_nowait(self) -> Publication | None:
-        """Return the next publication if it is there."""
+        """Return the next publication if there is one already."""
         try:
             publication = self._publications.receive_nowait()
         except (anyio.WouldBlock, anyio.EndOfStream, anyio.ClosedResourceError):
@@ -119,7 +120,7 @@ class Subscription:
         return self._publications.statistics().current_buffer_used
 
     def push(self, publication: Publication) -> bool:
-        """Hand events over without waiting. False: it could not keep up."""
+        """Hand events over without waiting. Return False if the subscriber has fallen behind."""
         if self._concerns is not None and not self._concerns(publication):
             self.passed = publication.events[-1].cursor
             return True
@@ -134,22 +135,22 @@ class Subscription:
         return True
 
     def end(self) -> None:
-        """No more events will come; those that were not received are dropped: the log has them."""
+        """End the stream, and drop unread events: the log has them."""
         self.ended = True
         self._send.close()
         while self.receive_nowait() is not None:
             pass
 
     def close(self) -> None:
-        """Both ends; what was not read is dropped."""
+        """Close both ends, and drop unread events."""
         self._send.close()
         self._publications.close()
 
 
 class Expectation:
-    """Some jobs that a caller waits for, and those of them that became terminal since.
+    """Jobs that a caller waits for, and those of them that have become terminal since.
 
-    :param closed: the log is not followed any more.
+    :param closed: whether the log is not followed any more.
     """
 
     def __init__(self, job_ids: Sequence[str], *, closed: bool = False) -> None:
@@ -159,17 +160,17 @@ class Expectation:
         self._signal = Wakeup()
 
     def notify(self, job_id: str) -> None:
-        """Note that this job became terminal, or should be looked at in the store."""
+        """Note that a job has become terminal, or must be looked up in the store."""
         self._ended.append(job_id)
         self._signal.notify()
 
     def close(self) -> None:
-        """End every wait: the log is not followed any more, whoever else still uses the store."""
+        """End every wait, because the log is not followed any more."""
         self._closed = True
         self._signal.notify()
 
     async def wait(self) -> None:
-        """Return once ``take`` has something.
+        """Wait until ``take`` has ids.
 
         :raises BackendClosedError: the log is not followed any more.
         """
@@ -194,11 +195,11 @@ ANY_JOB = ""
 
 
 class LogTail:
-    """Passes the log on as it grows.
+    """Passes new events of the log on to listeners.
 
-    Expectations are the cheap listeners: they want to know only which jobs became terminal.
+    Expectations are the cheap listeners: they only learn which jobs have become terminal.
 
-    :param always: follow the log also while nothing listens, so that ``cursor`` is known.
+    :param always: follow the log even without listeners, so that ``cursor`` is known.
     """
 
     def __init__(self, backend: JobBackend, clock: Clock, *, always: bool = False) -> None:
@@ -206,7 +207,7 @@ class LogTail:
         self._clock = clock
         self._always = always
         self._closed = False
-        self._tail: str | None = None  # None: nobody listened, so nobody knows
+        self._tail: str | None = None  # None: not followed, because there was no listener
         self._newest = "0"
         self._missed = False
         self._reading = False
@@ -219,20 +220,20 @@ class LogTail:
 
     @property
     def listened_to(self) -> bool:
-        """Whether an event would be noticed."""
+        """Return whether there is a listener."""
         return bool(self._subscriptions or self._waiters) or self._always
 
     @property
     def cursor(self) -> str | None:
-        """The last event that was passed on, or stored here and is about to be; None: not known."""
+        """The cursor of the last event that was passed on, or is about to be; None: not known."""
         return None if self._tail is None else max(self._tail, self._newest, key=int)
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Pass on the events of an own commit, in order, before its callers go on. Does not block."""
+        """Pass on the events of an own commit, in order, before its callers continue. Never blocks."""
         self._newest = events[-1].cursor
-        self._wake(events)  # early is harmless: who waits looks at the store
+        self._wake(events)  # an early wake-up is harmless: waiters look at the store
         if not self.listened_to:
-            self._begin_at(events[-1].cursor)  # whoever listens next need not ask where the log ends
+            self._begin_at(events[-1].cursor)  # the next listener need not ask the store where the log ends
         elif self._tail is None or self._missed or self._reading or int(events[0].cursor) != int(self._tail) + 1:
             self.changed()
         else:
@@ -248,13 +249,13 @@ class LogTail:
             self._begin_at(None)
 
     def _begin_at(self, tail: str | None) -> None:
-        """Nobody listens: whoever does next listens from here on, or asks where the log ends."""
+        """Note that there is no listener: the next one begins here, or asks the store where the log ends."""
         self._tail = tail
         self._missed = False
         self._begun += 1
 
     async def run(self) -> None:
-        """Read up what was missed, whenever something was, and look at the store itself now and then."""
+        """Read missed events whenever there are some, and check the store itself at intervals."""
         trouble = Outage(logger, "the event log could not be read")
         await look_forever(self._look, self._until_notified, trouble, self._clock, first=_RETRY, longest=_RETRY)
 
@@ -272,10 +273,10 @@ class LogTail:
         return max(0.0, LOOK_EVERY - (self._clock.monotonic() - self._looked_at) / SECOND)
 
     async def _look_again(self) -> None:
-        """Look at everything that is waited for, all of it together: whatever wake-up was lost, it is lost no longer.
+        """Check the store for everything that is waited for, in one pass, to make up for any lost wake-up.
 
-        Subscribers get what the log has after what they were given last. If jobs were removed, they begin anew, and
-        find out whether theirs is still there.
+        Subscribers get the events after the last one they were given. If jobs were removed, they subscribe again, and
+        find out whether theirs still exists.
         """
         if not self.listened_to:
             return
@@ -297,7 +298,7 @@ class LogTail:
     async def _read_up(self) -> None:
         while self._missed and self._tail is not None:
             self._missed = False
-            self._reading = True  # own commits are in what is read now, or in what is read next
+            self._reading = True  # own commits are covered by this read or by the next
             begun = self._begun
             try:
                 page = await self._backend.read_events(self._tail)
@@ -306,7 +307,7 @@ class LogTail:
                 raise
             finally:
                 self._reading = False
-            if self._begun != begun:  # all listeners left meanwhile, and those that came since begin elsewhere
+            if self._begun != begun:  # all listeners have left meanwhile, and new ones have begun at another position
                 self._missed = True
                 continue
             self._tail = page.cursor
@@ -329,7 +330,7 @@ class LogTail:
         for subscription in list(self._subscriptions):
             try:
                 kept = subscription.push(publication)
-            except Exception as error:  # border: a filter that fails costs its subscriber the buffer, and nobody else
+            except Exception as error:  # border: a failing filter costs only its own subscriber the buffer
                 logger.error("a subscriber could not be given an event; it reads the log: %s", error, exc_info=error)
                 kept = False
             if not kept:
@@ -339,8 +340,8 @@ class LogTail:
     # -- listening
 
     async def subscribe(self, size: int = BUFFER, concerns: Concerns | None = None) -> Subscription:
-        """Every event (that concerns it) that is stored from now on, up to ``size`` of them unread."""
-        keep = self.expect([ANY_JOB])  # so that own commits do not drop the tail meanwhile
+        """Subscribe to the relevant events that are stored from now on, with up to ``size`` unread ones."""
+        keep = self.expect([ANY_JOB])  # a listener, so that own commits do not drop the tail meanwhile
         try:
             await self.live()
             assert self._tail is not None
@@ -351,7 +352,7 @@ class LogTail:
         return subscription
 
     def unsubscribe(self, subscription: Subscription) -> None:
-        """Stop and drop what was not read."""
+        """End a subscription, and drop its unread events."""
         self._subscriptions.discard(subscription)
         subscription.close()
 
@@ -363,9 +364,9 @@ class LogTail:
         return expectation
 
     async def live(self) -> None:
-        """Know where the log ends, and follow it for as long as anybody listens.
+        """Find the end of the log, and follow the log while there are listeners.
 
-        :raises BackendClosedError: it is not followed any more.
+        :raises BackendClosedError: the log is not followed any more.
         """
         if self._closed:
             raise BackendClosedError
@@ -373,11 +374,11 @@ class LogTail:
             cursor = await self._backend.last_cursor()
             if self._tail is None:
                 self._tail = cursor
-                if self._missed:  # something was stored while the cursor was read
+                if self._missed:  # events were stored while the cursor was read
                     self._catch_up.notify()
 
     def forget(self, expectation: Expectation) -> None:
-        """Nobody waits for this any more."""
+        """Remove an expectation whose caller does not wait any more."""
         for job_id in expectation.job_ids:
             waiters = self._waiters.get(job_id)
             if waiters is not None:
@@ -386,7 +387,7 @@ class LogTail:
                     del self._waiters[job_id]
 
     def wake(self, job_id: str) -> None:
-        """Have those who wait for it look at the store."""
+        """Wake the waiters of a job, so that they look at the store."""
         self._wake_waiters(job_id)
         for waiter in self._waiters.get(ANY_JOB, ()):
             waiter.notify(job_id)
@@ -396,7 +397,7 @@ class LogTail:
             waiter.notify(job_id)
 
     def close(self) -> None:
-        """Follow the log no more: end every subscription and every wait."""
+        """Stop following the log; end all subscriptions and waits."""
         self._closed = True
         self.wake_all()
         for waiters in self._waiters.values():
@@ -404,7 +405,7 @@ class LogTail:
                 waiter.close()
 
     def wake_all(self) -> None:
-        """Have everybody look at the store, and so learn what is the matter with it."""
+        """Wake all listeners, so that they look at the store and get its error."""
         self._end_subscriptions()
         for job_id in list(self._waiters):
             self.wake(job_id)

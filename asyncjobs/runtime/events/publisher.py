@@ -37,7 +37,7 @@ class EventSubscription:
         self._ready: deque[JobEvent] = deque()
         self._ended = False
         self._waiting: anyio.CancelScope | None = None
-        finalize(self, reader.close).atexit = False  # one that a loop was broken out of, and nobody holds any more
+        finalize(self, reader.close).atexit = False  # for an iterator that its caller has dropped
 
     def __aiter__(self) -> Self:
         return self
@@ -57,7 +57,7 @@ class EventSubscription:
         return self._ready.popleft()
 
     def close(self) -> None:
-        """End it; what was received already can still be read."""
+        """End the subscription; received events can still be read."""
         self._ended = True
         self._reader.close()
         if self._waiting is not None:
@@ -67,8 +67,8 @@ class EventSubscription:
 class EventPublisher(CheckedArguments):
     """Passes the events of a store on to subscribers, whichever process stores them.
 
-    Each subscriber gets what is stored, once and in order. One that falls behind is not waited for: it reads the log
-    from where it is. ::
+    Each subscriber gets each stored event once, in order. The publisher does not wait for a slow subscriber, which
+    reads the log from its cursor instead. ::
 
         async with EventPublisher(backend) as publisher:
             async with JobProcessor(backend) as jp:
@@ -97,16 +97,16 @@ class EventPublisher(CheckedArguments):
     # -- life
 
     async def start(self) -> None:
-        """Open the store and follow its log. While it does already, a call only counts."""
+        """Open the store and follow its log. If it is started already, only count the call."""
         async with self._lock:
             if not self._users:
                 await self._begin()
             self._users += 1
 
     async def stop(self) -> None:
-        """End every subscription, and let go of the store, once ``stop`` was called as often as ``start``."""
+        """End all subscriptions and release the store, once ``stop`` was called as often as ``start``."""
         if fork_count() != self._forks:
-            return  # a forked child leaves its parent's publisher alone
+            return  # a forked child must not stop the publisher of its parent
         await self._leave(None)
 
     async def __aenter__(self) -> Self:
@@ -174,7 +174,7 @@ class EventPublisher(CheckedArguments):
     # -- for subscribers
 
     def subscribe(self, job_id: str | None = None) -> EventSubscription:
-        """Return the events that are stored from now on; of a job: all of its events, until it has ended.
+        """Return the events that are stored from now on or, for a job, all of its events until it has ended.
 
         The iterator raises ``JobNotFoundError`` for an unknown id, and ``BackendError`` when the store cannot be read.
 
@@ -191,14 +191,14 @@ class EventPublisher(CheckedArguments):
         return subscription
 
     def unsubscribe(self, subscription: EventSubscription) -> None:
-        """End a subscription: its iterator stops, also one that waits for the next event."""
+        """End a subscription: its iterator stops, even while it waits for the next event."""
         self._subscriptions.discard(subscription)
         subscription.close()
 
     def publish(self, events: Sequence[JobEvent]) -> None:
-        """Have subscribers get these stored events now; callable from any thread, without waiting.
+        """Deliver these stored events to subscribers now; thread-safe, without waiting.
 
-        The log is read: an event that it does not have reaches no subscriber, one that was delivered is not repeated.
+        The log is read: an event that is not stored reaches no subscriber, and a delivered event is not repeated.
 
         :raises BackendClosedError: the publisher is not entered. ConfigurationError: not events.
         """
@@ -213,7 +213,7 @@ class EventPublisher(CheckedArguments):
 
     @property
     def tail(self) -> LogTail:
-        """What follows the log.
+        """The component that follows the log.
 
         :raises BackendClosedError: the publisher is not entered.
         """

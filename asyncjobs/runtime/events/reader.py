@@ -1,4 +1,4 @@
-"""EventReader: a cursor and a filter over the log. It reads what is stored, then follows live, without a gap."""
+"""Read the log by a cursor and a filter: stored events first, then live ones, without a gap."""
 
 from __future__ import annotations
 
@@ -22,21 +22,21 @@ from asyncjobs.runtime.events.log_tail import LogTail, Publication, Subscription
 from asyncjobs.runtime.suggestions import not_found
 
 Over = Callable[[str | None], Awaitable[bool]]
-"""Whether nothing more will come, as of the cursor that the reader has reached, or later."""
+"""Returns whether no more events will come, as of the reader's cursor or later."""
 
 Inside = Callable[[str | None, str | None], AbstractAsyncContextManager[None]]
-"""Entered by a job's body around its wait for an event of a job, of a group, or (None, None) of anything."""
+"""Entered by the body of a job around its wait for an event of a job, of a group, or (None, None) of all."""
 
 
 class EventFilter(Struct, frozen=True):
-    """Which events: of a job, or of a group; of some types. None takes all."""
+    """A filter of events: by job or group, and by types. None selects all."""
 
     job_id: str | None = None
     group: str | None = None
     types: frozenset[str] | None = None
 
     def select(self, publication: Publication) -> Sequence[JobEvent]:
-        """Those events that match, in order."""
+        """Return the events that match, in order."""
 
         def matching() -> Sequence[JobEvent]:
             events, types = publication.of(self.job_id, self.group), self.types
@@ -45,14 +45,14 @@ class EventFilter(Struct, frozen=True):
         return publication.once(self, matching)
 
     def ends(self, publication: Publication) -> bool:
-        """Whether something of the job or group became terminal, whatever the types."""
+        """Return whether a job of the filter has become terminal, regardless of the types."""
         return publication.once(
             ("ends", self.job_id, self.group),
             lambda: any(_ends(event) for event in publication.of(self.job_id, self.group)),
         )
 
     def concerns(self, publication: Publication) -> bool:
-        """Whether there is anything in it for a reader."""
+        """Return whether a reader needs the publication."""
         if not publication.of(self.job_id, self.group):
             return False
         return self.types is None or self.ends(publication) or bool(self.select(publication))
@@ -77,13 +77,13 @@ def checked_types(types: Collection[str] | str | None) -> frozenset[str] | None:
 
 
 class EventBatch(Struct, frozen=True):
-    """What a call of ``next`` brought.
+    """The result of ``EventReader.next``.
 
-    ``cursor`` is where the reader is now: behind the last event, or further where the filter left some out. ``ended``:
-    nothing more will come. ``lost``: retention removed events after the reader's cursor before it read them.
-    ``foreign``: the cursor was of another log, and the reader goes on from the end of this one.
-    ``shared`` is where the events are from: what is made of one can be made once for all readers. ``whole``: they are
-    all that the filter takes of it, so what is made of all of them can be, too.
+    ``cursor`` is the position of the reader: after the last event, or later if the filter left events out.
+    ``ended``: no more events will come. ``lost``: retention has removed events after the reader's cursor.
+    ``foreign``: the cursor was of another log; the reader continues at the end of this one.
+    ``shared`` is the publication of the events, on which their encoded forms are shared by all readers. ``whole``: the
+    events are all that the filter selects from it, so the form of all of them together can be shared, too.
     """
 
     events: Sequence[JobEvent]
@@ -96,11 +96,11 @@ class EventBatch(Struct, frozen=True):
 
 
 class EventReader:
-    """Use it as ``async with``. Not a generator: a call may be given a timeout, or be cancelled, and repeated.
+    """A reader of the log, used as ``async with``. Not a generator: a call can time out or be cancelled, and repeated.
 
-    A reader that does not keep up reads the log again from where it is: nobody waits for it, and it misses nothing.
+    A slow reader reads the log from its cursor: it delays no other reader, and misses nothing.
 
-    :param may_reset: a cursor that lies beyond the end of the log (the store was replaced) is not refused.
+    :param may_reset: accept a cursor beyond the end of the log (the store was replaced).
     :param inside: entered around each wait for an event inside of a job.
     """
 
@@ -128,10 +128,10 @@ class EventReader:
         self._concerns = None if whole else wanted.concerns
         self._subscription: Subscription | None = None
         self._begun = False  # with this subscription
-        self._known = False  # that retention removed something after the cursor is known, or does not matter
+        self._known = False  # that retention has removed events after the cursor is reported, or does not matter
         self._catching_up = True
-        self._ending = False  # the end of the log is the end of it all
-        self._ask = False  # something terminal came by: is it over?
+        self._ending = False  # the reader ends at the end of the log
+        self._ask = False  # a job has become terminal: ask whether the reader ends
         self._ended = False
 
     async def __aenter__(self) -> Self:
@@ -144,11 +144,11 @@ class EventReader:
 
     @property
     def live(self) -> bool:
-        """Whether it has read all that was stored when it began to listen."""
+        """Return whether all events that were stored at the beginning have been read."""
         return self._begun and not self._catching_up
 
     def close(self) -> None:
-        """Listen no more."""
+        """End the subscription."""
         if self._subscription is not None:
             self._tail.unsubscribe(self._subscription)
             self._subscription = None
@@ -171,7 +171,7 @@ class EventReader:
                 if batch.events or batch.lost or batch.foreign or batch.ended or self._catching_up:
                     return batch
                 continue
-            # What the filter leaves out does not prolong the wait.
+            # Events that the filter leaves out do not extend the timeout.
             left = None if until is None else max(0, until - self._clock.monotonic()) / 1_000_000
             received = await self._wait(left)
             if received is None:
@@ -183,22 +183,22 @@ class EventReader:
         return EventBatch((), self.cursor, ended=True)
 
     async def _follow(self) -> None:
-        """Subscribe if it does not, and find out whether the log has to be read: at the beginning and at the end."""
+        """Subscribe if necessary. Find out whether the log has to be read: at the beginning and at the end."""
         if self._subscription is None:
             self._subscription = await self._tail.subscribe(concerns=self._concerns)
         if not self._begun:
-            # Whether it is over is asked before the log is read: what ended before then is in what is read.
+            # Ask whether it is over before reading the log, so that the read covers all events up to that answer.
             self._ending = self._over is not None and await self._over(None)
             self._catching_up = self._begun = True
             self._known = self.cursor is None
             self._ask = False
         if self._ask and not self._catching_up and self._over is not None:
             if await self._over(self.cursor):
-                self._ending = self._catching_up = True  # what was stored before the question is read from the log
+                self._ending = self._catching_up = True  # events before that answer are read from the log
             self._ask = False
 
     def next_nowait(self) -> EventBatch | None:
-        """Events that have been received already, if there are any."""
+        """Return events that were received already, if there are any."""
         if self._subscription is None or not self._begun or self._catching_up or self._ask:
             return None
         while (publication := self._subscription.receive_nowait()) is not None:
@@ -224,7 +224,7 @@ class EventReader:
         return EventBatch(events, self.cursor, self._ended, lost, shared=publication, whole=whole)
 
     async def _page(self) -> SharedPage | None:
-        """Return the next page, or None if the cursor lay beyond the end of the log; it is moved to the end then."""
+        """Return the next page. If the cursor is beyond the end of the log, move it there and return None."""
         assert self._subscription is not None
         live_after = self._subscription.live_after
         while True:
@@ -234,12 +234,12 @@ class EventReader:
                 if self.cursor is None or not (self._may_reset and well_formed(self.cursor)):
                     raise
             end = await self._pages.end()
-            if _position(self.cursor) > int(end):  # else it has grown meanwhile
+            if _position(self.cursor) > int(end):  # otherwise, the log has grown meanwhile
                 self.cursor = end
                 return None
 
     async def _wait(self, timeout: float | None) -> Publication | None:
-        """``_receive``; the body of a job lends its slot while there is nothing to receive."""
+        """Call ``_receive``; the body of a job lends its slot while there is nothing to receive."""
         subscription = self._subscription
         assert subscription is not None
         if self._inside is None or timeout == 0 or find_current_job() is None:
@@ -250,7 +250,7 @@ class EventReader:
             return await self._receive(timeout)
 
     async def _receive(self, timeout: float | None) -> Publication | None:
-        """Wait for the next publication; None if it is not in time, or the subscriber fell behind (the log is next)."""
+        """Return the next publication; None after a timeout, or if the reader fell behind (it reads the log next)."""
         assert self._subscription is not None
         publication: Publication | None = None
         try:
@@ -267,13 +267,13 @@ class EventReader:
         except (anyio.EndOfStream, anyio.ClosedResourceError):
             self.close()
         except anyio.get_cancelled_exc_class():
-            # asyncio's own timeouts can cancel a task that has just been handed something: it would be lost.
+            # A timeout of asyncio can cancel a task that has just received an item, which would be lost.
             self.close()
             raise
         return publication
 
     def _pass_on(self) -> None:
-        """Move the cursor past what the filter left out."""
+        """Move the cursor past events that the filter left out."""
         subscription = self._subscription
         if subscription is not None and not subscription.unread:
             self.cursor = max(self.cursor or "0", subscription.passed, key=int)
@@ -289,7 +289,7 @@ class EventReader:
         return EventBatch(events, last, shared=publication, whole=whole)
 
     def _unseen(self, publication: Publication) -> tuple[Sequence[JobEvent], bool]:
-        """Return what the filter takes and was not delivered yet, and whether that is all that the filter takes."""
+        """Return the matching events that were not delivered yet, and whether these are all matching events."""
         selected, seen = self.wanted.select(publication), _position(self.cursor)
         if _position(publication.events[0].cursor) > seen:
             return selected, True
@@ -297,9 +297,9 @@ class EventReader:
 
 
 def job_over(backend: JobBackend, job_id: str) -> Over:
-    """Return what asks whether a job has ended.
+    """Return a function that asks whether a job has ended.
 
-    It raises ``JobNotFoundError`` for an unknown id.
+    The function raises ``JobNotFoundError`` for an unknown id.
     """
 
     async def over(_: str | None) -> bool:

@@ -1,4 +1,4 @@
-"""Stream the history of a job, a group, or everything, and then what comes, without a gap or a repetition."""
+"""Stream stored and then live events of a job, of a group, or all, without gaps or duplicates."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ class StatusStreamer(CheckedArguments):
                 print(event.type)
             print((await streamer.poll_status(job.id)).status)
 
-    :param event_publisher: follows the log; it has to be entered before events are read.
-    :param functions: functions whose annotations results are given.
+    :param event_publisher: follows the log; enter it before events are read.
+    :param functions: functions whose annotations are used to restore results.
     :raises ConfigurationError: the publisher belongs to another store.
     """
 
@@ -62,7 +62,7 @@ class StatusStreamer(CheckedArguments):
     def of_tail(
         cls, backend: JobBackend, tail: LogTail, clock: Clock, *, functions: Functions, inside: Inside
     ) -> StatusStreamer:
-        """Return the streamer of a tail that an engine follows.
+        """Return a streamer on the log tail of an engine.
 
         :param inside: entered by the bodies of jobs around each wait for an event.
         """
@@ -95,10 +95,10 @@ class StatusStreamer(CheckedArguments):
         after: str | None = None,
         may_reset: bool = False,
     ) -> EventReader:
-        """Return a reader of everything, of one job, or of a group, from after a cursor (None: the first event).
+        """Return a reader of all events, or of a job or a group, after a cursor (None: from the first event).
 
-        It ends by itself when the job, or every job of the group, is terminal and all of its events were read.
-        ``may_reset``: with a cursor beyond the end of the log, go on from its end (``EventBatch.foreign``).
+        The reader ends when the job, or every job of the group, is terminal and all of its events were read.
+        ``may_reset``: with a cursor beyond the end of the log, continue at its end (``EventBatch.foreign``).
         """
         over: Over | None = None
         if job_id is not None:
@@ -122,7 +122,7 @@ class StatusStreamer(CheckedArguments):
     def stream_job(
         self, job_id: str, after: str | None = None, types: Collection[str] | str | None = None
     ) -> AsyncGenerator[JobEvent]:
-        """Events of one job; ends after its last one, once the job is terminal.
+        """Stream the events of a job; end after its last event, once the job is terminal.
 
         :raises JobNotFoundError: no such job.
         """
@@ -131,13 +131,13 @@ class StatusStreamer(CheckedArguments):
     def stream_group(
         self, group: str, after: str | None = None, types: Collection[str] | str | None = None
     ) -> AsyncGenerator[JobEvent]:
-        """Events of a group's jobs; ends when every job of it is terminal (at once for a group without jobs)."""
+        """Stream the events of a group; end when all of its jobs are terminal (at once for a group without jobs)."""
         return _events(self.reader(group=group, after=after, types=types))
 
     def stream_all(
         self, after: str | None = None, types: Collection[str] | str | None = None
     ) -> AsyncGenerator[JobEvent]:
-        """Every event; never ends by itself."""
+        """Stream all events; never end by itself."""
         return _events(self.reader(after=after, types=types))
 
     async def subscribe_sse(
@@ -180,7 +180,7 @@ class StatusStreamer(CheckedArguments):
 
 
 class _GroupEnd:
-    """Whether a group has ended, asked once for all of its readers that have come equally far."""
+    """Answers whether a group has ended, with one query for all readers at the same position."""
 
     def __init__(self, backend: JobBackend, group: str) -> None:
         self.asking = 0
@@ -191,7 +191,7 @@ class _GroupEnd:
         self._answer = False
 
     async def over(self, cursor: str | None) -> bool:
-        """As of ``cursor`` or later; None: as of now."""
+        """Return whether the group has ended, as of ``cursor`` or later; None: as of now."""
         async with self._lock:
             if cursor is None or self._asked_at is None or self._asked_at < int(cursor):
                 self._answer = not await self._backend.has_unfinished(self._group)
@@ -200,7 +200,7 @@ class _GroupEnd:
 
 
 async def _events(reader: EventReader) -> AsyncGenerator[JobEvent]:
-    # The only generator on the way: closing one does not close another that it iterates over.
+    # The only generator on the way, because closing a generator does not close another that it iterates over.
     try:
         while True:
             batch = await reader.next()

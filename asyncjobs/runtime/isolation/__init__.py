@@ -1,1 +1,1 @@
-"""Run jobs with ``isolation="process"``: the pool, its processes, and what is exchanged with them."""
+"""Run jobs with ``isolation="process"``: the pool, its processes, and the protocol between them."""

@@ -18,7 +18,7 @@ _CHUNK = 1 << 16
 
 
 class _Asked:
-    """A question on its way. It may be asked from any loop, one in each thread of the body."""
+    """A question that waits for its answer. Bodies may ask from any event loop, on any thread."""
 
     def __init__(self) -> None:
         self.loop = LoopHandle()
@@ -34,7 +34,7 @@ class ParentChannel:
 
     def __init__(self, down: int, up: int) -> None:
         for descriptor in (down, up):
-            os.set_inheritable(descriptor, False)  # what the body starts has no part in this
+            os.set_inheritable(descriptor, False)  # processes that the body starts must not inherit it
         self._down = down
         self._up = up
         self._pid = os.getpid()
@@ -43,14 +43,14 @@ class ParentChannel:
         self._asked: dict[int, _Asked] = {}
 
     def frames(self) -> Iterator[Down]:
-        """Read what the worker sends, until its end is closed: by itself, or because it is gone."""
+        """Read frames from the worker until the worker closes its end, or dies."""
         splitter = Splitter()
         while data := os.read(self._down, _CHUNK):
             for body in splitter.feed(data):
                 yield read_down(body)
 
     def send(self, message: Up) -> None:
-        """Send it, from any thread. If the worker is gone, it is lost."""
+        """Send a frame; thread-safe. Dropped silently if the worker is gone."""
         if os.getpid() != self._pid:
             raise in_forked_child("?")
         data = memoryview(frame(message))
@@ -59,10 +59,10 @@ class ParentChannel:
                 while data:
                     data = data[os.write(self._up, data) :]
         except BrokenPipeError:
-            pass  # the worker is gone, and the thread that reads from it ends this process
+            pass  # the worker is gone; the reading thread will end this process
 
     async def ask(self, question: Callable[[int], Question]) -> bytes:
-        """Wait for the worker's answer, and return it encoded; raise its refusal."""
+        """Wait for the worker's answer; return its encoded value, or raise its error."""
         number = next(self._numbers)
         asked = self._asked[number] = _Asked()
         try:
@@ -87,6 +87,6 @@ class ParentChannel:
             asked.loop.call_soon(asked.done.set)
 
     def interrupt(self) -> None:
-        """Stop a plain body: whatever it waits for raises ``BodyStopped``."""
+        """Stop a plain body: its pending and later waits raise ``BodyStopped``."""
         for asked in list(self._asked.values()):
             asked.loop.call_soon(asked.done.set)

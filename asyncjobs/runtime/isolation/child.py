@@ -1,8 +1,9 @@
 """Run jobs with ``isolation="process"``, as the program ``python -m asyncjobs.runtime.isolation.child DOWN UP``.
 
-Started by ``pool``, it runs one job at a time, as it is sent through the pipe ``DOWN``. Two threads: this one runs the
-bodies (plain ones as they are, async ones in a loop of their own), the other one listens. When the pipe closes, which
-it also does when the worker is killed, the process ends: at once if a body runs, and with whatever that has started.
+``pool`` starts this program. It runs one job at a time; calls arrive through the pipe ``DOWN``. It has two threads: the
+main thread runs the bodies (async ones in an event loop of their own), the other one reads the pipe. When the pipe
+closes, also because the worker was killed, the process ends: at once if a body runs, together with all processes that
+the body has started.
 """
 
 from __future__ import annotations
@@ -62,13 +63,13 @@ from asyncjobs.runtime.wakeups import LoopHandle, loop_runs_here
 T = TypeVar("T")
 
 _LAST_WORDS = 1.0
-"""Seconds that an idle process has to end in order, once it is not wanted any more."""
+"""Seconds that an idle process has to shut down in order, once its pipe was closed."""
 _NOT_RETRIED = (ImportError, SyntaxError, CallableNotFoundError, ConfigurationError)
-"""What loading a function may raise and would raise again."""
+"""Errors of loading a function that another try would raise again."""
 
 
 class Child:
-    """Runs the calls that come, one after the other."""
+    """Runs calls one after the other, as they arrive."""
 
     def __init__(self, link: ParentChannel, setup: Setup) -> None:
         self._link = link
@@ -84,7 +85,7 @@ class Child:
     # -- the thread that listens
 
     def listen(self, frames: Iterator[Any]) -> None:
-        """Take what comes, until the pipe closes."""
+        """Handle frames until the pipe closes."""
         try:
             for message in frames:
                 match message:
@@ -101,7 +102,7 @@ class Child:
             if self._busy:
                 die()
             self._calls.put(None)
-            time.sleep(_LAST_WORDS)  # what earlier bodies left behind must not keep the process
+            time.sleep(_LAST_WORDS)  # threads that earlier bodies left behind must not keep the process alive
             die()
 
     def _stop(self) -> None:
@@ -109,7 +110,7 @@ class Child:
             if self._running is None:
                 return
             if self._loop is not None:
-                hurry = self._running.stop_reason is not None  # it is asked again
+                hurry = self._running.stop_reason is not None  # this is the second request
                 self._loop.call_soon(self._running.hurry if hurry else partial(self._running.stop, Stop.CANCELLED))
             else:
                 self._running.stop(Stop.CANCELLED)
@@ -141,7 +142,7 @@ class Child:
     # -- the thread that runs bodies
 
     def work(self) -> None:
-        """Run calls until there will be no more."""
+        """Run calls until the pipe is closed."""
         with capture(DaemonConfig(capture_logging=self._setup.capture)):
             while (call := self._calls.get()) is not None:
                 ended = copy_context().run(self._run, call)
@@ -210,7 +211,7 @@ class Child:
     ) -> Outcome:
         try:
             return anyio.run(self._await, running, function, args, kwargs, returns, backend=self._setup.loop)
-        except BaseException as error:  # of a task that the body left to the loop
+        except BaseException as error:  # raised by a task that the body left running on the loop
             return failure(error, policy=running)
 
     async def _await(
@@ -236,7 +237,7 @@ class Child:
 
 
 class ChildContext(JobContext):
-    """``current_job()`` in a process of its own: what it reports goes through the pipe at once."""
+    """``current_job()`` in a child process: sends each report through the pipe at once."""
 
     def __init__(
         self, job: ClaimedJob, link: ParentChannel, submit: Submit, capture_level: int | None, *, lender: Lender
@@ -264,10 +265,10 @@ class ChildContext(JobContext):
 
 
 class _AtOnce:
-    """Stands for the worker's loop, which is not here."""
+    """Replaces the token of the worker's event loop, which is in another process."""
 
     def is_here(self) -> bool:
-        """Return whether a loop of the body's own runs here: a thread has one at a time."""
+        """Return whether an event loop of the body runs on this thread."""
         return loop_runs_here()
 
     def call_soon(self, function: Callable[..., object], *args: object) -> bool:
@@ -276,7 +277,7 @@ class _AtOnce:
 
 
 class ParentJobs:
-    """What handles can do here: they ask the worker's processor. A ``HandleAccess``, but for streams."""
+    """The ``HandleAccess`` of a child process: passes requests to the worker's processor. It cannot stream events."""
 
     def __init__(self, link: ParentChannel, max_value_size: int) -> None:
         self._link = link
@@ -286,7 +287,7 @@ class ParentJobs:
     async def submit(
         self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
-        """Encode a child job here, where its function is, and have it stored."""
+        """Encode a job in this process, which has its function, and have the worker store it."""
         from asyncjobs.runtime.handle import JobHandle  # this program stands above it
 
         if self._submissions is None:
@@ -298,7 +299,7 @@ class ParentJobs:
                 problem="a local job runs in the process that submits it, and this one is gone with its job",
                 hint="move the function to module level, or do not isolate the job that submits it",
             )
-        options["if_exists"] = "return"  # what an earlier attempt submitted is there already
+        options["if_exists"] = "return"  # an earlier attempt may have submitted it already
         request = build_request(func, args, options)
         self._submissions.check_options(func)
         job = encode_job(self._submissions.encode(request, None))
@@ -325,7 +326,7 @@ class ParentJobs:
         return (await self.next_ended([job_id], timeout))[0]
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """Begin to wait for the ends of several jobs, as they come."""
+        """Begin to watch several jobs, for their ends in the order in which they come."""
         return cast("Watch", _Watch(self, job_ids, timeout))
 
     async def next_ended(self, job_ids: Sequence[str], timeout: float | None) -> list[JobResult]:
@@ -340,7 +341,7 @@ class ParentJobs:
         return None if result.value is None else decode_result(result.value, func)
 
     def stream_job(self, job_id: str, after: str | None = None) -> Any:
-        """Refuse to stream: events do not come through the pipe."""
+        """Refuse to stream: the protocol has no events."""
         raise JobStateError(
             job_id,
             "another job",
@@ -350,7 +351,7 @@ class ParentJobs:
 
 
 class _Watch:
-    """``waiting.Watch``, of jobs that the worker's processor watches."""
+    """The ``waiting.Watch`` of a child process; the worker's processor watches the jobs."""
 
     def __init__(self, jobs: ParentJobs, job_ids: Sequence[str], timeout: float | None) -> None:
         self._jobs = jobs
@@ -367,14 +368,14 @@ class _Watch:
         return ended
 
     def close(self) -> None:
-        """Nothing is open between two looks."""
+        """Do nothing: no resource is held between two waits."""
 
 
 def load(name: str) -> Callable[..., Any]:
     """Find the function with this stored name; import its module, or load the script, if it is not here yet."""
     module = name.rpartition(":")[0]
     if loaded_module(module) is None:
-        importlib.invalidate_caches()  # this process may be older than the file
+        importlib.invalidate_caches()  # the file may have been created after this process has started
         with loading(module):
             if os.path.isabs(module):
                 load_main(module)
@@ -385,7 +386,7 @@ def load(name: str) -> Callable[..., Any]:
 
 
 def find_function(name: str) -> Callable[..., Any] | None:
-    """Who returned an injected result, if its module is here: nothing is imported for that."""
+    """Return the function that returned an injected result, if its module is imported; import nothing for it."""
     try:
         return resolve_callable(name)
     except Exception:  # border: CallableNotFoundError, and whatever a lazy proxy raises
@@ -393,7 +394,7 @@ def find_function(name: str) -> Callable[..., Any] | None:
 
 
 def flush() -> None:
-    """Let what was printed go before the outcome; streams that the body put in place, or closed, are no longer ours."""
+    """Flush the standard streams before the outcome is sent; skip streams that the body has replaced or closed."""
     sys.stdout, sys.stderr = sys.__stdout__, sys.__stderr__
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -403,14 +404,14 @@ def flush() -> None:
 
 
 def die() -> NoReturn:
-    """End now, with what the body has started."""
+    """End this process at once, and all processes that the body has started."""
     if os.getpgrp() == os.getpid():
         os.killpg(0, signal.SIGKILL)
     os._exit(1)
 
 
 def prepare(setup: Setup) -> None:
-    """Be like the parent."""
+    """Apply the settings of the parent process."""
     sys.path[:] = setup.path
     sys.argv[:] = setup.argv
     if setup.python_path is None:
@@ -418,10 +419,10 @@ def prepare(setup: Setup) -> None:
     else:
         os.environ["PYTHONPATH"] = setup.python_path
     logging.getLogger().setLevel(setup.root_level)
-    logging.lastResort = None  # it would print to standard error, which is captured, what the job's log has already
+    logging.lastResort = None  # it would print records to standard error, and so a second time into the job's log
     for stream in (sys.stdout, sys.stderr):
         cast("Any", stream).reconfigure(encoding="utf-8", errors="backslashreplace", line_buffering=True)
-    faulthandler.enable()  # a crash prints where on standard error, and so in the job's log
+    faulthandler.enable()  # on a crash, the stack goes to standard error, and so into the job's log
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -1,7 +1,7 @@
-"""Write what child processes print to the standard streams of this one, where it would be without a child.
+"""Write the output of child processes to the standard streams of this process.
 
-A terminal that takes nothing more (Ctrl-S, a pipe that nobody reads) blocks its writers. So a thread of its own writes,
-and only what fits: a stream with a descriptor is asked first. What comes faster than it is taken is left out.
+A terminal that accepts no more data (Ctrl-S, a pipe without a reader) blocks its writers. So a separate thread writes,
+and checks first whether the descriptor is writable. Output that comes faster than the stream accepts it is left out.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from asyncjobs.runtime.context import JobContext, enter
 MOST = 1 << 20
 """Characters that may wait to be written."""
 _AT_ONCE = 512
-"""Characters that are written at once: a pipe that can be written to takes them, also if each has four bytes."""
+"""Characters per write: a writable pipe accepts them without blocking, even with four bytes each."""
 _LOOK_EVERY = 0.1
 CLOSING = 1.0
-"""Seconds that what is left may take to be written in the end."""
+"""Seconds that ``close`` has to write the remaining lines."""
 
 
 class Echo:
-    """One thread, begun with the first line. No method but ``close`` waits for anything."""
+    """A writer with one thread, which starts with the first line. Only ``close`` blocks."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._lines: deque[tuple[JobContext, str, str]] = deque()
         self._waiting = 0
         self._left_out: dict[str, int] = {}
-        """Characters, by stream, since it was noted there last."""
+        """Characters left out since the last note, by stream."""
         self._until: float | None = None
-        """When to stop, of ``time.monotonic()``; None: it is not closed."""
+        """The deadline of ``close`` on ``time.monotonic()``; None: not closed."""
         self._thread: threading.Thread | None = None
 
     def write(self, context: JobContext, name: str, text: str) -> None:
-        """Have whole lines of a job written to the stream ``name``; dropped, and counted, where too many wait."""
+        """Queue whole lines of a job for the stream ``name``; drop and count them if too many wait."""
         with self._changed:
             if self._until is not None:
                 return
@@ -56,7 +56,7 @@ class Echo:
             self._changed.notify_all()
 
     async def close(self) -> None:
-        """Stop once all is written, after a second at the latest."""
+        """Stop once everything is written, at the latest after a second."""
         with self._changed:
             self._until = time.monotonic() + CLOSING
             self._changed.notify_all()
@@ -69,10 +69,10 @@ class Echo:
         while (line := self._next()) is not None:
             context, name, text = line
             if context is not None:
-                enter(context)  # the log of a daemon in the background notes whose line it is
+                enter(context)  # the log of a daemon in the background records the job of a line
             try:
                 _write(name, text, self._may_go_on)
-            except Exception:  # border: a stream that is closed, or the program's own, is not worth a job or a thread
+            except Exception:  # border: an error of a stream must not end a job or this thread
                 pass
 
     def _next(self) -> tuple[JobContext | None, str, str] | None:
@@ -113,7 +113,7 @@ def _write(name: str, text: str, may_go_on: Callable[[], bool]) -> None:
 
 
 def _poll_of(stream: Any) -> Any:
-    """Return what knows whether the stream's descriptor takes something; None: it has none, and blocks nobody."""
+    """Return a poll object for the descriptor of the stream; None if it has no descriptor, and so never blocks."""
     try:
         descriptor = stream.fileno()
         poll: Any = select.poll()

@@ -1,4 +1,4 @@
-"""Read what a child process writes to its standard streams, for the log of its job and for the streams here."""
+"""Read the standard streams of a child process, for the log of its job and for the streams of this process."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ BURST = 1 << 20
 RATE = 256 << 10
 """Bytes that a stream may bring at once, and in a second: the rest is left out, and a line of the log reports that."""
 _CHUNK = 16 << 10
-"""Bytes that are taken in one turn of the loop: some hundreds of lines."""
+"""Bytes that are read in one turn of the event loop: some hundreds of lines."""
 _PIPE = 64 << 10
-"""Bytes that may be in a pipe."""
+"""Bytes that a pipe can hold."""
 _PAUSE = 0.001
 _TAIL = 8192
 _LONGEST_REST = 64 << 10
-"""Characters without a line end after which they are passed on as a line nevertheless."""
+"""Length at which text without a line end is passed on as a line."""
 
 
 class Output:
-    """One of the two streams, during one attempt.
+    """One of the two standard streams of a child process, during one attempt.
 
-    :param echo: where its lines go besides.
+    :param echo: also gets the lines, for the streams of this process.
     """
 
     def __init__(self, descriptor: int, name: str, context: JobContext, echo: Echo) -> None:
@@ -48,7 +48,7 @@ class Output:
                 break
 
     async def listen(self) -> None:
-        """Take what comes, until it is closed."""
+        """Read until the stream is closed."""
         while True:
             await anyio.wait_readable(self._descriptor)
             data = read_now(self._descriptor, _CHUNK)
@@ -57,10 +57,10 @@ class Output:
             if data is not None:
                 self._take(data)
             if self._left_out:
-                await anyio.sleep(_PAUSE)  # a flood must not have the loop to itself
+                await anyio.sleep(_PAUSE)  # a flood of output must not occupy the event loop
 
     def take_rest(self) -> None:
-        """Take what is there now."""
+        """Read what is available now."""
         for _ in range(_PIPE // _CHUNK + 1):
             data = read_now(self._descriptor, _CHUNK)
             if not data:
@@ -68,7 +68,7 @@ class Output:
             self._take(data)
 
     def finish(self) -> None:
-        """Take what is left when the body has ended."""
+        """Read the rest after the body has ended."""
         self.take_rest()
         self._record(self._decoder.decode(b"", True))
         if self._unfinished:
@@ -85,7 +85,7 @@ class Output:
         now = time.monotonic()
         self._budget = min(BURST, self._budget + (now - self._at) * RATE)
         self._at = now
-        # Once something is left out, wait for a little room: a mark for every few lines would itself be a flood.
+        # After a loss, wait until there is some room: a marker for every few lines would itself be a flood.
         if self._budget < (RATE if self._left_out else len(data)):
             if not self._left_out and self._name in self._context.unfinished_lines:
                 self._record("\n")
@@ -102,7 +102,7 @@ class Output:
             self._pass_on(text)
 
     def _pass_on(self, text: str) -> None:
-        """Pass on whole lines: those of other jobs come in between."""
+        """Pass on whole lines only, because lines of other jobs may come in between."""
         lines, end, rest = (self._unfinished + text).rpartition("\n")
         if len(rest) > _LONGEST_REST:
             lines, end, rest = lines + end + rest, "\n", ""

@@ -1,7 +1,7 @@
-"""Child processes for jobs with ``isolation="process"``: started when they are needed, kept warm, ended.
+"""Start child processes for jobs with ``isolation="process"``, keep them warm, and end them.
 
-``process`` is one of them, ``session`` what is exchanged with it while a job runs there, ``child`` the program that it
-runs. A process is used again only after a body that succeeded.
+``process`` is one child process, ``session`` the exchange of messages with it during one job, ``child`` the program
+that it runs. A process is reused only after a body that succeeded.
 """
 
 from __future__ import annotations
@@ -35,19 +35,19 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 _STARTED_AT_ONCE = 4
-"""Starting one is a system call that holds the GIL; its own start-up, which takes longer, goes on beside others."""
+"""Processes that are started at the same time. The system call holds the GIL; the longer start-up runs in parallel."""
 
 
 class ProcessPool:
-    """The child processes of one worker: as many as bodies have slots, and at most so many idle ones.
+    """The child processes of one worker: at most one for each slot that runs a body, and as many idle ones.
 
     :param jobs: where bodies submit jobs, and wait for them.
     """
 
     idle_time = 60.0
-    """Seconds after which an idle one is ended."""
+    """Seconds after which an idle process is ended."""
     most_jobs = 1000
-    """Jobs that one runs: what bodies lose of memory is bounded by it."""
+    """Jobs that one process runs, which bounds the memory that bodies leak."""
     grace = 1.0
     """Seconds between a stop request to a body and the end of its process by SIGKILL. An awaited body gets
     ``cancel_grace`` seconds first."""
@@ -68,7 +68,7 @@ class ProcessPool:
 
     @property
     def idle(self) -> list[int]:
-        """The ids of the processes that wait for a job."""
+        """The ids of the idle processes."""
         return [process.pid for process in self._idle]
 
     async def run(self, running: RunningAttempt, function: str | None = None) -> Outcome:
@@ -86,14 +86,14 @@ class ProcessPool:
         while running.stop_reason is None:
             try:
                 process = self._idle.pop() if self._idle else await start(self._setup(), self._starting)
-            except Exception as error:  # border: the system gives us no process, or cannot
+            except Exception as error:  # border: the system cannot start a process
                 return failure(error, policy=running)
             if running.stop_reason is not None:  # asked to stop before its body began: the body never runs
                 await self._put_back(process)
                 break
             try:
                 outcome = await self._run_in(process, running, call)
-            except Exception as error:  # border: a mistake of ours is that job's failure, and not the worker's end
+            except Exception as error:  # border: a defect of asyncjobs fails this job; the worker goes on
                 logger.exception("the process of job %r could not be talked to", running.job.attempt.job_id)
                 return failure(error, policy=running)
             if outcome is not None:
@@ -101,7 +101,7 @@ class ProcessPool:
         return final_outcome(running, None)
 
     async def _run_in(self, process: Process, running: RunningAttempt, call: bytes) -> Outcome | None:
-        """None: the process had died since its last job, and nothing of this one was done."""
+        """Return the outcome; None if the process had died since its last job, so that this job was not started."""
         session = AttemptSession(
             process,
             running,
@@ -133,7 +133,7 @@ class ProcessPool:
         self._returned.notify()
 
     async def end_idle_forever(self) -> None:
-        """End those that nobody has needed for a while, and those that died."""
+        """End processes that were idle for too long, and remove those that died."""
         trouble = Outage(logger, "idle child processes cannot be ended")
         await look_forever(self._end_idle, None, trouble, self._clock)
 
@@ -146,7 +146,7 @@ class ProcessPool:
         await self._end_all([p for p in self._idle if p.idle_since <= due or p.has_exited()])
 
     async def close(self) -> None:
-        """End all that are idle; those that run a job end with it."""
+        """End all idle processes; the others end with their job."""
         self._closed = True
         await self._end_all(list(self._idle))
         await self._echo.close()

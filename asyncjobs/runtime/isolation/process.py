@@ -1,4 +1,4 @@
-"""Start, feed and end one child process, from its parent's side. Nothing here blocks the loop."""
+"""Start one child process, exchange frames with it and end it, as its parent. Never blocks the event loop."""
 
 from __future__ import annotations
 
@@ -18,9 +18,9 @@ logger = SafeLogger("asyncjobs.worker")
 
 _CHUNK = 1 << 16
 _LAST_WORDS = 1.0
-"""Seconds for a process to end in order: its exit handlers, its temporary files."""
+"""Seconds that a process has to shut down in order: exit handlers, temporary files."""
 _GONE = 5.0
-"""Seconds after SIGKILL until we look no more: it hangs in the kernel, on a dead network disk say."""
+"""Seconds to wait after SIGKILL: a process can hang in the kernel, for example on a dead network disk."""
 _POLL = 0.02
 """Seconds between two polls, where the system cannot notify of an exit (no pidfd)."""
 
@@ -39,7 +39,7 @@ class Process:
         self.stdout = popen.stdout.fileno()
         self.stderr = popen.stderr.fileno()
         self.jobs = 0
-        """How many bodies succeeded in it."""
+        """Bodies that succeeded in this process."""
         self.idle_since = 0
         self._popen = popen
         self._down = down
@@ -56,10 +56,10 @@ class Process:
     # -- speaking
 
     async def send(self, data: bytes) -> None:
-        """Write a frame. If the process is gone, nothing is written.
+        """Write a frame, unless the process is gone.
 
-        A frame that has begun is written to its end, also if the caller is cancelled meanwhile: after half of one, the
-        process would understand nothing more. Should it not read for a second then, nothing is written any more.
+        A started frame is written completely, even if the caller is cancelled: half a frame would make the rest of the
+        pipe unreadable. If the process does not read for a second then, nothing more is written to it.
         """
         async with self._lock:
             if self._torn:
@@ -85,27 +85,27 @@ class Process:
                 return
 
     def read(self) -> bytes | None:
-        """Read what it has sent: None, nothing at the moment; empty, it has closed its end."""
+        """Return the bytes that the process has sent; None: none at the moment; empty: it has closed its end."""
         return read_now(self.up)
 
     # -- ending
 
     def has_exited(self) -> bool:
-        """Whether it is gone."""
+        """Return whether the process has exited."""
         if self._popen.returncode is not None:
             return True
         if not hasattr(os, "waitid"):
             if self._popen.poll() is None:
                 return False
-            self._kill_session()  # at once: from now on others may get its number
+            self._kill_session()  # at once: later, another process may have its id
             return True
-        try:  # only looked at: until it is waited for, no other process gets its number, which ``kill`` needs
+        try:  # WNOWAIT: until the process is reaped, no other process gets its id, which ``kill`` needs
             return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
         except ChildProcessError:
             return True
 
     async def exited(self) -> None:
-        """Wait until it is gone."""
+        """Wait until the process has exited."""
         if self._exit is not None:
             await anyio.wait_readable(self._exit)
             return
@@ -113,20 +113,20 @@ class Process:
             await anyio.sleep(_POLL)
 
     def kill(self) -> None:
-        """SIGKILL, to it and to all that it has started in its session."""
+        """Send SIGKILL to the process and to all processes in its session."""
         if self._popen.returncode is None:
             self._kill_session()
 
     def _kill_session(self) -> None:
         try:
             os.killpg(self.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):  # PermissionError: macOS raises it for what is gone
+        except (ProcessLookupError, PermissionError):  # PermissionError: macOS raises it for exited processes
             pass
 
     async def end(self, *, politely: bool) -> None:
-        """Close its pipe, wait until it is gone, and kill what of its session is left.
+        """Close the pipe, wait until the process has exited, and kill the rest of its session.
 
-        :param politely: give it a second before it is killed.
+        :param politely: give the process a second to exit before it is killed.
         """
         with anyio.CancelScope(shield=True):
             os.close(self._down)
@@ -141,7 +141,7 @@ class Process:
         self._popen.poll()
 
     def close(self) -> None:
-        """Let go of what is left of it, once it has been read."""
+        """Close the descriptors, once everything was read."""
         os.close(self.up)
         if self._exit is not None:
             os.close(self._exit)
@@ -151,7 +151,7 @@ class Process:
 
     @property
     def how_it_ended(self) -> str:
-        """For people: what became of it."""
+        """Return how the process ended, for people."""
         code = self._popen.returncode
         if code is None:
             return "does not end"
@@ -165,7 +165,10 @@ class Process:
 
 
 async def start(setup: Setup, limiter: anyio.CapacityLimiter) -> Process:
-    """Start one, in a thread. Raises OSError: the system gives us no process."""
+    """Start a process, in a thread.
+
+    :raises OSError: the system cannot start it.
+    """
     async with limiter:
         popen, down, up = await in_thread(_start, setup)
     return Process(popen, down, up)
@@ -180,7 +183,7 @@ def _start(setup: Setup) -> tuple[subprocess.Popen[bytes], int, int]:
             [
                 sys.executable,
                 *flags,
-                "-P",  # the working directory is no place to import from, unless it is ours, too
+                "-P",  # do not import from the working directory, unless this process does
                 "-m",
                 "asyncjobs.runtime.isolation.child",
                 str(down_end),
@@ -192,7 +195,7 @@ def _start(setup: Setup) -> tuple[subprocess.Popen[bytes], int, int]:
             bufsize=0,
             pass_fds=(down_end, up_end),
             start_new_session=True,
-            # It finds everything where we do; it is given what PYTHONPATH was, for what it starts itself.
+            # The child has our sys.path; the original PYTHONPATH is for programs that the child starts.
             env={**os.environ, "PYTHONPATH": os.pathsep.join(setup.path)},
         )
     except BaseException:
@@ -207,12 +210,12 @@ def _start(setup: Setup) -> tuple[subprocess.Popen[bytes], int, int]:
         while left:
             left = left[os.write(down, left) :]
     except BrokenPipeError:
-        pass  # it is gone already, which who talks to it will see
+        pass  # it has exited already, which the next read or write will notice
     return popen, down, up
 
 
 def read_now(descriptor: int, most: int = _CHUNK) -> bytes | None:
-    """Read what is there: None, nothing at the moment; empty, closed."""
+    """Return the available bytes; None: none at the moment; empty: closed."""
     try:
         return os.read(descriptor, most)
     except BlockingIOError:

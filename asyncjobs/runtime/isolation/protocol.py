@@ -27,12 +27,12 @@ _HEADER = struct.Struct(">Q")
 
 
 class BrokenFrameError(Exception):
-    """Bytes that are no frame, or one that is longer than it may be."""
+    """The bytes are not a frame, or the frame is too long."""
 
 
 class Setup(Struct, frozen=True, tag=True, array_like=True):
-    """How the child is to be like its parent. ``python_path`` is the environment's PYTHONPATH as the parent has it;
-    levels are those of ``logging``, ``capture`` None: records are not sent."""
+    """Settings that the child takes over from its parent. ``python_path`` is the parent's variable PYTHONPATH. Levels
+    are those of ``logging``; with ``capture`` None, records are not sent."""
 
     path: list[str]
     argv: list[str]
@@ -45,18 +45,18 @@ class Setup(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Call(Struct, frozen=True, tag=True, array_like=True):
-    """Run this. ``results`` are those that its arguments name; its retry policy is encoded."""
+    """Run a job. ``results`` are the results that its arguments refer to; its retry policy is encoded."""
 
     job: ClaimedJob
     results: dict[str, JobResult]
 
 
 class Stop(Struct, frozen=True, tag=True, array_like=True):
-    """The body is to stop; the process is killed if it does not. The second one: it has no time to clean up."""
+    """Asks the body to stop; otherwise the process is killed. A second ``Stop`` ends the time for clean-up."""
 
 
 class Refusal(Struct, frozen=True, array_like=True):
-    """An error of ours, as data."""
+    """An error of asyncjobs, as data."""
 
     kind: str
     args: list[Any]
@@ -64,7 +64,7 @@ class Refusal(Struct, frozen=True, array_like=True):
 
 
 class Answer(Struct, frozen=True, tag=True, array_like=True):
-    """To the question with this number: a value, encoded, or why there is none."""
+    """The answer to the question with this number: an encoded value, or an error."""
 
     number: int
     value: bytes = b""
@@ -72,14 +72,14 @@ class Answer(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Began(Struct, frozen=True, tag=True, array_like=True):
-    """The function is loaded, its arguments are read, the body begins. ``is_async``: it is awaited. Sent again where a
-    plain function returns what is to be awaited."""
+    """The function is loaded, the arguments are decoded, the body begins. ``is_async``: the body is awaited. Sent again
+    if a plain function returns an awaitable."""
 
     is_async: bool
 
 
 class Emitted(Struct, frozen=True, tag=True, array_like=True):
-    """Progress, a log line, an event of the body's own. ``append``: the field that holds a piece of a text."""
+    """An event of the body: progress, a log line, or a custom event. ``append``: the field with a piece of a text."""
 
     event: str
     data: dict[str, Any]
@@ -102,7 +102,7 @@ class Wait(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Ask(Struct, frozen=True, tag=True, array_like=True):
-    """What a handle can do besides. The answer is a status."""
+    """Another request of a handle. The answer is a status."""
 
     number: int
     what: Literal["get_status", "cancel_job", "retry_job"]
@@ -111,20 +111,20 @@ class Ask(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Forget(Struct, frozen=True, tag=True, array_like=True):
-    """Nobody waits for the answer to this question any more."""
+    """Withdraws a question: its caller does not wait any more."""
 
     number: int
 
 
 class Lent(Struct, frozen=True, tag=True, array_like=True):
-    """The body waits for a job through a processor of its own, or does so no more."""
+    """The body begins or ends a wait for a job, through a processor that the body has opened itself."""
 
     waits: bool
 
 
 class Ended(Struct, frozen=True, tag=True, array_like=True):
-    """The body is over. ``stop_noticed``: it asked ``cancelled`` and was asked to stop. ``refused``: it ended by a
-    ``BackendClosedError``. ``restored``: what it changed of the process is as it was."""
+    """The body has ended. ``stop_noticed``: it has read ``cancelled`` after a stop request. ``refused``: it raised a
+    ``BackendClosedError``. ``restored``: its changes to the process are undone."""
 
     outcome: Outcome
     stop_noticed: bool
@@ -148,14 +148,14 @@ def frame(message: Down | Up) -> bytes:
 
 
 def read_down(data: bytes | memoryview) -> Down:
-    """Decode what the worker sends."""
+    """Decode a frame of the worker."""
     return _down.decode(data)
 
 
 def read_up(data: bytes | memoryview) -> Up:
-    """Decode what the child sends.
+    """Decode a frame of the child.
 
-    :raises BrokenFrameError: user code runs there, and has written into the pipe.
+    :raises BrokenFrameError: not a frame; user code may have written into the pipe.
     """
     try:
         return _up.decode(data)
@@ -164,9 +164,9 @@ def read_up(data: bytes | memoryview) -> Up:
 
 
 class Splitter:
-    """Bytes as they come, cut into frames.
+    """Splits received bytes into frames.
 
-    :param limit: bytes that one may have; None: as many as it claims.
+    :param limit: largest frame in bytes; None: no limit.
     """
 
     def __init__(self, limit: int | None = None) -> None:
@@ -174,7 +174,7 @@ class Splitter:
         self._buffer = bytearray()
 
     def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
-        """Return the frames that are complete with this. Raises BrokenFrameError."""
+        """Return the frames that are complete with these bytes. Raises BrokenFrameError."""
         self._buffer += data
         while len(self._buffer) >= _HEADER.size:
             buffer = self._buffer
@@ -184,7 +184,7 @@ class Splitter:
             end = _HEADER.size + size
             if len(buffer) < end:
                 return
-            if len(buffer) == end:  # the usual case, and that of large ones: nothing is copied
+            if len(buffer) == end:  # the usual case, also for large frames: no copy
                 self._buffer = bytearray()
                 yield memoryview(buffer)[_HEADER.size :]
             else:
@@ -202,12 +202,12 @@ def encode_call(job: ClaimedJob, results: Mapping[str, JobResult]) -> bytes:
 
 
 def encode_job(job: NewJob) -> bytes:
-    """Encode a job on its way to the store: a policy may hold classes, which have their own encoding."""
+    """Encode a job for the worker. A retry policy may contain classes, which are encoded separately."""
     return _encode({**asdict(job), "retry": encode_policy(job.retry)})
 
 
 def decode_job(data: bytes) -> NewJob:
-    """Decode the job that ``encode_job`` took."""
+    """Decode a job that ``encode_job`` encoded."""
     fields = cast("dict[str, Any]", msgpack.decode(data))
     fields["retry"] = decode_policy(fields["retry"])
     fields["limit"] = convert(fields["limit"], Limit | None)
@@ -219,17 +219,17 @@ def decode_job(data: bytes) -> NewJob:
 
 
 def refusal(error: Exception) -> Refusal:
-    """Return an error as data; what it carries that is not plain, as text."""
+    """Return an error as data; attributes that are not plain become text."""
     if not isinstance(error, JobProcessorError):
         error = BackendError(f"{type(error).__name__}: {error}")
     if isinstance(error, BackendConnectionError):
-        error.request = None  # it does not cross, and the hint must not name it
+        error.request = None  # it is not sent, so the hint must not name it
     state = {name: _plain(value) for name, value in vars(error).items()}
     return Refusal(type(error).__name__, [_plain(value) for value in error.args], state)
 
 
 def rebuilt(refused: Refusal) -> JobProcessorError:
-    """Return the error again. Classes come from ``exceptions`` alone."""
+    """Return the error that the data describes. Only classes of ``exceptions`` are used."""
     kind: Any = getattr(exceptions, refused.kind, None)
     if not (isinstance(kind, type) and issubclass(kind, JobProcessorError)):
         kind = BackendError

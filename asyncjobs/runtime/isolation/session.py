@@ -38,11 +38,11 @@ from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
 from asyncjobs.runtime.job_access import BodyAccess
 
 _LOADING = 60.0
-"""Seconds that loading a function may take at least, whatever the timeout of its body is."""
+"""Shortest time limit in seconds for loading a function; a longer ``timeout`` of the job extends it."""
 _CLOSED = 1.0
-"""Seconds between the end of its pipe and the end of a process."""
+"""Seconds that a process has to exit after it has closed its pipe."""
 _SLACK = 1 << 20
-"""What a frame may hold besides a value: an error with its traceback, an id."""
+"""Bytes of a frame besides its value: an error with its traceback, an id."""
 _MOST_READS = 64
 
 
@@ -54,7 +54,7 @@ class AttemptSession:
     """One attempt in a child process.
 
     :param grace: seconds between the request to stop and SIGKILL.
-    :param cancel_grace: seconds that a body which is awaited has besides, for its clean-up.
+    :param cancel_grace: seconds that an awaited body has before that, for its clean-up.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class AttemptSession:
         self._grace = grace
         self._cancel_grace = cancel_grace
         self._patience = anyio.CancelScope()
-        """Around the wait for the clean-up of a body that was asked to stop."""
+        """Entered around the wait for the clean-up of a body that was asked to stop."""
         self._splitter = Splitter(max_value_size + _SLACK)
         self._outputs = [
             Output(process.stdout, "stdout", running.context, echo),
@@ -90,18 +90,18 @@ class AttemptSession:
         self._answering: TaskGroup | None = None
         self._answers: dict[int, anyio.CancelScope] = {}
         self._waits: list[anyio.CancelScope] = []
-        """Stand for its waits through a processor of its own."""
+        """Stands for the waits of the body through a processor that it has opened itself."""
 
     @property
     def succeeded(self) -> bool:
-        """Whether the process has shown that it is in order, and is as it was before the body."""
+        """Return whether the process can run another job: the body succeeded, and its changes are undone."""
         ended = self.ended
         if ended is None or self._problem is not None:
             return False
         return ended.restored and ended.outcome.kind is OutcomeKind.SUCCEEDED
 
     async def run(self, call: bytes) -> None:
-        """Have it run; returns when the body has ended, or the process has, or it did not heed a request to stop."""
+        """Run the attempt. Return when the body or the process has ended, or when the body ignores a stop request."""
         async with anyio.create_task_group() as listening:
             self._listening = listening
             listening.start_soon(self._watch)
@@ -114,7 +114,7 @@ class AttemptSession:
             output.finish()
 
     def outcome(self) -> Outcome:
-        """How the attempt went. The process is gone, if it did not succeed."""
+        """Return the outcome of the attempt. Unless it succeeded, the process has ended."""
         outcome: Outcome | None = None
         if self.ended is not None:
             self._running.context.stop_noticed |= self.ended.stop_noticed
@@ -156,16 +156,16 @@ class AttemptSession:
                 await self._process.send(stop)
                 await self._over.wait()
                 return
-        with anyio.move_on_after(self._grace):  # then it is killed
+        with anyio.move_on_after(self._grace):  # the process is killed afterwards
             await self._process.send(stop)
             await self._over.wait()
 
     def stop(self) -> None:
-        """Ask the body to stop."""
+        """Ask the body to stop, by a ``Stop`` frame."""
         self._scope.cancel()
 
     def hurry(self) -> None:
-        """Have a body that was asked to stop cancelled at every await; it has ``grace`` seconds for that."""
+        """Cancel every await of a body that was asked to stop; the body has ``grace`` more seconds."""
         if self._running.stop_reason is not None:
             self._patience.cancel()
 
@@ -174,7 +174,7 @@ class AttemptSession:
             self._answers[question.number] = scope
             try:
                 answer = Answer(question.number, msgpack.encode(await self._find_answer(question)))
-            except Exception as error:  # border: whatever it is, it is the body's to handle
+            except Exception as error:  # border: any error goes to the body, which asked
                 answer = Answer(question.number, refusal=refusal(error))
             finally:
                 del self._answers[question.number]
@@ -245,7 +245,7 @@ class AttemptSession:
 
     def _take(self, data: bytes) -> None:
         for output in self._outputs:
-            output.take_rest()  # what it printed before it reported comes before that
+            output.take_rest()  # output that was printed before a report is stored before it
         for body in self._splitter.feed(data):
             if self.ended is None:
                 self._handle(read_up(body))

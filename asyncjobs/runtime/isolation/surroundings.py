@@ -1,6 +1,6 @@
-"""Restore what a body changed of its process, so that the next job in it finds what a fresh process has.
+"""Undo the changes that a body made to its process, so that the next job finds the process as if it were new.
 
-What modules keep (globals, caches, what they set when they were imported) stays: that is why a process is kept.
+The state of modules (globals, caches, changes made by importing them) stays: that is why a process is kept.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ _LIMITS = tuple(number for name, number in vars(resource).items() if name.starts
 _MOST_PRIVATE = 0o077
 
 Aspect: TypeAlias = tuple[Callable[[], Any], Callable[[Any], object]]
-"""How something of the process is read, and set to what was read."""
+"""One property of the process: how to read it, and how to restore it."""
 
 
 def _folder() -> str | None:
     try:
         return os.getcwd()
-    except OSError:  # it was removed
+    except OSError:  # the folder was removed
         return None
 
 
@@ -53,7 +53,8 @@ def _set_environment(before: dict[str, str]) -> None:
 
 
 def _umask() -> int:
-    before = os.umask(_MOST_PRIVATE)  # it is read by setting it: a thread that is left makes no file for others now
+    # It can be read only by setting it. Meanwhile, a leftover thread must not create files that others can read.
+    before = os.umask(_MOST_PRIVATE)
     os.umask(before)
     return before
 
@@ -84,7 +85,7 @@ def _limits() -> dict[int, tuple[int, int]]:
 
 def _set_limits(before: dict[int, tuple[int, int]]) -> None:
     for limit, value in before.items():
-        resource.setrlimit(limit, value)  # raises where the hard one was lowered
+        resource.setrlimit(limit, value)  # raises if the hard limit was lowered
 
 
 def _interpreter() -> tuple[int, int, float, bool]:
@@ -139,7 +140,7 @@ _ASPECTS: tuple[Aspect, ...] = (
 
 
 class Surroundings:
-    """What a process has before a body runs in it. Of the main thread: signals are its own."""
+    """A snapshot of the process before a body runs in it. For the main thread only, which owns the signals."""
 
     def __init__(self) -> None:
         self._warnings = warnings.catch_warnings()
@@ -147,7 +148,7 @@ class Surroundings:
         self._before = [read() for read, _ in _ASPECTS]
 
     def restore(self) -> bool:
-        """Put back what is different now; return whether all of it is as it was."""
+        """Restore everything that has changed. Return whether that succeeded."""
         self._warnings.__exit__(None, None, None)
         try:
             for (read, write), before in zip(_ASPECTS, self._before, strict=True):
@@ -155,6 +156,6 @@ class Surroundings:
                     write(before)
                     if read() != before:
                         return False
-        except Exception:  # border: a limit that cannot be raised again, a folder that is gone, a patched module
+        except Exception:  # border: a lowered hard limit, a removed folder, a patched module
             return False
         return True
