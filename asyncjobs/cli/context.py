@@ -165,7 +165,7 @@ class Context:
             daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
         if settings.app is None:
             return JobProcessor(self.sqlite, daemon=daemon)
-        run_app_with(self._app_engine, self.sqlite, daemon)  # the app itself: bodies of its module use it
+        run_app_with(self._app_engine, self.sqlite, daemon)  # the object itself, because functions of its module use it
         return self.app
 
     def check_runnable(self) -> None:
@@ -298,7 +298,7 @@ class Context:
         try:
             with interruptible():
                 return import_module(module_name)
-        except (Exception, SystemExit) as error:  # border: the program's own code, which may be a script that ends
+        except (Exception, SystemExit) as error:  # border: code of the program, which may also exit
             raise Failure(
                 f"module {module_name!r} cannot be imported: {type(error).__name__}: {error}",
                 exit_code=USAGE,
@@ -340,7 +340,7 @@ class Context:
         """
         found = await jp.backend.find_ids(given, 6) if given else ()
         if not found:
-            await jp.get_job(given)  # refuses, and names the nearest
+            await jp.get_job(given)  # raises an error that names the nearest id
         listed = ", ".join(found[:5]) + (", …" if len(found) > 5 else "")
         raise Failure(
             f"there is no job {given!r}",

@@ -35,7 +35,7 @@ from asyncjobs.versions import own_version
 _READY_WITHIN = 30.0
 _LOOK_EVERY = 0.02
 _TO_GIVE_UP = 10.0
-"""Seconds that a daemon may take to end that was interrupted before it was ready."""
+"""Seconds that a daemon may take to end after it was interrupted during its start."""
 _LAST_LINES = 20
 _TO_LEAVE = 15.0
 """Seconds that a daemon may take to stop beyond what its jobs get."""
@@ -167,7 +167,7 @@ def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) 
 
 
 def _give_up(name: str, child: subprocess.Popen[bytes]) -> str:
-    """End a daemon that is not ready yet. Return what became of it."""
+    """End a daemon that is not ready yet. Return a message about the result."""
     child.terminate()
     try:
         child.communicate(timeout=_TO_GIVE_UP)
@@ -257,9 +257,9 @@ def _stop(context: Context, name: str, timeout: float, *, now: bool = False) -> 
 
 
 def _hand_back(file: StateFile, state: DaemonState, timeout: float) -> None:
-    """Send what a daemon lacks of the two signals that have it hand back. A third one would interrupt its jobs.
+    """Send as many of the two signals that hand jobs back as the daemon has not had. A third would interrupt its jobs.
 
-    The second is sent when the first has been heeded: two at once may arrive as one.
+    The second is sent after the daemon has reacted to the first, because two at once may be delivered as one.
     """
     if not state.draining:
         os.kill(state.process.pid, signal.SIGTERM)
@@ -326,7 +326,7 @@ def logs(context: Context, follow: bool, lines: int, name: str) -> None:
 
 
 def _log_file(context: Context, file: StateFile) -> Path | None:
-    """Find the log of a daemon that runs or was killed; of one that has stopped, where it would log now."""
+    """Return the log file of a daemon that runs or was killed; for a stopped one, the file that it would use now."""
     found = file.look()
     if found is not None and found.state is not None:
         paths = [] if found.state.log is None else [Path(found.state.log)]

@@ -1,9 +1,9 @@
 """Run a daemon as a process: notify the system of its state, and handle signals.
 
-Before it is ready, SIGTERM and SIGINT end it as they end any command. Then the first one drains: no new claims, running
-jobs get ``shutdown_timeout`` and then ``cancel_grace``, leases and cancel requests go on meanwhile. The second gives
-back at once what still runs. After both it exits with 0, whenever they come. The third leaves at once, with 128 and the
-number of the signal.
+Before the daemon is ready, SIGTERM and SIGINT end it like any command. Afterwards, the first signal starts a drain: no
+new claims; running jobs get ``shutdown_timeout`` and then ``cancel_grace``; leases are renewed and cancel requests
+handled meanwhile. The second signal hands running jobs back at once. The exit code is 0 after one or two signals. The
+third signal exits at once, with 128 plus the number of the signal.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class DaemonProcess:
                 await self._stopping.wait()
                 self._drain(daemon)
                 await daemon.stop()
-                serving.cancel_scope.cancel()  # it answers until the drain is over, then it refuses to connect
+                serving.cancel_scope.cancel()  # it serves requests until the drain is over, then it refuses connections
             tasks.cancel_scope.cancel()
         logger.info("daemon %r stopped", self._state.name)
         if daemon is not None and daemon.left_behind:
@@ -132,14 +132,14 @@ class DaemonProcess:
             self._stopping.set()
         elif self._signals > 2:
             self._leave(number)
-        elif daemon is not None:  # else it has been left, and the loop is about to end
+        elif daemon is not None:  # otherwise the drain is over, and the loop is about to end
             self._state = replace(self._state, handing_back=True)
             self._file.write(self._state)
             logger.warning("handing back %s now", counted(len(daemon.running), "running job"))
             daemon.give_back()
 
     def _stop_when_stopped(self, number: int) -> None:
-        """Count a signal that comes when all has been done: nothing is left to drain or to hand back."""
+        """Count a signal that arrives after the drain, when nothing is left to hand back."""
         if number in (signal.SIGTERM, signal.SIGINT):
             self._signals += 1
             if self._signals > 2:
@@ -153,7 +153,7 @@ class DaemonProcess:
         os._exit(128 + number)
 
     def _leave_bodies(self) -> NoReturn:
-        """End the process while bodies ignore their cancellation: the end of the loop would wait for them (ADR 26)."""
+        """Exit while bodies ignore their cancellation: closing the event loop would wait for them (ADR 26)."""
         for stream in (sys.stdout, sys.stderr):
             if isinstance(stream, LogStream):
                 stream.finish()
@@ -167,7 +167,7 @@ class DaemonProcess:
     # -- signs of life
 
     async def _notify_watchdog(self, every: float) -> None:
-        # From the event loop on purpose: a loop that does not turn is what a watchdog is for.
+        # From the event loop on purpose: the watchdog must detect a blocked loop.
         while True:
             self._notify.notify(WATCHDOG=1)
             await anyio.sleep(every)
@@ -179,7 +179,7 @@ class DaemonProcess:
                 self._notify.notify(STATUS=f"{len(daemon.running)} running, {counts.get(JobStatus.PENDING, 0)} pending")
             except BackendError as error:
                 self._notify.notify(STATUS=f"store not available: {error.code}")
-            except Exception as error:  # border: what it cannot report does not end the daemon
+            except Exception as error:  # border: a failed status report must not end the daemon
                 self._notify.notify(STATUS=f"jobs cannot be counted: {type(error).__name__}")
             with anyio.move_on_after(_STATUS_EVERY):
                 await self._stopping.wait()
@@ -202,7 +202,7 @@ def _reopen_logs() -> None:
     """Reopen log files, after another program has rotated them."""
     for handler in logging.getLogger().handlers:
         if isinstance(handler, logging.FileHandler):
-            handler.close()  # opened again with the next record
+            handler.close()  # the next record reopens it
     logger.info("log file reopened")
 
 

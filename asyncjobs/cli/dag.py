@@ -105,7 +105,7 @@ def _tree(out: Output, graph: Drawing, *, expand: bool) -> list[str]:
         done.update(fresh)
         lines.append(lead + _label(out, graph, fresh))
         ids = list(dict.fromkeys(child for job_id in fresh for child in graph.children[job_id] if child not in done))
-        # Under the last of its parents, so that everything above a line is what it waits for.
+        # Under the last of its parents, so that all of its dependencies are above it.
         ids = [child for child in ids if all(parent in done for parent in graph.parents[child])]
         parts = bundles(ids)
         last, more = (out.glyph("└─ ", "`- "), out.glyph("├─ ", "|- "))

@@ -1,7 +1,7 @@
 """Redirect the output of a daemon in the background to its log.
 
-What Python code prints becomes records of the log, with the moment and the job. What others write to the descriptors
-(C libraries, programs that a job starts, the interpreter when it crashes) goes to the file as it is.
+Output of Python code becomes records of the log, with time and job. Output that is written to the descriptors directly
+(by C libraries, programs that a job starts, the interpreter when it crashes) goes to the file unchanged.
 """
 
 from __future__ import annotations
@@ -20,16 +20,16 @@ from asyncjobs.observability.logs import PrivateFile
 from asyncjobs.runtime.context import find_current_job
 
 _LONGEST = 65_536
-"""Characters without a line end after which a record is made nevertheless."""
+"""Length at which text without a line end is logged as a record."""
 _UNTIL = 2.0
-"""Seconds after which a line that nobody has ended is logged with the next one that is printed."""
+"""Seconds after which an unfinished line is logged, together with the next output."""
 
 
 @contextmanager
 def output_in_log(handlers: Iterable[logging.Handler], *, stderr: bool) -> Generator[None]:
     """Send standard output to the log, and what Python code writes to standard error.
 
-    :param stderr: also the descriptor of standard error. False while the command that started this still reads it.
+    :param stderr: whether to redirect the descriptor of standard error, too; not while the starting command reads it.
     """
     listed = list(handlers)
     files = [handler for handler in listed if isinstance(handler, PrivateFile)]
@@ -47,14 +47,14 @@ def output_in_log(handlers: Iterable[logging.Handler], *, stderr: bool) -> Gener
 
 
 def let_go(handlers: Iterable[logging.Handler]) -> None:
-    """Send the descriptor of standard error to the log as well: the command that started this reads no more."""
+    """Redirect the descriptor of standard error to the log as well; the starting command does not read it any more."""
     for handler in handlers:
         if isinstance(handler, PrivateFile):
             _follow(handler, (1, 2))
 
 
 def _follow(file: PrivateFile, descriptors: tuple[int, ...]) -> None:
-    """Have the descriptors point to the log file, also after a rotation."""
+    """Point the descriptors to the log file, also after a rotation."""
 
     def point(opened: int) -> None:
         for descriptor in descriptors:
@@ -66,7 +66,7 @@ def _follow(file: PrivateFile, descriptors: tuple[int, ...]) -> None:
 
 
 class _Begun:
-    """What a job has written of a line, and who it is."""
+    """An unfinished line, and the job that writes it."""
 
     __slots__ = ("fields", "since", "text")
 
@@ -79,8 +79,8 @@ class _Begun:
 class LogStream(io.TextIOBase):
     """Stands for ``sys.stdout`` or ``sys.stderr``: each line is a record of the logger of that name.
 
-    The records go to the handlers and not through the logging tree, where they would become events of the job. A line
-    that was begun is its job's, however many print at the same time; if it is not ended, it is logged all the same.
+    The records go directly to the handlers: through the logging tree, they would become events of the job. Lines of
+    jobs that print at the same time are kept apart; an unfinished line is logged, too.
     """
 
     def __init__(self, name: str, handlers: Iterable[logging.Handler]) -> None:
@@ -95,23 +95,23 @@ class LogStream(io.TextIOBase):
 
     @property
     def encoding(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - typeshed has an attribute
-        """Return what programs ask of a standard stream."""
+        """Return the encoding, which programs read from standard streams."""
         return "utf-8"
 
     @property
     def errors(self) -> str:  # pyright: ignore[reportIncompatibleVariableOverride] - typeshed has an attribute
-        """Return what becomes of text that has no form in UTF-8."""
+        """Return the error handler for text that UTF-8 cannot encode."""
         return "backslashreplace"
 
     def reconfigure(self, **settings: object) -> None:
-        """Change nothing: lines are lines."""
+        """Do nothing: output is always handled by lines."""
 
     def writable(self) -> bool:
         """Return True."""
         return True
 
     def fileno(self) -> int:
-        """Return the descriptor that stands behind it, for subprocesses and ``faulthandler``."""
+        """Return the underlying descriptor, for subprocesses and ``faulthandler``."""
         return self._descriptor
 
     def write(self, text: str) -> int:
@@ -143,7 +143,7 @@ class LogStream(io.TextIOBase):
         return len(text)
 
     def finish(self) -> None:
-        """Log what was written without a line end."""
+        """Log text that was written without a line end."""
         with self._lock:
             left, self._begun = list(self._begun.values()), {}
         for begun in left:

@@ -55,7 +55,7 @@ class Failure(click.ClickException):
         super().__init__(message)
         self.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue] - click reads it of the instance
         self.code = code
-        self._context = click.get_current_context(silent=True)  # it is left when the failure is shown
+        self._context = click.get_current_context(silent=True)  # it is closed by the time when the failure is shown
         root = getattr(self._context.find_root().obj, "root_arguments", ()) if self._context is not None else ()
         self.hint = None if hint is None else with_flags(hint, root)
 
@@ -80,5 +80,5 @@ def render_failure(error: JobProcessorError) -> Failure:
         kind = JobProcessorError
     message = str(error.args[0]) if error.args else error.code
     if isinstance(error, BackendConnectionError):
-        error.request = None  # of no use at a prompt, and the hint must not name it
+        error.request = None  # useless on the command line, so the hint must not name it
     return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=render_hint(error), code=error.code)

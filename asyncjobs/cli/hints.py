@@ -55,7 +55,7 @@ def render_hint(error: JobProcessorError) -> str | None:
         case JobNotFoundError() if "did you mean" not in (error.hint or ""):
             return f"{error.hint}; an id may be shortened to a prefix of {AT_LEAST} characters or more"
         case NotSerializableError(hint=str(hint)):
-            return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # which needs a program that goes on
+            return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # it would need a running program
         case _:
             return error.hint
 
@@ -99,7 +99,7 @@ def _is_there(module: str, folder: str) -> bool:
     sys.path.insert(0, folder)
     try:
         return find_spec(module) is not None
-    except Exception:  # border: a package runs when a module in it is looked for
+    except Exception:  # border: searching for a module runs the code of its package
         return False
     finally:
         sys.path[:] = before

@@ -80,10 +80,10 @@ def _row(out: Output, job: Job) -> Sequence[str]:
 
 
 def tries(job: Job) -> str:
-    """Return which of the tries that its retry policy grants a job is at, as ``2/4``, or how many it has used up.
+    """Return the current try of a job, or the number of used tries, out of those that its retry policy allows: ``2/4``.
 
-    Interruptions, releases, and what was before a retry by hand use up none. They count as attempts, whose number
-    follows where it is another one: ``2/4 #5``.
+    Interruptions, releases, and attempts before a manual retry use no tries. They count as attempts, whose number
+    follows if it differs: ``2/4 #5``.
     """
     lost = job.error is not None and job.error.error_type == WORKER_LOST
     at_one = job.status in (JobStatus.IN_PROGRESS, JobStatus.COMPLETED) or (job.status is JobStatus.FAILED and lost)

@@ -1,7 +1,7 @@
 """Handle SIGINT and SIGTERM in a command, from its first line to its exit.
 
-Until a command is ready, and in commands that only wait, they end it: one line, exit code 130 or 143. Once a daemon or
-``asyncjobs web`` is ready, they are how it is stopped, and are its own until the process has ended (``Kept``).
+They end a command that is not ready yet or only waits: one line, exit code 130 or 143. Once a daemon or ``asyncjobs
+web`` is ready, it handles them itself until the process has ended (``Kept``).
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ from asyncjobs.runtime.wakeups import LoopHandle
 
 
 class Interruption:
-    """Have SIGTERM end a command in the way that Ctrl-C does, on whatever event loop, and remember which one it was."""
+    """Make SIGTERM end a command like Ctrl-C, on any event loop, and remember which signal it was."""
 
     def __init__(self) -> None:
         self._pid = os.getpid()
         self._number = signal.SIGINT
         if signal.getsignal(signal.SIGTERM) is signal.SIG_DFL:
             signal.signal(signal.SIGTERM, self)
-        # Called after all threads have ended; then the interpreter would take handlers back, but for this one.
+        # Called after all threads have ended. At exit, the interpreter would reset other handlers, but not this one.
         atexit.register(_ignore)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle SIGTERM. A process that a job has forked ends as it would have without us."""
+        """Handle SIGTERM. In a process that a job has forked, apply the default action."""
         if os.getpid() != self._pid:
             _end_by(number)
         self._number = signal.SIGTERM
-        handler: Any = signal.getsignal(signal.SIGINT)  # of Python, of the event loop, or of a processor being left
+        handler: Any = signal.getsignal(signal.SIGINT)  # Python's, the event loop's, or a leaving processor's
         if callable(handler):
             handler(signal.SIGINT, frame)
         else:
             raise KeyboardInterrupt
 
     def end_by_another(self, code: int) -> None:
-        """Let another signal end the process at once, with the exit code that the command has earned already."""
+        """Let another signal end the process at once, with the exit code of the command."""
 
         def leave(number: int, frame: FrameType | None) -> None:
             os._exit(code)
@@ -53,7 +53,7 @@ class Interruption:
 
     @property
     def exit_code(self) -> int:
-        """Return what a shell reports of a command that this signal ended."""
+        """Return the exit code that a shell reports for a command that this signal has ended."""
         return 128 + self._number
 
     @property
@@ -64,9 +64,9 @@ class Interruption:
 
 @contextmanager
 def interruptible() -> Generator[None]:
-    """Have Ctrl-C and SIGTERM interrupt what blocks the event loop here.
+    """Make Ctrl-C and SIGTERM interrupt code that blocks the event loop.
 
-    asyncio's handler would cancel the task of the command, which notices only once nothing blocks it any more.
+    asyncio's handler would cancel the task of the command, which takes effect only when the code stops blocking.
     """
     before = signal.getsignal(signal.SIGINT)
     if threading.current_thread() is not threading.main_thread() or not callable(before):
@@ -80,13 +80,12 @@ def interruptible() -> Generator[None]:
 
 
 class Kept:
-    """Handlers that call functions on the event loop, and stay when the loop has ended: until the process has.
+    """Signal handlers that call functions on the event loop, and stay installed after the loop until the process ends.
 
-    Those of asyncio are taken back with the loop, after which a late signal would end a process that has done all its
-    work as if it had been killed.
+    asyncio removes its own handlers with the loop. A late signal would then kill a process that has finished its work.
 
-    :param handlers: by signal; called on the loop that runs now.
-    :param after_loop: called with the signal once that loop has ended.
+    :param handlers: functions by signal, called on the running loop.
+    :param after_loop: called with the signal after the loop has ended.
     """
 
     def __init__(self, handlers: dict[int, Callable[[int], None]], after_loop: Callable[[int], None]) -> None:
@@ -98,7 +97,7 @@ class Kept:
             signal.signal(number, self)
 
     def __call__(self, number: int, frame: FrameType | None) -> None:
-        """Handle a signal. A process that a job has forked ends as it would have without us."""
+        """Handle a signal. In a process that a job has forked, apply the default action."""
         if os.getpid() != self._pid:
             _end_by(number)
         if not (self._loop.running and self._loop.call_soon(self._handlers[number], number)):
@@ -114,4 +113,4 @@ def _ignore() -> None:
 def _end_by(number: int) -> None:
     signal.signal(number, signal.SIG_DFL)
     signal.raise_signal(number)
-    os._exit(128 + number)  # the system keeps the first process of a container from dying of it
+    os._exit(128 + number)  # the first process of a container does not die of a default action

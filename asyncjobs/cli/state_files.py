@@ -80,13 +80,13 @@ class StateFile:
                 held = _parse(self.path)
                 if held is not None and is_alive(held):
                     return Found(held, running=True)
-                time.sleep(_LOOK * (patience + 1))  # another process reads it just now, or has not written it yet
+                time.sleep(_LOOK * (patience + 1))  # another process is reading it, or has not written it yet
                 continue
             if _same_file(descriptor, self.path):
                 self._descriptor = descriptor
                 self.write(state)
                 return None
-            os.close(descriptor)  # its owner removed it just now: what is locked is no longer there
+            os.close(descriptor)  # its owner has just removed it: the locked file does not exist any more
         return Found(_parse(self.path), running=True)
 
     def write(self, state: DaemonState) -> None:

@@ -1,13 +1,13 @@
-"""Jobs of another process, over HTTP: what ``jp.asgi_app(…)`` serves, as an object. Needs the extra ``client``.
+"""Use the jobs of another process over HTTP, as ``jp.asgi_app(…)`` serves them. Needs the extra ``client``.
 
 ::
 
     async with JobsClient("https://example.org/jobs", token="…") as client:
         plot = await client.submit_job("comic:write_plot", "noir")
         page = await client.submit_job("comic:draw_page", plot)      # a handle as argument: its result is injected
-        picture = await page                                         # survives that the server is restarted
+        picture = await page                                         # survives a restart of the server
 
-What comes back is JSON: a dataclass is a dict, a tuple a list, a moment a string. Errors are those of the package.
+Results have the types of a handle in process, but records are plain dicts. Errors are those of the package.
 """
 
 from __future__ import annotations

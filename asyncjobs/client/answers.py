@@ -25,7 +25,7 @@ from asyncjobs.models import (
 
 
 class Stats(Struct, frozen=True):
-    """Numbers of all jobs and live workers. ``streams`` are open at the server, ``cursor`` is the end of the log."""
+    """Counts of all jobs and live workers. ``streams`` are open on the server; ``cursor`` is the end of the log."""
 
     counts: dict[JobStatus, int]
     total: int
@@ -37,7 +37,7 @@ class Stats(Struct, frozen=True):
 
 
 class Snapshot(Struct, frozen=True):
-    """The state as of ``cursor``: ``stream_all(after=cursor)`` goes on from there, and nothing is missed.
+    """The state as of ``cursor``: ``stream_all(after=cursor)`` continues there and misses nothing.
 
     ``jobs`` are the newest ones, ``groups`` the first ones by name.
     """
@@ -56,7 +56,7 @@ class ChangedJobs(Struct, frozen=True):
     changed: dict[str, JobStatus]
 
 
-# -- as they are sent; fields that a newer server adds are ignored
+# -- as the server sends them; unknown fields of a newer server are ignored
 
 
 class SentError(Struct, frozen=True):

@@ -6,7 +6,7 @@ import random
 
 _FIRST = 0.5
 _LONGEST = 4.0
-"""Longest pause in seconds, so that a server is found soon after it is back."""
+"""Longest pause in seconds, so that the client notices soon when the server is available again."""
 
 
 def pause_before(failures: int) -> float:

@@ -39,13 +39,13 @@ def parse_problem(content: bytes) -> SentProblem | None:
 
 
 def build_error(problem: SentProblem, status: int) -> Exception:
-    """Return the error of a problem; of the root class, with the problem's ``code``, if it has no class."""
+    """Return the error for a problem; without a matching class, a ``JobProcessorError`` with the problem's ``code``."""
     made = _MAKERS.get(problem.code)
     if made is not None:
         try:
             return made(problem, problem.details)
         except (KeyError, TypeError, ValueError):
-            pass  # an older or newer server: details that this class needs are missing
+            pass  # a server of another version: details that the class needs are missing
     kind = {422: SubmissionError, 503: BackendError}.get(status, JobProcessorError)
     error = kind(problem.detail or problem.code, hint=_HINTS.get(problem.code, problem.hint))
     error.code = problem.code

@@ -48,7 +48,7 @@ class RemoteJobs(Protocol):
 class ClientHandle(Handle):
     """A string equal to the job's id. ``await handle`` is the job's result.
 
-    Among the arguments of ``client.submit_job``, it stands for that result. Made of an id by ``client.handle(job_id)``.
+    As an argument of ``client.submit_job``, it stands for that result. ``client.handle(job_id)`` makes one from an id.
     """
 
     __slots__ = ("_jobs",)
@@ -72,19 +72,19 @@ class ClientHandle(Handle):
         return f"ClientHandle({str.__repr__(self)})"
 
     def __reduce__(self) -> tuple[type[str], tuple[str]]:
-        return (str, (self.id,))  # another process has another client: there it is an id
+        return (str, (self.id,))  # in another process, it is only an id: the client is not there
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return self.result().__await__()
 
     async def result(self, timeout: float | None = None) -> Any:
-        """Wait until the job has completed, and return its result. Waits for an unreachable server, too.
+        """Wait until the job has completed, and return its result. Keep waiting while the server is unreachable.
 
         :param timeout: seconds to wait; None waits for ever.
-        :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
+        :raises JobExecutionError: it failed for good. WorkerLostError: its workers died too often.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
         :raises JobTimeoutError: the time is up; the job continues. JobNotFoundError: no such job.
-        :raises BackendConnectionError: the server could not be reached to begin with.
+        :raises BackendConnectionError: the server was not reachable at the beginning.
         """
         return await self._jobs.wait_for_result(self.id, timeout)
 

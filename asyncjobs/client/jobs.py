@@ -46,7 +46,7 @@ if TYPE_CHECKING:
     from asyncjobs.client.transport import Answer
 
 EXACT = "application/msgpack"
-"""Media type of a result as it is stored."""
+"""Media type of a result in its stored form."""
 _BATCH = 1000
 """Ids that the server accepts in one request."""
 _UNFINISHED = frozenset({JobStatus.PENDING, JobStatus.IN_PROGRESS})
@@ -62,20 +62,20 @@ class JobsClient(CheckedArguments):
             handle = await client.submit_job("comic:draw_page", "noir")
             page = await handle
 
-    :param base_url: where the app is mounted.
-    :param token: a token that the server knows.
+    :param base_url: the URL under which the app is mounted.
+    :param token: a token of the server's ``auth=``.
     :param http_client: an ``httpx.AsyncClient`` of your own (certificates, proxies); it is left open. Each open stream
         takes a connection of its pool, and so does each of the first 32 handles that are awaited.
     :param timeout: seconds for a request, of which 5 at most to connect. Default 30, or what ``http_client`` has.
-    :param tries: how often a request is tried while the server is away or busy, with pauses that grow to 4 s, unless
-        the server asks for longer ones. Default 5.
-    :param max_silence: seconds without even a ping after which an event stream is taken for dead, and comes back.
-        Default 45: three times the server's ``ping``.
+    :param tries: times that a request is tried while the server is unavailable or busy, with pauses that grow to 4 s,
+        or longer if the server asks for that. Default 5.
+    :param max_silence: seconds without data or a ping after which an event stream reconnects. Default 45: three times
+        the server's ``ping``.
     :raises MissingExtraError: the extra ``client`` is not installed.
 
-    Every method raises ``BackendConnectionError`` once its tries are used up. An error that the server knows is
-    raised as it would be in process; for what has no class, such as a token that is not known, it is a
-    ``JobProcessorError`` with its ``code`` (``"unauthorized"``, ``"forbidden"``, …).
+    Every method raises ``BackendConnectionError`` once its tries are used up. An error of the server is raised as in
+    process; one without a class, such as an unknown token, is a ``JobProcessorError`` with its ``code``
+    (``"unauthorized"``, ``"forbidden"``, …).
     """
 
     def __init__(
@@ -141,17 +141,17 @@ class JobsClient(CheckedArguments):
     ) -> ClientHandle:
         """Store a call of a function that is registered at the server. It is durable when this returns.
 
-        Options and arguments are those of ``JobProcessor.submit_job``, as far as JSON has them; ``args=(…)`` and
-        ``kwargs={…}`` are the way out for a function with parameters named like options. A handle inside the arguments
-        is a dependency, and its result is put in its place.
+        Options and arguments are those of ``JobProcessor.submit_job`` that can be sent over HTTP. For a function with
+        parameters named like options, pass ``args=(…)`` and ``kwargs={…}``. A handle inside the arguments is a
+        dependency, and its result is injected.
 
-        The id is fixed before anything is sent, so that asking again after a lost answer does not submit twice. If a
-        job has the id already, it is returned, provided that function and arguments are the same.
+        The client chooses the id before it sends the request, so a repeated request does not submit twice. If a job
+        with this id exists already, it is returned, provided that function and arguments are the same.
 
-        :param func: its name, ``"pkg.mod:fn"``.
+        :param func: the name of the function, ``"pkg.mod:fn"``.
         :raises SubmissionError: refused, nothing was stored. ConfigurationError: an option cannot work. TypeError: the
             function does not take these arguments.
-        :raises BackendConnectionError: the server did not answer; ``.request["id"]`` submits it again safely.
+        :raises BackendConnectionError: no response; ``job_id=error.request["id"]`` makes another try safe.
         """
         chosen = new_id() if job_id is None else checked_name("job_id", job_id)
         options = {
@@ -168,7 +168,7 @@ class JobsClient(CheckedArguments):
             "run_at": run_at,
         }
         body = submission(func, args, options, kwargs)
-        headers = {"idempotency-key": chosen} if job_id is None else None  # an id may hold what a header cannot
+        headers = {"idempotency-key": chosen} if job_id is None else None  # not every id fits into a header
         answer = await self._transport.ask("POST", "/v1/jobs", body=body, headers=headers, request=body)
         return ClientHandle(self._transport.read(answer, answers.SentStatus).id, self)
 
@@ -199,13 +199,13 @@ class JobsClient(CheckedArguments):
                 try:
                     found = await self._result(job_id)
                 except BackendConnectionError:
-                    pass  # the server was there before, and comes back
+                    pass  # the server was reachable before; wait for it
             return found.result
         raise JobTimeoutError(f"job {str(job_id)!r}", timeout or 0.0, job_id=str(job_id))
 
     async def _result(self, job_id: str) -> answers.SentResult | answers.SentStatus:
         """Return the result of a job, or its status while it has none."""
-        headers = {"accept": f"{EXACT}, application/json"}  # JSON: while there is none, and where some of it is hidden
+        headers = {"accept": f"{EXACT}, application/json"}  # JSON: before the job has ended, and if parts are hidden
         answer = await self._transport.ask("GET", f"{_job(job_id)}/result", headers=headers)
         if answer.response.headers.get("content-type") == EXACT:
             return answers.SentResult(str(job_id), JobStatus.COMPLETED, self._transport.read_value(answer))
@@ -217,7 +217,7 @@ class JobsClient(CheckedArguments):
         jobs = await self._batch(job_ids)
         return {job_id for job_id, job in jobs.items() if job is not None and job.status in _UNFINISHED}
 
-    # -- asking
+    # -- reading
 
     async def get_job(self, job_id: str) -> Job:
         """Return a snapshot of a job. JobNotFoundError: no such job."""
@@ -233,7 +233,7 @@ class JobsClient(CheckedArguments):
         return [attempt.model(str(job_id)) for attempt in sent.items]
 
     async def get_logs(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
-        """Iterate over what a job has logged so far. ``stream_job(types="log")`` also follows what comes."""
+        """Iterate over the log of a job so far. ``stream_job(types="log")`` also follows it."""
         path, params = f"{_job(job_id)}/logs", {} if after is None else {"after": after}
         while True:
             page = await self._transport.get(path, answers.SentEvents, params)
@@ -311,13 +311,14 @@ class JobsClient(CheckedArguments):
         """Return the state that a page shows first, and a cursor from which ``stream_all`` misses nothing."""
         return (await self._transport.get("/v1/snapshot", answers.SentSnapshot)).model()
 
-    # -- deciding
+    # -- controlling
 
     async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
         """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
 
-        Return the stored status: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
-        and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
+        :returns: the stored status. ``cancelled``: the job will never run (again); ``in_progress``: the job is asked
+            to stop, and will end as cancelled; any other: the job had ended before.
+        :raises JobNotFoundError: no such job.
         """
         try:
             answer = await self._transport.ask("POST", f"{_job(job_id)}/cancel", body={"descendants": descendants})
@@ -328,10 +329,10 @@ class JobsClient(CheckedArguments):
     async def cancel_jobs(
         self, query: JobQuery | None = None, *, group: str | None = None, expect: int | None = None
     ) -> ChangedJobs:
-        """Cancel every unfinished job of a group, or that a query finds (its limit and cursor do not matter).
+        """Cancel all unfinished jobs of a group or of a query (its limit and cursor are ignored).
 
-        :param expect: do nothing unless exactly so many jobs match; else the error's ``code`` is ``"count-differs"``.
-        :raises BackendConnectionError: tried once only: if the response is lost, check what was changed.
+        :param expect: change nothing unless this many jobs match; the error has the ``code`` ``"count-differs"``.
+        :raises BackendConnectionError: the request is sent only once; check what was changed.
         """
         return await self._change("cancel", query, group, expect)
 
@@ -340,7 +341,7 @@ class JobsClient(CheckedArguments):
 
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
-        # The version makes sure that it is done once, also when the answer is lost and it is asked for again.
+        # The version makes the request safe to repeat after a lost response.
         job = await self._transport.get(_job(job_id), answers.SentJob)
         headers = {"if-match": state_tag(job.version, job.created_at)} if job.status in _RETRIABLE else {}
         answer = await self._transport.ask("POST", f"{_job(job_id)}/retry", headers=headers, check=False)
@@ -352,7 +353,7 @@ class JobsClient(CheckedArguments):
     async def retry_jobs(
         self, query: JobQuery | None = None, *, group: str | None = None, expect: int | None = None
     ) -> ChangedJobs:
-        """Retry every failed and cancelled job of a group, or that a query finds: as ``cancel_jobs``."""
+        """Retry all failed and cancelled jobs of a group or of a query: as ``cancel_jobs``."""
         return await self._change("retry", query, group, expect)
 
     async def _change(self, what: str, query: JobQuery | None, group: str | None, expect: int | None) -> ChangedJobs:
@@ -372,15 +373,15 @@ class JobsClient(CheckedArguments):
     def stream_job(
         self, job_id: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
     ) -> EventStream:
-        """Stream the events of a job: its history after the cursor ``after``, then live, until the job has ended.
+        """Stream the events of a job: stored ones after the cursor ``after``, then live ones, until the job has ended.
 
-        The stream reconnects by itself and continues where it was. To leave it early, use it as ``async with``.
+        The stream reconnects by itself and continues at its cursor. To leave it early, use it as ``async with``.
 
         :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
         :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
-        :param on_reset: called, and awaited, when the server has removed events that were still to come.
+        :param on_reset: called (and awaited) when the server has removed events before the stream returned them.
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
-        :raises BackendConnectionError: the server could not be reached to begin with.
+        :raises BackendConnectionError: the server was not reachable at the beginning.
         """
         return self._stream(f"{_job(job_id)}/events", after, types, on_reset)
 
@@ -409,12 +410,12 @@ def _group(group: str) -> str:
 
 
 def _segment(name: str) -> str:
-    # "." and ".." mean something in a path, also to what is on the way.
+    # "." and ".." have a meaning in paths, also for proxies.
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def _asked(query: JobQuery, names: Sequence[str], where: str) -> dict[str, Any]:
-    """Return the given fields of a query by these names; refuse others, which HTTP does not have."""
+    """Return the given fields of a query by these names; refuse fields that the HTTP interface does not have."""
     if not isinstance(query, JobQuery):
         raise ConfigurationError(where, query, allowed="a JobQuery")
     unset = JobQuery()

@@ -31,13 +31,13 @@ class BlockParser:
 
     def feed(self, chunk: bytes) -> Iterator[Block]:
         """Yield the blocks that ``chunk`` completes."""
-        # Only what is new is searched: a long line that comes in many chunks is not read again with each.
+        # Search only the new bytes: a long line in many chunks is not searched again with each chunk.
         begin = max(0, len(self._rest) - 1)
         self._rest += chunk
         done = 0
         while (end := _LINE_END.search(self._rest, begin)) is not None:
             if end.group() == b"\r" and end.end() == len(self._rest):
-                break  # the \n that belongs to it may come with the next chunk
+                break  # the \n after this \r may be in the next chunk
             line = bytes(self._rest[done : end.start()])
             done = begin = end.end()
             if not self._begun:

@@ -33,7 +33,7 @@ logger = SafeLogger("asyncjobs.client")
 Types = Collection[str] | str | None
 
 _PASSING = frozenset({"busy", "store"})
-"""Reasons of a ``reset`` by which nothing is lost: the server is temporarily unavailable."""
+"""Reasons of a ``reset`` without a loss: the server is temporarily unavailable."""
 _RETRY = 1.0
 _SHORTEST, _LONGEST = 0.1, 60.0
 """Bounds of the delay that a server may request by ``retry:``."""
@@ -61,14 +61,14 @@ OnReset = Callable[[Reset], "Awaitable[object] | object"]
 
 
 class EventStream:
-    """An async iterator of events. ``cursor`` is the position after the last event that was returned; passed as
-    ``after=`` to another stream, also in another process, that one continues there.
+    """An async iterator of events. ``cursor`` is the position after the last returned event; another stream, also in
+    another process, continues there with ``after=``.
 
-    It ends when the server reports that no event will follow. After a lost connection, it reconnects for as long as it
-    takes; only a server that was never reached is an error. Used as ``async with``, or to its end, it leaves no
-    connection open.
+    The iterator ends when the server reports that no event will follow. It reconnects without limit after a lost
+    connection, but raises an error if the server was never reached. To leave no connection open, iterate to the end, or
+    use it as ``async with``.
 
-    :param lasting: False: end after a lost connection, once the pause before the next one is over.
+    :param lasting: whether to reconnect after a lost connection; otherwise end once the pause before that is over.
     """
 
     def __init__(
@@ -81,7 +81,7 @@ class EventStream:
         on_reset: OnReset | None = None,
         lasting: bool = True,
     ) -> None:
-        # The generator must not hold this object, so that dropped, it is closed at once.
+        # The generator must not refer to this object, so that it is closed as soon as the object is dropped.
         self._source = _Source(transport, path, after, types, on_reset, lasting)
         self._events = self._source.events()
 

@@ -32,13 +32,13 @@ _LONGEST_NAME = 512
 _NOT_IN_NAMES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 """Unicode categories: control characters, surrogates, separators of lines and paragraphs."""
 _DEEPEST = 100
-"""The server allows less; this is what ends a list that holds itself."""
+"""Deepest nesting. The server allows less; this limit ends the walk through a circular list."""
 _AS_STORED = (
     bytes, bytearray, date, time_of_day, timedelta, Decimal, UUID, complex, PurePath, set, frozenset, range, Enum
 )  # fmt: skip
 """Types that JSON does not have; their values are sent as they are stored."""
 _PLAIN = (str, int, float, list, dict)
-"""Types that JSON has. A value of a subclass would arrive as one of the base class."""
+"""Types that JSON has. An instance of a subclass would be restored as the base class."""
 _MARKS = frozenset({"$job", "$msgpack", "$tuple"})
 _OF_FUNCTIONS = frozenset({"limit", "retry", "isolation", "max_interruptions"})
 """Options that only the definition of a function has, over HTTP."""
@@ -46,7 +46,7 @@ _AS_A_HANDLE = "pass the handle as an argument of its own, or in a list, a tuple
 
 
 def new_id() -> str:
-    """Return a fresh job id, sortable by time as those that are made in process."""
+    """Return a new job id, sortable by time like the ids made in process."""
     return f"{time.time_ns() // 1000:014x}{secrets.token_hex(8)}"
 
 
@@ -67,7 +67,7 @@ def checked_name(field: str, value: object) -> str:
 def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], kwargs: dict[str, Any]) -> Any:
     """Return the body of ``POST v1/jobs``.
 
-    :param options: those of the job; what is None is not sent.
+    :param options: options of the job; those that are None are not sent.
     :raises ConfigurationError: an option cannot work. NotSerializableError: an argument has no form in JSON.
     """
     if not isinstance(func, str) or not func:
@@ -86,7 +86,7 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
 
 
 def _no_name(func: object) -> ConfigurationError:
-    """Return the error of a function given as an object, of which the server knows the name at most."""
+    """Return the error for a function object: the server finds functions by name only."""
     allowed = 'the name of a registered function, "pkg.mod:fn"'
     name = f"{getattr(func, '__module__', '')}:{getattr(func, '__qualname__', '')}"
     hint = None
@@ -100,7 +100,7 @@ def _no_name(func: object) -> ConfigurationError:
 
 
 def _option(name: str, value: Any) -> Any:
-    """Return an option as it is sent; the server checks its value.
+    """Return the JSON form of an option; the server checks its value.
 
     :raises ConfigurationError: it cannot be sent.
     """
@@ -131,7 +131,7 @@ def checked_ids(field: str, value: Any) -> list[str]:
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:
-    """Return all arguments, also those in ``args=`` and ``kwargs=`` (for parameters named like options)."""
+    """Return all arguments, including those in ``args=`` and ``kwargs=`` (for parameters named like options)."""
     for name in RESERVED.intersection(kwargs) - {"args", "kwargs"}:
         raise ConfigurationError(
             name,
@@ -241,7 +241,7 @@ def _sendable_other(where: str, value: Any, *, handles: bool, typed: bool, depth
     if typed and isinstance(value, _AS_STORED):
         return _as_stored(where, value)
     if typed and (fields := _fields(where, value)) is not None:
-        # By attribute, not as msgspec has them: tuples and Decimals in them stay what they are.
+        # By attribute, not by msgspec.to_builtins: tuples and Decimals in the fields keep their types.
         return {
             name: _sendable(f"{where}.{name}", inner, handles=False, typed=True, depth=depth + 1)
             for name, inner in fields.items()
@@ -253,7 +253,7 @@ def _sendable_other(where: str, value: Any, *, handles: bool, typed: bool, depth
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         hint = "over HTTP, arguments must be JSON values; handles may be inside lists, tuples and dicts"
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
-    # What a dataclass or a set is made of may have no form either.
+    # The contents of a dataclass or a set may have no JSON form either.
     return plain if plain is value else _sendable(where, plain, handles=False, typed=typed, depth=depth + 1)
 
 
@@ -283,7 +283,7 @@ def _is_subclass(value: object) -> bool:
 
 
 def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:
-    """Refuse handles in sets and in fields of records, where they would arrive as texts.
+    """Refuse handles in sets and in fields of records, where they would be sent as strings.
 
     :raises NotSerializableError: there is one, with its path.
     """
@@ -295,7 +295,7 @@ def _refuse_handles(where: str, value: Any, depth: int = 0) -> None:
     if depth > _DEEPEST or isinstance(value, (str, int, float)):
         return
     if isinstance(value, _AS_STORED) and not isinstance(value, (set, frozenset)):
-        return  # an enum leads to its whole class
+        return  # an enum member refers to its whole class
     if isinstance(value, (set, frozenset)):
         inner = (("{item}", item) for item in cast("Iterable[Any]", value))
     elif isinstance(value, (list, tuple)):

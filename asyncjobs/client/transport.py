@@ -1,4 +1,4 @@
-"""Send requests: retry what fails in passing, and raise other failures as errors of this package.
+"""Send requests: retry temporary failures, and raise other failures as errors of this package.
 
 This is the only module that imports httpx.
 """
@@ -25,25 +25,25 @@ T = TypeVar("T")
 logger = SafeLogger("asyncjobs.client")
 
 _AT_A_TIME = 32
-"""Requests of one client that are on their way; streams come on top."""
+"""Concurrent requests of one client, not counting streams."""
 _PASSING = frozenset({429, 502, 503, 504})
 _NOT_DONE = frozenset({429, 503})
-"""Those by which the server reports that it did nothing. The others come from proxies, which do not know."""
+"""Codes with which the server reports that it did nothing. Others come from proxies, which do not know."""
 _NEVER_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
 _LONGEST_ASKED_PAUSE = 60.0
 _LONGEST_CONNECT = 5.0
-"""Seconds: a connection that takes longer was begun to a host that is away, and is not made when it is back."""
+"""Seconds to connect. An attempt that takes longer was started while the host was unavailable, and will not succeed."""
 
 
 class Answer(Struct, frozen=True):
-    """A response. ``repeated``: an earlier try, whose response was lost, may have been carried out."""
+    """A response. ``repeated``: an earlier try, whose response was lost, may have been executed."""
 
     response: httpx.Response
     repeated: bool
 
 
 class _PassingFailure(Struct, frozen=True):
-    """A request that failed in passing. ``not_done``: it is certain that it was not carried out."""
+    """A request that failed temporarily. ``not_done``: it was certainly not executed."""
 
     text: str
     not_done: bool
@@ -54,7 +54,7 @@ class _PassingFailure(Struct, frozen=True):
 class Transport:
     """HTTP to one app.
 
-    :param http: used as it is, and left open by ``aclose``; None: one of its own.
+    :param http: a client to use, which ``aclose`` leaves open; None: create one.
     """
 
     def __init__(
@@ -69,13 +69,13 @@ class Transport:
     ) -> None:
         self._base = _checked_base(base_url)
         self.tries = tries
-        self._headers = {"x-asyncjobs": "1"}  # what changes something must not come from a page of another site
+        self._headers = {"x-asyncjobs": "1"}  # proves that a change does not come from a page of another site
         if token is not None:
             self._headers["authorization"] = f"Bearer {token}"
         if http is not None and not isinstance(http, httpx.AsyncClient):
             raise ConfigurationError("http_client", http, allowed="an httpx.AsyncClient")
         self._owned = http is None
-        # Requests wait in line here, and not in the pool: streams hold their connections for as long as they are open.
+        # Requests queue here, not in the pool, because streams hold their connections for as long as they are open.
         self._turns = anyio.CapacityLimiter(_AT_A_TIME)
         limits = httpx.Limits(max_connections=None, max_keepalive_connections=_AT_A_TIME)
         self._http = http or httpx.AsyncClient(limits=limits)
@@ -121,9 +121,9 @@ class Transport:
     ) -> Answer:
         """Send a request and return the response; raise the error that it reports, if ``check``.
 
-        :param repeat: whether to send it again if it is unknown whether it was carried out.
+        :param repeat: whether to repeat the request if it is unknown whether it was executed.
         :param request: the value of ``BackendConnectionError.request``.
-        :raises BackendConnectionError: ``tries`` requests failed in passing.
+        :raises BackendConnectionError: ``tries`` requests failed temporarily.
         """
         options: dict[str, Any] = {"params": params, "headers": {**self._headers, "accept": "application/json"}}
         options["headers"].update(headers or {})
@@ -150,7 +150,7 @@ class Transport:
             await anyio.sleep(pause)
 
     async def _send(self, method: str, path: str, options: dict[str, Any]) -> httpx.Response | _PassingFailure:
-        """Send a request once. Return the response, or a failure that may pass by itself."""
+        """Send a request once. Return the response, or a temporary failure."""
         self.check_open()
         try:
             async with self._turns:
@@ -185,7 +185,7 @@ class Transport:
     async def open(self, path: str, params: Mapping[str, Any], headers: Mapping[str, str]) -> httpx.Response | None:
         """Open an event stream, once. Return None if no event will follow; the caller closes the response.
 
-        :raises BackendConnectionError: the request failed in passing.
+        :raises BackendConnectionError: the request failed temporarily.
         """
         self.check_open()
         # Proxies must not buffer the stream in order to compress it.
@@ -235,7 +235,7 @@ class Transport:
             self.check_open()
             raise self._unreachable(response.url.path, _describe(error), 1) from error
 
-    # -- what goes wrong
+    # -- errors
 
     def check(self, answer: Answer) -> None:
         """Raise the error that a response reports, if any."""

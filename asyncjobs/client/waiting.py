@@ -5,8 +5,8 @@ every line that the job logs.) The stream only wakes the waiter, which then fetc
 the stream is lost or cannot be opened, and every 30 s. So no state has to survive a restart of the server, and a server
 without free streams, or a buffering proxy, makes waiting slower but never wrong.
 
-A stream is a connection, and a server has a limited number: a client that waits for a thousand jobs opens a few, and
-polls the rest together.
+Each stream takes a connection, whose number is limited on the server: a client that waits for a thousand jobs opens a
+few streams, and polls the other jobs together.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Waiting:
         self._line: Counter[str] = Counter()
         self._looking = anyio.Lock()
         self._looked_at = 0.0
-        self._left: set[str] = set()  # as of the last look
+        self._left: set[str] = set()  # unfinished jobs, as of the last poll
 
     async def wait_until_ended(self, job_id: str) -> None:
         """Wait until the job may have ended; the caller fetches its status."""
@@ -66,14 +66,14 @@ class Waiting:
             with anyio.move_on_after(LOOK_AGAIN):
                 async with EventStream(self._transport, self._path_of(job_id), types=_ENDS, lasting=False) as events:
                     async for _ in events:
-                        pass  # it may be an end before a retry: only the stream's own end counts
+                        pass  # a terminal event may be followed by a retry: only the end of the stream counts
         finally:
             self._streams -= 1
 
     async def _in_line(self, job_id: str) -> bool:
         """Poll until the job has ended (return True) or a stream is free for it (return False)."""
         self._line[job_id] += 1
-        self._left.add(job_id)  # until the next look
+        self._left.add(job_id)  # until the next poll
         try:
             while self._streams >= STREAMS:
                 async with self._looking:
@@ -92,12 +92,12 @@ class Waiting:
         return max(_LOOK_EVERY, len(self._line) / _LOOKED_AT_A_SECOND)
 
     async def _look(self) -> None:
-        """Poll all jobs in the line at once; the first waiter does it."""
+        """Poll all queued jobs together, on behalf of all waiters."""
         asked = list(self._line)
         try:
             left = await self._unfinished(asked)
         except BackendConnectionError as error:
             logger.warning("the server cannot be reached, still waiting for jobs: %s", error.args[0])
         else:
-            self._left = left | (set(self._line) - set(asked))  # those that joined the line meanwhile
+            self._left = left | (set(self._line) - set(asked))  # and jobs that were queued meanwhile
         self._looked_at = anyio.current_time()

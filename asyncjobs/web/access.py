@@ -1,8 +1,9 @@
 """Decide which requests are allowed. Closed by default: without ``auth``, only requests from this machine are.
 
-Three threats, three checks: a page of another site that reaches a loopback server by DNS rebinding (``Host``), a page
-of another site that sends a request with the user's cookie (a header of our own, ``Origin``, ``Sec-Fetch-Site``), and
-anybody else (``auth``). An ``EventSource`` cannot send headers: it comes with a cookie, or with a ticket in its URL.
+There are three threats and three checks: a page of another site that reaches a loopback server by DNS rebinding
+(``Host``); a page of another site that sends a request with the user's cookie (``X-Asyncjobs``, ``Origin``,
+``Sec-Fetch-Site``); unknown callers (``auth``). An ``EventSource`` cannot send headers: it has a cookie, or a ticket in
+its URL.
 """
 
 from __future__ import annotations
@@ -82,10 +83,10 @@ class Guard:
             tokens = auth
         self._key = _key(config.secret, tokens)
         self._tokens = {self._name(token): principal for token, principal in tokens.items()}
-        self._used: dict[str, float] = {}  # nonces of tickets, until they are too old anyway
+        self._used: dict[str, float] = {}  # nonces of used tickets, until the tickets expire
         self.nobody = Caller(Principal("nobody", frozenset()), "open")
 
-    # -- before anything else
+    # -- host
 
     def check_host(self, connection: HTTPConnection) -> None:
         """Check that the request is from this machine and under a name of it, unless ``auth`` is set.
@@ -155,7 +156,7 @@ class Guard:
         if caller.how != "header" and HEADER not in headers:
             raise WebError(403, "header-missing", "a request that changes state needs the header X-Asyncjobs: 1")
 
-    # -- who it is
+    # -- authentication
 
     async def caller(self, connection: HTTPConnection, *, ticket_for: str | None) -> Caller:
         """Return the caller of a request. ``ticket_for``: the path of a stream, which accepts ``?ticket=``.
@@ -241,9 +242,9 @@ class Guard:
         return hmac.new(self._key, body.encode(), hashlib.sha256).hexdigest()
 
     def _name(self, token: str) -> str:
-        return self._sign(f"token {token}")  # with a space: never a body that is signed
+        return self._sign(f"token {token}")  # with a space, which no signed body contains
 
-    # -- other sites that are listed
+    # -- CORS
 
     def cors(self, connection: HTTPConnection) -> dict[str, str]:
         """Return the headers for a page of a listed origin."""

@@ -70,7 +70,7 @@ def _unknown_function(name: str, registered: Iterable[str]) -> WebError:
     names = list(registered)
     of_script = is_of_a_script(name)
     near = nearest(name, names)
-    if of_script:  # which is registered under the name of its module, if it is
+    if of_script:  # it would be registered under the name of its module
         near = next((known for known in names if known.rpartition(":")[2] == name.rpartition(":")[2]), None)
     other = NOT_BY_SCRIPT if of_script else "JobProcessor(functions=[…]) registers functions"
     return WebError(
@@ -100,9 +100,9 @@ def _with_handles(call: Call, value: Any) -> Any:
         if len(fields) == 1 and isinstance(stored, str):
             try:
                 return decode_value(b64decode(stored, validate=True))
-            except ValueError as error:  # no base64, or CorruptValueError
+            except ValueError as error:  # invalid base64, or CorruptValueError
                 raise invalid("#/args", f"$msgpack: {error}") from None
-        # Marked: JSON has no records, and one that looks like a record is made one by annotation.
+        # Marked as JSON, so that the annotation decides whether a dict becomes a record.
         return JsonObject({name: _with_handles(call, inner) for name, inner in fields.items()})
     return value
 
@@ -156,7 +156,7 @@ async def retry_many(call: Call) -> Response:
             try:
                 changed[job_id] = await call.jp.retry_job(job_id)
             except JobStateError:
-                pass  # it was changed meanwhile, by another caller or as a dependent of one of these
+                pass  # changed meanwhile, by another caller or as a dependent of one of these jobs
         return changed
 
     return await _many(call, asked, _RETRIABLE, retry_page)

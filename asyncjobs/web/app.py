@@ -76,7 +76,7 @@ class WebApp:
 
     async def _http(self, scope: Scope, receive: Receive, send: Send) -> None:
         place = parse_place(scope)
-        # Starlette matches ``path``; ids may hold slashes, so it gets what is still encoded.
+        # Starlette matches ``path``. Ids may contain slashes, so it gets the encoded path.
         scope = dict(scope, path=place.path, root_path="", app_root_path="")
         request = Request(scope, receive)
         answer = _Answer(send, self._headers(request))
@@ -124,7 +124,7 @@ class WebApp:
         request.scope["path_params"] = params
         call = Call(self._site, request, place, await self._admit(request, place, entry))
         if entry.query is NoQuery:
-            call.query(NoQuery)  # others are read by their handlers
+            call.query(NoQuery)  # the other types are read by their handlers
         return await entry.handler(call)
 
     def _check_size(self, request: Request) -> None:
@@ -187,7 +187,7 @@ class _Answer:
 
 
 def _redirect_into(request: Request, place: Place) -> Response:
-    """Redirect from the mount to its root, relatively, so that it is right behind any proxy."""
+    """Redirect from the mount to its root by a relative URL, which is right behind any proxy."""
     query = request.scope["query_string"].decode("latin-1")
     location = f"{place.root.rpartition('/')[2]}/{'?' if query else ''}{query}"
     return Response(status_code=307, headers={"location": location})

@@ -60,7 +60,7 @@ class Call:
         self.place = place
         self.caller = caller
 
-    # -- what is asked
+    # -- requests
 
     def param(self, name: str) -> str:
         """Return a decoded part of the path: an id or a group.
@@ -125,7 +125,7 @@ class Call:
             raise _misfit(error, "#", kind) from None
         except RecursionError:
             raise too_deep(self.site.config.max_depth) from None
-        except ValueError as error:  # DecodeError, and bytes that are no UTF-8
+        except ValueError as error:  # DecodeError, or bytes that are not UTF-8
             raise _not_json(data, error) from None
 
     async def _read(self) -> bytes:
@@ -151,7 +151,7 @@ class Call:
             raise WebError(400, "disconnected", "the client disconnected") from None
         return bytes(data)
 
-    # -- answers
+    # -- responses
 
     def url(self, path: str, *parts: str) -> str:
         """Return a link within this app; ``parts`` fill the ``{}`` of the path."""
@@ -231,7 +231,7 @@ def check_names(data: bytes) -> None:
         if len(dict(pairs)) < len(pairs):
             raise invalid("#", "duplicate name in an object")
 
-    # Numbers stay text: that they can be read is known.
+    # Numbers stay text: they were parsed before.
     loads(data, object_pairs_hook=look, parse_int=str, parse_float=str)
 
 
@@ -260,9 +260,9 @@ def _hint_for(unknown: str, kinds: Sequence[type[Struct]]) -> str:
 
 
 def _structs_in(kind: type[Struct]) -> list[type[Struct]]:
-    """Return the structs that fields of this one hold."""
+    """Return the structs in the fields of a struct, recursively."""
     held: list[Any] = [field.type for field in fields(kind)]
-    for part in held:  # it grows meanwhile
+    for part in held:  # the list grows meanwhile
         held.extend(get_args(part))
     return [part for part in held if isinstance(part, type) and issubclass(part, Struct)]
 

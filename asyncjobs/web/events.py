@@ -47,7 +47,7 @@ async def _events(
 ) -> Response | ASGIApp:
     """Return a stream or a page. ``check`` raises if the job or group is unknown; a stream calls it itself."""
     asked = call.query(views.Streaming)
-    # After a reconnect, the browser's header is newer than the URL that the page once made.
+    # After a reconnection, the browser's header is newer than the cursor in the URL.
     after = call.request.headers.get("last-event-id") or asked.after
     types, streams = asked.types or None, not asked.once
     try:

@@ -36,7 +36,7 @@ async def list_groups(call: Call) -> Response:
 
 async def get_group(call: Call) -> Response:
     """Return the progress of a group."""
-    cursor = await call.jp.backend.last_cursor()  # before the counts: what happens meanwhile comes again in the stream
+    cursor = await call.jp.backend.last_cursor()  # read before the counts: no event is missed
     group = render_group(call, await known_group(call.jp, call.param("group")))
     return call.json(replace(group, cursor=cursor))
 

@@ -112,7 +112,7 @@ def _plain(stored: bytes) -> Any:
 
 def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
     problem = as_web_error(error)
-    # A skipped job is revived by its cause: to retry it is refused.
+    # A skipped job cannot be retried itself, only its cause.
     cause = error.because if isinstance(error, JobSkippedError) else error.job_id
     problem.hint = (
         None

@@ -109,7 +109,7 @@ def as_web_error(error: JobProcessorError) -> WebError:
         status = 500
     headers = {"retry-after": "1"} if status == 503 else {}
     if isinstance(error, BackendConnectionError):
-        error.request = None  # it stays here, and so must a hint that names it
+        error.request = None  # it is not sent, so the hint must not name it
     hint = error.hint
     if isinstance(error, BackendClosedError):
         hint = _SHUTTING_DOWN if error.leaving else _NOT_RUN
@@ -124,7 +124,7 @@ def _details(error: JobProcessorError) -> dict[str, Any]:
         if name in ("hint", "value", "leaving") or name.startswith("_"):
             continue
         if isinstance(value, str):
-            details[name] = str(value)  # a handle is one, too, and JSON knows only the plain kind
+            details[name] = str(value)  # str: a handle is a subclass, which the JSON encoder refuses
         elif isinstance(value, int):
             details[name] = value
         elif isinstance(value, tuple):

@@ -19,11 +19,11 @@ Handler = Callable[[Call], Awaitable[Response | ASGIApp]]
 class Entry(Struct, frozen=True, kw_only=True):
     """One method of one path.
 
-    :param right: what the caller must be allowed; None: anybody may ask, without signing in.
-    :param query: the type of its parameters; ``body`` that of its JSON.
-    :param answers: per status the type of the body (None: there is none). Problems are described by ``problems``.
-    :param streams: it is a stream of events, for which a ticket counts.
-    :param exact: it also answers with values as they are stored.
+    :param right: the right that the caller needs; None: no authentication.
+    :param query: the type of the query parameters; ``body``: the type of the JSON body.
+    :param answers: the type of the response body by status (None: no body); ``problems``: statuses of problems.
+    :param streams: whether it is an event stream, which accepts tickets.
+    :param exact: whether it can also respond with values in their stored form.
     """
 
     method: Literal["GET", "POST", "DELETE"]

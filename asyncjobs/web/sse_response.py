@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 class OwnRoutes:
-    """State that the streams of all routes of a program share: their number, and their end with the server.
+    """State shared by the streams of all routes of a program: their number, and their end with the server.
 
     Settings are the defaults of ``WebConfig``; the route decides which callers have access.
     """
@@ -54,7 +54,7 @@ class OwnRoutes:
 
 
 class SseResponse(Response):
-    """Streams when it is called; an unknown job or group, or a store that cannot be used, is a problem document."""
+    """A response that streams events, or a problem document for an unknown job or group, or an unavailable store."""
 
     def __init__(
         self,
@@ -68,14 +68,14 @@ class SseResponse(Response):
         plain: bool,
     ) -> None:
         super().__init__()
-        # Only what the host adds (cookies, headers of its dependencies) is sent beside those of the stream.
+        # Besides the headers of the stream, send only those that the host adds (cookies, headers of dependencies).
         self.raw_headers: list[tuple[bytes, bytes]] = []
         self._routes = routes
         self._path = request.url.path
         self._job_id = job_id
         self._group = group
         self._types = types
-        # After a reconnect, the browser's header is newer than what the page was made with.
+        # After a reconnection, the browser's header is newer than the cursor of the page.
         self._after = request.headers.get("last-event-id") or after
         self._plain = plain
 

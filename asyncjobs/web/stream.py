@@ -33,7 +33,7 @@ def stream_headers(form: Form) -> dict[str, str]:
 
 
 def goodbye(form: Form, reason: str = "shutdown") -> bytes:
-    """Return the last frame of a stream whose server stops: its client reconnects with its cursor."""
+    """Return the last frame before the server stops; the client reconnects with its cursor."""
     return control(form, "bye", reason=reason, retry=STOPPING_RETRY)
 
 
@@ -123,7 +123,7 @@ class EventStream:
             pass  # some servers report a disconnected client this way
 
     async def _pump(self, send: Send, stream: OpenStream, chunk: bytes) -> None:
-        """Send until the stream ends or the client reads no more; a client that lives comes back with its cursor."""
+        """Send until the stream ends or the client does not read any more; a live client reconnects with its cursor."""
         until = anyio.current_time() + self._config.max_stream_age * random.uniform(0.9, 1.1)
         while True:
             done = self._frames.ended or anyio.current_time() >= until
@@ -137,7 +137,7 @@ class EventStream:
             try:
                 chunk = await self._next(stream, until)
             except JobNotFoundError:
-                break  # it was removed meanwhile
+                break  # the job was removed meanwhile
             except BackendError:
                 chunk, until = self._store_is_away(), 0.0
         with anyio.move_on_after(LAST_WORDS, shield=True):

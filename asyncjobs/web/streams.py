@@ -61,14 +61,14 @@ class OpenStreams:
     def pause(self) -> float:
         """Return the seconds between two chunks of a stream: with more streams, chunks are larger.
 
-        It varies, so that streams which were woken by the same event do not stay in step.
+        The pause is randomised, so that streams that were woken by the same event do not stay in step.
         """
         pause = len(self._streams) * _PAUSE_A_STREAM
         return min(_LONGEST_PAUSE, pause) * random.uniform(0.5, 1.5) if pause > 0.002 else 0.0
 
     @contextmanager
     def opened(self) -> Generator[OpenStream | None]:
-        """Yield a place among the open streams, or None if the limit is reached."""
+        """Register an open stream and yield it, or yield None if the limit is reached."""
         if len(self._streams) >= self._most:
             yield None
             return
