@@ -74,9 +74,8 @@ async def large(jp: JobProcessor) -> JobHandle[list[Panel]]:
 
 
 async def first(handle: JobHandle[Any]) -> Any:
-    async for one in as_completed([handle]):
-        return await one
-    return None
+    (value,) = [await one async for one in as_completed([handle])]
+    return value
 
 
 async def gathered(handle: JobHandle[Any]) -> Any:
