@@ -6,7 +6,9 @@ A record is built only if its level is on: an attempt costs two looks at a level
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Sequence
+from typing import Any
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimedJob, NewJob
 from asyncjobs.core.state import Stale
@@ -43,9 +45,21 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
 
 
 def log_started(job: ClaimedJob) -> None:
-    """Log that an attempt begins."""
+    """Log that an attempt begins; on asyncio in the loop's next turn, before which its submission is logged.
+
+    A claim joins the transaction of a submission, and is answered before it.
+    """
     if logger.isEnabledFor(logging.INFO):
-        logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
+        asyncio: Any = sys.modules.get("asyncio")
+        loop: Any = None if asyncio is None else asyncio._get_running_loop()
+        if loop is None:
+            _log_start(job)
+        else:
+            loop.call_soon(_log_start, job)
+
+
+def _log_start(job: ClaimedJob) -> None:
+    logger.info("job %r started: %s", job.attempt.job_id, job.function, extra=_fields(job.attempt, job.group))
 
 
 def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:

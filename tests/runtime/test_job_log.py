@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 
-from asyncjobs import JobRequest, RetryPolicy
+from asyncjobs import JobRequest, RetryPolicy, current_job
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, Stale
 from asyncjobs.models import JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime import job_log
@@ -17,6 +19,12 @@ from tests.runtime.support import PATIENCE, Held, Stores, add, fail, nothing
 
 pytestmark = pytest.mark.anyio
 SOON = RetryPolicy(max_retries=1, base=0.01, jitter=0)
+
+
+async def add_nothing() -> None: ...
+
+
+def add_nothing_in_a_thread() -> None: ...
 
 
 def of_jobs(caplog: pytest.LogCaptureFixture) -> list[tuple[str, str, Any, Any]]:
@@ -33,15 +41,40 @@ async def test_submitted_started_completed(stores: Stores, caplog: pytest.LogCap
             await (await jp.submit_job(add, 1, 2, job_id="a", group="g"))
             worker = (await jp.workers())[0].id
     name = "tests.runtime.support:add"
-    assert sorted(of_jobs(caplog)) == sorted(
-        [
-            ("INFO", f"job 'a' submitted: {name}", None, "g"),
-            ("INFO", f"job 'a' started: {name}", 1, "g"),
-            ("INFO", "job 'a' completed", 1, None),
-        ]
-    )
+    assert of_jobs(caplog) == [
+        ("INFO", f"job 'a' submitted: {name}", None, "g"),
+        ("INFO", f"job 'a' started: {name}", 1, "g"),
+        ("INFO", "job 'a' completed", 1, None),
+    ]
     ended = next(r for r in caplog.records if r.message == "job 'a' completed")
     assert (ended.job_id, ended.worker_id) == ("a", worker)  # type: ignore[attr-defined]
+
+
+async def log_and_return() -> None:
+    logging.getLogger("asyncjobs.jobs").info("job %r logs", current_job().id)
+
+
+@pytest.mark.parametrize("function", [add_nothing, add_nothing_in_a_thread, log_and_return])
+async def test_a_job_is_logged_as_submitted_then_started_then_by_its_body_then_ended(
+    stores: Stores, caplog: pytest.LogCaptureFixture, function: Callable[[], object]
+) -> None:
+    """One after the other, at once, and as a batch: a claim joins the transaction of the submission."""
+    with caplog.at_level(logging.INFO, "asyncjobs"):
+        async with stores.processor() as jp:
+            for i in range(5):
+                await (await jp.submit_job(function, job_id=f"one {i}"))
+            async with anyio.create_task_group() as tasks:
+                for i in range(20):
+                    tasks.start_soon(partial(jp.submit_job, function, job_id=f"beside {i}"))
+            await jp.submit_jobs([JobRequest(func=function, job_id=f"batch {i}") for i in range(3)])
+            await jp.drain(timeout=PATIENCE)
+    steps: dict[str, list[str]] = {}
+    for record in caplog.records:
+        if record.name == "asyncjobs.jobs":
+            steps.setdefault(record.message.split("'")[1], []).append(record.message.split("' ")[1].partition(":")[0])
+    logs = ("logs",) if function is log_and_return else ()
+    assert set(map(tuple, steps.values())) == {("submitted", "started", *logs, "completed")}
+    assert len(steps) == 28
 
 
 async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog: pytest.LogCaptureFixture) -> None:
