@@ -15,6 +15,7 @@ enqueue_job(s)       Enqueue              enqueue
 dequeue_job(s)       Dequeue              promote (due jobs), set_waiting_place (limited jobs), start
 update_job_status    Finish               finish, then what a claim does
 append_events        AppendEvents         append_events
+write_steps          WriteSteps           write_steps
 register_worker      Register             the backend alone
 deregister_worker    Deregister           reap (held attempts), give_up (owned jobs)
 extend_leases        ExtendLeases         the backend alone
@@ -31,13 +32,14 @@ prune, remove_jobs   Remove, then Clear   ``core.retention``, beforehand
 from __future__ import annotations
 
 import os
-from abc import ABC, abstractmethod
+from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
 from msgspec.structs import replace
 
+from asyncjobs.backends.step_store import StepStore
 from asyncjobs.backends.values import (
     ClaimedJob,
     ClaimRequest,
@@ -90,7 +92,7 @@ __all__ = [
 ]
 
 
-class JobBackend(ABC):
+class JobBackend(StepStore):
     """A store of jobs, opened and closed by ``async with``.
 
     Reads return what is committed. Every method raises ``BackendClosedError`` before ``open`` and after ``close``,
@@ -270,8 +272,10 @@ class JobBackend(ABC):
         """
 
     @abstractmethod
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Make a failed or cancelled job pending again, at a user's request: rule 4.4.
+
+        Its steps stay; with ``fresh``, those kept until now no longer count (``backends.step_store``).
 
         Jobs that were skipped because of it wait again. A child with ``require`` was skipped because of all of its
         parents that did not complete, whichever of them is stored as the cause.
@@ -305,7 +309,8 @@ class JobBackend(ABC):
         many that have to stay (5,000 at least). The next call goes on from there, so 0 means that nothing was found
         this time. It is cheap when nothing is due, however many jobs there are.
 
-        The highest position of a removed event is kept, for ``EventPage.lost``.
+        The highest position of a removed event is kept, for ``EventPage.lost``. What no reader finds any more (steps
+        that no longer count, what was left of removed jobs) is deleted first, in bounded steps, due or not.
         """
 
     @abstractmethod
@@ -440,9 +445,5 @@ class JobBackend(ABC):
 
 
 def _cannot(what: str, value: object) -> ConfigurationError:
-    return ConfigurationError(
-        what,
-        value,
-        problem=f"{what}: this store is not kept in a file",
-        hint="it is for stores in files, such as BackendType.SQLITE",
-    )
+    hint = "it is for stores in files, such as BackendType.SQLITE"
+    return ConfigurationError(what, value, problem=f"{what}: this store is not kept in a file", hint=hint)

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from asyncjobs.core.requests import Keep, StepChange
 from asyncjobs.exceptions import ConfigurationError
 
 LARGEST_LIMIT = 1000
 LOOKED_AT = 5000
 """Completed jobs that are examined for how long a function takes: a poll must not become slow with the store."""
+
+LONGEST_KEY = 200
+"""Characters of the key of a step."""
+SMALL_VALUE = 65_536
+"""Bytes up to which a value is read together with others; a larger one is read alone."""
+PAGE_BYTES = 1 << 20
+"""Bytes of values in a page of steps, which has at least one step."""
 
 
 def check_limit(limit: object) -> None:
@@ -25,6 +35,29 @@ def check_group(field: str, name: str | None) -> None:
     """
     if name is not None and not encodable(name):
         raise ConfigurationError(field, name, allowed="the name of a group")
+
+
+def check_changes(changes: Sequence[StepChange]) -> None:
+    """Make sure that a job can keep something under these keys.
+
+    :raises ConfigurationError: it cannot.
+    """
+    for change in changes:
+        if isinstance(change, Keep):
+            check_key("key", change.key)
+        elif change.prefix:
+            check_key("prefix", change.prefix)
+
+
+def check_key(field: str, key: object) -> None:
+    """Make sure that this can be the key of a step.
+
+    :raises ConfigurationError: it cannot.
+    """
+    if not isinstance(key, str) or not 1 <= len(key) <= LONGEST_KEY or not encodable(key):
+        raise ConfigurationError(
+            field, key, allowed=f"a text of 1 to {LONGEST_KEY} characters, without lone surrogates"
+        )
 
 
 def encodable(text: str) -> bool:

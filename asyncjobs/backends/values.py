@@ -99,6 +99,24 @@ class Finished(Struct, frozen=True):
     claims: ClaimResult = ClaimResult()
 
 
+class KeptStep(Struct, frozen=True):
+    """A value that a job has kept. ``size`` are its bytes.
+
+    ``value`` is None if it is larger than ``bounds.SMALL_VALUE``, or was not asked for.
+    """
+
+    key: str
+    size: int
+    value: bytes | None = None
+
+
+class StepPage(Struct, frozen=True):
+    """A page of the steps of a job. ``next`` is where the next page begins, None at the end."""
+
+    steps: tuple[KeptStep, ...] = ()
+    next: str | None = None
+
+
 class LimitInfo(Struct, frozen=True):
     """A limited key: how many may be in progress, and how many are."""
 

@@ -12,7 +12,7 @@ from msgspec.structs import replace
 from asyncjobs.core import edges, lifecycle
 from asyncjobs.core.codec import same_call, same_function
 from asyncjobs.core.plan import Plan, Record
-from asyncjobs.core.requests import AttemptEnd, NewJob
+from asyncjobs.core.requests import AttemptEnd, NewJob, StepChange
 from asyncjobs.core.state import Change, EdgeRow, JobState, NewEvent, Stale
 from asyncjobs.exceptions import (
     ConfigurationError,
@@ -276,6 +276,23 @@ def append_events(plan: Plan, batches: Sequence[tuple[int, int, int, tuple[BodyE
     return results
 
 
+def write_steps(plan: Plan, changes: Sequence[tuple[int, int, StepChange]]) -> list[Stale | None]:
+    """Keep and forget values of running attempts, in this order.
+
+    :param changes: (job number, worker, change).
+    :returns: per change None, or ``Stale`` where the fence refused it or the job is gone.
+    """
+    plan.load(n for n, _, _ in changes)
+    results: list[Stale | None] = []
+    for n, worker, change in changes:
+        job = plan.get(n)
+        stale = _REMOVED if job is None else lifecycle.refuse_step(job, change.attempt.attempt, worker)
+        if job is not None and stale is None:
+            plan.steps.append((n, job.generation, change))
+        results.append(stale)
+    return results
+
+
 def start(plan: Plan, numbers: Sequence[int], worker: int) -> list[JobState]:
     """Claim these ready jobs for a worker; jobs that are no longer ready are left out."""
     plan.load(numbers)
@@ -367,9 +384,10 @@ def recount(plan: Plan, numbers: Sequence[int]) -> list[JobState]:
     return [job for n in numbers if (job := plan.get(n)) is not None]
 
 
-def retry(plan: Plan, n: int) -> JobState:
+def retry(plan: Plan, n: int, *, fresh: bool = False) -> JobState:
     """Make a failed or cancelled job pending again at a user's request, with those skipped because of it: rule 4.4.
 
+    :param fresh: it begins anew: what it kept until now does not count any more.
     :raises JobNotFoundError: there is no such job.
     :raises JobStateError: it is neither failed nor cancelled; nothing was changed.
     """
@@ -380,7 +398,7 @@ def retry(plan: Plan, n: int) -> JobState:
     if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
         mend = f"retry {job.because!r} instead" if job.status is JobStatus.SKIPPED else None
         raise JobStateError(job.id, job.status, "only a failed or cancelled job can be retried", hint=mend)
-    plan.apply(lifecycle.revive(job, job.id, plan.now))
+    plan.apply(lifecycle.revive(job, job.id, plan.now, fresh=fresh))
     causes = {n: job.id}  # of each revived job: the root cause of its skip, for which its dependents were skipped, too
     again: dict[int, None] = {}  # pending jobs that are less ready than they were
     level = [n]

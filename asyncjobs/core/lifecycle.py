@@ -228,6 +228,11 @@ def append_events(job: JobState, attempt: int, worker: int | None, body_events: 
     return Change(replace(job, seq=job.seq + len(body_events)), tuple(_new_body_events(job, body_events)))
 
 
+def refuse_step(job: JobState, attempt: int, worker: int | None) -> Stale | None:
+    """Return why this attempt may keep or forget nothing; None if it may, also after it was asked to stop."""
+    return None if holds(job, attempt, worker) else Stale(job.attempt, job.status)
+
+
 def cancel(job: JobState, now: int) -> Change | None:
     """Cancel a pending job, or store the request for one in progress; return None for any other."""
     if job.status is PENDING:
@@ -250,25 +255,32 @@ def give_up(job: JobState, error: JobError, now: int) -> Change:
     return transition(job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now)
 
 
-def revive(job: JobState, cause: str, now: int) -> Change:
+def revive(job: JobState, cause: str, now: int, *, fresh: bool = False) -> Change:
     """Make a job pending again after ``cause`` (itself, or the reason of its skip) was retried by a user.
 
     It waits for its dependencies; the caller then decides what they already settle. A skipped job keeps the ``run_at``
-    of its submitter; the retried one itself is due at once.
+    of its submitter; the retried one itself is due at once, and begins a generation.
+
+    :param fresh: steps of earlier generations no longer count. A skipped job never ran, and has none.
     """
+    retried = job.id == cause
+    generation = job.generation + retried
+    fresh = fresh and retried
     return transition(
         job,
         EventType.RETRYING,
         now,
-        data={"by": "retry_job", "job": cause},
+        data={"by": "retry_job", "job": cause, "fresh": True} if fresh else {"by": "retry_job", "job": cause},
         waits_for=WaitsFor.DEPENDENCIES,
         failures=0,
         interruptions=0,
         cancel_requested=False,
-        run_at=None if job.id == cause else job.run_at,
+        run_at=None if retried else job.run_at,
         started_at=None,
         finished_at=None,
         because=None,
+        generation=generation,
+        steps_from=generation if fresh else job.steps_from,
     )
 
 

@@ -12,6 +12,7 @@ from typing import Protocol
 from msgspec import Struct, structs
 
 from asyncjobs.core import edges
+from asyncjobs.core.requests import StepChange
 from asyncjobs.core.state import Change, EdgeRow, EndedAttempt, JobState, NewEvent
 from asyncjobs.models import EdgeState, Isolation, JobStatus, WaitsFor
 
@@ -57,6 +58,10 @@ class Record(Struct, frozen=True):
     metadata: bytes | None
 
 
+StepWrite = tuple[int, int, StepChange]
+"""A change of the steps of a job, with the job's number and generation."""
+
+
 class Writes(Struct, frozen=True):
     """The decisions of a plan since they were last taken, to be written as they are, in this order."""
 
@@ -68,6 +73,7 @@ class Writes(Struct, frozen=True):
     values: list[tuple[int, bytes]]
     capacities: dict[str, int]
     in_progress: dict[str, int]
+    steps: list[StepWrite]
 
 
 class Plan:
@@ -89,6 +95,7 @@ class Plan:
         self.capacities: dict[str, int] = {}
         self.in_progress: dict[str, int] = {}  # by limit key: how much the number in progress changes
         self.limits: dict[str, None] = {}  # keys whose admission must be decided anew
+        self.steps: list[StepWrite] = []
 
     # -- reading
 
@@ -172,9 +179,11 @@ class Plan:
             values=self.values,
             capacities=self.capacities,
             in_progress=self.in_progress,
+            steps=self.steps,
         )
         self.inserted, self.new_edges, self.changed, self.changed_edges = {}, [], {}, {}
         self.attempts, self.values, self.capacities, self.in_progress = [], [], {}, {}
+        self.steps = []
         return writes
 
     @property
@@ -188,6 +197,7 @@ class Plan:
             or self.values
             or self.capacities
             or self.in_progress
+            or self.steps
         )
 
     def take_limits(self) -> list[str]:

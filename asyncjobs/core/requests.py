@@ -1,4 +1,4 @@
-"""Define what the runtime hands to the commands: new jobs, and attempts with their outcomes."""
+"""Define what the runtime hands to the commands: new jobs, attempts with their outcomes, and what they keep."""
 
 from __future__ import annotations
 
@@ -52,3 +52,22 @@ class AttemptEnd(Struct, frozen=True):
     outcome: Outcome
     body_events: tuple[BodyEvent, ...] = ()
     jitter: float = 0.5
+
+
+class Keep(Struct, frozen=True):
+    """A value that an attempt keeps under a key, in place of the one that the job has there."""
+
+    attempt: AttemptRef
+    key: str
+    value: bytes
+
+
+class Forget(Struct, frozen=True):
+    """A request of an attempt to keep nothing under the keys that begin with ``prefix``; all begin with ``""``."""
+
+    attempt: AttemptRef
+    prefix: str
+
+
+StepChange = Keep | Forget
+"""A change of the steps of a job: rule of ``backends.step_store``."""

@@ -20,7 +20,8 @@ class JobState(Struct, frozen=True):
     count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is the backend's key of the
     worker that holds the attempt. ``because`` names the root cause of a skip. If ``lasts`` is True, ``run_at`` is the
     end of a duration and not a moment that a submitter named: a store then gives it by the wall clock as that is now,
-    so that setting the clock does not move it.
+    so that setting the clock does not move it. ``generation`` counts the explicit retries. A step counts if it was kept
+    in the generation ``steps_from`` or later.
     """
 
     n: int
@@ -46,6 +47,8 @@ class JobState(Struct, frozen=True):
     seq: int = 0
     group: str | None = None
     lasts: bool = False
+    generation: int = 0
+    steps_from: int = 0
     unreadable: str | None = None
     """The columns of the stored row that cannot be read and have stand-ins here."""
 

@@ -1,4 +1,4 @@
-"""Remove finished jobs in the background when their retention is over."""
+"""Remove in the background finished jobs whose retention is over, and what no reader of the store finds any more."""
 
 from __future__ import annotations
 
@@ -27,16 +27,23 @@ class RetentionLoop:
 
     Any number of processes may do it to one store: a step removes what it finds there, and each job is removed once.
     They begin their rounds at different times, so that they seldom look for the same.
+
+    :param retention: None keeps finished jobs. Then only leftovers are deleted, such as steps that no longer count.
     """
 
-    def __init__(self, backend: JobBackend, retention: float, clock: Clock) -> None:
+    def __init__(self, backend: JobBackend, retention: float | None, clock: Clock) -> None:
         self._backend = backend
-        self._retention = round(retention * SECOND)
+        self._retention = None if retention is None else round(retention * SECOND)
         self._clock = clock
         self._trouble = Outage(logger, "finished jobs cannot be removed")
 
     async def run(self) -> None:
-        """Look at once, and then every minute; an error of the store is waited out."""
+        """Look at once, and then every minute; an error of the store is waited out.
+
+        Leftovers alone wait for the first minute to end: a program that ends soon does not look for them.
+        """
+        if self._retention is None:
+            await self._pause()
         await look_forever(self._look, self._pause, self._trouble, self._clock, first=EVERY, longest=EVERY)
 
     async def _look(self) -> None:
@@ -53,7 +60,8 @@ class RetentionLoop:
         total = 0
         while True:
             began = self._clock.monotonic()
-            removed = await self._backend.prune(self._clock.now() - self._retention, STEP)
+            before = 0 if self._retention is None else self._clock.now() - self._retention
+            removed = await self._backend.prune(before, STEP)
             if not removed:
                 return total
             total += removed

@@ -139,8 +139,7 @@ class Runner:
                 beats.start_soon(self._beat_forever)
                 beats.start_soon(self._look_for_the_dead)
                 beats.start_soon(self._check_cancel_requests_forever)
-                if self.config.retention is not None:
-                    beats.start_soon(RetentionLoop(self._backend, self.config.retention, self._clock).run)
+                beats.start_soon(RetentionLoop(self._backend, self.config.retention, self._clock).run)
                 if self.config.unrunnable_after is not None:
                     beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 

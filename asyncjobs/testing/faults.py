@@ -22,11 +22,14 @@ from asyncjobs.backends.base import (
     NewJob,
     NewWorker,
     Seen,
+    Stale,
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.core.lanes import Lane
+from asyncjobs.core.requests import StepChange
 from asyncjobs.exceptions import BackendConnectionError, ConfigurationError, nearest
 from asyncjobs.models import (
     Attempt,
@@ -134,6 +137,9 @@ class FaultyBackend(CheckedArguments, JobBackend):
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
         return await self._pass("append_events", lambda: self.inner.append_events(batches))
 
+    async def write_steps(self, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
+        return await self._pass("write_steps", lambda: self.inner.write_steps(changes))
+
     async def register_worker(self, worker: NewWorker) -> str:
         return await self._pass("register_worker", lambda: self.inner.register_worker(worker))
 
@@ -155,8 +161,8 @@ class FaultyBackend(CheckedArguments, JobBackend):
     async def cancel_jobs(self, ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
         return await self._pass("cancel_jobs", lambda: self.inner.cancel_jobs(ids, descendants=descendants))
 
-    async def retry_job(self, job_id: str) -> JobStatus:
-        return await self._pass("retry_job", lambda: self.inner.retry_job(job_id))
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
+        return await self._pass("retry_job", lambda: self.inner.retry_job(job_id, fresh=fresh))
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         return await self._pass("mark_job_ready", lambda: self.inner.mark_job_ready(ids))
@@ -193,6 +199,17 @@ class FaultyBackend(CheckedArguments, JobBackend):
 
     async def get_call(self, job_id: str) -> StoredCall | None:
         return await self._pass("get_call", lambda: self.inner.get_call(job_id))
+
+    async def read_steps(
+        self, job_id: str, after: str | None = None, limit: int = 500, *, values: bool = True
+    ) -> StepPage:
+        return await self._pass("read_steps", lambda: self.inner.read_steps(job_id, after, limit, values=values))
+
+    async def read_step(self, job_id: str, key: str) -> bytes | None:
+        return await self._pass("read_step", lambda: self.inner.read_step(job_id, key))
+
+    async def count_steps(self, job_id: str) -> int:
+        return await self._pass("count_steps", lambda: self.inner.count_steps(job_id))
 
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         return await self._pass("count_jobs", lambda: self.inner.count_jobs(group))

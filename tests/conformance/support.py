@@ -24,6 +24,7 @@ from asyncjobs.backends.base import (
 from asyncjobs.backends.memory import MemoryBackend
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.requests import Forget, Keep
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Stale
 from asyncjobs.models import (
@@ -174,6 +175,20 @@ class Store:
 
     # -- looking
 
+    async def steps(self, job_id: str) -> dict[str, bytes | None]:
+        """The steps of a job that count, page by page."""
+        steps: dict[str, bytes | None] = {}
+        after: str | None = None
+        while True:
+            page = await self.backend.read_steps(job_id, after)
+            for step in page.steps:
+                assert after is None or after < step.key, "in the order of the keys, each once"
+                after, steps[step.key] = step.key, step.value
+                assert step.value is None or len(step.value) == step.size
+            if page.next is None:
+                return steps
+            assert after == page.next
+
     async def job(self, job_id: str) -> Job:
         job = await self.backend.get_job(job_id)
         assert job is not None, job_id
@@ -285,6 +300,14 @@ class Hand:
 
     async def say(self, job_id: str, *said: BodyEvent) -> bool:
         return (await self.store.backend.append_events([(self.held[job_id], said)]))[0]
+
+    async def keep(self, job_id: str, **values: bytes) -> list[Stale | None]:
+        """Keep these values by their names."""
+        attempt = self.held[job_id]
+        return list(await self.store.backend.write_steps([Keep(attempt, key, value) for key, value in values.items()]))
+
+    async def forget(self, job_id: str, prefix: str) -> Stale | None:
+        return (await self.store.backend.write_steps([Forget(self.held[job_id], prefix)]))[0]
 
     async def beat(self) -> WorkerLease:
         return await self.store.backend.extend_leases(self.id)

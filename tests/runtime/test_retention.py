@@ -9,10 +9,13 @@ import anyio
 import pytest
 
 from asyncjobs import ConfigurationError, DaemonConfig, JobQuery, JobStateError, MemoryBackend
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, NewWorker
+from asyncjobs.core.requests import Keep
 from asyncjobs.runtime import retention
 from asyncjobs.runtime.retention import EVERY, RetentionLoop
 from asyncjobs.testing import FaultyBackend, ManualClock
-from tests.conformance.support import new
+from tests.conformance.support import FUNCTION, STOPPED, new
+from tests.faults.stores import until
 from tests.runtime.support import Held, Stores, nothing, within
 
 pytestmark = pytest.mark.anyio
@@ -61,6 +64,31 @@ async def test_a_job_goes_an_hour_after_it_ended(upkeep: Upkeep) -> None:
         upkeep.clock.advance(HOUR / 2)
         await upkeep.round()
         assert await upkeep.ids() == ["b"]
+        tasks.cancel_scope.cancel()
+
+
+async def test_without_a_retention_only_leftovers_are_deleted(upkeep: Upkeep) -> None:
+    """Steps that no longer count go, in a store that keeps its finished jobs for ever."""
+    store = upkeep.store
+    inner = store.inner
+    assert isinstance(inner, MemoryBackend)
+    worker = await store.register_worker(NewWorker(name="w", slots=1))
+    await store.enqueue_jobs([new("a"), new("b")])
+    claim = ClaimRequest(worker=worker, limit=1, functions=frozenset({FUNCTION}))
+    (job,) = (await store.dequeue_jobs(claim)).jobs
+    await store.write_steps([Keep(job.attempt, "x", b"1")])
+    await store.cancel_jobs(["a", "b"])
+    await store.update_job_status([AttemptEnd(job.attempt, STOPPED)])
+    await store.retry_job("a", fresh=True)
+    upkeep.clock.advance(1000 * HOUR)
+    kept = inner._tables.steps  # pyright: ignore[reportPrivateUsage]
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(RetentionLoop(store, None, upkeep.clock).run)
+        await upkeep.clock.wait_for_sleepers()
+        assert sum(map(len, kept.values())) == 1, "a program that ends soon does not look"
+        await upkeep.round()
+        assert sum(map(len, kept.values())) == 0
+        assert await upkeep.ids() == ["a", "b"]
         tasks.cancel_scope.cancel()
 
 
@@ -143,8 +171,8 @@ async def test_by_default_everything_is_kept(stores: Stores) -> None:
     async with stores.processor(clock=clock, backend=backend, lease=10 * HOUR, heartbeat=HOUR) as jp:
         await within(10, (await jp.submit_job(nothing)).result())
         clock.advance(1000 * HOUR)
-        await jp.find_jobs()
-        assert backend.calls["prune"] == 0
+        await until(lambda: backend.calls["prune"])
+        assert len(await jp.find_jobs()) == 1
 
 
 @pytest.mark.persistent

@@ -17,7 +17,6 @@ from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
-from msgspec import msgpack
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import (
@@ -32,14 +31,17 @@ from asyncjobs.backends.base import (
     NewJob,
     NewWorker,
     Seen,
+    Stale,
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.backends.bounds import check_changes, check_key
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
 from asyncjobs.backends.memory.tables import Tables, WorkerRow
-from asyncjobs.backends.memory.transactions import Transactions
+from asyncjobs.backends.memory.transactions import Transactions, encodable
+from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock, checked_clock, to_datetime
 from asyncjobs.config import MemoryConfig
@@ -47,6 +49,7 @@ from asyncjobs.core import commands
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
+from asyncjobs.core.requests import StepChange
 from asyncjobs.core.state import SECOND, JobState
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobNotFoundError
 from asyncjobs.models import (
@@ -194,14 +197,8 @@ class MemoryBackend(CheckedArguments, JobBackend):
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
         """Record the outcomes and claim in one transaction, after body events were checked to be storable."""
         await self._begin()
-        numbered = [
-            (
-                self._number(end.attempt),
-                self._worker(end.attempt.worker),
-                replace(end, body_events=_encodable(end.body_events)),
-            )
-            for end in ends
-        ]
+        ends = [replace(end, body_events=encodable(end.body_events)) for end in ends]
+        numbered = [(self._number(end.attempt), self._worker(end.attempt.worker), end) for end in ends]
         results, claims = self._commit(lambda plan: commands.finish(plan, numbered), claim)
         return Finished(results, claims)
 
@@ -209,10 +206,17 @@ class MemoryBackend(CheckedArguments, JobBackend):
         """Store the events of all batches in one transaction, after they were checked to be storable."""
         await self._begin()
         numbered = [
-            (self._number(attempt), attempt.attempt, self._worker(attempt.worker), _encodable(events))
+            (self._number(attempt), attempt.attempt, self._worker(attempt.worker), encodable(events))
             for attempt, events in batches
         ]
         return self._commit(lambda plan: commands.append_events(plan, numbered))[0]
+
+    async def write_steps(self, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
+        """Do the changes in one transaction."""
+        await self._begin()
+        check_changes(changes)
+        numbered = [(self._number(change.attempt), self._worker(change.attempt.worker), change) for change in changes]
+        return self._commit(lambda plan: commands.write_steps(plan, numbered))[0]
 
     # -- workers and leases
 
@@ -287,12 +291,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
     async def workers(self) -> Sequence[WorkerInfo]:
         """List the rows of workers, alive as long as their lease runs."""
         await self._begin()
-        now = self._clock.monotonic()
-        return [
-            replace(row.info, alive=row.expires >= now, running=len(self._tables.running[row.n]))
-            for row in self._tables.workers.values()
-            if not row.gone
-        ]
+        return self._queries.workers(self._clock.monotonic())
 
     # -- deciding by hand
 
@@ -303,13 +302,13 @@ class MemoryBackend(CheckedArguments, JobBackend):
         jobs, _ = self._commit(lambda plan: commands.cancel(plan, numbers, descendants=descendants))
         return {job.id: job.status for job in jobs}
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Retry the job in one transaction."""
         await self._begin()
         n = self._tables.ids.get(job_id)
         if n is None:
             raise JobNotFoundError(job_id)
-        return self._commit(lambda plan: commands.retry(plan, n))[0].status
+        return self._commit(lambda plan: commands.retry(plan, n, fresh=fresh))[0].status
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         """Recount the jobs in one transaction."""
@@ -368,6 +367,24 @@ class MemoryBackend(CheckedArguments, JobBackend):
         await self._begin()
         n = self._tables.ids.get(job_id)
         return None if n is None else self._queries.call(n)
+
+    async def read_steps(
+        self, job_id: str, after: str | None = None, limit: int = 500, *, values: bool = True
+    ) -> StepPage:
+        """Sort all steps of the job, and cut out the page."""
+        await self._begin()
+        return self._queries.steps(job_id, after, limit, values)
+
+    async def read_step(self, job_id: str, key: str) -> bytes | None:
+        """Return the value under this key."""
+        await self._begin()
+        check_key("key", key)
+        return self._tables.counting_steps(job_id).get(key)
+
+    async def count_steps(self, job_id: str) -> int:
+        """Count by a walk over the steps of the job."""
+        await self._begin()
+        return len(self._tables.counting_steps(job_id))
 
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         """Count by a walk over all jobs."""
@@ -428,10 +445,3 @@ class MemoryBackend(CheckedArguments, JobBackend):
         """Return the position of the last event."""
         await self._begin()
         return str(self._tables.end)
-
-
-def _encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
-    """Return the events, having raised before the transaction, not in it, if their data cannot be stored."""
-    for event in events:
-        msgpack.encode(event.data)
-    return tuple(events)

@@ -8,11 +8,14 @@ from datetime import datetime
 from itertools import islice
 from typing import Any
 
+from msgspec.structs import replace
+
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, StoredCall
-from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit
+from asyncjobs.backends.bounds import LOOKED_AT, PAGE_BYTES, SMALL_VALUE, check_group, check_key, check_limit
 from asyncjobs.backends.memory.tables import Tables
 from asyncjobs.backends.unreadable import mark, problem
 from asyncjobs.backends.unreadable import metadata as read_metadata
+from asyncjobs.backends.values import KeptStep, StepPage
 from asyncjobs.clock import from_datetime, to_datetime
 from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, JobState
 from asyncjobs.exceptions import ConfigurationError
@@ -31,6 +34,7 @@ from asyncjobs.models import (
     OutcomeKind,
     Progress,
     WaitsFor,
+    WorkerInfo,
 )
 
 
@@ -171,6 +175,32 @@ class Queries:
         """Return what a job calls."""
         record = self._tables.records[n]
         return StoredCall(record.function, record.call, record.injects)
+
+    def steps(self, job_id: str, after: str | None, limit: int, values: bool) -> StepPage:
+        """Return a page of the steps that count, and the key behind which the next one begins."""
+        check_limit(limit)
+        if after is not None:
+            check_key("after", after)
+        page: list[KeptStep] = []
+        room = PAGE_BYTES
+        for key, value in self._tables.counting_steps(job_id).items():
+            if key <= (after or ""):
+                continue
+            shown = value if values and len(value) <= SMALL_VALUE else None
+            room -= len(shown or b"")
+            if page and (len(page) == limit or room < 0):
+                return StepPage(tuple(page), page[-1].key)
+            page.append(KeptStep(key, len(value), shown))
+        return StepPage(tuple(page))
+
+    def workers(self, now: int) -> list[WorkerInfo]:
+        """Return the workers that are not gone, alive as long as their lease runs."""
+        tables = self._tables
+        return [
+            replace(row.info, alive=row.expires >= now, running=len(tables.running[row.n]))
+            for row in tables.workers.values()
+            if not row.gone
+        ]
 
     def groups(self, after: str | None, limit: int) -> list[GroupProgress]:
         """Return the next groups by name."""

@@ -10,7 +10,11 @@ from asyncjobs.core.retention import Components, refusal
 
 
 def prune(tables: Tables, before: int, limit: int) -> int:
-    """Remove components that ended before this moment, the first of them first, until ``limit`` jobs are gone."""
+    """Delete steps that no longer count, then components that ended before this moment, the first of them first.
+
+    It ends when about ``limit`` jobs are gone.
+    """
+    tables.delete_outdated_steps()
     components = Components(before)
     for finished_at, n in takewhile(lambda entry: entry[0] < before, tables.finished):
         components.add(n, finished_at)

@@ -18,6 +18,7 @@ from asyncjobs.backends.unreadable import event_data
 from asyncjobs.clock import to_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.plan import Record, Writes
+from asyncjobs.core.requests import Keep, StepChange
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
 from asyncjobs.models import (
     EventType,
@@ -45,6 +46,13 @@ class LimitRow(Struct):
     in_progress: int = 0
 
 
+class Step(Struct, frozen=True):
+    """A value that a job keeps, and the generation in which it was kept."""
+
+    generation: int
+    value: bytes
+
+
 Entry = tuple[int, int]
 """An entry of an index: its sort key (minus the priority, or µs), then the job's number."""
 
@@ -62,6 +70,7 @@ class Tables:
         self.owned: defaultdict[str, list[int]] = defaultdict(list)
         self.attempts: defaultdict[int, dict[int, EndedAttempt]] = defaultdict(dict)  # in the order of their ends
         self.values: dict[int, bytes] = {}
+        self.steps: dict[int, dict[str, Step]] = {}  # by job and key
         self.limits: dict[str, LimitRow] = {}
         self.workers: dict[str, WorkerRow] = {}
         self.worker_names: dict[int, str] = {}
@@ -137,6 +146,30 @@ class Tables:
             self.limits.setdefault(key, LimitRow(capacity)).capacity = capacity
         for key, change in writes.in_progress.items():
             self.limits[key].in_progress += change
+        for step in writes.steps:
+            self._write_step(*step)
+
+    def _write_step(self, n: int, generation: int, change: StepChange) -> None:
+        kept = self.steps.setdefault(n, {})
+        if isinstance(change, Keep):
+            kept[change.key] = Step(generation, change.value)
+        else:
+            for key in [key for key in kept if key.startswith(change.prefix)]:
+                del kept[key]
+
+    def counting_steps(self, job_id: str) -> dict[str, bytes]:
+        """Return the values under the keys of a job that count, by key."""
+        n = self.ids.get(job_id)
+        if n is None:
+            return {}
+        first = self.rows[n].steps_from
+        return {key: step.value for key, step in sorted(self.steps.get(n, {}).items()) if step.generation >= first}
+
+    def delete_outdated_steps(self) -> None:
+        """Delete what no longer counts, because its job was retried anew."""
+        for n, kept in self.steps.items():
+            for key in [key for key, step in kept.items() if step.generation < self.rows[n].steps_from]:
+                del kept[key]
 
     def _insert(self, record: Record) -> None:
         job = record.job
@@ -237,6 +270,7 @@ class Tables:
                 self.submitted_by,
                 self.attempts,
                 self.values,
+                self.steps,
                 self.progress,
                 self.due,
             ):

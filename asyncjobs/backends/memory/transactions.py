@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 from typing import TypeVar
+
+from msgspec import msgpack
 
 from asyncjobs.backends.base import ClaimRequest, ClaimResult
 from asyncjobs.backends.listeners import Listeners
@@ -15,7 +17,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.core import commands, limits
 from asyncjobs.core.lanes import split_lanes
 from asyncjobs.core.plan import Plan
-from asyncjobs.models import WaitsFor
+from asyncjobs.models import BodyEvent, WaitsFor
 
 T = TypeVar("T")
 
@@ -83,3 +85,10 @@ class Transactions:
         firsts = [run_at for run_at, _ in tables.delayed[:1]] + [over + tables.offset for over, _ in tables.lasting[:1]]
         next_due = min(firsts, default=None)
         return ClaimResult([self._queries.claimed(job, claim.worker) for job in started], next_due, unknown)
+
+
+def encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
+    """Return the events, having raised before the transaction, not in it, if their data cannot be stored."""
+    for event in events:
+        msgpack.encode(event.data)
+    return tuple(events)

@@ -13,7 +13,6 @@ from __future__ import annotations
 import dataclasses
 import os
 import random
-import sqlite3
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -34,15 +33,17 @@ from asyncjobs.backends.base import (
     NewJob,
     NewWorker,
     Seen,
+    Stale,
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.backends.bounds import check_changes
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.backup import back_up
 from asyncjobs.backends.sqlite.changes import Changes
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
-from asyncjobs.backends.sqlite.checkup import check_up
+from asyncjobs.backends.sqlite.checkup import check_up, describe
 from asyncjobs.backends.sqlite.commit import Hook, no_hook
 from asyncjobs.backends.sqlite.heartbeat import Heartbeat
 from asyncjobs.backends.sqlite.ids import worker_id, worker_number
@@ -53,10 +54,12 @@ from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
+from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.lanes import Lane
+from asyncjobs.core.requests import StepChange
 from asyncjobs.core.state import SECOND
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
@@ -180,10 +183,8 @@ class SQLiteBackend(CheckedArguments, JobBackend):
 
     def _open(self) -> Writer:
         if fork_count() != self._forks:
-            raise BackendClosedError(
-                "this processor belongs to the parent process",
-                hint="open a JobProcessor of its own in a forked child",
-            )
+            hint = "open a JobProcessor of its own in a forked child"
+            raise BackendClosedError("this processor belongs to the parent process", hint=hint)
         if self._writer is None:
             raise BackendClosedError
         return self._writer
@@ -225,15 +226,7 @@ class SQLiteBackend(CheckedArguments, JobBackend):
         """Describe the file, its size, that of its log, and SQLite; a read proves that the store is in reach."""
         self._open()
         await self._readers.fetch("SELECT value FROM counters WHERE name = 'event'")
-        path = self.config.file
-        return {
-            "backend": "sqlite",
-            "where": str(path),
-            "synchronous": self.config.synchronous,
-            "sqlite_version": sqlite3.sqlite_version,
-            "file_bytes": _size(path),
-            "wal_bytes": _size(path.with_name(path.name + "-wal")),
-        }
+        return describe(self.config)
 
     async def checkup(self) -> Sequence[Finding]:
         """Check the file in a thread: from outside, and by SQLite's ``quick_check`` while it is open."""
@@ -261,6 +254,13 @@ class SQLiteBackend(CheckedArguments, JobBackend):
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
         """Store the events with the next group commit."""
         return await self._open().run(ops.AppendEvents(batches=batches))
+
+    async def write_steps(self, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
+        """Do the changes with the next group commit, before the outcomes of its group."""
+        check_changes(changes)
+        answer = await self._open().run(ops.WriteSteps(changes=changes))
+        self._checkpointer.nudge()  # which otherwise comes with events
+        return answer
 
     # -- workers and leases
 
@@ -296,9 +296,8 @@ class SQLiteBackend(CheckedArguments, JobBackend):
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
         """Store the refusals as JSON on the worker's row."""
-        await self._open().run(
-            ops.ReportRefusals(worker=worker_number(worker), refused=json.encode(dict(refused)).decode())
-        )
+        encoded = json.encode(dict(refused)).decode()
+        await self._open().run(ops.ReportRefusals(worker=worker_number(worker), refused=encoded))
 
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
         """Find the dead workers by a read, and write only if there are any."""
@@ -322,9 +321,9 @@ class SQLiteBackend(CheckedArguments, JobBackend):
         """Cancel the jobs with the next group commit."""
         return await self._open().run(ops.Cancel(ids=ids, descendants=descendants))
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Retry the job with the next group commit."""
-        return await self._open().run(ops.Retry(job_id=job_id))
+        return await self._open().run(ops.Retry(job_id=job_id, fresh=fresh))
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         """Recount the jobs with the next group commit."""
@@ -390,6 +389,20 @@ class SQLiteBackend(CheckedArguments, JobBackend):
         """Read the call by a reader."""
         return await self._reading().get_call(job_id)
 
+    async def read_steps(
+        self, job_id: str, after: str | None = None, limit: int = 500, *, values: bool = True
+    ) -> StepPage:
+        """Read a page of steps by a reader, with one statement."""
+        return await self._reading().steps.page(job_id, after, limit, values)
+
+    async def read_step(self, job_id: str, key: str) -> bytes | None:
+        """Read the value by a reader."""
+        return await self._reading().steps.one(job_id, key)
+
+    async def count_steps(self, job_id: str) -> int:
+        """Count by the index of keys."""
+        return await self._reading().steps.count(job_id)
+
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
         """Count by an index."""
         return await self._reading().count_jobs(group)
@@ -427,12 +440,7 @@ class SQLiteBackend(CheckedArguments, JobBackend):
         return await self._reading().get_lanes()
 
     async def read_events(
-        self,
-        after: str | None = None,
-        *,
-        limit: int = 500,
-        job_id: str | None = None,
-        group: str | None = None,
+        self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None
     ) -> EventPage:
         """Read a page of the log; a row that cannot be read is marked in it."""
         return await self._reading().read_events(after, limit=limit, job_id=job_id, group=group)
@@ -440,10 +448,3 @@ class SQLiteBackend(CheckedArguments, JobBackend):
     async def last_cursor(self) -> str:
         """Read the counter of events."""
         return await self._reading().last_cursor()
-
-
-def _size(path: os.PathLike[str]) -> int:
-    try:
-        return os.stat(path).st_size
-    except FileNotFoundError:
-        return 0

@@ -10,13 +10,29 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 from asyncjobs.backends.base import Finding
 from asyncjobs.backends.sqlite.files import find_network_filesystem
+from asyncjobs.config import SQLiteConfig
 
 _LARGE_LOG = 64 << 20
 _EVERY = 10_000
 """Instructions of SQLite's virtual machine between two checks of whether to stop."""
+
+
+def describe(config: SQLiteConfig) -> dict[str, Any]:
+    """Return what an operator asks first about the file: where it is, its size, that of its log, and SQLite."""
+    path = config.file
+    file, log = _stat(path), _stat(f"{path}-wal")
+    return {
+        "backend": "sqlite",
+        "where": str(path),
+        "synchronous": config.synchronous,
+        "sqlite_version": sqlite3.sqlite_version,
+        "file_bytes": file.st_size if file else 0,
+        "wal_bytes": log.st_size if log else 0,
+    }
 
 
 def check_up(path: Path, opened: bool, stop: threading.Event) -> list[Finding]:

@@ -4,9 +4,10 @@ The event loop calls it for a small group, the writer's thread for any other. In
 no policy: ``core.commands`` decides on a ``Plan``, this module runs the phases in their order and writes. A refused
 operation is answered with its error and leaves no trace; any other error rolls everything back.
 
-Order of the phases: removals, body events, outcomes, decisions by hand, reaping, submissions, due jobs, limits, claims.
-Concurrent operations have no order among themselves, so any is right; this one lets a submission see every outcome of
-its group, and a claim see every submission.
+Order of the phases: removals, body events, steps, outcomes, decisions by hand, reaping, submissions, due jobs, limits,
+claims. Concurrent operations have no order among themselves, so any is right; this one lets a submission see every
+outcome of its group, and a claim see every submission. What an attempt keeps comes before its end, after which it would
+be refused.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import Any, TypeVar
 from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
-from asyncjobs.backends.sqlite import claims, leases, removal
+from asyncjobs.backends.sqlite import claims, leases, removal, steps
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
@@ -126,6 +127,7 @@ class _Transaction:
         self._each(ops.Remove, self._remove)
         self._each(ops.Clear, self._clear)
         self._append_events()
+        self._write_steps()
         self._finish()
         self._each(ops.Cancel, self._cancel)
         self._each(ops.Retry, self._retry)
@@ -168,6 +170,8 @@ class _Transaction:
         }
         self.claims.remember(writes)
         write(self.connection, writes, names, self.moment.clocks)
+        if writes.steps:
+            steps.write(self.connection, writes.steps)
 
     # -- first, before the plan has read rows that these delete
 
@@ -188,6 +192,16 @@ class _Transaction:
         results = iter(commands.append_events(self.plan, batches) if batches else ())
         for i, operation in self._all(ops.AppendEvents):
             self.answers[i] = [next(results) for _ in operation.batches]
+
+    def _write_steps(self) -> None:
+        changes = [
+            (self._number(change.attempt), worker_number(change.attempt.worker), change)
+            for _, operation in self._all(ops.WriteSteps)
+            for change in operation.changes
+        ]
+        results = iter(commands.write_steps(self.plan, changes) if changes else ())
+        for i, operation in self._all(ops.WriteSteps):
+            self.answers[i] = [next(results) for _ in operation.changes]
 
     def _finish(self) -> None:
         ends = [
@@ -238,7 +252,10 @@ class _Transaction:
         number = self.plan.numbers([operation.job_id]).get(operation.job_id)
         if number is None:
             raise JobNotFoundError(operation.job_id)
-        return commands.retry(self.plan, number).status
+        status = commands.retry(self.plan, number, fresh=operation.fresh).status
+        if operation.fresh:
+            steps.note_outdated(self.connection, number)
+        return status
 
     def _recount(self, operation: ops.Recount) -> list[str]:
         numbers = self.plan.numbers(operation.ids)

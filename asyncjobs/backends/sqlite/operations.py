@@ -13,9 +13,24 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, NewJob
 from asyncjobs.backends.sqlite.suspects import Suspect
+from asyncjobs.core.requests import Forget, Keep, StepChange
 from asyncjobs.models import BodyEvent, JobError
 
 _BODY_EVENTS = attrgetter("body_events")
+_CALL = attrgetter("call")
+_VALUE = attrgetter("outcome.value")
+
+INLINE = 1200
+"""The weight that the loop commits itself: rows of about 5 ms. More goes to the writer's thread."""
+INLINE_BYTES = 65_536
+"""Bytes of values that the loop writes itself, which weigh as much."""
+FORGET = INLINE + 1
+"""The weight of what only the thread commits, however little it turns out to be."""
+
+
+def weigh(size: int) -> int:
+    """Return the weight of this many bytes of values."""
+    return size * INLINE // INLINE_BYTES
 
 
 class Operation(Struct, eq=False):
@@ -46,8 +61,8 @@ class Enqueue(Operation, eq=False, kw_only=True):
 
     @property
     def weight(self) -> int:
-        """Estimate four rows for each job."""
-        return 4 * len(self.jobs)
+        """Estimate four rows for each job, and the bytes of its call."""
+        return 4 * len(self.jobs) + weigh(sum(map(len, map(_CALL, self.jobs))))
 
 
 class Dequeue(Operation, eq=False, kw_only=True):
@@ -69,8 +84,10 @@ class Finish(Operation, eq=False, kw_only=True):
 
     @property
     def weight(self) -> int:
-        """Estimate four rows for each outcome, and two for each body event."""
-        return 4 * len(self.ends) + 2 * sum(map(len, map(_BODY_EVENTS, self.ends)))
+        """Estimate four rows for each outcome, two for each body event, and the bytes of its value."""
+        ends = self.ends
+        values = [value for value in map(_VALUE, ends) if value]
+        return 4 * len(ends) + 2 * sum(map(len, map(_BODY_EVENTS, ends))) + weigh(sum(map(len, values)))
 
     @property
     def may_be_dropped(self) -> bool:
@@ -94,6 +111,20 @@ class AppendEvents(Operation, eq=False, kw_only=True):
         return False
 
 
+class WriteSteps(Operation, eq=False, kw_only=True):
+    """Keep and forget values of running attempts."""
+
+    changes: Sequence[StepChange]
+
+    @property
+    def weight(self) -> int:
+        """Estimate two rows for each value, and its bytes; what is forgotten may be any number of rows and bytes."""
+        if any(isinstance(change, Forget) for change in self.changes):
+            return FORGET
+        values = [change.value for change in self.changes if isinstance(change, Keep)]
+        return 2 * len(values) + weigh(sum(map(len, values)))
+
+
 class Cancel(Operation, eq=False, kw_only=True):
     """Cancel jobs, or ask them to stop."""
 
@@ -110,6 +141,7 @@ class Retry(Operation, eq=False, kw_only=True):
     """Make a failed or cancelled job pending again."""
 
     job_id: str
+    fresh: bool = False
 
 
 class Recount(Operation, eq=False, kw_only=True):

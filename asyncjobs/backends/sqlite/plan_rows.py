@@ -179,7 +179,19 @@ _UPDATE_HEAD = (
     "cancel_requested = v.column10, worker = v.column11, started_at = v.column12, finished_at = v.column13, "
     "because = v.column14, seq = v.column15"
 )
+_MOMENT = f"{_UPDATE_HEAD}, due = NULL, boot = NULL"
+_DURATION = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17"
+# Few jobs are ever retried by hand: of the others, their two numbers are not written.
+_RETRIED = "generation = v.column{}, steps_from = v.column{} FROM ("
+_HEADS = {
+    (False, False): (f"{_MOMENT} FROM (", 15),
+    (False, True): (f"{_MOMENT}, {_RETRIED.format(16, 17)}", 17),
+    (True, False): (f"{_DURATION} FROM (", 17),
+    (True, True): (f"{_DURATION}, {_RETRIED.format(18, 19)}", 19),
+}
+"""By whether a row ends a duration and whether one was retried: the head of the statement, and its columns."""
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
+_GENERATION = attrgetter("generation")
 _NEW_LASTS = attrgetter("job.lasts")
 _LASTS = attrgetter("lasts")
 
@@ -211,12 +223,13 @@ def _insert_jobs(
 
 def _update_jobs(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:
     rows = list(map(_changed_row, jobs))
-    if any(map(_LASTS, jobs)):
-        moments = [clocks.to_columns(job.run_at, lasts=job.lasts) for job in jobs]
-        head = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17 FROM ("
-        bulk(connection, head, _UPDATE_TAIL, 17, list(map(add, rows, moments)))
-    else:
-        bulk(connection, f"{_UPDATE_HEAD}, due = NULL, boot = NULL FROM (", _UPDATE_TAIL, 15, rows)
+    lasts, retried = any(map(_LASTS, jobs)), any(map(_GENERATION, jobs))
+    if lasts:
+        rows = list(map(add, rows, (clocks.to_columns(job.run_at, lasts=job.lasts) for job in jobs)))
+    if retried:
+        rows = list(map(add, rows, ((job.generation, job.steps_from) for job in jobs)))
+    head, columns = _HEADS[lasts, retried]
+    bulk(connection, head, _UPDATE_TAIL, columns, rows)
 
 
 def _changed_row(job: JobState) -> tuple[Any, ...]:

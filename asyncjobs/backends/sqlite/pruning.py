@@ -46,7 +46,7 @@ _OLDEST = """
 SELECT j.finished_at, j.n FROM jobs j
 WHERE j.finished_at < ? AND (j.finished_at, j.n) > (?, ?) ORDER BY j.finished_at, j.n LIMIT ?"""
 _NEWEST = "SELECT value FROM counters WHERE name = 'job'"
-_LEFT_OVER = "SELECT EXISTS (SELECT 1 FROM removed)"
+_LEFT_OVER = "SELECT EXISTS (SELECT 1 FROM removed) OR EXISTS (SELECT 1 FROM outdated)"
 _NAMED = "SELECT j.n, j.finished_at FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value"
 _ONE = "SELECT id, status FROM jobs WHERE n = ?"
 _SOME = "(SELECT k.value FROM json_each(?) k)"

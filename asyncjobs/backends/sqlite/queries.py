@@ -26,6 +26,7 @@ from asyncjobs.backends.sqlite.job_rows import (
 )
 from asyncjobs.backends.sqlite.moments import read_clocks
 from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.backends.sqlite.steps import StepReads
 from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
 from asyncjobs.backends.unreadable import Once, mark, problem
 from asyncjobs.clock import Clock, SystemClock, to_datetime
@@ -132,6 +133,7 @@ class Queries:
         self._clock = SystemClock() if clock is None else clock
         self._boot = boot_number(this_process().boot)
         self._once = Once(logger)
+        self.steps = StepReads(readers.fetch)
 
     def _jobs(self, rows: Sequence[tuple[Any, ...]]) -> list[Job]:
         clocks = read_clocks(self._clock, self._boot)

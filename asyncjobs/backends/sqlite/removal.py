@@ -1,9 +1,10 @@
 """Remove finished jobs inside a transaction: what readers can find goes at once, the rest in bounded steps.
 
 A job is found through its row in ``jobs``, and only there. So the rows of a component are deleted in one transaction,
-and the component is gone for all readers; its numbers are noted in ``removed``. Calls, results, attempts, edges and
-events of these numbers are deleted then: one step by the same transaction, the rest by the next ones. A process that
-dies in between leaves rows that no query reads, and ``removed``, from which another process goes on.
+and the component is gone for all readers; its numbers are noted in ``removed``. Calls, results, attempts, edges, events
+and steps of these numbers are deleted then: one step by the same transaction, the rest by the next ones. A process that
+dies in between leaves rows that no query reads, and ``removed``, from which another process goes on. In the same way,
+``outdated`` has the jobs of which steps are left that no longer count.
 
 The transaction of a large component takes about 10 µs a job, less than storing it as a batch took. Everything else is
 bounded.
@@ -22,7 +23,7 @@ _STEP = 5000
 _JOBS = 500
 """Jobs of which one step deletes all, unless they have more rows than that …"""
 _BYTES = 16 << 20
-"""… or the calls and results of all but the first are larger: each page of a large value is touched."""
+"""… or the calls and results of all but the first (or the steps) are larger: each page of a large value is touched."""
 
 # CROSS JOIN: by the number, not by the index of finished jobs.
 _MEMBERS = """
@@ -34,6 +35,10 @@ UNION SELECT j.parent FROM jobs j WHERE j.n > ? AND j.parent IS NOT NULL"""
 _LEFT = """
 SELECT d.n, ifnull(length(c.call), 0) + ifnull(length(r.value), 0)
 FROM removed d LEFT JOIN calls c ON c.n = d.n LEFT JOIN results r ON r.n = d.n ORDER BY d.n LIMIT ?"""
+_STEPS = f"SELECT s.n, length(s.value) FROM steps s WHERE s.job IN (SELECT k.value FROM json_each(?) k) LIMIT {_STEP}"
+_OUTDATED = f"""
+SELECT s.n, length(s.value) FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value CROSS JOIN steps s ON s.job = j.n
+WHERE s.generation < j.steps_from LIMIT {_STEP}"""
 _COUNT = """
 INSERT INTO counters(name, value) VALUES ('removed', ?)
 ON CONFLICT(name) DO UPDATE SET value = value + excluded.value"""
@@ -70,13 +75,14 @@ def remove(connection: sqlite3.Connection, components: Sequence[Sequence[int]], 
 
 
 def clear(connection: sqlite3.Connection) -> bool:
-    """Delete a bounded number of rows of removed jobs, and return whether more are left."""
+    """Delete a bounded number of rows of removed jobs and steps that no longer count; return whether more are left."""
     found = connection.execute(_LEFT, (_JOBS,)).fetchall()
     if not found:
-        return False
-    sizes = accumulate(size for _, size in found)
-    some = [n for i, ((n, _), size) in enumerate(zip(found, sizes, strict=True)) if i == 0 or size <= _BYTES]
+        return _clear_outdated(connection)
+    some = _within(found)
     numbers = _json(some)
+    if _delete_steps(connection, _STEPS, numbers):
+        return True
     for sql in (
         f"DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.job IN {_SOME_OF} LIMIT ?)",
         f"DELETE FROM edges WHERE (parent, child) IN "
@@ -87,7 +93,33 @@ def clear(connection: sqlite3.Connection) -> bool:
             return True
     for table in ("calls", "results", "removed"):
         connection.execute(f"DELETE FROM {table} WHERE n IN {_SOME_OF}", (numbers,))
-    return len(some) < len(found) or len(found) == _JOBS
+    return len(some) < len(found) or len(found) == _JOBS or _clear_outdated(connection)
+
+
+def _clear_outdated(connection: sqlite3.Connection) -> bool:
+    jobs = [n for (n,) in connection.execute("SELECT n FROM outdated LIMIT ?", (_JOBS,)).fetchall()]
+    if not jobs:
+        return False
+    numbers = _json(jobs)
+    if _delete_steps(connection, _OUTDATED, numbers):
+        return True
+    connection.execute(f"DELETE FROM outdated WHERE n IN {_SOME_OF}", (numbers,))
+    return len(jobs) == _JOBS
+
+
+def _delete_steps(connection: sqlite3.Connection, find: str, jobs: str) -> bool:
+    """Delete steps of these jobs, up to a number and a size; return whether more may be left."""
+    found = connection.execute(find, (jobs,)).fetchall()
+    some = _within(found)
+    if some:
+        connection.execute(f"DELETE FROM steps WHERE n IN {_SOME_OF}", (_json(some),))
+    return len(some) < len(found) or len(found) == _STEP
+
+
+def _within(found: Sequence[tuple[int, int]]) -> list[int]:
+    """Return the first of these rows (number, bytes) that are small enough together, at least one."""
+    sizes = accumulate(size for _, size in found)
+    return [n for i, ((n, _), size) in enumerate(zip(found, sizes, strict=True)) if i == 0 or size <= _BYTES]
 
 
 def _json(numbers: Sequence[int]) -> str:

@@ -23,7 +23,7 @@ INSERTED_COLUMNS = (
     "n, id, status, waits_for, priority, run_at, attempt, failures, interruptions, max_interruptions, retry, "
     "require, open, met, limit_key, cancel_requested, worker, started_at, finished_at, because, seq, grp"
 )
-STATE_COLUMNS = f"{INSERTED_COLUMNS}, due, boot"
+STATE_COLUMNS = f"{INSERTED_COLUMNS}, due, boot, generation, steps_from"
 INT, TEXT, BLOB = (int,), (str,), (bytes,)
 MAYBE_INT, MAYBE_TEXT, MAYBE_BLOB = (int, type(None)), (str, type(None)), (bytes, type(None))
 UNREADABLE_STATUS = STATUS_CODE[JobStatus.FAILED]
@@ -58,6 +58,8 @@ _SHAPE = Shape(
     ("group", MAYBE_TEXT, None),
     ("due", MAYBE_INT, None),
     ("boot", MAYBE_INT, None),
+    ("generation", INT, 0),
+    ("steps_from", INT, 0),
 )
 _READERS: tuple[Reader, ...] = (
     (2, STATUS_OF.__getitem__, UNREADABLE_STATUS),
@@ -104,4 +106,6 @@ def _state(row: Sequence[Any], clocks: Clocks) -> JobState:
         row[20],
         row[21],
         lasts,
+        row[24],
+        row[25],
     )

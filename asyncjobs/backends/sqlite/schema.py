@@ -12,7 +12,7 @@ from collections.abc import Callable
 from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
 
 APPLICATION_ID = 0x61_4A_6F_62  # "aJob": distinguishes our files from other SQLite databases
-VERSION = 2
+VERSION = 3
 
 _V1 = """
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -158,7 +158,26 @@ CREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2 AND boot IS NULL;
 CREATE INDEX jobs_lasting ON jobs(boot, due) WHERE waits_for = 2 AND boot IS NOT NULL;
 """
 
-MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2}
+_V3 = """
+-- How often a job was retried by hand, and from which of these generations its steps count. 0 for nearly all jobs.
+ALTER TABLE jobs ADD COLUMN generation INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE jobs ADD COLUMN steps_from INTEGER NOT NULL DEFAULT 0;
+
+-- Values that jobs keep over their attempts. The value comes last: keys and sizes are listed without reading it.
+CREATE TABLE steps(
+  n INTEGER PRIMARY KEY,
+  job INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  generation INTEGER NOT NULL,
+  value BLOB NOT NULL
+);
+CREATE UNIQUE INDEX steps_key ON steps(job, key);
+
+-- Jobs that were retried anew, of which steps that no longer count are still to be deleted.
+CREATE TABLE outdated(n INTEGER PRIMARY KEY);
+"""
+
+MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3}
 """By version, the script that leads to the next one."""
 
 

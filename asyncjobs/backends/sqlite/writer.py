@@ -1,8 +1,8 @@
 """Commit operations in groups: concurrent ones share a transaction, and one that cannot be done fails alone.
 
 A small group is committed by the event loop itself (NORMAL commits do not wait for the disk), with a busy timeout of
-zero, so that it never waits there. If the file is locked, the group is large, or every commit is synced (FULL), a
-thread takes over. Only one of the two uses the connection at a time.
+zero, so that it never waits there. If the file is locked, the group is large (in rows, or in bytes of values), or every
+commit is synced (FULL), a thread takes over. Only one of the two uses the connection at a time.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from asyncjobs.backends.sqlite.errors import is_busy, is_undecodable, lenient_te
 from asyncjobs.backends.sqlite.files import StoreFile
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import read_clocks
-from asyncjobs.backends.sqlite.operations import Enqueue, Operation
+from asyncjobs.backends.sqlite.operations import INLINE, Enqueue, Operation
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.daemon_threads import in_thread
@@ -38,12 +38,10 @@ from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
 
-_INLINE_WEIGHT = 1200
-"""Rows that the loop commits itself: about 5 ms. More goes to the thread."""
 _INLINE_ROWS = 400
 """Rows of jobs and edges that the loop reads for them: a job that ends may affect any number of others."""
 _GROUP_WEIGHT = 20_000
-"""Rows that one transaction takes at most, unless a single operation is larger."""
+"""Rows (or 1 MiB of values) that one transaction takes at most, unless a single operation is larger."""
 _FIRST_DELAY = 0.001
 _LONGEST_DELAY = 0.1
 _SHARE_OF_WAIT = 1 / 8
@@ -142,11 +140,11 @@ class Writer:
 
     def _flush(self) -> None:
         self._scheduled = False
-        group = self._next_group()
+        group, weight = self._next_group()
         if not group:
             self._idle.set()
             return
-        if not self._inline or sum(operation.weight for operation in group) > _INLINE_WEIGHT:
+        if not self._inline or weight > INLINE:
             self._hand_over(group)
             return
         began = time.perf_counter()
@@ -177,17 +175,22 @@ class Writer:
         else:
             self._idle.set()
 
-    def _next_group(self) -> list[Operation]:
+    def _next_group(self) -> tuple[list[Operation], int]:
+        """Take operations for one transaction; returns them, and what they weigh together."""
         group: list[Operation] = []
-        weight = 0
-        while self._waiting and (not group or weight + self._waiting[0].weight <= _GROUP_WEIGHT):
-            operation = self._waiting.popleft()
+        total = 0
+        while self._waiting:
+            operation = self._waiting[0]
+            weight = operation.weight
+            if group and total + weight > _GROUP_WEIGHT:
+                break
+            self._waiting.popleft()
             if operation.future.done():  # its caller was cancelled, and has not run since
                 operation.future = None
                 continue
-            weight += operation.weight
+            total += weight
             group.append(operation)
-        return group
+        return group, total
 
     def _moment(self) -> Moment:
         return Moment(read_clocks(self._clock, self._boot), random.random)

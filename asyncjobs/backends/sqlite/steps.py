@@ -1,0 +1,91 @@
+"""Write and read the steps of jobs: what ``backends.step_store`` promises, on the tables ``steps`` and ``outdated``.
+
+Keys are in the order of their bytes in UTF-8, which is that of their code points.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+from asyncjobs.backends.bounds import PAGE_BYTES, SMALL_VALUE, check_key, check_limit
+from asyncjobs.backends.sqlite.id_ranges import prefix_end
+from asyncjobs.backends.sqlite.plan_rows import bulk
+from asyncjobs.backends.values import KeptStep, StepPage
+from asyncjobs.core.plan import StepWrite
+from asyncjobs.core.requests import Keep
+
+_KEEP = "INSERT INTO steps(job, key, generation, value)"
+_AGAIN = "ON CONFLICT(job, key) DO UPDATE SET generation = excluded.generation, value = excluded.value"
+_FORGET = "DELETE FROM steps WHERE job = ? AND key >= ?"
+_NOTE = "INSERT OR IGNORE INTO outdated(n) SELECT ? WHERE EXISTS (SELECT 1 FROM steps WHERE job = ?)"
+
+_COUNTING = "FROM jobs j CROSS JOIN steps s ON s.job = j.n WHERE j.id = ? AND s.generation >= j.steps_from"
+_LISTED = f"SELECT s.n, s.key, length(s.value) AS size {_COUNTING} AND s.key > ? ORDER BY s.key LIMIT ?"
+_SIZES = f"SELECT l.key, l.size, NULL, 0 FROM ({_LISTED}) l"
+# Sizes first, which are known without reading values, then the values of as many as a page takes.
+_READ = f"CASE WHEN l.size <= {SMALL_VALUE} THEN l.size ELSE 0 END"
+_PAGE = f"""
+SELECT p.key, p.size,
+  CASE WHEN p.size <= {SMALL_VALUE} AND p.total <= {PAGE_BYTES} THEN CAST(v.value AS BLOB) END, p.total
+FROM (
+  SELECT l.n, l.key, l.size, sum({_READ}) OVER (ORDER BY l.key ROWS UNBOUNDED PRECEDING) AS total FROM ({_LISTED}) l
+) p CROSS JOIN steps v ON v.n = p.n ORDER BY p.key"""
+_ONE = f"SELECT CAST(s.value AS BLOB) {_COUNTING} AND s.key = ?"
+_COUNT = f"SELECT count(*) {_COUNTING}"
+
+
+def write(connection: sqlite3.Connection, changes: Sequence[StepWrite]) -> None:
+    """Keep and forget, in this order."""
+    kept: list[tuple[int, str, int, bytes]] = []
+    for n, generation, change in changes:
+        if isinstance(change, Keep):
+            kept.append((n, change.key, generation, change.value))
+            continue
+        bulk(connection, _KEEP, _AGAIN, 4, kept)
+        kept = []
+        _forget(connection, n, change.prefix)
+    bulk(connection, _KEEP, _AGAIN, 4, kept)
+
+
+def _forget(connection: sqlite3.Connection, n: int, prefix: str) -> None:
+    end = prefix_end(prefix)
+    if end is None:
+        connection.execute(_FORGET, (n, prefix))
+    else:
+        connection.execute(f"{_FORGET} AND key < ?", (n, prefix, end))
+
+
+def note_outdated(connection: sqlite3.Connection, n: int) -> None:
+    """Have upkeep delete the steps of a job that no longer count, if it has any."""
+    connection.execute(_NOTE, (n, n))
+
+
+class StepReads:
+    """The reads of steps, by the pool of readers.
+
+    :param fetch: reads rows.
+    """
+
+    def __init__(self, fetch: Callable[[str, Sequence[Any]], Awaitable[list[tuple[Any, ...]]]]) -> None:
+        self._fetch = fetch
+
+    async def page(self, job_id: str, after: str | None, limit: int, values: bool) -> StepPage:
+        """Read a page by the index of keys, with one statement."""
+        check_limit(limit)
+        if after is not None:
+            check_key("after", after)
+        rows = await self._fetch(_PAGE if values else _SIZES, (job_id, after or "", limit + 1))
+        page = tuple(KeptStep(key, size, value) for key, size, value, total in rows[:limit] if total <= PAGE_BYTES)
+        return StepPage(page, page[-1].key if len(page) < len(rows) else None)
+
+    async def one(self, job_id: str, key: str) -> bytes | None:
+        """Read one value, whatever its size."""
+        check_key("key", key)
+        rows = await self._fetch(_ONE, (job_id, key))
+        return rows[0][0] if rows else None
+
+    async def count(self, job_id: str) -> int:
+        """Count by the index of keys."""
+        return (await self._fetch(_COUNT, (job_id,)))[0][0]
