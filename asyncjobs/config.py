@@ -154,7 +154,7 @@ class DaemonConfig(Checked):
         function; ``why()`` reports it before. Default None: never; ``asyncjobs daemon start``: 10 minutes.
     :param name: name of this worker for people. Default: host name and process id.
     :param capture_logging: lowest level of the records of the ``logging`` module that become ``log`` events of the job
-        that emits them: a name, or its number. None: none do. Loggers keep their own levels: where nobody set one,
+        that emits them: a name, or its number. None: none do. Loggers keep their own levels: without one,
         Python makes no record below WARNING. Default ``"INFO"``.
     :param capture_print: lines that a job writes to ``sys.stdout`` and ``sys.stderr`` become ``log`` events, too, and
         still go where they went. Default False. What a body in a process of its own prints (``isolation="process"``)

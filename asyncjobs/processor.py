@@ -71,16 +71,16 @@ class JobProcessor(CheckedArguments):
         object (``SQLiteConfig(db_path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the working directory.
     :param config: settings for a ``BackendType``.
     :param enable_daemon: claim and run jobs in this process. Default True.
-    :param daemon: settings of that: slots, queues, allowed modules, times.
+    :param daemon: settings of the embedded daemon: slots, queues, allowed modules, times.
     :param functions: functions that this process may run although it did not submit them.
     :param fallback: ``"sync"``: while no worker is alive anywhere, a submit runs its jobs here and returns when they
-        have ended; what is not due yet runs when it is. With ``enable_daemon=False``. Default None: jobs wait.
+        have ended; jobs that are not due yet run later. With ``enable_daemon=False``. Default None: jobs wait.
     :param clock: for tests.
     :raises ConfigurationError: a setting cannot work.
 
     Leaving the ``async with`` stops claiming, gives running jobs ``daemon.shutdown_timeout`` seconds, and returns the
-    rest to pending; nothing is lost. SIGTERM leaves the block as Ctrl-C does; a second signal hands back at once.
-    Outside of the block every method raises ``BackendClosedError``, but for jobs that still run.
+    rest to pending; nothing is lost. SIGTERM leaves the block like Ctrl-C; a second signal hands running jobs back at
+    once. Outside of the block, every method raises ``BackendClosedError``, except in jobs that still run.
     """
 
     _settings = (("daemon", DaemonConfig),)
@@ -182,32 +182,31 @@ class JobProcessor(CheckedArguments):
     async def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
         """Store a call of ``func`` as a job. It is durable when this returns.
 
-        Positional arguments and every keyword that is not an option go to ``func``; a callee with a parameter named
-        like an option gets its arguments by ``args=(…)`` and ``kwargs={…}``. A handle as an argument, or inside lists,
-        tuples and dict values of one, is a dependency, and its result is put in its place. In sets, keys and records it
-        is refused.
+        Positional arguments and all keywords that are not options go to ``func``. For a function with a parameter named
+        like an option, pass ``args=(…)`` and ``kwargs={…}``. A handle as an argument, or inside lists, tuples and dict
+        values of one, is a dependency, and is replaced by the result. In sets, keys and records, handles are refused.
 
-        :param job_id: your own id, 1 to 512 characters. Default: a fresh one.
+        :param job_id: an id of your choice, 1 to 512 characters. Default: a new one.
         :param depends_on: ids, handles, ``jp.optional(…)`` that must end first, besides those in the arguments.
         :param require: run as soon as this many dependencies completed. Default: all that are not optional.
-        :param group: a name that jobs which belong together share.
-        :param metadata: a dict of JSON values to find it by.
+        :param group: the name of a group of jobs that belong together.
+        :param metadata: a dict of JSON values, by which ``find_jobs`` can find the job.
         :param queue: which workers may take it. Default ``"default"``.
         :param priority: higher is taken first (strictly). Default 0.
-        :param limit: ``(key, capacity)``: at most so many jobs of this key are in progress, over all processes.
+        :param limit: ``(key, capacity)``: at most this many jobs with this key run at a time, over all processes.
         :param retry: a ``RetryPolicy``. Default: 3 retries after 2, 4 and 8 s.
         :param max_retries: overrides the policy's number.
-        :param max_interruptions: times its worker may die under it before it fails. Default 3.
+        :param max_interruptions: the job fails when this many workers have died while they ran it. Default 3.
         :param timeout: seconds an attempt may take. An ``async def`` body is cancelled; a plain function is
             notified (``current_job().cancelled``), and killed if it runs in a separate process.
-        :param delay: seconds (or a timedelta) before it is due.
-        :param run_at: an aware datetime when it is due.
-        :param if_exists: what if the id is taken: ``"raise"``, or ``"return"`` the job that has it, provided that
-            function and arguments are the same.
-        :param isolation: ``"process"``: a process of its own, which a timeout or a cancellation kills, and whose crash
-            is this job's failure only. Default ``"thread"``: in the worker's process.
-        :param local: accept a lambda or closure; it runs in this process only, and fails if this process ends first.
-        :raises SubmissionError: refused, nothing was stored; ConfigurationError: an option cannot work.
+        :param delay: seconds (or a timedelta) until the job is due.
+        :param run_at: an aware datetime at which the job is due.
+        :param if_exists: if the id exists already: ``"raise"``, or ``"return"`` that job, provided that function and
+            arguments are the same.
+        :param isolation: ``"process"``: run in a child process, which a timeout or a cancellation kills, and whose
+            crash fails only this job. Default ``"thread"``: run in the process of the worker.
+        :param local: accept a lambda or closure. The job runs in this process only, and fails if this process ends.
+        :raises SubmissionError: refused, nothing was stored. ConfigurationError: an invalid option.
         :raises BackendConnectionError: not stored; ``.request`` submits it again under the same id.
         """
         return await self._engine.parts().submitter.submit_job(func, args, options)
@@ -237,9 +236,9 @@ class JobProcessor(CheckedArguments):
         return Batch(self._engine.submissions, self._engine.store_batch, self._engine)
 
     def optional(self, job: str) -> Optional:
-        """Make a dependency of a job that may end otherwise than completed without holding its dependents back.
+        """Make an optional dependency: the dependent also runs if the job ends without completing.
 
-        In ``depends_on``; or as an argument, where its result is put in its place, ``None`` if it did not complete.
+        Use it in ``depends_on``, or as an argument, which is replaced by the result (``None`` if there is none).
         """
         return Optional(checked_name("depends_on", job, LONGEST_ID))
 
@@ -359,7 +358,7 @@ class JobProcessor(CheckedArguments):
         return self._engine.parts().streamer.stream_group(group, after, types)
 
     def stream_all(self, after: str | None = None, *, types: Types = None) -> AsyncIterator[JobEvent]:
-        """Iterate over every event; does not end."""
+        """Iterate over all events, without end."""
         return self._engine.parts().streamer.stream_all(after, types)
 
     def subscribe_sse(
@@ -373,8 +372,8 @@ class JobProcessor(CheckedArguments):
     ) -> AsyncGenerator[bytes]:
         """Stream frames of server-sent events (of a job, a group, or all), for frameworks without ``sse_response``.
 
-        :param after: the request's ``Last-Event-ID``; an empty one is none, one that is no cursor gives ``reset``.
-        :param ping: seconds without an event after which a comment shows that the stream lives.
+        :param after: the request's ``Last-Event-ID``. Empty: from the first event; an invalid cursor gives ``reset``.
+        :param ping: seconds without an event after which a comment keeps the connection alive.
         """
         return self._engine.subscribe_sse(job_id=job_id, group=group, types=types, after=after, ping=ping)
 
@@ -390,10 +389,10 @@ class JobProcessor(CheckedArguments):
     ) -> Response:
         """Stream events (of a job, a group, or all) as the response of a route of your own in Starlette or FastAPI.
 
-        It is what ``asgi_app`` answers, also to ``Last-Event-ID``; who may ask is for the route to say.
+        The response is that of ``asgi_app``, with ``Last-Event-ID``. The route decides which callers have access.
 
-        :param after: the cursor of the last event that the page knows already; the header wins.
-        :param plain: frames without names: each is a ``message``, with its type in the JSON.
+        :param after: the cursor of the last event that the page has; the header takes precedence.
+        :param plain: send frames without names: each is a ``message``, with its type in the JSON.
         :raises ConfigurationError: both a job and a group. MissingExtraError: the extra ``web`` is not installed.
         """
         return self._web.response(request, job_id=job_id, group=group, types=types, after=after, plain=plain)
@@ -401,25 +400,26 @@ class JobProcessor(CheckedArguments):
     def asgi_app(self, **settings: Unpack[WebSettings]) -> WebApp:
         """Return an ASGI app with jobs, groups, the graph, events (SSE) and actions under ``v1/``, to be mounted.
 
-        :param settings: those of ``asyncjobs.web.WebConfig``. By default only this machine may ask.
+        :param settings: those of ``asyncjobs.web.WebConfig``. By default, only this machine has access.
         :raises MissingExtraError: the extra ``web`` is not installed.
         """
         return self._web.app(dict(settings))
 
     def close_streams(self, reason: str = "shutdown") -> None:
-        """End all event streams that this processor serves; clients come back with the cursor they have.
+        """End all event streams that this processor serves; clients reconnect with their cursors.
 
-        Servers wait for open streams before they stop. uvicorn is watched; for others, call this first.
+        Servers wait for open streams before they stop. uvicorn is watched; with other servers, call this first.
         """
         self._web.close_streams(reason)
 
-    # -- deciding
+    # -- controlling
 
     async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
         """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
 
-        Returns the truth as stored: ``cancelled``, it will never run (again); ``in_progress``, it is asked to stop,
-        and whatever it does, ends as cancelled; anything else, it had ended before. JobNotFoundError: no such job.
+        :returns: the stored status. ``cancelled``: the job will never run (again); ``in_progress``: the job is asked to
+            stop, and will end as cancelled; any other: the job had ended before.
+        :raises JobNotFoundError: no such job.
         """
         return await self._engine.parts().actions.cancel_job(job_id, descendants=descendants)
 
@@ -435,31 +435,31 @@ class JobProcessor(CheckedArguments):
         return await self._engine.parts().actions.retry_job(job_id)
 
     async def remove_jobs(self, jobs: JobQuery | str | Iterable[str], *, components: bool = False) -> list[str]:
-        """Remove finished jobs for good, with their results and events, before their retention is over.
+        """Remove finished jobs, with their results and events, before their retention is over.
 
-        A graph goes as a whole: jobs that depend on each other, and jobs with those submitted from inside them.
+        Connected jobs are removed together: jobs that depend on each other, and jobs with those that they submitted.
 
-        :param jobs: ids, or a query (its limit and cursor do not matter; without a status it means finished jobs).
-        :param components: also remove all that they are connected with, once it has ended.
+        :param jobs: ids, or a query (its limit and cursor are ignored; without a status, it selects finished jobs).
+        :param components: also remove all jobs that they are connected with, if these have ended.
         :returns: the ids of the jobs that were removed. Unknown ids are left out.
-        :raises JobStateError: one of them, or of what they are connected with, has not ended, or was not named.
+        :raises JobStateError: one of them, or a connected job, has not ended, or a connected job was not named.
         """
         return await self._engine.parts().actions.remove_jobs(jobs, components=components)
 
     async def backup(self, path: str | os.PathLike[str]) -> None:
-        """Write a copy of the store to a new file (mode 0600), as of one moment, while work goes on.
+        """Write a consistent copy of the store to a new file (mode 0600), while jobs continue to run.
 
         :raises ConfigurationError: the file exists, cannot be made, or this store is not kept in a file.
         """
         await self.backend.backup(path)
 
     async def compact(self, patience: float = 10.0) -> int:
-        """Give what removed jobs took back to the file system; returns by how many bytes the file became smaller.
+        """Return the space of removed jobs to the file system; return by how many bytes the file became smaller.
 
-        Nobody can write meanwhile, so do it when little happens. It needs room for a second copy.
+        No process can write meanwhile, so call it when the load is low. It needs disk space for a second copy.
 
-        :param patience: seconds that it may take. Others give up after their ``busy_timeout`` (30 by default).
-        :raises BackendError: ``compact-timeout``, it takes longer; or the file was locked all the time.
+        :param patience: seconds that it may take. Other writers give up after their ``busy_timeout`` (30 by default).
+        :raises BackendError: it takes longer (``compact-timeout``), or the file was locked all the time.
         """
         return await self.backend.compact(patience)
 
@@ -467,7 +467,7 @@ class JobProcessor(CheckedArguments):
 
     @property
     def daemon(self) -> JobDaemon | None:
-        """What claims and runs jobs here, while the processor is entered; None with ``enable_daemon=False``."""
+        """The embedded daemon, which claims and runs jobs here; None with ``enable_daemon=False``."""
         return None if self._engine.runner is None else self._daemon
 
     @property

@@ -30,7 +30,7 @@ class Unrunnable:
         self._after = after
         self._clock = clock
         self._since: dict[Lane, int] = {}  # monotonic µs
-        self._trouble = Outage(logger, "jobs that nobody may run cannot be looked for")
+        self._trouble = Outage(logger, "jobs that no worker may run cannot be searched for")
 
     async def run(self) -> None:
         """Look now and then; an error of the store is waited out."""
