@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -10,9 +11,12 @@ from pathlib import Path
 import pytest
 
 from asyncjobs import SQLiteBackend, SQLiteConfig
+from asyncjobs.backends.base import AttemptEnd, AttemptRef
 from asyncjobs.backends.sqlite import backup, schema
+from asyncjobs.backends.values import KeptStep
+from asyncjobs.core.requests import Keep
 from asyncjobs.exceptions import BackendError, SchemaVersionError
-from asyncjobs.models import JobQuery
+from asyncjobs.models import JobError, JobQuery, JobStatus, Outcome, OutcomeKind
 from tests.faults import open_pretended
 from tests.faults.children import Child
 from tests.faults.stores import full, new_job
@@ -142,3 +146,97 @@ async def test_two_processes_at_once_migrate_once(path: Path, tmp_path: Path) ->
         for child in children:
             child.__exit__(None, None, None)
     assert [file.name for file in tmp_path.glob("*.bak*")] == [f"jobs.db.v{OLD}.bak"]
+
+
+# -- from version 2, in a file that a program of that version wrote
+
+V2 = Path(__file__).with_name("jobs_v2.sql")
+STATEMENTS = 6
+"""Statements by which version 3 changes the file, with the one that sets its version."""
+
+
+@pytest.fixture
+def second(tmp_path: Path) -> Path:
+    """A file of version 2."""
+    path = tmp_path / "jobs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(V2.read_text())
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute("PRAGMA user_version = 2")
+    return path
+
+
+async def test_a_file_of_version_2_has_everything_it_had(second: Path) -> None:
+    async with SQLiteBackend(SQLiteConfig(db_path=second)) as backend:
+        jobs = {job.id: job for job in await backend.find_jobs(JobQuery())}
+        assert {job.id: str(job.status) for job in jobs.values()} == {
+            "done": "completed",
+            "failed": "failed",
+            "running": "in_progress",
+            "skipped": "skipped",
+            "waiting": "pending",
+            "later": "pending",
+            "again": "pending",
+            "limited": "completed",
+        }
+        assert not [job for job in jobs.values() if job.unreadable]
+        assert len((await backend.read_events()).events) == 18
+        assert (jobs["skipped"].because, jobs["running"].depends_on) == ("failed", ("done",))
+        assert [attempt.error for attempt in await backend.get_attempts("failed")] == [jobs["failed"].error]
+
+
+async def test_and_its_jobs_keep_steps_and_are_retried(second: Path) -> None:
+    """Also the attempt that was in progress when its program was replaced."""
+    attempt = AttemptRef("running", 1, "w1")
+    async with SQLiteBackend(SQLiteConfig(db_path=second)) as backend:
+        assert list(await backend.write_steps([Keep(attempt, "x", b"1")])) == [None]
+        assert (await backend.read_steps("running")).steps == (KeptStep("x", 1, b"1"),)
+        assert [await backend.count_steps(job_id) for job_id in ("done", "failed")] == [0, 0]
+        fatal = Outcome(OutcomeKind.FAILED, error=JobError("E", "m"), retryable=False)
+        assert (await backend.update_job_status([AttemptEnd(attempt, fatal)])).results == [JobStatus.FAILED]
+        await backend.retry_job("running")
+        assert await backend.count_steps("running") == 1
+        await backend.cancel_jobs(["running"])
+        await backend.retry_job("running", fresh=True)
+        assert await backend.count_steps("running") == 0
+        await backend.retry_job("failed")
+        assert {job.id for job in await backend.get_jobs(["skipped"]) if job.status is JobStatus.PENDING} == {"skipped"}
+
+
+async def test_a_program_of_version_2_refuses_the_file(second: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    await opened(second)
+    before = fingerprint(second.parent)
+    monkeypatch.setattr(schema, "VERSION", 2)
+    with pytest.raises(SchemaVersionError, match="3"):
+        await opened(second)
+    assert fingerprint(second.parent) == before
+    assert len(content(second.with_name("jobs.db.v2.bak"))) > 50
+
+
+async def test_a_file_that_was_migrated_is_as_one_that_is_new(second: Path, tmp_path: Path) -> None:
+    await opened(second)
+    await opened(tmp_path / "new.db")
+    made = [
+        {line for line in content(path) if line.startswith("CREATE") and " jobs(" not in line}
+        for path in (second, tmp_path / "new.db")
+    ]
+    assert made[0] == made[1]
+
+
+@pytest.mark.untraced
+@pytest.mark.parametrize("after", range(STATEMENTS + 1))
+async def test_killed_at_any_statement_it_is_migrated_by_the_next_process(second: Path, after: int) -> None:
+    before = content(second)
+    with Child("tests.faults.killed_migration", second, after, ledger=second.with_name("ledger")) as child:
+        assert child.end() == -signal.SIGKILL, child.errors()
+    assert (version(second), content(second)) == (2, before)
+    assert len(await opened(second)) == 8
+    assert version(second) == schema.VERSION
+    for copy in second.parent.glob("*.bak*"):
+        assert content(copy) == before
+
+
+@pytest.mark.untraced
+async def test_there_are_no_more_statements_to_be_killed_at(second: Path) -> None:
+    with Child("tests.faults.killed_migration", second, STATEMENTS + 1, ledger=second.with_name("ledger")) as child:
+        child.until("opened")
