@@ -9,7 +9,6 @@ the body has started.
 from __future__ import annotations
 
 import faulthandler
-import importlib
 import logging
 import os
 import signal
@@ -29,14 +28,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import AttemptRef, ClaimedJob
 from asyncjobs.clock import SystemClock
 from asyncjobs.config import DaemonConfig
-from asyncjobs.core.codec import (
-    CallableNotFoundError,
-    decode_result,
-    is_async_callable,
-    resolve_callable,
-)
-from asyncjobs.core.codec.names import loaded_module
-from asyncjobs.core.mains import APP_MARK
+from asyncjobs.core.codec import CallableNotFoundError, decode_result, is_async_callable
 from asyncjobs.core.retry import decode_policy
 from asyncjobs.exceptions import ConfigurationError, JobStateError
 from asyncjobs.models import JobResult, JobStatus, Outcome
@@ -48,13 +40,13 @@ from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.event_data import Piece
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.isolation.channel import ParentChannel
+from asyncjobs.runtime.isolation.loading import find_function, load
 from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
 from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
 from asyncjobs.runtime.isolation.surroundings import Surroundings
 from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
-from asyncjobs.runtime.main_script import load_main, loading
 from asyncjobs.runtime.requests import build_request
 from asyncjobs.runtime.submission import Submissions
 from asyncjobs.runtime.waiting import Watch
@@ -369,28 +361,6 @@ class _Watch:
 
     def close(self) -> None:
         """Do nothing: no resource is held between two waits."""
-
-
-def load(name: str) -> Callable[..., Any]:
-    """Find the function with this stored name; import its module, or load the script, if it is not here yet."""
-    module = name.rpartition(":")[0]
-    if loaded_module(module) is None:
-        importlib.invalidate_caches()  # the file may have been created after this process has started
-        with loading(module):
-            if os.path.isabs(module):
-                load_main(module)
-            else:
-                # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
-                setattr(importlib.import_module(module), APP_MARK, True)
-    return resolve_callable(name)
-
-
-def find_function(name: str) -> Callable[..., Any] | None:
-    """Return the function that returned an injected result, if its module is imported; import nothing for it."""
-    try:
-        return resolve_callable(name)
-    except Exception:  # border: CallableNotFoundError, and whatever a lazy proxy raises
-        return None
 
 
 def flush() -> None:

@@ -1,0 +1,35 @@
+"""Find the functions that a child process runs, by their stored names."""
+
+from __future__ import annotations
+
+import importlib
+import os
+from collections.abc import Callable
+from typing import Any
+
+from asyncjobs.core.codec import resolve_callable
+from asyncjobs.core.codec.names import loaded_module
+from asyncjobs.core.mains import APP_MARK
+from asyncjobs.runtime.main_script import load_main, loading
+
+
+def load(name: str) -> Callable[..., Any]:
+    """Find the function with this stored name; import its module, or load the script, if it is not here yet."""
+    module = name.rpartition(":")[0]
+    if loaded_module(module) is None:
+        importlib.invalidate_caches()  # the file may have been created after this process has started
+        with loading(module):
+            if os.path.isabs(module):
+                load_main(module)
+            else:
+                # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
+                setattr(importlib.import_module(module), APP_MARK, True)
+    return resolve_callable(name)
+
+
+def find_function(name: str) -> Callable[..., Any] | None:
+    """Return the function that returned an injected result, if its module is imported; import nothing for it."""
+    try:
+        return resolve_callable(name)
+    except Exception:  # border: CallableNotFoundError, and whatever a lazy proxy raises
+        return None
