@@ -142,6 +142,8 @@ class DaemonConfig(Checked):
     :param allowed_modules: modules (or packages, with all that is in them) whose functions it may import and run.
         None (default): what this process submitted itself or registered, and functions of modules of the program that
         are imported already.
+    :param preload: modules that are imported before the first job is claimed, and in child processes before the first
+        one they run: libraries whose import takes seconds. The start fails if one cannot be imported. Default: none.
     :param shutdown_timeout: seconds that running jobs get when it stops. Default 30.
     :param cancel_grace: seconds that an ``async def`` body may clean up (``finally``, ``__aexit__``) once it is
         cancelled, because it was asked to, took too long, or ``shutdown_timeout`` is over; then every await of it is
@@ -166,6 +168,7 @@ class DaemonConfig(Checked):
     num_workers: int = 32
     queues: tuple[str, ...] | None = None
     allowed_modules: tuple[str, ...] | None = None
+    preload: tuple[str, ...] = ()
     shutdown_timeout: float = 30.0
     cancel_grace: float = 5.0
     poll_interval: float = 0.25
@@ -194,6 +197,7 @@ class DaemonConfig(Checked):
             value: Any = getattr(self, name)
             if value is not None:
                 object.__setattr__(self, name, self._names(name, value))
+        object.__setattr__(self, "preload", self._modules("preload", self.preload))
         raw: object = self.capture_print
         if raw is not True and raw is not False:
             raise ConfigurationError("DaemonConfig.capture_print", raw, allowed="True or False")
@@ -215,6 +219,14 @@ class DaemonConfig(Checked):
             allowed="a level of the logging module, such as 'INFO' or 20, or None",
             hint=f"did you mean {near!r}?" if near else None,
         )
+
+    def _modules(self, name: str, value: object) -> tuple[str, ...]:
+        field, allowed = f"DaemonConfig.{name}", "a tuple of names of modules, such as ('numpy', 'shop.models')"
+        several = issubclass(type(value), (list, tuple))
+        names = listed(field, cast("tuple[Any, ...]", value), allowed) if several else []
+        if not several or not all(is_a(one, str) and all(map(str.isidentifier, str.split(one, "."))) for one in names):
+            raise ConfigurationError(field, value, allowed=allowed)
+        return tuple(map(str.__str__, names))
 
     def _names(self, name: str, value: Any) -> tuple[str, ...]:
         field, allowed = f"DaemonConfig.{name}", "a tuple of names, or None"

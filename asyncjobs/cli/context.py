@@ -155,7 +155,7 @@ class Context:
 
         :raises Failure: the processor would have nothing to run.
         """
-        from asyncjobs.processor import JobProcessor
+        from asyncjobs.processor import JobProcessor, get_engine
         from asyncjobs.runtime.setup import run_app_with
 
         self.check_runnable()
@@ -163,10 +163,10 @@ class Context:
         daemon = settings.daemon
         if "daemon.unrunnable_after" not in settings.origins:
             daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
-        if settings.app is None:
-            return JobProcessor(self.sqlite, daemon=daemon)
-        run_app_with(self._app_engine, self.sqlite, daemon)  # the object itself, because functions of its module use it
-        return self.app
+        # The object itself, because functions of its module use it.
+        jp = JobProcessor(self.sqlite) if settings.app is None else self.app
+        run_app_with(get_engine(jp), self.sqlite, daemon)
+        return jp
 
     def check_runnable(self) -> None:
         """Check that a daemon with these settings could run something: import what it may run.

@@ -21,6 +21,12 @@ _OPTIONS = (
         metavar="MODULE",
         help="Run functions of this module or package. Repeatable.",
     ),
+    click.option(
+        "--preload",
+        multiple=True,
+        metavar="MODULE",
+        help="Import this module before the first job is claimed. Repeatable.",
+    ),
     click.option("--queue", "queues", multiple=True, help="Serve only this queue. Repeatable."),
     click.option("--num-workers", type=int, help="Maximum number of jobs that run at the same time."),
 )
@@ -33,6 +39,7 @@ class StartOptions:
     name: str
     http: str | None
     allowed: tuple[str, ...]
+    preload: tuple[str, ...]
     queues: tuple[str, ...]
     num_workers: int | None
 
@@ -43,6 +50,7 @@ class StartOptions:
             "daemon.num_workers": self.num_workers,
             "daemon.queues": list(self.queues) or None,
             "daemon.allowed_modules": list(self.allowed) or None,
+            "daemon.preload": list(self.preload) or None,
         }
 
     @property
@@ -53,6 +61,7 @@ class StartOptions:
             *(() if self.num_workers is None else ("--num-workers", str(self.num_workers))),
             *(word for queue in self.queues for word in ("--queue", queue)),
             *(word for module in self.allowed for word in ("--allow", module)),
+            *(word for module in self.preload for word in ("--preload", module)),
             *(() if self.http is None else ("--http", self.http)),
         ]
 
@@ -66,11 +75,12 @@ def start_options(function: Callable[..., None]) -> Callable[..., None]:
         name: str,
         http: str | None,
         allowed: tuple[str, ...],
+        preload: tuple[str, ...],
         queues: tuple[str, ...],
         num_workers: int | None,
         **others: Any,
     ) -> None:
-        function(StartOptions(name, http, allowed, queues, num_workers), **others)
+        function(StartOptions(name, http, allowed, preload, queues, num_workers), **others)
 
     command: Callable[..., None] = run
     for option in _OPTIONS:

@@ -25,6 +25,7 @@ from asyncjobs.runtime.live_graph import LiveGraph
 from asyncjobs.runtime.main_script import refuse_while_loading
 from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
 from asyncjobs.runtime.parts import EngineSettings, Parts
+from asyncjobs.runtime.preload import preload
 from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.shutdown import Leaving, warn_of_unfinished
@@ -86,15 +87,19 @@ class Engine:
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
 
     async def start(self) -> None:
-        """Open the store and start the background.
+        """Import what is to be preloaded, open the store and start the background.
 
         :raises BackendClosedError: it is entered already.
+        :raises ConfigurationError: a module of ``DaemonConfig.preload`` cannot be imported.
         """
         self._refuse_twice()
         refuse_while_loading()
         self._forks = fork_count()
         self._given_up = False
         self._home = Home()
+        worker = self.settings.daemon or self.settings.fallback
+        if worker is not None and worker.preload:
+            await preload(worker.preload, freeze=self.settings.owns_process)
         await self.backend.open()
         try:
             self._parts = Parts(

@@ -33,6 +33,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     :param fallback: settings of the worker that runs jobs at their submit while no other one lives; None waits for one.
     :param backend_config: settings of the store: how large a value may be, how often a submission is tried.
     :param ctrl_c_elsewhere: the main thread, which is not this one, has Ctrl-C hand running jobs back.
+    :param owns_process: the process serves this engine alone: it is that of ``asyncjobs daemon``.
     """
 
     clock: Clock
@@ -40,6 +41,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     daemon: DaemonConfig | None = None
     fallback: DaemonConfig | None = None
     ctrl_c_elsewhere: bool = False
+    owns_process: bool = False
 
 
 class Parts:

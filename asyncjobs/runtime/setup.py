@@ -62,7 +62,8 @@ def new_engine(
 
 
 def run_app_with(engine: Engine, config: BackendConfig, daemon: DaemonConfig) -> None:
-    """Have the engine of an application run jobs with these settings in place of its own (ADR 25).
+    """Have the engine of an application run jobs with these settings in place of its own (ADR 25), in a process that
+    does nothing else.
 
     :raises BackendClosedError: it is entered already.
     """
@@ -71,4 +72,5 @@ def run_app_with(engine: Engine, config: BackendConfig, daemon: DaemonConfig) ->
     functions = Functions(daemon.allowed_modules)
     for function in engine.functions.registered.values():
         functions.register(function)
-    engine.run_with(store, functions, EngineSettings(clock=clock, backend_config=backend_config, daemon=daemon))
+    settings = EngineSettings(clock=clock, backend_config=backend_config, daemon=daemon, owns_process=True)
+    engine.run_with(store, functions, settings)

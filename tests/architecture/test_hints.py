@@ -341,6 +341,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "names the call and the argument, in a warning of the job's log"
     ),
     ("runtime/event_data.py", "emit({}, append={})"): Words("as above; the value and what is wrong with it follow"),
+    ("runtime/preload.py", "the whole traceback: python -c 'import {}'"): Words("Python's own command"),
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
     (
         "core/retry.py",

@@ -132,11 +132,13 @@ def test_the_command_with_allowed_modules_runs(spaced: Shell, kind: str) -> None
     (spaced.folder / "more.py").write_text("def hi():\n    return 1\n")
     store = spaced.folder / "jobs.db"
     arguments = ("--db", "jobs.db", "daemon", "unit", kind, "--allow", "app", "--allow", "more", "--num-workers", "3")
+    arguments = (*arguments, "--preload", "json", "--preload", "more")
     found = read(
         kind, spaced.good(*arguments, ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT="7s", ASYNCJOBS_DAEMON_NAME="a $x").out
     )
     assert found.environment == {"ASYNCJOBS_DAEMON_SHUTDOWN_TIMEOUT": "7s", "ASYNCJOBS_DAEMON_NAME": "a $x"}
-    assert found.command[-6:] == ["--num-workers", "3", "--allow", "app", "--allow", "more"]
+    assert found.command[-10:-4] == ["--num-workers", "3", "--allow", "app", "--allow", "more"]
+    assert found.command[-4:] == ["--preload", "json", "--preload", "more"]
     assert run_until_ready(spaced, found, store) == 0
 
 

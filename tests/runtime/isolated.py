@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import datetime
+import gc
 import logging
 import os
 import signal
@@ -193,6 +194,13 @@ def emit_in_threads() -> None:
     for thread in threads:
         thread.join()
     job.emit("output", {"text": "x"}, append="txt")
+
+
+def imported(module: str) -> list[Any]:
+    """The process, whether the module was there before this one, and how much is kept out of garbage collections."""
+    names = list(sys.modules)
+    before = module in names and names.index(module) < names.index(__name__)
+    return [os.getpid(), before, gc.get_freeze_count()]
 
 
 def use_logging() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from pathlib import Path
 from typing import Any
@@ -31,7 +32,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert BackendConfig().max_value_size == MemoryConfig().max_value_size == sqlite.max_value_size == 64 * MEBIBYTE
     assert (daemon.num_workers, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
     assert (daemon.shutdown_timeout, daemon.cancel_grace, daemon.poll_interval) == (30.0, 5.0, 0.25)
-    assert (daemon.lease, daemon.heartbeat) == (15.0, 5.0)
+    assert (daemon.lease, daemon.heartbeat, daemon.preload) == (15.0, 5.0, ())
     assert (daemon.capture_logging, daemon.capture_print) == ("INFO", False)
 
 
@@ -49,8 +50,8 @@ def test_every_setting_is_documented() -> None:
         (
             lambda: DaemonConfig(colour="red"),
             "DaemonConfig.colour is not a setting\n  hint: known settings: num_workers, queues, allowed_modules, "
-            "shutdown_timeout, cancel_grace, poll_interval, lease, heartbeat, name, capture_logging, capture_print, "
-            "retention, unrunnable_after",
+            "preload, shutdown_timeout, cancel_grace, poll_interval, lease, heartbeat, name, capture_logging, "
+            "capture_print, retention, unrunnable_after",
         ),
         (
             lambda: MemoryConfig(path="x"),
@@ -144,6 +145,19 @@ def test_settings_are_frozen_and_comparable() -> None:
 def test_names_become_a_tuple() -> None:
     assert DaemonConfig(queues=["a", "b"]).queues == ("a", "b")  # type: ignore[arg-type]
     assert DaemonConfig(allowed_modules={"a"}).allowed_modules == ("a",)  # type: ignore[arg-type]
+    assert DaemonConfig(preload=["b", "a.c"]).preload == ("b", "a.c")  # type: ignore[arg-type]
+    assert DaemonConfig(preload=[]).preload == ()  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "value", ["numpy", None, 5, ("",), ("a b",), ("a:b",), ("a/b.py",), ("a..b",), (b"a",), (json,), {"a"}, {"a": 1}]
+)
+def test_what_is_preloaded_is_named_in_its_order_by_names_of_modules(value: Any) -> None:
+    with pytest.raises(
+        ConfigurationError, match=r"allowed: a tuple of names of modules, such as \('numpy', "
+    ) as caught:
+        DaemonConfig(preload=value)
+    assert (caught.value.field, caught.value.value) == ("DaemonConfig.preload", value)
 
 
 def test_the_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

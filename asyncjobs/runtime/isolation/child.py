@@ -47,6 +47,7 @@ from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
 from asyncjobs.runtime.isolation.surroundings import Surroundings
 from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
+from asyncjobs.runtime.preload import import_modules
 from asyncjobs.runtime.requests import build_request
 from asyncjobs.runtime.submission import Submissions
 from asyncjobs.runtime.waiting import Watch
@@ -73,6 +74,7 @@ class Child:
         self._restored = True
         self._loop: LoopHandle | None = None
         self._jobs = ParentJobs(link, setup.max_value_size)
+        self._unloaded = setup.preload
 
     # -- the thread that listens
 
@@ -160,6 +162,7 @@ class Child:
     def _outcome(self, running: RunningAttempt, results: Mapping[str, JobResult]) -> Outcome:
         job = running.job
         try:
+            self._preload()
             function = load(job.function)
         except BaseException as error:
             return failure(error, retryable=not isinstance(error, _NOT_RETRIED) and job.retry.retries(error))
@@ -176,6 +179,12 @@ class Child:
             return self._run_plain(running, function, args, kwargs)
         finally:
             self._restored = surroundings.restore()
+
+    def _preload(self) -> None:
+        """Import what is to be preloaded. A process in which that fails runs no other job."""
+        modules, self._unloaded = self._unloaded, ()
+        if modules:
+            import_modules(modules, freeze=True)
 
     def _run_plain(
         self, running: RunningAttempt, function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]

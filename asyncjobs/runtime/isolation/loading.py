@@ -16,14 +16,14 @@ from asyncjobs.runtime.main_script import load_main, loading
 def load(name: str) -> Callable[..., Any]:
     """Find the function with this stored name; import its module, or load the script, if it is not here yet."""
     module = name.rpartition(":")[0]
-    if loaded_module(module) is None:
+    found = loaded_module(module)
+    if found is None:
         importlib.invalidate_caches()  # the file may have been created after this process has started
         with loading(module):
-            if os.path.isabs(module):
-                load_main(module)
-            else:
-                # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
-                setattr(importlib.import_module(module), APP_MARK, True)
+            found = load_main(module) if os.path.isabs(module) else importlib.import_module(module)
+    if not os.path.isabs(module):
+        # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
+        setattr(found, APP_MARK, True)
     return resolve_callable(name)
 
 

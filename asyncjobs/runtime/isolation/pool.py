@@ -172,4 +172,5 @@ class ProcessPool:
             cancel_grace=self._config.cancel_grace,
             root_level=logging.getLogger().level,
             capture=self._config.capture_level,
+            preload=self._config.preload,
         )

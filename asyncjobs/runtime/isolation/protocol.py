@@ -32,7 +32,7 @@ class BrokenFrameError(Exception):
 
 class Setup(Struct, frozen=True, tag=True, array_like=True):
     """Settings that the child takes over from its parent. ``python_path`` is the parent's variable PYTHONPATH. Levels
-    are those of ``logging``; with ``capture`` None, records are not sent."""
+    are those of ``logging``; with ``capture`` None, records are not sent. ``preload``: modules to import first."""
 
     path: list[str]
     argv: list[str]
@@ -42,6 +42,7 @@ class Setup(Struct, frozen=True, tag=True, array_like=True):
     cancel_grace: float
     root_level: int
     capture: int | None
+    preload: tuple[str, ...] = ()
 
 
 class Call(Struct, frozen=True, tag=True, array_like=True):

@@ -1,0 +1,52 @@
+"""Import the modules of ``DaemonConfig.preload`` before the first job is claimed.
+
+A library that takes seconds to import would hold up the first job that needs it, and the event loop with it.
+"""
+
+from __future__ import annotations
+
+import gc
+import importlib
+import time
+from collections.abc import Iterable
+
+from asyncjobs.daemon_threads import in_thread
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.daemon")
+
+
+async def preload(modules: tuple[str, ...], *, freeze: bool) -> None:
+    """Import these modules in a thread. A caller that is cancelled does not wait for one that hangs.
+
+    :param freeze: see ``import_modules``.
+    :raises ConfigurationError: one of them cannot be imported.
+    """
+    began = time.monotonic()
+    await in_thread(import_modules, modules, freeze, abandon_on_cancel=True)
+    logger.info("preloaded %s in %.1f s", ", ".join(modules), time.monotonic() - began)
+
+
+def import_modules(modules: Iterable[str], freeze: bool) -> None:
+    """Import these modules, in this order.
+
+    :param freeze: keep what there is then out of garbage collections, which would stop every thread for a fifth of a
+        second where large libraries are loaded. It is for processes that run jobs and nothing else.
+    :raises ConfigurationError: one of them cannot be imported.
+    """
+    for name in modules:
+        try:
+            importlib.import_module(name)
+        except (Exception, SystemExit) as error:  # border: the body of a module may raise anything, a script may exit
+            problem = f"preload: module {name!r} cannot be imported: {type(error).__name__}: {error}"
+            raise ConfigurationError("DaemonConfig.preload", name, problem=problem, hint=_hint(name, error)) from error
+    if freeze:
+        gc.collect()
+        gc.freeze()
+
+
+def _hint(name: str, error: BaseException) -> str:
+    if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(f"{error.name}."):
+        return "install it for this Python, or correct the name"
+    return f"the whole traceback: python -c 'import {name}'"
