@@ -49,6 +49,9 @@ from asyncjobs.runtime.wakeups import LoopHandle
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
+_LOOK_EVERY = 0.5
+"""Seconds that one wait of the calling thread lasts; then it waits again."""
+
 
 class SyncHandle(Handle, Generic[T_co]):
     """A job's id with plain methods: ``result()`` waits. Passed on as an argument, it is a dependency."""
@@ -177,7 +180,8 @@ class SyncJobs:
             while not self._life.done():
                 try:
                     self._portal.start_task_soon(self._hand_back if interrupted else self._begin_to_leave, error)
-                    wait([self._life])
+                    while not wait([self._life], _LOOK_EVERY).done:
+                        pass
                 except KeyboardInterrupt as interrupt:
                     if interrupted is not None:  # it comes of a handler of the program's own
                         raise
@@ -207,7 +211,7 @@ class SyncJobs:
             )
         call = InterruptibleCall()
         try:
-            value = self._start(call, function, *args).result()
+            value = _wait_for(self._start(call, function, *args))
         except KeyboardInterrupt:
             self._loop.call_soon(call.cancel)  # no caller waits for it any more
             raise
@@ -422,6 +426,16 @@ class SyncJobs:
             # Not waited for: this may be the garbage collector, in any thread, that of the loop too, or after its end.
             if fork_count() == forks and not loop.call_soon(reader.close):
                 reader.close()  # the loop is gone, and nothing else uses it
+
+
+def _wait_for(future: Future[T]) -> T:
+    """Return its result. A Ctrl-C that comes just before a wait begins does not end that wait, but the next one."""
+    while True:
+        try:
+            return future.result(_LOOK_EVERY)
+        except TimeoutError:
+            if future.done():  # with an error of that kind, or just now
+                return future.result()
 
 
 def _closed() -> BackendClosedError:

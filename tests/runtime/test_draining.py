@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import signal
 import threading
 import time
@@ -424,3 +425,19 @@ def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path) -> None:
         while watches:
             assert time.monotonic() < deadline
             jobs.get_job(later)
+
+
+def test_a_ctrl_c_that_comes_just_before_a_wait_begins_ends_it_nevertheless(tmp_path: Path) -> None:
+    """The system interrupts no wait for it then, and neither does ``interrupt_main``."""
+    with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
+        later = jobs.submit_job(nothing, delay=3600)
+        watches: set[Any] = get_engine(jobs.processor)._parts.waiting._watches  # pyright: ignore[reportPrivateUsage]
+
+        def interrupt_once() -> None:
+            while not watches:
+                pass
+            _thread.interrupt_main()
+
+        threading.Thread(target=interrupt_once).start()
+        with pytest.raises(KeyboardInterrupt):
+            later.result()
