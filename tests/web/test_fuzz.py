@@ -32,10 +32,9 @@ MORE = int(os.environ.get("ASYNCJOBS_FUZZ", "0"))
 contract = Contract()
 pytestmark = [
     pytest.mark.slow,
-    pytest.mark.serial,  # thousands of requests within its time
     # The server runs in a thread of this process, and draws its pauses at random while strategies draw.
     pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning"),
-    *([pytest.mark.timeout(0)] if MORE else []),
+    pytest.mark.timeout(0 if MORE else 300),  # thousands of requests
 ]
 fuzzed = settings(
     max_examples=MORE or 40,
