@@ -427,12 +427,13 @@ class JobProcessor(CheckedArguments):
         """Cancel the unfinished jobs of a group, or of a query (without its limit); returns the status of each."""
         return await self._engine.parts().actions.cancel_jobs(query, group)
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
 
+        :param fresh: begin anew. Default: resume, with the steps that the job has kept.
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
-        return await self._engine.parts().actions.retry_job(job_id)
+        return await self._engine.parts().actions.retry_job(job_id, fresh=fresh)
 
     async def remove_jobs(self, jobs: JobQuery | str | Iterable[str], *, components: bool = False) -> list[str]:
         """Remove finished jobs, with their results and events, before their retention is over.

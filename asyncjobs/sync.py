@@ -88,9 +88,9 @@ class SyncHandle(Handle, Generic[T_co]):
         """Cancel the job: see ``JobProcessor.cancel_job``."""
         return self._jobs.cancel_job(self, descendants=descendants)
 
-    def retry(self) -> JobStatus:
-        """Run the job again after it failed or was cancelled."""
-        return self._jobs.call(self._handle.retry)
+    def retry(self, *, fresh: bool = False) -> JobStatus:
+        """Run the job again after it failed or was cancelled: see ``JobProcessor.retry_job``."""
+        return self._jobs.retry_job(self, fresh=fresh)
 
     def events(self, after: str | None = None) -> Iterator[JobEvent]:
         """Iterate over the job's events: history first, then live, to its end."""
@@ -388,9 +388,13 @@ class SyncJobs:
 
         return self.call(cancel)
 
-    def retry_job(self, job_id: str) -> JobStatus:
-        """Run a failed or cancelled job again."""
-        return self.call(self._jp.retry_job, job_id)
+    def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
+        """Run a failed or cancelled job again: see ``JobProcessor.retry_job``."""
+
+        async def retry() -> JobStatus:
+            return await self._jp.retry_job(job_id, fresh=fresh)
+
+        return self.call(retry)
 
     def drain(self, group: str | None = None, timeout: float | None = None) -> None:
         """Wait until no job (of the group) is pending or in progress."""

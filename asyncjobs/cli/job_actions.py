@@ -188,12 +188,22 @@ async def cancel(
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[JOB]…")
 @click.option("--failed", is_flag=True, help="All failed jobs (of the group or function).")
+@click.option("--fresh", is_flag=True, help="Begin anew, without the steps that the jobs have kept.")
 @_filtered
 @command
 async def retry(
-    context: Context, ids: tuple[str, ...], failed: bool, group: str | None, function: str | None, yes: bool
+    context: Context,
+    ids: tuple[str, ...],
+    failed: bool,
+    fresh: bool,
+    group: str | None,
+    function: str | None,
+    yes: bool,
 ) -> None:
-    """Retry failed or cancelled jobs. Jobs that were skipped because of them are pending again."""
+    """Retry failed or cancelled jobs. They resume with the steps that they have kept.
+
+    Jobs that were skipped because of them are pending again.
+    """
     async with context.store() as jp:
         if failed or group or function:
             query = JobQuery(group=group, function=function, status=JobStatus.FAILED)
@@ -204,7 +214,7 @@ async def retry(
         statuses: dict[str, JobStatus] = {}
         for job_id in wanted:
             try:
-                statuses[job_id] = await jp.retry_job(job_id)
+                statuses[job_id] = await jp.retry_job(job_id, fresh=fresh)
             except JobStateError as error:
                 if len(wanted) == 1:
                     raise

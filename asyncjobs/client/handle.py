@@ -26,7 +26,7 @@ class RemoteJobs(Protocol):
         """Cancel a job."""
         ...
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Retry a job."""
         ...
 
@@ -96,9 +96,9 @@ class ClientHandle(Handle):
         """Cancel the job: see ``JobsClient.cancel_job``."""
         return await self._jobs.cancel_job(self.id, descendants=descendants)
 
-    async def retry(self) -> JobStatus:
+    async def retry(self, *, fresh: bool = False) -> JobStatus:
         """Run the job again after it failed or was cancelled: see ``JobsClient.retry_job``."""
-        return await self._jobs.retry_job(self.id)
+        return await self._jobs.retry_job(self.id, fresh=fresh)
 
     async def why(self) -> Reason:
         """Return why the job is not running, or that it is."""

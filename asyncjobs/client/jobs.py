@@ -336,27 +336,36 @@ class JobsClient(CheckedArguments):
         """
         return await self._change("cancel", query, group, expect)
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
 
+        :param fresh: begin anew. Default: resume, with the steps that the job has kept.
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
         # The version makes the request safe to repeat after a lost response.
         job = await self._transport.get(_job(job_id), answers.SentJob)
         headers = {"if-match": state_tag(job.version, job.created_at)} if job.status in _RETRIABLE else {}
-        answer = await self._transport.ask("POST", f"{_job(job_id)}/retry", headers=headers, check=False)
+        body = {"fresh": True} if fresh else None
+        answer = await self._transport.ask("POST", f"{_job(job_id)}/retry", body=body, headers=headers, check=False)
         if answer.response.status_code == 412:
-            return await (self.get_status(job_id) if answer.repeated else self.retry_job(job_id))
+            return await (self.get_status(job_id) if answer.repeated else self.retry_job(job_id, fresh=fresh))
         self._transport.check(answer)
         return self._transport.read(answer, answers.SentStatus).status
 
     async def retry_jobs(
-        self, query: JobQuery | None = None, *, group: str | None = None, expect: int | None = None
+        self,
+        query: JobQuery | None = None,
+        *,
+        group: str | None = None,
+        expect: int | None = None,
+        fresh: bool = False,
     ) -> ChangedJobs:
-        """Retry all failed and cancelled jobs of a group or of a query: as ``cancel_jobs``."""
-        return await self._change("retry", query, group, expect)
+        """Retry all failed and cancelled jobs of a group or of a query: as ``cancel_jobs``, and as ``retry_job``."""
+        return await self._change("retry", query, group, expect, {"fresh": True} if fresh else {})
 
-    async def _change(self, what: str, query: JobQuery | None, group: str | None, expect: int | None) -> ChangedJobs:
+    async def _change(
+        self, what: str, query: JobQuery | None, group: str | None, expect: int | None, more: Mapping[str, Any] = {}
+    ) -> ChangedJobs:
         if (query is None) == (group is None):
             name = f"{what}_jobs"
             raise ConfigurationError(name, problem=f"give {name} a query or a group, and not both")
@@ -364,7 +373,7 @@ class JobsClient(CheckedArguments):
         asked = _asked(query, ("ids", "status", "group", "queue", "function"), f"{what}_jobs")
         if "ids" in asked:
             asked["ids"] = checked_ids("ids", asked["ids"])
-        body = {"filter": asked} | ({} if expect is None else {"expect": expect})
+        body = {"filter": asked} | ({} if expect is None else {"expect": expect}) | dict(more)
         answer: Answer = await self._transport.ask("POST", f"/v1/jobs:{what}", body=body, repeat=False)
         return self._transport.read(answer, ChangedJobs)
 

@@ -65,10 +65,12 @@ class Actions:
             statuses |= {job.id: job.status for job in await self._backend.get_jobs(asked)}
         return statuses
 
-    async def retry_job(self, job_id: str) -> JobStatus:
-        """Run a failed or cancelled job again."""
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
+        """Run a failed or cancelled job again, with the steps that it kept or, if ``fresh``, without."""
+        if not isinstance(fresh, bool):
+            raise ConfigurationError("fresh", fresh, allowed="True or False")
         try:
-            status = await self._backend.retry_job(checked_id(job_id))
+            status = await self._backend.retry_job(checked_id(job_id), fresh=fresh)
         except JobNotFoundError:
             raise await not_found(self._backend, checked_id(job_id)) from None
         self._nudge()

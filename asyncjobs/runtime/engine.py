@@ -348,9 +348,9 @@ class Engine:
         """Cancel a job: see ``JobProcessor.cancel_job``."""
         return await self.parts().actions.cancel_job(job_id, descendants=descendants)
 
-    async def retry_job(self, job_id: str) -> JobStatus:
-        """Run a failed or cancelled job again."""
-        return await self.parts().actions.retry_job(job_id)
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
+        """Run a failed or cancelled job again: see ``JobProcessor.retry_job``."""
+        return await self.parts().actions.retry_job(job_id, fresh=fresh)
 
     def stream_job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
         """Return the events of a job."""

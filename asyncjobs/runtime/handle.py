@@ -98,9 +98,9 @@ class JobHandle(Handle, Generic[T_co]):
         """Cancel it: see ``JobProcessor.cancel_job``."""
         return await self._access().cancel_job(self.id, descendants=descendants)
 
-    async def retry(self) -> JobStatus:
+    async def retry(self, *, fresh: bool = False) -> JobStatus:
         """Run it again after it failed or was cancelled: see ``JobProcessor.retry_job``."""
-        return await self._access().retry_job(self.id)
+        return await self._access().retry_job(self.id, fresh=fresh)
 
     def events(self, after: str | None = None) -> AsyncIterator[JobEvent]:
         """Its events: history first, then live, to its end."""

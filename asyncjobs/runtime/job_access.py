@@ -23,7 +23,7 @@ class HandleAccess(Protocol):
         """Cancel a job."""
         ...
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again."""
         ...
 

@@ -120,10 +120,11 @@ async def cancel(call: Call) -> Response:
 
 
 async def retry(call: Call) -> Response:
-    """Retry a failed or cancelled job."""
+    """Retry a failed or cancelled job. It resumes with the steps that it has kept, unless `fresh` is true."""
+    asked = await call.body(views.Retry)
     job_id = call.param("id")
     await _check_match(call, job_id)
-    return call.json(views.StatusView(job_id, await call.jp.retry_job(job_id)), 202)
+    return call.json(views.StatusView(job_id, await call.jp.retry_job(job_id, fresh=asked.fresh)), 202)
 
 
 async def _check_match(call: Call, job_id: str) -> None:
@@ -148,13 +149,13 @@ async def cancel_many(call: Call) -> Response:
 
 async def retry_many(call: Call) -> Response:
     """Retry all failed and cancelled jobs that match a filter."""
-    asked = await call.body(views.Bulk)
+    asked = await call.body(views.BulkRetry)
 
     async def retry_page(ids: list[str]) -> dict[str, JobStatus]:
         changed: dict[str, JobStatus] = {}
         for job_id in ids:
             try:
-                changed[job_id] = await call.jp.retry_job(job_id)
+                changed[job_id] = await call.jp.retry_job(job_id, fresh=asked.fresh)
             except JobStateError:
                 pass  # changed meanwhile, by another caller or as a dependent of one of these jobs
         return changed

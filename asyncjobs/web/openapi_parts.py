@@ -112,7 +112,8 @@ REQUESTS: dict[type, Json] = {
         "group": "order-17",
     },
     views.Ids: {"ids": ["payment-17", "shipping-17"]},
-    views.Bulk: {"filter": {"group": "order-17", "status": ["failed"]}, "expect": 3},
+    views.Bulk: {"filter": {"group": "order-17", "status": ["pending"]}, "expect": 3},
+    views.BulkRetry: {"filter": {"group": "order-17", "status": ["failed"]}, "expect": 3, "fresh": False},
 }
 
 

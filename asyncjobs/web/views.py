@@ -141,6 +141,12 @@ class Cancel(Request, frozen=True, kw_only=True):
     descendants: bool = False
 
 
+class Retry(Request, frozen=True, kw_only=True):
+    """`fresh`: begin anew, without the steps that the job has kept. By default it resumes with them."""
+
+    fresh: bool = False
+
+
 class Filter(Request, frozen=True, kw_only=True):
     """Selects the jobs of an action. All given fields must match, and at least one must be given."""
 
@@ -156,6 +162,12 @@ class Bulk(Request, frozen=True, kw_only=True):
 
     filter: Annotated[Filter, Meta(extra_json_schema={"minProperties": 1})]
     expect: Annotated[int, Meta(ge=0, description="Refuse (409) unless exactly this many jobs match.")] | None = None
+
+
+class BulkRetry(Bulk, frozen=True, kw_only=True):
+    """A retry of all jobs that match a filter. `fresh`: they begin anew, without the steps that they have kept."""
+
+    fresh: bool = False
 
 
 # -- responses

@@ -31,7 +31,9 @@ NAMES = re.compile(
     r"|\b[a-z_]+=(?:…|\[|\(|\"|'|True|False)"  # an argument
 )
 SQL = re.compile(
-    r"\s*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|PRAGMA|DROP)\b|.*\b(?:SELECT|json_each|FROM)\b", re.DOTALL
+    r"\s*(?:--[^\n]*\s+)*(?:SELECT|INSERT|UPDATE|DELETE|CREATE|WITH|PRAGMA|DROP|ALTER|ON CONFLICT)\b"
+    r"|.*\b(?:SELECT|json_each|FROM)\b",
+    re.DOTALL,
 )
 NO_MESSAGES = frozenset(
     {"Option", "argument", "compile", "execute", "fullmatch", "option", "search", "sub", "version_option"}
@@ -61,10 +63,6 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.stores,
     ("backends/sqlite/files.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
     ("backends/sqlite/job_pages.py", "datetime.now(UTC), for example"): calls.stores,
-    (
-        "backends/sqlite/schema.py",
-        "\n-- Where run_at ends a duration: when that is on the clock that counts since the boot (host.boot_number), in µs, so\n-- that a wall clock that is set moves nothing. After another boot, or where the system tells none, run_at decides.\nALTER TABLE jobs ADD COLUMN due INTEGER;\nALTER TABLE jobs ADD COLUMN boot INTEGER;\nDROP INDEX jobs_delayed;\nCREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2 AND boot IS NULL;\nCREATE INDEX jobs_lasting ON jobs(boot, due) WHERE waits_for = 2 AND boot IS NOT NULL;\n",
-    ): Words("a statement of SQL"),
     ("cli/job_actions.py", "--arg {} is not NAME=VALUE"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "--arg {}"): Words("names what was given"),
     ("cli/job_actions.py", "the job continues: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,

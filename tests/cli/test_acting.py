@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -45,6 +46,16 @@ def test_cancel_and_retry(shell: Shell) -> None:
     assert shell.good(*APP, "jobs", "cancel", "--group", "g", "--yes").err == "✔ 3 jobs cancelled\n"
     document = shell.good("--json", *APP, "jobs", "retry", "one", "two").json
     assert document["items"] == [{"id": "one", "status": "pending"}, {"id": "two", "status": "pending"}]
+
+
+def test_a_retry_resumes_unless_it_is_fresh(shell: Shell) -> None:
+    for name in ("one", "two"):
+        shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--id", name, "--group", "g")
+    shell.good(*APP, "jobs", "cancel", "one", "two")
+    shell.good(*APP, "jobs", "retry", "one", "--fresh")
+    shell.good(*APP, "jobs", "retry", "two")
+    with closing(sqlite3.connect(shell.folder / "jobs.db")) as connection:
+        assert connection.execute("SELECT generation, steps_from FROM jobs ORDER BY n").fetchall() == [(1, 1), (1, 0)]
 
 
 def test_removing(shell: Shell) -> None:

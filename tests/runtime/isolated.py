@@ -423,3 +423,12 @@ def block_in_a_loop_of_its_own() -> None:
         current_job().submit_job_sync(echo, 1)
 
     anyio.run(program)
+
+
+async def retry_a_child_anew() -> str:
+    """Cancel a job that this one has submitted, and retry it anew; returns its id."""
+    child = await current_job().submit_job(pid, delay=1000, key="child")
+    await child.cancel()
+    await child.retry(fresh=True)
+    await child.cancel()
+    return child.id

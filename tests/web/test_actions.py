@@ -239,6 +239,40 @@ async def test_an_action_can_be_for_one_state_of_the_job(action: str) -> None:
         problem(await here.post(f"/v1/jobs/none/{action}", headers={"If-Match": "*"}), 404, "job-not-found")
 
 
+@pytest.mark.parametrize(
+    ("body", "fresh"), [(None, False), ({}, False), ({"fresh": False}, False), ({"fresh": True}, True)]
+)
+async def test_a_retry_resumes_unless_it_is_fresh(body: dict[str, bool] | None, fresh: bool) -> None:
+    async with site(works=False) as here:
+        await here.jp.submit_job(add, 1, job_id="it", delay=1000)
+        await here.jp.cancel_job("it")
+        assert (await here.post("/v1/jobs/it/retry", body)).status_code == 202
+        events = (await here.jp.backend.read_events(job_id="it")).events
+        assert events[-1].data.get("fresh", False) is fresh
+
+
+async def test_what_a_retry_does_not_know_is_refused_and_nothing_is_retried() -> None:
+    async with site(works=False) as here:
+        await here.jp.submit_job(add, 1, job_id="it", delay=1000)
+        await here.jp.cancel_job("it")
+        for body in ({"frsh": True}, {"fresh": "yes"}, {"fresh": None}):
+            answer = problem(await here.post("/v1/jobs/it/retry", body), 400, "invalid-request")
+            assert next(iter(body)) in str(answer["errors"])
+        assert await here.jp.get_status("it") is JobStatus.CANCELLED
+
+
+async def test_many_are_retried_anew() -> None:
+    async with site(works=False) as here:
+        for i in range(3):
+            await here.jp.submit_job(add, i, job_id=f"g{i}", group="g", delay=1000)
+        await here.jp.cancel_jobs(group="g")
+        answer = await here.post("/v1/jobs:retry", {"filter": {"group": "g"}, "fresh": True})
+        assert answer.json()["matched"] == 3
+        for i in range(3):
+            assert (await here.jp.backend.read_events(job_id=f"g{i}")).events[-1].data["fresh"] is True
+        problem(await here.post("/v1/jobs:cancel", {"filter": {"group": "g"}, "fresh": True}), 400, "invalid-request")
+
+
 # -- many at once
 
 

@@ -443,6 +443,22 @@ async def test_many_are_cancelled_and_retried_by_a_filter() -> None:
             await client.cancel_jobs(JobQuery())
 
 
+async def test_jobs_are_retried_anew() -> None:
+    async with remote(echo, works=False) as (here, client):
+        await here.jp.submit_job(echo, job_id="it", group="g", delay=1000)
+        for retry in (
+            lambda: client.retry_job("it", fresh=True),
+            lambda: client.handle("it").retry(fresh=True),
+            lambda: client.retry_jobs(group="g", fresh=True),
+        ):
+            await here.jp.cancel_job("it")
+            await retry()
+            assert (await here.jp.backend.read_events(job_id="it", limit=1000)).events[-1].data["fresh"] is True
+            await here.jp.cancel_job("it")
+            await client.retry_job("it")
+            assert "fresh" not in (await here.jp.backend.read_events(job_id="it", limit=1000)).events[-1].data
+
+
 async def test_a_retry_whose_answer_was_lost_is_done_once() -> None:
     async with remote(fail) as (here, _), httpx.AsyncClient(transport=Losing(2)) as http:
         await here.jp.submit_job(fail, "no", job_id="it", max_retries=0)

@@ -315,9 +315,9 @@ class ParentJobs:
         """Have the worker cancel a job."""
         return await self._status(lambda number: Ask(number, "cancel_job", job_id, descendants))
 
-    async def retry_job(self, job_id: str) -> JobStatus:
+    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Have the worker run a failed or cancelled job again."""
-        return await self._status(lambda number: Ask(number, "retry_job", job_id))
+        return await self._status(lambda number: Ask(number, "retry_job", job_id, fresh=fresh))
 
     async def _status(self, question: Callable[[int], Ask]) -> JobStatus:
         return msgpack.decode(await self._link.ask(question), type=JobStatus)

@@ -109,6 +109,7 @@ class Ask(Struct, frozen=True, tag=True, array_like=True):
     what: Literal["get_status", "cancel_job", "retry_job"]
     job_id: str
     descendants: bool = False
+    fresh: bool = False
 
 
 class Forget(Struct, frozen=True, tag=True, array_like=True):

@@ -195,7 +195,7 @@ class AttemptSession:
                 if question.what == "cancel_job":
                     return await jobs.cancel_job(question.job_id, descendants=question.descendants)
                 if question.what == "retry_job":
-                    return await jobs.retry_job(question.job_id)
+                    return await jobs.retry_job(question.job_id, fresh=question.fresh)
                 return await jobs.get_status(question.job_id)
 
     async def _refuse(self, number: int) -> None:
