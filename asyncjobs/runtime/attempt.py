@@ -23,11 +23,13 @@ from asyncjobs.backends.base import ClaimedJob
 from asyncjobs.core.codec import decode_arguments, decode_call, encode_result
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
+from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, NotSerializableError
 from asyncjobs.forks import end_child
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.cancellation import Body, BodyScope
 from asyncjobs.runtime.context import JobContext, enter, printable
+from asyncjobs.runtime.large_values import LARGE
 from asyncjobs.runtime.lending import Interruptible
 from asyncjobs.runtime.threads import Threads
 
@@ -132,7 +134,11 @@ async def run_attempt(running: RunningAttempt, function: Callable[..., Any], too
     enter(running.context)
     try:
         results = await read_injected(running.job, tools.read_results)
-        args, kwargs = read_arguments(running.job, function, results, tools.find_function)
+        call = running.job, function, results, tools.find_function
+        if _is_large(running.job, results):
+            args, kwargs = await in_thread(read_arguments, *call, abandon_on_cancel=True)
+        else:
+            args, kwargs = read_arguments(*call)
         is_async = tools.is_async(running.job.function, function)  # refuses what is no function of a job (any more)
     except Exception as error:
         return failure(error, retryable=False)
@@ -150,6 +156,12 @@ async def read_injected(job: ClaimedJob, read_results: ReadResults) -> Mapping[s
     wanted: list[str] = []
     decode_call(job.call, wanted.append)
     return await read_results(list(dict.fromkeys(wanted)))
+
+
+def _is_large(job: ClaimedJob, results: Mapping[str, JobResult]) -> bool:
+    if len(job.call) > LARGE:
+        return True
+    return bool(results) and any(len(result.value or b"") > LARGE for result in results.values())
 
 
 def read_arguments(

@@ -15,7 +15,7 @@ import pytest
 from asyncjobs import JobHandle, JobProcessor, SyncJobs, as_completed, gather
 from asyncjobs.core.codec import decode_result
 from asyncjobs.core.codec import read_arguments as read_call
-from asyncjobs.runtime import job_results, stored_calls
+from asyncjobs.runtime import attempt, job_results, stored_calls
 from asyncjobs.runtime.large_values import LARGE
 from tests.runtime.support import PATIENCE, Stores, within
 from tests.web.sites import site
@@ -145,6 +145,27 @@ async def test_large_arguments_are_read_back_beside_the_loop(jp: JobProcessor, h
         assert await anyio.to_thread.run_sync(held.entered.wait, PROMPT)
         held.released.set()
     assert read == [(draw(LARGE),)]
+
+
+async def count(panels: list[Panel]) -> int:
+    return len(panels)
+
+
+@pytest.mark.parametrize("body", [take, count], ids=["plain", "async def"])
+@pytest.mark.parametrize("given", ["as it is", "as the result of another job"])
+async def test_the_loop_goes_on_while_a_worker_decodes_large_arguments(
+    jp: JobProcessor,
+    large: JobHandle[list[Panel]],
+    monkeypatch: pytest.MonkeyPatch,
+    body: Callable[..., Any],
+    given: str,
+) -> None:
+    held = Held()
+    monkeypatch.setattr(attempt, "decode_arguments", held.wrap(attempt.decode_arguments))
+    job = await jp.submit_job(body, draw(LARGE) if given == "as it is" else large)
+    assert await anyio.to_thread.run_sync(held.entered.wait, PROMPT)
+    held.released.set()
+    assert await within(PATIENCE, job) == 1
 
 
 async def test_who_is_cancelled_does_not_wait_for_it(large: JobHandle[list[Panel]], held: Held) -> None:
