@@ -13,6 +13,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TextIO
 
+from asyncjobs.core.codec.names import module_of
 from asyncjobs.exceptions import (
     DuplicateJobError,
     JobCancelledError,
@@ -84,7 +85,7 @@ def find_modules(functions: Iterable[str]) -> list[str]:
     folder = str(Path.cwd())
     found: dict[str, None] = {}
     for function in functions:
-        module = function.rpartition(":")[0]
+        module = module_of(function)
         if module.endswith(".py"):  # a script: a daemon runs its functions by the name of the file
             module = Path(module).stem
         if module not in found and _is_there(module, folder):

@@ -11,11 +11,10 @@ from msgspec import Struct
 from msgspec.structs import asdict, replace
 
 from asyncjobs.checks import is_a, refuse_unknown
-from asyncjobs.core.codec.names import attribute, seems
+from asyncjobs.core.codec.names import JOB_OPTIONS, attribute, seems
 from asyncjobs.core.retry import RetryPolicy, checked_policy
 from asyncjobs.exceptions import ConfigurationError, shown
 from asyncjobs.models import Isolation, Limit
-from asyncjobs.runtime.functions import JOB_OPTIONS
 
 F = TypeVar("F", bound="Callable[..., Any] | staticmethod[..., Any] | classmethod[Any, ..., Any]")
 

@@ -3,7 +3,8 @@
 A function runs here when this process submitted or registered it, when its module is allowed, or (embedded, without
 ``allowed_modules``) when it belongs to the program itself: a function of a module that the program has imported
 already, and that is neither the standard library's nor an installed package's unless it is marked with ``@job``.
-Nothing is ever imported because a stored job names it, except from ``allowed_modules``.
+Nothing is ever imported because a stored job names it, except from ``allowed_modules``, and the adapters of a closed
+table (``core/codec/adapters.py``), which run what a function makes that may run here itself.
 """
 
 from __future__ import annotations
@@ -20,17 +21,16 @@ from typing import Any
 
 from asyncjobs.core.codec import (
     CallableNotFoundError,
+    adapted_as,
     describe_callable,
     is_async_callable,
     resolve_callable,
 )
-from asyncjobs.core.codec.names import attribute, loaded_module, seems
+from asyncjobs.core.codec.adapters import find_problem
+from asyncjobs.core.codec.names import JOB_OPTIONS, attribute, loaded_module, module_of, seems, split_name
 from asyncjobs.core.retry import exception_name
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError, shown
 from asyncjobs.runtime.local_callables import LocalCallables
-
-JOB_OPTIONS = "__asyncjobs__"
-"""The attribute that ``@job`` leaves on a function."""
 
 
 class Functions:
@@ -98,29 +98,47 @@ class Functions:
         """Find out about a name that jobs were submitted for. True: it may run here."""
         if name in self._known or name in self._local_names:
             return True
-        module_name = name.rpartition(":")[0]
-        listed = self._allowed is not None and any(
+        # With an adapter, it may run if the factory may: what the adapter does besides is ours.
+        adapter, plain = split_name(name)
+        vouched = None if adapter is None else self._known.get(plain)
+        listed = vouched is None and self._is_listed(module_of(name))
+        reason = find_problem(name)
+        if reason is None and vouched is None and not listed:
+            reason = self._reason_against(plain)
+        if reason is None:
+            reason = self._add_found(name, vouched, listed=listed)
+        if reason is not None:
+            self.refused[name] = reason
+        return reason is None
+
+    def _add_found(self, name: str, vouched: Callable[..., Any] | None, *, listed: bool) -> str | None:
+        """Find the callable of a name that may run here; return why there is none.
+
+        :param vouched: the factory that the name leads to, where this process knows it already.
+        """
+        try:
+            self.add(
+                name, resolve_callable(name, allow_import=listed) if vouched is None else adapted_as(name, vouched)
+            )
+            return None
+        except CallableNotFoundError as error:
+            return str(error)
+        except Exception as error:  # border: a lazy proxy may raise anything when it is looked at
+            return _unusable(name, error)
+
+    def _is_listed(self, module_name: str) -> bool:
+        return self._allowed is not None and any(
             own == module or own.startswith(f"{module}.")
             for own in _module_names(module_name)
             for module in self._allowed
         )
-        reason = None if listed else self._reason_against(name, module_name)
-        if reason is None:
-            try:
-                self.add(name, resolve_callable(name, allow_import=listed))
-                return True
-            except CallableNotFoundError as error:
-                reason = str(error)
-            except Exception as error:  # border: a lazy proxy may raise anything when it is looked at
-                reason = _unusable(name, error)
-        self.refused[name] = reason
-        return False
 
     def look_again(self) -> None:
         """Forget refusals: a module may have been imported since."""
         self.refused.clear()
 
-    def _reason_against(self, name: str, module_name: str) -> str | None:
+    def _reason_against(self, name: str) -> str | None:
+        module_name = name.rpartition(":")[0]
         if self._allowed is not None:
             return f"module {module_name!r} is not in allowed_modules"
         module = loaded_module(module_name)

@@ -16,7 +16,7 @@ from types import FunctionType, ModuleType
 from typing import Any
 
 from asyncjobs.core.codec import describe_callable
-from asyncjobs.core.codec.names import main_name
+from asyncjobs.core.codec.names import main_name, module_of
 from asyncjobs.core.mains import MAIN, SECOND_MAIN
 from asyncjobs.exceptions import ConfigurationError
 
@@ -53,7 +53,7 @@ def refuse_without_guard(function: str) -> None:
 
     :raises ConfigurationError: it is the main script's, which has no guard at all.
     """
-    module = function.rpartition(":")[0]
+    module = module_of(function)
     file: Any = getattr(sys.modules.get("__main__"), "__file__", None)
     if module == main_name() and isinstance(file, str) and not _guarded(file):
         raise _unguarded(module)
@@ -64,7 +64,7 @@ def name_for_child(name: str, function: Callable[..., Any]) -> str:
 
     It is another one for a function of a script that does not exist on this machine.
     """
-    module = name.rpartition(":")[0]
+    module = module_of(name)
     if not os.path.isabs(module) or os.path.exists(module):
         return name
     return describe_callable(function).name

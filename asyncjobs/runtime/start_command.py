@@ -8,6 +8,7 @@ from pathlib import Path
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.config import SQLiteConfig
+from asyncjobs.core.codec.names import module_of
 
 
 def start_command(backend: JobBackend, functions: Iterable[str]) -> str | None:
@@ -20,7 +21,7 @@ def start_command(backend: JobBackend, functions: Iterable[str]) -> str | None:
         return None
     modules: dict[str, None] = {}
     for function in functions:
-        module = function.rpartition(":")[0]
+        module = module_of(function)
         modules[Path(module).stem if module.endswith(".py") else module] = None
     allowed = [word for module in modules if module for word in ("--allow", module)]
     return shlex.join(["asyncjobs", "--db", str(config.file), "daemon", "start", *allowed])

@@ -1,6 +1,6 @@
 """Provide helpers for tests: a clock that is moved by hand, a store that fails on request, random graphs.
 
-Nothing in the package imports them.
+Nothing in the package imports them, except ``demo_adapter`` for jobs that name it.
 """
 
 from asyncjobs.testing.clocks import ManualClock

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import ConfigurationError, JobProcessor, JobStatus, MemoryBackend, current_job, job
+from asyncjobs.core.codec import adapted
 from asyncjobs.runtime.functions import Functions
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -153,6 +154,75 @@ def test_allowed_modules_are_imported_when_they_are_needed() -> None:
     sys.modules.pop("colorsys", None)
     assert Functions(("colorsys",)).resolve("colorsys:rgb_to_hls")
     assert "colorsys" in sys.modules
+
+
+# -- with an adapter: as the factory
+
+MAKE = "tests.runtime.factories:make"
+
+
+@pytest.mark.parametrize(
+    ("allowed", "name", "reason"),
+    [
+        (("tests",), f"demo+{MAKE}", None),
+        (("tests.runtime.factories",), f"demo+{MAKE}", None),
+        (("tests.cli",), f"demo+{MAKE}", "module 'tests.runtime.factories' is not in allowed_modules"),
+        ((), f"demo+{MAKE}", "module 'tests.runtime.factories' is not in allowed_modules"),
+        (("demo+tests",), f"demo+{MAKE}", "module 'tests.runtime.factories' is not in allowed_modules"),
+        (("asyncjobs.testing", "demo"), f"demo+{MAKE}", "module 'tests.runtime.factories' is not in allowed_modules"),
+        (("tests",), "demo+os:system", "module 'os' is not in allowed_modules"),
+        (("tests",), "demo+tests.runtime.factories:os.system", "leads through something that is not a class"),
+        (("tests",), f"crew+{MAKE}", "this version of asyncjobs has no adapter 'crew' (it has demo)"),
+        (("tests",), "crew+os:system", "has no adapter 'crew'"),
+        (("tests",), f"demo+demo+{MAKE}", "has one adapter, not several"),
+        (("tests",), f"demo+local:{MAKE}", "module 'local:tests.runtime.factories' is not in allowed_modules"),
+        (("tests",), "demo+tests.runtime.factories:make_async", "is an async def function"),
+        (None, f"demo+{MAKE}", None),
+        (None, "demo+shutil:rmtree", "'shutil:rmtree' is not the program's own code; register it"),
+        (None, "demo+not.imported:make", "module 'not.imported' is not imported here, and not in allowed_modules"),
+        (None, "demo+no colon", "module '' is not imported here"),
+        (None, "demo+", "module '' is not imported here"),
+        (None, "+", "has no adapter ''"),
+    ],
+)
+def test_an_adapter_may_run_what_may_run_itself_and_nothing_else(
+    allowed: tuple[str, ...] | None, name: str, reason: str | None
+) -> None:
+    import tests.runtime.factories  # noqa: F401 - the program's own code, and imported
+
+    functions = Functions(allowed)
+    assert functions.resolve(name) is (reason is None)
+    assert functions.names == (frozenset() if reason else {name})
+    if reason is not None:
+        assert reason in functions.refused[name]
+        assert functions.get(name, "job") is None
+
+
+def test_what_was_vouched_for_may_run_with_an_adapter_and_not_the_other_way_round() -> None:
+    from tests.runtime.factories import make
+
+    functions = Functions(())
+    functions.register(make)
+    assert functions.resolve(f"demo+{MAKE}")
+    other = Functions(())
+    other.register(adapted("demo", make))
+    assert other.names == {f"demo+{MAKE}"}
+    assert not other.resolve(MAKE)
+
+
+def test_a_local_callable_lends_its_name_to_no_adapter() -> None:
+    functions = Functions()
+    functions.add_local("job", f"local:{MAKE}", own)
+    assert not functions.resolve(f"demo+local:{MAKE}")
+
+
+def test_the_mark_of_a_factory_counts_with_an_adapter(monkeypatch: pytest.MonkeyPatch) -> None:
+    from asyncjobs.runtime import functions as policy
+
+    monkeypatch.setattr(policy, "_install_folders", lambda: {ROOT})  # as if the module were installed
+    functions = Functions()
+    assert not functions.resolve(f"demo+{MAKE}")
+    assert functions.resolve(f"demo+{MAKE}_marked")
 
 
 def test_an_allowed_module_that_cannot_be_imported_is_a_reason(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Store calls and read them back: the name of the function, the arguments and the result as msgpack. No pickle.
 
 =============== ==============================================================================
-callables       a function and its stored name
+callables       a function and its stored name; ``adapters``: what they make of a factory
 signatures      arguments bound at submit, by what ``layers`` finds out about the callee
 calls           the arguments and the result of a callee, to bytes and back
 pending_calls   the arguments before the results in them are there
@@ -21,6 +21,8 @@ from asyncjobs.core.codec.annotations import convert_arguments, convert_result, 
 from asyncjobs.core.codec.callables import (
     CallableNotFoundError,
     CallableRef,
+    adapted,
+    adapted_as,
     callable_label,
     describe_callable,
     is_async_callable,
@@ -46,6 +48,8 @@ __all__ = [
     "CorruptValueError",
     "EncodedCall",
     "JsonObject",
+    "adapted",
+    "adapted_as",
     "bind_arguments",
     "callable_label",
     "convert_arguments",

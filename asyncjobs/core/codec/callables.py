@@ -17,11 +17,22 @@ from typing import Any
 
 import msgspec
 
+from asyncjobs.core.codec.adapted import find_mark
+from asyncjobs.core.codec.adapters import ADAPTERS, adapt, find_problem
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.hints import MOST_LAYERS
 from asyncjobs.core.codec.layers import wrapped_by
-from asyncjobs.core.codec.names import attribute, is_home, kind_of, loaded_module, main_name, seems, stored_module
-from asyncjobs.exceptions import NotSerializableError, SubmissionError, shown
+from asyncjobs.core.codec.names import (
+    attribute,
+    is_home,
+    kind_of,
+    loaded_module,
+    main_name,
+    seems,
+    split_name,
+    stored_module,
+)
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError, shown
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
 _NO_METHOD = (
@@ -87,7 +98,8 @@ def describe_callable(func: Callable[..., Any]) -> CallableRef:
         args, kwargs = inner.join(func.args, func.keywords)
         return CallableRef(inner.name, inner.func, inner.is_async, args, kwargs)
     is_async = is_async_callable(func)
-    name = _findable_name(func)
+    mark = find_mark(func)
+    name = _findable_name(func) if mark is None else f"{mark.adapter}+{describe_callable(mark.factory).name}"
     _described.put(func, (name, is_async))
     return CallableRef(name, func, is_async)
 
@@ -101,6 +113,16 @@ def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., 
     :param allow_import: import the module if it is not loaded.
     :raises CallableNotFoundError: this process has no such callable.
     """
+    problem = find_problem(name)
+    if problem is not None:
+        raise CallableNotFoundError(name, problem)
+    adapter, factory = split_name(name)
+    if adapter is not None:
+        return adapted_as(name, resolve_callable(factory, allow_import=allow_import))
+    return _find(name, allow_import=allow_import)
+
+
+def _find(name: str, *, allow_import: bool) -> Callable[..., Any]:
     module_name, _, qualname = name.rpartition(":")
     if not module_name or not qualname:
         raise CallableNotFoundError(name, "it is not a name of the form 'module:function'")
@@ -120,6 +142,53 @@ def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., 
     if home is None or not is_home(home, module_name, module):
         raise CallableNotFoundError(name, _not_at_home(found, home))
     return found
+
+
+def adapted(adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Return the callable that is submitted in place of a factory: an adapter calls the factory and runs what it makes.
+
+    :raises ConfigurationError: there is no such adapter. SubmissionError: see ``adapt``.
+    """
+    if adapter not in ADAPTERS:
+        raise ConfigurationError("adapter", adapter, allowed=", ".join(map(repr, sorted(ADAPTERS))))
+    if seems(factory, functools.partial):
+        return functools.partial(adapted(adapter, factory.func), *factory.args, **factory.keywords)
+    try:
+        name = describe_callable(factory).name
+    except NotSerializableError:
+        return adapt(adapter, factory)  # it may be submitted with local=True
+    return _body(f"{adapter}+{name}", adapter, factory)
+
+
+def adapted_as(name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
+    """Return what is stored as ``name``, with a known adapter, of the factory that the name leads to.
+
+    :raises CallableNotFoundError: the adapter takes no such factory, or its extra is not installed here.
+    """
+    adapter = name.partition("+")[0]
+    try:
+        return _body(name, adapter, factory)
+    except SubmissionError as error:
+        raise CallableNotFoundError(name, str(error.args[0])) from error
+    except ImportError as error:
+        raise CallableNotFoundError(name, f"the adapter {adapter!r} cannot be imported: {error}") from error
+
+
+_bodies: dict[str, Callable[..., Any]] = {}
+"""By stored name, what an adapter made: one callable for each, since much is kept by the identity of a callable."""
+_MOST_BODIES = 1024
+
+
+def _body(name: str, adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
+    known = _bodies.get(name)
+    mark = None if known is None else find_mark(known)
+    if known is not None and mark is not None and mark.factory is factory:
+        return known
+    body = adapt(adapter, factory)
+    if len(_bodies) >= _MOST_BODIES:
+        _bodies.clear()
+    _bodies[name] = body
+    return body
 
 
 def _not_at_home(found: Any, home: str | None) -> str:
@@ -198,6 +267,10 @@ def _findable_name(func: Any) -> str:
     if module is None or stored is None:
         why = "defined in an interactive session" if module else "it does not name the module it belongs to"
         raise _unfindable(func, qualname, _IN_A_FILE, why)
+    if split_name(stored)[0] is not None:
+        raise _unfindable(
+            func, f"{stored}:{qualname}", _MODULE_LEVEL, "a module whose name has a '+', as adapters have"
+        )
     _check_leads_back(func, module, qualname)
     return f"{stored}:{qualname}"
 

@@ -16,6 +16,7 @@ from typing import Any, cast
 
 import msgspec
 
+from asyncjobs.core.codec.adapted import find_mark
 from asyncjobs.core.codec.hints import MOST_LAYERS, own_annotations
 from asyncjobs.core.codec.names import attribute, seems
 
@@ -72,6 +73,9 @@ class Callee(msgspec.Struct, frozen=True):
 
 def find_callee(func: Callable[..., Any], depth: int = 0) -> Callee:
     """Find out what a call of ``func`` meets. The answer may refer to ``func``, so no cache by ``func`` may keep it."""
+    mark = find_mark(func)
+    if mark is not None:
+        return Callee(mark.signature, func)
     own = _own_signature(func)
     if _dispatcher(func) is not None:
         return Callee(own, func, dispatches=True)

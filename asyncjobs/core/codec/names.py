@@ -1,9 +1,9 @@
 """Name modules and what they hold, as it is stored, and find what is loaded under a stored name.
 
-A stored name is ``"pkg.mod:Class.attribute"``. What was defined in ``__main__`` is stored under the module name that
-``python -m`` was given (``pkg.mod``, ``pkg.__main__``), else under the real path of the script
-(``/app/jobs.py:render``), because ``__main__`` is a different module in every process. A process that imported that
-file under another name finds it there.
+A stored name is ``"pkg.mod:Class.attribute"``, or ``"adapter+pkg.mod:make"`` for what an adapter makes of a factory.
+What was defined in ``__main__`` is stored under the module name that ``python -m`` was given (``pkg.mod``,
+``pkg.__main__``), else under the real path of the script (``/app/jobs.py:render``), because ``__main__`` is a different
+module in every process. A process that imported that file under another name finds it there.
 """
 
 from __future__ import annotations
@@ -19,6 +19,22 @@ from asyncjobs.core.mains import MAIN, MAIN_NAMES
 from asyncjobs.core.retry import exception_name
 
 _EMPTY: Mapping[str, Any] = {}
+JOB_OPTIONS = "__asyncjobs__"
+"""The attribute that ``@job`` leaves on a function."""
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Return the adapter with which a stored name begins, None without one, and the name of the callable itself.
+
+    The path of a script may have a ``+`` in it, and begins with a slash.
+    """
+    adapter, plus, rest = name.partition("+")
+    return (adapter, rest) if plus and "/" not in adapter and ":" not in adapter else (None, name)
+
+
+def module_of(name: str) -> str:
+    """Return the module in a stored name: that of the factory, if it begins with an adapter."""
+    return split_name(name)[1].rpartition(":")[0]
 
 
 def main_name() -> str | None:
@@ -126,8 +142,11 @@ def is_named(cls: type, module: str, qualname: str) -> bool:
 
 def same_function(one: str, other: str) -> bool:
     """Return whether two stored names are those of one function, perhaps of a script that is a module elsewhere."""
+    if one == other:
+        return True
+    (adapter, one), (other_adapter, other) = split_name(one), split_name(other)
     (module, _, name), (other_module, _, other_name) = one.rpartition(":"), other.rpartition(":")
-    return one == other or (name == other_name and _same_module(module, other_module))
+    return adapter == other_adapter and name == other_name and _same_module(module, other_module)
 
 
 def _same_module(one: str, other: str) -> bool:

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncjobs.core.codec import resolve_callable
-from asyncjobs.core.codec.names import loaded_module
+from asyncjobs.core.codec.names import loaded_module, module_of
 from asyncjobs.core.mains import APP_MARK
 from asyncjobs.runtime.main_script import load_main, loading
 
 
 def load(name: str) -> Callable[..., Any]:
     """Find the function with this stored name; import its module, or load the script, if it is not here yet."""
-    module = name.rpartition(":")[0]
+    module = module_of(name)
     found = loaded_module(module)
     if found is None:
         importlib.invalidate_caches()  # the file may have been created after this process has started
