@@ -16,7 +16,7 @@ from asyncjobs.models import JobQuery, JobStatus, state_tag
 from asyncjobs.paging import iter_pages
 from asyncjobs.plurals import counted
 from asyncjobs.runtime.handle import JobHandle
-from asyncjobs.web import views
+from asyncjobs.web import requests, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError, invalid
 from asyncjobs.web.render import render_job
@@ -34,7 +34,7 @@ async def submit(call: Call) -> Response:
         raise WebError(
             403, "submit-disabled", "submitting jobs over HTTP is disabled", hint="asgi_app(submit=True) enables it"
         )
-    asked = await call.body(views.Submit)
+    asked = await call.body(requests.Submit)
     job_id = asked.id
     key = call.request.headers.get("idempotency-key")
     if key is not None:
@@ -109,7 +109,7 @@ def _with_handles(call: Call, value: Any) -> Any:
 
 async def cancel(call: Call) -> Response:
     """Cancel a job. 202: cancelled, or asked to stop; 200: it was cancelled before; 409: it ended otherwise."""
-    asked = await call.body(views.Cancel)
+    asked = await call.body(requests.Cancel)
     job_id = call.param("id")
     await _check_match(call, job_id)
     before = await call.jp.get_status(job_id)
@@ -121,7 +121,7 @@ async def cancel(call: Call) -> Response:
 
 async def retry(call: Call) -> Response:
     """Retry a failed or cancelled job. It resumes with the steps that it has kept, unless `fresh` is true."""
-    asked = await call.body(views.Retry)
+    asked = await call.body(requests.Retry)
     job_id = call.param("id")
     await _check_match(call, job_id)
     return call.json(views.StatusView(job_id, await call.jp.retry_job(job_id, fresh=asked.fresh)), 202)
@@ -139,7 +139,7 @@ async def _check_match(call: Call, job_id: str) -> None:
 
 async def cancel_many(call: Call) -> Response:
     """Cancel all unfinished jobs that match a filter."""
-    asked = await call.body(views.Bulk)
+    asked = await call.body(requests.Bulk)
 
     async def cancel_page(ids: list[str]) -> dict[str, JobStatus]:
         return dict(await call.jp.cancel_jobs(JobQuery(ids=ids)))
@@ -149,7 +149,7 @@ async def cancel_many(call: Call) -> Response:
 
 async def retry_many(call: Call) -> Response:
     """Retry all failed and cancelled jobs that match a filter."""
-    asked = await call.body(views.BulkRetry)
+    asked = await call.body(requests.BulkRetry)
 
     async def retry_page(ids: list[str]) -> dict[str, JobStatus]:
         changed: dict[str, JobStatus] = {}
@@ -165,7 +165,7 @@ async def retry_many(call: Call) -> Response:
 
 async def _many(
     call: Call,
-    asked: views.Bulk,
+    asked: requests.Bulk,
     statuses: list[JobStatus],
     change: Callable[[list[str]], Awaitable[dict[str, JobStatus]]],
 ) -> Response:
@@ -186,7 +186,7 @@ async def _many(
     return call.json(views.ChangedView(len(matched), changed), 202)
 
 
-async def _matching(call: Call, wanted: views.Filter, statuses: list[JobStatus]) -> list[str]:
+async def _matching(call: Call, wanted: requests.Filter, statuses: list[JobStatus]) -> list[str]:
     allowed = [status for status in statuses if wanted.status is None or status in wanted.status]
     if not allowed:
         return []

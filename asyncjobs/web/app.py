@@ -23,10 +23,10 @@ from asyncjobs.web.call import Call, Site
 from asyncjobs.web.paths import Place, parse_place
 from asyncjobs.web.problems import WebError, as_web_error
 from asyncjobs.web.render import event_kind
+from asyncjobs.web.requests import NoQuery
 from asyncjobs.web.routes import TABLE, Entry
 from asyncjobs.web.settings import Redact, WebConfig
 from asyncjobs.web.streams import OpenStreams
-from asyncjobs.web.views import NoQuery
 
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor

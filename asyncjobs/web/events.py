@@ -11,7 +11,7 @@ from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.events.frames import Form
 from asyncjobs.runtime.events.reader import EventReader
-from asyncjobs.web import views
+from asyncjobs.web import requests, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.graphs import known_group
 from asyncjobs.web.problems import WebError
@@ -46,7 +46,7 @@ async def _events(
     check: Callable[[], Awaitable[object]] | None = None,
 ) -> Response | ASGIApp:
     """Return a stream or a page. ``check`` raises if the job or group is unknown; a stream calls it itself."""
-    asked = call.query(views.Streaming)
+    asked = call.query(requests.Streaming)
     # After a reconnection, the browser's header is newer than the cursor in the URL.
     after = call.request.headers.get("last-event-id") or asked.after
     types, streams = asked.types or None, not asked.once
@@ -91,7 +91,7 @@ def _form(call: Call, *, plain: bool) -> Form:
 
 async def job_logs(call: Call) -> Response:
     """Return a page of what a job logged."""
-    asked = call.query(views.Page)
+    asked = call.query(requests.Page)
     job = await call.jp.get_job(call.param("id"))
     reader = call.jp.streamer.reader(job_id=job.id, types="log", after=asked.after)
     return await _page(call, reader, asked.limit)

@@ -11,7 +11,7 @@ from starlette.responses import Response
 from asyncjobs.exceptions import nearest
 from asyncjobs.graphs import Graph, read_group_graph, read_job_graph
 from asyncjobs.models import GroupProgress, JobStatus
-from asyncjobs.web import views
+from asyncjobs.web import requests, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError
 from asyncjobs.web.render import render_group
@@ -27,7 +27,7 @@ _LONGEST_COMPARED = 64
 
 async def list_groups(call: Call) -> Response:
     """Return a page of groups."""
-    asked = call.query(views.ListGroups)
+    asked = call.query(requests.ListGroups)
     groups = await call.jp.backend.list_groups(asked.after, asked.limit)
     following = groups[-1].group if len(groups) == asked.limit else None
     headers = {} if following is None else call.next_page(after=following)
@@ -65,7 +65,7 @@ async def _groups_near(jp: JobProcessor, name: str) -> list[str]:
 
 async def group_graph(call: Call) -> Response:
     """Return the jobs of a group and the edges between them."""
-    asked = call.query(views.GroupGraph)
+    asked = call.query(requests.GroupGraph)
     name = call.param("group")
     await known_group(call.jp, name)
     if asked.collapse:
@@ -75,7 +75,7 @@ async def group_graph(call: Call) -> Response:
 
 async def job_graph(call: Call) -> Response:
     """Return what a job waits for and what waits for it, ``depth`` steps in each direction."""
-    asked = call.query(views.Depth)
+    asked = call.query(requests.Depth)
     job = await call.jp.get_job(call.param("id"))
     return call.json(_graph(await read_job_graph(call.jp, job.id, asked.depth)))
 

@@ -21,7 +21,7 @@ from asyncjobs.exceptions import (
 )
 from asyncjobs.models import Job, JobQuery, JobStatus, state_tag
 from asyncjobs.runtime.large_values import decode_beside_loop
-from asyncjobs.web import views
+from asyncjobs.web import requests, views
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.problems import WebError, as_web_error
 from asyncjobs.web.render import render_attempt, render_job, render_jobs
@@ -29,7 +29,7 @@ from asyncjobs.web.render import render_attempt, render_job, render_jobs
 
 async def list_jobs(call: Call) -> Response:
     """Return a page of jobs."""
-    asked = call.query(views.ListJobs)
+    asked = call.query(requests.ListJobs)
     page = await call.jp.find_jobs(
         JobQuery(
             status=asked.status or None,
@@ -48,7 +48,7 @@ async def list_jobs(call: Call) -> Response:
 
 async def get_job(call: Call) -> Response:
     """Return a job; with ``wait``, once it differs from the state that the client knows."""
-    asked = call.query(views.GetJob)
+    asked = call.query(requests.GetJob)
     job_id = call.param("id")
     cursor = await call.jp.backend.last_cursor() if asked.wait else None
     job = await call.jp.get_job(job_id)
@@ -165,7 +165,7 @@ async def why(call: Call) -> Response:
 
 async def batch(call: Call) -> Response:
     """Return several jobs in the order of the ids; unknown ids are marked."""
-    asked = await call.body(views.Ids)
+    asked = await call.body(requests.Ids)
     ids = list(dict.fromkeys(asked.ids))
     found = {view.id: view for view in await render_jobs(call, await call.jp.backend.get_jobs(ids))}
     return call.json(views.BatchView([views.BatchItem(i, found.get(i), i in found) for i in ids]))

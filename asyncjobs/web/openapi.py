@@ -15,7 +15,7 @@ from msgspec.json import schema_components
 from msgspec.structs import fields
 
 from asyncjobs.versions import own_version
-from asyncjobs.web import views
+from asyncjobs.web import requests
 from asyncjobs.web.access import COOKIE
 from asyncjobs.web.call import EXACT
 from asyncjobs.web.openapi_parts import EXAMPLES, HEADERS, PARAMETERS, PROBLEMS, REQUESTS, SENT, STREAMS, WORDS
@@ -152,7 +152,7 @@ def _given(schema: Json) -> Json:
 
 def _operation(name: str, entry: Entry, schemas: Schemas) -> Json:
     text = _render_docstring(entry.handler)
-    if entry.query is not views.NoQuery:
+    if entry.query is not requests.NoQuery:
         text += f"\n\n{_render_docstring(entry.query)}"
     if entry.streams:
         text += f"\n\n{STREAMS}"

@@ -8,7 +8,7 @@ from typing import Any
 from asyncjobs.models import JobEvent, JobStatus
 from asyncjobs.runtime.events.frames import Form, Frames, checkpoint, control, ping
 from asyncjobs.runtime.events.reader import EventBatch, EventFilter
-from asyncjobs.web import views
+from asyncjobs.web import requests
 
 Json = dict[str, Any]
 
@@ -105,15 +105,15 @@ PARAMETERS: dict[str, Json] = {
 }
 
 REQUESTS: dict[type, Json] = {
-    views.Submit: {
+    requests.Submit: {
         "function": "shop.orders:ship",
         "args": [17, {"$job": "payment-17"}],
         "id": "shipping-17",
         "group": "order-17",
     },
-    views.Ids: {"ids": ["payment-17", "shipping-17"]},
-    views.Bulk: {"filter": {"group": "order-17", "status": ["pending"]}, "expect": 3},
-    views.BulkRetry: {"filter": {"group": "order-17", "status": ["failed"]}, "expect": 3, "fresh": False},
+    requests.Ids: {"ids": ["payment-17", "shipping-17"]},
+    requests.Bulk: {"filter": {"group": "order-17", "status": ["pending"]}, "expect": 3},
+    requests.BulkRetry: {"filter": {"group": "order-17", "status": ["failed"]}, "expect": 3, "fresh": False},
 }
 
 

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from asyncjobs.web import actions, events, graphs, jobs, service, views
+from asyncjobs.web import actions, events, graphs, jobs, requests, service, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.settings import Right
 
@@ -30,7 +30,7 @@ class Entry(Struct, frozen=True, kw_only=True):
     path: str
     handler: Handler
     right: Right | None = "read"
-    query: type[Struct] = views.NoQuery
+    query: type[Struct] = requests.NoQuery
     body: type[Struct] | None = None
     answers: dict[int, Any]
     problems: tuple[int, ...] = ()
@@ -49,7 +49,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path="/v1/jobs",
         handler=jobs.list_jobs,
-        query=views.ListJobs,
+        query=requests.ListJobs,
         answers={200: views.JobsView},
     ),
     Entry(
@@ -57,7 +57,7 @@ TABLE: tuple[Entry, ...] = (
         path="/v1/jobs",
         handler=actions.submit,
         right="act",
-        body=views.Submit,
+        body=requests.Submit,
         answers={200: views.JobView, 202: views.JobView},
         problems=(409, 422),
     ),
@@ -65,7 +65,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path=_JOB,
         handler=jobs.get_job,
-        query=views.GetJob,
+        query=requests.GetJob,
         answers={200: views.JobView, 304: None},
         problems=(404,),
     ),
@@ -88,7 +88,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path=f"{_JOB}/logs",
         handler=events.job_logs,
-        query=views.Page,
+        query=requests.Page,
         answers={200: views.EventsView},
         problems=(404,),
     ),
@@ -104,7 +104,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path=f"{_JOB}/graph",
         handler=graphs.job_graph,
-        query=views.Depth,
+        query=requests.Depth,
         answers={200: views.GraphView},
         problems=(404,),
     ),
@@ -112,7 +112,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path=f"{_JOB}/events",
         handler=events.job_events,
-        query=views.Streaming,
+        query=requests.Streaming,
         answers={200: views.EventsView, 204: None},
         problems=(404, 406),
         streams=True,
@@ -122,7 +122,7 @@ TABLE: tuple[Entry, ...] = (
         path=f"{_JOB}/cancel",
         handler=actions.cancel,
         right="act",
-        body=views.Cancel,
+        body=requests.Cancel,
         answers={200: views.StatusView, 202: views.StatusView},
         problems=(404, 409, 412),
     ),
@@ -131,7 +131,7 @@ TABLE: tuple[Entry, ...] = (
         path=f"{_JOB}/retry",
         handler=actions.retry,
         right="act",
-        body=views.Retry,
+        body=requests.Retry,
         answers={202: views.StatusView},
         problems=(404, 409, 412),
     ),
@@ -139,7 +139,7 @@ TABLE: tuple[Entry, ...] = (
         method="POST",
         path="/v1/jobs:batch",
         handler=jobs.batch,
-        body=views.Ids,
+        body=requests.Ids,
         answers={200: views.BatchView},
     ),
     Entry(
@@ -147,7 +147,7 @@ TABLE: tuple[Entry, ...] = (
         path="/v1/jobs:cancel",
         handler=actions.cancel_many,
         right="act",
-        body=views.Bulk,
+        body=requests.Bulk,
         answers={202: views.ChangedView},
         problems=(409, 422),
     ),
@@ -156,7 +156,7 @@ TABLE: tuple[Entry, ...] = (
         path="/v1/jobs:retry",
         handler=actions.retry_many,
         right="act",
-        body=views.BulkRetry,
+        body=requests.BulkRetry,
         answers={202: views.ChangedView},
         problems=(409, 422),
     ),
@@ -164,7 +164,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path="/v1/groups",
         handler=graphs.list_groups,
-        query=views.ListGroups,
+        query=requests.ListGroups,
         answers={200: views.GroupsView},
     ),
     Entry(method="GET", path=_GROUP, handler=graphs.get_group, answers={200: views.GroupView}, problems=(404,)),
@@ -172,7 +172,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path=f"{_GROUP}/graph",
         handler=graphs.group_graph,
-        query=views.GroupGraph,
+        query=requests.GroupGraph,
         answers={200: views.GraphView},
         problems=(404,),
     ),
@@ -180,7 +180,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path=f"{_GROUP}/events",
         handler=events.group_events,
-        query=views.Streaming,
+        query=requests.Streaming,
         answers={200: views.EventsView, 204: None},
         problems=(404, 406),
         streams=True,
@@ -189,7 +189,7 @@ TABLE: tuple[Entry, ...] = (
         method="GET",
         path="/v1/events",
         handler=events.all_events,
-        query=views.Streaming,
+        query=requests.Streaming,
         answers={200: views.EventsView},
         problems=(406,),
         streams=True,
