@@ -6,6 +6,7 @@ The order, first wins: flags, ``ASYNCJOBS_*`` variables, the file of ``--config`
 ::
 
     app = "shop.jobs:jp"            # the processor that the command line works with
+    redact = "shop.jobs:redact"     # what commands and ``asyncjobs web`` show of values
 
     [sqlite]                        # SQLiteConfig
     db_path = "jobs.db"
@@ -48,7 +49,9 @@ T = TypeVar("T", bound=Checked)
 PREFIX = "ASYNCJOBS_"
 FILE = "asyncjobs.toml"
 SECTIONS: dict[str, type[Checked]] = {"sqlite": SQLiteConfig, "daemon": DaemonConfig, "logging": LoggingConfig}
-_TOP = ("app", "backend")
+_TOP = ("app", "backend", "redact")
+REDACT = "asyncjobs.web:redact_secrets"
+"""The function that hides values under keys that look secret."""
 _SHORT = {"DB": "sqlite.db_path", "APP": "app", "BACKEND": "backend"}
 DETACHED = f"{PREFIX}DETACHED"
 """Set for a daemon that was started in the background."""
@@ -69,11 +72,13 @@ class Origin(Struct, frozen=True):
 class Settings(Struct, frozen=True, kw_only=True):
     """The settings in effect. ``origins`` has those that were given, by dotted name (``daemon.num_workers``).
 
-    ``file`` is the file that was read, None without one.
+    ``redact`` names the function that returns what commands and ``asyncjobs web`` may show of a value; None shows
+    everything. ``file`` is the file that was read, None without one.
     """
 
     app: str | None = None
     backend: BackendType = BackendType.SQLITE
+    redact: str | None = REDACT
     sqlite: SQLiteConfig
     daemon: DaemonConfig
     logging: LoggingConfig
@@ -89,6 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True):
         """Yield dotted name, value and source of every setting."""
         yield "app", self.app, self._source("app")
         yield "backend", self.backend.value, self._source("backend")
+        yield "redact", self.redact, self._source("redact")
         for section in SECTIONS:
             config = getattr(self, section)
             for field in dataclasses.fields(config):
@@ -126,12 +132,10 @@ def load(
             flag = _FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
             given[name] = Origin(value, f"the flag --{flag}")
     sections = {name: _section(name, kind, given) for name, kind in SECTIONS.items()}
-    app = given.get("app")
-    if app is not None and not (isinstance(app.value, str) and re.fullmatch(r"[\w.]+:[\w.]+", app.value)):
-        raise _bad("app", app, "module:attribute, such as 'shop.jobs:jp'")
     return Settings(
-        app=None if app is None else app.value,
+        app=_named("app", given.get("app"), "module:attribute, such as 'shop.jobs:jp'"),
         backend=_backend(given.get("backend")),
+        redact=_redact(given.get("redact")),
         sqlite=cast("SQLiteConfig", sections["sqlite"]),
         daemon=cast("DaemonConfig", sections["daemon"]),
         logging=cast("LoggingConfig", sections["logging"]),
@@ -327,6 +331,22 @@ def _boolean(name: str, origin: Origin, text: str) -> bool:
             return False
         case _:
             raise _bad(name, origin, "true or false")
+
+
+def _named(name: str, origin: Origin | None, allowed: str) -> str | None:
+    if origin is None:
+        return None
+    if not (isinstance(origin.value, str) and re.fullmatch(r"[\w.]+:[\w.]+", origin.value)):
+        raise _bad(name, origin, allowed)
+    return origin.value
+
+
+def _redact(origin: Origin | None) -> str | None:
+    if origin is None:
+        return REDACT
+    if origin.value == "":
+        return None
+    return _named("redact", origin, "module:function, such as 'shop.jobs:redact', or '' to show everything")
 
 
 def _backend(origin: Origin | None) -> BackendType:

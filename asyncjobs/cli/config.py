@@ -16,7 +16,7 @@ from asyncjobs.cli.failures import REFUSED, Failure
 from asyncjobs.cli.main import Named
 from asyncjobs.config import BackendType
 from asyncjobs.plurals import counted
-from asyncjobs.settings import FILE, SECTIONS
+from asyncjobs.settings import FILE, REDACT, SECTIONS
 
 
 @click.group(cls=Named)
@@ -76,6 +76,10 @@ def template() -> str:
         "",
         f"# The store: {' or '.join(kind.value for kind in BackendType)}; in memory, it is private to its process.",
         f"# backend = {_written(BackendType.SQLITE.value)}",
+        "",
+        "# The function that gets a kind and a value, and returns what commands and the HTTP interface show of it.",
+        "# Empty: everything is shown. Default: values under keys that look secret are hidden.",
+        f"# redact = {_written(REDACT)}",
     ]
     for section, kind in SECTIONS.items():
         lines += ["", f"[{section}]"]

@@ -278,6 +278,14 @@ class Context:
             raise Failure(f"{name} is not a JobProcessor (it is of type {type(found).__name__})", exit_code=USAGE)
         return found
 
+    @cached_property
+    def redact(self) -> Callable[[str, Any], Any] | None:
+        """Return the function of the setting ``redact``, which hides what nobody may see; None shows everything.
+
+        :raises Failure: it cannot be imported.
+        """
+        return None if self.settings.redact is None else self.function(self.settings.redact)
+
     def function(self, target: str) -> Callable[..., Any]:
         """Return the function ``module:name``, imported from the working directory or an installed package.
 

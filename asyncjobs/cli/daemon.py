@@ -10,9 +10,11 @@ import subprocess
 import sys
 import time
 from collections import deque
+from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 from msgspec import to_builtins
@@ -89,15 +91,24 @@ def _runs(context: Context, name: str) -> bool:
     return found is not None and found.running
 
 
+def _serving(context: Context, http: str | None) -> Callable[..., Coroutine[Any, Any, None]] | None:
+    """Return what serves the HTTP interface beside the daemon; None without an address."""
+    from asyncjobs.cli.serving import parse_address, serve
+
+    if http is None:
+        return None
+    host, port = parse_address(http)
+    return partial(serve, host=host, port=port, redact=context.redact)
+
+
 def _foreground(context: Context, file: StateFile, name: str, http: str | None) -> None:
     from asyncjobs.cli.daemon_process import DaemonProcess, initial_state
-    from asyncjobs.cli.serving import parse_address, serve
     from asyncjobs.observability.logs import set_up
 
     logging = context.log_config
     detached = os.environ.pop(DETACHED, None) is not None
     jp = context.processor()
-    address = None if http is None else parse_address(http)
+    serve = _serving(context, http)
     state = initial_state(
         name,
         file.store,
@@ -127,7 +138,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
             jp,
             file,
             state,
-            serve=None if address is None else partial(serve, host=address[0], port=address[1]),
+            serve=serve,
             on_ready=partial(let_go, handlers) if detached else None,
         )
         with output_in_log(handlers, stderr=False) if detached else nullcontext():

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 from msgspec import Struct
+from msgspec.structs import replace
 
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
@@ -16,12 +17,14 @@ from asyncjobs.cli.job_selection import find, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
+from asyncjobs.cli.step_views import ShownStep, read_shown_steps, step_line
 from asyncjobs.core.codec import decode_call
 from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
 from asyncjobs.models import Attempt, Job, JobQuery, JobStatus, Reason
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
+from asyncjobs.runtime.step_summary import StepSummary, summarize_steps
 
 _MOST = 100_000
 _STATUS = click.Choice([status.value for status in JobStatus])
@@ -112,11 +115,15 @@ def _own_error(job: Job) -> str:
 
 @click.command()
 @click.argument("job")
+@click.option("--steps", "with_steps", is_flag=True, help="Also show the values that it has kept.")
 @command
-async def show(context: Context, job: str) -> None:
-    """Show a job: dependencies, dependents, attempts, error, and why it is not running."""
+async def show(context: Context, job: str, with_steps: bool) -> None:
+    """Show a job: dependencies, dependents, attempts, error, kept steps, and why it is not running."""
     async with context.store() as jp:
-        details = await _read_details(jp, await context.job_id(jp, job))
+        job_id = await context.job_id(jp, job)
+        details = await _read_details(jp, job_id)
+        if with_steps:
+            details = replace(details, shown_steps=await read_shown_steps(context, jp.backend, job_id))
     if context.out.json:
         context.out.data(_details_item(details))
     else:
@@ -135,6 +142,8 @@ class _Details(Struct, frozen=True):
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
     unreadable: str | None
+    steps: StepSummary
+    shown_steps: list[ShownStep] | None = None
 
     @property
     def gone(self) -> bool:
@@ -150,10 +159,14 @@ async def _read_details(jp: JobProcessor, job_id: str) -> _Details:
     blocks = [edge.child_id for edge in await jp.backend.get_dependent_jobs([job_id])]
     near = {other.id: other for other in await jp.backend.get_jobs(needs + blocks)}
     args, kwargs, unreadable = _arguments(await jp.backend.get_call(job_id))
-    return _Details(job, attempts, reason, needs, blocks, near, args, kwargs, unreadable)
+    steps = await summarize_steps(jp.backend, job_id)
+    return _Details(job, attempts, reason, needs, blocks, near, args, kwargs, unreadable, steps)
 
 
 def _details_item(details: _Details) -> dict[str, Any]:
+    steps: dict[str, Any] = {"count": details.steps.count, "keys": details.steps.keys}
+    if details.shown_steps is not None:
+        steps["items"] = details.shown_steps
     return job_item(details.job) | {
         "why": {"code": details.reason.code, "sentence": details.reason.sentence},
         "needs": details.needs,
@@ -161,6 +174,7 @@ def _details_item(details: _Details) -> dict[str, Any]:
         "attempts": [_attempt_item(attempt) for attempt in details.attempts],
         "args": details.unreadable or repr(details.args),
         "kwargs": details.unreadable or repr(details.kwargs),
+        "steps": steps,
     }
 
 
@@ -180,8 +194,19 @@ def _show_details(context: Context, details: _Details) -> None:
         _field(out, "attempts", " · ".join(_attempt(attempt, details.gone) for attempt in details.attempts[-8:]))
     _show_error(out, job)
     _field(out, "args", printable(details.unreadable or _short(details.args, details.kwargs)))
+    _show_steps(out, details)
     ran = f", ran {_elapsed(job)}" if job.started_at else ""
     _field(out, "times", f"submitted {age(job.created_at)} ago{ran}")
+
+
+def _show_steps(out: Output, details: _Details) -> None:
+    count, keys = details.steps.count, details.steps.keys
+    if not count:
+        return
+    more = " …" if count > 8 else ""
+    _field(out, "steps", f"{count:,} kept: {', '.join(map(printable, keys[:8]))}{more}")
+    for step in details.shown_steps or ():
+        out.text(f"             {step_line(step)}")
 
 
 def _show_neighbours(out: Output, label: str, ids: list[str], near: dict[str, Job]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from typing import Any
 
@@ -26,7 +26,13 @@ def parse_address(text: str) -> tuple[str, int]:
 
 
 async def serve(
-    jp: JobProcessor, *, host: str, port: int, token: str | None = None, task_status: TaskStatus[str]
+    jp: JobProcessor,
+    *,
+    host: str,
+    port: int,
+    redact: Callable[[str, Any], Any] | None,
+    token: str | None = None,
+    task_status: TaskStatus[str],
 ) -> None:
     """Serve until cancelled; report the URL once the server listens. Without a token, only this machine has access.
 
@@ -47,7 +53,7 @@ async def serve(
             if self.started:
                 task_status.started(_url(self))
 
-    app = jp.asgi_app(auth=token, watch_shutdown=False)
+    app = jp.asgi_app(auth=token, redact=redact, watch_shutdown=False)
     config = uvicorn.Config(app, host=host, port=port, log_config=None, lifespan="off", timeout_graceful_shutdown=2)
     server = Server(config)
 

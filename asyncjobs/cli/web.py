@@ -34,9 +34,10 @@ async def web(context: Context, host: str, port: int, token: str | None) -> None
     if token == "new":
         token = secrets.token_urlsafe(24)
         context.out.text(f"token: {token}")
+    redact = context.redact
     set_up(context.log_config, colour=context.out.colour)
     async with context.store(must_exist=False) as jp, anyio.create_task_group() as tasks:
-        url = await tasks.start(partial(serve, jp, host=host, port=port, token=token))
+        url = await tasks.start(partial(serve, jp, host=host, port=port, redact=redact, token=token))
         stopping = anyio.Event()
 
         def stop(_: int) -> None:

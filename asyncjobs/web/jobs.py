@@ -6,6 +6,7 @@ from typing import Any, cast
 
 import anyio
 from msgspec import json
+from msgspec.structs import asdict
 from starlette.responses import Response
 
 from asyncjobs.core.codec import decode_call, decode_value
@@ -21,6 +22,7 @@ from asyncjobs.exceptions import (
 )
 from asyncjobs.models import Job, JobQuery, JobStatus, state_tag
 from asyncjobs.runtime.large_values import decode_beside_loop
+from asyncjobs.runtime.step_summary import summarize_steps
 from asyncjobs.web import requests, views
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.problems import WebError, as_web_error
@@ -47,14 +49,17 @@ async def list_jobs(call: Call) -> Response:
 
 
 async def get_job(call: Call) -> Response:
-    """Return a job; with ``wait``, once it differs from the state that the client knows."""
+    """Return a job; with ``wait``, once it differs from the state that the client knows. The steps that it has kept
+    are named."""
     asked = call.query(requests.GetJob)
     job_id = call.param("id")
     cursor = await call.jp.backend.last_cursor() if asked.wait else None
     job = await call.jp.get_job(job_id)
     if asked.wait and call.matches(_etag(job)) and not job.status.terminal:
         job = await _changed(call, job, cursor, asked.wait)
-    return call.json(await render_job(call, job), etag=_etag(job))
+    kept = await summarize_steps(call.jp.backend, job.id)
+    shown = views.JobDetailsView(**asdict(await render_job(call, job)), steps=views.StepsView(kept.count, kept.keys))
+    return call.json(shown, etag=_etag(job))
 
 
 async def _changed(call: Call, job: Job, cursor: str | None, seconds: float) -> Job:

@@ -66,7 +66,7 @@ TABLE: tuple[Entry, ...] = (
         path=_JOB,
         handler=jobs.get_job,
         query=requests.GetJob,
-        answers={200: views.JobView, 304: None},
+        answers={200: views.JobDetailsView, 304: None},
         problems=(404,),
     ),
     Entry(

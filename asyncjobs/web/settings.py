@@ -31,8 +31,8 @@ Authenticate = Callable[[Mapping[str, Any]], "Principal | Awaitable[Principal | 
 """Takes the ASGI scope; returns None for an unknown caller."""
 
 Redact = Callable[[str, Any], Any]
-"""Takes the kind of a value (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``) and
-the value; returns what callers may see of it."""
+"""Takes the kind of a value (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``,
+``"step"``) and the value; returns what callers may see of it."""
 
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
 _SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)

@@ -85,6 +85,19 @@ class JobView(Struct, frozen=True, kw_only=True):
     links: Links
 
 
+class StepsView(Struct, frozen=True):
+    """The steps that a job has kept: how many, and the first 100 of their keys."""
+
+    count: Count
+    keys: list[str]
+
+
+class JobDetailsView(JobView, frozen=True, kw_only=True):
+    """A job, with the steps that it has kept. Like the times, these are not part of the ETag."""
+
+    steps: StepsView
+
+
 class JobsView(Struct, frozen=True):
     """A page of jobs. `next` is the cursor of the next page, null on the last one."""
 

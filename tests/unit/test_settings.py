@@ -35,6 +35,15 @@ def test_without_anything_all_is_default(tmp_path: Path) -> None:
     assert {source for _, _, source in found.rows()} == {"default"}
 
 
+def test_what_is_shown_of_values_is_set_by_name(tmp_path: Path) -> None:
+    assert settings(tmp_path).redact == "asyncjobs.web:redact_secrets"
+    file = write(tmp_path, 'redact = "shop.secrets:hide"\n')
+    assert settings(tmp_path).redact == "shop.secrets:hide"
+    assert source(settings(tmp_path), "redact") == str(file)
+    shown = settings(tmp_path, environ={"ASYNCJOBS_REDACT": ""})
+    assert (shown.redact, source(shown, "redact")) == (None, "ASYNCJOBS_REDACT"), "everything"
+
+
 def test_flags_win_over_the_environment_and_that_over_the_file(tmp_path: Path) -> None:
     file = write(tmp_path, "[daemon]\nnum_workers = 1\nlease = 20\nheartbeat = 5\n")
     found = settings(
@@ -143,7 +152,7 @@ def test_no_duration() -> None:
             "[daemon]\nzzz = 1\n",
             "daemon.zzz is not a setting\n  hint: known settings: daemon.num_workers, daemon.queues, ",
         ),
-        ("zzz = 1\n", "zzz is not a setting\n  hint: known settings: app, backend, [sqlite], "),
+        ("zzz = 1\n", "zzz is not a setting\n  hint: known settings: app, backend, redact, [sqlite], "),
         ("[deamon]\nnum_workers = 1\n", "deamon is not a setting\n  hint: did you mean 'daemon'?"),
         (
             "[daemon]\nnum_workers = 0\n",
@@ -152,6 +161,9 @@ def test_no_duration() -> None:
         ("[daemon]\nnum_workers = 'many'\n", "daemon.num_workers cannot be 'many' (from {file}); allowed: a number"),
         ('backend = "postgres"\n', "backend cannot be 'postgres' (from {file}); allowed: 'sqlite' or 'memory'"),
         ('app = "shop"\n', "app cannot be 'shop' (from {file}); allowed: module:attribute"),
+        ('redact = "hide"\n', "redact cannot be 'hide' (from {file}); allowed: module:function"),
+        ("redact = false\n", "redact cannot be False (from {file}); allowed: module:function"),
+        ('redcat = "shop:hide"\n', "did you mean 'redact'?"),
         ("num_workers = 1 2\n", "{file} is not TOML"),
         ('[logging]\nlevel = "warn"\n', "did you mean 'warning'?"),
     ],

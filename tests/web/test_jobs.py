@@ -13,7 +13,9 @@ import uvicorn
 from msgspec import convert
 
 from asyncjobs import JobProcessor, MemoryBackend, SQLiteBackend, SQLiteConfig
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.client.answers import SentJob
+from asyncjobs.core.requests import Keep
 from tests.runtime.support import Held
 from tests.web.bodies import add, echo, fail, named, talk
 from tests.web.sites import PARSERS, Site, problem, site
@@ -55,6 +57,23 @@ async def test_a_job_shows_what_it_is_and_where_its_parts_are(http: str) -> None
             if name in ("cancel", "retry", "events"):
                 continue
             assert (await here.get(link)).status_code == 200, name
+
+
+@pytest.mark.parametrize("count", [0, 3, 100, 101, 250])
+async def test_a_job_shows_how_many_steps_it_has_kept_and_their_first_keys(count: int) -> None:
+    async with site(works=False) as here:
+        await here.jp.submit_job(add, 1, job_id="it")
+        worker = await here.jp.backend.register_worker(NewWorker(name="hand", slots=1))
+        claim = ClaimRequest(worker=worker, limit=1, functions=frozenset({named(add)}))
+        (claimed,) = (await here.jp.backend.dequeue_jobs(claim)).jobs
+        keys = [f"page-{i:03}" for i in range(count)]
+        await here.jp.backend.write_steps([Keep(claimed.attempt, key, b"secret") for key in keys])
+        answer = await here.get("/v1/jobs/it")
+        assert answer.json()["steps"] == {"count": count, "keys": keys[:100]}
+        assert "secret" not in answer.text
+        assert convert(answer.json(), SentJob).id == "it", "clients that know no steps read it"
+        (listed,) = (await here.get("/v1/jobs")).json()["items"]
+        assert "steps" not in listed, "a page costs no read for each job"
 
 
 async def test_a_job_that_failed_is_found_like_any_other_and_says_how() -> None:
