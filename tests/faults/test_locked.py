@@ -78,6 +78,7 @@ async def turns_of(pace: Pace, n: int) -> None:
     await until(lambda: pace.turns >= last)
 
 
+@pytest.mark.serial  # other tests would hold up the loop, too
 async def test_submits_wait_reads_go_on_and_the_loop_is_free(path: Path, holder: Holder) -> None:
     async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         await jp.submit_job(bodies.nothing, job_id="before")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,8 @@ async def large(jp: JobProcessor) -> JobHandle[list[Panel]]:
 
 
 async def first(handle: JobHandle[Any]) -> Any:
-    (value,) = [await one async for one in as_completed([handle])]
+    async with aclosing(as_completed([handle])) as ended:
+        (value,) = [await one async for one in ended]
     return value
 
 

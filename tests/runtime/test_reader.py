@@ -415,3 +415,24 @@ async def test_a_wall_clock_that_is_set_back_does_not_matter(stores: Stores) -> 
 
 async def _is_let_go(jp: JobProcessor) -> None:
     assert not publisher_of(jp)._subscriptions  # pyright: ignore[reportPrivateUsage]
+
+
+# -- closed by another task
+
+
+async def test_a_reader_that_is_closed_while_it_begins_begins_anew() -> None:
+    async with publishing(LogTail, 1) as (log, tail):
+        await log.enqueue_jobs([new("a")])
+        asked: list[str | None] = []
+
+        async def over(cursor: str | None) -> bool:
+            asked.append(cursor)
+            if len(asked) == 1:
+                reader.close()
+            return False
+
+        async with EventReader(tail, LogPages(log), SystemClock(), EVERYTHING, "0", over) as reader:
+            with anyio.fail_after(PATIENCE):
+                assert [event.job_id for event in (await reader.next()).events] == ["a"]
+        assert len(asked) == 2
+        assert not tail._subscriptions  # pyright: ignore[reportPrivateUsage]

@@ -49,6 +49,8 @@ class EventSubscription:
                     batch = await self._reader.next()
                 finally:
                     self._waiting = None
+                    if self._ended:
+                        self._reader.close()  # it may have been about to subscribe when it was closed
                 self._ready.extend(batch.events)
                 if batch.ended:
                     self.close()

@@ -166,6 +166,8 @@ class EventReader:
         until = None if timeout is None else self._clock.monotonic() + round(timeout * 1_000_000)
         while not self._ended:
             await self._follow()
+            if self._subscription is None:
+                continue  # closed meanwhile, by another task: it begins anew, or that task cancels this one
             if self._catching_up:
                 batch = await self._read_page()
                 if batch.events or batch.lost or batch.foreign or batch.ended or self._catching_up:
@@ -188,7 +190,10 @@ class EventReader:
             self._subscription = await self._tail.subscribe(concerns=self._concerns)
         if not self._begun:
             # Ask whether it is over before reading the log, so that the read covers all events up to that answer.
-            self._ending = self._over is not None and await self._over(None)
+            ending = self._over is not None and await self._over(None)
+            if self._subscription is None:  # closed meanwhile
+                return
+            self._ending = ending
             self._catching_up = self._begun = True
             self._known = self.cursor is None
             self._ask = False
