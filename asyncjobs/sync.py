@@ -40,10 +40,10 @@ from asyncjobs.runtime.gather import gather
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
 from asyncjobs.runtime.interruptible_call import InterruptibleCall
+from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.runtime.signals import next_ctrl_c_ends
 from asyncjobs.runtime.stored_calls import JobArguments
 from asyncjobs.runtime.submission import Optional
-from asyncjobs.runtime.waiting import BodyStopped
 from asyncjobs.runtime.wakeups import LoopHandle
 
 T = TypeVar("T")

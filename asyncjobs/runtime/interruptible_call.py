@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 import anyio
 
-from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.runtime.lending import BodyStopped
 
 T = TypeVar("T")
 

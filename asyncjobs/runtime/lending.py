@@ -17,6 +17,11 @@ if TYPE_CHECKING:
     from asyncjobs.runtime.context import JobContext
 
 
+class BodyStopped(BaseException):
+    """Raised at the wait of a body that is asked to stop, in a thread or on another loop; what it does now is not
+    recorded."""
+
+
 class Interruptible(Protocol):
     """A wait that can be ended before its time."""
 

@@ -17,7 +17,7 @@ from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.log_tail import ANY_JOB, LogTail
 from asyncjobs.runtime.executor import Executor
-from asyncjobs.runtime.lending import WaitElsewhere
+from asyncjobs.runtime.lending import BodyStopped, WaitElsewhere
 from asyncjobs.runtime.reasons import why
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.wait_cycles import Goal, Waits
@@ -30,11 +30,6 @@ _SUSPICIOUS = 0.75
 """Seconds of waiting after which it is looked at whether anybody can run the job at all."""
 _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
 """Not ``no_worker``, which is not the matter of one job: ``no_worker_warning`` warns of that."""
-
-
-class BodyStopped(BaseException):
-    """Raised at the wait of a body that is asked to stop, in a thread or on another loop; what it does now is not
-    recorded."""
 
 
 class Watch:

@@ -23,7 +23,7 @@ from asyncjobs import (
     gather,
 )
 from asyncjobs.processor import get_engine
-from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
     CANCELLED,

@@ -30,7 +30,7 @@ from asyncjobs.exceptions import BackendConnectionError, JobProcessorError
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime.events.log_tail import LOOK_EVERY, LogTail
 from asyncjobs.runtime.isolation.process import Process
-from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime.support import (
     COMPLETED,
