@@ -31,6 +31,7 @@ from asyncjobs.runtime.cancellation import Body, BodyScope
 from asyncjobs.runtime.context import JobContext, enter, printable
 from asyncjobs.runtime.large_values import LARGE
 from asyncjobs.runtime.lending import Interruptible
+from asyncjobs.runtime.step_values import StepNotKeptError
 from asyncjobs.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -370,7 +371,7 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
 def failure(error: BaseException, *, policy: RunningAttempt | None = None, retryable: bool = True) -> Outcome:
     """Return the outcome of a body that raised; ``policy`` decides whether it is tried again."""
     if policy is not None:
-        retryable = policy.job.retry.retries(error)
+        retryable = policy.job.retry.retries(error) and not is_caused_by(error, StepNotKeptError)
         policy.refused = is_caused_by(error, BackendClosedError)
     return Outcome(OutcomeKind.FAILED, error=describe(error), retryable=retryable)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
-from asyncjobs.backends.base import ClaimedJob, JobBackend
+from asyncjobs.backends.base import AttemptRef, ClaimedJob, JobBackend
 from asyncjobs.backends.unreadable import unreadable_job
 from asyncjobs.clock import Clock
 from asyncjobs.config import DaemonConfig
@@ -16,13 +16,19 @@ from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.main_script import name_for_child
+from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.step_threads import StepThreads
 from asyncjobs.runtime.threads import Threads
 from asyncjobs.runtime.wakeups import LoopHandle, Wakeup
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     import anyio
 
     from asyncjobs.runtime.isolation.pool import ProcessPool
+    from asyncjobs.runtime.steps import Steps
+
+logger = SafeLogger("asyncjobs.worker")
 
 
 class Bodies:
@@ -61,6 +67,8 @@ class Bodies:
             max_value_size,
             config.cancel_grace,
         )
+        self._outage = Outage(logger, "what running jobs keep could not be stored yet")
+        self._step_threads = StepThreads(config.num_workers)
         self._pool: ProcessPool | None = None
         self._pool_made = Wakeup()
 
@@ -80,7 +88,17 @@ class Bodies:
             capture_print=self._config.capture_print,
             on_event=on_event,
             lender=lender,
+            open_steps=self._open_steps,
         )
+
+    def _open_steps(self, context: JobContext, attempt: AttemptRef) -> Steps:
+        """Return the steps of an attempt; the modules are loaded by the first one that has any. In any thread."""
+        from asyncjobs.runtime.step_access import StoredSteps
+        from asyncjobs.runtime.steps import Steps
+
+        access = StoredSteps(self._backend, self._clock, attempt, self._outage)
+        threads, largest = lambda: self._step_threads, self._max_value_size
+        return Steps(context, access, loop=self._loop, threads=threads, largest=largest)
 
     async def run(self, running: RunningAttempt) -> Outcome:
         """Run the body of an attempt, and return what became of it."""
@@ -115,6 +133,7 @@ class Bodies:
     async def close(self) -> None:
         """End idle threads and child processes; busy ones end after their call."""
         self._threads.close()
+        self._step_threads.close()
         if self._pool is not None:
             await self._pool.close()
 

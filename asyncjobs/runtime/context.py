@@ -21,16 +21,19 @@ from asyncjobs.runtime import event_data
 from asyncjobs.runtime.body_events import MAX_EVENT_BYTES, BodyEvents
 from asyncjobs.runtime.event_data import Piece, printable
 from asyncjobs.runtime.lending import Lender
+from asyncjobs.runtime.step_methods import StepMethods
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.handle import JobHandle
+    from asyncjobs.runtime.steps import Steps
 
 T = TypeVar("T")
 logger = SafeLogger("asyncjobs")
 
 _current: ContextVar[JobContext | None] = ContextVar("asyncjobs_current_job", default=None)
+_in_thread: ContextVar[bool] = ContextVar("asyncjobs_waits_in_thread", default=False)
 
 _LONGEST_NAME = 64
 _MOST_FIELDS = 64
@@ -95,8 +98,9 @@ def enter(context: JobContext) -> None:
     _current.set(context)
 
 
-class JobContext:
-    """One attempt, as its body sees it. Everything but ``submit_job`` is plain, thread-safe and does not block."""
+class JobContext(StepMethods):
+    """One attempt, as its body sees it. What reports and asks is plain, thread-safe and does not block; submitting jobs
+    and steps are awaited, or block their thread."""
 
     def __init__(
         self,
@@ -110,6 +114,7 @@ class JobContext:
         capture_print: bool = False,
         on_event: Callable[[], None] | None = None,
         lender: Lender | None = None,
+        open_steps: Callable[[JobContext, AttemptRef], Steps] | None = None,
     ) -> None:
         self._ref = attempt
         self._group = group
@@ -131,6 +136,8 @@ class JobContext:
         self._on_event = on_event
         self.lender = lender
         """What has to know of a wait through another processor than that of the worker."""
+        self._open_steps = open_steps
+        self._steps: Steps | None = None
 
     def __repr__(self) -> str:
         return f"<job {self.id!r}, attempt {self.attempt}>"
@@ -268,8 +275,30 @@ class JobContext:
             )
 
     def stop(self) -> None:
-        """Let ``cancelled`` be true."""
+        """Let ``cancelled`` be true, and no step begin."""
         self._stopped = True
+        if self._steps is not None:
+            self._steps.stop()
+
+    @property
+    def steps(self) -> Steps:
+        """The steps of this attempt, for the engine: bodies call ``step``, ``recall``, ``keep``, ``forget``."""
+        if self.forked:
+            raise in_forked_child(self.id)
+        if self._steps is None:
+            if self._open_steps is None:
+                raise JobStateError(self.id, "run without a processor", "it cannot keep steps")
+            with self._lock:
+                if self._steps is None:
+                    self._steps = self._open_steps(self, self._ref)
+            if self._stopped:  # asked to before there was anything to stop
+                self._steps.stop()
+        return self._steps
+
+    @property
+    def in_thread(self) -> bool:
+        """Whether the calling code, on the event loop, does something for a thread that waits for it."""
+        return _in_thread.get()
 
     # -- submitting
 
@@ -319,7 +348,11 @@ class JobContext:
             forked child, where that loop does not run.
         """
         self.refuse_on_loop("current_job().run_sync(function, …)", "await function(…)")
-        return self._wait_for(function, *args)
+        token = _in_thread.set(True)
+        try:
+            return self._wait_for(function, *args)
+        finally:
+            _in_thread.reset(token)
 
     def refuse_on_loop(self, call: str, twin: str) -> None:
         """Refuse a call that would block its thread for ever: on the loop's own thread, and in a forked child.

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import asyncjobs
-from tests.architecture.hints import calls, commands, values, web
+from tests.architecture.hints import calls, commands, steps, values, web
 from tests.architecture.hints.following import Hints
 
 SOURCE = Path(asyncjobs.__file__).parent
@@ -339,6 +339,26 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "names the call and the argument, in a warning of the job's log"
     ),
     ("runtime/event_data.py", "emit({}, append={})"): Words("as above; the value and what is wrong with it follow"),
+    ("runtime/step_methods.py", "current_job().forget_sync(…)"): steps.steps,
+    ("runtime/step_methods.py", "await current_job().forget(…)"): steps.steps,
+    ("runtime/step_methods.py", "current_job().keep_sync(…)"): steps.steps,
+    ("runtime/step_methods.py", "await current_job().keep(…)"): steps.steps,
+    ("runtime/step_methods.py", "current_job().recall_sync(…)"): steps.steps,
+    ("runtime/step_methods.py", "await current_job().recall(…)"): steps.steps,
+    ("runtime/step_methods.py", "current_job().step_sync(…)"): steps.steps,
+    ("runtime/step_methods.py", "await current_job().step(…)"): steps.steps,
+    ("runtime/step_values.py", "forget({}) has the step run again"): Words("as the next one, for damaged bytes"),
+    (
+        "runtime/step_values.py",
+        "forget({}) has the step run again; or let the class take what is stored",
+    ): steps.steps,
+    ("runtime/steps.py", "in an 'async def' function: await current_job().step({}, …)"): steps.steps,
+    ("runtime/steps.py", "step_sync() does not await 'async def' functions"): steps.steps,
+    ("runtime/steps.py", "step_sync() does not await what it returned"): steps.steps,
+    (
+        "runtime/steps.py",
+        "add what differs to the key, in loops the index; or forget(prefix) to have it run again",
+    ): steps.steps,
     ("runtime/preload.py", "the whole traceback: python -c 'import {}'"): Words("Python's own command"),
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
     (
@@ -448,7 +468,7 @@ def test_every_message_that_names_a_command_or_a_call_is_listed() -> None:
 
 SCENARIOS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
-    for module in (calls, commands, values, web)
+    for module in (calls, commands, steps, values, web)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and function.__module__ == module.__name__
     if list(inspect.signature(function).parameters) == ["hints"]

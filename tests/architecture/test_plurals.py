@@ -31,6 +31,7 @@ PLURAL = {
     ("runtime/attempt.py", "{len(encoded):,} bytes, more than"): "above a limit",
     ("runtime/context.py", "{size:,} bytes, more than"): "above a limit",
     ("runtime/isolation/protocol.py", "{size:,} bytes, more than"): "above a limit",
+    ("runtime/step_values.py", "{len(data):,} bytes, more than"): "above a limit",
     ("runtime/submission.py", "1 to {longest} characters"): "a limit",
     ("runtime/submission.py", "({len(value)} characters)"): "more than 40",
     ("runtime/submission.py", "{len(call.data):,} bytes encoded, more than"): "above a limit",

@@ -89,6 +89,16 @@ async def children_know_it_too() -> None:
     assert_type(context.submit_job_sync(count, "x"), JobHandle[int])
 
 
+async def steps_return_what_their_functions_do() -> None:
+    context = current_job()
+    assert_type(await context.step("k", draw, "x", size=2), Picture)
+    assert_type(await context.step("k", count, "x"), int)
+    assert_type(await context.step("k", marked_with_options, "x", width=4), int)
+    assert_type(await context.step("k", lambda: 1), int)
+    assert_type(context.step_sync("k", count, "x"), int)
+    await context.step("k", count, 1)  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue, reportArgumentType]
+
+
 async def gathering(one: JobHandle[int], two: JobHandle[str], many: list[JobHandle[Picture]]) -> None:
     assert_type(await gather(one, two), tuple[int, str])
     assert_type(await gather(*many), list[Picture])

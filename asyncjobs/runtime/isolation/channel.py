@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import threading
-from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -12,7 +11,7 @@ import anyio
 
 from asyncjobs.runtime.context import in_forked_child
 from asyncjobs.runtime.isolation.protocol import Answer, Down, Forget, Question, Splitter, Up, frame, read_down, rebuilt
-from asyncjobs.runtime.waiting import BodyStopped
+from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.runtime.wakeups import LoopHandle
 
 _CHUNK = 1 << 16
@@ -24,6 +23,7 @@ class _Asked:
     def __init__(self) -> None:
         self.loop = LoopHandle()
         self.done = anyio.Event()
+        self.patient = False
         self.answer: Answer | None = None
 
 
@@ -39,10 +39,7 @@ class ParentChannel:
         self._down = down
         self._up = up
         self._pid = os.getpid()
-        self._lock = threading.RLock()
-        """Re-entrant: while a frame is written, a finalizer or a signal handler may log in this thread."""
-        self._unsent: deque[bytes] = deque()
-        self._writing = False
+        self._lock = threading.Lock()
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
 
@@ -57,26 +54,23 @@ class ParentChannel:
         """Send a frame; thread-safe. Dropped silently if the worker is gone."""
         if os.getpid() != self._pid:
             raise in_forked_child("?")
-        self._unsent.append(frame(message))
-        with self._lock:
-            while self._unsent and not self._writing:  # else the call that this one has interrupted writes it
-                self._writing = True
-                try:
-                    self._write(memoryview(self._unsent.popleft()))
-                finally:
-                    self._writing = False
-
-    def _write(self, data: memoryview) -> None:
+        data = memoryview(frame(message))
         try:
-            while data:
-                data = data[os.write(self._up, data) :]
+            with self._lock:
+                while data:
+                    data = data[os.write(self._up, data) :]
         except BrokenPipeError:
             pass  # the worker is gone; the reading thread will end this process
 
-    async def ask(self, question: Callable[[int], Question]) -> bytes:
-        """Wait for the worker's answer; return its encoded value, or raise its error."""
+    async def ask(self, question: Callable[[int], Question], *, patient: bool = False) -> bytes:
+        """Wait for the worker's answer; return its encoded value, or raise its error.
+
+        :param patient: wait also once the body is asked to stop: the worker answers soon.
+        """
         number = next(self._numbers)
-        asked = self._asked[number] = _Asked()
+        asked = _Asked()
+        asked.patient = patient
+        self._asked[number] = asked
         try:
             self.send(question(number))
             await asked.done.wait()
@@ -99,6 +93,7 @@ class ParentChannel:
             asked.loop.call_soon(asked.done.set)
 
     def interrupt(self) -> None:
-        """Stop a plain body: its pending and later waits raise ``BodyStopped``."""
+        """Stop a plain body: its pending waits raise ``BodyStopped``."""
         for asked in list(self._asked.values()):
-            asked.loop.call_soon(asked.done.set)
+            if not asked.patient:
+                asked.loop.call_soon(asked.done.set)

@@ -44,14 +44,16 @@ from asyncjobs.runtime.isolation.loading import find_function, load
 from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
 from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
+from asyncjobs.runtime.isolation.steps import AtOnce, ChildSteps
 from asyncjobs.runtime.isolation.surroundings import Surroundings
 from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
 from asyncjobs.runtime.preload import import_modules
 from asyncjobs.runtime.requests import build_request
+from asyncjobs.runtime.steps import Steps
 from asyncjobs.runtime.submission import Submissions
 from asyncjobs.runtime.waiting import Watch
-from asyncjobs.runtime.wakeups import LoopHandle, loop_runs_here
+from asyncjobs.runtime.wakeups import LoopHandle
 
 T = TypeVar("T")
 
@@ -146,7 +148,10 @@ class Child:
 
     def _run(self, call: Call) -> Ended:
         job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
-        context = ChildContext(job, self._link, self._jobs.submit, self._setup.capture, lender=self)
+        steps = ChildSteps(self._link, self._setup)
+        context = ChildContext(
+            job, self._link, self._jobs.submit, self._setup.capture, lender=self, open_steps=steps.open
+        )
         running = RunningAttempt(job, context)
         enter(context)
         with self._lock:
@@ -158,6 +163,7 @@ class Child:
             with self._lock:
                 self._running = self._loop = None
             context.body_events.closed = True
+            steps.close()
 
     def _outcome(self, running: RunningAttempt, results: Mapping[str, JobResult]) -> Outcome:
         job = running.job
@@ -241,16 +247,24 @@ class ChildContext(JobContext):
     """``current_job()`` in a child process: sends each report through the pipe at once."""
 
     def __init__(
-        self, job: ClaimedJob, link: ParentChannel, submit: Submit, capture_level: int | None, *, lender: Lender
+        self,
+        job: ClaimedJob,
+        link: ParentChannel,
+        submit: Submit,
+        capture_level: int | None,
+        *,
+        lender: Lender,
+        open_steps: Callable[[JobContext, AttemptRef], Steps],
     ) -> None:
         super().__init__(
             job.attempt,
             group=job.group,
             clock=SystemClock(),
-            loop=cast("LoopHandle", _AtOnce()),
+            loop=cast("LoopHandle", AtOnce()),
             submit=submit,
             capture_level=capture_level,
             lender=lender,
+            open_steps=open_steps,
         )
         self._link = link
 
@@ -263,18 +277,6 @@ class ChildContext(JobContext):
 
     def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.run(function, *args)
-
-
-class _AtOnce:
-    """Replaces the token of the worker's event loop, which is in another process."""
-
-    def is_here(self) -> bool:
-        """Return whether an event loop of the body runs on this thread."""
-        return loop_runs_here()
-
-    def call_soon(self, function: Callable[..., object], *args: object) -> bool:
-        function(*args)
-        return True
 
 
 class ParentJobs:

@@ -173,4 +173,5 @@ class ProcessPool:
             root_level=logging.getLogger().level,
             capture=self._config.capture_level,
             preload=self._config.preload,
+            num_workers=self._config.num_workers,
         )

@@ -4,7 +4,8 @@ A frame is its length (8 bytes, big-endian), then one of the structs below. Valu
 
 ====================  =====================================================================
 down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to what it asked
-up, to the worker     ``Began``, ``Emitted``, ``Lent``, questions (``Submit``, ``Wait``, ``Ask``, ``Forget``), ``Ended``
+up, to the worker     ``Began``, ``Emitted``, ``Lent``, ``Ended``; questions (``Submit``, ``Wait``, ``Ask``, and about
+                      steps ``KeepStep``, ``ForgetSteps``, ``ReadSteps``, ``ReadStep``); ``Forget``
 ====================  =====================================================================
 """
 
@@ -32,7 +33,8 @@ class BrokenFrameError(Exception):
 
 class Setup(Struct, frozen=True, tag=True, array_like=True):
     """Settings that the child takes over from its parent. ``python_path`` is the parent's variable PYTHONPATH. Levels
-    are those of ``logging``; with ``capture`` None, records are not sent. ``preload``: modules to import first."""
+    are those of ``logging``; with ``capture`` None, records are not sent. ``preload``: modules to import first.
+    ``num_workers``: how many plain functions of steps run at the same time."""
 
     path: list[str]
     argv: list[str]
@@ -43,6 +45,7 @@ class Setup(Struct, frozen=True, tag=True, array_like=True):
     root_level: int
     capture: int | None
     preload: tuple[str, ...] = ()
+    num_workers: int = 1
 
 
 class Call(Struct, frozen=True, tag=True, array_like=True):
@@ -112,6 +115,37 @@ class Ask(Struct, frozen=True, tag=True, array_like=True):
     fresh: bool = False
 
 
+class KeepStep(Struct, frozen=True, tag=True, array_like=True):
+    """Keep an encoded value. Questions about steps are answered also after a ``Stop``, by no bytes if that ends them.
+    The answer is whether the attempt was in progress."""
+
+    number: int
+    key: str
+    value: bytes
+
+
+class ForgetSteps(Struct, frozen=True, tag=True, array_like=True):
+    """Forget the keys with this prefix. The answer is as above."""
+
+    number: int
+    prefix: str
+
+
+class ReadSteps(Struct, frozen=True, tag=True, array_like=True):
+    """Read a page of steps. The answer is a ``StepPage``."""
+
+    number: int
+    after: str | None
+    values: bool
+
+
+class ReadStep(Struct, frozen=True, tag=True, array_like=True):
+    """Read one value. The answer is its bytes, or None."""
+
+    number: int
+    key: str
+
+
 class Forget(Struct, frozen=True, tag=True, array_like=True):
     """Withdraws a question: its caller does not wait any more."""
 
@@ -135,7 +169,8 @@ class Ended(Struct, frozen=True, tag=True, array_like=True):
 
 
 Down = Setup | Call | Stop | Answer
-Question = Submit | Wait | Ask
+StepQuestion = KeepStep | ForgetSteps | ReadSteps | ReadStep
+Question = Submit | Wait | Ask | StepQuestion
 Up = Began | Emitted | Question | Forget | Lent | Ended
 
 _down = msgpack.Decoder(Down)

@@ -26,6 +26,7 @@ from asyncjobs.runtime.isolation.protocol import (
     Lent,
     Question,
     Splitter,
+    StepQuestion,
     Submit,
     Up,
     Wait,
@@ -35,7 +36,9 @@ from asyncjobs.runtime.isolation.protocol import (
     refusal,
 )
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
+from asyncjobs.runtime.isolation.steps import answer_step
 from asyncjobs.runtime.job_access import BodyAccess
+from asyncjobs.runtime.lending import BodyStopped
 
 _LOADING = 60.0
 """Shortest time limit in seconds for loading a function; a longer ``timeout`` of the job extends it."""
@@ -176,6 +179,8 @@ class AttemptSession:
                 answer = Answer(question.number, msgpack.encode(await self._find_answer(question)))
             except Exception as error:  # border: any error goes to the body, which asked
                 answer = Answer(question.number, refusal=refusal(error))
+            except BodyStopped:
+                answer = Answer(question.number)
             finally:
                 del self._answers[question.number]
             await self._process.send(frame(answer))
@@ -197,6 +202,8 @@ class AttemptSession:
                 if question.what == "retry_job":
                     return await jobs.retry_job(question.job_id, fresh=question.fresh)
                 return await jobs.get_status(question.job_id)
+            case _:
+                return await answer_step(question, self._running.context.steps.access)
 
     async def _refuse(self, number: int) -> None:
         refused = JobStateError(self._running.job.attempt.job_id, "stopping", "it cannot use other jobs any more")
@@ -276,7 +283,10 @@ class AttemptSession:
                 self._answer_soon(question)
 
     def _answer_soon(self, question: Question) -> None:
-        if self._answering is not None:
+        # One about steps is answered also once the body is asked to stop: what it has done is to be kept.
+        if isinstance(question, StepQuestion) and self._listening is not None:
+            self._listening.start_soon(self._answer, question)
+        elif self._answering is not None:
             self._answering.start_soon(self._answer, question)
         elif self._listening is not None:
             self._listening.start_soon(self._refuse, question.number)

@@ -1,0 +1,78 @@
+"""Encode what steps return, and decode it by the return annotation of their function."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asyncjobs.core.codec import ConversionError, CorruptValueError, decode_result, encode_result, encode_value
+from asyncjobs.exceptions import NotSerializableError
+
+
+class StepNotKeptError(NotSerializableError):
+    """What the function of a step returned cannot be kept. The job is not tried again: the function has run."""
+
+
+def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) -> bytes:
+    """Encode what the function of a step returned, having made sure that its annotation will bring it back.
+
+    :param largest: bytes that it may have.
+    :raises StepNotKeptError: it cannot be kept.
+    """
+    try:
+        data = encode_result(func, value, _place(key))
+        _check_size(key, data, largest)
+    except NotSerializableError as error:
+        raise not_kept(key, error) from error
+    except Exception as error:  # border: whatever the value raises when it is looked at
+        raise not_kept(key, error) from error
+    return data
+
+
+def encode_kept(key: str, value: Any, largest: int) -> bytes:
+    """Encode what a body keeps.
+
+    :raises NotSerializableError: it cannot be kept.
+    """
+    data = encode_value(value, _place(key))
+    _check_size(key, data, largest)
+    return data
+
+
+def not_kept(key: str, error: Exception) -> StepNotKeptError:
+    """Return the error of a step whose function has run, and whose value cannot be kept because of this one."""
+    if isinstance(error, NotSerializableError):
+        what, hint = error.what, error.hint
+    else:
+        what, hint = f"not to be kept ({type(error).__name__}: {error.args[0] if error.args else ''})", None
+    return StepNotKeptError(_place(key), f"{what}; the function of the step has run, its value is not kept", hint=hint)
+
+
+def decode_step(data: bytes, func: Callable[..., Any] | None, key: str) -> Any:
+    """Decode a kept value by the return annotation of ``func``; None: records become plain dicts.
+
+    :raises ConversionError: the value does not fit the annotation: a class is gone, or has changed.
+    :raises CorruptValueError: the bytes are damaged.
+    """
+    try:
+        return decode_result(data, func)
+    except ConversionError as error:
+        misfit = ConversionError(error.where, error.problem, error.expected, f"the value that is kept under {key!r}")
+        misfit.hint = f"forget({key!r}) has the step run again; or let the class take what is stored"
+        raise misfit from error
+    except CorruptValueError as error:
+        error.hint = f"forget({key!r}) has the step run again"
+        raise
+
+
+def _place(key: str) -> str:
+    return f"$.steps[{key!r}]"
+
+
+def _check_size(key: str, data: bytes, largest: int) -> None:
+    if len(data) > largest:
+        raise NotSerializableError(
+            _place(key),
+            f"{len(data):,} bytes, more than the {largest:,} that max_value_size allows",
+            hint="write it to a file and keep the path",
+        )

@@ -1,0 +1,164 @@
+"""Bodies with steps that run in processes of their own, and their functions, which write into a ledger."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+
+from asyncjobs import ConfigurationError, JobStateError, current_job
+from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.runtime.lending import BodyStopped
+
+FOREVER = 3600.0
+
+
+def work(ledger: str, value: Any = "done") -> Any:
+    with Path(ledger).open("a") as file:
+        file.write(f"{current_job().attempt}\n")
+    return value
+
+
+async def work_async(ledger: str, value: Any = "done") -> Any:
+    return work(ledger, value)
+
+
+def die_first() -> None:
+    if current_job().attempt == 1:
+        os._exit(1)
+
+
+async def steps(ledger: str) -> list[Any]:
+    job = current_job()
+    values = [
+        await job.step("plain", work, ledger, 1),
+        await job.step("async", work_async, ledger, (2, b"\x00")),
+        await anyio.to_thread.run_sync(job.step_sync, "thread", work, ledger, None),
+        len(await job.step("large", work, ledger, b"l" * 200_000)),
+    ]
+    if job.attempt == 1:
+        await job.keep("kept", "first")
+        await job.keep("forgotten", 1)
+        await job.forget("forg")
+    die_first()
+    return [*values, await job.recall("kept"), await job.recall("forgotten", "gone"), os.getpid()]
+
+
+def steps_sync(ledger: str) -> list[Any]:
+    job = current_job()
+    values = [job.step_sync("plain", work, ledger, 1), len(job.step_sync("large", work, ledger, b"l" * 200_000))]
+    values.append(asyncio.run(job.step("async", work_async, ledger, 2)))
+    if job.attempt == 1:
+        job.keep_sync("kept", "first")
+        job.keep_sync("forgotten", 1)
+        job.forget_sync("forg")
+    die_first()
+    return [*values, job.recall_sync("kept"), job.recall_sync("forgotten", "gone"), os.getpid()]
+
+
+async def gather_steps(ledger: str) -> int:
+    """Twenty steps at once, and a step inside of one."""
+
+    def outer() -> Any:
+        return current_job().step_sync("inner", work, ledger, 7)
+
+    job = current_job()
+    async with anyio.create_task_group() as tasks:
+        for i in range(20):
+            tasks.start_soon(job.step, f"k{i}", work, ledger, i)
+    value = await job.step("outer", outer)
+    die_first()
+    return value
+
+
+async def refused(ledger: str) -> list[str]:
+    job = current_job()
+    await job.step("k", work, ledger)
+    messages: list[str] = []
+    calls = [
+        lambda: job.step("k", work, ledger),
+        lambda: job.step("", work, ledger),
+        lambda: job.step("large", work, ledger, b"x" * 2_000_000),
+    ]
+    for call in calls:
+        try:
+            await call()
+        except (ConfigurationError, NotSerializableError) as error:
+            messages.append(f"{type(error).__name__}: {error}")
+    return messages
+
+
+async def returns_a_lock(ledger: str) -> None:
+    await current_job().step("k", lambda: work(ledger, threading.Lock()))
+
+
+def _begin() -> None:
+    current_job().progress(0, 1, str(os.getpid()))
+
+
+def finish_when_asked_to_stop() -> str:
+    """The function of a step that ends once its job is asked to."""
+    _begin()
+    while not current_job().cancelled:
+        time.sleep(0.005)
+    return "finished"
+
+
+async def stopped_inside() -> None:
+    await current_job().step("begun", finish_when_asked_to_stop)
+    await anyio.sleep(FOREVER)
+
+
+def stopped_inside_sync() -> None:
+    job = current_job()
+    job.step_sync("begun", finish_when_asked_to_stop)
+    try:
+        job.step_sync("next", finish_when_asked_to_stop)
+    except BodyStopped:
+        job.keep_sync("interrupted", "BodyStopped")
+        raise
+
+
+async def stopped_before() -> None:
+    job = current_job()
+    _begin()
+    try:
+        await anyio.sleep(FOREVER)
+    finally:
+        try:
+            await job.step("next", finish_when_asked_to_stop)
+        except BaseException as error:
+            with anyio.CancelScope(shield=True):
+                await job.keep("interrupted", type(error).__name__)
+            raise
+
+
+async def keep_while_away() -> None:
+    _begin()
+    await current_job().keep("k", 1)
+
+
+def keep_while_away_sync() -> None:
+    _begin()
+    current_job().keep_sync("k", 1)
+
+
+async def stale() -> None:
+    job = current_job()
+    if job.attempt > 1:
+        return
+    with anyio.CancelScope(shield=True):
+        _begin()
+        while True:
+            try:
+                await job.keep("k", 1)
+            except JobStateError as error:
+                job.log(str(error))
+                return
+            await anyio.sleep(0.01)
