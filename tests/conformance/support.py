@@ -122,6 +122,7 @@ class Dump(Struct, frozen=True):
     groups: Sequence[GroupProgress]
     durations: Sequence[float]
     ready: Sequence[str]
+    steps: Mapping[str, Mapping[str, bytes | None]]
 
 
 class Store:
@@ -175,12 +176,12 @@ class Store:
 
     # -- looking
 
-    async def steps(self, job_id: str) -> dict[str, bytes | None]:
+    async def steps(self, job_id: str, limit: int = 500) -> dict[str, bytes | None]:
         """The steps of a job that count, page by page."""
         steps: dict[str, bytes | None] = {}
         after: str | None = None
         while True:
-            page = await self.backend.read_steps(job_id, after)
+            page = await self.backend.read_steps(job_id, after, limit)
             for step in page.steps:
                 assert after is None or after < step.key, "in the order of the keys, each once"
                 after, steps[step.key] = step.key, step.value
@@ -245,6 +246,7 @@ class Store:
             list(await backend.list_groups(limit=1000)),
             list(await backend.get_durations(FUNCTION, limit=1000)),
             [job.id for job in await backend.get_ready_jobs(1000)],
+            {job_id: steps for job_id in ids if (steps := await self.steps(job_id))},
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from random import Random
 
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, NewJob
 from asyncjobs.core.lifecycle import TRANSITIONS
+from asyncjobs.core.requests import Forget, Keep, StepChange
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Stale
 from asyncjobs.exceptions import JobProcessorError, JobStateError
@@ -23,7 +24,7 @@ from asyncjobs.models import (
     Outcome,
     OutcomeKind,
 )
-from asyncjobs.testing import random_graph
+from asyncjobs.testing import FaultyBackend, random_graph
 from tests.conformance.support import (
     CANCELLED,
     FAILED,
@@ -45,6 +46,8 @@ LIMITS = (Limit("x", 1), Limit("y", 2))
 POLICY = RetryPolicy(max_retries=1, base=1.0, factor=2.0, jitter=0.0)
 OUTCOMES = (SUCCESS, SUCCESS, SUCCESS, FATAL, FAILURE, RELEASED, STOPPED, Outcome(OutcomeKind.INTERRUPTED))
 STEPS = 20
+KEYS = ("a", "a/1", "a/2", "ab", "b", "b/\U0010ffff")
+"""Of steps that jobs keep."""
 
 
 class Driver:
@@ -52,6 +55,7 @@ class Driver:
 
     def __init__(self, seed: int, store: Store) -> None:
         self.rng = Random(seed)
+        self.of_steps = Random(seed)  # apart, because what jobs keep changes nothing else of a history
         self.store = store
         self.oracle = Oracle()
         self.graphs = 0
@@ -82,6 +86,8 @@ class Driver:
         for _ in range(steps):
             await self.rng.choice(actions)()
             await self.check()
+            await self.of_steps.choice((self.keep, self.keep, self.keep_nothing, self.clear))()
+            await self.check_steps(model for model in self.oracle.jobs.values() if model.attempt)
         await self.to_the_end()
         await self.read_again()
         return await self.store.dump()
@@ -206,6 +212,56 @@ class Driver:
         answers = await self.store.backend.append_events([(ref, said) for ref in refs])
         assert list(answers) == [ref in self.refs.values() for ref in refs]
 
+    async def keep(self) -> None:
+        """Attempts keep and forget, some of them stale: they ended, have another number, or another worker."""
+        current = list(self.refs.values())
+        stale = self.of_steps.sample(self.old, min(len(self.old), self.of_steps.choice((0, 0, 1, 2))))
+        stale += [replace(ref, attempt=ref.attempt - 1) for ref in current[:1] if self.of_steps.random() < 0.2]
+        stale += [replace(ref, worker="w9999-0") for ref in current[-1:] if self.of_steps.random() < 0.2]
+        if not current and not stale:
+            return
+        changes = [
+            self.change(self.of_steps.choice([*current * 3, *stale])) for _ in range(self.of_steps.randint(1, 6))
+        ]
+        answers = await self.store.backend.write_steps(changes)
+        for change, answer in zip(changes, answers, strict=True):
+            late = change.attempt in stale
+            assert isinstance(answer, Stale) is late, f"{change}: {answer}"
+            job = self.oracle.jobs[change.attempt.job_id]
+            if late:
+                assert answer == Stale(job.attempt, job.status)
+            elif isinstance(change, Keep):
+                self.oracle.keep(job, change.key, change.value)
+            else:
+                self.oracle.forget(job, change.prefix)
+
+    def change(self, attempt: AttemptRef) -> StepChange:
+        key = self.of_steps.choice(KEYS)
+        if self.of_steps.random() < 0.25:
+            return Forget(attempt, key[: self.of_steps.randint(0, len(key))])
+        return Keep(attempt, key, self.of_steps.randbytes(self.of_steps.randint(0, 9)))
+
+    async def keep_nothing(self) -> None:
+        """A batch with one thing wrong, or a call that does not reach the store: nothing of it is kept."""
+        current = list(self.refs.values())
+        if not current:
+            return
+        changes = [self.change(self.of_steps.choice(current)) for _ in range(3)]
+        faulty = FaultyBackend(self.store.backend)
+        if self.of_steps.random() < 0.5:
+            faulty.fail("write_steps")
+        else:
+            changes.append(Keep(current[0], "k" * 201, b"too long a key"))
+        try:
+            await faulty.write_steps(changes)
+        except JobProcessorError:
+            return  # the next check sees whether something was kept
+        raise AssertionError("a batch that the rules refuse was kept")
+
+    async def clear(self) -> None:
+        """Upkeep deletes what does not count any more, and nothing else."""
+        assert await self.store.backend.prune(0) == 0
+
     async def cancel(self) -> None:
         self.tick()
         ids, descendants = self.some(self.rng.randint(1, 2)), self.rng.random() < 0.5
@@ -216,13 +272,14 @@ class Driver:
         self.tick()
         retryable = [j.id for j in self.oracle.jobs.values() if j.status in (FAILED, CANCELLED)]
         job_id = self.rng.choice(retryable) if retryable and self.rng.random() < 0.9 else self.some(1)[0]
+        fresh = self.of_steps.random() < 0.4
         try:
-            await self.store.backend.retry_job(job_id)
+            await self.store.backend.retry_job(job_id, fresh=fresh)
         except JobStateError:
             assert job_id not in retryable
         else:
             assert job_id in retryable
-            self.oracle.retry(job_id)
+            self.oracle.retry(job_id, fresh)
 
     async def lose(self) -> None:
         """A worker is lost, and another one comes in its place."""
@@ -273,10 +330,17 @@ class Driver:
         await self.check_log()
         for job in jobs:
             assert self.seen[job.id] == (job.version, job.status), f"the log of {job.id} does not lead to what it is"
+        await self.check_steps(model for model in self.oracle.jobs.values() if model.attempt)
         for limit in LIMITS:
             running = sum(job.new.limit == limit for job in self.oracle.running())
             info = await self.store.backend.get_limit(limit.key)
             assert (info.in_progress if info else 0) == running <= limit.capacity, f"limit {limit.key}"
+
+    async def check_steps(self, jobs: Iterable[Model], limit: int = 500) -> None:
+        """A job keeps what its attempts kept, since it was last retried anew."""
+        for job in jobs:
+            steps = await self.store.steps(job.id, limit)
+            assert steps == job.steps, f"{job.id} keeps {steps}, the rules say {job.steps}"
 
     async def check_log(self) -> None:
         """What is new in the log goes on where it ended, and each change is one that the table knows."""
@@ -328,6 +392,11 @@ class Driver:
             assert [attempt.attempt for attempt in attempts] == list(range(1, job.attempt + 1))
             assert all(attempt.outcome is not None for attempt in attempts)
         assert_acyclic(self.oracle.jobs)
+        await self.check_steps(self.oracle.jobs.values(), self.of_steps.randint(1, 3))
+        for job in self.oracle.jobs.values():
+            assert await self.store.backend.count_steps(job.id) == len(job.steps)
+            key = self.of_steps.choice(KEYS)
+            assert await self.store.backend.read_step(job.id, key) == job.steps.get(key)
 
 
 def assert_acyclic(jobs: Mapping[str, Model]) -> None:

@@ -35,6 +35,7 @@ class Model:
     parent: str | None = None
     frozen: dict[str, EdgeState] = field(default_factory=dict[str, EdgeState])
     """Edges of a job that ran: a later retry of the parent does not open them again."""
+    steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
 
     @property
     def id(self) -> str:
@@ -138,7 +139,15 @@ class Oracle:
             elif job.status is IN_PROGRESS:
                 job.cancel_requested = True
 
-    def retry(self, job_id: str) -> None:
+    def keep(self, job: Model, key: str, value: bytes) -> None:
+        job.steps[key] = value
+
+    def forget(self, job: Model, prefix: str) -> None:
+        job.steps = {key: value for key, value in job.steps.items() if not key.startswith(prefix)}
+
+    def retry(self, job_id: str, fresh: bool) -> None:
+        if fresh:
+            self.jobs[job_id].steps = {}
         revived = self.revived_by(job_id)
         names = {job.id for job in revived}
         for job in self.jobs.values():

@@ -10,10 +10,14 @@ import anyio
 import pytest
 from msgspec.structs import replace
 
+from asyncjobs.backends.memory import MemoryBackend
+from asyncjobs.backends.memory.tables import Step, Tables
+from asyncjobs.backends.sqlite import steps
 from asyncjobs.core import commands, edges, lifecycle, limits
 from asyncjobs.core.commands import NewJob
 from asyncjobs.core.limits import Admission, Candidate
 from asyncjobs.core.plan import Plan
+from asyncjobs.core.requests import Keep, StepChange
 from asyncjobs.core.state import Change, JobState, NewEvent, Stale
 from asyncjobs.exceptions import CyclicDependencyError, JobStateError
 from asyncjobs.models import BodyEvent, EdgeState, EventType, JobStatus, WaitsFor
@@ -218,6 +222,79 @@ def a_backoff_follows_the_wall_clock(patch: Patch) -> None:
     patch.setattr(lifecycle, "_back", by_the_wall)
 
 
+def steps_not_fenced_by_the_attempt(patch: Patch) -> None:
+    """Whatever attempt of whatever worker keeps, as long as the job runs."""
+
+    def refuse(job: JobState, attempt: int, worker: int | None) -> Stale | None:
+        return None if job.status is JobStatus.IN_PROGRESS else Stale(job.attempt, job.status)
+
+    patch.setattr(lifecycle, "refuse_step", refuse)
+
+
+def steps_of_an_old_generation_are_read(patch: Patch) -> None:
+    """A job that was retried anew finds what it kept before."""
+
+    def all_of_them(tables: Tables, job_id: str) -> dict[str, bytes]:
+        n = tables.ids.get(job_id, 0)
+        return {key: step.value for key, step in sorted(tables.steps.get(n, {}).items())}
+
+    patch.setattr(Tables, "counting_steps", all_of_them)
+
+
+def steps_of_an_old_generation_are_read_from_the_file(patch: Patch) -> None:
+    for name in ("_PAGE", "_ONE", "_COUNT"):
+        patch.setattr(steps, name, getattr(steps, name).replace("s.generation >= j.steps_from", "1"))
+
+
+def steps_kept_before_the_commit(patch: Patch) -> None:
+    """A value of a running attempt is kept, although its call is refused afterwards."""
+    write_steps = MemoryBackend.write_steps
+
+    async def eager(self: MemoryBackend, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
+        tables: Tables = self._tables  # pyright: ignore[reportPrivateUsage]
+        for change in changes:
+            row = tables.rows[tables.ids[change.attempt.job_id]]
+            if isinstance(change, Keep) and lifecycle.holds(row, change.attempt.attempt, None):
+                tables.steps.setdefault(row.n, {})[change.key] = Step(row.generation, change.value)
+        return await write_steps(self, changes)
+
+    patch.setattr(MemoryBackend, "write_steps", eager)
+
+
+def steps_forgotten_on_release(patch: Patch) -> None:
+    """A job that is given back begins anew."""
+    finish = lifecycle.finish
+
+    def forgetful(job: JobState, *args: Any, **kwargs: Any) -> Change | Stale:
+        change = finish(job, *args, **kwargs)
+        if isinstance(change, Stale) or not any(event.type == EventType.RELEASED for event in change.events):
+            return change
+        return replace(change, job=replace(change.job, steps_from=job.generation + 1))
+
+    patch.setattr(lifecycle, "finish", forgetful)
+
+
+def steps_forgotten_on_every_retry(patch: Patch) -> None:
+    """A retry that should resume begins anew."""
+    revive = lifecycle.revive
+
+    def anew(job: JobState, cause: str, now: int, *, fresh: bool = False) -> Change:
+        return replace(revive(job, cause, now, fresh=True), events=revive(job, cause, now, fresh=fresh).events)
+
+    patch.setattr(lifecycle, "revive", anew)
+
+
+def steps_deleted_by_upkeep_that_count(patch: Patch) -> None:
+    """Upkeep deletes what was kept before the last retry, although it was no fresh one."""
+
+    def greedy(tables: Tables) -> None:
+        for n, kept in tables.steps.items():
+            for key in [key for key, step in kept.items() if step.generation < tables.rows[n].generation]:
+                del kept[key]
+
+    patch.setattr(Tables, "delete_outdated_steps", greedy)
+
+
 DEFECTS = [
     no_fence,
     no_worker_in_the_fence,
@@ -236,16 +313,29 @@ DEFECTS = [
     only_the_stored_cause_revives,
     a_cancelled_tree_stays_open,
     a_backoff_follows_the_wall_clock,
+    steps_not_fenced_by_the_attempt,
+    steps_of_an_old_generation_are_read,
+    steps_kept_before_the_commit,
+    steps_forgotten_on_release,
+    steps_forgotten_on_every_retry,
+    steps_deleted_by_upkeep_that_count,
 ]
+DEFECTS_OF_FILES = [steps_of_an_old_generation_are_read_from_the_file]
 
 
 @pytest.mark.slow
 @pytest.mark.untraced  # what runs here is wrong
-@pytest.mark.parametrize("defect", DEFECTS, ids=lambda defect: defect.__name__)
-def test_the_checker_catches(defect: Callable[[Patch], None], monkeypatch: Patch, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "defect"),
+    [("memory", defect) for defect in DEFECTS] + [("sqlite", defect) for defect in DEFECTS_OF_FILES],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_the_checker_catches(kind: str, defect: Callable[[Patch], None], monkeypatch: Patch, tmp_path: Path) -> None:
     async def histories() -> None:
         for seed in SEEDS:
-            await play(maker("memory", tmp_path), seed)
+            folder = tmp_path / str(seed)
+            folder.mkdir()
+            await play(maker(kind, folder), seed)
 
     defect(monkeypatch)
     with pytest.raises(AssertionError):

@@ -326,6 +326,36 @@ def test_keys_and_sizes_are_listed_without_reading_values(tmp_path: Path) -> Non
     assert read[3] > 40 << 20, "what reads them is seen"
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="the system counts no bytes of a process")
+def test_a_step_of_a_thousand_costs_no_more_bytes_to_read_than_one_of_ten(tmp_path: Path) -> None:
+    per_step: list[float] = []
+    for count in (10, 1000):
+        config = SQLiteConfig(db_path=tmp_path / f"{count}.db")
+        with new_store(config) as file:
+            fill(file, count, 1000)
+        with closing(sqlite3.connect(config.file)) as connection:
+            before = bytes_read()
+            found = connection.execute(steps._PAGE, ("job-1", "", 1001)).fetchall()  # pyright: ignore
+            per_step.append((bytes_read() - before) / len(found))
+    assert 0 < per_step[1] <= per_step[0]
+
+
+async def test_a_step_of_a_thousand_costs_no_more_bytes_to_write_than_one_of_ten(tmp_path: Path) -> None:
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db", checkpoint_size=1 << 30)
+    log = tmp_path / "jobs.db-wal"
+    async with Store(lambda clock: SQLiteBackend(config, clock=clock)) as store:
+        written: list[float] = []
+        hand = await running(store, "ten", "thousand")
+        for job_id, kept in (("ten", 10), ("thousand", 1000)):
+            await hand.keep(job_id, **{f"k{i:04}": b"v" * 100 for i in range(kept)})
+            before = log.stat().st_size
+            for i in range(40):
+                await hand.keep(job_id, **{f"new{i:04}": b"v" * 100})
+            written.append((log.stat().st_size - before) / 40)
+        # A page of the table, one of the index, and now and then one more where a page is full.
+        assert written[1] <= 1.3 * written[0] <= 1.3 * 4 * 4200
+
+
 # -- upkeep
 
 
