@@ -57,8 +57,7 @@ class Engine:
         self.graph = LiveGraph()
         self.submissions = Submissions(functions, settings.backend_config.max_value_size)
         self._publisher = publisher
-        self._entered = False
-        self._leaving = False
+        self._starting = self._entered = self._leaving = False
         self._forks = fork_count()
         self._on_leave: list[Callable[[], None]] = []
         self._parts: Parts | None = None
@@ -83,7 +82,7 @@ class Engine:
     # -- life
 
     def _refuse_twice(self) -> None:
-        if self._entered or self._leaving:
+        if self._entered or self._leaving or self._starting:
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
 
     async def start(self) -> None:
@@ -94,6 +93,13 @@ class Engine:
         """
         self._refuse_twice()
         refuse_while_loading()
+        self._starting = True
+        try:
+            await self._start()
+        finally:
+            self._starting = False
+
+    async def _start(self) -> None:
         self._forks = fork_count()
         self._given_up = False
         self._home = Home()

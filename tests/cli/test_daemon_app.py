@@ -84,6 +84,57 @@ def test_in_a_process_of_its_own_the_error_names_what_to_call(shop: Shell) -> No
     assert "current_job().submit_job(" in str(message)
 
 
+POEMS = """
+import sys
+from asyncjobs import JobProcessor, SQLiteConfig, SyncJobs
+from asyncjobs.core.codec import adapted
+
+
+class Poem:
+    def __init__(self, title):
+        self.title = title
+
+    def run(self, inputs):
+        return [self.title, inputs]
+
+
+def make(title):
+    return Poem(title)
+
+
+jp = JobProcessor(SQLiteConfig(db_path="shop.db"), functions=[make])
+
+if __name__ == "__main__":
+    with SyncJobs(SQLiteConfig(db_path="shop.db"), enable_daemon=False) as jobs:
+        for isolation in ("thread", "process"):
+            jobs.submit_job(adapted("demo", make), "noir", inputs={"n": 1}, isolation=isolation, job_id=isolation)
+"""
+
+
+@pytest.mark.parametrize("moved", [False, True], ids=["there", "moved"])
+def test_what_an_adapter_makes_of_a_function_of_a_script_runs_with_the_script_as_application(
+    shell: Shell, moved: bool
+) -> None:
+    script = shell.folder / "shop.py"
+    script.write_text(POEMS)
+    subprocess.run([sys.executable, "shop.py"], cwd=shell.folder, env=shell.environment, check=True)
+    if moved:  # as on another machine: there is a file of this name, and not at this path
+        (shell.folder / "elsewhere").mkdir()
+        script.rename(shell.folder / "elsewhere" / "shop.py")
+        shell.environment["PYTHONPATH"] = f"{shell.folder / 'elsewhere'}:{shell.environment.get('PYTHONPATH', '')}"
+    path = {"PYTHONPATH": shell.environment.get("PYTHONPATH", "")}
+    shell.good("--app", "shop:jp", "daemon", "start", "-d", **path)
+    try:
+        with SyncJobs(SQLiteConfig(db_path=shell.folder / "shop.db"), enable_daemon=False) as jobs:
+            for job_id in ("thread", "process"):
+                job = jobs.wait_for_job(job_id, timeout=30)
+                assert job.error is None
+                assert job.func == f"demo+{shell.folder.resolve() / 'shop.py'}:make"
+                assert jobs.poll_status(job_id).result == ["noir", {"n": 1}]
+    finally:
+        shell.good("--app", "shop:jp", "daemon", "stop", "--now", **path)
+
+
 BOOK = """
 import asyncio
 from dataclasses import dataclass

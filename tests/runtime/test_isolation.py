@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import sys
@@ -31,10 +32,12 @@ from asyncjobs.core.codec import encode_call
 from asyncjobs.models import OutcomeKind
 from asyncjobs.runtime.attempt import RunningAttempt, Stop
 from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.isolation.channel import ParentChannel
 from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.pool import ProcessPool
 from asyncjobs.runtime.isolation.process import Process, start
+from asyncjobs.runtime.isolation.protocol import Emitted, Splitter, read_up
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.testing import ManualClock
 from tests.runtime import isolated, picky
@@ -325,6 +328,32 @@ async def test_what_is_still_in_the_pipe_at_the_end_is_the_jobs_and_what_was_the
     os.close(other_end)
     os.close(end)
     assert [event.data["message"] for event in context.body_events.take()] == ["last words"]
+
+
+def test_what_is_reported_while_a_frame_is_written_follows_it_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A finalizer, or the handler of a signal, may log in the very thread that is sending."""
+    up, up_end = os.pipe()
+    down_end, down = os.pipe()
+    channel = ParentChannel(down_end, up_end)
+    write, more = os.write, iter(range(3))
+
+    def interrupted(descriptor: int, data: Any) -> int:
+        written = write(descriptor, data[:7])  # half of the frame is written
+        for n in itertools.islice(more, 1):
+            channel.send(Emitted("log", {"message": n}))
+        return written
+
+    monkeypatch.setattr(os, "write", interrupted)
+    channel.send(Emitted("output", {"text": "first"}))
+    channel.send(Emitted("output", {"text": "last"}))
+    monkeypatch.undo()
+    os.close(up_end)
+    frames = [read_up(body) for body in Splitter().feed(os.read(up, 10_000))]
+    assert [frame.data for frame in frames if isinstance(frame, Emitted)] == [
+        {"text": "first"}, {"message": 0}, {"message": 1}, {"message": 2}, {"text": "last"},
+    ]  # fmt: skip
+    for descriptor in (up, down_end, down):
+        os.close(descriptor)
 
 
 async def test_a_long_line_is_cut_and_says_so(here: JobProcessor) -> None:

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import ConfigurationError, DaemonConfig, JobProcessor
+from asyncjobs import BackendClosedError, ConfigurationError, DaemonConfig, JobProcessor
 from asyncjobs.processor import get_engine
 from asyncjobs.testing import FaultyBackend
 from tests.runtime import isolated
@@ -185,6 +185,31 @@ async def test_a_start_that_is_cancelled_does_not_wait_for_a_module_that_hangs(
         gate.open()
         while any(thread.name == "asyncjobs-call" for thread in threading.enumerate()):
             await anyio.sleep(0.01)
+        del sys.modules["asyncjobs_test_gates"]
+
+
+async def test_a_processor_that_is_being_entered_is_not_entered_twice(stores: Stores, library: Library) -> None:
+    gate, begun = Gate(), Gate()
+    sys.modules["asyncjobs_test_gates"] = (gate, begun)  # type: ignore[assignment]
+    jp = stores.processor(preload=(library("import asyncjobs_test_gates as g; g[1].open(); g[0].wait_sync()"),))
+    refused: list[BackendClosedError] = []
+    try:
+        async with anyio.create_task_group() as tasks:
+
+            async def enter_too() -> None:
+                await begun.wait()
+                with pytest.raises(BackendClosedError, match="running already") as raised:
+                    await jp.__aenter__()
+                refused.append(raised.value)
+                gate.open()
+
+            tasks.start_soon(enter_too)
+            async with jp:
+                assert len(refused) == 1
+        async with jp:
+            pass
+    finally:
+        gate.open()
         del sys.modules["asyncjobs_test_gates"]
 
 

@@ -8,6 +8,8 @@ import anyio
 import pytest
 
 from asyncjobs import JobStatus
+from asyncjobs.core.codec import adapted
+from tests.runtime.factories import make
 from tests.runtime.support import Held
 from tests.web.bodies import add, echo, fail, named
 from tests.web.sites import PARSERS, Site, problem, site
@@ -38,6 +40,18 @@ async def test_a_registered_function_is_submitted_and_its_job_found_at_its_locat
         assert (await here.get(f"{location}/result")).json()["result"] == 3
 
 
+async def test_what_an_adapter_makes_of_a_factory_is_submitted_if_it_is_registered() -> None:
+    async with site(adapted("demo", make), submit=True) as here:
+        request = {"function": f"demo+{named(make)}", "kwargs": {"title": "noir", "inputs": {"mood": {"name": "grim"}}}}
+        job_id = (await here.post("/v1/jobs", request)).json()["id"]
+        await here.jp.wait_for_job(job_id, PATIENCE)
+        result = (await here.get(f"/v1/jobs/{job_id}/result")).json()["result"]
+        assert (result["title"], result["inputs"]) == ("noir", {"mood": {"name": "grim"}})
+        body = problem(await here.post("/v1/jobs", {**request, "kwargs": {"titel": "noir"}}), 422, "submission")
+        assert "make() has no parameter 'titel'" in body["detail"]
+        problem(await here.post("/v1/jobs", {"function": named(make), "args": ["noir"]}), 422, "unknown-function")
+
+
 async def test_nothing_is_submitted_unless_it_is_switched_on() -> None:
     async with site(add) as here:
         body = problem(await here.post("/v1/jobs", {"function": named(add), "args": [1]}), 403, "submit-disabled")
@@ -49,7 +63,7 @@ async def test_only_registered_functions_are_submitted() -> None:
     async with site(add, submit=True) as here:
         body = problem(await here.post("/v1/jobs", {"function": named(add)[:-1]}), 422, "unknown-function")
         assert repr(named(add)) in body["hint"]
-        for name in (named(echo), "os:system", "builtins:exec", "add"):
+        for name in (named(echo), "os:system", "builtins:exec", "add", f"demo+{named(add)}", "demo+os:system"):
             problem(await here.post("/v1/jobs", {"function": name, "args": [1]}), 422, "unknown-function")
         assert await here.jp.find_jobs() == []
 

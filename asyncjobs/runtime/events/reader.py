@@ -166,7 +166,7 @@ class EventReader:
         until = None if timeout is None else self._clock.monotonic() + round(timeout * 1_000_000)
         while not self._ended:
             await self._follow()
-            if self._subscription is None:
+            if not self._subscribed():
                 continue  # closed meanwhile, by another task: it begins anew, or that task cancels this one
             if self._catching_up:
                 batch = await self._read_page()
@@ -191,7 +191,7 @@ class EventReader:
         if not self._begun:
             # Ask whether it is over before reading the log, so that the read covers all events up to that answer.
             ending = self._over is not None and await self._over(None)
-            if self._subscription is None:  # closed meanwhile
+            if not self._subscribed():  # closed meanwhile
                 return
             self._ending = ending
             self._catching_up = self._begun = True
@@ -201,6 +201,9 @@ class EventReader:
             if await self._over(self.cursor):
                 self._ending = self._catching_up = True  # events before that answer are read from the log
             self._ask = False
+
+    def _subscribed(self) -> bool:
+        return self._subscription is not None
 
     def next_nowait(self) -> EventBatch | None:
         """Return events that were received already, if there are any."""

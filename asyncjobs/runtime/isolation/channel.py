@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator
 from itertools import count
 
@@ -39,7 +40,10 @@ class ParentChannel:
         self._down = down
         self._up = up
         self._pid = os.getpid()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
+        """Re-entrant: while a frame is written, a finalizer or a signal handler may log in this thread."""
+        self._unsent: deque[bytes] = deque()
+        self._writing = False
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
 
@@ -54,11 +58,19 @@ class ParentChannel:
         """Send a frame; thread-safe. Dropped silently if the worker is gone."""
         if os.getpid() != self._pid:
             raise in_forked_child("?")
-        data = memoryview(frame(message))
+        self._unsent.append(frame(message))
+        with self._lock:
+            while self._unsent and not self._writing:  # else the call that this one has interrupted writes it
+                self._writing = True
+                try:
+                    self._write(memoryview(self._unsent.popleft()))
+                finally:
+                    self._writing = False
+
+    def _write(self, data: memoryview) -> None:
         try:
-            with self._lock:
-                while data:
-                    data = data[os.write(self._up, data) :]
+            while data:
+                data = data[os.write(self._up, data) :]
         except BrokenPipeError:
             pass  # the worker is gone; the reading thread will end this process
 
