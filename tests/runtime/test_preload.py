@@ -268,7 +268,9 @@ async def test_a_child_process_has_them_before_the_module_of_its_job_and_keeps_t
 
 async def test_a_child_process_without_a_preload_freezes_nothing(stores: Stores) -> None:
     async with stores.processor() as jp:
-        assert (await (await jp.submit_job(isolated.imported, "json", isolation="process")))[1:] == [True, 0]
+        _, before, frozen = await (await jp.submit_job(isolated.imported, "json", isolation="process"))
+    assert before
+    assert frozen < 1_000, "Python 3.12 itself keeps a few hundred"
 
 
 async def test_a_module_that_a_child_process_cannot_import_fails_the_job_and_is_named(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import os
+import random
 import subprocess
 import sys
 import textwrap
@@ -196,6 +197,26 @@ def test_an_adapter_may_run_what_may_run_itself_and_nothing_else(
     if reason is not None:
         assert reason in functions.refused[name]
         assert functions.get(name, "job") is None
+
+
+PARTS = ["demo", "crew", "+", "+", ":", ":", ".", "/", "tests.runtime.factories", "make", "os", "system", "local:", ""]
+PARTS += [" ", "..", "\0", "\udc80", "tests", "__main__", "/tmp/x.py", "Poem.run", "\n"]
+
+
+@pytest.mark.parametrize("allowed", [None, ("tests.runtime.factories",)], ids=["embedded", "daemon"])
+@pytest.mark.parametrize("seed", range(5))
+def test_no_name_that_a_file_may_have_raises_or_leads_anywhere_else(allowed: tuple[str, ...] | None, seed: int) -> None:
+    import tests.runtime.factories  # noqa: F401 - all that may be found
+
+    chance, functions, before = random.Random(seed), Functions(allowed), set(sys.modules)
+    names = ["".join(chance.choices(PARTS, k=chance.randint(1, 7))) for _ in range(1_000)]
+    for name in (*names, MAKE, f"demo+{MAKE}"):
+        if functions.resolve(name):
+            assert name.removeprefix("demo+").startswith("tests.runtime.factories:"), name
+        else:
+            assert functions.refused[name]
+    assert functions.names >= {MAKE, f"demo+{MAKE}"}
+    assert set(sys.modules) == before
 
 
 def test_what_was_vouched_for_may_run_with_an_adapter_and_not_the_other_way_round() -> None:
