@@ -196,6 +196,10 @@ def emit_in_threads() -> None:
     job.emit("output", {"text": "x"}, append="txt")
 
 
+def give_bytes(size: int) -> bytes:
+    return b"x" * size
+
+
 def imported(module: str) -> list[Any]:
     """The process, whether the module was there before this one, and how much is kept out of garbage collections."""
     names = list(sys.modules)

@@ -38,6 +38,7 @@ from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.pool import ProcessPool
 from asyncjobs.runtime.isolation.process import Process, start
 from asyncjobs.runtime.isolation.protocol import Emitted, Splitter, read_up
+from asyncjobs.runtime.isolation.session import AttemptSession
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.testing import ManualClock
 from tests.runtime import isolated, picky
@@ -348,12 +349,31 @@ def test_what_is_reported_while_a_frame_is_written_follows_it_whole(monkeypatch:
     channel.send(Emitted("output", {"text": "last"}))
     monkeypatch.undo()
     os.close(up_end)
-    frames = [read_up(body) for body in Splitter().feed(os.read(up, 10_000))]
-    assert [frame.data for frame in frames if isinstance(frame, Emitted)] == [
+    sent = [read_up(body) for body in Splitter().feed(os.read(up, 10_000))]
+    assert [one.data for one in sent if isinstance(one, Emitted)] == [
         {"text": "first"}, {"message": 0}, {"message": 1}, {"message": 2}, {"text": "last"},
     ]  # fmt: skip
     for descriptor in (up, down_end, down):
         os.close(descriptor)
+
+
+async def test_a_flood_of_small_frames_leaves_the_loop_its_turns_and_large_ones_come_in_large_reads(
+    here: JobProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[int] = []
+    take = AttemptSession._take  # pyright: ignore[reportPrivateUsage]
+
+    def counted(session: AttemptSession, data: bytes) -> None:
+        reads.append(len(data))
+        take(session, data)
+
+    monkeypatch.setattr(AttemptSession, "_take", counted)
+    await (await here.submit_job(isolated.emit_pieces, 5_000, isolation="process"))
+    assert sum(reads) > 5_000 * 20
+    assert max(reads) <= 8192
+    reads.clear()
+    assert len(await (await here.submit_job(isolated.give_bytes, 4 << 20, isolation="process"))) == 4 << 20
+    assert len(reads) < 4 * (4 << 20) / 65_536
 
 
 async def test_a_long_line_is_cut_and_says_so(here: JobProcessor) -> None:

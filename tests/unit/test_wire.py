@@ -52,10 +52,11 @@ from asyncjobs.runtime.isolation.protocol import (
 )
 
 POLICY = RetryPolicy(max_retries=2, on=[ConnectionError, "httpx.ReadTimeout"], never_on=[ValueError])
-DOWN = [Setup(["/a"], ["app.py"], None, "asyncio", 1 << 20, 5.0, 30, 20), Stop(), Answer(1, b"x"), Answer(2)]
+DOWN = [Setup(["/a"], ["app.py"], None, "asyncio", 1 << 20, 5.0, 30, 20, ("json",)), Stop(), Answer(1, b"x"), Answer(2)]
 UP = [
     Began(True),
     Emitted("log", {"level": "info", "message": "ä"}),
+    Emitted("output", {"text": "a"}, "text"),
     Submit(1, b"job"),
     Wait(2, ["a", "b"], 1.5),
     Ask(3, "cancel_job", "a", descendants=True),
@@ -156,3 +157,13 @@ def test_only_errors_of_ours_are_rebuilt() -> None:
     told = refusal(DuplicateJobError("a"))
     for name in ("nearest", "get_close_matches", "Exception", "none"):
         assert rebuilt(type(told)(name, ["x"], {})).code == "backend"
+
+
+def test_what_is_missing_of_a_frame_is_known_once_its_header_is_there() -> None:
+    splitter, data = Splitter(), frame(Emitted("output", {"text": "x" * 1000}))
+    found = []
+    for byte in data:
+        found.append(splitter.missing)
+        assert len(list(splitter.feed(bytes([byte])))) == (len(found) == len(data))
+    assert found == [0] * 8 + list(range(len(data) - 8, 0, -1))
+    assert splitter.missing == 0

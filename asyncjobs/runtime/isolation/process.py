@@ -16,7 +16,8 @@ from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
 
-_CHUNK = 1 << 16
+CHUNK = 1 << 16
+"""Bytes that one read returns at most: as many as a pipe holds."""
 _LAST_WORDS = 1.0
 """Seconds that a process has to shut down in order: exit handlers, temporary files."""
 _GONE = 5.0
@@ -84,9 +85,9 @@ class Process:
             except BrokenPipeError:
                 return
 
-    def read(self) -> bytes | None:
+    def read(self, most: int = CHUNK) -> bytes | None:
         """Return the bytes that the process has sent; None: none at the moment; empty: it has closed its end."""
-        return read_now(self.up)
+        return read_now(self.up, most)
 
     # -- ending
 
@@ -214,7 +215,7 @@ def _start(setup: Setup) -> tuple[subprocess.Popen[bytes], int, int]:
     return popen, down, up
 
 
-def read_now(descriptor: int, most: int = _CHUNK) -> bytes | None:
+def read_now(descriptor: int, most: int = CHUNK) -> bytes | None:
     """Return the available bytes; None: none at the moment; empty: closed."""
     try:
         return os.read(descriptor, most)

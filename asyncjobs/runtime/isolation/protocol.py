@@ -210,6 +210,12 @@ class Splitter:
         self._limit = limit
         self._buffer = bytearray()
 
+    @property
+    def missing(self) -> int:
+        """Return how many bytes are missing of the frame that has begun, as far as its header is there."""
+        buffered = len(self._buffer)
+        return 0 if buffered < _HEADER.size else _HEADER.unpack_from(self._buffer)[0] + _HEADER.size - buffered
+
     def feed(self, data: bytes) -> Iterator[bytes | memoryview]:
         """Return the frames that are complete with these bytes. Raises BrokenFrameError."""
         self._buffer += data

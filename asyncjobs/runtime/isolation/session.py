@@ -14,7 +14,7 @@ from asyncjobs.models import JobError, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import RunningAttempt, Stop, final_outcome
 from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
-from asyncjobs.runtime.isolation.process import Process
+from asyncjobs.runtime.isolation.process import CHUNK, Process
 from asyncjobs.runtime.isolation.protocol import (
     Answer,
     Ask,
@@ -47,6 +47,8 @@ _CLOSED = 1.0
 _SLACK = 1 << 20
 """Bytes of a frame besides its value: an error with its traceback, an id."""
 _MOST_READS = 64
+_AT_ONCE = 8192
+"""Bytes of small frames, such as the pieces of a text, that are handled before the event loop gets a turn."""
 
 
 class ProcessDied(Exception):  # noqa: N818 - the name that policies and people see
@@ -227,7 +229,7 @@ class AttemptSession:
         try:
             while True:
                 await anyio.wait_readable(self._process.up)
-                data = self._process.read()
+                data = self._process.read(min(CHUNK, max(_AT_ONCE, self._splitter.missing)))
                 if data == b"":
                     break
                 if data is not None:
