@@ -402,6 +402,8 @@ async def emit_on_the_loop() -> float:
     return time.monotonic() - began
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("body", "isolation"),
     [(emit_in_a_thread, "thread"), (emit_on_the_loop, "thread"), (isolated.emit_pieces, "process")],
