@@ -8,7 +8,7 @@ import pytest
 
 from asyncjobs.core import commands
 from asyncjobs.core.plan import Plan
-from asyncjobs.core.requests import AttemptEnd, AttemptRef, NewJob
+from asyncjobs.core.requests import AttemptEnd, AttemptRef, Forget, Keep, NewJob, StepChange
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.core.state import EdgeRow, JobState, Stale
 from asyncjobs.exceptions import DuplicateJobError, JobNotFoundError
@@ -119,3 +119,38 @@ def test_an_edge_of_a_damaged_store_that_leads_nowhere_does_not_stop_the_others(
     writes = plan.take()
     assert [(job.id, job.waits_for) for job in writes.changed] == [("waiting", WaitsFor.WORKER)]
     assert [(edge.child, edge.state) for edge in writes.changed_edges] == [(99, EdgeState.MET), (2, EdgeState.MET)]
+
+
+def test_only_an_attempt_in_progress_keeps_and_forgets() -> None:
+    plan = plan_of()
+    held = AttemptRef("running", 1, "w7")
+    changes: list[tuple[int, int, StepChange]] = [
+        (3, 7, Keep(held, "x", b"1")),
+        (3, 8, Keep(held, "x", b"of another worker")),
+        (3, 7, Keep(AttemptRef("running", 2, "w7"), "x", b"of another attempt")),
+        (3, 7, Forget(held, "x")),
+        (4, 7, Forget(AttemptRef("done", 1, "w7"), "")),
+        (99, 7, Keep(AttemptRef("gone", 1, "w7"), "x", b"1")),
+    ]
+    refused = Stale(1, JobStatus.IN_PROGRESS)
+    answers = commands.write_steps(plan, changes)
+    assert answers == [None, refused, refused, None, Stale(1, JobStatus.COMPLETED), Stale(0, JobStatus.CANCELLED)]
+    assert not plan.clean
+    assert plan.take().steps == [(3, 0, changes[0][2]), (3, 0, changes[3][2])]
+    assert plan.clean
+
+
+def test_a_retry_begins_a_generation_and_a_fresh_one_lets_steps_count_from_it() -> None:
+    failed = JobState(6, "failed", JobStatus.FAILED, None, attempt=1, generation=3, steps_from=2)
+    skipped = JobState(7, "skipped", JobStatus.SKIPPED, None, because="failed")
+    for fresh, steps_from in ((False, 2), (True, 4)):
+        plan = Plan(Rows([failed, skipped], [EdgeRow(6, 7, state=EdgeState.BROKEN)]), NOW)
+        commands.retry(plan, 6, fresh=fresh)
+        assert [(job.id, job.generation, job.steps_from) for job in plan.take().changed] == [
+            ("failed", 4, steps_from),
+            ("skipped", 0, 0),
+        ]
+        assert [event.data for _, event in plan.events] == [
+            {"by": "retry_job", "job": "failed"} | ({"fresh": True} if fresh else {}),
+            {"by": "retry_job", "job": "failed"},
+        ]

@@ -19,6 +19,7 @@ from msgspec.structs import replace
 from asyncjobs import SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.sqlite import removal, steps
 from asyncjobs.backends.sqlite.writer import Writer
+from asyncjobs.core.requests import Keep
 from asyncjobs.core.state import Stale
 from tests.conformance.support import COMPLETED, FATAL, PENDING, RELEASED, SUCCESS, Hand, Store, new
 from tests.unit.sqlite_store import Store as File
@@ -166,6 +167,38 @@ async def test_what_is_forgotten_may_be_large_and_is_not_deleted_on_the_loop(
     hand = await running(store, "a")
     await hand.forget("a", "")
     assert not hook.on_the_loop[-1]
+
+
+@pytest.mark.parametrize("size", [(1 << 20) + 1, (2 << 20) + 12_345])
+async def test_large_values_are_written_in_parts(store: Store, size: int) -> None:
+    """While a thread binds a value it holds the GIL, and the loop stands still: 1 ms for each MiB."""
+    value = os.urandom(size)
+    large, small = replace(SUCCESS, value=value), replace(SUCCESS, value=b"small")
+    statements = traced(store)
+    await store.submit(new("a", call=value), new("b"), new("c", call=value[::-1]))
+    hand = await store.hand()
+    claims = {job.attempt.job_id: job.call for job in (await hand.claims()).jobs}
+    assert claims == {"a": value, "b": b"call", "c": value[::-1]}
+    await hand.keep("a", first=b"1", large=value, last=b"2")
+    await hand.keep("a", large=value[::-1])
+    attempt = hand.held["b"]
+    await store.backend.write_steps(
+        [
+            Keep(attempt, "x", value),
+            Keep(attempt, "x", b"small"),
+            Keep(attempt, "y", b"small"),
+            Keep(attempt, "y", value),
+        ]
+    )
+    assert await hand.ends({"a": large, "b": small, "c": large}) == [COMPLETED] * 3
+    written = [text.split()[1] for text in statements if "zeroblob" in text]
+    assert written == ["calls", "calls", "steps", "steps", "steps", "results", "results"]
+    assert await store.steps("a") == {"first": b"1", "large": None, "last": b"2"}
+    assert await store.backend.read_step("a", "large") == value[::-1]
+    assert await store.steps("b") == {"x": b"small", "y": None}
+    assert await store.backend.read_step("b", "y") == value
+    results = await store.backend.get_results(["a", "b", "c"])
+    assert [results[job_id].value for job_id in "abc"] == [value, b"small", value]
 
 
 # -- what it costs

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, NewJob
 from asyncjobs.backends.sqlite.suspects import Suspect
-from asyncjobs.core.requests import Forget, Keep, StepChange
+from asyncjobs.core.requests import Keep, StepChange
 from asyncjobs.models import BodyEvent, JobError
 
 _BODY_EVENTS = attrgetter("body_events")
@@ -119,10 +119,8 @@ class WriteSteps(Operation, eq=False, kw_only=True):
     @property
     def weight(self) -> int:
         """Estimate two rows for each value, and its bytes; what is forgotten may be any number of rows and bytes."""
-        if any(isinstance(change, Forget) for change in self.changes):
-            return FORGET
         values = [change.value for change in self.changes if isinstance(change, Keep)]
-        return 2 * len(values) + weigh(sum(map(len, values)))
+        return 2 * len(values) + weigh(sum(map(len, values))) + FORGET * (len(self.changes) - len(values))
 
 
 class Cancel(Operation, eq=False, kw_only=True):

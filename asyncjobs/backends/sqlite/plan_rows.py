@@ -26,6 +26,10 @@ _ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
 _ANY = 1 << 31
 _CHUNK = 256
 """Rows of the largest statement. Statements have powers of two of rows, so that few of them serve every number."""
+LARGE = 1 << 20
+"""Bytes above which a value is written in parts …"""
+_PART = 1 << 18
+"""… of this size."""
 
 
 class TooManyRowsError(Exception):
@@ -134,6 +138,18 @@ def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, row
         left -= size
 
 
+def write_value(connection: sqlite3.Connection, table: str, column: str, n: int, value: bytes) -> None:
+    """Write a large value into row ``n``, part by part.
+
+    A thread that binds a value copies it while it holds the GIL, 1 ms for each MiB, in which the loop stands still.
+    """
+    connection.execute(f"UPDATE {table} SET {column} = zeroblob(?) WHERE n = ?", (len(value), n))
+    parts = memoryview(value)
+    with connection.blobopen(table, column, n) as blob:
+        for start in range(0, len(parts), _PART):
+            blob.write(parts[start : start + _PART])
+
+
 def write(
     connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks
 ) -> None:
@@ -163,7 +179,7 @@ def write(
             [_attempt_row(n, attempt) for n, attempt in writes.attempts],
         )
     if writes.values:
-        bulk(connection, "INSERT OR REPLACE INTO results(n, value)", "", 2, writes.values)
+        _insert_results(connection, writes.values)
     for key in dict.fromkeys((*writes.capacities, *writes.in_progress)):
         connection.execute(
             "INSERT INTO limits(key, capacity, in_progress) VALUES (?, ifnull(?, 1), ?) ON CONFLICT(key) "
@@ -196,6 +212,14 @@ _NEW_LASTS = attrgetter("job.lasts")
 _LASTS = attrgetter("lasts")
 
 
+def _insert_results(connection: sqlite3.Connection, values: Sequence[tuple[int, bytes]]) -> None:
+    rows = [(n, value if len(value) <= LARGE else b"") for n, value in values]
+    bulk(connection, "INSERT OR REPLACE INTO results(n, value)", "", 2, rows)
+    for n, value in values:
+        if len(value) > LARGE:
+            write_value(connection, "results", "value", n, value)
+
+
 def _insert_jobs(
     connection: sqlite3.Connection,
     records: Sequence[Record],
@@ -211,7 +235,7 @@ def _insert_jobs(
     calls = [
         (
             record.job.n,
-            record.call,
+            record.call if len(record.call) <= LARGE else b"",
             record.injects,
             None if record.isolation == "thread" else record.isolation,
             None if record.metadata is None else record.metadata.decode(),
@@ -219,6 +243,9 @@ def _insert_jobs(
         for record in records
     ]
     bulk(connection, "INSERT INTO calls(n, call, injects, isolation, metadata)", "", 5, calls)
+    for record in records:
+        if len(record.call) > LARGE:
+            write_value(connection, "calls", "call", record.job.n, record.call)
 
 
 def _update_jobs(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:

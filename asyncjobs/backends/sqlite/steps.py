@@ -6,18 +6,19 @@ Keys are in the order of their bytes in UTF-8, which is that of their code point
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 from asyncjobs.backends.bounds import PAGE_BYTES, SMALL_VALUE, check_key, check_limit
 from asyncjobs.backends.sqlite.id_ranges import prefix_end
-from asyncjobs.backends.sqlite.plan_rows import bulk
+from asyncjobs.backends.sqlite.plan_rows import LARGE, bulk, write_value
 from asyncjobs.backends.values import KeptStep, StepPage
 from asyncjobs.core.plan import StepWrite
 from asyncjobs.core.requests import Keep
 
 _KEEP = "INSERT INTO steps(job, key, generation, value)"
 _AGAIN = "ON CONFLICT(job, key) DO UPDATE SET generation = excluded.generation, value = excluded.value"
+_ROW = "SELECT n FROM steps WHERE job = ? AND key = ?"
 _FORGET = "DELETE FROM steps WHERE job = ? AND key >= ?"
 _NOTE = "INSERT OR IGNORE INTO outdated(n) SELECT ? WHERE EXISTS (SELECT 1 FROM steps WHERE job = ?)"
 
@@ -38,15 +39,24 @@ _COUNT = f"SELECT count(*) {_COUNTING}"
 
 def write(connection: sqlite3.Connection, changes: Sequence[StepWrite]) -> None:
     """Keep and forget, in this order."""
-    kept: list[tuple[int, str, int, bytes]] = []
+    kept: dict[tuple[int, str], tuple[int, bytes]] = {}
     for n, generation, change in changes:
         if isinstance(change, Keep):
-            kept.append((n, change.key, generation, change.value))
+            kept[n, change.key] = (generation, change.value)  # the last one wins
             continue
-        bulk(connection, _KEEP, _AGAIN, 4, kept)
-        kept = []
+        _keep(connection, kept)
+        kept = {}
         _forget(connection, n, change.prefix)
-    bulk(connection, _KEEP, _AGAIN, 4, kept)
+    _keep(connection, kept)
+
+
+def _keep(connection: sqlite3.Connection, kept: Mapping[tuple[int, str], tuple[int, bytes]]) -> None:
+    rows = [(*of, generation, value if len(value) <= LARGE else b"") for of, (generation, value) in kept.items()]
+    bulk(connection, _KEEP, _AGAIN, 4, rows)
+    for of, (_, value) in kept.items():
+        if len(value) > LARGE:
+            n: int = connection.execute(_ROW, of).fetchone()[0]
+            write_value(connection, "steps", "value", n, value)
 
 
 def _forget(connection: sqlite3.Connection, n: int, prefix: str) -> None:
