@@ -92,6 +92,18 @@ def test_there_is_one_callable_for_each_name() -> None:
     assert is_async_callable(resolve_callable(MAKE)) is False
 
 
+def test_what_is_kept_of_them_is_bounded_and_another_callable_does_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncjobs.core.codec.callables._bodies", bodies := {})
+    monkeypatch.setattr("asyncjobs.core.codec.callables._MOST_BODIES", 2)
+    first = adapted("demo", make)
+    for factory in (Poem, Maker.static, Maker.of_class):
+        adapted("demo", factory)
+    assert len(bodies) <= 2
+    again = adapted("demo", make)
+    assert again is not first
+    assert describe_callable(again).name == describe_callable(first).name == MAKE
+
+
 def test_arguments_of_a_partial_go_with_the_job() -> None:
     described = describe_callable(adapted("demo", functools.partial(make, "noir")))
     assert (described.name, described.args) == (MAKE, ("noir",))
