@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import runpy
+import signal
 import subprocess
 import sys
 import textwrap
@@ -12,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import JobStatus
+from asyncjobs import JobProcessor, JobStatus, MemoryBackend, RetryPolicy
 from asyncjobs.core.lifecycle import TRANSITIONS
 from asyncjobs.models import EventType
 
@@ -93,3 +94,35 @@ def test_the_program_of_the_daemon_guide_runs(tmp_path: Path) -> None:
     imports, body = program.split("\n\n", 1)
     main = 'if __name__ == "__main__":\n' + textwrap.indent(f"{body}\nprint(picture)", "    ")
     assert run(tmp_path, f"{imports}\n\n\n{functions}{main}\n") == "noirnoir\n"
+
+
+def test_the_program_of_the_guide_of_steps_is_killed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    book, _ = programs("docs/guides/steps.md")
+    printed = re.findall(r"```text\n(.*?)```", (ROOT / "docs/guides/steps.md").read_text(), re.DOTALL)
+    (tmp_path / "book.py").write_text(book)
+    for code, expected in zip((-signal.SIGKILL, 0), printed, strict=True):
+        ran = subprocess.run([sys.executable, "book.py"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
+        assert (ran.returncode, ran.stdout) == (code, expected), ran.stderr
+
+
+@pytest.mark.anyio
+async def test_the_idempotency_key_of_the_guide_is_the_same_in_each_attempt() -> None:
+    _, charging = programs("docs/guides/steps.md")
+    names: dict[str, Any] = {}
+    exec(charging, names)
+    keys: list[str] = []
+
+    class Payments:
+        def charge(self, cents: int, idempotency_key: str) -> str:
+            keys.append(idempotency_key)
+            if len(keys) == 1:
+                raise ConnectionError("the answer was lost")
+            return f"{cents} cents"
+
+    async def body() -> str:
+        return await names["order"](Payments(), 7)
+
+    async with JobProcessor(MemoryBackend()) as jp:
+        job = await jp.submit_job(body, local=True, job_id="o1", retry=RetryPolicy(base=0.001))
+        assert await job == "7 cents"
+    assert keys == ["o1/charge"] * 2
