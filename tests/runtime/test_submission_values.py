@@ -164,6 +164,44 @@ async def test_a_result_that_does_not_fit_its_annotation_fails_the_attempt_witho
     assert attempts == ([1] if isolation == "thread" else [])
 
 
+def dict_of_other_fields() -> Price:
+    return {"cents": 1}  # type: ignore[return-value]
+
+
+def dict_of_the_fields() -> Price:
+    return {"net": 3}  # type: ignore[return-value]
+
+
+def dict_among_right_ones() -> list[Panel]:
+    return [{"text": "a", "width": 1}, {"text": "b"}]  # type: ignore[list-item]
+
+
+async def dict_that_a_model_refuses() -> Panel:
+    return {"text": "a", "width": 0}  # type: ignore[return-value]
+
+
+@pytest.mark.parametrize("isolation", ["thread", "process"])
+@pytest.mark.parametrize(
+    ("function", "problem"),
+    [
+        (dict_of_other_fields, r"\$ has the fields \(cents\); expected .*Price"),
+        (dict_among_right_ones, r"\$\[1\] was refused by its class \(ValidationError"),
+        (dict_that_a_model_refuses, r"\$ was refused by its class \(ValidationError"),
+    ],
+)
+async def test_a_dict_that_no_record_can_be_made_of_fails_the_attempt_that_returned_it(
+    jp: JobProcessor, function: Any, problem: str, isolation: Any
+) -> None:
+    handle = await jp.submit_job(function, isolation=isolation, max_retries=3)
+    with pytest.raises(JobExecutionError, match=f"result of dict_.*: {problem}") as caught:
+        await handle.result(timeout=PATIENCE)
+    assert caught.value.attempt == 1
+
+
+async def test_a_dict_of_the_right_fields_becomes_the_record(jp: JobProcessor) -> None:
+    assert await (await jp.submit_job(dict_of_the_fields)).result(timeout=PATIENCE) == Price(3)
+
+
 def fine() -> int:
     return 1
 

@@ -35,9 +35,11 @@ from asyncjobs.core.codec import (
     convert_result,
     decode_call,
     decode_value,
+    encode_arguments,
     encode_call,
     encode_value,
 )
+from asyncjobs.exceptions import NotSerializableError
 
 if TYPE_CHECKING:
     from nowhere import Unknown  # type: ignore[import-not-found]
@@ -339,3 +341,24 @@ def test_what_does_not_fit_is_named_for_rest_and_result() -> None:
         convert_arguments(func, ({"x": 1}, 2), {})
     with pytest.raises(ConversionError, match=r"result of .*func\(\): \$\[0\] is an int; expected"):
         convert_result(func, [1])
+
+
+@pytest.mark.parametrize(
+    ("args", "where"),
+    [((Point(1),), "$.args[0]"), (([{"a": Point(1)}],), "$.args[0][0].a")],
+)
+def test_a_record_is_refused_where_the_annotation_cannot_be_resolved(args: tuple[Any, ...], where: str) -> None:
+    def func(a: Unknown) -> None: ...
+
+    with pytest.raises(NotSerializableError, match="the annotation 'Unknown' of the argument 'a' of .*func") as caught:
+        encode_arguments(func, args, {})
+    assert str(caught.value).startswith(where + " is ")
+    assert "TYPE_CHECKING" in (caught.value.hint or "")
+    encode_arguments(func, ({"x": 1},), {})
+    encode_arguments(func, ("text",), {})
+
+
+def test_records_of_other_arguments_are_not_refused_for_it() -> None:
+    def func(a: Unknown, b: Point) -> None: ...
+
+    encode_arguments(func, (1, Point(1)), {})

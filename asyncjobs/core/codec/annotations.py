@@ -18,7 +18,7 @@ from types import FunctionType
 from typing import Any, NoReturn
 
 from asyncjobs.core.codec.cache import IdentityCache
-from asyncjobs.core.codec.hints import callable_hints, innermost
+from asyncjobs.core.codec.hints import callable_hints, innermost, own_annotations
 from asyncjobs.core.codec.layers import (
     Passed,
     borrows_annotations,
@@ -36,11 +36,15 @@ from asyncjobs.exceptions import ConversionError, NotSerializableError
 
 
 class Place(typing.NamedTuple):
-    """A parameter, or a result: how its records are rebuilt, and whether its annotation leaves its type open."""
+    """A parameter, or a result: how its records are rebuilt, and whether its annotation leaves its type open.
+
+    ``unresolved`` is an annotation that has a meaning for type checkers alone: its names are not defined at run time.
+    """
 
     name: str
     rebuild: Rebuild | None
     free: bool
+    unresolved: str | None = None
 
 
 class Plan(typing.NamedTuple):
@@ -239,6 +243,8 @@ def check_arguments(
     places += [(f"$.kwargs{key_step(name)}", plan.of(name), kwargs[name]) for name in sorted(kwargs)]
     for number, (where, place, value) in enumerate(places):
         records = counts[number] if counts else 0
+        if place.unresolved is not None and records:
+            _refuse_unresolved(where, value, place.unresolved, owner_of(func, place.name))
         if place.rebuild is None and (place.free or not records):
             continue
         if plan.lenient and not records:
@@ -269,14 +275,17 @@ def _check_by_choice(
     check_arguments(implementation, args, kwargs, counts, handles)
 
 
-def check_result(func: Callable[..., Any], value: Any, records: int, where: str) -> None:
+def check_result(func: Callable[..., Any], value: Any, records: int, where: str) -> bool:
     """Make sure that a result will be read as it is, if the return annotation names records.
 
+    :returns: whether records will be made of dicts in it, which only reading it shows to be possible.
     :raises NotSerializableError: it would not.
     """
     plan = get_result_plan(func)
+    dicts: list[Any] = []
     if plan.rebuild is not None and (records or not plan.lenient):
-        _check(func, where, None, plan.rebuild, value, records, ())
+        _check(func, where, None, plan.rebuild, value, records, (), dicts)
+    return bool(dicts)
 
 
 def _check(
@@ -287,14 +296,28 @@ def _check(
     value: Any,
     records: int,
     handles: tuple[type, ...],
+    dicts: list[Any] | None = None,
 ) -> None:
     try:
         if rebuild is None:
             find_stray(value)
-        elif rebuild.check(value, Look(handles)) != records:
+        elif rebuild.check(value, Look(handles, dicts=dicts)) != records:
             rebuild.check(value, Look(handles, strays=True))
     except Mismatch as mismatch:
         _refuse(mismatch, where, value, owner_of(func, name))
+
+
+def _refuse_unresolved(where: str, value: Any, annotation: str, owner: str) -> NoReturn:
+    steps, problem = [], "a record"
+    try:
+        find_stray(value)
+    except Mismatch as mismatch:
+        steps, problem = mismatch.steps, mismatch.problem.removeprefix("is ")
+    raise NotSerializableError(
+        shortened_path(where, steps),
+        f"{problem}; the annotation {annotation!r} of the {owner} cannot be resolved, so that it could not come back",
+        hint="import what it names in the module itself, not under 'if TYPE_CHECKING:', and not inside of a function",
+    )
 
 
 def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
@@ -335,9 +358,16 @@ def _plan(func: Callable[..., Any]) -> Plan:
     rest: Place | None = None
     others: Place | None = None
     exact = False
+    written = own_annotations(callee.target)
     for parameter in parameters:
         hint = hints.get(parameter.name)
-        place = Place(parameter.name, compile_rebuild(hint), is_free(hint))
+        unresolved = written.get(parameter.name) if hint is None else None
+        place = Place(
+            parameter.name,
+            compile_rebuild(hint),
+            is_free(hint),
+            unresolved if isinstance(unresolved, str) and not callee.borrowed else None,
+        )
         exact = exact or has_choice(hint)
         if parameter.kind is Parameter.VAR_KEYWORD:
             others = place

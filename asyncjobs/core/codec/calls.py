@@ -62,12 +62,13 @@ def decode_arguments(
 def encode_result(func: Callable[..., Any], value: Any, where: str = "$", handle_type: type | None = None) -> bytes:
     """Encode a result of ``func``, having made sure that its annotation will bring it back.
 
-    :raises NotSerializableError: it will not; its path starts with ``where``.
+    :raises NotSerializableError: it will not; its path starts with ``where``. ConversionError: its class refuses a dict
+        that is given for a record.
     """
     plan = get_result_plan(func)
     data, records = encode_counted(value, where, handle_type, exact=plan.exact)
-    if plan.rebuild is not None:
-        check_result(func, value, records, where)
+    if plan.rebuild is not None and check_result(func, value, records, where):
+        decode_result(data, func)
     return data
 
 

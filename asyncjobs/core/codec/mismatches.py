@@ -27,11 +27,13 @@ class Look(NamedTuple):
     """How a value is checked before it is stored.
 
     ``handles`` are the types that results of jobs replace. With ``strays``, a record that no annotation names is a
-    Mismatch of its own; without, it is missing in the count.
+    Mismatch of its own; without, it is missing in the count. To ``dicts`` are added the dicts of which records will be
+    made: whether their class takes them is known when it is called.
     """
 
     handles: tuple[type, ...] = ()
     strays: bool = False
+    dicts: list[Any] | None = None
 
 
 class Rebuild(Protocol):

@@ -153,4 +153,6 @@ class Family:
             return 0
         if not issubclass(cls, dict) or (self.exact and cls is not JsonObject):
             raise unlike(value, self.expected)
+        if look.dicts is not None:
+            look.dicts.append(value)
         return self.own.check_dict(cast("dict[Any, Any]", value), look, names=self.exact)
