@@ -105,8 +105,11 @@ BERLIN = ZoneInfo("Europe/Berlin")
     ],
 )  # fmt: skip
 def test_comes_back_as_it_was(value: Any) -> None:
+    def shown(one: Any) -> Any:  # the order of a set differs with the order in which it was filled
+        return sorted(map(repr, one)) if isinstance(one, (set, frozenset)) else repr(one)
+
     again = back(value)
-    assert (again, type(again), repr(again)) == (value, type(value), repr(value))
+    assert (again, type(again), shown(again)) == (value, type(value), shown(value))
     assert encode_value(again) == encode_value(value)
     args, kwargs = decode_call(encode_call((value,), {"k": [value]}).data)
     assert (args, kwargs) == ((value,), {"k": [value]})
