@@ -36,7 +36,7 @@ from tests.web.support import serving
 
 pytestmark = pytest.mark.anyio
 MODELS = [Job, JobEvent, StatusReport, Reason, GroupProgress, Attempt, WorkerInfo]
-OF_REQUESTS = {"links", "cursor"}
+OF_REQUESTS = {"links", "cursor", "steps"}  # what a request reads beside the object
 
 
 class Answer(pydantic.BaseModel):
