@@ -6,7 +6,7 @@ It is a part of the contract of ``backends.base``, and can be kept by a store wi
   at all. A batch is not atomic: after an error, or the death of the process, any beginning of it may be done. Changes
   of one key or prefix are done in the order of the batch;
 - a ``Forget`` is atomic for each key alone: a reader may find some of the keys gone and others not. When the call
-  returns, all of them are;
+  returns, all of them are. If its attempt ends in between, it is ``Stale``, although some of them are gone;
 - a read of a page sees each step as it was at some moment of the read. Between two pages, anything may change;
 - the two numbers that decide which steps count, ``JobState.generation`` and ``JobState.steps_from``, are written with
   the row of the job, in the write that retries it. Steps that no longer count are never read, from then on. Upkeep

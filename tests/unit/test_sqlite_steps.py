@@ -6,7 +6,7 @@ import os
 import re
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
@@ -19,7 +19,7 @@ from msgspec.structs import replace
 from asyncjobs import SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.sqlite import removal, steps
 from asyncjobs.backends.sqlite.writer import Writer
-from asyncjobs.core.requests import Keep
+from asyncjobs.core.requests import Forget, Keep
 from asyncjobs.core.state import Stale
 from tests.conformance.support import COMPLETED, FATAL, PENDING, RELEASED, SUCCESS, Hand, Store, new
 from tests.unit.sqlite_store import Store as File
@@ -201,6 +201,64 @@ async def test_large_values_are_written_in_parts(store: Store, size: int) -> Non
     assert [results[job_id].value for job_id in "abc"] == [value, b"small", value]
 
 
+class Deleting:
+    """A hook that counts the transactions, and calls something after one of them."""
+
+    def __init__(self) -> None:
+        self.commits = 0
+        self.then: Callable[[], object] = lambda: None
+
+    def __call__(self, point: str) -> None:
+        if point == "after-commit":
+            self.commits += 1
+            self.then()
+
+
+async def test_many_steps_are_forgotten_in_bounded_transactions(tmp_path: Path) -> None:
+    config, hook = SQLiteConfig(db_path=tmp_path / "jobs.db", readers=1), Deleting()
+    async with Store(lambda clock: SQLiteBackend(config, clock=clock, hook=hook)) as store:
+        hand = await running(store, "a", "b")
+        attempt = hand.held["a"]
+        await store.backend.write_steps([Keep(attempt, f"k{i:05}", b"v") for i in range(12_000)])
+        await hand.keep("b", k=b"of b")
+        left: list[int] = []
+
+        def count() -> None:
+            with closing(sqlite3.connect(config.file)) as connection:
+                left.append(connection.execute("SELECT count(*) FROM steps WHERE job = 1").fetchone()[0])
+
+        hook.then = count
+        changes = [Keep(attempt, "a", b"1"), Keep(attempt, "k", b"1"), Forget(attempt, "k"), Keep(attempt, "k1", b"2")]
+        assert list(await store.backend.write_steps(changes)) == [None] * 4
+        assert left == [7002, 2002, 1, 2], "5,000 at most with each, and the last change after all of them"
+        hook.then = lambda: None
+        assert await store.steps("a") == {"a": b"1", "k1": b"2"}
+        assert await store.steps("b") == {"k": b"of b"}
+
+
+async def test_an_attempt_that_ends_in_between_forgets_no_more(tmp_path: Path) -> None:
+    config = SQLiteConfig(db_path=tmp_path / "jobs.db", readers=1)
+    async with Store(lambda clock: SQLiteBackend(config, clock=clock)) as store:
+        hand = await running(store, "a")
+        attempt = hand.held["a"]
+        await store.backend.write_steps([Keep(attempt, f"k{i:05}", b"v") for i in range(12_000)])
+
+        async def end() -> None:
+            while await store.backend.count_steps("a") == 12_000:
+                await anyio.sleep(0)
+            await hand.end("a", RELEASED)
+
+        answers: list[object] = []
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(end)
+            answers += await store.backend.write_steps([Forget(attempt, ""), Keep(attempt, "late", b"1")])
+        if answers[0] is None:  # it was faster
+            assert await store.backend.count_steps("a") in (0, 1)
+        else:
+            assert answers == [Stale(1, PENDING)] * 2
+            assert await store.backend.count_steps("a") in (7000, 2000)
+
+
 # -- what it costs
 
 
@@ -318,10 +376,10 @@ def test_a_page_costs_its_steps_however_many_follow(tmp_path: Path, sql: str) ->
         (steps._ONE, ("job-1", "k")),
         (steps._COUNT, ("job-1",)),
         (steps._NOTE, (1, 1)),
-        (steps._FORGET, (1, "k")),
-        (f"{steps._FORGET} AND key < ?", (1, "k", "l")),
-        (removal._STEPS, ("[1,2]",)),
-        (removal._OUTDATED, ("[1,2]",)),
+        (f"{steps._FORGET} LIMIT 9", (1, "k")),
+        (f"{steps._FORGET} AND key < ? LIMIT 9", (1, "k", "l")),
+        (f"{removal._STEPS} LIMIT 9", ("[1,2]",)),
+        (f"{removal._OUTDATED} LIMIT 9", ("[1,2]",)),
     ],
 )  # pyright: ignore
 def test_every_statement_finds_its_rows_by_the_index(file: File, sql: str, parameters: tuple[Any, ...]) -> None:

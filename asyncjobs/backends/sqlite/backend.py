@@ -37,7 +37,6 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
-from asyncjobs.backends.bounds import check_changes
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.backup import back_up
@@ -51,6 +50,7 @@ from asyncjobs.backends.sqlite.opening import open_store
 from asyncjobs.backends.sqlite.pruning import Pruner
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.backends.sqlite.steps import write_in_parts
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
@@ -256,11 +256,10 @@ class SQLiteBackend(CheckedArguments, JobBackend):
         return await self._open().run(ops.AppendEvents(batches=batches))
 
     async def write_steps(self, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
-        """Do the changes with the next group commit, before the outcomes of its group."""
-        check_changes(changes)
-        answer = await self._open().run(ops.WriteSteps(changes=changes))
+        """Do the changes with the next group commit, before the outcomes of its group; forget in bounded steps."""
+        answers = await write_in_parts(self._open().run, changes)
         self._checkpointer.nudge()  # which otherwise comes with events
-        return answer
+        return answers
 
     # -- workers and leases
 

@@ -30,6 +30,7 @@ from asyncjobs.clock import to_datetime
 from asyncjobs.core import commands
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
+from asyncjobs.core.requests import Forget
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
 from asyncjobs.safe_logging import SafeLogger
@@ -114,6 +115,7 @@ class _Transaction:
         self.claims = claims.Claiming(connection, self.plan, lanes, moment.clocks)
         self.stored: list[JobEvent] = []
         self._numbers = self._fresh_numbers()
+        self._unfinished: list[Forget] = []
         self._by_kind: dict[type[ops.Operation], list[tuple[int, Any]]] = {}
         for i, operation in enumerate(operations):
             self._by_kind.setdefault(type(operation), []).append((i, operation))
@@ -171,7 +173,7 @@ class _Transaction:
         self.claims.remember(writes)
         write(self.connection, writes, names, self.moment.clocks)
         if writes.steps:
-            steps.write(self.connection, writes.steps)
+            self._unfinished += steps.write(self.connection, writes.steps)
 
     # -- first, before the plan has read rows that these delete
 
@@ -328,10 +330,13 @@ class _Transaction:
     # -- answers
 
     def finished_answers(self) -> list[Any]:
-        """Return the answers, completed by what was claimed."""
+        """Return the answers, completed by what was claimed, and by whether all is forgotten that was to be."""
         for i, _ in self._all(ops.Dequeue):
             self.answers[i] = self.claims.answer(i)
         for i, operation in self._all(ops.Finish):
             taken = ClaimResult() if operation.claim is None else self.claims.answer(i)
             self.answers[i] = Finished(self.answers[i], taken)
+        for i, operation in self._all(ops.WriteSteps):
+            more = any(change is left for left in self._unfinished for change in operation.changes)
+            self.answers[i] = (self.answers[i], more)
         return self.answers

@@ -15,6 +15,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Sequence
 from itertools import accumulate
+from typing import Any
 
 from msgspec import Struct, json
 
@@ -35,10 +36,10 @@ UNION SELECT j.parent FROM jobs j WHERE j.n > ? AND j.parent IS NOT NULL"""
 _LEFT = """
 SELECT d.n, ifnull(length(c.call), 0) + ifnull(length(r.value), 0)
 FROM removed d LEFT JOIN calls c ON c.n = d.n LEFT JOIN results r ON r.n = d.n ORDER BY d.n LIMIT ?"""
-_STEPS = f"SELECT s.n, length(s.value) FROM steps s WHERE s.job IN (SELECT k.value FROM json_each(?) k) LIMIT {_STEP}"
-_OUTDATED = f"""
+_STEPS = "SELECT s.n, length(s.value) FROM steps s WHERE s.job IN (SELECT k.value FROM json_each(?) k)"
+_OUTDATED = """
 SELECT s.n, length(s.value) FROM json_each(?) k CROSS JOIN jobs j ON j.n = k.value CROSS JOIN steps s ON s.job = j.n
-WHERE s.generation < j.steps_from LIMIT {_STEP}"""
+WHERE s.generation < j.steps_from"""
 _COUNT = """
 INSERT INTO counters(name, value) VALUES ('removed', ?)
 ON CONFLICT(name) DO UPDATE SET value = value + excluded.value"""
@@ -81,7 +82,7 @@ def clear(connection: sqlite3.Connection) -> bool:
         return _clear_outdated(connection)
     some = _within(found)
     numbers = _json(some)
-    if _delete_steps(connection, _STEPS, numbers):
+    if delete_steps(connection, _STEPS, (numbers,)):
         return True
     for sql in (
         f"DELETE FROM events WHERE position IN (SELECT e.position FROM events e WHERE e.job IN {_SOME_OF} LIMIT ?)",
@@ -101,15 +102,15 @@ def _clear_outdated(connection: sqlite3.Connection) -> bool:
     if not jobs:
         return False
     numbers = _json(jobs)
-    if _delete_steps(connection, _OUTDATED, numbers):
+    if delete_steps(connection, _OUTDATED, (numbers,)):
         return True
     connection.execute(f"DELETE FROM outdated WHERE n IN {_SOME_OF}", (numbers,))
     return len(jobs) == _JOBS
 
 
-def _delete_steps(connection: sqlite3.Connection, find: str, jobs: str) -> bool:
-    """Delete steps of these jobs, up to a number and a size; return whether more may be left."""
-    found = connection.execute(find, (jobs,)).fetchall()
+def delete_steps(connection: sqlite3.Connection, find: str, parameters: Sequence[Any]) -> bool:
+    """Delete steps that a query finds (number, bytes), up to a number and a size; return whether more may be left."""
+    found = connection.execute(f"{find} LIMIT {_STEP}", tuple(parameters)).fetchall()
     some = _within(found)
     if some:
         connection.execute(f"DELETE FROM steps WHERE n IN {_SOME_OF}", (_json(some),))

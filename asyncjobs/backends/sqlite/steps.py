@@ -6,20 +6,27 @@ Keys are in the order of their bytes in UTF-8, which is that of their code point
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
-from asyncjobs.backends.bounds import PAGE_BYTES, SMALL_VALUE, check_key, check_limit
+import anyio
+
+from asyncjobs.backends.bounds import PAGE_BYTES, SMALL_VALUE, check_changes, check_key, check_limit
 from asyncjobs.backends.sqlite.id_ranges import prefix_end
+from asyncjobs.backends.sqlite.operations import WriteSteps
 from asyncjobs.backends.sqlite.plan_rows import LARGE, bulk, write_value
+from asyncjobs.backends.sqlite.removal import delete_steps
 from asyncjobs.backends.values import KeptStep, StepPage
 from asyncjobs.core.plan import StepWrite
-from asyncjobs.core.requests import Keep
+from asyncjobs.core.requests import Forget, Keep, StepChange
+from asyncjobs.core.state import Stale
 
+_PAUSE = 0.005
+"""Seconds between two transactions that forget, in which other processes get at the lock."""
 _KEEP = "INSERT INTO steps(job, key, generation, value)"
 _AGAIN = "ON CONFLICT(job, key) DO UPDATE SET generation = excluded.generation, value = excluded.value"
 _ROW = "SELECT n FROM steps WHERE job = ? AND key = ?"
-_FORGET = "DELETE FROM steps WHERE job = ? AND key >= ?"
+_FORGET = "SELECT n, length(value) FROM steps WHERE job = ? AND key >= ?"
 _NOTE = "INSERT OR IGNORE INTO outdated(n) SELECT ? WHERE EXISTS (SELECT 1 FROM steps WHERE job = ?)"
 
 _COUNTING = "FROM jobs j CROSS JOIN steps s ON s.job = j.n WHERE j.id = ? AND s.generation >= j.steps_from"
@@ -37,8 +44,36 @@ _ONE = f"SELECT CAST(s.value AS BLOB) {_COUNTING} AND s.key = ?"
 _COUNT = f"SELECT count(*) {_COUNTING}"
 
 
-def write(connection: sqlite3.Connection, changes: Sequence[StepWrite]) -> None:
-    """Keep and forget, in this order."""
+async def write_in_parts(
+    run: Callable[[WriteSteps], Awaitable[tuple[list[Stale | None], bool]]], changes: Sequence[StepChange]
+) -> list[Stale | None]:
+    """Have changes committed, in their order. What is forgotten may be large: it is deleted in bounded transactions.
+
+    :param run: has an operation committed; returns its answers, and whether its last change is still to be finished.
+    :raises ConfigurationError: a key cannot be one; nothing was changed.
+    """
+    check_changes(changes)
+    answers: list[Stale | None] = []
+    for part in _up_to_each_forget(changes):
+        done, more = await run(WriteSteps(changes=part))
+        while more and done[-1] is None:
+            await anyio.sleep(_PAUSE)
+            done[-1:], more = await run(WriteSteps(changes=part[-1:]))
+        answers += done
+    return answers
+
+
+def _up_to_each_forget(changes: Sequence[StepChange]) -> Iterator[Sequence[StepChange]]:
+    start = 0
+    for i, change in enumerate(changes, start=1):
+        if isinstance(change, Forget) or i == len(changes):
+            yield changes[start:i]
+            start = i
+
+
+def write(connection: sqlite3.Connection, changes: Sequence[StepWrite]) -> list[Forget]:
+    """Keep and forget, in this order; returns what is not yet forgotten as a whole."""
+    unfinished: list[Forget] = []
     kept: dict[tuple[int, str], tuple[int, bytes]] = {}
     for n, generation, change in changes:
         if isinstance(change, Keep):
@@ -46,8 +81,10 @@ def write(connection: sqlite3.Connection, changes: Sequence[StepWrite]) -> None:
             continue
         _keep(connection, kept)
         kept = {}
-        _forget(connection, n, change.prefix)
+        if _forget(connection, n, change.prefix):
+            unfinished.append(change)
     _keep(connection, kept)
+    return unfinished
 
 
 def _keep(connection: sqlite3.Connection, kept: Mapping[tuple[int, str], tuple[int, bytes]]) -> None:
@@ -59,12 +96,12 @@ def _keep(connection: sqlite3.Connection, kept: Mapping[tuple[int, str], tuple[i
             write_value(connection, "steps", "value", n, value)
 
 
-def _forget(connection: sqlite3.Connection, n: int, prefix: str) -> None:
+def _forget(connection: sqlite3.Connection, n: int, prefix: str) -> bool:
+    """Delete a bounded part of the steps whose keys begin so; return whether more may be left."""
     end = prefix_end(prefix)
     if end is None:
-        connection.execute(_FORGET, (n, prefix))
-    else:
-        connection.execute(f"{_FORGET} AND key < ?", (n, prefix, end))
+        return delete_steps(connection, _FORGET, (n, prefix))
+    return delete_steps(connection, f"{_FORGET} AND key < ?", (n, prefix, end))
 
 
 def note_outdated(connection: sqlite3.Connection, n: int) -> None:
