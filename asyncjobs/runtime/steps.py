@@ -89,8 +89,6 @@ class Steps:
         if _check(key, func):
             hint = f"in an 'async def' function: await current_job().step({key!r}, …)"
             raise ConfigurationError("fn", func, problem="step_sync() does not await 'async def' functions", hint=hint)
-        if self._stopped:
-            self._context.run_sync(self._interrupt)
         self._use(key)
         kept = self._get_sync(key)
         if kept is None:

@@ -162,3 +162,9 @@ async def stale() -> None:
                 job.log(str(error))
                 return
             await anyio.sleep(0.01)
+
+
+def keep_and_go_on() -> None:
+    job = current_job()
+    job.step_sync("k", work, "/dev/null")
+    job.keep_sync("after", job.cancelled)

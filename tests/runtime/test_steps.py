@@ -161,26 +161,30 @@ async def test_a_step_inside_of_a_step_has_a_key_of_its_own(stores: Stores) -> N
     assert work.calls == [1, 2, 3]
 
 
-async def test_no_more_plain_functions_run_at_once_than_jobs(stores: Stores) -> None:
-    lock, now, most = threading.Lock(), [0], [0]
-    both = threading.Barrier(2, timeout=10)
+async def test_as_many_plain_functions_run_at_once_as_jobs_and_no_more(stores: Stores) -> None:
+    two, three = threading.Barrier(2), threading.Barrier(3)
 
-    def func() -> None:
-        with lock:
-            now[0] += 1
-            most[0] = max(most[0], now[0])
-        both.wait()
-        with lock:
-            now[0] -= 1
+    def meet(barrier: threading.Barrier, seconds: float) -> bool:
+        try:
+            barrier.wait(seconds)
+        except threading.BrokenBarrierError:
+            return False
+        return True
 
-    async def body() -> None:
-        async with anyio.create_task_group() as tasks:
-            for i in range(6):
-                tasks.start_soon(current_job().step, f"k{i}", func)
+    async def body() -> list[bool]:
+        met: list[bool] = []
+
+        async def one(key: str, barrier: threading.Barrier, seconds: float) -> None:
+            met.append(await current_job().step(key, meet, barrier, seconds))
+
+        for name, barrier, seconds in (("two", two, 10), ("three", three, 0.3)):
+            async with anyio.create_task_group() as tasks:
+                for i in range(barrier.parties):
+                    tasks.start_soon(one, f"{name}/{i}", barrier, seconds)
+        return met
 
     async with stores.processor(num_workers=2) as jp:
-        await run(jp, body)
-    assert most == [2]
+        assert await run(jp, body) == [True] * 2 + [False] * 3
 
 
 # -- where bodies run
@@ -234,7 +238,7 @@ async def test_resumed_by_hand_steps_stay_and_afresh_they_are_gone(jp: JobProces
         await within(10, handle)
     assert len(work.calls) == 1
     fails[0] = False
-    await jp.backend.retry_job(handle, fresh=True)
+    await handle.retry(fresh=True)
     assert await within(10, handle) == "done"
     assert len(work.calls) == 2
 

@@ -148,3 +148,25 @@ async def test_a_zombie_keeps_nothing(jp: JobProcessor) -> None:
     await jp.backend.deregister_worker(jp.daemon.runner.worker_id)
     await within(20, handle)
     assert (await jp.backend.get_job(handle)).attempt == 2  # type: ignore[union-attr]  # pyright: ignore
+
+
+async def test_a_value_whose_commit_is_under_way_is_kept_and_the_body_has_the_answer() -> None:
+    class Slow(FaultyBackend):
+        began, go = anyio.Event(), anyio.Event()
+
+        async def write_steps(self, changes: Any) -> Any:
+            self.began.set()
+            await self.go.wait()
+            return await super().write_steps(changes)
+
+    backend = Slow(MemoryBackend())
+    async with JobProcessor(backend) as jp:
+        handle = await jp.submit_job(bodies.keep_and_go_on, isolation="process", retry=ONCE)
+        await within(10, backend.began.wait())
+        await handle.cancel()
+        await anyio.sleep(0.1)  # the request to stop is read in the other process
+        backend.go.set()
+        with pytest.raises(JobCancelledError):
+            await within(10, handle)
+        kept = {step.key: step.value for step in (await backend.read_steps(handle)).steps}
+    assert kept == {"k": b"\xa4done", "after": b"\xc3"}

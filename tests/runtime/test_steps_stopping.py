@@ -317,7 +317,8 @@ async def test_a_read_waits_for_the_store_too(stores: Stores) -> None:
         return await current_job().recall("k", "nothing")
 
     async with stores.processor(backend=backend) as jp:
-        assert await run(jp, body) == "nothing"
+        assert await run(jp, body, retry=RetryPolicy(max_retries=1, base=0.001)) == "nothing"
+        assert backend.calls["read_steps"] == 2
 
 
 async def test_an_error_that_waiting_does_not_mend_is_raised(stores: Stores) -> None:
