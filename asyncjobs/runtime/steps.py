@@ -107,14 +107,16 @@ class Steps:
     async def _get(self, key: str) -> bytes | None:
         """Return what is kept under a key that ``_use`` has taken. If there is nothing, its function may begin."""
         kept: bytes | None = None
+        begins = False
         try:
             if key in self._cache or not self._cache.complete:
                 kept = await self._call(self._cache.get, key)
                 self._cache.let_go(key)
             if kept is None and self._stopped:
                 await self._interrupt()
+            begins = kept is None
         finally:
-            if kept is not None:
+            if not begins:
                 self._running.discard(key)
         return kept
 

@@ -348,3 +348,19 @@ async def test_an_error_that_waiting_does_not_mend_is_raised(stores: Stores) -> 
         with pytest.raises(JobExecutionError, match="damaged"):
             await within(10, handle)
     assert len(work.calls) == 1
+
+
+async def test_a_step_whose_read_failed_can_be_forgotten_and_used_again(stores: Stores) -> None:
+    backend = FaultyBackend(stores.backend())
+    backend.fail("read_steps", error=BackendError("damaged"))
+    work = Work()
+
+    async def body() -> Any:
+        fail_first()
+        with pytest.raises(BackendError, match="damaged"):
+            await current_job().step("k", work.plain)
+        await current_job().forget("k")
+        return await current_job().step("k", work.plain)
+
+    async with stores.processor(backend=backend) as jp:
+        assert await run(jp, body, retry=RetryPolicy(max_retries=1, base=0.001)) == "done"
