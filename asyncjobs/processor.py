@@ -74,7 +74,8 @@ class JobProcessor(CheckedArguments):
     :param daemon: settings of the embedded daemon: slots, queues, allowed modules, times.
     :param functions: functions that this process may run although it did not submit them.
     :param fallback: ``"sync"``: while no worker is alive anywhere, a submit runs its jobs here and returns when they
-        have ended; jobs that are not due yet run later. With ``enable_daemon=False``. Default None: jobs wait.
+        have ended; jobs that are not due yet run later; cancelled, it hands them back to the store (ADR 34). With
+        ``enable_daemon=False``. Default None: jobs wait.
     :param clock: for tests.
     :raises ConfigurationError: a setting cannot work.
 

@@ -163,7 +163,7 @@ class SyncJobs:
     ) -> None:
         if self._stack is None or fork_count() != self._forks:
             return  # a forked child leaves its parent's thread alone
-        refuse_to_leave_inside(None if self._jp.daemon is None else self._jp.daemon.runner.executor)
+        refuse_to_leave_inside(get_engine(self._jp).find_executor())
         try:
             self._drain(error)
         finally:
@@ -197,8 +197,7 @@ class SyncJobs:
 
     def _hand_back(self, error: BaseException | None) -> None:
         self._begin_to_leave(error)  # should that have been interrupted
-        if self._jp.daemon is not None:
-            self._jp.daemon.give_back()
+        get_engine(self._jp).give_back()
 
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Run an async function on the loop, and wait for what it returns.

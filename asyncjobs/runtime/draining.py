@@ -40,22 +40,32 @@ class Drain:
         self._hurried = False
         self._patience: anyio.CancelScope | None = None
 
-    async def run(self, timeout: float) -> None:
+    async def run(self, timeout: float, *, at_once: bool = False) -> None:
         """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once.
 
         What is given back may clean up for ``cancel_grace`` seconds more.
+
+        :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, have their time.
         """
         # 1. Waiting jobs go back at once, running ones have their time.
-        self._release([running for running in self._bodies() if running.waits])
+        if at_once:
+            self.release()
+            timeout = timeout if any(running.threaded for running in self._bodies()) else 0
+        else:
+            self._release([running for running in self._bodies() if running.waits])
         with anyio.move_on_after(0 if self._hurried else timeout) as self._patience:
             await self._until_quiet()
         # 2. The rest is asked to stop, and may clean up.
-        self._release(self._bodies())
+        self.release()
         if self._hurried:
             self.hurry()
         await self._until_cleaned_up(timeout)
         # 3. No more time: what will not end is left behind.
         await self._until_left()
+
+    def release(self) -> None:
+        """Ask all that runs to stop, in a drain that has begun or is to come."""
+        self._release(self._bodies())
 
     def _release(self, attempts: list[RunningAttempt]) -> None:
         for running in attempts:

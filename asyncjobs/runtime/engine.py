@@ -10,7 +10,6 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
-from asyncjobs.config import DaemonConfig
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import fork_count
 from asyncjobs.models import JobEvent, JobRequest, JobResult, JobStatus
@@ -18,6 +17,7 @@ from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.frames import STOPPING_RETRY, control
 from asyncjobs.runtime.events.publisher import EventPublisher
+from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
@@ -103,7 +103,7 @@ class Engine:
         self._forks = fork_count()
         self._given_up = False
         self._home = Home()
-        worker = self.settings.daemon or self.settings.fallback
+        worker = self.settings.worker
         if worker is not None and worker.preload:
             await preload(worker.preload, freeze=self.settings.owns_process)
         await self.backend.open()
@@ -154,6 +154,8 @@ class Engine:
         logger.error("the program has cancelled the tasks of this JobProcessor: jobs go back to the store, calls fail")
         parts = self._life()
         parts.waiting.fail(_background_cancelled)
+        if parts.fallback is not None:
+            parts.fallback.fail(_background_cancelled)
         for call in self._on_leave:
             call()
         if self._runner is not None:
@@ -165,9 +167,8 @@ class Engine:
         async with self._publisher or nullcontext(), anyio.create_task_group() as tasks:
             self._beside = tasks
             tasks.start_soon(parts.tail.run)
-            if settings.daemon is not None:
-                await self._start_runner(tasks, settings.daemon)
-            tasks.start_soon(watch_others, self.backend, parts.tail, self._runner, settings.clock)
+            await self._start_runner(tasks)
+            tasks.start_soon(watch_others, self.backend, parts.tail, settings.clock, settings.worker, parts.find_runner)
             tasks.start_soon(parts.waiting.warn_forever)
             tasks.start_soon(self.graph.run, self.backend, settings.clock)
             if self._runner is None:
@@ -175,12 +176,14 @@ class Engine:
                 if parts.fallback is None:
                     tasks.start_soon(self._warn_when_no_worker_lives)
                 else:  # which warns itself
+                    tasks.start_soon(parts.fallback.serve)
                     tasks.start_soon(parts.fallback.run_left)
             self._started = True
             started()
             await self._stopping.wait()
-            if self._runner is not None and self._exit is not None:
+            if self._exit is not None:
                 tasks.start_soon(self._exit.watch)
+            if self._runner is not None:
                 await self._runner.stop()
             if parts.fallback is not None:
                 await parts.fallback.close()
@@ -188,12 +191,17 @@ class Engine:
             self._ended_in_order = True
             tasks.cancel_scope.cancel()
 
-    async def _start_runner(self, tasks: TaskGroup, config: DaemonConfig) -> None:
-        """Run jobs here, and listen for the signals that end that."""
-        self._runner = self.last_runner = runner = self._life().new_runner(config)
-        await runner.start(tasks)
+    async def _start_runner(self, tasks: TaskGroup) -> None:
+        """Run jobs here, now or at their submit, and listen for the signals that end that."""
+        if self.settings.daemon is not None:
+            self._runner = self.last_runner = runner = self._life().new_runner(self.settings.daemon)
+            await runner.start(tasks)
+        config = self.settings.worker
+        if config is None:
+            return
         self._exit = Leaving(
-            runner,
+            self._life().find_runner,
+            config.shutdown_timeout,
             self._background,
             self.begin_to_leave,
             self.settings.clock,
@@ -244,8 +252,9 @@ class Engine:
         self._leaving = True
         if self._exit is not None:
             self._exit.begin(error)
-        if self._runner is not None:
-            self._runner.close()
+        runner = self._life().find_runner()
+        if runner is not None:
+            runner.close()
         for call in self._on_leave:
             call()
         self._stopping.set()
@@ -260,6 +269,16 @@ class Engine:
     def runner(self) -> Runner | None:
         """The worker that runs jobs here, while there is one."""
         return self._runner
+
+    def find_executor(self) -> Executor | None:
+        """Return what runs bodies here now, also those of a submit whose jobs are run here."""
+        return self._life().find_executor()
+
+    def give_back(self) -> None:
+        """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
+        runner = self._life().find_runner()
+        if runner is not None:
+            runner.give_back()
 
     def _life(self) -> Parts:
         assert self._parts is not None, "the engine has been started"
@@ -309,9 +328,11 @@ class Engine:
 
     def _committed(self, events: Sequence[JobEvent]) -> None:
         """Handle the events of an own commit: the worker first, then the caches, then readers."""
-        if self._runner is not None:
-            self._runner.committed(events)
-        self._life().committed(events)
+        parts = self._life()
+        runner = parts.find_runner()
+        if runner is not None:
+            runner.committed(events)
+        parts.committed(events)
 
     def open_backend(self) -> JobBackend:
         """Return the store, to callers who may use it: see ``parts``."""

@@ -83,15 +83,22 @@ class Executor:
         self._claims.close()
         self.lending.close()
 
-    async def drain(self, timeout: float) -> None:
+    async def drain(self, timeout: float, *, at_once: bool = False) -> None:
         """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once.
 
         What is given back may clean up for ``cancel_grace`` seconds more.
+
+        :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, have their time.
         """
         self.close()
-        await self._drain.run(timeout)
+        await self._drain.run(timeout, at_once=at_once)
         self._loop_watch.close()
         await self._bodies.close()
+
+    def release(self) -> None:
+        """Claim no more, and ask all bodies to stop: what ends by that goes back to the store."""
+        self.close()
+        self._drain.release()
 
     def hurry(self) -> None:
         """Give back now what still runs, in a drain that has begun or is to come, and wait for no clean-up."""
@@ -100,6 +107,11 @@ class Executor:
     async def _until_quiet(self) -> None:
         while self.attempts or self._recorder.unrecorded or self._slots.reserved:
             await self._quiet.wait()
+
+    @property
+    def runs_threads(self) -> bool:
+        """Whether bodies run in threads, which cannot be stopped."""
+        return any(running.threaded for running in self.attempts.running.values())
 
     @property
     def left_behind(self) -> bool:

@@ -1,12 +1,14 @@
 """Run jobs where they are submitted while no worker is alive: ``fallback="sync"``, through the normal claim.
 
 A worker of its own registers, claims and records like every other, so nothing is run twice should another process come
-up meanwhile; it is gone again once the submitted jobs have ended, or can go no further for now.
+up meanwhile; it is gone again once the submitted jobs have ended, or can go no further for now. It belongs to the
+processor and not to a submit (ADR 34): a submit that is cancelled while others wait takes nothing from them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 import anyio
 
@@ -29,10 +31,21 @@ _LOOK_EVERY = 0.5
 """Seconds after which it is looked again, although no event came: time alone makes delayed jobs due."""
 _LONGEST_PAUSE = 30.0
 """Seconds after which what was left is looked at again: others may have ended or removed it, or what it waits for."""
+_MOMENT = 0.5
+"""Seconds, after the clean-up of bodies, for what became of them to be stored."""
+
+
+class _Caller:
+    """A submit that waits until its jobs have ended, or the look after those that were not due."""
+
+    def __init__(self, job_ids: Sequence[str]) -> None:
+        self.job_ids = list(job_ids)
+        self.done = anyio.Event()
+        self.error: Exception | None = None
 
 
 class SyncFallback:
-    """Runs submitted jobs in their submitter.
+    """Runs submitted jobs where they are submitted.
 
     :param make_runner: returns a worker that has not been started.
     """
@@ -48,40 +61,91 @@ class SyncFallback:
         """Jobs that could not run at their submit: they are not due yet, or wait for one that is not."""
         self._left_more = Wakeup()
         self._pause = _LOOK_EVERY
-        self._lock = anyio.Lock()
         self.runner: Runner | None = None
         """The worker that runs jobs now."""
-        self._waited_for: list[str] = []
+        self._callers: list[_Caller] = []
+        self._called = Wakeup()
+        self._forsaken: set[str] = set()
+        """Jobs of submits that were cancelled while others went on to wait: what runs of them is not waited for."""
+        self._waiting = anyio.CancelScope()
+        """Around the wait of the worker until no caller needs it any more."""
+        self._stopped = anyio.Event()
+        self._serving = anyio.Lock()
         self._warned = False
         self._closing = False
 
     async def run(self, job_ids: Sequence[str]) -> None:
-        """Return once they have ended, or wait for something that does not happen now: a time, another's job."""
+        """Return once they have ended, or wait for something that does not happen now: a time, another's job.
+
+        Cancelled, the submit leaves. If no other one waits, the worker stops: bodies are cancelled, and their jobs are
+        handed back. A thread cannot be stopped: it is not waited for here, and has ``shutdown_timeout`` to end.
+        """
         context, runner = find_current_job(), self.runner
         if runner is not None and context is not None and runner.executor.runs(context):
-            self._waited_for += job_ids  # submitted by a body that is run here: who runs it runs these, too
+            # Submitted by a body that is run here: who waits for that one waits for these, too.
+            for caller in self._callers:
+                caller.job_ids += job_ids
             runner.scheduler.nudge()
             return
-        await self._run_unless_others_do(job_ids)
-        self._left |= dict.fromkeys([*job_ids, *self._waited_for])
+        caller = _Caller(job_ids)
+        await self._wait(caller)
+        self._left |= dict.fromkeys(caller.job_ids)
         self._left_more.notify()
+
+    async def _wait(self, caller: _Caller) -> None:
+        self._callers.append(caller)
+        self._called.notify()
+        try:
+            await caller.done.wait()
+        finally:
+            if not caller.done.is_set():
+                self._callers.remove(caller)
+                await self._forsake(caller)
+        if caller.error is not None:
+            raise caller.error
+
+    async def _forsake(self, caller: _Caller) -> None:
+        """Stop the worker of a submit that was cancelled, unless others wait for it; wait until bodies have ended."""
+        self._forsaken.update(caller.job_ids)
+        runner = self.runner
+        if self._callers or runner is None:
+            return
+        runner.executor.release()
+        self._waiting.cancel()
+        if not runner.executor.runs_threads:
+            with anyio.move_on_after(runner.config.cancel_grace + _MOMENT, shield=True):
+                await self._stopped.wait()
 
     async def run_left(self) -> None:
         """Run what could not run at its submit once it can, for as long as the processor is entered."""
         trouble = Outage(logger, "jobs that were not due at their submit cannot be looked at")
         await look_forever(self._look, None, trouble, self._clock)
 
-    async def _run_unless_others_do(self, job_ids: Sequence[str]) -> None:
-        async with self._lock:  # one worker at a time: so they run in the order in which they were submitted
-            if self._closing or any(worker.alive for worker in await self._backend.workers()):
-                return
-            if not self._warned:
-                self._warned = True
-                await self._warn(job_ids)
-            try:
-                await self._run(job_ids)
-            except BaseExceptionGroup as error:
-                raise only_error(error) from None
+    async def serve(self) -> None:
+        """Run a worker whenever submits wait for one, for as long as the processor is entered."""
+        while True:
+            await self._called.wait()
+            async with self._serving:  # one worker at a time: so jobs run in the order in which they were submitted
+                try:
+                    while self._callers and not self._closing and not await self._others_run():
+                        await self._run_worker()
+                except Exception as error:  # border: it is an error of those who wait for the worker
+                    problem = only_error(error)
+                    self._dismiss(self._callers, problem if isinstance(problem, Exception) else error)
+                self._dismiss(self._callers)
+
+    def _dismiss(self, callers: Sequence[_Caller], error: Exception | None = None) -> None:
+        """Have these submits return, or raise this error."""
+        if error is not None and not callers:
+            logger.error("jobs could not be run at their submit: %s", error, exc_info=error)
+        for caller in list(callers):
+            with suppress(ValueError):  # cancelled meanwhile
+                self._callers.remove(caller)
+            caller.error = error
+            caller.done.set()
+
+    async def _others_run(self) -> bool:
+        return any(worker.alive for worker in await self._backend.workers())
 
     async def _look(self) -> None:
         if not self._left:
@@ -89,7 +153,7 @@ class SyncFallback:
         unfinished = await self._find_unfinished()
         before = len(unfinished)
         if any(map(self._may_go_on, unfinished)):
-            await self._run_unless_others_do(list(self._left))
+            await self._wait(_Caller(list(self._left)))
             unfinished = await self._find_unfinished()
         # What is ready and still there (of another queue, or another worker's) is tried less and less often.
         self._pause = _LOOK_EVERY if len(unfinished) < before else min(_LONGEST_PAUSE, 2 * self._pause)
@@ -117,10 +181,15 @@ class SyncFallback:
     async def close(self) -> None:
         """Run no more: what runs gets its time to end, then goes back to pending; submits that wait return."""
         self._closing = True
-        if self.runner is not None and self.runner.started:
-            await self.runner.stop()
-        async with self._lock:  # the submit whose jobs ran has let go of the store
-            return
+        self._waiting.cancel()
+        async with self._serving:
+            self._dismiss(self._callers)
+
+    def fail(self, error: Callable[[], Exception]) -> None:
+        """Have submits that wait raise this: the tasks that would run their jobs have been cancelled."""
+        self._closing = True
+        for caller in list(self._callers):
+            self._dismiss([caller], error())
 
     async def _warn(self, job_ids: Sequence[str]) -> None:
         command = start_command(self._backend, [job.func for job in await self._backend.get_jobs(job_ids)])
@@ -130,33 +199,56 @@ class SyncFallback:
             "" if command is None else f"'{command}' or ",
         )
 
-    async def _run(self, job_ids: Sequence[str]) -> None:
+    async def _run_worker(self) -> None:
+        """Run a worker until no caller needs it any more."""
+        if not self._warned:
+            self._warned = True
+            await self._warn([job_id for caller in self._callers for job_id in caller.job_ids])
         cursor = await self._backend.last_cursor()
-        async with anyio.create_task_group() as tasks:
-            runner = self._make_runner()
-            self._waited_for = list(job_ids)
-            self.runner = runner  # before it starts: its bodies may wait at once
-            try:
+        self._waiting, self._stopped = anyio.CancelScope(), anyio.Event()
+        self._forsaken.clear()
+        finished: list[_Caller] = []
+        self.runner = runner = self._make_runner()  # before it starts: its bodies may wait at once
+        try:
+            async with anyio.create_task_group() as tasks:
                 await runner.start(tasks)
-            except BaseException:
-                self.runner = None
-                raise
+                finished = await self._until_unneeded(runner, cursor)
+                await runner.stop(at_once=not self._closing)
+                tasks.cancel_scope.cancel()
+        except BaseException:
+            if runner.started:  # its tasks have been cancelled, or have failed: no drain can run any more
+                with anyio.CancelScope(shield=True):
+                    await runner.give_up()
+            raise
+        finally:
+            self.runner = None  # not before: until its end, its bodies may use the processor
+            self._stopped.set()
+        self._dismiss(finished)
+
+    async def _until_unneeded(self, runner: Runner, cursor: str | None) -> list[_Caller]:
+        """Wait until no caller's jobs go on, or the processor is left. Return the last callers, whose jobs ended."""
+        finished: list[_Caller] = []
+        with self._waiting:
             try:
                 async with self._streamer.reader(after=cursor) as reader:
-                    while not self._closing and await self._goes_on(runner):
-                        await reader.next(_LOOK_EVERY)
-            finally:
-                with anyio.CancelScope(shield=True):  # bounded by its shutdown_timeout
-                    await runner.stop()
-                self.runner = None  # not before: until its end, its bodies may use the processor
-                tasks.cancel_scope.cancel()
+                    while self._callers and not self._closing:
+                        finished = [caller for caller in list(self._callers) if not await self._goes_on(runner, caller)]
+                        if len(finished) == len(self._callers) and not runner.running:
+                            return finished  # they return once the worker is gone
+                        self._dismiss(finished)
+                        if self._callers:
+                            await reader.next(_LOOK_EVERY)
+            except Exception as error:  # border: those who wait get the error, and what runs its time to end
+                self._dismiss(self._callers, error)
+                await runner.stop()
+        return []
 
-    async def _goes_on(self, runner: Runner) -> bool:
-        """Whether any of them, or of what they wait for, is running or about to."""
-        if runner.running:
+    async def _goes_on(self, runner: Runner, caller: _Caller) -> bool:
+        """Whether any of its jobs, or of what they wait for, or of what else is run, is running or about to."""
+        if not self._forsaken.issuperset(runner.running):
             return True
         seen: set[str] = set()
-        level = list(self._waited_for)
+        level = list(caller.job_ids)
         while level:
             seen.update(level)
             jobs = [job for job in await self._backend.get_jobs(level) if not job.status.terminal]

@@ -43,6 +43,11 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     ctrl_c_elsewhere: bool = False
     owns_process: bool = False
 
+    @property
+    def worker(self) -> DaemonConfig | None:
+        """Settings of what runs jobs here, always or at their submit; None: nothing does."""
+        return self.daemon or self.fallback
+
 
 class Parts:
     """The parts of an engine for one life: made when it is entered, of no use once it has been left.
@@ -107,11 +112,14 @@ class Parts:
             max_value_size=self._settings.backend_config.max_value_size,
         )
 
-    def find_executor(self) -> Executor | None:
-        """Return what runs bodies here now, also that of a submit which runs its jobs itself."""
+    def find_runner(self) -> Runner | None:
+        """Return the worker that runs jobs here now, also that of submits whose jobs are run here."""
         runner = self._runner()
-        if runner is None and self.fallback is not None:
-            runner = self.fallback.runner
+        return self.fallback.runner if runner is None and self.fallback is not None else runner
+
+    def find_executor(self) -> Executor | None:
+        """Return what runs bodies here now."""
+        runner = self.find_runner()
         return None if runner is None else runner.executor
 
     def committed(self, events: Sequence[JobEvent]) -> None:
@@ -126,6 +134,6 @@ class Parts:
 
     def _nudge(self) -> None:
         """Have jobs claimed: what is stored now, or was decided by hand, may have made some ready."""
-        runner = self._runner()
+        runner = self.find_runner()
         if runner is not None:
             runner.scheduler.nudge()

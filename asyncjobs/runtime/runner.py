@@ -187,17 +187,19 @@ class Runner:
         """Claim no more jobs. ``stop`` does it, too, and waits for those that run."""
         self.executor.close()
 
-    async def stop(self) -> None:
+    async def stop(self, *, at_once: bool = False) -> None:
         """Claim no more; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
 
         Called again, return once that is done.
+
+        :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, get that time.
         """
         self.close()
         self._claiming.cancel()
         async with self._stopping:
             if self._stopped:
                 return
-            await self.executor.drain(self.config.shutdown_timeout)
+            await self.executor.drain(self.config.shutdown_timeout, at_once=at_once)
             self._beating.cancel()  # else they would find that the store knows the worker no more, and register again
             with anyio.move_on_after(_LAST_WORDS):
                 try:

@@ -41,15 +41,25 @@ _PATIENCE = 1.0
 class Leaving:
     """From the moment when a processor is entered to the end of its block.
 
+    :param runner: returns the worker that runs jobs here, while there is one.
+    :param shutdown_timeout: seconds that running jobs get.
     :param background: of the processor.
     :param leave: begins to leave it, where the task that entered it has ended.
     :param ctrl_c: whether Ctrl-C hands running jobs back although this is not the main thread: ``SyncJobs`` sees to it.
     """
 
     def __init__(
-        self, runner: Runner, background: Background, leave: Callable[[], None], clock: Clock, *, ctrl_c: bool
+        self,
+        runner: Callable[[], Runner | None],
+        shutdown_timeout: float,
+        background: Background,
+        leave: Callable[[], None],
+        clock: Clock,
+        *,
+        ctrl_c: bool,
     ) -> None:
         self._runner = runner
+        self._shutdown_timeout = shutdown_timeout
         self._background = background
         self._leave = leave
         self._clock = clock
@@ -103,8 +113,11 @@ class Leaving:
             self._alone_signal.notify()
 
     def _hurry(self) -> None:
-        running = len(self._runner.running)
-        self._runner.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
+        runner = self._runner()
+        if runner is None:
+            return
+        running = len(runner.running)
+        runner.give_back()  # first: the next Ctrl-C may come in the middle of a line of the log
         if running:
             logger.warning("handing back %s now", counted(running, "running job"))
 
@@ -113,7 +126,8 @@ class Leaving:
 
         :param again: whether a signal has come before.
         """
-        running, seconds = self._runner.unfinished, self._runner.config.shutdown_timeout
+        runner, seconds = self._runner(), self._shutdown_timeout
+        running = 0 if runner is None else runner.unfinished
         if self._announced or not running or not seconds:
             return
         self._announced = True

@@ -225,6 +225,61 @@ async def on_trio(path: str) -> None:
         await anyio.sleep_forever()
 
 
+# -- jobs that are run at their submit
+
+
+def at_the_submit(path: str, shutdown_timeout: float = 600.0) -> JobProcessor:
+    return processor(path, shutdown_timeout, enable_daemon=False, fallback="sync")
+
+
+async def fallback_jobs_that_end(path: str) -> None:
+    async with at_the_submit(path) as jp:
+        submits = [
+            asyncio.create_task(jp.submit_job(nap, 1.0, job_id="nap")),
+            asyncio.create_task(jp.submit_job(work, 1.0, job_id="work")),
+        ]
+        await ready(len(submits))
+        await anyio.sleep_forever()
+
+
+async def fallback_patient(path: str) -> None:
+    async with at_the_submit(path) as jp:
+        submit = asyncio.create_task(jp.submit_job(nap, job_id="nap"))
+        await ready()
+        await asyncio.shield(submit)
+
+
+async def fallback_in_the_submit(path: str) -> None:
+    async with at_the_submit(path) as jp:
+        announced = asyncio.create_task(ready())
+        await jp.submit_job(nap, job_id="nap")
+        await announced
+
+
+async def nap_once_ready() -> None:
+    say("ready")
+    await anyio.sleep_forever()
+
+
+def work_once_ready() -> None:
+    say("ready")
+    time.sleep(60)
+
+
+def _submit_in_the_caller(path: str, body: Callable[[], Any]) -> None:
+    options: dict[str, Any] = {"enable_daemon": False, "fallback": "sync"}
+    with SyncJobs(SQLiteConfig(db_path=path), daemon=DaemonConfig(shutdown_timeout=600.0), **options) as jobs:
+        jobs.submit_job(body, job_id="job")
+
+
+def sync_fallback_nap(path: str) -> None:
+    _submit_in_the_caller(path, nap_once_ready)
+
+
+def sync_fallback_work(path: str) -> None:
+    _submit_in_the_caller(path, work_once_ready)
+
+
 # -- what only the third signal ends
 
 

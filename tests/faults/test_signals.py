@@ -273,6 +273,52 @@ def test_the_second_ctrl_c_of_a_server_around_the_block_hands_back(run: Any) -> 
     assert program.jobs() == {"nap": BACK}
 
 
+# -- jobs that are run at their submit
+
+
+def test_sigterm_drains_what_submits_run(run: Any) -> None:
+    program = run("fallback_jobs_that_end")
+    program.send(signal.SIGTERM)
+    assert "a second SIGTERM hands back at once" in program.until("leaving: 2 jobs still run")
+    assert program.end()[0] == -signal.SIGTERM
+    assert program.jobs() == {"nap": COMPLETED, "work": COMPLETED}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_the_second_signal_hands_back_what_a_submit_runs(run: Any, number: signal.Signals) -> None:
+    program = run("fallback_patient")
+    program.send(number)
+    program.until("leaving: 1 job still runs")
+    program.send(number)
+    assert program.end(SOON)[0] == -number
+    assert program.jobs() == {"nap": BACK}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_that_cancels_a_submit_hands_its_job_back_at_once(run: Any, number: signal.Signals) -> None:
+    program = run("fallback_in_the_submit")
+    program.send(number)
+    assert program.end(SOON)[0] == -number
+    assert program.jobs() == {"nap": BACK}
+
+
+def test_ctrl_c_in_a_plain_program_hands_back_what_its_submit_runs(run: Any) -> None:
+    program = run("sync_fallback_nap", "sync")
+    program.send(signal.SIGINT)
+    code, _, log = program.end(SOON)
+    assert (code, "outcomes could not be stored" in log) == (-signal.SIGINT, False)
+    assert program.jobs() == {"job": BACK}
+
+
+def test_in_a_plain_program_a_thread_is_waited_for_and_the_second_ctrl_c_hands_it_back(run: Any) -> None:
+    program = run("sync_fallback_work", "sync")
+    program.send(signal.SIGINT)
+    assert "a second Ctrl-C hands back at once" in program.until("leaving: 1 job still runs")
+    program.send(signal.SIGINT)
+    assert program.end(SOON)[0] == -signal.SIGINT
+    assert program.jobs() == {"job": BACK}
+
+
 # -- the third one
 
 

@@ -79,6 +79,30 @@ async def _jobs_go_back_uncounted_when_a_shutdown_handler_cancels_all_tasks(tmp_
         assert not await jp.workers()
 
 
+async def _a_submit_whose_jobs_are_run_here_fails_and_they_go_back(tmp_path: Path) -> None:
+    started = Gate()
+    HELD_AT_SUBMIT.append(started)
+    db = str(tmp_path / "jobs.db")
+    async with JobProcessor(db, enable_daemon=False, fallback="sync") as jp:
+        submit = asyncio.create_task(jp.submit_job(hold_at_submit, max_retries=0))
+        await started.wait()
+        _cancel_others(submit)
+        with anyio.fail_after(30), pytest.raises(BackendClosedError, match="has cancelled the tasks"):
+            await submit
+    async with JobProcessor(db, enable_daemon=False) as jp:
+        jobs = await jp.find_jobs()
+        assert [(job.status, job.failures, job.interruptions) for job in jobs] == [(PENDING, 0, 0)]
+        assert not await jp.workers()
+
+
+HELD_AT_SUBMIT: list[Gate] = []
+
+
+async def hold_at_submit() -> None:
+    HELD_AT_SUBMIT[-1].open()
+    await anyio.sleep_forever()
+
+
 async def _a_plain_body_sees_that_it_is_to_stop_when_its_worker_is_cancelled(tmp_path: Path) -> None:
     started, seen = threading.Event(), threading.Event()
 
@@ -110,3 +134,7 @@ def test_jobs_go_back_uncounted_when_a_shutdown_handler_cancels_all_tasks(tmp_pa
 
 def test_a_plain_body_sees_that_it_is_to_stop_when_its_worker_is_cancelled(tmp_path: Path) -> None:
     asyncio.run(_a_plain_body_sees_that_it_is_to_stop_when_its_worker_is_cancelled(tmp_path))
+
+
+def test_a_submit_whose_jobs_are_run_here_fails_and_they_go_back(tmp_path: Path) -> None:
+    asyncio.run(_a_submit_whose_jobs_are_run_here_fails_and_they_go_back(tmp_path))

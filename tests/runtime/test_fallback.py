@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcessor, JobQuery, RetryPolicy, current_job
@@ -14,8 +16,10 @@ from asyncjobs.backends.base import NewWorker
 from asyncjobs.processor import get_engine
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
+    CANCELLED,
     COMPLETED,
     FAILED,
+    IN_PROGRESS,
     PATIENCE,
     PENDING,
     SKIPPED,
@@ -25,6 +29,7 @@ from tests.runtime.support import (
     comes_true,
     fail,
     nothing,
+    until,
     within,
 )
 
@@ -227,6 +232,163 @@ async def test_bodies_that_a_submit_runs_use_the_processor_while_it_is_left(stor
     async with stores.processor(enable_daemon=False) as jp:
         assert await jp.get_result("last") == "late"
         assert await jp.get_status("late") is PENDING
+
+
+# -- who asks for less: a job is cancelled, a submit is
+
+
+PATIENT = {"shutdown_timeout": 600.0, "heartbeat": 600.0, "lease": 3600.0}
+"""No test of these passes by the end of a time."""
+
+
+async def test_a_job_is_cancelled_at_once(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT) as jp, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(jp.submit_job, hold, job_id="held"))
+        await within(PATIENCE, held.started.wait())
+        await jp.cancel_job("held")
+        assert (await jp.wait_for_job("held", timeout=PATIENCE)).status is CANCELLED
+    assert held.was_cancelled
+
+
+@pytest.mark.persistent
+async def test_a_job_is_cancelled_at_once_by_another_processor(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT) as jp, anyio.create_task_group() as tasks:
+        tasks.start_soon(partial(jp.submit_job, hold, job_id="held"))
+        await within(PATIENCE, held.started.wait())
+        async with stores.processor(enable_daemon=False) as other:
+            await other.cancel_job("held")
+        assert (await jp.wait_for_job("held", timeout=PATIENCE)).status is CANCELLED
+
+
+async def test_a_submit_that_is_cancelled_hands_its_job_back_and_the_next_one_runs_it(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT) as jp:
+        await _cancel_once_it_runs(jp, hold, held)
+        job = await jp.get_job("held")
+        assert (job.status, job.failures, job.interruptions) == (PENDING, 0, 0)
+        assert held.was_cancelled
+        assert not any(worker.alive for worker in await jp.workers())
+        held.go.open()
+        await within(PATIENCE, jp.submit_job(nothing))
+        assert (await jp.wait_for_job("held", timeout=PATIENCE)).status is COMPLETED
+        assert held.starts == 2
+
+
+async def test_a_submit_that_is_cancelled_waits_for_the_clean_up_of_its_job(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT, cancel_grace=PATIENCE) as jp:
+        await _cancel_once_it_runs(jp, hold_and_clean_up, held)
+        assert CLEANED_UP == [True]
+        assert await jp.get_status("held") is PENDING
+    CLEANED_UP.clear()
+
+
+async def test_it_does_not_wait_beyond_the_grace_for_a_body_that_heeds_no_cancellation(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT, cancel_grace=0.05) as jp:
+        await _cancel_once_it_runs(jp, hold_whatever_comes, held)
+        held.go.open()
+        await comes_true(lambda: get_engine(jp).find_executor() is None)
+        assert not (await jp.get_job("held")).interruptions
+
+
+async def test_a_submit_that_is_cancelled_takes_nothing_from_one_that_waits(stores: Stores) -> None:
+    first, second = Held(), Held("second")
+    BOTH[:] = [first, second]
+    async with fallback(stores, **PATIENT) as jp, anyio.create_task_group() as tasks:
+        scope = anyio.CancelScope()
+        tasks.start_soon(partial(_submit_in, scope, jp, hold_one, 0, job_id="first"))
+        await within(PATIENCE, first.started.wait())
+        tasks.start_soon(partial(jp.submit_job, hold_one, 1, job_id="second"))
+        await within(PATIENCE, second.started.wait())
+        scope.cancel()
+        second.go.open()
+        assert await jp.handle("second").result(timeout=PATIENCE) == "second"
+        await comes_true(lambda: get_engine(jp).find_executor() is None)  # no submit waits: the first one goes back
+        assert await jp.get_status("first") is PENDING
+        assert (first.starts, second.starts) == (1, 1)
+        assert (first.was_cancelled, second.was_cancelled) == (True, False)
+
+
+async def test_a_thread_of_a_submit_that_is_cancelled_goes_on_and_its_result_is_kept(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT) as jp:
+        await _cancel_once_it_runs(jp, hold_thread, held)
+        assert await jp.get_status("held") is IN_PROGRESS
+        held.go.open()
+        assert (await jp.wait_for_job("held", timeout=PATIENCE)).status is COMPLETED
+        assert await within(PATIENCE, await jp.submit_job(add, 1, 2)) == 3
+
+
+async def test_a_thread_of_a_submit_that_is_cancelled_is_asked_to_stop(stores: Stores) -> None:
+    held = HELD.begin()
+    async with fallback(stores, **PATIENT) as jp:
+        await _cancel_once_it_runs(jp, heed, held)
+        await until(jp, "held", "started", "released")
+
+
+@pytest.mark.persistent
+async def test_leaving_gives_back_the_thread_of_a_submit_that_was_cancelled(stores: Stores) -> None:
+    held = HELD.begin()
+    try:
+        with anyio.fail_after(PATIENCE):
+            async with fallback(stores, **PATIENT | {"shutdown_timeout": 0.0}) as jp:
+                await _cancel_once_it_runs(jp, hold_thread, held)
+        async with stores.processor(enable_daemon=False) as jp:
+            job = await jp.get_job("held")
+            assert (job.status, job.failures, job.interruptions) == (PENDING, 0, 0)
+    finally:
+        held.go.open()
+
+
+async def _cancel_once_it_runs(jp: JobProcessor, body: Callable[[], object], held: Held) -> None:
+    """Submit it, cancel the submit once its job runs, and return when the submit has."""
+    with anyio.fail_after(PATIENCE):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(partial(jp.submit_job, body, job_id="held"))
+            await held.started.wait()
+            tasks.cancel_scope.cancel()
+
+
+async def _submit_in(scope: anyio.CancelScope, jp: JobProcessor, *args: Any, job_id: str) -> None:
+    with scope:
+        await jp.submit_job(*args, job_id=job_id)
+
+
+BOTH: list[Held] = []
+CLEANED_UP: list[bool] = []
+
+
+async def hold_one(which: int) -> Any:
+    return await BOTH[which].body()
+
+
+async def hold_and_clean_up() -> None:
+    try:
+        await HELD.held.body()
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()
+            CLEANED_UP.append(True)
+
+
+async def hold_whatever_comes() -> None:
+    HELD.held.started.open()
+    with anyio.CancelScope(shield=True):
+        await HELD.held.go.wait()
+
+
+def hold_thread() -> None:
+    HELD.held.started.open()
+    HELD.held.go.wait_sync()  # without a look at ``cancelled``, after which its result would not count
+
+
+def heed() -> None:
+    HELD.held.started.open()
+    while not current_job().cancelled:
+        HELD.held.go.wait_sync(0.01)
 
 
 class _Held:

@@ -143,7 +143,7 @@ class EventPublisher(CheckedArguments):
         with anyio.CancelScope(shield=True):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(tail.run)
-                tasks.start_soon(watch_others, self.backend, tail, None, self._clock)
+                tasks.start_soon(watch_others, self.backend, tail, self._clock)
                 started()
                 await self._stopping.wait()
                 tasks.cancel_scope.cancel()
