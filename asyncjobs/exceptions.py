@@ -263,10 +263,11 @@ class JobNotFoundError(JobProcessorError, LookupError):
 
     code = "job-not-found"
 
-    def __init__(self, job_id: str, *, near: str | None = None) -> None:
+    def __init__(self, job_id: str, *, near: str | None = None, hint: str | None = None) -> None:
         self.job_id = job_id
         self.near = near
-        hint = f"did you mean {near!r}? Ids are case-sensitive." if near else "ids are case-sensitive"
+        if hint is None:
+            hint = f"did you mean {near!r}? Ids are case-sensitive." if near else "ids are case-sensitive"
         super().__init__(f"there is no job {job_id!r}", hint=hint)
 
 

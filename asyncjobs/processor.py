@@ -234,7 +234,7 @@ class JobProcessor(CheckedArguments):
 
     def batch(self) -> Batch:
         """Collect jobs: ``async with jp.batch() as b: h = b.submit_job(…)`` stores all or nothing when it is left."""
-        return Batch(self._engine.submissions, self._engine.store_batch, self._engine)
+        return Batch(self._engine.submissions, self._engine.find_submitter, self._engine)
 
     def optional(self, job: str) -> Optional:
         """Make an optional dependency: the dependent also runs if the job ends without completing.

@@ -8,12 +8,15 @@ from typing import Any
 from asyncjobs.checks import is_a, listed, name_text
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobQuery, JobRequest
+from asyncjobs.runtime.handle import JobHandle, refuse_unstored
 
 
 def checked_id(value: object) -> str:
     """Return the id that an id or a handle is. Any text may be asked for; whether such a job exists is the store's."""
     if not is_a(value, str):
         raise ConfigurationError("job_id", value, allowed="an id or a handle")
+    if is_a(value, JobHandle):
+        refuse_unstored(value)
     return name_text(value)
 
 

@@ -1,17 +1,19 @@
-"""Note jobs down, and store them together."""
+"""Collect jobs, and store them together."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
+from asyncjobs.backends.base import NewJob
 from asyncjobs.core.codec import result_stand_in
 from asyncjobs.exceptions import SubmissionError
 from asyncjobs.models import JobRequest
-from asyncjobs.runtime.handle import JobHandle
+from asyncjobs.runtime.handle import JobHandle, Noted
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.requests import build_request
 from asyncjobs.runtime.submission import Submissions
+from asyncjobs.runtime.submitter import Submitter
 
 T = TypeVar("T")
 
@@ -19,32 +21,34 @@ T = TypeVar("T")
 class Batch:
     """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error.
 
-    :param store: stores requests, under these ids where they name none.
+    :param find_submitter: returns what stores jobs, while the processor is entered.
     :param jobs: what handles are given.
     """
 
-    def __init__(
-        self,
-        submissions: Submissions,
-        store: Callable[[Sequence[JobRequest], Sequence[str]], Awaitable[object]],
-        jobs: HandleAccess,
-    ) -> None:
+    def __init__(self, submissions: Submissions, find_submitter: Callable[[], Submitter], jobs: HandleAccess) -> None:
         self._submissions = submissions
-        self._store = store
+        self._find_submitter = find_submitter
         self._jobs = jobs
         self._requests: list[JobRequest] = []
-        self._ids: list[str] = []
-        self._entered = False
+        self._encoded: list[NewJob] = []
+        self._submitter: Submitter | None = None
+        self._noted = Noted(jobs)
 
     async def __aenter__(self) -> Batch:
-        self._entered = True
+        self._submitter = self._find_submitter()
+        self._noted = Noted(self._jobs)
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        self._entered = False
+        self._submitter = None
         requests, self._requests = self._requests, []  # they hold callables and arguments
-        if kind is None and requests:
-            await self._store(requests, self._ids)
+        encoded, self._encoded = self._encoded, []
+        if kind is not None:
+            self._noted.give_up()
+            return
+        self._noted.store()  # before they are stored: one that begins to run at once may wait for another
+        if requests:
+            await self._find_submitter().store_noted(requests, encoded)
 
     @overload
     def submit_job(self, func: Callable[..., Awaitable[T]], /, *args: Any, **options: Any) -> JobHandle[T]: ...
@@ -53,9 +57,12 @@ class Batch:
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
         """Note a job down, as ``JobProcessor.submit_job`` takes it. The handle may be passed on at once, awaited later.
 
+        Arguments are encoded here: what is changed in them afterwards is not part of the job. A job that is refused
+        here is not part of the batch.
+
         :raises SubmissionError: the batch is not open; as for ``JobProcessor.submit_job``.
         """
-        if not self._entered:  # nothing would ever be stored
+        if self._submitter is None:  # nothing would ever be stored
             raise SubmissionError(
                 "this batch is not open: its jobs are stored when its block is left",
                 hint="async with jp.batch() as batch: batch.submit_job(…)",
@@ -63,6 +70,7 @@ class Batch:
         request = build_request(func, args, options)
         if "args" not in options and "kwargs" not in options:
             self._submissions.check_options(func)
-        self._ids.append(self._submissions.new_id())
+        job = self._submitter.encode(request)
         self._requests.append(request)
-        return JobHandle(request.job_id or self._ids[-1], self._jobs, result_stand_in(func, local=request.local))
+        self._encoded.append(job)
+        return JobHandle(job.id, self._noted, result_stand_in(func, local=request.local))

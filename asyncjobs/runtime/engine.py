@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import fork_count
-from asyncjobs.models import JobEvent, JobRequest, JobResult, JobStatus
+from asyncjobs.models import JobEvent, JobResult, JobStatus
 from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.frames import STOPPING_RETRY, control
@@ -30,6 +30,7 @@ from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.shutdown import Leaving, warn_of_unfinished
 from asyncjobs.runtime.submission import Submissions
+from asyncjobs.runtime.submitter import Submitter
 from asyncjobs.runtime.waiting import Watch
 from asyncjobs.runtime.wakeups import Home
 from asyncjobs.runtime.watcher import watch_others
@@ -339,9 +340,9 @@ class Engine:
         self.parts()
         return self.backend
 
-    async def store_batch(self, requests: Sequence[JobRequest], ids: Sequence[str]) -> None:
-        """Store the jobs of a batch under these ids, where they name none."""
-        await self.parts().submitter.store(requests, ids=ids)
+    def find_submitter(self) -> Submitter:
+        """Return what stores jobs, to callers who may use it: see ``parts``."""
+        return self.parts().submitter
 
     # -- for handles, and for bodies in child processes
 

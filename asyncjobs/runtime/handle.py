@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from asyncjobs.exceptions import BackendClosedError, JobStateError
+from asyncjobs.exceptions import BackendClosedError, JobNotFoundError, JobStateError
 from asyncjobs.models import Handle, JobEvent, JobResult, JobStatus
 from asyncjobs.runtime.context import find_current_job, without_job
 from asyncjobs.runtime.job_access import HandleAccess
@@ -18,6 +18,35 @@ T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
 
 
+class Noted:
+    """The jobs of a batch, for their handles: not stored yet, stored, or given up.
+
+    :param access: where they are once they are stored.
+    """
+
+    __slots__ = ("_missing", "access")
+
+    def __init__(self, access: HandleAccess) -> None:
+        self.access = access
+        self._missing: str | None = "its batch stores it when the block of the batch is left: wait for it after that"
+
+    def store(self) -> None:
+        """Let their handles be used."""
+        self._missing = None
+
+    def give_up(self) -> None:
+        """Have their handles refused for ever."""
+        self._missing = "the block of its batch was left by an error, so nothing of it was stored"
+
+    def refuse_unstored(self, job_id: str) -> None:
+        """Refuse to ask for a job that is not stored.
+
+        :raises JobNotFoundError: it is not.
+        """
+        if self._missing is not None:
+            raise JobNotFoundError(job_id, hint=self._missing)
+
+
 class JobHandle(Handle, Generic[T_co]):
     """A string equal to the job's id. ``await handle`` is the job's result.
 
@@ -26,10 +55,12 @@ class JobHandle(Handle, Generic[T_co]):
     """
 
     __slots__ = ("_func", "_jobs")
-    _jobs: HandleAccess | None
+    _jobs: HandleAccess | Noted | None
     _func: Callable[..., T_co] | None
 
-    def __new__(cls, job_id: str, jobs: HandleAccess | None = None, func: Callable[..., T_co] | None = None) -> Self:
+    def __new__(
+        cls, job_id: str, jobs: HandleAccess | Noted | None = None, func: Callable[..., T_co] | None = None
+    ) -> Self:
         """Make the handle of a job from its id."""
         self = super().__new__(cls, job_id)
         self._jobs = jobs
@@ -53,7 +84,10 @@ class JobHandle(Handle, Generic[T_co]):
     def _access(self) -> HandleAccess:
         if self._jobs is None:
             raise BackendClosedError("this handle belongs to no JobProcessor", hint="jp.handle(job_id) makes one")
-        return self._jobs
+        if not isinstance(self._jobs, Noted):
+            return self._jobs
+        self._jobs.refuse_unstored(self.id)
+        return self._jobs.access
 
     def __await__(self) -> Generator[Any, Any, T_co]:
         return self.result().__await__()
@@ -113,6 +147,16 @@ def get_access(handle: JobHandle[Any]) -> HandleAccess:
     :raises BackendClosedError: it belongs to no processor.
     """
     return handle._access()  # pyright: ignore[reportPrivateUsage] - of the same module
+
+
+def refuse_unstored(handle: JobHandle[Any]) -> None:
+    """Refuse the handle of a job whose batch has not stored it.
+
+    :raises JobNotFoundError: it is such a handle.
+    """
+    jobs = handle._jobs  # pyright: ignore[reportPrivateUsage] - of the same module
+    if isinstance(jobs, Noted):
+        jobs.refuse_unstored(handle.id)
 
 
 async def read_value(handle: JobHandle[T], result: JobResult) -> T:

@@ -17,6 +17,7 @@ from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.models import JobRequest
 from asyncjobs.runtime import job_log
 from asyncjobs.runtime.argument_checks import checked_items, checked_requests
+from asyncjobs.runtime.batch_members import ITEMS, name_not_stored, name_refused
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.job_access import HandleAccess
@@ -69,20 +70,41 @@ class Submitter:
         self,
         requests: Sequence[JobRequest],
         *,
-        ids: Sequence[str] | None = None,
+        several: str | None = None,
         parent: AttemptRef | None = None,
     ) -> Sequence[str]:
         """Store a batch, all of it or nothing; return the ids.
 
-        :param ids: those of requests without one. Default: fresh ones.
+        :param several: what the caller calls its members, one of which an error then names. Default: there is only one.
         :param parent: the attempt that submits them.
         """
         owner = self._owner()
         jobs: list[NewJob] = []
-        for i, request in enumerate(requests):
-            jobs.append(self._submissions.encode(request, owner, None if ids is None else ids[i]))
-            if i % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
-                await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
+        try:
+            for i, request in enumerate(requests):
+                jobs.append(self._submissions.encode(request, owner))
+                if i % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
+                    await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
+        except Exception as error:  # of any kind, and raised again
+            if several is not None:
+                name_refused(error, several, len(jobs), requests[len(jobs)])
+            raise
+        return await self._store_encoded(requests, jobs, several, parent)
+
+    def encode(self, request: JobRequest) -> NewJob:
+        """Encode a job that is stored later, with others, by ``store_noted``."""
+        return self._submissions.encode(request, self._owner())
+
+    async def store_noted(self, requests: Sequence[JobRequest], jobs: Sequence[NewJob]) -> None:
+        """Store jobs that have been encoded before, all of them or none."""
+        owner = self._owner()
+        if owner is not None:  # the worker may have got another id since
+            jobs = [job if job.owner in (None, owner) else replace(job, owner=owner) for job in jobs]
+        await self._store_encoded(requests, jobs, "batch", None)
+
+    async def _store_encoded(
+        self, requests: Sequence[JobRequest], jobs: Sequence[NewJob], several: str | None, parent: AttemptRef | None
+    ) -> Sequence[str]:
         in_graph = await self._graph.add(jobs)
         for request, job in zip(requests, jobs, strict=True):
             self._submissions.vouch(request, job)
@@ -99,6 +121,8 @@ class Submitter:
                 self._functions.local.stored(local)
             if isinstance(error, BackendConnectionError):
                 error.request = [replace(request, job_id=job.id) for request, job in zip(requests, jobs, strict=True)]
+            elif several is not None:
+                name_not_stored(error, several, jobs, requests)
             raise
         self._functions.local.stored(local)
         self.submitted += len(jobs)
@@ -122,7 +146,10 @@ class Submitter:
         requests = checked_requests(requests)
         if if_exists is not None:
             requests = [replace(request, if_exists=if_exists) for request in requests]
-        ids = await self.store(requests)
+        return await self._submit_several(requests, "requests")
+
+    async def _submit_several(self, requests: Sequence[JobRequest], several: str) -> list[JobHandle[Any]]:
+        ids = await self.store(requests, several=several)
         return [self._handle(job_id, request) for job_id, request in zip(ids, requests, strict=True)]
 
     async def map_jobs(
@@ -130,7 +157,7 @@ class Submitter:
     ) -> list[JobHandle[Any]]:
         """Store a call for each item, as one batch."""
         requests = [build_request(func, (item,), dict(options)) for item in checked_items(items)]
-        return await self.submit_jobs(requests, None) if requests else []
+        return await self._submit_several(requests, ITEMS)
 
     def _handle(self, job_id: str, request: JobRequest) -> JobHandle[Any]:
         return JobHandle(job_id, self._jobs, result_stand_in(request.func, local=request.local))
