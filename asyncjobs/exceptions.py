@@ -14,7 +14,7 @@
     ├─ CorruptValueError (ValueError)    stored bytes that no version of this package wrote
     ├─ JobNotFoundError (LookupError)    .job_id
     ├─ JobStateError                     .job_id, .status, .wanted
-    ├─ JobNotCompletedError              .job_id; reading a result that will not come
+    ├─ JobNotCompletedError              .job_id, .retry_first; reading a result that will not come
     │  ├─ JobExecutionError              .attempt, .error_type, .message, .traceback_text
     │  │  └─ WorkerLostError             interruptions used up
     │  ├─ JobCancelledError
@@ -33,57 +33,13 @@ Internal signals (a stale attempt, a lost lease) are values, never exceptions.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from ast import literal_eval
+from collections.abc import Sequence
 from typing import Any, cast
 
 from asyncjobs.plurals import counted
+from asyncjobs.spellings import nearest as nearest  # for those who refuse a name
 from asyncjobs.versions import install_command
-
-_FORMER_NAMES = {
-    "slots": ("num_workers",),
-    "workers": ("num_workers",),
-    "concurrency": ("num_workers",),
-    "max_workers": ("num_workers",),
-    "attempts": ("tries", "max_retries"),
-    "max_attempts": ("max_retries",),
-    "retries": ("max_retries",),
-    "path": ("db_path",),
-    "database": ("db_path",),
-    "dependencies": ("depends_on",),
-    "after": ("depends_on",),
-    "countdown": ("delay",),
-    "eta": ("run_at",),
-    "tags": ("metadata",),
-    "function": ("func",),
-    "find_page": ("find_jobs",),
-}
-"""What settings and options were called before, and are in similar libraries, that is not like the name they have."""
-_FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNORECASE)
-
-
-def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that ``name`` was meant to be, or None when none is close.
-
-    A former name is also found as the end of a longer one: ``--slots``, ``DAEMON_SLOTS``.
-    """
-    names = list(known)
-    former = _FORMER_NAME.search(name)
-    if former is not None:
-        for now in _FORMER_NAMES[former[1].lower()]:
-            renamed = name[: former.start()] + _spelled(now, name)
-            if renamed in names:
-                return renamed
-    from difflib import get_close_matches  # for errors alone: each program would pay 4 ms at its start
-
-    matches = get_close_matches(name, names, n=1, cutoff=0.6)
-    return matches[0] if matches else None
-
-
-def _spelled(name: str, like: str) -> str:
-    if like.startswith("--"):
-        return name.replace("_", "-")
-    return name.upper() if like.isupper() else name
-
 
 _LONGEST_SHOWN = 200
 _name_of = type.__dict__["__name__"].__get__  # not kind.__name__: a metaclass may run code of its own there
@@ -283,14 +239,36 @@ class JobStateError(JobProcessorError):
         super().__init__(f"job {job_id!r} is {status}; {wanted}", hint=hint)
 
 
+_RETRY_FIRST = re.compile(r"\n  hint: (await jp\.handle\([^\n]*\)\.retry\(\)), then retry this job$")
+_RETRIED_ID = re.compile(r"""await jp\.handle\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)\.retry\(\)""")
+
+
+def _retried(*job_ids: str) -> str:
+    return ", ".join(f"await jp.handle({job_id!r}).retry()" for job_id in job_ids)
+
+
+def _split_cause(message: str) -> tuple[str, tuple[str, ...]]:
+    """Return the message of an error without what ``raised_in_body`` has put into it, and the ids in that."""
+    found = _RETRY_FIRST.search(message)
+    if found is None:
+        return message, ()
+    return message[: found.start()], tuple(literal_eval(written) for written in _RETRIED_ID.findall(found[1]))
+
+
 class JobNotCompletedError(JobProcessorError):
     """The job ended without a result."""
 
     code = "job-not-completed"
+    retry_first: tuple[str, ...] = ()
+    """Ids of the jobs to retry before this one, whose body waited for them in vain: the innermost first."""
 
     def __init__(self, job_id: str, message: str, *, hint: str | None = None) -> None:
         self.job_id = job_id
         super().__init__(message, hint=hint)
+
+    def raised_in_body(self) -> None:
+        """Name this job in the hint: the job in whose body the error is raised waits for the same one at each retry."""
+        self.hint = f"{_retried(*self.retry_first, self.job_id)}, then retry this job"
 
 
 class JobExecutionError(JobNotCompletedError):
@@ -315,11 +293,15 @@ class JobExecutionError(JobNotCompletedError):
         self.error_type = error_type
         self.message = message
         self.traceback_text = traceback_text
+        cause, retry_first = _split_cause(message)
+        again = "await handle.retry()"
         super().__init__(
             job_id,
-            f"job {job_id!r} failed after {counted(attempt, 'attempt')}: {error_type}: {message}",
-            hint="await handle.retry() runs it again",
+            f"job {job_id!r} failed after {counted(attempt, 'attempt')}: {error_type}: {cause}",
+            hint=f"{_retried(*retry_first)}, then {again}" if retry_first else f"{again} runs it again",
         )
+        if retry_first:
+            self.retry_first = retry_first
         if traceback_text:
             self.add_note(f"the job's own traceback:\n{traceback_text.rstrip()}")
 
@@ -351,6 +333,11 @@ class JobSkippedError(JobNotCompletedError):
             f"job {job_id!r} was skipped because {because!r} did not complete",
             hint=f"fix and retry {because!r}; this job then waits for it again",
         )
+
+    def raised_in_body(self) -> None:
+        """Name in the hint the job at fault, whose retry has this one wait again."""
+        if self.because is not None:
+            self.hint = f"{_retried(self.because)}, then retry this job"
 
 
 class JobTimeoutError(JobProcessorError, TimeoutError):

@@ -283,11 +283,16 @@ def _parsed(name: str, origin: Origin, value: str, kinds: set[Any]) -> Any:
         if number is not None:
             return number
         if str not in kinds:
-            example = "8 or '10MB'" if float not in kinds else "1.5, '30s' or '2h'"
-            raise _bad(name, origin, f"a number, such as {example}")
+            raise _bad(name, origin, f"a number, such as {_example(name, whole=float not in kinds)}")
     if tuple in kinds:
         return tuple(part.strip() for part in text.split(",") if part.strip())
     return value
+
+
+def _example(name: str, *, whole: bool) -> str:
+    if not whole:
+        return "1.5, '30s' or '2h'"
+    return "1000000 or '10MB'" if name.endswith(("_size", "_bytes")) else "8"
 
 
 def _kinds(hint: Any) -> set[Any]:

@@ -195,6 +195,7 @@ def _wait_until_ready(context: Context, file: StateFile, name: str, child: subpr
             if child.stderr is not None:
                 child.stderr.close()
             _started(context, name, found.state, log)
+            child.returncode = 0  # it outlives this command, which subprocess would warn of
             return
         try:
             child.wait(0.05)

@@ -14,7 +14,10 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from collections.abc import Iterable
+from itertools import takewhile
 from typing import Any
 
 import click
@@ -36,6 +39,9 @@ from asyncjobs.exceptions import (
 
 FAILED, USAGE, NOT_FOUND, UNREACHABLE, TIMED_OUT, REFUSED = 1, 2, 3, 4, 5, 6
 
+_JSON = re.compile(r"--json|--output=(nd)?json|-[qv]*o(nd)?json")
+_OUTPUT = re.compile(r"--output|-[qv]*o")
+
 _CODES: dict[type[JobProcessorError], int] = {
     ConfigurationError: USAGE,
     MissingExtraError: USAGE,
@@ -51,8 +57,17 @@ _CODES: dict[type[JobProcessorError], int] = {
 class Failure(click.ClickException):
     """Ends a command with a message, a hint, and an exit code."""
 
-    def __init__(self, message: str, *, exit_code: int = FAILED, hint: str | None = None, code: str = "failed") -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        exit_code: int = FAILED,
+        hint: str | None = None,
+        code: str = "failed",
+        as_json: bool = False,
+    ) -> None:
         super().__init__(message)
+        self._as_json = as_json
         self.exit_code = exit_code  # pyright: ignore[reportAttributeAccessIssue] - click reads it of the instance
         self.code = code
         self._context = click.get_current_context(silent=True)  # it is closed by the time when the failure is shown
@@ -62,13 +77,29 @@ class Failure(click.ClickException):
     def show(self, file: Any = None) -> None:
         """Print the failure to standard error, as JSON if that is the output format."""
         stream = file or sys.stderr
-        if self._context is not None and getattr(self._context.find_root().obj, "json", False):
+        if self._as_json or (self._context is not None and getattr(self._context.find_root().obj, "json", False)):
             problem: dict[str, Any] = {"code": self.code, "detail": self.message, "exit_code": self.exit_code}
             click.echo(json.encode(problem | ({"hint": self.hint} if self.hint else {})).decode(), file=stream)
             return
         click.echo(f"{click.style('✖', fg='red')} {self.message}", file=stream)
         if self.hint:
             click.echo(f"  → {self.hint}", file=stream)
+
+
+def render_usage(error: click.UsageError, arguments: Iterable[str]) -> click.ClickException:
+    """Return the error of a wrong command line: as JSON, if the line asks for that anywhere."""
+    if not _asks_for_json(arguments) or type(error).__name__ == "NoArgsIsHelpError":  # which is the help
+        return error
+    return Failure(error.format_message(), exit_code=error.exit_code, code="usage", as_json=True)
+
+
+def _asks_for_json(arguments: Iterable[str]) -> bool:
+    before = ""
+    for argument in takewhile(lambda argument: argument != "--", arguments):
+        if _JSON.fullmatch(argument) or (_OUTPUT.fullmatch(before) and argument in ("json", "ndjson")):
+            return True
+        before = argument
+    return False
 
 
 def render_failure(error: JobProcessorError) -> Failure:

@@ -45,7 +45,7 @@ def render_hint(error: JobProcessorError) -> str | None:
         case JobSkippedError(because=str(because)):
             return f"fix the cause, then retry it: asyncjobs jobs retry {shlex.quote(because)}"
         case JobExecutionError() | JobCancelledError():
-            return f"asyncjobs jobs retry {shlex.quote(error.job_id)}"
+            return f"asyncjobs jobs retry {shlex.join([*error.retry_first, error.job_id])}"
         case JobTimeoutError(job_id=str(job_id)):
             quoted = shlex.quote(job_id)
             return f"the job continues: asyncjobs jobs watch {quoted}, or end it with asyncjobs jobs cancel {quoted}"

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from asyncjobs.cli.context import Context
-from asyncjobs.cli.failures import Failure
+from asyncjobs.cli.failures import Failure, render_usage
 from asyncjobs.cli.signals import Interruption
 from asyncjobs.exceptions import nearest
 
@@ -31,6 +31,8 @@ _COMMANDS = {
 }
 
 
+_LINE = "asyncjobs.line"
+"""The arguments as they were given, in the ``meta`` of a context."""
 _FORMS = ["auto", "table", "plain", "json", "ndjson"]
 
 
@@ -49,13 +51,27 @@ class Lazy(click.Group):
         module, _, attribute = entry[0].partition(":")
         return with_shared_options(getattr(import_module(module), attribute))
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        """Parse the line as far as the command."""
+        line = tuple(args)
+        try:
+            ctx = super().make_context(info_name, args, parent, **extra)
+        except click.UsageError as error:
+            raise render_usage(error, line) from None
+        ctx.meta[_LINE] = line
+        return ctx
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; report unknown options and interruptions as failures."""
         interruption: object = ctx.obj  # until the callback of the root puts the Context there
         try:
             return super().invoke(ctx)
         except click.NoSuchOption as error:
-            raise _with_suggestion(error) from None
+            raise render_usage(_with_suggestion(error), ctx.meta[_LINE]) from None
+        except click.UsageError as error:
+            raise render_usage(error, ctx.meta[_LINE]) from None
         except KeyboardInterrupt:
             raise _interrupted(ctx, interruption) from None
 

@@ -57,9 +57,10 @@ class RetryPolicy(CheckedStruct, frozen=True):
 
     Numbers of any type are accepted (Decimal, Fraction, those of numpy) and kept as ints and floats.
 
-    A class matches itself and its subclasses, by their modules and names, so nothing is imported to compare; a name
-    given as text matches any class of that name, with its module (``"httpx.ReadTimeout"``) or without. A group of
-    exceptions is retried if each of its members is, unless the group's own class is named.
+    A class matches itself and its subclasses, by their modules and names, so nothing is imported to compare. A name
+    given as text matches any class of that qualified name, with its module (``"httpx.ReadTimeout"``) or without: a
+    class inside of another is ``"Client.Timeout"``, and not ``"Timeout"``. A group of exceptions is retried if each of
+    its members is, unless the group's own class is named.
 
     A policy is data: it is stored with its job, as its fields. A subclass, whose methods no worker would call, is
     refused where it is given for a job.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from asyncjobs.checks import is_a, listed, name_text
 from asyncjobs.exceptions import ConfigurationError
@@ -15,8 +15,8 @@ def checked_id(value: object) -> str:
     """Return the id that an id or a handle is. Any text may be asked for; whether such a job exists is the store's."""
     if not is_a(value, str):
         raise ConfigurationError("job_id", value, allowed="an id or a handle")
-    if is_a(value, JobHandle):
-        refuse_unstored(value)
+    if issubclass(type(value), JobHandle):
+        refuse_unstored(cast("JobHandle[Any]", value))
     return name_text(value)
 
 

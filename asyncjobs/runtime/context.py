@@ -14,7 +14,7 @@ import anyio.from_thread
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.clock import Clock
 from asyncjobs.core.child_ids import child_id
-from asyncjobs.exceptions import ConfigurationError, JobStateError, shown
+from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateError, shown
 from asyncjobs.forks import fork_count
 from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
 from asyncjobs.runtime import event_data
@@ -39,6 +39,11 @@ _LONGEST_NAME = 64
 _MOST_FIELDS = 64
 LONGEST_TEXT = MAX_EVENT_BYTES // 4
 """Characters of a text that are kept: this many take that many bytes at most."""
+
+
+_LONGEST_ID = 512
+_OTHER_KEY = "use another key for different work"
+_NO_KEY = "give each child a key: without one they are numbered, and an earlier attempt submitted them in another order"
 
 
 class Submit(Protocol):
@@ -379,18 +384,38 @@ class JobContext(StepMethods):
             raise ConfigurationError(
                 "job_id", options["job_id"], problem="a child's id comes from its parent's", hint="pass key=…"
             )
-        raw: object = key
-        if isinstance(raw, Handle):
-            raise ConfigurationError("key", raw, allowed="a name", hint=NO_NAME)
-        if raw is not None and (not isinstance(raw, str) or not raw):
-            raise ConfigurationError("key", raw, allowed="a string of at least one character")
-        if key is None:
+        _check_key(key)
+        named = key
+        if named is None:
             with self._lock:
                 self._children += 1
-                key = str(self._children)
-        options["job_id"] = child_id(self.id, key)
+                named = str(self._children)
+        options["job_id"] = child_id(self.id, named)
         options.setdefault("group", self._group)
-        return await self._submit(self._ref, func, args, options)
+        try:
+            return await self._submit(self._ref, func, args, options)
+        except ConfigurationError as error:
+            raise _of_key(error, self.id, key) from error.__cause__
+        except JobConflictError as error:
+            error.hint = _NO_KEY if key is None else _OTHER_KEY
+            raise
+
+
+def _check_key(key: object) -> None:
+    if isinstance(key, Handle):
+        raise ConfigurationError("key", key, allowed="a name", hint=NO_NAME)
+    if key is not None and (not isinstance(key, str) or not key):
+        raise ConfigurationError("key", key, allowed="a string of at least one character")
+
+
+def _of_key(error: ConfigurationError, parent_id: str, key: str | None) -> ConfigurationError:
+    """Return the error of a child's options; that of an id which its key makes impossible names the key."""
+    if error.field != "job_id" or key is None:
+        return error
+    key = str.__str__(key)
+    longest = _LONGEST_ID - (len(child_id(parent_id, "k" * _LONGEST_ID)) - _LONGEST_ID)
+    text = key if len(key) <= 40 else f"{key[:20]}… ({len(key)} characters)"
+    return ConfigurationError("key", text, allowed=f"1 to {longest} characters without control characters")
 
 
 def in_forked_child(job_id: str) -> JobStateError:

@@ -14,6 +14,7 @@ from asyncjobs.exceptions import (
     WorkerLostError,
 )
 from asyncjobs.models import JobError, JobResult, JobStatus
+from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.functions import Functions
 
 
@@ -33,7 +34,14 @@ def decode_value(result: JobResult, func: Callable[..., Any] | None, functions: 
 
 
 def not_completed(result: JobResult) -> JobNotCompletedError:
-    """Return the error of a terminal job that did not complete."""
+    """Return the error of a terminal job that did not complete; in a body, with a hint for the job of that body."""
+    error = _not_completed(result)
+    if find_current_job() is not None:
+        error.raised_in_body()
+    return error
+
+
+def _not_completed(result: JobResult) -> JobNotCompletedError:
     if result.status is JobStatus.CANCELLED:
         return JobCancelledError(result.job_id)
     if result.status is JobStatus.SKIPPED:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import aclosing
 from typing import Any, cast
 
@@ -66,12 +66,20 @@ async def submit(call: Call) -> Response:
     return call.json(await render_job(call, job), 200 if known else 202, headers=headers)
 
 
+def _named_alike(name: str, names: Sequence[str]) -> str | None:
+    """Return the registered name with the same function, in whatever module; without a module, also with a like one."""
+    module, _, function = name.rpartition(":")
+    functions = {known.rpartition(":")[2]: known for known in reversed(names)}
+    like = function if module else nearest(function, functions)
+    return None if like is None else functions.get(like)
+
+
 def _unknown_function(name: str, registered: Iterable[str]) -> WebError:
     names = list(registered)
     of_script = is_of_a_script(name)
-    near = nearest(name, names)
-    if of_script:  # it would be registered under the name of its module
-        near = next((known for known in names if known.rpartition(":")[2] == name.rpartition(":")[2]), None)
+    near = None if of_script else nearest(name, names)
+    if near is None:  # of a script: under the name of its module; of another: with its module, or that of a script
+        near = _named_alike(name, names)
     other = NOT_BY_SCRIPT if of_script else "JobProcessor(functions=[…]) registers functions"
     return WebError(
         422,

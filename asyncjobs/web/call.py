@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
 from json import loads
-from typing import TYPE_CHECKING, Any, TypeVar, cast, get_args
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin
 from urllib.parse import unquote, urlencode
 
 import anyio
@@ -240,6 +242,9 @@ def too_deep(most: int) -> WebError:
     return invalid("#", f"nested more than {most} levels deep")
 
 
+_FIELD = re.compile(r"\.(\w+)")
+
+
 def _too_large(most: int) -> WebError:
     return WebError(413, "too-large", f"the body has more than {most:,} bytes", hint="asgi_app(max_body=…) allows more")
 
@@ -250,7 +255,24 @@ def _misfit(error: ValidationError, root: str, kind: type[Struct]) -> WebError:
     pointer = root + where.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/" if root == "#" else "")
     unknown = detail.partition("unknown field `")[2].rstrip("`")
     hint = _hint_for(unknown, _structs_in(kind) if where else [kind]) if unknown else None
+    if detail.startswith("Invalid enum value"):
+        hint = f"allowed: {', '.join(_choices(kind, _FIELD.findall(where)))}"
     return invalid(pointer, detail[:1].lower() + detail[1:], hint=hint)
+
+
+def _choices(kind: Any, path: Sequence[str]) -> Iterator[str]:
+    """Yield the values that the field at the end of a path has, if it has only some."""
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        yield from map(str, kind)
+    elif isinstance(kind, type) and issubclass(kind, Struct):
+        for field in fields(kind):
+            if path and field.encode_name == path[0]:
+                yield from _choices(field.type, path[1:])
+    elif get_origin(kind) is Literal:
+        yield from map(str, get_args(kind))
+    else:
+        for inner in get_args(kind):
+            yield from _choices(inner, path)
 
 
 def _hint_for(unknown: str, kinds: Sequence[type[Struct]]) -> str:

@@ -119,11 +119,10 @@ def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
     problem = as_web_error(error)
     # A skipped job cannot be retried itself, only its cause.
     cause = error.because if isinstance(error, JobSkippedError) else error.job_id
-    problem.hint = (
-        None
-        if cause is None
-        else (f"POST {call.url('/v1/jobs/{}', cause)}/retry runs it again, with the header X-Asyncjobs: 1")
-    )
+    problem.hint = None
+    if cause is not None:
+        urls = [call.url("/v1/jobs/{}", job_id) for job_id in (*error.retry_first, cause)]
+        problem.hint = "; then ".join(f"POST {url}/retry runs it again, with the header X-Asyncjobs: 1" for url in urls)
     if isinstance(error, JobExecutionError):
         problem.detail = call.redact_text(problem.detail)
         for name in ("message", "traceback_text"):

@@ -230,6 +230,8 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "a graph is removed as a whole: name this job, too, or pass components=True; nothing was removed",
     ): calls.stores,
     ("exceptions.py", "await handle.retry() runs it again"): calls.waiting_for_a_job,
+    ("exceptions.py", "await handle.retry()"): calls.waiting_in_a_body,
+    ("exceptions.py", "await jp.handle({}).retry()"): calls.waiting_in_a_body,
     ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,
     ("exceptions.py", 'nothing was lost; submit .request again with if_exists="return"'): calls.a_store_that_is_away,
     ("versions.py", "pip install {}"): calls.a_part_that_is_not_installed,

@@ -33,6 +33,14 @@ def test_in_the_background_as_well_and_for_what_is_configured(shell: Shell) -> N
     assert shell.good("jobs", "submit", "app:add", "--arg", "a=1", "--wait", **INSTALLED).json == 2
 
 
+def test_where_warnings_are_errors_a_daemon_in_the_background_is_no_leak(shell: Shell) -> None:
+    started = shell.good(
+        "--db", "jobs.db", "daemon", "start", "-d", "--allow", "app", PYTHONWARNINGS="error", **INSTALLED
+    )
+    assert "Warning" not in started.err
+    assert shell.run("--db", "jobs.db", "daemon", "status", "--check").code == 0
+
+
 @pytest.mark.parametrize("detach", [(), ("-d",)], ids=["foreground", "background"])
 @pytest.mark.parametrize(
     ("source", "reason"),

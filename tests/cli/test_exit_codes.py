@@ -83,6 +83,34 @@ def test_failures_are_json_where_a_program_reads(finished: Shell) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("line", "detail"),
+    [
+        ("jobs list --json --status done", "Invalid value for '--status': 'done' is not one of 'pending'"),
+        ("jobs list --json --statu x", "No such option '--statu'. Did you mean '--status'?"),
+        ("jobs list --statu x --json", "No such option '--statu'. Did you mean '--status'?"),
+        ("--json jbos list", "No such command 'jbos'. Did you mean 'jobs'?"),
+        ("jobs lst -o json", "No such command 'lst'. Did you mean 'list'?"),
+        ("--jsn -qo ndjson", "No such option '--jsn'. Did you mean '--json'?"),
+        ("jobs show --output=json", "Missing argument 'JOB'."),
+        ("jobs list -ojson --limit x", "Invalid value for '-n' / '--limit': 'x' is not a valid"),
+        ("daemon start --json --num-workers x", "Invalid value for '--num-workers'"),
+    ],
+)
+def test_so_are_those_of_the_line_itself(finished: Shell, line: str, detail: str) -> None:
+    ran = finished.run(*line.split())
+    problem = json.loads(ran.err)
+    assert problem["detail"].startswith(detail)
+    assert (ran.code, problem["code"], problem["exit_code"], ran.out) == (2, "usage", 2, "")
+
+
+@pytest.mark.parametrize("line", ["jobs list --statu x", "jobs show -- --json x", "jobs list -o table --status x"])
+def test_for_people_they_are_the_usage(finished: Shell, line: str) -> None:
+    ran = finished.run(*line.split())
+    assert ran.err.startswith("Usage: asyncjobs jobs")
+    assert ran.code == 2
+
+
 def test_a_reader_that_has_seen_enough_is_no_error(finished: Shell) -> None:
     import subprocess
 

@@ -101,3 +101,11 @@ def test_hints_at_the_command_line_are_no_calls_of_a_program(error: JobProcessor
     hint = render_hint(error)
     assert hint
     assert not re.search(r"await |handle|if_exists|job_id|JobProcessor|\(", hint)
+
+
+def test_a_job_that_waited_in_vain_is_retried_after_the_one_it_waited_for() -> None:
+    cause = "job 'root/it s' failed after 1 attempt: RuntimeError: 503"
+    message = f"{cause}\n  hint: await jp.handle('root/it s').retry(), then retry this job"
+    error = JobExecutionError("root", attempt=1, error_type="asyncjobs.exceptions.JobExecutionError", message=message)
+    assert render_hint(error) == "asyncjobs jobs retry 'root/it s' root"
+    assert str(error.args[0]).endswith("503")

@@ -161,20 +161,23 @@ async def test_inside_of_its_block_a_handle_is_refused_with_the_reason(jp: JobPr
 
 @pytest.mark.parametrize("how", ASKED)
 async def test_after_a_block_that_an_error_left_the_reason_is_another(jp: JobProcessor, how: str) -> None:
+    batch = jp.batch()
+    handles: list[JobHandle[Any]] = []
     with pytest.raises(RuntimeError, match="changed my mind"):
-        async with jp.batch() as batch:
-            handle = batch.submit_job(echo, 1)
+        async with batch:
+            handles.append(batch.submit_job(echo, 1))
             raise RuntimeError("changed my mind")
     with pytest.raises(JobNotFoundError, match="left by an error"):
-        await ASKED[how](jp, handle)
+        await ASKED[how](jp, handles[0])
 
 
 async def test_after_a_batch_that_the_store_refused_the_store_is_asked(jp: JobProcessor) -> None:
     await jp.submit_job(echo, 1, job_id="taken")
+    handles: list[JobHandle[Any]] = []
     with pytest.raises(DuplicateJobError):
         async with jp.batch() as batch:
-            handle = batch.submit_job(echo, 2, job_id="taken")
-    assert await handle == 1
+            handles.append(batch.submit_job(echo, 2, job_id="taken"))
+    assert await handles[0] == 1
 
 
 async def test_a_handle_that_is_passed_on_is_of_use_at_once(jp: JobProcessor) -> None:

@@ -27,7 +27,16 @@ ME = "tests.runtime.support:echo"
 
 def requests(at: int, **wrong: Any) -> list[JobRequest]:
     """Five hundred and more calls, the one at this place another."""
-    return [JobRequest(**({"func": echo, "args": (i,)} | (wrong if i == at else {}))) for i in range(620)]
+    calls: list[dict[str, Any]] = [{"func": echo, "args": (i,)} for i in range(620)]
+    calls[at] |= wrong
+    return [JobRequest(**call) for call in calls]
+
+
+def _function_of_a_call() -> Any:
+    def inner(value: Any) -> Any:
+        return value
+
+    return inner
 
 
 WRONG: dict[str, tuple[dict[str, Any], type[Exception], str]] = {
@@ -62,7 +71,7 @@ async def test_and_the_id_where_the_caller_gave_one(jp: JobProcessor, what: str)
     assert str(caught.value).startswith(f"requests[3] ({ME}, job_id 'row3'): {begins}")
 
 
-@pytest.mark.parametrize("given", [lambda value: value, 5, object(), nothing])
+@pytest.mark.parametrize("given", [_function_of_a_call(), 5, object(), nothing])
 async def test_a_function_that_cannot_be_stored_is_named_with_its_place(jp: JobProcessor, given: Any) -> None:
     with pytest.raises(JobProcessorError, match=r"^requests\[7\] \("):
         await jp.submit_jobs(requests(7, func=given))
@@ -104,7 +113,7 @@ async def test_what_is_wrong_with_all_items_names_none(jp: JobProcessor) -> None
     wrong: list[Callable[[], Awaitable[Any]]] = [
         lambda: jp.map_jobs(echo, [1, 2], priority="x"),
         lambda: jp.map_jobs(nothing, [1, 2]),
-        lambda: jp.map_jobs(lambda value: value, [1, 2]),  # type: ignore[arg-type, return-value]
+        lambda: jp.map_jobs(_function_of_a_call(), [1, 2]),
     ]
     for call in wrong:
         with pytest.raises(JobProcessorError) as caught:

@@ -334,3 +334,57 @@ async def test_a_key_is_a_text(jp: JobProcessor, key: Any) -> None:
 
     with pytest.raises(JobExecutionError, match="key cannot be"):
         await (await jp.submit_job(body, local=True, max_retries=0))
+
+
+async def submit_with_key(named: Any) -> str:
+    return await current_job().submit_job(nothing, key=named)
+
+
+def submit_with_key_sync(named: Any) -> str:
+    return current_job().submit_job_sync(nothing, key=named)
+
+
+@pytest.mark.parametrize("key", ["k" * 600, "a\nb", "a\x00", "é" * 513, "two\u2028lines"])
+@pytest.mark.parametrize("body", [submit_with_key, submit_with_key_sync])
+async def test_a_key_of_which_no_id_can_be_made_is_refused_as_a_key(jp: JobProcessor, body: Any, key: str) -> None:
+    handle = await jp.submit_job(body, key, max_retries=0)
+    with pytest.raises(
+        JobExecutionError, match=r"ConfigurationError: key cannot be '.*'; allowed: 1 to \d+ "
+    ) as caught:
+        await handle.result(timeout=PATIENCE)
+    assert "job_id" not in caught.value.message
+
+
+@pytest.mark.parametrize("parent", ["p", "p" * 200])
+async def test_the_longest_key_is_as_long_as_the_error_allows(jp: JobProcessor, parent: str) -> None:
+    refused = await jp.submit_job(submit_with_key, "k" * 600, job_id=parent, max_retries=0)
+    with pytest.raises(JobExecutionError) as caught:
+        await refused.result(timeout=PATIENCE)
+    longest = int(caught.value.message.partition("1 to ")[2].split()[0])
+    await jp.remove_jobs(refused)
+    taken = await jp.submit_job(submit_with_key, "k" * longest, job_id=parent, max_retries=0)
+    assert (await taken.result(timeout=PATIENCE)).endswith("k" * longest)
+
+
+@pytest.mark.parametrize(("key", "hint"), [("a", "use another key"), (None, "give each child a key")])
+async def test_the_hint_of_a_conflict_is_about_keys(jp: JobProcessor, key: str | None, hint: str) -> None:
+    async def body() -> str:
+        if key is None:
+            await jp.submit_job(echo, 1, job_id=f"{current_job().id}/1")
+            return await current_job().submit_job(nothing)
+        await current_job().submit_job(nothing, key=key)
+        return await current_job().submit_job(echo, 1, key=key)
+
+    handle = await jp.submit_job(body, local=True, max_retries=0)
+    with pytest.raises(JobExecutionError) as caught:
+        await handle.result(timeout=PATIENCE)
+    assert hint in caught.value.message
+    assert "job_id" not in caught.value.message
+
+
+@pytest.mark.persistent
+@pytest.mark.parametrize("key", ["k" * 600, "a\nb"])
+async def test_a_key_is_named_in_a_child_process_too(jp: JobProcessor, key: str) -> None:
+    handle = await jp.submit_job(submit_with_key_sync, key, max_retries=0, isolation="process")
+    with pytest.raises(JobExecutionError, match="key cannot be"):
+        await handle.result(timeout=PATIENCE)

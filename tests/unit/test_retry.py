@@ -210,3 +210,22 @@ def test_what_a_policy_is_not_made_of_is_refused(make: Any, problem: str, hint: 
         make()
     assert str(caught.value.args[0]).startswith(problem)
     assert hint is None or hint in str(caught.value.hint)
+
+
+class _Client:
+    class Timeout(Exception): ...
+
+
+@pytest.mark.parametrize(
+    ("name", "retried"),
+    [
+        ("_Client.Timeout", True),
+        (f"{__name__}._Client.Timeout", True),
+        (_Client.Timeout, True),
+        ("Timeout", False),
+        (f"{__name__}.Timeout", False),
+    ],
+)
+def test_a_class_inside_of_another_has_its_qualified_name(name: Any, retried: bool) -> None:
+    assert RetryPolicy(on=[name]).retries(_Client.Timeout()) is retried
+    assert RetryPolicy(never_on=[name]).retries(_Client.Timeout()) is not retried

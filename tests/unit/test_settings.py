@@ -159,6 +159,18 @@ def test_no_duration() -> None:
             "daemon.num_workers cannot be 0 (from {file}); allowed: a whole number from 1 to 10000",
         ),
         ("[daemon]\nnum_workers = 'many'\n", "daemon.num_workers cannot be 'many' (from {file}); allowed: a number"),
+        (
+            "[daemon]\nnum_workers = 'x'\n",
+            "daemon.num_workers cannot be 'x' (from {file}); allowed: a number, such as 8",
+        ),
+        (
+            "[sqlite]\nmax_value_size = 'x'\n",
+            "sqlite.max_value_size cannot be 'x' (from {file}); allowed: a number, such as 1000000 or '10MB'",
+        ),
+        (
+            "[logging]\nbackups = 'x'\n",
+            "logging.backups cannot be 'x' (from {file}); allowed: a number, such as 8",
+        ),
         ('backend = "postgres"\n', "backend cannot be 'postgres' (from {file}); allowed: 'sqlite' or 'memory'"),
         ('app = "shop"\n', "app cannot be 'shop' (from {file}); allowed: module:attribute"),
         ('redact = "hide"\n', "redact cannot be 'hide' (from {file}); allowed: module:function"),

@@ -83,6 +83,20 @@ async def test_a_function_of_a_script_that_the_server_registered_by_its_module_i
         assert body["hint"] == f"did you mean {named(add)!r}?"
 
 
+@pytest.mark.parametrize("name", ["add", "ad", "shop:add", "shop.models:add"])
+async def test_a_function_without_its_module_or_with_another_is_named_with_its_own(name: str) -> None:
+    async with site(add, submit=True) as here:
+        body = problem(await here.post("/v1/jobs", {"function": name, "args": [1]}), 422, "unknown-function")
+        assert body["hint"] == f"did you mean {named(add)!r}?"
+
+
+@pytest.mark.parametrize("name", ["zoo", "shop:ad", ":", "add:", ""])
+async def test_a_name_like_none_is_answered_with_what_registers_functions(name: str) -> None:
+    async with site(add, submit=True) as here:
+        answer = await here.post("/v1/jobs", {"function": name or "?", "args": [1]})
+        assert "did you mean" not in problem(answer, 422, "unknown-function")["hint"]
+
+
 async def test_a_function_that_this_process_only_ran_is_not_registered_by_that() -> None:
     async with site(add, submit=True) as here:
         await here.jp.submit_job(echo, 1)

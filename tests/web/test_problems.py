@@ -9,7 +9,7 @@ from urllib.parse import quote
 import httpx
 import pytest
 
-from asyncjobs import JobProcessor, MemoryBackend, SQLiteBackend, SQLiteConfig
+from asyncjobs import JobExecutionError, JobProcessor, MemoryBackend, SQLiteBackend, SQLiteConfig, current_job
 from tests.web.bodies import add
 from tests.web.sites import PARSERS, case, exchange, problem, request, site
 from tests.web.support import serving
@@ -379,3 +379,24 @@ async def test_a_processor_that_does_not_run_is_a_503_that_says_how_to_mend_it()
 def json_only(answer: Any) -> Any:
     assert answer.headers["content-type"] == "application/problem+json", answer.text
     return answer
+
+
+async def test_of_a_job_that_waited_in_vain_the_hint_retries_the_other_first() -> None:
+    async with site() as here:
+        job_id = await here.jp.submit_job(_waits_in_vain, job_id="root", max_retries=0)
+        with pytest.raises(JobExecutionError):
+            await job_id.result(timeout=20)
+        body = problem(await here.get("/v1/jobs/root/result"), 409, "job-failed")
+        assert body["detail"].endswith("RuntimeError: 503")
+        first, _, second = body["hint"].partition("; then ")
+        assert "/v1/jobs/root%2Fchild/retry" in first
+        assert "/v1/jobs/root/retry" in second
+        assert body["details"]["retry_first"] == ["root/child"]
+
+
+async def _fails() -> None:
+    raise RuntimeError("503")
+
+
+async def _waits_in_vain() -> None:
+    await (await current_job().submit_job(_fails, key="child", max_retries=0))

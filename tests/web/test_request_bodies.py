@@ -71,6 +71,32 @@ async def test_an_unknown_parameter_is_answered_with_the_one_that_is_meant(query
         assert told["hint"].startswith(hint)
 
 
+STATUSES = "allowed: pending, in_progress, completed, failed, cancelled, skipped"
+
+
+@pytest.mark.parametrize(
+    ("path", "hint"),
+    [
+        ("/v1/jobs?status=done", STATUSES),
+        ("/v1/jobs?status=failed,done", STATUSES),
+        ("/v1/groups/g/graph?collapse=functions", "allowed: function"),
+    ],
+)
+async def test_a_value_that_is_none_of_a_few_is_answered_with_these(path: str, hint: str) -> None:
+    async with site(add) as here:
+        await here.jp.submit_job(add, 1, group="g")
+        told = problem(await here.get(path), 400, "invalid-request")
+        assert told["hint"] == hint
+
+
+async def test_so_it_is_in_a_filter_of_a_body() -> None:
+    async with site(add) as here:
+        answer = await here.http.post("/v1/jobs:cancel", json={"filter": {"status": ["done"]}}, headers=ACT)
+        told = problem(answer, 400, "invalid-request")
+        assert told["errors"][0]["pointer"] == "#/filter/status/0"
+        assert told["hint"] == STATUSES
+
+
 def deep(levels: int) -> bytes:
     return b'{"function":"f","args":' + b"[" * levels + b"]" * levels + b"}"
 

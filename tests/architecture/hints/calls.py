@@ -87,6 +87,18 @@ async def waiting_for_a_job(hints: Hints) -> None:
         assert await hints.code(early.hint, "await handle", handle=soon) == 42
 
 
+async def wait_in_vain() -> int:
+    return await (await current_job().submit_job(fail, key="child", max_retries=0))
+
+
+async def waiting_in_a_body(hints: Hints) -> None:
+    async with JobProcessor(MemoryBackend()) as jp:
+        handle = await jp.submit_job(wait_in_vain, job_id="parent", max_retries=0)
+        failed = await refusal(handle.result())
+        await hints.code(failed.hint, "await jp.handle('parent/child').retry()", jp=jp)
+        await hints.code(failed.hint, "await handle.retry()", handle=handle)
+
+
 async def handles(hints: Hints) -> None:
     async with JobProcessor(MemoryBackend()) as jp:
         job = await jp.submit_job(double, 21)

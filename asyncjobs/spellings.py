@@ -1,0 +1,51 @@
+"""Find the known name that an unknown one was meant to be."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+_FORMER_NAMES = {
+    "slots": ("num_workers",),
+    "workers": ("num_workers",),
+    "concurrency": ("num_workers",),
+    "max_workers": ("num_workers",),
+    "attempts": ("tries", "max_retries"),
+    "max_attempts": ("max_retries",),
+    "retries": ("max_retries",),
+    "path": ("db_path",),
+    "database": ("db_path",),
+    "dependencies": ("depends_on",),
+    "after": ("depends_on",),
+    "countdown": ("delay",),
+    "eta": ("run_at",),
+    "tags": ("metadata",),
+    "function": ("func",),
+    "find_page": ("find_jobs",),
+}
+"""What settings and options were called before, and are in similar libraries, that is not like the name they have."""
+_FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNORECASE)
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """Return the known name that ``name`` was meant to be, or None when none is close.
+
+    A former name is also found as the end of a longer one: ``--slots``, ``DAEMON_SLOTS``.
+    """
+    names = list(known)
+    former = _FORMER_NAME.search(name)
+    if former is not None:
+        for now in _FORMER_NAMES[former[1].lower()]:
+            renamed = name[: former.start()] + _spelled(now, name)
+            if renamed in names:
+                return renamed
+    from difflib import get_close_matches  # for errors alone: each program would pay 4 ms at its start
+
+    matches = get_close_matches(name, names, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _spelled(name: str, like: str) -> str:
+    if like.startswith("--"):
+        return name.replace("_", "-")
+    return name.upper() if like.isupper() else name
