@@ -86,7 +86,7 @@ class Submitter:
                 if i % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
                     await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
         except Exception as error:  # of any kind, and raised again
-            if several is not None:
+            if several is not None and len(jobs) < len(requests):
                 name_refused(error, several, len(jobs), requests[len(jobs)])
             raise
         return await self._store_encoded(requests, jobs, several, parent)
