@@ -74,7 +74,7 @@ class JobProcessorError(Exception):
 
     def __init__(self, message: str, *, hint: str | None = None) -> None:
         super().__init__(message)
-        self.hint = hint
+        self.hint: str | None = hint
 
     def __str__(self) -> str:
         message = super().__str__()
@@ -268,7 +268,7 @@ class JobNotCompletedError(JobProcessorError):
 
     def raised_in_body(self) -> None:
         """Name this job in the hint: the job in whose body the error is raised waits for the same one at each retry."""
-        self.hint = f"{_retried(*self.retry_first, self.job_id)}, then retry this job"
+        self.hint: str | None = f"{_retried(*self.retry_first, self.job_id)}, then retry this job"
 
 
 class JobExecutionError(JobNotCompletedError):
@@ -337,7 +337,7 @@ class JobSkippedError(JobNotCompletedError):
     def raised_in_body(self) -> None:
         """Name in the hint the job at fault, whose retry has this one wait again."""
         if self.because is not None:
-            self.hint = f"{_retried(self.because)}, then retry this job"
+            self.hint: str | None = f"{_retried(self.because)}, then retry this job"
 
 
 class JobTimeoutError(JobProcessorError, TimeoutError):
@@ -364,6 +364,7 @@ class BackendError(JobProcessorError):
     transient: bool = False
 
 
+_TRY_AGAIN = "try again when the store is reachable"
 _SUBMIT_AGAIN = 'nothing was lost; submit .request again with if_exists="return"'
 
 
@@ -395,7 +396,7 @@ class BackendConnectionError(BackendError):
     def request(self, request: Any) -> None:
         self._request = request
         if not self._own_hint:
-            self.hint = "try again when the store is reachable" if request is None else _SUBMIT_AGAIN
+            self.hint: str | None = _TRY_AGAIN if request is None else _SUBMIT_AGAIN
 
 
 class BackendClosedError(BackendError):
