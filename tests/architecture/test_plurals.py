@@ -30,6 +30,8 @@ PLURAL = {
     ("plurals.py", "{number:,} times"): "once is above it",
     ("runtime/attempt.py", "{len(encoded):,} bytes, more than"): "above a limit",
     ("runtime/context.py", "{size:,} bytes, more than"): "above a limit",
+    ("runtime/context.py", "1 to {longest} characters"): "a limit",
+    ("runtime/context.py", "({len(key)} characters)"): "more than 40",
     ("runtime/isolation/protocol.py", "{size:,} bytes, more than"): "above a limit",
     ("runtime/step_values.py", "{len(data):,} bytes, more than"): "above a limit",
     ("runtime/submission.py", "1 to {longest} characters"): "a limit",
