@@ -98,7 +98,7 @@ CASES: list[Case] = [
         "duplicate id in a batch",
         lambda jp: jp.submit_jobs([JobRequest(func=render, args=("a",), job_id="x")] * 2),
         DuplicateJobError,
-        "a job with the id 'x' exists already\n"
+        "requests[1] (tests.unit.test_refusals:render, job_id 'x'): a job with the id 'x' exists already\n"
         '  hint: choose another job_id, or pass if_exists="return" to get the existing job',
     ),
     (
