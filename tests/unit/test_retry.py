@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from msgspec import msgpack
 
 from asyncjobs import ConfigurationError, RetryPolicy
-from asyncjobs.core.retry import DEFAULT_RETRY, decode_policy, encode_policy, exception_name
+from asyncjobs.core.retry import DEFAULT_RETRY, checked_policy, decode_policy, encode_policy, exception_name
 
 
 class FlakyError(ConnectionError):
@@ -229,3 +229,10 @@ class _Client:
 def test_a_class_inside_of_another_has_its_qualified_name(name: Any, retried: bool) -> None:
     assert RetryPolicy(on=[name]).retries(_Client.Timeout()) is retried
     assert RetryPolicy(never_on=[name]).retries(_Client.Timeout()) is not retried
+
+
+@pytest.mark.parametrize("given", ["always", 3, {"max_retries": 3}])
+def test_what_is_no_policy_is_refused_with_one(given: object) -> None:
+    with pytest.raises(ConfigurationError, match="retry cannot be") as refused:
+        checked_policy(given)
+    assert "RetryPolicy(max_retries=5)" in str(refused.value)
