@@ -408,7 +408,9 @@ def test_ctrl_c_while_syncjobs_is_left_in_peace_is_raised_when_it_is_left(tmp_pa
 
 
 @pytest.mark.serial
-def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ctrl_c", [interrupt, _thread.interrupt_main], ids=["in the wait", "just before it begins"])
+def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path, ctrl_c: Callable[[], None]) -> None:
+    """The system interrupts no wait for a signal that comes just before it begins, and neither does the second one."""
     with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
         later = jobs.submit_job(nothing, delay=3600)
         watches: set[Any] = get_engine(jobs.processor)._parts.waiting._watches  # pyright: ignore[reportPrivateUsage]
@@ -416,7 +418,7 @@ def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path) -> None:
         def interrupt_once() -> None:
             while not watches:
                 pass
-            interrupt()
+            ctrl_c()
 
         threading.Thread(target=interrupt_once).start()
         with pytest.raises(KeyboardInterrupt):
@@ -425,19 +427,3 @@ def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path) -> None:
         while watches:
             assert time.monotonic() < deadline
             jobs.get_job(later)
-
-
-def test_a_ctrl_c_that_comes_just_before_a_wait_begins_ends_it_nevertheless(tmp_path: Path) -> None:
-    """The system interrupts no wait for it then, and neither does ``interrupt_main``."""
-    with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
-        later = jobs.submit_job(nothing, delay=3600)
-        watches: set[Any] = get_engine(jobs.processor)._parts.waiting._watches  # pyright: ignore[reportPrivateUsage]
-
-        def interrupt_once() -> None:
-            while not watches:
-                pass
-            _thread.interrupt_main()
-
-        threading.Thread(target=interrupt_once).start()
-        with pytest.raises(KeyboardInterrupt):
-            later.result()

@@ -358,6 +358,16 @@ def test_a_record_is_refused_where_the_annotation_cannot_be_resolved(args: tuple
     encode_arguments(func, ("text",), {})
 
 
+def test_so_it_is_behind_a_wrapper() -> None:
+    def func(a: Unknown) -> None: ...
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> None: ...
+
+    with pytest.raises(NotSerializableError, match="annotation 'Unknown' of the argument 'a'"):
+        encode_arguments(wrapper, (Point(1),), {})
+
+
 def test_records_of_other_arguments_are_not_refused_for_it() -> None:
     def func(a: Unknown, b: Point) -> None: ...
 

@@ -366,7 +366,7 @@ def _plan(func: Callable[..., Any]) -> Plan:
             parameter.name,
             compile_rebuild(hint),
             is_free(hint),
-            unresolved if isinstance(unresolved, str) and not callee.borrowed else None,
+            unresolved if isinstance(unresolved, str) else None,
         )
         exact = exact or has_choice(hint)
         if parameter.kind is Parameter.VAR_KEYWORD:
