@@ -12,7 +12,8 @@ from pathlib import Path
 from typing import Any, Literal, Self, cast
 
 from asyncjobs.checks import is_a, listed, reading, refuse_unknown
-from asyncjobs.exceptions import ConfigurationError, nearest
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.spellings import nearest
 
 MEBIBYTE = 1 << 20
 

@@ -38,7 +38,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 from asyncjobs.plurals import counted
-from asyncjobs.spellings import nearest as nearest  # for those who refuse a name
 from asyncjobs.versions import install_command
 
 _LONGEST_SHOWN = 200

@@ -42,7 +42,8 @@ from asyncjobs.config import (
     MemoryConfig,
     SQLiteConfig,
 )
-from asyncjobs.exceptions import ConfigurationError, nearest
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.spellings import nearest
 
 T = TypeVar("T", bound=Checked)
 

@@ -10,7 +10,8 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import is_a
 from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig
-from asyncjobs.exceptions import ConfigurationError, nearest
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.spellings import nearest
 
 
 def make_backend(

@@ -21,9 +21,10 @@ from asyncjobs.cli.output import Form, Output
 from asyncjobs.cli.signals import interruptible
 from asyncjobs.config import LoggingConfig, SQLiteConfig
 from asyncjobs.core.mains import APP_MARK
-from asyncjobs.exceptions import ConfigurationError, JobProcessorError, nearest, only_error
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError, only_error
 from asyncjobs.models import JobQuery, JobStatus
 from asyncjobs.settings import PREFIX, Settings, load
+from asyncjobs.spellings import nearest
 
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor

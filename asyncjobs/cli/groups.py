@@ -11,9 +11,9 @@ from asyncjobs.cli.json_shapes import group_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import printable
-from asyncjobs.exceptions import nearest
 from asyncjobs.models import GroupProgress, JobStatus
 from asyncjobs.processor import JobProcessor
+from asyncjobs.spellings import nearest
 
 
 @click.group(cls=Named)

@@ -11,7 +11,7 @@ import click
 from asyncjobs.cli.context import Context
 from asyncjobs.cli.failures import Failure, render_usage
 from asyncjobs.cli.signals import Interruption
-from asyncjobs.exceptions import nearest
+from asyncjobs.spellings import nearest
 
 _COMMANDS = {
     "backup": ("asyncjobs.cli.upkeep:backup", "Copy the store while it is in use."),

@@ -15,8 +15,9 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.core.plain import event_data
 from asyncjobs.core.retry import exception_name
-from asyncjobs.exceptions import NotSerializableError, nearest
+from asyncjobs.exceptions import NotSerializableError
 from asyncjobs.models import EventType, Handle
+from asyncjobs.spellings import nearest
 
 LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
 _RESERVED_TYPES = frozenset(EventType) - {EventType.OUTPUT}

@@ -9,8 +9,9 @@ from typing import Any, NoReturn
 from msgspec import Struct
 
 from asyncjobs.checks import checked_dict, listed
-from asyncjobs.exceptions import ConfigurationError, nearest
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobRequest
+from asyncjobs.spellings import nearest
 
 _ONE_ARGUMENT = "args=(value,)"
 _FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}

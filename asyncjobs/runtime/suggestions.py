@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.exceptions import BackendError, JobNotFoundError, nearest
+from asyncjobs.exceptions import BackendError, JobNotFoundError
+from asyncjobs.spellings import nearest
 
 _LONGEST = 64
 _CANDIDATES = 100

@@ -30,7 +30,7 @@ from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.requests import StepChange
-from asyncjobs.exceptions import BackendConnectionError, ConfigurationError, nearest
+from asyncjobs.exceptions import BackendConnectionError, ConfigurationError
 from asyncjobs.models import (
     Attempt,
     BodyEvent,
@@ -45,6 +45,7 @@ from asyncjobs.models import (
     JobStatus,
     WorkerInfo,
 )
+from asyncjobs.spellings import nearest
 
 T = TypeVar("T")
 

@@ -11,11 +11,12 @@ from starlette.responses import Response
 
 from asyncjobs.core.codec import JsonObject, decode_value
 from asyncjobs.core.mains import NOT_BY_SCRIPT, is_of_a_script
-from asyncjobs.exceptions import JobStateError, nearest
+from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import JobQuery, JobStatus, state_tag
 from asyncjobs.paging import iter_pages
 from asyncjobs.plurals import counted
 from asyncjobs.runtime.handle import JobHandle
+from asyncjobs.spellings import nearest
 from asyncjobs.web import requests, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError, invalid

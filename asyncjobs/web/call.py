@@ -16,10 +16,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
-from asyncjobs.exceptions import ConfigurationError, nearest
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.runtime.submission import LONGEST_ID, checked_name
+from asyncjobs.spellings import nearest
 from asyncjobs.web.access import Caller, Guard
 from asyncjobs.web.paths import Place, segment
 from asyncjobs.web.problems import WebError, invalid

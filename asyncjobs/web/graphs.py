@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from msgspec.structs import replace
 from starlette.responses import Response
 
-from asyncjobs.exceptions import nearest
 from asyncjobs.graphs import Graph, read_group_graph, read_job_graph
 from asyncjobs.models import GroupProgress, JobStatus
+from asyncjobs.spellings import nearest
 from asyncjobs.web import requests, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError

@@ -35,8 +35,8 @@ from asyncjobs.exceptions import (
     SubmissionError,
     UnknownDependencyError,
     WorkerLostError,
-    nearest,
 )
+from asyncjobs.spellings import nearest
 
 EVERY: list[tuple[JobProcessorError, str]] = [
     (JobProcessorError("it broke"), "it broke"),
