@@ -20,11 +20,11 @@ import anyio.lowlevel
 from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
-from asyncjobs.core.codec import decode_arguments, decode_call, encode_result
+from asyncjobs.core.codec import decode_arguments, decode_call, encode_result, too_large
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.daemon_threads import in_thread
-from asyncjobs.exceptions import BackendClosedError, NotSerializableError
+from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import end_child
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.cancellation import Body, BodyScope
@@ -358,11 +358,7 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
     try:
         encoded = encode_result(function, value, "$.result")
         if len(encoded) > largest:
-            raise NotSerializableError(
-                "$.result",
-                f"{len(encoded):,} bytes, more than the {largest:,} that max_value_size allows",
-                hint="write it to a file and return the path",
-            )
+            raise too_large("$.result", encoded, largest, "return")
     except Exception as error:  # border: NotSerializableError, and whatever the value raises when it is looked at
         return failure(error, retryable=False)
     return Outcome(OutcomeKind.SUCCEEDED, encoded)

@@ -5,7 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from asyncjobs.core.codec import ConversionError, CorruptValueError, decode_result, encode_result, encode_value
+from asyncjobs.core.codec import (
+    ConversionError,
+    CorruptValueError,
+    decode_result,
+    encode_result,
+    encode_value,
+    too_large,
+)
 from asyncjobs.exceptions import NotSerializableError
 
 
@@ -21,7 +28,8 @@ def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) ->
     """
     try:
         data = encode_result(func, value, _place(key))
-        _check_size(key, data, largest)
+        if len(data) > largest:
+            raise too_large(_place(key), data, largest, "keep")
     except NotSerializableError as error:
         raise not_kept(key, error) from error
     except Exception as error:  # border: whatever the value raises when it is looked at
@@ -35,7 +43,8 @@ def encode_kept(key: str, value: Any, largest: int) -> bytes:
     :raises NotSerializableError: it cannot be kept.
     """
     data = encode_value(value, _place(key))
-    _check_size(key, data, largest)
+    if len(data) > largest:
+        raise too_large(_place(key), data, largest, "keep")
     return data
 
 
@@ -67,12 +76,3 @@ def decode_step(data: bytes, func: Callable[..., Any] | None, key: str) -> Any:
 
 def _place(key: str) -> str:
     return f"$.steps[{key!r}]"
-
-
-def _check_size(key: str, data: bytes, largest: int) -> None:
-    if len(data) > largest:
-        raise NotSerializableError(
-            _place(key),
-            f"{len(data):,} bytes, more than the {largest:,} that max_value_size allows",
-            hint="write it to a file and keep the path",
-        )

@@ -28,13 +28,14 @@ from asyncjobs.core.codec import (
     encode_arguments,
     is_async_callable,
     refuse_reserved_parameters,
+    too_large,
     wraps_async,
 )
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy, checked_policy
 from asyncjobs.core.state import SECOND
-from asyncjobs.exceptions import ConfigurationError, NotSerializableError
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
 from asyncjobs.runtime import callers
 from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, get_job_options
@@ -108,11 +109,7 @@ class Submissions:
         bound_args, bound_kwargs = bind_arguments(func, callee.args, callee.kwargs, _UNKNOWN)
         call = encode_arguments(func, bound_args, bound_kwargs, Handle)
         if len(call.data) > self._max_value_size:
-            raise NotSerializableError(
-                "$.args",
-                f"{len(call.data):,} bytes encoded, more than the {self._max_value_size:,} that max_value_size allows",
-                hint="write it to a file and pass the path",
-            )
+            raise too_large("$.args", call.data, self._max_value_size, "pass")
         isolation: Isolation = "thread"
         if request.isolation is not None:
             isolation = _isolation(request.isolation, name, local=request.local)

@@ -261,7 +261,7 @@ async def test_over_large_arguments_are_refused(tmp_path: Path) -> None:
         with pytest.raises(NotSerializableError) as refused:
             await jp.submit_job(render, "x" * 2000)
         assert str(refused.value) == (
-            "$.args is 2,006 bytes encoded, more than the 1,024 that max_value_size allows\n"
+            "$.args is 2,006 bytes, more than the 1,024 that max_value_size allows\n"
             "  hint: write it to a file and pass the path"
         )
 

@@ -36,6 +36,7 @@ from asyncjobs.core.codec.equality import same_call
 from asyncjobs.core.codec.families import record_fields
 from asyncjobs.core.codec.names import same_function
 from asyncjobs.core.codec.pending_calls import read_arguments
+from asyncjobs.core.codec.refusals import too_large
 from asyncjobs.core.codec.signatures import RESERVED, bind_arguments, refuse_reserved_parameters
 from asyncjobs.core.codec.stored import JsonObject, from_json
 from asyncjobs.exceptions import ConversionError, CorruptValueError
@@ -72,5 +73,6 @@ __all__ = [
     "result_stand_in",
     "same_call",
     "same_function",
+    "too_large",
     "wraps_async",
 ]

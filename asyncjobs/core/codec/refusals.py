@@ -52,6 +52,16 @@ _BY_LIBRARY: Mapping[tuple[str, str], str] = {
 }
 """What to pass instead, by library and class name. The first match counts."""
 
+
+def too_large(where: str, data: bytes, largest: int, instead: str) -> NotSerializableError:
+    """Return the error for an encoded value of more than ``largest`` bytes.
+
+    :param instead: what to do with the path of a file: ``pass``, ``return``, ``keep``.
+    """
+    what = f"{len(data):,} bytes, more than the {largest:,} that max_value_size allows"
+    return NotSerializableError(where, what, hint=f"write it to a file and {instead} the path")
+
+
 PLAIN_BASES: Mapping[type, str] = {
     int: "int(value)",
     float: "float(value)",
