@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from functools import wraps
 from inspect import Parameter
@@ -21,6 +21,17 @@ F = TypeVar("F", bound=Callable[..., Any])
 def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
     """Return whether a value is of a class, by its real type: the ``__class__`` of a lazy proxy runs code."""
     return issubclass(type(value), kind)
+
+
+def is_awaitable(value: object) -> bool:
+    """Return whether what a function returned is to be awaited; a handle, which is a text, is a value.
+
+    By its type, not its ``__class__``: a lazy proxy raises for that.
+    """
+    try:
+        return issubclass(type(value), Awaitable) and not issubclass(type(value), str)
+    except Exception:  # border: a metaclass may raise, too
+        return False
 
 
 def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str], *, what: str = "setting") -> None:

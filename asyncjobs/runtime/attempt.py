@@ -20,6 +20,7 @@ import anyio.lowlevel
 from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
+from asyncjobs.checks import is_awaitable
 from asyncjobs.core.codec import decode_arguments, decode_call, encode_result, too_large
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
@@ -296,7 +297,7 @@ def run_plain(
         value: object = function(*args, **kwargs)
         _end_in_fork(running, None)
         # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
-        if _is_awaitable(value) and not seems(function, type):
+        if is_awaitable(value) and not seems(function, type):
             return Unawaited(cast("Awaitable[Any]", value))
         return _success(function, value, largest)
     except BaseException as error:
@@ -308,14 +309,6 @@ def _end_in_fork(running: RunningAttempt, error: BaseException | None) -> None:
     """End a forked child that leaves the body: below it is the parent's work, which must not go on twice."""
     if running.context.forked:
         end_child(error)
-
-
-def _is_awaitable(value: object) -> bool:
-    """By its type, not its ``__class__``: a lazy proxy raises for that."""
-    try:
-        return issubclass(type(value), Awaitable) and not issubclass(type(value), str)
-    except Exception:  # border: a metaclass may raise, too
-        return False
 
 
 async def _timed(

@@ -1,11 +1,24 @@
-"""Log once what goes wrong again and again."""
+"""Log once what goes wrong again and again, and pause before each further try."""
 
 from __future__ import annotations
 
 import logging
+import random
+from collections.abc import Iterator
 
 from asyncjobs.exceptions import BackendError
 from asyncjobs.safe_logging import SafeLogger
+
+_FIRST_DELAY = 0.05
+_LONGEST_DELAY = 5.0
+
+
+def retry_delays() -> Iterator[float]:
+    """Yield the seconds before each further try of what must be stored: doubled each time, up to a longest one."""
+    delay = _FIRST_DELAY
+    while True:
+        yield delay * random.uniform(0.5, 1.0)
+        delay = min(_LONGEST_DELAY, delay * 2)
 
 
 class Outage:

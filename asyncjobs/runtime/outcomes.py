@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Iterator, Sequence
 
 from asyncjobs.backends.base import AttemptEnd, ClaimRequest, ClaimResult, Finished, JobBackend, Stale
@@ -13,15 +12,12 @@ from asyncjobs.plurals import counted
 from asyncjobs.runtime import job_log
 from asyncjobs.runtime.attempt import failure
 from asyncjobs.runtime.claims import Claims
-from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.outages import Outage, retry_delays
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
-
-_FIRST_DELAY = 0.05
-_LONGEST_DELAY = 5.0
 
 
 class OutcomeWriter:
@@ -104,7 +100,7 @@ class OutcomeWriter:
             for end in ends
             if end.outcome.kind is OutcomeKind.SUCCEEDED and end.outcome.value is not None
         }
-        delays, replaced = _delays(), False
+        delays, replaced = retry_delays(), False
         while True:
             try:
                 claim, recorded = await self._write_once(ends)
@@ -159,14 +155,6 @@ class OutcomeWriter:
         job_log.log_outcome(end, result, again=again)
         if isinstance(result, Stale):
             self._stale(end.attempt.job_id)
-
-
-def _delays() -> Iterator[float]:
-    """Return the seconds before each further try: doubled each time, up to a longest one."""
-    delay = _FIRST_DELAY
-    while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(_LONGEST_DELAY, delay * 2)
 
 
 def _is_too_big(error: Exception) -> bool:

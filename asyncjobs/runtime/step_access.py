@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import random
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Protocol, TypeVar
 
 import anyio
@@ -15,14 +14,12 @@ from asyncjobs.core.requests import StepChange
 from asyncjobs.core.state import Stale
 from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError
 from asyncjobs.runtime.lending import BodyStopped
-from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.outages import Outage, retry_delays
 from asyncjobs.safe_logging import SafeLogger
 
 T = TypeVar("T")
 logger = SafeLogger("asyncjobs.worker")
 
-_FIRST_DELAY = 0.05
-_LONGEST_DELAY = 5.0
 _LAST_TRY = 0.8
 """Seconds in which a call that is under way may end, once its attempt is asked to stop: less than the second after
 which the process of a plain body is killed."""
@@ -104,7 +101,7 @@ class StoredSteps:
 
         Doing a change again changes nothing, so a lost answer is asked for again.
         """
-        for delay in _delays():
+        for delay in retry_delays():
             # Shielded: a body that is cancelled while its value is committed must not do the same work again.
             with anyio.CancelScope(shield=True) as scope:
                 if self._stopped:
@@ -143,11 +140,3 @@ def _waits_to_write(error: BackendError) -> bool:
 def _waits_to_read(error: BackendError) -> bool:
     """Return whether a read is repeated: what is damaged stays so."""
     return isinstance(error, BackendConnectionError)
-
-
-def _delays() -> Iterator[float]:
-    """Return the seconds before each further try: doubled each time, up to a longest one."""
-    delay = _FIRST_DELAY
-    while True:
-        yield delay * random.uniform(0.5, 1.0)
-        delay = min(_LONGEST_DELAY, delay * 2)

@@ -11,12 +11,12 @@ import anyio.from_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
 from asyncjobs.backends.bounds import check_key
+from asyncjobs.checks import is_awaitable
 from asyncjobs.core.codec import is_async_callable
 from asyncjobs.core.requests import Forget, Keep, StepChange
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendError, ConfigurationError, JobStateError
 from asyncjobs.forks import end_child
-from asyncjobs.models import Handle
 from asyncjobs.runtime.cancellation import current_asyncio_task
 from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.lending import BodyStopped
@@ -168,7 +168,7 @@ class Steps:
             self._end_in_fork(error)
             return None, error
         self._end_in_fork(None)
-        if _is_awaitable(value):
+        if is_awaitable(value):
             return value, None
         try:
             return _Encoded(encode_step(key, func, value, self._largest)), None
@@ -285,10 +285,3 @@ def _check(key: str, func: Callable[..., Any]) -> bool:
     """Make sure that this can be a step; return whether its function is to be awaited."""
     check_key("key", key)
     return is_async_callable(func)
-
-
-def _is_awaitable(value: object) -> bool:
-    try:
-        return inspect.isawaitable(value) and not isinstance(value, Handle)
-    except Exception:  # border: a lazy proxy, or a metaclass, may raise
-        return False

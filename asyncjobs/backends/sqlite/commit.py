@@ -156,7 +156,7 @@ class _Transaction:
         self.claims.read_calls()
 
     def _each(self, kind: type[O], run: Callable[[O], Any]) -> None:
-        for i, operation in self._by_kind.get(kind, ()):
+        for i, operation in self._by_kind.get(kind, ()):  # not _all: it would be eleven calls a transaction
             try:
                 self.answers[i] = run(operation)
             except JobProcessorError as refused:
