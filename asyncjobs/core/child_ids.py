@@ -5,6 +5,7 @@ from __future__ import annotations
 LONGEST_PATH = 128
 """Characters up to which a child's id shows the ids of all its ancestors."""
 _LONGEST_ROOT = 64
+_LONGEST_STEP = 64
 
 
 def child_id(parent_id: str, key: str) -> str:
@@ -14,6 +15,17 @@ def child_id(parent_id: str, key: str) -> str:
     """
     path = f"{parent_id}/{key}"
     return path if len(path) <= LONGEST_PATH else _deep(parent_id) + key
+
+
+def step_child(key: str, number: int) -> str:
+    """Return the key of a child that the function of a step submits without one: ``~<key of the step>~/<number>``.
+
+    What surrounds the key keeps it from being the id of another child, or of a child of one. A key that is long, or has
+    characters that an id cannot have, is replaced by its digest.
+    """
+    if len(key) > _LONGEST_STEP or not key.isprintable():
+        key = _digest(key)
+    return f"~{key}~/{number}"
 
 
 def path_before(parent_id: str, job_id: str) -> str | None:
@@ -26,8 +38,11 @@ def path_before(parent_id: str, job_id: str) -> str | None:
 
 
 def _deep(parent_id: str) -> str:
-    from hashlib import blake2b  # here: few programs go that deep, and it loads OpenSSL
-
     root = parent_id.partition("/")[0][:_LONGEST_ROOT]
-    digest = blake2b(parent_id.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
-    return f"{root}/~{digest}/"
+    return f"{root}/~{_digest(parent_id)}/"
+
+
+def _digest(text: str) -> str:
+    from hashlib import blake2b  # here: few programs need it, and it loads OpenSSL
+
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()

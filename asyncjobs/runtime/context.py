@@ -21,6 +21,7 @@ from asyncjobs.runtime import event_data
 from asyncjobs.runtime.body_events import MAX_EVENT_BYTES, BodyEvents
 from asyncjobs.runtime.event_data import Piece, printable
 from asyncjobs.runtime.lending import Lender
+from asyncjobs.runtime.step_children import children_of_step
 from asyncjobs.runtime.step_methods import StepMethods
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.safe_logging import SafeLogger
@@ -320,9 +321,9 @@ class JobContext(StepMethods):
     ) -> JobHandle[Any]:
         """Submit a child of this job; the options are those of ``JobProcessor.submit_job``, but for ``job_id``.
 
-        The child's id is ``<this id>/<key>``, or ``/<n>`` at the n-th call without a key; deep in a tree, a digest
-        stands for the ids of the ancestors, so that ids stay short. So a later attempt that
-        submits the same work gets the existing child back; other work under the same id is ``JobConflictError``.
+        The child's id is ``<this id>/<key>``, or ``/<n>`` at the n-th call without a key (in a step: the n-th of that
+        step); deep in a tree, a digest stands for the ids of the ancestors. So a later attempt that submits the same
+        work gets the existing child back; other work under the same id is ``JobConflictError``.
         Refused (``JobStateError``) once this attempt has lost its lease. Returns a ``JobHandle``.
         """
         return await self._call_submit(func, args, key, options)
@@ -386,7 +387,9 @@ class JobContext(StepMethods):
             )
         _check_key(key)
         named = key
-        if named is None:
+        if named is None and (step := children_of_step(self)) is not None:
+            named = step.next_name()
+        elif named is None:
             with self._lock:
                 self._children += 1
                 named = str(self._children)

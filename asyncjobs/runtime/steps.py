@@ -22,6 +22,7 @@ from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.runtime.step_access import StepAccess
 from asyncjobs.runtime.step_cache import StepCache
+from asyncjobs.runtime.step_children import StepChildren
 from asyncjobs.runtime.step_threads import StepThreads
 from asyncjobs.runtime.step_values import decode_step, encode_kept, encode_step, not_kept
 from asyncjobs.runtime.wakeups import LoopHandle
@@ -132,14 +133,15 @@ class Steps:
         try:
             value: Any
             error: BaseException | None = None
-            if is_async:
-                value = await self._await(func, args, kwargs)
-            else:
-                value, error = await self._threads().run(lambda: self._call_plain(key, func, args, kwargs))
-                if error is not None:
-                    raise error
-                if not isinstance(value, _Encoded):
-                    value = await self._awaited(value)
+            with StepChildren(self._context, key):
+                if is_async:
+                    value = await self._await(func, args, kwargs)
+                else:
+                    value, error = await self._threads().run(lambda: self._call_plain(key, func, args, kwargs))
+                    if error is not None:
+                        raise error
+                    if not isinstance(value, _Encoded):
+                        value = await self._awaited(value)
             data = value.data if isinstance(value, _Encoded) else encode_step(key, func, value, self._largest)
             await self._keep(key, data, fresh=True)
             return data
@@ -177,7 +179,8 @@ class Steps:
 
     def _run_sync(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
         try:
-            value, error = self._call_plain(key, func, args, kwargs)
+            with StepChildren(self._context, key):
+                value, error = self._call_plain(key, func, args, kwargs)
             if error is not None:
                 raise error
             if not isinstance(value, _Encoded):

@@ -168,3 +168,33 @@ def keep_and_go_on() -> None:
     job = current_job()
     job.step_sync("k", work, "/dev/null")
     job.keep_sync("after", job.cancelled)
+
+
+def own_id() -> str:
+    return current_job().id
+
+
+async def _child() -> str:
+    return await (await current_job().submit_job(own_id))
+
+
+def _child_sync() -> str:
+    return current_job().submit_job_sync(own_id).result_sync(timeout=10)
+
+
+async def children_of_steps() -> list[str]:
+    job, ids = current_job(), list[str]()
+    for page in range(4):
+        ids.append(await job.step(f"page/{page}", _child if page % 2 else _child_sync))
+        if page == 1:
+            die_first()
+    return ids
+
+
+def children_of_steps_sync() -> list[str]:
+    job, ids = current_job(), list[str]()
+    for page in range(4):
+        ids.append(job.step_sync(f"page/{page}", _child_sync))
+        if page == 1:
+            die_first()
+    return ids

@@ -73,6 +73,11 @@ async def test_many_steps_at_once_and_one_inside_of_another(jp: JobProcessor, le
     assert calls(jp)[:2] == (1, 0)
 
 
+@pytest.mark.parametrize("body", [bodies.children_of_steps, bodies.children_of_steps_sync], ids=["async", "plain"])
+async def test_children_without_a_key_are_numbered_in_their_step(jp: JobProcessor, body: Any) -> None:
+    assert await run(jp, body, job_id="p") == [f"p/~page/{page}~/1" for page in range(4)]
+
+
 async def test_a_first_attempt_reads_nothing_and_jobs_without_steps_ask_nothing(jp: JobProcessor) -> None:
     await run(jp, bodies.work, "/dev/null")
     assert calls(jp) == (0, 0, 0)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncjobs.core.child_ids import LONGEST_PATH, child_id, path_before
+from asyncjobs.core.child_ids import LONGEST_PATH, child_id, path_before, step_child
 
 
 def test_a_short_id_is_the_path() -> None:
@@ -43,3 +43,22 @@ def test_ids_stay_bounded_however_deep(keys: list[str]) -> None:
         assert len(made) <= LONGEST_PATH + 60
         assert made not in seen
         seen.add(made)
+
+
+def test_a_child_without_a_key_has_that_of_its_step() -> None:
+    assert child_id("p", step_child("page/1", 2)) == "p/~page/1~/2"
+
+
+def test_it_is_no_child_of_a_child_whose_key_is_that_of_the_step() -> None:
+    inside = child_id("p", step_child("page/1", 1))
+    assert inside not in {child_id(child_id("p", "page/1"), "1"), child_id("p", step_child("page", 1)) + "/1"}
+    assert child_id(child_id("p", "a"), step_child("b", 1)) != child_id("p", step_child("a/b", 1))
+
+
+@pytest.mark.parametrize("key", ["k" * 65, "a\nb", "\x00", "\u2028"])
+def test_a_long_key_and_one_that_no_id_can_have_are_replaced_by_their_digest(key: str) -> None:
+    made = step_child(key, 1)
+    assert made.isprintable()
+    assert len(made) == 36
+    assert made != step_child(key + "x", 1)
+    assert made == step_child(key, 1)
