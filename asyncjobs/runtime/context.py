@@ -16,9 +16,10 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.child_ids import child_id
 from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateError, shown
 from asyncjobs.forks import fork_count
-from asyncjobs.models import NO_NAME, BodyEvent, EventType, Handle
+from asyncjobs.models import BodyEvent, EventType
 from asyncjobs.runtime import event_data
 from asyncjobs.runtime.body_events import MAX_EVENT_BYTES, BodyEvents
+from asyncjobs.runtime.child_keys import NO_KEY, OTHER_KEY, check_child_key, of_key
 from asyncjobs.runtime.event_data import Piece, printable
 from asyncjobs.runtime.lending import Lender
 from asyncjobs.runtime.step_children import children_of_step
@@ -40,11 +41,6 @@ _LONGEST_NAME = 64
 _MOST_FIELDS = 64
 LONGEST_TEXT = MAX_EVENT_BYTES // 4
 """Characters of a text that are kept: this many take that many bytes at most."""
-
-
-_LONGEST_ID = 512
-_OTHER_KEY = "use another key for different work"
-_NO_KEY = "give each child a key: without one they are numbered, and an earlier attempt submitted them in another order"
 
 
 class Submit(Protocol):
@@ -270,6 +266,16 @@ class JobContext(StepMethods):
         """Whether this is a copy in a forked child, whose reports reach no worker."""
         return fork_count() != self._forks
 
+    def refuse_lost(self) -> None:
+        """Refuse what would reach no worker, or that of another job.
+
+        :raises JobStateError: the body has ended, or this is a forked child.
+        """
+        if self.forked:
+            raise in_forked_child(self.id)
+        if self.body_events.closed:
+            raise body_ended(self.id)
+
     def _drop_in_fork(self, type: str) -> None:
         """Log once, in the forked child, that its reports are not stored: the body's reports never raise (ADR 14)."""
         if not self._fork_warned:
@@ -289,8 +295,7 @@ class JobContext(StepMethods):
     @property
     def steps(self) -> Steps:
         """The steps of this attempt, for the engine: bodies call ``step``, ``recall``, ``keep``, ``forget``."""
-        if self.forked:
-            raise in_forked_child(self.id)
+        self.refuse_lost()
         if self._steps is None:
             if self._open_steps is None:
                 raise JobStateError(self.id, "run without a processor", "it cannot keep steps")
@@ -379,13 +384,12 @@ class JobContext(StepMethods):
     ) -> Any:
         if self._submit is None:
             raise JobStateError(self.id, "run without a processor", "it cannot submit jobs")
-        if self.forked:
-            raise in_forked_child(self.id)
+        self.refuse_lost()
         if "job_id" in options:
             raise ConfigurationError(
                 "job_id", options["job_id"], problem="a child's id comes from its parent's", hint="pass key=…"
             )
-        _check_key(key)
+        check_child_key(key)
         named = key
         if named is None and (step := children_of_step(self)) is not None:
             named = step.next_name()
@@ -398,27 +402,10 @@ class JobContext(StepMethods):
         try:
             return await self._submit(self._ref, func, args, options)
         except ConfigurationError as error:
-            raise _of_key(error, self.id, key) from error.__cause__
+            raise of_key(error, self.id, key) from error.__cause__
         except JobConflictError as error:
-            error.hint = _NO_KEY if key is None else _OTHER_KEY
+            error.hint = NO_KEY if key is None else OTHER_KEY
             raise
-
-
-def _check_key(key: object) -> None:
-    if isinstance(key, Handle):
-        raise ConfigurationError("key", key, allowed="a name", hint=NO_NAME)
-    if key is not None and (not isinstance(key, str) or not key):
-        raise ConfigurationError("key", key, allowed="a string of at least one character")
-
-
-def _of_key(error: ConfigurationError, parent_id: str, key: str | None) -> ConfigurationError:
-    """Return the error of a child's options; that of an id which its key makes impossible names the key."""
-    if error.field != "job_id" or key is None:
-        return error
-    key = str.__str__(key)
-    longest = _LONGEST_ID - (len(child_id(parent_id, "k" * _LONGEST_ID)) - _LONGEST_ID)
-    text = key if len(key) <= 40 else f"{key[:20]}… ({len(key)} characters)"
-    return ConfigurationError("key", text, allowed=f"1 to {longest} characters without control characters")
 
 
 def in_forked_child(job_id: str) -> JobStateError:
@@ -426,6 +413,12 @@ def in_forked_child(job_id: str) -> JobStateError:
     return JobStateError(
         job_id, "another process's", "a forked child cannot speak for it", hint="return the value to the job"
     )
+
+
+def body_ended(job_id: str) -> JobStateError:
+    """Return the error of a call for a job whose body has ended, by what it left behind or another job."""
+    hint = "a body waits for its tasks and threads, and each job asks current_job() itself"
+    return JobStateError(job_id, "no longer held by this attempt", "its body has ended", hint=hint)
 
 
 def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:

@@ -40,7 +40,10 @@ class StepMethods(ABC):
         A process that dies between the side effect of ``fn`` and that moment has ``fn`` called again: give services
         an idempotency key of ``current_job().id`` and the key. What ``fn`` raises is not kept.
 
-        :param key: 1 to 200 characters, used once in an attempt; in loops with the index.
+        Cancelled after ``fn`` has returned, it keeps the value first, and raises the cancellation then.
+
+        :param key: 1 to 200 characters; in loops with the index. It is used up once a step has returned its value, and
+            while its function runs: a step that raised may be tried again in the same attempt.
         :param fn: an ``async def`` function is awaited, a plain one runs in a thread.
         :raises ConfigurationError: the key is used already, or cannot be one.
         :raises NotSerializableError: what ``fn`` returned cannot be kept. The job is not tried again.

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Callable, Coroutine, Mapping
 from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
+import anyio
 import anyio.from_thread
 from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
 
@@ -18,19 +19,24 @@ from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendError, ConfigurationError, JobStateError
 from asyncjobs.forks import end_child
 from asyncjobs.runtime.cancellation import current_asyncio_task
+from asyncjobs.runtime.handover import Handover
 from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.lending import BodyStopped
+from asyncjobs.runtime.outliving import outlive
 from asyncjobs.runtime.step_access import StepAccess
 from asyncjobs.runtime.step_cache import StepCache
 from asyncjobs.runtime.step_children import StepChildren
 from asyncjobs.runtime.step_threads import StepThreads
 from asyncjobs.runtime.step_values import decode_step, encode_kept, encode_step, not_kept
 from asyncjobs.runtime.wakeups import LoopHandle
+from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.context import JobContext
 
 T = TypeVar("T")
+
+logger = SafeLogger("asyncjobs.worker")
 
 _Returned = tuple[Any, BaseException | None]
 """What a function returned or raised."""
@@ -62,8 +68,11 @@ class Steps:
         self._cache = StepCache(access)
         self._lock = threading.Lock()
         self._used: set[str] = set()
+        """Keys whose value a step has returned."""
         self._running: set[str] = set()
-        """Of them those whose function runs."""
+        """Keys of steps that have begun."""
+        self._threaded: set[str] = set()
+        """Keys whose plain function runs in a thread, also if its step was left."""
         self._stopped = False
 
     def stop(self) -> None:
@@ -79,46 +88,64 @@ class Steps:
         await checkpoint_if_cancelled()  # else a function without an await would run in a scope that is cancelled
         if self._stopped:
             await self._interrupt()
-        self._use(key)
-        kept = await self._get(key)
-        if kept is None:
-            kept = await self._run(key, func, args, kwargs, is_async)
-        return await decode_beside_loop(kept, decode_step, kept, func, key)
+        self._take(key)
+        used = False
+        try:
+            kept = await self._get(key)
+            if kept is None:
+                kept = await self._run(key, func, args, kwargs, is_async)
+            value = await decode_beside_loop(kept, decode_step, kept, func, key)
+            used = True
+        finally:
+            self._give_back(key, used=used)
+        return value
 
     def step_sync(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """See ``JobContext.step_sync``."""
         if _check(key, func):
             hint = f"in an 'async def' function: await current_job().step({key!r}, …)"
             raise ConfigurationError("fn", func, problem="step_sync() does not await 'async def' functions", hint=hint)
-        self._use(key)
-        kept = self._get_sync(key)
-        if kept is None:
-            kept = self._run_sync(key, func, args, kwargs)
-        return decode_step(kept, func, key)
+        self._take(key)
+        used = False
+        try:
+            kept = self._get_sync(key)
+            if kept is None:
+                kept = self._run_sync(key, func, args, kwargs)
+            value = decode_step(kept, func, key)
+            used = True
+        finally:
+            self._give_back(key, used=used)
+        return value
 
-    def _use(self, key: str) -> None:
+    def _take(self, key: str) -> None:
+        """Begin a step, unless its key names one that runs, or one that has returned its value."""
         with self._lock:
-            if key in self._used:
-                hint = "add what differs to the key, in loops the index; or forget(prefix) to have it run again"
+            if key in self._running or key in self._threaded:
+                problem = f"the key {key!r} was used already in this attempt, and the function of its step runs"
+                hint = "add what differs to the key, in loops the index; or wait for the step that runs"
+            elif key in self._used:
                 problem = f"the key {key!r} was used already in this attempt, and names one step"
-                raise ConfigurationError("key", key, problem=problem, hint=hint)
-            self._used.add(key)
-            self._running.add(key)
+                hint = "add what differs to the key, in loops the index; or forget(prefix) to have it run again"
+            else:
+                self._running.add(key)
+                return
+        raise ConfigurationError("key", key, problem=problem, hint=hint)
+
+    def _give_back(self, key: str, *, used: bool) -> None:
+        """End a step. One that has returned no value may be tried again."""
+        with self._lock:
+            self._running.discard(key)
+            if used:
+                self._used.add(key)
 
     async def _get(self, key: str) -> bytes | None:
-        """Return what is kept under a key that ``_use`` has taken. If there is nothing, its function may begin."""
+        """Return what is kept under a key; if there is nothing, its function may begin."""
         kept: bytes | None = None
-        begins = False
-        try:
-            if key in self._cache or not self._cache.complete:
-                kept = await self._call(self._cache.get, key)
-                self._cache.let_go(key)
-            if kept is None and self._stopped:
-                await self._interrupt()
-            begins = kept is None
-        finally:
-            if not begins:
-                self._running.discard(key)
+        if key in self._cache or not self._cache.complete:
+            kept = await self._call(self._cache.get, key)
+            self._cache.let_go(key)
+        if kept is None and self._stopped:
+            await self._interrupt()
         return kept
 
     def _get_sync(self, key: str) -> bytes | None:
@@ -129,24 +156,19 @@ class Steps:
     async def _run(
         self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], is_async: bool
     ) -> bytes:
-        """Call the function of a step, and keep what it returns, also if the body was asked to stop meanwhile."""
-        try:
-            value: Any
-            error: BaseException | None = None
-            with StepChildren(self._context, key):
-                if is_async:
-                    value = await self._await(func, args, kwargs)
-                else:
-                    value, error = await self._threads().run(lambda: self._call_plain(key, func, args, kwargs))
-                    if error is not None:
-                        raise error
-                    if not isinstance(value, _Encoded):
-                        value = await self._awaited(value)
-            data = value.data if isinstance(value, _Encoded) else encode_step(key, func, value, self._largest)
-            await self._keep(key, data, fresh=True)
-            return data
-        finally:
-            self._running.discard(key)
+        """Call the function of a step, and keep what it returns, whatever cancels the body meanwhile."""
+        with StepChildren(self._context, key):
+            if is_async:
+                value = await self._await(func, args, kwargs)
+            else:
+                value, error = await self._run_in_thread(key, func, args, kwargs)
+                if error is not None:
+                    raise error
+                if not isinstance(value, _Encoded):
+                    value = await self._awaited(value)
+        data = value.data if isinstance(value, _Encoded) else encode_step(key, func, value, self._largest)
+        await outlive(lambda: self._keep(key, data, fresh=True))
+        return data
 
     async def _await(self, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         try:
@@ -159,6 +181,41 @@ class Steps:
 
     async def _awaited(self, value: Any) -> Any:
         return await value
+
+    # -- plain functions
+
+    async def _run_in_thread(
+        self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> _Returned:
+        """Call a plain function in a thread, and wait for its end: anyio's cancellation waits, asyncio's own does not.
+
+        What the function returns once its step has been left so, its thread keeps.
+        """
+        handover = Handover[_Returned]()
+
+        def work() -> None:
+            with self._lock:
+                self._threaded.add(key)
+            try:
+                if handover.begin():
+                    returned = self._call_plain(key, func, args, kwargs)
+                    if not handover.give(returned):
+                        self._keep_left(key, returned)
+            finally:
+                with self._lock:
+                    self._threaded.discard(key)
+
+        try:
+            await self._threads().run(work)
+        except anyio.get_cancelled_exc_class():
+            if not handover.leave():
+                value, _ = handover.outcome
+                if isinstance(value, _Encoded):
+                    await outlive(lambda: self._keep(key, value.data, fresh=True))
+                else:
+                    _close(value)
+            raise
+        return handover.outcome
 
     def _call_plain(
         self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
@@ -177,21 +234,35 @@ class Steps:
         except BaseException as error:  # border: as above
             return None, error
 
-    def _run_sync(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    def _keep_left(self, key: str, returned: _Returned) -> None:
+        """Keep what a function returned whose step was left meanwhile, as by ``asyncio.wait_for``. In its thread."""
+        value, problem = returned
         try:
-            with StepChildren(self._context, key):
-                value, error = self._call_plain(key, func, args, kwargs)
-            if error is not None:
-                raise error
-            if not isinstance(value, _Encoded):
-                if inspect.iscoroutine(value):
-                    value.close()  # Python warns of one that was never awaited
-                hint = f"in an 'async def' function: await current_job().step({key!r}, …)"
-                raise ConfigurationError("fn", func, problem="step_sync() does not await what it returned", hint=hint)
-            self._context.run_sync(self._keep, key, value.data, True)
-            return value.data
-        finally:
-            self._running.discard(key)
+            if isinstance(value, _Encoded):
+                self._context.run_sync(self._keep, key, value.data, True)
+            else:
+                _close(value)
+        except BaseException as error:  # border: no code waits for it; the attempt is over, or its loop has ended
+            problem = error
+        if problem is not None:
+            logger.warning(
+                "the body of job %r did not wait for its step %r, of which nothing is kept: %s",
+                self.access.attempt.job_id,
+                key,
+                problem,
+            )
+
+    def _run_sync(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+        with StepChildren(self._context, key):
+            value, error = self._call_plain(key, func, args, kwargs)
+        if error is not None:
+            raise error
+        if not isinstance(value, _Encoded):
+            _close(value)
+            hint = f"in an 'async def' function: await current_job().step({key!r}, …)"
+            raise ConfigurationError("fn", func, problem="step_sync() does not await what it returned", hint=hint)
+        self._context.run_sync(self._keep, key, value.data, True)
+        return value.data
 
     def _end_in_fork(self, error: BaseException | None) -> None:
         """End a forked child that leaves the function: behind it is the parent's work, which must not go on twice."""
@@ -215,16 +286,20 @@ class Steps:
     async def keep(self, key: str, value: Any) -> None:
         """See ``JobContext.keep``."""
         check_key("key", key)
-        await self._keep(key, encode_kept(key, value, self._largest))
+        data = encode_kept(key, value, self._largest)
+        await outlive(lambda: self._keep(key, data))
 
     async def forget(self, prefix: str) -> None:
         """See ``JobContext.forget``."""
         if prefix != "":
             check_key("prefix", prefix)
+        await outlive(lambda: self._forget(prefix))
+
+    async def _forget(self, prefix: str) -> None:
         await self._write(Forget(self.access.attempt, prefix))
         self._cache.forget(prefix)
         with self._lock:
-            self._used -= {key for key in self._used - self._running if key.startswith(prefix)}
+            self._used -= {key for key in self._used if key.startswith(prefix)}
 
     async def _keep(self, key: str, data: bytes, fresh: bool = False) -> None:
         """Keep encoded bytes.
@@ -252,10 +327,13 @@ class Steps:
 
     async def _call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         """Call what belongs to the loop of ``access``, from this loop or another one."""
+        self._context.refuse_lost()  # else a child process would take it for its next job
         try:
             if self._loop.is_here():
                 return await function(*args)
-            return await in_thread(_from_thread, self._loop, function, *args)
+            with anyio.CancelScope(shield=True):  # in the thread it cannot be stopped
+                return await in_thread(_from_thread, self._loop, function, *args)
+            raise AssertionError("the scope is not cancelled itself")
         except BodyStopped:
             await self._interrupt()
 
@@ -282,6 +360,12 @@ class _Encoded:
 
 def _from_thread(loop: LoopHandle, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
     return anyio.from_thread.run(function, *args, token=loop.token)
+
+
+def _close(value: object) -> None:
+    """Do without what a function returned: Python warns of a coroutine that was never awaited."""
+    if inspect.iscoroutine(value):
+        value.close()
 
 
 def _check(key: str, func: Callable[..., Any]) -> bool:

@@ -355,6 +355,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "forget({}) has the step run again; or let the class take what is stored",
     ): steps.steps,
     ("runtime/steps.py", "in an 'async def' function: await current_job().step({}, …)"): steps.steps,
+    (
+        "runtime/context.py",
+        "a body waits for its tasks and threads, and each job asks current_job() itself",
+    ): Words("what a body does, not a call to write as it stands"),
     ("runtime/steps.py", "step_sync() does not await 'async def' functions"): steps.steps,
     ("runtime/steps.py", "step_sync() does not await what it returned"): steps.steps,
     (

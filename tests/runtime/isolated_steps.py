@@ -198,3 +198,84 @@ def children_of_steps_sync() -> list[str]:
         if page == 1:
             die_first()
     return ids
+
+
+async def cancelled_with_the_return() -> Any:
+    """asyncio's own cancellation comes while the value goes to the worker."""
+    job = current_job()
+
+    async def func() -> str:
+        task = asyncio.current_task()
+        assert task is not None
+        task.cancel()
+        return "paid"
+
+    try:
+        await asyncio.create_task(job.step("k", func))
+    except asyncio.CancelledError:
+        return await job.recall("k")
+
+
+async def left_in_its_thread() -> list[Any]:
+    job, began, go, calls = current_job(), threading.Event(), threading.Event(), list[int]()
+
+    def func() -> str:
+        calls.append(1)
+        began.set()
+        go.wait(10)
+        return "paid"
+
+    task = asyncio.create_task(job.step("k", func))
+    while not began.is_set():
+        await asyncio.sleep(0.001)
+    task.cancel()
+    await asyncio.wait([task])
+    go.set()
+    while await job.recall("k") is None:
+        await asyncio.sleep(0.001)
+    return [task.cancelled(), await job.step("k", func), len(calls)]
+
+
+async def tried_again() -> list[Any]:
+    calls: list[int] = []
+
+    def func() -> str:
+        calls.append(1)
+        if len(calls) < 3:
+            raise ValueError
+        return "answer"
+
+    for _ in range(5):
+        try:
+            return [await current_job().step("k", func), len(calls)]
+        except ValueError:
+            pass
+    raise AssertionError
+
+
+_context: list[Any] = []
+
+
+async def leaves_its_context() -> int:
+    await current_job().keep("mine", 1)
+    _context.append(current_job())
+    return os.getpid()
+
+
+async def uses_that_of_another_job() -> list[Any]:
+    (job,), refused = _context, list[str]()
+    for call in (
+        lambda: job.step("k", os.getpid),
+        lambda: anyio.to_thread.run_sync(job.step_sync, "k", os.getpid),
+        lambda: job.keep("k", 1),
+        lambda: job.forget(""),
+        lambda: job.recall("mine"),
+        lambda: job.submit_job(own_id),
+    ):
+        try:
+            await call()
+        except JobStateError as error:
+            refused.append(str(error))
+    job.emit("stale", {"a": 1})
+    job.progress(1, 2)
+    return [os.getpid(), *refused]

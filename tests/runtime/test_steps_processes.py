@@ -10,7 +10,15 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import JobCancelledError, JobExecutionError, JobProcessor, MemoryBackend, RetryPolicy
+from asyncjobs import (
+    DaemonConfig,
+    JobCancelledError,
+    JobExecutionError,
+    JobProcessor,
+    JobQuery,
+    MemoryBackend,
+    RetryPolicy,
+)
 from asyncjobs.config import MemoryConfig
 from asyncjobs.testing import FaultyBackend
 from tests.runtime import isolated_steps as bodies
@@ -76,6 +84,29 @@ async def test_many_steps_at_once_and_one_inside_of_another(jp: JobProcessor, le
 @pytest.mark.parametrize("body", [bodies.children_of_steps, bodies.children_of_steps_sync], ids=["async", "plain"])
 async def test_children_without_a_key_are_numbered_in_their_step(jp: JobProcessor, body: Any) -> None:
     assert await run(jp, body, job_id="p") == [f"p/~page/{page}~/1" for page in range(4)]
+
+
+async def test_a_value_is_kept_whatever_cancels_its_step(jp: JobProcessor) -> None:
+    assert await run(jp, bodies.cancelled_with_the_return, retry=ONCE) == "paid"
+    assert await run(jp, bodies.left_in_its_thread, retry=ONCE) == [True, "paid", 1]
+
+
+async def test_a_step_whose_function_raised_may_be_tried_again(jp: JobProcessor) -> None:
+    assert await run(jp, bodies.tried_again, retry=ONCE) == ["answer", 3]
+
+
+async def test_the_job_of_an_earlier_attempt_does_nothing_for_the_next_one_in_its_process() -> None:
+    async with JobProcessor(MemoryBackend(), daemon=DaemonConfig(num_workers=1)) as jp:
+        first = await jp.submit_job(bodies.leaves_its_context, isolation="process", retry=ONCE)
+        process = await within(20, first)
+        second = await jp.submit_job(bodies.uses_that_of_another_job, isolation="process", retry=ONCE)
+        same_process, *refused = await within(20, second)
+        assert same_process == process
+        assert len(refused) == 6
+        assert all("no longer held by this attempt; its body has ended" in message for message in refused)
+        assert await jp.backend.count_steps(second) == 0
+        assert await jp.find_jobs(JobQuery(parent_id=first)) == []
+        assert not {event.type async for event in jp.stream_job(second)} & {"stale", "progress"}
 
 
 async def test_a_first_attempt_reads_nothing_and_jobs_without_steps_ask_nothing(jp: JobProcessor) -> None:

@@ -1,0 +1,32 @@
+"""Check the keys of children, and word what is wrong with them."""
+
+from __future__ import annotations
+
+from asyncjobs.core.child_ids import child_id
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import NO_NAME, Handle
+
+_LONGEST_ID = 512
+OTHER_KEY = "use another key for different work"
+NO_KEY = "give each child a key: without one they are numbered, and an earlier attempt submitted them in another order"
+
+
+def check_child_key(key: object) -> None:
+    """Make sure that this can be the key of a child, or None.
+
+    :raises ConfigurationError: it cannot.
+    """
+    if isinstance(key, Handle):
+        raise ConfigurationError("key", key, allowed="a name", hint=NO_NAME)
+    if key is not None and (not isinstance(key, str) or not key):
+        raise ConfigurationError("key", key, allowed="a string of at least one character")
+
+
+def of_key(error: ConfigurationError, parent_id: str, key: str | None) -> ConfigurationError:
+    """Return the error of a child's options; that of an id which its key makes impossible names the key."""
+    if error.field != "job_id" or key is None:
+        return error
+    key = str.__str__(key)
+    longest = _LONGEST_ID - (len(child_id(parent_id, "k" * _LONGEST_ID)) - _LONGEST_ID)
+    text = key if len(key) <= 40 else f"{key[:20]}… ({len(key)} characters)"
+    return ConfigurationError("key", text, allowed=f"1 to {longest} characters without control characters")

@@ -1,0 +1,40 @@
+"""Hand what a function returned from its thread to the task that waits for it, unless that has left."""
+
+from __future__ import annotations
+
+import threading
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Handover(Generic[T]):
+    """One outcome, and whether it is waited for: asked by the thread and by the task, at any moment."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._left = False
+        self._given: list[T] = []
+
+    def begin(self) -> bool:
+        """Return whether the function is to be called, in the thread: not if the task has left before."""
+        with self._lock:
+            return not self._left
+
+    def give(self, outcome: T) -> bool:
+        """Hand an outcome over, in the thread; return whether it is waited for."""
+        with self._lock:
+            if not self._left:
+                self._given.append(outcome)
+            return not self._left
+
+    def leave(self) -> bool:
+        """Stop to wait, in the task; return False if the outcome is there already."""
+        with self._lock:
+            self._left = not self._given
+            return self._left
+
+    @property
+    def outcome(self) -> T:
+        """What was handed over."""
+        return self._given[0]

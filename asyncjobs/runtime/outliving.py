@@ -1,0 +1,47 @@
+"""Let a call end that its caller must not leave half-done, whatever cancels the caller."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine
+from typing import Any, TypeVar, cast
+
+import anyio
+
+from asyncjobs.runtime.cancellation import current_asyncio_task
+
+T = TypeVar("T")
+
+
+async def outlive(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
+    """Await a call; cancelled meanwhile, let it end what it shields, and raise the cancellation afterwards.
+
+    asyncio's own cancellation (``asyncio.timeout``, ``TaskGroup``, ``wait_for``, ``Task.cancel``) goes through shields,
+    which are anyio's. So on asyncio the call has a task of its own, in which that becomes a cancellation of anyio's.
+    """
+    if current_asyncio_task() is None:
+        return await call()
+    import asyncio  # it runs this
+
+    scope = anyio.CancelScope()
+
+    async def run() -> T | None:
+        with scope:
+            return await call()
+        return None  # it was cancelled, and so was the caller
+
+    task = asyncio.create_task(run())
+    cancelled: asyncio.CancelledError | None = None
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError as error:
+        cancelled = error
+        scope.cancel()
+        with anyio.CancelScope(shield=True):
+            while not task.done():
+                try:
+                    await asyncio.wait([task])
+                except asyncio.CancelledError as again:
+                    cancelled = again
+    if cancelled is not None and (task.cancelled() or task.exception() is None):
+        raise cancelled
+    return cast("T", task.result())
