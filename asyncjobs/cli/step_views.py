@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, cast
 
 from msgspec import Struct, json
 
@@ -54,21 +54,24 @@ async def _shown(context: Context, backend: JobBackend, job_id: str, step: KeptS
         value = json_value(decode_value(stored))
     except CorruptValueError as error:
         return ShownStep(step.key, step.size, None, f"unreadable: step ({error.args[0]})")
-    return ShownStep(step.key, step.size, _redacted(context, value))
+    return ShownStep(step.key, step.size, _redacted(context, step.key, value))
 
 
-def _redacted(context: Context, value: Any) -> Any:
-    """Return what may be shown of a value.
+def _redacted(context: Context, key: str, value: Any) -> Any:
+    """Return what may be shown of a value, which the function of the setting gets under its key.
 
     :raises Failure: the function of the setting raised, or returned what JSON does not have; nothing is shown then.
     """
     if context.redact is None:
         return value
     try:
-        return json_value(context.redact("step", value))
+        shown: Any = json_value(context.redact("step", {key: value}))
     except Exception as error:  # border: code of the program
         name = context.settings.redact
         raise Failure(f"redact: {name} failed: {type(error).__name__}: {error}") from error
+    if isinstance(shown, dict) and list(cast("dict[str, Any]", shown)) == [key]:
+        return cast("dict[str, Any]", shown)[key]
+    return cast("Any", shown)
 
 
 def step_line(step: ShownStep) -> str:

@@ -11,13 +11,15 @@ from asyncjobs.core.codec import (
     decode_result,
     encode_result,
     encode_value,
+    refuse_misfit,
     too_large,
 )
 from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.models import Handle
 
 
 class StepNotKeptError(NotSerializableError):
-    """What the function of a step returned cannot be kept. The job is not tried again: the function has run."""
+    """What the function of a step returned, or what a body keeps, cannot be kept. The job is not tried again."""
 
 
 def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) -> bytes:
@@ -27,7 +29,7 @@ def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) ->
     :raises StepNotKeptError: it cannot be kept.
     """
     try:
-        data = encode_result(func, value, _place(key))
+        data = encode_result(func, value, _place(key), Handle)
         if len(data) > largest:
             raise too_large(_place(key), data, largest, "keep")
     except NotSerializableError as error:
@@ -40,11 +42,14 @@ def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) ->
 def encode_kept(key: str, value: Any, largest: int) -> bytes:
     """Encode what a body keeps.
 
-    :raises NotSerializableError: it cannot be kept.
+    :raises StepNotKeptError: it cannot be kept.
     """
-    data = encode_value(value, _place(key))
-    if len(data) > largest:
-        raise too_large(_place(key), data, largest, "keep")
+    try:
+        data = encode_value(value, _place(key), Handle)
+        if len(data) > largest:
+            raise too_large(_place(key), data, largest, "keep")
+    except NotSerializableError as error:
+        raise StepNotKeptError(error.where, error.what, hint=error.hint) from error
     return data
 
 
@@ -64,13 +69,15 @@ def decode_step(data: bytes, func: Callable[..., Any] | None, key: str) -> Any:
     :raises CorruptValueError: the bytes are damaged.
     """
     try:
+        if func is not None:
+            refuse_misfit(data, func)
         return decode_result(data, func)
     except ConversionError as error:
         misfit = ConversionError(error.where, error.problem, error.expected, f"the value that is kept under {key!r}")
-        misfit.hint = f"forget({key!r}) has the step run again; or let the class take what is stored"
+        misfit.hint = "give the step a new key, and its function runs; or let the annotation name what is stored"
         raise misfit from error
     except CorruptValueError as error:
-        error.hint = f"forget({key!r}) has the step run again"
+        error.hint = f"give the step another key than {key!r}, and its function runs"
         raise
 
 

@@ -18,6 +18,7 @@ from asyncjobs.core.requests import Forget, Keep, StepChange
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendError, ConfigurationError, JobStateError
 from asyncjobs.forks import end_child
+from asyncjobs.models import Handle
 from asyncjobs.runtime.cancellation import current_asyncio_task
 from asyncjobs.runtime.handover import Handover
 from asyncjobs.runtime.large_values import decode_beside_loop
@@ -125,7 +126,7 @@ class Steps:
                 hint = "add what differs to the key, in loops the index; or wait for the step that runs"
             elif key in self._used:
                 problem = f"the key {key!r} was used already in this attempt, and names one step"
-                hint = "add what differs to the key, in loops the index; or forget(prefix) to have it run again"
+                hint = "add what differs to the key, in loops the index"
             else:
                 self._running.add(key)
                 return
@@ -227,7 +228,7 @@ class Steps:
             self._end_in_fork(error)
             return None, error
         self._end_in_fork(None)
-        if is_awaitable(value):
+        if is_awaitable(value) and not isinstance(value, Handle):
             return value, None
         try:
             return _Encoded(encode_step(key, func, value, self._largest)), None

@@ -32,7 +32,7 @@ Authenticate = Callable[[Mapping[str, Any]], "Principal | Awaitable[Principal | 
 
 Redact = Callable[[str, Any], Any]
 """Takes the kind of a value (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``,
-``"step"``) and the value; returns what callers may see of it."""
+``"step"``) and the value, that of a step in a dict under its key; returns what callers may see of it."""
 
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
 _SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)

@@ -349,11 +349,6 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/step_methods.py", "await current_job().recall(…)"): steps.steps,
     ("runtime/step_methods.py", "current_job().step_sync(…)"): steps.steps,
     ("runtime/step_methods.py", "await current_job().step(…)"): steps.steps,
-    ("runtime/step_values.py", "forget({}) has the step run again"): Words("as the next one, for damaged bytes"),
-    (
-        "runtime/step_values.py",
-        "forget({}) has the step run again; or let the class take what is stored",
-    ): steps.steps,
     ("runtime/steps.py", "in an 'async def' function: await current_job().step({}, …)"): steps.steps,
     (
         "runtime/context.py",
@@ -361,10 +356,6 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): Words("what a body does, not a call to write as it stands"),
     ("runtime/steps.py", "step_sync() does not await 'async def' functions"): steps.steps,
     ("runtime/steps.py", "step_sync() does not await what it returned"): steps.steps,
-    (
-        "runtime/steps.py",
-        "add what differs to the key, in loops the index; or forget(prefix) to have it run again",
-    ): steps.steps,
     ("runtime/preload.py", "the whole traceback: python -c 'import {}'"): Words("Python's own command"),
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
     (

@@ -38,9 +38,10 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Shell:
     async def fill() -> None:
         async with SQLiteBackend(SQLiteConfig(db_path=shell.folder / "jobs.db")) as backend:
             await backend.enqueue_jobs([new_job("book", call=encode_value([[], {}])), new_job("film"), new_job("none")])
+            await backend.enqueue_jobs([new_job("paid")])
             worker = await backend.register_worker(NewWorker(name="w", slots=9))
             claim = ClaimRequest(worker=worker, limit=9, functions=frozenset({"tests:work"}))
-            book, film, _ = (job.attempt for job in (await backend.dequeue_jobs(claim)).jobs)
+            book, film, _, paid = (job.attempt for job in (await backend.dequeue_jobs(claim)).jobs)
             values: dict[str, Any] = {
                 "page/1": {"text": "once", "api_key": "sk-123"},
                 "page/2": ["upon", ("a", 1)],
@@ -49,6 +50,8 @@ def kept(tmp_path_factory: pytest.TempPathFactory) -> Shell:
             }
             await backend.write_steps([Keep(book, key, encode_value(value)) for key, value in values.items()])
             await backend.write_steps([Keep(book, "page/9", b"\xc1")])
+            secrets = ("api_key", "log in/password", "title", "token")
+            await backend.write_steps([Keep(paid, key, encode_value(["sk-456"])) for key in secrets])
             await backend.write_steps([Keep(film, f"frame-{i:04}", encode_value(i)) for i in range(1234)])
 
     anyio.run(fill)
@@ -81,6 +84,14 @@ def test_values_are_shown_when_they_are_asked_for_without_what_looks_secret(kept
     assert f'page/3  "{"x" * 298}… (100,005 bytes)\n' in out
     assert "page/9  unreadable: step (" in out
     assert "page/\\x1b[31m  null\n" in out
+
+
+def test_the_key_of_a_step_counts_as_a_key(kept: Shell) -> None:
+    out = kept.good(*DB, "jobs", "show", "paid", "--steps").out
+    for line in ('api_key  "•••"', 'log in/password  "•••"', 'title  ["sk-456"]', 'token  "•••"'):
+        assert line in out
+    items = kept.good(*DB, "--json", "jobs", "show", "paid", "--steps").json["steps"]["items"]
+    assert [item["value"] for item in items] == ["•••", "•••", ["sk-456"], "•••"]
 
 
 def test_as_json_they_are_whole_and_all_there(kept: Shell) -> None:

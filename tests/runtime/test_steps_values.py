@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from typing import Any
+from enum import Enum
+from typing import Any, NamedTuple
 
 import pytest
 
@@ -17,7 +18,7 @@ from asyncjobs import (
 from asyncjobs.exceptions import ConversionError
 from asyncjobs.runtime.step_values import StepNotKeptError
 from tests.runtime.step_bodies import AT_ONCE, Work, fail_first, run, step
-from tests.runtime.support import Stores, within
+from tests.runtime.support import Stores, nothing, within
 
 pytestmark = pytest.mark.anyio
 
@@ -30,6 +31,14 @@ class Picture:
 @dataclass
 class Frame:
     title: str
+
+
+class Ink(Enum):
+    RED = "r"
+
+
+class Pen(NamedTuple):
+    width: int
 
 
 @pytest.mark.parametrize("way", ["async", "thread", "awaited"])
@@ -104,12 +113,11 @@ async def test_a_kept_value_whose_class_has_changed_is_an_error_with_its_key(jp:
             fail_first()
         with pytest.raises(ConversionError) as error:
             await job.step("page", after)
-        await job.forget("page")
-        return [str(error.value), (await job.step("page", after)).title]
+        return [str(error.value), (await job.step("page v2", after)).title]
 
     message, value = await run(jp, body)
     assert "the value that is kept under 'page'" in message
-    assert "forget('page')" in message
+    assert "give the step a new key" in message
     assert value == "new"
     assert len(work.calls) == 2
 
@@ -129,3 +137,83 @@ async def test_a_kept_value_whose_class_is_gone_comes_back_as_plain_data(jp: Job
         return [await job.recall("k"), await job.step("k", after)]  # pyright: ignore[reportUnknownArgumentType]
 
     assert await run(jp, body) == [{"width": 2}, {"width": 2}]
+
+
+@pytest.mark.parametrize("way", ["async", "thread"])
+@pytest.mark.parametrize(
+    ("value", "annotation"),
+    [
+        (Picture(1), int),
+        (Picture(1), None),
+        ([Picture(1)], list[str]),
+        (Ink.RED, str),
+        ({"a": Ink.RED}, dict[str, int]),
+        (Pen(1), Picture),
+    ],
+)
+async def test_a_kept_value_of_a_class_that_the_annotation_does_not_name_is_an_error(
+    jp: JobProcessor, way: str, value: Any, annotation: Any
+) -> None:
+    work = Work()
+
+    def after() -> Any:
+        raise AssertionError("it was kept")
+
+    after.__annotations__["return"] = annotation
+
+    async def body() -> str:
+        if current_job().attempt == 1:
+            await step(way, "page/1", work.plain, value)
+            fail_first()
+        with pytest.raises(ConversionError) as error:
+            await step(way, "page/1", after)
+        return str(error.value)
+
+    message = await run(jp, body)
+    assert "the value that is kept under 'page/1'" in message
+    assert "forget" not in message, "it would free page/10, too"
+
+
+@pytest.mark.parametrize("way", ["keep", "keep_sync"])
+async def test_a_value_that_a_body_keeps_and_that_cannot_be_kept_fails_the_job_for_good(
+    jp: JobProcessor, way: str
+) -> None:
+    def plain() -> None:
+        current_job().keep_sync("k", threading.Lock())
+
+    async def awaited() -> None:
+        await current_job().keep("k", threading.Lock())
+
+    handle = await jp.submit_job(awaited if way == "keep" else plain, local=True, retry=AT_ONCE)
+    with pytest.raises(JobExecutionError, match=r"\$\.steps\['k'\] is a _thread.lock") as failed:
+        await within(10, handle)
+    assert failed.value.attempt == 1
+    assert "function" not in failed.value.message
+
+
+@pytest.mark.parametrize("given", ["awaited", "plain", "in a list", "in a dict", "kept"])
+async def test_a_handle_is_refused_and_the_fix_named(jp: JobProcessor, given: str) -> None:
+    """It would come back as text, which cannot be awaited."""
+
+    async def submits() -> Any:
+        handle: Any = await current_job().submit_job(nothing, key="child")
+        return {"in a list": [handle], "in a dict": {"child": (handle,)}}.get(given, handle)
+
+    def submits_sync() -> Any:
+        return current_job().submit_job_sync(nothing, key="child")
+
+    async def its_id() -> str:
+        return str(await submits())
+
+    async def body() -> list[str]:
+        job = current_job()
+        with pytest.raises(NotSerializableError, match=r"a job handle") as error:
+            if given == "kept":
+                await job.keep("k", await submits())
+            await job.step("k", submits_sync if given == "plain" else submits)
+        assert error.value.hint is not None
+        return [error.value.hint, await job.step("id", its_id)]
+
+    hint, child = await run(jp, body, job_id="p")
+    assert "await it and return what it gives, or return its id: str(handle)" in hint
+    assert given.startswith("in a") or child == "p/child"

@@ -34,6 +34,7 @@ from asyncjobs.core.codec.decoding import decode_call, decode_value
 from asyncjobs.core.codec.encoding import EncodedCall, encode_call, encode_value
 from asyncjobs.core.codec.equality import same_call
 from asyncjobs.core.codec.families import record_fields
+from asyncjobs.core.codec.kept import refuse_misfit
 from asyncjobs.core.codec.names import same_function
 from asyncjobs.core.codec.pending_calls import read_arguments
 from asyncjobs.core.codec.refusals import too_large
@@ -68,6 +69,7 @@ __all__ = [
     "is_async_callable",
     "read_arguments",
     "record_fields",
+    "refuse_misfit",
     "refuse_reserved_parameters",
     "resolve_callable",
     "result_stand_in",

@@ -18,7 +18,16 @@ from asyncjobs.core.codec.nodes import Family
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.writer import is_stored_type
 
-__all__ = ["Mismatch", "Rebuild", "compile_rebuild", "has_choice", "is_free", "iter_annotations"]
+__all__ = [
+    "Mismatch",
+    "Rebuild",
+    "bare_annotation",
+    "compile_rebuild",
+    "has_choice",
+    "is_family",
+    "is_free",
+    "iter_annotations",
+]
 
 _TypeVars = Mapping[Any, Any]
 _NO_TYPE_VARS: _TypeVars = {}
@@ -34,13 +43,13 @@ def compile_rebuild(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS, *, ex
     """
     if not _holds_record(annotation, type_vars, {}):
         return None
-    annotation = _bare(annotation, type_vars)
+    annotation = bare_annotation(annotation, type_vars)
     origin: Any = typing.get_origin(annotation) or annotation
     arguments = typing.get_args(annotation)
     inner = functools.partial(compile_rebuild, type_vars=type_vars, exact=exact)
     if origin in _UNIONS:
         return _union(arguments, type_vars, exact=exact)
-    if _is_family(origin):
+    if is_family(origin):
         return (
             _family(origin, exact) if not arguments else _get_family(origin, exact, _arguments(annotation, type_vars))
         )
@@ -73,13 +82,13 @@ def iter_annotations(annotation: Any) -> Iterator[Any]:
 
 def is_free(annotation: Any) -> bool:
     """Return whether an annotation (None for none) leaves the type open, and with it whether there is a record."""
-    bare = _bare(annotation, _NO_TYPE_VARS)
+    bare = bare_annotation(annotation, _NO_TYPE_VARS)
     if bare is None or bare is Any or bare is object or isinstance(bare, (str, typing.TypeVar, typing.ForwardRef)):
         return True
     return typing.get_origin(bare) in _UNIONS and any(map(is_free, typing.get_args(bare)))
 
 
-def _bare(annotation: Any, type_vars: _TypeVars) -> Any:
+def bare_annotation(annotation: Any, type_vars: _TypeVars = _NO_TYPE_VARS) -> Any:
     """Return ``annotation`` without aliases and wrappers; a type variable as what it stands for, or its bound."""
     while True:
         origin = typing.get_origin(annotation)
@@ -116,18 +125,18 @@ def _parts(annotation: Any) -> Iterable[Any]:
 
 
 def _holds_record(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -> bool:
-    bare = _bare(annotation, type_vars)
+    bare = bare_annotation(annotation, type_vars)
     if id(bare) in seen:  # a TypedDict that holds itself
         return False
     seen[id(bare)] = bare  # kept, so that its id is not another's
-    if _is_family(typing.get_origin(bare) or bare):
+    if is_family(typing.get_origin(bare) or bare):
         return True
     return any(_holds_record(part, type_vars, seen) for part in _parts(bare))
 
 
 def _all_parts(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -> Iterator[tuple[Any, _TypeVars]]:
     """Yield every (bare) annotation within this one, also of the fields of records, with its type variables."""
-    bare = _bare(annotation, type_vars)
+    bare = bare_annotation(annotation, type_vars)
     if id(bare) in seen:
         return
     seen[id(bare)] = bare
@@ -135,7 +144,7 @@ def _all_parts(annotation: Any, type_vars: _TypeVars, seen: dict[int, Any]) -> I
     for part in _parts(bare):
         yield from _all_parts(part, type_vars, seen)
     origin: Any = typing.get_origin(bare) or bare
-    if _is_family(origin):
+    if is_family(origin):
         of_type = _arguments(bare, type_vars)
         for cls in (origin, *_subclasses(origin)):
             record = record_type(cls)
@@ -152,7 +161,7 @@ def _subclasses(cls: type) -> Iterator[type]:
         yield from level
 
 
-def _is_family(cls: Any) -> bool:
+def is_family(cls: Any) -> bool:
     """Return whether values of a class may be records, of its own or of its subclasses."""
     if not isinstance(cls, type) or typing.is_typeddict(cls):
         return False
@@ -168,7 +177,7 @@ _NEVER = frozenset({"builtins", "typing", "types", "collections.abc", "contextli
 
 
 def _union(options: Sequence[Any], type_vars: _TypeVars, *, exact: bool) -> Union:
-    bare = [_bare(option, type_vars) for option in options]
+    bare = [bare_annotation(option, type_vars) for option in options]
     closely = [compile_rebuild(option, type_vars, exact=True) for option in bare]
     loosely = [] if exact else [compile_rebuild(option, type_vars) for option in bare]
     return Union(
