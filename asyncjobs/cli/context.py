@@ -20,6 +20,9 @@ from asyncjobs.cli.hints import AT_LEAST, find_modules, start_command
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.cli.signals import interruptible
 from asyncjobs.config import LoggingConfig, SQLiteConfig
+from asyncjobs.core.codec import adapted
+from asyncjobs.core.codec.adapters import find_problem as find_adapter_problem
+from asyncjobs.core.codec.names import split_name
 from asyncjobs.core.mains import APP_MARK
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, only_error
 from asyncjobs.models import JobQuery, JobStatus
@@ -299,6 +302,17 @@ class Context:
         if not callable(found):
             raise Failure(f"{target} is not callable (it is of type {type(found).__name__})", exit_code=USAGE)
         return found
+
+    def job_function(self, target: str) -> Callable[..., Any]:
+        """Return the function of a job by its stored name, which may begin with an adapter: ``crew+module:factory``.
+
+        :raises Failure: there is no such function, or no such adapter.
+        """
+        problem = find_adapter_problem(target)
+        if problem is not None:
+            raise Failure(problem, exit_code=USAGE)
+        adapter, name = split_name(target)
+        return self.function(name) if adapter is None else adapted(adapter, self.function(name))
 
     def _import_module(self, module_name: str) -> Any:
         folder = str(Path.cwd())

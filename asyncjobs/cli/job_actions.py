@@ -60,7 +60,7 @@ async def submit(
     wait: bool,
 ) -> None:
     """Submit a call of a function as a job. The function is imported to check the arguments."""
-    function = context.function(target)
+    function = context.job_function(target)
     args, kwargs = _arguments(pairs, as_json)
     async with context.store(must_exist=False) as jp:
         parents = [await context.job_id(jp, parent) for parent in depends_on]

@@ -233,7 +233,8 @@ class Transport:
                 yield chunk
         except httpx.RequestError as error:
             self.check_open()
-            raise self._unreachable(response.url.path, _describe(error), 1) from error
+            path = response.url.path.removeprefix(httpx.URL(self.url).path.rstrip("/"))
+            raise self._unreachable(path, _describe(error), 1) from error
 
     # -- errors
 

@@ -38,7 +38,7 @@ def import_modules(modules: Iterable[str], freeze: bool) -> None:
     for name in modules:
         try:
             importlib.import_module(name)
-        except (Exception, SystemExit) as error:  # border: the body of a module may raise anything, a script may exit
+        except (Exception, SystemExit, KeyboardInterrupt) as error:  # border: a module may raise anything, or exit
             problem = f"preload: module {name!r} cannot be imported: {type(error).__name__}: {error}"
             raise ConfigurationError("DaemonConfig.preload", name, problem=problem, hint=_hint(name, error)) from error
     if freeze:
@@ -49,4 +49,6 @@ def import_modules(modules: Iterable[str], freeze: bool) -> None:
 def _hint(name: str, error: BaseException) -> str:
     if isinstance(error, ModuleNotFoundError) and error.name is not None and f"{name}.".startswith(f"{error.name}."):
         return "install it for this Python, or correct the name"
+    if isinstance(error, SystemExit):
+        return f"it ends the program that imports it: put that under 'if __name__ == \"__main__\":' in {name}"
     return f"the whole traceback: python -c 'import {name}'"

@@ -16,7 +16,7 @@ from asyncjobs.checks import is_awaitable
 from asyncjobs.core.codec import is_async_callable
 from asyncjobs.core.requests import Forget, Keep, StepChange
 from asyncjobs.daemon_threads import in_thread
-from asyncjobs.exceptions import BackendClosedError, BackendError, ConfigurationError, JobStateError
+from asyncjobs.exceptions import BackendClosedError, BackendError, ConfigurationError, JobStateError, SubmissionError
 from asyncjobs.forks import end_child
 from asyncjobs.models import Handle
 from asyncjobs.runtime.cancellation import current_asyncio_task
@@ -372,4 +372,8 @@ def _close(value: object) -> None:
 def _check(key: str, func: Callable[..., Any]) -> bool:
     """Make sure that this can be a step; return whether its function is to be awaited."""
     check_key("key", key)
-    return is_async_callable(func)
+    try:
+        return is_async_callable(func)
+    except SubmissionError as error:  # worded for a job
+        error.hint = f"pass the function itself and its arguments after it: step({key!r}, render, path)"
+        raise

@@ -355,6 +355,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "a body waits for its tasks and threads, and each job asks current_job() itself",
     ): Words("what a body does, not a call to write as it stands"),
     ("runtime/steps.py", "step_sync() does not await 'async def' functions"): steps.steps,
+    (
+        "runtime/steps.py",
+        "pass the function itself and its arguments after it: step({}, render, path)",
+    ): Words("as that of submit_job, with the key of the step"),
     ("runtime/steps.py", "step_sync() does not await what it returned"): steps.steps,
     ("runtime/preload.py", "the whole traceback: python -c 'import {}'"): Words("Python's own command"),
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,

@@ -19,6 +19,46 @@ def jobs_of(shell: Shell) -> dict[str, str]:
     return {item["id"]: item["status"] for item in shell.good("--json", *APP, "jobs", "list").json["items"]}
 
 
+FACTORY = """
+class Poem:
+    def __init__(self, word): self.word = word
+    def run(self, inputs=None): return [self.word, inputs]
+
+
+def make(word: str): return Poem(word)
+
+
+async def waits(word: str): return Poem(word)
+"""
+
+
+def test_a_function_may_be_named_with_its_adapter(shell: Shell) -> None:
+    (shell.folder / "poems.py").write_text(FACTORY)
+    arguments = ("--arg", "word=sea", "--arg", "inputs=1", "--id", "p")
+    shell.good("--db", "p.db", "jobs", "submit", "demo+poems:make", *arguments)
+    assert "demo+poems:make" in shell.good("--db", "p.db", "jobs", "show", "p").out
+
+
+@pytest.mark.parametrize(
+    ("target", "message"),
+    [
+        ("nope+poems:make", "no adapter 'nope' (it has demo)"),
+        ("demo+demo+poems:make", "one adapter, not several"),
+        ("+poems:make", "no adapter ''"),
+        ("demo+poems:mak", "did you mean 'make'?"),
+        ("demo+nowhere:make", "module 'nowhere' cannot be imported"),
+        ("demo+poems:waits", "an adapter calls a plain function or a class"),
+        ("demo+poems", "does not name a function"),
+    ],
+)
+def test_what_cannot_be_adapted_is_refused_and_nothing_is_stored(shell: Shell, target: str, message: str) -> None:
+    (shell.folder / "poems.py").write_text(FACTORY)
+    ran = shell.run("--db", "p.db", "jobs", "submit", target, "--arg", "word=sea")
+    assert ran.code in (2, 6), ran.err
+    assert message in ran.err
+    assert not (shell.folder / "p.db").exists()
+
+
 def test_submitted_without_a_worker_a_job_waits_and_says_so(shell: Shell) -> None:
     ran = shell.good(*APP, "jobs", "submit", "app:add", "--arg", "a=1", "--arg", "b=text", "--group", "g")
     assert ran.out.strip() in jobs_of(shell)

@@ -15,7 +15,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import BackendClosedError, ConfigurationError, DaemonConfig, JobProcessor
+from asyncjobs import BackendClosedError, ConfigurationError, DaemonConfig, JobProcessor, RetryPolicy
 from asyncjobs.processor import get_engine
 from asyncjobs.testing import FaultyBackend
 from tests.runtime import isolated
@@ -129,7 +129,8 @@ BROKEN = {
     "missing": (None, "ModuleNotFoundError: No module named 'library_x'", "install it"),
     "needs another": ("import not_there_x", "ModuleNotFoundError: No module named 'not_there_x'", "python -c 'import"),
     "raises": ("raise LookupError('no licence')", "LookupError: no licence", "python -c 'import library_x'"),
-    "exits": ("import sys; sys.exit(0)", "SystemExit: 0", "python -c 'import library_x'"),
+    "exits": ("import sys; sys.exit(0)", "SystemExit: 0", "if __name__"),
+    "is interrupted": ("raise KeyboardInterrupt", "KeyboardInterrupt: ", "python -c 'import library_x'"),
     "is no Python": ("def oops(:", "SyntaxError", "python -c 'import library_x'"),
 }
 
@@ -278,11 +279,29 @@ async def test_a_module_that_a_child_process_cannot_import_fails_the_job_and_is_
 ) -> None:
     name = library(f"import os\nif os.getpid() != {os.getpid()}: raise LookupError('here only')")
     async with stores.processor(preload=(name,)) as jp:
-        job = await jp.submit_job(isolated.pid, isolation="process", max_retries=3)
+        job = await jp.submit_job(isolated.pid, isolation="process", max_retries=0)
         result = (await jp.wait_for_results([job]))[0]
         assert result.error is not None
         assert f"preload: module {name!r} cannot be imported: LookupError: here only" in result.error.message
-        assert (await jp.get_job(job)).attempt == 1, "it would fail again"
+
+
+@pytest.mark.parametrize("fails", ["raise LookupError('taken')", "raise SystemExit", "raise KeyboardInterrupt"])
+async def test_a_job_is_tried_again_in_another_process_by_its_policy(
+    stores: Stores, library: Library, tmp_path: Path, fails: str
+) -> None:
+    """What a process could not import may work in the next one, as a device that is free again."""
+    mark = tmp_path / "taken"
+    mark.touch()
+    name = library(
+        "import os, pathlib\n"
+        f"mark = pathlib.Path({str(mark)!r})\n"
+        f"if os.getpid() != {os.getpid()} and mark.exists():\n    mark.unlink()\n    {fails}\n"
+    )
+    retry = RetryPolicy(max_retries=1, base=0.001)
+    async with stores.processor(preload=(name,)) as jp:
+        job = await jp.submit_job(isolated.pid, isolation="process", retry=retry)
+        assert isinstance(await job, int)
+        assert (await jp.get_job(job)).attempt == 2
 
 
 async def test_a_job_that_is_cancelled_while_its_process_imports_ends_at_once(stores: Stores, library: Library) -> None:

@@ -141,6 +141,24 @@ async def test_what_cannot_be_called_once_is_refused(jp: JobProcessor) -> None:
     assert work.calls == []
 
 
+@pytest.mark.parametrize("way", ["async", "thread"])
+async def test_the_hint_for_what_cannot_be_called_names_step_and_the_key(jp: JobProcessor, way: str) -> None:
+    def generator() -> Any:
+        yield 1
+
+    async def body() -> list[str]:
+        hints: list[str] = []
+        for no_function in (3, None, "name", generator):
+            with pytest.raises(SubmissionError) as refused:
+                await step(way, "page/1", no_function)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+            hints.append(str(refused.value.hint))
+        return hints
+
+    for hint in await run(jp, body):
+        assert "step('page/1', render, path)" in hint
+        assert "submit_job" not in hint
+
+
 async def test_the_calls_of_threads_are_refused_on_the_loop(jp: JobProcessor) -> None:
     async def body() -> int:
         job = current_job()

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sqlite3
 import threading
+from contextlib import closing
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, NamedTuple
@@ -217,3 +219,25 @@ async def test_a_handle_is_refused_and_the_fix_named(jp: JobProcessor, given: st
     hint, child = await run(jp, body, job_id="p")
     assert "await it and return what it gives, or return its id: str(handle)" in hint
     assert given.startswith("in a") or child == "p/child"
+
+
+async def test_a_key_that_is_damaged_in_the_file_is_no_step(stores: Stores) -> None:
+    if stores.kind == "memory":
+        pytest.skip("it has no file")
+    work = Work()
+
+    async def body() -> list[Any]:
+        job = current_job()
+        values = [await job.step(key, work.plain, key) for key in ("a", "b")]
+        if job.attempt == 1:
+            with closing(sqlite3.connect(stores.path)) as connection, connection:
+                connection.execute("UPDATE steps SET key = x'00ff' WHERE key = 'b'")
+            assert await jp.backend.count_steps(job.id) == 1
+            fail_first()
+        return values
+
+    async with stores.processor() as jp:
+        handle = await jp.submit_job(body, local=True, retry=AT_ONCE)
+        assert await within(10, handle) == ["a", "b"]
+        assert [step.key for step in (await jp.backend.read_steps(handle)).steps] == ["a", "b"]
+    assert work.calls == ["a", "b", "b"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator
 from itertools import pairwise
 from typing import Any
 
@@ -11,7 +12,7 @@ import anyio
 import httpx
 import pytest
 
-from asyncjobs import BackendError, JobEvent
+from asyncjobs import BackendConnectionError, BackendError, JobEvent
 from asyncjobs.client import EventStream, JobsClient, Reset
 from asyncjobs.client import streams as client_streams
 from asyncjobs.client.sse import Block, BlockParser
@@ -281,3 +282,18 @@ def test_a_long_line_in_many_chunks_is_read_once(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(client_streams.BlockParser.feed.__globals__, "_LINE_END", Counting())
     assert len(blocks(b"data: ", *[b"x" * 1000] * 1000, b"\n\n")) == 1
     assert searched < 3_000_000
+
+
+@pytest.mark.parametrize("base", ["http://host/jobs", "http://host/a/jobs/", "http://host"])
+async def test_the_error_of_a_lost_stream_has_its_address_once(base: str) -> None:
+    class Broken(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            yield b"data"
+            raise httpx.ReadError("reset")
+
+    address = f"{base.rstrip('/')}/v1/events"
+    response = httpx.Response(200, stream=Broken(), request=httpx.Request("GET", f"{address}?plain=1"))
+    async with JobsClient(base) as client:
+        with pytest.raises(BackendConnectionError) as lost:
+            _ = [chunk async for chunk in client._transport.chunks(response)]  # pyright: ignore[reportPrivateUsage]
+    assert str(lost.value.args[0]).startswith(f"{address} cannot be reached")

@@ -29,7 +29,9 @@ _ROW = "SELECT n FROM steps WHERE job = ? AND key = ?"
 _FORGET = "SELECT n, length(value) FROM steps WHERE job = ? AND key >= ?"
 _NOTE = "INSERT OR IGNORE INTO outdated(n) SELECT ? WHERE EXISTS (SELECT 1 FROM steps WHERE job = ?)"
 
-_COUNTING = "FROM jobs j CROSS JOIN steps s ON s.job = j.n WHERE j.id = ? AND s.generation >= j.steps_from"
+# A key that is damaged to a BLOB is no step of any program: its function runs again.
+_COUNTING = """FROM jobs j CROSS JOIN steps s ON s.job = j.n
+WHERE j.id = ? AND s.generation >= j.steps_from AND typeof(s.key) = 'text'"""
 _LISTED = f"SELECT s.n, s.key, length(s.value) AS size {_COUNTING} AND s.key > ? ORDER BY s.key LIMIT ?"
 _SIZES = f"SELECT l.key, l.size, NULL, 0 FROM ({_LISTED}) l"
 # Sizes first, which are known without reading values, then the values of as many as a page takes.

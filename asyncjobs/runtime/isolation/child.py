@@ -169,6 +169,9 @@ class Child:
         job = running.job
         try:
             self._preload()
+        except Exception as error:  # border: it may work in the next process, such as a device that was taken
+            return failure(error, retryable=job.retry.retries(error))
+        try:
             function = load(job.function)
         except BaseException as error:
             return failure(error, retryable=not isinstance(error, _NOT_RETRIED) and job.retry.retries(error))
