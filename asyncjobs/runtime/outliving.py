@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar, cast
 
@@ -10,6 +11,12 @@ import anyio
 from asyncjobs.runtime.cancellation import current_asyncio_task
 
 T = TypeVar("T")
+
+
+@functools.cache
+def _kind_of_scope() -> type[anyio.CancelScope]:
+    """Return the scope of asyncio: ``anyio.CancelScope`` looks for it each time, which costs more."""
+    return type(anyio.CancelScope())
 
 
 async def outlive(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
@@ -22,7 +29,7 @@ async def outlive(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return await call()
     import asyncio  # it runs this
 
-    scope = anyio.CancelScope()
+    scope = _kind_of_scope()()
 
     async def run() -> T | None:
         with scope:
@@ -30,9 +37,11 @@ async def outlive(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
         return None  # it was cancelled, and so was the caller
 
     task = asyncio.create_task(run())
+    ended = asyncio.get_running_loop().create_future()  # ``asyncio.wait`` costs more than the call of a store in memory
+    task.add_done_callback(lambda _: ended.done() or ended.set_result(None))
     cancelled: asyncio.CancelledError | None = None
     try:
-        await asyncio.wait([task])
+        await ended
     except asyncio.CancelledError as error:
         cancelled = error
         scope.cancel()
