@@ -78,10 +78,12 @@ def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Map
     name = getattr(cls, "_known_as", None) or next(base.__name__ for base in cls.__mro__ if base.__name__[0] != "_")
     known = [parameter.name for parameter in parameters]
     for argument, value in given.items():
+        if argument in known:
+            continue
         for parameter, settings in (inside or {}).items():
             fields = list(inspect.signature(settings).parameters)
             near = argument if argument in fields else None if nearest(argument, known) else nearest(argument, fields)
-            if argument not in known and near is not None:
+            if near is not None:
                 problem, hint = f"{name}.{argument} is not a parameter", f"{parameter}={settings.__name__}({near}=…)"
                 raise ConfigurationError(f"{name}.{argument}", value, problem=problem, hint=hint)
     refuse_unknown(name, given, known, what="parameter")

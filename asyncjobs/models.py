@@ -104,7 +104,7 @@ class OutcomeKind(StrEnum):
     INTERRUPTED = "interrupted"
 
 
-class JobError(Struct, frozen=True):
+class JobError(Struct, frozen=True, gc=False):
     """What a body raised, as text: type name, message, traceback."""
 
     error_type: str
@@ -112,7 +112,7 @@ class JobError(Struct, frozen=True):
     traceback_text: str | None = None
 
 
-class Outcome(Struct, frozen=True):
+class Outcome(Struct, frozen=True, gc=False):
     """How one attempt ended: a value, written by one writer.
 
     ``value`` is the encoded result of a success; ``retryable`` is what the job's ``RetryPolicy`` decided for the error.
@@ -139,14 +139,14 @@ class Limit(CheckedStruct, frozen=True):
     capacity: int
 
 
-class Dependency(Struct, frozen=True):
+class Dependency(Struct, frozen=True, gc=False):
     """An edge as it is submitted: ``optional`` parents may end otherwise than completed."""
 
     parent_id: str
     optional: bool = False
 
 
-class Edge(Struct, frozen=True):
+class Edge(Struct, frozen=True, gc=False):
     """A stored edge: ``child_id`` depends on ``parent_id``."""
 
     parent_id: str

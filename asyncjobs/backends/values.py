@@ -61,7 +61,7 @@ class ClaimRequest(Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...] | None = None
 
 
-class ClaimedJob(Struct, frozen=True):
+class ClaimedJob(Struct, frozen=True, gc=False):
     """A job that is now in progress as ``attempt`` of the claiming worker."""
 
     attempt: AttemptRef

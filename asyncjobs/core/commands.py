@@ -33,6 +33,8 @@ from asyncjobs.models import (
     WaitsFor,
 )
 
+_SUBMITTED = lifecycle.EVENT_TYPES[EventType.SUBMITTED]
+
 Existing = Callable[[int], tuple[str, bytes]]
 """Returns the function and the encoded call of a stored job, which ``if_exists="return"`` compares."""
 
@@ -203,7 +205,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
     )
     if not rows:
         row = replace(row, waits_for=lifecycle.waiting_place(row, now))
-    plan.events.append((n, NewEvent(1, str(EventType.SUBMITTED), now, 0, JobStatus.PENDING)))
+    plan.events.append((n, NewEvent(1, _SUBMITTED, now, 0, JobStatus.PENDING)))
     verdict = edges.decide(row, settled, now) if rows else row
     if isinstance(verdict, Change):
         plan.events.extend((n, event) for event in verdict.events)

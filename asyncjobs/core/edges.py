@@ -12,7 +12,7 @@ from asyncjobs.core.state import Change, JobState
 from asyncjobs.models import EdgeState, JobStatus, WaitsFor
 
 
-class Settled(Struct, frozen=True):
+class Settled(Struct, frozen=True, gc=False):
     """An edge whose parent has ended. ``cause`` is the root cause if this edge skips the child."""
 
     state: EdgeState

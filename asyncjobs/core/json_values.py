@@ -12,7 +12,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
-from json import loads
 from typing import Any, cast
 
 from msgspec import Struct, to_builtins
@@ -60,6 +59,8 @@ def find_lone_surrogate(text: str | bytes) -> list[str | int] | None:
     :returns: the path to it; a name with one is spelled in ASCII behind the path of its object. None if there is none,
         so that msgspec had another reason.
     """
+    from json import loads  # deferred: it takes 100 kB, and is only for what msgspec refused
+
     try:
         value = loads(text, parse_int=str, parse_float=str)  # it accepts halves of pairs
     except (ValueError, RecursionError):

@@ -35,6 +35,9 @@ TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
 }
 """Every change of status: (from, event) -> to. The diagram in the docs is drawn from it."""
 
+EVENT_TYPES: dict[EventType, str] = {event: str(event) for event in EventType}
+"""The engine's types of events as events have them: one plain str for all, where ``str(event)`` makes one for each."""
+
 WORKER_LOST = "WorkerLostError"
 LOCAL_JOB_LOST = JobError(
     "LocalJobLostError",
@@ -67,7 +70,7 @@ def transition(
     """
     status = TRANSITIONS[job.status, event]
     seq = job.seq + len(body_events) + 1
-    changed = NewEvent(seq, str(event), now, fields.get("attempt", job.attempt), status, data)
+    changed = NewEvent(seq, EVENT_TYPES[event], now, fields.get("attempt", job.attempt), status, data)
     return Change(
         replace(job, status=status, seq=seq, **fields),
         (*_new_body_events(job, body_events), changed) if body_events else (changed,),
@@ -238,7 +241,7 @@ def cancel(job: JobState, now: int) -> Change | None:
     if job.status is PENDING:
         return transition(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
     if job.status is IN_PROGRESS and not job.cancel_requested:
-        event = NewEvent(job.seq + 1, str(EventType.CANCEL_REQUESTED), now, job.attempt)
+        event = NewEvent(job.seq + 1, EVENT_TYPES[EventType.CANCEL_REQUESTED], now, job.attempt)
         return Change(replace(job, cancel_requested=True, seq=job.seq + 1), (event,))
     return None
 

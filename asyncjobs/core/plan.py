@@ -41,7 +41,7 @@ class View(Protocol):
         ...
 
 
-class Record(Struct, frozen=True):
+class Record(Struct, frozen=True, gc=False):
     """A job to insert: its row, and the columns that never change."""
 
     job: JobState

@@ -10,7 +10,7 @@ from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.models import BodyEvent, Dependency, Isolation, Limit, Outcome
 
 
-class NewJob(Struct, frozen=True, kw_only=True):
+class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     """A job as the runtime hands it over: everything encoded, the id fixed, nothing left to look up."""
 
     id: str
@@ -36,7 +36,7 @@ class NewJob(Struct, frozen=True, kw_only=True):
     """Whether the id was just drawn at random, so that it cannot be taken."""
 
 
-class AttemptRef(Struct, frozen=True):
+class AttemptRef(Struct, frozen=True, gc=False):
     """An attempt as its worker knows it. ``ref`` is the backend's own key of the job, given with the claim."""
 
     job_id: str

@@ -13,7 +13,7 @@ SECOND = 1_000_000
 """Microseconds in a second: moments in ``core`` and in storage are integer µs since the epoch."""
 
 
-class JobState(Struct, frozen=True):
+class JobState(Struct, frozen=True, gc=False):
     """The hot row of a job.
 
     ``n`` is its number in submission order. ``seq`` counts its events, and so is its version. ``open`` and ``met``
@@ -53,7 +53,7 @@ class JobState(Struct, frozen=True):
     """The columns of the stored row that cannot be read and have stand-ins here."""
 
 
-class EdgeRow(Struct, frozen=True):
+class EdgeRow(Struct, frozen=True, gc=False):
     """A stored edge, by job numbers."""
 
     parent: int
@@ -76,7 +76,7 @@ class NewEvent(Struct, frozen=True):
     data: dict[str, Any] | None = None
 
 
-class EndedAttempt(Struct, frozen=True):
+class EndedAttempt(Struct, frozen=True, gc=False):
     """A row of the attempt history."""
 
     attempt: int
@@ -96,7 +96,7 @@ class Change(Struct, frozen=True):
     value: bytes | None = None
 
 
-class Stale(Struct, frozen=True):
+class Stale(Struct, frozen=True, gc=False):
     """A refusal: the attempt is not, or no longer, the job's current one. It has the job's attempt and status."""
 
     attempt: int

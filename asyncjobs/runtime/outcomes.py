@@ -82,11 +82,14 @@ class OutcomeWriter:
         """Keep the results that an own commit made final, before those who wait for them are woken."""
         if not self._in_flight:
             return
+        completed: dict[str, bytes] = {}
         for event in events:
             if event.type == EventType.COMPLETED:
                 attempt, value = self._in_flight.get(event.job_id, (0, b""))
                 if attempt == event.attempt:
-                    self._results.put(event.job_id, value)
+                    completed[event.job_id] = value
+        if completed:
+            self._results.put_all(completed)
 
     async def _write(self, ends: Sequence[AttemptEnd], *, again: bool = False) -> None:
         """Write outcomes until they are written. A stale one is a value: another worker has the job.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from datetime import datetime
-from statistics import median
 from typing import Any
 
 from asyncjobs.backends.base import JobBackend
@@ -132,6 +131,8 @@ def _rest(elapsed: float, percent: float | None, durations: Sequence[float]) -> 
     if percent is not None and _allows_estimate(percent):
         return elapsed * (100.0 - percent) / percent
     if len(durations) >= _ENOUGH_DURATIONS:
+        from statistics import median  # deferred: with the modules that it needs, it takes 160 kB
+
         rest = median(durations) - elapsed
         return rest if rest > 0 else None  # it takes longer than the others did: how much is unknown
     return None

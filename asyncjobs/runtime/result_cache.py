@@ -7,11 +7,20 @@ removed from the store since it is here. Bounded; what was let go is read from t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+
+from msgspec import Struct
 
 _ENTRIES = 50_000
 _BYTES = 16 << 20
 _LARGEST = 64 << 10
+
+
+class _Entry(Struct, frozen=True, gc=False):
+    """A result, and the number of the put that brought it; half the size of a tuple of them."""
+
+    put: int
+    value: bytes
 
 
 class ResultCache:
@@ -23,30 +32,35 @@ class ResultCache:
     def __init__(self, removals: Callable[[], int | None]) -> None:
         self._removals = removals
         self._as_of = removals()
-        self._values: dict[str, tuple[int, bytes]] = {}
+        self._values: dict[str, _Entry] = {}
         self._bytes = 0
         self.puts = 0
-        """How many results were put. Who begins to wait notes it: what is put then, is put while they wait."""
+        """How often results were put. Who begins to wait notes it: what is put then, is put while they wait."""
 
     def put(self, job_id: str, value: bytes) -> None:
         """Keep a result, unless it is large."""
-        before = self._values.pop(job_id, None)  # of a job that was removed, and had the same id
-        if before is not None:
-            self._bytes -= len(before[1])
-        if len(value) > _LARGEST:
-            return
+        self.put_all({job_id: value})
+
+    def put_all(self, values: Mapping[str, bytes]) -> None:
+        """Keep the results of one commit, but for large ones."""
         self.puts += 1
-        self._values[job_id] = (self.puts, value)
-        self._bytes += len(value)
-        while self._bytes > _BYTES or len(self._values) > _ENTRIES:
-            oldest = next(iter(self._values))
-            self._bytes -= len(self._values.pop(oldest)[1])
+        for job_id, value in values.items():
+            before = self._values.pop(job_id, None)  # of a job that was removed, and had the same id
+            if before is not None:
+                self._bytes -= len(before.value)
+            if len(value) > _LARGEST:
+                continue
+            self._values[job_id] = _Entry(self.puts, value)
+            self._bytes += len(value)
+            while self._bytes > _BYTES or len(self._values) > _ENTRIES:
+                oldest = next(iter(self._values))
+                self._bytes -= len(self._values.pop(oldest).value)
 
     def get(self, job_id: str) -> bytes | None:
         """Return the result if it is here and certain to be what is stored now."""
         if job_id not in self._values or not self._holds():
             return None
-        return self._values[job_id][1]
+        return self._values[job_id].value
 
     def known(self, job_ids: Iterable[str], since: int) -> dict[str, bytes]:
         """Return those results that are here and were put after ``since``, or are certain to be what is stored now."""
@@ -56,13 +70,12 @@ class ResultCache:
             entry = self._values.get(job_id)
             if entry is None:
                 continue
-            number, value = entry
-            if number <= since:
+            if entry.put <= since:
                 if holds is None:
                     holds = self._holds()
                 if not holds:
                     continue
-            found[job_id] = value
+            found[job_id] = entry.value
         return found
 
     def _holds(self) -> bool:

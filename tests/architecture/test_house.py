@@ -26,6 +26,25 @@ def test_importing_it_brings_in_only_the_core_packages() -> None:
     assert run.stdout.strip() == "[]"
 
 
+def test_a_program_that_runs_a_job_loads_no_module_that_only_errors_and_rare_values_need() -> None:
+    rare = "difflib statistics fractions secrets hmac zoneinfo json.decoder".split()
+    code = f"""
+import asyncio, sys, tempfile
+from pathlib import Path
+from asyncjobs import JobProcessor, SQLiteConfig, gather
+
+async def main(folder):
+    async with JobProcessor(SQLiteConfig(db_path=Path(folder) / "jobs.db")) as jp:
+        await gather(*await jp.map_jobs(abs, range(3)))
+
+with tempfile.TemporaryDirectory() as folder:
+    asyncio.run(main(folder))
+print([m for m in {rare!r} if m in sys.modules])"""
+    command = [sys.executable, "-c", code]
+    run = subprocess.run(command, env=as_users_have_it(), capture_output=True, text=True, check=True)
+    assert run.stdout.strip() == "[]"
+
+
 def test_importing_it_is_quick() -> None:
     ours, theirs = measure()
     print(f"import asyncjobs: {ours:.0f} ms, asyncio {theirs:.0f} ms")

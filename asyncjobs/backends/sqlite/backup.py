@@ -7,7 +7,6 @@ the final name is always whole.
 from __future__ import annotations
 
 import os
-import secrets
 import shlex
 import sqlite3
 import threading
@@ -103,7 +102,7 @@ def _exists(path: Path) -> ConfigurationError:
 
 
 def _copy(source: sqlite3.Connection, path: Path, stop: threading.Event) -> None:
-    part = path.with_name(f"{path.name}.{secrets.token_hex(4)}.part")
+    part = path.with_name(f"{path.name}.{os.urandom(4).hex()}.part")
 
     def progress(status: int, remaining: int, total: int) -> None:
         if stop.is_set():

@@ -15,7 +15,6 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any, cast
 from uuid import UUID
-from zoneinfo import ZoneInfo
 
 import msgspec
 from msgspec import msgpack
@@ -239,6 +238,8 @@ def _zone(zone: Any) -> dt.tzinfo | None:
         key, offset = cast("list[Any]", zone)
         if type(key) is not str:
             raise CorruptValueError("stored value has a time zone whose name is not a string")
+        from zoneinfo import ZoneInfo  # deferred: with what it needs, it takes 200 kB
+
         try:
             return ZoneInfo(key)
         except (*FAILURES, OSError):  # not in this machine's database: the offset keeps the moment right
