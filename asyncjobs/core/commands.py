@@ -113,11 +113,13 @@ def _not_stored(jobs: Sequence[NewJob], ids: Mapping[str, int], existing: Existi
 def _check_dependencies(job: NewJob, ids: Mapping[str, int], fresh: Mapping[str, NewJob]) -> None:
     if not job.dependencies and job.require is None:
         return
-    parents = dict.fromkeys(d.parent_id for d in job.dependencies)
-    missing = [parent_id for parent_id in parents if parent_id not in ids and parent_id not in fresh]
+    missing = [d.parent_id for d in job.dependencies if d.parent_id not in ids and d.parent_id not in fresh]
     if missing:
-        raise UnknownDependencyError(job.id, missing)
-    if job.require is not None and not 1 <= job.require <= len(parents):
+        raise UnknownDependencyError(job.id, list(dict.fromkeys(missing)))
+    if job.require is None:
+        return
+    parents = {d.parent_id for d in job.dependencies}
+    if not 1 <= job.require <= len(parents):
         # More than there are would wait for ever, once every parent completed.
         allowed = f"1 to {len(parents)}, the number of its dependencies" if parents else "None without dependencies"
         raise ConfigurationError("require", job.require, allowed=allowed)

@@ -47,23 +47,30 @@ class LiveGraph:
         A batch that would wait for itself is left out: the store refuses it, or has one of its ids already.
         """
         batch = {job.id: [d.parent_id for d in job.dependencies] for job in jobs if job.dependencies}
-        if not batch or find_cycle(batch) is not None:
+        if not batch:
             return []
         if self._dag is None:
             await in_thread(import_module, "networkx")  # the loop must not wait for an import
-        known = self.dag
-        for job_id in [job_id for job_id in batch if job_id in known]:
-            if set(known.get_dependencies(job_id)) == set(batch[job_id]):
+        again = [job_id for job_id in batch if job_id in self.dag]
+        if again and find_cycle(batch) is not None:
+            return []
+        for job_id in again:
+            if set(self.dag.get_dependencies(job_id)) == set(batch[job_id]):
                 del batch[job_id]  # submitted again, and there already
             else:
-                known.discard(job_id)
+                self.dag.discard(job_id)
+        return self._add(batch)
+
+    def _add(self, batch: dict[str, list[str]]) -> list[str]:
         while batch:
             try:
-                known.add_jobs(batch)
+                self.dag.add_jobs(batch)
                 break
-            except CyclicDependencyError as error:  # through jobs that are no more
-                for job_id in set(error.path) - set(batch):
-                    known.discard(job_id)
+            except CyclicDependencyError as error:
+                if find_cycle(batch) is not None:
+                    return []
+                for job_id in set(error.path) - set(batch):  # through jobs that are no more
+                    self.dag.discard(job_id)
         return list(batch)
 
     def drop(self, job_ids: Sequence[str]) -> None:

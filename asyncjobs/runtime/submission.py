@@ -231,25 +231,28 @@ def _check_choices(request: JobRequest) -> None:
 
 def checked_name(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
     """Return a name that can be stored, shown and put into a URL; refuse any other."""
-    allowed = f"1 to {longest} characters without control characters"
     if not is_a(value, str):
-        raise ConfigurationError(field, value, allowed=f"a string of {allowed}")
-    if is_a(value, Handle) and field not in _IDS:
+        raise ConfigurationError(field, value, allowed=f"a string of {_characters(longest)}")
+    if field not in _IDS and is_a(value, Handle):
         raise ConfigurationError(field, value, allowed="a name", hint=NO_NAME)
     value = str.__str__(value)
     if not value or len(value) > longest:
         shown = value if len(value) <= 40 else f"{value[:20]}… ({len(value)} characters)"
-        raise ConfigurationError(field, shown, allowed=allowed)
+        raise ConfigurationError(field, shown, allowed=_characters(longest))
     if not value.isprintable():
         for character in value:
             code = ord(character)
             if code < 32 or 127 <= code < 160 or 0xD800 <= code < 0xE000 or code in (0x2028, 0x2029):
-                raise ConfigurationError(field, value, allowed=allowed)
+                raise ConfigurationError(field, value, allowed=_characters(longest))
     if field == "job_id" and value in (".", ".."):
         raise ConfigurationError(
             field, value, allowed="another name", hint="clients of HTTP resolve these away, as folders of a path"
         )
     return value
+
+
+def _characters(longest: int) -> str:
+    return f"1 to {longest} characters without control characters"
 
 
 def duration(field: str, value: object, *, above: bool = False) -> float:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from asyncjobs.core.codec import RESERVED, bind_arguments, refuse_reserved_parameters
+from asyncjobs.core.codec import RESERVED, bind_arguments, refuse_reserved_parameters, signatures
 from asyncjobs.exceptions import SubmissionError
 from asyncjobs.models import JobRequest
 
@@ -130,3 +132,51 @@ def test_option_names_are_reserved() -> None:
     assert {"job_id", "depends_on", "isolation", "max_interruptions", "kwargs"} < RESERVED
     assert len(RESERVED) == 20
     assert set(JobRequest.__struct_fields__) - {"func"} < RESERVED
+
+
+def several(first: int, *rest: int, last: int = 0) -> None:
+    """Takes any number."""
+
+
+def named(*, width: int, height: int = 1) -> None:
+    """Takes its arguments by name."""
+
+
+def open_ended(name: str, /, **options: int) -> None:
+    """Takes any option."""
+
+
+@pytest.mark.parametrize(
+    ("func", "args", "kwargs"),
+    [
+        (several, (1, 2, 3), {"last": 4}),
+        (named, (), {"width": 2}),
+        (open_ended, ("x",), {"colour": 1}),
+    ],
+)
+def test_a_signature_is_looked_at_once_for_all_calls_of_a_function(
+    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert bind_arguments(func, args, kwargs) == (args, kwargs)
+
+    def again(*_: object) -> None:
+        raise AssertionError("looked at again")
+
+    monkeypatch.setattr(signatures, "find_callee", again)
+    assert bind_arguments(func, args, kwargs) == (args, kwargs)
+
+
+def test_what_is_known_of_a_signature_keeps_no_function_alive() -> None:
+    class Held:
+        """The default of a parameter, which refers to the function."""
+
+    held = Held()
+
+    def local(*values: Held, last: object = held) -> None: ...
+
+    held.function = local  # type: ignore[attr-defined] - a circle, as registries of functions have them
+    assert bind_arguments(local, (1, 2), {}) == ((1, 2), {})
+    gone = weakref.ref(local)
+    del local, held
+    gc.collect()
+    assert gone() is None

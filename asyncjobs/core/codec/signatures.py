@@ -32,13 +32,15 @@ class _Binder(msgspec.Struct, frozen=True):
 
     ``names`` are its parameters if all are plain (positional or keyword), ``required`` of them without default;
     None if there are others, which ``Signature.bind`` sorts out. ``reserved`` is the first with a reserved name.
-    ``known`` is False if Python knows no signature (some builtins).
+    ``known`` is False if Python knows no signature (some builtins). ``alone`` is its signature if that alone decides
+    how a call is bound, without the annotations and defaults, which may refer to the callee.
     """
 
     names: tuple[str, ...] | None
     required: int
     reserved: str | None
     known: bool = True
+    alone: Signature | None = None
 
 
 _binders: IdentityCache[_Binder] = IdentityCache()
@@ -70,7 +72,17 @@ def bind_arguments(func: Callable[..., Any], args: _Args, kwargs: _Kwargs, unkno
         if seems(func, functools.partial):  # a partial that does not fit has no signature: check its own arguments
             bind_arguments(func.func, func.args + args, {**func.keywords, **kwargs}, unknown)
         return args, kwargs
-    return _bound(func, find_callee(func), args, kwargs, unknown)
+    bound = None if binder.alone is None else _bound_alone(binder.alone, args, kwargs)
+    return bound or _bound(func, find_callee(func), args, kwargs, unknown)
+
+
+def _bound_alone(signature: Signature, args: _Args, kwargs: _Kwargs) -> _Bound | None:
+    """Bind a call by a signature that nothing else decides; None if it does not fit, which ``_bound`` explains."""
+    try:
+        bound = signature.bind(*args, **kwargs)
+    except TypeError:
+        return None
+    return bound.args, bound.kwargs
 
 
 def _bound(func: Callable[..., Any], callee: Callee, args: _Args, kwargs: _Kwargs, unknown: _Types) -> _Bound:
@@ -155,9 +167,21 @@ def _binder(func: Callable[..., Any]) -> _Binder:
                 (p.name for p in (*callee.own.parameters.values(), *parameters) if p.name in RESERVED and _by_name(p)),
                 None,
             ),
+            alone=None if callee.dispatches or callee.passed is not None else _bare(callee.own),
         )
     _binders.put(func, binder)
     return binder
+
+
+def _bare(signature: Signature) -> Signature:
+    """Return a signature that binds as this one does, and refers to nothing of the program's."""
+    empty = Parameter.empty
+    return Signature(
+        [
+            p.replace(annotation=empty, default=empty if p.default is empty else None)
+            for p in signature.parameters.values()
+        ]
+    )
 
 
 def _takes_anything(own: Signature) -> bool:
