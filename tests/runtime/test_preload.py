@@ -269,7 +269,7 @@ async def test_a_child_process_has_them_before_the_module_of_its_job_and_keeps_t
 
 async def test_a_child_process_without_a_preload_freezes_nothing(stores: Stores) -> None:
     async with stores.processor() as jp:
-        _, before, frozen = await (await jp.submit_job(isolated.imported, "json", isolation="process"))
+        _, before, frozen = await (await jp.submit_job(isolated.imported, "msgspec", isolation="process"))
     assert before
     assert frozen < 1_000, "Python 3.12 itself keeps a few hundred"
 
