@@ -147,7 +147,7 @@ def open_ended(name: str, /, **options: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("func", "args", "kwargs"),
+    ("callee", "args", "kwargs"),
     [
         (several, (1, 2, 3), {"last": 4}),
         (named, (), {"width": 2}),
@@ -155,15 +155,15 @@ def open_ended(name: str, /, **options: int) -> None:
     ],
 )
 def test_a_signature_is_looked_at_once_for_all_calls_of_a_function(
-    func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    callee: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert bind_arguments(func, args, kwargs) == (args, kwargs)
+    assert bind_arguments(callee, args, kwargs) == (args, kwargs)
 
     def again(*_: object) -> None:
         raise AssertionError("looked at again")
 
     monkeypatch.setattr(signatures, "find_callee", again)
-    assert bind_arguments(func, args, kwargs) == (args, kwargs)
+    assert bind_arguments(callee, args, kwargs) == (args, kwargs)
 
 
 def test_what_is_known_of_a_signature_keeps_no_function_alive() -> None:
