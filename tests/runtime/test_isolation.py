@@ -22,6 +22,7 @@ from asyncjobs import (
     JobHandle,
     JobProcessor,
     JobRequest,
+    JobStateError,
     JobStatus,
     RetryPolicy,
     job,
@@ -37,7 +38,7 @@ from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
 from asyncjobs.runtime.isolation.pool import ProcessPool
 from asyncjobs.runtime.isolation.process import Process, start
-from asyncjobs.runtime.isolation.protocol import Emitted, Splitter, read_up
+from asyncjobs.runtime.isolation.protocol import Emitted, KeepStep, Splitter, read_up
 from asyncjobs.runtime.isolation.session import AttemptSession
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.testing import ManualClock
@@ -353,6 +354,28 @@ def test_what_is_reported_while_a_frame_is_written_follows_it_whole(monkeypatch:
     assert [one.data for one in sent if isinstance(one, Emitted)] == [
         {"text": "first"}, {"message": 0}, {"message": 1}, {"message": 2}, {"text": "last"},
     ]  # fmt: skip
+    for descriptor in (up, down_end, down):
+        os.close(descriptor)
+
+
+async def test_once_an_attempt_is_over_no_question_of_it_is_sent() -> None:
+    """A thread that it left behind may have been about to ask: the worker would take it for the next attempt."""
+    up, up_end = os.pipe()
+    down_end, down = os.pipe()
+    channel = ParentChannel(down_end, up_end)
+    first, second = AttemptRef("a", 1, "w"), AttemptRef("a", 1, "w")
+    channel.begin(first)
+    channel.end()
+    for now in (None, second):
+        if now is not None:
+            channel.begin(now)
+        with pytest.raises(JobStateError, match="its body has ended"):
+            await channel.ask(lambda number: KeepStep(number, "k", b""), of=first)
+    with anyio.move_on_after(0.01):
+        await channel.ask(lambda number: KeepStep(number, "mine", b""), of=second)
+    os.close(up_end)
+    sent = [read_up(body) for body in Splitter().feed(os.read(up, 10_000))]
+    assert [one.key for one in sent if isinstance(one, KeepStep)] == ["mine"]
     for descriptor in (up, down_end, down):
         os.close(descriptor)
 

@@ -10,7 +10,8 @@ from itertools import count
 
 import anyio
 
-from asyncjobs.runtime.context import in_forked_child
+from asyncjobs.backends.base import AttemptRef
+from asyncjobs.runtime.context import body_ended, in_forked_child
 from asyncjobs.runtime.isolation.protocol import Answer, Down, Forget, Question, Splitter, Up, frame, read_down, rebuilt
 from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.runtime.wakeups import LoopHandle
@@ -46,6 +47,17 @@ class ParentChannel:
         self._writing = False
         self._numbers = count(1)
         self._asked: dict[int, _Asked] = {}
+        self._attempt: AttemptRef | None = None
+
+    def begin(self, attempt: AttemptRef) -> None:
+        """Let this attempt ask for what is recorded as its own."""
+        with self._lock:
+            self._attempt = attempt
+
+    def end(self) -> None:
+        """Refuse that from now on: the worker would take it for the next attempt of this process."""
+        with self._lock:
+            self._attempt = None
 
     def frames(self) -> Iterator[Down]:
         """Read frames from the worker until the worker closes its end, or dies."""
@@ -56,8 +68,7 @@ class ParentChannel:
 
     def send(self, message: Up) -> None:
         """Send a frame; thread-safe. Dropped silently if the worker is gone."""
-        if os.getpid() != self._pid:
-            raise in_forked_child("?")
+        self._refuse_in_fork()
         self._unsent.append(frame(message))
         with self._lock:
             while self._unsent and not self._writing:  # else the call that this one has interrupted writes it
@@ -67,6 +78,10 @@ class ParentChannel:
                 finally:
                     self._writing = False
 
+    def _refuse_in_fork(self) -> None:
+        if os.getpid() != self._pid:
+            raise in_forked_child("?")
+
     def _write(self, data: memoryview) -> None:
         try:
             while data:
@@ -74,17 +89,25 @@ class ParentChannel:
         except BrokenPipeError:
             pass  # the worker is gone; the reading thread will end this process
 
-    async def ask(self, question: Callable[[int], Question], *, patient: bool = False) -> bytes:
+    async def ask(
+        self, question: Callable[[int], Question], *, patient: bool = False, of: AttemptRef | None = None
+    ) -> bytes:
         """Wait for the worker's answer; return its encoded value, or raise its error.
 
         :param patient: wait also once the body is asked to stop: the worker answers soon.
+        :param of: the attempt to which the worker will attribute it.
+        :raises JobStateError: that attempt is over.
         """
         number = next(self._numbers)
         asked = _Asked()
         asked.patient = patient
         self._asked[number] = asked
         try:
-            self.send(question(number))
+            self._refuse_in_fork()  # before the lock, which a thread of the parent may have held
+            with self._lock:
+                if of is not None and of is not self._attempt:
+                    raise body_ended(of.job_id)
+                self.send(question(number))
             await asked.done.wait()
         except BaseException:
             self.send(Forget(number))

@@ -154,6 +154,7 @@ class Child:
         )
         running = RunningAttempt(job, context)
         enter(context)
+        self._link.begin(job.attempt)
         with self._lock:
             self._running = running
         try:
@@ -163,6 +164,7 @@ class Child:
             with self._lock:
                 self._running = self._loop = None
             context.body_events.closed = True
+            self._link.end()
             steps.close()
 
     def _outcome(self, running: RunningAttempt, results: Mapping[str, JobResult]) -> Outcome:
@@ -309,7 +311,7 @@ class ParentJobs:
         request = build_request(func, args, options)
         self._submissions.check_options(func)
         job = encode_job(self._submissions.encode(request, None))
-        job_id = msgpack.decode(await self._link.ask(lambda number: SubmitFrame(number, job)), type=str)
+        job_id = msgpack.decode(await self._link.ask(lambda number: SubmitFrame(number, job), of=parent), type=str)
         return JobHandle(job_id, cast(Any, self), func)
 
     async def get_status(self, job_id: str) -> JobStatus:

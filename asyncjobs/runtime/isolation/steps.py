@@ -73,7 +73,7 @@ class ParentSteps:
     async def _ask(self, question: Callable[[int], StepQuestion], kind: type[T]) -> T:
         answer = b""
         with anyio.CancelScope(shield=True):  # as the worker's own writes are
-            answer = await self._link.ask(question, patient=True)
+            answer = await self._link.ask(question, patient=True, of=self.attempt)
         if not answer:
             raise BodyStopped
         return msgpack.decode(answer, type=kind)
