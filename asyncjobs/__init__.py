@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import (
+    AnswerTimeoutError,
     BackendClosedError,
     BackendConnectionError,
     BackendError,
@@ -35,6 +36,7 @@ from asyncjobs.exceptions import (
     JobTimeoutError,
     MissingExtraError,
     NotSerializableError,
+    RejectedError,
     SchemaVersionError,
     SubmissionError,
     UnknownDependencyError,
@@ -44,12 +46,11 @@ from asyncjobs.models import (
     Attempt,
     Edge,
     EdgeState,
+    Gate,
     GroupProgress,
     Job,
     JobEvent,
     JobPage,
-    JobQuery,
-    JobRequest,
     JobResult,
     JobStatus,
     Limit,
@@ -59,6 +60,7 @@ from asyncjobs.models import (
     WorkerInfo,
 )
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import GateRequest, JobQuery, JobRequest
 from asyncjobs.runtime.context import JobContext, current_job
 from asyncjobs.runtime.decorator import job
 from asyncjobs.runtime.gather import as_completed, gather
@@ -106,6 +108,7 @@ def __dir__() -> list[str]:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AnswerTimeoutError",
     "Attempt",
     "BackendClosedError",
     "BackendConfig",
@@ -121,6 +124,8 @@ __all__ = [
     "Edge",
     "EdgeState",
     "EventPublisher",
+    "Gate",
+    "GateRequest",
     "GroupProgress",
     "Job",
     "JobArguments",
@@ -152,6 +157,7 @@ __all__ = [
     "NotSerializableError",
     "Progress",
     "Reason",
+    "RejectedError",
     "RetryPolicy",
     "SQLiteBackend",
     "SQLiteConfig",

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, TypeGuard, TypeVar, cast
 
 from msgspec import Struct
 
-from asyncjobs.exceptions import ConfigurationError, JobProcessorError, shown
+from asyncjobs.error_texts import shown
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError
 from asyncjobs.spellings import nearest
 
 T = TypeVar("T")

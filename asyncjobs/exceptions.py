@@ -16,7 +16,9 @@
     ├─ JobStateError                     .job_id, .status, .wanted
     ├─ JobNotCompletedError              .job_id, .retry_first; reading a result that will not come
     │  ├─ JobExecutionError              .attempt, .error_type, .message, .traceback_text
-    │  │  └─ WorkerLostError             interruptions used up
+    │  │  ├─ WorkerLostError             interruptions used up
+    │  │  ├─ RejectedError               .by, .reason; a gate was rejected
+    │  │  └─ AnswerTimeoutError          nobody answered a gate in time
     │  ├─ JobCancelledError
     │  └─ JobSkippedError                .because
     ├─ JobTimeoutError (TimeoutError)    waiting took too long; the job continues
@@ -26,41 +28,18 @@
     │  └─ SchemaVersionError             .found, .supported
     └─ MissingExtraError (ImportError)   .extra
 
-Constructors take data and build the message, so that the same mistake reads the same everywhere.
-Internal signals (a stale attempt, a lost lease) are values, never exceptions.
+Constructors take data and build the message. Internal signals (a stale attempt, a lost lease) are values.
 """
 
 from __future__ import annotations
 
-import re
-from ast import literal_eval
 from collections.abc import Sequence
-from typing import Any, cast
+from datetime import datetime
+from typing import Any
 
+from asyncjobs.error_texts import render_retry, shown, split_cause
 from asyncjobs.plurals import counted
 from asyncjobs.versions import install_command
-
-_LONGEST_SHOWN = 200
-_name_of = type.__dict__["__name__"].__get__  # not kind.__name__: a metaclass may run code of its own there
-
-
-def shown(value: object) -> str:
-    """Return any object for a message: short, and as it is written in Python. Never fails."""
-    try:
-        written = str.__str__(repr(value))
-    except Exception:  # border: its own code
-        return f"<{_name_of(type(value))} that cannot be printed>"
-    return written if len(written) <= _LONGEST_SHOWN else f"{written[:_LONGEST_SHOWN]}…"
-
-
-def only_error(error: BaseException) -> BaseException:
-    """Return the error inside exception groups of one, however deeply nested."""
-    while isinstance(error, BaseExceptionGroup):
-        inner = cast("BaseExceptionGroup[BaseException]", error).exceptions
-        if len(inner) != 1:
-            break
-        error = inner[0]
-    return cast("BaseException", error)
 
 
 class JobProcessorError(Exception):
@@ -227,31 +206,29 @@ class JobNotFoundError(JobProcessorError, LookupError):
 
 
 class JobStateError(JobProcessorError):
-    """The job's status does not allow what was asked."""
+    """The job's status does not allow what was asked.
+
+    ``answered_at`` and ``answered_by`` tell of a gate that was answered, or rejected, before; else they are None.
+    """
 
     code = "job-state"
 
-    def __init__(self, job_id: str, status: str, wanted: str, *, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        job_id: str,
+        status: str,
+        wanted: str,
+        *,
+        hint: str | None = None,
+        answered_by: str | None = None,
+        answered_at: datetime | None = None,
+    ) -> None:
         self.job_id = job_id
         self.status = status
         self.wanted = wanted
+        self.answered_by = answered_by
+        self.answered_at = answered_at
         super().__init__(f"job {job_id!r} is {status}; {wanted}", hint=hint)
-
-
-_RETRY_FIRST = re.compile(r"\n  hint: (await jp\.handle\([^\n]*\)\.retry\(\)), then retry this job$")
-_RETRIED_ID = re.compile(r"""await jp\.handle\(('(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\)\.retry\(\)""")
-
-
-def _retried(*job_ids: str) -> str:
-    return ", ".join(f"await jp.handle({job_id!r}).retry()" for job_id in job_ids)
-
-
-def _split_cause(message: str) -> tuple[str, tuple[str, ...]]:
-    """Return the message of an error without what ``raised_in_body`` has put into it, and the ids in that."""
-    found = _RETRY_FIRST.search(message)
-    if found is None:
-        return message, ()
-    return message[: found.start()], tuple(literal_eval(written) for written in _RETRIED_ID.findall(found[1]))
 
 
 class JobNotCompletedError(JobProcessorError):
@@ -260,6 +237,8 @@ class JobNotCompletedError(JobProcessorError):
     code = "job-not-completed"
     retry_first: tuple[str, ...] = ()
     """Ids of the jobs to retry before this one, whose body waited for them in vain: the innermost first."""
+    final: bool = False
+    """Whether a body that lets it through is not tried again."""
 
     def __init__(self, job_id: str, message: str, *, hint: str | None = None) -> None:
         self.job_id = job_id
@@ -267,7 +246,7 @@ class JobNotCompletedError(JobProcessorError):
 
     def raised_in_body(self) -> None:
         """Name this job in the hint: the job in whose body the error is raised waits for the same one at each retry."""
-        self.hint: str | None = f"{_retried(*self.retry_first, self.job_id)}, then retry this job"
+        self.hint: str | None = f"{render_retry(*self.retry_first, self.job_id)}, then retry this job"
 
 
 class JobExecutionError(JobNotCompletedError):
@@ -288,27 +267,63 @@ class JobExecutionError(JobNotCompletedError):
         message: str,
         traceback_text: str | None = None,
     ) -> None:
+        self.job_id = job_id
         self.attempt = attempt
         self.error_type = error_type
         self.message = message
         self.traceback_text = traceback_text
-        cause, retry_first = _split_cause(message)
+        cause, retry_first = split_cause(message)
         again = "await handle.retry()"
         super().__init__(
             job_id,
-            f"job {job_id!r} failed after {counted(attempt, 'attempt')}: {error_type}: {cause}",
-            hint=f"{_retried(*retry_first)}, then {again}" if retry_first else f"{again} runs it again",
+            self._describe(job_id, cause),
+            hint=f"{render_retry(*retry_first)}, then {again}" if retry_first else f"{again} runs it again",
         )
         if retry_first:
             self.retry_first = retry_first
         if traceback_text:
             self.add_note(f"the job's own traceback:\n{traceback_text.rstrip()}")
 
+    def _describe(self, job_id: str, cause: str) -> str:
+        after = f" after {counted(self.attempt, 'attempt')}" if self.attempt else ""
+        return f"job {job_id!r} failed{after}: {self.error_type}: {cause}"
+
 
 class WorkerLostError(JobExecutionError):
     """The process that ran the job died, or lost its lease, as often as ``max_interruptions`` allows."""
 
     code = "worker-lost"
+
+
+class RejectedError(JobExecutionError):
+    """A gate was rejected. ``by`` is who did so, as they gave it, or None; ``reason`` is why."""
+
+    code = "rejected"
+    final = True
+
+    def __init__(self, job_id: str, *, reason: str, by: str | None) -> None:
+        self.reason = reason
+        self.by = by
+        super().__init__(job_id, attempt=0, error_type="RejectedError", message=reason)
+        self.hint: str | None = "await handle.retry() opens it again"
+
+    def _describe(self, job_id: str, cause: str) -> str:
+        by = "" if self.by is None else f" by {self.by!r}"
+        return f"gate {job_id!r} was rejected{by}: {cause}"
+
+
+class AnswerTimeoutError(JobExecutionError):
+    """Nobody answered a gate in time."""
+
+    code = "answer-timeout"
+    final = True
+
+    def __init__(self, job_id: str, *, message: str) -> None:
+        super().__init__(job_id, attempt=0, error_type="AnswerTimeoutError", message=message)
+        self.hint: str | None = "await handle.retry() opens it again"
+
+    def _describe(self, job_id: str, cause: str) -> str:
+        return f"gate {job_id!r} failed: {cause}"
 
 
 class JobCancelledError(JobNotCompletedError):
@@ -336,7 +351,7 @@ class JobSkippedError(JobNotCompletedError):
     def raised_in_body(self) -> None:
         """Name in the hint the job at fault, whose retry has this one wait again."""
         if self.because is not None:
-            self.hint: str | None = f"{_retried(self.because)}, then retry this job"
+            self.hint: str | None = f"{render_retry(self.because)}, then retry this job"
 
 
 class JobTimeoutError(JobProcessorError, TimeoutError):

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-from asyncjobs.models import Edge, Job, JobQuery
+from asyncjobs.models import Edge, Job
 from asyncjobs.paging import take_jobs
+from asyncjobs.requests import JobQuery
 
 if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor

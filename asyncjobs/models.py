@@ -6,16 +6,14 @@ integer microseconds since the epoch in storage.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum, StrEnum
 from typing import Any, ClassVar, Literal
 
 from msgspec import Struct, field
-from msgspec.structs import force_setattr
 
-from asyncjobs.checks import CheckedStruct, checked_dict, checked_texts, is_a, name_text, refuse_other_fields
-from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.checks import CheckedStruct
 from asyncjobs.pydantic_support import SentAsId, Shown, ShownList
 
 DEFAULT_QUEUE = "default"
@@ -59,16 +57,23 @@ TERMINAL = frozenset(JobStatus) - _LIVE
 
 
 class WaitsFor(IntEnum):
-    """What a pending job waits for; the numbers are stored, and only ``WORKER`` is in the ready index."""
+    """What a pending job waits for; the numbers are stored, and only ``WORKER`` is in the ready index.
+
+    An open gate waits for its ``ANSWER``, and so does a job that is parked on one.
+    """
 
     WORKER = 0
     LIMIT = 1
     TIME = 2
     DEPENDENCIES = 3
+    ANSWER = 4
 
 
 class EventType(StrEnum):
-    """Event types that the engine writes itself; a body may emit others (``output``, ``agent_output``, …)."""
+    """Event types that the engine writes itself; a body may emit others (``output``, ``agent_output``, …).
+
+    ``asked``: a gate was opened, or a body began to wait for the answer to its question; ``answered``: that has ended.
+    """
 
     SUBMITTED = "submitted"
     STARTED = "started"
@@ -80,6 +85,8 @@ class EventType(StrEnum):
     RELEASED = "released"
     INTERRUPTED = "interrupted"
     CANCEL_REQUESTED = "cancel_requested"
+    ASKED = "asked"
+    ANSWERED = "answered"
     PROGRESS = "progress"
     LOG = "log"
     OUTPUT = "output"
@@ -182,6 +189,25 @@ class Attempt(Shown, Struct, frozen=True):
     error: JobError | None = None
 
 
+class Gate(Shown, Struct, frozen=True):
+    """What a gate asks, and how that stands. Moments are None until they come.
+
+    Without ``choices`` and ``schema`` it is an approval: its answer is True. ``schema`` is the JSON Schema that its
+    answer must fit; ``reject_on`` are the choices that reject it. Whoever answered or rejected it is ``answered_by``,
+    as they gave it: None if they did not. ``asked_by`` is the job whose body asks, None for a gate that was submitted.
+    """
+
+    question: str
+    choices: tuple[str, ...] | None = None
+    schema: dict[str, Any] | None = None
+    reject_on: tuple[str, ...] = ()
+    asked_by: str | None = None
+    opened_at: datetime | None = None
+    deadline: datetime | None = None
+    answered_by: str | None = None
+    answered_at: datetime | None = None
+
+
 class Job(Shown, Struct, frozen=True):
     """A snapshot of a stored job.
 
@@ -222,6 +248,10 @@ class Job(Shown, Struct, frozen=True):
     ``worker`` is, of a job that no worker holds and none completed; ``get_attempts`` names who ran the others."""
     depends_on: tuple[str, ...] = ()
     """Ids of its dependencies, those among its arguments too, by submission; see ``JobProcessor.get_dependencies``."""
+    gate: Gate | None = None
+    """What it asks, if it is a gate."""
+    parked: str | None = None
+    """The id of the gate on which it is parked: it runs again once that has ended."""
 
     @property
     def elapsed(self) -> float | None:
@@ -249,6 +279,8 @@ class JobResult(Struct, frozen=True):
     attempt: int = 0
     interruptions: int = 0
     error_kind: OutcomeKind | None = None
+    answered_by: str | None = None
+    """Who answered or rejected it, if it is a gate and they gave a name."""
 
 
 class JobEvent(Shown, Struct, frozen=True):
@@ -279,61 +311,6 @@ class EventPage(Struct, frozen=True):
     cursor: str
     end: bool
     lost: bool = False
-
-
-class JobQuery(CheckedStruct, frozen=True, kw_only=True):
-    """Selects jobs. Every given field must match; a sequence means "one of".
-
-    ``metadata`` compares top-level values for equality. ``worker_id`` is that of ``Job.worker_id``; with
-    ``status="in_progress"``, only running jobs are looked at. ``limit`` is 1 to 1,000 jobs a page; pass the page's
-    ``next`` as ``cursor`` for the following one. ``order`` is by submission.
-    """
-
-    ids: Sequence[str] | None = None
-    status: JobStatus | Sequence[JobStatus] | None = None
-    group: str | None = None
-    queue: str | None = None
-    function: str | None = None
-    parent_id: str | None = None
-    worker_id: str | None = None
-    metadata: Mapping[str, str | int | float | bool | None] | None = None
-    created_after: datetime | None = None
-    created_before: datetime | None = None
-    order: Literal["oldest", "newest"] = "oldest"
-    limit: int = 100
-    cursor: str | None = None
-
-    def __post_init__(self) -> None:
-        refuse_other_fields(self, JobQuery, "metadata={…} finds jobs by what they were submitted with")
-        force_setattr(self, "ids", checked_texts("JobQuery.ids", self.ids, "ids, handles, or None"))
-        if not is_a(self.status, str):
-            allowed = f"{', '.join(JobStatus)}; one, or a list of several"
-            force_setattr(self, "status", checked_texts("JobQuery.status", self.status, allowed))
-        for name in ("group", "queue", "function", "parent_id", "worker_id", "cursor"):
-            self._text(name)
-        metadata: object = self.metadata
-        if metadata is not None:
-            allowed = "a dict of fields and their values, or None"
-            force_setattr(self, "metadata", checked_dict("JobQuery.metadata", metadata, allowed))
-        limit: object = self.limit
-        if not is_a(limit, int) or is_a(limit, bool) or not 1 <= int.__int__(limit) <= 1000:
-            raise ConfigurationError("JobQuery.limit", limit, allowed="a whole number from 1 to 1000")
-        for name in ("created_after", "created_before"):
-            moment: object = getattr(self, name)
-            if moment is not None and not is_a(moment, datetime):
-                raise ConfigurationError(f"JobQuery.{name}", moment, allowed="a datetime with a time zone")
-
-    def _text(self, name: str) -> None:
-        """Check a field that is one text, and make it a plain string."""
-        value = getattr(self, name)
-        if value is None:
-            return
-        if not is_a(value, str):
-            raise ConfigurationError(f"JobQuery.{name}", value, allowed="a string, or None")
-        if is_a(value, Handle) and name != "parent_id":
-            raise ConfigurationError(f"JobQuery.{name}", value, allowed="a name", hint=NO_NAME)
-        if type(value) is not str:
-            force_setattr(self, name, name_text(value))
 
 
 class JobPage(ShownList, list[Job]):
@@ -414,32 +391,3 @@ class WorkerInfo(Shown, Struct, frozen=True, kw_only=True):
     running: int = 0
     lease: float = 15.0
     refused: dict[str, str] = field(default_factory=dict[str, str])
-
-
-class JobRequest(CheckedStruct, frozen=True, kw_only=True):
-    """A job to be submitted: a callable, its arguments, and the options of ``JobProcessor.submit_job``.
-
-    ``args`` and ``kwargs`` may contain handles (``jp.handle("id")`` for a member of the same batch
-    that comes later); ``depends_on`` takes ids, handles and ``JobProcessor.optional(…)``.
-    """
-
-    func: Callable[..., Any]
-    args: Sequence[Any] = ()
-    kwargs: Mapping[str, Any] = field(default_factory=dict[str, Any])
-    job_id: str | None = None
-    depends_on: Any = ()
-    require: int | None = None
-    group: str | None = None
-    metadata: Mapping[str, Any] | None = None
-    queue: str | None = None
-    priority: int | None = None
-    limit: tuple[str, int] | Limit | None = None
-    retry: Any = None
-    max_retries: int | None = None
-    max_interruptions: int | None = None
-    timeout: float | None = None
-    delay: float | None = None
-    run_at: datetime | None = None
-    if_exists: Literal["raise", "return"] = "raise"
-    isolation: Isolation | None = None
-    local: bool = False

@@ -8,7 +8,8 @@ from typing import TypeAlias
 
 from msgspec.structs import replace
 
-from asyncjobs.models import Job, JobPage, JobQuery
+from asyncjobs.models import Job, JobPage
+from asyncjobs.requests import JobQuery
 
 FindJobs: TypeAlias = Callable[[JobQuery], Awaitable[JobPage]]
 """Reads one page of a query: ``find_jobs`` of a backend, a processor or a client."""

@@ -22,8 +22,6 @@ from asyncjobs.models import (
     Job,
     JobEvent,
     JobPage,
-    JobQuery,
-    JobRequest,
     JobResult,
     JobStatus,
     Limit,
@@ -31,10 +29,12 @@ from asyncjobs.models import (
     StatusReport,
     WorkerInfo,
 )
+from asyncjobs.requests import GateRequest, JobQuery, JobRequest
 from asyncjobs.runtime.batch import Batch
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.streamer import StatusStreamer
+from asyncjobs.runtime.gate_calls import GateCalls
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.setup import new_engine
 from asyncjobs.runtime.stored_calls import JobArguments
@@ -57,7 +57,7 @@ IfExists = Literal["raise", "return"]
 Types = Collection[str] | str | None
 
 
-class JobProcessor(CheckedArguments):
+class JobProcessor(CheckedArguments, GateCalls):
     """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
 
     ::
@@ -213,9 +213,9 @@ class JobProcessor(CheckedArguments):
         return await self._engine.parts().submitter.submit_job(func, args, options)
 
     async def submit_jobs(
-        self, requests: Sequence[JobRequest], *, if_exists: IfExists | None = None
+        self, requests: Sequence[JobRequest | GateRequest], *, if_exists: IfExists | None = None
     ) -> list[JobHandle[Any]]:
-        """Store a batch, all or nothing; its members may refer to each other in any order, by ``job_id``.
+        """Store jobs and gates, all or nothing; they may refer to each other in any order, by ``job_id``.
 
         :param if_exists: overrides the ``if_exists`` of each request.
         :raises: as ``submit_job``.

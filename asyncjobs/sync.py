@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import ExitStack
 from types import TracebackType
@@ -26,25 +26,26 @@ from asyncjobs.models import (
     Job,
     JobEvent,
     JobPage,
-    JobQuery,
-    JobRequest,
     JobResult,
     JobStatus,
     Reason,
     StatusReport,
 )
-from asyncjobs.processor import JobProcessor, get_engine
+from asyncjobs.processor import JobProcessor, Types, get_engine
+from asyncjobs.requests import GateRequest, JobQuery, JobRequest
 from asyncjobs.runtime.argument_checks import checked_id, checked_ids, checked_items, checked_requests
-from asyncjobs.runtime.context import blocks_loop, find_current_job
+from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.gather import gather
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.inside import refuse_to_leave_inside
 from asyncjobs.runtime.interruptible_call import InterruptibleCall
 from asyncjobs.runtime.lending import BodyStopped
+from asyncjobs.runtime.misplaced_calls import blocks_loop
 from asyncjobs.runtime.signals import next_ctrl_c_ends
 from asyncjobs.runtime.stored_calls import JobArguments
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.wakeups import LoopHandle
+from asyncjobs.sync_gates import SyncGateCalls
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -92,6 +93,14 @@ class SyncHandle(Handle, Generic[T_co]):
         """Run the job again after it failed or was cancelled: see ``JobProcessor.retry_job``."""
         return self._jobs.retry_job(self, fresh=fresh)
 
+    def answer(self, value: Any = True, by: str | None = None) -> JobStatus:
+        """Answer it, if it is a gate: see ``JobProcessor.answer_job``."""
+        return self._jobs.call(self._handle.answer, value, by)
+
+    def reject(self, reason: str, by: str | None = None) -> JobStatus:
+        """Reject it, if it is a gate: see ``JobProcessor.reject_job``."""
+        return self._jobs.call(self._handle.reject, reason, by)
+
     def events(self, after: str | None = None) -> Iterator[JobEvent]:
         """Iterate over the job's events: history first, then live, to its end."""
         return self._jobs.stream_job(self, after)
@@ -102,7 +111,7 @@ class _OnItsOwnLoop(JobProcessor):
     _hands_back_on_ctrl_c = True  # by ``SyncJobs``, on the main thread
 
 
-class SyncJobs:
+class SyncJobs(SyncGateCalls):
     """A ``JobProcessor`` for plain programs.
 
     ::
@@ -248,6 +257,9 @@ class SyncJobs:
         """Return the processor behind it; call its methods on its loop: see ``call``."""
         return self._jp
 
+    def _sync_handle(self, handle: JobHandle[T]) -> SyncHandle[T]:
+        return SyncHandle(handle, self)
+
     # -- submitting
 
     @overload
@@ -263,7 +275,7 @@ class SyncJobs:
         return SyncHandle(self.call(submit), self)
 
     def submit_jobs(
-        self, requests: Sequence[JobRequest], *, if_exists: Literal["raise", "return"] | None = None
+        self, requests: Sequence[JobRequest | GateRequest], *, if_exists: Literal["raise", "return"] | None = None
     ) -> list[SyncHandle[Any]]:
         """Store several jobs, all or none: see ``JobProcessor.submit_jobs``."""
         listed = checked_requests(requests)
@@ -281,10 +293,8 @@ class SyncJobs:
     def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[SyncHandle[T]]: ...
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """Submit ``func(item)`` for each item, as one batch."""
-
-        listed = checked_items(
-            items
-        )  # here: an iterable of the caller's may do anything, and the loop has others to serve
+        # Here: an iterable of the caller's may do anything, and the loop has others to serve.
+        listed = checked_items(items)
 
         async def submit() -> list[JobHandle[Any]]:
             return await self._jp.map_jobs(func, listed, **options)
@@ -305,7 +315,6 @@ class SyncJobs:
 
     def gather(self, *handles: SyncHandle[T], timeout: float | None = None) -> list[T]:
         """Return the results of these jobs in their order; raise the first failure."""
-
         for handle in handles:
             raw: object = handle
             if not is_a(raw, SyncHandle):
@@ -401,15 +410,11 @@ class SyncJobs:
 
     # -- watching
 
-    def stream_job(
-        self, job_id: str, after: str | None = None, *, types: Collection[str] | str | None = None
-    ) -> Iterator[JobEvent]:
+    def stream_job(self, job_id: str, after: str | None = None, *, types: Types = None) -> Iterator[JobEvent]:
         """Iterate over the events of a job: its history after ``after``, then live, until the job has ended."""
         return self._stream(job_id=checked_id(job_id), after=after, types=types)
 
-    def stream_group(
-        self, group: str, after: str | None = None, *, types: Collection[str] | str | None = None
-    ) -> Iterator[JobEvent]:
+    def stream_group(self, group: str, after: str | None = None, *, types: Types = None) -> Iterator[JobEvent]:
         """Iterate over the events of a group's jobs until all of them have ended."""
         return self._stream(group=group, after=after, types=types)
 

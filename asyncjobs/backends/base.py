@@ -6,7 +6,8 @@ refused member never fails its neighbours. Cancelling a caller never leaves half
 up yet is dropped, any other is finished first. ``JobBackend.capabilities`` names what a backend does beyond this.
 
 One act has up to three names: the method, the operation that SQLite queues for its group commit
-(``sqlite.operations``), and the command that decides (``core.commands``). They differ only in the rows of this table:
+(``sqlite.operations``), and the command that decides (``core.commands``, ``core.revival``, ``core.gate_commands``).
+They differ only in the rows of this table:
 
 ===================  ===================  ===============================================================
 method               operation            decided by
@@ -16,6 +17,9 @@ dequeue_job(s)       Dequeue              promote (due jobs), set_waiting_place 
 update_job_status    Finish               finish, then what a claim does
 append_events        AppendEvents         append_events
 write_steps          WriteSteps           write_steps
+ask_gate             AskGate              ask
+answer_gate          AnswerGate           answer
+end_due_gates        EndDueGates          end_due_gates
 register_worker      Register             the backend alone
 deregister_worker    Deregister           reap (held attempts), give_up (owned jobs)
 extend_leases        ExtendLeases         the backend alone
@@ -34,11 +38,11 @@ from __future__ import annotations
 import os
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from types import TracebackType
 from typing import Any
 
 from msgspec.structs import replace
 
+from asyncjobs.backends.gate_store import GateStore
 from asyncjobs.backends.step_store import StepStore
 from asyncjobs.backends.values import (
     ClaimedJob,
@@ -66,11 +70,11 @@ from asyncjobs.models import (
     Job,
     JobError,
     JobPage,
-    JobQuery,
     JobResult,
     JobStatus,
     WorkerInfo,
 )
+from asyncjobs.requests import JobQuery
 
 __all__ = [
     "AttemptEnd",
@@ -92,7 +96,7 @@ __all__ = [
 ]
 
 
-class JobBackend(StepStore):
+class JobBackend(StepStore, GateStore):
     """A store of jobs, opened and closed by ``async with``.
 
     Reads return what is committed. Every method raises ``BackendClosedError`` before ``open`` and after ``close``,
@@ -117,18 +121,14 @@ class JobBackend(StepStore):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish the writes that were taken up, then release everything, when it was closed as often as opened.
-
-        On a closed store, do nothing.
-        """
+        """Finish the writes that were taken up, then release everything, when it was closed as often as opened. On a
+        closed store, do nothing."""
 
     async def __aenter__(self) -> JobBackend:
         await self.open()
         return self
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         await self.close()
 
     @abstractmethod

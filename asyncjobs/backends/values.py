@@ -7,9 +7,10 @@ from typing import Any, Literal
 
 from msgspec import Struct
 
-from asyncjobs.core.requests import AttemptRef
-from asyncjobs.core.state import Stale
-from asyncjobs.models import Isolation, JobEvent, JobStatus
+from asyncjobs.clock import to_datetime
+from asyncjobs.core.requests import AttemptRef, Question
+from asyncjobs.core.state import GateState, Stale
+from asyncjobs.models import Gate, Isolation, JobEvent, JobStatus
 
 Listener = Callable[[Sequence[JobEvent]], None]
 
@@ -145,3 +146,24 @@ class Finding(Struct, frozen=True):
     level: Literal["ok", "warning", "error"]
     text: str
     mend: str | None = None
+
+
+def show_gate(question: Question, state: GateState, deadline: int | None, submitted_by: str | None) -> Gate:
+    """Return a snapshot of a gate.
+
+    :param deadline: in µs.
+    :param submitted_by: the id of the job from whose body it came, None without one.
+    """
+    moments = (state.opened_at, deadline, state.answered_at)
+    opened_at, until, answered_at = (None if moment is None else to_datetime(moment) for moment in moments)
+    return Gate(
+        question=question.question,
+        choices=question.choices,
+        schema=question.schema,
+        reject_on=question.reject_on,
+        asked_by=None if state.asker is None else submitted_by,
+        opened_at=opened_at,
+        deadline=until,
+        answered_by=state.answered_by,
+        answered_at=answered_at,
+    )

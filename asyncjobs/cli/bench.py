@@ -13,8 +13,8 @@ import click
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.config import SQLiteConfig
-from asyncjobs.models import JobRequest
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobRequest
 
 _SUBMITTERS = 50
 

@@ -24,8 +24,10 @@ from asyncjobs.core.codec import adapted
 from asyncjobs.core.codec.adapters import find_problem as find_adapter_problem
 from asyncjobs.core.codec.names import split_name
 from asyncjobs.core.mains import APP_MARK
-from asyncjobs.exceptions import ConfigurationError, JobProcessorError, only_error
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.error_texts import only_error
+from asyncjobs.exceptions import ConfigurationError, JobProcessorError
+from asyncjobs.models import JobStatus
+from asyncjobs.requests import JobQuery
 from asyncjobs.settings import PREFIX, Settings, load
 from asyncjobs.spellings import nearest
 
@@ -254,7 +256,7 @@ class Context:
 
         get_engine(jp).start_soon(
             lambda: warn_when_no_worker_lives(
-                jp.backend, jp.clock, awaited=lambda: "", followed=lambda: True, warn=warn
+                jp.backend, jp.clock, awaited=lambda: [""], followed=lambda: True, warn=warn
             )
         )
 

@@ -13,8 +13,9 @@ from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
 from asyncjobs.cli.output import printable, seconds
 from asyncjobs.cli.state_files import DaemonState, Found
-from asyncjobs.models import JobPage, JobQuery, JobStatus, WorkerInfo
+from asyncjobs.models import JobPage, JobStatus, WorkerInfo
 from asyncjobs.observability.last_lines import read_last_lines
+from asyncjobs.requests import JobQuery
 
 _LISTED = 1000
 """Running jobs that are listed in JSON: one page."""

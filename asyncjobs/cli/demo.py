@@ -16,9 +16,10 @@ from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import printable, seconds
 from asyncjobs.config import DaemonConfig, SQLiteConfig
 from asyncjobs.core.retry import RetryPolicy
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.context import current_job
 
 _GROUP = "demo"

@@ -21,10 +21,11 @@ from asyncjobs.cli.failures import FAILED, Failure
 from asyncjobs.clock import SystemClock
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
-from asyncjobs.models import JobQuery, JobStatus, WorkerInfo
+from asyncjobs.models import JobStatus, WorkerInfo
 from asyncjobs.paging import take_jobs
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobQuery
 from asyncjobs.versions import own_version
 
 _SOUND_SQLITE = (3, 51, 3)

@@ -21,6 +21,7 @@ from asyncjobs.exceptions import (
     JobNotFoundError,
     JobProcessorError,
     JobSkippedError,
+    JobStateError,
     JobTimeoutError,
     NotSerializableError,
 )
@@ -46,19 +47,25 @@ def render_hint(error: JobProcessorError) -> str | None:
             return f"fix the cause, then retry it: asyncjobs jobs retry {shlex.quote(because)}"
         case JobExecutionError() | JobCancelledError():
             return f"asyncjobs jobs retry {shlex.join([*error.retry_first, error.job_id])}"
-        case JobTimeoutError(job_id=str(job_id)):
-            quoted = shlex.quote(job_id)
-            return f"the job continues: asyncjobs jobs watch {quoted}, or end it with asyncjobs jobs cancel {quoted}"
         case JobTimeoutError():
-            return "the jobs continue"
+            return _while_it_continues(error.job_id)
         case DuplicateJobError():
             return f"choose another --id, or inspect that job: asyncjobs jobs show {shlex.quote(error.job_id)}"
         case JobNotFoundError() if "did you mean" not in (error.hint or ""):
             return f"{error.hint}; an id may be shortened to a prefix of {AT_LEAST} characters or more"
+        case JobStateError(hint=str(hint)):
+            return re.sub(r"^retry_job\b", lambda _: f"asyncjobs jobs retry {shlex.quote(error.job_id)}", hint)
         case NotSerializableError(hint=str(hint)):
             return re.sub(r", or (?:submit it with|use) local=True.*", "", hint)  # it would need a running program
         case _:
             return error.hint
+
+
+def _while_it_continues(job_id: str | None) -> str:
+    if job_id is None:
+        return "the jobs continue"
+    quoted = shlex.quote(job_id)
+    return f"the job continues: asyncjobs jobs watch {quoted}, or end it with asyncjobs jobs cancel {quoted}"
 
 
 def can_ask() -> bool:

@@ -20,9 +20,10 @@ from asyncjobs.clock import from_datetime
 from asyncjobs.core.codec import from_json
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import JobNotCompletedError, JobStateError
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobQuery
 
 _MOST = 100_000
 """Jobs that one command may be for."""
@@ -106,9 +107,7 @@ def _all_arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
     try:
         value = json.decode(text)
     except ValueError as error:
-        raise _lone_surrogate("--args", text) or Failure(
-            f"--args is not valid JSON: {error}", exit_code=USAGE
-        ) from None
+        raise lone_surrogate("--args", text) or Failure(f"--args is not valid JSON: {error}", exit_code=USAGE) from None
     if isinstance(value, list):
         return tuple(cast("list[Any]", value)), {}
     if isinstance(value, dict):
@@ -123,12 +122,13 @@ def _named_argument(pair: str) -> tuple[str, Any]:
     try:
         return name, json.decode(text)
     except ValueError:
-        if refused := _lone_surrogate(f"--arg {name}", text):
+        if refused := lone_surrogate(f"--arg {name}", text):
             raise refused from None
         return name, text
 
 
-def _lone_surrogate(option: str, text: str) -> Failure | None:
+def lone_surrogate(option: str, text: str) -> Failure | None:
+    """Return the failure of a text with half of a pair of surrogates, None of any other."""
     where = find_lone_surrogate(text)
     if where is None:
         try:
@@ -177,7 +177,7 @@ async def cancel(
             statuses = {}
             for job_id in await _ids(context, jp, ids):
                 statuses[job_id] = await jp.cancel_job(job_id, descendants=descendants)
-    _report_statuses(
+    report_statuses(
         context,
         statuses,
         {JobStatus.CANCELLED: "cancelled", JobStatus.IN_PROGRESS: "asked to stop"},
@@ -219,7 +219,7 @@ async def retry(
                 if len(wanted) == 1:
                     raise
                 context.out.warn(str(error.args[0]))
-    _report_statuses(context, statuses, dict.fromkeys(JobStatus, "pending again"), "")
+    report_statuses(context, statuses, dict.fromkeys(JobStatus, "pending again"), "")
 
 
 @click.command("rm")
@@ -271,9 +271,13 @@ def _sure(context: Context, what: str, *, yes: bool) -> None:
     click.confirm(f"{what[:1].upper()}{what[1:]}?", abort=True, err=True)
 
 
-def _report_statuses(
+def report_statuses(
     context: Context, statuses: dict[str, JobStatus], words: dict[JobStatus, str], refusal: str
 ) -> None:
+    """Report how jobs stand now.
+
+    :raises Failure: one of them stands otherwise than the command was to achieve.
+    """
     out = context.out
     if out.json:
         out.data({"items": [{"id": job_id, "status": status} for job_id, status in statuses.items()]})

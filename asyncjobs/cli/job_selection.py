@@ -7,9 +7,10 @@ from typing import overload
 from msgspec.structs import replace
 
 from asyncjobs.cli.failures import USAGE, Failure
-from asyncjobs.models import Job, JobQuery
+from asyncjobs.models import Job
 from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobQuery
 from asyncjobs.settings import duration
 
 _PAGE = 500

@@ -12,6 +12,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
+from asyncjobs.cli.gate_views import HEADS, find_gates, gate_lines, gate_row
 from asyncjobs.cli.hints import render_hint, retry_command
 from asyncjobs.cli.job_selection import find, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
@@ -19,11 +20,13 @@ from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
 from asyncjobs.cli.step_views import ShownStep, read_shown_steps, step_line
 from asyncjobs.core.codec import decode_call
+from asyncjobs.core.gates import FUNCTION
 from asyncjobs.core.lifecycle import WORKER_LOST
 from asyncjobs.exceptions import CorruptValueError, JobNotCompletedError, JobStateError
-from asyncjobs.models import Attempt, Job, JobQuery, JobStatus, Reason
+from asyncjobs.models import Attempt, Job, JobStatus, Reason
 from asyncjobs.plurals import counted
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.step_summary import StepSummary, summarize_steps
 
 _MOST = 100_000
@@ -36,6 +39,7 @@ _HEADS = ("id", "name", "status", "try", "age", "time", "error")
 @click.option("--group", help="Jobs of this group.")
 @click.option("--queue", help="Jobs of this queue.")
 @click.option("--function", help="Jobs of this function, as module:name.")
+@click.option("--open-gates", is_flag=True, help="What waits for an answer: open gates, and jobs parked on one.")
 @click.option("--oldest", is_flag=True, help="Oldest first.")
 @click.option(
     "-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="Maximum number of jobs."
@@ -47,6 +51,7 @@ async def list_(
     group: str | None,
     queue: str | None,
     function: str | None,
+    open_gates: bool,
     oldest: bool,
     limit: int,
 ) -> None:
@@ -56,12 +61,18 @@ async def list_(
         group=group,
         queue=queue,
         function=function,
+        waits_for="answer" if open_gates else None,
         order="oldest" if oldest else "newest",
     )
     async with context.store() as jp:
         found = await find(jp, query, limit)
+        gates = await find_gates(jp, found) if open_gates else {}
     out = context.out
-    out.table(_HEADS, [_row(out, job) for job in found], [job_item(job) for job in found])
+    items = [job_item(job) for job in found]
+    if open_gates:
+        out.table(HEADS, [gate_row(job, gates) for job in found], items)
+    else:
+        out.table(_HEADS, [_row(out, job) for job in found], items)
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
         # No command retries the failed jobs of a queue alone.
@@ -88,6 +99,8 @@ def tries(job: Job) -> str:
     Interruptions, releases, and attempts before a manual retry use no tries. They count as attempts, whose number
     follows if it differs: ``2/4 #5``.
     """
+    if job.gate is not None:
+        return ""  # it is answered, and not tried
     lost = job.error is not None and job.error.error_type == WORKER_LOST
     at_one = job.status in (JobStatus.IN_PROGRESS, JobStatus.COMPLETED) or (job.status is JobStatus.FAILED and lost)
     at = job.failures + at_one
@@ -187,15 +200,22 @@ def _show_details(context: Context, details: _Details) -> None:
     _show_neighbours(out, "blocks", details.blocks, details.near)
     if job.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
         _field(out, "why", _why(context, details))
+    if job.parked is not None:
+        _field(out, "parked", f"on {printable(job.parked)}, until that has ended")
     if job.progress is not None and job.progress.percent is not None:
         message = f"  {printable(job.progress.message)}" if job.progress.message else ""
         _field(out, "progress", f"{out.bar(job.progress.percent, 100)} {job.progress.percent:.0f} %{message}")
     if details.attempts:
         _field(out, "attempts", " · ".join(_attempt(attempt, details.gone) for attempt in details.attempts[-8:]))
     _show_error(out, job)
-    _field(out, "args", printable(details.unreadable or _short(details.args, details.kwargs)))
+    if job.gate is not None:
+        for name, text in gate_lines(out, job, job.gate):
+            _field(out, name, text)
+    else:
+        _field(out, "args", printable(details.unreadable or _short(details.args, details.kwargs)))
     _show_steps(out, details)
-    ran = f", ran {_elapsed(job)}" if job.started_at else ""
+    elapsed = _elapsed(job)
+    ran = f", ran {elapsed}" if elapsed else ""
     _field(out, "times", f"submitted {age(job.created_at)} ago{ran}")
 
 
@@ -231,9 +251,11 @@ def _show_error(out: Output, job: Job) -> None:
 
 
 def _arguments(stored: StoredCall | None) -> tuple[tuple[Any, ...], dict[str, Any], str | None]:
-    """Return the arguments of a job, and a note if they cannot be read."""
+    """Return the arguments of a job, and a note if they cannot be read. A gate has none."""
     if stored is None:
         return (), {}, "unreadable: call"
+    if stored.function == FUNCTION:
+        return (), {}, None
     try:
         return *decode_call(stored.call, lambda parent: f"<{parent}>"), None
     except CorruptValueError as error:

@@ -1,16 +1,19 @@
-"""``asyncjobs jobs``: list, inspect and change jobs."""
+"""``asyncjobs jobs``: list, inspect and change jobs, and answer gates."""
 
 from __future__ import annotations
 
 import click
 
-from asyncjobs.cli import job_actions, job_views
+from asyncjobs.cli import gate_actions, job_actions, job_views
 from asyncjobs.cli.main import Named
 
 
 @click.group(cls=Named)
 def jobs() -> None:
-    """List, inspect and change jobs. An id may be shortened to a unique prefix of 4 characters or more."""
+    """List, inspect and change jobs, and answer gates.
+
+    An id may be shortened to a unique prefix of 4 characters or more.
+    """
 
 
 for _command in (
@@ -22,6 +25,8 @@ for _command in (
     job_actions.submit,
     job_actions.cancel,
     job_actions.retry,
+    gate_actions.answer,
+    gate_actions.reject,
     job_actions.remove,
 ):
     jobs.add_command(_command)

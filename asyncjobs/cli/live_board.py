@@ -10,8 +10,9 @@ import anyio
 
 from asyncjobs.cli.json_shapes import event_item
 from asyncjobs.cli.output import Output, printable
-from asyncjobs.models import Job, JobEvent, JobQuery, JobStatus
+from asyncjobs.models import Job, JobEvent, JobStatus
 from asyncjobs.processor import JobProcessor
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.events.reader import EventReader
 
 _SHOWN = 8

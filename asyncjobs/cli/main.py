@@ -25,7 +25,7 @@ _COMMANDS = {
     "doctor": ("asyncjobs.cli.doctor:doctor", "Diagnose problems and suggest fixes."),
     "events": ("asyncjobs.cli.events:events", "Follow the event log."),
     "groups": ("asyncjobs.cli.groups:groups", "List, show and watch groups of jobs."),
-    "jobs": ("asyncjobs.cli.jobs:jobs", "List, show, watch, submit, cancel, retry, remove."),
+    "jobs": ("asyncjobs.cli.jobs:jobs", "List, show, watch, submit, answer, cancel, retry, remove."),
     "version": ("asyncjobs.cli.version:version", "Show installed versions."),
     "web": ("asyncjobs.cli.web:web", "Serve the HTTP interface."),
 }
@@ -117,8 +117,9 @@ class Named(click.Group):
 
 def with_shared_options(command: click.Command) -> click.Command:
     """Accept the global options after a command, too: ``asyncjobs jobs list --json``."""
-    if not isinstance(command, click.Group) and not any(param.name == "shared_json" for param in command.params):
-        command.params += [
+    if not isinstance(command, click.Group) and not any(param.name == "shared_db" for param in command.params):
+        taken = {option for param in command.params for option in param.opts}
+        shared = [
             click.Option(["--db", "shared_db"], metavar="PATH", help="The database file.", **_shared("sqlite.db_path")),
             click.Option(
                 ["--config", "shared_config"], metavar="FILE", help="A configuration file.", **_shared("config")
@@ -129,6 +130,7 @@ def with_shared_options(command: click.Command) -> click.Command:
             ),
             click.Option(["--json", "shared_json"], is_flag=True, help="JSON on standard output.", **_shared("json")),
         ]
+        command.params += [option for option in shared if taken.isdisjoint(option.opts)]
     return command
 
 

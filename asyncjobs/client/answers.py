@@ -6,9 +6,11 @@ from datetime import datetime
 from typing import Any
 
 from msgspec import Struct, field
+from msgspec.structs import asdict
 
 from asyncjobs.models import (
     Attempt,
+    Gate,
     GroupProgress,
     Job,
     JobError,
@@ -71,6 +73,24 @@ class SentError(Struct, frozen=True):
         return JobError(self.error_type, self.message, self.traceback)
 
 
+class SentGate(Struct, frozen=True, kw_only=True):
+    """What a gate asks, and how that stands."""
+
+    question: str
+    choices: tuple[str, ...] | None = None
+    schema: dict[str, Any] | None = None
+    reject_on: tuple[str, ...] = ()
+    asked_by: str | None = None
+    opened_at: datetime | None = None
+    deadline: datetime | None = None
+    answered_by: str | None = None
+    answered_at: datetime | None = None
+
+    def model(self) -> Gate:
+        """Return the model."""
+        return Gate(**asdict(self))
+
+
 class SentJob(Struct, frozen=True, kw_only=True):
     """A job."""
 
@@ -100,6 +120,8 @@ class SentJob(Struct, frozen=True, kw_only=True):
     because: str | None = None
     depends_on: tuple[str, ...] = ()
     limit: str | None = None
+    gate: SentGate | None = None
+    parked: str | None = None
     error: SentError | None = None
     progress: Progress | None = None
     percent: float | None = None
@@ -140,6 +162,8 @@ class SentJob(Struct, frozen=True, kw_only=True):
             version=self.version,
             unreadable=self.unreadable,
             depends_on=self.depends_on,
+            gate=None if self.gate is None else self.gate.model(),
+            parked=self.parked,
         )
 
     def report(self) -> StatusReport:

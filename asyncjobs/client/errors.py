@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from msgspec import DecodeError, ValidationError, json
 
 from asyncjobs.client.answers import SentProblem
 from asyncjobs.exceptions import (
+    AnswerTimeoutError,
     BackendError,
     ConfigurationError,
     ConversionError,
@@ -23,6 +25,7 @@ from asyncjobs.exceptions import (
     JobSkippedError,
     JobStateError,
     NotSerializableError,
+    RejectedError,
     SubmissionError,
     UnknownDependencyError,
     WorkerLostError,
@@ -77,7 +80,15 @@ def _failed(kind: type[JobExecutionError]) -> Callable[[SentProblem, _Details], 
 
 
 def _state(problem: SentProblem, details: _Details) -> Exception:
-    return JobStateError(details["job_id"], JobStatus(details["status"]), details["wanted"], hint=problem.hint)
+    answered_at = details.get("answered_at")
+    return JobStateError(
+        details["job_id"],
+        JobStatus(details["status"]),
+        details["wanted"],
+        hint=problem.hint,
+        answered_by=details.get("answered_by"),
+        answered_at=None if answered_at is None else datetime.fromisoformat(answered_at),
+    )
 
 
 _MAKERS: dict[str, Callable[[SentProblem, _Details], Exception]] = {
@@ -99,6 +110,8 @@ _MAKERS: dict[str, Callable[[SentProblem, _Details], Exception]] = {
     "job-state": _state,
     "job-failed": _failed(JobExecutionError),
     "worker-lost": _failed(WorkerLostError),
+    "rejected": lambda _, details: RejectedError(details["job_id"], reason=details["reason"], by=details.get("by")),
+    "answer-timeout": lambda _, details: AnswerTimeoutError(details["job_id"], message=details["message"]),
     "job-cancelled": lambda _, details: JobCancelledError(details["job_id"]),
     "job-skipped": lambda _, details: JobSkippedError(details["job_id"], details.get("because")),
 }

@@ -9,6 +9,7 @@ from asyncjobs.models import Handle, JobEvent, JobStatus, Reason
 
 if TYPE_CHECKING:
     from asyncjobs.client.streams import EventStream, OnReset, Types
+    from asyncjobs.runtime.answer_types import AnswerType
 
 
 class RemoteJobs(Protocol):
@@ -28,6 +29,14 @@ class RemoteJobs(Protocol):
 
     async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Retry a job."""
+        ...
+
+    async def answer_job(self, job_id: str, value: Any, by: str | None, *, answer_type: Any) -> JobStatus:
+        """Answer a gate."""
+        ...
+
+    async def reject_job(self, job_id: str, reason: str, by: str | None) -> JobStatus:
+        """Reject a gate."""
         ...
 
     async def why(self, job_id: str) -> Reason:
@@ -51,13 +60,18 @@ class ClientHandle(Handle):
     As an argument of ``client.submit_job``, it stands for that result. ``client.handle(job_id)`` makes one from an id.
     """
 
-    __slots__ = ("_jobs",)
+    __slots__ = ("_jobs", "_type")
     _jobs: RemoteJobs
+    _type: AnswerType | None
 
-    def __new__(cls, job_id: str, jobs: RemoteJobs) -> Self:
-        """Make a handle; programs call ``client.handle(job_id)``."""
+    def __new__(cls, job_id: str, jobs: RemoteJobs, answer_type: AnswerType | None = None) -> Self:
+        """Make a handle; programs call ``client.handle(job_id)``.
+
+        :param answer_type: the type of the result, if this client has asked for it.
+        """
         self = super().__new__(cls, job_id)
         self._jobs = jobs
+        self._type = answer_type
         return self
 
     @property
@@ -82,11 +96,13 @@ class ClientHandle(Handle):
 
         :param timeout: seconds to wait; None waits for ever.
         :raises JobExecutionError: it failed for good. WorkerLostError: its workers died too often.
+        :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: nobody answered it in time.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
         :raises JobTimeoutError: the time is up; the job continues. JobNotFoundError: no such job.
         :raises BackendConnectionError: the server was not reachable at the beginning.
         """
-        return await self._jobs.wait_for_result(self.id, timeout)
+        value = await self._jobs.wait_for_result(self.id, timeout)
+        return value if self._type is None else self._type.convert(value)
 
     async def status(self) -> JobStatus:
         """Return the stored status."""
@@ -99,6 +115,14 @@ class ClientHandle(Handle):
     async def retry(self, *, fresh: bool = False) -> JobStatus:
         """Run the job again after it failed or was cancelled: see ``JobsClient.retry_job``."""
         return await self._jobs.retry_job(self.id, fresh=fresh)
+
+    async def answer(self, value: Any = True, by: str | None = None) -> JobStatus:
+        """Answer it, if it is a gate: see ``JobsClient.answer_job``."""
+        return await self._jobs.answer_job(self.id, value, by, answer_type=self._type)
+
+    async def reject(self, reason: str, by: str | None = None) -> JobStatus:
+        """Reject it, if it is a gate: see ``JobsClient.reject_job``."""
+        return await self._jobs.reject_job(self.id, reason, by)
 
     async def why(self) -> Reason:
         """Return why the job is not running, or that it is."""

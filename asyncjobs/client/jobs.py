@@ -7,16 +7,17 @@ from contextlib import aclosing
 from datetime import datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, cast
-from urllib.parse import quote
 
 import anyio
 
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.client import answers
 from asyncjobs.client.answers import ChangedJobs, Snapshot, Stats
+from asyncjobs.client.gate_calls import ClientGateCalls
 from asyncjobs.client.handle import ClientHandle
+from asyncjobs.client.paths import group_path, job_path
 from asyncjobs.client.streams import EventStream, OnReset, Types
-from asyncjobs.client.submission import checked_ids, checked_name, new_id, submission
+from asyncjobs.client.submission import checked_ids, checked_name, new_id, render_metadata, submission
 from asyncjobs.client.waiting import Waiting
 from asyncjobs.exceptions import (
     BackendConnectionError,
@@ -31,7 +32,6 @@ from asyncjobs.models import (
     Job,
     JobEvent,
     JobPage,
-    JobQuery,
     JobStatus,
     Reason,
     StatusReport,
@@ -39,6 +39,7 @@ from asyncjobs.models import (
     state_tag,
 )
 from asyncjobs.paging import iter_pages
+from asyncjobs.requests import JobQuery
 
 if TYPE_CHECKING:
     import httpx
@@ -53,8 +54,8 @@ _UNFINISHED = frozenset({JobStatus.PENDING, JobStatus.IN_PROGRESS})
 _RETRIABLE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED})
 
 
-class JobsClient(CheckedArguments):
-    """Submit, watch and control the jobs of a server that serves ``jp.asgi_app(…)``.
+class JobsClient(ClientGateCalls, CheckedArguments):
+    """Submit, watch, answer and control the jobs of a server that serves ``jp.asgi_app(…)``.
 
     ::
 
@@ -100,7 +101,7 @@ class JobsClient(CheckedArguments):
             if value is not None and (isinstance(value, bool) or not isinstance(value, (int, float)) or not value > 0):
                 raise ConfigurationError(name, value, allowed="a number above 0")
         self._transport = Transport(base_url, token, http_client, timeout=timeout, tries=tries, max_silence=max_silence)
-        self._waiting = Waiting(self._transport, lambda job_id: f"{_job(job_id)}/events", self._find_unfinished)
+        self._waiting = Waiting(self._transport, lambda job_id: f"{job_path(job_id)}/events", self._find_unfinished)
 
     async def __aenter__(self) -> Self:
         self._transport.check_open()
@@ -206,7 +207,7 @@ class JobsClient(CheckedArguments):
     async def _result(self, job_id: str) -> answers.SentResult | answers.SentStatus:
         """Return the result of a job, or its status while it has none."""
         headers = {"accept": f"{EXACT}, application/json"}  # JSON: before the job has ended, and if parts are hidden
-        answer = await self._transport.ask("GET", f"{_job(job_id)}/result", headers=headers)
+        answer = await self._transport.ask("GET", f"{job_path(job_id)}/result", headers=headers)
         if answer.response.headers.get("content-type") == EXACT:
             return answers.SentResult(str(job_id), JobStatus.COMPLETED, self._transport.read_value(answer))
         return self._transport.read(
@@ -221,20 +222,20 @@ class JobsClient(CheckedArguments):
 
     async def get_job(self, job_id: str) -> Job:
         """Return a snapshot of a job. JobNotFoundError: no such job."""
-        return (await self._transport.get(_job(job_id), answers.SentJob)).model()
+        return (await self._transport.get(job_path(job_id), answers.SentJob)).model()
 
     async def get_status(self, job_id: str) -> JobStatus:
         """Return the stored status. JobNotFoundError: no such job."""
-        return (await self._transport.get(_job(job_id), answers.SentStatus)).status
+        return (await self._transport.get(job_path(job_id), answers.SentStatus)).status
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
         """Return every attempt of a job, oldest first, with its outcome and error."""
-        sent = await self._transport.get(f"{_job(job_id)}/attempts", answers.SentAttempts)
+        sent = await self._transport.get(f"{job_path(job_id)}/attempts", answers.SentAttempts)
         return [attempt.model(str(job_id)) for attempt in sent.items]
 
     async def get_logs(self, job_id: str, after: str | None = None) -> AsyncGenerator[JobEvent]:
         """Iterate over the log of a job so far. ``stream_job(types="log")`` also follows it."""
-        path, params = f"{_job(job_id)}/logs", {} if after is None else {"after": after}
+        path, params = f"{job_path(job_id)}/logs", {} if after is None else {"after": after}
         while True:
             page = await self._transport.get(path, answers.SentEvents, params)
             for event in page.items:
@@ -245,7 +246,7 @@ class JobsClient(CheckedArguments):
 
     async def why(self, job_id: str) -> Reason:
         """Return why a job is not running (or that it is): a code for programs, a sentence for people."""
-        return await self._transport.get(f"{_job(job_id)}/why", Reason)
+        return await self._transport.get(f"{job_path(job_id)}/why", Reason)
 
     async def iter_jobs(self, query: JobQuery | None = None) -> AsyncGenerator[Job]:
         """Iterate over all jobs that match, read in pages of ``query.limit``."""
@@ -257,18 +258,31 @@ class JobsClient(CheckedArguments):
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
         """Return a page of jobs: a list, and ``.next``, the cursor of the following page."""
         query = query or JobQuery()
-        names = ("status", "group", "queue", "function", "parent_id", "order", "limit", "cursor")
+        names = (
+            "status",
+            "group",
+            "queue",
+            "function",
+            "parent_id",
+            "waits_for",
+            "metadata",
+            "order",
+            "limit",
+            "cursor",
+        )
         asked = _asked(query, names, "find_jobs")
         if "parent_id" in asked:
             asked["parent"] = asked.pop("parent_id")
         if "status" in asked:
             asked["status"] = ",".join(asked["status"])
+        if "metadata" in asked:
+            asked["metadata"] = render_metadata(asked["metadata"])
         page = await self._transport.get("/v1/jobs", answers.SentJobs, asked)
         return JobPage([job.model() for job in page.items], page.next)
 
     async def poll_status(self, job_id: str) -> StatusReport:
         """Return status, percentage, elapsed seconds and an estimate of the rest; ``get_result`` returns the result."""
-        return (await self._transport.get(_job(job_id), answers.SentJob)).report()
+        return (await self._transport.get(job_path(job_id), answers.SentJob)).report()
 
     async def poll_batch(self, job_ids: Sequence[str]) -> dict[str, StatusReport | None]:
         """Return ``poll_status`` of several jobs at once; None for an unknown id."""
@@ -286,7 +300,7 @@ class JobsClient(CheckedArguments):
 
     async def get_progress(self, group: str) -> GroupProgress:
         """Return the progress of a group. For an unknown group, the error's ``code`` is ``"group-not-found"``."""
-        return await self._transport.get(_group(group), GroupProgress)
+        return await self._transport.get(group_path(group), GroupProgress)
 
     async def groups(self) -> AsyncGenerator[GroupProgress]:
         """Iterate over the progress of all groups, by name."""
@@ -321,7 +335,7 @@ class JobsClient(CheckedArguments):
         :raises JobNotFoundError: no such job.
         """
         try:
-            answer = await self._transport.ask("POST", f"{_job(job_id)}/cancel", body={"descendants": descendants})
+            answer = await self._transport.ask("POST", f"{job_path(job_id)}/cancel", body={"descendants": descendants})
         except JobStateError as error:
             return JobStatus(error.status)
         return self._transport.read(answer, answers.SentStatus).status
@@ -343,10 +357,10 @@ class JobsClient(CheckedArguments):
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
         # The version makes the request safe to repeat after a lost response.
-        job = await self._transport.get(_job(job_id), answers.SentJob)
+        job = await self._transport.get(job_path(job_id), answers.SentJob)
         headers = {"if-match": state_tag(job.version, job.created_at)} if job.status in _RETRIABLE else {}
         body = {"fresh": True} if fresh else None
-        answer = await self._transport.ask("POST", f"{_job(job_id)}/retry", body=body, headers=headers, check=False)
+        answer = await self._transport.ask("POST", f"{job_path(job_id)}/retry", body=body, headers=headers, check=False)
         if answer.response.status_code == 412:
             return await (self.get_status(job_id) if answer.repeated else self.retry_job(job_id, fresh=fresh))
         self._transport.check(answer)
@@ -370,7 +384,7 @@ class JobsClient(CheckedArguments):
             name = f"{what}_jobs"
             raise ConfigurationError(name, problem=f"give {name} a query or a group, and not both")
         query = query or JobQuery(group=group)
-        asked = _asked(query, ("ids", "status", "group", "queue", "function"), f"{what}_jobs")
+        asked = _asked(query, ("ids", "status", "group", "queue", "function", "waits_for"), f"{what}_jobs")
         if "ids" in asked:
             asked["ids"] = checked_ids("ids", asked["ids"])
         body = {"filter": asked} | ({} if expect is None else {"expect": expect}) | dict(more)
@@ -392,13 +406,13 @@ class JobsClient(CheckedArguments):
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
         :raises BackendConnectionError: the server was not reachable at the beginning.
         """
-        return self._stream(f"{_job(job_id)}/events", after, types, on_reset)
+        return self._stream(f"{job_path(job_id)}/events", after, types, on_reset)
 
     def stream_group(
         self, group: str, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
     ) -> EventStream:
         """Stream the events of a group's jobs until all have ended: as ``stream_job``."""
-        return self._stream(f"{_group(group)}/events", after, types, on_reset)
+        return self._stream(f"{group_path(group)}/events", after, types, on_reset)
 
     def stream_all(
         self, after: str | None = None, *, types: Types = None, on_reset: OnReset | None = None
@@ -408,19 +422,6 @@ class JobsClient(CheckedArguments):
 
     def _stream(self, path: str, after: str | None, types: Types, on_reset: OnReset | None) -> EventStream:
         return EventStream(self._transport, path, after=after, types=types, on_reset=on_reset)
-
-
-def _job(job_id: str) -> str:
-    return f"/v1/jobs/{_segment(checked_name('job_id', job_id))}"
-
-
-def _group(group: str) -> str:
-    return f"/v1/groups/{_segment(checked_name('group', group))}"
-
-
-def _segment(name: str) -> str:
-    # "." and ".." have a meaning in paths, also for proxies.
-    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")
 
 
 def _asked(query: JobQuery, names: Sequence[str], where: str) -> dict[str, Any]:

@@ -19,12 +19,13 @@ from typing import Any, cast
 from unicodedata import category
 from uuid import UUID
 
-from msgspec import to_builtins
+from msgspec import json, to_builtins
 
-from asyncjobs.core.codec import RESERVED, encode_value, record_fields
+from asyncjobs.core.codec import RESERVED, decode_value, encode_value, record_fields
 from asyncjobs.core.codec.names import class_of
 from asyncjobs.core.json_values import json_value
 from asyncjobs.core.mains import NOT_BY_SCRIPT, is_of_a_script
+from asyncjobs.core.requests import Question
 from asyncjobs.exceptions import ConfigurationError, NotSerializableError
 from asyncjobs.models import Handle
 
@@ -85,6 +86,24 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
     return body
 
 
+def gate_submission(question: Question, timeout: float | None, options: Mapping[str, Any]) -> Any:
+    """Return the body of ``POST v1/jobs`` for a gate.
+
+    :param question: which was checked, as ``timeout`` was, in seconds; ``options``: as for ``submission``.
+    """
+    asked = {
+        "question": question.question,
+        "choices": None if question.choices is None else list(question.choices),
+        "schema": question.schema,
+        "reject_on": list(question.reject_on) or None,
+        "timeout": timeout,
+    }
+    gate = {name: value for name, value in asked.items() if value is not None}
+    if question.default is not None:
+        gate["default"] = decode_value(question.default)
+    return {"gate": gate, **{name: _option(name, value) for name, value in options.items() if value is not None}}
+
+
 def _no_name(func: object) -> ConfigurationError:
     """Return the error for a function object: the server finds functions by name only."""
     allowed = 'the name of a registered function, "pkg.mod:fn"'
@@ -128,6 +147,14 @@ def checked_ids(field: str, value: Any) -> list[str]:
     if not isinstance(value, Iterable):
         raise ConfigurationError(field, value, allowed="an id, a handle, or a list of these")
     return [checked_name(field, entry) for entry in cast("Iterable[object]", value)]
+
+
+def render_metadata(wanted: Mapping[str, Any]) -> str:
+    """Return the metadata of a query, as a parameter of a URL.
+
+    :raises NotSerializableError: they have no form in JSON.
+    """
+    return json.encode(_sendable("$.metadata", wanted, handles=False)).decode()
 
 
 def _arguments(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Sequence[Any], Mapping[str, Any]]:

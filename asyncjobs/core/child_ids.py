@@ -46,3 +46,8 @@ def _digest(text: str) -> str:
     from hashlib import blake2b  # here: few programs need it, and it loads OpenSSL
 
     return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=16).hexdigest()
+
+
+def longest_key(parent_id: str, longest_id: int) -> int:
+    """Return how many characters the key of a child may have, so that its id has no more than ``longest_id``."""
+    return longest_id - (len(child_id(parent_id, "k" * longest_id)) - longest_id)

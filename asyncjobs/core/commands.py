@@ -9,17 +9,16 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec.structs import replace
 
-from asyncjobs.core import edges, lifecycle
+from asyncjobs.core import edges, gates, lifecycle
 from asyncjobs.core.codec import same_call, same_function
 from asyncjobs.core.plan import Plan, Record
 from asyncjobs.core.requests import AttemptEnd, NewJob, StepChange
-from asyncjobs.core.state import Change, EdgeRow, JobState, NewEvent, Stale
+from asyncjobs.core.state import SECOND, Change, EdgeRow, GateState, JobState, NewEvent, Role, Stale
 from asyncjobs.exceptions import (
     ConfigurationError,
     CyclicDependencyError,
     DuplicateJobError,
     JobConflictError,
-    JobNotFoundError,
     JobStateError,
     UnknownDependencyError,
 )
@@ -58,7 +57,7 @@ def enqueue(
     wanted += [dep.parent_id for job in jobs for dep in job.dependencies]
     ids = plan.numbers(wanted) if wanted else {}
     if parent is not None:
-        _check_parent(plan, parent)
+        check_parent(plan, parent)
     fresh = _not_stored(jobs, ids, existing)
     for job in fresh.values():
         _check_dependencies(job, ids, fresh)
@@ -66,14 +65,15 @@ def enqueue(
     plan.load(ids[d.parent_id] for job in fresh.values() for d in job.dependencies if d.parent_id in ids)
     ids.update(zip(fresh, numbers, strict=False))  # numbers never end
     for job_id in order:
-        _insert(plan, fresh[job_id], ids, parent)
+        insert(plan, fresh[job_id], ids, parent)
     for job in fresh.values():
         if job.limit is not None:
             plan.capacities[job.limit.key] = job.limit.capacity  # the last one given, in the order of submission
     return [ids[job.id] for job in jobs]
 
 
-def _check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
+def check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
+    """Refuse a submission by an attempt (number, attempt, worker) that is not held any more, or asked to stop."""
     number, attempt, worker = parent
     plan.load([number])
     row = plan.get(number)
@@ -173,7 +173,15 @@ def _distinct(dependencies: Sequence[Dependency]) -> dict[str, bool]:
     return parents
 
 
-def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int, int] | None) -> None:
+def insert(
+    plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int, int] | None, asker: int | None = None
+) -> None:
+    """Insert a job with its edges, and decide what they settle at once.
+
+    :param ids: the numbers of the job itself and of its dependencies, which are loaded.
+    :param parent: (number, attempt, worker) of the job whose body submits.
+    :param asker: the number of the job whose body asks, if it is the gate of a question.
+    """
     now = plan.now
     n = ids[job.id]
     run_at = job.run_at if job.delay is None else now + job.delay
@@ -204,6 +212,7 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
         seq=1,
         group=job.group,
         lasts=job.delay is not None,
+        role=Role.GATE if job.gate else None,
     )
     if not rows:
         row = replace(row, waits_for=lifecycle.waiting_place(row, now))
@@ -231,6 +240,10 @@ def _insert(plan: Plan, job: NewJob, ids: dict[str, int], parent: tuple[int, int
         ),
         rows,
     )
+    if job.gate:
+        plan.put_gate(GateState(n, None if job.timeout is None else round(job.timeout * SECOND), asker))
+        if gates.is_open(row):
+            plan.open_gate(row)
 
 
 def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobStatus | Stale]:
@@ -247,7 +260,10 @@ def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobS
         if job is None:
             results.append(_REMOVED)
             continue
-        change = lifecycle.finish(job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.body_events)
+        gate = None if end.parked_on is None else _open_gate(plan, end.parked_on, n)
+        change = lifecycle.finish(
+            job, end.attempt.attempt, worker, end.outcome, plan.now, end.jitter, end.body_events, gate
+        )
         if isinstance(change, Stale):
             results.append(change)
             continue
@@ -257,6 +273,14 @@ def finish(plan: Plan, ends: Sequence[tuple[int, int, AttemptEnd]]) -> list[JobS
             ended.append(n)
     plan.propagate(ended)
     return results
+
+
+def _open_gate(plan: Plan, gate_id: str, asker: int) -> JobState | None:
+    """Return the gate with this id if it is open and this job asked it."""
+    n = plan.numbers([gate_id]).get(gate_id, -1)
+    plan.load([n])
+    job, gate = plan.get(n), plan.gate(n)
+    return job if job is not None and gates.is_open(job) and gate is not None and gate.asker == asker else None
 
 
 _REMOVED = Stale(0, JobStatus.CANCELLED)
@@ -386,47 +410,6 @@ def recount(plan: Plan, numbers: Sequence[int]) -> list[JobState]:
             skipped.append(n)
     plan.propagate(skipped)
     return [job for n in numbers if (job := plan.get(n)) is not None]
-
-
-def retry(plan: Plan, n: int, *, fresh: bool = False) -> JobState:
-    """Make a failed or cancelled job pending again at a user's request, with those skipped because of it: rule 4.4.
-
-    :param fresh: it begins anew: what it kept until now does not count any more.
-    :raises JobNotFoundError: there is no such job.
-    :raises JobStateError: it is neither failed nor cancelled; nothing was changed.
-    """
-    plan.load([n])
-    job = plan.get(n)
-    if job is None:
-        raise JobNotFoundError(str(n))
-    if job.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
-        mend = f"retry {job.because!r} instead" if job.status is JobStatus.SKIPPED else None
-        raise JobStateError(job.id, job.status, "only a failed or cancelled job can be retried", hint=mend)
-    plan.apply(lifecycle.revive(job, job.id, plan.now, fresh=fresh))
-    causes = {n: job.id}  # of each revived job: the root cause of its skip, for which its dependents were skipped, too
-    again: dict[int, None] = {}  # pending jobs that are less ready than they were
-    level = [n]
-    while level:
-        rows = plan.edges_from(level)
-        plan.load(edge.child for edge in rows)
-        level = []
-        for edge in rows:
-            child = plan[edge.child]
-            if child.attempt > 0 or edge.state is EdgeState.OPEN:
-                continue  # it ran, and stays as it is
-            plan.edge(edge, EdgeState.OPEN)
-            plan.put(replace(child, open=child.open + 1))
-            child = plan[child.n]
-            if child.status is JobStatus.SKIPPED and edges.revives(child, job.id, causes[edge.parent]):
-                causes[child.n] = child.because or job.id
-                plan.apply(lifecycle.revive(child, job.id, plan.now))
-                level.append(child.n)
-            elif child.status is JobStatus.PENDING:
-                again[child.n] = None
-    # Each once: of a diamond, the tip is reached along several edges.
-    skipped = [number for number in dict.fromkeys((*causes, *again)) if plan.decide(number)]
-    plan.propagate(skipped)
-    return plan[n]
 
 
 def set_waiting_place(plan: Plan, numbers: Sequence[int], waits_for: WaitsFor) -> None:

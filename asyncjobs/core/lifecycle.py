@@ -11,7 +11,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from asyncjobs.core.state import SECOND, Change, EndedAttempt, JobState, NewEvent, Stale
+from asyncjobs.core.state import SECOND, Change, EndedAttempt, JobState, NewEvent, Role, Stale
 from asyncjobs.models import BodyEvent, EventType, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
 from asyncjobs.plurals import times
 
@@ -22,7 +22,8 @@ TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
     (PENDING, EventType.STARTED): IN_PROGRESS,
     (PENDING, EventType.CANCELLED): CANCELLED,
     (PENDING, EventType.SKIPPED): SKIPPED,
-    (PENDING, EventType.FAILED): FAILED,  # no worker could ever run it
+    (PENDING, EventType.FAILED): FAILED,  # no worker could ever run it; a gate: rejected, or not answered in time
+    (PENDING, EventType.COMPLETED): COMPLETED,  # a gate: answered
     (IN_PROGRESS, EventType.COMPLETED): COMPLETED,
     (IN_PROGRESS, EventType.FAILED): FAILED,
     (IN_PROGRESS, EventType.CANCELLED): CANCELLED,
@@ -32,6 +33,7 @@ TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
     (FAILED, EventType.RETRYING): PENDING,  # the explicit retry
     (CANCELLED, EventType.RETRYING): PENDING,
     (SKIPPED, EventType.RETRYING): PENDING,  # the cause of the skip is retried
+    (COMPLETED, EventType.RETRYING): PENDING,  # a gate: asked again by a body that begins anew
 }
 """Every change of status: (from, event) -> to. The diagram in the docs is drawn from it."""
 
@@ -48,6 +50,8 @@ LOCAL_JOB_LOST = JobError(
 
 def waiting_place(job: JobState, now: int) -> WaitsFor:
     """Return what a pending job whose dependencies are met waits for. A limited job is admitted by ``limits.admit``."""
+    if job.role is Role.GATE:
+        return WaitsFor.ANSWER
     if job.run_at is not None and job.run_at > now:
         return WaitsFor.TIME
     return WaitsFor.WORKER if job.limit is None else WaitsFor.LIMIT
@@ -115,8 +119,12 @@ def finish(
     now: int,
     jitter: float,
     body_events: Sequence[BodyEvent] = (),
+    gate: JobState | None = None,
 ) -> Change | Stale:
-    """Record how an attempt ended. A stored request to cancel turns every outcome into ``cancelled``."""
+    """Record how an attempt ended. A stored request to cancel turns every outcome into ``cancelled``.
+
+    :param gate: the open gate on which the job is parked if it is released.
+    """
     if not holds(job, attempt, worker):
         return Stale(job.attempt, job.status)
     ended = EndedAttempt(attempt, job.worker, job.started_at, now, outcome.kind, outcome.error)
@@ -137,6 +145,20 @@ def finish(
                 waits_for=None,
                 finished_at=now,
             )
+        case OutcomeKind.RELEASED if gate is not None:
+            return transition(
+                job,
+                EventType.RELEASED,
+                now,
+                body_events=body_events,
+                ended=ended,
+                data={"gate": gate.id},
+                waits_for=WaitsFor.ANSWER,
+                parked=gate.n,
+                run_at=None,
+                lasts=False,
+                worker=None,
+            )
         case OutcomeKind.RELEASED:
             return _back(job, EventType.RELEASED, now, 0.0, body_events=body_events, ended=ended)
         case OutcomeKind.INTERRUPTED:
@@ -154,7 +176,7 @@ def _failed(
     body_events: Sequence[BodyEvent],
 ) -> Change:
     failures = job.failures + 1
-    data = _error_data(outcome.error)
+    data = error_data(outcome.error)
     if not outcome.retryable or failures > job.retry.max_retries:
         return transition(
             job,
@@ -198,7 +220,7 @@ def _interrupted(
             EventType.FAILED,
             now,
             body_events=body_events,
-            data=_error_data(error),
+            data=error_data(error),
             ended=replace(ended, error=error),
             interruptions=interruptions,
             worker=None,
@@ -239,7 +261,7 @@ def refuse_step(job: JobState, attempt: int, worker: int | None) -> Stale | None
 def cancel(job: JobState, now: int) -> Change | None:
     """Cancel a pending job, or store the request for one in progress; return None for any other."""
     if job.status is PENDING:
-        return transition(job, EventType.CANCELLED, now, waits_for=None, finished_at=now)
+        return transition(job, EventType.CANCELLED, now, waits_for=None, parked=None, finished_at=now)
     if job.status is IN_PROGRESS and not job.cancel_requested:
         event = NewEvent(job.seq + 1, EVENT_TYPES[EventType.CANCEL_REQUESTED], now, job.attempt)
         return Change(replace(job, cancel_requested=True, seq=job.seq + 1), (event,))
@@ -255,16 +277,18 @@ def skip(job: JobState, because: str, now: int) -> Change:
 def give_up(job: JobState, error: JobError, now: int) -> Change:
     """Fail a pending job that no worker can ever run."""
     ended = EndedAttempt(0, None, None, now, OutcomeKind.FAILED, error)
-    return transition(job, EventType.FAILED, now, data=_error_data(error), ended=ended, waits_for=None, finished_at=now)
+    data = error_data(error)
+    return transition(job, EventType.FAILED, now, data=data, ended=ended, waits_for=None, parked=None, finished_at=now)
 
 
-def revive(job: JobState, cause: str, now: int, *, fresh: bool = False) -> Change:
+def revive(job: JobState, cause: str, now: int, *, fresh: bool = False, by: str = "retry_job") -> Change:
     """Make a job pending again after ``cause`` (itself, or the reason of its skip) was retried by a user.
 
     It waits for its dependencies; the caller then decides what they already settle. A skipped job keeps the ``run_at``
     of its submitter; the retried one itself is due at once, and begins a generation.
 
     :param fresh: steps of earlier generations no longer count. A skipped job never ran, and has none.
+    :param by: what the user called, or ``"ask"``: the body of ``cause`` asks a gate again.
     """
     retried = job.id == cause
     generation = job.generation + retried
@@ -273,12 +297,12 @@ def revive(job: JobState, cause: str, now: int, *, fresh: bool = False) -> Chang
         job,
         EventType.RETRYING,
         now,
-        data={"by": "retry_job", "job": cause, "fresh": True} if fresh else {"by": "retry_job", "job": cause},
+        data={"by": by, "job": cause, "fresh": True} if fresh else {"by": by, "job": cause},
         waits_for=WaitsFor.DEPENDENCIES,
         failures=0,
         interruptions=0,
         cancel_requested=False,
-        run_at=None if retried else job.run_at,
+        run_at=None if retried or job.role is Role.GATE else job.run_at,
         started_at=None,
         finished_at=None,
         because=None,
@@ -287,5 +311,6 @@ def revive(job: JobState, cause: str, now: int, *, fresh: bool = False) -> Chang
     )
 
 
-def _error_data(error: JobError | None) -> dict[str, Any]:
+def error_data(error: JobError | None) -> dict[str, Any]:
+    """Return what the event of a failure has."""
     return {} if error is None else {"error_type": error.error_type, "message": error.message}

@@ -68,6 +68,17 @@ def event_data(data: object) -> tuple[dict[str, Any], int]:
         raise refusal.at("$.data") from None
 
 
+def json_copy(value: object, where: str) -> Any:
+    """Copy a value that has only what JSON has, by the rules of ``metadata``.
+
+    :raises NotSerializableError: with the path to what JSON does not have, which starts with ``where``.
+    """
+    try:
+        return _Walk(for_events=False).value(value)
+    except Refusal as refusal:
+        raise refusal.at(where) from None
+
+
 _encode = msgspec.msgpack.Encoder().encode
 _FLOAT_BITS = 1024
 """Integers of fewer bits fit into a float; SQLite compares integers of more than 64 bits as floats."""
@@ -90,7 +101,7 @@ class _Walk:
             if name in copy:
                 raise Refusal(f"keyed twice by {name!r}, as a number and as a string")
             try:
-                copy[name] = self._value(item)
+                copy[name] = self.value(item)
             except Refusal as refusal:
                 refusal.steps.append(key_step(key))
                 raise
@@ -102,7 +113,7 @@ class _Walk:
         copy: list[Any] = []
         for value in values:
             try:
-                copy.append(self._value(value))
+                copy.append(self.value(value))
             except Refusal as refusal:
                 refusal.steps.append(f"[{len(copy)}]")
                 raise
@@ -122,7 +133,7 @@ class _Walk:
             return str(int(key))
         raise Refusal(f"keyed by {_shown(key)}, which is not a string", "use str(key)")
 
-    def _value(self, value: Any) -> Any:
+    def value(self, value: Any) -> Any:
         if value is None or value is True or value is False:
             return value
         if isinstance(value, str):
@@ -136,7 +147,7 @@ class _Walk:
         if isinstance(value, (list, tuple)):
             return self._items(cast("Iterable[Any]", value))
         if isinstance(value, Enum):
-            return self._value(value._value_)
+            return self.value(value._value_)
         return self._other(value)
 
     def _text(self, value: str) -> str:
@@ -170,7 +181,7 @@ class _Walk:
             built = msgspec.to_builtins(value, str_keys=True)
         except Exception as error:  # border: TypeError for what it does not know, and what the value's own code raises
             raise Refusal(f"{kind_of(value)}, which cannot be stored", "pass plain values: str(…), float(…)") from error
-        return self._value(built)
+        return self.value(built)
 
 
 def _shown(key: object) -> str:

@@ -11,9 +11,9 @@ from typing import Protocol
 
 from msgspec import Struct, structs
 
-from asyncjobs.core import edges
-from asyncjobs.core.requests import StepChange
-from asyncjobs.core.state import Change, EdgeRow, EndedAttempt, JobState, NewEvent
+from asyncjobs.core import edges, gates, lifecycle
+from asyncjobs.core.requests import Question, StepChange
+from asyncjobs.core.state import UNKNOWN_GATE, Change, EdgeRow, EndedAttempt, GateState, JobState, NewEvent, Role
 from asyncjobs.models import EdgeState, Isolation, JobStatus, WaitsFor
 
 
@@ -38,6 +38,22 @@ class View(Protocol):
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
         """Read the numbers of the jobs that were submitted from inside these jobs."""
+        ...
+
+    def gates(self, numbers: Sequence[int]) -> Iterable[GateState]:
+        """Read what these gates have beside their rows; what is no gate, or unknown, is left out."""
+        ...
+
+    def open_gates(self, askers: Sequence[int]) -> Sequence[int]:
+        """Read the numbers of the open gates of which one of these jobs is the asker, by number."""
+        ...
+
+    def call(self, n: int) -> bytes | None:
+        """Read the stored call of a job, None if it is not stored or cannot be read: the question of a gate."""
+        ...
+
+    def result(self, n: int) -> bytes | None:
+        """Read the stored result of a job, None without one."""
         ...
 
 
@@ -74,6 +90,7 @@ class Writes(Struct, frozen=True):
     capacities: dict[str, int]
     in_progress: dict[str, int]
     steps: list[StepWrite]
+    gates: list[GateState]
 
 
 class Plan:
@@ -84,6 +101,7 @@ class Plan:
         self.now = now
         self._jobs: dict[int, JobState] = {}
         self._edges: dict[tuple[int, int], EdgeRow] = {}
+        self._gates: dict[int, GateState] = {}
         self.inserted: dict[int, Record] = {}
         self._inserted_ids: dict[str, int] = {}
         self.new_edges: list[EdgeRow] = []
@@ -96,6 +114,7 @@ class Plan:
         self.in_progress: dict[str, int] = {}  # by limit key: how much the number in progress changes
         self.limits: dict[str, None] = {}  # keys whose admission must be decided anew
         self.steps: list[StepWrite] = []
+        self.changed_gates: dict[int, None] = {}
 
     # -- reading
 
@@ -121,6 +140,44 @@ class Plan:
 
     def __getitem__(self, n: int) -> JobState:
         return self._jobs[n]
+
+    def gate(self, n: int) -> GateState | None:
+        """Return what a gate has beside its row, as it is now; None if there is no such gate."""
+        self.load_gates([n])
+        return self._gates.get(n)
+
+    def load_gates(self, numbers: Iterable[int]) -> None:
+        """Read what those of these gates have beside their rows that are not known yet, all at once."""
+        missing = [n for n in numbers if n not in self._gates]
+        if missing:
+            self._gates.update((gate.n, gate) for gate in self.view.gates(missing))
+
+    def open_gates(self, askers: Sequence[int]) -> list[int]:
+        """Return the gates of these jobs that are open now, by number."""
+        among = set(askers)
+        found = {*self.view.open_gates(askers), *(n for n, gate in self._gates.items() if gate.asker in among)}
+        self.load(found)
+        return [n for n in sorted(found) if n in self._jobs and gates.is_open(self._jobs[n])]
+
+    def call(self, n: int) -> bytes | None:
+        """Return the call of a job that is stored, or that this plan inserts."""
+        record = self.inserted.get(n)
+        return self.view.call(n) if record is None else record.call
+
+    def result(self, n: int) -> bytes | None:
+        """Return the result of a job that is stored, or that this plan stores."""
+        for number, value in reversed(self.values):
+            if number == n:
+                return value
+        return self.view.result(n)
+
+    def question(self, n: int) -> Question | None:
+        """Return what a gate asks that is stored, or that this plan inserts; None if that cannot be read."""
+        call = self.call(n)
+        try:
+            return None if call is None else gates.decode_question(call)
+        except ValueError:
+            return None
 
     def edges_from(self, parents: Sequence[int]) -> list[EdgeRow]:
         """Return the stored edges from these parents, as they are now."""
@@ -162,6 +219,11 @@ class Plan:
         if change.value is not None:
             self.values.append((n, change.value))
 
+    def put_gate(self, gate: GateState) -> None:
+        """Keep what a gate has beside its row."""
+        self._gates[gate.n] = gate
+        self.changed_gates[gate.n] = None
+
     def edge(self, row: EdgeRow, state: EdgeState) -> None:
         """Change the state of a stored edge."""
         key = (row.parent, row.child)
@@ -180,10 +242,11 @@ class Plan:
             capacities=self.capacities,
             in_progress=self.in_progress,
             steps=self.steps,
+            gates=[self._gates[n] for n in self.changed_gates],
         )
         self.inserted, self.new_edges, self.changed, self.changed_edges = {}, [], {}, {}
         self.attempts, self.values, self.capacities, self.in_progress = [], [], {}, {}
-        self.steps = []
+        self.steps, self.changed_gates = [], {}
         return writes
 
     @property
@@ -198,6 +261,7 @@ class Plan:
             or self.capacities
             or self.in_progress
             or self.steps
+            or self.changed_gates
         )
 
     def take_limits(self) -> list[str]:
@@ -207,31 +271,89 @@ class Plan:
         return keys
 
     def propagate(self, ended: Sequence[int]) -> None:
-        """Settle the dependents of jobs that became terminal, level by level, until no further job ends."""
+        """Settle the dependents of jobs that became terminal, level by level, until no further job ends.
+
+        With a job that has asked, its open gates end; with a gate, the parking of its asker.
+        """
         level = list(ended)
         while level:
+            closed = self._settle_gates(level)
             open_edges = [edge for edge in self.edges_from(level) if edge.state is EdgeState.OPEN]
-            if not open_edges:
-                return
             by_child: dict[int, list[edges.Settled]] = {}
             for edge in open_edges:
                 settled = edges.settle(self._jobs[edge.parent], edge.optional)
                 self.edge(edge, settled.state)
                 by_child.setdefault(edge.child, []).append(settled)
             self.load(by_child)
-            level = []
+            level = closed
             for child, settled_edges in by_child.items():
                 if child not in self._jobs:
                     continue  # in a damaged store, an edge may lead nowhere
-                verdict = edges.count_settled(self._jobs[child], settled_edges, self.now)
-                if isinstance(verdict, Change):
-                    self.apply(verdict)
+                if self._keep(edges.count_settled(self._jobs[child], settled_edges, self.now)):
                     level.append(child)
-                else:
-                    self.put(verdict)
+
+    def _settle_gates(self, ended: Sequence[int]) -> list[int]:
+        """Wake jobs that are parked on these gates, and cancel open gates of these askers; return the latter."""
+        special = [n for n in ended if self._jobs[n].role is not None]
+        if not special:
+            return []
+        askers = [n for n in special if self._jobs[n].role is Role.ASKER]
+        self._notify_askers([n for n in special if self._jobs[n].role is Role.GATE])
+        closed = self.open_gates(askers) if askers else []
+        for n in closed:
+            change = lifecycle.cancel(self._jobs[n], self.now)
+            assert change is not None, "an open gate is pending"
+            self.apply(change)
+        return closed
+
+    def load_askers(self, numbers: Sequence[int]) -> dict[int, int]:
+        """Read these gates and the jobs whose bodies asked; return these by their gates. Others were submitted."""
+        self.load_gates(numbers)
+        found = ((n, self._gates[n].asker) for n in numbers if n in self._gates)
+        askers = {n: asker for n, asker in found if asker is not None}
+        self.load(askers.values())
+        return askers
+
+    def _notify_askers(self, ended: Sequence[int]) -> None:
+        """Write the end of these gates into the logs of their askers, and make those ready that are parked on them."""
+        for n, by in self.load_askers(ended).items():
+            asker = self._jobs.get(by)
+            if asker is None or asker.status.terminal:
+                continue
+            if asker.waits_for is WaitsFor.ANSWER and asker.parked in (n, UNKNOWN_GATE):
+                asker = structs.replace(asker, parked=None, waits_for=lifecycle.waiting_place(asker, self.now))
+            self.apply(gates.noted(asker, self._jobs[n], self._gates[n], self.now))
+
+    def _keep(self, verdict: JobState | Change) -> bool:
+        """Keep what the dependencies of a stored job decide; return whether that ended it."""
+        if isinstance(verdict, Change):
+            self.apply(verdict)
+            return True
+        before = self._jobs[verdict.n]
+        if verdict.role is not None and gates.is_open(verdict) and not gates.is_open(before):
+            return self.open_gate(verdict)
+        if verdict != before:
+            self.put(verdict)
+        return False
+
+    def open_gate(self, job: JobState) -> bool:
+        """Open a gate whose dependencies are met. Return whether it failed instead, because it cannot be read."""
+        gate = self.gate(job.n) or GateState(job.n)
+        question = self.question(job.n)
+        if question is None:
+            self.apply(lifecycle.give_up(job, gates.UNREADABLE, self.now))
+            return True
+        asker = None
+        if gate.asker is not None:
+            self.load([gate.asker])
+            asker = self._jobs.get(gate.asker)
+        change, state = gates.opened(job, gate, question, self.now, 0 if asker is None else asker.generation)
+        self.apply(change)
+        self.put_gate(state)
+        return False
 
     def decide(self, n: int) -> bool:
-        """Decide a waiting job by its edges as they are now; return whether it was skipped."""
+        """Decide a waiting job by its edges as they are now; return whether that ended it."""
         rows = self.edges_to([n])
         self.load(edge.parent for edge in rows)
         rows = [edge for edge in rows if edge.parent in self._jobs]  # in a damaged store one may lead nowhere
@@ -243,13 +365,7 @@ class Plan:
         ]
         met = sum(edge.state is EdgeState.MET for edge in settled)
         counted = structs.replace(job, open=len(rows) - len(settled), met=met, waits_for=WaitsFor.DEPENDENCIES)
-        verdict = edges.decide(counted, settled, self.now)
-        if isinstance(verdict, Change):
-            self.apply(verdict)
-            return True
-        if verdict != job:
-            self.put(verdict)
-        return False
+        return self._keep(edges.decide(counted, settled, self.now))
 
     def _limited(self, before: JobState | None, after: JobState) -> None:
         """Count a limited key; its admission changes when a job comes to it or leaves it."""

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from msgspec import Struct
 
 from asyncjobs.core.retry import RetryPolicy
-from asyncjobs.models import BodyEvent, Dependency, Isolation, Limit, Outcome
+from asyncjobs.models import BodyEvent, Dependency, Isolation, JobStatus, Limit, Outcome
 
 
 class NewJob(Struct, frozen=True, kw_only=True, gc=False):
-    """A job as the runtime hands it over: everything encoded, the id fixed, nothing left to look up."""
+    """A job as the runtime hands it over: everything encoded, the id fixed, nothing left to look up.
+
+    If ``gate`` is True, it is one: ``call`` is its encoded ``Question``, and ``timeout`` counts from its opening.
+    """
 
     id: str
     function: str
@@ -34,6 +37,47 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     if_exists: Literal["raise", "return"] = "raise"
     generated: bool = False
     """Whether the id was just drawn at random, so that it cannot be taken."""
+    gate: bool = False
+
+
+class Question(Struct, frozen=True, kw_only=True):
+    """What a gate asks, and which answers it takes: never changed once it is stored.
+
+    Without ``choices`` and ``schema`` (a JSON Schema) it is an approval. ``reject_on`` are the choices that reject it.
+    ``default`` is the encoded answer with which its deadline completes it; None fails it then.
+    """
+
+    question: str
+    choices: tuple[str, ...] | None = None
+    schema: dict[str, Any] | None = None
+    reject_on: tuple[str, ...] = ()
+    default: bytes | None = None
+
+
+class AskedGate(Struct, frozen=True):
+    """The gate of a body's question, as it stands: the one that this attempt asked, or an earlier one.
+
+    ``call`` is the encoded ``Question`` that it was first asked with, ``deadline`` is in µs, None without one.
+    """
+
+    job_id: str
+    status: JobStatus
+    call: bytes
+    deadline: int | None = None
+
+
+class Answer(Struct, frozen=True, kw_only=True):
+    """An answer to a gate, or its rejection: exactly one of ``value`` (encoded) and ``reason`` is given.
+
+    ``by`` names who gives it. It is for the gate that was submitted at ``created_at`` (µs), whose question it fits:
+    not for another one under the same id.
+    """
+
+    job_id: str
+    created_at: int
+    value: bytes | None = None
+    reason: str | None = None
+    by: str | None = None
 
 
 class AttemptRef(Struct, frozen=True, gc=False):
@@ -46,12 +90,16 @@ class AttemptRef(Struct, frozen=True, gc=False):
 
 
 class AttemptEnd(Struct, frozen=True):
-    """An attempt's outcome with the last events of its body. ``jitter`` (0 to 1) spreads its backoff."""
+    """An attempt's outcome with the last events of its body. ``jitter`` (0 to 1) spreads its backoff.
+
+    ``parked_on`` is the id of the gate on which a released job is parked.
+    """
 
     attempt: AttemptRef
     outcome: Outcome
     body_events: tuple[BodyEvent, ...] = ()
     jitter: float = 0.5
+    parked_on: str | None = None
 
 
 class Keep(Struct, frozen=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import IntEnum
 from typing import Any
 
 from msgspec import Struct
@@ -13,6 +14,19 @@ SECOND = 1_000_000
 """Microseconds in a second: moments in ``core`` and in storage are integer µs since the epoch."""
 
 
+UNKNOWN_GATE = -1
+"""The stand-in of a store for a ``JobState.parked`` that cannot be read: any gate that the job asked wakes it."""
+
+
+class Role(IntEnum):
+    """What sets a job apart from one that only runs; the numbers are stored."""
+
+    GATE = 1
+    """It has no function: it is answered."""
+    ASKER = 2
+    """Its body has asked: gates may have to be cancelled when it ends."""
+
+
 class JobState(Struct, frozen=True, gc=False):
     """The hot row of a job.
 
@@ -21,7 +35,8 @@ class JobState(Struct, frozen=True, gc=False):
     worker that holds the attempt. ``because`` names the root cause of a skip. If ``lasts`` is True, ``run_at`` is the
     end of a duration and not a moment that a submitter named: a store then gives it by the wall clock as that is now,
     so that setting the clock does not move it. ``generation`` counts the explicit retries. A step counts if it was kept
-    in the generation ``steps_from`` or later.
+    in the generation ``steps_from`` or later. ``role`` is None for nearly all jobs. The ``run_at`` of a gate is the
+    deadline for its answer. ``parked`` is the number of the gate on which a job is parked.
     """
 
     n: int
@@ -49,8 +64,28 @@ class JobState(Struct, frozen=True, gc=False):
     lasts: bool = False
     generation: int = 0
     steps_from: int = 0
+    role: Role | None = None
+    parked: int | None = None
     unreadable: str | None = None
     """The columns of the stored row that cannot be read and have stand-ins here."""
+
+
+class GateState(Struct, frozen=True):
+    """What a gate has beside its row: ``n`` is its number; moments are by the wall clock.
+
+    ``timeout`` are the µs that it stays open, None without end. ``asker`` is the number of the job whose body asked,
+    None for a gate that was submitted; ``generation`` is that of the asker when the gate was opened last. ``reason``
+    is why it was rejected. The last three are None until it is answered or rejected.
+    """
+
+    n: int
+    timeout: int | None = None
+    asker: int | None = None
+    generation: int = 0
+    opened_at: int | None = None
+    answered_at: int | None = None
+    answered_by: str | None = None
+    reason: str | None = None
 
 
 class EdgeRow(Struct, frozen=True, gc=False):

@@ -9,8 +9,9 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import name_text
 from asyncjobs.exceptions import ConfigurationError, JobNotFoundError
-from asyncjobs.models import TERMINAL, JobQuery, JobStatus
+from asyncjobs.models import TERMINAL, JobStatus
 from asyncjobs.paging import iter_pages
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.argument_checks import checked_id, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.live_graph import LiveGraph
@@ -85,6 +86,7 @@ class Actions:
             ids = [jobs] if isinstance(jobs, str) else list(jobs)
         removed = list(await self._backend.remove_jobs([name_text(job_id) for job_id in ids], components=components))
         self._functions.local.seen(removed, {})
+        self._functions.answers.forget(removed)
         self._graph.remove(removed)
         return removed
 

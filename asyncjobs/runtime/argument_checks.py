@@ -7,7 +7,7 @@ from typing import Any, cast
 
 from asyncjobs.checks import is_a, listed, name_text
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import JobQuery, JobRequest
+from asyncjobs.requests import GateRequest, JobQuery, JobRequest
 from asyncjobs.runtime.handle import JobHandle, refuse_unstored
 
 
@@ -36,13 +36,13 @@ def checked_query(query: object) -> JobQuery:
     return query
 
 
-def checked_requests(requests: object) -> Sequence[JobRequest]:
+def checked_requests(requests: object) -> Sequence[JobRequest | GateRequest]:
     """Return the requests of a batch, as a sequence of its own."""
     hint = "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one"
-    several = listed("requests", requests, "JobRequests, in a list", hint=hint)
+    several = listed("requests", requests, "JobRequests and GateRequests, in a list", hint=hint)
     for i, request in enumerate(several):
-        if not is_a(request, JobRequest):
-            raise ConfigurationError(f"requests[{i}]", request, allowed="a JobRequest", hint=hint)
+        if not is_a(request, JobRequest) and not is_a(request, GateRequest):
+            raise ConfigurationError(f"requests[{i}]", request, allowed="a JobRequest or a GateRequest", hint=hint)
     return several
 
 

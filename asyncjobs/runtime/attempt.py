@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextvars import Context, copy_context
 from enum import Enum, auto
 from types import TracebackType
@@ -20,16 +20,18 @@ import anyio.lowlevel
 from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
-from asyncjobs.checks import is_awaitable
+from asyncjobs.checks import is_a, is_awaitable
 from asyncjobs.core.codec import decode_arguments, decode_call, encode_result, too_large
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.daemon_threads import in_thread
-from asyncjobs.exceptions import BackendClosedError
+from asyncjobs.exceptions import BackendClosedError, JobNotCompletedError
 from asyncjobs.forks import end_child
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
+from asyncjobs.runtime.body_timeout import Countdown, Timer, Untimed
 from asyncjobs.runtime.cancellation import Body, BodyScope
-from asyncjobs.runtime.context import JobContext, enter, printable
+from asyncjobs.runtime.context import JobContext, enter
+from asyncjobs.runtime.event_data import capped, printable
 from asyncjobs.runtime.large_values import LARGE
 from asyncjobs.runtime.lending import Interruptible
 from asyncjobs.runtime.step_values import StepNotKeptError
@@ -39,6 +41,7 @@ if TYPE_CHECKING:
     import asyncio
 
 _LONGEST_MESSAGE = 10_000
+_LOST_IN_PARKING = "the job is parked, although its body raised something else meanwhile: {}"
 _LONGEST_TRACEBACK = 65_536
 _traceback_of = BaseException.__dict__["__traceback__"].__get__
 """From ``BaseException`` itself: a class may have a property of that name."""
@@ -56,11 +59,19 @@ class Stop(Enum):
     CANCELLED = auto()
     TIMED_OUT = auto()
     RELEASED = auto()
+    PARKED = auto()
     LOST = auto()
 
 
 class RunningAttempt:
     """An attempt in progress: how to stop it, and whether it holds its slot."""
+
+    # What most attempts never change.
+    parked_on: str | None = None
+    """The id of the gate on which the job is parked when this attempt ends."""
+    countdown: Timer | None = None
+    """The timeout of a body in a thread."""
+    _untimed: Untimed | None = None
 
     def __init__(self, job: ClaimedJob, context: JobContext) -> None:
         self.job = job
@@ -96,6 +107,18 @@ class RunningAttempt:
     def time_out(self) -> None:
         """Ask the body to stop: its timeout is up."""
         self.stop(Stop.TIMED_OUT)
+
+    def park(self, gate_id: str) -> None:
+        """Ask the body to stop: its job waits for this gate, and runs again after that."""
+        self.parked_on = gate_id
+        self.stop(Stop.PARKED)
+
+    @property
+    def untimed(self) -> Untimed:
+        """Surrounds waits of the body that its timeout does not count."""
+        if self._untimed is None:
+            self._untimed = Untimed(lambda: self.countdown if self.body is None else self.body)
+        return self._untimed
 
     def hurry(self) -> None:
         """Give a body that has been asked to stop no more time for its clean-up."""
@@ -270,6 +293,8 @@ async def _run_in_thread(
         return final_outcome(running, None)
     running.threaded, running.thread_scope = False, None
     _adopt(context)
+    if running.job.timeout is not None:
+        began += running.untimed.seconds
     body_of_it, largest = _returning(outcome.value), tools.max_value_size
     return await run_async(running, body_of_it, (), {}, largest, tools.cancel_grace, began=began, returns=function)
 
@@ -314,13 +339,10 @@ def _end_in_fork(running: RunningAttempt, error: BaseException | None) -> None:
 async def _timed(
     running: RunningAttempt, timeout: float, thread: Callable[[], Awaitable[Outcome | Unawaited | None]]
 ) -> Outcome | Unawaited | None:
-    async def time_out() -> None:
-        await anyio.sleep(timeout)
-        running.time_out()
-
+    countdown = running.countdown = Countdown(timeout, running.time_out)
     outcome = None
     async with anyio.create_task_group() as watch:
-        watch.start_soon(time_out)
+        watch.start_soon(countdown.run)
         outcome = await thread()
         watch.cancel_scope.cancel()
     return outcome
@@ -339,6 +361,11 @@ def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
         case Stop.CANCELLED:
             # A body that ended on its own before it noticed the request: the store decides by what is stored.
             return outcome or Outcome(OutcomeKind.CANCELLED)
+        case Stop.PARKED:
+            if outcome is not None and outcome.error is not None:
+                lost = f"{outcome.error.error_type}: {outcome.error.message}"
+                running.context.append_log("warning", "asyncjobs", capped("message", _LOST_IN_PARKING.format(lost)))
+            return Outcome(OutcomeKind.RELEASED)
         case Stop.RELEASED | Stop.LOST:
             # A body that has noticed it, and returns, may have done half of its work: it is run again.
             finished = (
@@ -360,7 +387,7 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
 def failure(error: BaseException, *, policy: RunningAttempt | None = None, retryable: bool = True) -> Outcome:
     """Return the outcome of a body that raised; ``policy`` decides whether it is tried again."""
     if policy is not None:
-        retryable = policy.job.retry.retries(error) and not is_caused_by(error, StepNotKeptError)
+        retryable = policy.job.retry.retries(error) and not is_final(error)
         policy.refused = is_caused_by(error, BackendClosedError)
     return Outcome(OutcomeKind.FAILED, error=describe(error), retryable=retryable)
 
@@ -370,21 +397,32 @@ _context = cast("Callable[[BaseException], BaseException | None]", BaseException
 _members = cast("Callable[[BaseException], Sequence[BaseException]]", BaseExceptionGroup.__dict__["exceptions"].__get__)
 
 
+def is_final(error: BaseException) -> bool:
+    """Return whether another attempt would be for nothing: what came of a step is lost, or a question was not answered.
+
+    So it is for all that was raised because of such an error, or in the course of one.
+    """
+    return any(is_a(one, StepNotKeptError) or (is_a(one, JobNotCompletedError) and one.final) for one in _causes(error))
+
+
 def is_caused_by(error: BaseException, kind: type[BaseException]) -> bool:
     """Return whether this is an error of that kind, was raised because or in the course of one, or holds one."""
+    return any(is_a(one, kind) for one in _causes(error))
+
+
+def _causes(error: BaseException) -> Iterator[BaseException]:
+    """Yield an error, and all because of which, or in the course of which, it was raised, and those that it holds."""
     seen: set[int] = set()
     level: list[BaseException | None] = [error]
     while level:
         one = level.pop()
         if one is None or id(one) in seen:
             continue
-        if issubclass(type(one), kind):  # not isinstance, which asks a class of the program for ``__class__``
-            return True
+        yield one
         seen.add(id(one))
         level += (_cause(one), _context(one))  # read past what a class of the program may have put in their place
         if issubclass(type(one), BaseExceptionGroup):
             level += _members(one)
-    return False
 
 
 def describe(error: BaseException) -> JobError:

@@ -15,7 +15,7 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.lowlevel import current_token
 
-from asyncjobs.exceptions import only_error
+from asyncjobs.error_texts import only_error
 from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import Any, TypeVar, overload
 from asyncjobs.backends.base import NewJob
 from asyncjobs.core.codec import result_stand_in
 from asyncjobs.exceptions import SubmissionError
-from asyncjobs.models import JobRequest
+from asyncjobs.requests import GateRequest, JobRequest
+from asyncjobs.runtime.batch_gates import BatchGateCalls
 from asyncjobs.runtime.handle import JobHandle, Noted
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.requests import build_request
@@ -18,7 +19,7 @@ from asyncjobs.runtime.submitter import Submitter
 T = TypeVar("T")
 
 
-class Batch:
+class Batch(BatchGateCalls):
     """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error.
 
     :param find_submitter: returns what stores jobs, while the processor is entered.
@@ -29,7 +30,7 @@ class Batch:
         self._submissions = submissions
         self._find_submitter = find_submitter
         self._jobs = jobs
-        self._requests: list[JobRequest] = []
+        self._requests: list[JobRequest | GateRequest] = []
         self._encoded: list[NewJob] = []
         self._submitter: Submitter | None = None
         self._noted = Noted(jobs)
@@ -62,15 +63,26 @@ class Batch:
 
         :raises SubmissionError: the batch is not open; as for ``JobProcessor.submit_job``.
         """
+        submitter = self._open()
+        request = build_request(func, args, options)
+        if "args" not in options and "kwargs" not in options:
+            self._submissions.check_options(func)
+        job = submitter.encode(request)
+        self._requests.append(request)
+        self._encoded.append(job)
+        return JobHandle(job.id, self._noted, result_stand_in(func, local=request.local))
+
+    def _open(self) -> Submitter:
         if self._submitter is None:  # nothing would ever be stored
             raise SubmissionError(
                 "this batch is not open: its jobs are stored when its block is left",
                 hint="async with jp.batch() as batch: batch.submit_job(…)",
             )
-        request = build_request(func, args, options)
-        if "args" not in options and "kwargs" not in options:
-            self._submissions.check_options(func)
-        job = self._submitter.encode(request)
+        return self._submitter
+
+    def _note_gate(self, request: GateRequest) -> JobHandle[Any]:
+        submitter = self._open()
+        job = submitter.encode(request)
         self._requests.append(request)
         self._encoded.append(job)
-        return JobHandle(job.id, self._noted, result_stand_in(func, local=request.local))
+        return JobHandle(job.id, self._noted, submitter.gates.find_type(request))

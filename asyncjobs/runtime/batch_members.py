@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from asyncjobs.backends.base import NewJob
 from asyncjobs.checks import is_a
 from asyncjobs.core.codec import callable_label
-from asyncjobs.exceptions import JobProcessorError, NotSerializableError, SubmissionError, shown
-from asyncjobs.models import JobRequest
+from asyncjobs.core.gates import FUNCTION
+from asyncjobs.error_texts import shown
+from asyncjobs.exceptions import JobProcessorError, NotSerializableError, SubmissionError
+from asyncjobs.requests import GateRequest, JobRequest
 
 ITEMS = "items"
 """How the members of ``map_jobs`` are named, all of which share their function and their options."""
 
 
-def name_refused(error: Exception, several: str, index: int, request: JobRequest) -> None:
+def name_refused(error: Exception, several: str, index: int, request: JobRequest | GateRequest) -> None:
     """Name the member of a batch that cannot be encoded.
 
     :param several: what the caller calls the members: ``requests`` or ``items``.
@@ -24,7 +26,9 @@ def name_refused(error: Exception, several: str, index: int, request: JobRequest
     _name(error, several, index, request)
 
 
-def name_not_stored(error: BaseException, several: str, jobs: Sequence[NewJob], requests: Sequence[JobRequest]) -> None:
+def name_not_stored(
+    error: BaseException, several: str, jobs: Sequence[NewJob], requests: Sequence[JobRequest | GateRequest]
+) -> None:
     """Name the member of a batch that a store refuses, if it refuses one: of two with the same id, the later."""
     job_id = getattr(error, "job_id", None) if isinstance(error, SubmissionError) else None
     index = max((i for i, job in enumerate(jobs) if job.id == job_id), default=None)
@@ -32,10 +36,11 @@ def name_not_stored(error: BaseException, several: str, jobs: Sequence[NewJob], 
         _name(error, several, index, requests[index])
 
 
-def _name(error: Exception, several: str, index: int, request: JobRequest) -> None:
+def _name(error: Exception, several: str, index: int, request: JobRequest | GateRequest) -> None:
     job_id: object = request.job_id
     named = f", job_id {shown(str.__str__(job_id))}" if is_a(job_id, str) else ""
-    member = f"{several}[{index}] ({callable_label(request.func)}{named})"
+    label = FUNCTION if isinstance(request, GateRequest) else callable_label(request.func)
+    member = f"{several}[{index}] ({label}{named})"
     if isinstance(error, JobProcessorError):
         error.args = (f"{member}: {error.args[0]}",)
     else:

@@ -25,6 +25,7 @@ from asyncjobs.safe_logging import SafeLogger
 if TYPE_CHECKING:
     import anyio
 
+    from asyncjobs.runtime.asking import Asking
     from asyncjobs.runtime.isolation.pool import ProcessPool
     from asyncjobs.runtime.steps import Steps
 
@@ -89,6 +90,7 @@ class Bodies:
             on_event=on_event,
             lender=lender,
             open_steps=self._open_steps,
+            open_questions=self._open_questions,
         )
 
     def _open_steps(self, context: JobContext, attempt: AttemptRef) -> Steps:
@@ -99,6 +101,12 @@ class Bodies:
         access = StoredSteps(self._backend, self._clock, attempt, self._outage)
         threads, largest = lambda: self._step_threads, self._max_value_size
         return Steps(context, access, loop=self._loop, threads=threads, largest=largest)
+
+    def _open_questions(self, context: JobContext, attempt: AttemptRef) -> Asking:
+        """Return the questions of an attempt; the modules are loaded by the first one that asks. In any thread."""
+        from asyncjobs.runtime.asking import Asking
+
+        return Asking(context, attempt, self._jobs, loop=self._loop, largest=self._max_value_size)
 
     async def run(self, running: RunningAttempt) -> Outcome:
         """Run the body of an attempt, and return what became of it."""

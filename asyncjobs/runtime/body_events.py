@@ -14,13 +14,11 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.models import BodyEvent, EventType
 from asyncjobs.plurals import counted
-from asyncjobs.runtime.event_data import Piece
+from asyncjobs.runtime.event_data import MAX_EVENT_BYTES, Piece
 
 MOST_UNSTORED = 10_000
 MOST_UNSTORED_BYTES = 8 << 20
 """What one body may have reported that is not stored yet. Beyond that the oldest log events make room."""
-MAX_EVENT_BYTES = 64 * 1024
-"""Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
 PROGRESS_EVERY = 0.2
 """Seconds between two progress events of a body that are stored."""
 

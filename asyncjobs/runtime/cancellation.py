@@ -8,6 +8,7 @@ no session would ever be closed. On trio, whose programs expect it, it is so fro
 from __future__ import annotations
 
 import functools
+import math
 import sys
 from collections.abc import Callable
 from types import TracebackType
@@ -35,6 +36,14 @@ class Body(Protocol):
         """Give it no more time, if it has been asked to stop."""
         ...
 
+    def pause(self) -> None:
+        """Count no time for its timeout until ``resume``."""
+        ...
+
+    def resume(self) -> None:
+        """Go on with the time that is left."""
+        ...
+
 
 class BodyScope:
     """Around an ``async def`` body.
@@ -44,9 +53,10 @@ class BodyScope:
     """
 
     # What most bodies never change.
-    _timer: asyncio.Handle | None = None
+    _timer: asyncio.TimerHandle | None = None
     _next_try: asyncio.Handle | None = None
     _delay = 0.0
+    _left = 0.0
     _stopped = False
     _over = False
     delivered = False
@@ -112,6 +122,24 @@ class BodyScope:
         if self.task is not None and self._stopped:
             self.delivered = True
             self._inner.cancel()
+
+    def pause(self) -> None:
+        """See ``Body``."""
+        if self._timer is not None and self.task is not None:
+            self._left = self._timer.when() - self.task.get_loop().time()
+            self._timer.cancel()
+        elif self._timeout is not None and self.task is None:
+            self._left = self._outer.deadline - anyio.current_time()
+            self._outer.deadline = math.inf
+
+    def resume(self) -> None:
+        """See ``Body``."""
+        if self._over or self._stopped or self._timeout is None:
+            return
+        if self.task is not None:
+            self._timer = self.task.get_loop().call_later(max(0.0, self._left), self._timed_out)
+        else:
+            self._outer.deadline = anyio.current_time() + self._left
 
     def _deliver(self, task: asyncio.Task[Any]) -> None:
         """Cancel the body once.

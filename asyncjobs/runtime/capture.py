@@ -17,7 +17,8 @@ from contextvars import Context
 from typing import Any
 
 from asyncjobs.config import DaemonConfig
-from asyncjobs.runtime.context import LONGEST_TEXT, JobContext, capped, find_current_job, printable
+from asyncjobs.runtime.context import JobContext, find_current_job
+from asyncjobs.runtime.event_data import LONGEST_TEXT, capped, printable
 
 _OURS = "asyncjobs"
 _FORMATTER = logging.Formatter()

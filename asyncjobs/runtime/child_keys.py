@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from asyncjobs.core.child_ids import child_id
+from asyncjobs.core.child_ids import longest_key
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import NO_NAME, Handle
 
@@ -27,6 +27,6 @@ def of_key(error: ConfigurationError, parent_id: str, key: str | None) -> Config
     if error.field != "job_id" or key is None:
         return error
     key = str.__str__(key)
-    longest = _LONGEST_ID - (len(child_id(parent_id, "k" * _LONGEST_ID)) - _LONGEST_ID)
+    longest = longest_key(parent_id, _LONGEST_ID)
     text = key if len(key) <= 40 else f"{key[:20]}… ({len(key)} characters)"
     return ConfigurationError("key", text, allowed=f"1 to {longest} characters without control characters")

@@ -14,20 +14,25 @@ import anyio.from_thread
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.clock import Clock
 from asyncjobs.core.child_ids import child_id
-from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateError, shown
+from asyncjobs.error_texts import shown
+from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateError
 from asyncjobs.forks import fork_count
 from asyncjobs.models import BodyEvent, EventType
 from asyncjobs.runtime import event_data
-from asyncjobs.runtime.body_events import MAX_EVENT_BYTES, BodyEvents
+from asyncjobs.runtime.body_events import BodyEvents
 from asyncjobs.runtime.child_keys import NO_KEY, OTHER_KEY, check_child_key, of_key
-from asyncjobs.runtime.event_data import Piece, printable
+from asyncjobs.runtime.event_data import MAX_EVENT_BYTES, Piece, capped, printable
+from asyncjobs.runtime.gate_methods import GateMethods
 from asyncjobs.runtime.lending import Lender
+from asyncjobs.runtime.misplaced_calls import blocks_loop, body_ended, in_forked_child
+from asyncjobs.runtime.question_methods import QuestionMethods
 from asyncjobs.runtime.step_children import children_of_step
 from asyncjobs.runtime.step_methods import StepMethods
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.safe_logging import SafeLogger
 
 if TYPE_CHECKING:
+    from asyncjobs.runtime.asking import Asking
     from asyncjobs.runtime.handle import JobHandle
     from asyncjobs.runtime.steps import Steps
 
@@ -39,15 +44,13 @@ _in_thread: ContextVar[bool] = ContextVar("asyncjobs_waits_in_thread", default=F
 
 _LONGEST_NAME = 64
 _MOST_FIELDS = 64
-LONGEST_TEXT = MAX_EVENT_BYTES // 4
-"""Characters of a text that are kept: this many take that many bytes at most."""
 
 
 class Submit(Protocol):
     """How a body submits children: given by the processor, which knows how to encode them."""
 
     def __call__(
-        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+        self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Coroutine[Any, Any, Any]:
         """Store a child of this attempt, and return its handle."""
         ...
@@ -100,7 +103,7 @@ def enter(context: JobContext) -> None:
     _current.set(context)
 
 
-class JobContext(StepMethods):
+class JobContext(StepMethods, GateMethods, QuestionMethods):
     """One attempt, as its body sees it. What reports and asks is plain, thread-safe and does not block; submitting jobs
     and steps are awaited, or block their thread."""
 
@@ -117,6 +120,7 @@ class JobContext(StepMethods):
         on_event: Callable[[], None] | None = None,
         lender: Lender | None = None,
         open_steps: Callable[[JobContext, AttemptRef], Steps] | None = None,
+        open_questions: Callable[[JobContext, AttemptRef], Asking] | None = None,
     ) -> None:
         self._ref = attempt
         self._group = group
@@ -140,6 +144,8 @@ class JobContext(StepMethods):
         """What has to know of a wait through another processor than that of the worker."""
         self._open_steps = open_steps
         self._steps: Steps | None = None
+        self._open_questions = open_questions
+        self._questions: Asking | None = None
 
     def __repr__(self) -> str:
         return f"<job {self.id!r}, attempt {self.attempt}>"
@@ -242,13 +248,17 @@ class JobContext(StepMethods):
         text = f"{what} was left out: {shown(value)} {problem}"
         self._append(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
 
+    def append_event(self, type: EventType, data: dict[str, Any]) -> None:
+        """Store an event of the engine's own about what the body does."""
+        self._append(type, data)
+
     def append_log(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
         """Store a log event of what the body logged or printed."""
         self._append(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
     def relay(self, type: str, data: dict[str, Any], append: str | None = None) -> None:
         """Store what the body reported in a process of its own, where it was checked as it is here."""
-        if type in (EventType.LOG, EventType.PROGRESS):
+        if type in (EventType.LOG, EventType.PROGRESS, EventType.ASKED):
             self._append(type, data)
         else:
             self.emit(type, data, append=append)
@@ -305,6 +315,21 @@ class JobContext(StepMethods):
             if self._stopped:  # asked to before there was anything to stop
                 self._steps.stop()
         return self._steps
+
+    @property
+    def questions(self) -> Asking:
+        """The questions of this attempt, for the engine: bodies call ``ask``."""
+        self.refuse_lost()
+        if self._questions is None:
+            if self._open_questions is None:
+                raise JobStateError(self.id, "run without a processor", "it cannot ask")
+            self._questions = self._open_questions(self, self._ref)
+        return self._questions
+
+    @property
+    def stopped(self) -> bool:
+        """Whether the body has been asked to stop, for the engine: ``cancelled`` counts as noticed by the body."""
+        return self._stopped
 
     @property
     def in_thread(self) -> bool:
@@ -380,7 +405,7 @@ class JobContext(StepMethods):
         return anyio.from_thread.run(function, *args, token=self._loop.token)
 
     async def _call_submit(
-        self, func: Callable[..., Any], args: tuple[Any, ...], key: str | None, options: dict[str, Any]
+        self, func: Callable[..., Any] | None, args: tuple[Any, ...], key: str | None, options: dict[str, Any]
     ) -> Any:
         if self._submit is None:
             raise JobStateError(self.id, "run without a processor", "it cannot submit jobs")
@@ -406,38 +431,3 @@ class JobContext(StepMethods):
         except JobConflictError as error:
             error.hint = NO_KEY if key is None else OTHER_KEY
             raise
-
-
-def in_forked_child(job_id: str) -> JobStateError:
-    """Return the error of a call that a forked child makes for the job of its parent."""
-    return JobStateError(
-        job_id, "another process's", "a forked child cannot speak for it", hint="return the value to the job"
-    )
-
-
-def body_ended(job_id: str) -> JobStateError:
-    """Return the error of a call for a job whose body has ended, by what it left behind or another job."""
-    hint = "a body waits for its tasks and threads, and each job asks current_job() itself"
-    return JobStateError(job_id, "no longer held by this attempt", "its body has ended", hint=hint)
-
-
-def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
-    """Return the error of a plain call, made where it would block the event loop that it waits for."""
-    return JobStateError(
-        job_id,
-        "running on the event loop",
-        f"{call} is for plain functions in their thread: here it would block the loop for ever",
-        hint=f"in an 'async def' function: {twin}",
-    )
-
-
-def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:
-    """Return a text as far as an event takes it and, where it was cut, its full length.
-
-    :param length: the full one, where ``text`` has been cut before.
-    """
-    length = len(text) if length is None else length
-    kept = printable(text[:LONGEST_TEXT])
-    if max(length, len(kept)) <= LONGEST_TEXT:
-        return {name: kept}
-    return {name: kept[:LONGEST_TEXT], mark: length}

@@ -16,7 +16,7 @@ import anyio
 from anyio.abc import TaskStatus
 from anyio.lowlevel import current_token
 
-from asyncjobs.exceptions import only_error
+from asyncjobs.error_texts import only_error
 
 if TYPE_CHECKING:
     from asyncio import Task

@@ -13,7 +13,8 @@ from msgspec.structs import asdict, replace
 from asyncjobs.checks import is_a, refuse_unknown
 from asyncjobs.core.codec.names import JOB_OPTIONS, attribute, seems
 from asyncjobs.core.retry import RetryPolicy, checked_policy
-from asyncjobs.exceptions import ConfigurationError, shown
+from asyncjobs.error_texts import shown
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import Isolation, Limit
 
 F = TypeVar("F", bound="Callable[..., Any] | staticmethod[..., Any] | classmethod[Any, ..., Any]")

@@ -10,9 +10,11 @@ import anyio
 from anyio.abc import TaskGroup
 
 from asyncjobs.backends.base import AttemptRef, JobBackend, NewJob
+from asyncjobs.core.requests import AskedGate
 from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import fork_count
 from asyncjobs.models import JobEvent, JobResult, JobStatus
+from asyncjobs.runtime.answer_types import AnswerType, ReadBy
 from asyncjobs.runtime.background import new_background
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.frames import STOPPING_RETRY, control
@@ -171,6 +173,7 @@ class Engine:
             await self._start_runner(tasks)
             tasks.start_soon(watch_others, self.backend, parts.tail, settings.clock, settings.worker, parts.find_runner)
             tasks.start_soon(parts.waiting.warn_forever)
+            tasks.start_soon(parts.deadlines.run)
             tasks.start_soon(self.graph.run, self.backend, settings.clock)
             if self._runner is None:
                 tasks.start_soon(Reaper(self.backend, settings.clock).run)
@@ -347,7 +350,7 @@ class Engine:
     # -- for handles, and for bodies in child processes
 
     async def submit_child(
-        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+        self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
         """Store what a body submits: a child of its job."""
         return await self.parts().submitter.submit_child(parent, func, args, options)
@@ -355,6 +358,14 @@ class Engine:
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
         """Store a child that its body has encoded in a process of its own."""
         return await self.parts().submitter.submit_encoded(parent, job)
+
+    async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: AnswerType | None) -> AskedGate:
+        """Open the gate of a question that a body asks, or find it."""
+        return await self.parts().questions.ask_gate(attempt, gate, answer_type)
+
+    async def wait_for_answer(self, context: JobContext, gate_id: str, *, park: bool) -> JobResult | None:
+        """Wait for the end of a gate, or park the job on it: see ``AskAccess``."""
+        return await self.parts().questions.wait_for_answer(context, gate_id, park=park)
 
     async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
         """Wait for the end of a job."""
@@ -364,7 +375,7 @@ class Engine:
         """Begin to wait for the ends of several jobs, as they come."""
         return self.parts().queries.watch(job_ids, timeout)
 
-    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+    def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
         """Return the value of an end, or raise its error."""
         return self._life().queries.value_of(result, func)
 
@@ -379,6 +390,14 @@ class Engine:
     async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again: see ``JobProcessor.retry_job``."""
         return await self.parts().actions.retry_job(job_id, fresh=fresh)
+
+    async def answer_job(self, job_id: str, value: Any, by: object, answer_type: Any) -> JobStatus:
+        """Answer a gate: see ``JobProcessor.answer_job``."""
+        return await self.parts().gates.answer_job(job_id, value, by, answer_type)
+
+    async def reject_job(self, job_id: str, reason: object, by: object) -> JobStatus:
+        """Reject a gate: see ``JobProcessor.reject_job``."""
+        return await self.parts().gates.reject_job(job_id, reason, by)
 
     def stream_job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
         """Return the events of a job."""

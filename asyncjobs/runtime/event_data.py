@@ -32,6 +32,12 @@ _NUMBERS: frozenset[type] = frozenset({int, float})
 _encode_sorted = msgpack.Encoder(order="sorted").encode
 
 
+MAX_EVENT_BYTES = 64 * 1024
+"""Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
+LONGEST_TEXT = MAX_EVENT_BYTES // 4
+"""Characters of a text that are kept: this many take that many bytes at most."""
+
+
 class Piece(Struct, frozen=True):
     """What makes an event a piece of a text that grows.
 
@@ -159,3 +165,15 @@ def piece(kind: str, data: dict[str, Any], append: object) -> tuple[Piece | None
     others = {name: value for name, value in data.items() if name != field}
     size = len(text) if text.isascii() else len(text.encode())
     return Piece(field, _encode_sorted([kind, field, others]), size), None
+
+
+def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:
+    """Return a text as far as an event takes it and, where it was cut, its full length.
+
+    :param length: the full one, where ``text`` has been cut before.
+    """
+    length = len(text) if length is None else length
+    kept = printable(text[:LONGEST_TEXT])
+    if max(length, len(kept)) <= LONGEST_TEXT:
+        return {name: kept}
+    return {name: kept[:LONGEST_TEXT], mark: length}

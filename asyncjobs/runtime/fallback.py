@@ -14,8 +14,9 @@ import anyio
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
-from asyncjobs.exceptions import only_error
+from asyncjobs.error_texts import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.loops import look_forever
@@ -31,6 +32,8 @@ _LOOK_EVERY = 0.5
 """Seconds after which it is looked again, although no event came: time alone makes delayed jobs due."""
 _LONGEST_PAUSE = 30.0
 """Seconds after which what was left is looked at again: others may have ended or removed it, or what it waits for."""
+_ANSWERS_EVERY = 1.0
+"""Seconds after which it is looked again while people are asked."""
 _MOMENT = 0.5
 """Seconds, after the clean-up of bodies, for what became of them to be stored."""
 
@@ -134,6 +137,11 @@ class SyncFallback:
                     self._dismiss(self._callers, problem if isinstance(problem, Exception) else error)
                 self._dismiss(self._callers)
 
+    def nudge(self) -> None:
+        """Look at what is left: something was decided that may have made a job of it ready."""
+        if self._left:
+            self._left_more.notify()
+
     def _dismiss(self, callers: Sequence[_Caller], error: Exception | None = None) -> None:
         """Have these submits return, or raise this error."""
         if error is not None and not callers:
@@ -150,6 +158,7 @@ class SyncFallback:
     async def _look(self) -> None:
         if not self._left:
             await self._left_more.wait()
+        people_are_asked = bool(await self._backend.find_jobs(JobQuery(waits_for="answer", limit=1)))
         unfinished = await self._find_unfinished()
         before = len(unfinished)
         if any(map(self._may_go_on, unfinished)):
@@ -158,8 +167,9 @@ class SyncFallback:
         # What is ready and still there (of another queue, or another worker's) is tried less and less often.
         self._pause = _LOOK_EVERY if len(unfinished) < before else min(_LONGEST_PAUSE, 2 * self._pause)
         ready = any(map(self._may_go_on, unfinished))
+        longest = _ANSWERS_EVERY if people_are_asked and any(map(_is_held_up, unfinished)) else _LONGEST_PAUSE
         dues = [_seconds_until(job, self._clock) for job in unfinished if job.waits_for is WaitsFor.TIME]
-        pause = min([self._pause if ready else _LONGEST_PAUSE, *(max(_LOOK_EVERY, due) for due in dues if due > 0)])
+        pause = min([self._pause if ready else longest, *(max(_LOOK_EVERY, due) for due in dues if due > 0)])
         with self._clock.timeout(pause):
             await self._left_more.wait()
             self._pause = _LOOK_EVERY
@@ -262,6 +272,11 @@ class SyncFallback:
 
 def _seconds_until(job: Job, clock: Clock) -> float:
     return 0.0 if job.run_at is None else (job.run_at - to_datetime(clock.now())).total_seconds()
+
+
+def _is_held_up(job: Job) -> bool:
+    """Return whether an answer, which another process may give, could have the job go on."""
+    return job.waits_for in (WaitsFor.ANSWER, WaitsFor.DEPENDENCIES)
 
 
 def _moves(job: Job, runner: Runner, clock: Clock) -> bool:

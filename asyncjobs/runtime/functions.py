@@ -29,7 +29,9 @@ from asyncjobs.core.codec import (
 from asyncjobs.core.codec.adapters import find_problem
 from asyncjobs.core.codec.names import JOB_OPTIONS, attribute, loaded_module, module_of, seems, split_name
 from asyncjobs.core.retry import exception_name
-from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError, shown
+from asyncjobs.error_texts import shown
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError
+from asyncjobs.runtime.known_answers import KnownAnswers
 from asyncjobs.runtime.local_callables import LocalCallables
 
 
@@ -44,6 +46,7 @@ class Functions:
         self._async: dict[str, bool] = {}
         self._local_names: set[str] = set()
         self.local = LocalCallables()
+        self.answers = KnownAnswers()
         self.refused: dict[str, str] = {}
         self._names: frozenset[str] | None = None
 

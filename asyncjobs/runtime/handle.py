@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from asyncjobs.exceptions import BackendClosedError, JobNotFoundError, JobStateError
 from asyncjobs.models import Handle, JobEvent, JobResult, JobStatus
+from asyncjobs.runtime.answer_types import AnswerType
 from asyncjobs.runtime.context import find_current_job, without_job
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.large_values import LARGE, decode_beside_loop
@@ -56,10 +57,13 @@ class JobHandle(Handle, Generic[T_co]):
 
     __slots__ = ("_func", "_jobs")
     _jobs: HandleAccess | Noted | None
-    _func: Callable[..., T_co] | None
+    _func: Callable[..., T_co] | AnswerType | None
 
     def __new__(
-        cls, job_id: str, jobs: HandleAccess | Noted | None = None, func: Callable[..., T_co] | None = None
+        cls,
+        job_id: str,
+        jobs: HandleAccess | Noted | None = None,
+        func: Callable[..., T_co] | AnswerType | None = None,
     ) -> Self:
         """Make the handle of a job from its id."""
         self = super().__new__(cls, job_id)
@@ -97,6 +101,7 @@ class JobHandle(Handle, Generic[T_co]):
 
         :param timeout: seconds to wait; None waits for ever.
         :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
+        :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: nobody answered it in time.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
         :raises JobTimeoutError: the time is up; the job goes on. JobNotFoundError: no such job.
         :raises CyclicDependencyError: inside of a job that this one depends on, or waits for in this process. A circle
@@ -135,6 +140,15 @@ class JobHandle(Handle, Generic[T_co]):
     async def retry(self, *, fresh: bool = False) -> JobStatus:
         """Run it again after it failed or was cancelled: see ``JobProcessor.retry_job``."""
         return await self._access().retry_job(self.id, fresh=fresh)
+
+    async def answer(self, value: Any = True, by: str | None = None) -> JobStatus:
+        """Answer it, if it is a gate: see ``JobProcessor.answer_job``."""
+        answer_type = self._func if isinstance(self._func, AnswerType) else None
+        return await self._access().answer_job(self.id, value, by, answer_type)
+
+    async def reject(self, reason: str, by: str | None = None) -> JobStatus:
+        """Reject it, if it is a gate: see ``JobProcessor.reject_job``."""
+        return await self._access().reject_job(self.id, reason, by)
 
     def events(self, after: str | None = None) -> AsyncIterator[JobEvent]:
         """Its events: history first, then live, to its end."""

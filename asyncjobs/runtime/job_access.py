@@ -9,6 +9,9 @@ from asyncjobs.models import JobEvent, JobResult, JobStatus
 
 if TYPE_CHECKING:
     from asyncjobs.backends.base import AttemptRef, NewJob
+    from asyncjobs.core.requests import AskedGate
+    from asyncjobs.runtime.answer_types import AnswerType, ReadBy
+    from asyncjobs.runtime.context import JobContext
     from asyncjobs.runtime.waiting import Watch
 
 
@@ -27,6 +30,14 @@ class HandleAccess(Protocol):
         """Run a failed or cancelled job again."""
         ...
 
+    async def answer_job(self, job_id: str, value: Any, by: object, answer_type: Any) -> JobStatus:
+        """Answer a gate."""
+        ...
+
+    async def reject_job(self, job_id: str, reason: object, by: object) -> JobStatus:
+        """Reject a gate."""
+        ...
+
     def stream_job(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
         """Return the events of a job."""
         ...
@@ -39,7 +50,7 @@ class HandleAccess(Protocol):
         """Begin to wait for the ends of several jobs, as they come."""
         ...
 
-    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+    def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
         """Return the value of an end, or raise its error."""
         ...
 
@@ -48,11 +59,19 @@ class BodyAccess(HandleAccess, Protocol):
     """What the bodies of a worker need: to submit jobs, encoded already where they run in a child process."""
 
     async def submit_child(
-        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+        self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
-        """Store what a body submits: a child of its job."""
+        """Store what a body submits: a child of its job. Without a function it is a gate, and asks its argument."""
         ...
 
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
         """Store a child that its body has encoded in a process of its own."""
+        ...
+
+    async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: AnswerType | None) -> AskedGate:
+        """Open the gate of a question that a body asks, or find it."""
+        ...
+
+    async def wait_for_answer(self, context: JobContext, gate_id: str, *, park: bool) -> JobResult | None:
+        """Wait for the end of a gate, or park the job on it: see ``AskAccess``."""
         ...

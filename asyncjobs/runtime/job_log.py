@@ -44,6 +44,13 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
         logger.info("… and %s submitted with them", counted(len(jobs) - 3, "more job"))
 
 
+def log_answered(job_id: str, status: JobStatus, by: str | None) -> None:
+    """Log that a gate has ended by an answer, or a rejection, which this process gave."""
+    verb = "answered" if status is JobStatus.COMPLETED else "rejected"
+    given = "" if by is None else f" by {by!r}"
+    logger.info("gate %r was %s%s", job_id, verb, given, extra={"job_id": job_id})
+
+
 def log_started(job: ClaimedJob) -> None:
     """Log that an attempt begins; on asyncio in the loop's next turn, before which its submission is logged.
 

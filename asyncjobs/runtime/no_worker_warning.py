@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import anyio
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus, WaitsFor
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.runtime.start_command import start_command
@@ -18,6 +19,8 @@ logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 0.75
 """Seconds between two looks: the warning comes within 2 s, and not of a worker that is just being started."""
+_LOOKED_AT = 1000
+"""Unfinished jobs of which it is looked whether all of them wait for people, where some do."""
 _NAMED = 100
 """Waiting jobs whose modules the command of the warning allows."""
 
@@ -26,23 +29,23 @@ async def warn_when_no_worker_lives(
     backend: JobBackend,
     clock: Clock,
     *,
-    awaited: Callable[[], str | None],
+    awaited: Callable[[], Sequence[str]],
     followed: Callable[[], bool],
     warn: Callable[[str | None], None] | None = None,
 ) -> None:
     """Warn once when jobs are waited for and no worker is alive. For a process without a worker of its own.
 
-    :param awaited: gives a job that has been waited for long enough to wonder, if there is one.
+    :param awaited: gives jobs that have been waited for long enough to wonder, if there are any.
     :param followed: whether anything in this process waits for events, or drains.
-    :param warn: called with what ``awaited`` gave. Default: a line in the log.
+    :param warn: called with one of them that a worker would have to run, if there is one. Default: a line in the log.
     """
     looks = 0
 
     async def look() -> None:
         nonlocal looks
         await clock.sleep(_LOOK_EVERY)
-        job_id = awaited()
-        alone = (job_id is not None or followed()) and await backend.has_unfinished()
+        waits, job_id = await _find_waiting(backend, awaited(), followed())
+        alone = waits and await _needs_worker(backend)
         alone = alone and not any(worker.alive for worker in await backend.workers())
         looks = looks + 1 if alone else 0
         if alone and (job_id is not None or looks > 1):
@@ -53,6 +56,25 @@ async def warn_when_no_worker_lives(
             await anyio.sleep_forever()  # once is enough
 
     await look_forever(look, None, Outage(logger, "live workers cannot be looked for"), clock)
+
+
+async def _find_waiting(backend: JobBackend, awaited: Sequence[str], followed: bool) -> tuple[bool, str | None]:
+    """Return whether anything is waited for that workers do, and a job of that; not what people have to answer."""
+    if not awaited:
+        return followed, None
+    asked = {job.id for job in await backend.get_jobs(awaited) if job.waits_for is WaitsFor.ANSWER}
+    job_id = next((one for one in awaited if one not in asked), None)
+    return job_id is not None, job_id
+
+
+async def _needs_worker(backend: JobBackend) -> bool:
+    """Return whether there is anything that a worker could do before a gate is answered."""
+    if not await backend.has_unfinished():
+        return False
+    if await backend.get_ready_jobs(1) or not await backend.find_jobs(JobQuery(waits_for="answer", limit=1)):
+        return True
+    left = await backend.find_jobs(JobQuery(status=[JobStatus.PENDING, JobStatus.IN_PROGRESS], limit=_LOOKED_AT))
+    return any(job.waits_for not in (WaitsFor.ANSWER, WaitsFor.DEPENDENCIES) for job in left)
 
 
 async def _log(backend: JobBackend, job_id: str | None) -> None:

@@ -20,6 +20,10 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 
+_NONE = (-1, b"")
+"""No attempt has this number; a gate completes as attempt 0."""
+
+
 class OutcomeWriter:
     """Takes whatever has ended, and writes it in one transaction with a claim for the slots that became free.
 
@@ -85,7 +89,7 @@ class OutcomeWriter:
         completed: dict[str, bytes] = {}
         for event in events:
             if event.type == EventType.COMPLETED:
-                attempt, value = self._in_flight.get(event.job_id, (0, b""))
+                attempt, value = self._in_flight.get(event.job_id, _NONE)
                 if attempt == event.attempt:
                     completed[event.job_id] = value
         if completed:

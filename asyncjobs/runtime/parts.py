@@ -11,14 +11,18 @@ from asyncjobs.clock import Clock
 from asyncjobs.config import BackendConfig, DaemonConfig
 from asyncjobs.models import JobEvent
 from asyncjobs.runtime.actions import Actions
+from asyncjobs.runtime.deadlines import Deadlines
 from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.events.streamer import StatusStreamer
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.fallback import SyncFallback
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.gate_answers import GateAnswers
+from asyncjobs.runtime.gate_requests import GateSubmissions
 from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.live_graph import LiveGraph
 from asyncjobs.runtime.queries import Queries
+from asyncjobs.runtime.question_access import QuestionAccess
 from asyncjobs.runtime.result_cache import ResultCache
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.submission import Submissions
@@ -84,16 +88,34 @@ class Parts:
         self.actions = Actions(backend, functions, graph, nudge=self._nudge)
         self.fallback = None
         if settings.fallback is not None:
-            config = settings.fallback
-            self.fallback = SyncFallback(backend, self.streamer, lambda: self.new_runner(config), settings.clock)
+            worker = settings.fallback
+            self.fallback = SyncFallback(backend, self.streamer, lambda: self.new_runner(worker), settings.clock)
+        self.questions = QuestionAccess(
+            backend,
+            self.queries,
+            functions.answers,
+            find_executor=self.find_executor,
+            must_park=self._runs_for_submits,
+        )
+        config = settings.backend_config
+        self.gates = GateAnswers(
+            backend,
+            functions.answers,
+            clock,
+            largest=config.max_value_size,
+            tries=config.tries,
+            nudge=self._nudge,
+        )
+        self.deadlines = Deadlines(backend, clock, nudge=self._nudge)
         self.submitter = Submitter(
             backend,
             submissions,
+            GateSubmissions(submissions, functions.answers, config.max_value_size),
             functions,
             graph,
             clock,
             jobs,
-            tries=settings.backend_config.tries,
+            tries=config.tries,
             owner=self._owner,
             nudge=self._nudge,
             run_here=None if self.fallback is None else self.fallback.run,
@@ -128,6 +150,10 @@ class Parts:
         self._graph.remove_terminal(events)
         self.tail.committed(events)
 
+    def _runs_for_submits(self) -> bool:
+        """Return whether jobs are run at their submit, whose caller waits."""
+        return self._runner() is None and self.fallback is not None
+
     def _owner(self) -> str | None:
         runner = self._runner()
         return None if runner is None else runner.worker_id
@@ -137,3 +163,5 @@ class Parts:
         runner = self.find_runner()
         if runner is not None:
             runner.scheduler.nudge()
+        elif self.fallback is not None:
+            self.fallback.nudge()

@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.checks import name_text
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import JobNotFoundError, JobStateError
 from asyncjobs.models import (
@@ -18,14 +19,14 @@ from asyncjobs.models import (
     Handle,
     Job,
     JobPage,
-    JobQuery,
     JobResult,
     JobStatus,
     Reason,
     WorkerInfo,
-    name_text,
 )
 from asyncjobs.paging import iter_pages
+from asyncjobs.requests import JobQuery
+from asyncjobs.runtime.answer_types import ReadBy
 from asyncjobs.runtime.argument_checks import checked_id, checked_ids, checked_query
 from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.job_results import decode_value, not_completed
@@ -122,7 +123,7 @@ class Queries:
             raise not_completed(result)
         return result
 
-    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
+    def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
         """Return the value of an end, or raise its error."""
         return decode_value(result, func, self._functions)
 

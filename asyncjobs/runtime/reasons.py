@@ -6,8 +6,10 @@ from collections.abc import Collection, Sequence
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
+from asyncjobs.error_texts import shown
 from asyncjobs.models import EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
 from asyncjobs.plurals import counted, times
+from asyncjobs.requests import JobQuery
 
 _NAMED = 5
 
@@ -16,12 +18,14 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
     """Return the reason, by what is stored. Codes:
 
     ``running``, ``worker_gone``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``;
+    ``answer`` of what waits for one: an open gate, a parked job, a running body that asks;
     of pending jobs ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``,
     ``next``, ``no_worker``, ``no_worker_for_queue``, ``not_allowed``, ``owner_gone``.
     """
     match job.status:
         case JobStatus.IN_PROGRESS:
-            return _in_progress(job, await held_by_the_dead(backend, [job]))
+            reason = _in_progress(job, await held_by_the_dead(backend, [job]))
+            return await _asking(backend, job) or reason if reason.code == "running" else reason
         case JobStatus.PENDING:
             return await _pending(backend, clock, job)
         case JobStatus.SKIPPED:
@@ -29,7 +33,8 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
             return Reason("skipped", sentence, {"because": job.because})
         case JobStatus.FAILED:
             error = f"{job.error.error_type}: {job.error.message}" if job.error else "no error was recorded"
-            return Reason("failed", f"it failed at attempt {job.attempt}: {error}", {"failures": job.failures})
+            at = f" at attempt {job.attempt}" if job.attempt else ""  # a gate has none
+            return Reason("failed", f"it failed{at}: {error}", {"failures": job.failures})
         case _:
             return Reason(str(job.status), f"it is {job.status}")
 
@@ -70,8 +75,30 @@ async def _pending(backend: JobBackend, clock: Clock, job: Job) -> Reason:
             return limit  # it is due, which the next claim notices: what keeps it is what keeps a ready one
         case WaitsFor.LIMIT:
             return await _limit(backend, job)
+        case WaitsFor.ANSWER:
+            return _answer(await _gate_of(backend, job) or job)
         case _:
             return await _worker(backend, job)
+
+
+async def _gate_of(backend: JobBackend, job: Job) -> Job | None:
+    """Return the gate that an open gate is itself, or on which a job is parked."""
+    return job if job.gate is not None or job.parked is None else await backend.get_job(job.parked)
+
+
+async def _asking(backend: JobBackend, job: Job) -> Reason | None:
+    """Return the reason of a running job whose body waits for an answer, None of any other."""
+    asked = await backend.find_jobs(JobQuery(parent_id=job.id, waits_for="answer", status=JobStatus.PENDING))
+    return next((_answer(one) for one in asked if one.gate is not None and one.gate.asked_by == job.id), None)
+
+
+def _answer(job: Job) -> Reason:
+    gate = job.gate
+    if gate is None:
+        return Reason("answer", "it waits for an answer", {"gate": job.parked, "since": None, "until": None})
+    since, until = (None if moment is None else moment.isoformat() for moment in (gate.opened_at, gate.deadline))
+    sentence = f"it waits for an answer: {shown(gate.question)}"
+    return Reason("answer", sentence, {"gate": job.id, "since": since, "until": until})
 
 
 async def _dependencies(backend: JobBackend, job: Job) -> Reason:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimResult, JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import BodyEvent, JobEvent, Outcome
+from asyncjobs.models import BodyEvent, JobEvent, Outcome, OutcomeKind
 from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.claims import Claims
@@ -83,7 +83,8 @@ class Recorder:
 
     def _put(self, running: RunningAttempt, outcome: Outcome) -> None:
         body_events = running.context.body_events.take()
-        self.outcomes.put(AttemptEnd(running.job.attempt, outcome, body_events, random.random()))
+        parked_on = running.parked_on if outcome.kind is OutcomeKind.RELEASED else None
+        self.outcomes.put(AttemptEnd(running.job.attempt, outcome, body_events, random.random(), parked_on))
 
     @property
     def unrecorded(self) -> list[AttemptRef]:

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from asyncjobs.checks import checked_dict, listed
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import JobRequest
+from asyncjobs.requests import JobRequest
 from asyncjobs.spellings import nearest
 
 _ONE_ARGUMENT = "args=(value,)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 import anyio
@@ -10,7 +11,9 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus
+from asyncjobs.paging import iter_pages
 from asyncjobs.plurals import counted
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.background import Background
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.signals import (
@@ -34,6 +37,8 @@ _IN_MEMORY = (
     "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same "
     "backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it"
 )
+_ANSWERED_LATER = "any process that opens the store may answer"
+_NEVER_ANSWERED = "in a store in memory they end with this program"
 _PATIENCE = 1.0
 """Seconds of waiting after which a block that is left in peace logs what it waits for."""
 
@@ -153,16 +158,36 @@ async def warn_of_unfinished(backend: JobBackend) -> None:
         if any(worker.alive for worker in await backend.workers()):
             return
         counts = await backend.count_jobs()
+        gates, parked = await _count_waiting(backend)
     except BackendError:
         return
     except Exception as error:  # border: a warning must not be what the program's block ends with
         logger.error("unfinished jobs could not be counted: %s", error, exc_info=error)
         return
-    left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0)
-    if left:
+    left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0) - gates - parked
+    persistent = "persistent" in backend.capabilities
+    if left > 0:
         logger.warning(
             "%s left unfinished, and no worker is alive to run %s: %s",
             counted(left, "job is", "jobs are"),
             "it" if left == 1 else "them",
-            _STAYS if "persistent" in backend.capabilities else _IN_MEMORY,
+            _STAYS if persistent else _IN_MEMORY,
         )
+    if gates or parked:
+        logger.log(
+            logging.INFO if persistent else logging.WARNING,
+            "%s%s: %s",
+            counted(gates, "gate waits for an answer", "gates wait for an answer"),
+            f", and {counted(parked, 'job is', 'jobs are')} parked on one" if parked else "",
+            _ANSWERED_LATER if persistent else _NEVER_ANSWERED,
+        )
+
+
+async def _count_waiting(backend: JobBackend) -> tuple[int, int]:
+    """Count the open gates, and the jobs that are parked on one."""
+    gates = parked = 0
+    async for page in iter_pages(backend.find_jobs, JobQuery(waits_for="answer", limit=1000)):
+        of_page = sum(job.gate is not None for job in page)
+        gates += of_page
+        parked += len(page) - of_page
+    return gates, parked

@@ -5,11 +5,11 @@ from __future__ import annotations
 import inspect
 import threading
 from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import anyio
 import anyio.from_thread
-from anyio.lowlevel import checkpoint, checkpoint_if_cancelled
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from asyncjobs.backends.bounds import check_key
 from asyncjobs.checks import is_awaitable
@@ -19,8 +19,8 @@ from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, BackendError, ConfigurationError, JobStateError, SubmissionError
 from asyncjobs.forks import end_child
 from asyncjobs.models import Handle
-from asyncjobs.runtime.cancellation import current_asyncio_task
 from asyncjobs.runtime.handover import Handover
+from asyncjobs.runtime.interruption import interrupt
 from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.lending import BodyStopped
 from asyncjobs.runtime.outliving import outlive
@@ -88,7 +88,7 @@ class Steps:
         is_async = _check(key, func)
         await checkpoint_if_cancelled()  # else a function without an await would run in a scope that is cancelled
         if self._stopped:
-            await self._interrupt()
+            await interrupt(self._context, self._loop)
         self._take(key)
         used = False
         try:
@@ -146,7 +146,7 @@ class Steps:
             kept = await self._call(self._cache.get, key)
             self._cache.let_go(key)
         if kept is None and self._stopped:
-            await self._interrupt()
+            await interrupt(self._context, self._loop)
         return kept
 
     def _get_sync(self, key: str) -> bytes | None:
@@ -336,20 +336,7 @@ class Steps:
                 return await in_thread(_from_thread, self._loop, function, *args)
             raise AssertionError("the scope is not cancelled itself")
         except BodyStopped:
-            await self._interrupt()
-
-    async def _interrupt(self) -> NoReturn:
-        """Raise what an interrupted wait of the body raises.
-
-        :raises BodyStopped: in a thread, or on another loop than that of the worker.
-        """
-        self._context.stop_noticed = True
-        await checkpoint()  # where every wait is cancelled from now on (trio)
-        if self._loop.is_here() and not self._context.in_thread and current_asyncio_task() is not None:
-            import asyncio  # where it is to be raised, as in ``check_cancelled``
-
-            raise asyncio.CancelledError(f"job {self.access.attempt.job_id!r} was asked to stop")
-        raise BodyStopped
+            await interrupt(self._context, self._loop)
 
 
 class _Encoded:

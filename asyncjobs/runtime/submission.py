@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from types import FunctionType
-from typing import Any, NamedTuple, cast
+from typing import Any, Literal, NamedTuple, cast
 
 from msgspec.structs import replace
 
@@ -36,7 +36,8 @@ from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy, checked_policy
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, JobRequest, Limit
+from asyncjobs.models import DEFAULT_QUEUE, NO_NAME, Dependency, Handle, Isolation, Limit
+from asyncjobs.requests import JobRequest
 from asyncjobs.runtime import callers
 from asyncjobs.runtime.decorator import NO_OPTIONS, JobOptions, get_job_options
 from asyncjobs.runtime.functions import Functions
@@ -120,9 +121,9 @@ class Submissions:
         dependencies: tuple[Dependency, ...] = ()
         if call.handles or type(request.depends_on) is not tuple or request.depends_on:
             dependencies = _all_dependencies(request.depends_on, call.handles, (bound_args, bound_kwargs))
-        require = None if request.require is None else _required(request.require, len(dependencies))
+        require = None if request.require is None else checked_require(request.require, len(dependencies))
         _check_choices(request)
-        metadata = None if request.metadata is None else _metadata(request.metadata)
+        metadata = None if request.metadata is None else checked_metadata(request.metadata)
         return NewJob(
             id=(new_id or self.new_id()) if job_id is None else checked_name("job_id", job_id, LONGEST_ID),
             generated=job_id is None,
@@ -213,20 +214,25 @@ def _timeout(given: object, callee: _Callee, isolation: Isolation) -> float:
 def _all_dependencies(depends_on: Any, handles: Sequence[str], bound: object) -> tuple[Dependency, ...]:
     """Return the jobs that are named, and those whose results are injected."""
     if not handles:
-        return _dependencies(depends_on, {})
+        return checked_dependencies(depends_on, {})
     injected = dict.fromkeys(handles, True)
     _note_needed(bound, injected)
-    return _dependencies(depends_on, injected)
+    return checked_dependencies(depends_on, injected)
 
 
 def _check_choices(request: JobRequest) -> None:
     """Refuse options that exclude each other, or have another value than the few that there are."""
     if request.delay is not None and request.run_at is not None:
         raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
-    if_exists = request.if_exists
+    checked_if_exists(request.if_exists)
+
+
+def checked_if_exists(given: Any) -> Literal["raise", "return"]:
+    """Return what to do about an id that exists; refuse another word."""
     # By its type first: what ``==`` returns may be code of the caller.
-    if (type(if_exists) is not str and not is_a(if_exists, str)) or if_exists not in ("raise", "return"):
-        raise ConfigurationError("if_exists", if_exists, allowed="'raise' or 'return'")
+    if (type(given) is not str and not is_a(given, str)) or given not in ("raise", "return"):
+        raise ConfigurationError("if_exists", given, allowed="'raise' or 'return'")
+    return given
 
 
 def checked_name(field: str, value: object, longest: int = _LONGEST_NAME) -> str:
@@ -353,7 +359,8 @@ def _retry(policy: object, max_retries: object) -> RetryPolicy:
     return replace(checked, max_retries=_whole("max_retries", max_retries, 0))
 
 
-def _metadata(value: object) -> bytes | None:
+def checked_metadata(value: object) -> bytes | None:
+    """Return metadata as it is stored; refuse what is no dict, or not JSON."""
     if not issubclass(type(value), Mapping):
         raise ConfigurationError("metadata", value, allowed="a dict with string keys and JSON values")
     with reading("metadata", value):
@@ -374,7 +381,7 @@ def _note_needed(value: Any, optional: dict[str, bool]) -> None:
             _note_needed(item, optional)
 
 
-def _dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Dependency, ...]:
+def checked_dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Dependency, ...]:
     """Edges, each parent once; optional only if every mention of it is, or ``depends_on`` makes an argument optional.
 
     :param injected: the handles among the arguments, and whether they are optional.
@@ -405,7 +412,8 @@ def _entries(depends_on: object) -> Sequence[Any]:
     return listed("depends_on", depends_on, allowed)
 
 
-def _required(require: object, edges: int) -> int:
+def checked_require(require: object, edges: int) -> int:
+    """Return how many of its dependencies a job requires; refuse what is not 1 to their number."""
     number = int.__int__(require) if is_a(require, int) and not is_a(require, bool) else 0
     if not 1 <= number <= edges:
         allowed = f"1 to {edges}, the number of dependencies" if edges else "None: this job has no dependencies"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import anyio.lowlevel
@@ -14,16 +14,19 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.child_ids import path_before
 from asyncjobs.core.codec import result_stand_in
 from asyncjobs.exceptions import BackendConnectionError
-from asyncjobs.models import JobRequest
+from asyncjobs.requests import GateRequest, JobRequest
 from asyncjobs.runtime import job_log
 from asyncjobs.runtime.argument_checks import checked_items, checked_requests
 from asyncjobs.runtime.batch_members import ITEMS, name_not_stored, name_refused
 from asyncjobs.runtime.functions import Functions
+from asyncjobs.runtime.gate_requests import GateSubmissions, build_gate_request
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.live_graph import LiveGraph
 from asyncjobs.runtime.requests import build_request
 from asyncjobs.runtime.submission import Submissions
+
+AnyRequest = JobRequest | GateRequest
 
 _ENCODED_AT_ONCE = 500
 """Jobs that are encoded before the event loop gets a turn."""
@@ -43,6 +46,7 @@ class Submitter:
         self,
         backend: JobBackend,
         submissions: Submissions,
+        gates: GateSubmissions,
         functions: Functions,
         graph: LiveGraph,
         clock: Clock,
@@ -57,6 +61,7 @@ class Submitter:
         """Jobs that were stored."""
         self._backend = backend
         self._submissions = submissions
+        self.gates = gates
         self._functions = functions
         self._graph = graph
         self._clock = clock
@@ -68,7 +73,7 @@ class Submitter:
 
     async def store(
         self,
-        requests: Sequence[JobRequest],
+        requests: Sequence[AnyRequest],
         *,
         several: str | None = None,
         parent: AttemptRef | None = None,
@@ -82,7 +87,10 @@ class Submitter:
         jobs: list[NewJob] = []
         try:
             for i, request in enumerate(requests):
-                jobs.append(self._submissions.encode(request, owner))
+                if isinstance(request, GateRequest):
+                    jobs.append(self.gates.encode(request))
+                else:
+                    jobs.append(self._submissions.encode(request, owner))
                 if i % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
                     await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
         except Exception as error:  # of any kind, and raised again
@@ -91,11 +99,13 @@ class Submitter:
             raise
         return await self._store_encoded(requests, jobs, several, parent)
 
-    def encode(self, request: JobRequest) -> NewJob:
+    def encode(self, request: AnyRequest) -> NewJob:
         """Encode a job that is stored later, with others, by ``store_noted``."""
+        if isinstance(request, GateRequest):
+            return self.gates.encode(request)
         return self._submissions.encode(request, self._owner())
 
-    async def store_noted(self, requests: Sequence[JobRequest], jobs: Sequence[NewJob]) -> None:
+    async def store_noted(self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob]) -> None:
         """Store jobs that have been encoded before, all of them or none."""
         owner = self._owner()
         if owner is not None:  # the worker may have got another id since
@@ -103,11 +113,10 @@ class Submitter:
         await self._store_encoded(requests, jobs, "batch", None)
 
     async def _store_encoded(
-        self, requests: Sequence[JobRequest], jobs: Sequence[NewJob], several: str | None, parent: AttemptRef | None
+        self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob], several: str | None, parent: AttemptRef | None
     ) -> Sequence[str]:
         in_graph = await self._graph.add(jobs)
-        for request, job in zip(requests, jobs, strict=True):
-            self._submissions.vouch(request, job)
+        gates = self._vouch(requests, jobs)
         local = [job.id for job in jobs if job.owner is not None]
         try:
             stored = await enqueue_patiently(
@@ -126,10 +135,22 @@ class Submitter:
             raise
         self._functions.local.stored(local)
         self.submitted += len(jobs)
+        for request, job_id in gates:
+            self.gates.note(request, job_id)
         job_log.log_submitted(jobs)
-        if self._run_here is not None and parent is None:
+        if self._run_here is not None and parent is None and len(gates) < len(jobs):
             await self._run_here(stored)
         return stored
+
+    def _vouch(self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob]) -> list[tuple[GateRequest, str]]:
+        """Let this process run what it submits; return the gates, which it does not run."""
+        gates: list[tuple[GateRequest, str]] = []
+        for request, job in zip(requests, jobs, strict=True):
+            if isinstance(request, GateRequest):
+                gates.append((request, job.id))
+            else:
+                self._submissions.vouch(request, job)
+        return gates
 
     async def submit_job(
         self, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
@@ -141,14 +162,20 @@ class Submitter:
         ids = await self.store([request])
         return self._handle(ids[0], request)
 
-    async def submit_jobs(self, requests: Sequence[JobRequest], if_exists: str | None) -> list[JobHandle[Any]]:
+    async def submit_gate(self, question: str, options: Mapping[str, Any]) -> JobHandle[Any]:
+        """Store a question as a gate."""
+        request = build_gate_request(question, options)
+        ids = await self.store([request])
+        return self._handle(ids[0], request)
+
+    async def submit_jobs(self, requests: Sequence[AnyRequest], if_exists: str | None) -> list[JobHandle[Any]]:
         """Store a batch, all of it or nothing."""
         requests = checked_requests(requests)
         if if_exists is not None:
             requests = [replace(request, if_exists=if_exists) for request in requests]
         return await self._submit_several(requests, "requests")
 
-    async def _submit_several(self, requests: Sequence[JobRequest], several: str) -> list[JobHandle[Any]]:
+    async def _submit_several(self, requests: Sequence[AnyRequest], several: str) -> list[JobHandle[Any]]:
         ids = await self.store(requests, several=several)
         return [self._handle(job_id, request) for job_id, request in zip(ids, requests, strict=True)]
 
@@ -159,17 +186,23 @@ class Submitter:
         requests = [build_request(func, (item,), dict(options)) for item in checked_items(items)]
         return await self._submit_several(requests, ITEMS)
 
-    def _handle(self, job_id: str, request: JobRequest) -> JobHandle[Any]:
+    def _handle(self, job_id: str, request: AnyRequest) -> JobHandle[Any]:
+        if isinstance(request, GateRequest):
+            return JobHandle(job_id, self._jobs, self.gates.find_type(request))
         return JobHandle(job_id, self._jobs, result_stand_in(request.func, local=request.local))
 
     async def submit_child(
-        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
+        self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
-        """Store what a body submits: a child of its job."""
+        """Store what a body submits: a child of its job. Without a function it is a gate, and asks its argument."""
         options["if_exists"] = "return"  # what an earlier attempt submitted is there already
         options["job_id"] = await self._stored_child(parent, options["job_id"])
-        request = build_request(func, args, options)
-        self._submissions.check_options(func)
+        request: AnyRequest
+        if func is None:
+            request = build_gate_request(args[0], options)
+        else:
+            request = build_request(func, args, options)
+            self._submissions.check_options(func)
         ids = await self.store([request], parent=parent)
         return self._handle(ids[0], request)
 

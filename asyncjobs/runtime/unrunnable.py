@@ -9,9 +9,10 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
-from asyncjobs.models import JobError, JobQuery, JobStatus, WaitsFor, WorkerInfo
+from asyncjobs.models import JobError, JobStatus, WaitsFor, WorkerInfo
 from asyncjobs.paging import iter_pages
 from asyncjobs.plurals import counted
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from itertools import islice
 
 import anyio
 
@@ -14,6 +15,7 @@ from asyncjobs.exceptions import JobNotFoundError, JobProcessorError, JobTimeout
 from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
+from asyncjobs.runtime.awaited_gates import AwaitedGates
 from asyncjobs.runtime.context import JobContext, find_current_job
 from asyncjobs.runtime.events.log_tail import ANY_JOB, LogTail
 from asyncjobs.runtime.executor import Executor
@@ -28,6 +30,7 @@ logger = SafeLogger("asyncjobs")
 _PAGE = 500
 _SUSPICIOUS = 0.75
 """Seconds of waiting after which it is looked at whether anybody can run the job at all."""
+_SOME = 100
 _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
 """Not ``no_worker``, which is not the matter of one job: ``no_worker_warning`` warns of that."""
 
@@ -205,8 +208,10 @@ class Waiting:
             if not drained:
                 with self.clock.timeout(timeout):
                     async with self._inside(lambda: Goal(group=group, whole=True)):
+                        gates = AwaitedGates(self._backend, self.clock, group)
                         while not drained:
-                            await expectation.next()
+                            with self.clock.timeout(await gates.look()):
+                                await expectation.next()
                             self._raise_failure()
                             drained = not await self._backend.has_unfinished(group)
             if not drained:
@@ -227,11 +232,11 @@ class Waiting:
         async with self._inside(goal, at_once=True):
             yield
 
-    def find_suspicious(self) -> str | None:
-        """Return a job that has been waited for long enough to look whether anything runs it, None without one."""
+    def find_suspicious(self) -> list[str]:
+        """Return jobs that have been waited for long enough to look whether anything runs them: some of each wait."""
         began = self.clock.monotonic() - round(_SUSPICIOUS * SECOND)
         watches = (watch for watch in self._watches if watch.began <= began)
-        return next((job_id for watch in watches for job_id in watch.left), None)
+        return list(islice((job_id for watch in watches for job_id in islice(watch.left, _SOME)), _PAGE))
 
     async def warn_forever(self) -> None:
         """Warn once of a job that is waited for and that no worker can run."""

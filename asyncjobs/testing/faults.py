@@ -29,7 +29,7 @@ from asyncjobs.backends.base import (
 from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.core.lanes import Lane
-from asyncjobs.core.requests import StepChange
+from asyncjobs.core.requests import Answer, AskedGate, StepChange
 from asyncjobs.exceptions import BackendConnectionError, ConfigurationError
 from asyncjobs.models import (
     Attempt,
@@ -40,11 +40,11 @@ from asyncjobs.models import (
     Job,
     JobError,
     JobPage,
-    JobQuery,
     JobResult,
     JobStatus,
     WorkerInfo,
 )
+from asyncjobs.requests import JobQuery
 from asyncjobs.spellings import nearest
 
 T = TypeVar("T")
@@ -140,6 +140,15 @@ class FaultyBackend(CheckedArguments, JobBackend):
 
     async def write_steps(self, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
         return await self._pass("write_steps", lambda: self.inner.write_steps(changes))
+
+    async def ask_gate(self, attempt: AttemptRef, gate: NewJob) -> AskedGate:
+        return await self._pass("ask_gate", lambda: self.inner.ask_gate(attempt, gate))
+
+    async def answer_gate(self, answer: Answer) -> JobStatus:
+        return await self._pass("answer_gate", lambda: self.inner.answer_gate(answer))
+
+    async def end_due_gates(self) -> Sequence[str]:
+        return await self._pass("end_due_gates", self.inner.end_due_gates)
 
     async def register_worker(self, worker: NewWorker) -> str:
         return await self._pass("register_worker", lambda: self.inner.register_worker(worker))

@@ -61,7 +61,7 @@ class Caller(Struct, frozen=True):
 
         :raises WebError: 403, it has not.
         """
-        if right not in self.principal.can:
+        if not self.principal.may(right):
             raise WebError(
                 403,
                 "forbidden",

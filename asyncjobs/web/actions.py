@@ -12,12 +12,13 @@ from starlette.responses import Response
 from asyncjobs.core.codec import JsonObject, decode_value
 from asyncjobs.core.mains import NOT_BY_SCRIPT, is_of_a_script
 from asyncjobs.exceptions import JobStateError
-from asyncjobs.models import JobQuery, JobStatus, state_tag
+from asyncjobs.models import JobStatus
 from asyncjobs.paging import iter_pages
 from asyncjobs.plurals import counted
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.handle import JobHandle
 from asyncjobs.spellings import nearest
-from asyncjobs.web import requests, views
+from asyncjobs.web import gates, requests, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.problems import WebError, invalid
 from asyncjobs.web.render import render_job
@@ -27,10 +28,11 @@ _MOST = 100_000
 """Jobs that one request may change."""
 _UNFINISHED = [JobStatus.PENDING, JobStatus.IN_PROGRESS]
 _RETRIABLE = [JobStatus.FAILED, JobStatus.CANCELLED]
+_FIELDS = "ids, status, group, queue, function and waits_for"
 
 
 async def submit(call: Call) -> Response:
-    """Submit a job of a registered function. 202; 200 if the same job existed already."""
+    """Submit a job of a registered function, or a gate. 202; 200 if the same job existed already."""
     if not call.site.config.submit:
         raise WebError(
             403, "submit-disabled", "submitting jobs over HTTP is disabled", hint="asgi_app(submit=True) enables it"
@@ -42,16 +44,30 @@ async def submit(call: Call) -> Response:
         if job_id not in (None, key):
             raise invalid("#/id", "differs from the header Idempotency-Key")
         job_id = key
+    known = job_id is not None and bool(await call.jp.backend.get_jobs([job_id]))
+    if asked.gate is not None:
+        handle = await gates.submit_gate(call, asked, asked.gate, job_id)
+    else:
+        handle = await _submit_job(call, asked, job_id)
+    job = await call.jp.get_job(handle)
+    headers = {"location": call.url("/v1/jobs/{}", job.id)}
+    if not known:
+        headers["retry-after"] = "1"
+    return call.json(await render_job(call, job), 200 if known else 202, headers=headers)
+
+
+async def _submit_job(call: Call, asked: requests.Submit, job_id: str | None) -> JobHandle[Any]:
+    if asked.function is None:
+        raise invalid("#", "object missing required field `function`")
     function = call.engine.functions.registered.get(asked.function)
     if function is None:
         raise _unknown_function(asked.function, call.engine.functions.registered)
-    known = job_id is not None and bool(await call.jp.backend.get_jobs([job_id]))
     options = {
         name: value
         for name in ("require", "group", "metadata", "queue", "priority", "max_retries", "timeout", "delay", "run_at")
         if (value := getattr(asked, name)) is not None
     }
-    handle = await call.jp.submit_job(
+    return await call.jp.submit_job(
         function,
         args=tuple(_with_handles(call, asked.args)),
         kwargs=_with_handles(call, asked.kwargs),
@@ -60,11 +76,6 @@ async def submit(call: Call) -> Response:
         if_exists="return",
         **options,
     )
-    job = await call.jp.get_job(handle)
-    headers = {"location": call.url("/v1/jobs/{}", job.id)}
-    if not known:
-        headers["retry-after"] = "1"
-    return call.json(await render_job(call, job), 200 if known else 202, headers=headers)
 
 
 def _named_alike(name: str, names: Sequence[str]) -> str | None:
@@ -120,7 +131,7 @@ async def cancel(call: Call) -> Response:
     """Cancel a job. 202: cancelled, or asked to stop; 200: it was cancelled before; 409: it ended otherwise."""
     asked = await call.body(requests.Cancel)
     job_id = call.param("id")
-    await _check_match(call, job_id)
+    await call.check_match(job_id)
     before = await call.jp.get_status(job_id)
     status = await call.jp.cancel_job(job_id, descendants=asked.descendants)
     if status.terminal and status is not JobStatus.CANCELLED:
@@ -132,18 +143,8 @@ async def retry(call: Call) -> Response:
     """Retry a failed or cancelled job. It resumes with the steps that it has kept, unless `fresh` is true."""
     asked = await call.body(requests.Retry)
     job_id = call.param("id")
-    await _check_match(call, job_id)
+    await call.check_match(job_id)
     return call.json(views.StatusView(job_id, await call.jp.retry_job(job_id, fresh=asked.fresh)), 202)
-
-
-async def _check_match(call: Call, job_id: str) -> None:
-    wanted = call.request.headers.get("if-match")
-    if wanted is None:
-        return
-    job = await call.jp.get_job(job_id)
-    tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
-    if state_tag(job.version, job.created_at) not in tags and wanted != "*":
-        raise WebError(412, "changed", f"job {job_id!r} has changed since (If-Match)", hint="fetch the job again")
 
 
 async def cancel_many(call: Call) -> Response:
@@ -180,7 +181,7 @@ async def _many(
 ) -> Response:
     wanted = asked.filter
     if all(getattr(wanted, name) is None for name in wanted.__struct_fields__):
-        raise invalid("#/filter", "is empty", hint="give at least one of ids, status, group, queue and function")
+        raise invalid("#/filter", "is empty", hint=f"give at least one of {_FIELDS}")
     matched = await _matching(call, wanted, statuses)
     if asked.expect is not None and asked.expect != len(matched):
         raise WebError(
@@ -200,7 +201,13 @@ async def _matching(call: Call, wanted: requests.Filter, statuses: list[JobStatu
     if not allowed:
         return []
     query = JobQuery(
-        ids=wanted.ids, status=allowed, group=wanted.group, queue=wanted.queue, function=wanted.function, limit=_PAGE
+        ids=wanted.ids,
+        status=allowed,
+        group=wanted.group,
+        queue=wanted.queue,
+        function=wanted.function,
+        waits_for=wanted.waits_for,
+        limit=_PAGE,
     )
     found: list[str] = []
     async with aclosing(iter_pages(call.jp.find_jobs, query)) as pages:

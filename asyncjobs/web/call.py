@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from asyncjobs.core.json_values import NO_SURROGATES, find_lone_surrogate
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import state_tag
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.frames import Frames
 from asyncjobs.runtime.submission import LONGEST_ID, checked_name
@@ -110,7 +111,7 @@ class Call:
         """
         content_type = self.request.headers.get("content-type", "").partition(";")[0].strip().lower()
         data = await self._read()
-        if not data and not _required(kind):
+        if not data and not is_required(kind):
             return kind()
         if content_type != "application/json":
             raise WebError(
@@ -153,6 +154,19 @@ class Call:
         except ClientDisconnect:
             raise WebError(400, "disconnected", "the client disconnected") from None
         return bytes(data)
+
+    async def check_match(self, job_id: str) -> None:
+        """Check that a job is as ``If-Match`` says.
+
+        :raises WebError: 412, it has changed.
+        """
+        wanted = self.request.headers.get("if-match")
+        if wanted is None:
+            return
+        job = await self.jp.get_job(job_id)
+        tags = [tag.strip().removeprefix("W/") for tag in wanted.split(",")]
+        if state_tag(job.version, job.created_at) not in tags and wanted != "*":
+            raise WebError(412, "changed", f"job {job_id!r} has changed since (If-Match)", hint="fetch the job again")
 
     # -- responses
 
@@ -300,8 +314,9 @@ def _not_json(data: bytes, error: ValueError) -> WebError:
     )
 
 
-def _required(kind: type[Struct]) -> bool:
-    return any(field.required for field in fields(kind))
+def is_required(kind: type[Struct]) -> bool:
+    """Return whether a body of this kind cannot be empty."""
+    return getattr(kind, "needed", False) or any(field.required for field in fields(kind))
 
 
 def _is_list(field: FieldInfo) -> bool:

@@ -10,8 +10,11 @@ from msgspec.structs import asdict
 from starlette.responses import Response
 
 from asyncjobs.core.codec import decode_call, decode_value
+from asyncjobs.core.gates import FUNCTION
 from asyncjobs.core.json_values import json_value
+from asyncjobs.error_texts import shown as shown_text
 from asyncjobs.exceptions import (
+    AnswerTimeoutError,
     CorruptValueError,
     JobExecutionError,
     JobNotCompletedError,
@@ -19,13 +22,16 @@ from asyncjobs.exceptions import (
     JobProcessorError,
     JobSkippedError,
     JobStateError,
+    RejectedError,
 )
-from asyncjobs.models import Job, JobQuery, JobStatus, state_tag
+from asyncjobs.models import Job, JobStatus, Reason, state_tag
+from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.large_values import decode_beside_loop
 from asyncjobs.runtime.step_summary import summarize_steps
 from asyncjobs.web import requests, views
 from asyncjobs.web.call import EXACT, Call
-from asyncjobs.web.problems import WebError, as_web_error
+from asyncjobs.web.json_models import gate_view
+from asyncjobs.web.problems import WebError, as_web_error, invalid
 from asyncjobs.web.render import render_attempt, render_job, render_jobs
 
 
@@ -39,6 +45,8 @@ async def list_jobs(call: Call) -> Response:
             queue=asked.queue,
             function=asked.function,
             parent_id=asked.parent,
+            waits_for=asked.waits_for or None,
+            metadata=None if asked.metadata is None else _parse_metadata(asked.metadata),
             order=asked.order,
             limit=asked.limit,
             cursor=asked.cursor,
@@ -46,6 +54,17 @@ async def list_jobs(call: Call) -> Response:
     )
     headers = {} if page.next is None else call.next_page(cursor=page.next)
     return call.json(views.JobsView(await render_jobs(call, page), page.next), headers=headers)
+
+
+def _parse_metadata(text: str) -> dict[str, str | int | float | bool | None]:
+    """Return the metadata that jobs are to have.
+
+    :raises WebError: 400, it is no JSON object of plain values.
+    """
+    try:
+        return json.decode(text, type=dict[str, str | int | float | bool | None])
+    except ValueError as error:  # DecodeError, ValidationError
+        raise invalid("?metadata", f"not a JSON object of texts, numbers, booleans and nulls: {error}") from None
 
 
 async def get_job(call: Call) -> Response:
@@ -122,10 +141,14 @@ def _no_result(call: Call, error: JobNotCompletedError) -> WebError:
     problem.hint = None
     if cause is not None:
         urls = [call.url("/v1/jobs/{}", job_id) for job_id in (*error.retry_first, cause)]
-        problem.hint = "; then ".join(f"POST {url}/retry runs it again, with the header X-Asyncjobs: 1" for url in urls)
+        if isinstance(error, (RejectedError, AnswerTimeoutError)):
+            problem.hint = f"POST {urls[0]}/retry opens it again, with the header X-Asyncjobs: 1"
+        else:
+            again = (f"POST {url}/retry runs it again, with the header X-Asyncjobs: 1" for url in urls)
+            problem.hint = "; then ".join(again)
     if isinstance(error, JobExecutionError):
         problem.detail = call.redact_text(problem.detail)
-        for name in ("message", "traceback_text"):
+        for name in ("message", "traceback_text", "reason"):
             if name in problem.details:
                 problem.details[name] = call.redact_text(problem.details[name])
     return problem
@@ -138,6 +161,8 @@ async def get_arguments(call: Call) -> Response:
     if stored is None:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
+    if stored.function == FUNCTION:  # what is stored is a question, which the job itself shows
+        return call.json(views.ArgumentsView(job_id, stored.function, [], {}))
     try:
         args, kwargs = await decode_beside_loop(stored.call, _plain_call, stored.call)
     except CorruptValueError as error:
@@ -163,8 +188,17 @@ async def why(call: Call) -> Response:
     """Explain why a job is not running."""
     job = await call.jp.get_job(call.param("id"))
     reason = await call.jp.why(job.id)
-    sentence = call.redact_text(reason.sentence)
+    sentence = call.redact_text(await _without_secrets(call, reason) if reason.code == "answer" else reason.sentence)
     return call.json(views.ReasonView(job.id, job.status, reason.code, sentence, json_value(reason.details)))
+
+
+async def _without_secrets(call: Call, reason: Reason) -> str:
+    """Return the sentence about a question with what callers may see of that."""
+    asked = await call.jp.backend.get_job(reason.details["gate"])
+    if asked is None or asked.gate is None:
+        return reason.sentence
+    question = gate_view(asked.gate, call.site.config.redact).question
+    return reason.sentence.replace(shown_text(asked.gate.question), shown_text(question))
 
 
 async def batch(call: Call) -> Response:

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from functools import cache
 from typing import Any, cast
 
-from msgspec import MsgspecError, Struct, convert, to_builtins
+from msgspec import MsgspecError, Struct, ValidationError, convert, to_builtins
 from msgspec.json import schema_components
+from msgspec.structs import asdict
 
 from asyncjobs.client.answers import SentAttempt, SentJob, SentJobs
 from asyncjobs.core.json_values import json_value
 from asyncjobs.models import (
     Attempt,
+    Gate,
     GroupProgress,
     Job,
     JobError,
@@ -29,7 +31,7 @@ from asyncjobs.models import (
 )
 from asyncjobs.runtime.reports import report
 from asyncjobs.web import views
-from asyncjobs.web.settings import redact_secrets
+from asyncjobs.web.settings import Redact, redact_secrets
 
 
 class ReportView(Struct, frozen=True):
@@ -82,7 +84,9 @@ def as_json(model: object) -> dict[str, Any]:
 def _view(model: object) -> Struct:
     match model:
         case Job():
-            return job_view(model, report(model, datetime.now(UTC), None), metadata=_hidden("metadata", model.metadata))
+            gate = None if model.gate is None else gate_view(model.gate, redact_secrets)
+            status = report(model, datetime.now(UTC), None)
+            return job_view(model, status, metadata=_hidden("metadata", model.metadata), gate=gate)
         case JobEvent():
             return event_view(model, _hidden("log" if model.type == "log" else "event", model.data))
         case GroupProgress():
@@ -175,7 +179,13 @@ def _error(error: JobError | None) -> views.ErrorView | None:
 
 
 def job_view(
-    job: Job, status: StatusReport, *, metadata: dict[str, Any], worker_gone: bool = False, **of_request: Any
+    job: Job,
+    status: StatusReport,
+    *,
+    metadata: dict[str, Any],
+    gate: views.GateView | None,
+    worker_gone: bool = False,
+    **of_request: Any,
 ) -> views.JobView:
     """Return the view of a job; ``of_request`` are fields that a request adds or hides."""
     progress = job.progress
@@ -211,6 +221,8 @@ def job_view(
         because=job.because,
         depends_on=list(job.depends_on),
         limit=job.limit,
+        gate=gate,
+        parked=job.parked,
         progress=None if progress is None else views.ProgressView(progress.done, progress.total, progress.message),
         percent=status.percent,
         elapsed=status.elapsed,
@@ -218,6 +230,41 @@ def job_view(
         unreadable=job.unreadable,
         **(fields | of_request),
     )
+
+
+_HIDDEN = "•••"
+
+
+def gate_view(gate: Gate, redact: Redact | None) -> views.GateView:
+    """Return the view of a gate; of what it asks, what ``redact`` leaves."""
+    asked: Any = {
+        "question": gate.question,
+        "choices": None if gate.choices is None else list(gate.choices),
+        "schema": gate.schema,
+        "reject_on": list(gate.reject_on),
+    }
+    shown = asked if redact is None else redact("gate", asked)
+    try:
+        parts = convert(shown, _ShownQuestion)
+    except ValidationError:  # it returns whatever it wants to
+        parts = _ShownQuestion()
+    return views.GateView(
+        **asdict(parts),
+        asked_by=gate.asked_by,
+        opened_at=gate.opened_at,
+        deadline=gate.deadline,
+        answered_by=gate.answered_by,
+        answered_at=gate.answered_at,
+    )
+
+
+class _ShownQuestion(Struct, frozen=True):
+    """What callers may see of a question."""
+
+    question: str = _HIDDEN
+    choices: list[str] | None = None
+    schema: dict[str, Any] | None = None
+    reject_on: list[str] = []
 
 
 def event_view(event: JobEvent, data: dict[str, Any]) -> views.EventView:

@@ -12,12 +12,11 @@ from typing import Any
 
 from msgspec import Struct
 from msgspec.json import schema_components
-from msgspec.structs import fields
 
 from asyncjobs.versions import own_version
 from asyncjobs.web import requests
 from asyncjobs.web.access import COOKIE
-from asyncjobs.web.call import EXACT
+from asyncjobs.web.call import EXACT, is_required
 from asyncjobs.web.openapi_parts import EXAMPLES, HEADERS, PARAMETERS, PROBLEMS, REQUESTS, SENT, STREAMS, WORDS
 from asyncjobs.web.problems import Problem
 from asyncjobs.web.routes import TABLE, Entry
@@ -172,8 +171,7 @@ def _operation(name: str, entry: Entry, schemas: Schemas) -> Json:
         media: Json = {"schema": schemas.of(entry.body)}
         if entry.body in REQUESTS:
             media["example"] = REQUESTS[entry.body]
-        required = any(field.required for field in fields(entry.body))
-        operation["requestBody"] = {"required": required, "content": {"application/json": media}}
+        operation["requestBody"] = {"required": is_required(entry.body), "content": {"application/json": media}}
     operation["responses"] = _responses(name, entry, schemas)
     if entry.right is None:
         operation["security"] = []

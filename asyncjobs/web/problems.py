@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from http import HTTPStatus
 from typing import Any, cast
 
@@ -118,7 +119,7 @@ def as_web_error(error: JobProcessorError) -> WebError:
 
 
 def _details(error: JobProcessorError) -> dict[str, Any]:
-    """Return the attributes of an error: strings, integers, lists of strings."""
+    """Return the attributes of an error: strings, integers, moments, lists of strings."""
     details: dict[str, Any] = {}
     for name, value in vars(error).items():
         if name in ("hint", "value", "leaving") or name.startswith("_"):
@@ -127,6 +128,8 @@ def _details(error: JobProcessorError) -> dict[str, Any]:
             details[name] = str(value)  # str: a handle is a subclass, which the JSON encoder refuses
         elif isinstance(value, int):
             details[name] = value
+        elif isinstance(value, datetime):
+            details[name] = value.isoformat()
         elif isinstance(value, tuple):
             details[name] = [str(entry) for entry in cast("tuple[object, ...]", value)]
     return details

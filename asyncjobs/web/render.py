@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from asyncjobs.clock import to_datetime
-from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport
+from asyncjobs.models import Attempt, GroupProgress, Job, JobError, JobEvent, StatusReport, WaitsFor
 from asyncjobs.runtime.reasons import held_by_the_dead
 from asyncjobs.runtime.reports import report, to_be_timed
 from asyncjobs.web.call import Call
-from asyncjobs.web.json_models import attempt_view, event_view, group_view, job_view
+from asyncjobs.web.json_models import attempt_view, event_view, gate_view, group_view, job_view
 from asyncjobs.web.views import (
     AttemptView,
     ErrorView,
@@ -43,14 +43,19 @@ def _job(call: Call, job: Job, status: StatusReport, *, worker_gone: bool) -> Jo
         status,
         worker_gone=worker_gone,
         metadata=call.redact_fields("metadata", job.metadata),
+        gate=None if job.gate is None else gate_view(job.gate, call.site.config.redact),
         error=render_error(call, job.error),
-        links=_job_links(call, job.id),
+        links=_job_links(call, job),
     )
 
 
-def _job_links(call: Call, job_id: str) -> dict[str, str]:
-    own = call.url("/v1/jobs/{}", job_id)
-    parts = ("result", "arguments", "events", "logs", "attempts", "graph", "why", "cancel", "retry")
+_PARTS = ("result", "arguments", "events", "logs", "attempts", "graph", "why", "cancel", "retry")
+
+
+def _job_links(call: Call, job: Job) -> dict[str, str]:
+    own = call.url("/v1/jobs/{}", job.id)
+    is_open = job.gate is not None and job.waits_for is WaitsFor.ANSWER
+    parts = (*_PARTS, "answer", "reject") if is_open and call.caller.principal.may("answer") else _PARTS
     return {"self": own} | {part: f"{own}/{part}" for part in parts}
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from msgspec import UNSET, Meta, Struct, UnsetType, field
 
@@ -25,7 +25,9 @@ Require = Annotated[int, Meta(ge=1, description="Number of dependencies that mus
 
 
 class Request(Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """The base of all requests."""
+    """The base of all requests. ``needed``: the body cannot be empty, though each of its fields may be left out."""
+
+    needed: ClassVar[bool] = False
 
 
 class NoQuery(Request, frozen=True):
@@ -40,6 +42,8 @@ class ListJobs(Request, frozen=True, kw_only=True):
     queue: Annotated[Text, Meta(description="Jobs of this queue.")] | None = None
     function: Annotated[Text, Meta(description="Jobs of this function, such as `shop.orders:ship`.")] | None = None
     parent: Parent | None = None
+    waits_for: Annotated[Literal["answer"], Meta(description="Open gates, and jobs parked on one.")] | UnsetType = UNSET
+    metadata: Annotated[Text, Meta(description='Jobs with these metadata: a JSON object, `{"page": 3}`.')] | None = None
     order: Annotated[Literal["oldest", "newest"], Meta(description="Order of submission.")] = "newest"
     limit: Limit = 100
     cursor: Cursor | None = None
@@ -88,11 +92,33 @@ class GroupGraph(Request, frozen=True, kw_only=True):
     collapse: Annotated[Literal["function"], Meta(description="One node per function.")] | UnsetType = UNSET
 
 
-class Submit(Request, frozen=True, kw_only=True):
-    """A job of a registered function. In `args` and `kwargs`, `{"$job": "an id"}` is replaced by the
-    result of that job, and is a dependency on it. The header `Idempotency-Key` also sets the `id`."""
+class Question(Request, frozen=True, kw_only=True):
+    """What a gate asks. Without `choices` and `schema` it is an approval, whose answer is true."""
 
-    function: Annotated[Name, Meta(description="Name under which the server registered it: `module:name`.")]
+    question: Annotated[str, Meta(min_length=1)]
+    choices: Annotated[list[str], Meta(min_length=1, max_length=50, description="Texts to choose from.")] | None = None
+    schema: Annotated[dict[str, Any], Meta(description="JSON Schema of the answer.")] | None = None
+    reject_on: Annotated[list[str], Meta(max_length=50, description="Those of the choices that reject it.")] = field(
+        default_factory=list[str]
+    )
+    timeout: (
+        Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds from when it is asked to its deadline.")]
+        | None
+    ) = None
+    default: Annotated[Any, Meta(description="The answer that the deadline gives; left out: it fails.")] = UNSET
+
+
+class Submit(Request, frozen=True, kw_only=True):
+    """A job of a registered `function`, or a `gate`. In `args` and `kwargs`, `{"$job": "an id"}` is replaced by the
+    result of that job, and is a dependency on it. The header `Idempotency-Key` also sets the `id`. A gate has of the
+    other fields only `id`, `depends_on`, `require`, `group` and `metadata`."""
+
+    needed: ClassVar[bool] = True
+    function: (
+        Annotated[str, Meta(min_length=1, max_length=200, description="Name under which the server registered it.")]
+        | None
+    ) = None
+    gate: Annotated[Question, Meta(description="What is asked, in place of a function.")] | None = None
     args: list[Any] = field(default_factory=list[Any])
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     id: JobId | None = None
@@ -128,6 +154,19 @@ class Retry(Request, frozen=True, kw_only=True):
     fresh: bool = False
 
 
+class Answer(Request, frozen=True, kw_only=True):
+    """The `value` of the answer. Left out, it approves a gate that has neither choices nor a schema. Who answers is the
+    caller, by the name that the server knows."""
+
+    value: Annotated[Any, Meta(description="One of the choices, or what fits the schema.")] = UNSET
+
+
+class Reject(Request, frozen=True, kw_only=True):
+    """Why a gate is rejected. Who rejects it is the caller, by the name that the server knows."""
+
+    reason: Annotated[str, Meta(min_length=1, max_length=2000)]
+
+
 class Filter(Request, frozen=True, kw_only=True):
     """Selects the jobs of an action. All given fields must match, and at least one must be given."""
 
@@ -136,6 +175,7 @@ class Filter(Request, frozen=True, kw_only=True):
     group: Name | None = None
     queue: Name | None = None
     function: Name | None = None
+    waits_for: Annotated[Literal["answer"], Meta(description="Open gates, and jobs parked on one.")] | None = None
 
 
 class Bulk(Request, frozen=True, kw_only=True):

@@ -9,7 +9,7 @@ from msgspec import Struct
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
-from asyncjobs.web import actions, events, graphs, jobs, requests, service, views
+from asyncjobs.web import actions, events, gates, graphs, jobs, requests, service, views
 from asyncjobs.web.call import Call
 from asyncjobs.web.settings import Right
 
@@ -133,6 +133,24 @@ TABLE: tuple[Entry, ...] = (
         right="act",
         body=requests.Retry,
         answers={202: views.StatusView},
+        problems=(404, 409, 412),
+    ),
+    Entry(
+        method="POST",
+        path=f"{_JOB}/answer",
+        handler=gates.answer,
+        right="answer",
+        body=requests.Answer,
+        answers={200: views.StatusView},
+        problems=(404, 409, 412, 422),
+    ),
+    Entry(
+        method="POST",
+        path=f"{_JOB}/reject",
+        handler=gates.reject,
+        right="answer",
+        body=requests.Reject,
+        answers={200: views.StatusView},
         problems=(404, 409, 412),
     ),
     Entry(

@@ -10,7 +10,8 @@ from msgspec import json
 from starlette.responses import Response
 
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import JobQuery, WorkerInfo
+from asyncjobs.models import WorkerInfo
+from asyncjobs.requests import JobQuery
 from asyncjobs.versions import own_version
 from asyncjobs.web import views
 from asyncjobs.web.access import COOKIE, TICKET_LIFETIME

@@ -14,14 +14,21 @@ from asyncjobs.exceptions import ConfigurationError
 
 MEBIBYTE = 1 << 20
 
-Right = Literal["read", "act"]
+Right = Literal["read", "act", "answer"]
 
 
 class Principal(Struct, frozen=True):
-    """A caller and its rights: ``read``, or ``read`` and ``act`` (submit, cancel, retry)."""
+    """A caller and its rights: ``read``; ``act`` (submit, cancel, retry, answer); or, without ``act``, ``answer``.
+
+    ``name`` is who has answered a gate, then: 1 to 200 characters.
+    """
 
     name: str
     can: frozenset[Right] = frozenset({"read", "act"})
+
+    def may(self, right: Right) -> bool:
+        """Return whether it has a right, by itself or as a part of ``act``."""
+        return right in self.can or (right == "answer" and "act" in self.can)
 
 
 READER = frozenset[Right]({"read"})
@@ -32,7 +39,8 @@ Authenticate = Callable[[Mapping[str, Any]], "Principal | Awaitable[Principal | 
 
 Redact = Callable[[str, Any], Any]
 """Takes the kind of a value (``"arguments"``, ``"result"``, ``"log"``, ``"event"``, ``"metadata"``, ``"error"``,
-``"step"``) and the value, that of a step in a dict under its key; returns what callers may see of it."""
+``"step"``, ``"gate"``) and the value: that of a step in a dict under its key, of a gate its question, choices and
+schema. Returns what callers may see of it."""
 
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
 _SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
@@ -86,9 +94,9 @@ class WebConfig(Checked):
         ``asyncjobs.web.allow_anyone``: every caller.
     :param allowed_hosts: further host names under which it answers when ``auth`` is None.
     :param allow_origins: origins of other sites whose pages may use it, such as ``https://example.org``.
-    :param submit: whether ``POST v1/jobs`` may submit registered functions. Default False.
-    :param redact: returns what callers may see of arguments, results, logs, metadata and errors. Default: values
-        under keys that look secret are hidden. None: everything is shown.
+    :param submit: whether ``POST v1/jobs`` may submit registered functions, and gates. Default False.
+    :param redact: returns what callers may see of arguments, results, logs, metadata, errors and questions. Default:
+        values under keys that look secret are hidden. None: everything is shown.
     :param max_streams: event streams that are open at the same time; further ones are asked to reconnect later.
         Default 500.
     :param max_body: bytes of a request's body. Default 1 MiB.

@@ -22,7 +22,7 @@ def _enum(*words: str) -> Meta:
     return Meta(extra_json_schema={"enum": list(words)})
 
 
-WaitsFor = Annotated[str, _enum("worker", "limit", "time", "dependencies")]
+WaitsFor = Annotated[str, _enum("worker", "limit", "time", "dependencies", "answer")]
 Outcome = Annotated[str, _enum("succeeded", "failed", "cancelled", "released", "interrupted")]
 EdgeState = Annotated[str, _enum("open", "met", "passed", "broken")]
 
@@ -41,6 +41,20 @@ class ErrorView(Struct, frozen=True):
     error_type: str
     message: str
     traceback: str | None
+
+
+class GateView(Struct, frozen=True, kw_only=True):
+    """What a gate asks, and how that stands. Without `choices` and `schema` it is an approval, whose answer is true."""
+
+    question: str
+    choices: list[str] | None
+    schema: Annotated[dict[str, Any], Meta(description="JSON Schema of the answer.")] | None
+    reject_on: Annotated[list[str], Meta(description="Those of the choices that reject it.")]
+    asked_by: Annotated[str, Meta(description="The job whose body asks.")] | None
+    opened_at: Annotated[Moment, Meta(description="Since when it can be answered.")] | None
+    deadline: Annotated[Moment, Meta(description="When the time for answers is over.")] | None
+    answered_by: Annotated[str, Meta(description="Who answered or rejected it.")] | None
+    answered_at: Moment | None
 
 
 class JobView(Struct, frozen=True, kw_only=True):
@@ -74,6 +88,8 @@ class JobView(Struct, frozen=True, kw_only=True):
     because: Annotated[str, Meta(description="For a skipped job: the job that did not complete.")] | None
     depends_on: Annotated[list[str], Meta(description="Ids of its dependencies.")]
     limit: Annotated[str, Meta(description="Key of a limit on concurrent jobs.")] | None
+    gate: Annotated[GateView, Meta(description="What it asks, if it is a gate.")] | None
+    parked: Annotated[str, Meta(description="The gate on which it is parked, until that has ended.")] | None
     error: ErrorView | None
     progress: ProgressView | None
     percent: Percent | None

@@ -1,7 +1,8 @@
 """A FastAPI app with durable jobs: its own routes submit and serve, the mounted ones watch and act.
 
 What belongs to asyncjobs are five lines: the processor, `lifespan=`, `mount`, and in the routes `submit` and
-`get_result`. Everything else on the page (events, cancelling, retrying) is `jobs/v1/…`, which `jp.asgi_app()` serves.
+`get_result`. Everything else on the page (events, cancelling, retrying, answering) is `jobs/v1/…`, which
+`jp.asgi_app()` serves.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from asyncjobs import DaemonConfig, JobNotCompletedError, JobNotFoundError, JobP
 from examples.comic.__main__ import SCRIPT
 from examples.comic.pipeline import submit
 from examples.comic.script import load_script
+from examples.web_app.printing import print_page
 
 OUT = Path(os.environ.get("COMIC_OUT", "comic-output/web")).resolve()
 OUT.mkdir(parents=True, exist_ok=True)
@@ -75,6 +77,8 @@ async def draw(wish: Wish) -> Comic:
     comic = secrets.token_hex(4)
     script = replace(STORY, title=wish.title, scenes=STORY.scenes[: wish.pages])
     await submit(jp, script, comic, OUT / comic, prefix=f"{comic}:")
+    first = jp.handle(f"{comic}:page_{script.scenes[0].number:02d}")
+    await jp.submit_job(print_page, first, job_id=f"{comic}:print")  # of no group: a comic is complete without it
     return Comic(comic=comic, events=f"jobs/v1/groups/{comic}/events")
 
 

@@ -41,13 +41,14 @@ def test_the_picture_is_the_table_of_transitions() -> None:
 
 
 def test_only_what_nothing_leaves_is_drawn_as_an_end() -> None:
+    """A completed gate may be asked again, so there is none."""
     ends = set(re.findall(r"^    (\w+) --> \[\*\]$", PAGE.read_text(), re.MULTILINE))
-    assert ends == {"completed"}
+    assert ends == set(JobStatus) - {before for before, _ in TRANSITIONS} == set()
 
 
 def test_every_new_arrow_would_change_the_page(generate: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     page = PAGE.read_text()
-    monkeypatch.setitem(TRANSITIONS, (JobStatus.COMPLETED, EventType.RETRYING), JobStatus.PENDING)
+    monkeypatch.setitem(TRANSITIONS, (JobStatus.COMPLETED, EventType.CANCELLED), JobStatus.CANCELLED)
     assert generate["written"](page) != page
 
 
@@ -126,3 +127,57 @@ async def test_the_idempotency_key_of_the_guide_is_the_same_in_each_attempt() ->
         job = await jp.submit_job(body, local=True, job_id="o1", retry=RetryPolicy(base=0.001))
         assert await job == "7 cents"
     assert keys == ["o1/charge"] * 2
+
+
+def test_the_graph_of_the_guide_of_questions_prints_its_page(tmp_path: Path) -> None:
+    graph, *_ = programs("docs/guides/asking.md")
+    assert run(tmp_path, graph) == "page 1 is printed\n"
+
+
+@pytest.mark.anyio
+async def test_the_book_of_the_guide_of_questions_is_asked_about_and_written() -> None:
+    _, writing, listing, _ = programs("docs/guides/asking.md")
+    names: dict[str, Any] = {}
+    exec(writing, names)
+    exec(listing, names)
+    async with JobProcessor(MemoryBackend()) as jp:
+        book = await jp.submit_job(names["write_book"], "fog", local=True, job_id="b")
+        await _asked(jp, "b", "b/style")
+        [line] = await names["list_open_questions"](jp)
+        assert line.startswith("b/style: In which style? The plot of fog. (until 20")
+        await jp.answer_job("b/style", "manga")
+        await _asked(jp, "b", "b/publish")
+        await jp.answer_job("b/publish")
+        assert await book == "The plot of fog. Drawn as manga."
+
+
+async def _asked(jp: JobProcessor, job_id: str, gate_id: str) -> None:
+    async for event in jp.stream_job(job_id):
+        if event.type == "asked" and event.data["gate"] == gate_id:
+            return
+
+
+@pytest.mark.anyio
+async def test_the_route_of_the_guide_lets_only_the_editor_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from httpx import ASGITransport, AsyncClient
+
+    monkeypatch.chdir(tmp_path)
+    *_, route = programs("docs/guides/asking.md")
+    names: dict[str, Any] = {"__name__": "guide"}
+    exec(route, names)
+    jp: JobProcessor = names["jp"]
+    async with jp, AsyncClient(transport=ASGITransport(names["app"]), base_url="http://test") as client:
+        await jp.submit_gate("print?", job_id="mine/q", metadata={"editor": "ana"})
+        await jp.submit_gate("which?", choices=["noir", "manga"], job_id="mine/style", metadata={"editor": "ana"})
+        await jp.submit_gate("print?", job_id="other", metadata={"editor": "bo"})
+        codes = [(await client.post(f"/gates/{gate}")).status_code for gate in ("other", "unknown", "mine/q")]
+        assert codes == [404, 404, 200]
+        refused = await client.post("/gates/mine/q?reason=no")
+        assert refused.status_code == 409
+        assert "answered by 'ana'" in refused.json()["detail"]
+        assert (await client.post("/gates/mine/style", json=True)).status_code == 422
+        assert (await client.post("/gates/mine/style", json="manga")).json() == "completed"
+        assert (await client.get("/books/nothing/events")).status_code == 404
+        assert "EventSource" in (await client.get("/books/b")).text

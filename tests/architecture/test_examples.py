@@ -20,6 +20,7 @@ pytestmark = pytest.mark.anyio
 
 PRINTED = {
     "EventPublisher": "submitted started completed",
+    "GateRequest": "PAGE",
     "JobDAG": "['pages']",
     "JobDaemon": "REPORT",
     "MemoryBackend": "{<JobStatus.COMPLETED: 'completed'>: 1}",

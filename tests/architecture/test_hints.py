@@ -49,6 +49,8 @@ NAME = Words("how an object, or what was called, is shown")
 
 FOLLOWED = Words("followed by tests/web/test_client.py: test_what_the_hint_says_to_pass_instead_arrives")
 
+OPENED = Words("followed by tests/conformance/test_gates.py: test_a_retry_opens_it_again")
+
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
@@ -72,6 +74,15 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/job_actions.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "pass --yes to {}"): commands.a_store_without_a_worker,
     ("cli/config.py", "--force overwrites it"): commands.a_configuration,
+    ("cli/gate_actions.py", "--json is not valid JSON: {}"): commands.gates,
+    ("cli/gate_actions.py", "VALUE and --json exclude each other"): commands.gates,
+    ("cli/gate_actions.py", "VALUE or --json"): commands.gates,
+    (
+        "cli/gate_actions.py",
+        "leave it out to approve it, or say no: asyncjobs jobs reject {} --reason no",
+    ): commands.gates,
+    ("cli/gate_values.py", "give the answer as JSON: --json VALUE"): commands.gates,
+    ("cli/gate_views.py", "asyncjobs jobs answer {}{}"): commands.gates,
     ("cli/context.py", "--app module:attribute"): Words("no command asks for the application without one being named"),
     (
         "cli/context.py",
@@ -231,7 +242,8 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.stores,
     ("exceptions.py", "await handle.retry() runs it again"): calls.waiting_for_a_job,
     ("exceptions.py", "await handle.retry()"): calls.waiting_in_a_body,
-    ("exceptions.py", "await jp.handle({}).retry()"): calls.waiting_in_a_body,
+    ("exceptions.py", "await handle.retry() opens it again"): OPENED,
+    ("error_texts.py", "await jp.handle({}).retry()"): calls.waiting_in_a_body,
     ("exceptions.py", 'choose another job_id, or pass if_exists="return" to get the existing job'): calls.options,
     ("exceptions.py", 'nothing was lost; submit .request again with if_exists="return"'): calls.a_store_that_is_away,
     ("versions.py", "pip install {}"): calls.a_part_that_is_not_installed,
@@ -281,7 +293,15 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.processors_elsewhere,
     ("runtime/batch.py", "async with jp.batch() as batch: batch.submit_job(…)"): calls.batches,
     (
-        "runtime/isolation/child.py",
+        "runtime/answers.py",
+        "to say no: reject_job(id, reason); for other answers: choices=, answer_type=",
+    ): calls.questions,
+    ("runtime/gate_methods.py", "await current_job().submit_gate(…)"): calls.questions,
+    ("runtime/gate_methods.py", "current_job().submit_gate_sync(…)"): calls.questions,
+    ("runtime/question_methods.py", "await current_job().ask(…)"): calls.questions,
+    ("runtime/question_methods.py", "current_job().ask_sync(…)"): calls.questions,
+    (
+        "runtime/isolation/parent_jobs.py",
         "await its result, or open a JobProcessor(enable_daemon=False) on the same store",
     ): calls.events_in_a_process_of_its_own,
     (
@@ -351,7 +371,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/step_methods.py", "await current_job().step(…)"): steps.steps,
     ("runtime/steps.py", "in an 'async def' function: await current_job().step({}, …)"): steps.steps,
     (
-        "runtime/context.py",
+        "runtime/misplaced_calls.py",
         "a body waits for its tasks and threads, and each job asks current_job() itself",
     ): Words("what a body does, not a call to write as it stands"),
     ("runtime/steps.py", "step_sync() does not await 'async def' functions"): steps.steps,
@@ -422,6 +442,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("web/call.py", '<?{}>; rel="next"'): Words("a header"),
     ("web/call.py", "asgi_app(max_body=…) allows more"): web.submitting,
     ("web/jobs.py", "POST {}/retry runs it again, with the header X-Asyncjobs: 1"): web.a_failed_job,
+    ("web/jobs.py", "POST {}/retry opens it again, with the header X-Asyncjobs: 1"): web.a_rejected_gate,
     ("web/openapi_parts.py", 'The next page, as `rel="next"`, unless this is the last.'): Words("describes a header"),
     (
         "web/problems.py",

@@ -47,6 +47,7 @@ def test_every_state_of_the_page_is_accessible_in_light_and_dark(visitor: Visito
     look(page, "stopped", folder)
     page.get_by_role("button", name="Go on drawing").click()
     expect_the_end(page)
+    expect(page.locator("#question")).to_be_visible()
     look(page, "end", folder)
     expect(page.locator("#news")).to_have_text("The comic is complete.")
     page.get_by_role("link", name="The comic").click()
@@ -74,6 +75,7 @@ def test_a_comic_is_drawn_and_opened_with_the_keyboard_alone(visitor: Visitor, d
     page.keyboard.press("Enter")
     expect(page.get_by_role("heading", name="The Speckled Band")).to_be_focused()
     expect(page.locator("#connection")).to_have_text(re.compile("complete"))
-    for name in ("Download PDF", "Download CBZ", "The cover", "Page 1: The Only Scene"):
+    expect(page.locator("#question")).to_be_visible()
+    for name in ("Download PDF", "Download CBZ", "Print it", "Not now", "The cover", "Page 1: The Only Scene"):
         page.keyboard.press("Tab")
         expect(focused).to_have_accessible_name(name)

@@ -77,7 +77,7 @@ def test_threads_of_a_module_do_not_keep_the_daemon_from_ending(preloading: Shel
     [
         (None, "ModuleNotFoundError: No module named 'broken'", "install it for this Python, or correct the name"),
         ("raise LookupError('no licence')", "LookupError: no licence", "python -c 'import broken'"),
-        ("import sys; sys.exit(0)", "SystemExit: 0", "python -c 'import broken'"),
+        ("import sys; sys.exit(0)", "SystemExit: 0", "put that under 'if __name__ =="),
     ],
 )
 def test_an_import_that_fails_ends_the_start(

@@ -6,9 +6,12 @@ import re
 import shlex
 import sys
 from pathlib import Path
+from typing import Any
 
+import anyio
 import pytest
 
+from asyncjobs import JobProcessor, SQLiteConfig
 from tests.cli.inside import Inside
 
 ROOT = Path(__file__).parents[2]
@@ -76,7 +79,7 @@ def test_the_commands_of_the_guides_run_as_printed(tmp_path: Path, monkeypatch: 
         monkeypatch.delitem(sys.modules, module)
     listed = [words[1:] for page in PAGES for words in commands(page) if words[0] == "asyncjobs"]
     assert len(listed) > 15
-    running = False
+    running = filled = False
     try:
         for arguments in listed:
             name = name_of(arguments)
@@ -84,14 +87,31 @@ def test_the_commands_of_the_guides_run_as_printed(tmp_path: Path, monkeypatch: 
                 # Commands that look and act: at jobs of the names that they speak of.
                 shell.good("--app", "shop.jobs:jp", "daemon", "start", "-d")
                 running = True
-                for job, size in (("panel_70", "1"), ("panel_8", "0")):
+                for job, size in (("panel_70", "1"), ("panel_8", "0")) if not filled else ():
                     given = ["--id", job, "--group", "noir", "--max-retries", "0", "--arg", f"size={size}"]
                     shell.good("jobs", "submit", "shop.tasks:render", *given)
+                if not filled:
+                    anyio.run(ask, tmp_path / "asyncjobs.db")
+                filled = True
             ran = shell.run(*arguments, *MORE.get(name, ()))
             assert ran.code in ENDS.get(name, {0}), f"{shlex.join(arguments)}\n{ran.out}\n{ran.err}"
             running = running and name != "daemon stop"
     finally:
         shell.run("--app", "shop.jobs:jp", "daemon", "stop", "--now")
+
+
+async def ask(path: Path) -> None:
+    """Ask the questions that the guides answer."""
+    asked: dict[str, dict[str, Any]] = {
+        "book-1/style": {"choices": ["noir", "manga"]},
+        "book-1/publish": {},
+        "page-1": {},
+        "page-2": {},
+        "pages": {"answer_type": list[int]},
+    }
+    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
+        for job_id, options in asked.items():
+            await jp.submit_gate("What now?", job_id=job_id, **options)
 
 
 def test_commands_in_sentences_are_understood(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -106,3 +106,12 @@ def test_a_worker_that_is_lost_uses_up_none_and_the_try_that_it_had_is_shown() -
     )
     assert tries(job) == "2/4 #4"
     assert tries(replace(job, status=JobStatus.CANCELLED, error=None)) == "1/4 #4"
+
+
+async def test_a_gate_has_no_tries() -> None:
+    async with JobProcessor(MemoryBackend()) as jp:
+        gates = [await jp.submit_gate("?") for _ in range(4)]
+        await gates[1].answer()
+        await gates[2].reject("no")
+        await gates[3].cancel()
+        assert [tries(await jp.get_job(gate)) for gate in gates] == [""] * 4

@@ -37,13 +37,13 @@ from asyncjobs.models import (
     Job,
     JobError,
     JobEvent,
-    JobQuery,
     JobResult,
     JobStatus,
     Limit,
     Outcome,
     OutcomeKind,
 )
+from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
 
 FUNCTION = "app:work"

@@ -10,10 +10,13 @@ import anyio
 import anyio.lowlevel
 import pytest
 
-from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker, Seen
+from asyncjobs.backends.base import AttemptRef, ClaimRequest, JobBackend, NewWorker, Seen
+from asyncjobs.core.requests import Answer
 from asyncjobs.exceptions import BackendClosedError
-from asyncjobs.models import JobError, JobQuery
+from asyncjobs.models import JobError
+from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
+from tests.conformance.gates import gate
 from tests.conformance.support import FATAL, PENDING, SKIPPED, Store, maker, new
 
 pytestmark = pytest.mark.anyio
@@ -26,6 +29,9 @@ CALLS: dict[str, Callable[[JobBackend], Awaitable[Any]]] = {
     "update_job_status": lambda b: b.update_job_status([]),
     "append_events": lambda b: b.append_events([]),
     "write_steps": lambda b: b.write_steps([]),
+    "ask_gate": lambda b: b.ask_gate(AttemptRef("a", 1, "w1-0"), gate("a/q")),
+    "answer_gate": lambda b: b.answer_gate(Answer(job_id="a", created_at=0, value=b"")),
+    "end_due_gates": lambda b: b.end_due_gates(),
     "register_worker": lambda b: b.register_worker(NewWorker(name="w", slots=1)),
     "deregister_worker": lambda b: b.deregister_worker("w1-0"),
     "extend_leases": lambda b: b.extend_leases("w1-0"),

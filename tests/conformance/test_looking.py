@@ -6,7 +6,8 @@ import pytest
 
 from asyncjobs.backends.base import StoredCall
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import GroupProgress, Handle, JobQuery
+from asyncjobs.models import GroupProgress, Handle
+from asyncjobs.requests import JobQuery
 from tests.conformance.support import COMPLETED, FAILED, FATAL, IN_PROGRESS, PENDING, RELEASED, Hand, Store, new
 
 pytestmark = pytest.mark.anyio

@@ -11,7 +11,8 @@ from asyncjobs.clock import to_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import Job, JobQuery, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.models import Job, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.requests import JobQuery
 from tests.conformance.support import (
     CANCELLED,
     COMPLETED,

@@ -7,7 +7,7 @@ import pytest
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.exceptions import ConfigurationError, JobNotFoundError, JobStateError, UnknownDependencyError
-from asyncjobs.models import JobQuery
+from asyncjobs.requests import JobQuery
 from tests.conformance.support import (
     COMPLETED,
     FAILURE,

@@ -18,7 +18,8 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.backends.sqlite.rows import STATUS_CODE
 from asyncjobs.core.codec import decode_value
-from asyncjobs.models import EdgeState, JobStatus
+from asyncjobs.core.state import Role
+from asyncjobs.models import EdgeState, JobStatus, WaitsFor
 
 _STATUS = {code: status for status, code in STATUS_CODE.items()}
 _ENDED_OTHERWISE = frozenset({JobStatus.FAILED, JobStatus.CANCELLED, JobStatus.SKIPPED})
@@ -37,6 +38,12 @@ class JobRow(Struct, frozen=True):
     seq: int
     limit: str | None
     waits_for: int | None
+    role: int | None = None
+    parked: int | None = None
+
+    @property
+    def is_gate(self) -> bool:
+        return self.role == Role.GATE
 
 
 class EventRow(Struct, frozen=True):
@@ -60,6 +67,8 @@ class Stored(Struct):
     limits: dict[str, int]
     counters: dict[str, int]
     integrity: str
+    askers: dict[int, int] = {}
+    """The job whose body asked, by the number of its gate."""
 
     @property
     def by_id(self) -> dict[str, JobRow]:
@@ -109,7 +118,7 @@ def read_store(path: Path) -> Stored:
             n: JobRow(n, job_id, _STATUS[status], *rest)
             for n, job_id, status, *rest in rows(
                 "SELECT n, id, status, attempt, failures, interruptions, max_interruptions, require, because, seq, "
-                "limit_key, waits_for FROM jobs"
+                "limit_key, waits_for, role, parked FROM jobs"
             )
         }
         events = [
@@ -135,7 +144,8 @@ def read_store(path: Path) -> Stored:
         limits = dict(rows("SELECT key, in_progress FROM limits").fetchall())
         counters = dict(rows("SELECT name, value FROM counters").fetchall())
         integrity = rows("PRAGMA quick_check").fetchone()[0]
-    return Stored(jobs, events, edges, ended, results, limits, counters, integrity)
+        askers = dict(rows("SELECT n, asker FROM gates WHERE asker IS NOT NULL").fetchall())
+    return Stored(jobs, events, edges, ended, results, limits, counters, integrity, askers)
 
 
 # -- at any moment
@@ -177,6 +187,22 @@ def check_log(stored: Stored, before: Sequence[EventRow] = ()) -> list[str]:
         for key, count in stored.limits.items()
         if count != in_progress[key]
     ]
+    return [*wrong, *_check_gates(stored)]
+
+
+def _check_gates(stored: Stored) -> list[str]:
+    """What is parked waits for an open gate of its own, and no question of a job is open that has ended."""
+    wrong: list[str] = []
+    for job in stored.jobs.values():
+        gate = stored.jobs.get(job.parked or 0)
+        is_open = gate is not None and gate.is_gate and gate.waits_for == WaitsFor.ANSWER
+        if job.parked is not None and (not is_open or stored.askers.get(job.parked) != job.n):
+            wrong.append(f"{job.id} is parked on {gate and gate.id}, which is not open, or not its own")
+        if not job.is_gate and (job.waits_for == WaitsFor.ANSWER) != (job.parked is not None):
+            wrong.append(f"{job.id} waits for {job.waits_for} and is parked on {job.parked}")
+    for n, asker in stored.askers.items():
+        if stored.jobs[n].waits_for == WaitsFor.ANSWER and stored.jobs[asker].status.terminal:
+            wrong.append(f"the question {stored.jobs[n].id} is open, and its job is {stored.jobs[asker].status}")
     return wrong
 
 
@@ -185,6 +211,7 @@ def _replay(job: JobRow, history: Sequence[EventRow]) -> list[str]:
     wrong: list[str] = []
     status: JobStatus | None = None
     attempt = failures = interruptions = 0
+    is_open = False
     if [event.seq for event in history] != list(range(1, len(history) + 1)):
         wrong.append(f"seq is {[event.seq for event in history]}, not 1..{len(history)}")
     for event in history:
@@ -194,10 +221,16 @@ def _replay(job: JobRow, history: Sequence[EventRow]) -> list[str]:
             case "submitted":
                 allowed, status = was is None, JobStatus.PENDING
             case "started":
-                allowed = was is JobStatus.PENDING and event.attempt == attempt + 1
+                allowed = was is JobStatus.PENDING and event.attempt == attempt + 1 and not job.is_gate
                 attempt, status = event.attempt, JobStatus.IN_PROGRESS
             case "completed":
-                allowed, status = running, JobStatus.COMPLETED
+                allowed, status = running or is_open, JobStatus.COMPLETED
+            case "asked" if job.is_gate:
+                allowed = was is JobStatus.PENDING and not is_open
+                is_open = True
+            case "retrying" if event.data.get("by") == "ask":
+                allowed = job.is_gate and was is not None and was.terminal
+                status = JobStatus.PENDING
             case "failed":
                 allowed, status = running or was is JobStatus.PENDING, JobStatus.FAILED
                 if event.data.get("error_type") == "WorkerLostError":
@@ -217,10 +250,13 @@ def _replay(job: JobRow, history: Sequence[EventRow]) -> list[str]:
                 allowed, status = was is JobStatus.PENDING, JobStatus.SKIPPED
             case "cancelled":
                 allowed, status = was in (JobStatus.PENDING, JobStatus.IN_PROGRESS), JobStatus.CANCELLED
+            case "answered":  # the end of its question, whatever the job does at the moment
+                allowed = not was.terminal and event.status is None
             case _:
                 allowed = running and event.status is None
         if not allowed:
             wrong.append(f"event {event.seq}, {event.type!r} of attempt {event.attempt}, cannot follow status {was}")
+        is_open = is_open and status is JobStatus.PENDING
         if status is not was and event.status is not status:
             wrong.append(f"event {event.seq}, {event.type!r}, says status {event.status} and makes {status}")
         if event.type != "submitted" and event.attempt != attempt:
@@ -233,6 +269,8 @@ def _replay(job: JobRow, history: Sequence[EventRow]) -> list[str]:
         wrong.append(f"interrupted {interruptions} times, allowed are {job.max_interruptions}")
     if (job.status is JobStatus.PENDING) != (job.waits_for is not None):
         wrong.append(f"{job.status} and waiting for {job.waits_for}")
+    if job.is_gate and is_open != (job.waits_for == WaitsFor.ANSWER):
+        wrong.append(f"by its events it is {'' if is_open else 'not '}open, and it waits for {job.waits_for}")
     return wrong
 
 
@@ -272,7 +310,7 @@ def check_ran(stored: Stored, ledger: Sequence[Line]) -> list[str]:
         if job is None:
             continue
         key = (job.id, event.attempt)
-        if event.type == "completed":
+        if event.type == "completed" and not job.is_gate:
             if key not in over or over[key].rest != ("well",):
                 wrong.append(f"{job.id}: attempt {event.attempt} is stored as completed, and did not end well")
             if latest[job.id] > event.attempt:
@@ -324,7 +362,7 @@ def check_order(stored: Stored, ledger: Sequence[Line] = ()) -> list[str]:
     for event in stored.events:
         above = parents.get(event.job)
         job = stored.jobs.get(event.job)
-        if not above or job is None or event.type not in ("started", "skipped"):
+        if not above or job is None or event.type not in ("started", "skipped", "asked"):
             continue
         met = [p for p, _ in above if completed.get(p, never) < event.position]
         failed = [
@@ -332,13 +370,16 @@ def check_order(stored: Stored, ledger: Sequence[Line] = ()) -> list[str]:
             for p, optional in above
             if p not in met and any(e.position < event.position for e in ended.get(p, ()))
         ]
-        if event.type == "started":
+        if event.type == "asked" and not job.is_gate:
+            continue  # by a body that runs
+        if event.type != "skipped":
             if job.require is not None:
                 early = len(met) < job.require
             else:
                 early = len(met) + len(failed) < len(above) or any(not optional for _, optional in failed)
             if early:
-                wrong.append(f"{job.id}: attempt {event.attempt} was given out before its dependencies allowed it")
+                what = "it was asked" if job.is_gate else f"attempt {event.attempt} was given out"
+                wrong.append(f"{job.id}: {what} before its dependencies allowed it")
         else:
             hopeless = (
                 any(not optional for _, optional in failed)
@@ -403,11 +444,11 @@ def check_end(stored: Stored) -> list[str]:
             cause = stored.by_id.get(job.because or "")
             if cause is None or cause.status not in (JobStatus.FAILED, JobStatus.CANCELLED):
                 wrong.append(f"{job.id} was skipped because of {job.because!r}, which did not fail")
-        if job.status is JobStatus.COMPLETED:
+        if job.status is JobStatus.COMPLETED and not job.is_gate:
             value = decode_value(stored.results[job.n]) if job.n in stored.results else None
             if value != [job.id, job.attempt]:
                 wrong.append(f"{job.id} completed at attempt {job.attempt}, and its result is {value!r}")
-        elif job.n in stored.results:
+        elif job.n in stored.results and not job.is_gate:  # one that was asked again has its earlier answer there
             wrong.append(f"{job.id} is {job.status} and has a result")
     return wrong
 

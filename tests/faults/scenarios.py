@@ -130,7 +130,7 @@ async def reap_for(path: str, lease: str, seconds: str) -> None:
 @scenario
 async def read_pages(path: str) -> None:
     """Read the log and the jobs, page by page, over and over, until a line comes."""
-    from asyncjobs.models import JobQuery
+    from asyncjobs.requests import JobQuery
 
     async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
         pages = 0

@@ -18,7 +18,8 @@ from asyncjobs.backends.sqlite import files
 from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.sqlite.schema import APPLICATION_ID, VERSION
 from asyncjobs.exceptions import BackendError, ConfigurationError, JobProcessorError, SchemaVersionError
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus
+from asyncjobs.requests import JobQuery
 from tests.faults.children import Child
 from tests.runtime.support import nothing
 

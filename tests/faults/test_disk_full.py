@@ -15,7 +15,8 @@ import pytest
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend, SQLiteConfig
 from asyncjobs.exceptions import BackendError
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus
+from asyncjobs.requests import JobQuery
 from tests.faults import bodies
 from tests.faults.checker import check_log, copy_of, read_store
 from tests.faults.stores import logged, until

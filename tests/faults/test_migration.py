@@ -14,9 +14,13 @@ from asyncjobs import SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.base import AttemptEnd, AttemptRef
 from asyncjobs.backends.sqlite import backup, schema
 from asyncjobs.backends.values import KeptStep
-from asyncjobs.core.requests import Keep
+from asyncjobs.clock import from_datetime
+from asyncjobs.core.requests import Answer, Keep
 from asyncjobs.exceptions import BackendError, SchemaVersionError
-from asyncjobs.models import JobError, JobQuery, JobStatus, Outcome, OutcomeKind
+from asyncjobs.models import JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.requests import JobQuery
+from asyncjobs.testing import ManualClock
+from tests.conformance.gates import gate
 from tests.faults import open_pretended
 from tests.faults.children import Child
 from tests.faults.stores import full, new_job
@@ -148,22 +152,42 @@ async def test_two_processes_at_once_migrate_once(path: Path, tmp_path: Path) ->
     assert [file.name for file in tmp_path.glob("*.bak*")] == [f"jobs.db.v{OLD}.bak"]
 
 
-# -- from version 2, in a file that a program of that version wrote
+# -- from files that programs of earlier versions wrote
 
-V2 = Path(__file__).with_name("jobs_v2.sql")
-STATEMENTS = 6
-"""Statements by which version 3 changes the file, with the one that sets its version."""
+STATEMENTS = {2: 13, 3: 8}
+"""By version: statements by which it is migrated, with the one that sets the version."""
+JOBS = {2: 8, 3: 11}
+
+
+def made_by(version: int, folder: Path) -> Path:
+    """A file of this version."""
+    path = folder / "jobs.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(Path(__file__).with_name(f"jobs_v{version}.sql").read_text())
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {version}")
+    return path
 
 
 @pytest.fixture
 def second(tmp_path: Path) -> Path:
-    """A file of version 2."""
-    path = tmp_path / "jobs.db"
-    with closing(sqlite3.connect(path)) as connection:
-        connection.executescript(V2.read_text())
-        connection.execute(f"PRAGMA application_id = {schema.APPLICATION_ID}")
-        connection.execute("PRAGMA user_version = 2")
-    return path
+    return made_by(2, tmp_path)
+
+
+@pytest.fixture
+def third(tmp_path: Path) -> Path:
+    return made_by(3, tmp_path)
+
+
+@pytest.fixture(params=STATEMENTS)
+def old(request: pytest.FixtureRequest) -> int:
+    return request.param
+
+
+@pytest.fixture
+def earlier(old: int, tmp_path: Path) -> Path:
+    """A file of each earlier version."""
+    return made_by(old, tmp_path)
 
 
 async def test_a_file_of_version_2_has_everything_it_had(second: Path) -> None:
@@ -203,40 +227,94 @@ async def test_and_its_jobs_keep_steps_and_are_retried(second: Path) -> None:
         assert {job.id for job in await backend.get_jobs(["skipped"]) if job.status is JobStatus.PENDING} == {"skipped"}
 
 
-async def test_a_program_of_version_2_refuses_the_file(second: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    await opened(second)
-    before = fingerprint(second.parent)
-    monkeypatch.setattr(schema, "VERSION", 2)
-    with pytest.raises(SchemaVersionError, match="3"):
-        await opened(second)
-    assert fingerprint(second.parent) == before
-    assert len(content(second.with_name("jobs.db.v2.bak"))) > 50
+async def test_a_file_of_version_3_has_everything_it_had(third: Path) -> None:
+    async with SQLiteBackend(SQLiteConfig(db_path=third)) as backend:
+        jobs = {job.id: job for job in await backend.find_jobs(JobQuery())}
+        assert {job.id: str(job.status) for job in jobs.values()} == {
+            "done": "completed",
+            "failed": "failed",
+            "running": "in_progress",
+            "skipped": "skipped",
+            "waiting": "pending",
+            "later": "pending",
+            "again": "pending",
+            "limited": "completed",
+            "retried": "pending",
+            "anew": "pending",
+            "child": "pending",
+        }
+        assert not [job for job in jobs.values() if job.unreadable or job.gate or job.parked]
+        assert len((await backend.read_events()).events) == 27
+        assert (jobs["child"].parent_id, jobs["running"].depends_on) == ("running", ("done",))
+        kept = [await backend.count_steps(job_id) for job_id in ("running", "retried", "anew", "done")]
+        assert kept == [1, 1, 0, 0]
+        assert await backend.end_due_gates() == []
+        assert await backend.find_jobs(JobQuery(waits_for="answer")) == []
 
 
-async def test_a_file_that_was_migrated_is_as_one_that_is_new(second: Path, tmp_path: Path) -> None:
-    await opened(second)
+async def test_and_its_running_bodies_ask_and_park(third: Path) -> None:
+    """Also the attempt that was in progress when its program was replaced, and one that was retried by hand."""
+    attempt = AttemptRef("running", 1, "w1")
+    clock = ManualClock()
+    async with SQLiteBackend(SQLiteConfig(db_path=third), clock=clock) as backend:
+        asked = await backend.ask_gate(attempt, gate("running/q"))
+        assert asked.status is JobStatus.PENDING
+        released = AttemptEnd(attempt, Outcome(OutcomeKind.RELEASED), parked_on="running/q")
+        assert (await backend.update_job_status([released])).results == [JobStatus.PENDING]
+        parked, question = await backend.get_jobs(["running", "running/q"])
+        assert (parked.parked, question.waits_for) == ("running/q", WaitsFor.ANSWER)
+        answer = Answer(job_id="running/q", created_at=from_datetime(question.created_at), value=b"\xc3")
+        assert await backend.answer_gate(answer) is JobStatus.COMPLETED
+        (woken,) = await backend.get_jobs(["running"])
+        assert (woken.waits_for, woken.parked, await backend.count_steps("running")) == (WaitsFor.WORKER, None, 1)
+
+
+async def test_a_program_of_an_earlier_version_refuses_the_file(
+    earlier: Path, old: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await opened(earlier)
+    before = fingerprint(earlier.parent)
+    monkeypatch.setattr(schema, "VERSION", old)
+    with pytest.raises(SchemaVersionError, match=str(OLD)):
+        await opened(earlier)
+    assert fingerprint(earlier.parent) == before
+    assert len(content(earlier.with_name(f"jobs.db.v{old}.bak"))) > 50
+
+
+async def test_a_file_that_was_migrated_is_as_one_that_is_new(earlier: Path, tmp_path: Path) -> None:
+    await opened(earlier)
     await opened(tmp_path / "new.db")
     made = [
-        {line for line in content(path) if line.startswith("CREATE") and " jobs(" not in line}
-        for path in (second, tmp_path / "new.db")
+        {line for line in content(path) if line.startswith("CREATE") and not line.startswith("CREATE TABLE jobs(")}
+        for path in (earlier, tmp_path / "new.db")
     ]
     assert made[0] == made[1]
+    assert columns(earlier) == columns(tmp_path / "new.db")
+
+
+def columns(path: Path) -> list[tuple[object, ...]]:
+    with closing(sqlite3.connect(path)) as connection:
+        return connection.execute("PRAGMA table_info(jobs)").fetchall()
+
+
+KILLS = [(old, after) for old, statements in STATEMENTS.items() for after in range(statements + 1)]
 
 
 @pytest.mark.untraced
-@pytest.mark.parametrize("after", range(STATEMENTS + 1))
-async def test_killed_at_any_statement_it_is_migrated_by_the_next_process(second: Path, after: int) -> None:
-    before = content(second)
-    with Child("tests.faults.killed_migration", second, after, ledger=second.with_name("ledger")) as child:
+@pytest.mark.parametrize(("old", "after"), KILLS)
+async def test_killed_at_any_statement_it_is_migrated_by_the_next_process(earlier: Path, old: int, after: int) -> None:
+    before = content(earlier)
+    with Child("tests.faults.killed_migration", earlier, after, ledger=earlier.with_name("ledger")) as child:
         assert child.end() == -signal.SIGKILL, child.errors()
-    assert (version(second), content(second)) == (2, before)
-    assert len(await opened(second)) == 8
-    assert version(second) == schema.VERSION
-    for copy in second.parent.glob("*.bak*"):
+    assert (version(earlier), content(earlier)) == (old, before)
+    assert len(await opened(earlier)) == JOBS[old]
+    assert version(earlier) == schema.VERSION
+    for copy in earlier.parent.glob("*.bak*"):
         assert content(copy) == before
 
 
 @pytest.mark.untraced
-async def test_there_are_no_more_statements_to_be_killed_at(second: Path) -> None:
-    with Child("tests.faults.killed_migration", second, STATEMENTS + 1, ledger=second.with_name("ledger")) as child:
+async def test_there_are_no_more_statements_to_be_killed_at(earlier: Path, old: int) -> None:
+    ledger = earlier.with_name("ledger")
+    with Child("tests.faults.killed_migration", earlier, STATEMENTS[old] + 1, ledger=ledger) as child:
         child.until("opened")

@@ -16,7 +16,8 @@ import anyio
 import pytest
 
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend, SQLiteConfig
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus
+from asyncjobs.requests import JobQuery
 from tests.faults.checker import check_log, check_order, read_store
 from tests.faults.children import Child
 

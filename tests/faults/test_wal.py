@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor, JobRequest, SQLiteBackend, SQLiteConfig
-from asyncjobs.models import JobQuery
+from asyncjobs.requests import JobQuery
 from tests.faults import bodies
 from tests.faults.children import Child
 

@@ -18,6 +18,7 @@ from asyncjobs.models import (
     Dependency,
     EdgeState,
     EventType,
+    Job,
     JobEvent,
     JobStatus,
     Limit,
@@ -26,8 +27,6 @@ from asyncjobs.models import (
 )
 from asyncjobs.testing import FaultyBackend, random_graph
 from tests.conformance.support import (
-    CANCELLED,
-    FAILED,
     FAILURE,
     FATAL,
     FUNCTION,
@@ -40,7 +39,8 @@ from tests.conformance.support import (
     Make,
     Store,
 )
-from tests.properties.oracle import Model, Oracle
+from tests.properties.model import Model
+from tests.properties.oracle import Oracle
 
 LIMITS = (Limit("x", 1), Limit("y", 2))
 POLICY = RetryPolicy(max_retries=1, base=1.0, factor=2.0, jitter=0.0)
@@ -53,6 +53,9 @@ KEYS = ("a", "a/1", "a/2", "ab", "b", "b/\U0010ffff")
 class Driver:
     """Plays a history on a store beside an ``Oracle``, and compares."""
 
+    functions = (FUNCTION,)
+    """What its workers run."""
+
     def __init__(self, seed: int, store: Store) -> None:
         self.rng = Random(seed)
         self.of_steps = Random(seed)  # apart, because what jobs keep changes nothing else of a history
@@ -64,6 +67,7 @@ class Driver:
         self.hands: list[Hand] = []
         self.cursor: str | None = None
         self.log: list[JobEvent] = []
+        self.revived: list[tuple[str, str]] = []  # as the log has it: a job, and the one that was retried
         self.seen: dict[str, tuple[int, JobStatus | None]] = {}  # by job: the last seq, and the status it leads to
 
     async def play(self, steps: int = STEPS) -> Dump:
@@ -71,7 +75,7 @@ class Driver:
 
         :raises AssertionError: the store does not do what the rules say.
         """
-        self.hands = [await self.store.hand(f"hand{i}") for i in range(2)]
+        self.hands = [await self.store.hand(f"hand{i}", functions=self.functions) for i in range(2)]
         await self.submit()
         await self.check()
         actions: list[Callable[[], Awaitable[None]]] = [self.submit, self.cancel, self.retry, self.lose, self.say]
@@ -86,11 +90,18 @@ class Driver:
         for _ in range(steps):
             await self.rng.choice(actions)()
             await self.check()
+            await self.beside()
             await self.of_steps.choice((self.keep, self.keep, self.keep_nothing, self.clear))()
             await self.check_steps(model for model in self.oracle.jobs.values() if model.attempt)
         await self.to_the_end()
         await self.read_again()
         return await self.store.dump()
+
+    async def beside(self) -> None:
+        """What happens beside, after each step."""
+
+    async def helped(self) -> None:
+        """What is done in the end so that every job becomes terminal."""
 
     # -- choosing
 
@@ -117,13 +128,17 @@ class Driver:
             retry=POLICY,
         )
         batch = [replace(job, delay=3_000_000) if self.rng.random() < 0.15 else job for job in batch]
-        batch = [replace(job, max_interruptions=self.rng.randint(1, 3)) for job in batch]
+        batch = [self.varied(replace(job, max_interruptions=self.rng.randint(1, 3))) for job in batch]
         parent = self.rng.choice([None, None, *self.refs.values()])
         if parent is not None and self.oracle.jobs[parent.job_id].cancel_requested:
             await self.refused_as_cancelled(batch, parent)
             return
         assert list(await self.store.submit(*batch, parent=parent)) == [job.id for job in batch]
         self.oracle.submit(batch, parent.job_id if parent else None)
+
+    def varied(self, job: NewJob) -> NewJob:
+        """A job of a random graph, perhaps as another one."""
+        return job
 
     async def refused_as_cancelled(self, batch: Sequence[NewJob], parent: AttemptRef) -> None:
         before = await self.store.dump()
@@ -270,15 +285,18 @@ class Driver:
 
     async def retry(self) -> None:
         self.tick()
-        retryable = [j.id for j in self.oracle.jobs.values() if j.status in (FAILED, CANCELLED)]
+        retryable = [job.id for job in self.oracle.jobs.values() if self.oracle.may_be_retried(job)]
         job_id = self.rng.choice(retryable) if retryable and self.rng.random() < 0.9 else self.some(1)[0]
-        fresh = self.of_steps.random() < 0.4
+        await self.retried(job_id, self.of_steps.random() < 0.4)
+
+    async def retried(self, job_id: str, fresh: bool) -> None:
+        retryable = [job.id for job in self.oracle.jobs.values() if self.oracle.may_be_retried(job)]
         try:
             await self.store.backend.retry_job(job_id, fresh=fresh)
         except JobStateError:
-            assert job_id not in retryable
+            assert job_id not in retryable, f"{job_id} was not retried"
         else:
-            assert job_id in retryable
+            assert job_id in retryable, f"{job_id} was retried, the rules refuse it"
             self.oracle.retry(job_id, fresh)
 
     async def lose(self) -> None:
@@ -287,12 +305,12 @@ class Driver:
         lost = self.hands[index]
         held = self.oracle.running(index)
         reaped = await self.store.lose(lost)
-        self.tick()
+        self.look_at_the_clock()
         assert sorted(reaped) == sorted(job.id for job in held)
         for job in held:
             self.ended(job, Outcome(OutcomeKind.INTERRUPTED))
         self.store.hands.remove(lost)
-        self.hands[index] = await self.store.hand(f"hand{index}")
+        self.hands[index] = await self.store.hand(f"hand{index}", functions=self.functions)
 
     async def recount(self) -> None:
         before = await self.store.dump()
@@ -305,24 +323,27 @@ class Driver:
             await hand.beat()
 
     async def set_the_clock(self) -> None:
-        """Delays and backoffs are durations: it changes nothing of what is due."""
+        """Delays and backoffs are durations: it changes nothing of what is ready. Deadlines of gates are moments."""
         self.store.clock.jump(self.rng.choice((-3600, -5, 5, 3600)))
 
     def tick(self) -> None:
         """Time goes on a little, so that moments tell steps apart."""
         self.store.clock.advance(0.001)
-        self.oracle.now = self.store.clock.since_boot()
+        self.look_at_the_clock()
+
+    def look_at_the_clock(self) -> None:
+        self.oracle.now, self.oracle.wall = self.store.clock.since_boot(), self.store.clock.now()
 
     # -- checking
 
-    async def settle(self) -> Mapping[str, str | None]:
-        causes = {job.id: job.because for job in await self.store.jobs()}
-        self.oracle.settle(causes)
-        return causes
+    async def settle(self) -> Sequence[Job]:
+        """Have the rules decide what follows from a step; returns what the store has."""
+        jobs = await self.store.jobs()
+        self.oracle.settle({job.id: job.because for job in jobs})
+        return jobs
 
     async def check(self) -> None:
-        await self.settle()
-        jobs = await self.store.jobs()
+        jobs = await self.settle()
         edges: dict[str, dict[str, EdgeState]] = {}
         for edge in await self.store.backend.get_dependencies([job.id for job in jobs]):
             edges.setdefault(edge.child_id, {})[edge.parent_id] = edge.state
@@ -355,6 +376,9 @@ class Driver:
                 assert TRANSITIONS.get((status, EventType(event.type))) is event.status, f"{status} {event.type}"
                 status = event.status
             self.seen[event.job_id] = (event.seq, status)
+            if event.type == EventType.RETRYING and "by" in event.data:
+                self.revived.append((event.job_id, event.data["job"]))
+        assert sorted(self.revived) == sorted(self.oracle.revivals), "what a retry revived"
 
     async def to_the_end(self) -> None:
         """With workers alive, every job becomes terminal."""
@@ -363,6 +387,7 @@ class Driver:
             self.tick()
             for hand in self.hands:
                 assert (await hand.beat()).alive
+            await self.helped()
             await self.claimed(0, 50, await self.hands[0].claims(50))
             ends = [AttemptEnd(ref, self.rng.choice((SUCCESS, SUCCESS, FATAL))) for ref in self.refs.values()]
             await self.store.backend.update_job_status(ends)
@@ -407,10 +432,12 @@ def assert_acyclic(jobs: Mapping[str, Model]) -> None:
         left = {job_id: parents for job_id, parents in left.items() if job_id not in free}
 
 
-async def play(make: Make, seed: int, steps: int = STEPS) -> tuple[Dump, int]:
+async def play(
+    make: Make, seed: int, steps: int = STEPS, plays: Callable[[int, Store], Driver] = Driver
+) -> tuple[Dump, int]:
     """The history of this seed on a new store; returns its end, and how many random graphs were in it."""
     async with Store(make) as store:
-        driver = Driver(seed, store)
+        driver = plays(seed, store)
         try:
             return await driver.play(steps), driver.graphs
         except AssertionError as error:

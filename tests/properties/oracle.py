@@ -8,50 +8,26 @@ what the store chose is one of those allowed, and takes it over.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 
 from asyncjobs.backends.base import NewJob
 from asyncjobs.models import EdgeState, Job, JobStatus, Outcome, OutcomeKind
+from tests.properties.gate_rules import GateRules
+from tests.properties.model import Model
 
 PENDING, IN_PROGRESS, COMPLETED, FAILED, CANCELLED, SKIPPED = JobStatus
 OPEN, MET, PASSED, BROKEN = EdgeState
 
 
-@dataclass
-class Model:
-    """What the rules say of one job."""
-
-    new: NewJob
-    n: int
-    status: JobStatus = PENDING
-    ready: bool = False
-    due: int = 0
-    attempt: int = 0
-    failures: int = 0
-    interruptions: int = 0
-    cancel_requested: bool = False
-    because: str | None = None
-    worker: int | None = None
-    parent: str | None = None
-    frozen: dict[str, EdgeState] = field(default_factory=dict[str, EdgeState])
-    """Edges of a job that ran: a later retry of the parent does not open them again."""
-    steps: dict[str, bytes] = field(default_factory=dict[str, bytes])
-
-    @property
-    def id(self) -> str:
-        return self.new.id
-
-    @property
-    def rank(self) -> tuple[int, int]:
-        return -self.new.priority, self.n
-
-
-class Oracle:
-    """The rules. ``now`` is set before each step (µs); ``causes`` are what the store says of skips, after it."""
+class Oracle(GateRules):
+    """The rules. ``now`` and ``wall`` are set before each step (µs since the start of the machine, and by the wall
+    clock); ``causes`` are what the store says of skips, after it.
+    """
 
     def __init__(self) -> None:
-        self.jobs: dict[str, Model] = {}
+        super().__init__()
         self.capacity: dict[str, int] = {}
+        self.revivals: list[tuple[str, str]] = []
+        """The jobs that were made pending by hand, each with the job that was retried."""
         self.now = 0
 
     # -- looking
@@ -81,6 +57,7 @@ class Oracle:
                 room[job.new.limit.key] -= 1
         taken: list[Model] = []
         waiting = [j for j in self.jobs.values() if j.status is PENDING and j.ready and j.due <= self.now]
+        waiting = [j for j in waiting if j.gate is None and j.parked is None]
         for job in sorted(waiting, key=lambda j: j.rank):
             key = job.new.limit.key if job.new.limit else None
             if len(taken) == limit or (key is not None and room[key] <= 0):
@@ -95,7 +72,7 @@ class Oracle:
     def submit(self, batch: Sequence[NewJob], parent: str | None) -> None:
         for new in batch:
             due = self.now + new.delay if new.delay else 0
-            self.jobs[new.id] = Model(new, len(self.jobs), due=due, parent=parent)
+            self.jobs[new.id] = Model(new, len(self.jobs), due=due, parent=parent, gate=self.asked(new))
             if new.limit:
                 self.capacity[new.limit.key] = new.limit.capacity
 
@@ -135,7 +112,7 @@ class Oracle:
             targets |= more
         for job in (self.jobs[job_id] for job_id in targets):
             if job.status is PENDING:
-                job.status = CANCELLED
+                job.status, job.parked = CANCELLED, None
             elif job.status is IN_PROGRESS:
                 job.cancel_requested = True
 
@@ -148,16 +125,28 @@ class Oracle:
     def retry(self, job_id: str, fresh: bool) -> None:
         if fresh:
             self.jobs[job_id].steps = {}
+        self.forget_answers(job_id, fresh)
+        self.revive(job_id)
+
+    def may_be_retried(self, job: Model) -> bool:
+        """A failed or cancelled job; not a question whose asker has ended."""
+        asker = job.gate.asker if job.gate else None
+        return job.status in (FAILED, CANCELLED) and not (asker and self.jobs[asker].status.terminal)
+
+    def revive(self, job_id: str, by: str | None = None) -> None:
+        """The job, and those that it had skipped, are pending again; ``by`` names the job that asks it again."""
         revived = self.revived_by(job_id)
         names = {job.id for job in revived}
         for job in self.jobs.values():
-            if job.attempt:
+            if job.started:
                 job.frozen.update({p: s for p, s in self.edges(job).items() if p in names and s is not OPEN})
             elif job.status is PENDING and names & {dep.parent_id for dep in job.new.dependencies}:
                 job.ready = False  # it waits again, if its edges say so
         for job in revived:
             job.status, job.ready, job.because, job.cancel_requested = PENDING, False, None, False
             job.failures = job.interruptions = 0
+            self.forget_end(job)
+            self.revivals.append((job.id, (job.id == job_id and by) or job_id))
             if job.id == job_id:
                 job.due = 0
 
@@ -171,7 +160,8 @@ class Oracle:
             for job in self.jobs.values():
                 if job.status is not SKIPPED or job.id in causes:
                     continue
-                above = [causes[dep.parent_id] for dep in job.new.dependencies if dep.parent_id in causes]
+                spoilt = [parent_id for parent_id, state in self.edges(job).items() if state is not MET]
+                above = [causes[parent_id] for parent_id in spoilt if parent_id in causes]
                 if above and (job.new.require is not None or job.because in (job_id, *above)):
                     causes[job.id] = job.because or job_id
                     found = True
@@ -186,6 +176,7 @@ class Oracle:
             for job in self.jobs.values():
                 if job.status is PENDING and not job.ready:
                     changed |= self._decide(job, causes.get(job.id))
+                changed |= self.follow_ends(job)
         for job in self.jobs.values():
             if job.status is SKIPPED and job.id not in skipped:
                 spoilt = (BROKEN,) if job.new.require is None else (BROKEN, PASSED)
@@ -204,6 +195,8 @@ class Oracle:
             job.ready = met >= job.new.require
         if skip:
             job.status, job.because = SKIPPED, cause
+        elif job.open:
+            self.opened(job)
         return skip or job.ready
 
     # -- comparing
@@ -224,5 +217,7 @@ class Oracle:
             )
             assert told == right, f"{job.id}: {told}, the rules say {right}"
             assert edges.get(job.id, {}) == self.edges(model), f"edges to {job.id}"
+            assert (job.waits_for is not None) is (model.status is PENDING), f"{job.id} waits for {job.waits_for!r}"
             if model.status is PENDING:
                 assert job.dependencies_met == model.ready, f"{job.id} ready: {job.dependencies_met}"
+            self.compare_gate(job, model)

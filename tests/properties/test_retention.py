@@ -10,11 +10,14 @@ from random import Random
 import anyio
 import networkx
 import pytest
+from msgspec.structs import replace
 
+from asyncjobs.backends.base import NewJob
 from asyncjobs.exceptions import JobStateError
-from asyncjobs.models import Job
+from asyncjobs.models import Job, WaitsFor
 from asyncjobs.testing import random_graph
-from tests.conformance.support import FATAL, FUNCTION, MAKERS, ONCE, SUCCESS, Dump, Make, Store, maker
+from tests.conformance.gates import answer, ask, gate, reject
+from tests.conformance.support import FATAL, FUNCTION, MAKERS, ONCE, SUCCESS, Dump, Hand, Make, Store, maker
 from tests.measuring import first_measured
 
 SEEDS = 60
@@ -39,9 +42,9 @@ def ended_before(job: Job, moment: float) -> bool:
     return job.finished_at is not None and job.finished_at.timestamp() < moment
 
 
-async def history(make: Make, seed: int) -> Dump:
-    """Submit, run, retry, remove, in turns; returns what is left."""
-    rng = Random(seed)
+async def history(make: Make, seed: int, *, gates: bool) -> Dump:
+    """Submit, run, retry, remove, in turns; returns what is left. Perhaps some jobs are gates, and some ask."""
+    rng, of_gates = Random(seed), Random(f"gates of {seed}")
     async with Store(make) as store:
         hand = await store.hand(lease=1_000_000)
         for turn in range(6):
@@ -54,6 +57,8 @@ async def history(make: Make, seed: int) -> Dump:
                 known=tuple(rng.sample(known, min(2, len(known)) if rng.random() < 0.4 else 0)),
                 retry=ONCE,
             )
+            if gates:
+                batch = [as_gate(job) if of_gates.random() < 0.3 else job for job in batch]
             parents = [ref for job_id, ref in hand.held.items() if await store.status(job_id) == "in_progress"]
             await store.submit(*batch, parent=rng.choice([None, *parents]))
             for _ in range(rng.randint(1, 5)):
@@ -62,13 +67,34 @@ async def history(make: Make, seed: int) -> Dump:
                 ending = rng.sample(running, rng.randint(0, len(running)))
                 await hand.ends({job_id: rng.choice((SUCCESS, SUCCESS, FATAL)) for job_id in ending})
                 store.clock.advance(rng.randint(1, 20))
-            failed = [job.id for job in await store.jobs() if job.status == "failed"]
+                if gates:
+                    await ask_and_answer(store, hand, of_gates)
+            failed = [job.id for job in await store.jobs() if job.status == "failed" and not is_question(job)]
             if failed and rng.random() < 0.4:
                 await store.backend.retry_job(rng.choice(failed))
             await (by_age if rng.random() < 0.7 else by_hand)(store, rng)
             for job_id in set(hand.held) - {job.id for job in await store.jobs()}:
                 del hand.held[job_id]
         return await store.dump()
+
+
+def as_gate(job: NewJob) -> NewJob:
+    return replace(gate(job.id), dependencies=job.dependencies, require=job.require)
+
+
+def is_question(job: Job) -> bool:
+    """Whether a body asked it: once that has ended, it is not retried by itself."""
+    return job.gate is not None and job.gate.asked_by is not None
+
+
+async def ask_and_answer(store: Store, hand: Hand, rng: Random) -> None:
+    """Some running jobs ask, and some gates are answered."""
+    for job_id, ref in hand.held.items():
+        if rng.random() < 0.3 and await store.status(job_id) == "in_progress":
+            await ask(store, ref, rng.choice("qr"))
+    for job in await store.jobs():
+        if job.waits_for is WaitsFor.ANSWER and rng.random() < 0.7:
+            await (answer if rng.random() < 0.7 else reject)(store, job.id)
 
 
 async def by_age(store: Store, rng: Random) -> None:
@@ -115,8 +141,9 @@ async def check(store: Store, before: Mapping[str, Job], may_go: list[set[str]])
     assert seqs == {job.id: job.version for job in left.values()}
 
 
+@pytest.mark.parametrize("gates", [False, True], ids=["jobs", "gates"])
 @pytest.mark.parametrize("first", first_measured(range(0, SEEDS, 10)))
-def test_stores_remove_what_the_rule_says(first: int, tmp_path: Path) -> None:
+def test_stores_remove_what_the_rule_says(first: int, gates: bool, tmp_path: Path) -> None:
     async def chunk() -> None:
         for seed in range(first, first + 10):
             dumps: list[Dump] = []
@@ -124,7 +151,7 @@ def test_stores_remove_what_the_rule_says(first: int, tmp_path: Path) -> None:
                 folder = tmp_path / f"{kind}-{seed}"
                 folder.mkdir()
                 try:
-                    dumps.append(await history(maker(kind, folder), seed))
+                    dumps.append(await history(maker(kind, folder), seed, gates=gates))
                 except AssertionError as error:
                     error.add_note(f"seed {seed}, {kind}")
                     raise

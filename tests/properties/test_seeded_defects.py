@@ -22,7 +22,9 @@ from asyncjobs.core.state import Change, JobState, NewEvent, Stale
 from asyncjobs.exceptions import CyclicDependencyError, JobStateError
 from asyncjobs.models import BodyEvent, EdgeState, EventType, JobStatus, WaitsFor
 from tests.conformance.support import maker
-from tests.properties.driver import play
+from tests.properties.driver import Driver, play
+from tests.properties.gate_defects import GATE_DEFECTS, GATE_DEFECTS_OF_FILES
+from tests.properties.gate_driver import GateDriver
 
 SEEDS = range(200)
 
@@ -199,7 +201,7 @@ def only_the_stored_cause_revives(patch: Patch) -> None:
 
 def a_cancelled_tree_stays_open(patch: Patch) -> None:
     """An attempt that was asked to stop goes on submitting."""
-    check_parent = commands._check_parent  # pyright: ignore[reportPrivateUsage]
+    check_parent = commands.check_parent
 
     def lenient(plan: Plan, parent: tuple[int, int, int]) -> None:
         try:
@@ -208,7 +210,7 @@ def a_cancelled_tree_stays_open(patch: Patch) -> None:
             if refused.status != "asked to stop":
                 raise
 
-    patch.setattr(commands, "_check_parent", lenient)
+    patch.setattr(commands, "check_parent", lenient)
 
 
 def a_backoff_follows_the_wall_clock(patch: Patch) -> None:
@@ -278,8 +280,9 @@ def steps_forgotten_on_every_retry(patch: Patch) -> None:
     """A retry that should resume begins anew."""
     revive = lifecycle.revive
 
-    def anew(job: JobState, cause: str, now: int, *, fresh: bool = False) -> Change:
-        return replace(revive(job, cause, now, fresh=True), events=revive(job, cause, now, fresh=fresh).events)
+    def anew(job: JobState, cause: str, now: int, *, fresh: bool = False, by: str = "retry_job") -> Change:
+        right = revive(job, cause, now, fresh=fresh, by=by)
+        return replace(revive(job, cause, now, fresh=True, by=by), events=right.events)
 
     patch.setattr(lifecycle, "revive", anew)
 
@@ -323,6 +326,24 @@ DEFECTS = [
 DEFECTS_OF_FILES = [steps_of_an_old_generation_are_read_from_the_file]
 
 
+def caught(defect: Callable[[Patch], None], patch: Patch, kind: str, folder: Path, plays: type[Driver]) -> bool:
+    """Whether the histories of a driver catch a defect, each seed in a store of its own."""
+
+    async def histories() -> None:
+        for seed in SEEDS:
+            own = folder / str(seed)
+            own.mkdir()
+            await play(maker(kind, own), seed, plays=plays)
+
+    with patch.context() as planted:
+        defect(planted)
+        try:
+            anyio.run(histories)
+        except AssertionError:
+            return True
+    return False
+
+
 @pytest.mark.slow
 @pytest.mark.untraced  # what runs here is wrong
 @pytest.mark.parametrize(
@@ -331,12 +352,17 @@ DEFECTS_OF_FILES = [steps_of_an_old_generation_are_read_from_the_file]
     ids=lambda value: value if isinstance(value, str) else value.__name__,
 )
 def test_the_checker_catches(kind: str, defect: Callable[[Patch], None], monkeypatch: Patch, tmp_path: Path) -> None:
-    async def histories() -> None:
-        for seed in SEEDS:
-            folder = tmp_path / str(seed)
-            folder.mkdir()
-            await play(maker(kind, folder), seed)
+    assert caught(defect, monkeypatch, kind, tmp_path, Driver)
 
-    defect(monkeypatch)
-    with pytest.raises(AssertionError):
-        anyio.run(histories)
+
+@pytest.mark.slow
+@pytest.mark.untraced
+@pytest.mark.parametrize(
+    ("kind", "defect"),
+    [("memory", defect) for defect in GATE_DEFECTS] + [("sqlite", defect) for defect in GATE_DEFECTS_OF_FILES],
+    ids=lambda value: value if isinstance(value, str) else value.__name__,
+)
+def test_histories_with_gates_catch(
+    kind: str, defect: Callable[[Patch], None], monkeypatch: Patch, tmp_path: Path
+) -> None:
+    assert caught(defect, monkeypatch, kind, tmp_path, GateDriver)

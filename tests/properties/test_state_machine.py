@@ -1,6 +1,6 @@
 """Random command sequences: the store against a naive reading of the rules, and one store against another.
 
-A failure names its seed; ``await play(maker(kind, folder), seed)`` repeats it.
+A failure names its seed; ``await play(maker(kind, folder), seed, plays=…)`` repeats it.
 """
 
 from __future__ import annotations
@@ -12,33 +12,56 @@ import pytest
 
 from tests.conformance.support import MAKERS, maker
 from tests.measuring import first_measured
-from tests.properties.driver import play
+from tests.properties.driver import Driver, play
+from tests.properties.gate_driver import GateDriver
 
 pytestmark = pytest.mark.slow
 
-SEEDS = 1_500
+SEEDS = 500
 CHUNK = 50
+WITH_GATES = 600
+"""Histories with gates have all that others have. Together they are more than 1,000 random graphs."""
+OTHERS = [kind for kind in MAKERS if kind != "memory"]
+
+
+async def chunk(folder: Path, seeds: range, plays: type[Driver]) -> int:
+    """Histories in memory; returns how many random graphs were in them."""
+    return sum([(await play(maker("memory", folder), seed, plays=plays))[1] for seed in seeds])
 
 
 @pytest.mark.parametrize("first", first_measured(range(0, SEEDS, CHUNK)))
 def test_the_store_does_what_the_rules_say(first: int, tmp_path: Path) -> None:
-    async def chunk() -> int:
-        return sum([(await play(maker("memory", tmp_path), seed))[1] for seed in range(first, first + CHUNK)])
-
-    graphs = anyio.run(chunk)
+    graphs = anyio.run(chunk, tmp_path, range(first, first + CHUNK), Driver)
     assert graphs >= CHUNK, "in each history at least one random graph"
 
 
-@pytest.mark.parametrize("kind", [kind for kind in MAKERS if kind != "memory"])
+@pytest.mark.parametrize("first", first_measured(range(0, WITH_GATES, CHUNK)))
+def test_so_it_does_with_gates(first: int, tmp_path: Path) -> None:
+    anyio.run(chunk, tmp_path, range(first, first + CHUNK), GateDriver)
+
+
+@pytest.mark.untraced
+def test_so_it_does_on_trio(tmp_path: Path) -> None:
+    anyio.run(chunk, tmp_path, range(WITH_GATES, WITH_GATES + CHUNK), GateDriver, backend="trio")
+
+
+async def compare(kind: str, folder: Path, seeds: range, plays: type[Driver]) -> None:
+    for seed in seeds:
+        own = folder / str(seed)
+        own.mkdir()
+        there, _ = await play(maker(kind, own), seed, plays=plays)
+        here, _ = await play(maker("memory", own), seed, plays=plays)
+        for field in here.__struct_fields__:
+            assert getattr(there, field) == getattr(here, field), f"seed {seed}: {field}"
+
+
+@pytest.mark.parametrize("kind", OTHERS)
 @pytest.mark.parametrize("first", first_measured(range(1_000, 1_060, 10)))
 def test_two_stores_have_the_same_history(kind: str, first: int, tmp_path: Path) -> None:
-    async def chunk() -> None:
-        for seed in range(first, first + 10):
-            folder = tmp_path / str(seed)
-            folder.mkdir()
-            there, _ = await play(maker(kind, folder), seed)
-            here, _ = await play(maker("memory", folder), seed)
-            for field in here.__struct_fields__:
-                assert getattr(there, field) == getattr(here, field), f"seed {seed}: {field}"
+    anyio.run(compare, kind, tmp_path, range(first, first + 10), Driver)
 
-    anyio.run(chunk)
+
+@pytest.mark.parametrize("kind", OTHERS)
+@pytest.mark.parametrize("first", first_measured(range(1_000, 1_030, 10)))
+def test_two_stores_have_the_same_history_with_gates(kind: str, first: int, tmp_path: Path) -> None:
+    anyio.run(compare, kind, tmp_path, range(first, first + 10), GateDriver)

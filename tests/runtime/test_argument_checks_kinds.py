@@ -10,6 +10,7 @@ import pytest
 
 from asyncjobs import (
     ConfigurationError,
+    GateRequest,
     JobHandle,
     JobProcessor,
     JobQuery,
@@ -39,6 +40,8 @@ HANDLE_FOR_A_NAME: dict[str, tuple[Call, str]] = {
     "submit_job(limit=)": (lambda jp, h: jp.submit_job(nothing, limit=(h, 1)), "limit"),
     "map_jobs(group=)": (lambda jp, h: jp.map_jobs(str, [1], group=h), "group"),
     "JobRequest(group=)": (lambda jp, h: jp.submit_jobs([JobRequest(func=nothing, group=h)]), "group"),
+    "submit_gate(group=)": (lambda jp, h: jp.submit_gate("?", group=h), "group"),
+    "GateRequest(group=)": (lambda jp, h: jp.submit_jobs([GateRequest(question="?", group=h)]), "group"),
     "stream_group": (lambda jp, h: _read(jp.stream_group(h)), "group"),
     "stream_job(types=)": (lambda jp, h: _read(jp.stream_job(h, types=h)), "types"),
     "stream_all(types=)": (lambda jp, h: _read(jp.stream_all(types=[h])), "types"),
@@ -153,6 +156,12 @@ WRONG: dict[str, tuple[Callable[[Any, Any], Any], str, str]] = {
         "would be ignored",
     ),
     "map_jobs(retry=a subclass)": (lambda jp, _: jp.map_jobs(str, [1], retry=Never()), "retry", "on=[…]"),
+    "answer_job(5)": (lambda jp, _: jp.answer_job(5), "job_id", "an id or a handle"),
+    "reject_job(None)": (lambda jp, _: jp.reject_job(None, "no"), "job_id", "an id or a handle"),
+    "submit_gate(5)": (lambda jp, _: jp.submit_gate(5), "question", "a text"),
+    "submit_gate(choices='no')": (lambda jp, _: jp.submit_gate("?", choices="no"), "choices", "choices=[…]"),
+    "submit_gate(answer_type=5)": (lambda jp, _: jp.submit_gate("?", answer_type=5), "answer_type", "records of these"),
+    "submit_gate(queue=)": (lambda jp, _: jp.submit_gate("?", queue="q"), "queue", "options of a gate"),
     "priority=2**70": (lambda jp, _: jp.submit_job(nothing, priority=2**70), "priority", f"to {2**63 - 1}"),
     "priority=1.5": (lambda jp, _: jp.submit_job(nothing, priority=1.5), "priority", f"from {-(2**63)} to"),
 }
@@ -192,6 +201,8 @@ SYNC: dict[str, tuple[Callable[[Any, Any], Any], str]] = {
     "find_jobs('failed')": (lambda jobs, _: jobs.find_jobs("failed"), "JobQuery(status="),
     "drain(h)": (lambda jobs, h: jobs.drain(h), "handle of one job"),
     "stream_group(h)": (lambda jobs, h: list(jobs.stream_group(h)), "handle of one job"),
+    "submit_gate(queue=)": (lambda jobs, _: jobs.submit_gate("?", queue="q"), "options of a gate"),
+    "answer_job(None)": (lambda jobs, _: jobs.answer_job(None), "an id or a handle"),
     "get_job(None)": (lambda jobs, _: jobs.get_job(None), "an id or a handle"),
     "handle(None)": (lambda jobs, _: jobs.handle(None), "an id or a handle"),
 }

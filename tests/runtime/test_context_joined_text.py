@@ -20,8 +20,8 @@ from msgspec import msgpack
 from asyncjobs import JobEvent, JobProcessor, current_job
 from asyncjobs.backends.base import AttemptRef
 from asyncjobs.runtime import event_data
-from asyncjobs.runtime.body_events import MAX_EVENT_BYTES
 from asyncjobs.runtime.context import JobContext
+from asyncjobs.runtime.event_data import MAX_EVENT_BYTES
 from asyncjobs.runtime.wakeups import LoopHandle
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.runtime import isolated

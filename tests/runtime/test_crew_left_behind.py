@@ -17,6 +17,7 @@ from asyncjobs import (
     JobProcessor,
     JobProcessorError,
     JobQuery,
+    JobStateError,
     JobStatus,
     current_job,
 )
@@ -199,7 +200,7 @@ async def test_what_a_left_behind_body_writes_late_is_refused(store: Stores) -> 
         it.go.set()
         await within(PATIENCE, it.ended.wait())
         assert another.runs == 1
-        assert late == [BackendClosedError, BackendClosedError]
+        assert late == [JobStateError, BackendClosedError]
         assert await later.get_result("held") == "value"
         assert await types(later, "held") == ["submitted", "started", "released", "started", "completed"]
         assert [job.id for job in await later.find_jobs(JobQuery())] == ["held"]

@@ -15,6 +15,7 @@ from asyncjobs import BackendError, ConfigurationError, DaemonConfig, JobProcess
 from asyncjobs.backends.base import NewWorker
 from asyncjobs.processor import get_engine
 from asyncjobs.testing import ManualClock
+from tests.runtime.asking_bodies import Kind, submit
 from tests.runtime.support import (
     CANCELLED,
     COMPLETED,
@@ -27,6 +28,7 @@ from tests.runtime.support import (
     Stores,
     add,
     comes_true,
+    echo,
     fail,
     nothing,
     until,
@@ -140,6 +142,24 @@ async def test_children_run_with_their_parent(stores: Stores) -> None:
     async with JobProcessor(backend, enable_daemon=False, daemon=daemon, fallback="sync") as jp:
         with anyio.fail_after(PATIENCE):
             assert await (await jp.submit_job(submit_children, 3)) == 4
+
+
+@pytest.mark.parametrize("where", ["async", "thread"])
+async def test_a_body_that_asks_is_parked_and_its_submit_returns(stores: Stores, where: Kind) -> None:
+    """The caller does not wait for people. Once they have answered, the job runs here."""
+    async with fallback(stores) as jp:
+        handle = await within(10, submit(jp, where))
+        assert (await jp.get_job("a")).parked == "a/q"
+        await jp.answer_job("a/q")
+        assert await within(10, handle) is True
+
+
+async def test_a_gate_is_not_waited_for(stores: Stores) -> None:
+    async with fallback(stores) as jp:
+        gate = await within(10, jp.submit_gate("go on?"))
+        handle = await within(10, jp.submit_job(echo, "done", depends_on=[gate]))
+        await jp.answer_job(gate)
+        assert await within(10, handle) == "done"
 
 
 async def test_with_a_live_worker_it_keeps_out_of_the_way(stores: Stores) -> None:

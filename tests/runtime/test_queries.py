@@ -345,7 +345,7 @@ def test_the_codes_are_documented() -> None:
     assert {
         "running", "worker_gone", "cancel_requested", "completed", "failed", "cancelled", "skipped", "dependencies",
         "time", "retry_backoff", "interruption_backoff", "limit", "slots", "next", "no_worker", "no_worker_for_queue",
-        "not_allowed", "owner_gone",
+        "not_allowed", "owner_gone", "answer",
     } == CODES  # fmt: skip
 
 

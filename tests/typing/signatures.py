@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from typing import assert_type
+from typing import Any, Literal, assert_type
 
 from asyncjobs import (
     Job,
@@ -87,6 +87,29 @@ async def children_know_it_too() -> None:
     assert_type(await context.submit_job(draw, "x"), JobHandle[Picture])
     assert_type(await context.submit_job(count, "x", key="k"), JobHandle[int])
     assert_type(context.submit_job_sync(count, "x"), JobHandle[int])
+
+
+async def a_gate_knows_its_answer(jp: JobProcessor, jobs: SyncJobs) -> None:
+    assert_type(await jp.submit_gate("?"), JobHandle[bool])
+    assert_type(await jp.submit_gate("?", timeout=60, default=True, depends_on=["a"], group="g"), JobHandle[bool])
+    assert_type(await jp.submit_gate("?", choices=["a", "b"], reject_on=["b"]), JobHandle[str])
+    assert_type(await jp.submit_gate("?", answer_type=Picture), JobHandle[Picture])
+    assert_type(await jp.submit_gate("?", answer_type=list[int], default=[], timeout=1), JobHandle[list[int]])
+    assert_type(await jp.submit_gate("?", answer_type=Literal["a", 1]), JobHandle[Any])
+    assert_type(await (await jp.submit_gate("?", answer_type=int)), int)
+    assert_type(await jp.answer_job("x", 3, "ada"), JobStatus)
+    assert_type(await jp.reject_job("x", "no", by="ada"), JobStatus)
+    assert_type(await (await jp.submit_gate("?")).answer(), JobStatus)
+    async with jp.batch() as batch:
+        assert_type(batch.submit_gate("?"), JobHandle[bool])
+        assert_type(batch.submit_gate("?", answer_type=int), JobHandle[int])
+    context = current_job()
+    assert_type(await context.submit_gate("?", key="k", answer_type=int), JobHandle[int])
+    assert_type(context.submit_gate_sync("?", choices=["a"]), JobHandle[str])
+    assert_type(jobs.submit_gate("?"), SyncHandle[bool])
+    assert_type(jobs.submit_gate("?", answer_type=int).result(), int)
+    assert_type(jobs.answer_job("x"), JobStatus)
+    await jp.submit_gate("?", queue="q")  # type: ignore[call-overload]  # pyright: ignore[reportCallIssue]
 
 
 async def steps_return_what_their_functions_do() -> None:

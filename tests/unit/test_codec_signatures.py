@@ -12,7 +12,7 @@ import pytest
 
 from asyncjobs.core.codec import RESERVED, bind_arguments, refuse_reserved_parameters, signatures
 from asyncjobs.exceptions import SubmissionError
-from asyncjobs.models import JobRequest
+from asyncjobs.requests import JobRequest
 
 
 def plain(path: str, size: int, quality: int = 90) -> None: ...

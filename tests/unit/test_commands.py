@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 import pytest
 
 from asyncjobs.core import commands
@@ -11,34 +9,9 @@ from asyncjobs.core.plan import Plan
 from asyncjobs.core.requests import AttemptEnd, AttemptRef, Forget, Keep, NewJob, StepChange
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.core.state import EdgeRow, JobState, Stale
-from asyncjobs.exceptions import DuplicateJobError, JobNotFoundError
+from asyncjobs.exceptions import DuplicateJobError
 from asyncjobs.models import EdgeState, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
-
-NOW = 5_000_000
-
-
-class Rows:
-    """A view of a few rows."""
-
-    def __init__(self, jobs: Iterable[JobState], edges: Iterable[EdgeRow] = ()) -> None:
-        self._jobs = {job.n: job for job in jobs}
-        self._edges = list(edges)
-
-    def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
-        return [self._jobs[n] for n in numbers if n in self._jobs]
-
-    def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        return {job.id: job.n for job in self._jobs.values() if job.id in ids}
-
-    def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
-        return [edge for n in parents for edge in self._edges if edge.parent == n]
-
-    def edges_to(self, children: Sequence[int]) -> Iterable[EdgeRow]:
-        return [edge for n in children for edge in self._edges if edge.child == n]
-
-    def children(self, parents: Sequence[int]) -> Sequence[int]:
-        return []
-
+from tests.unit.plans import NOW, Rows
 
 READY = JobState(1, "ready")
 WAITING = JobState(2, "waiting", waits_for=WaitsFor.DEPENDENCIES, open=1)
@@ -91,11 +64,6 @@ def test_a_recount_skips_what_can_never_run() -> None:
     assert plan[2].status is JobStatus.SKIPPED
 
 
-def test_a_retry_of_nobody_is_not_found() -> None:
-    with pytest.raises(JobNotFoundError):
-        commands.retry(plan_of(), 99)
-
-
 def test_an_outcome_of_a_job_that_is_not_stored_is_stale_and_those_beside_it_count() -> None:
     end = AttemptEnd(AttemptRef("running", 1, "w7"), Outcome(OutcomeKind.SUCCEEDED))
     plan = plan_of()
@@ -138,19 +106,3 @@ def test_only_an_attempt_in_progress_keeps_and_forgets() -> None:
     assert not plan.clean
     assert plan.take().steps == [(3, 0, changes[0][2]), (3, 0, changes[3][2])]
     assert plan.clean
-
-
-def test_a_retry_begins_a_generation_and_a_fresh_one_lets_steps_count_from_it() -> None:
-    failed = JobState(6, "failed", JobStatus.FAILED, None, attempt=1, generation=3, steps_from=2)
-    skipped = JobState(7, "skipped", JobStatus.SKIPPED, None, because="failed")
-    for fresh, steps_from in ((False, 2), (True, 4)):
-        plan = Plan(Rows([failed, skipped], [EdgeRow(6, 7, state=EdgeState.BROKEN)]), NOW)
-        commands.retry(plan, 6, fresh=fresh)
-        assert [(job.id, job.generation, job.steps_from) for job in plan.take().changed] == [
-            ("failed", 4, steps_from),
-            ("skipped", 0, 0),
-        ]
-        assert [event.data for _, event in plan.events] == [
-            {"by": "retry_job", "job": "failed"} | ({"fresh": True} if fresh else {}),
-            {"by": "retry_job", "job": "failed"},
-        ]

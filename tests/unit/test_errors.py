@@ -12,6 +12,7 @@ import pytest
 import asyncjobs
 from asyncjobs import exceptions
 from asyncjobs.exceptions import (
+    AnswerTimeoutError,
     BackendClosedError,
     BackendConnectionError,
     BackendError,
@@ -31,6 +32,7 @@ from asyncjobs.exceptions import (
     JobTimeoutError,
     MissingExtraError,
     NotSerializableError,
+    RejectedError,
     SchemaVersionError,
     SubmissionError,
     UnknownDependencyError,
@@ -87,6 +89,22 @@ EVERY: list[tuple[JobProcessorError, str]] = [
     (
         WorkerLostError("a", attempt=3, error_type="WorkerLostError", message="lost"),
         "job 'a' failed after 3 attempts: WorkerLostError: lost\n  hint: await handle.retry() runs it again",
+    ),
+    (
+        RejectedError("a", reason="too dark", by=None),
+        "gate 'a' was rejected: too dark\n  hint: await handle.retry() opens it again",
+    ),
+    (
+        RejectedError("a", reason="too dark", by="bo"),
+        "gate 'a' was rejected by 'bo': too dark\n  hint: await handle.retry() opens it again",
+    ),
+    (
+        AnswerTimeoutError("a", message="nobody answered"),
+        "gate 'a' failed: nobody answered\n  hint: await handle.retry() opens it again",
+    ),
+    (
+        JobExecutionError("a", attempt=0, error_type="UnreadableJobError", message="no"),
+        "job 'a' failed: UnreadableJobError: no\n  hint: await handle.retry() runs it again",
     ),
     (JobCancelledError("a"), "job 'a' was cancelled\n  hint: await handle.retry() runs it again"),
     (
@@ -188,6 +206,15 @@ def test_what_errors_carry() -> None:
     assert UnknownDependencyError("a", ["b"]).missing == ("b",)
     assert CyclicDependencyError(["a", "b", "a"]).path == ("a", "b", "a")
     assert JobStateError("a", "pending", "no").wanted == "no"
+    assert (JobStateError("a", "pending", "no").answered_by, JobStateError("a", "pending", "no").answered_at) == (
+        None,
+        None,
+    )
+    rejected = RejectedError("g", reason="too dark", by="bo")
+    assert (rejected.job_id, rejected.reason, rejected.by) == ("g", "too dark", "bo")
+    assert (rejected.attempt, rejected.error_type, rejected.message) == (0, "RejectedError", "too dark")
+    late = AnswerTimeoutError("g", message="nobody answered")
+    assert (late.job_id, late.attempt, late.error_type) == ("g", 0, "AnswerTimeoutError")
     assert (SchemaVersionError("f", 9, 1).found, SchemaVersionError("f", 9, 1).supported) == (9, 1)
     assert JobTimeoutError("x", 1.0).job_id is None
 

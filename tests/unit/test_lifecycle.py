@@ -46,10 +46,16 @@ def test_a_change_happens_exactly_where_the_table_has_it(job: JobState, event: E
 
 
 def test_terminal_statuses_are_left_only_by_an_explicit_retry() -> None:
+    """That of the job, of the cause of its skip, or of the job that asked: then a completed gate is asked again."""
     for (status, event), to in TRANSITIONS.items():
         if status is not None and status.terminal:
             assert (event, to) == (EventType.RETRYING, JobStatus.PENDING)
-    assert (JobStatus.COMPLETED, EventType.RETRYING) not in TRANSITIONS
+
+
+def test_nothing_else_follows_an_end_of_a_job_that_never_started() -> None:
+    """A gate ends as completed or failed while it is pending; any other job without an attempt only as failed."""
+    ends = {event for (status, event), to in TRANSITIONS.items() if status is JobStatus.PENDING and to.terminal}
+    assert ends == {EventType.COMPLETED, EventType.FAILED, EventType.CANCELLED, EventType.SKIPPED}
 
 
 @pytest.mark.parametrize("job", STATES, ids=lambda job: str(job.status))

@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from asyncjobs.backends.memory.backend import MemoryBackend
-from asyncjobs.models import Job, JobPage, JobQuery
+from asyncjobs.models import Job, JobPage
 from asyncjobs.paging import iter_pages, take_jobs
+from asyncjobs.requests import JobQuery
 from tests.faults.stores import new_job
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from asyncjobs.core.plain import event_data, metadata
+from asyncjobs.core.plain import event_data, json_copy, metadata
 from asyncjobs.exceptions import NotSerializableError
 
 
@@ -217,3 +217,25 @@ def test_what_is_inside_itself_is_refused() -> None:
     for store in (metadata, event_data):
         with pytest.raises(NotSerializableError, match="nested deeper than 100 levels"):
             store(circle)
+
+
+@pytest.mark.parametrize("value", [True, 0, 1.5, "no", None, [1, ["a"]], {"a": {"b": None}}])
+def test_an_answer_is_copied_as_json_has_it(value: Any) -> None:
+    copy = json_copy(value, "$.value")
+    assert (copy, type(copy)) == (value, type(value))
+    assert copy is not value or not isinstance(value, list | dict)
+
+
+@pytest.mark.parametrize(
+    ("value", "where"),
+    [
+        (datetime(2026, 1, 1, tzinfo=UTC), "$.value"),
+        (b"bytes", "$.value"),
+        ([1, {"a": math.nan}], "$.value[1].a"),
+        ({"a": [object()]}, "$.value.a[0]"),
+    ],
+)
+def test_what_json_does_not_have_is_no_answer(value: Any, where: str) -> None:
+    with pytest.raises(NotSerializableError) as caught:
+        json_copy(value, "$.value")
+    assert caught.value.where == where

@@ -22,7 +22,7 @@ from asyncjobs import (
 from asyncjobs.backends.sqlite import backup
 from asyncjobs.backends.sqlite.backup import Stopped, back_up
 from asyncjobs.backends.sqlite.files import StoreFile
-from asyncjobs.models import JobQuery
+from asyncjobs.requests import JobQuery
 from tests.conformance.support import FAILURE, SUCCESS, Hand, Store, maker, new
 
 pytestmark = pytest.mark.anyio

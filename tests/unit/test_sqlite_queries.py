@@ -16,16 +16,8 @@ from asyncjobs.config import SQLiteConfig
 from asyncjobs.core.lanes import Lane
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.host import ProcessIdentity
-from asyncjobs.models import (
-    Edge,
-    EdgeState,
-    JobError,
-    JobQuery,
-    JobStatus,
-    OutcomeKind,
-    Progress,
-    WaitsFor,
-)
+from asyncjobs.models import Edge, EdgeState, JobError, JobStatus, OutcomeKind, Progress, WaitsFor
+from asyncjobs.requests import JobQuery
 from tests.unit.sqlite_store import HOST, Store, new_store
 
 pytestmark = pytest.mark.anyio

@@ -14,7 +14,8 @@ from asyncjobs.backends.sqlite import claims, group_pages, id_ranges, job_pages,
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus
+from asyncjobs.requests import JobQuery
 from tests.unit.sqlite_store import Store, new_store
 
 pytestmark = pytest.mark.anyio
@@ -59,6 +60,9 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Store]:
                 store.insert("edges", parent=n // 2, child=n, optional=0, state=0)
             store.insert("attempts", job=n, attempt=1, finished_at=1, kind="failed", error_type="E", message="m")
             store.insert("results", n=n, value=b"x" * (100_000 if n == 2 else 10))
+        for n in range(JOBS + 1, JOBS + 50):
+            store.job(n, waits_for=4, role=1, grp=f"group-{n % 10}", parent=n % 7, run_at=n)
+            store.insert("gates", n=n, asker=n % 7, generation=0)
         store.worker(1)
         store.worker(2, gone=1)
         store.connection.execute("COMMIT")
@@ -121,6 +125,12 @@ ASKED: dict[str, Ask] = {
     "find: by statuses": find(status=[JobStatus.COMPLETED, JobStatus.FAILED], order="newest", metadata={"n": 1}),
     "find: running": find(status=JobStatus.IN_PROGRESS, cursor="7"),
     "find: running, of a worker": find(status=JobStatus.IN_PROGRESS, worker_id="w1"),
+    "find: waiting for answers": find(waits_for="answer"),
+    "find: waiting for answers, newest": find(waits_for="answer", order="newest", cursor="9", metadata={"n": 1}),
+    "find: waiting for answers, by id": find(waits_for="answer", ids=["job-1"], group="group-1"),
+    "find: waiting for answers, by parent": find(waits_for="answer", parent_id="job-1", status=JobStatus.PENDING),
+    "find: waiting for answers, by group": find(waits_for="answer", group="group-1", queue="slow"),
+    "due_gates": lambda q: q.due_gates(),
     "find: by group and more": find(
         group="group-1", metadata={"n": 1}, queue="slow", function="app:write", created_after=MOMENT
     ),
@@ -194,7 +204,9 @@ async def test_what_is_left_behind_is_found_by_indexes(planned: Planned) -> None
     assert scanned(planned.steps) == []
 
 
-@pytest.mark.parametrize("query", [{"group": "group-1", "status": "failed"}, {"status": "failed"}, {}], ids=str)
+@pytest.mark.parametrize(
+    "query", [{"group": "group-1", "status": "failed"}, {"status": "failed"}, {"waits_for": "answer"}, {}], ids=str
+)
 async def test_a_page_is_found_in_order(planned: Planned, query: dict[str, Any]) -> None:
     sql, params = job_pages.page_statement(JobQuery(**query))
     source = sql[sql.index("FROM (") + 6 : sql.index(") s\n")]

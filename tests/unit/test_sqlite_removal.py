@@ -19,7 +19,7 @@ from tests.unit.sqlite_store import Store, new_store
 
 pytestmark = pytest.mark.anyio
 
-TABLES = ("jobs", "calls", "results", "edges", "attempts", "events", "removed")
+TABLES = ("jobs", "calls", "results", "edges", "attempts", "events", "gates", "removed")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from asyncjobs.backends import transient
 from asyncjobs.backends.base import NewJob
 from asyncjobs.backends.sqlite.errors import translate
 from asyncjobs.backends.transient import delay_before, enqueue_patiently, patiently
-from asyncjobs.models import JobQuery
+from asyncjobs.requests import JobQuery
 from asyncjobs.testing import FaultyBackend, ManualClock
 from tests.faults.stores import Failpoint, busy, full, io_error, sqlite_error
 

@@ -378,7 +378,7 @@ async def test_jobs_are_found_over_all_pages() -> None:
         page = await client.find_jobs(JobQuery(limit=5))
         assert (len(page), page.next is not None) == (5, True)
         assert [job.id for job in await client.find_jobs(JobQuery(cursor=page.next))] == everything[5:]
-        for query in (JobQuery(metadata={"a": 1}), JobQuery(ids=["a"]), "jobs"):
+        for query in (JobQuery(worker_id="a"), JobQuery(ids=["a"]), "jobs"):
             with pytest.raises(ConfigurationError, match="find_jobs"):
                 await client.find_jobs(query)  # type: ignore[arg-type]
 

@@ -14,6 +14,7 @@ from msgspec.structs import fields
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from asyncjobs import JobProcessor, MemoryBackend
+from asyncjobs.web import requests
 from asyncjobs.web.routes import TABLE, Entry
 from tests.web.contract import Contract
 from tests.web.support import ACT, TOKEN, parse
@@ -70,7 +71,7 @@ def test_schemas_are_described_named_for_what_they_are_and_used() -> None:
 def test_moments_and_what_is_one_of_a_few_words_say_so() -> None:
     job = DOCUMENT["components"]["schemas"]["Job"]["properties"]
     assert job["created_at"] == {"type": "string", "format": "date-time"}
-    assert job["waits_for"]["anyOf"][0]["enum"] == ["worker", "limit", "time", "dependencies"]
+    assert job["waits_for"]["anyOf"][0]["enum"] == ["worker", "limit", "time", "dependencies", "answer"]
     assert DOCUMENT["components"]["schemas"]["JobStatus"]["enum"] == [
         "cancelled", "completed", "failed", "in_progress", "pending", "skipped",
     ]  # fmt: skip
@@ -161,7 +162,8 @@ def test_bodies_answers_and_problems_are_those_of_the_route(entry: Entry) -> Non
     operation = operation_of(entry)
     assert ("requestBody" in operation) is (entry.body is not None)
     if entry.body is not None:
-        assert operation["requestBody"]["required"] is any(field.required for field in fields(entry.body))
+        needed = entry.body is requests.Submit or any(field.required for field in fields(entry.body))
+        assert operation["requestBody"]["required"] is needed
     described = {int(status): contract.resolved(response) for status, response in operation["responses"].items()}
     assert {*entry.answers, *entry.problems} <= set(described)
     for status, response in described.items():
@@ -234,6 +236,7 @@ def group(name: str, rest: str = "") -> str:
 
 
 DRAW = {"function": NAMES[0], "id": "fresh"}
+ANSWERED: dict[str, Any] = {"answer": {"value": "b"}, "reject": {"reason": "no"}}
 STALE = {"If-Match": '"v999"'}
 PARTS = ("arguments", "logs", "attempts", "why", "graph")
 NOT_A_STREAM = {"Accept": "image/png"}
@@ -257,7 +260,7 @@ ANSWERS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("GET", job("failed"), 304, {"headers": KNOWN}),
     ("GET", job("nobody"), 404, {}),
     *(("GET", job(name, "/result"), 200, {}) for name in ("completed", "movie", "movie/1", ODD)),
-    *(("GET", job(name, "/result"), 202, {}) for name in ("in_progress", "later", "waiting", "retrying")),
+    *(("GET", job(name, "/result"), 202, {}) for name in ("in_progress", "later", "waiting", "retrying", "gate")),
     *(("GET", job(name, "/result"), 409, {}) for name in ("failed", "cancelled", "skipped")),
     *(("GET", job("nobody", f"/{part}"), 404, {}) for part in (*PARTS, "result", "events")),
     ("GET", job("completed", "/events"), 406, {"headers": NOT_A_STREAM}),
@@ -293,6 +296,17 @@ ANSWERS: list[tuple[str, str, int, dict[str, Any]]] = [
     ("POST", job("cancelled", "/retry"), 202, {}),
     ("POST", job("completed", "/retry"), 409, {}),
     ("POST", job("nobody", "/retry"), 404, {}),
+    ("POST", "/v1/jobs", 202, {"json": {"gate": {"question": "Now?"}, "id": "asked"}}),
+    ("GET", "/v1/jobs?waits_for=answer", 200, {}),
+    *(("POST", job("choice", f"/{act}"), 412, {"headers": STALE, "json": body}) for act, body in ANSWERED.items()),
+    ("POST", job("choice", "/answer"), 422, {"json": {"value": "c"}}),
+    *(("POST", job(name, f"/{act}"), 404, {"json": body}) for name in ("nobody",) for act, body in ANSWERED.items()),
+    ("POST", job("choice", "/answer"), 200, {"json": {"value": "a"}}),
+    ("POST", job("gate", "/reject"), 200, {"json": {"reason": "no"}}),
+    ("GET", job("gate"), 200, {}),
+    ("GET", job("gate", "/result"), 409, {}),
+    *(("POST", job("choice", f"/{act}"), 409, {"json": body}) for act, body in ANSWERED.items()),
+    ("POST", "/v1/jobs:cancel", 202, {"json": {"filter": {"waits_for": "answer"}}}),
     ("POST", "/v1/jobs:cancel", 409, {"json": {"filter": {"group": "movie"}, "expect": 99}}),
     ("POST", "/v1/jobs:retry", 409, {"json": {"filter": {"group": "movie"}, "expect": 99}}),
     ("POST", "/v1/jobs:retry", 202, {"json": {"filter": {"status": ["failed"]}}}),

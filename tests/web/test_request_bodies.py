@@ -44,7 +44,7 @@ async def test_a_lone_surrogate_is_named_with_its_field(body: bytes, pointer: st
         ("/v1/jobs", {"func": "f"}, "#", "did you mean 'function'?"),
         ("/v1/jobs", {"function": "f", "dependencies": ["a"]}, "#", "did you mean 'depends_on'?"),
         ("/v1/jobs", {"function": "f", "prioritty": 1}, "#", "did you mean 'priority'?"),
-        ("/v1/jobs", {"function": "f", "zoo": 1}, "#", "known: function, args, kwargs, id, "),
+        ("/v1/jobs", {"function": "f", "zoo": 1}, "#", "known: function, gate, args, kwargs, id, "),
         ("/v1/jobs:cancel", {"filter": {"func": "f"}}, "#/filter", "did you mean 'function'?"),
         ("/v1/jobs:cancel", {"filter": {"zoo": "f"}}, "#/filter", "known: ids, status, group, queue, function"),
         ("/v1/jobs:cancel", {"filter": {"group": "g"}, "expected": 1}, "#", "did you mean 'expect'?"),

@@ -49,7 +49,7 @@ FUNCTIONS = [draw, tear, hold, direct]
 NAMES = [f"{__name__}:{function.__name__}" for function in FUNCTIONS]
 IDS = [
     "completed", "failed", "in_progress", "cancelled", "skipped", "later", "waiting", "retrying", "hopeful",
-    "movie", "movie/1", ODD,
+    "movie", "movie/1", "gate", "choice", ODD,
 ]  # fmt: skip
 
 
@@ -73,6 +73,8 @@ async def populate(jp: JobProcessor) -> None:
         await jp.submit_job(direct, job_id="movie", limit=("films", 2)),
         await jp.submit_job(draw, job_id=ODD, group=ODD),
     ]
+    await jp.submit_gate("Print it?\n</script>", job_id="gate", timeout=86_400)
+    await jp.submit_gate("Which?", choices=["a", "b", "no"], reject_on=["no"], job_id="choice", depends_on=completed)
     with anyio.fail_after(PATIENCE):
         for job in ends:
             await jp.wait_for_job(job)

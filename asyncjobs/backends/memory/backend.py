@@ -9,11 +9,9 @@ from __future__ import annotations
 import heapq
 import os
 import random
-import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count, islice
 from typing import Any, TypeVar
-from uuid import uuid4
 
 import anyio
 import anyio.lowlevel
@@ -39,18 +37,18 @@ from asyncjobs.backends.bounds import check_changes, check_key
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.memory import removal
 from asyncjobs.backends.memory.queries import Queries
-from asyncjobs.backends.memory.tables import Tables, WorkerRow
+from asyncjobs.backends.memory.tables import NOBODY, Tables
 from asyncjobs.backends.memory.transactions import Transactions, encodable
 from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
-from asyncjobs.clock import Clock, checked_clock, to_datetime
+from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import MemoryConfig
-from asyncjobs.core import commands
+from asyncjobs.core import commands, gate_commands, revival
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
-from asyncjobs.core.requests import StepChange
-from asyncjobs.core.state import SECOND, JobState
+from asyncjobs.core.requests import Answer, AskedGate, StepChange
+from asyncjobs.core.state import JobState
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError, JobNotFoundError
 from asyncjobs.models import (
     Attempt,
@@ -61,19 +59,17 @@ from asyncjobs.models import (
     Job,
     JobError,
     JobPage,
-    JobQuery,
     JobResult,
     JobStatus,
     WaitsFor,
     WorkerInfo,
 )
+from asyncjobs.requests import JobQuery
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.memory")
 
 T = TypeVar("T")
-
-NOBODY = 0  # the key of a worker that is not known: it holds no attempt
 
 
 class MemoryBackend(CheckedArguments, JobBackend):
@@ -104,7 +100,6 @@ class MemoryBackend(CheckedArguments, JobBackend):
         self._tables = Tables()
         self._queries = Queries(self._tables)
         self._job_numbers = count(1)
-        self._worker_numbers = count(NOBODY + 1)
         self._listeners = Listeners(logger)
         self._opened = 0
         self._pid = os.getpid()
@@ -218,28 +213,35 @@ class MemoryBackend(CheckedArguments, JobBackend):
         numbered = [(self._number(change.attempt), self._worker(change.attempt.worker), change) for change in changes]
         return self._commit(lambda plan: commands.write_steps(plan, numbered))[0]
 
+    # -- gates
+
+    async def ask_gate(self, attempt: AttemptRef, gate: NewJob) -> AskedGate:
+        """Ask in one transaction."""
+        await self._begin()
+        asker = (self._number(attempt), attempt.attempt, self._worker(attempt.worker))
+        return self._commit(lambda plan: gate_commands.ask(plan, asker, gate, self._job_numbers))[0]
+
+    async def answer_gate(self, answer: Answer) -> JobStatus:
+        """Answer in one transaction."""
+        await self._begin()
+        n = self._tables.ids.get(answer.job_id)
+        if n is None or self._tables.records[n].created_at != answer.created_at:
+            raise JobNotFoundError(answer.job_id)
+        return self._commit(lambda plan: gate_commands.answer(plan, n, answer))[0]
+
+    async def end_due_gates(self) -> Sequence[str]:
+        """End what is due in one transaction."""
+        await self._begin()
+        due = self._tables.due_gates(self._clock.now())
+        ended = self._commit(lambda plan: gate_commands.end_due_gates(plan, due))[0] if due else []
+        return [job.id for job in ended]
+
     # -- workers and leases
 
     async def register_worker(self, worker: NewWorker) -> str:
         """Register a worker under a random id: numbers alone would repeat in the next process."""
         await self._begin()
-        number = next(self._worker_numbers)
-        worker_id = f"w{number}-{uuid4().hex[:8]}"
-        info = WorkerInfo(
-            id=worker_id,
-            name=worker.name,
-            pid=self._pid,
-            host=socket.gethostname(),
-            slots=worker.slots,
-            queues=worker.queues,
-            started_at=to_datetime(self._clock.now()),
-            lease=worker.lease,
-        )
-        lease = round(worker.lease * SECOND)
-        self._tables.workers[worker_id] = WorkerRow(number, info, lease, self._clock.monotonic() + lease)
-        self._tables.worker_names[number] = worker.name
-        self._tables.worker_ids[number] = worker_id
-        return worker_id
+        return self._tables.register(worker, self._clock)
 
     async def deregister_worker(self, worker: str) -> None:
         """Mark the worker as gone, and take back at once what it held."""
@@ -308,7 +310,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
         n = self._tables.ids.get(job_id)
         if n is None:
             raise JobNotFoundError(job_id)
-        return self._commit(lambda plan: commands.retry(plan, n, fresh=fresh))[0].status
+        return self._commit(lambda plan: revival.retry(plan, n, fresh=fresh))[0].status
 
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
         """Recount the jobs in one transaction."""

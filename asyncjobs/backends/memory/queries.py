@@ -15,20 +15,22 @@ from asyncjobs.backends.bounds import LOOKED_AT, PAGE_BYTES, SMALL_VALUE, check_
 from asyncjobs.backends.memory.tables import Tables
 from asyncjobs.backends.unreadable import mark, problem
 from asyncjobs.backends.unreadable import metadata as read_metadata
-from asyncjobs.backends.values import KeptStep, StepPage
+from asyncjobs.backends.values import KeptStep, StepPage, show_gate
 from asyncjobs.clock import from_datetime, to_datetime
-from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, JobState
+from asyncjobs.core.gates import decode_question
+from asyncjobs.core.plan import Record
+from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, JobState, Role
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import (
     Attempt,
     Edge,
     EventPage,
+    Gate,
     GroupProgress,
     Job,
     JobError,
     JobEvent,
     JobPage,
-    JobQuery,
     JobResult,
     JobStatus,
     OutcomeKind,
@@ -36,6 +38,7 @@ from asyncjobs.models import (
     WaitsFor,
     WorkerInfo,
 )
+from asyncjobs.requests import JobQuery
 
 
 class Queries:
@@ -50,6 +53,7 @@ class Queries:
         row, record = tables.rows[n], tables.records[n]
         shows_error = row.status in (JobStatus.PENDING, JobStatus.FAILED)
         metadata, unreadable = self._metadata(n)
+        gate, unreadable = self._gate(row, record, unreadable)
         return Job(
             id=row.id,
             func=record.function,
@@ -66,7 +70,7 @@ class Queries:
             dependencies_met=row.status is not JobStatus.SKIPPED and row.waits_for is not WaitsFor.DEPENDENCIES,
             cancel_requested=row.cancel_requested,
             created_at=to_datetime(record.created_at),
-            run_at=_moment(self._run_at(row)),
+            run_at=_moment(self._run_at(row)) if gate is None else None,
             started_at=_moment(row.started_at),
             finished_at=_moment(row.finished_at),
             worker=self._worker_name(row.worker),
@@ -80,6 +84,8 @@ class Queries:
             unreadable=unreadable,
             worker_id=self._worker_id(row.worker),
             depends_on=tuple(tables.rows[edge.parent].id for edge in tables.edges_to([n])),
+            gate=gate,
+            parked=None if row.parked is None else tables.rows[row.parked].id,
         )
 
     def result(self, n: int) -> JobResult:
@@ -96,6 +102,7 @@ class Queries:
             attempt=row.attempt,
             interruptions=row.interruptions,
             error_kind=ended[-1].kind if ended else None,
+            answered_by=gate.answered_by if (gate := self._tables.gate_rows.get(n)) is not None else None,
         )
 
     def claimed(self, job: JobState, worker: str) -> ClaimedJob:
@@ -124,7 +131,7 @@ class Queries:
         ]
         if row.status is JobStatus.IN_PROGRESS:
             attempts.append(self._attempt(row.id, row, None, None))
-        elif row.status is JobStatus.COMPLETED:
+        elif row.status is JobStatus.COMPLETED and row.attempt > 0:  # a gate has none
             attempts.append(self._attempt(row.id, row, OutcomeKind.SUCCEEDED, None))
         return attempts
 
@@ -161,6 +168,7 @@ class Queries:
             and query.function in (None, record.function)
             and query.parent_id in (None, self._parent_id(n))
             and query.worker_id in (None, self._worker_id(row.worker))
+            and (query.waits_for is None or row.waits_for is WaitsFor.ANSWER)
             and (query.created_after is None or record.created_at > from_datetime(query.created_after))
             and (query.created_before is None or record.created_at < from_datetime(query.created_before))
             and (not query.metadata or _contains(self._metadata(n)[0], query.metadata))
@@ -218,7 +226,8 @@ class Queries:
         """Return the seconds that completed jobs of this function took, the one submitted last first."""
         check_limit(limit)
         recent = islice(reversed(self._tables.completed), LOOKED_AT)
-        rows = (self._tables.rows[n] for n in recent if self._tables.records[n].function == function)
+        tables = self._tables
+        rows = (tables.rows[n] for n in recent if tables.records[n].function == function and n not in tables.gate_rows)
         # Not below 0: the wall clock may have been set back meanwhile.
         return [max(0, (row.finished_at or 0) - (row.started_at or 0)) / SECOND for row in islice(rows, limit)]
 
@@ -260,6 +269,18 @@ class Queries:
         except Exception as error:  # border: whatever is stored there
             return {}, mark([problem("metadata", error)])
 
+    def _gate(self, row: JobState, record: Record, unreadable: str | None) -> tuple[Gate | None, str | None]:
+        """Return what a gate asks, None if the job is none; and the mark, also if that cannot be read."""
+        if row.role is not Role.GATE:
+            return None, unreadable
+        try:
+            question = decode_question(record.call)
+        except ValueError as error:
+            problems = [problem("question", error)] if unreadable is None else [unreadable, problem("question", error)]
+            return Gate("?"), mark(problems)
+        state = self._tables.gate_rows[row.n]
+        return show_gate(question, state, row.run_at, self._parent_id(row.n)), unreadable
+
     def _parent_id(self, n: int) -> str | None:
         parent = self._tables.records[n].parent
         return None if parent is None else self._tables.rows[parent].id
@@ -280,10 +301,12 @@ class Queries:
         return moved if moved is None or row.run_at is None or abs(moved - row.run_at) >= SECOND else row.run_at
 
     def _worker_id(self, worker: int | None) -> str | None:
-        return None if worker is None else self._tables.worker_ids.get(worker)
+        row = self._tables.workers_by_number.get(worker or 0)
+        return None if row is None else row.info.id
 
     def _worker_name(self, worker: int | None) -> str | None:
-        return None if worker is None else self._tables.worker_names.get(worker)
+        row = self._tables.workers_by_number.get(worker or 0)
+        return None if row is None else row.info.name
 
 
 def _check(query: JobQuery) -> None:

@@ -7,19 +7,24 @@ worker, completed ones, and those that ended by the time when they did.
 
 from __future__ import annotations
 
+import os
+import socket
 from bisect import bisect_left, bisect_right, insort
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
+from uuid import uuid4
 
 from msgspec import Struct, msgpack, structs
 
+from asyncjobs.backends.gate_store import DUE_AT_ONCE
 from asyncjobs.backends.unreadable import event_data
-from asyncjobs.clock import to_datetime
+from asyncjobs.backends.values import NewWorker
+from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.requests import Keep, StepChange
-from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
+from asyncjobs.core.state import SECOND, EdgeRow, EndedAttempt, GateState, JobState, NewEvent
 from asyncjobs.models import (
     EventType,
     JobEvent,
@@ -27,6 +32,9 @@ from asyncjobs.models import (
     WaitsFor,
     WorkerInfo,
 )
+
+NOBODY = 0
+"""The number of a worker that is not known: it holds no attempt."""
 
 
 class WorkerRow(Struct):
@@ -71,16 +79,15 @@ class Tables:
         self.attempts: defaultdict[int, dict[int, EndedAttempt]] = defaultdict(dict)  # in the order of their ends
         self.values: dict[int, bytes] = {}
         self.steps: dict[int, dict[str, Step]] = {}  # by job and key
+        self.gate_rows: dict[int, GateState] = {}
         self.limits: dict[str, LimitRow] = {}
         self.workers: dict[str, WorkerRow] = {}
-        self.worker_names: dict[int, str] = {}
-        self.worker_ids: dict[int, str] = {}
+        self.workers_by_number: dict[int, WorkerRow] = {}
 
         self.log: dict[int, JobEvent] = {}  # by position
-        self.end = 0  # the position of the newest event
+        self.end = self.pruned = 0  # positions: of the newest event, and the highest that retention ever removed
         self.log_of: defaultdict[int, list[int]] = defaultdict(list)  # positions, by job
         self.removed = 0  # jobs, ever
-        self.pruned = 0  # the highest position that retention ever removed
         self.progress: dict[int, tuple[int, dict[str, Any]]] = {}  # with the attempt that reported it
 
         self.ready: dict[Lane, list[Entry]] = {}  # every lane there ever was, in the order of their first jobs
@@ -88,6 +95,7 @@ class Tables:
         self.limited: defaultdict[str, list[Entry]] = defaultdict(list)
         self.delayed: list[Entry] = []
         self.lasting: list[Entry] = []
+        self.deadlines: list[Entry] = []  # of open gates that have one
         self.due: dict[int, int] = {}  # of jobs whose time is the end of a duration: µs since the boot
         self.offset = 0  # the wall clock, less the time since the boot, in this transaction
         self.running: defaultdict[int, set[int]] = defaultdict(set)
@@ -126,6 +134,31 @@ class Tables:
         """Read the jobs that were submitted from inside these, by number."""
         return sorted(child for parent in parents for child in self.submitted_by.get(parent, ()))
 
+    def gates(self, numbers: Sequence[int]) -> Iterable[GateState]:
+        """Read what gates have beside their rows."""
+        return [self.gate_rows[n] for n in numbers if n in self.gate_rows]
+
+    def open_gates(self, askers: Sequence[int]) -> Sequence[int]:
+        """Walk over the jobs that were submitted from inside these."""
+        return [
+            n
+            for n in self.children(askers)
+            if n in self.gate_rows and self.gate_rows[n].asker is not None and self.rows[n].waits_for is WaitsFor.ANSWER
+        ]
+
+    def due_gates(self, now: int) -> Sequence[int]:
+        """Return the open gates whose deadline has come, the first due first, as many as are ended at once."""
+        return [n for deadline, n in self.deadlines[:DUE_AT_ONCE] if deadline <= now]
+
+    def call(self, n: int) -> bytes | None:
+        """Read the call of a job."""
+        record = self.records.get(n)
+        return None if record is None else record.call
+
+    def result(self, n: int) -> bytes | None:
+        """Read the result of a job."""
+        return self.values.get(n)
+
     # -- writing
 
     def write(self, writes: Writes) -> None:
@@ -148,6 +181,7 @@ class Tables:
             self.limits[key].in_progress += change
         for step in writes.steps:
             self._write_step(*step)
+        self.gate_rows.update((gate.n, gate) for gate in writes.gates)
 
     def _write_step(self, n: int, generation: int, change: StepChange) -> None:
         kept = self.steps.setdefault(n, {})
@@ -214,12 +248,33 @@ class Tables:
                 return [(lane, rank)] if job.limit is None else [(lane, rank), (self.admitted[job.limit], rank)]
             case WaitsFor.LIMIT if job.limit is not None:
                 return [(self.limited[job.limit], rank)]
+            case WaitsFor.ANSWER:
+                return [(self.deadlines, (job.run_at, job.n))] if job.run_at is not None else []
             case WaitsFor.TIME if job.n in self.due:
                 return [(self.lasting, (self.due[job.n], job.n))]
             case WaitsFor.TIME:
                 return [(self.delayed, (job.run_at or 0, job.n))]
             case _:
                 return [(self.finished, (job.finished_at, job.n))] if job.finished_at is not None else []
+
+    def register(self, worker: NewWorker, clock: Clock) -> str:
+        """Add a worker of this process, and return its id."""
+        number = len(self.workers) + NOBODY + 1  # rows of workers are never removed
+        worker_id = f"w{number}-{uuid4().hex[:8]}"
+        info = WorkerInfo(
+            id=worker_id,
+            name=worker.name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            slots=worker.slots,
+            queues=worker.queues,
+            started_at=to_datetime(clock.now()),
+            lease=worker.lease,
+        )
+        lease = round(worker.lease * SECOND)
+        row = WorkerRow(number, info, lease, clock.monotonic() + lease)
+        self.workers[worker_id] = self.workers_by_number[number] = row
+        return worker_id
 
     def append(self, events: Sequence[tuple[int, NewEvent]]) -> list[JobEvent]:
         """Append events to the log, whose positions are dense and begin with 1."""
@@ -271,6 +326,7 @@ class Tables:
                 self.attempts,
                 self.values,
                 self.steps,
+                self.gate_rows,
                 self.progress,
                 self.due,
             ):

@@ -14,7 +14,7 @@ import dataclasses
 import os
 import random
 import threading
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import anyio
@@ -27,14 +27,11 @@ from asyncjobs.backends.base import (
     ClaimResult,
     Finding,
     Finished,
-    JobBackend,
-    LimitInfo,
     Listener,
     NewJob,
     NewWorker,
     Seen,
     Stale,
-    StoredCall,
     WorkerLease,
 )
 from asyncjobs.backends.listeners import Listeners
@@ -50,33 +47,24 @@ from asyncjobs.backends.sqlite.opening import open_store
 from asyncjobs.backends.sqlite.pruning import Pruner
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
+from asyncjobs.backends.sqlite.reading import ReadingBackend
 from asyncjobs.backends.sqlite.steps import write_in_parts
 from asyncjobs.backends.sqlite.suspects import Suspects, is_certainly_gone
 from asyncjobs.backends.sqlite.vacuum import compact
 from asyncjobs.backends.sqlite.writer import Writer
-from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock, checked_clock
 from asyncjobs.config import SQLiteConfig
-from asyncjobs.core.lanes import Lane
-from asyncjobs.core.requests import StepChange
+from asyncjobs.core.requests import Answer, AskedGate, StepChange
 from asyncjobs.core.state import SECOND
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendClosedError, ConfigurationError
 from asyncjobs.forks import fork_count
 from asyncjobs.host import this_process
 from asyncjobs.models import (
-    Attempt,
     BodyEvent,
-    Edge,
-    EventPage,
-    GroupProgress,
-    Job,
     JobError,
     JobEvent,
-    JobPage,
-    JobQuery,
-    JobResult,
     JobStatus,
     WorkerInfo,
 )
@@ -89,7 +77,7 @@ _LAZY = 0.25
 _BEATS_A_LEASE = 3
 
 
-class SQLiteBackend(CheckedArguments, JobBackend):
+class SQLiteBackend(CheckedArguments, ReadingBackend):
     """A store in one file, shared by any number of processes of one host.
 
     ::
@@ -261,6 +249,22 @@ class SQLiteBackend(CheckedArguments, JobBackend):
         self._checkpointer.nudge()  # which otherwise comes with events
         return answers
 
+    # -- gates
+
+    async def ask_gate(self, attempt: AttemptRef, gate: NewJob) -> AskedGate:
+        """Ask with the next group commit, after the outcomes of its group."""
+        return await self._open().run(ops.AskGate(attempt=attempt, gate=gate))
+
+    async def answer_gate(self, answer: Answer) -> JobStatus:
+        """Answer with the next group commit."""
+        return await self._open().run(ops.AnswerGate(answer=answer))
+
+    async def end_due_gates(self) -> Sequence[str]:
+        """Find the gates that are due by a read, and write only if there are any."""
+        writer = self._open()
+        due = await self._queries.due_gates()
+        return await writer.run(ops.EndDueGates(numbers=due)) if due else []
+
     # -- workers and leases
 
     async def register_worker(self, worker: NewWorker) -> str:
@@ -361,89 +365,3 @@ class SQLiteBackend(CheckedArguments, JobBackend):
             return await in_thread(work, *args, stop, abandon_on_cancel=True)
         finally:
             stop.set()
-
-    # -- asking
-
-    async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
-        """Read the jobs by a reader."""
-        return await self._reading().get_jobs(ids)
-
-    async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
-        """Read the results by a reader, large values one by one."""
-        return await self._reading().get_results(ids)
-
-    async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
-        """Read the attempts by a reader."""
-        return await self._reading().get_attempts(job_id)
-
-    async def find_jobs(self, query: JobQuery) -> JobPage:
-        """Read a page by the index of the leading field."""
-        return await self._reading().find_jobs(query)
-
-    async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
-        """Read a range of the index of ids."""
-        return await self._reading().find_ids(prefix, limit)
-
-    async def get_call(self, job_id: str) -> StoredCall | None:
-        """Read the call by a reader."""
-        return await self._reading().get_call(job_id)
-
-    async def read_steps(
-        self, job_id: str, after: str | None = None, limit: int = 500, *, values: bool = True
-    ) -> StepPage:
-        """Read a page of steps by a reader, with one statement."""
-        return await self._reading().steps.page(job_id, after, limit, values)
-
-    async def read_step(self, job_id: str, key: str) -> bytes | None:
-        """Read the value by a reader."""
-        return await self._reading().steps.one(job_id, key)
-
-    async def count_steps(self, job_id: str) -> int:
-        """Count by the index of keys."""
-        return await self._reading().steps.count(job_id)
-
-    async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:
-        """Count by an index."""
-        return await self._reading().count_jobs(group)
-
-    async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
-        """Read groups by jumps in their index."""
-        return await self._reading().list_groups(after, limit)
-
-    async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
-        """Read durations by a bounded walk in the index of completed jobs."""
-        return await self._reading().get_durations(function, limit)
-
-    async def has_unfinished(self, group: str | None = None) -> bool:
-        """Look for one entry in the index of statuses."""
-        return await self._reading().has_unfinished(group)
-
-    async def get_dependencies(self, ids: Iterable[str]) -> Sequence[Edge]:
-        """Read edges by their child."""
-        return await self._reading().get_dependencies(ids)
-
-    async def get_dependent_jobs(self, ids: Iterable[str]) -> Sequence[Edge]:
-        """Read edges by their parent."""
-        return await self._reading().get_dependent_jobs(ids)
-
-    async def get_ready_jobs(self, limit: int = 100) -> Sequence[Job]:
-        """Read the first jobs of each lane; at most 1,000."""
-        return await self._reading().get_ready_jobs(limit)
-
-    async def get_limit(self, key: str) -> LimitInfo | None:
-        """Read the row of the limited key."""
-        return await self._reading().get_limit(key)
-
-    async def get_lanes(self) -> Sequence[Lane]:
-        """Read all lanes, in the order of their first jobs."""
-        return await self._reading().get_lanes()
-
-    async def read_events(
-        self, after: str | None = None, *, limit: int = 500, job_id: str | None = None, group: str | None = None
-    ) -> EventPage:
-        """Read a page of the log; a row that cannot be read is marked in it."""
-        return await self._reading().read_events(after, limit=limit, job_id=job_id, group=group)
-
-    async def last_cursor(self) -> str:
-        """Read the counter of events."""
-        return await self._reading().last_cursor()

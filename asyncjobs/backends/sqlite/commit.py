@@ -4,10 +4,10 @@ The event loop calls it for a small group, the writer's thread for any other. In
 no policy: ``core.commands`` decides on a ``Plan``, this module runs the phases in their order and writes. A refused
 operation is answered with its error and leaves no trace; any other error rolls everything back.
 
-Order of the phases: removals, body events, steps, outcomes, decisions by hand, reaping, submissions, due jobs, limits,
-claims. Concurrent operations have no order among themselves, so any is right; this one lets a submission see every
-outcome of its group, and a claim see every submission. What an attempt keeps comes before its end, after which it would
-be refused.
+Order of the phases: removals, body events, steps, outcomes, decisions by hand (answers among them), due gates, reaping,
+questions, submissions, due jobs, limits, claims. Concurrent operations have no order among themselves, so any is right;
+this one lets a submission see every outcome of its group, and a claim see every submission and every answer. What an
+attempt keeps comes before its end, after which it would be refused.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from typing import Any, TypeVar
 from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import AttemptRef, ClaimResult, Finished, WorkerLease
-from asyncjobs.backends.sqlite import claims, leases, removal, steps
+from asyncjobs.backends.sqlite import claims, gates, leases, removal, steps
 from asyncjobs.backends.sqlite import operations as ops
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.lanes import Lanes
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.sqlite.plan_rows import Rows, write, write_events
 from asyncjobs.clock import to_datetime
-from asyncjobs.core import commands
+from asyncjobs.core import commands, gate_commands, revival
+from asyncjobs.core.gates import is_open
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
-from asyncjobs.core.requests import Forget
+from asyncjobs.core.requests import AskedGate, Forget
 from asyncjobs.exceptions import JobNotFoundError, JobProcessorError
 from asyncjobs.models import JobEvent, JobStatus, WaitsFor
 from asyncjobs.safe_logging import SafeLogger
@@ -116,6 +117,7 @@ class _Transaction:
         self.stored: list[JobEvent] = []
         self._numbers = self._fresh_numbers()
         self._unfinished: list[Forget] = []
+        self._found: dict[str, tuple[int, int]] = {}
         self._by_kind: dict[type[ops.Operation], list[tuple[int, Any]]] = {}
         for i, operation in enumerate(operations):
             self._by_kind.setdefault(type(operation), []).append((i, operation))
@@ -135,11 +137,14 @@ class _Transaction:
         self._each(ops.Retry, self._retry)
         self._each(ops.Recount, self._recount)
         self._each(ops.GiveUp, self._give_up)
+        self._answer_gates()
+        self._each(ops.EndDueGates, self._end_due_gates)
         self._each(ops.Register, self._register)
         self._each(ops.ExtendLeases, self._extend_leases)
         self._each(ops.ReportRefusals, self._report_refusals)
         self._each(ops.Reap, self._reap)
         self._each(ops.Deregister, self._deregister)
+        self._each(ops.AskGate, self._ask_gate)
         self._each(ops.Enqueue, self._enqueue)
         claiming = [(i, operation.claim) for i, operation in self._all(ops.Dequeue)]
         claiming += [(i, operation.claim) for i, operation in self._all(ops.Finish) if operation.claim is not None]
@@ -172,6 +177,8 @@ class _Transaction:
         }
         self.claims.remember(writes)
         write(self.connection, writes, names, self.moment.clocks)
+        if writes.gates:
+            gates.write(self.connection, writes.gates)
         if writes.steps:
             self._unfinished += steps.write(self.connection, writes.steps)
 
@@ -218,7 +225,37 @@ class _Transaction:
     def _number(self, attempt: AttemptRef) -> int:
         return attempt.ref if attempt.ref > 0 else self.plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
 
+    def _answer_gates(self) -> None:
+        answers = [operation.answer for _, operation in self._by_kind.get(ops.AnswerGate, ())]
+        if answers:
+            self._found = gates.find(self.connection, [answer.job_id for answer in answers])
+            numbers = [n for n, _ in self._found.values()]
+            self.plan.load(numbers)
+            self.plan.load_askers(numbers)
+        self._each(ops.AnswerGate, self._answer_gate)
+
     # -- operations one by one
+
+    def _answer_gate(self, operation: ops.AnswerGate) -> JobStatus:
+        answer = operation.answer
+        n, created_at = self._found.get(answer.job_id, (0, None))
+        if created_at != answer.created_at:
+            raise JobNotFoundError(answer.job_id)
+        return gate_commands.answer(self.plan, n, answer)
+
+    def _end_due_gates(self, operation: ops.EndDueGates) -> list[str]:
+        self.plan.load(operation.numbers)
+        found = [job for n in operation.numbers if (job := self.plan.get(n)) is not None and is_open(job)]
+        due = [job.n for job in found if gates.is_moment(job.run_at)]
+        never = [job.n for job in found if not gates.is_moment(job.run_at)]
+        ended = gate_commands.end_due_gates(self.plan, due)
+        ended += commands.give_up(self.plan, never, gates.NO_DEADLINE)
+        return [job.id for job in ended]
+
+    def _ask_gate(self, operation: ops.AskGate) -> AskedGate:
+        by = operation.attempt
+        asker = (self._number(by), by.attempt, worker_number(by.worker))
+        return gate_commands.ask(self.plan, asker, operation.gate, self._numbers)
 
     def _enqueue(self, operation: ops.Enqueue) -> list[str]:
         parent = None
@@ -230,7 +267,7 @@ class _Transaction:
 
     def _fresh_numbers(self) -> Iterator[int]:
         """Yield job numbers for every submission of the group, reserved with one statement when the first is needed."""
-        count = sum(len(op.jobs) for op in self.operations if isinstance(op, ops.Enqueue))
+        count = sum(len(op.jobs) for _, op in self._all(ops.Enqueue)) + len(self._all(ops.AskGate))
         first = self.lanes.reserve(self.connection, "job", count)
         yield from range(first + 1, first + count + 1)
 
@@ -254,7 +291,7 @@ class _Transaction:
         number = self.plan.numbers([operation.job_id]).get(operation.job_id)
         if number is None:
             raise JobNotFoundError(operation.job_id)
-        status = commands.retry(self.plan, number, fresh=operation.fresh).status
+        status = revival.retry(self.plan, number, fresh=operation.fresh).status
         if operation.fresh:
             steps.note_outdated(self.connection, number)
         return status

@@ -1,7 +1,8 @@
 """Translate a ``JobQuery`` into SQL that selects the job numbers of a page.
 
 Pages go by number, so that they stay right while jobs come and go. One of the given fields leads (ids, else parent,
-else group, else status), through its index; the others only filter what it finds. Without any of them the jobs are
+else group, else status), through its index; the others only filter what it finds. What waits for an answer has indexes
+of its own, by parent, by group, and alone. Without any of them the jobs are
 walked in order of submission until the page is full.
 """
 
@@ -19,9 +20,11 @@ from asyncjobs.backends.sqlite.job_rows import select_jobs
 from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
 from asyncjobs.clock import from_datetime
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import JobQuery, JobStatus
+from asyncjobs.models import JobStatus, WaitsFor
+from asyncjobs.requests import JobQuery
 
 _LARGEST = 2**63 - 1
+_WAITS = f"j.waits_for = {int(WaitsFor.ANSWER)}"
 
 Terms = list[tuple[str, tuple[Any, ...]]]
 """Conditions with their parameters, joined by AND."""
@@ -40,7 +43,7 @@ def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
     arms: list[str] = []
     for terms in _arms(query, beyond, start):
         condition = " AND ".join(text for text, _ in terms)
-        arms.append(f"SELECT j.n FROM jobs j WHERE {condition} ORDER BY j.n {direction} LIMIT ?")
+        arms.append(f"SELECT j.n FROM jobs j{_index(query)} WHERE {condition} ORDER BY j.n {direction} LIMIT ?")
         for _, values in terms:
             params.extend(values)
         params.append(query.limit + 1)
@@ -50,6 +53,15 @@ def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
         source = f"SELECT n FROM ({parts}) ORDER BY n {direction} LIMIT ?"
         params.append(query.limit + 1)
     return select_jobs(source, f"j.n {direction}"), params
+
+
+def _index(query: JobQuery) -> str:
+    """Name the index where several lead to the rows, of which one has nothing but what waits for an answer."""
+    if query.waits_for is None or query.ids is not None:
+        return ""
+    if query.parent_id is not None:
+        return " INDEXED BY jobs_answer_parent"
+    return " INDEXED BY jobs_answer" if query.group is None else " INDEXED BY jobs_answer_group"
 
 
 def _cursor(cursor: object) -> int:
@@ -81,7 +93,11 @@ def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
     if query.ids is not None:
         ids = ("j.id IN (SELECT k.value FROM json_each(?) k)", (ids_as_json(query.ids),))
         as_filter = [(f"+{text}", values) for text, values in by_parent]
-        return [[ids, after_filter, *as_filter, *by_group, *by_status, *filters]]
+        waits = [] if query.waits_for is None else [(f"+{_WAITS}", ())]
+        return [[ids, after_filter, *as_filter, *waits, *by_group, *by_status, *filters]]
+    if query.waits_for is not None:
+        lead = [*by_parent, *by_group] if by_parent or query.group is None else [("j.grp = ?", (query.group,))]
+        return [[(_WAITS, ()), *lead, after, *by_status, *filters]]
     if query.parent_id is not None:
         return [[*by_parent, after, *by_group, *by_status, *filters]]
     # Two indexes go by (group, status, n) and (status, n): one ordered part for each status, instead of sorting all.

@@ -16,13 +16,18 @@ from asyncjobs.backends.sqlite.rows import (
     MAYBE_INT,
     MAYBE_TEXT,
     NO_RETRY,
+    ROLE_OF,
     STATUS_OF,
     TEXT,
     UNREADABLE_STATUS,
 )
 from asyncjobs.backends.unreadable import Reader, Shape, mark
+from asyncjobs.backends.values import show_gate
 from asyncjobs.clock import to_datetime
+from asyncjobs.core.gates import decode_question, encode_question
+from asyncjobs.core.requests import Question
 from asyncjobs.core.retry import decode_policy
+from asyncjobs.core.state import GateState
 from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
 
 # By rowid, not by attempt: giving up a job that never ran is written as attempt 0.
@@ -40,6 +45,9 @@ def select_jobs(source: str, order: str) -> str:
 
     CROSS JOIN keeps the order of the loops as it is written: from the numbers to the rows, each by its key. The error
     is read if the job failed, or is pending, perhaps after a failure.
+
+    What makes a job a gate is its role or, if that cannot be read, its row in ``gates``: either gives it a question.
+    If that row is missing, or the gate on which a job is parked, a value of a wrong type is in its place.
     """
     return f"""
 SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.attempt, j.failures, j.interruptions,
@@ -47,7 +55,10 @@ SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.att
   o.id, j.because, a.error_type, a.message, a.traceback,
   (SELECT CASE WHEN e.attempt = j.attempt THEN e.data END FROM events e WHERE e.job = j.n AND e.type = 'progress'
    ORDER BY e.seq DESC LIMIT 1),
-  j.limit_key, j.seq, j.worker, j.due, j.boot, {_PARENTS}, j.n
+  j.limit_key, j.seq, j.worker, j.due, j.boot, {_PARENTS}, j.role,
+  CASE WHEN g.n IS NULL AND j.role = 1 THEN 'missing' ELSE g.n END,
+  CASE WHEN g.n IS NOT NULL OR j.role = 1 THEN ifnull(c.call, x'') END,
+  g.asker, g.opened_at, g.answered_by, g.answered_at, CASE WHEN j.parked IS NOT NULL THEN ifnull(h.id, 0) END, j.n
 FROM ({source}) s
 CROSS JOIN jobs j ON j.n = s.n
 LEFT JOIN lanes l ON l.n = j.lane
@@ -55,6 +66,8 @@ LEFT JOIN calls c ON c.n = j.n
 LEFT JOIN workers w ON w.n = j.worker
 LEFT JOIN jobs o ON o.n = j.parent
 LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status IN (0, 3) THEN {_LAST_ERROR} END
+LEFT JOIN gates g ON g.n = CASE WHEN j.role IS NOT NULL THEN j.n END
+LEFT JOIN jobs h ON h.n = j.parked
 ORDER BY {order}"""
 
 
@@ -63,6 +76,8 @@ def get_number(row: tuple[Any, ...]) -> int:
     return row[-1]
 
 
+_NO_QUESTION = encode_question(Question(question="?"))
+"""The stand-in for a question that cannot be read."""
 _SHAPE = Shape(
     ("id", TEXT, "?"),
     ("function", TEXT, "?"),
@@ -95,6 +110,14 @@ _SHAPE = Shape(
     ("due", MAYBE_INT, None),
     ("boot", MAYBE_INT, None),
     ("dependencies", MAYBE_TEXT, None),
+    ("role", MAYBE_INT, None),
+    ("gate", MAYBE_INT, None),
+    ("question", MAYBE_BLOB, _NO_QUESTION),
+    ("asker", MAYBE_INT, None),
+    ("opened_at", MAYBE_INT, None),
+    ("answered_by", MAYBE_TEXT, "?"),
+    ("answered_at", MAYBE_INT, None),
+    ("parked", MAYBE_TEXT, None),
     ("n", INT, 0),
 )
 
@@ -143,9 +166,23 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
         due,
         boot,
         parents,
+        role,
         _,
+        question,
+        asker,
+        opened_at,
+        answered_by,
+        answered_at,
+        parked,
+        n,
     ) = row
     run_at = clocks.to_show(run_at, due, boot)
+    gate = None
+    if role not in ROLE_OF:
+        raise ValueError("it is none of the roles")
+    if question is not None:
+        state = GateState(n, None, asker, 0, opened_at, answered_at, answered_by)
+        gate, run_at = show_gate(decode_question(question), state, run_at, parent_id), None
     status = STATUS_OF[status_code]
     waits_for = None if waits_code is None else WaitsFor(waits_code)
     return Job(
@@ -177,6 +214,8 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
         version=seq,
         worker_id=None if worker_n is None else worker_id(worker_n),
         depends_on=() if parents is None else tuple(parents.split("\0")),
+        gate=gate,
+        parked=parked,
     )
 
 
@@ -215,4 +254,8 @@ _READERS: tuple[Reader, ...] = (
     (16, to_datetime, None),
     (17, to_datetime, None),
     (24, _progress_from, None),
+    (31, ROLE_OF.__getitem__, None),
+    (33, decode_question, _NO_QUESTION),
+    (35, to_datetime, None),
+    (37, to_datetime, None),
 )

@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, NewJob
 from asyncjobs.backends.sqlite.suspects import Suspect
-from asyncjobs.core.requests import Keep, StepChange
+from asyncjobs.core.requests import Answer, Keep, StepChange
 from asyncjobs.models import BodyEvent, JobError
 
 _BODY_EVENTS = attrgetter("body_events")
@@ -121,6 +121,40 @@ class WriteSteps(Operation, eq=False, kw_only=True):
         """Estimate two rows for each value, and its bytes; what is forgotten may be any number of rows and bytes."""
         values = [change.value for change in self.changes if isinstance(change, Keep)]
         return 2 * len(values) + weigh(sum(map(len, values))) + FORGET * (len(self.changes) - len(values))
+
+
+class AskGate(Operation, eq=False, kw_only=True):
+    """Open the gate of a body's question, or find it."""
+
+    attempt: AttemptRef
+    gate: NewJob
+
+    @property
+    def weight(self) -> int:
+        """Estimate eight rows, and the bytes of the question."""
+        return 8 + weigh(len(self.gate.call))
+
+
+class AnswerGate(Operation, eq=False, kw_only=True):
+    """End an open gate by an answer, or a rejection."""
+
+    answer: Answer
+
+    @property
+    def weight(self) -> int:
+        """Estimate eight rows, and the bytes of the answer."""
+        return 8 + weigh(len(self.answer.value or b""))
+
+
+class EndDueGates(Operation, eq=False, kw_only=True):
+    """End those of these gates whose deadline has come, or cannot be read."""
+
+    numbers: Sequence[int]
+
+    @property
+    def weight(self) -> int:
+        """Estimate ten rows for each gate."""
+        return 10 * len(self.numbers)
 
 
 class Cancel(Operation, eq=False, kw_only=True):

@@ -5,31 +5,27 @@ from __future__ import annotations
 import sqlite3
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from functools import cache
-from itertools import chain
+from itertools import product
 from operator import add, attrgetter
 from typing import Any
 
 from msgspec import json
 from msgspec.structs import replace
 
+from asyncjobs.backends.sqlite import gates
+from asyncjobs.backends.sqlite.bulk import LARGE, bulk, write_value
 from asyncjobs.backends.sqlite.moments import Clocks
+from asyncjobs.backends.sqlite.operations import INLINE_BYTES
 from asyncjobs.backends.sqlite.rows import INSERTED_COLUMNS, STATE_COLUMNS, STATUS_CODE, UNREADABLE_SEQ, state_from_row
 from asyncjobs.core.plan import Record, Writes
 from asyncjobs.core.retry import encode_policy
-from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent
+from asyncjobs.core.state import EdgeRow, EndedAttempt, GateState, JobState, NewEvent, Role
 from asyncjobs.models import EdgeState
 
 _EDGE_STATES = {int(state): state for state in EdgeState}
 _JOBS = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n IN (SELECT value FROM json_each(?))"
 _ONE_JOB = f"SELECT {STATE_COLUMNS} FROM jobs WHERE n = ?"
 _ANY = 1 << 31
-_CHUNK = 256
-"""Rows of the largest statement. Statements have powers of two of rows, so that few of them serve every number."""
-LARGE = 1 << 20
-"""Bytes above which a value is written in parts …"""
-_PART = 1 << 18
-"""… of this size."""
 
 
 class TooManyRowsError(Exception):
@@ -63,12 +59,17 @@ class Rows:
             rows = self._all(self._execute(_JOBS, (json.encode(numbers).decode(),)))
         clocks = self._clocks
         jobs = [state_from_row(row, clocks) for row in rows]
-        return [job if job.seq != UNREADABLE_SEQ else self._with_seq(job) for job in jobs]
+        return [job if job.unreadable is None else self._mended(job) for job in jobs]
 
-    def _with_seq(self, job: JobState) -> JobState:
-        """Return the job with the number of its last event in the log, after which further ones go on."""
-        last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
-        return replace(job, seq=last)
+    def _mended(self, job: JobState) -> JobState:
+        """Return the job with what other tables have of it: its last event, after which further ones go on, and its
+        role, if it is a gate."""
+        if job.seq == UNREADABLE_SEQ:
+            last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
+            job = replace(job, seq=last)
+        if job.role is Role.ASKER and self._execute("SELECT 1 FROM gates WHERE n = ?", (job.n,)).fetchone():
+            job = replace(job, role=Role.GATE)
+        return job
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
         """Look up ids by their index."""
@@ -116,38 +117,37 @@ class Rows:
         )
         return [row[0] for row in rows]
 
+    def gates(self, numbers: Sequence[int]) -> Iterable[GateState]:
+        """Read gates; what is unreadable has stand-ins."""
+        rows = self._all(self._execute(gates.STATES, (json.encode(numbers).decode(),)))
+        return map(gates.state_from_row, rows)
 
-@cache
-def _statement(head: str, tail: str, columns: int, rows: int) -> str:
-    # Cached: the text is long, and sqlite3's statement cache finds the same object without hashing it again.
-    row = f"({','.join('?' * columns)})"
-    return f"{head} VALUES {','.join([row] * rows)} {tail}"
+    def open_gates(self, askers: Sequence[int]) -> Sequence[int]:
+        """Read open gates by the index on the job that asked."""
+        rows = self._all(self._execute(gates.OPEN, (json.encode(askers).decode(),)))
+        return [row[0] for row in rows]
 
+    def call(self, n: int) -> bytes | None:
+        """Read a call."""
+        return self._value("call", "calls", n)
 
-def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call hands the GIL over once."""
-    start = 0
-    left = len(rows)
-    while left:
-        size = min(_CHUNK, 1 << (left.bit_length() - 1))
-        connection.execute(
-            _statement(head, tail, columns, size),
-            tuple(chain.from_iterable(rows[start : start + size])),
+    def result(self, n: int) -> bytes | None:
+        """Read a result."""
+        return self._value("value", "results", n)
+
+    def _value(self, column: str, table: str, n: int) -> bytes | None:
+        """Read a value. Where rows are bounded, so are its bytes."""
+        small = (
+            f"SELECT length({column}), CASE WHEN length({column}) <= {INLINE_BYTES} THEN {column} END "
+            f"FROM {table} WHERE n = ?"
         )
-        start += size
-        left -= size
-
-
-def write_value(connection: sqlite3.Connection, table: str, column: str, n: int, value: bytes) -> None:
-    """Write a large value into row ``n``, part by part.
-
-    A thread that binds a value copies it while it holds the GIL, 1 ms for each MiB, in which the loop stands still.
-    """
-    connection.execute(f"UPDATE {table} SET {column} = zeroblob(?) WHERE n = ?", (len(value), n))
-    parts = memoryview(value)
-    with connection.blobopen(table, column, n) as blob:
-        for start in range(0, len(parts), _PART):
-            blob.write(parts[start : start + _PART])
+        for size, value in self._all(self._execute(small, (n,))):
+            if size is not None and size > INLINE_BYTES:
+                if self._left < _ANY:
+                    raise TooManyRowsError
+                (value,) = self._execute(f"SELECT {column} FROM {table} WHERE n = ?", (n,)).fetchone()
+            return value if type(value) is bytes else None
+        return None
 
 
 def write(
@@ -189,27 +189,46 @@ def write(
 
 
 _INSERT = f"INSERT INTO jobs({INSERTED_COLUMNS}, lane, parent, timeout, local, created_at"
+# Few jobs are gates, or end a duration: of the others, no further NULLs are bound, for each of which sqlite3 searches
+# an adapter.
+_INSERTS = {
+    (False, False): (f"{_INSERT})", 27),
+    (False, True): (f"{_INSERT}, role)", 28),
+    (True, False): (f"{_INSERT}, due, boot)", 29),
+    (True, True): (f"{_INSERT}, due, boot, role)", 30),
+}
+"""By whether a row ends a duration and whether one is a gate: the head of the statement, and its columns."""
 _UPDATE_HEAD = (
     "UPDATE jobs SET status = v.column2, waits_for = v.column3, run_at = v.column4, attempt = v.column5, "
     "failures = v.column6, interruptions = v.column7, open = v.column8, met = v.column9, "
     "cancel_requested = v.column10, worker = v.column11, started_at = v.column12, finished_at = v.column13, "
     "because = v.column14, seq = v.column15"
 )
-_MOMENT = f"{_UPDATE_HEAD}, due = NULL, boot = NULL"
-_DURATION = f"{_UPDATE_HEAD}, due = v.column16, boot = v.column17"
-# Few jobs are ever retried by hand: of the others, their two numbers are not written.
-_RETRIED = "generation = v.column{}, steps_from = v.column{} FROM ("
-_HEADS = {
-    (False, False): (f"{_MOMENT} FROM (", 15),
-    (False, True): (f"{_MOMENT}, {_RETRIED.format(16, 17)}", 17),
-    (True, False): (f"{_DURATION} FROM (", 17),
-    (True, True): (f"{_DURATION}, {_RETRIED.format(18, 19)}", 19),
-}
-"""By whether a row ends a duration and whether one was retried: the head of the statement, and its columns."""
+
+
+def _update_head(lasts: bool, retried: bool, special: bool) -> tuple[str, int]:
+    columns = 15
+    parts = [_UPDATE_HEAD] if lasts else [_UPDATE_HEAD, "due = NULL, boot = NULL"]
+    for written, (one, two) in (
+        (lasts, ("due", "boot")),
+        (retried, ("generation", "steps_from")),
+        (special, ("role", "parked")),
+    ):
+        if written:
+            parts.append(f"{one} = v.column{columns + 1}, {two} = v.column{columns + 2}")
+            columns += 2
+    return f"{', '.join(parts)} FROM (", columns
+
+
+# Few jobs are ever retried by hand, and few are gates or have asked: of the others, these columns are not written.
+_HEADS = {flags: _update_head(*flags) for flags in product((False, True), repeat=3)}
+"""By whether a row ends a duration, was retried, and has a role: the head of the statement, and its columns."""
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
 _GENERATION = attrgetter("generation")
 _NEW_LASTS = attrgetter("job.lasts")
+_NEW_ROLE = attrgetter("job.role")
 _LASTS = attrgetter("lasts")
+_ROLE = attrgetter("role")
 
 
 def _insert_results(connection: sqlite3.Connection, values: Sequence[tuple[int, bytes]]) -> None:
@@ -227,11 +246,14 @@ def _insert_jobs(
     clocks: Clocks,
 ) -> None:
     rows = [_job_row(record, lanes) for record in records]
-    if any(map(_NEW_LASTS, records)):
+    lasts, special = any(map(_NEW_LASTS, records)), any(map(_NEW_ROLE, records))
+    if lasts:
         moments = [clocks.to_columns(record.job.run_at, lasts=record.job.lasts) for record in records]
-        bulk(connection, f"{_INSERT}, due, boot)", "", 29, list(map(add, rows, moments)))
-    else:  # without two more NULLs for each: sqlite3 searches an adapter for every None that it binds
-        bulk(connection, f"{_INSERT})", "", 27, rows)
+        rows = list(map(add, rows, moments))
+    if special:
+        rows = list(map(add, rows, ((record.job.role,) for record in records)))
+    head, columns = _INSERTS[lasts, special]
+    bulk(connection, head, "", columns, rows)
     calls = [
         (
             record.job.n,
@@ -250,12 +272,14 @@ def _insert_jobs(
 
 def _update_jobs(connection: sqlite3.Connection, jobs: Sequence[JobState], clocks: Clocks) -> None:
     rows = list(map(_changed_row, jobs))
-    lasts, retried = any(map(_LASTS, jobs)), any(map(_GENERATION, jobs))
+    lasts, retried, special = any(map(_LASTS, jobs)), any(map(_GENERATION, jobs)), any(map(_ROLE, jobs))
     if lasts:
         rows = list(map(add, rows, (clocks.to_columns(job.run_at, lasts=job.lasts) for job in jobs)))
     if retried:
         rows = list(map(add, rows, ((job.generation, job.steps_from) for job in jobs)))
-    head, columns = _HEADS[lasts, retried]
+    if special:
+        rows = list(map(add, rows, ((job.role, job.parked) for job in jobs)))
+    head, columns = _HEADS[lasts, retried, special]
     bulk(connection, head, _UPDATE_TAIL, columns, rows)
 
 

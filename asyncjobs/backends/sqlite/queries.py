@@ -13,7 +13,7 @@ import msgspec
 
 from asyncjobs.backends.base import LimitInfo, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit, encodable
-from asyncjobs.backends.sqlite import event_pages, group_pages, id_ranges, job_pages
+from asyncjobs.backends.sqlite import event_pages, gates, group_pages, id_ranges, job_pages
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
 from asyncjobs.backends.sqlite.job_rows import (
@@ -43,12 +43,12 @@ from asyncjobs.models import (
     GroupProgress,
     Job,
     JobPage,
-    JobQuery,
     JobResult,
     JobStatus,
     OutcomeKind,
     WorkerInfo,
 )
+from asyncjobs.requests import JobQuery
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqlite")
@@ -76,14 +76,16 @@ _READY = (
 )
 _RESULTS = f"""
 SELECT j.n, j.id, j.status, l.function, j.because, j.attempt, j.interruptions, a.error_type, a.message, a.traceback,
-  a.kind, length(r.value), CASE WHEN length(r.value) <= {_SMALL} THEN r.value END
+  a.kind, g.answered_by, length(r.value), CASE WHEN length(r.value) <= {_SMALL} THEN r.value END
 FROM json_each(?) k
 CROSS JOIN jobs j ON j.id = k.value
 LEFT JOIN lanes l ON l.n = j.lane
 LEFT JOIN results r ON r.n = j.n AND j.status = 2
-LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END"""
+LEFT JOIN attempts a ON a.rowid = CASE WHEN j.status = 3 THEN {LAST_ATTEMPT} END
+LEFT JOIN gates g ON g.n = CASE WHEN j.role IS NOT NULL THEN j.n END"""
 _RESULT = "SELECT value FROM results WHERE n = ?"
-# The hot row records an attempt that runs or succeeded; attempt 0 stands for a job that was given up before it ran.
+# The hot row records an attempt that runs or succeeded; attempt 0 stands for a job that was given up before it ran, or
+# for a gate, which has none.
 _ATTEMPTS = """
 SELECT a.attempt, w.name, a.started_at, a.finished_at, a.kind, a.error_type, a.message, a.traceback
 FROM jobs j CROSS JOIN attempts a ON a.job = j.n LEFT JOIN workers w ON w.n = a.worker
@@ -92,7 +94,7 @@ UNION ALL
 SELECT j.attempt, w.name, j.started_at, CASE j.status WHEN 2 THEN j.finished_at END,
   CASE j.status WHEN 2 THEN 'succeeded' END, NULL, NULL, NULL
 FROM jobs j LEFT JOIN workers w ON w.n = j.worker
-WHERE j.id = ? AND j.status IN (1, 2)
+WHERE j.id = ? AND (j.status = 1 OR (j.status = 2 AND j.attempt > 0))
 ORDER BY 1"""
 _CALL = """
 SELECT l.function, c.call, c.injects FROM json_each(?) k CROSS JOIN jobs j ON j.id = k.value
@@ -101,7 +103,7 @@ CROSS JOIN lanes l ON l.n = j.lane CROSS JOIN calls c ON c.n = j.n"""
 # the limit or that one is reached. The unary plus keeps the walk on that index.
 _DURATIONS = f"""
 SELECT j.finished_at - j.started_at FROM jobs j
-WHERE j.status = 2
+WHERE j.status = 2 AND j.role IS NOT 1
 AND j.n > ifnull((SELECT b.n FROM jobs b WHERE b.status = 2 ORDER BY b.n DESC LIMIT 1 OFFSET {LOOKED_AT}), 0)
 AND +j.lane IN (SELECT l.n FROM lanes l WHERE l.function = ?)
 ORDER BY j.n DESC LIMIT ?"""
@@ -158,7 +160,7 @@ class Queries:
         found: dict[str, JobResult] = {}
         for chunk in _chunks(list(dict.fromkeys(ids)), _CHUNK):
             for row in await self._fetch(_RESULTS, (ids_as_json(chunk),)):
-                n, job_id, status, function, because, attempt, interruptions, *error, kind, size, value = row
+                n, job_id, status, function, because, attempt, interruptions, *error, kind, by, size, value = row
                 if size is not None and value is None:
                     value = await self._large_result(n)
                 found[job_id] = JobResult(
@@ -171,6 +173,7 @@ class Queries:
                     attempt,
                     interruptions,
                     _outcome(kind),
+                    by if isinstance(by, str | None) else "?",
                 )
         return {job_id: found[job_id] for job_id in ids if job_id in found}
 
@@ -315,6 +318,10 @@ class Queries:
     async def left_behind(self) -> bool:
         """Return whether a buried worker still holds jobs, or was the only one that could run some."""
         return (await self._fetch(_LEFT_BEHIND))[0][0] == 1
+
+    async def due_gates(self) -> Sequence[int]:
+        """Read the open gates whose deadline has come, the first due first, and then those whose it is unreadable."""
+        return [n for (n,) in await self._fetch(gates.DUE, (self._clock.now(),))]
 
     async def has_unfinished(self, group: str | None = None) -> bool:
         """Look for one entry in the index of statuses."""

@@ -1,10 +1,10 @@
 """Remove finished jobs inside a transaction: what readers can find goes at once, the rest in bounded steps.
 
 A job is found through its row in ``jobs``, and only there. So the rows of a component are deleted in one transaction,
-and the component is gone for all readers; its numbers are noted in ``removed``. Calls, results, attempts, edges, events
-and steps of these numbers are deleted then: one step by the same transaction, the rest by the next ones. A process that
-dies in between leaves rows that no query reads, and ``removed``, from which another process goes on. In the same way,
-``outdated`` has the jobs of which steps are left that no longer count.
+and the component is gone for all readers; its numbers are noted in ``removed``. What other tables have of these numbers
+is deleted then: one step by the same transaction, the rest by the next ones. A process that dies in between leaves rows
+that no query reads, and ``removed``, from which another process goes on. In the same way, ``outdated`` has the jobs of
+which steps are left that no longer count.
 
 The transaction of a large component takes about 10 µs a job, less than storing it as a batch took. Everything else is
 bounded.
@@ -92,7 +92,7 @@ def clear(connection: sqlite3.Connection) -> bool:
     ):
         if connection.execute(sql, (numbers, _STEP)).rowcount == _STEP:
             return True
-    for table in ("calls", "results", "removed"):
+    for table in ("calls", "results", "gates", "removed"):
         connection.execute(f"DELETE FROM {table} WHERE n IN {_SOME_OF}", (numbers,))
     return len(some) < len(found) or len(found) == _JOBS or _clear_outdated(connection)
 

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.sqlite.moments import Clocks
 from asyncjobs.backends.unreadable import Reader, Shape, mark
 from asyncjobs.core.retry import RetryPolicy, decode_policy, encode_policy
-from asyncjobs.core.state import JobState
+from asyncjobs.core.state import UNKNOWN_GATE, JobState, Role
 from asyncjobs.models import JobStatus, WaitsFor
 
 STATUSES: tuple[JobStatus, ...] = tuple(JobStatus)
@@ -18,12 +18,13 @@ STATUSES: tuple[JobStatus, ...] = tuple(JobStatus)
 STATUS_CODE: dict[JobStatus, int] = {status: code for code, status in enumerate(STATUSES)}
 STATUS_OF = dict(enumerate(STATUSES))
 _WAITS_OF = {int(waits_for): waits_for for waits_for in WaitsFor}
+ROLE_OF: dict[int | None, Role | None] = {None: None} | {int(role): role for role in Role}
 
 INSERTED_COLUMNS = (
     "n, id, status, waits_for, priority, run_at, attempt, failures, interruptions, max_interruptions, retry, "
     "require, open, met, limit_key, cancel_requested, worker, started_at, finished_at, because, seq, grp"
 )
-STATE_COLUMNS = f"{INSERTED_COLUMNS}, due, boot, generation, steps_from"
+STATE_COLUMNS = f"{INSERTED_COLUMNS}, due, boot, generation, steps_from, role, parked"
 INT, TEXT, BLOB = (int,), (str,), (bytes,)
 MAYBE_INT, MAYBE_TEXT, MAYBE_BLOB = (int, type(None)), (str, type(None)), (bytes, type(None))
 UNREADABLE_STATUS = STATUS_CODE[JobStatus.FAILED]
@@ -32,6 +33,8 @@ NO_RETRY = encode_policy(RetryPolicy(max_retries=0))
 """The stand-in for a retry policy that cannot be read."""
 UNREADABLE_SEQ = -1
 """The stand-in for the number of a job's last event."""
+UNREADABLE_ROLE = int(Role.ASKER)
+"""The stand-in for the role of a job that is no gate: when it ends, gates that it asked are looked for."""
 
 _SHAPE = Shape(
     ("n", INT, 0),
@@ -60,11 +63,14 @@ _SHAPE = Shape(
     ("boot", MAYBE_INT, None),
     ("generation", INT, 0),
     ("steps_from", INT, 0),
+    ("role", MAYBE_INT, UNREADABLE_ROLE),
+    ("parked", MAYBE_INT, UNKNOWN_GATE),
 )
 _READERS: tuple[Reader, ...] = (
     (2, STATUS_OF.__getitem__, UNREADABLE_STATUS),
     (3, _WAITS_OF.__getitem__, None),
     (10, decode_policy, NO_RETRY),
+    (26, ROLE_OF.__getitem__, UNREADABLE_ROLE),
 )
 
 
@@ -108,4 +114,6 @@ def _state(row: Sequence[Any], clocks: Clocks) -> JobState:
         lasts,
         row[24],
         row[25],
+        ROLE_OF[row[26]],
+        row[27],
     )

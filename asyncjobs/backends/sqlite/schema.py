@@ -12,7 +12,7 @@ from collections.abc import Callable
 from asyncjobs.exceptions import ConfigurationError, SchemaVersionError
 
 APPLICATION_ID = 0x61_4A_6F_62  # "aJob": distinguishes our files from other SQLite databases
-VERSION = 3
+VERSION = 4
 
 _V1 = """
 CREATE TABLE counters(name TEXT PRIMARY KEY, value INTEGER NOT NULL) WITHOUT ROWID;
@@ -57,7 +57,7 @@ CREATE TABLE jobs(
   local INTEGER NOT NULL,
   created_at INTEGER NOT NULL
 );
--- waits_for: 0 a worker, 1 a limit, 2 its time, 3 dependencies; NULL: not pending.
+-- waits_for: 0 a worker, 1 a limit, 2 its time, 3 dependencies, 4 an answer (since version 4); NULL: not pending.
 CREATE INDEX jobs_ready ON jobs(lane, priority DESC, n) WHERE waits_for = 0;
 CREATE INDEX jobs_delayed ON jobs(run_at) WHERE waits_for = 2;
 CREATE INDEX jobs_admitted ON jobs(limit_key, priority DESC, n) WHERE limit_key IS NOT NULL AND waits_for = 0;
@@ -177,7 +177,31 @@ CREATE UNIQUE INDEX steps_key ON steps(job, key);
 CREATE TABLE outdated(n INTEGER PRIMARY KEY);
 """
 
-MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3}
+_V4 = """
+-- NULL for nearly all jobs. role: 1 a gate, 2 its body has asked. parked: the gate on which it is parked.
+ALTER TABLE jobs ADD COLUMN role INTEGER;
+ALTER TABLE jobs ADD COLUMN parked INTEGER;
+-- Open gates and parked jobs, by number, and within a group. Those that were submitted from inside a job, by that.
+CREATE INDEX jobs_answer ON jobs(waits_for) WHERE waits_for = 4;
+CREATE INDEX jobs_answer_group ON jobs(grp) WHERE waits_for = 4 AND grp IS NOT NULL;
+CREATE INDEX jobs_answer_parent ON jobs(parent) WHERE waits_for = 4 AND parent IS NOT NULL;
+-- The run_at of a gate is its deadline.
+CREATE INDEX jobs_deadline ON jobs(run_at) WHERE waits_for = 4 AND run_at IS NOT NULL;
+
+-- What a gate has beside its row in jobs. Its question is its call. timeout: µs. asker: the job whose body asked.
+CREATE TABLE gates(
+  n INTEGER PRIMARY KEY,
+  timeout INTEGER,
+  asker INTEGER,
+  generation INTEGER NOT NULL,
+  opened_at INTEGER,
+  answered_at INTEGER,
+  answered_by TEXT,
+  reason TEXT
+);
+"""
+
+MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
 """By version, the script that leads to the next one."""
 
 

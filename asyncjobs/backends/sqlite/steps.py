@@ -12,9 +12,9 @@ from typing import Any
 import anyio
 
 from asyncjobs.backends.bounds import PAGE_BYTES, SMALL_VALUE, check_changes, check_key, check_limit
+from asyncjobs.backends.sqlite.bulk import LARGE, bulk, write_value
 from asyncjobs.backends.sqlite.id_ranges import prefix_end
 from asyncjobs.backends.sqlite.operations import WriteSteps
-from asyncjobs.backends.sqlite.plan_rows import LARGE, bulk, write_value
 from asyncjobs.backends.sqlite.removal import delete_steps
 from asyncjobs.backends.values import KeptStep, StepPage
 from asyncjobs.core.plan import StepWrite

@@ -32,7 +32,8 @@ from asyncjobs.core.codec.names import (
     split_name,
     stored_module,
 )
-from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError, shown
+from asyncjobs.error_texts import shown
+from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
 _NO_METHOD = (

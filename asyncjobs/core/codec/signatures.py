@@ -13,8 +13,8 @@ from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.layers import Callee, chosen, find_callee
 from asyncjobs.core.codec.names import attribute, seems
 from asyncjobs.exceptions import SubmissionError
-from asyncjobs.models import JobRequest
 from asyncjobs.plurals import counted
+from asyncjobs.requests import JobRequest
 from asyncjobs.spellings import nearest
 
 RESERVED: frozenset[str] = frozenset({*JobRequest.__struct_fields__, "key"}) - {"func"}

@@ -11,9 +11,9 @@ from itertools import count
 import anyio
 
 from asyncjobs.backends.base import AttemptRef
-from asyncjobs.runtime.context import body_ended, in_forked_child
 from asyncjobs.runtime.isolation.protocol import Answer, Down, Forget, Question, Splitter, Up, frame, read_down, rebuilt
 from asyncjobs.runtime.lending import BodyStopped
+from asyncjobs.runtime.misplaced_calls import body_ended, in_forked_child
 from asyncjobs.runtime.wakeups import LoopHandle
 
 _CHUNK = 1 << 16

@@ -22,37 +22,41 @@ from queue import SimpleQueue
 from typing import Any, NoReturn, TypeVar, cast
 
 import anyio
-from msgspec import msgpack
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob
 from asyncjobs.clock import SystemClock
 from asyncjobs.config import DaemonConfig
-from asyncjobs.core.codec import CallableNotFoundError, decode_result, is_async_callable
+from asyncjobs.core.codec import CallableNotFoundError, is_async_callable
 from asyncjobs.core.retry import decode_policy
-from asyncjobs.exceptions import ConfigurationError, JobStateError
-from asyncjobs.models import JobResult, JobStatus, Outcome
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import JobResult, Outcome
 from asyncjobs.runtime import attempt
 from asyncjobs.runtime.anyio_internals import worker_thread
+from asyncjobs.runtime.asking import Asking
 from asyncjobs.runtime.attempt import RunningAttempt, Stop, Unawaited, failure, read_arguments, run_async, run_plain
 from asyncjobs.runtime.capture import capture
-from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter, in_forked_child
+from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.event_data import Piece
-from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.isolation.channel import ParentChannel
 from asyncjobs.runtime.isolation.loading import find_function, load
-from asyncjobs.runtime.isolation.protocol import Answer, Ask, Began, Call, Emitted, Ended, Lent, Setup, Wait, encode_job
+from asyncjobs.runtime.isolation.parent_jobs import ParentJobs
+from asyncjobs.runtime.isolation.protocol import (
+    Answer,
+    Began,
+    Call,
+    Emitted,
+    Ended,
+    Lent,
+    Setup,
+)
 from asyncjobs.runtime.isolation.protocol import Stop as StopFrame
-from asyncjobs.runtime.isolation.protocol import Submit as SubmitFrame
 from asyncjobs.runtime.isolation.steps import AtOnce, ChildSteps
 from asyncjobs.runtime.isolation.surroundings import Surroundings
-from asyncjobs.runtime.job_results import not_completed
 from asyncjobs.runtime.lending import Interruptible, Lender
+from asyncjobs.runtime.misplaced_calls import in_forked_child
 from asyncjobs.runtime.preload import import_modules
-from asyncjobs.runtime.requests import build_request
 from asyncjobs.runtime.steps import Steps
-from asyncjobs.runtime.submission import Submissions
-from asyncjobs.runtime.waiting import Watch
 from asyncjobs.runtime.wakeups import LoopHandle
 
 T = TypeVar("T")
@@ -150,7 +154,13 @@ class Child:
         job = replace(call.job, retry=decode_policy(call.job.retry), timeout=None)
         steps = ChildSteps(self._link, self._setup)
         context = ChildContext(
-            job, self._link, self._jobs.submit, self._setup.capture, lender=self, open_steps=steps.open
+            job,
+            self._link,
+            self._jobs.submit,
+            self._setup.capture,
+            lender=self,
+            open_steps=steps.open,
+            open_questions=self._jobs.open_questions,
         )
         running = RunningAttempt(job, context)
         enter(context)
@@ -260,6 +270,7 @@ class ChildContext(JobContext):
         *,
         lender: Lender,
         open_steps: Callable[[JobContext, AttemptRef], Steps],
+        open_questions: Callable[[JobContext, AttemptRef], Asking],
     ) -> None:
         super().__init__(
             job.attempt,
@@ -270,6 +281,7 @@ class ChildContext(JobContext):
             capture_level=capture_level,
             lender=lender,
             open_steps=open_steps,
+            open_questions=open_questions,
         )
         self._link = link
 
@@ -282,101 +294,6 @@ class ChildContext(JobContext):
 
     def _wait_for(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
         return anyio.run(function, *args)
-
-
-class ParentJobs:
-    """The ``HandleAccess`` of a child process: passes requests to the worker's processor. It cannot stream events."""
-
-    def __init__(self, link: ParentChannel, max_value_size: int) -> None:
-        self._link = link
-        self._max_value_size = max_value_size
-        self._submissions: Submissions | None = None
-
-    async def submit(
-        self, parent: AttemptRef, func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]
-    ) -> Any:
-        """Encode a job in this process, which has its function, and have the worker store it."""
-        from asyncjobs.runtime.handle import JobHandle  # this program stands above it
-
-        if self._submissions is None:
-            self._submissions = Submissions(Functions(), self._max_value_size)
-        if options.get("local"):
-            raise ConfigurationError(
-                "local",
-                True,
-                problem="a local job runs in the process that submits it, and this one is gone with its job",
-                hint="move the function to module level, or do not isolate the job that submits it",
-            )
-        options["if_exists"] = "return"  # an earlier attempt may have submitted it already
-        request = build_request(func, args, options)
-        self._submissions.check_options(func)
-        job = encode_job(self._submissions.encode(request, None))
-        job_id = msgpack.decode(await self._link.ask(lambda number: SubmitFrame(number, job), of=parent), type=str)
-        return JobHandle(job_id, cast(Any, self), func)
-
-    async def get_status(self, job_id: str) -> JobStatus:
-        """Ask the worker for the stored status."""
-        return await self._status(lambda number: Ask(number, "get_status", job_id))
-
-    async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
-        """Have the worker cancel a job."""
-        return await self._status(lambda number: Ask(number, "cancel_job", job_id, descendants))
-
-    async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
-        """Have the worker run a failed or cancelled job again."""
-        return await self._status(lambda number: Ask(number, "retry_job", job_id, fresh=fresh))
-
-    async def _status(self, question: Callable[[int], Ask]) -> JobStatus:
-        return msgpack.decode(await self._link.ask(question), type=JobStatus)
-
-    async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
-        """Wait for the end of a job."""
-        return (await self.next_ended([job_id], timeout))[0]
-
-    def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """Begin to watch several jobs, for their ends in the order in which they come."""
-        return cast("Watch", _Watch(self, job_ids, timeout))
-
-    async def next_ended(self, job_ids: Sequence[str], timeout: float | None) -> list[JobResult]:
-        """Wait for the next ends among these jobs."""
-        answer = await self._link.ask(lambda number: Wait(number, list(map(str, job_ids)), timeout))
-        return msgpack.decode(answer, type=list[JobResult])
-
-    def value_of(self, result: JobResult, func: Callable[..., Any] | None) -> Any:
-        """Return the value of an end, or raise its error."""
-        if result.status is not JobStatus.COMPLETED:
-            raise not_completed(result)
-        return None if result.value is None else decode_result(result.value, func)
-
-    def stream_job(self, job_id: str, after: str | None = None) -> Any:
-        """Refuse to stream: the protocol has no events."""
-        raise JobStateError(
-            job_id,
-            "another job",
-            "its events cannot be read in a process of its own",
-            hint="await its result, or open a JobProcessor(enable_daemon=False) on the same store",
-        )
-
-
-class _Watch:
-    """The ``waiting.Watch`` of a child process; the worker's processor watches the jobs."""
-
-    def __init__(self, jobs: ParentJobs, job_ids: Sequence[str], timeout: float | None) -> None:
-        self._jobs = jobs
-        self._left = dict.fromkeys(job_ids)
-        self._until = None if timeout is None else time.monotonic() + timeout
-
-    async def next(self) -> list[JobResult]:
-        if not self._left:
-            return []
-        left = None if self._until is None else max(0.0, self._until - time.monotonic())
-        ended = await self._jobs.next_ended(list(self._left), left)
-        for result in ended:
-            self._left.pop(result.job_id, None)
-        return ended
-
-    def close(self) -> None:
-        """Do nothing: no resource is held between two waits."""
 
 
 def flush() -> None:

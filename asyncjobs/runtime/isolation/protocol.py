@@ -4,8 +4,9 @@ A frame is its length (8 bytes, big-endian), then one of the structs below. Valu
 
 ====================  =====================================================================
 down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to what it asked
-up, to the worker     ``Began``, ``Emitted``, ``Lent``, ``Ended``; questions (``Submit``, ``Wait``, ``Ask``, and about
-                      steps ``KeepStep``, ``ForgetSteps``, ``ReadSteps``, ``ReadStep``); ``Forget``
+up, to the worker     ``Began``, ``Emitted``, ``Lent``, ``Ended``; questions (``Submit``, ``Wait``, ``Ask``,
+                      ``AskGate``, ``AwaitAnswer``, ``GiveAnswer``, and about steps ``KeepStep``, ``ForgetSteps``,
+                      ``ReadSteps``, ``ReadStep``); ``Forget``
 ====================  =====================================================================
 """
 
@@ -115,6 +116,31 @@ class Ask(Struct, frozen=True, tag=True, array_like=True):
     fresh: bool = False
 
 
+class AskGate(Struct, frozen=True, tag=True, array_like=True):
+    """Open the gate of a question (``encode_job``), or find it. The answer is an ``AskedGate``."""
+
+    number: int
+    gate: bytes
+
+
+class AwaitAnswer(Struct, frozen=True, tag=True, array_like=True):
+    """Wait for the end of a gate; with ``park``, end the attempt instead. The answer is a ``JobResult``, or None."""
+
+    number: int
+    gate_id: str
+    park: bool
+
+
+class GiveAnswer(Struct, frozen=True, tag=True, array_like=True):
+    """Answer a gate by an encoded value of what JSON has, or reject it for a reason. The answer is its status."""
+
+    number: int
+    job_id: str
+    by: str | None
+    value: bytes | None = None
+    reason: str | None = None
+
+
 class KeepStep(Struct, frozen=True, tag=True, array_like=True):
     """Keep an encoded value. Questions about steps are answered also after a ``Stop``, by no bytes if that ends them.
     The answer is whether the attempt was in progress."""
@@ -170,7 +196,7 @@ class Ended(Struct, frozen=True, tag=True, array_like=True):
 
 Down = Setup | Call | Stop | Answer
 StepQuestion = KeepStep | ForgetSteps | ReadSteps | ReadStep
-Question = Submit | Wait | Ask | StepQuestion
+Question = Submit | Wait | Ask | AskGate | AwaitAnswer | GiveAnswer | StepQuestion
 Up = Began | Emitted | Question | Forget | Lent | Ended
 
 _down = msgpack.Decoder(Down)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from contextlib import suppress
 from typing import Any
 
@@ -9,8 +10,9 @@ import anyio
 from anyio.abc import TaskGroup
 from msgspec import msgpack
 
+from asyncjobs.core.codec import decode_value
 from asyncjobs.exceptions import JobStateError
-from asyncjobs.models import JobError, Outcome, OutcomeKind
+from asyncjobs.models import JobError, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.attempt import RunningAttempt, Stop, final_outcome
 from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
@@ -18,11 +20,14 @@ from asyncjobs.runtime.isolation.process import CHUNK, Process
 from asyncjobs.runtime.isolation.protocol import (
     Answer,
     Ask,
+    AskGate,
+    AwaitAnswer,
     Began,
     BrokenFrameError,
     Emitted,
     Ended,
     Forget,
+    GiveAnswer,
     Lent,
     Question,
     Splitter,
@@ -88,6 +93,7 @@ class AttemptSession:
             Output(process.stdout, "stdout", running.context, echo),
             Output(process.stderr, "stderr", running.context, echo),
         ]
+        self._left = math.inf
         self._problem: str | None = None
         self._over = anyio.Event()
         self._scope = anyio.CancelScope()
@@ -174,6 +180,15 @@ class AttemptSession:
         if self._running.stop_reason is not None:
             self._patience.cancel()
 
+    def pause(self) -> None:
+        """Count no time for the timeout of the body until ``resume``."""
+        self._left = self._scope.deadline - anyio.current_time()
+        self._scope.deadline = math.inf
+
+    def resume(self) -> None:
+        """Go on with the time that is left."""
+        self._scope.deadline = anyio.current_time() + self._left
+
     async def _answer(self, question: Question) -> None:
         with anyio.CancelScope() as scope:
             self._answers[question.number] = scope
@@ -198,12 +213,12 @@ class AttemptSession:
                     return await watch.next()
                 finally:
                     watch.close()
-            case Ask():
-                if question.what == "cancel_job":
-                    return await jobs.cancel_job(question.job_id, descendants=question.descendants)
-                if question.what == "retry_job":
-                    return await jobs.retry_job(question.job_id, fresh=question.fresh)
-                return await jobs.get_status(question.job_id)
+            case Ask() | GiveAnswer():
+                return await _decide(jobs, question)
+            case AskGate():
+                return await jobs.ask_gate(attempt, decode_job(question.gate), None)
+            case AwaitAnswer():
+                return await jobs.wait_for_answer(self._running.context, question.gate_id, park=question.park)
             case _:
                 return await answer_step(question, self._running.context.steps.access)
 
@@ -288,7 +303,20 @@ class AttemptSession:
         # One about steps is answered also once the body is asked to stop: what it has done is to be kept.
         if isinstance(question, StepQuestion) and self._listening is not None:
             self._listening.start_soon(self._answer, question)
-        elif self._answering is not None:
+        elif self._answering is not None and not self._scope.cancel_called:
             self._answering.start_soon(self._answer, question)
         elif self._listening is not None:
             self._listening.start_soon(self._refuse, question.number)
+
+
+async def _decide(jobs: BodyAccess, question: Ask | GiveAnswer) -> JobStatus:
+    """Do with another job what the body wants, and return its status then."""
+    if isinstance(question, GiveAnswer):
+        if question.value is None:
+            return await jobs.reject_job(question.job_id, question.reason, question.by)
+        return await jobs.answer_job(question.job_id, decode_value(question.value), question.by, None)
+    if question.what == "cancel_job":
+        return await jobs.cancel_job(question.job_id, descendants=question.descendants)
+    if question.what == "retry_job":
+        return await jobs.retry_job(question.job_id, fresh=question.fresh)
+    return await jobs.get_status(question.job_id)

@@ -93,7 +93,9 @@ function follow() {
 
 function leave() {
   comic?.source?.close();
+  comic?.asking?.close();
   comic = null;
+  offer(null);
   connection("idle");
 }
 
@@ -102,7 +104,8 @@ document.addEventListener("visibilitychange", () => {
   if (!comic) return;
   if (document.hidden) {
     comic.source?.close();
-    comic.source = null;
+    comic.asking?.close();
+    comic.source = comic.asking = null;
   } else show(comic.id);
 });
 
@@ -119,6 +122,61 @@ function hear(event, message) {
   else if (type === "retrying") job.failures = data.by ? 0 : data.retry;
   if (type in { progress: 0, cancel_requested: 0 } === false) tell([event]);
   refresh(job);
+}
+
+// -- the question: what is asked, and that it is answered, comes by the stream of the job that asks
+
+function followQuestion() {
+  const first = [...comic.jobs.values()].find((job) => job.metadata.stage === "pages" && job.metadata.page === 1);
+  if (comic.asking || document.hidden || first?.status !== "completed") return;
+  const mine = comic;
+  let opened = false;
+  const source = comic.asking = new EventSource(
+    `jobs/v1/jobs/${enc(`${mine.id}:print`)}/events?types=asked,answered,log`);
+  const on = (type, react) => source.addEventListener(type, (message) => {
+    if (source === comic?.asking) react(JSON.parse(message.data));
+  });
+  on("asked", (event) => offer(event.data));
+  on("answered", () => offer(null)); // by whomever
+  on("log", (event) => tell([event]));
+  on("end", () => {
+    source.close();
+    offer(null);
+  });
+  source.onopen = () => opened = true;
+  source.onerror = () => {
+    if (source !== comic?.asking || source.readyState !== EventSource.CLOSED || !opened) return;
+    setTimeout(() => {
+      if (source !== comic?.asking) return;
+      comic.asking = null;
+      followQuestion();
+    }, AGAIN);
+  };
+}
+
+function offer(asked) {
+  $("question").hidden = !asked;
+  $("asked").textContent = asked?.question ?? "";
+  $("choices").replaceChildren(...(asked?.choices ?? []).map((choice, i) => {
+    const button = document.createElement("button");
+    button.textContent = choice;
+    if (!i) button.className = "primary";
+    button.addEventListener("click", () => void answer(asked.gate, choice));
+    return button;
+  }));
+}
+
+async function answer(gate, value) {
+  const buttons = [...$("choices").children];
+  for (const button of buttons) button.disabled = true; // a double click is one answer
+  trouble("");
+  try {
+    await ask(`jobs/v1/jobs/${enc(gate)}/answer`, { value });
+  } catch (error) {
+    if (error.status === 409) return; // somebody was faster, as the stream will say
+    for (const button of buttons) button.disabled = false;
+    trouble(error instanceof TypeError ? "The server does not answer." : `This did not work: ${error.message}.`);
+  }
 }
 
 const isOver = () => [...comic.jobs.values()].every((job) => ENDED.has(job.status));
@@ -261,6 +319,7 @@ function summarise() {
     element.querySelector(".count").textContent = of.length > 1 ? `${ready}/${of.length}` : "";
   });
   document.title = `${done === jobs.length ? "✔" : `${done}/${jobs.length}`} ${comic.title}`;
+  followQuestion();
   announce(isOver() ? (lost ? `Ended: ${words.join(", ")}.` : "The comic is complete.") : `${words.join(", ")}.`);
 }
 

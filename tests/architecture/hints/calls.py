@@ -473,6 +473,28 @@ async def reads_events(path: str) -> list[Any]:
         return [error.hint, await other, [event.type async for event in jp.stream_job(other)]]
 
 
+async def questions(hints: Hints) -> None:
+    async with JobProcessor(MemoryBackend()) as jp:
+
+        async def body() -> str:
+            submitted = refused(lambda: current_job().submit_gate_sync("ok?"))
+            twin = "await current_job().submit_gate(…)"
+            gate = await hints.awaited(submitted.hint, twin, "'ok?', key='g'", current_job=current_job)
+            hints.follow(submitted)
+            asked = refused(lambda: current_job().ask_sync("?", key="q"))
+            hints.follow(asked)
+            twin, options = "await current_job().ask(…)", "'?', key='q', timeout=0.01, default=True"
+            assert await hints.awaited(asked.hint, twin, options, current_job=current_job) is True
+            return gate.id
+
+        gate = await (await jp.submit_job(body, local=True, max_retries=0))
+        no = await refusal(jp.answer_job(gate, False))
+        status = await hints.code(
+            no.hint, "reject_job(id, reason)", reject_job=jp.reject_job, id=gate, reason="too dark"
+        )
+        assert status == "failed"
+
+
 async def events_in_a_process_of_its_own(hints: Hints) -> None:
     path = str(hints.folder / "jobs.db")
     async with JobProcessor(path) as jp:
@@ -487,7 +509,7 @@ async def a_part_that_is_not_installed(hints: Hints) -> None:
     hints.patch.setenv("PIP_DISABLE_PIP_VERSION_CHECK", "1")
     error = asyncjobs.MissingExtraError("web", what="that")
     named = [word.partition(">")[0].partition("<")[0] for word in shlex.split(error.hint)[2:]]
-    assert named == ["starlette", "uvicorn"]
+    assert sorted(named) == ["jsonschema", "starlette", "uvicorn"]
     if find_spec("pip") is None:
         hints.follow(error.hint)  # an environment without pip: another tool takes the same words
     else:

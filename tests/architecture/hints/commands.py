@@ -9,6 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import anyio
+
+from asyncjobs import JobProcessor, SQLiteConfig
 from tests.architecture.hints.following import Hints
 from tests.cli.support import Ran
 
@@ -206,6 +209,29 @@ def a_wait_that_is_interrupted(hints: Hints) -> None:
     shell.good(*DB, "jobs", "cancel", "a job")
     watched = shell.run(*watch)
     assert (watched.code, "cancelled" in watched.out) == (1, True)  # all of it is shown, to its end
+
+
+def gates(hints: Hints) -> None:
+    shell = hints.shell
+
+    async def ask() -> None:
+        async with JobProcessor(SQLiteConfig(db_path=hints.folder / DB[1]), enable_daemon=False) as jp:
+            await jp.submit_gate("Print it?", job_id="page 1")
+            await jp.submit_gate("Print it?", job_id="page 2")
+            await jp.submit_gate("Which style?", choices=["film noir", "manga"], job_id="style")
+            await jp.submit_gate("Which pages?", answer_type=list[int], job_id="pages")
+            await jp.submit_gate("How many?", answer_type=int, job_id="number")
+
+    anyio.run(ask)
+    hints.run_them(shell.run(*DB, "jobs", "answer", "page 1", "yes"))
+    assert "failed" in shell.good(*DB, "jobs", "show", "page 1").out
+    for job_id in ("page 2", "style"):
+        hints.run_them(shell.good(*DB, "jobs", "show", job_id))
+        assert "completed" in shell.good(*DB, "jobs", "show", job_id).out
+    for wrong in (("[1, 2]",), ("--json", "[1, 2"), ("[1]", "--json", "[1]"), ()):
+        hints.follow(shell.run(*DB, "jobs", "answer", "pages", *wrong).err)
+    shell.good(*DB, "jobs", "answer", "pages", "--json", "[1, 2]")
+    shell.good(*DB, "jobs", "answer", "number", "7")
 
 
 def a_state_file_that_is_a_link(hints: Hints) -> None:

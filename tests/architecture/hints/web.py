@@ -124,6 +124,18 @@ async def a_failed_job(hints: Hints) -> None:
         assert (await jp.wait_for_job(bad)).attempt == 2
 
 
+async def a_rejected_gate(hints: Hints) -> None:
+    async with JobProcessor(MemoryBackend()) as jp:
+        app = jp.asgi_app()
+        await jp.submit_gate("Print it?", job_id="print/it")
+        await jp.reject_job("print/it", "not yet")
+        hint = hints.follow(await ask(app, "/v1/jobs/print%2Fit/result"))
+        request, _, header = hint.partition(" opens it again, with the header ")
+        method, path = request.split(" ")
+        assert await ask(app, path, method=method, headers=dict([header.split(": ")])) is None
+        assert await jp.answer_job("print/it") == "completed"
+
+
 async def an_app_that_nobody_runs(hints: Hints) -> None:
     jp = JobProcessor(MemoryBackend())
     app = FastAPI()

@@ -1,0 +1,49 @@
+"""Write many rows with few statements, and large values without holding the GIL."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from functools import cache
+from itertools import chain
+from typing import Any
+
+_CHUNK = 256
+"""Rows of the largest statement. Statements have powers of two of rows, so that few of them serve every number."""
+LARGE = 1 << 20
+"""Bytes above which a value is written in parts …"""
+_PART = 1 << 18
+"""… of this size."""
+
+
+@cache
+def _statement(head: str, tail: str, columns: int, rows: int) -> str:
+    # Cached: the text is long, and sqlite3's statement cache finds the same object without hashing it again.
+    row = f"({','.join('?' * columns)})"
+    return f"{head} VALUES {','.join([row] * rows)} {tail}"
+
+
+def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call hands the GIL over once."""
+    start = 0
+    left = len(rows)
+    while left:
+        size = min(_CHUNK, 1 << (left.bit_length() - 1))
+        connection.execute(
+            _statement(head, tail, columns, size),
+            tuple(chain.from_iterable(rows[start : start + size])),
+        )
+        start += size
+        left -= size
+
+
+def write_value(connection: sqlite3.Connection, table: str, column: str, n: int, value: bytes) -> None:
+    """Write a large value into row ``n``, part by part.
+
+    A thread that binds a value copies it while it holds the GIL, 1 ms for each MiB, in which the loop stands still.
+    """
+    connection.execute(f"UPDATE {table} SET {column} = zeroblob(?) WHERE n = ?", (len(value), n))
+    parts = memoryview(value)
+    with connection.blobopen(table, column, n) as blob:
+        for start in range(0, len(parts), _PART):
+            blob.write(parts[start : start + _PART])

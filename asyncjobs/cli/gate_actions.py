@@ -1,0 +1,87 @@
+"""``asyncjobs jobs answer|reject``: the commands that end gates."""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shlex
+from typing import Any
+
+import click
+from msgspec import json
+
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.failures import USAGE, Failure
+from asyncjobs.cli.gate_values import parse_value
+from asyncjobs.cli.job_actions import lone_surrogate, report_statuses
+from asyncjobs.models import Gate, JobStatus
+
+_ENDED = {JobStatus.COMPLETED: "answered", JobStatus.FAILED: "rejected"}
+
+
+@click.command()
+@click.argument("job")
+@click.argument("value", required=False)
+@click.option("--json", "as_json", metavar="JSON", help="The answer as JSON. (For JSON output: -o json.)")
+@command
+async def answer(context: Context, job: str, value: str | None, as_json: str | None) -> None:
+    """Answer a gate, in your name. Without VALUE, approve it.
+
+    VALUE is one of the choices, or a text, a number, true, false or null, as the gate takes it; --json is for all else.
+    A VALUE that begins with a dash comes after --.
+    """
+    if value is not None and as_json is not None:
+        raise Failure("VALUE and --json exclude each other", exit_code=USAGE)
+    async with context.store() as jp:
+        job_id = await context.job_id(jp, job)
+        gate = (await jp.get_job(job_id)).gate
+        given = _decoded(as_json) if as_json is not None else _parsed(job_id, gate, value)
+        status = await jp.answer_job(job_id, given, _user())
+    report_statuses(context, {job_id: status}, _ENDED, "")
+
+
+@click.command()
+@click.argument("job")
+@click.option("--reason", required=True, help="Why, in up to 2,000 characters.")
+@command
+async def reject(context: Context, job: str, reason: str) -> None:
+    """Reject a gate, in your name. Jobs that depend on it are skipped; retry opens it again."""
+    async with context.store() as jp:
+        job_id = await context.job_id(jp, job)
+        status = await jp.reject_job(job_id, reason, _user())
+    report_statuses(context, {job_id: status}, _ENDED, "")
+
+
+def _decoded(text: str) -> Any:
+    try:
+        return json.decode(text)
+    except ValueError as error:
+        raise lone_surrogate("--json", text) or Failure(f"--json is not valid JSON: {error}", exit_code=USAGE) from None
+
+
+def _parsed(job_id: str, gate: Gate | None, value: str | None) -> Any:
+    """Return the answer that VALUE is.
+
+    :raises Failure: it is missing, or the gate takes none that is written so.
+    """
+    if gate is None:
+        return True  # the store says what it is
+    if gate.choices is None and gate.schema is None:
+        if value is not None:
+            problem = "this gate is an approval: it takes no VALUE"
+            hint = f"leave it out to approve it, or say no: asyncjobs jobs reject {shlex.quote(job_id)} --reason no"
+            raise Failure(problem, exit_code=USAGE, hint=hint)
+        return True
+    if value is None:
+        takes = "VALUE or --json" if gate.choices is None else f"VALUE, one of: {', '.join(gate.choices)}"
+        raise Failure(f"this gate is answered with {takes}", exit_code=USAGE)
+    return value if gate.schema is None else parse_value(value, gate.schema)
+
+
+def _user() -> str:
+    """Return the name of the user that runs this command, by the system and not by its environment."""
+    user = os.geteuid()
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:  # a container may have users without names
+        return f"uid {user}"

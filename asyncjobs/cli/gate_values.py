@@ -1,0 +1,68 @@
+"""Read what is written on a command line as the answer that the schema of a gate takes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any, cast
+
+from msgspec import json
+
+from asyncjobs.cli.failures import USAGE, Failure
+
+_DEEPEST = 20
+"""Schemas inside of each other that are looked at: references may go round."""
+_TYPES: dict[type, frozenset[str]] = {
+    str: frozenset({"string"}),
+    bool: frozenset({"boolean"}),
+    int: frozenset({"integer", "number"}),
+    float: frozenset({"number"}),
+    type(None): frozenset({"null"}),
+}
+
+
+def parse_value(text: str, schema: Mapping[str, Any]) -> Any:
+    """Return the answer that a text is: the text itself if the schema takes texts, else the number or word in it.
+
+    :raises Failure: the schema takes neither, or does not say what it takes.
+    """
+    for value in (text, *_scalars(text)):
+        if _takes(schema, schema, value, 0):
+            return value
+    raise Failure(
+        f"this gate takes no VALUE such as {text!r}; it takes: {json.encode(schema).decode()[:500]}",
+        exit_code=USAGE,
+        hint="give the answer as JSON: --json VALUE",
+    )
+
+
+def _scalars(text: str) -> Iterator[Any]:
+    try:
+        value = json.decode(text)
+    except ValueError:
+        return
+    if type(value) in _TYPES and not isinstance(value, str):
+        yield value
+
+
+def _takes(schema: Any, root: Mapping[str, Any], value: Any, depth: int) -> bool:
+    """Return whether a schema takes values of this type, or this very value where it lists them."""
+    if not isinstance(schema, dict) or depth > _DEEPEST:
+        return False
+    parts = cast("dict[str, Any]", schema)
+    if "enum" in parts or "const" in parts:
+        listed = parts.get("enum", [parts.get("const")])
+        return any(type(one) is type(value) and one == value for one in listed)
+    if "$ref" in parts:
+        return _takes(_find(root, parts["$ref"]), root, value, depth + 1)
+    for several in ("anyOf", "oneOf"):
+        if several in parts:
+            return any(_takes(one, root, value, depth + 1) for one in parts[several])
+    types = parts.get("type", ())
+    return not _TYPES[type(value)].isdisjoint([types] if isinstance(types, str) else types)
+
+
+def _find(root: Mapping[str, Any], reference: object) -> Any:
+    found: Any = root
+    for name in str(reference).removeprefix("#/").split("/"):
+        found = cast("dict[str, Any]", found).get(name) if isinstance(found, dict) else None
+    return found

@@ -1,0 +1,57 @@
+"""Describe the answers of a gate by a JSON Schema that another program gave, which has the type of the answer."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.runtime.answer_types import AnswerType
+from asyncjobs.runtime.answers import fit_schema
+from asyncjobs.runtime.json_schemas import load_library
+
+
+class AnswerSchema(AnswerType):
+    """A schema in place of a type. Nothing here has the type, so the stored schema checks the answer."""
+
+    def __init__(self, schema: dict[str, Any]) -> None:
+        """Check the schema. The first use imports what does so.
+
+        :raises ConfigurationError: it is none, or refers to another document, which is never fetched.
+        :raises MissingExtraError: schemas cannot be checked here.
+        """
+        library = load_library()
+        try:
+            library.Draft202012Validator.check_schema(schema)
+        except library.exceptions.SchemaError as error:
+            problem = f"no JSON Schema: {error.json_path}: {error.message}"
+            raise ConfigurationError("schema", problem=problem) from None
+        foreign = _find_foreign(schema)
+        if foreign is not None:
+            problem = f"it refers to {foreign!r}, which is not in it"
+            raise ConfigurationError("schema", problem=problem, hint="put what it refers to under $defs")
+        self.type = Any
+        self._is_model = False
+        self.schema = schema
+
+    def fit(self, value: Any) -> Any:
+        """Return an answer as it is stored.
+
+        :raises ConfigurationError: it does not fit the schema.
+        """
+        return fit_schema(self.schema, value)
+
+
+def _find_foreign(schema: Any) -> str | None:
+    """Return a reference of a schema to another document, None if there is none."""
+    parts = [schema]
+    for part in parts:  # the list grows meanwhile
+        if isinstance(part, list):
+            parts.extend(cast("list[Any]", part))
+        elif isinstance(part, dict):
+            fields = cast("dict[str, Any]", part)
+            parts.extend(fields.values())
+            for name in ("$ref", "$dynamicRef"):
+                target = fields.get(name)
+                if isinstance(target, str) and not target.startswith("#"):
+                    return target
+    return None

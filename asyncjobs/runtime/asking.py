@@ -1,0 +1,178 @@
+"""Ask people from inside a body: open a gate for each question, and wait for its answer, or park the job on it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, Protocol
+
+from msgspec import UNSET, Struct
+
+from asyncjobs.backends.base import AttemptRef, NewJob
+from asyncjobs.checks import refuse_unknown
+from asyncjobs.core.child_ids import child_id, longest_key
+from asyncjobs.core.codec import decode_value
+from asyncjobs.core.gates import FUNCTION, asked_data, encode_question
+from asyncjobs.core.requests import AskedGate, Question
+from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.exceptions import ConfigurationError, ConversionError, JobConflictError
+from asyncjobs.models import DEFAULT_QUEUE, EventType, JobResult, JobStatus
+from asyncjobs.runtime.answer_types import AnswerType
+from asyncjobs.runtime.interruption import interrupt
+from asyncjobs.runtime.job_results import not_completed
+from asyncjobs.runtime.questions import checked_question
+from asyncjobs.runtime.submission import LONGEST_ID, checked_name, duration
+from asyncjobs.runtime.wakeups import LoopHandle
+
+if TYPE_CHECKING:
+    from asyncjobs.runtime.context import JobContext
+
+_NOT_RETRIED = RetryPolicy(max_retries=0)
+_OTHER_WORDS = "the question {!r} is asked as it was first: other words and options of a later attempt are ignored"
+
+
+class AskAccess(Protocol):
+    """What questions need of the processor that runs the body; in a child process, over the pipe."""
+
+    async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: AnswerType | None) -> AskedGate:
+        """Open the gate of a question, or find it; ``answer_type`` is for answers that are given in this process."""
+        ...
+
+    async def wait_for_answer(self, context: JobContext, gate_id: str, *, park: bool) -> JobResult | None:
+        """Wait until the gate has ended; the body lends its slot, and its timeout does not count.
+
+        :param park: end the attempt instead, until the gate has ended.
+        :returns: None if the attempt is to end: the body is interrupted.
+        """
+        ...
+
+    async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
+        """Wait for the end of a job."""
+        ...
+
+
+class AskOptions(Struct, frozen=True, kw_only=True):
+    """A question as a body asks it: see ``QuestionMethods.ask``."""
+
+    question: Any
+    key: Any = None
+    choices: Any = None
+    answer_type: Any = None
+    reject_on: Any = ()
+    timeout: Any = None
+    default: Any = UNSET
+    park: Any = False
+
+
+def read_options(question: Any, options: Mapping[str, Any]) -> AskOptions:
+    """Return a question with its options.
+
+    :raises ConfigurationError: there is no such option.
+    """
+    refuse_unknown("ask", options, AskOptions.__struct_fields__[1:], what="option")
+    return AskOptions(question=question, **options)
+
+
+class Asking:
+    """The questions of one attempt.
+
+    :param loop: where ``access`` belongs.
+    :param largest: bytes that an answer may have.
+    """
+
+    def __init__(
+        self, context: JobContext, attempt: AttemptRef, access: AskAccess, *, loop: LoopHandle, largest: int
+    ) -> None:
+        self._context = context
+        self._attempt = attempt
+        self._access = access
+        self._loop = loop
+        self._largest = largest
+        self._used: dict[str, object] = {}
+        """Keys of questions that are asked at the moment, or have an end that the body knows."""
+
+    async def ask(self, options: AskOptions) -> Any:
+        """See ``JobContext.ask``."""
+        key = checked_name("key", options.key, longest_key(self._context.id, LONGEST_ID))
+        if not isinstance(options.park, bool):
+            raise ConfigurationError("park", options.park, allowed="True or False")
+        answer_type = None if options.answer_type is None else AnswerType(options.answer_type)
+        question = checked_question(
+            options.question,
+            choices=options.choices,
+            answer_type=answer_type,
+            reject_on=options.reject_on,
+            default=options.default,
+            timeout=options.timeout,
+            largest=self._largest,
+        )
+        gate = self._gate(key, question, options.timeout)
+        if self._context.stopped:
+            await interrupt(self._context, self._loop)
+        self._use(key)
+        try:
+            ended = await self._ask(gate, question, key, answer_type, park=options.park)
+        except BaseException:
+            del self._used[key]  # a wait that was cut short may begin again
+            raise
+        return _value_of(ended, key, answer_type)
+
+    def _use(self, key: str) -> None:
+        if self._used.setdefault(key, use := object()) is not use:
+            problem = f"the key {key!r} was used already in this attempt, and names one question"
+            raise ConfigurationError(
+                "key", key, problem=problem, hint="add what differs to the key, in loops the index"
+            )
+
+    async def _ask(
+        self, gate: NewJob, question: Question, key: str, answer_type: AnswerType | None, *, park: bool
+    ) -> JobResult:
+        """Ask, and return how the gate has ended, once it has."""
+        try:
+            asked = await self._access.ask_gate(self._attempt, gate, answer_type)
+        except JobConflictError as error:
+            error.hint = f"use another key: {gate.id!r} is a job of another kind"
+            raise
+        if asked.call != gate.call:
+            self._context.append_log("warning", "asyncjobs", {"message": _OTHER_WORDS.format(key)})
+        return await self._wait(asked, question, park=park)
+
+    def _gate(self, key: str, question: Question, timeout: object) -> NewJob:
+        return NewJob(
+            id=child_id(self._context.id, key),
+            function=FUNCTION,
+            call=encode_question(question),
+            queue=DEFAULT_QUEUE,
+            group=self._context.group,
+            retry=_NOT_RETRIED,
+            timeout=None if timeout is None else duration("timeout", timeout, above=True),
+            gate=True,
+        )
+
+    async def _wait(self, asked: AskedGate, question: Question, *, park: bool) -> JobResult:
+        """Return how the gate has ended, once it has."""
+        if asked.status.terminal:
+            return await self._access.wait_until_ended(asked.job_id, None)
+        self._context.append_event(EventType.ASKED, {"gate": asked.job_id, **asked_data(question, asked.deadline)})
+        ended = await self._access.wait_for_answer(self._context, asked.job_id, park=park)
+        if ended is None:
+            await interrupt(self._context, self._loop)
+        return ended
+
+
+def _value_of(ended: JobResult, key: str, answer_type: AnswerType | None) -> Any:
+    """Return the answer, or raise why there is none."""
+    if ended.status is not JobStatus.COMPLETED:
+        error = not_completed(ended)
+        error.hint = "retry this job: it asks again"
+        error.final = True  # another attempt would find the same
+        raise error
+    value = ended.value or b""
+    if answer_type is None:
+        return decode_value(value)
+    try:
+        return answer_type.read(value)
+    except ConversionError as error:
+        owner = f"the answer to the question {key!r}"
+        misfit = ConversionError(error.where, error.problem, error.expected, owner)
+        misfit.hint = "ask under another key: a question stays as it was first asked"
+        raise misfit from error

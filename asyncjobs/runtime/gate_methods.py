@@ -1,0 +1,138 @@
+"""Give ``current_job()`` its gates: the methods that bodies call, with their types."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+if TYPE_CHECKING:
+    from typing import Unpack
+
+    from asyncjobs.runtime.gate_requests import ChildGateOptions
+    from asyncjobs.runtime.handle import JobHandle
+
+T = TypeVar("T")
+
+
+class GateMethods(ABC):
+    """What a body asks of people and of other programs."""
+
+    @abstractmethod
+    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Call an async function from the body's thread."""
+
+    @abstractmethod
+    def refuse_on_loop(self, call: str, twin: str) -> None:
+        """Refuse a call that would block its thread for ever."""
+
+    @abstractmethod
+    async def _call_submit(
+        self, func: Callable[..., Any] | None, args: tuple[Any, ...], key: str | None, options: dict[str, Any]
+    ) -> Any:
+        """Submit a child; without a function a gate, which asks its argument."""
+
+    @overload
+    async def submit_gate(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: Sequence[str],
+        answer_type: None = None,
+        default: str = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[str]: ...
+    @overload
+    async def submit_gate(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: None = None,
+        answer_type: type[T],
+        default: T = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[T]: ...
+    @overload
+    async def submit_gate(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: None = None,
+        answer_type: None = None,
+        default: Literal[True] = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[bool]: ...
+    @overload
+    async def submit_gate(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: None = None,
+        answer_type: Any,
+        default: Any = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[Any]: ...
+    async def submit_gate(self, question: str, *, key: str | None = None, **options: Any) -> JobHandle[Any]:
+        """Submit a gate as a child of this job; the options are those of ``JobProcessor.submit_gate``, but for
+        ``job_id`` and ``if_exists``.
+
+        Its id comes from the key, as that of ``submit_job``. It outlives the body: a question whose answer the body
+        itself needs is for ``ask``.
+        """
+        return await self._call_submit(None, (question,), key, options)
+
+    @overload
+    def submit_gate_sync(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: Sequence[str],
+        answer_type: None = None,
+        default: str = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[str]: ...
+    @overload
+    def submit_gate_sync(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: None = None,
+        answer_type: type[T],
+        default: T = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[T]: ...
+    @overload
+    def submit_gate_sync(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: None = None,
+        answer_type: None = None,
+        default: Literal[True] = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[bool]: ...
+    @overload
+    def submit_gate_sync(
+        self,
+        question: str,
+        *,
+        key: str | None = None,
+        choices: None = None,
+        answer_type: Any,
+        default: Any = ...,
+        **options: Unpack[ChildGateOptions],
+    ) -> JobHandle[Any]: ...
+    def submit_gate_sync(self, question: str, *, key: str | None = None, **options: Any) -> JobHandle[Any]:
+        """``submit_gate`` for plain functions in their thread.
+
+        :raises JobStateError: called on the event loop, by an ``async def`` body: ``await submit_gate(…)`` there.
+        """
+        self.refuse_on_loop("current_job().submit_gate_sync(…)", "await current_job().submit_gate(…)")
+        return self.run_sync(self._call_submit, None, (question,), key, options)

@@ -1,0 +1,44 @@
+"""Check answers by a stored JSON Schema, in processes that do not have the type of the answer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from importlib import import_module
+from typing import Any
+
+from asyncjobs.exceptions import MissingExtraError
+
+
+def load_library() -> Any:
+    """Import what checks schemas, which takes too long for an event loop.
+
+    :raises MissingExtraError: it is not installed.
+    """
+    try:
+        return import_module("jsonschema")
+    except ImportError:
+        what = "checking an answer by the stored schema (this process did not ask: or pass answer_type=)"
+        raise MissingExtraError("client", what=what) from None
+
+
+def find_misfit(schema: Mapping[str, Any], value: Any) -> tuple[str, str] | None:
+    """Return why a value does not fit a schema, and the path to what does not; None if it fits.
+
+    What the schema refers to is looked for in itself alone, and never fetched.
+
+    :raises MissingExtraError: it cannot be checked here.
+    """
+    library = load_library()
+    referencing: Any = import_module("referencing")  # which the library is made of
+    base = library.Draft202012Validator
+    # 1.0 is a whole number for JSON Schema, and none for the type that the answer is read by.
+    exact = library.validators.extend(base, type_checker=base.TYPE_CHECKER.redefine("integer", _is_integer))
+    try:
+        error = library.exceptions.best_match(exact(schema, registry=referencing.Registry()).iter_errors(value))
+    except Exception as problem:  # border: a schema that is none, of another program, may break the library anywhere
+        return f"its schema cannot be checked: {type(problem).__name__}: {problem}", ""
+    return None if error is None else (error.message, error.json_path.removeprefix("$"))
+
+
+def _is_integer(_: object, value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,28 @@
+"""Describe calls that a body makes where they cannot work: on the event loop, or in a forked child."""
+
+from __future__ import annotations
+
+from asyncjobs.exceptions import JobStateError
+
+
+def in_forked_child(job_id: str) -> JobStateError:
+    """Return the error of a call that a forked child makes for the job of its parent."""
+    return JobStateError(
+        job_id, "another process's", "a forked child cannot speak for it", hint="return the value to the job"
+    )
+
+
+def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
+    """Return the error of a plain call, made where it would block the event loop that it waits for."""
+    return JobStateError(
+        job_id,
+        "running on the event loop",
+        f"{call} is for plain functions in their thread: here it would block the loop for ever",
+        hint=f"in an 'async def' function: {twin}",
+    )
+
+
+def body_ended(job_id: str) -> JobStateError:
+    """Return the error of a call for a job whose body has ended, by what it left behind or another job."""
+    hint = "a body waits for its tasks and threads, and each job asks current_job() itself"
+    return JobStateError(job_id, "no longer held by this attempt", "its body has ended", hint=hint)

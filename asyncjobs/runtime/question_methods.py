@@ -1,0 +1,159 @@
+"""Give ``current_job()`` its questions to people: the methods that bodies call, with their types."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Coroutine, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar, overload
+
+from msgspec import UNSET
+
+if TYPE_CHECKING:
+    from asyncjobs.runtime.asking import Asking
+
+T = TypeVar("T")
+
+
+class QuestionMethods(ABC):
+    """What a body asks people, and other programs."""
+
+    @property
+    @abstractmethod
+    def questions(self) -> Asking:
+        """The questions of this attempt, for the engine: bodies call the methods below."""
+
+    @abstractmethod
+    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
+        """Call an async function from the body's thread."""
+
+    @abstractmethod
+    def refuse_on_loop(self, call: str, twin: str) -> None:
+        """Refuse a call that would block its thread for ever."""
+
+    @overload
+    async def ask(
+        self,
+        question: str,
+        *,
+        key: str,
+        answer_type: type[T],
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> T: ...
+    @overload
+    async def ask(
+        self,
+        question: str,
+        *,
+        key: str,
+        choices: Sequence[str],
+        reject_on: Sequence[str] = (),
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> str: ...
+    @overload
+    async def ask(
+        self,
+        question: str,
+        *,
+        key: str,
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> bool: ...
+    @overload
+    async def ask(
+        self,
+        question: str,
+        *,
+        key: str,
+        choices: Sequence[str] | None = None,
+        answer_type: Any = None,
+        reject_on: Sequence[str] = (),
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> Any: ...
+    async def ask(self, question: str, **options: Any) -> Any:
+        """Ask, and return the answer, which ``JobProcessor.answer_job``, HTTP or the command line gives.
+
+        The question is a gate of its own, ``<this id>/<key>``, and open at once. A later attempt finds it by its key,
+        with its answer; other words or options are ignored then. The body lends its slot while it waits, and its
+        timeout does not count. When the job ends, its open questions are cancelled.
+
+        :param key: names the question; shared with the keys of children.
+        :param choices: 1 to 50 texts of which one is the answer. Without it and ``answer_type``, the answer is True.
+        :param answer_type: the type of the answer: plain values, lists and dicts of these, records.
+        :param reject_on: those of the choices that reject.
+        :param timeout: seconds (or a timedelta) until nobody may answer any more.
+        :param default: the answer when that time is over. Without one, ``AnswerTimeoutError`` is raised.
+        :param park: end this attempt until the answer is there: nothing of it stays in memory. The body then runs again
+            from its beginning, with its steps kept; ``ask`` returns the answer.
+        :raises RejectedError: somebody said no. AnswerTimeoutError: nobody answered in time.
+        :raises JobCancelledError: its gate was cancelled. A body that lets one of these three through fails, and is not
+            tried again by itself; ``retry_job`` asks again what was not answered.
+        :raises ConfigurationError: an option cannot work. JobConflictError: a child has this key.
+        """
+        return await self.questions.ask(_options(question, options))
+
+    @overload
+    def ask_sync(
+        self,
+        question: str,
+        *,
+        key: str,
+        answer_type: type[T],
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> T: ...
+    @overload
+    def ask_sync(
+        self,
+        question: str,
+        *,
+        key: str,
+        choices: Sequence[str],
+        reject_on: Sequence[str] = (),
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> str: ...
+    @overload
+    def ask_sync(
+        self,
+        question: str,
+        *,
+        key: str,
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> bool: ...
+    @overload
+    def ask_sync(
+        self,
+        question: str,
+        *,
+        key: str,
+        choices: Sequence[str] | None = None,
+        answer_type: Any = None,
+        reject_on: Sequence[str] = (),
+        timeout: float | None = None,
+        default: Any = UNSET,
+        park: bool = False,
+    ) -> Any: ...
+    def ask_sync(self, question: str, **options: Any) -> Any:
+        """``ask`` for plain functions in their thread.
+
+        :raises JobStateError: called on the event loop, by an ``async def`` body: ``await ask(…)`` there.
+        """
+        self.refuse_on_loop("current_job().ask_sync(…)", "await current_job().ask(…)")
+        return self.run_sync(self.questions.ask, _options(question, options))
+
+
+def _options(question: Any, options: dict[str, Any]) -> Any:
+    from asyncjobs.runtime.asking import read_options  # with the modules that only jobs need which ask
+
+    return read_options(question, options)
