@@ -12,7 +12,7 @@ from asyncjobs import AnswerTimeoutError, GateRequest, JobDaemon, JobProcessor, 
 from asyncjobs.backends.gate_store import DUE_AT_ONCE
 from asyncjobs.exceptions import BackendError
 from asyncjobs.runtime.deadlines import Deadlines
-from asyncjobs.testing import FaultyBackend, ManualClock
+from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
     COMPLETED,
     FAILED,
@@ -239,9 +239,10 @@ async def test_a_store_that_is_away_is_waited_for_and_reported_once(
     stores: Stores, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = ManualClock()
-    store = FaultyBackend(stores.backend(clock))
+    store = WatchedBackend(stores.backend(clock))
     async with stores.processor(clock=clock, backend=store, enable_daemon=False) as jp:
         gate = await jp.submit_gate("?", timeout=60)
+        await store.settled()  # the first look of the loop is over: it would end the gate without a fault
         store.fail("end_due_gates", 1)
         store.fail("end_due_gates", 2, error=BackendError("the disk is full"))
         store.fail("end_due_gates", 3, error=RuntimeError("a mistake of ours"))
