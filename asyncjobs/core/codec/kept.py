@@ -62,16 +62,14 @@ def _check(annotation: Any, value: Any) -> None:
 
 def _check_any(options: tuple[Any, ...], value: Any) -> None:
     """Raise the Mismatch of the last option if no option takes the value."""
-    problem: Mismatch | None = None
-    for option in options:
+    *others, last = options
+    for option in others:
         try:
             _check(option, value)
-        except Mismatch as mismatch:
-            problem = mismatch
-        else:
-            return
-    if problem is not None:
-        raise problem
+        except Mismatch:
+            continue
+        return
+    _check(last, value)
 
 
 def has_class(value: Any) -> bool:
