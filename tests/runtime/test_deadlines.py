@@ -77,7 +77,7 @@ async def test_a_default_is_the_answer_then(stores: Stores, options: dict[str, A
     async with stores.processor(clock=clock) as jp:
         gate = await jp.submit_gate("?", timeout=1, default=default, **options)
         after = await jp.submit_job(same, gate)
-        clock.advance(1)
+        await ended(jp, gate, clock)
         assert await within(5, after.result()) == default
         assert await gate == default
         found = await jp.get_job(gate)
