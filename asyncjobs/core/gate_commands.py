@@ -32,7 +32,7 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
         _note_asker(plan, row)
         n = next(iter(numbers))
         insert(plan, job, {job.id: n}, asker, asker[0])
-        return _asked(plan, n)
+        return _asked(plan, row.n, n)
     plan.load([n])
     found, gate = plan[n], plan.gate(n)
     if found.role is not Role.GATE or gate is None or gate.asker != row.n:
@@ -42,12 +42,16 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
     if found.status.terminal and again:
         plan.apply(lifecycle.revive(found, row.id, plan.now, by="ask"))
         wait_again(plan, found, by="ask")
-    return _asked(plan, n)
+    return _asked(plan, row.n, n)
 
 
-def _asked(plan: Plan, n: int) -> AskedGate:
+def _asked(plan: Plan, asker: int, n: int) -> AskedGate:
+    """Return a gate as it stands; if it is open, write into the log of its asker that this begins to wait."""
     gate = plan[n]
-    return AskedGate(gate.id, gate.status, plan.call(n) or b"", gate.run_at)
+    if gates.is_open(gate):
+        # Here and not by the body, whose events are stored a moment later: the answer may come before them.
+        plan.apply(gates.noted_question(plan[asker], gate, plan.question(n), plan.now))
+    return AskedGate(gate.id, gate.status, plan.call(n) or b"")
 
 
 def _note_asker(plan: Plan, row: JobState) -> None:

@@ -93,10 +93,23 @@ def answered(job: JobState, gate: GateState, answer: Answer, now: int) -> tuple[
     return _completed(job, answer.value, now, by=answer.by), state
 
 
-def noted(asker: JobState, gate: JobState, state: GateState, now: int) -> Change:
-    """Write into the log of the job that asked how its question ended: who follows that job needs no other stream."""
+def noted_question(asker: JobState, gate: JobState, question: Question | None, now: int) -> Change:
+    """Write into the log of the job that asks that it begins to wait: who follows that job needs no other stream.
+
+    :param question: None if it cannot be read.
+    """
+    data = asked_data(question or Question(question="?"), gate.run_at)
+    return _noted(asker, EventType.ASKED, {"gate": gate.id, **data}, now)
+
+
+def noted_end(asker: JobState, gate: JobState, state: GateState, now: int) -> Change:
+    """Write into the log of the job that asked how its question ended."""
     data = {"gate": gate.id, "status": str(gate.status), "by": state.answered_by}
-    event = NewEvent(asker.seq + 1, str(EventType.ANSWERED), now, asker.attempt, None, data)
+    return _noted(asker, EventType.ANSWERED, data, now)
+
+
+def _noted(asker: JobState, type: EventType, data: dict[str, Any], now: int) -> Change:
+    event = NewEvent(asker.seq + 1, str(type), now, asker.attempt, None, data)
     return Change(replace(asker, seq=asker.seq + 1), (event,))
 
 

@@ -322,7 +322,7 @@ class Plan:
                 continue
             if asker.waits_for is WaitsFor.ANSWER and asker.parked in (n, UNKNOWN_GATE):
                 asker = structs.replace(asker, parked=None, waits_for=lifecycle.waiting_place(asker, self.now))
-            self.apply(gates.noted(asker, self._jobs[n], self._gates[n], self.now))
+            self.apply(gates.noted_end(asker, self._jobs[n], self._gates[n], self.now))
 
     def _keep(self, verdict: JobState | Change) -> bool:
         """Keep what the dependencies of a stored job decide; return whether that ended it."""

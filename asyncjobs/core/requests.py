@@ -57,13 +57,12 @@ class Question(Struct, frozen=True, kw_only=True):
 class AskedGate(Struct, frozen=True):
     """The gate of a body's question, as it stands: the one that this attempt asked, or an earlier one.
 
-    ``call`` is the encoded ``Question`` that it was first asked with, ``deadline`` is in µs, None without one.
+    ``call`` is the encoded ``Question`` that it was first asked with.
     """
 
     job_id: str
     status: JobStatus
     call: bytes
-    deadline: int | None = None
 
 
 class Answer(Struct, frozen=True, kw_only=True):

@@ -11,22 +11,19 @@ from asyncjobs.backends.base import AttemptRef, NewJob
 from asyncjobs.checks import refuse_unknown
 from asyncjobs.core.child_ids import child_id, longest_key
 from asyncjobs.core.codec import decode_value
-from asyncjobs.core.gates import FUNCTION, asked_data, encode_question
-from asyncjobs.core.requests import AskedGate, Question
-from asyncjobs.core.retry import RetryPolicy
+from asyncjobs.core.requests import AskedGate
 from asyncjobs.exceptions import ConfigurationError, ConversionError, JobConflictError
-from asyncjobs.models import DEFAULT_QUEUE, EventType, JobResult, JobStatus
+from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.runtime.answer_types import AnswerType
 from asyncjobs.runtime.interruption import interrupt
 from asyncjobs.runtime.job_results import not_completed
-from asyncjobs.runtime.questions import checked_question
-from asyncjobs.runtime.submission import LONGEST_ID, checked_name, duration
+from asyncjobs.runtime.questions import checked_question, new_gate
+from asyncjobs.runtime.submission import LONGEST_ID, checked_name
 from asyncjobs.runtime.wakeups import LoopHandle
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.context import JobContext
 
-_NOT_RETRIED = RetryPolicy(max_retries=0)
 _OTHER_WORDS = "the question {!r} is asked as it was first: other words and options of a later attempt are ignored"
 
 
@@ -105,12 +102,13 @@ class Asking:
             timeout=options.timeout,
             largest=self._largest,
         )
-        gate = self._gate(key, question, options.timeout)
+        job_id = child_id(self._context.id, key)
+        gate = new_gate(job_id, question, options.timeout, group=self._context.group)
         if self._context.stopped:
             await interrupt(self._context, self._loop)
         self._use(key)
         try:
-            ended = await self._ask(gate, question, key, answer_type, park=options.park)
+            ended = await self._ask(gate, key, answer_type, park=options.park)
         except BaseException:
             del self._used[key]  # a wait that was cut short may begin again
             raise
@@ -123,9 +121,7 @@ class Asking:
                 "key", key, problem=problem, hint="add what differs to the key, in loops the index"
             )
 
-    async def _ask(
-        self, gate: NewJob, question: Question, key: str, answer_type: AnswerType | None, *, park: bool
-    ) -> JobResult:
+    async def _ask(self, gate: NewJob, key: str, answer_type: AnswerType | None, *, park: bool) -> JobResult:
         """Ask, and return how the gate has ended, once it has."""
         try:
             asked = await self._access.ask_gate(self._attempt, gate, answer_type)
@@ -134,25 +130,12 @@ class Asking:
             raise
         if asked.call != gate.call:
             self._context.append_log("warning", "asyncjobs", {"message": _OTHER_WORDS.format(key)})
-        return await self._wait(asked, question, park=park)
+        return await self._wait(asked, park=park)
 
-    def _gate(self, key: str, question: Question, timeout: object) -> NewJob:
-        return NewJob(
-            id=child_id(self._context.id, key),
-            function=FUNCTION,
-            call=encode_question(question),
-            queue=DEFAULT_QUEUE,
-            group=self._context.group,
-            retry=_NOT_RETRIED,
-            timeout=None if timeout is None else duration("timeout", timeout, above=True),
-            gate=True,
-        )
-
-    async def _wait(self, asked: AskedGate, question: Question, *, park: bool) -> JobResult:
+    async def _wait(self, asked: AskedGate, *, park: bool) -> JobResult:
         """Return how the gate has ended, once it has."""
         if asked.status.terminal:
             return await self._access.wait_until_ended(asked.job_id, None)
-        self._context.append_event(EventType.ASKED, {"gate": asked.job_id, **asked_data(question, asked.deadline)})
         ended = await self._access.wait_for_answer(self._context, asked.job_id, park=park)
         if ended is None:
             await interrupt(self._context, self._loop)

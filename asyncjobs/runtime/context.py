@@ -248,17 +248,13 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         text = f"{what} was left out: {shown(value)} {problem}"
         self._append(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
 
-    def append_event(self, type: EventType, data: dict[str, Any]) -> None:
-        """Store an event of the engine's own about what the body does."""
-        self._append(type, data)
-
     def append_log(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
         """Store a log event of what the body logged or printed."""
         self._append(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
     def relay(self, type: str, data: dict[str, Any], append: str | None = None) -> None:
         """Store what the body reported in a process of its own, where it was checked as it is here."""
-        if type in (EventType.LOG, EventType.PROGRESS, EventType.ASKED):
+        if type in (EventType.LOG, EventType.PROGRESS):
             self._append(type, data)
         else:
             self.emit(type, data, append=append)

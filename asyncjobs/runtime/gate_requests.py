@@ -6,14 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal, TypedDict
 
 from asyncjobs.backends.base import NewJob
-from asyncjobs.core.gates import FUNCTION, encode_question
-from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError
-from asyncjobs.models import DEFAULT_QUEUE
 from asyncjobs.requests import GateRequest, JobRequest
 from asyncjobs.runtime.answer_types import AnswerType
 from asyncjobs.runtime.known_answers import KnownAnswers
-from asyncjobs.runtime.questions import checked_question
+from asyncjobs.runtime.questions import checked_question, new_gate
 from asyncjobs.runtime.submission import (
     LONGEST_ID,
     Submissions,
@@ -22,14 +19,11 @@ from asyncjobs.runtime.submission import (
     checked_metadata,
     checked_name,
     checked_require,
-    duration,
 )
 from asyncjobs.spellings import nearest
 
 _OPTIONS = tuple(name for name in GateRequest.__struct_fields__ if name != "question")
 _OF_JOBS = frozenset(JobRequest.__struct_fields__).difference(_OPTIONS)
-
-_NOT_RETRIED = RetryPolicy(max_retries=0)
 
 
 class ChildGateOptions(TypedDict, total=False):
@@ -106,20 +100,16 @@ class GateSubmissions:
         )
         job_id = request.job_id
         dependencies = checked_dependencies(request.depends_on, {})
-        return NewJob(
-            id=self._submissions.new_id() if job_id is None else checked_name("job_id", job_id, LONGEST_ID),
+        return new_gate(
+            self._submissions.new_id() if job_id is None else checked_name("job_id", job_id, LONGEST_ID),
+            question,
+            request.timeout,
             generated=job_id is None,
-            function=FUNCTION,
-            call=encode_question(question),
-            queue=DEFAULT_QUEUE,
             group=None if request.group is None else checked_name("group", request.group),
             metadata=None if request.metadata is None else checked_metadata(request.metadata),
-            retry=_NOT_RETRIED,
-            timeout=None if request.timeout is None else duration("timeout", request.timeout, above=True),
             dependencies=dependencies,
             require=None if request.require is None else checked_require(request.require, len(dependencies)),
             if_exists=checked_if_exists(request.if_exists),
-            gate=True,
         )
 
     def note(self, request: GateRequest, job_id: str) -> None:

@@ -7,18 +7,42 @@ from typing import Any
 from msgspec import UNSET
 from msgspec.structs import replace
 
+from asyncjobs.backends.base import NewJob
 from asyncjobs.checks import is_a, listed
 from asyncjobs.core.codec import encode_value, too_large
-from asyncjobs.core.gates import encode_question
+from asyncjobs.core.gates import FUNCTION, encode_question
 from asyncjobs.core.requests import Question
+from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import DEFAULT_QUEUE
 from asyncjobs.runtime.answer_types import AnswerType
 from asyncjobs.runtime.answers import fit_answer
+from asyncjobs.runtime.submission import duration
 
 MAX_BYTES = 16 * 1024
 """Of a question with its choices and schema."""
 _MOST_CHOICES = 50
 _LONGEST_CHOICE = 200
+_NOT_RETRIED = RetryPolicy(max_retries=0)
+
+
+def new_gate(job_id: str, question: Question, timeout: object, **others: Any) -> NewJob:
+    """Return the gate of a question, as it is stored.
+
+    :param timeout: seconds, or a timedelta; None stays open without end.
+    :param others: further fields of ``NewJob``, checked before.
+    :raises ConfigurationError: the timeout cannot be one.
+    """
+    return NewJob(
+        id=job_id,
+        function=FUNCTION,
+        call=encode_question(question),
+        queue=DEFAULT_QUEUE,
+        retry=_NOT_RETRIED,
+        timeout=None if timeout is None else duration("timeout", timeout, above=True),
+        gate=True,
+        **others,
+    )
 
 
 def checked_question(

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from asyncjobs import SQLiteBackend, SQLiteConfig
 from asyncjobs.backends.base import AttemptEnd
@@ -162,7 +163,7 @@ async def test_killed_before_any_statement_of_an_act_it_is_not_done_and_after_th
         assert list(killed.values())[-1] == "COMMIT"
         for file, statement in killed.items():
             assert read_store(file) == before, f"killed before {statement}"
-        assert (after == before) == (name == "ask again")
+        assert after != before
 
 
 @pytest.mark.parametrize("name", ACTS)
@@ -179,7 +180,18 @@ async def test_the_next_process_goes_on_from_either_side_of_the_commit(tmp_path:
             await act()
         except JobProcessorError:
             assert name == "open it again", "which is open"
-        assert look(store, tmp_path / "twice") == once
+        twice = look(store, tmp_path / "twice")
+        assert (without_last_asked(twice) if name.startswith("ask") else twice) == once
+
+
+def without_last_asked(stored: Stored) -> Stored:
+    """What a question that is asked again adds: one event in the log of the job that asks."""
+    *events, last = stored.events
+    assert last.type == "asked"
+    asker = stored.jobs[last.job]
+    jobs = stored.jobs | {asker.n: replace(asker, seq=asker.seq - 1)}
+    counters = stored.counters | {"event": stored.counters["event"] - 1}
+    return replace(stored, jobs=jobs, events=events, counters=counters)
 
 
 async def again(scene: Scene, name: str) -> Act:
@@ -210,7 +222,7 @@ async def test_an_error_that_passes_is_not_seen(tmp_path: Path, point: str, erro
             assert look(store, tmp_path / "failed") == before
         await act()
         hook.fail(point)
-        assert (look(store, tmp_path / "after") == before) == (name == "ask again")
+        assert look(store, tmp_path / "after") != before
 
 
 @pytest.mark.parametrize("name", ACTS)

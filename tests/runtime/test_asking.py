@@ -152,6 +152,19 @@ async def everything(jp: JobProcessor) -> list[Any]:
     return [event async for event in jp.stream_job("a")]
 
 
+@pytest.mark.parametrize("park", [False, True], ids=["waiting", "parked"])
+async def test_an_answer_that_comes_at_once_is_in_its_log_behind_the_question(jp: JobProcessor, park: bool) -> None:
+    """What a body reports is stored a moment later: a page would show a question for ever that has its answer."""
+    for _ in range(20):
+        handle = await submit(jp, "async", park=park)
+        await opened(jp)
+        await jp.answer_job("a/q")
+        await within(10, handle)
+        told = [event for event in await types(jp, "a") if event in ("asked", "answered")]
+        assert told == ["asked", "answered"]
+        await jp.remove_jobs(["a"], components=True)
+
+
 async def test_it_tells_the_deadline(jp: JobProcessor) -> None:
     await submit(jp, "async", timeout=3600)
     asked = (await until(jp, "a", "asked"))[-1]
