@@ -1,6 +1,7 @@
 """Decide what can be asked of a store (submit, finish, cancel, …) as pure functions over a ``Plan``.
 
 A refused command leaves the plan as it was. ``backends.base`` lists which method of a backend uses which command.
+A command that its view interrupts (``core.plan.View``) leaves a plan to throw away, and nothing else.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def enqueue(
 ) -> list[int]:
     """Insert a batch, all or nothing.
 
-    :param numbers: fresh job numbers, in submission order.
+    :param numbers: fresh job numbers, in submission order, at least one per job. They are taken once everything is
+        read: an iterator is where it was if the view raises.
     :param parent: (number, attempt, worker) of the job whose body submits; it must still hold its attempt.
     :returns: each job's number; of an existing one the stored number.
     :raises SubmissionError: of the kind that fits; the plan is as it was.
@@ -63,7 +65,7 @@ def enqueue(
         _check_dependencies(job, ids, fresh)
     order = _parents_first(fresh)
     plan.load(ids[d.parent_id] for job in fresh.values() for d in job.dependencies if d.parent_id in ids)
-    ids.update(zip(fresh, numbers, strict=False))  # numbers never end
+    ids.update(zip(fresh, numbers, strict=False))  # from here on nothing is read
     for job_id in order:
         insert(plan, fresh[job_id], ids, parent)
     for job in fresh.values():
@@ -343,14 +345,17 @@ def promote(plan: Plan, numbers: Sequence[int]) -> None:
             plan.put(replace(job, waits_for=lifecycle.waiting_place(job, plan.now)))
 
 
-def reap(plan: Plan, numbers: Sequence[int], draw: Callable[[], float]) -> list[JobState]:
-    """Interrupt the attempts of a dead or frozen worker, and return their rows."""
+def reap(plan: Plan, numbers: Sequence[int], draws: Sequence[float]) -> list[JobState]:
+    """Interrupt the attempts of a dead or frozen worker, and return their rows.
+
+    :param draws: for each number a random one from 0 to 1.
+    """
     plan.load(numbers)
     reaped: list[JobState] = []
     ended: list[int] = []
-    for n in numbers:
+    for n, draw in zip(numbers, draws, strict=True):
         job = plan.get(n)
-        change = None if job is None else lifecycle.interrupt(job, plan.now, draw())
+        change = None if job is None else lifecycle.interrupt(job, plan.now, draw)
         if isinstance(change, Change):
             plan.apply(change)
             reaped.append(change.job)

@@ -22,7 +22,7 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
     One that ended without an answer before the asker was retried is opened again, and any one after a fresh retry.
 
     :param asker: (number, attempt, worker) of the job whose body asks; it must still hold its attempt.
-    :param numbers: fresh job numbers.
+    :param numbers: fresh job numbers, of which one is taken once everything is read, or none.
     :raises JobStateError: it does not. JobConflictError: the id is that of another kind of job.
     """
     check_parent(plan, asker)

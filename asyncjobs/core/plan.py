@@ -18,14 +18,19 @@ from asyncjobs.models import EdgeState, Isolation, JobStatus, WaitsFor
 
 
 class View(Protocol):
-    """The rows of the store as they were when the transaction began. Methods take sequences, to read in few steps."""
+    """The rows of the store as they were when the transaction began. Methods take sequences, to read in few steps.
+
+    A method may raise an exception of the backend's own, for rows that are not loaded yet. The backend then loads them,
+    and runs the command again on a new plan. So commands are pure: until its end, a command changes nothing but its
+    plan, neither its arguments nor the position of an iterator among them, and it draws no random numbers.
+    """
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
         """Read the jobs with these numbers; unknown ones are left out."""
         ...
 
     def numbers(self, ids: Sequence[str]) -> dict[str, int]:
-        """Read the numbers of these ids; unknown ids are left out."""
+        """Read the numbers of these ids into a new dict; unknown ids are left out."""
         ...
 
     def edges_from(self, parents: Sequence[int]) -> Iterable[EdgeRow]:
@@ -94,11 +99,18 @@ class Writes(Struct, frozen=True):
 
 
 class Plan:
-    """The rows as they will be. Commands read through it, so that each sees what the earlier ones decided."""
+    """The rows as they will be. Commands read through it, so that each sees what the earlier ones decided.
 
-    def __init__(self, view: View, now: int) -> None:
+    :param leaves_dependents: what the ends of jobs decide about others (their dependents, the gates they asked, the
+        jobs that are parked on them) is left to the backend, which settles it after the commit by ``settle_children``
+        and ``settle_gates``. The plan only lists the ended jobs, in ``owed``.
+    """
+
+    def __init__(self, view: View, now: int, *, leaves_dependents: bool = False) -> None:
         self.view = view
         self.now = now
+        self.leaves_dependents = leaves_dependents
+        self.owed: list[int] = []  # the jobs that ended, in order, if what that decides is left to the backend
         self._jobs: dict[int, JobState] = {}
         self._edges: dict[tuple[int, int], EdgeRow] = {}
         self._gates: dict[int, GateState] = {}
@@ -218,6 +230,8 @@ class Plan:
             self.attempts.append((n, change.ended))
         if change.value is not None:
             self.values.append((n, change.value))
+        if self.leaves_dependents and change.job.status.terminal:
+            self.owed.append(n)
 
     def put_gate(self, gate: GateState) -> None:
         """Keep what a gate has beside its row."""
@@ -273,27 +287,47 @@ class Plan:
     def propagate(self, ended: Sequence[int]) -> None:
         """Settle the dependents of jobs that became terminal, level by level, until no further job ends.
 
-        With a job that has asked, its open gates end; with a gate, the parking of its asker.
+        With a job that has asked, its open gates end; with a gate, the parking of its asker. A plan that leaves this to
+        its backend has listed the jobs in ``owed`` when they ended.
         """
+        if self.leaves_dependents:
+            return
         level = list(ended)
         while level:
-            closed = self._settle_gates(level)
+            closed = self.settle_gates(level)
             open_edges = [edge for edge in self.edges_from(level) if edge.state is EdgeState.OPEN]
-            by_child: dict[int, list[edges.Settled]] = {}
-            for edge in open_edges:
-                settled = edges.settle(self._jobs[edge.parent], edge.optional)
-                self.edge(edge, settled.state)
-                by_child.setdefault(edge.child, []).append(settled)
-            self.load(by_child)
-            level = closed
-            for child, settled_edges in by_child.items():
-                if child not in self._jobs:
-                    continue  # in a damaged store, an edge may lead nowhere
-                if self._keep(edges.count_settled(self._jobs[child], settled_edges, self.now)):
-                    level.append(child)
+            level = closed + self.settle_children(open_edges)
 
-    def _settle_gates(self, ended: Sequence[int]) -> list[int]:
-        """Wake jobs that are parked on these gates, and cancel open gates of these askers; return the latter."""
+    def settle_children(self, rows: Sequence[EdgeRow]) -> list[int]:
+        """Settle these stored open edges, whose parents are loaded and have ended: one level of ``propagate``.
+
+        A child of which an edge was only counted stands in ``changed``, too: it differs from its row by ``open`` and
+        ``met`` alone. Any other difference is a verdict, which depends on all of its edges.
+
+        :returns: the children that ended because of it.
+        """
+        by_child: dict[int, list[edges.Settled]] = {}
+        for edge in rows:
+            settled = edges.settle(self._jobs[edge.parent], edge.optional)
+            self.edge(edge, settled.state)
+            by_child.setdefault(edge.child, []).append(settled)
+        self.load(by_child)
+        ended: list[int] = []
+        for child, settled_edges in by_child.items():
+            if child not in self._jobs:
+                continue  # in a damaged store, an edge may lead nowhere
+            if self._keep(edges.count_settled(self._jobs[child], settled_edges, self.now)):
+                ended.append(child)
+        return ended
+
+    def settle_gates(self, ended: Sequence[int]) -> list[int]:
+        """Settle what these ended jobs, which are loaded, decide about gates.
+
+        Of an ended gate, its end is noted in the log of its asker, which becomes ready if it is parked on that gate.
+        Of an ended asker, the open gates are cancelled.
+
+        :returns: the gates that ended because of it.
+        """
         special = [n for n in ended if self._jobs[n].role is not None]
         if not special:
             return []

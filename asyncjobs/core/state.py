@@ -30,13 +30,13 @@ class Role(IntEnum):
 class JobState(Struct, frozen=True, gc=False):
     """The hot row of a job.
 
-    ``n`` is its number in submission order. ``seq`` counts its events, and so is its version. ``open`` and ``met``
-    count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is the backend's key of the
-    worker that holds the attempt. ``because`` names the root cause of a skip. If ``lasts`` is True, ``run_at`` is the
-    end of a duration and not a moment that a submitter named: a store then gives it by the wall clock as that is now,
-    so that setting the clock does not move it. ``generation`` counts the explicit retries. A step counts if it was kept
-    in the generation ``steps_from`` or later. ``role`` is None for nearly all jobs. The ``run_at`` of a gate is the
-    deadline for its answer. ``parked`` is the number of the gate on which a job is parked.
+    ``n`` is its number: unique and in the order of submission, but with gaps. ``seq`` counts its events, and so is its
+    version. ``open`` and ``met`` count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is
+    the backend's key of the worker that holds the attempt. ``because`` names the root cause of a skip. If ``lasts`` is
+    True, ``run_at`` is the end of a duration and not a moment that a submitter named: a store then gives it by the wall
+    clock as that is now, so that setting the clock does not move it. ``generation`` counts the explicit retries. A step
+    counts if it was kept in the generation ``steps_from`` or later. ``role`` is None for nearly all jobs. The
+    ``run_at`` of a gate is the deadline for its answer. ``parked`` is the number of the gate on which a job is parked.
     """
 
     n: int

@@ -24,12 +24,14 @@ class Rows:
         *,
         calls: Mapping[int, bytes] | None = None,
         results: Mapping[int, bytes] | None = None,
+        submitted: Mapping[int, Sequence[int]] | None = None,
     ) -> None:
         self._jobs = {job.n: job for job in jobs}
         self._edges = list(edges)
         self._gates = {gate.n: gate for gate in gates}
         self._calls = calls
         self._results = results or {}
+        self._submitted = submitted or {}
 
     def jobs(self, numbers: Sequence[int]) -> Iterable[JobState]:
         return [self._jobs[n] for n in numbers if n in self._jobs]
@@ -44,7 +46,7 @@ class Rows:
         return [edge for n in children for edge in self._edges if edge.child == n]
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
-        return []
+        return [n for parent in parents for n in self._submitted.get(parent, ())]
 
     def gates(self, numbers: Sequence[int]) -> Iterable[GateState]:
         return [self._gates[n] for n in numbers if n in self._gates]

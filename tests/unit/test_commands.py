@@ -38,7 +38,7 @@ def test_only_jobs_whose_time_has_come_are_promoted() -> None:
 
 
 def test_only_attempts_in_progress_are_reaped() -> None:
-    assert [job.id for job in commands.reap(plan_of(), NUMBERS, lambda: 0.5)] == ["running"]
+    assert [job.id for job in commands.reap(plan_of(), NUMBERS, [0.5] * len(NUMBERS))] == ["running"]
 
 
 def test_only_pending_jobs_are_given_up() -> None:

@@ -433,7 +433,7 @@ def test_both_cancelled_at_once_end_once(numbers: list[int]) -> None:
 def test_a_gate_of_the_same_transaction_ends_with_its_asker() -> None:
     plan = plan_of(replace(ASKER, max_interruptions=1), gates=())
     gate_commands.ask(plan, HELD, question(), iter([9]))
-    commands.reap(plan, [1], lambda: 0.5)
+    commands.reap(plan, [1], [0.5])
     assert (plan[1].status, plan[9].status) == (JobStatus.FAILED, JobStatus.CANCELLED)
 
 
@@ -442,7 +442,7 @@ def test_retried_then_its_asker_reaped_for_good_it_is_cancelled() -> None:
     plan = plan_of(replace(ASKER, max_interruptions=1), ended)
     revival.retry(plan, 2)
     assert gates.is_open(plan[2])
-    commands.reap(plan, [1], lambda: 0.5)
+    commands.reap(plan, [1], [0.5])
     assert plan[2].status is JobStatus.CANCELLED
     assert types(plan, 2) == ["retrying", "asked", "cancelled"]
 

@@ -284,7 +284,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
         owned = sorted(n for row in gone for n in tables.owned.get(row.info.id, ()))
 
         def command(plan: Plan) -> list[JobState]:
-            reaped = commands.reap(plan, held, random.random)
+            reaped = commands.reap(plan, held, [random.random() for _ in held])
             return [*reaped, *commands.give_up(plan, owned, LOCAL_JOB_LOST)]
 
         jobs = self._commit(command)[0] if held or owned else []

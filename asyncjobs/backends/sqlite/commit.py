@@ -331,7 +331,7 @@ class _Transaction:
     def _bury_work(self) -> list[str]:
         """Interrupt the attempts that workers still hold who are gone, and fail the jobs that only they could run."""
         held, owned = leases.left_behind(self.connection)
-        rows = commands.reap(self.plan, held, self.moment.draw)
+        rows = commands.reap(self.plan, held, [self.moment.draw() for _ in held])
         rows += commands.give_up(self.plan, owned, LOCAL_JOB_LOST)
         return list(dict.fromkeys(job.id for job in rows))
 
