@@ -2,8 +2,9 @@
 
 A backend stores what ``core`` decides, atomically, and has no policy of its own. Everything comes in batches: each
 method is one transaction, or one member of a group of concurrent calls that share one (group commit), in which a
-refused member never fails its neighbours. Cancelling a caller never leaves half of a write: a call that was not taken
-up yet is dropped, any other is finished first. ``JobBackend.capabilities`` names what a backend does beyond this.
+refused member never fails its neighbours. (Without the capability ``"one_transaction"``, each job's part of it is.)
+Cancelling a caller never leaves half of a write: a call that was not taken up yet is dropped, any other is finished
+first. ``JobBackend.capabilities`` names what a backend does beyond this.
 
 One act has up to three names: the method, the operation that SQLite queues for its group commit
 (``sqlite.operations``), and the command that decides (``core.commands``, ``core.revival``, ``core.gate_commands``).
@@ -37,11 +38,13 @@ from __future__ import annotations
 
 import os
 from abc import abstractmethod
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from msgspec.structs import replace
 
+from asyncjobs.backends.bounds import Bounds
+from asyncjobs.backends.event_store import EventStore
 from asyncjobs.backends.gate_store import GateStore
 from asyncjobs.backends.step_store import StepStore
 from asyncjobs.backends.values import (
@@ -65,7 +68,6 @@ from asyncjobs.models import (
     Attempt,
     BodyEvent,
     Edge,
-    EventPage,
     GroupProgress,
     Job,
     JobError,
@@ -96,7 +98,7 @@ __all__ = [
 ]
 
 
-class JobBackend(StepStore, GateStore):
+class JobBackend(EventStore, StepStore, GateStore):
     """A store of jobs, opened and closed by ``async with``.
 
     Reads return what is committed. Every method raises ``BackendClosedError`` before ``open`` and after ``close``,
@@ -107,8 +109,23 @@ class JobBackend(StepStore, GateStore):
     """
 
     capabilities: frozenset[str] = frozenset()
-    """Features beyond the contract: ``"persistent"`` (survives the process), ``"shared"`` (several processes at
-    once), ``"ordered_log"`` (one total order of events over all jobs), ``"backup"`` (``backup`` and ``compact``)."""
+    """What the store does beyond the contract. ``health`` lists it, too.
+
+    - ``"persistent"``: what is stored survives the process.
+    - ``"shared"``: several processes use it at once.
+    - ``"ordered_log"``: the events of all jobs have one order, the same for every reader.
+    - ``"backup"``: ``backup`` and ``compact``.
+    - ``"one_transaction"``: what a call decides about several jobs is seen at once or not at all. Without it, each
+      job's change is atomic, and ``enqueue_jobs`` and removals still are as a whole; what a crash left undone is
+      finished by any process. Reads of the whole store (``find_jobs``, ``count_jobs()``, ``get_ready_jobs``, the log)
+      then show own changes at once, those of other processes soon.
+    - ``"dense_log"``: positions in the log have no holes, and the events that listeners get have them. Without it,
+      cursors only grow: see ``backends.event_store``.
+    - ``"strict_order"``: the claims of all workers together keep the order of priority and submission. Without it,
+      those of one backend object do; beside others, each claim keeps the order among the jobs that it sees.
+    """
+    bounds: Bounds = Bounds()
+    """How much the store examines for answers that would otherwise become slow with it."""
 
     # -- life
 
@@ -132,22 +149,14 @@ class JobBackend(StepStore, GateStore):
         await self.close()
 
     @abstractmethod
-    def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with the events of every own commit, in order, in the event loop, before its callers go on.
-
-        It must not block. A listener that raises is logged, and the others are called all the same. Listeners survive
-        closing and opening. Commits of other processes are noticed by ``wait``.
-
-        :returns: a function that removes the listener, effective at once, also while another listener runs.
-        """
-
-    @abstractmethod
     async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
         """Wait until another process (or another backend object) may have changed something, at most ``timeout`` s.
 
         A change ends every call that waits. A watcher that calls it again and again passes a ``Seen`` of its own: it
         then notices also what is changed between two of its calls, even if others wait. Its first call may return at
         once. Calls without one share what they have seen.
+
+        A store of many hosts may notify one process of a change at once, and the others within seconds.
 
         :param urgent: notice a change with the shortest delay that the store can give cheaply.
         :returns: False if the time ran out.
@@ -159,7 +168,10 @@ class JobBackend(StepStore, GateStore):
 
     @abstractmethod
     async def health(self) -> Mapping[str, Any]:
-        """Describe the store for an operator, at least by ``backend`` and ``where``; raise if it is out of reach."""
+        """Describe the store for an operator; raise if it is out of reach.
+
+        At least by ``backend``, ``where``, and ``capabilities`` (sorted).
+        """
 
     async def checkup(self) -> Sequence[Finding]:
         """Find what is wrong with the store itself, or soon will be: damage, or a place that is not fit for it.
@@ -210,7 +222,7 @@ class JobBackend(StepStore, GateStore):
 
     @abstractmethod
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
-        """Record outcomes, and claim the next jobs in the same transaction.
+        """Record outcomes, and claim the next jobs: in one transaction, with the capability ``"one_transaction"``.
 
         Each end is guarded by (in progress, attempt, worker): one that does not fit, or whose job is gone, is
         ``Stale``. Body events go before the end's own event. Dependents become ready or are skipped, transitively;
@@ -359,13 +371,17 @@ class JobBackend(StepStore, GateStore):
 
     @abstractmethod
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        """Return a page of jobs. A text that is no cursor raises ``ConfigurationError``."""
+        """Return a page of jobs. A text that is no cursor raises ``ConfigurationError``.
+
+        A page may be short, or empty, and still have a ``next``: a store need not examine all jobs in one call.
+        """
 
     @abstractmethod
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
         """Return the first ids that begin with ``prefix``, in order of the id. Cheap, however many jobs there are.
 
-        Case counts, no character is a wildcard, and ``""`` fits every id.
+        Case counts, no character is a wildcard, and ``""`` fits every id. Only the ``bounds.ids`` jobs submitted last
+        are examined, if that is a number.
 
         :raises ConfigurationError: ``limit`` is not from 1 to 1,000.
         """
@@ -392,8 +408,8 @@ class JobBackend(StepStore, GateStore):
     async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:
         """Return the seconds that completed jobs of this function took in their last attempt, the latest job first.
 
-        Of all completed jobs of the store, whatever their function, only the 5,000 submitted last are examined, so
-        that it never becomes slow. A function without any among them gives none.
+        Of all completed jobs of the store, whatever their function, only the ``bounds.durations`` submitted last are
+        examined, so that it never becomes slow. A function without any among them gives none.
 
         :raises ConfigurationError: ``limit`` is not from 1 to 1,000.
         """
@@ -421,27 +437,6 @@ class JobBackend(StepStore, GateStore):
     @abstractmethod
     async def get_lanes(self) -> Sequence[Lane]:
         """Return every lane that jobs were submitted for."""
-
-    @abstractmethod
-    async def read_events(
-        self,
-        after: str | None = None,
-        *,
-        limit: int = 500,
-        job_id: str | None = None,
-        group: str | None = None,
-    ) -> EventPage:
-        """Return a page of the log behind a cursor (None: from the beginning), of one job, one group, or all.
-
-        The page's ``cursor`` moves on even where filters left nothing. A cursor below the highest one that retention
-        ever removed gives what is left, with ``lost`` True.
-
-        :raises ConfigurationError: ``after`` is not a cursor of this store.
-        """
-
-    @abstractmethod
-    async def last_cursor(self) -> str:
-        """Return the cursor of the newest stored event; reading after it gives only later ones."""
 
 
 def _cannot(what: str, value: object) -> ConfigurationError:

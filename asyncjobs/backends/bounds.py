@@ -1,8 +1,10 @@
-"""Check the arguments of queries, in the same way for every store."""
+"""Bound what queries examine and return, and check their arguments, in the same way for every store."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+
+from msgspec import Struct
 
 from asyncjobs.core.requests import Keep, StepChange
 from asyncjobs.exceptions import ConfigurationError
@@ -17,6 +19,16 @@ SMALL_VALUE = 65_536
 """Bytes up to which a value is read together with others; a larger one is read alone."""
 PAGE_BYTES = 1 << 20
 """Bytes of values in a page of steps, which has at least one step."""
+
+
+class Bounds(Struct, frozen=True):
+    """How many jobs a store examines for one answer, those submitted last. None is all of them.
+
+    ``ids`` is for ``find_ids``; ``durations`` counts completed jobs, for ``get_durations``.
+    """
+
+    ids: int | None = None
+    durations: int = LOOKED_AT
 
 
 def check_limit(limit: object) -> None:

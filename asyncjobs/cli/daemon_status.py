@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -13,8 +13,9 @@ from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
 from asyncjobs.cli.output import printable, seconds
 from asyncjobs.cli.state_files import DaemonState, Found
-from asyncjobs.models import JobPage, JobStatus, WorkerInfo
+from asyncjobs.models import Job, JobStatus, WorkerInfo
 from asyncjobs.observability.last_lines import read_last_lines
+from asyncjobs.paging import take_jobs
 from asyncjobs.requests import JobQuery
 
 _LISTED = 1000
@@ -52,17 +53,19 @@ class _Live(Struct, frozen=True):
 
     counts: Mapping[JobStatus, int]
     worker: WorkerInfo | None
-    running: JobPage
+    running: Sequence[Job]
+    more: bool
 
 
 async def _look_at_store(context: Context, state: DaemonState) -> _Live:
     async with context.store() as jp:
         workers = {worker.id: worker for worker in await jp.workers()}
         most = _LISTED if context.out.json else _SHOWN
+        query = JobQuery(status=JobStatus.IN_PROGRESS, worker_id=state.worker, limit=most)
         return _Live(
             await jp.backend.count_jobs(),
             workers.get(state.worker),
-            await jp.find_jobs(JobQuery(status=JobStatus.IN_PROGRESS, worker_id=state.worker, limit=most)),
+            *await take_jobs(jp.find_jobs, query, most),
         )
 
 
@@ -96,7 +99,7 @@ def _show_running(context: Context, state: DaemonState, live: _Live) -> None:
     for job in live.running:
         out.text(f"  {out.status(job.status)} {printable(job.id)}  attempt {job.attempt}")
     more = 0 if worker is None else worker.running - len(live.running)
-    if live.running.next is not None and more > 0:
+    if live.more and more > 0:
         out.text(f"  … and {more} more")
 
 

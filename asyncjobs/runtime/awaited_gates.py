@@ -7,6 +7,7 @@ from asyncjobs.clock import Clock
 from asyncjobs.core.state import SECOND
 from asyncjobs.error_texts import shown
 from asyncjobs.models import Job
+from asyncjobs.paging import take_jobs
 from asyncjobs.requests import JobQuery
 from asyncjobs.safe_logging import SafeLogger
 
@@ -39,10 +40,10 @@ class AwaitedGates:
         now = self._clock.monotonic()
         if now >= self._next:
             query = JobQuery(group=self._group, waits_for="answer", limit=2 * _NAMED + 1)
-            page = await self._backend.find_jobs(query)
-            gates = [job for job in page if job.gate is not None]  # those that are parked have gates of their own
+            waiting, more = await take_jobs(self._backend.find_jobs, query, query.limit)
+            gates = [job for job in waiting if job.gate is not None]  # those that are parked have gates of their own
             if gates:
-                _log(gates, more=page.next is not None)
+                _log(gates, more=more)
                 self._next = None
                 return None
             self._next = now + round(_EVERY * SECOND)

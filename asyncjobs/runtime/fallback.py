@@ -16,6 +16,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.error_texts import only_error
 from asyncjobs.models import EdgeState, Job, JobStatus, WaitsFor
+from asyncjobs.paging import take_jobs
 from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.context import find_current_job
 from asyncjobs.runtime.events.streamer import StatusStreamer
@@ -158,7 +159,7 @@ class SyncFallback:
     async def _look(self) -> None:
         if not self._left:
             await self._left_more.wait()
-        people_are_asked = bool(await self._backend.find_jobs(JobQuery(waits_for="answer", limit=1)))
+        people_are_asked, _ = await take_jobs(self._backend.find_jobs, JobQuery(waits_for="answer", limit=1), 1)
         unfinished = await self._find_unfinished()
         before = len(unfinished)
         if any(map(self._may_go_on, unfinished)):

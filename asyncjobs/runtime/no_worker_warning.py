@@ -9,6 +9,7 @@ import anyio
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock
 from asyncjobs.models import JobStatus, WaitsFor
+from asyncjobs.paging import take_jobs
 from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
@@ -71,7 +72,10 @@ async def _needs_worker(backend: JobBackend) -> bool:
     """Return whether there is anything that a worker could do before a gate is answered."""
     if not await backend.has_unfinished():
         return False
-    if await backend.get_ready_jobs(1) or not await backend.find_jobs(JobQuery(waits_for="answer", limit=1)):
+    if await backend.get_ready_jobs(1):
+        return True
+    asked, _ = await take_jobs(backend.find_jobs, JobQuery(waits_for="answer", limit=1), 1)
+    if not asked:
         return True
     left = await backend.find_jobs(JobQuery(status=[JobStatus.PENDING, JobStatus.IN_PROGRESS], limit=_LOOKED_AT))
     return any(job.waits_for not in (WaitsFor.ANSWER, WaitsFor.DEPENDENCIES) for job in left)

@@ -8,6 +8,7 @@ from asyncjobs.backends.base import JobBackend
 from asyncjobs.clock import Clock, to_datetime
 from asyncjobs.error_texts import shown
 from asyncjobs.models import EdgeState, Job, JobStatus, Reason, WaitsFor, WorkerInfo
+from asyncjobs.paging import take_jobs
 from asyncjobs.plurals import counted, times
 from asyncjobs.requests import JobQuery
 
@@ -88,7 +89,8 @@ async def _gate_of(backend: JobBackend, job: Job) -> Job | None:
 
 async def _asking(backend: JobBackend, job: Job) -> Reason | None:
     """Return the reason of a running job whose body waits for an answer, None of any other."""
-    asked = await backend.find_jobs(JobQuery(parent_id=job.id, waits_for="answer", status=JobStatus.PENDING))
+    query = JobQuery(parent_id=job.id, waits_for="answer", status=JobStatus.PENDING)
+    asked, _ = await take_jobs(backend.find_jobs, query, query.limit)
     return next((_answer(one) for one in asked if one.gate is not None and one.gate.asked_by == job.id), None)
 
 

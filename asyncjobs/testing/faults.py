@@ -68,6 +68,7 @@ class FaultyBackend(CheckedArguments, JobBackend):
     def __init__(self, inner: JobBackend) -> None:
         self.inner = inner
         self.capabilities: frozenset[str] = inner.capabilities
+        self.bounds = inner.bounds
         self.calls: Counter[str] = Counter()
         """How often each method was called."""
         self._faults: dict[tuple[str, int], _Fault] = {}

@@ -141,6 +141,21 @@ class Store:
     async def __aexit__(self, *_: object) -> None:
         await self.backend.close()
 
+    def has(self, capability: str) -> bool:
+        return capability in self.backend.capabilities
+
+    def many(self, count: int) -> int:
+        """So many that one step of this store does not take them: a tenth where one transaction takes few jobs."""
+        return count if self.has("one_transaction") else count // 10
+
+    def check_positions(self, events: Sequence[JobEvent]) -> None:
+        """Check the cursors of the whole log: without holes if the store promises that, else growing."""
+        positions = [int(event.cursor) for event in events]
+        assert positions == sorted(set(positions)), "each position once, in order"
+        assert all(0 < position < 10**19 for position in positions)
+        if self.has("dense_log"):
+            assert positions == list(range(1, len(events) + 1)), "dense from 1, so that a reader can tell a hole"
+
     async def reopen(self) -> None:
         """As if the process had ended and another one began."""
         await self.backend.close()
@@ -313,6 +328,11 @@ class Hand:
 
     async def beat(self) -> WorkerLease:
         return await self.store.backend.extend_leases(self.id)
+
+
+def unplaced(events: Sequence[JobEvent]) -> list[JobEvent]:
+    """The events as a listener may get them, when the log has no place for them yet."""
+    return [replace(event, cursor="") for event in events]
 
 
 def progress(done: float, total: float | None = None, message: str | None = None, *, at: int = 0) -> BodyEvent:

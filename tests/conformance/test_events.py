@@ -19,6 +19,7 @@ from tests.conformance.support import (
     Store,
     new,
     progress,
+    unplaced,
 )
 
 pytestmark = pytest.mark.anyio
@@ -64,8 +65,7 @@ async def test_every_change_is_told_with_the_status_it_leads_to(store: Store) ->
 async def test_events_of_all_jobs_have_one_order(store: Store) -> None:
     await some_history(store)
     events = await store.events()
-    positions = [int(event.cursor) for event in events]
-    assert positions == list(range(1, len(events) + 1)), "dense from 1, so that a reader can tell a hole"
+    store.check_positions(events)
     for job_id in "abc":
         assert [event for event in events if event.job_id == job_id] == await store.events(job_id)
 
@@ -142,9 +142,11 @@ async def test_the_last_cursor_gives_only_what_comes_later(store: Store) -> None
     assert [e.job_id for e in (await store.backend.read_events(end)).events] == ["b"]
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", " 1", "²", "1_0", "9" * 30, "3"])
+@pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", " 1", "²", "1_0", "9" * 30, "beyond"])
 async def test_what_is_no_cursor_of_this_log_is_refused(store: Store, cursor: str) -> None:
     await store.submit(new("a"), new("b"))
+    if cursor == "beyond":
+        cursor = str(int(await store.backend.last_cursor()) + 1)
     with pytest.raises(ConfigurationError):
         await store.backend.read_events(cursor)
 
@@ -159,17 +161,23 @@ async def test_an_empty_log_is_a_page(store: Store) -> None:
     assert (list(page.events), page.end, page.cursor) == ([], True, await store.backend.last_cursor())
 
 
+async def given(store: Store) -> list[JobEvent]:
+    """What listeners were given, if this object has written all that the log has."""
+    events = await store.events()
+    return events if store.has("dense_log") else unplaced(events)
+
+
 async def test_every_listener_gets_what_the_log_has(store: Store) -> None:
     first: list[JobEvent] = []
     second: list[JobEvent] = []
     remove = store.backend.add_listener(first.extend)
     store.backend.add_listener(second.extend)
     await some_history(store)
-    assert first == second == await store.events()
+    assert first == second == await given(store)
     remove()
     await store.submit(new("z"))
     assert "z" not in {event.job_id for event in first}
-    assert second == await store.events()
+    assert second == await given(store)
 
 
 async def test_the_type_of_an_event_is_a_plain_str_live_as_well_as_in_the_log(store: Store) -> None:
@@ -210,7 +218,7 @@ async def test_a_listener_that_raises_is_logged_and_keeps_nothing_from_the_other
     store.backend.add_listener(behind.extend)
     assert await store.submit(new("a")) == ["a"]
     assert await store.submit(new("b")) == ["b"], "it is called again"
-    assert before == behind == await store.events()
+    assert before == behind == await given(store)
     failures = [record for record in caplog.records if record.message == "a listener failed"]
     assert [str(record.exc_info[1]) for record in failures if record.exc_info] == ["of the listener"] * 2
 

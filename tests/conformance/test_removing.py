@@ -164,28 +164,30 @@ async def test_the_first_that_ended_go_first_until_there_are_enough(store: Store
 
 
 async def test_many_that_stay_do_not_hide_one_that_goes(store: Store, hand: Hand) -> None:
-    pairs = [job for i in range(700) for job in (new(f"a{i}"), new(f"b{i}", f"a{i}"))]
+    count = store.many(700)
+    pairs = [job for i in range(count) for job in (new(f"a{i}"), new(f"b{i}", f"a{i}"))]
     await store.submit(*pairs, new("last"))
     await hand.ends(dict.fromkeys(await hand.claim(1000), FATAL))
-    for i in range(700):
+    for i in range(count):
         await store.backend.cancel_jobs([f"a{i}"])
-    await store.submit(*(new(f"c{i}", f"b{i}?") for i in range(700)))
+    await store.submit(*(new(f"c{i}", f"b{i}?") for i in range(count)))
     store.clock.advance(2 * DAY)
     while not await prune(store):
         pass
     assert "last" not in await ids(store)
-    assert len(await ids(store)) == 2100
+    assert len(await ids(store)) == 3 * count
 
 
 async def test_a_large_component_goes_at_once(store: Store, hand: Hand) -> None:
     """More than one transaction and one page take."""
+    count, parents = store.many(2500), store.many(900)
     await store.submit(
-        new("hub"), *(new(f"j{i}", "hub?") for i in range(2500)), new("end", *(f"j{i}?" for i in range(900)))
+        new("hub"), *(new(f"j{i}", "hub?") for i in range(count)), new("end", *(f"j{i}?" for i in range(parents)))
     )
-    await store.backend.cancel_jobs(["hub", *(f"j{i}" for i in range(2500)), "end"])
+    await store.backend.cancel_jobs(["hub", *(f"j{i}" for i in range(count)), "end"])
     await store.submit(new("apart"))
     store.clock.advance(2 * DAY)
-    assert await prune(store, limit=10) == 2502
+    assert await prune(store, limit=10) == count + 2
     assert await ids(store) == ["apart"]
     assert [event.job_id for event in await store.events()] == ["apart"]
 
@@ -274,7 +276,8 @@ async def test_the_log_goes_on_where_it_was(store: Store, hand: Hand) -> None:
     page = await store.backend.read_events()
     assert (page.events, page.cursor, page.end) == ([], end, True)
     await store.submit(new("b"))
-    assert int((await store.events())[0].cursor) == int(end) + 1
+    first = int((await store.events())[0].cursor)
+    assert first == int(end) + 1 if store.has("dense_log") else first > int(end)
 
 
 async def test_pages_have_no_holes_where_events_were_removed(store: Store, hand: Hand) -> None:

@@ -90,7 +90,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
     """
 
     _settings = (("config", MemoryConfig),)
-    capabilities: frozenset[str] = frozenset({"ordered_log"})
+    capabilities: frozenset[str] = frozenset({"ordered_log", "one_transaction", "dense_log", "strict_order"})
 
     def __init__(self, config: MemoryConfig | None = None, *, clock: Clock | None = None) -> None:
         if config is not None and not isinstance(config, MemoryConfig):
@@ -142,7 +142,8 @@ class MemoryBackend(CheckedArguments, JobBackend):
     async def health(self) -> Mapping[str, Any]:
         """Describe the process that has the store, and how many jobs it holds."""
         await self._begin()
-        return {"backend": "memory", "where": f"process {self._pid}", "jobs": len(self._tables.rows)}
+        where, jobs = f"process {self._pid}", len(self._tables.rows)
+        return {"backend": "memory", "where": where, "capabilities": sorted(self.capabilities), "jobs": jobs}
 
     async def _begin(self) -> None:
         """Let other tasks run, as a real store does, before a call is taken up."""

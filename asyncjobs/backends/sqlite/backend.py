@@ -92,7 +92,9 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
     """
 
     _settings = (("config", SQLiteConfig),)
-    capabilities: frozenset[str] = frozenset({"persistent", "shared", "ordered_log", "backup"})
+    capabilities: frozenset[str] = frozenset(
+        {"persistent", "shared", "ordered_log", "backup", "one_transaction", "dense_log", "strict_order"}
+    )
 
     def __init__(
         self,
@@ -214,7 +216,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         """Describe the file, its size, that of its log, and SQLite; a read proves that the store is in reach."""
         self._open()
         await self._readers.fetch("SELECT value FROM counters WHERE name = 'event'")
-        return describe(self.config)
+        return {**describe(self.config), "capabilities": sorted(self.capabilities)}
 
     async def checkup(self) -> Sequence[Finding]:
         """Check the file in a thread: from outside, and by SQLite's ``quick_check`` while it is open."""
