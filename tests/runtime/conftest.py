@@ -25,6 +25,8 @@ ON_ALL = {
     "loops_barriers",
 }
 """The modules whose tests measure what is different with the store in memory, and on trio."""
+READING = {"events_publisher", "streams"}
+"""The modules whose tests read the log: they run with one that has holes, too."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -33,10 +35,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "stores" in metafunc.fixturenames:
-        chosen = STORES
+        module = metafunc.module.__name__.rpartition("test_")[2]
+        chosen = [*STORES, ("asyncio", "sparse")] if module in READING else STORES
         if metafunc.definition.get_closest_marker("persistent"):
-            chosen = [(loop, kind) for loop, kind in STORES if kind != "memory"]
-        measured = chosen if metafunc.module.__name__.rpartition("test_")[2] in ON_ALL else MEASURED
+            chosen = [(loop, kind) for loop, kind in STORES if kind == "sqlite"]
+        measured = chosen if module in ON_ALL else MEASURED
         metafunc.parametrize(("anyio_backend", "kind"), on_stores(chosen, measured))
 
 

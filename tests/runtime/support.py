@@ -26,6 +26,7 @@ from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.testing import FaultyBackend
+from tests.runtime.sparse import Sparse
 
 T = TypeVar("T")
 
@@ -47,9 +48,9 @@ class Stores:
         self._memory: JobBackend | None = None
 
     def backend(self, clock: Clock | None = None, **settings: Any) -> JobBackend:
-        if self.kind == "memory":
+        if self.kind in ("memory", "sparse"):
             if self._memory is None:
-                self._memory = MemoryBackend(clock=clock or SystemClock())
+                self._memory = (MemoryBackend if self.kind == "memory" else Sparse)(clock=clock or SystemClock())
             return self._memory
         return SQLiteBackend(SQLiteConfig(db_path=self.path, readers=1, **settings), clock=clock or SystemClock())
 

@@ -84,8 +84,10 @@ class Log(MemoryBackend):
 
 
 @asynccontextmanager
-async def publishing(kind: type[LogTail], seed: int) -> AsyncIterator[tuple[Log, LogTail]]:
-    log = Log(random.Random(seed))
+async def publishing(
+    kind: type[LogTail], seed: int, store: Callable[[random.Random], Log] = Log
+) -> AsyncIterator[tuple[Log, LogTail]]:
+    log = store(random.Random(seed))
     async with log:
         publisher = kind(log, SystemClock())
         log.notified.append(publisher.committed)
@@ -115,9 +117,16 @@ async def follow(log: Log, publisher: LogTail, seen: list[JobEvent], until: str)
                 return
 
 
-async def correct(kind: type[LogTail], seed: int, *, readers: int = 3, commits: int = 25) -> bool:
+async def correct(
+    kind: type[LogTail],
+    seed: int,
+    *,
+    readers: int = 3,
+    commits: int = 25,
+    store: Callable[[random.Random], Log] = Log,
+) -> bool:
     """Whether every reader saw the log, once and in order, whatever was written by whom meanwhile."""
-    async with publishing(kind, seed) as (log, publisher):
+    async with publishing(kind, seed, store) as (log, publisher):
         seen: list[list[JobEvent]] = [[] for _ in range(readers)]
         with anyio.move_on_after(PATIENCE) as patience:
             async with anyio.create_task_group() as tasks:
@@ -202,14 +211,16 @@ class GoesLiveLate(LogTail):
         return subscription
 
 
-async def raw_readers_agree(kind: type[LogTail], seed: int) -> bool:
-    """Subscriptions themselves: each gets every event after its ``live_after``, once, in order."""
-    async with publishing(kind, seed) as (log, publisher):
+async def raw_readers_agree(kind: type[LogTail], seed: int, store: Callable[[random.Random], Log] = Log) -> bool:
+    """Subscriptions themselves: each gets every event after where it began, once, in order."""
+    async with publishing(kind, seed, store) as (log, publisher):
         subscriptions: list[Subscription] = []
+        begun: list[int] = []
 
         async def join() -> None:
             for _ in range(4):
                 subscriptions.append(await publisher.subscribe())
+                begun.append(int(subscriptions[-1].passed))
                 await log.breathe()
 
         async with anyio.create_task_group() as tasks:
@@ -223,14 +234,14 @@ async def raw_readers_agree(kind: type[LogTail], seed: int) -> bool:
         await log.enqueue_jobs([new("end")])
         whole = await log.whole()
         right = True
-        for subscription in subscriptions:
+        for subscription, begin in zip(subscriptions, begun, strict=True):
             got: list[JobEvent] = []
             # A defect may have lost the last event: that is not waited for long.
             with anyio.move_on_after(PATIENCE if kind is LogTail else 0.2):
                 while not got or got[-1].job_id != "end":
                     got += (await subscription.receive()).events
             publisher.unsubscribe(subscription)
-            right &= got == [event for event in whole if int(event.cursor) > int(subscription.live_after)]
+            right &= got == [event for event in whole if int(event.cursor) > begin]
         return right
 
 

@@ -135,7 +135,9 @@ async def test_a_stream_of_everything_is_the_log(jp: JobProcessor) -> None:
         job = await jp.submit_job(nothing)
         live = await take(stream, 3)
     assert [event.job_id for event in live] == [job] * 3
-    assert positions(stored + live) == list(range(1, len(stored) + 4))
+    if "dense_log" in get_engine(jp).backend.capabilities:
+        assert positions(stored + live) == list(range(1, len(stored) + 4))
+    assert stored + live == await log_of(jp)
 
 
 async def test_streams_end_when_the_processor_does(stores: Stores) -> None:

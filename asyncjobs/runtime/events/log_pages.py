@@ -2,7 +2,8 @@
 
 After a burst, all subscribers that fell behind read the log from about the same position; after a restart, all clients
 reconnect. So the whole log is read in aligned blocks: each block is read, filtered and encoded once. A full block never
-changes. The last block is shared only with readers that went live before it was read.
+changes; where positions have holes, its page reaches into the following blocks. The last block is shared only with
+readers that went live before it was read.
 
 Pages of one job or group begin at the reader's cursor. Only full ones are shared: a page that another reader has
 requested may be older than this reader needs in order to decide whether it has reached the end.
@@ -17,7 +18,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.models import EventPage
-from asyncjobs.runtime.events.log_tail import Publication
+from asyncjobs.runtime.events.log_tail import NEVER, Publication
 
 BLOCK = 250
 """Events of a page, and positions of a block: at most a few MB, which every reader may hold."""
@@ -106,9 +107,6 @@ def well_formed(cursor: str) -> bool:
     return cursor.isascii() and cursor.isdigit() and len(cursor) <= 19
 
 
-_BEYOND = str(2**63 - 1)
-
-
 def cursor_or_beyond(given: str | None) -> str | None:
     """Return a ``Last-Event-ID`` as a cursor; None and "" are none.
 
@@ -117,4 +115,4 @@ def cursor_or_beyond(given: str | None) -> str | None:
     """
     if not given:
         return None
-    return given if well_formed(given) else _BEYOND
+    return given if well_formed(given) else NEVER

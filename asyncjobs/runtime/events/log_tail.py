@@ -2,7 +2,8 @@
 
 Listeners get events in the log's order, each read from the log or committed by this process. The events of an own
 commit are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
-nothing. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and
+nothing. A store without the capability ``"dense_log"`` cannot say whether they do: then every commit makes the tail
+read. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and
 reads the log from its own cursor.
 """
 
@@ -31,6 +32,8 @@ _RETRY = 0.5
 LOOK_EVERY = 30.0
 """Seconds after which the store is checked for everything that is waited for, whatever the log has brought."""
 _PAGE = 500
+NEVER = str(2**63 - 1)
+"""A position that no event has."""
 BUFFER = 1024
 """Unread events that a subscription holds; with more, the subscriber has to read the log."""
 
@@ -85,6 +88,7 @@ class Subscription:
 
     def __init__(self, live_after: str, size: int, concerns: Concerns | None = None) -> None:
         self.live_after = live_after
+        """How far shared pages of the log must reach to be of use, so that no own commit is missing."""
         self.passed = live_after
         """The cursor up to which all relevant events were handed over."""
         self._concerns = concerns
@@ -206,6 +210,7 @@ class LogTail:
         self._backend = backend
         self._clock = clock
         self._always = always
+        self._pushes = "dense_log" in backend.capabilities
         self._closed = False
         self._tail: str | None = None  # None: not followed, because there was no listener
         self._newest = "0"
@@ -230,8 +235,11 @@ class LogTail:
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """Pass on the events of an own commit, in order, before its callers continue. Never blocks."""
-        self._newest = events[-1].cursor
         self._wake(events)  # an early wake-up is harmless: waiters look at the store
+        if not self._pushes:
+            self.changed()
+            return
+        self._newest = events[-1].cursor
         if not self.listened_to:
             self._begin_at(events[-1].cursor)  # the next listener need not ask the store where the log ends
         elif self._tail is None or self._missed or self._reading or int(events[0].cursor) != int(self._tail) + 1:
@@ -346,6 +354,8 @@ class LogTail:
             await self.live()
             assert self._tail is not None
             subscription = Subscription(self._tail, size, concerns)
+            if not self._pushes and (self._missed or self._reading):
+                subscription.live_after = NEVER  # own commits are not passed on yet: read them from the log
             self._subscriptions.add(subscription)
         finally:
             self.forget(keep)

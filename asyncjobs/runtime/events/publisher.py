@@ -178,6 +178,8 @@ class EventPublisher(CheckedArguments):
     def subscribe(self, job_id: str | None = None) -> EventSubscription:
         """Return the events that are stored from now on or, for a job, all of its events until it has ended.
 
+        Of a store without the capability ``"dense_log"``, those that were stored a moment before may come, too.
+
         The iterator raises ``JobNotFoundError`` for an unknown id, and ``BackendError`` when the store cannot be read.
 
         :raises BackendClosedError: the publisher is not entered. ConfigurationError: ``job_id`` is not an id.
