@@ -9,7 +9,7 @@ import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Any, ClassVar, Literal, Self, cast
 
 from asyncjobs.checks import is_a, listed, reading, refuse_unknown
 from asyncjobs.exceptions import ConfigurationError
@@ -64,6 +64,8 @@ class BackendConfig(Checked):
 
     max_value_size: int = 64 * MEBIBYTE
     tries: int = 5
+    default_lease: ClassVar[float] = 15.0
+    """``DaemonConfig.lease`` for a store of this kind, unless it is given."""
 
     def __post_init__(self) -> None:
         self._number("max_value_size", 1024, 1 << 30, whole=True)
@@ -150,7 +152,8 @@ class DaemonConfig(Checked):
         cancelled, because it was asked to, took too long, or ``shutdown_timeout`` is over; then every await of it is
         cancelled. Not on trio. Default 5.
     :param poll_interval: longest time in seconds between looks for changes by other processes. Default 0.25.
-    :param lease: seconds without a heartbeat after which its attempts are given to others. Default 15.
+    :param lease: seconds without a heartbeat after which its attempts are given to others. Default: that of the store,
+        15 for SQLite and memory; None until a processor or daemon is made for it.
     :param heartbeat: seconds between heartbeats; at most a third of the lease. Default 5, or that third
         if it is less.
     :param unrunnable_after: seconds after which a ready job fails if every live worker on its queue refuses its
@@ -173,7 +176,7 @@ class DaemonConfig(Checked):
     shutdown_timeout: float = 30.0
     cancel_grace: float = 5.0
     poll_interval: float = 0.25
-    lease: float = 15.0
+    lease: float = cast("float", None)  # set by ``for_store``
     heartbeat: float = cast("float", None)  # set below, when the lease is known
     name: str | None = None
     capture_logging: str | int | None = "INFO"
@@ -188,10 +191,7 @@ class DaemonConfig(Checked):
         self._number("shutdown_timeout", 0)
         self._number("cancel_grace", 0)
         self._number("poll_interval", 0, 60, above=True)
-        self._number("lease", 0, 86_400, above=True)
-        if cast("float | None", self.heartbeat) is None:
-            object.__setattr__(self, "heartbeat", min(5.0, self.lease / 3))
-        self._number("heartbeat", 0, self.lease / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2
+        self._check_times()
         if self.retention is not None:
             self._number("retention", 0, 100 * 365 * 86_400)
         for name in ("queues", "allowed_modules"):
@@ -203,6 +203,24 @@ class DaemonConfig(Checked):
         if raw is not True and raw is not False:
             raise ConfigurationError("DaemonConfig.capture_print", raw, allowed="True or False")
         self.capture_level  # noqa: B018 - asked for here, so that a bad one is refused here
+
+    def _check_times(self) -> None:
+        lease, heartbeat = cast("float | None", self.lease), cast("float | None", self.heartbeat)
+        if lease is not None:
+            self._number("lease", 0, 86_400, above=True)
+            if heartbeat is None:
+                object.__setattr__(self, "heartbeat", min(5.0, lease / 3))
+        if lease is not None or heartbeat is not None:
+            longest = 86_400 if lease is None else lease
+            self._number("heartbeat", 0, longest / 3 * (1 + 1e-9), above=True)  # 0.6 / 3 is below 0.2
+
+    def for_store(self, store: BackendConfig) -> DaemonConfig:
+        """Return these settings for a store, whose default for the lease counts if none is given.
+
+        :raises ConfigurationError: the heartbeat is more than a third of that.
+        """
+        known = cast("float | None", self.lease) is not None
+        return self if known else dataclasses.replace(self, lease=store.default_lease)
 
     @property
     def capture_level(self) -> int | None:

@@ -27,7 +27,8 @@ import re
 import tomllib
 import types
 import typing
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast
 
@@ -89,7 +90,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def backend_config(self) -> BackendConfig:
         """Return the settings of the chosen backend."""
-        return self.sqlite if self.backend is BackendType.SQLITE else MemoryConfig()
+        return _config_of(self.backend, self.sqlite)
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """Yield dotted name, value and source of every setting."""
@@ -133,16 +134,24 @@ def load(
             flag = _FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
             given[name] = Origin(value, f"the flag --{flag}")
     sections = {name: _section(name, kind, given) for name, kind in SECTIONS.items()}
+    backend = _backend(given.get("backend"))
+    sqlite, daemon = cast("SQLiteConfig", sections["sqlite"]), cast("DaemonConfig", sections["daemon"])
+    with _named_in("daemon", given):
+        daemon = daemon.for_store(_config_of(backend, sqlite))
     return Settings(
         app=_named("app", given.get("app"), "module:attribute, such as 'shop.jobs:jp'"),
-        backend=_backend(given.get("backend")),
+        backend=backend,
         redact=_redact(given.get("redact")),
-        sqlite=cast("SQLiteConfig", sections["sqlite"]),
-        daemon=cast("DaemonConfig", sections["daemon"]),
+        sqlite=sqlite,
+        daemon=daemon,
         logging=cast("LoggingConfig", sections["logging"]),
         origins=given,
         file=file,
     )
+
+
+def _config_of(backend: BackendType, sqlite: SQLiteConfig) -> BackendConfig:
+    return sqlite if backend is BackendType.SQLITE else MemoryConfig()
 
 
 # -- where values come from
@@ -251,8 +260,15 @@ def _section(section: str, kind: type[T], given: Mapping[str, Origin]) -> T:
         origin = given.get(f"{section}.{field.name}")
         if origin is not None:
             values[field.name] = _value(f"{section}.{field.name}", origin, hints[field.name])
-    try:
+    with _named_in(section, given):
         return kind(**values)
+
+
+@contextmanager
+def _named_in(section: str, given: Mapping[str, Origin]) -> Generator[None]:
+    """Name the source of a value that a section refuses."""
+    try:
+        yield
     except ConfigurationError as error:
         name = f"{section}.{error.field.rpartition('.')[2]}"
         origin = given.get(name)

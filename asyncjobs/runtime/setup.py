@@ -50,7 +50,7 @@ def new_engine(
     known = Functions(daemon.allowed_modules if daemon else None)
     for i, function in enumerate(listed("functions", functions, "functions, in a list")):
         known.register(function, f"functions[{i}]")
-    worker = DaemonConfig() if daemon is None else daemon
+    worker = (DaemonConfig() if daemon is None else daemon).for_store(backend_config)
     settings = EngineSettings(
         clock=clock,
         backend_config=backend_config,
@@ -72,5 +72,6 @@ def run_app_with(engine: Engine, config: BackendConfig, daemon: DaemonConfig) ->
     functions = Functions(daemon.allowed_modules)
     for function in engine.functions.registered.values():
         functions.register(function)
-    settings = EngineSettings(clock=clock, backend_config=backend_config, daemon=daemon, owns_process=True)
+    worker = daemon.for_store(backend_config)
+    settings = EngineSettings(clock=clock, backend_config=backend_config, daemon=worker, owns_process=True)
     engine.run_with(store, functions, settings)

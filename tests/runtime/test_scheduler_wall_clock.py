@@ -7,7 +7,7 @@ from datetime import timedelta
 import anyio
 import pytest
 
-from asyncjobs import DaemonConfig, RetryPolicy
+from asyncjobs import DaemonConfig, MemoryConfig, RetryPolicy
 from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.clock import to_datetime
 from asyncjobs.testing import ManualClock
@@ -30,7 +30,7 @@ TWO_HOURS = 7200.0
 JUMPS = pytest.mark.parametrize("jump", [TWO_HOURS, -TWO_HOURS], ids=["forwards", "back"])
 
 
-BEAT = DaemonConfig().heartbeat
+BEAT = DaemonConfig().for_store(MemoryConfig()).heartbeat
 
 
 class Beating(ManualClock):

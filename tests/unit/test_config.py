@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -32,15 +33,17 @@ def test_the_defaults_are_the_documented_ones() -> None:
     assert BackendConfig().max_value_size == MemoryConfig().max_value_size == sqlite.max_value_size == 64 * MEBIBYTE
     assert (daemon.num_workers, daemon.queues, daemon.allowed_modules, daemon.name) == (32, None, None, None)
     assert (daemon.shutdown_timeout, daemon.cancel_grace, daemon.poll_interval) == (30.0, 5.0, 0.25)
-    assert (daemon.lease, daemon.heartbeat, daemon.preload) == (15.0, 5.0, ())
+    assert (daemon.lease, daemon.heartbeat, daemon.preload) == (None, None, ())
+    for store in (sqlite, MemoryConfig()):
+        assert (daemon.for_store(store).lease, daemon.for_store(store).heartbeat) == (15.0, 5.0)
     assert (daemon.capture_logging, daemon.capture_print) == ("INFO", False)
 
 
 def test_every_setting_is_documented() -> None:
     for config in (BackendConfig, SQLiteConfig, DaemonConfig):
         documented = (config.__doc__ or "") + (BackendConfig.__doc__ or "")
-        for name in config.__dataclass_fields__:
-            assert f":param {name}:" in documented, f"{config.__name__}.{name}"
+        for field in fields(config):
+            assert f":param {field.name}:" in documented, f"{config.__name__}.{field.name}"
 
 
 @pytest.mark.parametrize(
@@ -76,7 +79,10 @@ def test_every_setting_is_documented() -> None:
             lambda: SQLiteConfig(db_path="a\0b"),
             "SQLiteConfig.db_path cannot be 'a\\x00b'; allowed: a path without NUL characters",
         ),
-        (lambda: DaemonConfig(heartbeat=6), "DaemonConfig.heartbeat cannot be 6; allowed: a number above 0 to 5"),
+        (
+            lambda: DaemonConfig(heartbeat=6, lease=15),
+            "DaemonConfig.heartbeat cannot be 6; allowed: a number above 0 to 5",
+        ),
         (
             lambda: DaemonConfig(queues="images"),
             "DaemonConfig.queues cannot be 'images'; allowed: a tuple of names, or None",
@@ -113,7 +119,7 @@ NUMBERS: list[tuple[type[Any], str, float, float]] = [
     (DaemonConfig, "cancel_grace", 0, 1e9),
     (DaemonConfig, "poll_interval", 0.001, 60),
     (DaemonConfig, "lease", 0.5, 86_400),
-    (DaemonConfig, "heartbeat", 0.001, 5.0),
+    (DaemonConfig, "heartbeat", 0.001, 28_800),
 ]
 
 
@@ -127,6 +133,38 @@ def test_numbers_have_their_range(config: type[Any], name: str, low: float, high
         assert caught.value.field == f"{config.__name__}.{name}"
         assert caught.value.value is bad
         assert caught.value.allowed is not None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Remote(BackendConfig):
+    default_lease: ClassVar[float] = 45.0
+
+
+def test_the_lease_is_that_of_the_store_unless_it_is_given() -> None:
+    found = DaemonConfig(num_workers=3).for_store(Remote())
+    assert found == DaemonConfig(num_workers=3, lease=45.0, heartbeat=5.0)
+    assert DaemonConfig(heartbeat=15).for_store(Remote()).heartbeat == 15
+    given = DaemonConfig(lease=3)
+    assert given.heartbeat == 1.0
+    assert given.for_store(Remote()) is given
+    with pytest.raises(ConfigurationError, match=r"heartbeat cannot be 6; allowed: a number above 0 to 5"):
+        DaemonConfig(heartbeat=6).for_store(SQLiteConfig())
+
+
+@pytest.mark.anyio
+async def test_a_processor_has_the_lease_of_its_store(anyio_backend: str) -> None:
+    class Far(MemoryBackend):
+        def __init__(self) -> None:
+            super().__init__()
+            self.config = Remote()  # type: ignore[assignment]
+
+    async with JobProcessor(Far()) as jp:
+        assert [worker.lease for worker in await jp.workers()] == [45.0]
+        assert (jp.daemon.config.lease, jp.daemon.config.heartbeat) == (45.0, 5.0)
+    async with JobProcessor(MemoryBackend()) as jp:
+        assert [worker.lease for worker in await jp.workers()] == [15.0]
+    with pytest.raises(ConfigurationError, match="heartbeat"):
+        JobProcessor(MemoryBackend(), daemon=DaemonConfig(heartbeat=6))
 
 
 def test_whole_numbers_are_whole() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -217,3 +218,10 @@ def test_a_value_of_the_environment_is_refused_with_its_variable(tmp_path: Path)
 def test_a_named_file_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="there is no configuration file 'missing.toml'"):
         settings(tmp_path, config="missing.toml")
+
+
+def test_a_heartbeat_that_does_not_fit_the_lease_of_the_store_names_its_source(tmp_path: Path) -> None:
+    assert (settings(tmp_path).daemon.lease, settings(tmp_path).daemon.heartbeat) == (15.0, 5.0)
+    file = write(tmp_path, "[daemon]\nheartbeat = 6\n")
+    with pytest.raises(ConfigurationError, match=re.escape(str(file))):
+        settings(tmp_path)
