@@ -95,3 +95,8 @@ async def answer(
 
 async def reject(jp: JobProcessor, reason: str = "no", by: str | None = None, gate_id: str = "a/q") -> JobStatus:
     return await get_engine(jp).backend.answer_gate(encode_rejection(await jp.get_job(gate_id), reason, by))
+
+
+async def everything(jp: JobProcessor) -> list[Any]:
+    """All events of the job ``a``, which has ended."""
+    return [event async for event in jp.stream_job("a")]
