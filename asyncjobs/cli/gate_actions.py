@@ -8,12 +8,11 @@ import shlex
 from typing import Any
 
 import click
-from msgspec import json
 
 from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.cli.gate_values import parse_value
-from asyncjobs.cli.job_actions import lone_surrogate, report_statuses
+from asyncjobs.cli.job_actions import decode_json, report_statuses
 from asyncjobs.models import Gate, JobStatus
 
 _ENDED = {JobStatus.COMPLETED: "answered", JobStatus.FAILED: "rejected"}
@@ -35,7 +34,7 @@ async def answer(context: Context, job: str, value: str | None, as_json: str | N
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
         gate = (await jp.get_job(job_id)).gate
-        given = _decoded(as_json) if as_json is not None else _parsed(job_id, gate, value)
+        given = decode_json("--json", as_json) if as_json is not None else _parsed(job_id, gate, value)
         status = await jp.answer_job(job_id, given, _user())
     report_statuses(context, {job_id: status}, _ENDED, "")
 
@@ -52,13 +51,6 @@ async def reject(context: Context, job: str, reason: str) -> None:
     report_statuses(context, {job_id: status}, _ENDED, "")
 
 
-def _decoded(text: str) -> Any:
-    try:
-        return json.decode(text)
-    except ValueError as error:
-        raise lone_surrogate("--json", text) or Failure(f"--json is not valid JSON: {error}", exit_code=USAGE) from None
-
-
 def _parsed(job_id: str, gate: Gate | None, value: str | None) -> Any:
     """Return the answer that VALUE is.
 
@@ -67,8 +59,8 @@ def _parsed(job_id: str, gate: Gate | None, value: str | None) -> Any:
     if gate is None:
         return True  # the store says what it is
     if gate.choices is None and gate.schema is None:
-        if value is not None:
-            problem = "this gate is an approval: it takes no VALUE"
+        if value not in (None, "true"):
+            problem = f"this gate is an approval: it takes no VALUE such as {value!r}"
             hint = f"leave it out to approve it, or say no: asyncjobs jobs reject {shlex.quote(job_id)} --reason no"
             raise Failure(problem, exit_code=USAGE, hint=hint)
         return True

@@ -38,7 +38,7 @@ def parse_value(text: str, schema: Mapping[str, Any]) -> Any:
 def _scalars(text: str) -> Iterator[Any]:
     try:
         value = json.decode(text)
-    except ValueError:
+    except (ValueError, RecursionError):  # the latter: nested too deep to be read
         return
     if type(value) in _TYPES and not isinstance(value, str):
         yield value

@@ -104,10 +104,7 @@ def _arguments(pairs: Sequence[str], as_json: str | None) -> tuple[tuple[Any, ..
 
 
 def _all_arguments(text: str) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    try:
-        value = json.decode(text)
-    except ValueError as error:
-        raise lone_surrogate("--args", text) or Failure(f"--args is not valid JSON: {error}", exit_code=USAGE) from None
+    value = decode_json("--args", text)
     if isinstance(value, list):
         return tuple(cast("list[Any]", value)), {}
     if isinstance(value, dict):
@@ -121,13 +118,33 @@ def _named_argument(pair: str) -> tuple[str, Any]:
         raise Failure(f"--arg {pair!r} is not NAME=VALUE", exit_code=USAGE)
     try:
         return name, json.decode(text)
+    except RecursionError:
+        raise _too_deep(f"--arg {name}") from None
     except ValueError:
-        if refused := lone_surrogate(f"--arg {name}", text):
+        if refused := _lone_surrogate(f"--arg {name}", text):
             raise refused from None
         return name, text
 
 
-def lone_surrogate(option: str, text: str) -> Failure | None:
+def decode_json(option: str, text: str) -> Any:
+    """Return the value of an option that is JSON.
+
+    :raises Failure: it is none, or nested too deep to be read.
+    """
+    try:
+        return json.decode(text)
+    except RecursionError:
+        raise _too_deep(option) from None
+    except ValueError as error:
+        problem = Failure(f"{option} is not valid JSON: {error}", exit_code=USAGE)
+        raise _lone_surrogate(option, text) or problem from None
+
+
+def _too_deep(option: str) -> Failure:
+    return Failure(f"{option} is nested too deep", exit_code=USAGE)
+
+
+def _lone_surrogate(option: str, text: str) -> Failure | None:
     """Return the failure of a text with half of a pair of surrogates, None of any other."""
     where = find_lone_surrogate(text)
     if where is None:

@@ -181,7 +181,7 @@ def _details_item(details: _Details) -> dict[str, Any]:
     if details.shown_steps is not None:
         steps["items"] = details.shown_steps
     return job_item(details.job) | {
-        "why": {"code": details.reason.code, "sentence": details.reason.sentence},
+        "why": {"code": details.reason.code, "sentence": details.reason.sentence, "details": details.reason.details},
         "needs": details.needs,
         "blocks": details.blocks,
         "attempts": [_attempt_item(attempt) for attempt in details.attempts],
@@ -198,10 +198,7 @@ def _show_details(context: Context, details: _Details) -> None:
     out.text(f"{status}  {printable(job.id)}  {printable(job.func)}{group}")
     _show_neighbours(out, "needs", details.needs, details.near)
     _show_neighbours(out, "blocks", details.blocks, details.near)
-    if job.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
-        _field(out, "why", _why(context, details))
-    if job.parked is not None:
-        _field(out, "parked", f"on {printable(job.parked)}, until that has ended")
+    _show_reason(context, details)
     if job.progress is not None and job.progress.percent is not None:
         message = f"  {printable(job.progress.message)}" if job.progress.message else ""
         _field(out, "progress", f"{out.bar(job.progress.percent, 100)} {job.progress.percent:.0f} %{message}")
@@ -217,6 +214,17 @@ def _show_details(context: Context, details: _Details) -> None:
     elapsed = _elapsed(job)
     ran = f", ran {elapsed}" if elapsed else ""
     _field(out, "times", f"submitted {age(job.created_at)} ago{ran}")
+
+
+def _show_reason(context: Context, details: _Details) -> None:
+    out, job = context.out, details.job
+    if job.status in (JobStatus.PENDING, JobStatus.IN_PROGRESS, JobStatus.SKIPPED):
+        _field(out, "why", _why(context, details))
+    asked = details.reason.details.get("gate", job.id)
+    if job.parked is not None:
+        _field(out, "parked", f"on {printable(job.parked)}, until that has ended")
+    elif asked != job.id:  # its body waits for this gate
+        _field(out, "waits for", printable(asked))
 
 
 def _show_steps(out: Output, details: _Details) -> None:

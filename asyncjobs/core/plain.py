@@ -17,7 +17,7 @@ from asyncjobs.core.codec.refusals import Refusal, key_step
 from asyncjobs.core.codec.wire import INT_MAX, INT_MIN, MAX_DEPTH
 
 _NAMES: frozenset[type] = frozenset({str})
-_NO_JSON = "metadata holds null, booleans, numbers, strings, lists, dicts"
+_NO_JSON = "JSON has null, booleans, numbers, strings, lists, dicts"
 
 
 def metadata(value: object) -> bytes:

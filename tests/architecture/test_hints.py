@@ -69,12 +69,10 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/job_actions.py", "--arg {}"): Words("names what was given"),
     ("cli/job_actions.py", "the job continues: asyncjobs jobs watch {}"): commands.a_wait_that_is_interrupted,
     ("cli/job_actions.py", "--args must be a JSON list or object"): commands.a_store_without_a_worker,
-    ("cli/job_actions.py", "--args is not valid JSON: {}"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "--older cannot be combined with ids or --group"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "pass --yes to {}"): commands.a_store_without_a_worker,
     ("cli/config.py", "--force overwrites it"): commands.a_configuration,
-    ("cli/gate_actions.py", "--json is not valid JSON: {}"): commands.gates,
     ("cli/gate_actions.py", "VALUE and --json exclude each other"): commands.gates,
     ("cli/gate_actions.py", "VALUE or --json"): commands.gates,
     (

@@ -10,6 +10,8 @@ from tests.cli.support import Shell
 
 DB = "--db jobs.db"
 
+DEEP = "[" * 5000 + "]" * 5000
+
 
 @pytest.mark.parametrize(
     ("command", "code", "said"),
@@ -44,6 +46,8 @@ DB = "--db jobs.db"
         (f"{DB} jobs submit ap:add", 2, "module 'ap' cannot be imported"),
         (f"{DB} jobs submit app:add --arg c=1", 6, "add() has no parameter 'c'"),
         (f"{DB} jobs submit app:add --args [1", 2, "--args is not valid JSON"),
+        pytest.param(f"{DB} jobs submit app:add --args {DEEP}", 2, "--args is nested too deep", id="deep-args"),
+        pytest.param(f"{DB} jobs submit app:add --arg a={DEEP}", 2, "--arg a is nested too deep", id="deep-arg"),
         (rf'{DB} jobs submit app:add --args {{"a":["\ud83d"]}}', 2, "--args: $.a[0] has a lone surrogate"),
         (rf'{DB} jobs submit app:add --arg a="\udc00"', 2, "--arg a: $ has a lone surrogate"),
         (f"{DB} jobs submit app:add --arg a=\udcff", 2, "--arg a is not UTF-8 at character 0"),

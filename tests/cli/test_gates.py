@@ -9,9 +9,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
+from unittest.mock import ANY
 
 import anyio
+import anyio.to_thread
 import pytest
+from msgspec import json
 
 from asyncjobs import JobProcessor, SQLiteConfig, current_job, job
 from tests.cli.inside import Inside
@@ -33,6 +36,11 @@ async def draw() -> str:
 @job
 async def asks() -> str:
     return await current_job().ask("In which style?", key="style", choices=["noir", "manga"], timeout=600, park=True)
+
+
+@job
+async def waits() -> str:
+    return await current_job().ask("In which style?", key="style", choices=["noir", "manga"], timeout=600)
 
 
 @pytest.fixture
@@ -199,11 +207,22 @@ def test_any_other_gate_needs_a_value(shell: Inside, asked: dict[str, Any]) -> N
     assert shell.run(*DB, "jobs", "answer", "gate", "1", "--json", "1").code == 2
 
 
-@pytest.mark.parametrize("text", ["{", "", "\udcff", '"\\ud83d"'])
+def test_an_approval_takes_true_as_every_other_way_of_answering_does(shell: Inside) -> None:
+    gate(shell)
+    shell.good(*DB, "jobs", "answer", "gate", "true")
+    assert json.decode(shell.good(*DB, "jobs", "result", "gate").out) is True
+
+
+@pytest.mark.parametrize("text", ["{", "", "\udcff", '"\\ud83d"', pytest.param("[" * 5000 + "]" * 5000, id="deep")])
 def test_json_that_is_none_is_refused(shell: Inside, text: str) -> None:
     gate(shell, answer_type=Any)
     ran = shell.run(*DB, "jobs", "answer", "gate", "--json", text)
     assert (ran.code, "--json" in ran.err) == (2, True)
+
+
+def test_a_value_that_is_nested_too_deep_is_refused(shell: Inside) -> None:
+    gate(shell, answer_type=list[int])
+    assert shell.run(*DB, "jobs", "answer", "gate", "[" * 5000).code == 2
 
 
 def test_a_json_value_that_does_not_fit_is_named_by_its_path(shell: Inside) -> None:
@@ -320,6 +339,24 @@ def test_a_parked_job_is_shown_with_the_question_that_it_waits_for(shell: Inside
     assert "no worker" not in shown
     item = shell.good(*DB, "jobs", "show", "book", "--json").json
     assert (item["why"]["code"], item["parked"]) == ("answer", "book/style")
+    assert item["why"]["details"] == {"gate": "book/style", "since": ANY, "until": ANY}
+
+
+def test_a_waiting_job_is_shown_with_the_gate_that_its_body_waits_for(shell: Inside) -> None:
+    async def show_while_it_waits(jp: JobProcessor) -> tuple[str, Any]:
+        handle = await jp.submit_job(waits, job_id="film")
+        async for event in jp.stream_job(handle, types=["asked"]):
+            assert event.data["gate"] == "film/style"
+            break
+        shown = await anyio.to_thread.run_sync(lambda: shell.good(*DB, "jobs", "show", "film").out)
+        item = await anyio.to_thread.run_sync(lambda: shell.good(*DB, "jobs", "show", "film", "--json").json)
+        await jp.answer_job("film/style", "noir")
+        await handle
+        return shown, item
+
+    shown, item = store(shell, show_while_it_waits, works=True)
+    assert "film/style" in next(line for line in shown.splitlines() if "waits for " in line and "why" not in line)
+    assert (item["why"]["code"], item["why"]["details"]["gate"]) == ("answer", "film/style")
 
 
 def test_a_gate_has_no_tries_and_no_times_of_an_attempt(shell: Inside) -> None:
