@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 from asyncjobs.exceptions import ConfigurationError
@@ -29,6 +30,9 @@ class AnswerSchema(AnswerType):
         if foreign is not None:
             problem = f"it refers to {foreign!r}, which is not in it"
             raise ConfigurationError("schema", problem=problem, hint="put what it refers to under $defs")
+        if any(isinstance(part.get("$schema"), str) for part in _parts(schema) if part is not schema):
+            problem = "a part of it names a dialect of its own ($schema)"
+            raise ConfigurationError("schema", problem=problem, hint="leave it out: all of it is of draft 2020-12")
         self.type = Any
         self._is_model = False
         self.schema = schema
@@ -43,6 +47,16 @@ class AnswerSchema(AnswerType):
 
 def _find_foreign(schema: Any) -> str | None:
     """Return a reference of a schema to another document, None if there is none."""
+    for part in _parts(schema):
+        for name in ("$ref", "$dynamicRef"):
+            target = part.get(name)
+            if isinstance(target, str) and not target.startswith("#"):
+                return target
+    return None
+
+
+def _parts(schema: Any) -> Iterator[dict[str, Any]]:
+    """Yield every object in a schema, itself first."""
     parts = [schema]
     for part in parts:  # the list grows meanwhile
         if isinstance(part, list):
@@ -50,8 +64,4 @@ def _find_foreign(schema: Any) -> str | None:
         elif isinstance(part, dict):
             fields = cast("dict[str, Any]", part)
             parts.extend(fields.values())
-            for name in ("$ref", "$dynamicRef"):
-                target = fields.get(name)
-                if isinstance(target, str) and not target.startswith("#"):
-                    return target
-    return None
+            yield fields

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib import import_module
+from itertools import count
 from typing import Any
 
 from asyncjobs.exceptions import MissingExtraError
+
+_MOST_CHECKS = 500_000
+"""Keywords that are checked for one answer. In 2 kB, parts that refer to each other twice stand for 2³⁰ of them."""
 
 
 def load_library() -> Any:
@@ -31,13 +35,34 @@ def find_misfit(schema: Mapping[str, Any], value: Any) -> tuple[str, str] | None
     library = load_library()
     referencing: Any = import_module("referencing")  # which the library is made of
     base = library.Draft202012Validator
+    steps = count(1)
+    counted = {name: _counted(check, steps) for name, check in base.VALIDATORS.items()}
     # 1.0 is a whole number for JSON Schema, and none for the type that the answer is read by.
-    exact = library.validators.extend(base, type_checker=base.TYPE_CHECKER.redefine("integer", _is_integer))
+    exact = library.validators.extend(base, counted, type_checker=base.TYPE_CHECKER.redefine("integer", _is_integer))
+    # A schema that names its dialect would be checked by the class of the library as soon as it refers to itself.
+    own = {name: part for name, part in schema.items() if name != "$schema"}
     try:
-        error = library.exceptions.best_match(exact(schema, registry=referencing.Registry()).iter_errors(value))
+        error = library.exceptions.best_match(exact(own, registry=referencing.Registry()).iter_errors(value))
+    except _TooManyChecksError:
+        return f"it takes more than {_MOST_CHECKS:,} checks by its schema", ""
     except Exception as problem:  # border: a schema that is none, of another program, may break the library anywhere
         return f"its schema cannot be checked: {type(problem).__name__}: {problem}", ""
     return None if error is None else (error.message, error.json_path.removeprefix("$"))
+
+
+class _TooManyChecksError(Exception):
+    """An answer takes too long to be checked by its schema."""
+
+
+def _counted(check: Callable[..., Any], steps: count[int]) -> Callable[..., Any]:
+    """Return the check of a keyword that counts its calls, together with those of the others."""
+
+    def checked(*arguments: Any) -> Any:
+        if next(steps) > _MOST_CHECKS:
+            raise _TooManyChecksError
+        return check(*arguments)
+
+    return checked
 
 
 def _is_integer(_: object, value: object) -> bool:

@@ -267,7 +267,8 @@ def _too_large(most: int) -> WebError:
 def _misfit(error: ValidationError, root: str, kind: type[Struct]) -> WebError:
     message = str(error)
     detail, _, where = message.partition(" - at `$")
-    pointer = root + where.rstrip("`").replace("[", "/").replace("]", "").replace(".", "/" if root == "#" else "")
+    where = where.rstrip("`").partition("[...]")[0]  # a value of an object, and not known which
+    pointer = root + where.replace("[", "/").replace("]", "").replace(".", "/" if root == "#" else "")
     unknown = detail.partition("unknown field `")[2].rstrip("`")
     hint = _hint_for(unknown, _structs_in(kind) if where else [kind]) if unknown else None
     if detail.startswith("Invalid enum value"):

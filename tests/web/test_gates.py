@@ -11,11 +11,12 @@ import pytest
 
 from asyncjobs import JobProcessor, JobQuery, MemoryBackend, MemoryConfig, RejectedError, current_job, job
 from asyncjobs.models import Job
+from asyncjobs.runtime import json_schemas
 from asyncjobs.web import READER, Principal
 from asyncjobs.web.json_models import as_json, from_json
 from tests.web.bodies import add, named
 from tests.web.sites import Site, problem, site
-from tests.web.support import PATIENCE, TOKEN
+from tests.web.support import ACT, PATIENCE, TOKEN
 
 pytestmark = pytest.mark.anyio
 
@@ -480,6 +481,7 @@ async def test_a_gate_with_a_schema_is_answered_by_it() -> None:
         ({"type": "nonsense"}, "JSON Schema"),
         ({"$ref": "https://evil.example/schema.json"}, "evil.example"),
         ({"items": [{"$ref": "file:///etc/passwd"}]}, ""),
+        ({"items": {"$schema": "https://json-schema.org/draft/2020-12/schema"}}, "$schema"),
     ],
 )
 async def test_a_schema_that_is_none_or_refers_to_elsewhere_is_refused(schema: Any, why: str) -> None:
@@ -490,6 +492,30 @@ async def test_a_schema_that_is_none_or_refers_to_elsewhere_is_refused(schema: A
         assert refused["errors"][0]["pointer"] == "#/gate/schema"
         assert why in refused["detail"]
         assert await here.jp.find_jobs() == []
+
+
+@pytest.mark.parametrize("dialect", [{}, {"$schema": "https://json-schema.org/draft/2020-12/schema"}])
+async def test_a_small_schema_that_stands_for_endless_checks_does_not_hold_the_server(
+    monkeypatch: pytest.MonkeyPatch, dialect: dict[str, Any]
+) -> None:
+    monkeypatch.setattr(json_schemas, "_MOST_CHECKS", 1000)
+    pairs = {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n + 1}"}] * 2} for n in range(60)}
+    again = {"properties": {"a": {"$ref": "#"}}}
+    endless = {"if": {"type": "object"}, "then": again, "else": {"$ref": "#/$defs/d0"}, "$defs": pairs | {"d60": {}}}
+    async with site(submit=True, works=False) as here:
+        gate = {"question": "?", "schema": endless | dialect}
+        assert (await here.post("/v1/jobs", {"id": "g", "gate": gate})).status_code == 202
+        refused = problem(await here.post("/v1/jobs/g/answer", {"value": {"a": 1}}), 422, "configuration")
+        assert "1,000 checks" in refused["detail"]
+
+
+async def test_a_number_that_is_too_large_has_no_place_that_is_known() -> None:
+    async with site(works=False) as here:
+        body = b'{"value": ' + b"9" * 5000 + b"}"
+        answer = await here.http.post(
+            "/v1/jobs/g/answer", content=body, headers=ACT | {"content-type": "application/json"}
+        )
+        assert problem(answer, 400, "invalid-request")["errors"][0]["pointer"] == "#"
 
 
 async def test_a_gate_has_no_options_of_calls_and_a_job_needs_a_function() -> None:
