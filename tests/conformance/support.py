@@ -335,6 +335,17 @@ def unplaced(events: Sequence[JobEvent]) -> list[JobEvent]:
     return [replace(event, cursor="") for event in events]
 
 
+def comparable(histories: Sequence[tuple[Make, Dump]]) -> list[Dump]:
+    """The dumps of several stores, to be equal: job by job if the log of any of them has no dense order."""
+    dense = all("dense_log" in make(ManualClock()).capabilities for make, _ in histories)
+    return [dump if dense else job_by_job(dump) for _, dump in histories]
+
+
+def job_by_job(dump: Dump) -> Dump:
+    """A history without positions in the log, and without the order of the events of different jobs."""
+    return replace(dump, events=sorted(unplaced(dump.events), key=lambda event: (event.job_id, event.seq)))
+
+
 def progress(done: float, total: float | None = None, message: str | None = None, *, at: int = 0) -> BodyEvent:
     """What a body that reports its progress says."""
     return BodyEvent("progress", {"done": done, "total": total, "message": message}, at)

@@ -27,11 +27,15 @@ from asyncjobs.models import (
 )
 from asyncjobs.testing import FaultyBackend, random_graph
 from tests.conformance.support import (
+    CANCELLED,
+    COMPLETED,
+    FAILED,
     FAILURE,
     FATAL,
     FUNCTION,
     PENDING,
     RELEASED,
+    SKIPPED,
     STOPPED,
     SUCCESS,
     Dump,
@@ -368,8 +372,8 @@ class Driver:
         page = await self.store.backend.read_events(self.cursor, limit=1000)
         self.cursor = page.cursor
         for event in page.events:
+            self.check_cause(event)
             self.log.append(event)
-            assert int(event.cursor) == len(self.log), "positions are dense"
             seq, status = self.seen.get(event.job_id, (0, None))
             assert event.seq == seq + 1, f"{event.job_id}: after event {seq} came {event.seq}"
             if event.status is not None:
@@ -379,6 +383,20 @@ class Driver:
             if event.type == EventType.RETRYING and "by" in event.data:
                 self.revived.append((event.job_id, event.data["job"]))
         assert sorted(self.revived) == sorted(self.oracle.revivals), "what a retry revived"
+
+    def check_cause(self, event: JobEvent) -> None:
+        """The ends of parents stand in the log before what they decided about a job."""
+        new = self.oracle.jobs[event.job_id].new
+        ends = {dep.parent_id: self.seen.get(dep.parent_id, (0, None))[1] for dep in new.dependencies}
+        required = {dep.parent_id for dep in new.dependencies if not dep.optional}
+        if event.type == EventType.SKIPPED:
+            assert set(ends.values()) & {FAILED, CANCELLED, SKIPPED}, f"{event.job_id} was skipped before its parents"
+        elif event.type == EventType.STARTED and event.attempt == 1 and new.require is None:
+            settled = all(end is not None and end.terminal for end in ends.values())
+            allowed = settled and all(ends[parent] is COMPLETED for parent in required)
+            assert allowed, f"{event.job_id} started early"
+        elif event.type == EventType.STARTED and event.attempt == 1:
+            assert list(ends.values()).count(COMPLETED) >= (new.require or 0), f"{event.job_id} started early"
 
     async def to_the_end(self) -> None:
         """With workers alive, every job becomes terminal."""
@@ -401,6 +419,7 @@ class Driver:
 
     async def read_again(self) -> None:
         """Readers that come with any cursor, page by page of any size, see each later event once."""
+        self.store.check_positions(self.log)
         for _ in range(3):
             start, size = self.rng.randrange(len(self.log)), self.rng.randint(1, 9)
             cursor = self.log[start].cursor

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from tests.conformance.support import MAKERS, maker
+from tests.conformance.support import MAKERS, comparable, maker
 from tests.measuring import first_measured
 from tests.properties.driver import Driver, play
 from tests.properties.gate_driver import GateDriver
@@ -49,8 +49,8 @@ async def compare(kind: str, folder: Path, seeds: range, plays: type[Driver]) ->
     for seed in seeds:
         own = folder / str(seed)
         own.mkdir()
-        there, _ = await play(maker(kind, own), seed, plays=plays)
-        here, _ = await play(maker("memory", own), seed, plays=plays)
+        makers = [maker(one, own) for one in (kind, "memory")]
+        there, here = comparable([(make, (await play(make, seed, plays=plays))[0]) for make in makers])
         for field in here.__struct_fields__:
             assert getattr(there, field) == getattr(here, field), f"seed {seed}: {field}"
 
