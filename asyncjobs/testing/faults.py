@@ -26,6 +26,7 @@ from asyncjobs.backends.base import (
     StoredCall,
     WorkerLease,
 )
+from asyncjobs.backends.bounds import Bounds
 from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.core.lanes import Lane
@@ -68,7 +69,7 @@ class FaultyBackend(CheckedArguments, JobBackend):
     def __init__(self, inner: JobBackend) -> None:
         self.inner = inner
         self.capabilities: frozenset[str] = inner.capabilities
-        self.bounds = inner.bounds
+        self.bounds: Bounds = inner.bounds
         self.calls: Counter[str] = Counter()
         """How often each method was called."""
         self._faults: dict[tuple[str, int], _Fault] = {}
