@@ -59,7 +59,8 @@ suite = $(1) -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(3) $(2);
 # Each of the processes that the tests start compiles the package again, where a machine forbids to keep what it compiled.
 test coverage test-fast test-lowest: export PYTHONDONTWRITEBYTECODE :=
 
-CORE := --cov=asyncjobs.core --cov-config=tests/core.coveragerc --cov-report=
+# The tests of asyncjobs/core reach all of its branches; tracing what thousands of others run of it takes minutes.
+CORE := --cov=asyncjobs.core --cov-config=tests/core.coveragerc --cov-report= --measure=tests/unit --measure=tests/conformance
 
 test: $(VENV)/dev.stamp browser
 	$(call suite,$(BIN)/python,$(ARGS),$(CORE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import pkgutil
 from collections.abc import Generator
 from contextlib import nullcontext
@@ -16,6 +17,7 @@ from tests.measuring import untraced
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--part", metavar="K/N", help="run the K-th of N parts of the tests: the same tests every time")
+    parser.addoption("--measure", metavar="FOLDER", action="append", help="measure coverage of these tests only")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -45,10 +47,27 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.hookimpl(wrapper=True)
+def pytest_runtestloop() -> Generator[None, object, object]:
+    """Hide thirteen thousand tests from the garbage collector, which would go through them again and again."""
+    gc.freeze()
+    try:
+        return (yield)
+    finally:
+        gc.unfreeze()
+
+
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """Measure no coverage of a test that is marked `untraced`, and none of the processes that it starts."""
-    with untraced() if item.get_closest_marker("untraced") else nullcontext():
+    with nullcontext() if is_measured(item) else untraced():
         return (yield)
+
+
+def is_measured(item: pytest.Item) -> bool:
+    """Return whether coverage of a test is to be measured, if any is."""
+    folders = item.config.getoption("--measure") or ["."]
+    inside = any(item.path.is_relative_to(item.config.rootpath / folder) for folder in folders)
+    return inside and item.get_closest_marker("untraced") is None
 
 
 @pytest.hookimpl(wrapper=True)

@@ -33,11 +33,23 @@ MODULE = "\n".join(
 
 @pytest.mark.slow
 @pytest.mark.untraced
-@pytest.mark.parametrize("options", [[], ["-n", "1"]], ids=["in one process", "side by side"])
+@pytest.mark.parametrize(
+    ("options", "unmeasured"),
+    [
+        ([], "2, 5"),
+        (["-n", "1"], "2, 5"),
+        (["--measure=inner", "--measure=other"], "2, 5"),
+        (["--measure=other"], "1-7, 10-11"),
+    ],
+    ids=["in one process", "side by side", "by folders", "by another folder"],
+)
 def test_lines_count_unless_a_test_is_marked_and_those_of_its_processes_likewise(
-    tmp_path: Path, options: list[str]
+    tmp_path: Path, options: list[str], unmeasured: str
 ) -> None:
-    (tmp_path / "test_them.py").write_text(SUITE)
+    (tmp_path / "inner").mkdir()
+    (tmp_path / "inner" / "test_them.py").write_text(SUITE)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "test_more.py").write_text("import measured_module as m\ndef test_it():\n    m.measured()\n")
     (tmp_path / "measured_module.py").write_text(MODULE)
     (tmp_path / "conftest.py").write_text((ROOT / "tests" / "conftest.py").read_text())
     (tmp_path / "pytest.ini").write_text("[pytest]\nmarkers =\n    untraced: x\n    first: x\n")
@@ -52,7 +64,7 @@ def test_lines_count_unless_a_test_is_marked_and_those_of_its_processes_likewise
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
     [line] = [line for line in done.stdout.splitlines() if line.startswith("measured_module.py")]
-    assert line.endswith(" 2, 5"), "the bodies of the two that an unmarked test does not call"
+    assert line.endswith(f"%   {unmeasured}"), "what no measured test runs"
 
 
 def test_inside_nothing_is_traced_and_afterwards_all_is_as_it_was() -> None:

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from asyncjobs.core.child_ids import LONGEST_PATH, child_id, path_before, step_child
+from asyncjobs.core.child_ids import LONGEST_PATH, child_id, longest_key, path_before, step_child
 
 
 def test_a_short_id_is_the_path() -> None:
@@ -62,3 +62,8 @@ def test_a_long_key_and_one_that_no_id_can_have_are_replaced_by_their_digest(key
     assert len(made) == 36
     assert made != step_child(key + "x", 1)
     assert made == step_child(key, 1)
+
+
+@pytest.mark.parametrize("parent", ["p", "p/" + "x" * 200])
+def test_the_longest_key_makes_the_longest_id(parent: str) -> None:
+    assert len(child_id(parent, "k" * longest_key(parent, 512))) == 512

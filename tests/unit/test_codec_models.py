@@ -18,6 +18,7 @@ from asyncjobs.core.codec import (
     encode_arguments,
     from_json,
 )
+from asyncjobs.core.codec.families import record_fields
 from asyncjobs.exceptions import NotSerializableError
 from tests.unit.record_support import Box, Cat, Handle, Kind, T, arrives, read, refused, same, taking
 
@@ -114,6 +115,20 @@ def test_pydantic_models_arrive(annotation: Any, value: Any) -> None:
         assert seen.model_dump() == value.model_dump()
     if isinstance(value, Wish):
         assert type(seen.panels[0]) is Wide
+
+
+def test_fields_are_given_by_alias() -> None:
+    fields = record_fields(Wish(Title="t", by=Cat("c")))
+    assert fields is not None
+    assert (fields["Title"], fields["by"]) == ("t", Cat("c"))
+
+
+@pytest.mark.parametrize(
+    ("model", "why"), [(Names(["a"]), "a model with a root"), (Doubling(a=1), "a model that validating its own fields")]
+)
+def test_a_model_that_its_fields_do_not_make_gives_none(model: pydantic.BaseModel, why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        record_fields(model)
 
 
 def secret() -> Wish:

@@ -18,6 +18,7 @@ from asyncjobs.core.codec import (
 )
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.names import loaded_class, loaded_module, main_name, stored_module
+from asyncjobs.core.mains import is_of_a_script
 from asyncjobs.exceptions import NotSerializableError
 
 HERE = __name__
@@ -31,6 +32,14 @@ def plain() -> None: ...
 
 
 # -- __main__
+
+
+@pytest.mark.parametrize(
+    ("name", "is_of"),
+    [("__main__:work", True), ("/srv/shop.py:work", True), ("shop:work", False), ("py:__main__", False)],
+)
+def test_the_name_of_a_function_tells_whether_it_is_of_a_script(name: str, is_of: bool) -> None:
+    assert is_of_a_script(name) is is_of
 
 
 def _as_main(monkeypatch: pytest.MonkeyPatch, **attributes: Any) -> ModuleType:

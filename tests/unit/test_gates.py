@@ -218,6 +218,12 @@ def test_an_open_gate_refuses_nobody_before_its_deadline() -> None:
             "job 'g' is failed; it is not open any more\n  hint: retry_job opens it again",
         ),
         (replace(OPEN, status=JobStatus.COMPLETED), STATE, "job 'g' is completed; it is not open any more"),
+        (
+            replace(OPEN, status=JobStatus.SKIPPED, because="draw"),
+            STATE,
+            "job 'g' is skipped; it is not open any more\n"
+            "  hint: retry 'draw' instead: then it waits to be asked again",
+        ),
         (*ANSWERED, "job 'g' is completed; it was answered by 'ana' at 1970-01-01T00:00:05Z"),
         (*REJECTED, "job 'g' is failed; it was rejected by 'ana' at 1970-01-01T00:00:05Z"),
         (
@@ -226,7 +232,7 @@ def test_an_open_gate_refuses_nobody_before_its_deadline() -> None:
             "job 'g' is completed; it was answered at 1970-01-01T00:00:05Z",
         ),
     ],
-    ids=["late", "early", "cancelled", "expired", "by default", "answered", "rejected", "by nobody known"],
+    ids=["late", "early", "cancelled", "expired", "by default", "skipped", "answered", "rejected", "by nobody known"],
 )
 def test_a_refusal_says_why(job: JobState, gate: GateState, text: str) -> None:
     refused = gates.refusal(job, gate, NOW)

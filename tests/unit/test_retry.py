@@ -236,3 +236,16 @@ def test_what_is_no_policy_is_refused_with_one(given: object) -> None:
     with pytest.raises(ConfigurationError, match="retry cannot be") as refused:
         checked_policy(given)
     assert "RetryPolicy(max_retries=5)" in str(refused.value)
+
+
+def test_a_policy_is_itself() -> None:
+    policy = RetryPolicy(max_retries=5)
+    assert checked_policy(policy) is policy
+
+
+def test_one_of_a_subclass_is_refused_with_what_its_code_could_do() -> None:
+    class Patient(RetryPolicy): ...
+
+    with pytest.raises(ConfigurationError, match=r"retry cannot be a .*Patient") as refused:
+        checked_policy(Patient())
+    assert "never_on" in str(refused.value)
