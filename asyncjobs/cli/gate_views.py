@@ -16,6 +16,8 @@ HEADS = ("id", "question", "since", "until")
 """Of a list of what waits for answers."""
 _LONGEST = 300
 """Characters of a schema in a line for people."""
+_LONGEST_QUESTION = 100
+"""Characters of a question in a list."""
 
 
 async def find_gates(jp: JobProcessor, jobs: Sequence[Job]) -> dict[str, Gate]:
@@ -31,11 +33,15 @@ async def find_gates(jp: JobProcessor, jobs: Sequence[Job]) -> dict[str, Gate]:
 def gate_row(job: Job, gates: Mapping[str, Gate]) -> Sequence[str]:
     """Return the row of a job that waits for an answer."""
     gate = gates.get(job.id)
-    question = "" if gate is None else printable(gate.question)
+    question = "" if gate is None else printable(_cut(gate.question, _LONGEST_QUESTION))
     if job.parked is not None:
         question = f"parked on {printable(job.parked)}: {question}"
     since, until = (None, None) if gate is None else (gate.opened_at, gate.deadline)
     return (printable(job.id), question, age(since), _left(until))
+
+
+def _cut(text: str, longest: int) -> str:
+    return text if len(text) <= longest else f"{text[: longest - 1]}…"
 
 
 def _left(deadline: datetime | None) -> str:
@@ -54,8 +60,7 @@ def gate_lines(out: Output, job: Job, gate: Gate) -> Iterator[tuple[str, str]]:
             ", ".join(printable(one) + (" (rejects)" if one in gate.reject_on else "") for one in gate.choices),
         )
     if gate.schema is not None:
-        schema = json.encode(gate.schema).decode()
-        yield "schema", printable(schema if len(schema) <= _LONGEST else f"{schema[: _LONGEST - 1]}…")
+        yield "schema", printable(_cut(json.encode(gate.schema).decode(), _LONGEST))
     if gate.asked_by is not None:
         yield "asked by", printable(gate.asked_by)
     if gate.opened_at is not None:

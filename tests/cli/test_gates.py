@@ -313,6 +313,15 @@ def test_what_waits_for_an_answer_is_listed_with_question_since_and_until(shell:
     assert shell.good(*DB, "jobs", "list", "--open-gates", "--status", "completed").lines == []
 
 
+def test_a_long_question_is_cut_in_the_list_and_whole_where_it_is_shown(shell: Inside) -> None:
+    question = "Print this page? " * 200
+    gate(shell, question)
+    (row,) = shell.good(*DB, "jobs", "list", "--open-gates").lines
+    assert row.split("\t")[1] == f"{question[:99]}…"
+    assert question.strip() in shell.good(*DB, "jobs", "show", "gate").out
+    assert shell.good(*DB, "jobs", "list", "--open-gates", "--json").json["items"][0]["gate"]["question"] == question
+
+
 def test_a_gate_is_shown_with_what_it_asks_and_the_command_that_answers_it(shell: Inside) -> None:
     store(shell, fill_with_questions, works=True)
     shown = shell.good(*DB, "jobs", "show", "gate").out
