@@ -33,6 +33,14 @@ class AnswerSchema(AnswerType):
         if any(isinstance(part.get("$schema"), str) for part in _parts(schema) if part is not schema):
             problem = "a part of it names a dialect of its own ($schema)"
             raise ConfigurationError("schema", problem=problem, hint="leave it out: all of it is of draft 2020-12")
+        if any(isinstance(part.get("pattern"), str) or "patternProperties" in part for part in _parts(schema)):
+            # One regular expression can take hours for a short answer, and holds the whole process meanwhile.
+            problem = (
+                "it has a regular expression (pattern, patternProperties), and those of other programs are not run"
+            )
+            raise ConfigurationError(
+                "schema", problem=problem, hint="check the text of the answer in the job that gets it"
+            )
         self.type = Any
         self._is_model = False
         self.schema = schema

@@ -482,6 +482,8 @@ async def test_a_gate_with_a_schema_is_answered_by_it() -> None:
         ({"$ref": "https://evil.example/schema.json"}, "evil.example"),
         ({"items": [{"$ref": "file:///etc/passwd"}]}, ""),
         ({"items": {"$schema": "https://json-schema.org/draft/2020-12/schema"}}, "$schema"),
+        ({"type": "string", "pattern": "^(a+)+$"}, "regular expression"),
+        ({"properties": {"name": {"patternProperties": {"^(a+)+$": {}}}}}, "regular expression"),
     ],
 )
 async def test_a_schema_that_is_none_or_refers_to_elsewhere_is_refused(schema: Any, why: str) -> None:
