@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
 import sqlite3
@@ -12,23 +11,14 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 from asyncjobs.backends.sqlite.rows import STATUS_OF
-from tests.cli.forked import Forks
+from tests.forked import forked
 
 PATIENCE = 40.0
 INTERPRETER = {"PYTHONIOENCODING": "utf-8", "PYTHONWARNINGS": "error"}
-
-
-@cache
-def forks() -> Forks:
-    """The process that runs most commands, one for all tests of this process."""
-    made = Forks({**os.environ, **INTERPRETER})
-    atexit.register(made.close)
-    return made
 
 
 @dataclass(frozen=True)
@@ -69,26 +59,28 @@ class Shell:
 
     def run(self, *arguments: str, timeout: float = PATIENCE, **environment: str) -> Ran:
         """Run ``asyncjobs …`` to its end, in a fork unless it is to have another interpreter."""
-        if not any(name.startswith("PYTHON") for name in environment):
-            code, out, err = forks().run(arguments, self.folder, self.environment | environment, timeout)
-            return Ran(code, out.decode(), err.decode())
-        done = subprocess.run(
-            self.arguments(*arguments),
+        new = any(name.startswith("PYTHON") for name in environment)
+        with (subprocess.Popen if new else forked)(
+            self.arguments(*arguments) if new else ["asyncjobs", *arguments],
             cwd=self.folder,
             env=self.environment | environment,
-            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
             text=True,
             encoding="utf-8",
-            stdin=subprocess.DEVNULL,
-            timeout=timeout,
-            check=False,
-        )
-        return Ran(done.returncode, done.stdout, done.stderr)
+        ) as process:
+            try:
+                out, err = process.communicate(timeout=timeout)
+            except BaseException:
+                process.kill()
+                raise
+        return Ran(process.returncode, out, err)
 
     def start(self, *arguments: str, **environment: str) -> subprocess.Popen[str]:
-        """Run it in the background."""
-        return subprocess.Popen(
-            self.arguments(*arguments),
+        """Run it in the background, in a fork."""
+        return forked(
+            ["asyncjobs", *arguments],
             cwd=self.folder,
             env=self.environment | environment,
             stdout=subprocess.PIPE,

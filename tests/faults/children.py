@@ -6,13 +6,13 @@ import os
 import select
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 
 from tests.faults import bodies, defects
+from tests.forked import forked
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE = 50.0
@@ -24,7 +24,7 @@ class Silent(AssertionError):
 
 
 class Child:
-    """``python -m MODULE …`` of this repository. What it writes to standard output comes line by line."""
+    """``python -m MODULE …`` of this repository, in a fork. What it writes to standard output comes line by line."""
 
     def __init__(self, module: str, *arguments: object, ledger: Path, defect: str = "") -> None:
         environment = {**os.environ, bodies.LEDGER_VARIABLE: str(ledger), defects.VARIABLE: defect}
@@ -32,8 +32,8 @@ class Child:
         self._errors = ledger.with_suffix(".stderr")
         self.started = time.monotonic()
         with self._errors.open("ab") as errors:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", module, *map(str, arguments)],
+            self.process = forked(
+                [module, *map(str, arguments)],
                 cwd=ROOT,
                 env=environment,
                 stdin=subprocess.PIPE,
