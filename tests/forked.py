@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import ctypes
+import fcntl
 import gc
 import inspect
 import json
@@ -21,7 +22,7 @@ import threading
 from collections.abc import Mapping, Sequence
 from functools import cache
 from importlib import import_module
-from typing import Any
+from typing import Any, TextIO
 
 ENOUGH = 1 << 20
 """Bytes that a request may have."""
@@ -31,6 +32,8 @@ NEARLY_ALWAYS = (
     "asyncjobs.cli.jobs",
     "asyncjobs.processor",
     "importlib.metadata",
+    "pytest",
+    "trio",
 )
 """What most of these programs come to import, whatever they do."""
 ADOPTS = 36
@@ -56,7 +59,7 @@ class Forked(subprocess.Popen[Any]):
             given["args"],
             os.fspath(given["cwd"] or "."),
             environment,
-            [given["p2cread"], given["c2pwrite"], given["errwrite"]],
+            [given["p2cread"], given["c2pwrite"], given["errwrite"], *given["pass_fds"]],
             given["start_new_session"],
         )
         self._child_created = True
@@ -99,12 +102,15 @@ class Forks:
         streams: Sequence[int],
         new_session: bool,
     ) -> int:
-        """Start a child of this process; ``streams``: its standard ones, -1 for that of this process.
+        """Start a child of this process.
+
+        :param streams: its standard ones, -1 for that of this process; then others, which have the same numbers there.
 
         :returns: its id.
         """
         own = [i if stream == -1 else stream for i, stream in enumerate(streams)]
-        request = json.dumps([list(arguments), os.path.abspath(folder), dict(environment), new_session]).encode()
+        targets = [*range(3), *streams[3:]]
+        request = json.dumps([[*arguments], os.path.abspath(folder), {**environment}, targets, new_session]).encode()
         libc = ctypes.CDLL(None)
         with self._lock:
             libc.prctl(ADOPTS, 1, 0, 0, 0)
@@ -128,35 +134,55 @@ def serve(connection: socket.socket) -> list[str] | None:
     :returns: in each fork, the module and its arguments; None once no more requests come.
     """
     while True:
-        request, streams, *_ = socket.recv_fds(connection, ENOUGH, 3)
+        request, streams, *_ = socket.recv_fds(connection, ENOUGH, 16)
         if not request:
             return None
         read, write = os.pipe()
         between = os.fork()
         if between == 0:
-            pid = os.fork()
-            if pid:
-                os.write(write, str(pid).encode())
+            if os.fork():
                 os._exit(0)  # its child is an orphan now, and the test's
             connection.close()
             os.close(read)
-            os.close(write)
-            arguments, folder, environment, new_session = json.loads(request)
-            if new_session:
-                os.setsid()
-            for target, stream in enumerate(streams):
-                os.dup2(stream, target)
-                os.close(stream)
-            os.chdir(folder)
-            os.environ.clear()
-            os.environ.update(environment)
-            sys.path[0] = os.getcwd()  # as python -m does
-            return arguments
+            return prepare(json.loads(request), streams, write)
         for descriptor in (*streams, write):
             os.close(descriptor)
         os.waitpid(between, 0)
         connection.send(os.read(read, 100))
         os.close(read)
+
+
+def prepare(request: Any, streams: Sequence[int], ready: int) -> list[str]:
+    """Make a fork what was asked for, and then write its id to ``ready``."""
+    arguments, folder, environment, targets, new_session = request
+    if new_session:
+        os.setsid()
+    beyond = max(targets) + 1  # where none of them is in the way of another
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD, beyond) for descriptor in (*streams, ready)]
+    for descriptor in (*streams, ready):
+        os.close(descriptor)
+    *moved, ready = moved
+    for stream, target in zip(moved, targets, strict=True):
+        os.dup2(stream, target)
+        os.close(stream)
+    for descriptor, name in enumerate(("stdin", "stdout", "stderr")):
+        new = open_again(descriptor, getattr(sys, name))
+        setattr(sys, name, new)
+        setattr(sys, f"__{name}__", new)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    sys.path[0] = os.getcwd()  # as python -m does
+    os.write(ready, str(os.getpid()).encode())
+    os.close(ready)
+    return arguments
+
+
+def open_again(descriptor: int, stream: TextIO) -> TextIO:
+    """Open a standard stream as a new interpreter does: those of this process remember that they could be sought."""
+    buffering = 1 if descriptor == 2 else -1
+    how = {"encoding": stream.encoding, "errors": stream.errors}
+    return open(descriptor, "w" if descriptor else "r", buffering, closefd=False, **how)  # type: ignore[call-overload]
 
 
 def main() -> None:
