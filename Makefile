@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-web test coverage test-fast test-lowest browser check bench clean
+.PHONY: demo demo-crash demo-web test coverage test-fast test-sqs test-lowest browser check bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -19,6 +19,7 @@ help:
 	@echo "make test         the whole test suite, also in a real Chromium; every branch of asyncjobs/core is covered"
 	@echo "make coverage     the same, with the coverage of everything, also of the processes that it starts"
 	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
+	@echo "make test-sqs     the tests of the SQS store, which is experimental, against an emulator"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
@@ -33,7 +34,7 @@ $(VENV)/pip:
 # One stamp for each set of packages; pyproject.toml says what is in it.
 $(VENV)/%.stamp: $(VENV)/pip pyproject.toml
 	@echo "installing what '$*' needs …"
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[cli,client,web]" --group $*
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable ".[cli,client,sqs,web]" --group $*
 	@touch $@
 
 demo: $(VENV)/examples.stamp
@@ -50,6 +51,13 @@ demo-web: $(VENV)/examples.stamp
 browser: $(VENV)/dev.stamp
 	@$(BIN)/python -m tests.browser.chromium
 
+# An emulator of SQS and DynamoDB, in an environment of its own: it wants other versions of what both need.
+.venv-aws/stamp:
+	@echo "installing an emulator of SQS and DynamoDB …"
+	@test -x .venv-aws/bin/python || $(PYTHON) -m venv .venv-aws
+	@.venv-aws/bin/python -m pip install --quiet --disable-pip-version-check "ministack==1.5.33"
+	@touch $@
+
 # Half of the time of the tests is waiting: more of them run side by side than there are cores. Those that are marked
 # `serial` want the machine for themselves: they run afterwards, one by one.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 2)))')
@@ -57,7 +65,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 
 suite = $(1) -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(3) $(2); first=$$?; \
 	$(1) -m pytest -m serial $(4) $(2); case $$first$$? in 00|05|50) ;; *) exit 1 ;; esac
 # Each of the processes that the tests start compiles the package again, where a machine forbids to keep what it compiled.
-test coverage test-fast test-lowest: export PYTHONDONTWRITEBYTECODE :=
+test coverage test-fast test-sqs test-lowest: export PYTHONDONTWRITEBYTECODE :=
 
 # The tests of asyncjobs/core reach all of its branches; tracing what thousands of others run of it takes minutes.
 CORE := --cov=asyncjobs.core --cov-config=tests/core.coveragerc --cov-report= --measure=tests/unit --measure=tests/conformance
@@ -73,6 +81,11 @@ coverage: $(VENV)/dev.stamp browser
 test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not slow" \
 		tests/architecture tests/conformance tests/properties tests/runtime tests/unit $(ARGS)
+
+# The SQS store is experimental: its tests are not part of make test yet.
+test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
+	ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 180 \
+		-k sqs tests/unit tests/cli tests/conformance $(ARGS)
 
 # An environment of its own: the lowest version of each dependency that pyproject.toml allows, on the lowest Python.
 PYTHON_LOWEST ?= $(shell for p in python3.11 $(PYTHON); do \

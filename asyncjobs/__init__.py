@@ -13,7 +13,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig
+from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig, SQSConfig
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import (
     AnswerTimeoutError,
@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     from asyncjobs.backends.base import JobBackend
     from asyncjobs.backends.memory import MemoryBackend
     from asyncjobs.backends.sqlite.backend import SQLiteBackend
+    from asyncjobs.backends.sqs.backend import SQSBackend
     from asyncjobs.core.dag import JobDAG
     from asyncjobs.runtime.daemon import JobDaemon
     from asyncjobs.runtime.events.publisher import EventPublisher
@@ -85,6 +86,7 @@ _LAZY = {
     "JobDaemon": "asyncjobs.runtime.daemon",
     "MemoryBackend": "asyncjobs.backends.memory",
     "SQLiteBackend": "asyncjobs.backends.sqlite.backend",
+    "SQSBackend": "asyncjobs.backends.sqs.backend",
     "StatusStreamer": "asyncjobs.runtime.events.streamer",
     "SyncHandle": "asyncjobs.sync",
     "SyncJobs": "asyncjobs.sync",
@@ -161,6 +163,8 @@ __all__ = [
     "RetryPolicy",
     "SQLiteBackend",
     "SQLiteConfig",
+    "SQSBackend",
+    "SQSConfig",
     "SchemaVersionError",
     "StatusReport",
     "StatusStreamer",

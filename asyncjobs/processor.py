@@ -68,7 +68,8 @@ class JobProcessor(CheckedArguments, GateCalls):
             picture = await page
 
     :param backend: where jobs are kept: a path (with a slash or a suffix), a ``BackendType`` or its name, a config
-        object (``SQLiteConfig(db_path=…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the working directory.
+        object (``SQLiteConfig(db_path=…)``, ``SQSConfig(…)``), or a ``JobBackend``. Default: ``asyncjobs.db`` in the
+        working directory.
     :param config: settings for a ``BackendType``.
     :param enable_daemon: claim and run jobs in this process. Default True.
     :param daemon: settings of the embedded daemon: slots, queues, allowed modules, times.

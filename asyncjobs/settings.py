@@ -11,6 +11,10 @@ The order, first wins: flags, ``ASYNCJOBS_*`` variables, the file of ``--config`
     [sqlite]                        # SQLiteConfig
     db_path = "jobs.db"
 
+    [sqs]                           # SQSConfig, with backend = "sqs"
+    table = "jobs"
+    queues = { images = "jobs-images" }
+
     [daemon]                        # DaemonConfig
     num_workers = 8
     shutdown_timeout = "2m"
@@ -42,6 +46,7 @@ from asyncjobs.config import (
     LoggingConfig,
     MemoryConfig,
     SQLiteConfig,
+    SQSConfig,
 )
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.spellings import nearest
@@ -50,7 +55,12 @@ T = TypeVar("T", bound=Checked)
 
 PREFIX = "ASYNCJOBS_"
 FILE = "asyncjobs.toml"
-SECTIONS: dict[str, type[Checked]] = {"sqlite": SQLiteConfig, "daemon": DaemonConfig, "logging": LoggingConfig}
+SECTIONS: dict[str, type[Checked]] = {
+    "sqlite": SQLiteConfig,
+    "sqs": SQSConfig,
+    "daemon": DaemonConfig,
+    "logging": LoggingConfig,
+}
 _TOP = ("app", "backend", "redact")
 REDACT = "asyncjobs.web:redact_secrets"
 """The function that hides values under keys that look secret."""
@@ -59,6 +69,8 @@ DETACHED = f"{PREFIX}DETACHED"
 """Set for a daemon that was started in the background."""
 _FLAGS = {"sqlite.db_path": "db", "daemon.queues": "queue", "daemon.allowed_modules": "allow"}
 _NOT_SETTINGS = frozenset({"CONFIG", "DETACHED"})
+_OF_TESTS = "TEST_"
+"""How the names of variables begin that are never settings."""
 _UNITS = {"ms": 0.001, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 _SIZES = {"b": 1, "kb": 1 << 10, "mb": 1 << 20, "gb": 1 << 30, "kib": 1 << 10, "mib": 1 << 20, "gib": 1 << 30}
 _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)")
@@ -82,6 +94,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     backend: BackendType = BackendType.SQLITE
     redact: str | None = REDACT
     sqlite: SQLiteConfig
+    sqs: SQSConfig
     daemon: DaemonConfig
     logging: LoggingConfig
     origins: Mapping[str, Origin]
@@ -90,7 +103,7 @@ class Settings(Struct, frozen=True, kw_only=True):
     @property
     def backend_config(self) -> BackendConfig:
         """Return the settings of the chosen backend."""
-        return _config_of(self.backend, self.sqlite)
+        return _config_of(self.backend, self.sqlite, self.sqs)
 
     def rows(self) -> Iterator[tuple[str, Any, str]]:
         """Yield dotted name, value and source of every setting."""
@@ -133,16 +146,20 @@ def load(
         if value is not None:
             flag = _FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
             given[name] = Origin(value, f"the flag --{flag}")
+    if (flags or {}).get("sqlite.db_path") is not None and "backend" in given:
+        given["backend"] = Origin(BackendType.SQLITE.value, "the flag --db")  # nobody names a file for another store
     sections = {name: _section(name, kind, given) for name, kind in SECTIONS.items()}
     backend = _backend(given.get("backend"))
-    sqlite, daemon = cast("SQLiteConfig", sections["sqlite"]), cast("DaemonConfig", sections["daemon"])
+    sqlite, sqs = cast("SQLiteConfig", sections["sqlite"]), cast("SQSConfig", sections["sqs"])
+    daemon = cast("DaemonConfig", sections["daemon"])
     with _named_in("daemon", given):
-        daemon = daemon.for_store(_config_of(backend, sqlite))
+        daemon = daemon.for_store(_config_of(backend, sqlite, sqs))
     return Settings(
         app=_named("app", given.get("app"), "module:attribute, such as 'shop.jobs:jp'"),
         backend=backend,
         redact=_redact(given.get("redact")),
         sqlite=sqlite,
+        sqs=sqs,
         daemon=daemon,
         logging=cast("LoggingConfig", sections["logging"]),
         origins=given,
@@ -150,8 +167,14 @@ def load(
     )
 
 
-def _config_of(backend: BackendType, sqlite: SQLiteConfig) -> BackendConfig:
-    return sqlite if backend is BackendType.SQLITE else MemoryConfig()
+def _config_of(backend: BackendType, sqlite: SQLiteConfig, sqs: SQSConfig) -> BackendConfig:
+    match backend:
+        case BackendType.SQLITE:
+            return sqlite
+        case BackendType.SQS:
+            return sqs
+        case BackendType.MEMORY:
+            return MemoryConfig()
 
 
 # -- where values come from
@@ -209,7 +232,7 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Origin]:
     names = {name.upper().replace(".", "_"): name for name in _names()} | _SHORT
     for variable, value in environ.items():
         key = variable.removeprefix(PREFIX)
-        if key == variable or key in _NOT_SETTINGS:
+        if key == variable or key in _NOT_SETTINGS or key.startswith(_OF_TESTS):
             continue
         name = names.get(key)
         if name is None:
@@ -286,7 +309,8 @@ def _value(name: str, origin: Origin, hint: Any) -> Any:
 
 
 def _parsed(name: str, origin: Origin, value: str, kinds: set[Any]) -> Any:
-    """Parse a string. The cases, in this order: empty for None; yes or no; a number with its unit; a list; a text.
+    """Parse a string. The cases, in this order: empty for None; yes or no; a number with its unit; a list; pairs; a
+    text.
 
     :raises ConfigurationError: the string is none of what the field can be.
     """
@@ -302,8 +326,21 @@ def _parsed(name: str, origin: Origin, value: str, kinds: set[Any]) -> Any:
         if str not in kinds:
             raise _bad(name, origin, f"a number, such as {_example(name, whole=float not in kinds)}")
     if tuple in kinds:
-        return tuple(part.strip() for part in text.split(",") if part.strip())
+        return tuple(_split(text))
+    if Mapping in kinds:
+        return _pairs(name, origin, text)
     return value
+
+
+def _split(text: str) -> list[str]:
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def _pairs(name: str, origin: Origin, text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in _split(text)]
+    if not all(equals and key.strip() for key, equals, _ in pairs):
+        raise _bad(name, origin, "pairs, such as 'images=jobs-images, mails=jobs-mails'")
+    return {key.strip(): value.strip() for key, _, value in pairs}
 
 
 def _example(name: str, *, whole: bool) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import os
 import pkgutil
 from collections.abc import Generator
 from contextlib import nullcontext
@@ -26,8 +27,17 @@ def pytest_configure(config: pytest.Config) -> None:
         part_of(part)
 
 
+_SQS = os.environ.get("ASYNCJOBS_TEST_SQS") == "1"
+
+
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
-    """With ``-m serial``, do not import the files that mark no test so: that takes as long as some of the tests."""
+    """Leave out what is not to be imported.
+
+    The tests of the experimental SQS store, unless they are asked for: they need an emulator, and what botocore brings.
+    With ``-m serial`` the files that mark no test so: importing them takes as long as some of the tests.
+    """
+    if collection_path.match("test_sqs_*.py") and collection_path.name != "test_sqs_config.py" and not _SQS:
+        return True
     if config.option.markexpr != "serial" or not collection_path.match("test_*.py"):
         return None
     marking = [path for path in (collection_path, collection_path.with_name("conftest.py")) if path.exists()]

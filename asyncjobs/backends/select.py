@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import PurePath
-from typing import TypeGuard
+from typing import Any, Literal, TypeGuard, get_args
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import is_a
-from asyncjobs.clock import Clock
-from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig
+from asyncjobs.clock import Clock, SystemClock
+from asyncjobs.config import BackendConfig, BackendType, DaemonConfig, MemoryConfig, SQLiteConfig, SQSConfig
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.spellings import nearest
+
+AWSRole = Literal["worker", "submitter", "reader"]
+AWS_ROLES: tuple[AWSRole, ...] = get_args(AWSRole)
+_CONFIGS: dict[BackendType, type[BackendConfig]] = {
+    BackendType.SQLITE: SQLiteConfig,
+    BackendType.SQS: SQSConfig,
+    BackendType.MEMORY: MemoryConfig,
+}
 
 
 def make_backend(
@@ -52,7 +60,35 @@ def _construct(config: BackendConfig, clock: Clock) -> JobBackend:
         from asyncjobs.backends.memory import MemoryBackend
 
         return MemoryBackend(config, clock=clock)
-    raise ConfigurationError("backend", config, allowed="a BackendType, SQLiteConfig, MemoryConfig or a JobBackend")
+    if is_a(config, SQSConfig):
+        from asyncjobs.backends.sqs.backend import SQSBackend
+
+        # Its moments are those of AWS: the clock of this host does not count, only that of a test.
+        return SQSBackend(config, clock=None if is_a(clock, SystemClock) else clock)
+    raise ConfigurationError(
+        "backend", config, allowed="a BackendType, SQLiteConfig, SQSConfig, MemoryConfig or a JobBackend"
+    )
+
+
+async def create_on_aws(config: SQSConfig, *, dry_run: bool) -> list[str]:
+    """Make the table and the queues that are missing, and return a line about each; with ``dry_run`` only that."""
+    from asyncjobs.backends.sqs import provisioning
+
+    return await provisioning.create(config, dry_run=dry_run)
+
+
+def aws_template(config: SQSConfig) -> str:
+    """Return a CloudFormation template of the table and the queues."""
+    from asyncjobs.backends.sqs import cloudformation
+
+    return cloudformation.template(config)
+
+
+def aws_policy(config: SQSConfig, role: AWSRole) -> dict[str, Any]:
+    """Return the smallest IAM policy for a process with this role."""
+    from asyncjobs.backends.sqs import policies
+
+    return policies.policy(config, role)
 
 
 def is_path(backend: object) -> TypeGuard[str | os.PathLike[str]]:
@@ -71,9 +107,11 @@ def _config_for(kind: object, config: BackendConfig | None) -> BackendConfig:
             hint = f"a path has a slash or a suffix: './{kind}' or '{kind}.db'"
         if is_a(kind, DaemonConfig):
             hint = "JobProcessor(daemon=DaemonConfig(…))"
-        allowed = f"{', '.join(map(repr, names))}, a path, SQLiteConfig(…), MemoryConfig(…) or a JobBackend"
+        allowed = (
+            f"{', '.join(map(repr, names))}, a path, SQLiteConfig(…), SQSConfig(…), MemoryConfig(…) or a JobBackend"
+        )
         raise ConfigurationError("backend", kind, allowed=allowed, hint=hint)
-    wanted = {BackendType.SQLITE: SQLiteConfig, BackendType.MEMORY: MemoryConfig}[BackendType(kind)]
+    wanted = _CONFIGS[BackendType(kind)]
     if config is None:
         return wanted()
     if not is_a(config, wanted):

@@ -68,6 +68,8 @@ def set_up(
     root.setLevel(level if level <= logging.DEBUG else max(level, logging.INFO))
     logging.getLogger("asyncjobs").setLevel(level)
     logging.getLogger("aiosqlite").setLevel(max(level, logging.INFO))  # at DEBUG it logs every statement
+    for name in ("botocore", "aiobotocore"):  # at INFO they log where credentials were found, at DEBUG every call
+        logging.getLogger(name).setLevel(max(level, logging.WARNING))
     return handlers
 
 

@@ -46,8 +46,8 @@ async def warn_when_no_worker_lives(
         nonlocal looks
         await clock.sleep(_LOOK_EVERY)
         waits, job_id = await _find_waiting(backend, awaited(), followed())
-        alone = waits and await _needs_worker(backend)
-        alone = alone and not any(worker.alive for worker in await backend.workers())
+        alone = waits and not any(worker.alive for worker in await backend.workers())
+        alone = alone and await _needs_worker(backend)
         looks = looks + 1 if alone else 0
         if alone and (job_id is not None or looks > 1):
             if warn is None:

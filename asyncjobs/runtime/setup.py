@@ -61,14 +61,14 @@ def new_engine(
     return Engine(store, known, settings, publisher)
 
 
-def run_app_with(engine: Engine, config: BackendConfig, daemon: DaemonConfig) -> None:
-    """Have the engine of an application run jobs with these settings in place of its own (ADR 25), in a process that
-    does nothing else.
+def run_app_with(engine: Engine, backend: JobBackend | BackendConfig, daemon: DaemonConfig) -> None:
+    """Have the engine of an application run jobs with this store and these settings in place of its own (ADR 25), in a
+    process that does nothing else.
 
     :raises BackendClosedError: it is entered already.
     """
     clock = engine.settings.clock
-    store, backend_config = make_backend(config, None, clock)
+    store, backend_config = make_backend(backend, None, clock)
     functions = Functions(daemon.allowed_modules)
     for function in engine.functions.registered.values():
         functions.register(function)

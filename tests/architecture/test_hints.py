@@ -25,7 +25,7 @@ SOURCE = Path(asyncjobs.__file__).parent
 NAMES = re.compile(
     r"\w\([^)]*\)"  # a call
     r"|(?<![\w-])--[a-z]|\(more: -n"  # an option
-    r"|\basyncjobs (?:backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b"
+    r"|\basyncjobs (?:aws|backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b"
     r"|\b(?:pip install|mkdir|chmod|rm|python -[cm]) "
     r"|\bawait [a-z]|\basync with |'with |\bPOST \{"
     r"|\b[a-z_]+=(?:…|\[|\(|\"|'|True|False)"  # an argument
@@ -51,9 +51,36 @@ FOLLOWED = Words("followed by tests/web/test_client.py: test_what_the_hint_says_
 
 OPENED = Words("followed by tests/conformance/test_gates.py: test_a_retry_opens_it_again")
 
+AWS = Words("followed by tests/cli/test_aws.py, where the emulator is")
+
+TABLE = Words("a part of a request to DynamoDB, which nobody sees")
+
+SQS = Words("tried by make test-sqs, where the emulator is")
+
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
+    ("config/sqs.py", "give the name instead of the ARN, and the region as region='…'"): calls.settings_of_sqs,
+    ("config/sqs.py", "name an S3 bucket for larger values: bucket='…'"): calls.settings_of_sqs,
+    ("backends/sqs/clients.py", "anyio.run(main), without trio"): SQS,
+    (
+        "backends/sqs/errors.py",
+        "'asyncjobs aws init' makes the table and the queues; SQSConfig(create=True) does, too, for tests",
+    ): SQS,
+    (
+        "backends/sqs/errors.py",
+        "'asyncjobs aws policy --for worker' (or submitter, reader) prints the smallest policy that permits it",
+    ): SQS,
+    ("backends/sqs/errors.py", "SQSConfig(region=…), or AWS_DEFAULT_REGION"): SQS,
+    ("backends/sqs/schema.py", "delete that index; 'asyncjobs aws init' makes it anew"): SQS,
+    ("backends/sqs/schema.py", "name another table: SQSConfig(table=…)"): SQS,
+    ("backends/sqs/expressions.py", "attribute_exists({})"): TABLE,
+    ("backends/sqs/expressions.py", "attribute_not_exists({})"): TABLE,
+    ("backends/sqs/expressions.py", "begins_with(#r, :a)"): TABLE,
+    ("backends/sqs/expressions.py", "{} = list_append(if_not_exists({}, {}), {})"): TABLE,
+    ("backends/sqs/heartbeat.py", "attribute_exists(pk) AND attribute_not_exists(gone)"): TABLE,
+    ("backends/sqs/schema.py", "attribute_not_exists(pk)"): TABLE,
+    ("settings.py", "the flag --db"): Words("names where a value comes from"),
     ("backends/sqlite/backup.py", "make it first (mkdir -p {}), or choose another path"): calls.stores,
     (
         "backends/sqlite/files.py",
@@ -72,6 +99,11 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/job_actions.py", "--older cannot be combined with ids or --group"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "pass --yes to {}"): commands.a_store_without_a_worker,
+    ("cli/aws.py", "nothing was made; this is done by:  asyncjobs aws init"): AWS,
+    (
+        "cli/aws.py",
+        "set backend = 'sqs' in asyncjobs.toml, or ASYNCJOBS_BACKEND=sqs, or name a program that uses SQSConfig: --app module:attribute",
+    ): AWS,
     ("cli/config.py", "--force overwrites it"): commands.a_configuration,
     ("cli/gate_actions.py", "VALUE and --json exclude each other"): commands.gates,
     ("cli/gate_actions.py", "VALUE or --json"): commands.gates,
@@ -387,7 +419,9 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("backends/select.py", "JobProcessor(daemon=DaemonConfig(…))"): Words(
         "names the parameter; the config is the caller's"
     ),
-    ("backends/select.py", "{}, a path, SQLiteConfig(…), MemoryConfig(…) or a JobBackend"): Words("what may be given"),
+    ("backends/select.py", "{}, a path, SQLiteConfig(…), SQSConfig(…), MemoryConfig(…) or a JobBackend"): Words(
+        "what may be given"
+    ),
     (
         "runtime/submission.py",
         "a local job runs in this process only, and isolation='process' runs it in another",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -23,7 +24,7 @@ from asyncjobs.backends.base import (
 )
 from asyncjobs.backends.memory import MemoryBackend
 from asyncjobs.clock import Clock
-from asyncjobs.config import SQLiteConfig
+from asyncjobs.config import SQLiteConfig, SQSConfig
 from asyncjobs.core.requests import Forget, Keep
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.core.state import Stale
@@ -45,6 +46,7 @@ from asyncjobs.models import (
 )
 from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
+from tests import sqs_server
 
 FUNCTION = "app:work"
 ONCE = RetryPolicy(max_retries=0, jitter=0.0)
@@ -73,12 +75,27 @@ def _sqlite(clock: Clock, folder: Path) -> JobBackend:
     return SQLiteBackend(SQLiteConfig(db_path=folder / "jobs.db", readers=1), clock=clock)
 
 
+def _sqs(clock: Clock, folder: Path) -> JobBackend:
+    from asyncjobs.backends.sqs.backend import SQSBackend
+
+    return SQSBackend(_sqs_config(folder), clock=clock)
+
+
+@functools.cache
+def _sqs_config(folder: Path) -> SQSConfig:
+    """One table for each test, which its folder stands for."""
+    return sqs_server.config()
+
+
 MAKERS: dict[str, Callable[[Clock, Path], JobBackend]] = {"memory": _memory}
 STORES = [("asyncio", "memory"), ("trio", "memory")]
 """(event loop, kind of store) pairs to run the suite on."""
 if find_spec("asyncjobs.backends.sqlite.backend") is not None:
     MAKERS["sqlite"] = _sqlite
     STORES.append(("asyncio", "sqlite"))
+if sqs_server.missing() is None:
+    MAKERS["sqs"] = _sqs
+    STORES.append(("asyncio", "sqs"))
 
 
 def maker(kind: str, folder: Path) -> Make:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,9 +19,21 @@ from asyncjobs import (
     MemoryBackend,
     MemoryConfig,
     SQLiteConfig,
+    SQSBackend,
+    SQSConfig,
 )
 from asyncjobs.config import MEBIBYTE
 from asyncjobs.processor import get_engine
+from asyncjobs.runtime.setup import run_app_with
+from asyncjobs.testing import ManualClock
+
+
+class OnAWS(MemoryBackend):
+    """A store that has the settings of one on AWS, which is all that is read of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.config = SQSConfig()  # type: ignore[assignment]
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -40,7 +52,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
 
 
 def test_every_setting_is_documented() -> None:
-    for config in (BackendConfig, SQLiteConfig, DaemonConfig):
+    for config in (BackendConfig, SQLiteConfig, SQSConfig, DaemonConfig):
         documented = (config.__doc__ or "") + (BackendConfig.__doc__ or "")
         for field in fields(config):
             assert f":param {field.name}:" in documented, f"{config.__name__}.{field.name}"
@@ -180,6 +192,20 @@ def test_settings_are_frozen_and_comparable() -> None:
     assert hash(SQLiteConfig(db_path="a")) == hash(SQLiteConfig(db_path="a"))
 
 
+def test_the_lease_has_a_default_for_each_store() -> None:
+    for backend, lease in (("memory", 15.0), (SQLiteConfig(), 15.0), (OnAWS(), 45.0)):
+        for config in (DaemonConfig(), replace(DaemonConfig(), num_workers=3), None):
+            daemon = get_engine(JobProcessor(backend, daemon=config)).settings.daemon
+            assert daemon is not None
+            assert (daemon.lease, daemon.heartbeat, type(daemon.lease)) == (lease, 5.0, float)
+        for given in (DaemonConfig(lease=15.0), replace(DaemonConfig(), lease=15.0)):
+            engine = get_engine(JobProcessor(backend, daemon=given))
+            assert engine.settings.daemon == given
+            run_app_with(engine, backend if isinstance(backend, OnAWS) else SQLiteConfig(), DaemonConfig())
+            assert engine.settings.daemon is not None
+            assert engine.settings.daemon.lease == lease
+
+
 def test_names_become_a_tuple() -> None:
     assert DaemonConfig(queues=["a", "b"]).queues == ("a", "b")  # type: ignore[arg-type]
     assert DaemonConfig(allowed_modules={"a"}).allowed_modules == ("a",)  # type: ignore[arg-type]
@@ -206,6 +232,17 @@ def test_the_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert SQLiteConfig(db_path="~/x.db").file == tmp_path / "home" / "x.db"
 
 
+@pytest.mark.parametrize("kind", [BackendType.SQS, "sqs", SQSConfig(), SQSBackend()])
+def test_a_store_on_aws_has_the_time_of_aws(kind: Any) -> None:
+    backend = get_engine(JobProcessor(kind)).backend
+    assert isinstance(backend, SQSBackend)
+    assert backend._given_clock is None  # pyright: ignore[reportPrivateUsage]
+    clock = ManualClock()
+    tested = get_engine(JobProcessor(SQSConfig(), clock=clock)).backend
+    assert isinstance(tested, SQSBackend)
+    assert tested._given_clock is clock  # pyright: ignore[reportPrivateUsage]
+
+
 @pytest.mark.parametrize("kind", [BackendType.MEMORY, "memory", MemoryConfig(), MemoryBackend()])
 def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
     assert isinstance(get_engine(JobProcessor(kind)).backend, MemoryBackend)  # pyright: ignore[reportPrivateUsage]
@@ -216,19 +253,19 @@ def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
     [
         (
             ("sqllite",),
-            "backend cannot be 'sqllite'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
-            "JobBackend\n  hint: did you mean 'sqlite'?",
+            "backend cannot be 'sqllite'; allowed: 'sqlite', 'sqs', 'memory', a path, SQLiteConfig(…), SQSConfig(…), "
+            "MemoryConfig(…) or a JobBackend\n  hint: did you mean 'sqlite'?",
         ),
         (
             ("postgres",),
-            "backend cannot be 'postgres'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
-            "JobBackend\n"
+            "backend cannot be 'postgres'; allowed: 'sqlite', 'sqs', 'memory', a path, SQLiteConfig(…), SQSConfig(…), "
+            "MemoryConfig(…) or a JobBackend\n"
             "  hint: a path has a slash or a suffix: './postgres' or 'postgres.db'",
         ),
         (
             (5,),
-            "backend cannot be 5; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
-            "JobBackend",
+            "backend cannot be 5; allowed: 'sqlite', 'sqs', 'memory', a path, SQLiteConfig(…), SQSConfig(…), "
+            "MemoryConfig(…) or a JobBackend",
         ),
         ((MemoryConfig(), MemoryConfig()), "the settings are given twice\n  hint: drop config="),
         (
@@ -238,7 +275,7 @@ def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
         (
             (BackendConfig(),),
             "backend cannot be BackendConfig(max_value_size=67108864, tries=5); "
-            "allowed: a BackendType, SQLiteConfig, MemoryConfig or a JobBackend",
+            "allowed: a BackendType, SQLiteConfig, SQSConfig, MemoryConfig or a JobBackend",
         ),
         (
             ("sqlite", MemoryConfig()),

@@ -175,6 +175,7 @@ def test_at_debug_the_statements_of_the_driver_do_not_appear(level: Any, tmp_pat
     set_up(LoggingConfig(level=level, format="logfmt"), stream)
     logging.getLogger("aiosqlite").debug("executing functools.partial(…SELECT…)")
     logging.getLogger("aiosqlite").warning("something is wrong")
+    logging.getLogger("botocore.credentials").info("executing: found credentials in environment variables")
     logging.getLogger("asyncjobs.sqlite").debug("committed 1 operations")
     text = stream.getvalue()
     assert "executing" not in text

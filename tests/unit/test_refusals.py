@@ -300,8 +300,8 @@ async def test_over_large_arguments_are_refused(tmp_path: Path) -> None:
         ),
         (
             lambda: JobProcessor("sqlte"),
-            "backend cannot be 'sqlte'; allowed: 'sqlite', 'memory', a path, SQLiteConfig(…), MemoryConfig(…) or a "
-            "JobBackend\n  hint: did you mean 'sqlite'?",
+            "backend cannot be 'sqlte'; allowed: 'sqlite', 'sqs', 'memory', a path, SQLiteConfig(…), SQSConfig(…), "
+            "MemoryConfig(…) or a JobBackend\n  hint: did you mean 'sqlite'?",
         ),
         (
             lambda: JobProcessor(BackendType.MEMORY, SQLiteConfig()),

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import BackendType, ConfigurationError
+from asyncjobs import BackendType, ConfigurationError, SQLiteConfig, SQSConfig
 from asyncjobs.settings import Settings, duration, load
 
 
@@ -111,6 +111,19 @@ def test_a_path_in_a_file_is_beside_the_file(tmp_path: Path) -> None:
         ("SQLITE_BUSY_TIMEOUT", "2m", "sqlite", "busy_timeout", 120.0),
         ("SQLITE_ALLOW_NETWORK_FILESYSTEM", "yes", "sqlite", "allow_network_filesystem", True),
         ("SQLITE_MAX_SIZE", "", "sqlite", "max_size", None),
+        ("SQS_QUEUE_URL", "jobs", "sqs", "queue_url", "jobs"),
+        ("SQS_SHARDS", "8", "sqs", "shards", 8),
+        ("SQS_CREATE", "yes", "sqs", "create", True),
+        ("SQS_MAX_VALUE_SIZE", "2MB", "sqs", "max_value_size", 2 << 20),
+        ("SQS_REGION", "", "sqs", "region", None),
+        (
+            "SQS_QUEUES",
+            "images=jobs-images, mails = jobs-mails",
+            "sqs",
+            "queues",
+            {"images": "jobs-images", "mails": "jobs-mails"},
+        ),
+        ("SQS_QUEUES", "", "sqs", "queues", {}),
         ("DAEMON_QUEUES", "fast, slow", "daemon", "queues", ("fast", "slow")),
         ("DAEMON_SHUTDOWN_TIMEOUT", "1.5", "daemon", "shutdown_timeout", 1.5),
         ("DAEMON_CANCEL_GRACE", "2m", "daemon", "cancel_grace", 120.0),
@@ -133,6 +146,27 @@ def test_durations(text: str, value: float) -> None:
 def test_no_duration() -> None:
     with pytest.raises(ValueError, match="use 30s, 5m, 2h or 1d"):
         duration("soon")
+
+
+def test_the_store_is_that_of_the_chosen_kind(tmp_path: Path) -> None:
+    write(
+        tmp_path, 'backend = "sqs"\n\n[sqs]\ntable = "jobs"\nregion = "eu-west-1"\n\n[sqs.queues]\nbig = "jobs-big"\n'
+    )
+    found = settings(tmp_path)
+    assert found.backend_config == SQSConfig(table="jobs", region="eu-west-1", queues={"big": "jobs-big"})
+    assert source(found, "sqs.queues") == str(tmp_path / "asyncjobs.toml")
+    assert ("daemon.lease", 45.0, "default") in list(found.rows())
+    lite = settings(tmp_path, environ={"ASYNCJOBS_BACKEND": "sqlite"})
+    assert lite.backend_config == SQLiteConfig()
+    assert ("daemon.lease", 15.0, "default") in list(lite.rows())
+
+
+def test_the_flag_that_names_a_file_wins_over_another_kind_of_store(tmp_path: Path) -> None:
+    write(tmp_path, 'backend = "sqs"\n')
+    found = settings(tmp_path, flags={"sqlite.db_path": "x.db"})
+    assert found.backend_config == SQLiteConfig(db_path="x.db")
+    assert source(found, "backend") == "the flag --db"
+    assert settings(tmp_path, flags={"sqlite.db_path": None}).backend is BackendType.SQS
 
 
 # -- what is refused
@@ -172,7 +206,23 @@ def test_no_duration() -> None:
             "[logging]\nbackups = 'x'\n",
             "logging.backups cannot be 'x' (from {file}); allowed: a number, such as 8",
         ),
-        ('backend = "postgres"\n', "backend cannot be 'postgres' (from {file}); allowed: 'sqlite' or 'memory'"),
+        (
+            'backend = "postgres"\n',
+            "backend cannot be 'postgres' (from {file}); allowed: 'sqlite' or 'sqs' or 'memory'",
+        ),
+        (
+            "[sqs]\ntable_name = 'x'\n",
+            "{file}: sqs.table_name is not a setting\n  hint: did you mean 'sqs.table'?",
+        ),
+        (
+            "[sqs]\nqueue_url = 'jobs.fifo'\n",
+            "sqs.queue_url cannot be 'jobs.fifo' (from {file}); allowed: the name of a standard queue",
+        ),
+        (
+            "[sqs.queues]\nimages = 'a b'\n",
+            "sqs.queues cannot be {{'images': 'a b'}} (from {file}); allowed: the name of a standard queue",
+        ),
+        ("[sqs]\nwait_time = 21\n", "sqs.wait_time cannot be 21 (from {file}); allowed: a whole number from 0 to 20"),
         ('app = "shop"\n', "app cannot be 'shop' (from {file}); allowed: module:attribute"),
         ('redact = "hide"\n', "redact cannot be 'hide' (from {file}); allowed: module:function"),
         ("redact = false\n", "redact cannot be False (from {file}); allowed: module:function"),
@@ -199,6 +249,16 @@ def test_what_a_file_cannot_say(tmp_path: Path, text: str, message: str) -> None
 def test_a_variable_under_its_former_name_is_named_with_the_one_it_has(former: str, now: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=f"did you mean ASYNCJOBS_{now}"):
         settings(tmp_path, environ={f"ASYNCJOBS_{former}": "1"})
+
+
+def test_pairs_in_a_variable_have_names(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"from ASYNCJOBS_SQS_QUEUES\); allowed: pairs, such as 'images=jobs-"):
+        settings(tmp_path, environ={"ASYNCJOBS_SQS_QUEUES": "images"})
+
+
+def test_variables_of_the_tests_are_never_settings(tmp_path: Path) -> None:
+    environ = {"ASYNCJOBS_TEST_SQS_TABLE": "x", "ASYNCJOBS_TEST_DAEMON_NUM_WORKERS": "0"}
+    assert settings(tmp_path, environ=environ).origins == {}
 
 
 def test_an_unknown_variable_is_named_with_the_nearest(tmp_path: Path) -> None:

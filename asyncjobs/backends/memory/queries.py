@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Mapping
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -12,6 +11,7 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, StoredCall
 from asyncjobs.backends.bounds import LOOKED_AT, PAGE_BYTES, SMALL_VALUE, check_group, check_key, check_limit
+from asyncjobs.backends.matching import check_query, contains, cursor_number, statuses
 from asyncjobs.backends.memory.tables import Tables
 from asyncjobs.backends.unreadable import mark, problem
 from asyncjobs.backends.unreadable import metadata as read_metadata
@@ -142,8 +142,8 @@ class Queries:
 
     def find(self, query: JobQuery) -> JobPage:
         """Return a page by keyset: the cursor is the number of the last job of the page before."""
-        _check(query)
-        after = _position("JobQuery.cursor", query.cursor)
+        check_query(query)
+        after = cursor_number("JobQuery.cursor", query.cursor)
         newest = query.order == "newest"
         page: list[Job] = []
         last = 0
@@ -159,10 +159,10 @@ class Queries:
 
     def _matches(self, query: JobQuery, n: int) -> bool:
         row, record = self._tables.rows[n], self._tables.records[n]
-        statuses = (query.status,) if isinstance(query.status, str) else query.status
+        wanted = statuses(query)
         return (
             (query.ids is None or row.id in query.ids)
-            and (statuses is None or row.status in statuses)
+            and (wanted is None or row.status in wanted)
             and query.group in (None, row.group)
             and query.queue in (None, record.queue)
             and query.function in (None, record.function)
@@ -171,7 +171,7 @@ class Queries:
             and (query.waits_for is None or row.waits_for is WaitsFor.ANSWER)
             and (query.created_after is None or record.created_at > from_datetime(query.created_after))
             and (query.created_before is None or record.created_at < from_datetime(query.created_before))
-            and (not query.metadata or _contains(self._metadata(n)[0], query.metadata))
+            and (not query.metadata or contains(self._metadata(n)[0], query.metadata))
         )
 
     def ids(self, prefix: str, limit: int) -> list[str]:
@@ -249,7 +249,7 @@ class Queries:
         if limit < 1:
             raise ConfigurationError("limit", limit, allowed="a whole number from 1")
         log, end = self._tables.log, self._tables.end
-        start = _position("after", after) or 0
+        start = cursor_number("after", after) or 0
         if start > end:
             raise ConfigurationError("after", after, allowed="a cursor that this store gave")
         lost = after is not None and start < self._tables.pruned
@@ -309,18 +309,6 @@ class Queries:
         return None if row is None else row.info.name
 
 
-def _check(query: JobQuery) -> None:
-    if query.order not in ("oldest", "newest"):
-        raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
-    given = () if query.status is None else (query.status,) if isinstance(query.status, str) else query.status
-    if not set(given) <= set(JobStatus):
-        raise ConfigurationError("JobQuery.status", query.status, allowed=", ".join(JobStatus))
-    for field in ("created_after", "created_before"):
-        moment: datetime | None = getattr(query, field)
-        if moment is not None and moment.tzinfo is None:
-            raise ConfigurationError(f"JobQuery.{field}", moment, allowed="a datetime with a time zone")
-
-
 def _moment(moment: int | None) -> datetime | None:
     return None if moment is None else to_datetime(moment)
 
@@ -330,19 +318,3 @@ def _progress(stored: tuple[int, dict[str, Any]] | None, attempt: int) -> Progre
         return None  # that of an earlier attempt does not count
     data = stored[1]
     return Progress(data.get("done", 0), data.get("total"), data.get("message"))
-
-
-def _position(field: str, cursor: str | None) -> int | None:
-    if cursor is None:
-        return None
-    if not (cursor.isascii() and cursor.isdigit()):
-        raise ConfigurationError(field, cursor, allowed="a cursor that this store gave")
-    return int(cursor)
-
-
-def _contains(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
-    """Return whether the wanted fields are stored with equal JSON values: 1 equals 1.0, but not true."""
-    return all(
-        key in stored and stored[key] == value and isinstance(stored[key], bool) == isinstance(value, bool)
-        for key, value in wanted.items()
-    )

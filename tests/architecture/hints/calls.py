@@ -28,6 +28,7 @@ from asyncjobs import (
     MemoryBackend,
     RetryPolicy,
     SQLiteConfig,
+    SQSConfig,
     SyncJobs,
     Worker,
     current_job,
@@ -460,6 +461,15 @@ async def stores(hints: Hints) -> None:
     assert allowed.allow_network_filesystem
     async with JobProcessor(SQLiteConfig(db_path=path, allow_network_filesystem=True)):
         pass
+
+
+async def settings_of_sqs(hints: Hints) -> None:
+    large = refused(lambda: SQSConfig(max_value_size=5 << 20))
+    given = eval(f"dict({hints.follow(large.hint).rpartition(': ')[2].replace('…', 'values')})")
+    assert SQSConfig(max_value_size=5 << 20, **given).bucket == "values"
+    arn = refused(lambda: SQSConfig(table="arn:aws:dynamodb:eu-west-1:1:table/jobs"))
+    given = eval(f"dict({hints.follow(arn.hint).rpartition(' as ')[2].replace('…', 'eu-west-1')})")
+    assert SQSConfig(table="jobs", **given).region == "eu-west-1"
 
 
 async def reads_events(path: str) -> list[Any]:

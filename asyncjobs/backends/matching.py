@@ -1,0 +1,55 @@
+"""Decide whether a job is one that a ``JobQuery`` asks for, in stores that filter by themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import JobStatus
+from asyncjobs.requests import JobQuery
+
+_LONGEST_CURSOR = 19
+"""Digits of the largest number of a job."""
+
+
+def check_query(query: JobQuery) -> None:
+    """Make sure that every field of a query has a possible value.
+
+    :raises ConfigurationError: one has not.
+    """
+    if query.order not in ("oldest", "newest"):
+        raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
+    if not set(statuses(query) or ()) <= set(JobStatus):
+        raise ConfigurationError("JobQuery.status", query.status, allowed=", ".join(JobStatus))
+    for field in ("created_after", "created_before"):
+        moment: datetime | None = getattr(query, field)
+        if moment is not None and moment.tzinfo is None:
+            raise ConfigurationError(f"JobQuery.{field}", moment, allowed="a datetime with a time zone")
+
+
+def statuses(query: JobQuery) -> tuple[JobStatus, ...] | None:
+    """Return the statuses that a query asks for; None: any."""
+    if query.status is None:
+        return None
+    return (query.status,) if isinstance(query.status, str) else tuple(query.status)
+
+
+def cursor_number(field: str, cursor: str | None) -> int | None:
+    """Return the number that is a cursor; None without one.
+
+    :raises ConfigurationError: it is none.
+    """
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) <= _LONGEST_CURSOR):
+        raise ConfigurationError(field, cursor, allowed="a cursor that this store gave")
+    return int(cursor)
+
+
+def contains(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
+    """Return whether the wanted fields are stored with equal JSON values: 1 equals 1.0, but not true."""
+    return all(
+        key in stored and stored[key] == value and isinstance(stored[key], bool) == isinstance(value, bool)
+        for key, value in wanted.items()
+    )

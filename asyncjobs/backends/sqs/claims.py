@@ -1,0 +1,222 @@
+"""Claim ready jobs: read the rows, write down their ids on the worker, then take them.
+
+What a worker has in hand is written down before it is taken. So whoever finds it dead knows what it may hold: what
+runs is interrupted, and the version of what does not is raised, which refuses the claim of a worker that only slept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+import anyio
+from msgspec import Struct
+
+from asyncjobs.backends.base import AttemptRef, ClaimedJob, ClaimRequest, ClaimResult
+from asyncjobs.backends.sqs import keys, payloads
+from asyncjobs.backends.sqs.known import Known
+from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.table import Refused, Update
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.core import commands
+from asyncjobs.core.lanes import Lane, split_lanes
+from asyncjobs.core.plan import Plan
+from asyncjobs.models import JobStatus, WaitsFor
+
+_AT_ONCE = 16
+
+
+class Candidate(Struct, frozen=True, order=True):
+    """A job that may be ready, where it stands in the order of claims."""
+
+    rank: str
+    id: str
+
+
+class Hand:
+    """What a worker of this process holds: the ids of its running jobs."""
+
+    def __init__(self, number: int, name: str) -> None:
+        self.number = number
+        self.name = name
+        self.running: dict[str, int] = {}
+        self.lock = anyio.Lock()
+
+
+class Index(Protocol):
+    """Where ready jobs are found that this process knows nothing of."""
+
+    async def lanes(self) -> Mapping[str, Lane]:
+        """Return every lane that jobs were submitted for, by its short name."""
+        ...
+
+    async def heads(self, lanes: Sequence[str], limit: int) -> list[Candidate]:
+        """Return the first jobs of these lanes that may be ready: that many of each shard."""
+        ...
+
+    async def has_ready(self, lane: str) -> bool:
+        """Return whether any job of this lane may be ready."""
+        ...
+
+
+class Claims:
+    """Claims for the workers of this process."""
+
+    def __init__(
+        self, transitions: Transitions, known: Known, index: Index, hands: Callable[[str], Hand | None]
+    ) -> None:
+        self._transitions = transitions
+        self._table = transitions.table
+        self._known = known
+        self._index = index
+        self._hands = hands
+
+    async def claim(self, claim: ClaimRequest, hinted: Sequence[str]) -> tuple[ClaimResult, set[str]]:
+        """Claim up to ``claim.limit`` jobs for a worker of this process.
+
+        :param hinted: jobs for which messages have arrived: no other daemon has those.
+        :returns: also which of these jobs were ready.
+        """
+        hand = self._hands(claim.worker)
+        if hand is None:
+            return ClaimResult(lost=True), set()
+        hints = await self._read_hinted(hinted)
+        async with hand.lock:
+            lanes, unknown = await self._lanes(claim)
+            found = {
+                row.id: keys.rank(row.state.priority, row.n) for row in hints if keys.lane(row.fixed.lane) in lanes
+            }
+            claimed: list[ClaimedJob] = []
+            tried: set[str] = set()
+            while len(claimed) < claim.limit:
+                rows = await self._candidates(lanes, found, claim.limit - len(claimed), tried)
+                if not rows:
+                    break
+                taken = await self._take(rows, claim.worker, hand)
+                if taken is None:
+                    return ClaimResult(lost=True), set()
+                claimed += taken
+        return ClaimResult(claimed, None, unknown), {row.id for row in hints}
+
+    async def _read_hinted(self, hinted: Sequence[str]) -> list[Row]:
+        """Read the rows of jobs for which messages have arrived, and return those that are ready."""
+        if not hinted:
+            return []
+        rows = await read_rows(self._table, hinted)
+        ready = [row for row in rows.values() if row is not None and is_ready(row)]
+        for row in ready:
+            self._known.notice(row)
+        return ready
+
+    async def _lanes(self, claim: ClaimRequest) -> tuple[list[str], tuple[str, ...]]:
+        """Return the lanes to claim from, and the functions of ready jobs that the worker has not looked up."""
+        every = await self._index.lanes()
+        looked_up = claim.functions | claim.refused
+        ready = [
+            (name, lane)
+            for name, lane in every.items()
+            if lane.function in looked_up or self._known.has_ready(name) or await self._index.has_ready(name)
+        ]
+        return split_lanes(
+            ready,
+            worker=claim.worker,
+            queues=claim.queues,
+            functions=claim.functions,
+            refused=claim.refused,
+        )
+
+    async def _candidates(
+        self, lanes: Sequence[str], hinted: Mapping[str, str], limit: int, tried: set[str]
+    ) -> list[Row]:
+        """Return rows that are ready, in the order of claims."""
+        if not lanes:
+            return []
+        found = {(rank, job_id) for job_id, rank in hinted.items()}
+        found |= {(each.rank, each.id) for each in await self._index.heads(lanes, limit + len(tried))}
+        found |= self._known.ready(lanes)
+        while True:
+            chosen = [job_id for _, job_id in sorted(found) if job_id not in tried][:limit]
+            if not chosen:
+                return []
+            tried.update(chosen)
+            fresh = [job_id for job_id in chosen if self._known.row(job_id) is None]
+            rows = {job_id: self._known.row(job_id) for job_id in chosen}
+            rows |= await read_rows(self._table, fresh)
+            ready = [row for job_id in chosen if (row := rows[job_id]) is not None and is_ready(row)]
+            if ready:
+                return ready
+
+    async def _take(self, rows: Sequence[Row], worker: str, hand: Hand) -> list[ClaimedJob] | None:
+        """Write down what is to be taken, then take it; None if the worker is gone."""
+        held = [*hand.running, *(row.id for row in rows)]
+        written = Update((keys.WORKERS, worker), set={"held": held}, present=("pk",), absent=("gone",))
+        if isinstance(await self._table.write(written), Refused):
+            return None
+        taken: dict[int, Row] = {}
+        limiter = anyio.Semaphore(_AT_ONCE)
+
+        async def take(place: int, row: Row) -> None:
+            async with limiter:
+                started = await self._start(row, hand)
+                if started is not None:
+                    taken[place] = started
+
+        async with anyio.create_task_group() as tasks:
+            for place, row in enumerate(rows):
+                tasks.start_soon(take, place, row)
+        claimed: list[ClaimedJob] = []
+        for place in sorted(taken):
+            row = taken[place]
+            hand.running[row.id] = row.state.attempt
+            claimed.append(await self._claimed(row, worker))
+        return claimed
+
+    async def _start(self, row: Row, hand: Hand) -> Row | None:
+        """Start one job, unless it changed since it was read: then it is not this worker's to decide again."""
+        view = Loaded(self._transitions.clock)
+        view.put(row.id, row)
+
+        def start(plan: Plan) -> None:
+            commands.start(plan, [row.n], hand.number)
+
+        _, plan = await decide(start, view, self._table, self._transitions.clock)
+        decided = self._transitions.translator.changes(plan, plan.take(), view)
+        if not decided.changed:
+            return None
+        refused = await self._transitions.write(decided)
+        if refused is not None:
+            self._known.forget(row.id)
+            for now in refused:
+                self._transitions.noticed(now)
+            return None
+        self._transitions.limited(plan)
+        self._transitions.settled(decided)
+        return decided.changed[0].after
+
+    async def _claimed(self, row: Row, worker: str) -> ClaimedJob:
+        state, fixed = row.state, row.fixed
+        call = fixed.call
+        unreadable = state.unreadable
+        if call is None and fixed.call_parts:
+            call = await payloads.read_call(self._table, row)
+            if call is None:
+                unreadable = "unreadable: call (a part of it is missing)"
+        return ClaimedJob(
+            attempt=AttemptRef(row.id, state.attempt, worker, row.n),
+            function=fixed.function,
+            call=call or b"",
+            injects=fixed.injects,
+            retry=state.retry,
+            timeout=fixed.timeout,
+            group=state.group,
+            started_at=state.started_at or 0,
+            cancel_requested=state.cancel_requested,
+            isolation=fixed.isolation,
+            unreadable=unreadable,
+        )
+
+
+def is_ready(row: Row) -> bool:
+    """Return whether a claim can take this job."""
+    return row.batch is None and row.state.status is JobStatus.PENDING and row.state.waits_for is WaitsFor.WORKER

@@ -1,0 +1,163 @@
+"""Open and close the connections to AWS: one session, and a client for each service."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack
+from typing import Any, Self
+
+from asyncjobs.backends.sqs.errors import EXPIRED, translated
+from asyncjobs.backends.sqs.server_clock import ServerTime
+from asyncjobs.config import SQSConfig
+from asyncjobs.exceptions import ConfigurationError, MissingExtraError
+
+CONNECT, READ = 3, 10
+"""Seconds that a try takes at most, until there is a connection, and until there is an answer."""
+TRIES = 2
+"""An answer that was lost is asked for once more. Who submits tries longer, and must know in 45 seconds."""
+_CONNECTIONS = 50
+_LARGE = 1 << 20
+"""Bytes from which on aiohttp sends a body in parts only if it is given as a file."""
+RENEWED_AFTER = 5.0
+"""Seconds between two looks at where credentials come from."""
+
+
+class Clients:
+    """The clients of one open store. ``s3`` is None unless a bucket is named."""
+
+    def __init__(
+        self, config: SQSConfig, stack: AsyncExitStack, server_time: ServerTime, clients: Mapping[str, Any]
+    ) -> None:
+        self._config = config
+        self._stack = stack
+        self._lock = threading.Lock()
+        self._thread_session: Any = None
+        self.server_time = server_time
+        self.dynamodb = clients["dynamodb"]
+        self.sqs = clients["sqs"]
+        self.s3: Any = clients.get("s3")
+
+    @classmethod
+    async def open(cls, config: SQSConfig) -> Self:
+        """Make the clients; nothing is asked yet.
+
+        :raises MissingExtraError: aiobotocore is not installed.
+        :raises ConfigurationError: this does not run on asyncio, or there is no region.
+        """
+        _check_loop()
+        try:
+            from aiobotocore.config import AioConfig
+            from aiobotocore.session import AioSession
+        except ImportError as error:
+            raise MissingExtraError("sqs", what="the SQS store") from error
+        make_config: Any = AioConfig
+        session: Any = AioSession()
+        renewal, server_time, stack = _Renewal(session), ServerTime(), AsyncExitStack()
+        clients: dict[str, Any] = {}
+        try:
+            for service in ("dynamodb", "sqs", *(("s3",) if config.bucket is not None else ())):
+                how = make_config(max_pool_connections=_CONNECTIONS, **_settings(TRIES))
+                with translated(f"a client for {service}"):
+                    made = session.create_client(service, config=how, **_where(config))
+                    clients[service] = client = await stack.enter_async_context(made)
+                client.meta.events.register("before-send", _send_in_parts)
+                client.meta.events.register("after-call", renewal.on_answer)
+                server_time.attach(client)
+        except BaseException:
+            await stack.aclose()
+            raise
+        return cls(config, stack, server_time, clients)
+
+    def connect(self, service: str, read_timeout: int = READ) -> Any:
+        """Make a client of botocore for a thread, which tries each call once. It needs no event loop."""
+        import botocore.session
+        from botocore.config import Config
+
+        with self._lock:  # a session is not made for several threads, its clients are
+            if self._thread_session is None:
+                self._thread_session = botocore.session.get_session()
+            session: Any = self._thread_session
+            client = session.create_client(
+                service, config=Config(**_settings(1) | {"read_timeout": read_timeout}), **_where(self._config)
+            )
+        client.meta.events.register("after-call", _Renewal(session).on_answer_in_thread)
+        self.server_time.attach(client)
+        return client
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._stack.aclose()
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        raise ConfigurationError(
+            "backend", "sqs", problem="the SQS store runs on asyncio only", hint="anyio.run(main), without trio"
+        ) from None
+
+
+def _settings(tries: int) -> dict[str, Any]:
+    return {
+        "connect_timeout": CONNECT,
+        "read_timeout": READ,
+        "tcp_keepalive": True,
+        "retries": {"mode": "standard", "total_max_attempts": tries},
+    }
+
+
+def _where(config: SQSConfig) -> dict[str, Any]:
+    return {"region_name": config.region, "endpoint_url": config.endpoint_url}
+
+
+def _send_in_parts(request: Any, **_: object) -> None:
+    """Have a large body sent in parts: the event loop would stand still for as long as it is copied."""
+    if isinstance(request.body, bytes) and len(request.body) >= _LARGE:
+        request.body = io.BytesIO(request.body)
+
+
+class _Renewal:
+    """Looks again where credentials come from, when AWS says that they have expired.
+
+    botocore does so itself for those of a role. Those of a file or the environment it reads once, though they may be
+    temporary, and another program may write new ones.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        self._looked_at = -RENEWED_AFTER
+
+    def _is_due(self, answer: Mapping[str, Any]) -> bool:
+        now = time.monotonic()
+        if answer.get("Error", {}).get("Code") not in EXPIRED or now - self._looked_at < RENEWED_AFTER:
+            return False
+        self._looked_at = now
+        return True
+
+    async def on_answer(self, parsed: Mapping[str, Any], **_: object) -> None:
+        """Look again, if an answer asks for it."""
+        if self._is_due(parsed):
+            found = await self._session.get_component("credential_provider").load_credentials()
+            _replace(await self._session.get_credentials(), found)
+
+    def on_answer_in_thread(self, parsed: Mapping[str, Any], **_: object) -> None:
+        """Look again, as ``on_answer`` does, with a session of botocore itself."""
+        if self._is_due(parsed):
+            found = self._session.get_component("credential_provider").load_credentials()
+            _replace(self._session.get_credentials(), found)
+
+
+def _replace(current: Any, found: Any) -> None:
+    """Change the credentials that all clients of a session share, unless botocore itself renews them."""
+    if (
+        current is not None
+        and found is not None
+        and type(current) is type(found)
+        and not hasattr(found, "refresh_needed")
+    ):
+        current.access_key, current.secret_key, current.token = found.access_key, found.secret_key, found.token

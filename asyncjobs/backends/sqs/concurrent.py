@@ -1,0 +1,37 @@
+"""Do many calls, some of them at the same time."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+import anyio
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+_AT_ONCE = 16
+
+
+async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T]) -> list[R]:
+    """Do this with each of them; return the results in order.
+
+    An error is raised once all have ended; of several, the first.
+    """
+    results: dict[int, R] = {}
+    errors: list[Exception] = []
+    limiter = anyio.Semaphore(_AT_ONCE)
+
+    async def one(place: int, thing: T) -> None:
+        async with limiter:
+            try:
+                results[place] = await do(thing)
+            except Exception as error:  # border: it is raised below, and not in a group
+                errors.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        for place, thing in enumerate(things):
+            tasks.start_soon(one, place, thing)
+    if errors:
+        raise errors[0]
+    return [results[place] for place in range(len(things))]

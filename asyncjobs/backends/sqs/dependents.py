@@ -1,0 +1,257 @@
+"""Settle what the end of a job decides: its dependents, the questions of its body, and who waits for its answer.
+
+An ended job with dependents stands in the index of what is owed, from the write that ended it until the last of them is
+settled. Whoever settles them, and wherever it dies, another process goes on: each edge is settled by one conditional
+write on the dependent.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Sequence
+
+import anyio
+from msgspec import structs
+
+from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs.loading import Child, Loaded, as_row, decide, read_children, read_rows
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.table import Refused, Update
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.backends.sqs.writing import Decided
+from asyncjobs.core import commands
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.state import EdgeRow, Role
+from asyncjobs.models import EdgeState, JobStatus, WaitsFor
+
+_AT_ONCE = 16
+_PAGE = 50
+"""Rows that are read in one call: more would keep the event loop busy for too long."""
+
+
+class Dependents:
+    """Settles ended jobs."""
+
+    def __init__(self, transitions: Transitions) -> None:
+        self._transitions = transitions
+        self._table = transitions.table
+
+    async def settle(self, ended: Iterable[Row]) -> None:
+        """Settle these jobs, one after the other, and those that end because of that."""
+        left = deque(ended)
+        while left:
+            left.extend(await self._settle(left.popleft()))
+
+    async def _settle(self, job: Row) -> list[Row]:
+        """Settle one job, and return the dependents that ended."""
+        ended: list[Row] = []
+        if job.state.role is Role.ASKER:
+            ended += await self._cancel_questions(job)
+        elif job.state.role is Role.GATE and job.gate is not None and job.gate.asker is not None:
+            await self._notify_asker(job)
+        if job.kids:
+            children = await read_children(self._table, job)
+            for start in range(0, len(children), _PAGE):
+                found = await self._settle_page(job, children[start : start + _PAGE])
+                if found is None:
+                    return ended  # it was retried: it owes nothing now
+                ended += found
+        await self._clear(job)
+        return ended
+
+    async def _clear(self, job: Row) -> None:
+        """Take a job out of the index of what is owed, unless it changed meanwhile."""
+        written = Update(
+            keys.row(job.id),
+            remove=("ow", "wp", "ws"),
+            equal={"v": job.version, "n": job.n},
+            present=("ow",),
+        )
+        answer = await self._table.write(written)
+        if not isinstance(answer, Refused):
+            self._transitions.noticed(structs.replace(job, owed=False))
+
+    # -- edges
+
+    async def _settle_page(self, job: Row, children: Sequence[Child]) -> list[Row] | None:
+        """Settle these edges; return the dependents that ended, in order, or None if the job is not over any more."""
+        dependents = await read_rows(self._table, [child.id for child in children])
+        # After its dependents: who reopened one of them did that before, or it has reopened none of them.
+        parent = await self._still_over(job)
+        if parent is None:
+            return None
+        ended: dict[int, Row] = {}
+        limiter = anyio.Semaphore(_AT_ONCE)
+
+        async def settle(place: int, child: Child) -> None:
+            async with limiter:
+                row = await self._settle_edge(parent, child, dependents[child.id])
+                if row is not None:
+                    ended[place] = row
+
+        async with anyio.create_task_group() as tasks:
+            for place, child in enumerate(children):
+                tasks.start_soon(settle, place, child)
+        return [ended[place] for place in sorted(ended)]
+
+    async def _settle_edge(self, parent: Row, child: Child, row: Row | None) -> Row | None:
+        """Settle an edge, once, and give the verdict that is due; return the dependent if it ended and owes others."""
+        opened = None if row is None else row.reopened
+        over: Row | None = parent
+        refusals = 0
+        while over is not None and row is not None and row.n == child.n and child.place < len(row.edges):
+            decided, mere = await self._decide(over, child, row)
+            if decided is None:
+                return None
+            after = decided.changed[0].after
+            answer = await self._count(row, after, child) if mere else await self._verdict(decided)
+            if isinstance(answer, Row):
+                if not mere:
+                    return answer if answer.owed else None
+                row = answer
+                continue
+            row = None if answer is None else as_row(answer.item)
+            if row is None:
+                row = (await read_rows(self._table, [child.id]))[child.id]
+            if row is not None and row.reopened != opened:  # a retry came between, perhaps that of this parent
+                opened, over = row.reopened, await self._still_over(parent)
+            refusals += 1
+            await self._transitions.pause(refusals)
+        return None
+
+    async def _still_over(self, parent: Row) -> Row | None:
+        """Return a parent as it is now; None if it is not over any more."""
+        now = (await read_rows(self._table, [parent.id]))[parent.id]
+        return now if now is not None and now.n == parent.n and now.state.status.terminal else None
+
+    async def _decide(self, parent: Row, child: Child, row: Row) -> tuple[Decided | None, bool]:
+        """Decide what an edge does to its dependent, and whether that is a mere count; None: there is nothing to do."""
+        counted = row.edges[child.place] != EdgeState.OPEN
+        if counted and not verdict_is_due(row):
+            return None, False
+        view = Loaded(self._transitions.clock)
+        view.put(parent.id, parent)
+        view.put(row.id, row)
+        command = _decide(child) if counted else _settle(parent, child)
+        _, plan = await decide(command, view, self._table, self._transitions.clock)
+        decided = self._transitions.translator.changes(plan, plan.take(), view)
+        if not decided.changed:
+            return None, False
+        return decided, not counted and not decided.events and _same_place(row, decided.changed[0].after)
+
+    async def _count(self, row: Row, after: Row, child: Child) -> Row | Refused | None:
+        """Count an edge that decides nothing by itself: no parent that ends meanwhile is in the way of another."""
+        element = f"e[{child.place}]"
+        written = Update(
+            keys.row(row.id),
+            set={element: after.edges[child.place]},
+            add={"v": 1},
+            equal={element: int(EdgeState.OPEN), "n": row.n, **({"g": row.reopened} if row.reopened else {})},
+            absent=() if row.reopened else ("g",),
+        )
+        answer = await self._table.write(written)
+        if isinstance(answer, Refused):
+            return answer if answer.item is not None else None
+        counted = as_row(answer)
+        if counted is not None:
+            self._transitions.noticed(counted)
+        return counted
+
+    async def _verdict(self, decided: Decided) -> Row | None:
+        refused = await self._transitions.write(decided)
+        if refused is not None:
+            return None
+        self._transitions.settled(decided)
+        return decided.changed[0].after
+
+    # -- questions
+
+    async def _cancel_questions(self, asker: Row) -> list[Row]:
+        """Cancel the open gates of a body that is over; return those that ended."""
+
+        def open_gates(plan: Plan) -> list[int]:
+            plan.load([asker.n])
+            return plan.open_gates([asker.n])
+
+        view = Loaded(self._transitions.clock)
+        view.put(asker.id, asker)
+        numbers, _ = await decide(open_gates, view, self._table, self._transitions.clock)
+        ended: list[Row] = []
+        for n in numbers:
+            row = view.row(n)
+            assert row is not None, "it was found by its row"
+            ended += await self._cancel(row)
+        return ended
+
+    async def _cancel(self, gate: Row) -> list[Row]:
+        def cancel(plan: Plan) -> None:
+            plan.view.numbers([gate.id])
+            plan.load([gate.n])
+            job = plan.get(gate.n)
+            if job is not None and job.waits_for is WaitsFor.ANSWER and job.status is JobStatus.PENDING:
+                commands.cancel(plan, [gate.n])
+
+        _, owed = await self._transitions.commit(cancel, [gate])
+        return owed
+
+    async def _notify_asker(self, gate: Row) -> None:
+        """Write the end of a gate into its asker's log and wake it if it is parked; once, by the entry of the question.
+
+        The entry goes with the same transaction, so nobody does it again.
+        """
+        asker = gate.fixed.parent_key
+        assert asker is not None
+        entry = (keys.job(*asker), keys.question(gate.n, gate.id))
+        refusals = 0
+        while entry in await self._table.get([entry]):
+            view = Loaded(self._transitions.clock)
+            found = await read_rows(self._table, [gate.id])
+            row = found[gate.id]
+            if row is None or row.n != gate.n or not row.state.status.terminal:
+                return
+            view.put(gate.id, row)
+
+            def notify(plan: Plan) -> None:
+                plan.load([gate.n])
+                plan.settle_gates([gate.n])
+
+            _, plan = await decide(notify, view, self._table, self._transitions.clock)
+            decided = self._transitions.translator.changes(plan, plan.take(), view)
+            delete = Update(entry, delete=True, present=("pk",))
+            if await self._transitions.write(decided, [delete]) is None:
+                self._transitions.settled(decided)
+                return
+            refusals += 1
+            await self._transitions.pause(refusals)
+
+
+def verdict_is_due(row: Row) -> bool:
+    """Return whether the settled edges of a waiting job decide about it, as ``core.edges.decide`` does."""
+    state = row.state
+    if state.status is not JobStatus.PENDING or state.waits_for is not WaitsFor.DEPENDENCIES:
+        return False
+    if state.require is None:
+        return state.open == 0 or int(EdgeState.BROKEN) in row.edges
+    return state.met >= state.require or state.met + state.open < state.require
+
+
+def _settle(parent: Row, child: Child) -> Callable[[Plan], None]:
+    def settle(plan: Plan) -> None:
+        plan.load([parent.n, child.n])
+        plan.settle_children([EdgeRow(parent.n, child.n, child.optional, EdgeState.OPEN)])
+
+    return settle
+
+
+def _decide(child: Child) -> Callable[[Plan], None]:
+    def look(plan: Plan) -> None:
+        plan.load([child.n])
+        plan.decide(child.n)
+
+    return look
+
+
+def _same_place(before: Row, after: Row) -> bool:
+    """Return whether nothing changed but the counts of edges, which are counted from their states."""
+    same = structs.replace(after.state, open=before.state.open, met=before.state.met)
+    return same == before.state and after.gate == before.gate

@@ -1,0 +1,273 @@
+"""Read the log, which has one order for all jobs, and append what is not in it yet.
+
+Events are stored with their jobs, by the same write as the change that they report. Their order is made afterwards, in
+pages (``log_head``), by whoever reads the log or has time. So a reader that asks for a job or a group gets all of its
+events; one that asks for everything gets those of other processes soon, and each once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+
+from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs.loading import read_rows
+from asyncjobs.backends.sqs.log_appender import Appender
+from asyncjobs.backends.sqs.log_events import EventReader
+from asyncjobs.backends.sqs.log_head import Head
+from asyncjobs.backends.sqs.log_pages import MOST_EVENTS, MOST_JOBS, LogPage, Place, no_cursor, page_of, position
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.core.state import NewEvent
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.models import EventPage, JobEvent
+
+_AT_ONCE = 4
+"""Pages of the log that are read in one call."""
+_LOOKED_AT = 40
+"""Pages that a call looks at: then it returns what it has."""
+_SLICE = 100
+_SIZE = 4_000_000
+"""Bytes of data behind which a page of events ends."""
+_ROWS = 50
+_STEPS = 50
+"""Pages that a call appends at most."""
+
+
+class _Found:
+    """What a call has found so far. ``cursor`` is the position up to which it has looked."""
+
+    def __init__(self, cursor: int, limit: int) -> None:
+        self.cursor = cursor
+        self.limit = limit
+        self.events: list[JobEvent] = []
+        self.pages = 0
+        self.size = 0
+
+    @property
+    def full(self) -> bool:
+        """Whether more was found than was asked for, or the call has done enough."""
+        enough = self.size > _SIZE and bool(self.events)
+        return len(self.events) > self.limit or self.pages > _LOOKED_AT or enough
+
+    def page(self, *, end: bool, lost: bool) -> EventPage:
+        """Return the page of events."""
+        if len(self.events) > self.limit:
+            events = self.events[: self.limit]
+            return EventPage(events, events[-1].cursor, end=False, lost=lost)
+        return EventPage(self.events, str(self.cursor), end=end, lost=lost)
+
+
+def _is_complete(row: Row | None, last: LogPage) -> bool:
+    """Return whether all events of a job stand before the end of this page."""
+    return row is not None and row.logged == row.state.seq and bool(row.pages) and row.pages[-1] <= last.number
+
+
+class Log:
+    """The log."""
+
+    def __init__(self, transitions: Transitions) -> None:
+        self._table = transitions.table
+        self._head = Head(self._table)
+        self._appender = Appender(transitions, self._head)
+        self._noticed = 0
+
+    def stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
+        """Remember events that this process wrote: they are in the log when it is read next."""
+        self._appender.stored(events)
+
+    # -- reading
+
+    async def read(self, after: str | None, *, limit: int, job_id: str | None, group: str | None) -> EventPage:
+        """Return a page of events behind a cursor. At its end, append what is missing of what was asked for."""
+        if not isinstance(limit, int) or limit < 1:
+            raise ConfigurationError("limit", limit, allowed="a whole number from 1")
+        found = _Found(position(after), min(limit, MOST_EVENTS))
+        lost = after is not None and found.cursor < await self._pruned()
+        job_id = None if job_id is None else str.__str__(job_id)
+        while True:
+            last = await self._head.find()
+            if found.cursor > last.end:
+                raise no_cursor(after)
+            row = None if job_id is None else (await read_rows(self._table, [job_id]))[job_id]
+            if job_id is None or (row is not None and group in (None, row.state.group)):
+                await self._read(found, last, row, group)
+            if found.full:
+                return found.page(end=False, lost=lost)
+            found.cursor = last.end
+            appended = await self._append_missing(row, group) if job_id is None or row is not None else 0
+            # Another process may have appended since what was missing here.
+            if not appended and (_is_complete(row, last) or (await self._head.find()).number == last.number):
+                return found.page(end=True, lost=lost)
+
+    async def _pruned(self) -> int:
+        return int((await self._table.get([keys.META])).get(keys.META, {}).get("pruned", 0))
+
+    async def _read(self, found: _Found, last: LogPage, row: Row | None, group: str | None) -> None:
+        """Read events up to the end of this page, or until enough were found."""
+        job = None if row is None else (row.id, row.n)
+        reader = EventReader(self._table)
+        async with aclosing(self._pages(found.cursor, last, row, group)) as pages:
+            async for page in pages:
+                found.pages += 1
+                places = list(page.places(found.cursor, job, None if row is not None else group))
+                if await self._take(found, places, reader):
+                    found.cursor = max(found.cursor, page.end)
+                if found.full:
+                    return
+
+    async def _take(self, found: _Found, places: Sequence[Place], reader: EventReader) -> bool:
+        """Read the events of these places; return False if enough were found before."""
+        start = 0
+        while start < len(places):
+            if found.full:
+                return False
+            some = places[start : start + min(_SLICE, found.limit + 1 - len(found.events))]
+            found.events += await reader.read(some)
+            found.size += reader.take_size()
+            found.cursor = some[-1].cursor
+            start += len(some)
+        return True
+
+    # -- which pages
+
+    async def _pages(self, after: int, last: LogPage, row: Row | None, group: str | None) -> AsyncGenerator[LogPage]:
+        """Walk over the pages from a cursor to this last one that may have what was asked for."""
+        numbers = self._numbers(after, last, row, group)
+        async with aclosing(numbers):
+            async for some in numbers:
+                for start in range(0, len(some), _AT_ONCE):
+                    pages = await self._head.pages(some[start : start + _AT_ONCE])
+                    for number in sorted(pages):
+                        yield pages[number]
+
+    async def _numbers(
+        self, after: int, last: LogPage, row: Row | None, group: str | None
+    ) -> AsyncGenerator[Sequence[int]]:
+        first = max(1, page_of(after))
+        if row is not None:
+            if row.pages_apart and not (row.pages and row.pages[0] <= first):
+                async for some in self._listed(keys.job(row.id, row.n), keys.PAGES, first):
+                    yield [number for number in some if first <= number <= last.number]
+            yield [number for number in row.pages if first <= number <= last.number]
+        elif group is not None:
+            async for some in self._of_group(group, first):
+                yield [number for number in some if number <= last.number]
+        else:
+            for number in range(first, last.number + 1, _AT_ONCE):
+                yield range(number, min(number + _AT_ONCE, last.number + 1))
+
+    async def _listed(self, partition: str, prefix: str, first: int) -> AsyncGenerator[Sequence[int]]:
+        """Return the pages that a job lists in items of its own, from the list on that may have this one."""
+        before = await self._table.query(partition, before=keys.pages_of_job(first + 1), limit=1, forward=False)
+        begin = before.items[0]["sk"] if before.items and before.items[0]["sk"].startswith(prefix) else prefix
+        end = keys.pages_of_job(10**15 - 1)
+        if begin != prefix:
+            yield [int(number) for number in before.items[0]["pg"]]
+        following = None
+        while True:
+            page = await self._table.query(partition, after=begin, before=end, start=following, limit=_ROWS)
+            for item in page.items:
+                yield [int(number) for number in item["pg"]]
+            following = page.next
+            if following is None:
+                return
+
+    async def _of_group(self, group: str, first: int) -> AsyncGenerator[Sequence[int]]:
+        partition, after = keys.pages_of_group(group), keys.page_number(first - 1)
+        following = None
+        while True:
+            page = await self._table.query(partition, after=after, start=following, limit=_ROWS)
+            yield [int(item["sk"]) for item in page.items]
+            following = page.next
+            if following is None:
+                return
+
+    # -- appending
+
+    async def append(self) -> int:
+        """Append a page of what this process wrote, and of what the index shows; return how many events it has."""
+        return await self._appender.append(await self._appender.index())
+
+    async def append_jobs(self, ids: Sequence[str]) -> None:
+        """Append all events of these jobs."""
+        for start in range(0, len(ids), MOST_JOBS):
+            some = ids[start : start + MOST_JOBS]
+            while await self._unlogged(some):
+                await self._appender.append(some)
+
+    async def _append_missing(self, row: Row | None, group: str | None) -> int:
+        """Append a page if anything is missing that was asked for; return how many events it has."""
+        if row is None and group is None:
+            return await self.append()
+        ids = await self._unlogged_of(group or "") if row is None else [row.id] if row.logged < row.state.seq else []
+        # What this process wrote comes first, and a page of it may have no room for these jobs.
+        return await self._appender.append(ids) if ids else 0
+
+    async def _unlogged(self, ids: Sequence[str]) -> list[str]:
+        found: list[str] = []
+        for start in range(0, len(ids), _ROWS):
+            rows = await read_rows(self._table, ids[start : start + _ROWS])
+            found += [row.id for row in rows.values() if row is not None and row.logged < row.state.seq]
+        return found
+
+    async def _unlogged_of(self, group: str) -> list[str]:
+        """Return members of a group that have events to be appended, the first submitted ones first."""
+        found: list[str] = []
+        following = None
+        while len(found) < MOST_JOBS:
+            page = await self._table.query(keys.named("G", group), start=following, limit=500)
+            found += await self._unlogged([item["id"] for item in page.items])
+            following = page.next
+            if following is None:
+                break
+        return found[:MOST_JOBS]
+
+    async def last_cursor(self) -> str:
+        """Append what is missing, and return the end of the log."""
+        return str(await self.end())
+
+    async def end(self) -> int:
+        """Append what is missing, and return the position of the last event."""
+        for _ in range(_STEPS):
+            if not await self.append():
+                break
+        return (await self._head.find()).end
+
+    async def highest(self, rows: Sequence[Row]) -> int:
+        """Append all events of these jobs, and return the highest position that any of them has."""
+        ids = [row.id for row in rows]
+        await self.append_jobs([row.id for row in rows if row.logged < row.state.seq])
+        await self._head.find()
+        highest = 0
+        for start in range(0, len(ids), _ROWS):
+            found = await read_rows(self._table, ids[start : start + _ROWS])
+            now = [row for row in found.values() if row is not None]
+            pages = await self._head.pages(sorted({await self._last_page(row) for row in now} - {0}))
+            for page in pages.values():
+                jobs = {(row.id, row.n) for row in now}
+                highest = max([highest, *(place.cursor for job in jobs for place in page.places(0, job))])
+        return highest
+
+    async def _last_page(self, row: Row) -> int:
+        if row.pages or not row.pages_apart:
+            return row.pages[-1] if row.pages else 0
+        last = await self._table.query(
+            keys.job(row.id, row.n), before=keys.pages_of_job(10**15 - 1), limit=1, forward=False
+        )
+        return int(last.items[0]["pg"][-1])
+
+    # -- waiting
+
+    async def head_moved(self) -> bool:
+        """Return whether other processes have written events since it was last asked.
+
+        It looks for the next page, and, if there is none, appends a page of what waits for that.
+        """
+        met = self._head.met
+        await self._head.find()
+        if self._head.met == met:
+            await self.append()
+        news = self._head.met + self._appender.foreign
+        moved, self._noticed = news != self._noticed, news
+        return moved

@@ -1,0 +1,129 @@
+"""Put pages at the end of the log, one after the other, and note in the jobs how far the log has their events.
+
+A page exists or not: of several processes that put the same one, one wins. The notes of a page are made before the next
+page is put, by its writer or, if that died, by whoever comes next. So at any time only those of the last page may be
+missing.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Sequence
+
+import anyio
+
+from asyncjobs.backends.sqs import keys, log_pages
+from asyncjobs.backends.sqs.concurrent import at_once
+from asyncjobs.backends.sqs.log_pages import LogPage, Paged
+from asyncjobs.backends.sqs.table import Item, Refused, Table, Update
+
+_IN_ROW = 30
+"""Pages that a row names itself; more have an item of their own."""
+_REMEMBERED = 64
+
+
+class Head:
+    """The end of the log, as this process knows it: pages are never removed, so it is never before that."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+        self._last = LogPage()
+        self._noted = True
+        self._finding = anyio.Lock()
+        self._pages: OrderedDict[int, LogPage] = OrderedDict()
+        self.met = 0
+        """Pages of other processes that were met at the end."""
+
+    async def find(self) -> LogPage:
+        """Return the last page, when the notes of all pages are made. Without any page it is an empty one."""
+        async with self._finding:
+            await self._find()
+            await self._note_last()
+            return self._last
+
+    async def _find(self) -> None:
+        """Look behind the page that was the last one: in steps that double, then between the last two of them."""
+        low, step, found = self._last.number, 1, None
+        while (page := await self._page(low + step)) is not None:
+            low, step, found = low + step, step * 2, page
+        high = low + step
+        while high - low > 1:
+            middle = (low + high) // 2
+            page = await self._page(middle)
+            low, high, found = (low, middle, found) if page is None else (middle, high, page)
+        if found is not None:
+            self._last, self._noted = found, False
+            self.met += 1
+
+    async def _page(self, number: int) -> LogPage | None:
+        return (await self.pages([number])).get(number)
+
+    async def pages(self, numbers: Sequence[int]) -> dict[int, LogPage]:
+        """Read pages by their numbers. They never change."""
+        found = {number: self._pages[number] for number in numbers if number in self._pages}
+        left = {keys.log_page(number): number for number in numbers if number not in found}
+        for key, item in (await self._table.get(list(left))).items() if left else ():
+            found[left[key]] = self._pages[left[key]] = log_pages.unpack(item["p"])
+        while len(self._pages) > _REMEMBERED:
+            self._pages.popitem(last=False)
+        return found
+
+    async def put(self, page: LogPage) -> bool:
+        """Put the next page and make its notes; return False if another process was first."""
+        put = Update(keys.log_page(page.number), new=True, set={"p": log_pages.pack(page)})
+        async with self._finding:
+            if isinstance(await self._table.write(put), Refused):
+                return False
+            self._last, self._noted = page, False
+            await self._note_last()
+            return True
+
+    # -- notes
+
+    async def _note_last(self) -> None:
+        if self._noted:
+            return
+        page = self._last
+        entries = [keys.pages_of_group(group) for group in page.groups]
+        await self._table.put_many([{"pk": entry, "sk": keys.page_number(page.number)} for entry in entries])
+        await at_once(lambda paged: self._note(page.number, paged), page.jobs)
+        self._noted = True
+
+    async def _note(self, number: int, paged: Paged) -> None:
+        """Note in a row how far the log is, and in which page; once, since the note before it must be there.
+
+        If the job has gone on since, it stays in the index of those that have events to be appended.
+        """
+        item: Item | None = {"n": paged.n, "lgd": paged.first - 1, "q": paged.last}
+        while item is not None and (item["n"], item.get("lgd", 0)) == (paged.n, paged.first - 1):
+            updates = _notes(number, paged, item)
+            if len(updates) == 1:
+                answer = await self._table.write(updates[0])
+            else:
+                answer = (await self._table.transact(updates) or [None])[0]
+            if not isinstance(answer, Refused):
+                return
+            item = answer.item
+
+
+def _notes(number: int, paged: Paged, item: Item) -> list[Update]:
+    """Return the write of the note on a row that is, as far as is known, like this item."""
+    row = keys.row(paged.id)
+    is_newest = item["q"] == paged.last
+    equal = {"n": paged.n, "lgd": paged.first - 1} | ({"q": paged.last} if is_newest else {})
+    gone = ("gp",) if is_newest else ()
+    pages: Sequence[int] = item.get("lgp", ())
+    if len(pages) < _IN_ROW:
+        noted = Update(
+            row,
+            set={"lgd": paged.last},
+            append={"lgp": [number]},
+            remove=gone,
+            equal=equal,
+            absent=(f"lgp[{_IN_ROW - 1}]",),
+            marked=False,
+        )
+        return [noted]
+    apart = (keys.job(paged.id, paged.n), keys.pages_of_job(pages[0]))
+    noted = Update(row, set={"lgd": paged.last, "lgo": 1}, remove=("lgp", *gone), equal=equal, marked=False)
+    return [noted, Update(apart, new=True, replace=True, set={"pg": [*pages, number]})]

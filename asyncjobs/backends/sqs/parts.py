@@ -1,0 +1,156 @@
+"""Put the parts of an open store together, in one place."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from asyncjobs.backends.base import ClaimRequest, ClaimResult, Finding
+from asyncjobs.backends.listeners import Listeners
+from asyncjobs.backends.sqs import finding, schema
+from asyncjobs.backends.sqs.claims import Claims
+from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.backends.sqs.deciding import Deciding
+from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.gates import Gates
+from asyncjobs.backends.sqs.heartbeat import Heartbeat
+from asyncjobs.backends.sqs.known import Known
+from asyncjobs.backends.sqs.limits import Limits
+from asyncjobs.backends.sqs.log import Log
+from asyncjobs.backends.sqs.messages import Messages
+from asyncjobs.backends.sqs.numbers import numbers_of
+from asyncjobs.backends.sqs.queries import Queries
+from asyncjobs.backends.sqs.ready_index import ReadyIndex
+from asyncjobs.backends.sqs.removal import Removal
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.running import Running
+from asyncjobs.backends.sqs.server_clock import StoreClock
+from asyncjobs.backends.sqs.steps import Steps
+from asyncjobs.backends.sqs.submitting import Submitting
+from asyncjobs.backends.sqs.sweep import Sweep
+from asyncjobs.backends.sqs.table import Table
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.backends.sqs.waiting import Waiting
+from asyncjobs.backends.sqs.workers import Workers, number_of
+from asyncjobs.clock import Clock
+from asyncjobs.config import SQSConfig
+from asyncjobs.core.state import NewEvent
+from asyncjobs.daemon_threads import in_thread
+
+
+class Parts:
+    """The parts of a store that is open."""
+
+    def __init__(
+        self,
+        config: SQSConfig,
+        clients: Clients,
+        clock: StoreClock,
+        listeners: Listeners,
+        checked: schema.Checked,
+    ) -> None:
+        table = Table(clients.dynamodb, config.table)
+        self._config = config
+        self._clients = clients
+        self.clock = clock
+        self.known = Known()
+        names: dict[int, tuple[str, str]] = {}
+        numbers = numbers_of(config.table)
+        self.transitions = Transitions(
+            table, clock, names, listeners, self._noticed, self._stored, shards=checked.shards
+        )
+        self.dependents = Dependents(self.transitions)
+        self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
+        self.workers = Workers(self.transitions, self.dependents, numbers, names, self.heartbeat)
+        self.index = ReadyIndex(self.transitions, self.known)
+        self.messages = Messages(
+            clients.sqs,
+            lambda: clients.connect("sqs", config.wait_time + 10),
+            config,
+            checked.urls,
+            checked.table_id,
+            self.known,
+            asyncio.get_running_loop().call_soon_threadsafe,
+            self._arrived,
+        )
+        self.claims = Claims(self.transitions, self.known, self.index, self.workers.hand)
+        self.running = Running(self.transitions, self.known, self.workers.hand, number_of)
+        self.submitting = Submitting(self.transitions, numbers, self.index.announced)
+        self.deciding = Deciding(self.transitions)
+        self.gates = Gates(self.transitions, self.submitting, numbers)
+        self.limits = Limits(self.transitions, self.known)
+        self.steps = Steps(self.transitions, self.known, number_of)
+        self.queries = Queries(self.transitions)
+        self.finding = finding.Finding(self.transitions, self.known, self.queries, self.index)
+        self.log = Log(self.transitions)
+        self.removal = Removal(self.transitions, self.known, self.log.highest)
+        self.sweep = Sweep(self.transitions, self.dependents, self.index)
+        self.waiting = Waiting(clock, self.log, self.messages)
+
+    def _stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
+        self.log.stored(events)
+
+    def _noticed(self, row: Row) -> None:
+        self.known.notice(row)
+        self.messages.notice(row)
+
+    def _arrived(self) -> None:
+        self.waiting.wake()
+
+    def worker_number(self, worker: str) -> int:
+        """Return the number of a worker."""
+        return number_of(worker)
+
+    async def claim(self, claim: ClaimRequest) -> ClaimResult:
+        """Promote what came due, admit it where there are limits, and claim; poll for messages if slots stay free."""
+        await self.sweep.promote()
+        await self.follow([])
+        received = self.messages.take()
+        claims, ready = await self.claims.claim(claim, list(received))
+        claimed = {job.attempt.job_id for job in claims.jobs}
+        await self.messages.settle(received, claimed, ready - claimed)
+        self.messages.want(0 if claims.lost else claim.limit - len(claims.jobs), claim.queues)
+        await self.follow([])
+        return ClaimResult(claims.jobs, await self.index.next_due(), claims.unknown, claims.lost)
+
+    async def reap(self, *, expired: bool) -> list[str]:
+        """Take back what dead workers held, and now and then look for what is due or was left undone."""
+        taken = await self.workers.reap() if expired else []
+        await self.sweep.step()
+        await self.follow([])
+        return taken
+
+    async def follow(self, owed: Sequence[Row]) -> None:
+        """See to what follows from writes: settle the dependents of these rows, and admit to limited keys."""
+        await self.dependents.settle(owed)
+        limits = self.transitions.limits
+        while limits:
+            key, capacity = limits.popitem()
+            await self.limits.admit(key, capacity)
+
+    async def health(self) -> Mapping[str, Any]:
+        """Describe the store for an operator."""
+        return await schema.describe(self._config, self._clients)
+
+    async def checkup(self) -> Sequence[Finding]:
+        """Find what waits for too long."""
+        return ()
+
+    async def close(self) -> None:
+        """End what runs beside the calls, and close the connections."""
+        self.waiting.close()
+        await in_thread(self.heartbeat.close)
+        await self.messages.close()
+        await self._clients.close()
+
+
+async def connect(config: SQSConfig, clock: Clock | None, listeners: Listeners) -> Parts:
+    """Open the connections, and check the table and the queues."""
+    clients = await Clients.open(config)
+    try:
+        checked = await schema.check(config, clients)
+        return Parts(config, clients, StoreClock(clock, clients.server_time), listeners, checked)
+    except BaseException:
+        await clients.close()
+        raise

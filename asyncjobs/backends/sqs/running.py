@@ -1,0 +1,110 @@
+"""Record how attempts end, and the events of those that run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import anyio
+from msgspec import msgpack, structs
+
+from asyncjobs.backends.base import AttemptEnd, AttemptRef
+from asyncjobs.backends.sqs.claims import Hand
+from asyncjobs.backends.sqs.known import Known
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.core import commands
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.state import Stale
+from asyncjobs.models import BodyEvent, JobStatus
+
+_AT_ONCE = 16
+
+
+class Running:
+    """The attempts of the workers of this process."""
+
+    def __init__(
+        self,
+        transitions: Transitions,
+        known: Known,
+        hands: Callable[[str], Hand | None],
+        worker_number: Callable[[str], int],
+    ) -> None:
+        self._transitions = transitions
+        self._known = known
+        self._hands = hands
+        self._number = worker_number
+
+    async def finish(self, ends: Sequence[AttemptEnd]) -> tuple[list[JobStatus | Stale], list[Row]]:
+        """Record outcomes, each for itself; return them, and the rows whose dependents must be settled, in order."""
+        # Several ends of one job are decided one after the other, as in one transaction.
+        by_job: dict[str, list[int]] = {}
+        for place, end in enumerate(ends):
+            by_job.setdefault(end.attempt.job_id, []).append(place)
+        results: dict[int, JobStatus | Stale] = {}
+        owed: dict[int, list[Row]] = {}
+        ends = [structs.replace(end, body_events=encodable(end.body_events)) for end in ends]
+        limiter = anyio.Semaphore(_AT_ONCE)
+
+        async def finish(places: Sequence[int]) -> None:
+            async with limiter:
+                for place in places:
+                    results[place], owed[place] = await self._finish(ends[place])
+
+        async with anyio.create_task_group() as tasks:
+            for places in by_job.values():
+                tasks.start_soon(finish, places)
+        order = range(len(ends))
+        return [results[place] for place in order], [row for place in order for row in owed[place]]
+
+    async def _finish(self, end: AttemptEnd) -> tuple[JobStatus | Stale, list[Row]]:
+        job_id, worker = end.attempt.job_id, end.attempt.worker
+
+        def finish(plan: Plan) -> JobStatus | Stale:
+            n = plan.numbers([job_id]).get(job_id, -1)
+            return commands.finish(plan, [(n, self._number(worker), end)])[0]
+
+        result, owed = await self._transitions.commit(finish, self._known_rows(job_id))
+        hand = self._hands(worker)
+        if hand is not None and hand.running.get(job_id) == end.attempt.attempt:
+            del hand.running[job_id]
+        return result, owed
+
+    async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> list[bool]:
+        """Store the events of running bodies, those of one job in order; return for each whether it was stored."""
+        checked = [(attempt, encodable(events)) for attempt, events in batches]
+        by_job: dict[str, list[int]] = {}
+        for place, (attempt, _) in enumerate(batches):
+            by_job.setdefault(attempt.job_id, []).append(place)
+        stored: dict[int, bool] = {}
+        limiter = anyio.Semaphore(_AT_ONCE)
+
+        async def append(places: Sequence[int]) -> None:
+            async with limiter:
+                for place in places:
+                    stored[place] = await self._append(*checked[place])
+
+        async with anyio.create_task_group() as tasks:
+            for places in by_job.values():
+                tasks.start_soon(append, places)
+        return [stored[place] for place in range(len(batches))]
+
+    async def _append(self, attempt: AttemptRef, events: tuple[BodyEvent, ...]) -> bool:
+        def append(plan: Plan) -> bool:
+            n = plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
+            batch = (n, attempt.attempt, self._number(attempt.worker), events)
+            return commands.append_events(plan, [batch])[0]
+
+        stored, _ = await self._transitions.commit(append, self._known_rows(attempt.job_id))
+        return stored
+
+    def _known_rows(self, job_id: str) -> Sequence[Row]:
+        row = self._known.row(job_id)
+        return () if row is None else (row,)
+
+
+def encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
+    """Return the events, having raised before anything is written if their data cannot be stored."""
+    for event in events:
+        msgpack.encode(event.data)
+    return tuple(events)

@@ -1,0 +1,270 @@
+"""Keep the workers: who is there, when it was alive last, what it has in hand; and take back what the dead ones held.
+
+A worker is one item. Its heartbeat and what it has in hand are attributes of it, so a worker that was found dead is
+refused by both: it can neither renew its lease nor write down what it would claim.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import socket
+from collections.abc import Sequence
+from secrets import token_hex
+
+from msgspec import Struct, msgpack
+
+from asyncjobs.backends.base import NewWorker, WorkerLease
+from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs.claims import Hand
+from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.heartbeat import Heartbeat
+from asyncjobs.backends.sqs.loading import read_rows
+from asyncjobs.backends.sqs.numbers import Numbers
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.table import Item, Refused, Update
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.clock import to_datetime
+from asyncjobs.core import commands
+from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
+from asyncjobs.core.plan import Plan
+from asyncjobs.core.state import SECOND, JobState
+from asyncjobs.models import JobError, JobStatus, WorkerInfo
+
+NOBODY = 0
+"""The number of a worker that is not known: it holds no attempt."""
+_PAGE = 50
+_BEATS_A_LEASE = 3
+_FORGOTTEN_AFTER = 3600 * SECOND
+"""µs after which a gone owner is no longer looked after: what was submitted for it by then was given up."""
+
+
+class _Registration(Struct, frozen=True, kw_only=True):
+    """What a worker says of itself when it registers."""
+
+    name: str
+    pid: int
+    host: str
+    slots: int
+    queues: tuple[str, ...] | None
+    started_at: int
+    lease: float
+
+
+_registrations = msgpack.Decoder(_Registration)
+
+
+def number_of(worker: str) -> int:
+    """Return the number that stands in the id of a worker."""
+    digits = worker[1:].partition("-")[0] if worker.startswith("w") else ""
+    return int(digits) if digits.isascii() and digits.isdigit() else NOBODY
+
+
+class Workers:
+    """The workers of all processes, and the hands of those of this one."""
+
+    def __init__(
+        self,
+        transitions: Transitions,
+        dependents: Dependents,
+        numbers: Numbers,
+        names: dict[int, tuple[str, str]],
+        heartbeat: Heartbeat,
+    ) -> None:
+        self._heartbeat = heartbeat
+        self._transitions = transitions
+        self._table = transitions.table
+        self._clock = transitions.clock
+        self._dependents = dependents
+        self._numbers = numbers
+        self._hands: dict[str, Hand] = {}
+        self._names = names  # the id and the name of the workers of this process, by number
+
+    def hand(self, worker: str) -> Hand | None:
+        """Return what a worker of this process has in hand."""
+        return self._hands.get(worker)
+
+    async def register(self, worker: NewWorker) -> str:
+        """Register a worker, and return its id."""
+        (n,) = self._numbers.take(1, self._clock.now())
+        worker_id = f"w{n}-{token_hex(4)}"
+        about = _Registration(
+            name=worker.name,
+            pid=os.getpid(),
+            host=socket.gethostname(),
+            slots=worker.slots,
+            queues=worker.queues,
+            started_at=self._clock.now(),
+            lease=worker.lease,
+        )
+        item: Item = {"about": msgpack.encode(about), "at": self._clock.lease_time(), "beat": 0, "held": []}
+        await self._table.write(Update((keys.WORKERS, worker_id), new=True, set=item))
+        self._hands[worker_id] = Hand(n, worker.name)
+        self._heartbeat.add(worker_id, worker.lease / _BEATS_A_LEASE)
+        self._names[n] = (worker_id, worker.name)
+        return worker_id
+
+    async def extend(self, worker: str) -> WorkerLease:
+        """Renew the lease of a worker, and return what it holds and which of that it is asked to stop."""
+        beat = Update(
+            (keys.WORKERS, worker),
+            set={"at": self._clock.lease_time()},
+            add={"beat": 1},
+            present=("pk",),
+            absent=("gone",),
+        )
+        if isinstance(await self._table.write(beat), Refused):
+            self._hands.pop(worker, None)
+            self._heartbeat.remove(worker)
+            return WorkerLease(alive=False)
+        self._heartbeat.written(worker)
+        held = await self._held(worker)
+        asked = tuple((row.id, row.state.attempt) for row in held if row.state.cancel_requested)
+        return WorkerLease(True, asked, tuple((row.id, row.state.attempt) for row in held))
+
+    async def _held(self, worker: str) -> list[Row]:
+        """Return the rows that are in progress on a worker, in the order of submission."""
+        number, hand = number_of(worker), self._hands.get(worker)
+        if hand is None:
+            found = await self._table.get([(keys.WORKERS, worker)])
+            ids = [job_id for item in found.values() for job_id in item.get("held", ())]
+        else:
+            ids = list(hand.running)
+        rows = [row for row in (await self._rows(ids)) if runs_on(row, number)]
+        return sorted(rows, key=lambda row: row.n)
+
+    async def _rows(self, ids: Sequence[str]) -> list[Row]:
+        found: list[Row] = []
+        for start in range(0, len(ids), _PAGE):
+            rows = await read_rows(self._table, ids[start : start + _PAGE])
+            found += [row for row in rows.values() if row is not None]
+        return found
+
+    async def report_refusals(self, worker: str, refused: dict[str, str]) -> None:
+        """Store which functions a worker refuses."""
+        await self._table.write(Update((keys.WORKERS, worker), set={"refused": refused}, present=("pk",)))
+
+    async def all(self) -> list[WorkerInfo]:
+        """Return the workers that were not taken back yet."""
+        now = self._clock.lease_time()
+        items = await self._table.query_all(keys.WORKERS)
+        return [self._info(item, now) for item in items if "gone" not in item]
+
+    def _info(self, item: Item, now: int) -> WorkerInfo:
+        about = _registrations.decode(item["about"])
+        worker, hand = item["sk"], self._hands.get(item["sk"])
+        return WorkerInfo(
+            id=worker,
+            name=about.name,
+            pid=about.pid,
+            host=about.host,
+            slots=about.slots,
+            queues=about.queues,
+            started_at=to_datetime(about.started_at),
+            alive=not self._expired(item, now),
+            running=len(item.get("held", ()) if hand is None else hand.running),
+            lease=about.lease,
+            refused=dict(item.get("refused", {})),
+        )
+
+    def _expired(self, item: Item, now: int) -> bool:
+        lease = _registrations.decode(item["about"]).lease
+        return int(item["at"]) + round(lease * SECOND) + self._clock.tolerance < now
+
+    # -- taking back
+
+    async def deregister(self, worker: str) -> None:
+        """Take back at once what a worker holds that leaves in order."""
+        self._heartbeat.remove(worker)
+        gone = Update((keys.WORKERS, worker), set={"gone": 1}, present=("pk",))
+        answer = await self._table.write(gone)
+        if not isinstance(answer, Refused):
+            await self._take_back(answer)
+
+    async def reap(self) -> list[str]:
+        """Take back what workers hold whose lease has run out; return the ids of the jobs that were taken back."""
+        now = self._clock.lease_time()
+        taken: list[str] = []
+        for item in await self._table.query_all(keys.WORKERS):
+            if "gone" not in item:
+                if not self._expired(item, now):
+                    continue
+                # If it is still as it was read: a heartbeat that came meanwhile keeps it alive.
+                dead = Update((item["pk"], item["sk"]), set={"gone": 1}, equal={"beat": item["beat"]}, present=("pk",))
+                answer = await self._table.write(dead)
+                if isinstance(answer, Refused):
+                    continue
+                item = answer
+            taken += await self._take_back(item)
+        return [*taken, *await self._orphans(now)]
+
+    async def _orphans(self, now: int) -> list[str]:
+        """Fail the pending jobs of owners that are gone: submitted, or retried, after that was found out."""
+        owners = await self._table.query_all(keys.OWNERS)
+        if not owners:
+            return []
+        found = await self._table.get([(keys.WORKERS, owner["sk"]) for owner in owners])
+        given_up: list[str] = []
+        for owner in owners:
+            if (keys.WORKERS, owner["sk"]) in found:
+                continue
+            given_up += await self._give_up_owned(owner["sk"])
+            if now - int(owner["at"]) > _FORGOTTEN_AFTER:
+                await self._table.delete_many([(keys.OWNERS, owner["sk"])])
+        return given_up
+
+    async def _take_back(self, item: Item) -> list[str]:
+        """Interrupt what a worker runs that is gone, refuse what it was about to claim, and forget it."""
+        worker = item["sk"]
+        number = number_of(worker)
+        taken = [job_id for job_id in item.get("held", ()) if await self._interrupt(job_id, number)]
+        taken += await self._give_up_owned(worker)
+        await self._table.delete_many([(keys.WORKERS, worker)])
+        self._hands.pop(worker, None)
+        return list(dict.fromkeys(taken))
+
+    async def _interrupt(self, job_id: str, number: int) -> bool:
+        jitter = random.random()
+
+        def take_back(plan: Plan) -> list[JobState]:
+            n = plan.numbers([job_id]).get(job_id, -1)
+            plan.load([n])
+            job = plan.get(n)
+            if job is None or job.status.terminal:
+                return []
+            if job.status is JobStatus.IN_PROGRESS:
+                return commands.reap(plan, [n], [jitter]) if job.worker == number else []
+            plan.put(job)  # unchanged, but for its version: a claim of the dead worker is refused from now on
+            return []
+
+        reaped, owed = await self._transitions.commit(take_back)
+        await self._dependents.settle(owed)
+        return bool(reaped)
+
+    async def _give_up_owned(self, worker: str) -> list[str]:
+        """Fail the pending jobs that only this worker could run."""
+        given_up: list[str] = []
+        for member in await self._table.query_all(keys.owned(worker)):
+            given_up += await give_up(self._transitions, self._dependents, member["id"], LOCAL_JOB_LOST)
+        return given_up
+
+
+def owner_known(worker: str, now: int) -> Update:
+    """Return the write by which a reap finds the jobs of an owner that is gone by then."""
+    return Update((keys.OWNERS, worker), new=True, replace=True, set={"at": now})
+
+
+async def give_up(transitions: Transitions, dependents: Dependents, job_id: str, error: JobError) -> list[str]:
+    """Fail a pending job; return its id if it was."""
+
+    def fail(plan: Plan) -> list[JobState]:
+        return commands.give_up(plan, list(plan.numbers([job_id]).values()), error)
+
+    failed, owed = await transitions.commit(fail)
+    await dependents.settle(owed)
+    return [job.id for job in failed]
+
+
+def runs_on(row: Row, worker: int) -> bool:
+    """Return whether a job is in progress on this worker."""
+    return row.state.status is JobStatus.IN_PROGRESS and row.state.worker == worker

@@ -1,0 +1,142 @@
+"""Start an emulator of SQS and DynamoDB for the tests of the SQS store, or name the one that the environment gives.
+
+``ASYNCJOBS_TEST_AWS_ENDPOINT`` is the address of another one, or ``environment``: what the variables of AWS say, or AWS
+itself. Without an emulator the tests are skipped; with ``ASYNCJOBS_REQUIRE_AWS=1`` they fail.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import functools
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from pathlib import Path
+from uuid import uuid4
+
+import pytest
+
+from asyncjobs.config import SQSConfig
+
+_PLACES = (os.environ.get("ASYNCJOBS_TEST_AWS_EMULATOR", ""), ".venv-aws/bin/ministack")
+_SERVICES = ("DYNAMODB", "SQS", "S3")
+_ROOT = Path(__file__).parent.parent
+_PATIENCE = 30
+"""Seconds until the emulator must answer."""
+_MISLEADING = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", *(f"AWS_ENDPOINT_URL_{of}" for of in _SERVICES))
+"""Variables by which tests would use something else."""
+CREDENTIALS = {
+    "AWS_ACCESS_KEY_ID": "test",
+    "AWS_SECRET_ACCESS_KEY": "test",
+    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_EC2_METADATA_DISABLED": "true",
+    "AWS_CONFIG_FILE": os.devnull,
+    "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
+}
+
+
+def config(**settings: object) -> SQSConfig:
+    """Return the settings of a store of its own, whose table and queue are made when it is opened."""
+    name = f"test-{uuid4().hex[:12]}"
+    given = {
+        "table": name,
+        "queue_url": name,
+        "endpoint_url": endpoint(),
+        "create": True,
+        "region": "us-east-1",
+        "wait_time": 0,
+    }
+    return SQSConfig(**(given | settings))  # type: ignore[arg-type]
+
+
+def missing() -> str | None:
+    """Return why there is no emulator, None if there is one."""
+    if os.environ.get("ASYNCJOBS_TEST_SQS") != "1":
+        return "the SQS store is experimental: 'make test-sqs' tries it"
+    if "ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ or _program() is not None:
+        return None
+    return "no emulator of AWS: 'make test-sqs' installs one"
+
+
+def _program() -> Path | None:
+    places = (_ROOT / place for place in _PLACES if place)
+    return next((place for place in places if place.is_file()), None)
+
+
+@functools.cache
+def endpoint() -> str:
+    """Return the address of the emulator, which is started at the first call and ends with this process.
+
+    It is empty if the environment says where to go.
+    """
+    given = os.environ.get("ASYNCJOBS_TEST_AWS_ENDPOINT")
+    if given == "environment":
+        return ""
+    for name in _MISLEADING:
+        os.environ.pop(name, None)
+    os.environ.update(CREDENTIALS)
+    if given is not None:
+        return given
+    program = _program()
+    if program is None or missing() is not None:
+        reason = missing() or ""
+        if os.environ.get("ASYNCJOBS_REQUIRE_AWS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return _start(program)
+
+
+def _start(program: Path) -> str:
+    port = _free_port()
+    with tempfile.NamedTemporaryFile(prefix="asyncjobs-emulator-", suffix=".log", delete=False) as log:
+        server = subprocess.Popen(
+            [program],
+            env=os.environ | {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"},
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
+            start_new_session=True,
+        )
+    atexit.register(_stop, server, Path(log.name))
+    address = f"http://127.0.0.1:{port}"
+    _wait_until_it_answers(address, server, Path(log.name))
+    return address
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return listening.getsockname()[1]
+
+
+def _end_with_parent() -> None:
+    """Have the kernel end the emulator when the tests are killed."""
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
+
+
+def _stop(server: subprocess.Popen[bytes], log: Path) -> None:
+    server.terminate()
+    try:
+        server.wait(5)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+    log.unlink(missing_ok=True)
+
+
+def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while time.monotonic() < deadline:
+        assert server.poll() is None, f"the emulator ended with {server.returncode}: {log.read_text('utf-8')[-2000:]}"
+        try:
+            with urllib.request.urlopen(f"{address}/_ministack/health", timeout=2):
+                return
+        except OSError:
+            time.sleep(0.05)  # another process, which reports nothing
+    raise AssertionError(f"the emulator does not answer: {log.read_text('utf-8')[-2000:]}")

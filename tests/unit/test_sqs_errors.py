@@ -1,0 +1,315 @@
+"""Errors of botocore as errors of this package: which may pass, which name a fix, and how long they take."""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from email.utils import formatdate
+from pathlib import Path
+from typing import Any
+
+import botocore.exceptions as botocore_errors
+import pytest
+from botocore.awsrequest import AWSResponse
+
+from asyncjobs.backends.sqs import clients as sqs_clients
+from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.backends.sqs.errors import translated
+from asyncjobs.backends.sqs.table import Table
+from asyncjobs.config import SQSConfig
+from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError, MissingExtraError
+from tests import sqs_server
+from tests.sqs_faults import answer_of
+
+asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
+
+
+def raised(error: Exception) -> Any:
+    """Return the error that comes of one of botocore."""
+    with pytest.raises(Exception) as info, translated("DynamoDB GetItem on table 'jobs'"):
+        raise error
+    assert info.value.__cause__ is error
+    assert str(info.value).startswith("DynamoDB GetItem on table 'jobs'")
+    return info.value
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["ProvisionedThroughputExceededException", "ThrottlingException", "TransactionConflictException", "OverLimit",
+     "RequestLimitExceeded", "TransactionInProgressException", "AWS.SimpleQueueService.QueueDeletedRecently"],
+)  # fmt: skip
+def test_what_passes_is_a_connection_that_is_tried_again(code: str) -> None:
+    error = raised(answer_of(code, "GetItem"))
+    assert isinstance(error, BackendConnectionError)
+    assert error.transient
+    assert code in str(error)
+
+
+def test_a_failure_of_the_server_passes_whatever_its_code() -> None:
+    assert raised(answer_of("SomethingNew", "GetItem", status=503)).transient
+
+
+@pytest.mark.parametrize("code", ["ExpiredToken", "ExpiredTokenException"])
+def test_expired_credentials_pass_and_are_named(code: str) -> None:
+    error = raised(answer_of(code, "GetItem"))
+    assert isinstance(error, BackendConnectionError)
+    assert error.transient
+    assert "the credentials have expired" in str(error)
+
+
+@pytest.mark.parametrize("code", ["InvalidSignatureException", "RequestTimeTooSkewed"])
+@pytest.mark.parametrize(
+    ("ahead", "said"),
+    [(240, "is 240 s ahead of that of AWS"), (-3600, "is 3600 s behind that of AWS"), (0, "is right")],
+)
+def test_a_wrong_clock_is_named_with_its_offset(
+    code: str, ahead: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answer = answer_of(code, "GetItem")
+    answer.response["ResponseMetadata"]["HTTPHeaders"]["date"] = formatdate(1_700_000_000, usegmt=True)
+    monkeypatch.setattr(time, "time", lambda: 1_700_000_000.0 + ahead)
+    error = raised(answer)
+    assert f"the clock of this host {said}" in str(error)
+    assert not error.transient
+    assert "NTP" in error.hint
+
+
+def test_without_a_date_nothing_is_said_of_the_clock() -> None:
+    assert "the clock of this host is" not in str(raised(answer_of("InvalidSignatureException", "GetItem")))
+
+
+@pytest.mark.parametrize(
+    ("code", "said", "hint"),
+    [
+        ("AccessDeniedException", "is not permitted", "asyncjobs aws policy"),
+        ("UnrecognizedClientException", "does not know this access key", "AWS_ACCESS_KEY_ID"),
+        ("ResourceNotFoundException", "it does not exist", "asyncjobs aws init"),
+        ("AWS.SimpleQueueService.NonExistentQueue", "it does not exist", "asyncjobs aws init"),
+    ],
+)
+def test_what_stays_names_the_call_and_the_fix(code: str, said: str, hint: str) -> None:
+    error = raised(answer_of(code, "GetItem"))
+    assert isinstance(error, BackendError)
+    assert not error.transient
+    assert said in str(error)
+    assert hint in str(error.hint)
+
+
+def test_any_other_answer_is_an_error_of_the_store() -> None:
+    error = raised(answer_of("ValidationException", "GetItem"))
+    assert type(error) is BackendError
+    assert not error.transient
+
+
+@pytest.mark.parametrize(
+    ("error", "transient"),
+    [
+        (botocore_errors.EndpointConnectionError(endpoint_url="x"), True),
+        (botocore_errors.ConnectTimeoutError(endpoint_url="x"), True),
+        (botocore_errors.ConnectionClosedError(endpoint_url="x"), True),
+        (botocore_errors.HTTPClientError(error="x"), True),
+        (botocore_errors.CredentialRetrievalError(provider="x", error_msg="y"), True),
+        (botocore_errors.TokenRetrievalError(provider="x", error_msg="y"), True),
+        (botocore_errors.ReadTimeoutError(endpoint_url="x"), False),
+        (OSError("no route"), True),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_no_answer_is_a_lost_connection(error: Exception, transient: bool) -> None:
+    translated_error = raised(error)
+    assert isinstance(translated_error, BackendConnectionError)
+    assert translated_error.transient is transient
+
+
+def test_a_wrong_argument_is_no_lost_connection() -> None:
+    error = raised(botocore_errors.ParamValidationError(report="x"))
+    assert type(error) is BackendError
+
+
+@pytest.mark.parametrize(
+    ("error", "field"),
+    [
+        (botocore_errors.NoCredentialsError(), "credentials"),
+        (botocore_errors.ProfileNotFound(profile="x"), "credentials"),
+        (botocore_errors.NoRegionError(), "SQSConfig.region"),
+    ],
+)
+def test_what_was_not_set_is_an_error_of_the_settings(error: Exception, field: str) -> None:
+    translated_error = raised(error)
+    assert isinstance(translated_error, ConfigurationError)
+    assert translated_error.field == field
+    assert translated_error.hint
+
+
+# -- opening the clients
+
+
+@pytest.fixture(autouse=True)
+def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in sqs_server.CREDENTIALS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("AWS_CONFIG_FILE", "/nothing")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_trio_is_refused_clearly() -> None:
+    with pytest.raises(ConfigurationError, match="the SQS store runs on asyncio only"):
+        await Clients.open(SQSConfig())
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_without_aiobotocore_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(__import__("sys").modules, "aiobotocore.session", None)
+    with pytest.raises(MissingExtraError, match="the SQS store needs the extra 'sqs'"):
+        await Clients.open(SQSConfig())
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_without_a_region_the_setting_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("AWS_DEFAULT_REGION")
+    with pytest.raises(ConfigurationError, match="no region is set"):
+        await Clients.open(SQSConfig())
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_a_client_for_s3_is_only_made_with_a_bucket() -> None:
+    for bucket in (None, "values"):
+        clients = await Clients.open(SQSConfig(bucket=bucket))
+        assert (clients.s3 is not None) == (bucket is not None)
+        await clients.close()
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_an_endpoint_that_refuses_is_known_soon() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        address = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    clients = await Clients.open(SQSConfig(endpoint_url=address))
+    began = time.monotonic()
+    with pytest.raises(BackendConnectionError, match="DynamoDB GetItem on table 'jobs' could not be reached") as error:
+        await Table(clients.dynamodb, "jobs").get([("a", "b")])
+    assert error.value.transient
+    assert time.monotonic() - began < 5  # one is the most that is paused; a submission has ten for five such calls
+    await clients.close()
+
+
+@contextmanager
+def silent() -> Generator[str]:
+    """Give the address of a server that takes connections and answers nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_an_endpoint_that_never_answers_is_not_waited_for_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert sqs_clients.READ * sqs_clients.TRIES < 45
+    assert sqs_clients.CONNECT * sqs_clients.TRIES * 5 < 40  # a submission is tried five times
+    monkeypatch.setattr(sqs_clients, "READ", 0.2)
+    with silent() as address:
+        clients = await Clients.open(SQSConfig(endpoint_url=address))
+        with pytest.raises(BackendConnectionError, match="was not answered in time") as error:
+            await Table(clients.dynamodb, "jobs").get([("a", "b")])
+        assert not error.value.transient
+        await clients.close()
+
+
+# -- credentials that expire
+
+
+class Answering:
+    """Answers in place of AWS: that the credentials have expired, unless they are the new ones."""
+
+    def __init__(self) -> None:
+        self.keys: list[str] = []
+
+    def __call__(self, request: Any, **_: object) -> Any:
+        authorization = request.headers["Authorization"]
+        key = (authorization.decode() if isinstance(authorization, bytes) else authorization).split("=")[1]
+        self.keys.append(key.split("/")[0])
+        if self.keys[-1] == "new":
+            return _Answer(200, b"{}")
+        return _Answer(400, b'{"__type": "ExpiredTokenException", "message": "too old"}')
+
+
+class _Answer(AWSResponse):
+    def __init__(self, status: int, body: bytes) -> None:
+        headers: dict[str, str] = {}
+        super().__init__("http://nothing", status, headers, None)
+        self._body = body
+
+    @property
+    def content(self) -> Any:
+        return self._body
+
+
+class _AsyncAnswer(_Answer):
+    @property
+    def content(self) -> Any:
+        async def read() -> bytes:
+            return self._body
+
+        return read()
+
+
+def write_credentials(file: Path, key: str) -> None:
+    file.write_text(f"[default]\naws_access_key_id = {key}\naws_secret_access_key = x\naws_session_token = y\n")
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    file = tmp_path / "credentials"
+    write_credentials(file, "old")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(file))
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    return file
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_credentials_that_expired_are_looked_for_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sqs_clients, "RENEWED_AFTER", 0.0)
+    answering = Answering()
+
+    def answer(request: Any, **more: object) -> Any:
+        plain = answering(request, **more)
+        return _AsyncAnswer(plain.status_code, plain._body)
+
+    clients = await Clients.open(SQSConfig())
+    clients.dynamodb.meta.events.register("before-send", answer)
+    table = Table(clients.dynamodb, "jobs")
+    with pytest.raises(BackendConnectionError, match="the credentials have expired"):
+        await table.get([("a", "b")])
+    write_credentials(file, "new")
+    with pytest.raises(BackendConnectionError, match="the credentials have expired"):
+        await table.get([("a", "b")])
+    assert await table.get([("a", "b")]) == {}
+    assert answering.keys == ["old", "old", "new"]
+    await clients.close()
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_so_are_those_of_a_thread(file: Path) -> None:
+    clients = await Clients.open(SQSConfig())
+    answering = Answering()
+    client = clients.connect("dynamodb")
+    client.meta.events.register("before-send", answering)
+    write_credentials(file, "new")
+    with pytest.raises(botocore_errors.ClientError):
+        client.list_tables()
+    client.list_tables()
+    again = clients.connect("dynamodb")
+    again.meta.events.register("before-send", answering)
+    again.list_tables()
+    assert answering.keys == ["old", "new", "new"]
+    for each in (client, again):
+        each.close()
+    await clients.close()
