@@ -11,9 +11,10 @@ from typing import Any, cast
 
 import click
 
-from asyncjobs.cli.context import Context, pass_context, shown
+from asyncjobs.cli.context import Context, pass_context
 from asyncjobs.cli.failures import REFUSED, Failure
 from asyncjobs.cli.main import Named
+from asyncjobs.cli.stores import shown
 from asyncjobs.config import BackendType
 from asyncjobs.plurals import counted
 from asyncjobs.settings import FILE, REDACT, SECTIONS
@@ -86,7 +87,7 @@ def template() -> str:
         meanings = _meanings(kind)
         for field in dataclasses.fields(cast("Any", kind)):
             lines += ["", *(f"# {line}" for line in meanings.get(field.name, ()))]
-            default = _plain(field.default)
+            default = _plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
             lines.append(f"# {field.name} = {'…' if default is None else _written(default)}")
     return "\n".join(lines) + "\n"
 
@@ -115,4 +116,7 @@ def _written(value: Any) -> str:
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, list):
         return "[" + ", ".join(_written(inner) for inner in cast("list[Any]", value)) + "]"
+    if isinstance(value, dict):
+        pairs = [f"{_written(key)} = {_written(inner)}" for key, inner in cast("dict[str, Any]", value).items()]
+        return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
     return str(value)

@@ -19,7 +19,8 @@ from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure, render_failure
 from asyncjobs.cli.hints import AT_LEAST, find_modules, start_command
 from asyncjobs.cli.output import Form, Output
 from asyncjobs.cli.signals import interruptible
-from asyncjobs.config import LoggingConfig, SQLiteConfig
+from asyncjobs.cli.stores import ChosenStore, choose_store
+from asyncjobs.config import LoggingConfig, SQSConfig
 from asyncjobs.core.codec import adapted
 from asyncjobs.core.codec.adapters import find_problem as find_adapter_problem
 from asyncjobs.core.codec.names import split_name
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_OF_AWS = ("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", *(f"AWS_ENDPOINT_URL_{of}" for of in ("DYNAMODB", "S3", "SQS")))
+"""What decides which store on AWS is meant, beside the settings."""
 _LOOKED_AT = 50
 _UNRUNNABLE_AFTER = 600.0
 
@@ -100,13 +103,12 @@ class Context:
 
     @property
     def environment(self) -> dict[str, str]:
-        """Return the environment variables that set something, except the path of the store."""
-        origins = {name: origin for name, origin in self.settings.origins.items() if name != "sqlite.db_path"}
-        return {
-            origin.source: os.environ[origin.source]
-            for origin in origins.values()
-            if origin.source.startswith(PREFIX) and origin.source in os.environ
-        }
+        """Return the environment variables that set something, except the path of the store and credentials."""
+        settings = {origin.source for name, origin in self.settings.origins.items() if name != "sqlite.db_path"}
+        named = [name for name in settings if name.startswith(PREFIX)]
+        if isinstance(self.chosen_store.config, SQSConfig):
+            named += _OF_AWS
+        return {name: os.environ[name] for name in sorted(named) if name in os.environ}
 
     def answer_as(self, form: Form) -> None:
         """Use another output format than that of the root command."""
@@ -139,22 +141,12 @@ class Context:
             logging.getLogger("asyncjobs").addHandler(logging.NullHandler())
 
     @cached_property
-    def sqlite(self) -> SQLiteConfig:
-        """Return the settings of the configured store, or else of the application's own.
+    def chosen_store(self) -> ChosenStore:
+        """Return the configured store, or else the application's own.
 
-        :raises Failure: the store is not a file.
+        :raises Failure: no other process can reach it.
         """
-        settings = self.settings
-        config: object = settings.backend_config
-        if settings.app is not None and "sqlite.db_path" not in settings.origins:
-            config = self._app_engine.settings.backend_config
-        if not isinstance(config, SQLiteConfig):
-            raise Failure(
-                "an in-memory store cannot be used from the command line",
-                exit_code=USAGE,
-                hint="set backend = 'sqlite'",
-            )
-        return config
+        return choose_store(self.settings, lambda: self._app_engine)
 
     def processor(self) -> JobProcessor:
         """Return a processor that runs jobs, not entered yet: the application's own, if there is one.
@@ -170,8 +162,9 @@ class Context:
         if "daemon.unrunnable_after" not in settings.origins:
             daemon = replace(daemon, unrunnable_after=_UNRUNNABLE_AFTER)
         # The object itself, because functions of its module use it.
-        jp = JobProcessor(self.sqlite) if settings.app is None else self.app
-        run_app_with(get_engine(jp), self.sqlite, daemon)
+        target = self.chosen_store.target
+        jp = JobProcessor(target) if settings.app is None else self.app
+        run_app_with(get_engine(jp), target, daemon)
         return jp
 
     def check_runnable(self) -> None:
@@ -215,17 +208,16 @@ class Context:
         from asyncjobs.processor import JobProcessor
 
         self.set_up_logging()
-        config = self.sqlite
-        path = config.file
-        if must_exist and not path.exists():
+        chosen = self.chosen_store
+        if must_exist and chosen.missing:
             raise Failure(
-                f"there is no store at {shown(path)} yet",
+                f"there is no store at {chosen.shown} yet",
                 exit_code=NOT_FOUND,
                 hint="submit a job first, or choose another store with --db PATH",
                 code="no-store",
             )
         functions = self._app_engine.functions.registered.values() if self.settings.app else ()
-        async with JobProcessor(config, enable_daemon=False, functions=functions) as jp:
+        async with JobProcessor(chosen.target, enable_daemon=False, functions=functions) as jp:
             yield jp
 
     def start_hint(self, functions: Iterable[str] = (), *, name: str | None = None) -> str:
@@ -394,12 +386,3 @@ def command(function: Callable[Concatenate[Context, P], Coroutine[Any, Any, T]])
         return context.run(body)
 
     return run
-
-
-def shown(path: str | os.PathLike[str]) -> str:
-    """Return a path relative to the working directory, if it is near."""
-    try:
-        relative = os.path.relpath(path)
-    except ValueError:
-        return str(path)
-    return str(path) if relative.startswith("../..") else f"./{relative}" if not relative.startswith("..") else relative

@@ -19,7 +19,7 @@ from typing import Any
 import click
 from msgspec import to_builtins
 
-from asyncjobs.cli.context import Context, pass_context, shown
+from asyncjobs.cli.context import Context, pass_context
 from asyncjobs.cli.daemon_name import NAME, named, state_file
 from asyncjobs.cli.daemon_status import status
 from asyncjobs.cli.detached import let_go, output_in_log
@@ -30,6 +30,7 @@ from asyncjobs.cli.output import seconds
 from asyncjobs.cli.service_files import UNITS, Unit
 from asyncjobs.cli.start_options import StartOptions, start_options
 from asyncjobs.cli.state_files import DaemonState, StateFile, is_alive
+from asyncjobs.cli.stores import shown
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.settings import DETACHED
 from asyncjobs.versions import own_version
@@ -111,7 +112,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
     serve = _serving(context, http)
     state = initial_state(
         name,
-        file.store,
+        context.chosen_store.where,
         log=None if logging.file is None else str(Path(logging.file).expanduser().absolute()),
         version=own_version(),
     )
@@ -221,7 +222,7 @@ def _started(context: Context, name: str, state: DaemonState, log: Path) -> None
         return
     out.good(f"daemon {name!r} ready  pid {state.process.pid}")
     settings = context.settings
-    out.echo(f"  store  {shown(state.store)}")
+    out.echo(f"  store  {context.chosen_store.shown}")
     out.echo(f"  slots  {settings.daemon.num_workers}    log {shown(log)}")
     if state.http:
         out.echo(f"  http   {state.http}")
@@ -355,7 +356,7 @@ def _log_file(context: Context, file: StateFile) -> Path | None:
 def unit(context: Context, options: StartOptions, kind: str) -> None:
     """Print a service file with which systemd, docker (compose) or k8s runs this daemon.
 
-    In an image, the application is expected in the working directory, and the store on the volume.
+    In an image, the application is expected in the working directory, and a store in a file on the volume.
     """
     context.add_flags(options.flags)
     state_file(context, options.name)
@@ -366,7 +367,7 @@ def unit(context: Context, options: StartOptions, kind: str) -> None:
             Unit(
                 python=sys.executable,
                 folder=os.getcwd(),
-                store=str(context.sqlite.file),
+                store=None if (store := context.chosen_store.file) is None else str(store),
                 root=context.unit_arguments(in_image=kind != "systemd"),
                 start=options.arguments,
                 name=options.name,

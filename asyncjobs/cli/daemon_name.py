@@ -20,7 +20,7 @@ def state_file(context: Context, name: str) -> StateFile:
     """
     if not name or not name.isprintable() or "/" in name or name.startswith("."):
         raise Failure(f"a daemon cannot be named {name!r}", exit_code=USAGE)
-    return StateFile(name, str(context.sqlite.file))
+    return StateFile(name, context.chosen_store.identity)
 
 
 def named(name: str) -> str:

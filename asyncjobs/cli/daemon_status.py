@@ -13,6 +13,7 @@ from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.daemon_name import NAME, state_file
 from asyncjobs.cli.output import printable, seconds
 from asyncjobs.cli.state_files import DaemonState, Found
+from asyncjobs.exceptions import BackendError
 from asyncjobs.models import Job, JobStatus, WorkerInfo
 from asyncjobs.observability.last_lines import read_last_lines
 from asyncjobs.paging import take_jobs
@@ -115,10 +116,13 @@ async def _show_stopped(context: Context, name: str, word: str, lines: list[str]
 
 async def _start_again(context: Context, name: str) -> str:
     named = None if name == "default" else name
-    if not context.sqlite.file.exists():
+    if context.chosen_store.missing:
         return context.start_hint(name=named)
-    async with context.store() as jp:
-        waiting = await jp.find_jobs(JobQuery(order="newest", limit=100))
+    try:
+        async with context.store() as jp:
+            waiting = await jp.find_jobs(JobQuery(order="newest", limit=100))
+    except BackendError:  # whether the daemon runs is known without the store
+        return context.start_hint(name=named)
     return context.start_hint((job.func for job in waiting), name=named)
 
 

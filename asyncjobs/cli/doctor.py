@@ -7,19 +7,16 @@ import sqlite3
 import sys
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Literal
 
 import click
 from msgspec import Struct, to_builtins
 
 from asyncjobs.backends.base import JobBackend
-from asyncjobs.backends.select import make_backend
 from asyncjobs.backends.unreadable import PREFIX
-from asyncjobs.cli.context import Context, command, shown
+from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, Failure
-from asyncjobs.clock import SystemClock
-from asyncjobs.config import SQLiteConfig
+from asyncjobs.cli.stores import ChosenStore, shown
 from asyncjobs.exceptions import JobProcessorError, MissingExtraError
 from asyncjobs.models import JobStatus, WorkerInfo
 from asyncjobs.paging import take_jobs
@@ -81,54 +78,49 @@ async def _examine(context: Context, url: str | None) -> AsyncGenerator[Finding]
     python = ".".join(map(str, sys.version_info[:3]))
     yield Finding("ok", f"Python {python}, asyncjobs {own_version()}, SQLite {sqlite3.sqlite_version}")
     try:
-        settings, config = context.settings, context.sqlite
+        settings, chosen = context.settings, context.chosen_store
     except Failure as failure:
         yield Finding("error", failure.message, failure.hint)
         return
     yield Finding("ok", f"configuration: {shown(settings.file) if settings.file else 'no file, defaults'}")
-    if not config.file.exists():
-        async for finding in _missing_store(config):
+    if chosen.missing:
+        async for finding in _missing_store(chosen):
             yield finding
         return
-    async for finding in _existing_store(context, config):
+    async for finding in _existing_store(context, chosen):
         yield finding
     if url is not None:
         yield await _stream(url)
 
 
-async def _missing_store(config: SQLiteConfig) -> AsyncGenerator[Finding]:
-    async for finding in _unopened(config):
+async def _missing_store(chosen: ChosenStore) -> AsyncGenerator[Finding]:
+    async for finding in _checkup(chosen.backend(), chosen):
         yield finding
-    yield Finding("warning", f"there is no store at {shown(config.file)} yet", "submit a job, or start a daemon")
+    yield Finding("warning", f"there is no store at {chosen.shown} yet", "submit a job, or start a daemon")
 
 
-async def _existing_store(context: Context, config: SQLiteConfig) -> AsyncGenerator[Finding]:
+async def _existing_store(context: Context, chosen: ChosenStore) -> AsyncGenerator[Finding]:
     opened = False
     try:
         async with context.store() as jp:
             opened = True
-            async for finding in _store(context, jp, config.file):
+            async for finding in _store(context, jp, chosen):
                 yield finding
     except (JobProcessorError, Failure) as error:
         if not opened:
-            async for finding in _unopened(config):
+            async for finding in _checkup(chosen.backend(), chosen):
                 yield finding
         yield Finding("error", f"the store cannot be opened: {error.args[0] if error.args else error}", error.hint)
 
 
-def _unopened(config: SQLiteConfig) -> AsyncGenerator[Finding]:
-    backend, _ = make_backend(config, None, SystemClock())
-    return _checkup(backend, config.file)
-
-
-async def _checkup(backend: JobBackend, path: Path) -> AsyncGenerator[Finding]:
-    """Yield what the store finds in itself, with its path relative to the working directory."""
+async def _checkup(backend: JobBackend, chosen: ChosenStore) -> AsyncGenerator[Finding]:
+    """Yield what the store, which may not be open, finds in itself; its path is relative to the working directory."""
     for found in await backend.checkup():
-        yield Finding(found.level, found.text.replace(str(path), shown(path)), found.mend)
+        yield Finding(found.level, found.text.replace(chosen.where, chosen.shown), found.mend)
 
 
-async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerator[Finding]:
-    async for finding in _checkup(jp.backend, path):
+async def _store(context: Context, jp: JobProcessor, chosen: ChosenStore) -> AsyncGenerator[Finding]:
+    async for finding in _checkup(jp.backend, chosen):
         yield finding
     workers = await jp.workers()
     alive = [worker for worker in workers if worker.alive]
@@ -137,7 +129,7 @@ async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerat
     ready = len(await jp.backend.get_ready_jobs(limit=_MOST_READY))
     for finding in (
         *_dead_workers(workers, None if alive else start),
-        *_shared_file(alive),
+        *(() if chosen.file is None else _shared_file(alive)),
         *_waiting_jobs(alive, counts, ready, start),
         *_refused_functions(alive),
         *_failed_jobs(counts),
@@ -148,7 +140,8 @@ async def _store(context: Context, jp: JobProcessor, path: Path) -> AsyncGenerat
     newest = await jp.find_jobs()
     ahead = max((job.created_at.timestamp() - time.time() for job in newest), default=0.0)
     if ahead > _CLOCK_OFF:
-        yield Finding("warning", f"jobs were created {ahead:.0f} s in the future: the clock was set back", "check NTP")
+        why = "the clock of this host is slow" if chosen.file is None else "the clock was set back"
+        yield Finding("warning", f"jobs were created {ahead:.0f} s in the future: {why}", "check NTP")
 
 
 def _dead_workers(workers: Sequence[WorkerInfo], start: str | None) -> Iterator[Finding]:

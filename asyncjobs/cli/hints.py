@@ -29,7 +29,7 @@ from asyncjobs.exceptions import (
 AT_LEAST = 4
 """Shortest prefix of an id, so that it does not match another one by chance."""
 _COMMAND = re.compile(
-    r"\basyncjobs (?=(?:backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b)"
+    r"\basyncjobs (?=(?:aws|backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b)"
 )
 
 

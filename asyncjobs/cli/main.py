@@ -14,6 +14,7 @@ from asyncjobs.cli.signals import Interruption
 from asyncjobs.spellings import nearest
 
 _COMMANDS = {
+    "aws": ("asyncjobs.cli.aws:aws", "Prepare AWS for the SQS store: init, template, policy."),
     "backup": ("asyncjobs.cli.upkeep:backup", "Copy the store while it is in use."),
     "bench": ("asyncjobs.cli.bench:bench", "Benchmark this machine: jobs per second, latency."),
     "compact": ("asyncjobs.cli.upkeep:compact", "Return the space of removed jobs to the file system."),

@@ -14,7 +14,8 @@ class Unit:
     """The contents of a service file.
 
     :param python: the interpreter that is installed here; in an image, it is ``python``.
-    :param store: the database here; in an image, it is on the volume.
+    :param store: the database here; in an image, it is on the volume. None: the store is a service on the network,
+        which ``root`` and ``environment`` name.
     :param root: options before the command (``--app shop:jp``), without ``--db``.
     :param start: options of ``daemon start``.
     :param name: the name of the daemon, for its health check.
@@ -24,20 +25,22 @@ class Unit:
 
     python: str
     folder: str
-    store: str
+    store: str | None
     root: Sequence[str]
     start: Sequence[str]
     name: str
     environment: Mapping[str, str]
     timeout: int
 
-    def command(self, python: str, store: str) -> list[str]:
+    def command(self, python: str, store: str | None) -> list[str]:
         """Return the words of the command that runs the daemon."""
-        return [python, "-m", "asyncjobs", "--db", store, *self.root, "daemon", "start", *self.start]
+        file = () if store is None else ("--db", store)
+        return [python, "-m", "asyncjobs", *file, *self.root, "daemon", "start", *self.start]
 
-    def check(self, python: str, store: str) -> list[str]:
+    def check(self, python: str, store: str | None) -> list[str]:
         """Return the words of its health check."""
-        return [python, "-m", "asyncjobs", "--db", store, "daemon", "status", "--check", "--name", self.name]
+        named = self.root if store is None else ("--db", store)
+        return [python, "-m", "asyncjobs", *named, "daemon", "status", "--check", "--name", self.name]
 
 
 def systemd(unit: Unit) -> str:
@@ -69,26 +72,27 @@ WantedBy=multi-user.target"""
 def docker(unit: Unit) -> str:
     """Write a compose file."""
     environment = f"    environment: {_compose(dict(unit.environment))}\n" if unit.environment else ""
+    store, head, volume, volumes = _ON_VOLUME, _LOCAL_VOLUME, '    volumes: ["jobs:/data"]\n', "\nvolumes:\n  jobs: {}"
+    if unit.store is None:
+        store, head, volume, volumes = None, _CREDENTIALS, "", ""
     return f"""\
-# The store must be on a local volume: SQLite's locks do not work over a network.
+{head}
 services:
   jobs:
     build: .
-    command: {_compose(unit.command("python", _ON_VOLUME))}
-{environment}    volumes: ["jobs:/data"]
-    init: true
+    command: {_compose(unit.command("python", store))}
+{environment}{volume}    init: true
     stop_grace_period: {unit.timeout}s
     healthcheck:
-      test: {_compose(["CMD", *unit.check("python", _ON_VOLUME)])}
-volumes:
-  jobs: {{}}"""
+      test: {_compose(["CMD", *unit.check("python", store)])}{volumes}"""
 
 
 def k8s(unit: Unit) -> str:
-    """Write a stateful set of one pod."""
-    variables = [{"name": name, "value": _no_expansion(value)} for name, value in unit.environment.items()]
-    environment = f"          env: {_flow(variables)}\n" if variables else ""
-    command = [_no_expansion(word) for word in unit.command("python", _ON_VOLUME)]
+    """Write a stateful set of one pod, or a deployment for a store on the network."""
+    return _stateful_set(unit) if unit.store is not None else _deployment(unit)
+
+
+def _stateful_set(unit: Unit) -> str:
     return f"""\
 # One pod: the store is a file on a volume that only one node mounts. IMAGE is yours to name.
 apiVersion: apps/v1
@@ -100,23 +104,49 @@ spec:
   selector: {{matchLabels: {{app: jobs}}}}
   template:
     metadata: {{labels: {{app: jobs}}}}
-    spec:
-      terminationGracePeriodSeconds: {unit.timeout}
-      containers:
-        - name: daemon
-          image: IMAGE
-          command: {_flow(command)}
-{environment}          volumeMounts: [{{name: data, mountPath: /data}}]
-          livenessProbe:
-            exec: {{command: {_flow(unit.check("python", _ON_VOLUME))}}}
-            periodSeconds: 15
-            timeoutSeconds: 10
+{_pod(unit, _ON_VOLUME, "          volumeMounts: [{name: data, mountPath: /data}]")}
   volumeClaimTemplates:
     - metadata: {{name: data}}
       spec: {{accessModes: [ReadWriteOnce], resources: {{requests: {{storage: 1Gi}}}}}}"""
 
 
+def _deployment(unit: Unit) -> str:
+    return f"""\
+# Any number of pods. IMAGE is yours to name.
+{_CREDENTIALS}
+apiVersion: apps/v1
+kind: Deployment
+metadata: {{name: jobs}}
+spec:
+  replicas: 1
+  selector: {{matchLabels: {{app: jobs}}}}
+  template:
+    metadata: {{labels: {{app: jobs}}}}
+{_pod(unit, None)}"""
+
+
+def _pod(unit: Unit, store: str | None, *more: str) -> str:
+    """Write the specification of a pod. ``more``: lines of its container."""
+    variables = [{"name": name, "value": _no_expansion(value)} for name, value in unit.environment.items()]
+    environment = [f"          env: {_flow(variables)}"] if variables else []
+    command = [_no_expansion(word) for word in unit.command("python", store)]
+    container = "\n".join([f"          command: {_flow(command)}", *environment, *more])
+    return f"""\
+    spec:
+      terminationGracePeriodSeconds: {unit.timeout}
+      containers:
+        - name: daemon
+          image: IMAGE
+{container}
+          livenessProbe:
+            exec: {{command: {_flow(unit.check("python", store))}}}
+            periodSeconds: 15
+            timeoutSeconds: 10"""
+
+
 _ON_VOLUME = "/data/jobs.db"
+_LOCAL_VOLUME = "# The store must be on a local volume: SQLite's locks do not work over a network."
+_CREDENTIALS = "# The store is on the network. Its credentials are not in this file."
 UNITS: Mapping[str, Callable[[Unit], str]] = {"docker": docker, "k8s": k8s, "systemd": systemd}
 
 

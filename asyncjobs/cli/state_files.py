@@ -51,12 +51,11 @@ class Found(Struct, frozen=True):
 class StateFile:
     """The state of the daemon ``name`` on ``store``.
 
-    :param store: the path of the database: daemons of two projects may have the same name.
+    :param store: the identity of the store: daemons of two projects may have the same name.
     """
 
     def __init__(self, name: str, store: str, folder: Path | None = None) -> None:
         self.name = name
-        self.store = store
         key = hashlib.sha256(store.encode("utf-8", "surrogateescape")).hexdigest()[:12]
         self.path = (folder or state_folder()) / f"{name}-{key}.json"
         self.last_lines = self.path.with_suffix(".last")

@@ -9,7 +9,10 @@ import click
 from asyncjobs.cli.context import Context, pass_context
 from asyncjobs.versions import installed_version, own_version
 
-_PARTS = ("anyio", "msgspec", "networkx", "aiosqlite", "click", "rich", "starlette", "uvicorn", "httpx", "uvloop")
+_PARTS = (
+    *("anyio", "msgspec", "networkx", "aiosqlite", "click", "rich", "starlette", "uvicorn", "httpx", "uvloop"),
+    *("aiobotocore", "botocore"),
+)
 
 
 @click.command()
@@ -24,4 +27,4 @@ def version(context: Context) -> None:
         context.out.data(versions)
         return
     for name, found in versions.items():
-        context.out.text(f"{name:10} {found}")
+        context.out.text(f"{name:11} {found}")

@@ -13,7 +13,7 @@ def test_a_new_file_has_every_setting_and_changes_nothing(shell: Shell) -> None:
     assert "written" in shell.good("config", "init").err
     text = (shell.folder / "asyncjobs.toml").read_text()
     assert "# seconds that running jobs get when it stops. Default 30.\n# shutdown_timeout = 30.0\n" in text
-    assert tomllib.loads(text) == {"sqlite": {}, "daemon": {}, "logging": {}}
+    assert tomllib.loads(text) == {"sqlite": {}, "sqs": {}, "daemon": {}, "logging": {}}
     assert shell.good("config", "show").out == before
     settings = re.findall(r"^# ([a-z_]+ = (?!…).*)$", text, re.MULTILINE)
     assert len(settings) > 15
