@@ -354,3 +354,27 @@ async def test_a_few_jobs_take_the_ids_of_a_dead_process(table: World, small: No
     assert await until_it_dies(table.process(14).submit(*fresh()))
     await process.submit(new("n0"), new("n7"))
     assert await found(process) == ["n0", "n7"]
+
+
+async def test_a_row_whose_batch_is_forgotten_does_not_exist(
+    table: World, small: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was on its way while others undid the batch, twice, and its process dies before it could learn of that."""
+    monkeypatch.setattr(batches, "SLICE", 1)
+    monkeypatch.setattr(batches, "_REMEMBERED", 0)  # what one process knows, another one does not
+    process = table.process()
+    await stored(process)
+
+    async def meanwhile(write: int) -> None:
+        if write == 6:
+            for _ in range(2):
+                table.clock.advance(6 * MINUTE)
+                await process.sweep()
+
+    assert await until_it_dies(table.process(6, meanwhile).submit(*fresh()))
+    items = await table.items()
+    assert not [key for key in items if key[0].startswith("B#")]
+    assert set(ids_of(items)) & set(FRESH) == {"n1"}
+    assert await found(process) == []
+    await process.submit(*fresh())
+    await agrees(process, *FRESH)
