@@ -385,6 +385,8 @@ async def test_a_store_without_a_file_says_that_it_cannot_be_copied(store: Store
 
 
 async def test_how_many_jobs_were_ever_removed_is_known_however_they_went(store: Store, hand: Hand) -> None:
+    if store.backend.removals() is None:
+        pytest.skip("only a call could find that out")
     assert store.backend.removals() == 0
     await store.submit(new("a"), new("b", "a"), new("c"))
     await hand.run("a", "c")
@@ -408,4 +410,6 @@ async def test_removals_by_another_backend_object_count(store: Store, hand: Hand
     await hand.run("a")
     async with store.second() as other:
         await other.remove_jobs(["a"])
+        if other.removals() is None:
+            pytest.skip("only a call could find that out")
         assert store.backend.removals() == other.removals() == 1

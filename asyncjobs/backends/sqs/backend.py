@@ -131,8 +131,8 @@ class SQSBackend(CheckedArguments, JobBackend):
         return await self._parts.waiting.wait(timeout, urgent=urgent, seen=seen)
 
     def removals(self) -> int | None:
-        """Return how many jobs this process has removed: those of others would have to be asked for."""
-        return None if self._open_parts is None else self._open_parts.removal.removed
+        """Return None: only a call could find out what other processes have removed."""
+        return None
 
     async def health(self) -> Mapping[str, Any]:
         """Describe the table and the queue."""
