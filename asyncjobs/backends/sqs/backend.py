@@ -18,7 +18,6 @@ from asyncjobs.backends.base import (
     AttemptRef,
     ClaimRequest,
     ClaimResult,
-    Finding,
     Finished,
     JobBackend,
     LimitInfo,
@@ -34,6 +33,7 @@ from asyncjobs.backends.bounds import check_changes
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs.finding import BOUNDS
 from asyncjobs.backends.sqs.parts import Parts, connect
+from asyncjobs.backends.sqs.workers import number_of
 from asyncjobs.backends.values import StepPage
 from asyncjobs.checks import CheckedArguments
 from asyncjobs.clock import Clock
@@ -136,18 +136,14 @@ class SQSBackend(CheckedArguments, JobBackend):
 
     async def health(self) -> Mapping[str, Any]:
         """Describe the table and the queue."""
-        return await self._parts.health()
-
-    async def checkup(self) -> Sequence[Finding]:
-        """Find what waits for too long, what lies in the dead-letter queue, what messages are foreign."""
-        return () if self._open_parts is None else await self._parts.checkup()
+        return {**await self._parts.health(), "capabilities": sorted(self.capabilities)}
 
     # -- submitting
 
     async def enqueue_jobs(self, jobs: Sequence[NewJob], *, parent: AttemptRef | None = None) -> Sequence[str]:
         """Store the batch in one transaction, or staged if it is too large for one."""
         parts = self._parts
-        by = None if parent is None else (parent.job_id, parent.attempt, parts.worker_number(parent.worker))
+        by = None if parent is None else (parent.job_id, parent.attempt, number_of(parent.worker))
         owed = await parts.submitting.enqueue(jobs, by)
         await parts.follow(owed)
         return [job.id for job in jobs]
@@ -159,10 +155,11 @@ class SQSBackend(CheckedArguments, JobBackend):
         return await self._parts.claim(claim)
 
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
-        """Record each outcome by a write of its own, settle the dependents, then claim."""
+        """Record each outcome by a write of its own, settle the dependents, delete the messages, then claim."""
         parts = self._parts
         results, owed = await parts.running.finish(ends)
         await parts.follow(owed)
+        await parts.messages.ended([end.attempt.job_id for end in ends])
         return Finished(results, ClaimResult() if claim is None else await parts.claim(claim))
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
@@ -225,8 +222,11 @@ class SQSBackend(CheckedArguments, JobBackend):
         await parts.follow([])
 
     async def extend_leases(self, worker: str) -> WorkerLease:
-        """Renew the lease of the worker."""
-        return await self._parts.workers.extend(worker)
+        """Renew the lease of the worker, and hide the messages of what runs for longer."""
+        parts = self._parts
+        lease = await parts.workers.extend(worker)
+        await parts.messages.extend()
+        return lease
 
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
         """Keep the refusals on the worker's item."""

@@ -14,6 +14,7 @@ from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, ClaimRequest, ClaimResult
 from asyncjobs.backends.sqs import keys, payloads
+from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
 from asyncjobs.backends.sqs.rows import Row
@@ -22,9 +23,8 @@ from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.core import commands
 from asyncjobs.core.lanes import Lane, split_lanes
 from asyncjobs.core.plan import Plan
+from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus, WaitsFor
-
-_AT_ONCE = 16
 
 
 class Candidate(Struct, frozen=True, order=True):
@@ -35,12 +35,17 @@ class Candidate(Struct, frozen=True, order=True):
 
 
 class Hand:
-    """What a worker of this process holds: the ids of its running jobs."""
+    """What a worker of this process holds.
+
+    ``running`` are the attempts that were handed out, by job. ``in_doubt`` are jobs that it may have taken: they were
+    written down, and nothing has said yet whether they were taken, or their attempt was not handed out.
+    """
 
     def __init__(self, number: int, name: str) -> None:
         self.number = number
         self.name = name
         self.running: dict[str, int] = {}
+        self.in_doubt: dict[str, None] = {}
         self.lock = anyio.Lock()
 
 
@@ -87,7 +92,7 @@ class Claims:
             found = {
                 row.id: keys.rank(row.state.priority, row.n) for row in hints if keys.lane(row.fixed.lane) in lanes
             }
-            claimed: list[ClaimedJob] = []
+            claimed = await self._recover(claim, hand)
             tried: set[str] = set()
             while len(claimed) < claim.limit:
                 rows = await self._candidates(lanes, found, claim.limit - len(claimed), tried)
@@ -147,29 +152,49 @@ class Claims:
             if ready:
                 return ready
 
+    async def _recover(self, claim: ClaimRequest, hand: Hand) -> list[ClaimedJob]:
+        """Hand out what an earlier claim has taken, although its answer was lost; forget what it has not."""
+        rows = await read_rows(self._table, list(hand.in_doubt)) if hand.in_doubt else {}
+        claimed: list[ClaimedJob] = []
+        for job_id, row in rows.items():
+            if row is None or not runs_on(row, hand.number) or job_id in hand.running:
+                del hand.in_doubt[job_id]
+            elif len(claimed) < claim.limit:
+                claimed.append(await self._hand_out(row, claim.worker, hand))
+        return claimed
+
     async def _take(self, rows: Sequence[Row], worker: str, hand: Hand) -> list[ClaimedJob] | None:
-        """Write down what is to be taken, then take it; None if the worker is gone."""
-        held = [*hand.running, *(row.id for row in rows)]
+        """Write down what is to be taken, then take it; None if the worker is gone.
+
+        A job whose write fails stays in doubt, and the others are handed out all the same.
+        """
+        hand.in_doubt |= dict.fromkeys(row.id for row in rows)
+        held = list(dict.fromkeys((*hand.running, *hand.in_doubt)))
         written = Update((keys.WORKERS, worker), set={"held": held}, present=("pk",), absent=("gone",))
         if isinstance(await self._table.write(written), Refused):
             return None
-        taken: dict[int, Row] = {}
-        limiter = anyio.Semaphore(_AT_ONCE)
+        failures: list[BackendError] = []
 
-        async def take(place: int, row: Row) -> None:
-            async with limiter:
+        async def take(row: Row) -> ClaimedJob | None:
+            try:
                 started = await self._start(row, hand)
                 if started is not None:
-                    taken[place] = started
+                    return await self._hand_out(started, worker, hand)
+                hand.in_doubt.pop(row.id, None)
+            except BackendError as error:
+                failures.append(error)
+            return None
 
-        async with anyio.create_task_group() as tasks:
-            for place, row in enumerate(rows):
-                tasks.start_soon(take, place, row)
-        claimed: list[ClaimedJob] = []
-        for place in sorted(taken):
-            row = taken[place]
-            hand.running[row.id] = row.state.attempt
-            claimed.append(await self._claimed(row, worker))
+        claimed = [job for job in await at_once(take, rows) if job is not None]
+        if failures and not claimed:
+            raise failures[0]
+        return claimed
+
+    async def _hand_out(self, row: Row, worker: str, hand: Hand) -> ClaimedJob:
+        """Return a job that was taken; from then on its worker runs it."""
+        claimed = await self._claimed(row, worker)
+        hand.running[row.id] = row.state.attempt
+        hand.in_doubt.pop(row.id, None)
         return claimed
 
     async def _start(self, row: Row, hand: Hand) -> Row | None:
@@ -220,3 +245,8 @@ class Claims:
 def is_ready(row: Row) -> bool:
     """Return whether a claim can take this job."""
     return row.batch is None and row.state.status is JobStatus.PENDING and row.state.waits_for is WaitsFor.WORKER
+
+
+def runs_on(row: Row, worker: int) -> bool:
+    """Return whether a job is in progress on this worker."""
+    return row.state.status is JobStatus.IN_PROGRESS and row.state.worker == worker

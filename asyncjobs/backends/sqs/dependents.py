@@ -10,10 +10,10 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 
-import anyio
 from msgspec import structs
 
 from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.loading import Child, Loaded, as_row, decide, read_children, read_rows
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Refused, Update
@@ -24,7 +24,6 @@ from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import EdgeRow, Role
 from asyncjobs.models import EdgeState, JobStatus, WaitsFor
 
-_AT_ONCE = 16
 _PAGE = 50
 """Rows that are read in one call: more would keep the event loop busy for too long."""
 
@@ -80,19 +79,8 @@ class Dependents:
         parent = await self._still_over(job)
         if parent is None:
             return None
-        ended: dict[int, Row] = {}
-        limiter = anyio.Semaphore(_AT_ONCE)
-
-        async def settle(place: int, child: Child) -> None:
-            async with limiter:
-                row = await self._settle_edge(parent, child, dependents[child.id])
-                if row is not None:
-                    ended[place] = row
-
-        async with anyio.create_task_group() as tasks:
-            for place, child in enumerate(children):
-                tasks.start_soon(settle, place, child)
-        return [ended[place] for place in sorted(ended)]
+        settled = await at_once(lambda child: self._settle_edge(parent, child, dependents[child.id]), children)
+        return [row for row in settled if row is not None]
 
     async def _settle_edge(self, parent: Row, child: Child, row: Row | None) -> Row | None:
         """Settle an edge, once, and give the verdict that is due; return the dependent if it ended and owes others."""

@@ -66,12 +66,6 @@ class Heartbeat:
             self._beats.pop(worker, None)
             self._changed.notify_all()
 
-    def overdue(self, worker: str, seconds: float) -> bool:
-        """Return whether the lease of a worker could not be renewed for so long: it may be taken for dead soon."""
-        with self._changed:
-            beat = self._beats.get(worker)
-            return beat is not None and time.monotonic() - beat.written > seconds
-
     def written(self, worker: str) -> None:
         """Note that the lease was just renewed by a call of the loop."""
         with self._changed:

@@ -77,11 +77,6 @@ class Appender:
         """Remember events that this process wrote, in their order."""
         self._own.extend([(row.id, row.n, event.seq) for row, event in events])
 
-    @property
-    def has_own(self) -> bool:
-        """Whether any event of this process may not be in the log yet."""
-        return bool(self._own)
-
     async def index(self) -> list[str]:
         """Return the first jobs that have events to be appended, as the index has them."""
 

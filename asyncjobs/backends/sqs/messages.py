@@ -13,6 +13,7 @@ from asyncjobs.backends.sqs.hints import Poller, Received
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.config import SQSConfig
+from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus, WaitsFor
 from asyncjobs.safe_logging import SafeLogger
@@ -127,11 +128,6 @@ class Messages:
             self._received[message.job] = message
         self._arrived()
 
-    @property
-    def waiting(self) -> bool:
-        """Whether messages have arrived that no claim has looked at."""
-        return bool(self._received)
-
     def take(self) -> dict[str, Received]:
         """Return what has arrived, for a claim to look at; those that ran out of time are left to others."""
         now = time.monotonic()
@@ -153,11 +149,10 @@ class Messages:
         await self._delete(useless)
         await self._hide({message: hints.hidden_for(message.received) for message in given_back})
 
-    async def ended(self, job_id: str) -> None:
-        """Delete the message of a job that ended, or went back."""
-        kept = self._kept.pop(job_id, None)
-        if kept is not None:
-            await self._delete([kept[0]])
+    async def ended(self, ids: Iterable[str]) -> None:
+        """Delete the messages of jobs that ended, or went back."""
+        kept = [self._kept.pop(job_id) for job_id in ids if job_id in self._kept]
+        await self._delete([message for message, _ in kept])
 
     async def extend(self) -> None:
         """Hide the messages of running jobs for longer: called with each heartbeat."""
@@ -192,8 +187,6 @@ class Messages:
 
     async def close(self) -> None:
         """Stop polling, and give back what nobody looked at."""
-        from asyncjobs.daemon_threads import in_thread
-
         for poller in self._pollers.values():
             await in_thread(poller.close)
         left = [*self._received.values(), *(message for message, _ in self._kept.values())]

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asyncjobs.backends.base import ClaimRequest, ClaimResult, Finding
+from asyncjobs.backends.base import ClaimRequest, ClaimResult
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import finding, schema
 from asyncjobs.backends.sqs.claims import Claims
@@ -35,7 +35,6 @@ from asyncjobs.backends.sqs.waiting import Waiting
 from asyncjobs.backends.sqs.workers import Workers, number_of
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQSConfig
-from asyncjobs.core.state import NewEvent
 from asyncjobs.daemon_threads import in_thread
 
 
@@ -58,7 +57,7 @@ class Parts:
         names: dict[int, tuple[str, str]] = {}
         numbers = numbers_of(config.table)
         self.transitions = Transitions(
-            table, clock, names, listeners, self._noticed, self._stored, shards=checked.shards
+            table, clock, names, listeners, self._noticed, lambda events: self.log.stored(events), shards=checked.shards
         )
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
@@ -72,7 +71,7 @@ class Parts:
             checked.table_id,
             self.known,
             asyncio.get_running_loop().call_soon_threadsafe,
-            self._arrived,
+            lambda: self.waiting.wake(),
         )
         self.claims = Claims(self.transitions, self.known, self.index, self.workers.hand)
         self.running = Running(self.transitions, self.known, self.workers.hand, number_of)
@@ -88,19 +87,9 @@ class Parts:
         self.sweep = Sweep(self.transitions, self.dependents, self.index)
         self.waiting = Waiting(clock, self.log, self.messages)
 
-    def _stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
-        self.log.stored(events)
-
     def _noticed(self, row: Row) -> None:
         self.known.notice(row)
         self.messages.notice(row)
-
-    def _arrived(self) -> None:
-        self.waiting.wake()
-
-    def worker_number(self, worker: str) -> int:
-        """Return the number of a worker."""
-        return number_of(worker)
 
     async def claim(self, claim: ClaimRequest) -> ClaimResult:
         """Promote what came due, admit it where there are limits, and claim; poll for messages if slots stay free."""
@@ -132,10 +121,6 @@ class Parts:
     async def health(self) -> Mapping[str, Any]:
         """Describe the store for an operator."""
         return await schema.describe(self._config, self._clients)
-
-    async def checkup(self) -> Sequence[Finding]:
-        """Find what waits for too long."""
-        return ()
 
     async def close(self) -> None:
         """End what runs beside the calls, and close the connections."""

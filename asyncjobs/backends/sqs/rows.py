@@ -7,7 +7,6 @@ the size of the item: ``ATTRIBUTES`` names them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from msgspec import Struct, msgpack, structs
@@ -428,8 +427,3 @@ def edge_rows(child: Row, parents: tuple[Parent, ...]) -> list[EdgeRow]:
         EdgeRow(parent.n, child.n, parent.optional, EdgeState(state))
         for parent, state in zip(parents, child.edges, strict=True)
     ]
-
-
-def attributes_of(row: Row, shards: int) -> Mapping[str, Any]:
-    """Return the attributes of a row as they are stored."""
-    return _attributes(row, shards)

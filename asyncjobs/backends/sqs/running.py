@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import chain
+from operator import itemgetter
 
-import anyio
 from msgspec import msgpack, structs
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef
 from asyncjobs.backends.sqs.claims import Hand
+from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.transitions import Transitions
@@ -16,8 +18,6 @@ from asyncjobs.core import commands
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import Stale
 from asyncjobs.models import BodyEvent, JobStatus
-
-_AT_ONCE = 16
 
 
 class Running:
@@ -41,21 +41,13 @@ class Running:
         by_job: dict[str, list[int]] = {}
         for place, end in enumerate(ends):
             by_job.setdefault(end.attempt.job_id, []).append(place)
-        results: dict[int, JobStatus | Stale] = {}
-        owed: dict[int, list[Row]] = {}
         ends = [structs.replace(end, body_events=encodable(end.body_events)) for end in ends]
-        limiter = anyio.Semaphore(_AT_ONCE)
 
-        async def finish(places: Sequence[int]) -> None:
-            async with limiter:
-                for place in places:
-                    results[place], owed[place] = await self._finish(ends[place])
+        async def finish(places: Sequence[int]) -> list[tuple[int, JobStatus | Stale, list[Row]]]:
+            return [(place, *await self._finish(ends[place])) for place in places]
 
-        async with anyio.create_task_group() as tasks:
-            for places in by_job.values():
-                tasks.start_soon(finish, places)
-        order = range(len(ends))
-        return [results[place] for place in order], [row for place in order for row in owed[place]]
+        found = sorted(chain.from_iterable(await at_once(finish, list(by_job.values()))), key=itemgetter(0))
+        return [result for _, result, _ in found], [row for _, _, owed in found for row in owed]
 
     async def _finish(self, end: AttemptEnd) -> tuple[JobStatus | Stale, list[Row]]:
         job_id, worker = end.attempt.job_id, end.attempt.worker
@@ -76,18 +68,12 @@ class Running:
         by_job: dict[str, list[int]] = {}
         for place, (attempt, _) in enumerate(batches):
             by_job.setdefault(attempt.job_id, []).append(place)
-        stored: dict[int, bool] = {}
-        limiter = anyio.Semaphore(_AT_ONCE)
 
-        async def append(places: Sequence[int]) -> None:
-            async with limiter:
-                for place in places:
-                    stored[place] = await self._append(*checked[place])
+        async def append(places: Sequence[int]) -> list[tuple[int, bool]]:
+            return [(place, await self._append(*checked[place])) for place in places]
 
-        async with anyio.create_task_group() as tasks:
-            for places in by_job.values():
-                tasks.start_soon(append, places)
-        return [stored[place] for place in range(len(batches))]
+        found = sorted(chain.from_iterable(await at_once(append, list(by_job.values()))))
+        return [stored for _, stored in found]
 
     async def _append(self, attempt: AttemptRef, events: tuple[BodyEvent, ...]) -> bool:
         def append(plan: Plan) -> bool:

@@ -16,7 +16,7 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import NewWorker, WorkerLease
 from asyncjobs.backends.sqs import keys
-from asyncjobs.backends.sqs.claims import Hand
+from asyncjobs.backends.sqs.claims import Hand, runs_on
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.heartbeat import Heartbeat
 from asyncjobs.backends.sqs.loading import read_rows
@@ -263,8 +263,3 @@ async def give_up(transitions: Transitions, dependents: Dependents, job_id: str,
     failed, owed = await transitions.commit(fail)
     await dependents.settle(owed)
     return [job.id for job in failed]
-
-
-def runs_on(row: Row, worker: int) -> bool:
-    """Return whether a job is in progress on this worker."""
-    return row.state.status is JobStatus.IN_PROGRESS and row.state.worker == worker
