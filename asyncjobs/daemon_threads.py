@@ -17,6 +17,7 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 T = TypeVar("T")
+_abandoned: set[threading.Thread] = set()
 
 
 async def in_thread(
@@ -45,7 +46,8 @@ async def in_thread(
         with suppress(RuntimeError):  # the loop is closed: nobody waits
             call_soon(done.set)
 
-    threading.Thread(target=work, name="asyncjobs-call", daemon=True).start()
+    thread = threading.Thread(target=work, name="asyncjobs-call", daemon=True)
+    thread.start()
     try:
         with anyio.CancelScope(shield=not abandon_on_cancel and stop is None):
             await done.wait()
@@ -54,5 +56,13 @@ async def in_thread(
             stop.set()
             with anyio.CancelScope(shield=True):
                 await done.wait()
+        else:
+            _abandoned.difference_update([other for other in _abandoned if not other.is_alive()])
+            _abandoned.add(thread)
         raise
     return outcome.result()
+
+
+def call_is_abandoned() -> bool:
+    """Return whether a function still runs whose caller was cancelled and has not waited for it."""
+    return any(thread.is_alive() for thread in _abandoned)

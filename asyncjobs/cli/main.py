@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
 from typing import Any
@@ -11,6 +12,7 @@ import click
 from asyncjobs.cli.context import Context
 from asyncjobs.cli.failures import Failure, render_usage
 from asyncjobs.cli.signals import Interruption
+from asyncjobs.daemon_threads import call_is_abandoned
 from asyncjobs.spellings import nearest
 
 _COMMANDS = {
@@ -220,4 +222,9 @@ def main() -> None:
         sys.stderr.close()
         sys.exit(0)
     finally:
-        interruption.end_by_another(code if isinstance(code, int) else 0)
+        number = code if isinstance(code, int) else 0
+        interruption.end_by_another(number)
+        if call_is_abandoned():
+            # A module that hangs while it is imported may be printing. Python aborts a process at whose end a thread
+            # holds the lock of a standard stream; what this command had to say has been flushed line by line.
+            os._exit(number)

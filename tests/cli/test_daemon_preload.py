@@ -120,3 +120,18 @@ def test_a_signal_ends_the_start_while_a_module_hangs(
         raise
     assert daemon.returncode == code, err
     assert preloading.run("--db", "jobs.db", "daemon", "status").code == 3
+
+
+def test_a_module_that_prints_while_it_is_imported_does_not_abort_the_end(preloading: Shell) -> None:
+    (preloading.folder / "prints.py").write_text("print('importing', flush=True)\nwhile True:\n    print('.' * 99)\n")
+    daemon = preloading.start(*START, "--allow", "state", "--preload", "prints")
+    assert daemon.stdout is not None
+    assert daemon.stderr is not None
+    assert daemon.stdout.readline() == "importing\n"
+    daemon.send_signal(signal.SIGTERM)
+    try:
+        code = daemon.wait(PATIENCE)  # nobody reads: the thread holds the lock of its stream, and the pipe is full
+        assert (code, "Fatal" in daemon.stderr.read()) == (143, False)
+    finally:
+        daemon.kill()
+        daemon.communicate()
