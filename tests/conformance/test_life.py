@@ -17,7 +17,7 @@ from asyncjobs.models import JobError
 from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
 from tests.conformance.gates import gate
-from tests.conformance.support import FATAL, PENDING, SKIPPED, Store, maker, new
+from tests.conformance.support import CANCELLED, COMPLETED, FATAL, IN_PROGRESS, PENDING, SKIPPED, Store, maker, new
 
 pytestmark = pytest.mark.anyio
 
@@ -277,3 +277,19 @@ async def test_two_objects_see_one_truth(store: Store) -> None:
         assert await (await theirs.hand()).claim() == ["b"]
         assert await hand.claim() == []
         assert await theirs.dump() == await store.dump()
+
+
+@pytest.mark.needs("shared")
+async def test_what_another_object_did_to_own_jobs_is_counted(store: Store) -> None:
+    async with store.second() as other:
+        await other.enqueue_jobs([new("a", group="g"), new("b", "a", group="g"), new("c", group="g")])
+        hand = await store.hand()
+        await hand.claim()
+        await hand.succeed("a")
+        assert await store.backend.cancel_jobs(["b"]) == {"b": CANCELLED}
+        for group in (None, "g"):
+            assert await other.count_jobs(group) == {COMPLETED: 1, CANCELLED: 1, IN_PROGRESS: 1}
+            assert await other.has_unfinished(group)
+        await hand.succeed("c")
+        assert [job.id for job in await other.find_jobs(JobQuery(status=COMPLETED))] == ["a", "c"]
+        assert not await other.has_unfinished()

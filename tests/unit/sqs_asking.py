@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from asyncjobs.backends.sqs import schema
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.finding import Finding
-from asyncjobs.backends.sqs.numbers import NUMBERS
+from asyncjobs.backends.sqs.numbers import numbers_of
 from asyncjobs.backends.sqs.queries import Queries
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.server_clock import StoreClock
@@ -32,7 +32,7 @@ class Asker(Process):
         self.index = ReadyIndex(self.transitions, self.known)
         self.queries = Queries(self.transitions)
         self.finding = Finding(self.transitions, self.known, self.queries, self.index)
-        self.submitting = Submitting(self.transitions, NUMBERS, self.index.announced)
+        self.submitting = Submitting(self.transitions, numbers_of(table), self.index.announced)
 
     async def found(self, **query: object) -> list[str]:
         return [job.id for job in await self.page(**query)]

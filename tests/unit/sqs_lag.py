@@ -73,15 +73,15 @@ class LaggingClient:
         given = {name: values.plain(value) for name, value in request["ExpressionAttributeValues"].items()}
         condition = request["KeyConditionExpression"]
         low, high = given.get(":a"), given.get(":z")
-        both = "BETWEEN" in condition
+        at_least, at_most = "BETWEEN" in condition or ">=" in condition, "BETWEEN" in condition or "<=" in condition
         found = [
             item
             for item in items
             if item.get(partition) == given[":h"]
-            and (low is None or (item[order] >= low if both else item[order] > low))
-            and (high is None or (item[order] <= high if both else item[order] < high))
+            and (low is None or (item[order] >= low if at_least else item[order] > low))
+            and (high is None or (item[order] <= high if at_most else item[order] < high))
         ]
-        found.sort(key=lambda item: item[order], reverse=not request["ScanIndexForward"])
+        found.sort(key=lambda item: item[order], reverse=not request.get("ScanIndexForward", True))
         if (start := request.get("ExclusiveStartKey")) is not None:
             found = found[int(start["place"]["N"]) :]
         limit = request.get("Limit", len(found))

@@ -145,9 +145,8 @@ class Claims:
             if not chosen:
                 return []
             tried.update(chosen)
-            fresh = [job_id for job_id in chosen if self._known.row(job_id) is None]
-            rows = {job_id: self._known.row(job_id) for job_id in chosen}
-            rows |= await read_rows(self._table, fresh)
+            rows = {job_id: self._known.candidate(job_id) for job_id in chosen}
+            rows |= await read_rows(self._table, [job_id for job_id, row in rows.items() if row is None])
             ready = [row for job_id in chosen if (row := rows[job_id]) is not None and is_ready(row)]
             if ready:
                 return ready

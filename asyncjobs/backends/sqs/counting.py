@@ -3,12 +3,12 @@
 A member of a group has the final status of its job once that was looked at (``f``), so that it is never read again.
 It is written only if no other process has written the member since it was read: a retry takes ``f`` away, and what
 was found before that counts no longer. The index counts what other processes did up to about a second ago; what this
-process did lately is counted where it is now.
+process did lately is read where the index does not have it as it was written: either lags behind the other.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
@@ -159,7 +159,8 @@ class Counting:
     async def _corrected(self, partitions: Sequence[str], recent: Sequence[Row]) -> dict[str, int] | None:
         """Count with corrections; None if there is too much between what was written lately to look at each entry."""
         first, last = min(row.n for row in recent), max(row.n for row in recent)
-        own = {keys.row(row.id)[0] for row in recent}
+        own = {keys.row(row.id)[0]: row for row in recent}
+        found: defaultdict[str, set[str]] = defaultdict(set)
 
         async def count(partition: str) -> int | None:
             page = await self._table.query(partition, index=LIST, after=first - 1, limit=_WINDOW)
@@ -169,18 +170,29 @@ class Counting:
                     return None
                 above = await self._table.count(partition, index=LIST, after=end)
             below = await self._table.count(partition, index=LIST, before=first)
-            return below + sum(item["pk"] not in own for item in page.items) + above
+            entries = [item["pk"] for item in page.items]
+            for entry in own.keys() & entries:
+                found[entry].add(partition)
+            return below + sum(entry not in own for entry in entries) + above
 
         counted: dict[str, int] = {}
         for partition, number in zip(partitions, await at_once(count, partitions), strict=True):
             if number is None:
                 return None
             counted[partition] = number
-        for row in recent:
-            place = rows.places(row, self._shards).get("lp")
-            if place is not None:
-                counted[place] += 1
+        for place in await self._places(own, found):
+            counted[place] += 1
         return counted
+
+    async def _places(self, own: Mapping[str, Row], found: Mapping[str, set[str]]) -> list[str]:
+        """Return where in the list the jobs stand that this process wrote lately: they are read if it has changed."""
+        agreed = {entry for entry, row in own.items() if found.get(entry) == {self._place(row)}}
+        read = await self._queries.rows(sorted(own[entry].id for entry in own.keys() - agreed))
+        places = [self._place(row) for row in (*(own[entry] for entry in agreed), *read)]
+        return [place for place in places if place is not None]
+
+    def _place(self, row: Row) -> str | None:
+        return rows.places(row, self._shards).get("lp")
 
     async def _running(self, recent: Iterable[Row]) -> int:
         """Count the jobs in progress: each stands on its worker, written down before it was taken."""

@@ -58,6 +58,18 @@ class Known:
         """Return a row as this process wrote it last."""
         return self._rows.get(job_id)
 
+    def candidate(self, job_id: str) -> Row | None:
+        """Return a row that this process wrote, for a job that an index calls ready, unless it must be read again.
+
+        A row that waits may have been released by another process. One that runs or has ended stands in the index
+        only because that lags behind; but after a while another process may have had it retried.
+        """
+        row = self._rows.get(job_id)
+        if row is None or (row.state.status is JobStatus.PENDING and row.state.waits_for is not WaitsFor.WORKER):
+            return None
+        is_old = self._written[job_id] < time.monotonic() - _RECENT
+        return None if row.state.status is not JobStatus.PENDING and is_old else row
+
     def recent(self) -> list[Row]:
         """Return the rows that this process wrote so lately that an index may not have them yet."""
         since = time.monotonic() - _RECENT

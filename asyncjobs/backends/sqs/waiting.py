@@ -12,12 +12,13 @@ from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.core.state import SECOND
 from asyncjobs.exceptions import BackendClosedError
 
-_URGENT, _CALM = 0.25, 5.0
-"""Seconds between two looks at the end of the log."""
+_FIRST, _URGENT, _CALM = 0.25, 1.0, 5.0
+"""Seconds between two looks at the end of the log: after a change, and, without one for long, if a caller waits for
+a change, or none does."""
 
 
 class Waiting:
-    """The waits of this process. They also send the messages that were left for later."""
+    """The waits of this process, which share their looks. They also send the messages that were left for later."""
 
     def __init__(self, clock: StoreClock, log: Log, messages: Messages) -> None:
         self._clock = clock
@@ -26,38 +27,49 @@ class Waiting:
         self._closed = False
         self._woken = anyio.Event()
         self._looked_at: int | None = None
+        self._pace = _FIRST
         self._changes = 0
         self._shared = Seen()
 
     async def wait(self, timeout: float, *, urgent: bool = False, seen: Seen | None = None) -> bool:
-        """Look at the end of the log again and again, at most for ``timeout`` seconds, or until messages arrive."""
+        """Look at the end of the log, once if there is no time, else again and again; return when messages arrive."""
         if self._closed:
             raise BackendClosedError
         await anyio.lowlevel.checkpoint()
         seen = self._shared if seen is None else seen
-        if seen.version is None:
-            seen.version = self._changes
-        every = _URGENT if urgent else _CALM
+        before = seen.version = self._changes if seen.version is None else seen.version
+        longest = _URGENT if urgent else _CALM
         left = timeout
         while True:
             await self._messages.send()
-            await self._look(every)
-            if self._changes != seen.version:
+            if timeout <= 0:
+                await self._look()
+            elif self._next_look(longest) <= 0:
+                self._pace = _FIRST if await self._look() else min(2 * self._pace, _CALM)
+            if self._changes != before:
                 seen.version = self._changes
                 return not self._closed
             if left <= 0:
                 return False
-            await self._pause(min(every, left))
-            left -= every
+            pause = min(self._next_look(longest), left)
+            await self._pause(pause)
+            left -= pause
 
-    async def _look(self, every: float) -> None:
-        """Look at the end of the log, unless any wait of this process has just done so; a change ends all waits."""
-        now = self._clock.lease_time()
-        if self._looked_at is not None and 0 <= now - self._looked_at < every * SECOND / 2:
-            return
-        self._looked_at = now
-        if await self._log.head_moved():
+    def _next_look(self, longest: float) -> float:
+        """Return the seconds until the next look: the longer nothing changes, the longer they become."""
+        if self._looked_at is None:
+            return 0
+        passed = (self._clock.lease_time() - self._looked_at) / SECOND
+        return min(self._pace, longest) - passed if passed >= 0 else 0
+
+    async def _look(self) -> bool:
+        """Look at the end of the log; a change ends all waits. Return whether there was one."""
+        self._looked_at = self._clock.lease_time()  # so that the others do not look meanwhile
+        moved = await self._log.head_moved()
+        self._looked_at = self._clock.lease_time()
+        if moved:
             self.wake()
+        return moved
 
     async def _pause(self, seconds: float) -> None:
         """Pause, until something changes or the store is closed at the latest."""
