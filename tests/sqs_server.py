@@ -18,6 +18,7 @@ import tempfile
 import time
 import urllib.request
 from pathlib import Path
+from typing import Any
 from uuid import uuid4
 
 import pytest
@@ -31,10 +32,11 @@ _PATIENCE = 30
 """Seconds until the emulator must answer."""
 _MISLEADING = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", *(f"AWS_ENDPOINT_URL_{of}" for of in _SERVICES))
 """Variables by which tests would use something else."""
+_REGION = "us-east-1"
 CREDENTIALS = {
     "AWS_ACCESS_KEY_ID": "test",
     "AWS_SECRET_ACCESS_KEY": "test",
-    "AWS_DEFAULT_REGION": "us-east-1",
+    "AWS_DEFAULT_REGION": _REGION,
     "AWS_EC2_METADATA_DISABLED": "true",
     "AWS_CONFIG_FILE": os.devnull,
     "AWS_SHARED_CREDENTIALS_FILE": os.devnull,
@@ -49,10 +51,31 @@ def config(**settings: object) -> SQSConfig:
         "queue_url": name,
         "endpoint_url": endpoint(),
         "create": True,
-        "region": "us-east-1",
+        "region": _REGION,
         "wait_time": 0,
     }
     return SQSConfig(**(given | settings))  # type: ignore[arg-type]
+
+
+def made() -> SQSConfig:
+    """Return the settings of a store of its own, whose table and queue are there: they take two calls, not sixteen."""
+    if "ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ:  # it may take its time to make them
+        return config()
+    from asyncjobs.backends.sqs import schema
+
+    ready = config(create=False)
+    dynamodb, sqs = _clients(endpoint())
+    dynamodb.create_table(**schema.table_definition(ready.table))
+    sqs.create_queue(QueueName=ready.queue_url, Attributes=schema.queue_attributes(ready))
+    return ready
+
+
+@functools.cache
+def _clients(address: str) -> tuple[Any, Any]:
+    import botocore.session
+
+    session: Any = botocore.session.get_session()
+    return tuple(session.create_client(of, endpoint_url=address, region_name=_REGION) for of in ("dynamodb", "sqs"))
 
 
 def missing() -> str | None:

@@ -84,7 +84,7 @@ def _sqs(clock: Clock, folder: Path) -> JobBackend:
 @functools.cache
 def _sqs_config(folder: Path) -> SQSConfig:
     """One table for each test, which its folder stands for."""
-    return sqs_server.config()
+    return sqs_server.made()
 
 
 MAKERS: dict[str, Callable[[Clock, Path], JobBackend]] = {"memory": _memory}

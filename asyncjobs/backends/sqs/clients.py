@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import io
 import threading
 import time
@@ -55,7 +56,7 @@ class Clients:
         except ImportError as error:
             raise MissingExtraError("sqs", what="the SQS store") from error
         make_config: Any = AioConfig
-        session: Any = AioSession()
+        session: Any = _sharing(AioSession())
         renewal, server_time, stack = _Renewal(session), ServerTime(), AsyncExitStack()
         clients: dict[str, Any] = {}
         try:
@@ -79,7 +80,7 @@ class Clients:
 
         with self._lock:  # a session is not made for several threads, its clients are
             if self._thread_session is None:
-                self._thread_session = botocore.session.get_session()
+                self._thread_session = _sharing(botocore.session.get_session())
             session: Any = self._thread_session
             client = session.create_client(
                 service, config=Config(**_settings(1) | {"read_timeout": read_timeout}), **_where(self._config)
@@ -91,6 +92,20 @@ class Clients:
     async def close(self) -> None:
         """Close the connections."""
         await self._stack.aclose()
+
+
+def _sharing(session: Any) -> Any:
+    """Let a session use what others have read of the services. Reading it takes most of the time of making a client."""
+    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
+    return session
+
+
+@functools.cache
+def _loader(path: str | None) -> Any:
+    import botocore.loaders as loaders
+
+    make: Any = loaders.create_loader  # pyright: ignore[reportUnknownVariableType]
+    return make(path)
 
 
 def _check_loop() -> None:
