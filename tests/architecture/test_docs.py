@@ -13,12 +13,14 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import JobProcessor, JobStatus, MemoryBackend, RetryPolicy
+from asyncjobs import JobProcessor, JobStatus, MemoryBackend, RetryPolicy, SQLiteBackend, SQSBackend
 from asyncjobs.core.lifecycle import TRANSITIONS
 from asyncjobs.models import EventType
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "explanation" / "life-cycle.md"
+FLOWS = ROOT / "docs" / "explanation" / "architecture.md"
+STORES = (MemoryBackend, SQLiteBackend, SQSBackend)
 
 
 @pytest.fixture
@@ -26,9 +28,13 @@ def generate() -> dict[str, Any]:
     return runpy.run_path(str(ROOT / "docs" / "generate.py"))
 
 
-def test_the_page_is_what_the_generator_writes(generate: dict[str, Any]) -> None:
-    page = PAGE.read_text()
-    assert generate["written"](page) == page, "run: python docs/generate.py"
+@pytest.mark.parametrize("page", [PAGE, FLOWS], ids=["life-cycle", "architecture"])
+def test_the_page_is_what_the_generator_writes(generate: dict[str, Any], page: Path) -> None:
+    assert generate["written"](page) == page.read_text(), "run: python docs/generate.py"
+
+
+def test_every_page_with_a_drawing_is_compared(generate: dict[str, Any]) -> None:
+    assert set(generate["DRAWINGS"]) == {PAGE, FLOWS}
 
 
 def test_the_picture_is_the_table_of_transitions() -> None:
@@ -47,12 +53,29 @@ def test_only_what_nothing_leaves_is_drawn_as_an_end() -> None:
 
 
 def test_every_new_arrow_would_change_the_page(generate: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    page = PAGE.read_text()
     monkeypatch.setitem(TRANSITIONS, (JobStatus.COMPLETED, EventType.CANCELLED), JobStatus.CANCELLED)
-    assert generate["written"](page) != page
+    assert generate["written"](PAGE) != PAGE.read_text()
 
 
-FLOWS = ROOT / "docs" / "explanation" / "architecture.md"
+def test_every_test_that_asks_for_a_capability_is_in_the_table_of_those_left_out() -> None:
+    """Read back from the files by their text, not by the generator."""
+    marked = re.compile(r"^@pytest\.mark\.needs\((.*)\)\n(?:@.*\n)*(?:async )?def (\w+)", re.MULTILINE)
+    asked: set[tuple[str, str]] = set()
+    for path in (ROOT / "tests" / "conformance").glob("*.py"):
+        text = path.read_text()
+        found = marked.findall(text)
+        assert len(found) == text.count("mark.needs("), f"{path.name}: a mark that the table does not know"
+        asked |= {(name, f"{path.stem}::{test}") for names, test in found for name in re.findall(r'"(\w+)"', names)}
+    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| (`test_.*|none) \|$", FLOWS.read_text(), re.MULTILINE)
+    assert {(name, test) for name, tests in rows for test in re.findall(r"`([\w:]+)`", tests)} == asked
+    assert {name for name, _ in rows} == {name for store in STORES for name in store.capabilities}
+
+
+def test_the_table_of_capabilities_is_what_the_stores_say() -> None:
+    rows = re.findall(r"^\| `(\w+)` \| (yes)? ?\| (yes)? ?\| (yes)? ?\| ", FLOWS.read_text(), re.MULTILINE)
+    assert {name: [bool(yes) for yes in has] for name, *has in rows} == {
+        name: [name in store.capabilities for store in STORES] for store in STORES for name in store.capabilities
+    }
 
 
 def flows() -> dict[str, list[str]]:
