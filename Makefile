@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-web test coverage test-fast test-sqs test-lowest browser check bench clean
+.PHONY: demo demo-crash demo-web test coverage test-fast test-sqs test-faults test-lowest browser check bench clean
 .DEFAULT_GOAL := help
 
 help:
@@ -20,6 +20,7 @@ help:
 	@echo "make coverage     the same, with the coverage of everything, also of the processes that it starts"
 	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
 	@echo "make test-sqs     the tests of the SQS store, which is experimental, against an emulator"
+	@echo "make test-faults  the same with faults of AWS (KIND=stale: of one kind), most of an hour"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
@@ -65,7 +66,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 
 suite = $(1) -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(3) $(2); first=$$?; \
 	$(1) -m pytest -m serial $(4) $(2); case $$first$$? in 00|05|50) ;; *) exit 1 ;; esac
 # Each of the processes that the tests start compiles the package again, where a machine forbids to keep what it compiled.
-test coverage test-fast test-sqs test-lowest: export PYTHONDONTWRITEBYTECODE :=
+test coverage test-fast test-sqs test-faults test-lowest: export PYTHONDONTWRITEBYTECODE :=
 
 # The tests of asyncjobs/core reach all of its branches; tracing what thousands of others run of it takes minutes.
 CORE := --cov=asyncjobs.core --cov-config=tests/core.coveragerc --cov-report= --measure=tests/unit --measure=tests/conformance
@@ -82,10 +83,18 @@ test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not slow" \
 		tests/architecture tests/conformance tests/properties tests/runtime tests/unit $(ARGS)
 
+SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300
+
 # The SQS store is experimental: its tests are not part of make test yet.
 test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
-	ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 180 \
-		-k sqs tests/unit tests/cli tests/conformance $(ARGS)
+	$(SQS) -k sqs tests/unit tests/cli tests/conformance $(ARGS)
+	$(if $(ARGS),,ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10)
+
+# The contract with every kind of fault of AWS, and the death of a process at each of its writes: most of an hour.
+# KIND=stale runs one kind (tests/sqs_faulty_store.py has them), SEED=7 draws other faults.
+test-faults: $(VENV)/dev.stamp .venv-aws/stamp
+	ASYNCJOBS_TEST_FAULTS=$(or $(KIND),all) ASYNCJOBS_TEST_SEED=$(or $(SEED),0) $(SQS) tests/conformance $(ARGS)
+	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_EVERY=1 $(SQS) -k "last_of_its_process" tests/unit)
 
 # An environment of its own: the lowest version of each dependency that pyproject.toml allows, on the lowest Python.
 PYTHON_LOWEST ?= $(shell for p in python3.11 $(PYTHON); do \

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from importlib.util import find_spec
@@ -81,6 +82,15 @@ def _sqs(clock: Clock, folder: Path) -> JobBackend:
     return SQSBackend(_sqs_config(folder), clock=clock)
 
 
+def _faulty(kind: str) -> Callable[[Clock, Path], JobBackend]:
+    def make(clock: Clock, folder: Path) -> JobBackend:
+        from tests.sqs_faulty_store import FaultySQSBackend
+
+        return FaultySQSBackend(_sqs_config(folder), clock=clock, kind=kind, name=folder.name)
+
+    return make
+
+
 @functools.cache
 def _sqs_config(folder: Path) -> SQSConfig:
     """One table for each test, which its folder stands for."""
@@ -96,6 +106,11 @@ if find_spec("asyncjobs.backends.sqlite.backend") is not None:
 if sqs_server.missing() is None:
     MAKERS["sqs"] = _sqs
     STORES.append(("asyncio", "sqs"))
+    if os.environ.get("ASYNCJOBS_TEST_FAULTS"):
+        from tests.sqs_faulty_store import asked_for
+
+        MAKERS |= {f"sqs+{faults}": _faulty(faults) for faults in asked_for()}
+        STORES = [("asyncio", f"sqs+{faults}") for faults in asked_for()]
 
 
 def maker(kind: str, folder: Path) -> Make:

@@ -361,7 +361,6 @@ async def test_a_row_whose_batch_is_forgotten_does_not_exist(
 ) -> None:
     """It was on its way while others undid the batch, twice, and its process dies before it could learn of that."""
     monkeypatch.setattr(batches, "SLICE", 1)
-    monkeypatch.setattr(batches, "_REMEMBERED", 0)  # what one process knows, another one does not
     process = table.process()
     await stored(process)
 

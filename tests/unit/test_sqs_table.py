@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from typing import Any
 
 import pytest
@@ -309,6 +309,31 @@ async def test_a_throttled_call_is_not_tried_for_ever(store: Store, monkeypatch:
     with pytest.raises(BackendConnectionError) as error:
         await faulty.get([KEY])
     assert error.value.transient
+
+
+async def test_a_failure_of_the_server_is_seen_through_whether_it_came_before_the_write_or_after(store: Store) -> None:
+    class Failing(Wrapped):
+        left = 0
+
+        async def call(self, operation: str, **request: Any) -> Any:
+            answer = await super().call(operation, **request)
+            self.left -= 1
+            if self.left >= 0:
+                raise answer_of("InternalServerError", operation, status=500, retries=2)
+            return answer
+
+    client = Failing(store.client)
+    table = Table(client, store.name)
+
+    async def failing(call: Awaitable[Any]) -> Any:
+        client.left = 2
+        return await call
+
+    assert marked(await failing(table.write(new(v=1)))) == {"v": 1}
+    assert marked(await failing(table.write(Update(KEY, add={"v": 1}, equal={"v": 1})))) == {"v": 2}
+    assert await failing(table.transact([Update(KEY, add={"v": 1}, equal={"v": 2}), new("other")])) is None
+    assert await failing(table.write(Update(KEY, delete=True, equal={"v": 3}))) == {}
+    assert [item["sk"] for item in await store.table.query_all("p")] == ["other"]
 
 
 async def test_batches_are_done_whole_though_half_of_each_is_left(store: Store) -> None:

@@ -96,8 +96,11 @@ class SQSBackend(CheckedArguments, JobBackend):
         self._check_process()
         async with self._opening:
             if self._open_parts is None:
-                self._open_parts = await connect(self.config, self._given_clock, self._listeners)
+                self._open_parts = await self._connect()
             self._opened += 1
+
+    async def _connect(self) -> Parts:
+        return await connect(self.config, self._given_clock, self._listeners)
 
     async def close(self) -> None:
         """End the polls, give their messages back, and close the connections, when the last user has left."""

@@ -2,14 +2,13 @@
 
 A submission of many jobs writes rows that name its batch, and they exist once the batch is committed. A removal of many
 lets their rows name a batch, and they are gone once that is committed. Whoever reads such a row looks the batch up.
-What was decided about a batch never changes, so it is remembered by each process.
+What was decided about a batch never changes, so each store remembers it.
 
 A batch stands in the index of work until it is done: until none of its rows needs it any more.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from secrets import token_hex
 
@@ -53,8 +52,6 @@ class Contents(Struct, frozen=True, array_like=True):
 
 
 _decoder = msgpack.Decoder(Contents)
-_decided: OrderedDict[str, bool] = OrderedDict()
-"""Whether batches were committed, of all stores of this process: their names are drawn at random."""
 
 
 def new_name(kind: str) -> str:
@@ -113,7 +110,7 @@ async def abort(table: Table, batch: str, clock: StoreClock) -> bool:
     """Abort a batch that is not decided; return False if it was committed."""
     answer = await table.write(Update(key=key(batch), set={"st": ABORTED, "at": clock.now()}, equal={"st": STAGING}))
     committed = isinstance(answer, Refused) and answer.item is not None and answer.item.get("st") == COMMITTED
-    remember(batch, committed)
+    remember(table, batch, committed)
     return not committed
 
 
@@ -142,8 +139,8 @@ async def look(table: Table, batches: Iterable[str]) -> dict[str, bool | None]:
     found: dict[str, bool | None] = {}
     unknown: list[str] = []
     for batch in batches:
-        if batch in _decided:
-            found[batch] = _decided[batch]
+        if batch in table.decided:
+            found[batch] = table.decided[batch]
         else:
             unknown.append(batch)
     items = await table.get([key(batch) for batch in unknown]) if unknown else {}
@@ -151,12 +148,12 @@ async def look(table: Table, batches: Iterable[str]) -> dict[str, bool | None]:
         state = items.get(key(batch), {}).get("st", ABORTED)
         found[batch] = None if state == STAGING else state == COMMITTED
         if state != STAGING:
-            remember(batch, state == COMMITTED)
+            remember(table, batch, state == COMMITTED)
     return found
 
 
-def remember(batch: str, committed: bool) -> None:
+def remember(table: Table, batch: str, committed: bool) -> None:
     """Remember what was decided about a batch."""
-    _decided[batch] = committed
-    while len(_decided) > _REMEMBERED:
-        _decided.pop(next(iter(_decided)), None)
+    table.decided[batch] = committed
+    while len(table.decided) > _REMEMBERED:
+        table.decided.popitem(last=False)

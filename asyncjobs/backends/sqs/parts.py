@@ -84,7 +84,7 @@ class Parts:
         self.finding = finding.Finding(self.transitions, self.known, self.queries, self.index)
         self.log = Log(self.transitions)
         self.removal = Removal(self.transitions, self.known, self.log.highest)
-        self.sweep = Sweep(self.transitions, self.dependents, self.index)
+        self.sweep = Sweep(self.transitions, self.dependents, self.index, self.log)
         self.waiting = Waiting(clock, self.log, self.messages)
 
     def _noticed(self, row: Row) -> None:

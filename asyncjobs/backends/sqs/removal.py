@@ -201,7 +201,7 @@ class Removal:
 
     async def _commit(self, name: str) -> bool:
         answer = await self._table.write(batches.commitment(name, self._transitions.clock))
-        batches.remember(name, not isinstance(answer, Refused))
+        batches.remember(self._table, name, not isinstance(answer, Refused))
         return not isinstance(answer, Refused)
 
     async def _note_highest(self, rows: Sequence[Row]) -> None:

@@ -13,6 +13,7 @@ from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.batch_sweep import sweep_batches
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.loading import existing
+from asyncjobs.backends.sqs.log import Log
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import WORK
@@ -31,12 +32,13 @@ _DUE_AT_ONCE = 200
 class Sweep:
     """What any process does for all."""
 
-    def __init__(self, transitions: Transitions, dependents: Dependents, index: ReadyIndex) -> None:
+    def __init__(self, transitions: Transitions, dependents: Dependents, index: ReadyIndex, log: Log) -> None:
         self._transitions = transitions
         self._table = transitions.table
         self._clock = transitions.clock
         self._dependents = dependents
         self._index = index
+        self._log = log
         self._shard = 0
         self._last: int | None = None
         self._key: str | None = None
@@ -53,6 +55,7 @@ class Sweep:
         await sweep_batches(self._transitions, self._shard)
         await self.settle(self._shard)
         await self._admit()
+        await self._log.append()
 
     async def _admit(self) -> None:
         """Decide the admission of the next limited keys: a process may have died before it did."""

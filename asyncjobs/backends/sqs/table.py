@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import random
 import time
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
 from secrets import token_urlsafe
@@ -36,7 +37,15 @@ _PATIENCE = 8.0
 _REFUSED = "ConditionalCheckFailedException"
 _CONFLICT = "TransactionConflictException"
 _CANCELED = "TransactionCanceledException"
-_THROTTLED = frozenset({"ProvisionedThroughputExceededException", "RequestLimitExceeded", "ThrottlingException"})
+_AGAIN = frozenset(
+    {
+        "ProvisionedThroughputExceededException",
+        "RequestLimitExceeded",
+        "ThrottlingException",
+        "TransactionInProgressException",
+    }
+)
+"""Codes of calls that are tried again here, after the tries of botocore; as failures of the server are."""
 _PASSING = frozenset({"None", "ProvisionedThroughputExceeded", "ThrottlingError", "TransactionConflict"})
 """Reasons of a transaction that was cancelled to do it again."""
 
@@ -84,6 +93,14 @@ class Refused(Struct, frozen=True):
     item: Item | None
 
 
+class _Answer(Struct, frozen=True):
+    """The answer to a call. ``code`` is that of an expected error, ``repeated`` whether there were earlier tries."""
+
+    content: Mapping[str, Any]
+    code: str = ""
+    repeated: bool = False
+
+
 class Page(Struct, frozen=True):
     """A page of items. ``next`` is where the next one begins, None at the end. A page may be short, or empty."""
 
@@ -97,6 +114,8 @@ class Table:
     def __init__(self, client: Any, name: str) -> None:
         self._client = client
         self.name = name
+        self.decided: OrderedDict[str, bool] = OrderedDict()
+        """Whether batches were committed, as far as this store knows: see ``batches``."""
 
     # -- reading
 
@@ -118,7 +137,7 @@ class Table:
         patience = _Patience()
         while wanted:
             request = {self.name: {"Keys": wanted, "ConsistentRead": consistent}}
-            answer, _ = await self._expect("batch_get_item", RequestItems=request)
+            answer = (await self._expect("batch_get_item", RequestItems=request)).content
             for stored in answer.get("Responses", {}).get(self.name, ()):
                 item = values.plain_item(stored)
                 found[item["pk"], item["sk"]] = item
@@ -194,15 +213,15 @@ class Table:
         patience, repeated = _Patience(), False
         expected = frozenset({_REFUSED, _CONFLICT})
         while True:
-            answer, code = await self._expect(operation, expected, TableName=self.name, **request)
-            if not code:
+            answer = await self._expect(operation, expected, TableName=self.name, **request)
+            if not answer.code:
                 break
-            repeated |= bool(answer.get("ResponseMetadata", {}).get("RetryAttempts"))
-            if code == _REFUSED:
-                return await self._refused(update, answer.get("Item"), mark, repeated)
+            repeated |= answer.repeated
+            if answer.code == _REFUSED:
+                return await self._refused(update, answer.content.get("Item"), mark, repeated)
             await patience.wait(self._what(operation))
         if operation == "update_item":
-            return values.plain_item(answer["Attributes"])
+            return values.plain_item(answer.content["Attributes"])
         return {} if update.delete else expressions.whole(update, mark)
 
     async def _refused(self, update: Update, stored: Any, mark: str, repeated: bool) -> Item | Refused:
@@ -241,15 +260,23 @@ class Table:
             # DynamoDB does what has the same token only once, however often botocore tries. After it was cancelled,
             # it is a new one.
             token = f"{mark}-{patience.tries}"
-            answer, code = await self._expect(
+            answer = await self._expect(
                 "transact_write_items", frozenset({_CANCELED}), TransactItems=actions, ClientRequestToken=token
             )
-            if not code:
+            if not answer.code:
                 return None
-            answers = self._reasons(answer)
+            answers = self._reasons(answer.content)
             if answers is not None:
-                return answers
+                return await self._with_items([*updates, *checks], answers)
             await patience.wait(self._what("transact_write_items"))
+
+    async def _with_items(self, actions: Sequence[Update], answers: list[Refused | None]) -> list[Refused | None]:
+        """Return refusals with the items as they are, where an answer has brought none."""
+        lacking = [place for place, answer in enumerate(answers) if answer is not None and answer.item is None]
+        found = await self.get([actions[place].key for place in lacking]) if lacking else {}
+        for place in lacking:
+            answers[place] = Refused(found.get(actions[place].key))
+        return answers
 
     def _reasons(self, answer: Mapping[str, Any]) -> list[Refused | None] | None:
         """Return which conditions failed; None if none did, but other writers were in the way.
@@ -285,34 +312,35 @@ class Table:
         patience = _Patience()
         left = requests
         while left:
-            answer, _ = await self._expect("batch_write_item", RequestItems={self.name: left})
-            left = answer.get("UnprocessedItems", {}).get(self.name, [])
+            answer = await self._expect("batch_write_item", RequestItems={self.name: left})
+            left = answer.content.get("UnprocessedItems", {}).get(self.name, [])
             if left:
                 await patience.wait(self._what("batch_write_item"))
 
     # -- calls
 
     async def _call(self, operation: str, **request: Any) -> Any:
-        answer, _ = await self._expect(operation, TableName=self.name, **request)
-        return answer
+        return (await self._expect(operation, TableName=self.name, **request)).content
 
-    async def _expect(
-        self, operation: str, expected: frozenset[str] = frozenset(), **request: Any
-    ) -> tuple[Mapping[str, Any], str]:
-        """Make a call; return its answer, and the code of the error if it is one that is expected."""
+    async def _expect(self, operation: str, expected: frozenset[str] = frozenset(), **request: Any) -> _Answer:
+        """Make a call, again and again if it fails for the moment; return its answer, or an error that is expected.
+
+        A failure of the server may come after the write: what repeats it must see through that.
+        """
         import botocore.exceptions as errors
 
         patience = _Patience()
         while True:
             with translated(self._what(operation)):
                 try:
-                    return await getattr(self._client, operation)(**request), ""
+                    return _Answer(await getattr(self._client, operation)(**request))
                 except errors.ClientError as error:
                     code = code_of(error)
+                    answer: Any = error.response
+                    about = answer.get("ResponseMetadata", {})
                     if code in expected:
-                        answer: Any = error.response
-                        return answer, code
-                    if code not in _THROTTLED or patience.over:
+                        return _Answer(answer, code, bool(patience.tries or about.get("RetryAttempts")))
+                    if patience.over or not (code in _AGAIN or about.get("HTTPStatusCode", 0) >= 500):
                         raise
             await patience.wait(self._what(operation))
 

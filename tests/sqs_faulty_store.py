@@ -1,0 +1,93 @@
+"""A store of SQS whose clients have one kind of fault, for the conformance suite.
+
+``ASYNCJOBS_TEST_FAULTS`` names the kinds, or ``all``: the suite then runs on such stores alone, once for each kind.
+``ASYNCJOBS_TEST_SEED`` draws other faults.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+from zlib import crc32
+
+import pytest
+
+from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.backends.sqs.parts import Parts
+from asyncjobs.backends.sqs.server_clock import StoreClock
+from asyncjobs.clock import Clock
+from asyncjobs.config import SQSConfig
+from tests.sqs_faults import Faults, FaultyClient, FaultyPolls, FaultyQueue, MessageFaults
+
+TABLE: dict[str, Faults] = {
+    "before": Faults(before=0.1),
+    "repeated": Faults(repeated=0.3),
+    "throttled": Faults(throttled=0.1),
+    "conflict": Faults(conflict=0.2),
+    "half": Faults(half=0.3),
+    "stale": Faults(stale=5),
+    # A refusal is rare in the suite, so all are so.
+    "forgetful": Faults(forgetful=1.0, repeated=0.1),
+}
+"""The kinds of faults of DynamoDB. ``test_sqs_lost_answers`` has those that come through to the caller."""
+MESSAGES: dict[str, MessageFaults] = {
+    "messages": MessageFaults(duplicated=0.3, late=0.3, reordered=0.5, unsent=0.3),
+    "expired": MessageFaults(expired=0.5),
+}
+"""The kinds of faults of SQS."""
+KINDS = (*TABLE, *MESSAGES)
+
+
+def asked_for() -> tuple[str, ...]:
+    """Return the kinds of faults with which the suite is to run; none: it runs without."""
+    given = os.environ.get("ASYNCJOBS_TEST_FAULTS", "")
+    kinds = KINDS if given == "all" else tuple(kind for kind in given.split(",") if kind)
+    if unknown := set(kinds) - set(KINDS):
+        raise pytest.UsageError(f"ASYNCJOBS_TEST_FAULTS: no kind {', '.join(sorted(unknown))}; {', '.join(KINDS)}")
+    return kinds
+
+
+class WrappedSQSBackend(SQSBackend):
+    """A store whose clients are changed once it is open.
+
+    :param wrap: changes them.
+    """
+
+    def __init__(self, config: SQSConfig, *, clock: Clock, wrap: Callable[[Clients], None]) -> None:
+        super().__init__(config, clock=clock)
+        self._wrap = wrap
+
+    async def _connect(self) -> Parts:
+        clients = await Clients.open(self.config)
+        checked = await schema.check(self.config, clients)
+        self._wrap(clients)
+        return Parts(self.config, clients, StoreClock(self._given_clock, clients.server_time), self._listeners, checked)
+
+
+class FaultySQSBackend(WrappedSQSBackend):
+    """A store whose calls fail in ways that it must see through.
+
+    :param name: draws the faults, together with the seed of the run.
+    """
+
+    def __init__(self, config: SQSConfig, *, clock: Clock, kind: str, name: str) -> None:
+        super().__init__(config, clock=clock, wrap=self._break)
+        self._kind = kind
+        self._seed = crc32(name.encode()) + int(os.environ.get("ASYNCJOBS_TEST_SEED", "0"))
+
+    def _break(self, clients: Clients) -> None:
+        self._seed += 1  # opened again, it fails elsewhere
+        if (of_table := TABLE.get(self._kind)) is not None:
+            clients.dynamodb = FaultyClient(clients.dynamodb, of_table, self._seed)
+            return
+        faults, seed, connect = MESSAGES[self._kind], self._seed, clients.connect
+        clients.sqs = FaultyQueue(clients.sqs, faults, seed)
+
+        def polls(service: str, *how: Any) -> Any:
+            client = connect(service, *how)
+            return FaultyPolls(client, faults, seed) if service == "sqs" else client
+
+        clients.connect = polls
