@@ -222,6 +222,8 @@ class SQSBackend(CheckedArguments, JobBackend):
         """Mark the worker as gone, and take back at once what it held."""
         parts = self._parts
         await parts.workers.deregister(worker)
+        if not parts.workers.any_here:
+            parts.messages.want(0, None)
         await parts.follow([])
 
     async def extend_leases(self, worker: str) -> WorkerLease:

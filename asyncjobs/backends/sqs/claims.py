@@ -169,7 +169,10 @@ class Claims:
         """
         hand.in_doubt |= dict.fromkeys(row.id for row in rows)
         held = list(dict.fromkeys((*hand.running, *hand.in_doubt)))
-        written = Update((keys.WORKERS, worker), set={"held": held}, present=("pk",), absent=("gone",))
+        now = self._transitions.clock.lease_time()
+        written = Update(  # also a heartbeat: no worker takes jobs that a reaper is about to take from it
+            (keys.WORKERS, worker), set={"held": held, "at": now}, add={"beat": 1}, present=("pk",), absent=("gone",)
+        )
         if isinstance(await self._table.write(written), Refused):
             return None
         failures: list[BackendError] = []

@@ -26,6 +26,8 @@ _LONGEST_HIDDEN = 60
 _FIRST_WAIT = 1
 _PAUSE = 1.0
 """Seconds between two polls that do not wait."""
+NO_JOB = ""
+"""The job of a message that only ends a poll, whichever process gets it."""
 
 
 class Hint(Struct, frozen=True, rename={"version": "v", "table": "t", "job": "j", "lane": "l"}):
@@ -100,14 +102,17 @@ class Poller:
                 self._thread.start()
             self._changed.notify_all()
 
-    def close(self) -> None:
-        """Stop. Blocks until the poll that is under way is over; what it brings is given back."""
+    def stop(self) -> bool:
+        """Begin no more polls; return whether one is under way."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
-            thread = self._thread
-        if thread is not None:
-            thread.join(self._wait_time + 10)
+            return self._thread is not None and self._thread.is_alive()
+
+    def join(self) -> None:
+        """Block until the poll that is under way is over; what it brings is given back."""
+        if self._thread is not None:
+            self._thread.join(self._wait_time + 10)
 
     # -- in the thread
 
@@ -123,7 +128,7 @@ class Poller:
         with self._changed:
             while not self._closed:
                 if self._failures:
-                    self._changed.wait(min(30.0, 0.2 * 2.0**self._failures))
+                    self._changed.wait_for(lambda: self._closed, min(30.0, 0.2 * 2.0**self._failures))
                     if self._wanted and not self._closed:
                         return min(_AT_ONCE, self._wanted)
                 elif self._wanted:
@@ -173,6 +178,9 @@ class Poller:
                 continue
             if hint.table != self._table_id:
                 self._strange(message, received)
+                continue
+            if hint.job == NO_JOB:
+                self._client.delete_message(QueueUrl=self._queue, ReceiptHandle=message["ReceiptHandle"])
                 continue
             until = began + self._visibility
             found.append(Received(self._queue, message["ReceiptHandle"], hint.job, received, until))

@@ -23,6 +23,8 @@ logger = SafeLogger("asyncjobs.sqs")
 _AT_ONCE = 10
 _MOST_WAITING = 10_000
 """Jobs whose message was not sent yet: what is more is found by the index of ready jobs."""
+_UNTAKEN = 2.0
+"""Seconds after which a message goes back that no claim has taken: perhaps all slots are full."""
 _HIDDEN_AT_MOST = 11 * 3600
 """Seconds after which a message is let go, of the 12 hours that it can be hidden; the lease carries on."""
 
@@ -51,9 +53,11 @@ class Messages:
         self._table_id = table_id
         self._known = known
         self._visibility = config.visibility_timeout
+        self._wait_time = config.wait_time
         self._arrived = arrived
         self._outbox: dict[str, str] = {}  # the lane of each job that became ready, by id
         self._received: dict[str, Received] = {}
+        self._arrived_at = 0.0
         self._kept: dict[str, tuple[Received, float]] = {}
         self.unsent = 0
         """Messages that could not be sent."""
@@ -124,6 +128,7 @@ class Messages:
             poller.want(count if serves else 0)
 
     def _take_in(self, found: Sequence[Received]) -> None:
+        self._arrived_at = time.monotonic()
         for message in found:
             self._received[message.job] = message
         self._arrived()
@@ -155,8 +160,10 @@ class Messages:
         await self._delete([message for message, _ in kept])
 
     async def extend(self) -> None:
-        """Hide the messages of running jobs for longer: called with each heartbeat."""
+        """Hide the messages of running jobs for longer, and give back what no claim takes: with each heartbeat."""
         now = time.monotonic()
+        if now - self._arrived_at > _UNTAKEN:
+            await self._hide(dict.fromkeys(self.take().values(), 0))
         old = [job_id for job_id, (_, since) in self._kept.items() if now - since > _HIDDEN_AT_MOST]
         await self._delete([self._kept.pop(job_id)[0] for job_id in old])
         await self._hide({message: self._visibility for message, _ in self._kept.values()})
@@ -186,9 +193,17 @@ class Messages:
                     logger.debug("%s on %s failed: %s", operation, url, error)
 
     async def close(self) -> None:
-        """Stop polling, and give back what nobody looked at."""
+        """Send what is left to be sent, stop polling, and give back what nobody looked at.
+
+        A poll that is under way is not cut short, since it could take a message along: a message of our own ends it,
+        if it is not another process that gets it.
+        """
+        await self.send()
+        for url, poller in self._pollers.items():
+            if poller.stop() and self._wait_time:
+                await self._send(url, {hints.NO_JOB: ""})
         for poller in self._pollers.values():
-            await in_thread(poller.close)
+            await in_thread(poller.join)
         left = [*self._received.values(), *(message for message, _ in self._kept.values())]
         self._received, self._kept = {}, {}
         await self._hide(dict.fromkeys(left, 0))

@@ -106,7 +106,8 @@ class Parts:
     async def reap(self, *, expired: bool) -> list[str]:
         """Take back what dead workers held, and now and then look for what is due or was left undone."""
         taken = await self.workers.reap() if expired else []
-        await self.sweep.step()
+        if await self.sweep.step():
+            self.waiting.wake()  # to claim by the index: a message may be lost, and the index was old when it was read
         await self.follow([])
         return taken
 

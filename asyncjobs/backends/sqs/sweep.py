@@ -43,12 +43,12 @@ class Sweep:
         self._last: int | None = None
         self._key: str | None = None
 
-    async def step(self) -> None:
-        """Look at the next shard, if the last look was some time ago."""
+    async def step(self) -> bool:
+        """Look at the next shard, if the last look was some time ago; return whether that was the last of them."""
         now = self._clock.lease_time()
         every = _EVERY * SECOND // self._transitions.shards
         if self._last is not None and 0 <= now - self._last < every * (0.75 + random.random() / 2):
-            return
+            return False
         self._last = now
         self._shard = (self._shard + 1) % self._transitions.shards
         await self.promote()
@@ -56,6 +56,7 @@ class Sweep:
         await self.settle(self._shard)
         await self._admit()
         await self._log.append()
+        return self._shard == 0
 
     async def _admit(self) -> None:
         """Decide the admission of the next limited keys: a process may have died before it did."""

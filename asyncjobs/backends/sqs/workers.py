@@ -84,6 +84,11 @@ class Workers:
         """Return what a worker of this process has in hand."""
         return self._hands.get(worker)
 
+    @property
+    def any_here(self) -> bool:
+        """Whether a worker of this process is registered."""
+        return bool(self._hands)
+
     async def register(self, worker: NewWorker) -> str:
         """Register a worker, and return its id."""
         (n,) = self._numbers.take(1, self._clock.now())
@@ -178,6 +183,7 @@ class Workers:
         self._heartbeat.remove(worker)
         gone = Update((keys.WORKERS, worker), set={"gone": 1}, present=("pk",))
         answer = await self._table.write(gone)
+        self._hands.pop(worker, None)
         if not isinstance(answer, Refused):
             await self._take_back(answer)
 
@@ -214,10 +220,11 @@ class Workers:
         return given_up
 
     async def _take_back(self, item: Item) -> list[str]:
-        """Interrupt what a worker runs that is gone, refuse what it was about to claim, and forget it."""
+        """Interrupt what a worker runs that is gone, refuse what it was about to claim, settle what it has ended."""
         worker = item["sk"]
-        number = number_of(worker)
-        taken = [job_id for job_id in item.get("held", ()) if await self._interrupt(job_id, number)]
+        number, held = number_of(worker), item.get("held", ())
+        taken = [job_id for job_id in held if await self._interrupt(job_id, number)]
+        await self._dependents.settle([row for row in await self._rows(held) if row.owed])
         taken += await self._give_up_owned(worker)
         await self._table.delete_many([(keys.WORKERS, worker)])
         self._hands.pop(worker, None)
