@@ -87,7 +87,7 @@ SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(
 
 # The SQS store is experimental: its tests are not part of make test yet.
 test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
-	$(SQS) -k sqs tests/unit tests/cli tests/conformance $(ARGS)
+	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/faults $(ARGS)
 	$(if $(ARGS),,ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10)
 
 # The contract with every kind of fault of AWS, and the death of a process at each of its writes: most of an hour.
@@ -95,6 +95,7 @@ test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
 test-faults: $(VENV)/dev.stamp .venv-aws/stamp
 	ASYNCJOBS_TEST_FAULTS=$(or $(KIND),all) ASYNCJOBS_TEST_SEED=$(or $(SEED),0) $(SQS) tests/conformance $(ARGS)
 	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_EVERY=1 $(SQS) -k "last_of_its_process" tests/unit)
+	$(if $(KIND)$(ARGS),,ASYNCJOBS_STORM=long $(SQS) --timeout 3000 tests/faults/test_sqs_storm.py)
 
 # An environment of its own: the lowest version of each dependency that pyproject.toml allows, on the lowest Python.
 PYTHON_LOWEST ?= $(shell for p in python3.11 $(PYTHON); do \

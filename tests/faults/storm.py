@@ -1,4 +1,4 @@
-"""The storm: several daemons on one file, killed and frozen while they run random graphs, and a client that is killed.
+"""The storm: several daemons on one store, killed and frozen while they run random graphs, and a client that is killed.
 
 Each life of a daemon has a fate, drawn with the seed: it dies at a point of its commits, in a body, or after so many
 bodies; or it is frozen after so many, for longer than its lease. A daemon that died is started again at once.
@@ -20,11 +20,11 @@ from msgspec import Struct, field
 from tests.faults import checker
 from tests.faults.children import PATIENCE, Child, first_words
 from tests.faults.crash import Told
-from tests.faults.try_lock import attempt
+from tests.faults.storm_stores import StormStore
 
 PROGRAM = "tests.faults.storm_program"
-POINTS = ("begin", "before-commit", "after-commit", "body", "-")
-"""Where daemons die; "-": wherever they are after so many bodies."""
+ANYWHERE = ("body", "-")
+"""Where daemons die beside the points of a commit; "-": wherever they are after so many bodies."""
 
 
 class Weather(Struct, frozen=True, kw_only=True):
@@ -44,7 +44,10 @@ class Weather(Struct, frozen=True, kw_only=True):
     """Seconds without a word of anybody after which the run is given up."""
     longest: float = 600.0
     """Seconds after which it is given up anyway: some defects make a daemon talk for ever."""
-    points: tuple[str, ...] = POINTS
+    points: tuple[str, ...] | None = None
+    """Where daemons die. Default: at the points of the store's commits, and anywhere."""
+    patient: bool = False
+    """Whether jobs may be interrupted as often as it comes."""
 
 
 class Storm(Struct):
@@ -91,9 +94,9 @@ class _Life(Struct):
     frozen_until: float | None = None
 
 
-def storm(folder: Path, seed: int, weather: Weather) -> Storm:
+def storm(store: StormStore, folder: Path, seed: int, weather: Weather) -> Storm:
     """Let it rage, let the rest of the jobs come to their end, and look at everything."""
-    conductor = _Conductor(folder, seed, weather)
+    conductor = _Conductor(store, folder, seed, weather)
     began = time.monotonic()
     try:
         conductor.run()
@@ -105,8 +108,8 @@ def storm(folder: Path, seed: int, weather: Weather) -> Storm:
 
 
 class _Conductor:
-    def __init__(self, folder: Path, seed: int, weather: Weather) -> None:
-        self.path, self.ledger = folder / "storm.db", folder / "storm.ledger"
+    def __init__(self, store: StormStore, folder: Path, seed: int, weather: Weather) -> None:
+        self.store, self.ledger = store, folder / "storm.ledger"
         self.seed, self.weather, self.rng = seed, weather, Random(seed)
         self.told = Told(seed, weather.size)
         self.came = Storm()
@@ -124,14 +127,18 @@ class _Conductor:
 
     def _start_client(self) -> Heard:
         weather, told = self.weather, self.told
-        return self._child("client", self.path, self.seed, weather.size, weather.pause, told.graph, told.windows)
+        how = "patient" if weather.patient else "-"
+        return self._child(
+            "client", self.store.argument, self.seed, weather.size, weather.pause, how, told.graph, told.windows
+        )
 
     def _start(self) -> _Life:
         fate = self._next_fate()
-        point = self.rng.choice(self.weather.points) if fate == "kill" else "-"
+        points = self.weather.points or (*self.store.points, *ANYWHERE)
+        point = self.rng.choice(points) if fate == "kill" else "-"
         n = self.rng.randint(1, 12)
         weather = self.weather
-        child = self._child("daemon", self.path, weather.lease, weather.slots, point, n)
+        child = self._child("daemon", self.store.argument, weather.lease, weather.slots, point, n)
         # One that does not come to its point dies after so many bodies: an idle daemon commits nothing.
         return _Life(child, fate, n if point == "-" else 4 * n)
 
@@ -209,8 +216,8 @@ class _Conductor:
         """SIGSTOP, outside of a transaction: inside of one, a stopped process stops every writer."""
         self.troubled.add(life.child.pid)
         alone = all(other.frozen_until is None for other in self.lives)  # somebody must be awake to see it
-        if alone and freeze(life.child, self.path):
-            life.frozen_until = time.monotonic() + 1.7 * self.weather.lease
+        if alone and freeze(life.child, self.store):
+            life.frozen_until = time.monotonic() + 1.7 * self.weather.lease + self.store.tolerance
             self.came.freezes += 1
             self._go_on(life)
         else:
@@ -256,7 +263,7 @@ class _Conductor:
             child.__exit__(None, None, None)
 
     def look(self) -> None:
-        stored = checker.read_store(self.path)
+        stored = self.store.read()
         ledger = checker.read_ledger(self.ledger)
         came = self.came
         came.problems += checker.check_told(stored, self.told.acknowledged, self.told.batches())
@@ -273,11 +280,11 @@ class _Conductor:
         came.interruptions = sum(job.interruptions for job in stored.jobs.values())
 
 
-def freeze(child: Child, path: Path) -> bool:
+def freeze(child: Child, store: StormStore) -> bool:
     """Stop a process; False: somebody holds the write lock now, perhaps this very one, so it runs on."""
     child.process.send_signal(signal.SIGSTOP)
     os.waitpid(child.pid, os.WUNTRACED)
-    if attempt(str(path)) == "free":
+    if store.may_freeze():
         return True
     child.process.send_signal(signal.SIGCONT)
     return False

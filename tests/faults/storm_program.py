@@ -1,4 +1,4 @@
-"""The processes of the storm: ``python -m tests.faults.storm_program daemon|client FILE …``.
+"""The processes of the storm: ``python -m tests.faults.storm_program daemon|client STORE …``.
 
 A daemon tells ``opened``, ``end`` for each body that ends, ``stale`` for each outcome that was refused, ``point NAME``
 where it stops for good. A client tells what ``crash_program`` does, and asks after each graph whether to go on.
@@ -13,23 +13,24 @@ from typing import Any
 
 import anyio
 
-from asyncjobs import DaemonConfig, JobProcessor, SQLiteBackend, SQLiteConfig
+from asyncjobs import DaemonConfig, JobProcessor
 from asyncjobs.backends.base import Stale
 from tests.faults import bodies, defects, storm_defects
 from tests.faults.bodies import tell
 from tests.faults.crash_program import Stop, submit
 from tests.faults.scenarios import listen
 from tests.faults.storm_plans import plan
+from tests.faults.storm_stores import open_store
 
 FUNCTIONS = (bodies.work, bodies.work_in_thread)
 
 
-async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
+async def daemon(store: str, lease: str, slots: str, point: str, n: str) -> None:
     """Run whatever is there until a line comes, or until it comes to ``point`` for the ``n``-th time."""
     stop = Stop(point, int(n))
     bodies.started = stop.in_body
     bodies.ended = lambda job_id, attempt: tell("end", job_id)
-    backend = SQLiteBackend(SQLiteConfig(db_path=path, checkpoint_size=262_144), hook=stop.in_commit)
+    backend = open_store(store, stop.in_commit, checkpoint_size=262_144)
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
     async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
         outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
@@ -45,13 +46,13 @@ async def daemon(path: str, lease: str, slots: str, point: str, n: str) -> None:
         await listen()
 
 
-async def client(path: str, seed: str, size: str, pause: str, graph: str, acknowledged: str) -> None:
+async def client(store: str, seed: str, size: str, pause: str, patient: str, graph: str, acknowledged: str) -> None:
     """Submit planned graphs, from this window of this graph on, and wait for each; a line says whether to go on."""
     g, first = int(graph), int(acknowledged)
-    async with JobProcessor(SQLiteConfig(db_path=path), enable_daemon=False) as jp:
+    async with JobProcessor(open_store(store), enable_daemon=False) as jp:
         tell("opened")
         while True:
-            for w, window in enumerate(plan(int(seed), g, int(size), jp.handle, float(pause))):
+            for w, window in enumerate(plan(int(seed), g, int(size), jp.handle, float(pause), patient == "patient")):
                 if w < first:
                     continue
                 async with anyio.create_task_group() as tasks:

@@ -26,6 +26,7 @@ from tests.faults import bodies, checker, storm_bodies
 from tests.faults.children import Child
 from tests.faults.stores import new_job
 from tests.faults.storm import Heard, first_of, freeze
+from tests.faults.storm_stores import InFile
 from tests.faults.test_locked import Holder
 
 SCENARIOS = "tests.faults.storm_scenarios"
@@ -62,7 +63,7 @@ def let_go(pipe: Path, attempt: int) -> None:
 
 
 def frozen_outside(child: Child, path: Path) -> None:
-    while not freeze(child, path):
+    while not freeze(child, InFile(path)):
         pass
 
 

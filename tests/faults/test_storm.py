@@ -12,6 +12,7 @@ import pytest
 from msgspec.structs import replace
 
 from tests.faults.storm import Weather, storm
+from tests.faults.storm_stores import InFile
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.untraced]
 
@@ -34,7 +35,7 @@ def seed() -> int:
 
 @pytest.mark.timeout(WEATHER.longest + 120)
 def test_the_storm(tmp_path: Path) -> None:
-    came = storm(tmp_path, seed(), WEATHER)
+    came = storm(InFile(tmp_path / "storm.db"), tmp_path, seed(), WEATHER)
     print(came)
     assert not came.problems, "\n".join(came.problems[:20])
     assert sum(came.kills.values()) >= WEATHER.kills
@@ -47,14 +48,14 @@ def test_the_storm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_the_storm_shows_what_one_process_cannot(tmp_path: Path, defect: str) -> None:
     """Nobody is even killed: it is enough that there are two."""
-    came = storm(tmp_path, 1, replace(CALM, defect=defect, patience=3, longest=20))
+    came = storm(InFile(tmp_path / "storm.db"), tmp_path, 1, replace(CALM, defect=defect, patience=3, longest=20))
     print(f"{len(came.problems)} contradictions: {came.problems[:3]}")
     assert any(sentence in problem for problem in came.problems for sentence in DEFECTS[defect]), came.problems
 
 
 def test_a_calm_sea(tmp_path: Path) -> None:
     """The same without a defect."""
-    came = storm(tmp_path, 1, CALM)
+    came = storm(InFile(tmp_path / "storm.db"), tmp_path, 1, CALM)
     print(came)
     assert not came.problems, "\n".join(came.problems[:20])
     assert came.interruptions == 0
