@@ -87,7 +87,7 @@ SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(
 
 # The SQS store is experimental: its tests are not part of make test yet.
 test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
-	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/faults $(ARGS)
+	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/faults tests/properties $(ARGS)
 	$(if $(ARGS),,ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10)
 
 # The contract with every kind of fault of AWS, and the death of a process at each of its writes: most of an hour.

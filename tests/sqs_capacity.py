@@ -91,7 +91,7 @@ class CountingClient(Wrapped):
         """Make a call, and count it."""
         _check(operation, request)
         self.calls[operation] += 1
-        keys = _written(operation, request)
+        keys = written(operation, request)
         if not keys:
             answer = await super().call(operation, **request)
             shown = answer
@@ -138,7 +138,7 @@ class CountingClient(Wrapped):
             self.read += sum(sizes) if consistent else sum(sizes) / 2
 
 
-def _written(operation: str, request: Mapping[str, Any]) -> list[tuple[str, _ItemKey]]:
+def written(operation: str, request: Mapping[str, Any]) -> list[tuple[str, _ItemKey]]:
     """Return the table and the key of each item that a call writes, or checks in a transaction."""
     if operation == "batch_write_item":
         return [
@@ -161,7 +161,7 @@ def _key(write: Mapping[str, Any]) -> _ItemKey:
 
 def _check(operation: str, request: Mapping[str, Any]) -> None:
     """Refuse what AWS refuses: too many items, too long keys, an item twice, an item that is too large."""
-    keys = _written(operation, request)
+    keys = written(operation, request)
     asked = [
         key for content in request.get("RequestItems", {}).values() if "Keys" in content for key in content["Keys"]
     ]

@@ -139,6 +139,14 @@ async def test_a_job_enters_its_key_when_its_dependencies_are_met(store: Store) 
     assert await hand.claim() == ["first"]
 
 
+@pytest.mark.parametrize("outcome", [SUCCESS, FATAL], ids=["met", "passed"])
+async def test_a_job_enters_its_key_when_a_dependency_without_one_has_ended(store: Store, outcome: Outcome) -> None:
+    hand = await store.hand()
+    await store.submit(new("parent"), new("child", "parent?", limit=KEY))
+    await hand.run("parent", outcome=outcome)
+    assert await hand.claim() == ["child"]
+
+
 async def test_a_job_enters_its_key_when_it_is_due(store: Store) -> None:
     hand = await store.hand()
     await store.submit(new("late", limit=KEY, priority=1, delay=1_000_000), new("a", limit=KEY))

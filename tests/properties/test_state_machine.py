@@ -21,7 +21,8 @@ SEEDS = 500
 CHUNK = 50
 WITH_GATES = 600
 """Histories with gates have all that others have. Together they are more than 1,000 random graphs."""
-OTHERS = [kind for kind in MAKERS if kind != "memory"]
+OTHERS = [kind for kind in MAKERS if kind not in ("memory", "sqs")]
+"""``test_sqs_histories`` has those of SQS."""
 
 
 async def chunk(folder: Path, seeds: range, plays: type[Driver]) -> int:

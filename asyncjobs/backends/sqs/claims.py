@@ -219,7 +219,6 @@ class Claims:
             # It may be this worker's all the same: the answer to the write was lost, and others wrote before it was
             # repeated. Then an event of it was not reported to the listeners; the log has it.
             return next((now for now in refused if runs_on(now, hand.number) and now.id not in hand.running), None)
-        self._transitions.limited(plan)
         self._transitions.settled(decided)
         return decided.changed[0].after
 

@@ -99,7 +99,6 @@ class Deciding:
             now = self._transitions.clock.lease_time()
             await self._table.write_all([owner_known(owner, now) for owner in owners if owner is not None])
             if await self._revive(decided):
-                self._transitions.limited(plan)
                 return job.status, self._transitions.settled(decided)
             refusals += 1
             await self._transitions.pause(refusals)

@@ -7,6 +7,8 @@ more is free, without anybody freeing it. Admission is decided anew after every 
 
 from __future__ import annotations
 
+from msgspec import structs
+
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
@@ -121,7 +123,7 @@ class Limits:
         if await self._transitions.write(decided, [slot]) is not None:
             self._known.forget(row.id)
             return False
-        self._transitions.settled(decided)
+        self._transitions.settled(structs.replace(decided, limits=()))  # of this key it is decided just now
         return True
 
 

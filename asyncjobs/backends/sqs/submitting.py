@@ -77,7 +77,7 @@ class Submitting:
         await self._announce(batch.rows)
         if not await self._write(batch, beside):
             return None
-        self._transitions.limited(plan, writes.capacities)
+        self._transitions.limited(plan.take_limits(), writes.capacities)
         for row in (*batch.touched, *batch.rows):
             self._transitions.noticed(row)
         self._transitions.notify(batch.events)

@@ -7,7 +7,7 @@ can be left undone by a crash: then a sweep of any process does it.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from msgspec import msgpack
@@ -21,7 +21,6 @@ from asyncjobs.backends.sqs.table import Refused, Table, Update
 from asyncjobs.backends.sqs.writing import Decided, Translator
 from asyncjobs.backends.unreadable import event_data
 from asyncjobs.clock import to_datetime
-from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import NewEvent
 from asyncjobs.models import JobEvent
 
@@ -77,15 +76,14 @@ class Transitions:
                 continue
             refused = await self.write(decided)
             if refused is None:
-                self.limited(plan)
                 return result, self.settled(decided)
             known = refused
             refusals += 1
             await self.pause(refusals)
 
-    def limited(self, plan: Plan, capacities: Mapping[str, int] = {}) -> None:
-        """Keep which limited keys a plan concerned, once it is written."""
-        for key in plan.take_limits():
+    def limited(self, keys: Iterable[str], capacities: Mapping[str, int] = {}) -> None:
+        """Keep limited keys that a plan concerned, once it is written."""
+        for key in keys:
             self.limits[key] = capacities.get(key, self.limits.get(key))
 
     async def write(self, decided: Decided, beside: Sequence[Update] = ()) -> list[Row] | None:
@@ -115,6 +113,7 @@ class Transitions:
         after = {change.after.id: change.after for change in decided.changed}
         for row in after.values():
             self.noticed(row)
+        self.limited(decided.limits)
         self.notify(decided.events)
         return [row for job_id in decided.owed if (row := after[job_id]).owed]
 

@@ -31,7 +31,10 @@ class Changed(Struct, frozen=True):
 
 
 class Decided(Struct, frozen=True):
-    """What a plan decided, as rows. ``apart`` are large values, to be stored before."""
+    """What a plan decided, as rows.
+
+    ``apart`` are large values, to be stored before; ``limits`` the keys whose admission is decided anew afterwards.
+    """
 
     changed: tuple[Changed, ...]
     apart: tuple[Apart, ...]
@@ -39,6 +42,7 @@ class Decided(Struct, frozen=True):
     owed: tuple[str, ...]
     undecided: frozenset[str] = frozenset()
     """Batches that may have to know of these changes, since they are being submitted at this moment."""
+    limits: tuple[str, ...] = ()
 
 
 class _ByJob:
@@ -77,7 +81,7 @@ class Translator:
         # New jobs take the states of their parents for granted that have ended.
         undecided = frozenset(view.undecided) if any(map(_reopens, changed)) else frozenset[str]()
         removals = frozenset([change.before.removal for change in changed if change.before.removal is not None])
-        return Decided(tuple(changed), tuple(large), news, owed, undecided | removals)
+        return Decided(tuple(changed), tuple(large), news, owed, undecided | removals, tuple(plan.limits))
 
     def _change(self, n: int, found: _ByJob, plan: Plan, view: Loaded, large: list[Apart]) -> Changed:
         before = view.row(n)

@@ -1,0 +1,119 @@
+"""Seeded defects of the SQS store: each breaks one of its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import pytest
+from msgspec.structs import replace
+
+from asyncjobs.backends.sqs import batch_sweep, batches, rows, staging
+from asyncjobs.backends.sqs.batches import Contents
+from asyncjobs.backends.sqs.claims import Claims, Hand, is_ready
+from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.loading import Child, read_rows
+from asyncjobs.backends.sqs.log_head import Head
+from asyncjobs.backends.sqs.log_pages import LogPage
+from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.table import Item, Refused, Table, Update
+from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.backends.sqs.writing import Decided
+from asyncjobs.models import EdgeState
+
+# pyright: reportPrivateUsage=false
+
+Patch = pytest.MonkeyPatch
+Defect = Callable[[Patch], None]
+
+
+def written_down_before_it_is_read(patch: Patch) -> None:
+    """A claim takes rows as they are once their ids are written down."""
+    start = Claims._start
+
+    async def late(claims: Claims, row: Row, hand: Hand) -> Row | None:
+        now = (await read_rows(claims._table, [row.id]))[row.id]
+        return None if now is None or not is_ready(now) else await start(claims, now, hand)
+
+    patch.setattr(Claims, "_start", late)
+
+
+def no_version_in_a_verdict(patch: Patch) -> None:
+    """What the edges of a job decide is written over whatever became of it."""
+
+    async def careless(dependents: Dependents, decided: Decided) -> Row:
+        (change,) = decided.changed
+        update = rows.changed(change.before, change.after, dependents._transitions.shards)
+        await dependents._table.write(replace(update, equal={"n": change.before.n}))
+        dependents._transitions.settled(decided)
+        return change.after
+
+    patch.setattr(Dependents, "_verdict", careless)
+
+
+def a_count_by_version(patch: Patch) -> None:
+    """An edge that decides nothing by itself is written as one that does."""
+    decide = Dependents._decide
+
+    async def strict(dependents: Dependents, parent: Row, child: Child, row: Row) -> tuple[Decided | None, bool]:
+        decided, _ = await decide(dependents, parent, child, row)
+        return decided, False
+
+    patch.setattr(Dependents, "_decide", strict)
+
+
+def a_page_before_the_notes_of_the_last_one(patch: Patch) -> None:
+    """An appender takes for granted that the one before has made its notes."""
+
+    async def hasty(head: Head) -> LogPage:
+        async with head._finding:
+            await head._find()
+            return head._last
+
+    patch.setattr(Head, "find", hasty)
+
+
+def parents_are_not_settled_after_a_commit(patch: Patch) -> None:
+    """A parent that ended before a batch was committed counts as one that has met its dependents."""
+
+    async def hasty(transitions: Transitions, name: str, contents: Contents, left: Sequence[tuple[str, int]]) -> None:
+        await staging._show_left(transitions, name, left)
+        await batches.done(transitions.table, name, len(contents.parts()), transitions.clock)
+
+    patch.setattr(staging, "complete", hasty)
+    patch.setattr(batch_sweep, "complete", hasty)
+
+
+def a_missing_batch_was_committed(patch: Patch) -> None:
+    """A batch that is not there any more is taken for one that is done."""
+
+    async def trusting(table: Table, names: Iterable[str]) -> dict[str, bool | None]:
+        found: dict[str, bool | None] = {}
+        for name in names:
+            state = (await table.get([batches.key(name)])).get(batches.key(name), {}).get("st", batches.COMMITTED)
+            found[name] = None if state == batches.STAGING else state == batches.COMMITTED
+        return found
+
+    patch.setattr(batches, "look", trusting)
+
+
+def a_settled_edge_is_not_looked_at(patch: Patch) -> None:
+    """An edge that is counted already is left alone, with the verdict that may be due."""
+    settle = Dependents._settle_edge
+
+    async def trusting(dependents: Dependents, parent: Row, child: Child, row: Row | None) -> Row | None:
+        counted = row is not None and row.n == child.n and row.edges[child.place] != EdgeState.OPEN
+        return None if counted else await settle(dependents, parent, child, row)
+
+    patch.setattr(Dependents, "_settle_edge", trusting)
+
+
+def counted_over_a_retry(patch: Patch) -> None:
+    """A count does not name how often the edges were opened again."""
+    write = Table.write
+
+    async def careless(table: Table, update: Update) -> Item | Refused:
+        equal = {name: value for name, value in update.equal.items() if name != "g"}
+        absent = tuple(name for name in update.absent if name != "g")
+        return await write(table, replace(update, equal=equal, absent=absent))
+
+    patch.setattr(Table, "write", careless)
