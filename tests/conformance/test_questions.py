@@ -323,3 +323,15 @@ async def test_one_whose_asker_goes_on_is(store: Store) -> None:
     await store.backend.retry_job("a/q")
     assert await is_open(store, "a/q")
     assert (await ask(store, asker)).status is PENDING
+
+
+async def test_the_second_end_of_a_question_is_noted_and_wakes_as_the_first(store: Store) -> None:
+    hand, (asker,) = await asking(store, "a")
+    await ask(store, asker)
+    await reject(store, "a/q")
+    await store.backend.retry_job("a/q")
+    await park(store, asker, "a/q")
+    assert await hand.claim() == []
+    await answer(store, "a/q")
+    assert await hand.claim() == ["a"]
+    assert (await store.types("a")).count("answered") == 2

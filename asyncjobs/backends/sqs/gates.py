@@ -12,7 +12,7 @@ from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
 from asyncjobs.backends.sqs.numbers import Numbers
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.submitting import Submitting
-from asyncjobs.backends.sqs.table import WORK, Update
+from asyncjobs.backends.sqs.table import WORK
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.workers import number_of
 from asyncjobs.core import gate_commands
@@ -47,23 +47,16 @@ class Gates:
             if plan.inserted:
                 owed = await self._submitting.store(plan, view)
             else:
-                owed = await self._ask_again(plan, view, asked)
+                owed = await self._ask_again(plan, view)
             if owed is not None:
                 return asked, owed
             refusals += 1
             await self._transitions.pause(refusals)
 
-    async def _ask_again(self, plan: Plan, view: Loaded, asked: AskedGate) -> list[Row] | None:
-        """Write what an old question needs: perhaps it is opened again, and then its asker must learn of its end."""
+    async def _ask_again(self, plan: Plan, view: Loaded) -> list[Row] | None:
+        """Write what an old question needs: perhaps it is opened again."""
         decided = self._transitions.translator.changes(plan, plan.take(), view)
-        beside = members(decided)
-        for change in decided.changed:
-            row = change.after
-            parent = row.fixed.parent_key
-            if row.id == asked.job_id and parent is not None and change.before.state.status.terminal:
-                entry = (keys.job(*parent), keys.question(row.n, row.id))
-                beside.append(Update(entry, new=True, replace=True, set={"id": row.id, "n": row.n}))
-        if await self._transitions.write(decided, beside) is not None:
+        if await self._transitions.write(decided, members(decided)) is not None:
             return None
         return self._transitions.settled(decided)
 

@@ -102,6 +102,8 @@ class Translator:
             after = structs.replace(after, owed=True)
         if after.state.steps_from > before.state.steps_from:
             beside = (*beside, _outdated(after))
+        if before.state.status.terminal and not after.state.status.terminal:
+            beside = (*beside, *_asked_again(after))
         return Changed(before, after, beside)
 
     def moved(self, before: Row, state: JobState, now: int, view: Loaded) -> Row:
@@ -134,6 +136,15 @@ def _outdated(row: Row) -> Update:
     """Return the write by which upkeep finds a job whose earlier steps no longer count."""
     entry = {"id": row.id, "n": row.n, "from": row.state.steps_from}
     return Update((keys.OUTDATED, keys.member(row.n, row.id)), new=True, replace=True, set=entry)
+
+
+def _asked_again(row: Row) -> tuple[Update, ...]:
+    """Return the write by which the body that asked a question learns of its end, now that it is open again."""
+    asker = row.fixed.parent_key
+    if asker is None or row.gate is None or row.gate.asker is None:
+        return ()
+    entry = (keys.job(*asker), keys.question(row.n, row.id))
+    return (Update(entry, new=True, replace=True, set={"id": row.id, "n": row.n}),)
 
 
 def _reopens(change: Changed) -> bool:
