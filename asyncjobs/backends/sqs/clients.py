@@ -122,6 +122,7 @@ def _settings(tries: int) -> dict[str, Any]:
         "connect_timeout": CONNECT,
         "read_timeout": READ,
         "tcp_keepalive": True,
+        "parameter_validation": False,  # AWS does it, too; here it takes a fifth of the processor time of a call
         "retries": {"mode": "standard", "total_max_attempts": tries},
     }
 

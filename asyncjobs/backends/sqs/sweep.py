@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.batch_sweep import sweep_batches
+from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.dependents import Dependents
-from asyncjobs.backends.sqs.loading import existing
+from asyncjobs.backends.sqs.loading import existing, read_rows
 from asyncjobs.backends.sqs.log import Log
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.rows import Row
@@ -27,6 +28,8 @@ _EVERY = 15
 _KEYS_AT_ONCE = 10
 _DUE_AT_ONCE = 200
 """Delayed jobs that become ready in one step, here as in every store."""
+_ROWS = 50
+"""Rows that are read in one call."""
 
 
 class Sweep:
@@ -68,8 +71,11 @@ class Sweep:
     async def promote(self) -> int:
         """Make delayed jobs ready whose time has come; return how many."""
         due = await self._index.due(_DUE_AT_ONCE)
-        for job_id in due:
-            await self._transitions.commit(_promote(job_id))
+        rows: list[Row] = []
+        for start in range(0, len(due), _ROWS):
+            found = await read_rows(self._table, due[start : start + _ROWS])
+            rows += [row for row in found.values() if row is not None]
+        await at_once(lambda row: self._transitions.commit(_promote(row.id), [row]), rows)
         return len(due)
 
     async def settle(self, shard: int) -> None:
