@@ -263,6 +263,11 @@ class Store:
             if page.end:
                 return events
 
+    async def given(self) -> list[JobEvent]:
+        """What listeners were given, if this object has written all that the log has."""
+        events = await self.events()
+        return events if self.has("dense_log") else unplaced(events)
+
     async def types(self, job_id: str) -> list[str]:
         return [event.type for event in await self.events(job_id)]
 

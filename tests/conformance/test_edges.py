@@ -232,7 +232,7 @@ async def test_members_of_a_batch_that_name_later_ones_name_them_in_the_order_of
 
 
 async def test_a_job_with_thousands_of_dependencies_names_each_of_them(store: Store) -> None:
-    parents = [f"p{n}" for n in range(6000)]
+    parents = [f"p{n}" for n in range(store.many(6000))]
     await store.submit(*map(new, parents), new("page", *parents))
     assert (await store.job("page")).depends_on == tuple(parents)
 

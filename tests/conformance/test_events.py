@@ -19,7 +19,6 @@ from tests.conformance.support import (
     Store,
     new,
     progress,
-    unplaced,
 )
 
 pytestmark = pytest.mark.anyio
@@ -161,23 +160,17 @@ async def test_an_empty_log_is_a_page(store: Store) -> None:
     assert (list(page.events), page.end, page.cursor) == ([], True, await store.backend.last_cursor())
 
 
-async def given(store: Store) -> list[JobEvent]:
-    """What listeners were given, if this object has written all that the log has."""
-    events = await store.events()
-    return events if store.has("dense_log") else unplaced(events)
-
-
 async def test_every_listener_gets_what_the_log_has(store: Store) -> None:
     first: list[JobEvent] = []
     second: list[JobEvent] = []
     remove = store.backend.add_listener(first.extend)
     store.backend.add_listener(second.extend)
     await some_history(store)
-    assert first == second == await given(store)
+    assert first == second == await store.given()
     remove()
     await store.submit(new("z"))
     assert "z" not in {event.job_id for event in first}
-    assert second == await given(store)
+    assert second == await store.given()
 
 
 async def test_the_type_of_an_event_is_a_plain_str_live_as_well_as_in_the_log(store: Store) -> None:
@@ -218,7 +211,7 @@ async def test_a_listener_that_raises_is_logged_and_keeps_nothing_from_the_other
     store.backend.add_listener(behind.extend)
     assert await store.submit(new("a")) == ["a"]
     assert await store.submit(new("b")) == ["b"], "it is called again"
-    assert before == behind == await given(store)
+    assert before == behind == await store.given()
     failures = [record for record in caplog.records if record.message == "a listener failed"]
     assert [str(record.exc_info[1]) for record in failures if record.exc_info] == ["of the listener"] * 2
 

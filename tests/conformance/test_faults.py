@@ -93,7 +93,7 @@ async def test_listeners_of_a_faulty_store_are_notified_and_removed_as_those_of_
     faulty.fail("enqueue_jobs", when="after")
     with pytest.raises(BackendConnectionError):
         await faulty.enqueue_jobs([new("a")])
-    assert around == inside == await store.events(), "it was committed, whatever became of the answer"
+    assert around == inside == await store.given(), "it was committed, whatever became of the answer"
     remove()
     await faulty.enqueue_jobs([new("b")])
     assert [event.job_id for event in around] == ["a"]
