@@ -71,14 +71,14 @@ def _construct(config: BackendConfig, clock: Clock) -> JobBackend:
 
 
 async def create_on_aws(config: SQSConfig, *, dry_run: bool) -> list[str]:
-    """Make the table and the queues that are missing, and return a line about each; with ``dry_run`` only that."""
+    """Make what is missing on AWS, and return a line about each thing; with ``dry_run`` only the lines."""
     from asyncjobs.backends.sqs import provisioning
 
     return await provisioning.create(config, dry_run=dry_run)
 
 
 def aws_template(config: SQSConfig) -> str:
-    """Return a CloudFormation template of the table and the queues."""
+    """Return a CloudFormation template of the table, the queues and the bucket."""
     from asyncjobs.backends.sqs import cloudformation
 
     return cloudformation.template(config)

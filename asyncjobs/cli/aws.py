@@ -45,7 +45,7 @@ async def init(context: Context, dry_run: bool) -> None:
 @aws.command()
 @pass_context
 def template(context: Context) -> None:
-    """Print a CloudFormation template of the table and the queues."""
+    """Print a CloudFormation template of the table, the queues and the bucket."""
     click.echo(aws_template(_config(context)).rstrip("\n"))
 
 

@@ -48,8 +48,8 @@ class SQSConfig(BackendConfig):
     :param visibility_timeout: seconds for which a received message is hidden from other workers; extended for as long
         as its job runs. At most 12 hours. Default 60.
     :param bucket: the S3 bucket for values above 4 MiB; they are removed with their jobs. Default None.
-    :param create: make the table and the queues when the store is opened and they are missing, for emulators and tests.
-        Default False: ``asyncjobs aws init`` makes them.
+    :param create: make the table, the queues and the bucket when the store is opened and they are missing, for
+        emulators and tests. Default False: ``asyncjobs aws init`` makes them.
     """
 
     queue_url: str = "asyncjobs"

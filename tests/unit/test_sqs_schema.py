@@ -347,6 +347,8 @@ def test_a_policy_names_the_table_its_indexes_and_the_queues(monkeypatch: pytest
 def test_s3_is_only_in_it_with_a_bucket(role: str) -> None:
     assert not any(action.startswith("s3:") for action in allowed(policies.policy(SQSConfig(), role)))
     with_bucket = policies.policy(SQSConfig(table="jobs", bucket="values"), role)
-    assert with_bucket["Statement"][-1]["Resource"] == ["arn:aws:s3:::values/jobs/*"]
+    objects, bucket = with_bucket["Statement"][-2:]
+    assert objects["Resource"] == ["arn:aws:s3:::values/jobs/*"]
+    assert (bucket["Action"], bucket["Resource"]) == (["s3:ListBucket"], ["arn:aws:s3:::values"])
     assert "s3:GetObject" in allowed(with_bucket)
     assert ("s3:PutObject" in allowed(with_bucket)) == (role != "reader")

@@ -92,7 +92,7 @@ class SQSBackend(CheckedArguments, JobBackend):
     # -- life
 
     async def open(self) -> None:
-        """Connect, and check the table and the queues; with ``create=True`` make what is missing."""
+        """Connect, and check the table, the queues and the bucket; with ``create=True`` make what is missing."""
         self._check_process()
         async with self._opening:
             if self._open_parts is None:

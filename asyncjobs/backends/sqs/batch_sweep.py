@@ -42,8 +42,7 @@ async def _mend(transitions: Transitions, item: Item) -> None:
         if age >= ABANDONED and await batches.abort(table, batch, transitions.clock):
             await _undo(transitions, item)
     elif item["st"] == ABORTED:
-        await _undo(transitions, item)
-        if age >= ABANDONED:
+        if await _undo(transitions, item) and age >= ABANDONED:
             await batches.delete(table, batch, int(item.get("parts", 0)))
     elif age >= GRACE:
         contents = await batches.contents_of(table, item)
@@ -54,20 +53,20 @@ async def _mend(transitions: Transitions, item: Item) -> None:
             await wiped(transitions, batch, contents)
 
 
-async def _undo(transitions: Transitions, item: Item) -> None:
+async def _undo(transitions: Transitions, item: Item) -> bool:
     contents = await batches.contents_of(transitions.table, item)
     if contents is None:
-        return  # it died before it wrote anything else
+        return True  # it died before it wrote anything else
     if item["id"].startswith(INSERT):
-        await wipe(transitions.table, contents, {"batch": item["id"]})
-    else:
-        await unnamed(transitions, item["id"], contents)
+        return await wipe(transitions.table, contents, {"batch": item["id"]})
+    await unnamed(transitions, item["id"], contents)
+    return True
 
 
 async def wiped(transitions: Transitions, batch: str, contents: Contents) -> None:
     """Complete a committed removal: nothing is left of its rows."""
-    await wipe(transitions.table, contents, {"rm": batch} if batch.startswith(REMOVE) else None)
-    await batches.done(transitions.table, batch, len(contents.parts()), transitions.clock)
+    if await wipe(transitions.table, contents, {"rm": batch} if batch.startswith(REMOVE) else None):
+        await batches.done(transitions.table, batch, len(contents.parts()), transitions.clock)
 
 
 async def unnamed(transitions: Transitions, batch: str, contents: Contents) -> None:

@@ -92,16 +92,19 @@ class Claims:
             found = {
                 row.id: keys.rank(row.state.priority, row.n) for row in hints if keys.lane(row.fixed.lane) in lanes
             }
-            claimed = await self._recover(claim, hand)
+            failures: list[BackendError] = []
+            claimed = await self._recover(claim, hand, failures)
             tried: set[str] = set()
             while len(claimed) < claim.limit:
                 rows = await self._candidates(lanes, found, claim.limit - len(claimed), tried)
                 if not rows:
                     break
-                taken = await self._take(rows, claim.worker, hand)
+                taken = await self._take(rows, claim.worker, hand, failures)
                 if taken is None:
                     return ClaimResult(lost=True), set()
                 claimed += taken
+            if failures and not claimed:
+                raise failures[0]
         return ClaimResult(claimed, None, unknown), {row.id for row in hints}
 
     async def _read_hinted(self, hinted: Sequence[str]) -> list[Row]:
@@ -151,7 +154,7 @@ class Claims:
             if ready:
                 return ready
 
-    async def _recover(self, claim: ClaimRequest, hand: Hand) -> list[ClaimedJob]:
+    async def _recover(self, claim: ClaimRequest, hand: Hand, failures: list[BackendError]) -> list[ClaimedJob]:
         """Hand out what an earlier claim has taken, although its answer was lost; forget what it has not."""
         rows = await read_rows(self._table, list(hand.in_doubt)) if hand.in_doubt else {}
         claimed: list[ClaimedJob] = []
@@ -159,13 +162,21 @@ class Claims:
             if row is None or not runs_on(row, hand.number) or job_id in hand.running:
                 del hand.in_doubt[job_id]
             elif len(claimed) < claim.limit:
-                claimed.append(await self._hand_out(row, claim.worker, hand))
+                try:
+                    call = await self._call(row)
+                except BackendError as error:  # it stays in doubt, and does not hold up the others
+                    failures.append(error)
+                else:
+                    claimed.append(_hand_out(row, call, claim.worker, hand))
         return claimed
 
-    async def _take(self, rows: Sequence[Row], worker: str, hand: Hand) -> list[ClaimedJob] | None:
+    async def _take(
+        self, rows: Sequence[Row], worker: str, hand: Hand, failures: list[BackendError]
+    ) -> list[ClaimedJob] | None:
         """Write down what is to be taken, then take it; None if the worker is gone.
 
-        A job whose write fails stays in doubt, and the others are handed out all the same.
+        A job whose write fails stays in doubt, one whose call cannot be read stays ready, and the others are handed
+        out all the same.
         """
         hand.in_doubt |= dict.fromkeys(row.id for row in rows)
         held = list(dict.fromkeys((*hand.running, *hand.in_doubt)))
@@ -175,29 +186,31 @@ class Claims:
         )
         if isinstance(await self._table.write(written), Refused):
             return None
-        failures: list[BackendError] = []
 
         async def take(row: Row) -> ClaimedJob | None:
             try:
-                started = await self._start(row, hand)
-                if started is not None:
-                    return await self._hand_out(started, worker, hand)
+                call = await self._call(row)
+            except BackendError as error:
                 hand.in_doubt.pop(row.id, None)
+                failures.append(error)
+                return None
+            try:
+                started = await self._start(row, hand)
             except BackendError as error:
                 failures.append(error)
-            return None
+                return None
+            if started is None:
+                hand.in_doubt.pop(row.id, None)
+                return None
+            return _hand_out(started, call, worker, hand)
 
-        claimed = [job for job in await at_once(take, rows) if job is not None]
-        if failures and not claimed:
-            raise failures[0]
-        return claimed
+        return [job for job in await at_once(take, rows) if job is not None]
 
-    async def _hand_out(self, row: Row, worker: str, hand: Hand) -> ClaimedJob:
-        """Return a job that was taken; from then on its worker runs it."""
-        claimed = await self._claimed(row, worker)
-        hand.running[row.id] = row.state.attempt
-        hand.in_doubt.pop(row.id, None)
-        return claimed
+    async def _call(self, row: Row) -> bytes | None:
+        """Return the call of a job; None if a part of it is missing."""
+        if row.fixed.call is not None or not row.fixed.call_parts:
+            return row.fixed.call or b""
+        return await payloads.read_call(self._table, row)
 
     async def _start(self, row: Row, hand: Hand) -> Row | None:
         """Start one job, unless it changed since it was read: then it is not this worker's to decide again."""
@@ -222,27 +235,26 @@ class Claims:
         self._transitions.settled(decided)
         return decided.changed[0].after
 
-    async def _claimed(self, row: Row, worker: str) -> ClaimedJob:
-        state, fixed = row.state, row.fixed
-        call = fixed.call
-        unreadable = state.unreadable
-        if call is None and fixed.call_parts:
-            call = await payloads.read_call(self._table, row)
-            if call is None:
-                unreadable = "unreadable: call (a part of it is missing)"
-        return ClaimedJob(
-            attempt=AttemptRef(row.id, state.attempt, worker, row.n),
-            function=fixed.function,
-            call=call or b"",
-            injects=fixed.injects,
-            retry=state.retry,
-            timeout=fixed.timeout,
-            group=state.group,
-            started_at=state.started_at or 0,
-            cancel_requested=state.cancel_requested,
-            isolation=fixed.isolation,
-            unreadable=unreadable,
-        )
+
+def _hand_out(row: Row, call: bytes | None, worker: str, hand: Hand) -> ClaimedJob:
+    """Return a job that was taken; from then on its worker runs it."""
+    hand.running[row.id] = row.state.attempt
+    hand.in_doubt.pop(row.id, None)
+    state, fixed = row.state, row.fixed
+    missing = "unreadable: call (a part of it is missing)" if call is None else None
+    return ClaimedJob(
+        attempt=AttemptRef(row.id, state.attempt, worker, row.n),
+        function=fixed.function,
+        call=call or b"",
+        injects=fixed.injects,
+        retry=state.retry,
+        timeout=fixed.timeout,
+        group=state.group,
+        started_at=state.started_at or 0,
+        cancel_requested=state.cancel_requested,
+        isolation=fixed.isolation,
+        unreadable=missing or state.unreadable,
+    )
 
 
 def is_ready(row: Row) -> bool:

@@ -20,6 +20,8 @@ CONNECT, READ = 3, 10
 """Seconds that a try takes at most, until there is a connection, and until there is an answer."""
 TRIES = 2
 """An answer that was lost is asked for once more. Who submits tries longer, and must know in 45 seconds."""
+UPLOAD = 40
+"""Seconds until there is an answer of S3, which comes when the whole value has arrived. It is asked once."""
 _CONNECTIONS = 50
 _LARGE = 1 << 20
 """Bytes from which on aiohttp sends a body in parts only if it is given as a file."""
@@ -61,7 +63,8 @@ class Clients:
         clients: dict[str, Any] = {}
         try:
             for service in ("dynamodb", "sqs", *(("s3",) if config.bucket is not None else ())):
-                how = make_config(max_pool_connections=_CONNECTIONS, **_settings(TRIES))
+                patience = _settings(1, UPLOAD) if service == "s3" else _settings(TRIES, READ)
+                how = make_config(max_pool_connections=_CONNECTIONS, **patience)
                 with translated(f"a client for {service}"):
                     made = session.create_client(service, config=how, **_where(config))
                     clients[service] = client = await stack.enter_async_context(made)
@@ -82,9 +85,7 @@ class Clients:
             if self._thread_session is None:
                 self._thread_session = _sharing(botocore.session.get_session())
             session: Any = self._thread_session
-            client = session.create_client(
-                service, config=Config(**_settings(1) | {"read_timeout": read_timeout}), **_where(self._config)
-            )
+            client = session.create_client(service, config=Config(**_settings(1, read_timeout)), **_where(self._config))
         client.meta.events.register("after-call", _Renewal(session).on_answer_in_thread)
         self.server_time.attach(client)
         return client
@@ -117,10 +118,10 @@ def _check_loop() -> None:
         ) from None
 
 
-def _settings(tries: int) -> dict[str, Any]:
+def _settings(tries: int, read_timeout: int) -> dict[str, Any]:
     return {
         "connect_timeout": CONNECT,
-        "read_timeout": READ,
+        "read_timeout": read_timeout,
         "tcp_keepalive": True,
         "parameter_validation": False,  # AWS does it, too; here it takes a fifth of the processor time of a call
         "retries": {"mode": "standard", "total_max_attempts": tries},

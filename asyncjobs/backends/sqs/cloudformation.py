@@ -1,4 +1,4 @@
-"""Describe the table and the queues for those who make them by CloudFormation."""
+"""Describe the table, the queues and the bucket for those who make them by CloudFormation."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ _MISSING = frozenset(
         "TableNotFoundException",
     }
 )
-MADE_BY = "'asyncjobs aws init' makes the table and the queues; SQSConfig(create=True) does, too, for tests"
+MADE_BY = "'asyncjobs aws init' makes what is missing; SQSConfig(create=True) does, too, for tests"
 PERMITTED_BY = "'asyncjobs aws policy --for worker' (or submitter, reader) prints the smallest policy that permits it"
 _CREDENTIALS = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or AWS_PROFILE, or run with a role"
 

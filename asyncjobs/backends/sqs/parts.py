@@ -9,6 +9,7 @@ from typing import Any
 from asyncjobs.backends.base import ClaimRequest, ClaimResult
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import finding, schema
+from asyncjobs.backends.sqs.bucket import Bucket
 from asyncjobs.backends.sqs.claims import Claims
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.deciding import Deciding
@@ -49,7 +50,7 @@ class Parts:
         listeners: Listeners,
         checked: schema.Checked,
     ) -> None:
-        table = Table(clients.dynamodb, config.table)
+        table = Table(clients.dynamodb, config.table, Bucket(clients.s3, config.bucket, config.table))
         self._config = config
         self._clients = clients
         self.clock = clock
@@ -132,7 +133,7 @@ class Parts:
 
 
 async def connect(config: SQSConfig, clock: Clock | None, listeners: Listeners) -> Parts:
-    """Open the connections, and check the table and the queues."""
+    """Open the connections, and check the table, the queues and the bucket."""
     clients = await Clients.open(config)
     try:
         checked = await schema.check(config, clients)

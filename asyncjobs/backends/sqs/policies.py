@@ -41,8 +41,10 @@ def policy(config: SQSConfig, role: str) -> dict[str, Any]:
         _allow("DeadLetters", "sqs", _LOOK, [_dead(queue, partition, region) for queue in schema.queues(config)]),
     ]
     if config.bucket is not None:
-        objects = f"arn:{partition}:s3:::{config.bucket}/{config.table}/*"
-        statements.append(_allow("Values", "s3", actions["s3"], [objects]))
+        bucket = f"arn:{partition}:s3:::{config.bucket}"
+        statements.append(_allow("Values", "s3", actions["s3"], [f"{bucket}/{config.table}/*"]))
+        # Without it, S3 says of an object that is not there that it may not be read.
+        statements.append(_allow("Bucket", "s3", ("ListBucket",), [bucket]))
     return {"Version": "2012-10-17", "Statement": statements}
 
 

@@ -1,4 +1,4 @@
-"""Make the table and the queues on AWS, as far as they are missing."""
+"""Make the table, the queues and the bucket on AWS, as far as they are missing."""
 
 from __future__ import annotations
 
@@ -36,6 +36,8 @@ async def provision(config: SQSConfig, clients: Clients, *, dry_run: bool = Fals
     await _make_table(config, clients, steps)
     for queue in schema.queues(config):
         await _make_queue(queue, config, clients, steps)
+    if config.bucket is not None:
+        await _make_bucket(config.bucket, clients, steps)
     return steps.lines
 
 
@@ -199,3 +201,23 @@ async def _link(queue: str, dead: str, clients: Clients) -> None:
     policy = json.encode({"deadLetterTargetArn": arn, "maxReceiveCount": schema.MOST_RECEIVED}).decode()
     with translated(f"SQS SetQueueAttributes of {url}"):
         await clients.sqs.set_queue_attributes(QueueUrl=url, Attributes={"RedrivePolicy": policy})
+
+
+async def _make_bucket(bucket: str, clients: Clients, steps: _Steps) -> None:
+    """Make the bucket. S3 encrypts what is in it, and keeps it from the public, unless it is told otherwise."""
+    client, region = clients.s3, clients.s3.meta.region_name
+    found = await _found(
+        f"S3 ListObjectsV2 in bucket {bucket!r}",
+        lambda: client.list_objects_v2(Bucket=bucket, MaxKeys=1),
+        ("NoSuchBucket",),
+    )
+    if found is not None:
+        return
+    where = {} if region in ("us-east-1", "aws-global") else {"LocationConstraint": region}
+
+    async def make() -> None:
+        how = {"CreateBucketConfiguration": where} if where else {}
+        with translated(f"S3 CreateBucket of {bucket!r}"):
+            await _found("", lambda: client.create_bucket(Bucket=bucket, **how), ("BucketAlreadyOwnedByYou",))
+
+    await steps.make(f"S3 bucket {bucket!r}", make)

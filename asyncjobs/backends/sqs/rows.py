@@ -19,6 +19,8 @@ from asyncjobs.core.retry import RetryPolicy, decode_policy, encode_policy
 from asyncjobs.core.state import UNKNOWN_GATE, EdgeRow, EndedAttempt, GateState, JobState, NewEvent, Role
 from asyncjobs.models import EdgeState, Isolation, JobError, JobStatus, OutcomeKind, WaitsFor
 
+IN_TABLE = 4 << 20
+"""Bytes of a value that the table keeps, in parts."""
 ATTRIBUTES = {
     "id": "the id of the job",
     "n": "its number, by which jobs are ordered",
@@ -86,12 +88,16 @@ class Fixed(Struct, frozen=True, array_like=True, kw_only=True):
 
 
 class StoredValue(Struct, frozen=True, array_like=True):
-    """A value that stands in items of its own: the name that they share, how many there are, and where."""
+    """A value that stands in items of its own: the name that they share, how many there are, and its bytes."""
 
     name: str
     parts: int
     size: int
-    in_bucket: bool = False
+
+    @property
+    def in_bucket(self) -> bool:
+        """Whether it is in S3: then its only item names the object."""
+        return self.size > IN_TABLE
 
 
 class Row(Struct, frozen=True, kw_only=True):

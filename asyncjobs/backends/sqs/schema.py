@@ -1,4 +1,4 @@
-"""Define the table and the queues, and check at the opening of a store that they are there and what they must be."""
+"""Define the table and the queues, and check at the opening of a store that everything is there."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ class Checked(Struct, frozen=True):
 
 
 async def check(config: SQSConfig, clients: Clients) -> Checked:
-    """Make sure that the table and the queues are there, and of this version; with ``create=True`` make them.
+    """Make sure that table, queues and bucket are there, and of this version; with ``create=True`` make them.
 
     :raises BackendError: something is missing, or is not what it must be.
     :raises SchemaVersionError: a newer version of this package made the table.
@@ -114,6 +114,8 @@ async def check(config: SQSConfig, clients: Clients) -> Checked:
     if meta["version"] > VERSION:
         raise SchemaVersionError(f"the DynamoDB table {config.table!r}", meta["version"], VERSION)
     found = {queue: await _address(queue, clients) for queue in queues(config)}
+    if config.bucket is not None:
+        await _check_bucket(config.bucket, config.table, clients)
     urls = {"": found[config.queue_url], **{ours: found[theirs] for ours, theirs in config.queues.items()}}
     return Checked(meta["shards"], meta["id"], urls)
 
@@ -207,9 +209,24 @@ async def _address(queue: str, clients: Clients) -> str:
         return (await clients.sqs.get_queue_url(QueueName=queue))["QueueUrl"]
 
 
+async def _check_bucket(bucket: str, table: str, clients: Clients) -> None:
+    """Make sure that the bucket is there.
+
+    :raises BackendError: it is not.
+    """
+    with translated(f"S3 ListObjectsV2 in bucket {bucket!r}"):
+        await clients.s3.list_objects_v2(Bucket=bucket, Prefix=f"{table}/", MaxKeys=1)
+
+
 async def describe(config: SQSConfig, clients: Clients) -> Mapping[str, Any]:
     """Describe the store for an operator."""
     about = await described(config.table, clients)
     region = clients.dynamodb.meta.region_name
     where = f"table {config.table} in {region}" + (f" at {config.endpoint_url}" if config.endpoint_url else "")
-    return {"backend": "sqs", "where": where, "queue": config.queue_url, "status": about.get("TableStatus")}
+    return {
+        "backend": "sqs",
+        "where": where,
+        "queue": config.queue_url,
+        "bucket": config.bucket,
+        "status": about.get("TableStatus"),
+    }

@@ -22,12 +22,13 @@ from collections.abc import Iterable, Sequence
 
 from msgspec import Struct, structs
 
-from asyncjobs.backends.sqs import batches, keys, rows
+from asyncjobs.backends.sqs import batches, keys, payloads, rows
 from asyncjobs.backends.sqs.batches import Contents
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.loading import as_row, read_rows
+from asyncjobs.backends.sqs.payloads import Apart
 from asyncjobs.backends.sqs.rows import Row
-from asyncjobs.backends.sqs.table import Item, Refused, Update
+from asyncjobs.backends.sqs.table import Item, Key, Refused, Update
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.wiping import wipe
 from asyncjobs.core.state import NewEvent
@@ -44,6 +45,8 @@ class Batch(Struct, frozen=True, kw_only=True):
     rows: tuple[Row, ...]
     items: tuple[Update, ...]
     """Items in the partitions of the new jobs, and those by which others find them."""
+    in_bucket: tuple[Apart, ...] = ()
+    """Values that are too large for the table. They cannot be a part of a transaction."""
     changed: tuple[Update, ...] = ()
     """What the submission changes of stored rows beside."""
     parents: tuple[Row, ...] = ()
@@ -73,8 +76,8 @@ async def stage(transitions: Transitions, batch: Batch, beside: Sequence[Update]
     await batches.begin(table, name, contents, clock, transitions.shards)
     if not (await _write(transitions, name, batch) and await _commit(transitions, name, batch, beside)):
         await batches.abort(table, name, clock)
-        await wipe(table, contents, {"batch": name})
-        await batches.delete(table, name, len(contents.parts()))
+        if await wipe(table, contents, {"batch": name}):  # else a sweep does it
+            await batches.delete(table, name, len(contents.parts()))
         return False
     changed = await _show(transitions, name, batch.rows)
     await complete(transitions, name, contents, [(row.id, row.n) for row in changed])
@@ -85,9 +88,13 @@ def _contents(batch: Batch) -> Contents:
     own = {row.partition for row in batch.rows}
     return Contents(
         rows=tuple([(row.id, row.n) for row in batch.rows]),
-        others=tuple([update.key for update in batch.items if update.key[0] not in own]),
+        others=tuple([key for key in _keys(batch) if key[0] not in own]),
         parents=tuple([(row.id, row.n) for row in batch.parents]),
     )
+
+
+def _keys(batch: Batch) -> list[Key]:
+    return [update.key for update in batch.items] + [key for value in batch.in_bucket for key in value.keys]
 
 
 async def _write(transitions: Transitions, name: str, batch: Batch) -> bool:
@@ -99,6 +106,10 @@ async def _write(transitions: Transitions, name: str, batch: Batch) -> bool:
         if not await _insert(transitions, name, ordered[start : start + batches.SLICE]):
             return False
     await transitions.table.put_many([_item(update) for update in batch.items])
+    for value in batch.in_bucket:
+        await payloads.store(transitions.table, value)
+        if not await batches.beat(transitions.table, name, transitions.clock):
+            return False
     return True
 
 

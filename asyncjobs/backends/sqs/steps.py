@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from secrets import token_hex
 from typing import Any
 
 import anyio
@@ -142,10 +141,13 @@ class Steps:
             last = {
                 change.key: (generation, change) for _, generation, change in plan.steps if isinstance(change, Keep)
             }
+            for _, change in last.values():
+                payloads.check(self._table, change.value)
             kept = [await self._item(row, generation, change) for generation, change in last.values()]
             if await self._transact(row, kept):
                 await self._replaced(kept)
                 return results
+            await _drop(self._table, [{**update.set, "pk": update.key[0]} for update in kept])
             row = None
             refusals += 1
             await self._transitions.pause(refusals)
@@ -178,9 +180,9 @@ class Steps:
         if len(change.value) <= SMALL_VALUE:
             item["b"] = change.value
         else:  # so a page of steps reads no large ones
-            stored = payloads.named(token_hex(6), change.value)
-            await payloads.store_value(self._table, row.partition, stored, change.value)
-            item |= {"y": stored.name, "parts": stored.parts}
+            large = payloads.apart(row.partition, change.value)
+            await payloads.store(self._table, large)
+            item |= {"y": large.stored.name, "parts": large.parts}
         return Update((row.partition, keys.STEP + change.key), new=True, replace=True, set=item)
 
     async def _transact(self, row: Row, updates: Sequence[Update]) -> bool:
@@ -189,15 +191,13 @@ class Steps:
 
     async def _replaced(self, kept: Iterable[Update]) -> None:
         """Delete the large values that were replaced, as far as this process knows: others go with their job."""
-        parts: list[Key] = []
         for update in kept:
             if (old := self._large.pop(update.key, None)) is not None:
-                parts += payloads.value_keys(update.key[0], old)
+                await payloads.drop(self._table, update.key[0], [old])
             if (stored := _stored(update.set)) is not None:
                 self._large[update.key] = stored
         while len(self._large) > _REMEMBERED:
             self._large.popitem(last=False)
-        await self._table.delete_many(parts)
 
     async def _forget(self, job_id: str, change: Asked) -> Result:
         """Delete what is kept under a prefix, page by page, each with a check of the row."""
@@ -215,7 +215,7 @@ class Steps:
                 refusals += 1
                 await self._transitions.pause(refusals)
                 continue
-            await self._table.delete_many([key for item in page.items for key in _parts(item)])
+            await _drop(self._table, page.items)
             if page.next is None:
                 return None
 
@@ -294,9 +294,11 @@ def _stored(item: Mapping[str, Any]) -> StoredValue | None:
     return None if "y" not in item else StoredValue(item["y"], int(item["parts"]), int(item["size"]))
 
 
-def _parts(item: Item) -> list[Key]:
-    stored = _stored(item)
-    return [] if stored is None else payloads.value_keys(item["pk"], stored)
+async def _drop(table: Table, items: Iterable[Mapping[str, Any]]) -> None:
+    """Delete the large values of steps that are gone."""
+    for item in items:
+        if (stored := _stored(item)) is not None:
+            await payloads.drop(table, item["pk"], [stored])
 
 
 # -- upkeep
@@ -319,7 +321,7 @@ async def _delete_outdated(table: Table, entry: Item, limit: int) -> int:
         outdated = [item for item in page.items if int(item["g"]) < int(entry["from"])]
         deletes = [Update((item["pk"], item["sk"]), delete=True, equal={"g": item["g"]}) for item in outdated]
         await table.write_all(deletes)
-        await table.delete_many([key for item in outdated for key in _parts(item)])
+        await _drop(table, outdated)
         looked_at += len(page.items)
         at = page.items[-1]["sk"] if page.items else at
         more = page.next is not None

@@ -13,6 +13,7 @@ from msgspec import Struct, msgpack, structs
 from asyncjobs.backends.sqs import batches, keys, payloads, rows
 from asyncjobs.backends.sqs.loading import Loaded, decide
 from asyncjobs.backends.sqs.numbers import Numbers
+from asyncjobs.backends.sqs.payloads import Apart
 from asyncjobs.backends.sqs.rows import Fixed, Parent, Row
 from asyncjobs.backends.sqs.staging import Batch, free, stage, unchanged, with_dependent
 from asyncjobs.backends.sqs.table import LARGEST_BODY, Refused, Table, Update, size_of
@@ -74,6 +75,8 @@ class Submitting:
         """
         writes = plan.take()
         batch = translate(plan, writes, view, self._transitions)
+        for value in batch.in_bucket:
+            payloads.check(self._table, value.value)
         await self._announce(batch.rows)
         if not await self._write(batch, beside):
             return None
@@ -97,7 +100,8 @@ class Submitting:
         updates += [rows.changed(parent, with_dependent(parent), shards) for parent in batch.parents if _learns(parent)]
         if batch.by is not None and batch.by not in batch.parents:
             checks.append(unchanged(batch.by))
-        if len(updates) + len(checks) > _IN_ONE or sum(size_of(update.set) for update in updates) > LARGEST_BODY:
+        size = sum(size_of(update.set) for update in updates)
+        if batch.in_bucket or len(updates) + len(checks) > _IN_ONE or size > LARGEST_BODY:
             return await stage(self._transitions, batch, beside)
         if not await self._in_one(updates, checks):
             return False
@@ -173,6 +177,7 @@ def translate(plan: Plan, writes: Writes, view: Loaded, transitions: Transitions
     attempts = dict(writes.attempts)
     new: dict[int, Row] = {}
     items: list[Update] = []
+    large: list[Apart] = []
     has_kids = {edge.parent for edge in writes.new_edges}
     for record in sorted(writes.inserted, key=lambda record: record.job.n):
         parents = tuple(
@@ -186,22 +191,25 @@ def translate(plan: Plan, writes: Writes, view: Loaded, transitions: Transitions
                 f"job {record.job.id!r} has {len(parents)} dependencies; this store takes {MOST_PARENTS}"
             )
         states = tuple([int(edge.state) for edge in above.get(record.job.n, ())])
-        row, apart = _new_row(record, parents, states, plan.now, view, transitions)
+        row, apart, call = _new_row(record, parents, states, plan.now, view, transitions)
         row = structs.replace(row, gate=gates.get(row.n), kids=row.n in has_kids)
         if (ended := attempts.get(row.n)) is not None:
             row, written = with_attempt(row, ended, None)
             apart = [*apart, written]
-        row, chunks, large = with_events(row, events.get(row.n, ()))
-        chunks = (*chunks, *(update for each in large for update in each.updates()))
+        row, chunks, data = with_events(row, events.get(row.n, ()))
+        large += (*call, *data)
         if row.n in plan.owed and has_dependents(row):
             row = structs.replace(row, owed=True)
         new[row.n] = row
         items += [*apart, *chunks, *_entries(row, parents)]
     stored = _stored(plan, writes, view, transitions, has_kids - set(new))
+    large += stored.apart
+    items += [update for value in large if not value.in_bucket for update in value.updates()]
     by_number = {**{row.n: row for row in stored.touched}, **new}
     return Batch(
         rows=tuple(new.values()),
-        items=(*items, *stored.items),
+        items=tuple(items),
+        in_bucket=tuple([value for value in large if value.in_bucket]),
         changed=stored.changed,
         parents=stored.parents,
         by=stored.by,
@@ -225,20 +233,15 @@ def _new_row(
     now: int,
     view: Loaded,
     transitions: Transitions,
-) -> tuple[Row, list[Update]]:
+) -> tuple[Row, list[Update], list[Apart]]:
     state = record.job
     apart: list[Update] = []
+    call: list[Apart] = []
     few = not parents or len(msgpack.encode(parents)) <= _FEW
     if not few:
         apart += _parents_apart(keys.job(state.id, state.n), parents)
-    call_parts = 0
     if len(record.call) > payloads.CALL_IN_ROW:
-        chunks = payloads.chunks(record.call)
-        call_parts = len(chunks)
-        apart += [
-            Update(key, new=True, replace=True, set=item)
-            for key, item in payloads.call_items(keys.job(state.id, state.n), chunks)
-        ]
+        call.append(payloads.call_apart(keys.job(state.id, state.n), record.call))
     fixed = Fixed(
         queue=record.queue,
         function=record.function,
@@ -251,14 +254,14 @@ def _new_row(
         injects=record.injects,
         isolation=record.isolation,
         metadata=record.metadata,
-        call=None if call_parts else record.call,
-        call_parts=call_parts,
+        call=None if call else record.call,
+        call_parts=sum(each.parts for each in call),
     )
     due = None
     if state.lasts and state.run_at is not None:
         due = state.run_at - now + transitions.clock.steady()
     row = Row(state=state, fixed=fixed, version=1, edges=states, parents=parents if few else None, due=due)
-    return row, apart
+    return row, apart, call
 
 
 _PARENTS_IN_ONE = 2000
@@ -300,7 +303,7 @@ class _Stored(Struct, frozen=True):
     parents: tuple[Row, ...]
     by: Row | None
     removals: frozenset[str]
-    items: tuple[Update, ...]
+    apart: tuple[Apart, ...]
 
 
 def _stored(plan: Plan, writes: Writes, view: Loaded, transitions: Transitions, parents: set[int]) -> _Stored:
@@ -323,7 +326,7 @@ def _stored(plan: Plan, writes: Writes, view: Loaded, transitions: Transitions, 
         parents=tuple(linked),
         by=next(iter(by), None),
         removals=removals | decided.undecided,
-        items=tuple([update for each in decided.apart for update in each.updates()]),
+        apart=decided.apart,
     )
 
 

@@ -18,6 +18,7 @@ import anyio
 from msgspec import Struct
 
 from asyncjobs.backends.sqs import expressions, values
+from asyncjobs.backends.sqs.bucket import Bucket
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.errors import code_of, translated
 from asyncjobs.exceptions import BackendConnectionError, BackendError
@@ -109,13 +110,17 @@ class Page(Struct, frozen=True):
 
 
 class Table:
-    """The table, by its client. After the errors of AWS that pass by themselves come those of ``errors``."""
+    """The table, by its client. After the errors of AWS that pass by themselves come those of ``errors``.
 
-    def __init__(self, client: Any, name: str) -> None:
+    ``bucket`` is where the values are that are too large for it.
+    """
+
+    def __init__(self, client: Any, name: str, bucket: Bucket | None = None) -> None:
         self._client = client
         self.name = name
         self.decided: OrderedDict[str, bool] = OrderedDict()
         """Whether batches were committed, as far as this store knows: see ``batches``."""
+        self.bucket = bucket or Bucket(None, None, name)
 
     # -- reading
 

@@ -91,7 +91,16 @@ class Transitions:
         if not await self.overtakes(decided):
             return []
         for large in decided.apart:
-            await payloads.store_value(self.table, large.partition, large.stored, large.value)
+            payloads.check(self.table, large.value)
+        for large in decided.apart:
+            await payloads.store(self.table, large)
+        refused = await self._write_rows(decided, beside)
+        if refused is not None:
+            for large in decided.apart:
+                await payloads.drop(self.table, large.partition, [large.stored])
+        return refused
+
+    async def _write_rows(self, decided: Decided, beside: Sequence[Update]) -> list[Row] | None:
         updates = [rows.changed(change.before, change.after, self.shards) for change in decided.changed]
         updates += [update for change in decided.changed for update in change.beside]
         updates += beside

@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs import keys, payloads
 from asyncjobs.backends.sqs.batches import Contents
 from asyncjobs.backends.sqs.concurrent import at_once
-from asyncjobs.backends.sqs.table import Key, Table, Update
+from asyncjobs.backends.sqs.table import Table, Update
 
 
-async def wipe(table: Table, contents: Contents, named: dict[str, str] | None = None) -> None:
-    """Delete what belongs to these jobs, then their rows.
+async def wipe(table: Table, contents: Contents, named: dict[str, str] | None = None) -> bool:
+    """Delete what belongs to these jobs, then their rows; return False if objects in S3 are left, and are still named.
 
     :param named: the attribute of the rows that names their batch, with its value. None: the rows are gone already.
     """
-    found = await at_once(lambda job: _belonging(table, *job), contents.rows)
-    await table.delete_many([*contents.others, *(key for keys_of_job in found for key in keys_of_job)])
+    found = await at_once(lambda job: table.query_all(keys.job(*job)), contents.rows)
+    values = [key for key in contents.others if key[1].startswith(payloads.VALUE)]
+    items = [*(await table.get(values)).values(), *(item for items_of_job in found for item in items_of_job)]
+    gone = await payloads.discard(table, items)
+    await table.delete_many([key for key in contents.others if key not in values])
     if named is not None:
         # Another job may have the id by now: its row has another number, and names another batch.
-        gone = [
+        rows = [
             Update(key=keys.row(job_id), delete=True, equal={"n": n, **named}, present=("pk",))
             for job_id, n in contents.rows
         ]
-        await table.write_all(gone)
-
-
-async def _belonging(table: Table, job_id: str, n: int) -> Sequence[Key]:
-    return [(item["pk"], item["sk"]) for item in await table.query_all(keys.job(job_id, n))]
+        await table.write_all(rows)
+    return gone

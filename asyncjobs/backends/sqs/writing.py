@@ -14,10 +14,11 @@ from msgspec import Struct, structs
 
 from asyncjobs.backends.sqs import keys, payloads, rows
 from asyncjobs.backends.sqs.loading import Loaded
+from asyncjobs.backends.sqs.payloads import Apart
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.backends.sqs.table import Update
-from asyncjobs.backends.sqs.writing_events import Apart, apart, with_events
+from asyncjobs.backends.sqs.writing_events import with_events
 from asyncjobs.core.plan import Plan, Writes
 from asyncjobs.core.state import EdgeRow, EndedAttempt, JobState, NewEvent, Role
 
@@ -180,7 +181,7 @@ def _with_edges(row: Row, edges: Sequence[EdgeRow], view: Loaded) -> Row:
 def _with_value(row: Row, value: bytes, large: list[Apart]) -> Row:
     if len(value) <= payloads.IN_ROW:
         return structs.replace(row, value=value, value_at=None)
-    large.append(apart(row.partition, value))
+    large.append(payloads.apart(row.partition, value))
     return structs.replace(row, value=None, value_at=large[-1].stored)
 
 

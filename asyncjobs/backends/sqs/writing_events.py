@@ -7,9 +7,8 @@ under a name that only the event knows.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from secrets import token_hex
 
-from msgspec import Struct, msgpack, structs
+from msgspec import msgpack, structs
 
 from asyncjobs.backends.sqs import keys, payloads, rows
 from asyncjobs.backends.sqs.rows import Row, StoredValue
@@ -29,37 +28,19 @@ _PROGRESS = 2000
 """Bytes of a report of progress that a row keeps; of a larger one it keeps the numbers, and cuts the message."""
 
 
-class Apart(Struct, frozen=True):
-    """A value that is stored in a partition before the row that names it is written."""
-
-    partition: str
-    stored: StoredValue
-    value: bytes
-
-    def updates(self) -> list[Update]:
-        """Return its items, for a transaction."""
-        parts = zip(payloads.value_keys(self.partition, self.stored), payloads.chunks(self.value), strict=True)
-        return [Update(key, new=True, replace=True, set={"b": part}) for key, part in parts]
-
-
-def apart(partition: str, value: bytes) -> Apart:
-    """Return a value to be stored, under a new name."""
-    return Apart(partition, payloads.named(token_hex(6), value), value)
-
-
-def with_events(row: Row, events: Sequence[NewEvent]) -> tuple[Row, tuple[Update, ...], tuple[Apart, ...]]:
+def with_events(row: Row, events: Sequence[NewEvent]) -> tuple[Row, tuple[Update, ...], tuple[payloads.Apart, ...]]:
     """Return a row with more events; the writes of chunks of them, if they are too many; and what is written before."""
     if not events:
         return row, (), ()
     packed: list[bytes] = []
-    before: list[Apart] = []
+    before: list[payloads.Apart] = []
     together = 0
     for event in events:
         data: bytes | StoredValue | None = None if not event.data else msgpack.encode(event.data)
         if event.type == EventType.PROGRESS:
             row = structs.replace(row, progress=msgpack.encode((event.attempt, _brief(event, data))))
         if data is not None and len(data) > min(_LARGE, max(0, _TOGETHER - together)):
-            before.append(apart(row.partition, data))
+            before.append(payloads.apart(row.partition, data))
             data = before[-1].stored
         else:
             together += len(data or b"")
