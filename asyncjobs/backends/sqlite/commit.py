@@ -118,34 +118,19 @@ class _Transaction:
         self._numbers = self._fresh_numbers()
         self._unfinished: list[Forget] = []
         self._found: dict[str, tuple[int, int]] = {}
-        self._by_kind: dict[type[ops.Operation], list[tuple[int, Any]]] = {}
+        self.by_kind: dict[type[ops.Operation], list[tuple[int, Any]]] = {}
         for i, operation in enumerate(operations):
-            self._by_kind.setdefault(type(operation), []).append((i, operation))
+            self.by_kind.setdefault(type(operation), []).append((i, operation))
 
     def _all(self, kind: type[O]) -> list[tuple[int, O]]:
         """Return the operations of a kind, each with its place in the group."""
-        return self._by_kind.get(kind, [])
+        return self.by_kind.get(kind, [])
 
     def run(self) -> None:
         """Run all phases in their order."""
-        self._each(ops.Remove, self._remove)
-        self._each(ops.Clear, self._clear)
-        self._append_events()
-        self._write_steps()
-        self._finish()
-        self._each(ops.Cancel, self._cancel)
-        self._each(ops.Retry, self._retry)
-        self._each(ops.Recount, self._recount)
-        self._each(ops.GiveUp, self._give_up)
-        self._answer_gates()
-        self._each(ops.EndDueGates, self._end_due_gates)
-        self._each(ops.Register, self._register)
-        self._each(ops.ExtendLeases, self._extend_leases)
-        self._each(ops.ReportRefusals, self._report_refusals)
-        self._each(ops.Reap, self._reap)
-        self._each(ops.Deregister, self._deregister)
-        self._each(ops.AskGate, self._ask_gate)
-        self._each(ops.Enqueue, self._enqueue)
+        for kind, phase in _PHASES:
+            if kind in self.by_kind:
+                phase(self)
         claiming = [(i, operation.claim) for i, operation in self._all(ops.Dequeue)]
         claiming += [(i, operation.claim) for i, operation in self._all(ops.Finish) if operation.claim is not None]
         if claiming:
@@ -159,13 +144,6 @@ class _Transaction:
         self._write_events()
         # Read inside: a read that fails after the commit would leave claimed jobs of which no worker knows.
         self.claims.read_calls()
-
-    def _each(self, kind: type[O], run: Callable[[O], Any]) -> None:
-        for i, operation in self._by_kind.get(kind, ()):  # not _all: it would be eleven calls a transaction
-            try:
-                self.answers[i] = run(operation)
-            except JobProcessorError as refused:
-                self.answers[i] = refused
 
     def _write(self) -> None:
         if self.plan.clean:
@@ -184,15 +162,15 @@ class _Transaction:
 
     # -- first, before the plan has read rows that these delete
 
-    def _remove(self, operation: ops.Remove) -> removal.Removed:
+    def remove(self, operation: ops.Remove) -> removal.Removed:
         return removal.remove(self.connection, operation.components, operation.newest, operation.before)
 
-    def _clear(self, _: ops.Clear) -> bool:
+    def clear(self, _: ops.Clear) -> bool:
         return removal.clear(self.connection)
 
     # -- phases over all operations of a kind at once
 
-    def _append_events(self) -> None:
+    def append_events(self) -> None:
         batches = [
             (self._number(attempt), attempt.attempt, worker_number(attempt.worker), tuple(events))
             for _, operation in self._all(ops.AppendEvents)
@@ -202,7 +180,7 @@ class _Transaction:
         for i, operation in self._all(ops.AppendEvents):
             self.answers[i] = [next(results) for _ in operation.batches]
 
-    def _write_steps(self) -> None:
+    def write_steps(self) -> None:
         changes = [
             (self._number(change.attempt), worker_number(change.attempt.worker), change)
             for _, operation in self._all(ops.WriteSteps)
@@ -212,7 +190,7 @@ class _Transaction:
         for i, operation in self._all(ops.WriteSteps):
             self.answers[i] = [next(results) for _ in operation.changes]
 
-    def _finish(self) -> None:
+    def finish(self) -> None:
         ends = [
             (self._number(end.attempt), worker_number(end.attempt.worker), end)
             for _, operation in self._all(ops.Finish)
@@ -225,25 +203,23 @@ class _Transaction:
     def _number(self, attempt: AttemptRef) -> int:
         return attempt.ref if attempt.ref > 0 else self.plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
 
-    def _answer_gates(self) -> None:
-        answers = [operation.answer for _, operation in self._by_kind.get(ops.AnswerGate, ())]
-        if answers:
-            self._found = gates.find(self.connection, [answer.job_id for answer in answers])
-            numbers = [n for n, _ in self._found.values()]
-            self.plan.load(numbers)
-            self.plan.load_askers(numbers)
-        self._each(ops.AnswerGate, self._answer_gate)
+    def find_answered(self) -> None:
+        answers = [operation.answer for _, operation in self._all(ops.AnswerGate)]
+        self._found = gates.find(self.connection, [answer.job_id for answer in answers])
+        numbers = [n for n, _ in self._found.values()]
+        self.plan.load(numbers)
+        self.plan.load_askers(numbers)
 
     # -- operations one by one
 
-    def _answer_gate(self, operation: ops.AnswerGate) -> JobStatus:
+    def answer_gate(self, operation: ops.AnswerGate) -> JobStatus:
         answer = operation.answer
         n, created_at = self._found.get(answer.job_id, (0, None))
         if created_at != answer.created_at:
             raise JobNotFoundError(answer.job_id)
         return gate_commands.answer(self.plan, n, answer)
 
-    def _end_due_gates(self, operation: ops.EndDueGates) -> list[str]:
+    def end_due_gates(self, operation: ops.EndDueGates) -> list[str]:
         self.plan.load(operation.numbers)
         found = [job for n in operation.numbers if (job := self.plan.get(n)) is not None and is_open(job)]
         due = [job.n for job in found if gates.is_moment(job.run_at)]
@@ -252,12 +228,12 @@ class _Transaction:
         ended += commands.give_up(self.plan, never, gates.NO_DEADLINE)
         return [job.id for job in ended]
 
-    def _ask_gate(self, operation: ops.AskGate) -> AskedGate:
+    def ask_gate(self, operation: ops.AskGate) -> AskedGate:
         by = operation.attempt
         asker = (self._number(by), by.attempt, worker_number(by.worker))
         return gate_commands.ask(self.plan, asker, operation.gate, self._numbers)
 
-    def _enqueue(self, operation: ops.Enqueue) -> list[str]:
+    def enqueue(self, operation: ops.Enqueue) -> list[str]:
         parent = None
         if operation.parent is not None:
             by = operation.parent
@@ -281,13 +257,13 @@ class _Transaction:
             (n,),
         ).fetchone()
 
-    def _cancel(self, operation: ops.Cancel) -> dict[str, JobStatus]:
+    def cancel(self, operation: ops.Cancel) -> dict[str, JobStatus]:
         numbers = self.plan.numbers(operation.ids)
         wanted = [numbers[job_id] for job_id in operation.ids if job_id in numbers]
         rows = commands.cancel(self.plan, wanted, descendants=operation.descendants)
         return {job.id: job.status for job in rows}
 
-    def _retry(self, operation: ops.Retry) -> JobStatus:
+    def retry(self, operation: ops.Retry) -> JobStatus:
         number = self.plan.numbers([operation.job_id]).get(operation.job_id)
         if number is None:
             raise JobNotFoundError(operation.job_id)
@@ -296,35 +272,35 @@ class _Transaction:
             steps.note_outdated(self.connection, number)
         return status
 
-    def _recount(self, operation: ops.Recount) -> list[str]:
+    def recount(self, operation: ops.Recount) -> list[str]:
         numbers = self.plan.numbers(operation.ids)
         rows = commands.recount(self.plan, [numbers[i] for i in operation.ids if i in numbers])
         return [
             job.id for job in rows if job.status is JobStatus.PENDING and job.waits_for is not WaitsFor.DEPENDENCIES
         ]
 
-    def _give_up(self, operation: ops.GiveUp) -> list[str]:
+    def give_up(self, operation: ops.GiveUp) -> list[str]:
         numbers = self.plan.numbers(operation.ids)
         wanted = [numbers[job_id] for job_id in operation.ids if job_id in numbers]
         return [job.id for job in commands.give_up(self.plan, wanted, operation.error)]
 
-    def _register(self, operation: ops.Register) -> int:
+    def register(self, operation: ops.Register) -> int:
         return leases.register(self.connection, operation.row, operation.lease, self.moment.clocks.monotonic)
 
-    def _extend_leases(self, operation: ops.ExtendLeases) -> WorkerLease:
+    def extend_leases(self, operation: ops.ExtendLeases) -> WorkerLease:
         return leases.extend(self.connection, operation.worker, self.moment.clocks.monotonic)
 
-    def _report_refusals(self, operation: ops.ReportRefusals) -> None:
+    def report_refusals(self, operation: ops.ReportRefusals) -> None:
         self.connection.execute(
             "UPDATE workers SET refused = ? WHERE n = ? AND gone = 0", (operation.refused, operation.worker)
         )
 
-    def _reap(self, operation: ops.Reap) -> list[str]:
+    def reap(self, operation: ops.Reap) -> list[str]:
         for suspect in operation.suspects:
             leases.bury(self.connection, suspect.n, suspect.expires, certain=suspect.certain)
         return self._bury_work()
 
-    def _deregister(self, operation: ops.Deregister) -> None:
+    def deregister(self, operation: ops.Deregister) -> None:
         self.connection.execute("UPDATE workers SET gone = 1 WHERE n = ?", (operation.worker,))
         self._bury_work()
 
@@ -377,3 +353,45 @@ class _Transaction:
             more = any(change is left for left in self._unfinished for change in operation.changes)
             self.answers[i] = (self.answers[i], more)
         return self.answers
+
+
+# -- phases
+
+_Phase = tuple[type[ops.Operation], Callable[[_Transaction], None]]
+
+
+def _each(kind: type[O], run: Callable[[_Transaction, O], Any]) -> _Phase:
+    """Return the phase that runs the operations of a kind one by one; a refused one does not concern the others."""
+
+    def phase(transaction: _Transaction) -> None:
+        for i, operation in transaction.by_kind[kind]:
+            try:
+                transaction.answers[i] = run(transaction, operation)
+            except JobProcessorError as refused:
+                transaction.answers[i] = refused
+
+    return kind, phase
+
+
+# Most transactions have operations of one or two kinds: the others cost them nothing.
+_PHASES: tuple[_Phase, ...] = (
+    _each(ops.Remove, _Transaction.remove),
+    _each(ops.Clear, _Transaction.clear),
+    (ops.AppendEvents, _Transaction.append_events),
+    (ops.WriteSteps, _Transaction.write_steps),
+    (ops.Finish, _Transaction.finish),
+    _each(ops.Cancel, _Transaction.cancel),
+    _each(ops.Retry, _Transaction.retry),
+    _each(ops.Recount, _Transaction.recount),
+    _each(ops.GiveUp, _Transaction.give_up),
+    (ops.AnswerGate, _Transaction.find_answered),
+    _each(ops.AnswerGate, _Transaction.answer_gate),
+    _each(ops.EndDueGates, _Transaction.end_due_gates),
+    _each(ops.Register, _Transaction.register),
+    _each(ops.ExtendLeases, _Transaction.extend_leases),
+    _each(ops.ReportRefusals, _Transaction.report_refusals),
+    _each(ops.Reap, _Transaction.reap),
+    _each(ops.Deregister, _Transaction.deregister),
+    _each(ops.AskGate, _Transaction.ask_gate),
+    _each(ops.Enqueue, _Transaction.enqueue),
+)
