@@ -48,6 +48,7 @@ from asyncjobs.models import (
 from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
+from tests.new_files import lay_out
 
 FUNCTION = "app:work"
 ONCE = RetryPolicy(max_retries=0, jitter=0.0)
@@ -73,7 +74,7 @@ def _memory(clock: Clock, _: Path) -> JobBackend:
 def _sqlite(clock: Clock, folder: Path) -> JobBackend:
     from asyncjobs.backends.sqlite.backend import SQLiteBackend
 
-    return SQLiteBackend(SQLiteConfig(db_path=folder / "jobs.db", readers=1), clock=clock)
+    return SQLiteBackend(SQLiteConfig(db_path=lay_out(folder / "jobs.db"), readers=1), clock=clock)
 
 
 def _sqs(clock: Clock, folder: Path) -> JobBackend:

@@ -26,6 +26,7 @@ from asyncjobs.clock import Clock, SystemClock
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.testing import FaultyBackend
+from tests.new_files import lay_out
 from tests.runtime.sparse import Sparse
 
 T = TypeVar("T")
@@ -52,7 +53,8 @@ class Stores:
             if self._memory is None:
                 self._memory = (MemoryBackend if self.kind == "memory" else Sparse)(clock=clock or SystemClock())
             return self._memory
-        return SQLiteBackend(SQLiteConfig(db_path=self.path, readers=1, **settings), clock=clock or SystemClock())
+        config = SQLiteConfig(db_path=lay_out(self.path), readers=1, **settings)
+        return SQLiteBackend(config, clock=clock or SystemClock())
 
     def processor(
         self,
