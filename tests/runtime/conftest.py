@@ -1,4 +1,8 @@
-"""Every test that takes ``stores`` (or ``jp``) runs once for every store and event loop that fit together."""
+"""Every test that takes ``stores`` (or ``jp``) runs once for every store and event loop that fit together.
+
+One with cases of its own runs with each store, and on each loop, but in two pairs instead of three: what a case does
+depends on the store, or on the loop. Where it may depend on both (``ON_ALL``), it has all three.
+"""
 
 from __future__ import annotations
 
@@ -30,6 +34,8 @@ ON_ALL = {
     "loops_barriers",
 }
 """The modules whose tests measure what is different with the store in memory, and on trio."""
+PAIRS = [("asyncio", "sqlite"), ("trio", "memory")]
+"""Each store and each loop, once."""
 READING = {"events_publisher", "streams"}
 """The modules whose tests read the log: they run with one that has holes, too."""
 
@@ -55,6 +61,8 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         chosen = [*STORES, ("asyncio", "sparse")] if module in READING else STORES
         if metafunc.definition.get_closest_marker("persistent"):
             chosen = [(loop, kind) for loop, kind in STORES if kind == "sqlite"]
+        elif module not in ON_ALL and metafunc.definition.get_closest_marker("parametrize"):
+            chosen = [pair for pair in chosen if pair in PAIRS or pair[1] == "sparse"]
         measured = chosen if module in ON_ALL else MEASURED
         metafunc.parametrize(("anyio_backend", "kind"), on_stores(chosen, measured))
 
