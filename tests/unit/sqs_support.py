@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
@@ -34,6 +35,11 @@ from asyncjobs.testing import ManualClock
 from tests import sqs_server
 
 WORKER = 7
+EVERY = int(os.environ.get("ASYNCJOBS_TEST_EVERY", "8"))
+"""Of the many writes of something large, each so-manieth is tried as the last one of its process."""
+FIRST = [1 + place * EVERY for place in range(8)]
+"""The first write that each of several tests tries, which share them: it goes on with every ``STRIDE``-th."""
+STRIDE = len(FIRST) * EVERY
 WRITES = ("put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item")
 
 
@@ -58,6 +64,10 @@ class Dying:
         self._at = at
         self._meanwhile = meanwhile
         self.writes = self.reads = self.read = 0
+
+    def die_at(self, at: int) -> None:
+        """Die with this write from now on."""
+        self._at, self.writes = at, 0
 
     def __getattr__(self, name: str) -> Any:
         return functools.partial(self._call, name)

@@ -13,7 +13,7 @@ from asyncjobs.core.requests import AttemptRef, Keep, NewJob
 from asyncjobs.exceptions import JobStateError, UnknownDependencyError
 from asyncjobs.models import JobStatus
 from tests.conformance.support import FATAL, SUCCESS, new
-from tests.unit.sqs_support import Meanwhile, Process, World, Worlds, ids_of, until_it_dies, worlds
+from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies, worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -195,8 +195,9 @@ async def test_every_write_is_the_last_of_its_process(aws: Worlds, away: Remove,
 
 
 @pytest.mark.slow
-async def test_a_write_of_a_large_removal_is_the_last_of_its_process(aws: Worlds) -> None:
-    at, died = 1, True
+@pytest.mark.parametrize("first", FIRST)
+async def test_a_write_of_a_large_removal_is_the_last_of_its_process(aws: Worlds, first: int) -> None:
+    at, died = first, True
     while died:
         table = await aws.new()
         process = table.process()
@@ -212,7 +213,7 @@ async def test_a_write_of_a_large_removal_is_the_last_of_its_process(aws: Worlds
         if await other.rows(*ids):
             assert await other.removal.remove(["m7"], components=True) == ids
         assert ids_of(await table.items()) == []
-        at += 41
+        at += STRIDE
     assert at > 300
 
 

@@ -11,7 +11,7 @@ from asyncjobs.core.requests import NewJob
 from asyncjobs.exceptions import DuplicateJobError, JobStateError, SubmissionError
 from asyncjobs.models import JobStatus, WaitsFor
 from tests.conformance.support import FATAL, SUCCESS, new
-from tests.unit.sqs_support import Meanwhile, Process, World, Worlds, ids_of, until_it_dies, worlds
+from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies, worlds
 
 pytestmark = pytest.mark.anyio
 
@@ -203,11 +203,12 @@ async def test_every_write_is_the_last_of_its_process(aws: Worlds, first: int, s
 
 
 @pytest.mark.slow
-async def test_a_write_of_a_large_batch_is_the_last_of_its_process(aws: Worlds) -> None:
+@pytest.mark.parametrize("first", FIRST)
+async def test_a_write_of_a_large_batch_is_the_last_of_its_process(aws: Worlds, first: int) -> None:
     jobs = [*fresh(), *(new(f"m{i}", *([f"m{i - 1}"] if i % 5 else [])) for i in range(241))]
-    at = 1
+    at = first
     while await dies(aws, at, *jobs):
-        at += 67
+        at += STRIDE
     assert at > 500
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from asyncjobs.backends.sqs import batches, keys
 from asyncjobs.backends.sqs.batches import ABORTED, INSERT, REMOVE, STAGING, Contents
+from asyncjobs.backends.sqs.deciding import resume_retry
 from asyncjobs.backends.sqs.staging import complete
 from asyncjobs.backends.sqs.table import WORK, Item, Update
 from asyncjobs.backends.sqs.transitions import Transitions
@@ -12,6 +13,8 @@ from asyncjobs.core.state import SECOND
 
 GRACE = 10 * SECOND
 """µs after which a committed batch is completed by others."""
+UNFINISHED = 60 * SECOND
+"""µs after which a retry of many jobs is gone on with by others."""
 ABANDONED = 300 * SECOND
 """µs without a sign of life after which an undecided batch is aborted, and undone.
 
@@ -44,13 +47,24 @@ async def _mend(transitions: Transitions, item: Item) -> None:
     elif item["st"] == ABORTED:
         if await _undo(transitions, item) and age >= ABANDONED:
             await batches.delete(table, batch, int(item.get("parts", 0)))
-    elif age >= GRACE:
-        contents = await batches.contents_of(table, item)
-        assert contents is not None, "it was committed, so it was complete"
-        if batch.startswith(INSERT):
-            await complete(transitions, batch, contents, contents.rows)
-        else:
-            await wiped(transitions, batch, contents)
+    else:
+        await _complete(transitions, item, age)
+
+
+async def _complete(transitions: Transitions, item: Item, age: int) -> None:
+    """Complete a committed batch, unless it is so new that its process is about to do so."""
+    batch = item["id"]
+    if age < (UNFINISHED if batch.startswith(batches.RETRY) else GRACE):
+        return
+    if batch.startswith(batches.RETRY):
+        await resume_retry(transitions, item)
+        return
+    contents = await batches.contents_of(transitions.table, item)
+    assert contents is not None, "it was committed, so it was complete"
+    if batch.startswith(INSERT):
+        await complete(transitions, batch, contents, contents.rows)
+    else:
+        await wiped(transitions, batch, contents)
 
 
 async def _undo(transitions: Transitions, item: Item) -> bool:

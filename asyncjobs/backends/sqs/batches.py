@@ -18,8 +18,9 @@ from asyncjobs.backends.sqs import keys, payloads
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.backends.sqs.table import Item, Key, Refused, Table, Update
 
-INSERT, REMOVE, WIPE = "i", "r", "w"
-"""What the names of batches begin with: rows to insert; rows to remove; what is left of rows that were removed."""
+INSERT, REMOVE, WIPE, RETRY = "i", "r", "w", "t"
+"""What the names of batches begin with: rows to insert; rows to remove; what is left of rows that were removed; a job
+that is retried with more descendants than a transaction takes, and is committed from the beginning."""
 STAGING, COMMITTED, ABORTED = "staging", "committed", "aborted"
 _KEPT = 7 * 86_400
 """Seconds for which a batch is kept that is done: a reader may have read a row of it just before."""

@@ -5,18 +5,24 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TypeVar
 
-from asyncjobs.backends.sqs import keys, rows
-from asyncjobs.backends.sqs.loading import Loaded, decide
+from msgspec import structs
+
+from asyncjobs.backends.sqs import batches, keys, rows
+from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
 from asyncjobs.backends.sqs.rows import Row
-from asyncjobs.backends.sqs.table import Update
+from asyncjobs.backends.sqs.table import Item, Update
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.workers import owner_known
-from asyncjobs.backends.sqs.writing import Decided
+from asyncjobs.backends.sqs.writing import Changed, Decided
 from asyncjobs.core import commands, revival
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import JobState
-from asyncjobs.exceptions import JobNotFoundError
+from asyncjobs.exceptions import JobNotFoundError, JobStateError
 from asyncjobs.models import JobError, JobStatus, WaitsFor
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.sqs")
 
 T = TypeVar("T")
 
@@ -84,6 +90,7 @@ class Deciding:
     async def retry(self, job_id: str, *, fresh: bool) -> tuple[JobStatus, list[Row]]:
         """Retry a job with those that were skipped because of it."""
         refusals = 0
+        note: str | None = None
         while True:
             view = Loaded(self._transitions.clock)
 
@@ -93,46 +100,96 @@ class Deciding:
                     raise JobNotFoundError(job_id)
                 return revival.retry(plan, n, fresh=fresh)
 
-            job, plan = await decide(command, view, self._table, self._transitions.clock)
+            try:
+                job, plan = await decide(command, view, self._table, self._transitions.clock)
+            except JobStateError:
+                row = view.by_id(job_id)
+                if note is None or row is None:
+                    raise
+                # A sweep has completed what was begun here, or another process has retried the job since.
+                await self._forget(note)
+                return row.state.status, []
             decided = self._transitions.translator.changes(plan, plan.take(), view)
-            owners = {change.after.fixed.owner for change in decided.changed} - {None}
-            now = self._transitions.clock.lease_time()
-            await self._table.write_all([owner_known(owner, now) for owner in owners if owner is not None])
-            if await self._revive(decided):
+            await self._announce(decided)
+            note = note or await self._noted(decided, fresh=fresh)
+            if await self._revive(decided, together=note is None):
+                await self._forget(note)
                 return job.status, self._transitions.settled(decided)
             refusals += 1
             await self._transitions.pause(refusals)
 
-    async def _revive(self, decided: Decided) -> bool:
-        """Write a retry: in one transaction, or, if it is too large for one, from the last descendants upwards.
+    async def _announce(self, decided: Decided) -> None:
+        """Let a reap find the retried jobs of owners that are gone by then."""
+        owners = {change.after.fixed.owner for change in decided.changed} - {None}
+        now = self._transitions.clock.lease_time()
+        await self._table.write_all([owner_known(owner, now) for owner in owners if owner is not None])
 
-        Of a large one, the retried job is the last to be written. A crash before that leaves it as it was, and
-        descendants that wait for parents which have ended; retrying it again finds the rest of them.
+    async def _noted(self, decided: Decided, *, fresh: bool) -> str | None:
+        """Note that a job is retried in more than one step: a sweep goes on if this process dies. None: it is one."""
+        if sum(1 + len(_beside(change)) for change in decided.changed) <= _IN_ONE:
+            return None
+        job = decided.changed[0].before
+        name, clock = batches.new_name(batches.RETRY), self._transitions.clock
+        contents = batches.Contents(rows=((job.id, job.n),))
+        note = batches.begun(name, contents, clock, self._transitions.shards, batches.COMMITTED)
+        about = {"ended": job.state.finished_at or 0, **({"fresh": 1} if fresh else {})}
+        await self._table.write(structs.replace(note, set={**note.set, **about}))
+        return name
+
+    async def _forget(self, note: str | None) -> None:
+        if note is not None:
+            await batches.delete(self._table, note, 0)
+
+    async def _revive(self, decided: Decided, *, together: bool) -> bool:
+        """Write a retry: in one transaction, or each job by its own, from the last descendants upwards.
+
+        The retried job is the last to be written. Before that it is as it was, so retrying it again finds the rest of
+        its descendants.
         """
-        beside = members(decided)
-        count = len(decided.changed) + sum(len(change.beside) for change in decided.changed) + len(beside)
-        if count <= _IN_ONE:
-            return await self._transitions.write(decided, beside) is None
+        if together:
+            return await self._transitions.write(decided, members(decided)) is None
         if not await self._transitions.overtakes(decided):
             return False
-        await self._table.write_all(beside)
         for change in reversed(decided.changed):
             update = rows.changed(change.before, change.after, self._transitions.shards)
-            if await self._table.transact([update, *change.beside]) is not None:
+            if await self._table.transact([update, *_beside(change)]) is not None:
                 return False
         return True
 
 
+async def resume_retry(transitions: Transitions, item: Item) -> None:
+    """Go on with a retry that its process has noted and not completed.
+
+    :param item: the note.
+    """
+    contents = await batches.contents_of(transitions.table, item)
+    assert contents is not None, "it has one row"
+    ((job_id, n),) = contents.rows
+    row = (await read_rows(transitions.table, [job_id]))[job_id]
+    if row is not None and row.n == n and row.state.finished_at == int(item["ended"]):
+        try:
+            _, owed = await Deciding(transitions).retry(job_id, fresh="fresh" in item)
+        except (JobNotFoundError, JobStateError) as error:  # it was done meanwhile, or nobody would read the answer
+            logger.debug("the retry of %s is not resumed: %s", job_id, error)
+        else:
+            await Dependents(transitions).settle(owed)
+    await batches.delete(transitions.table, item["id"], 0)
+
+
 def members(decided: Decided) -> list[Update]:
     """Return the writes that take away what groups have noted of the ends of these jobs."""
-    return [
-        Update(
-            (keys.named("G", change.after.state.group), keys.member(change.after.n, change.after.id)),
-            remove=("f",),
-            present=("pk",),
-        )
-        for change in decided.changed
-        if change.before.state.status.terminal
-        and not change.after.state.status.terminal
-        and change.after.state.group is not None
-    ]
+    return [update for change in decided.changed for update in _member(change)]
+
+
+def _beside(change: Changed) -> list[Update]:
+    """Return what is written together with a retried job."""
+    return [*change.beside, *_member(change)]
+
+
+def _member(change: Changed) -> list[Update]:
+    """Return the write that takes away what its group has noted of the end of a job."""
+    before, after = change.before.state, change.after.state
+    if after.group is None or not before.status.terminal or after.status.terminal:
+        return []
+    key = keys.named("G", after.group), keys.member(change.after.n, change.after.id)
+    return [Update(key, remove=("f",), present=("pk",))]
