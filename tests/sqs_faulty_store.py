@@ -32,7 +32,7 @@ TABLE: dict[str, Faults] = {
     # A refusal is rare in the suite, so all are so.
     "forgetful": Faults(forgetful=1.0, repeated=0.1),
 }
-"""The kinds of faults of DynamoDB. ``test_sqs_lost_answers`` has those that come through to the caller."""
+"""The kinds of faults of DynamoDB that the store sees through: none of them reaches the caller."""
 MESSAGES: dict[str, MessageFaults] = {
     "messages": MessageFaults(duplicated=0.3, late=0.3, reordered=0.5, unsent=0.3),
     "expired": MessageFaults(expired=0.5),
