@@ -1,7 +1,7 @@
 """Random command sequences: the store against a naive reading of the rules, and one store against another.
 
 A failure names its seed; ``await play(maker(kind, folder), seed, plays=…)`` repeats it.
-``ASYNCJOBS_HISTORIES=600`` plays more of those with gates.
+``ASYNCJOBS_TEST_GATE_HISTORIES=600`` plays more of those with gates.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.slow
 SEEDS = 500
 CHUNK = 50
 """They have more than 1,000 random graphs."""
-WITH_GATES = int(os.environ.get("ASYNCJOBS_HISTORIES", "150"))
+WITH_GATES = int(os.environ.get("ASYNCJOBS_TEST_GATE_HISTORIES", "150"))
 """Histories with gates have all that others have, and take eight times as long. Each seeded defect of gates is caught
 by the first 81 (``test_seeded_defects.py``)."""
 ON_TRIO = 20
