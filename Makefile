@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-web test coverage test-fast test-sqs test-faults test-lowest browser check bench clean
+.PHONY: demo demo-crash demo-sqs demo-web test coverage test-fast test-sqs test-faults test-lowest browser check bench clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         draw a detective comic: the graph, live progress, retries"
 	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
+	@echo "make demo-sqs     the same on two daemons and a store in (emulated) SQS and DynamoDB; one is killed half-way"
 	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
 	@echo "make test         the whole test suite, also in a real Chromium; every branch of asyncjobs/core is covered"
 	@echo "make coverage     the same, with the coverage of everything, also of the processes that it starts"
@@ -43,6 +44,9 @@ demo: $(VENV)/examples.stamp
 
 demo-crash: $(VENV)/examples.stamp
 	@$(BIN)/python -m examples.comic.crash_demo
+
+demo-sqs: $(VENV)/examples.stamp .venv-aws/stamp
+	@$(BIN)/python -m examples.comic.sqs_demo --emulator .venv-aws/bin/ministack
 
 # PORT=… is handed on; without it 8000, or any port that is free.
 demo-web: $(VENV)/examples.stamp
@@ -87,7 +91,7 @@ SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(
 
 # The SQS store is experimental: its tests are not part of make test yet.
 test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
-	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/faults tests/properties $(ARGS)
+	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/examples tests/faults tests/properties $(ARGS)
 	$(if $(ARGS),,ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10)
 
 # The contract with every kind of fault of AWS, and the death of a process at each of its writes: most of an hour.

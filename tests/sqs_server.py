@@ -87,6 +87,17 @@ def missing() -> str | None:
     return "no emulator of AWS: 'make test-sqs' installs one"
 
 
+def program() -> Path:
+    """Return the program of the emulator. Without one the test is skipped, or fails."""
+    found, reason = _program(), missing()
+    if found is None or reason is not None:
+        reason = reason or "no emulator of AWS is installed here: 'make test-sqs' does it"
+        if os.environ.get("ASYNCJOBS_REQUIRE_AWS") == "1":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
 def _program() -> Path | None:
     places = (_ROOT / place for place in _PLACES if place)
     return next((place for place in places if place.is_file()), None)
@@ -106,13 +117,7 @@ def endpoint() -> str:
     os.environ.update(CREDENTIALS)
     if given is not None:
         return given
-    program = _program()
-    if program is None or missing() is not None:
-        reason = missing() or ""
-        if os.environ.get("ASYNCJOBS_REQUIRE_AWS") == "1":
-            pytest.fail(reason)
-        pytest.skip(reason)
-    return _start(program)
+    return _start(program())
 
 
 def _start(program: Path) -> str:

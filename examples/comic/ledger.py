@@ -6,6 +6,7 @@ import json
 import os
 from collections import Counter
 from pathlib import Path
+from typing import Any
 
 NAME = "ledger.jsonl"
 
@@ -22,7 +23,16 @@ def enter(folder: Path, job: str, attempt: int) -> None:
 
 def starts(folder: Path) -> Counter[str]:
     """Return how often each job's body was started."""
+    return Counter(line["job"] for line in _lines(folder))
+
+
+def processes(folder: Path) -> list[int]:
+    """Return the process of each start of a body, in order."""
+    return [line["pid"] for line in _lines(folder)]
+
+
+def _lines(folder: Path) -> list[dict[str, Any]]:
     path = folder / NAME
     if not path.exists():
-        return Counter()
-    return Counter(json.loads(line)["job"] for line in path.read_text(encoding="utf-8").splitlines())
+        return []
+    return [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
