@@ -72,6 +72,21 @@ class Wrapped:
         return await getattr(self.client, operation)(**request)
 
 
+class ReadOnly(Wrapped):
+    """A client of DynamoDB or SQS whose policy permits no writes. ``refused`` are those that were tried."""
+
+    def __init__(self, client: Any) -> None:
+        super().__init__(client)
+        self.refused: list[str] = []
+
+    async def call(self, operation: str, **request: Any) -> Any:
+        """Make a call, if it only reads."""
+        if not operation.startswith(("batch_get", "describe", "get", "list", "query")):
+            self.refused.append(operation)
+            raise answer_of("AccessDeniedException", operation)
+        return await super().call(operation, **request)
+
+
 class FaultyClient(Wrapped):
     """A client of DynamoDB with faults. ``happened`` counts them by kind."""
 

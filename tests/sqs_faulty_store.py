@@ -56,7 +56,7 @@ class WrappedSQSBackend(SQSBackend):
     :param wrap: changes them.
     """
 
-    def __init__(self, config: SQSConfig, *, clock: Clock, wrap: Callable[[Clients], None]) -> None:
+    def __init__(self, config: SQSConfig, *, clock: Clock | None = None, wrap: Callable[[Clients], None]) -> None:
         super().__init__(config, clock=clock)
         self._wrap = wrap
 

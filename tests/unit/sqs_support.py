@@ -33,6 +33,7 @@ from asyncjobs.models import BodyEvent, Outcome
 from asyncjobs.safe_logging import SafeLogger
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
+from tests.sqs_faults import ReadOnly
 
 WORKER = 7
 EVERY = int(os.environ.get("ASYNCJOBS_TEST_EVERY", "8"))
@@ -202,6 +203,11 @@ class World:
         """Open the table once more."""
         clock = StoreClock(self.clock, self._clients.server_time)
         return Process(Dying(self._clients.dynamodb, dies_at, meanwhile), self._name, clock, self._shards)
+
+    def reader(self) -> Process:
+        """Open the table in a process that may not write."""
+        clock = StoreClock(self.clock, self._clients.server_time)
+        return Process(ReadOnly(self._clients.dynamodb), self._name, clock, self._shards)
 
     async def items(self) -> dict[tuple[str, str], Item]:
         """Return all that stands in the table."""

@@ -394,7 +394,7 @@ async def test_a_process_notices_what_others_write_once(table: World) -> None:
 # -- cursors
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", " 1", "²", "9" * 30, "3", "1027", "2049", "1023", "3000"])
+@pytest.mark.parametrize("cursor", ["", "x", "-1", "1.5", " 1", "²", "9" * 30, "1027", "2049", "3000"])
 async def test_what_is_no_cursor_of_this_log_is_refused(table: World, cursor: str) -> None:
     process = table.process()
     await process.submit(new("a"), new("b"))

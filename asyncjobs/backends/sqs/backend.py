@@ -208,9 +208,7 @@ class SQSBackend(CheckedArguments, JobBackend):
     async def end_due_gates(self) -> Sequence[str]:
         """End what is due, each gate by a write of its own."""
         parts = self._parts
-        ended, owed = await parts.gates.end_due()
-        await parts.follow(owed)
-        return ended
+        return await parts.end_due_gates()
 
     # -- workers and leases
 

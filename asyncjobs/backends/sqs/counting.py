@@ -41,6 +41,7 @@ class Counting:
         self._shards = transitions.shards
         self._known = known
         self._queries = queries
+        self._upkeep = transitions.upkeep
 
     # -- groups
 
@@ -91,7 +92,7 @@ class Counting:
             for item, state in ended[:_NOTED_AT_ONCE]
             if state.unreadable is None
         ]
-        await self._table.write_all(noted)
+        await self._upkeep.do(lambda: self._table.write_all(noted), [])
 
     async def groups(self, after: str | None, limit: int) -> list[GroupProgress]:
         """Return the next groups by name that have jobs, with counts."""

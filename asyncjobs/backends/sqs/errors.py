@@ -37,6 +37,8 @@ _PASSING = EXPIRED | {
 }
 _CLOCK = frozenset({"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch"})
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "KMSAccessDeniedException", "KmsAccessDenied"})
+NOT_PERMITTED = "permission"
+"""``BackendError.code`` of a call that the policy of this process does not permit."""
 _UNKNOWN_KEY = frozenset(
     {"InvalidAccessKeyId", "InvalidClientTokenId", "MissingAuthenticationToken", "UnrecognizedClientException"}
 )
@@ -94,7 +96,9 @@ def _of_answer(what: str, error: Any) -> Exception:
             hint="set the clock of this host (NTP), and check the secret key",
         )
     if code in _DENIED:
-        return BackendError(f"{what} is not permitted: {message}", hint=PERMITTED_BY)
+        denied = BackendError(f"{what} is not permitted: {message}", hint=PERMITTED_BY)
+        denied.code = NOT_PERMITTED
+        return denied
     if code in _UNKNOWN_KEY:
         return BackendError(f"{what}: AWS does not know this access key: {message}", hint=_CREDENTIALS)
     if code in _MISSING:

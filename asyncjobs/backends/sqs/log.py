@@ -2,7 +2,8 @@
 
 Events are stored with their jobs, by the same write as the change that they report. Their order is made afterwards, in
 pages (``log_head``), by whoever reads the log or has time. So a reader that asks for a job or a group gets all of its
-events; one that asks for everything gets those of other processes soon, and each once.
+events; one that asks for everything gets those of other processes soon, and each once. A process that may not write
+reads what others have appended.
 """
 
 from __future__ import annotations
@@ -32,6 +33,9 @@ _SIZE = 4_000_000
 _ROWS = 50
 _STEPS = 50
 """Pages that a call appends at most."""
+_LOOK, _PATIENCE = 0.5, 15.0
+"""Seconds between two looks at what others append, and for which they are waited for: each of them does so every five
+seconds at least."""
 
 
 class _Found:
@@ -43,6 +47,7 @@ class _Found:
         self.events: list[JobEvent] = []
         self.pages = 0
         self.size = 0
+        self.waited = 0.0
 
     @property
     def full(self) -> bool:
@@ -68,9 +73,12 @@ class Log:
 
     def __init__(self, transitions: Transitions) -> None:
         self._table = transitions.table
+        self._clock = transitions.clock
+        self._upkeep = transitions.upkeep
         self._head = Head(self._table)
         self._appender = Appender(transitions, self._head)
         self._noticed = 0
+        self._stuck_at: int | None = None
 
     def stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
         """Remember events that this process wrote: they are in the log when it is read next."""
@@ -86,19 +94,29 @@ class Log:
         lost = after is not None and found.cursor < await self._pruned()
         job_id = None if job_id is None else str.__str__(job_id)
         while True:
-            last = await self._head.find()
+            last = await self._head.look()
             if found.cursor > last.end:
                 raise no_cursor(after)
             row = None if job_id is None else (await read_rows(self._table, [job_id]))[job_id]
-            if job_id is None or (row is not None and group in (None, row.state.group)):
+            exists = job_id is None or (row is not None and group in (None, row.state.group))
+            if exists:
                 await self._read(found, last, row, group)
             if found.full:
                 return found.page(end=False, lost=lost)
             found.cursor = last.end
-            appended = await self._append_missing(row, group) if job_id is None or row is not None else 0
-            # Another process may have appended since what was missing here.
-            if not appended and (_is_complete(row, last) or (await self._head.find()).number == last.number):
-                return found.page(end=True, lost=lost)
+            end = not exists or await self._is_end(found, last, row, group)
+            if end is not None:
+                return found.page(end=end, lost=lost)
+
+    async def _is_end(self, found: _Found, last: LogPage, row: Row | None, group: str | None) -> bool | None:
+        """Append what is missing; return whether this page has the last of what was asked for, None to look again."""
+        if await self._upkeep.do(lambda: self._append_missing(row, group), 0):
+            return None
+        if not _is_complete(row, last) and (await self._head.look()).number != last.number:
+            return None  # another process has appended since what was missing here
+        if not await self._is_stuck(found, last, row, group):
+            return True
+        return False if found.events else None
 
     async def _pruned(self) -> int:
         return int((await self._table.get([keys.META])).get(keys.META, {}).get("pruned", 0))
@@ -129,17 +147,41 @@ class Log:
             start += len(some)
         return True
 
+    async def _is_stuck(self, found: _Found, last: LogPage, row: Row | None, group: str | None) -> bool:
+        """Return whether others have to append what was asked for, having waited a little for them to do it.
+
+        It is False after a while: then none of them lives, and the reader goes without it.
+        """
+        if self._upkeep.permitted or (row is None and group is None) or self._stuck_at == last.number:
+            return False
+        rows = await self._unlogged_of(group or "") if row is None else [row]
+        if all(max(each.logged, last.newest(each.id, each.n)) >= each.state.seq for each in rows):
+            return False
+        if found.waited >= _PATIENCE:
+            self._stuck_at = last.number
+            return False
+        if not found.events:
+            await self._clock.pause(_LOOK)
+            found.waited += _LOOK
+        return True
+
     # -- which pages
 
     async def _pages(self, after: int, last: LogPage, row: Row | None, group: str | None) -> AsyncGenerator[LogPage]:
-        """Walk over the pages from a cursor to this last one that may have what was asked for."""
+        """Walk over the pages from a cursor to this last one that may have what was asked for.
+
+        The notes of all but the last one are made, so nothing has to lead to that.
+        """
         numbers = self._numbers(after, last, row, group)
         async with aclosing(numbers):
             async for some in numbers:
-                for start in range(0, len(some), _AT_ONCE):
-                    pages = await self._head.pages(some[start : start + _AT_ONCE])
+                left = [number for number in some if number < last.number]
+                for start in range(0, len(left), _AT_ONCE):
+                    pages = await self._head.pages(left[start : start + _AT_ONCE])
                     for number in sorted(pages):
                         yield pages[number]
+        if last.number:
+            yield last
 
     async def _numbers(
         self, after: int, last: LogPage, row: Row | None, group: str | None
@@ -148,11 +190,11 @@ class Log:
         if row is not None:
             if row.pages_apart and not (row.pages and row.pages[0] <= first):
                 async for some in self._listed(keys.job(row.id, row.n), keys.PAGES, first):
-                    yield [number for number in some if first <= number <= last.number]
-            yield [number for number in row.pages if first <= number <= last.number]
+                    yield [number for number in some if first <= number]
+            yield [number for number in row.pages if first <= number]
         elif group is not None:
             async for some in self._of_group(group, first):
-                yield [number for number in some if number <= last.number]
+                yield some
         else:
             for number in range(first, last.number + 1, _AT_ONCE):
                 yield range(number, min(number + _AT_ONCE, last.number + 1))
@@ -187,6 +229,9 @@ class Log:
 
     async def append(self) -> int:
         """Append a page of what this process wrote, and of what the index shows; return how many events it has."""
+        return await self._upkeep.do(self._append, 0)
+
+    async def _append(self) -> int:
         return await self._appender.append(await self._appender.index())
 
     async def append_jobs(self, ids: Sequence[str]) -> None:
@@ -194,26 +239,27 @@ class Log:
         for start in range(0, len(ids), MOST_JOBS):
             some = ids[start : start + MOST_JOBS]
             while await self._unlogged(some):
-                await self._appender.append(some)
+                await self._appender.append(some)  # with an error if that is not permitted
 
     async def _append_missing(self, row: Row | None, group: str | None) -> int:
         """Append a page if anything is missing that was asked for; return how many events it has."""
         if row is None and group is None:
             return await self.append()
-        ids = await self._unlogged_of(group or "") if row is None else [row.id] if row.logged < row.state.seq else []
+        rows = await self._unlogged_of(group or "") if row is None else [row]
+        ids = [each.id for each in rows if each.logged < each.state.seq]
         # What this process wrote comes first, and a page of it may have no room for these jobs.
         return await self._appender.append(ids) if ids else 0
 
-    async def _unlogged(self, ids: Sequence[str]) -> list[str]:
-        found: list[str] = []
+    async def _unlogged(self, ids: Sequence[str]) -> list[Row]:
+        found: list[Row] = []
         for start in range(0, len(ids), _ROWS):
             rows = await read_rows(self._table, ids[start : start + _ROWS])
-            found += [row.id for row in rows.values() if row is not None and row.logged < row.state.seq]
+            found += [row for row in rows.values() if row is not None and row.logged < row.state.seq]
         return found
 
-    async def _unlogged_of(self, group: str) -> list[str]:
+    async def _unlogged_of(self, group: str) -> list[Row]:
         """Return members of a group that have events to be appended, the first submitted ones first."""
-        found: list[str] = []
+        found: list[Row] = []
         following = None
         while len(found) < MOST_JOBS:
             page = await self._table.query(keys.named("G", group), start=following, limit=500)
@@ -232,7 +278,7 @@ class Log:
         for _ in range(_STEPS):
             if not await self.append():
                 break
-        return (await self._head.find()).end
+        return (await self._head.look()).end
 
     async def highest(self, rows: Sequence[Row]) -> int:
         """Append all events of these jobs, and return the highest position that any of them has."""
@@ -265,7 +311,7 @@ class Log:
         It looks for the next page, and, if there is none, appends a page of what waits for that.
         """
         met = self._head.met
-        await self._head.find()
+        await self._head.look()
         if self._head.met == met:
             await self.append()
         news = self._head.met + self._appender.foreign

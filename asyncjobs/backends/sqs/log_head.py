@@ -34,8 +34,17 @@ class Head:
         self.met = 0
         """Pages of other processes that were met at the end."""
 
+    async def look(self) -> LogPage:
+        """Return the last page, whose notes may be missing. Without any page it is an empty one.
+
+        A page is there from the write that puts it, and never changes: its notes only lead to it.
+        """
+        async with self._finding:
+            await self._find()
+            return self._last
+
     async def find(self) -> LogPage:
-        """Return the last page, when the notes of all pages are made. Without any page it is an empty one."""
+        """Return the last page, when the notes of all pages are made: only then the next one may be put."""
         async with self._finding:
             await self._find()
             await self._note_last()

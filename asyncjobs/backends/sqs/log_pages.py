@@ -70,6 +70,10 @@ class LogPage(Struct, frozen=True, array_like=True):
             seqs[place] += count
             cursor += count
 
+    def newest(self, job_id: str, n: int) -> int:
+        """Return the number of the newest event of a job that it has; 0 without any."""
+        return max((paged.last for paged in self.jobs if (paged.id, paged.n) == (job_id, n)), default=0)
+
     def _is_wanted(self, paged: Paged, job: tuple[str, int] | None, group: str | None) -> bool:
         if job is not None:
             return (paged.id, paged.n) == job
@@ -104,8 +108,7 @@ def position(cursor: object) -> int:
     # isascii: "²" is a digit to isdigit() but not to int().
     if isinstance(cursor, str) and cursor.isascii() and cursor.isdigit() and len(cursor) <= 19:
         number = int(cursor)
-        place = number - (page_of(number) << _SHIFT)
-        if number <= _LARGEST and place <= MOST_EVENTS and (number == 0 or page_of(number) > 0):
+        if number <= _LARGEST:  # also where no event stands: positions have holes, and readers begin at round ones
             return number
     raise no_cursor(cursor)
 

@@ -106,11 +106,23 @@ class Parts:
 
     async def reap(self, *, expired: bool) -> list[str]:
         """Take back what dead workers held, and now and then look for what is due or was left undone."""
+        return await self.transitions.upkeep.do(lambda: self._reap(expired=expired), [])
+
+    async def _reap(self, *, expired: bool) -> list[str]:
         taken = await self.workers.reap() if expired else []
         if await self.sweep.step():
             self.waiting.wake()  # to claim by the index: a message may be lost, and the index was old when it was read
         await self.follow([])
         return taken
+
+    async def end_due_gates(self) -> list[str]:
+        """End the gates whose deadline has come."""
+        return await self.transitions.upkeep.do(self._end_due_gates, [])
+
+    async def _end_due_gates(self) -> list[str]:
+        ended, owed = await self.gates.end_due()
+        await self.follow(owed)
+        return ended
 
     async def follow(self, owed: Sequence[Row]) -> None:
         """See to what follows from writes: settle the dependents of these rows, and admit to limited keys."""

@@ -18,6 +18,7 @@ from asyncjobs.backends.sqs.loading import Command, Loaded, as_row, decide
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.backends.sqs.table import Refused, Table, Update
+from asyncjobs.backends.sqs.upkeep import Upkeep
 from asyncjobs.backends.sqs.writing import Decided, Translator
 from asyncjobs.backends.unreadable import event_data
 from asyncjobs.clock import to_datetime
@@ -51,6 +52,7 @@ class Transitions:
         self.table = table
         self.clock = clock
         self.shards = shards
+        self.upkeep = Upkeep(clock)
         self.translator = Translator(clock, workers)
         self._listeners = listeners
         self.noticed = noticed
