@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 from msgspec.structs import replace
 
-from asyncjobs.backends.sqs import batch_sweep, batches, rows, staging
+from asyncjobs.backends.sqs import batch_sweep, batches, retries, rows, staging
 from asyncjobs.backends.sqs.batches import Contents
 from asyncjobs.backends.sqs.claims import Claims, Hand, is_ready
 from asyncjobs.backends.sqs.dependents import Dependents
@@ -117,3 +117,12 @@ def counted_over_a_retry(patch: Patch) -> None:
         return await write(table, replace(update, equal=equal, absent=absent))
 
     patch.setattr(Table, "write", careless)
+
+
+def a_large_retry_is_not_noticed(patch: Patch) -> None:
+    """Whoever settles an edge does not ask whether a retry is under way that has opened it."""
+
+    async def none(table: Table, found: Iterable[Row | None]) -> frozenset[str]:
+        return frozenset()
+
+    patch.setattr(retries, "unfinished", none)

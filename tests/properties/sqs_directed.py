@@ -10,12 +10,15 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
+import anyio
+from anyio.abc import TaskGroup
+
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.table import Key
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
-from tests.conformance.support import CANCELLED, OPEN, PENDING, Store, new
+from tests.conformance.support import CANCELLED, MET, OPEN, PENDING, SKIPPED, Store, new
 from tests.sqs_capacity import written
 from tests.sqs_faults import Wrapped
 from tests.unit.sqs_support import Crash, until_it_dies
@@ -208,6 +211,66 @@ async def a_parent_is_retried_before_its_edge_is_counted(one: Process, other: Pr
     assert await other.edges("c") == {"p": OPEN, "q": OPEN}
 
 
+FAMILY = ["mid", "low", *(f"low{place:03d}" for place in range(99))]
+"""Descendants of one job, more than a transaction takes."""
+
+
+async def _retry_half(process: Process, job_id: str, tasks: TaskGroup) -> anyio.Event:
+    """Begin to retry a job, until its process stands still before it makes ``mid`` pending again.
+
+    The dependents of that have been written. Return what lets the process go on.
+    """
+    stands_still, goes_on = anyio.Event(), anyio.Event()
+
+    async def stand_still() -> None:
+        stands_still.set()
+        await goes_on.wait()
+
+    process.tap().at(writes(keys.row("mid")), before=stand_still)
+    tasks.start_soon(process.backend.retry_job, job_id)
+    await stands_still.wait()
+    return goes_on
+
+
+async def a_process_that_slept_settles_in_the_middle_of_a_large_retry(one: Process, other: Process) -> None:
+    """It leaves alone what was opened again, though the parent of that has still to be written."""
+    await one.submit(new("p"), new("mid", "p"), *(new(job_id, "mid") for job_id in FAMILY[1:]))
+    hand = await one.hand(lease=AGES)
+    assert await hand.claim() == ["p"]
+    async with anyio.create_task_group() as tasks:
+        retry: list[anyio.Event] = []
+
+        async def settle_and_begin_to_retry() -> None:
+            await other.sweep()
+            assert await other.statuses(*FAMILY) == [SKIPPED] * len(FAMILY)
+            retry.append(await _retry_half(other, "p", tasks))
+            assert await other.statuses("mid", "low") == [SKIPPED, PENDING]
+
+        one.tap().at(writes(keys.row("low")), before=settle_and_begin_to_retry)
+        await hand.fail("p")
+        retry[0].set()
+    assert await other.statuses(*FAMILY) == [PENDING] * len(FAMILY)
+    assert await other.edges("low") == {"mid": OPEN}
+    hand = await other.hand(lease=AGES)
+    for ready in (["p"], ["mid"], FAMILY[1:]):
+        await hand.run(*ready)
+
+
+async def a_parent_ends_in_the_middle_of_a_large_retry(one: Process, other: Process) -> None:
+    """Its edge to a job that was opened again is settled by a sweep, once the retry is done."""
+    await one.submit(new("p"), new("q"), new("mid", "p"), *(new(job_id, "mid", "q?") for job_id in FAMILY[1:]))
+    hand = await one.hand(lease=AGES)
+    assert sorted(await hand.claim()) == ["p", "q"]
+    await hand.fail("p")
+    async with anyio.create_task_group() as tasks:
+        goes_on = await _retry_half(other, "p", tasks)
+        await hand.succeed("q")
+        assert await one.edges("low") == {"mid": OPEN, "q": OPEN}
+        goes_on.set()
+    await one.sweep()
+    assert await one.edges("low") == {"mid": OPEN, "q": MET}
+
+
 History = Callable[[Process, Process], Awaitable[None]]
 HISTORIES: list[History] = [
     a_claim_stands_still_once_it_is_written_down,
@@ -217,4 +280,6 @@ HISTORIES: list[History] = [
     a_row_arrives_when_its_batch_is_forgotten,
     two_that_counted_die_before_the_verdict,
     a_parent_is_retried_before_its_edge_is_counted,
+    a_process_that_slept_settles_in_the_middle_of_a_large_retry,
+    a_parent_ends_in_the_middle_of_a_large_retry,
 ]

@@ -20,6 +20,9 @@ DEFECTS: dict[sqs_defects.Defect, History] = {
     sqs_defects.a_missing_batch_was_committed: sqs_directed.a_row_arrives_when_its_batch_is_forgotten,
     sqs_defects.a_settled_edge_is_not_looked_at: sqs_directed.two_that_counted_die_before_the_verdict,
     sqs_defects.counted_over_a_retry: sqs_directed.a_parent_is_retried_before_its_edge_is_counted,
+    sqs_defects.a_large_retry_is_not_noticed: (
+        sqs_directed.a_process_that_slept_settles_in_the_middle_of_a_large_retry
+    ),
 }
 """By the defect, the history that catches it."""
 

@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from msgspec import structs
 
-from asyncjobs.backends.sqs import batches, keys, rows
+from asyncjobs.backends.sqs import batches, keys, retries, rows
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
 from asyncjobs.backends.sqs.rows import Row
@@ -107,13 +107,12 @@ class Deciding:
                 if note is None or row is None:
                     raise
                 # A sweep has completed what was begun here, or another process has retried the job since.
-                await self._forget(note)
+                await retries.end(self._table, note)
                 return row.state.status, []
             decided = self._transitions.translator.changes(plan, plan.take(), view)
             await self._announce(decided)
-            note = note or await self._noted(decided, fresh=fresh)
-            if await self._revive(decided, together=note is None):
-                await self._forget(note)
+            note = await self._note(decided, note, fresh=fresh)
+            if await self._revive(decided, note):
                 return job.status, self._transitions.settled(decided)
             refusals += 1
             await self._transitions.pause(refusals)
@@ -124,36 +123,39 @@ class Deciding:
         now = self._transitions.clock.lease_time()
         await self._table.write_all([owner_known(owner, now) for owner in owners if owner is not None])
 
-    async def _noted(self, decided: Decided, *, fresh: bool) -> str | None:
-        """Note that a job is retried in more than one step: a sweep goes on if this process dies. None: it is one."""
+    async def _note(self, decided: Decided, note: str | None, *, fresh: bool) -> str | None:
+        """Return the name of the note that says that a job is being retried; None if one transaction takes that.
+
+        :param note: the one that was written before. It is gone if another process has completed the retry.
+        """
+        if note is not None and await retries.beat(self._transitions, note):
+            return note
         if sum(1 + len(_beside(change)) for change in decided.changed) <= _IN_ONE:
             return None
-        job = decided.changed[0].before
-        name, clock = batches.new_name(batches.RETRY), self._transitions.clock
-        contents = batches.Contents(rows=((job.id, job.n),))
-        note = batches.begun(name, contents, clock, self._transitions.shards, batches.COMMITTED)
-        about = {"ended": job.state.finished_at or 0, **({"fresh": 1} if fresh else {})}
-        await self._table.write(structs.replace(note, set={**note.set, **about}))
-        return name
+        return await retries.begin(self._transitions, decided.changed[0].before, fresh=fresh)
 
-    async def _forget(self, note: str | None) -> None:
-        if note is not None:
-            await batches.delete(self._table, note, 0)
-
-    async def _revive(self, decided: Decided, *, together: bool) -> bool:
+    async def _revive(self, decided: Decided, note: str | None) -> bool:
         """Write a retry: in one transaction, or each job by its own, from the last descendants upwards.
 
         The retried job is the last to be written. Before that it is as it was, so retrying it again finds the rest of
         its descendants.
+
+        :param note: says that there are several steps.
         """
-        if together:
+        if note is None:
             return await self._transitions.write(decided, members(decided)) is None
         if not await self._transitions.overtakes(decided):
             return False
-        for change in reversed(decided.changed):
-            update = rows.changed(change.before, change.after, self._transitions.shards)
+        others = await retries.unfinished(self._table, [change.before for change in decided.changed])
+        for place, change in enumerate(reversed(decided.changed), 1):
+            if place % batches.SLICE == 0 and not await retries.beat(self._transitions, note):
+                return False
+            names = [name for name in change.before.retries if name in others and name != note]
+            after = structs.replace(change.after, retries=(*names, note))
+            update = rows.changed(change.before, after, self._transitions.shards)
             if await self._table.transact([update, *_beside(change)]) is not None:
                 return False
+        await retries.end(self._table, note)
         return True
 
 
@@ -166,14 +168,14 @@ async def resume_retry(transitions: Transitions, item: Item) -> None:
     assert contents is not None, "it has one row"
     ((job_id, n),) = contents.rows
     row = (await read_rows(transitions.table, [job_id]))[job_id]
+    owed: list[Row] = []
     if row is not None and row.n == n and row.state.finished_at == int(item["ended"]):
         try:
             _, owed = await Deciding(transitions).retry(job_id, fresh="fresh" in item)
         except (JobNotFoundError, JobStateError) as error:  # it was done meanwhile, or nobody would read the answer
             logger.debug("the retry of %s is not resumed: %s", job_id, error)
-        else:
-            await Dependents(transitions).settle(owed)
-    await batches.delete(transitions.table, item["id"], 0)
+    await retries.end(transitions.table, item["id"])  # before dependents are settled that name it
+    await Dependents(transitions).settle(owed)
 
 
 def members(decided: Decided) -> list[Update]:

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
+from enum import Enum, auto
 
 from msgspec import structs
 
-from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs import keys, retries
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.loading import Child, Loaded, as_row, decide, read_children, read_rows
 from asyncjobs.backends.sqs.rows import Row
@@ -26,6 +27,12 @@ from asyncjobs.models import EdgeState, JobStatus, WaitsFor
 
 _PAGE = 50
 """Rows that are read in one call: more would keep the event loop busy for too long."""
+
+
+class _Left(Enum):
+    """An edge that is left to a later sweep, since a retry is under way that has opened it, or may have."""
+
+    FOR_LATER = auto()
 
 
 class Dependents:
@@ -48,14 +55,17 @@ class Dependents:
             ended += await self._cancel_questions(job)
         elif job.state.role is Role.GATE and job.gate is not None and job.gate.asker is not None:
             await self._notify_asker(job)
+        left = False
         if job.kids:
             children = await read_children(self._table, job)
             for start in range(0, len(children), _PAGE):
                 found = await self._settle_page(job, children[start : start + _PAGE])
                 if found is None:
                     return ended  # it was retried: it owes nothing now
-                ended += found
-        await self._clear(job)
+                ended += [row for row in found if isinstance(row, Row)]
+                left |= _Left.FOR_LATER in found
+        if not left:
+            await self._clear(job)
         return ended
 
     async def _clear(self, job: Row) -> None:
@@ -72,17 +82,25 @@ class Dependents:
 
     # -- edges
 
-    async def _settle_page(self, job: Row, children: Sequence[Child]) -> list[Row] | None:
+    async def _settle_page(self, job: Row, children: Sequence[Child]) -> list[Row | _Left | None] | None:
         """Settle these edges; return the dependents that ended, in order, or None if the job is not over any more."""
         dependents = await read_rows(self._table, [child.id for child in children])
-        # After its dependents: who reopened one of them did that before, or it has reopened none of them.
+        # After its dependents: who reopened one of them did that before, or it has reopened none of them, or is about
+        # to retry this job, too.
+        retried = await retries.unfinished(self._table, dependents.values())
         parent = await self._still_over(job)
         if parent is None:
             return None
-        settled = await at_once(lambda child: self._settle_edge(parent, child, dependents[child.id]), children)
-        return [row for row in settled if row is not None]
 
-    async def _settle_edge(self, parent: Row, child: Child, row: Row | None) -> Row | None:
+        async def settle(child: Child) -> Row | _Left | None:
+            row = dependents[child.id]
+            if row is not None and not retried.isdisjoint(row.retries):
+                return _Left.FOR_LATER
+            return await self._settle_edge(parent, child, row)
+
+        return await at_once(settle, children)
+
+    async def _settle_edge(self, parent: Row, child: Child, row: Row | None) -> Row | _Left | None:
         """Settle an edge, once, and give the verdict that is due; return the dependent if it ended and owes others."""
         opened = None if row is None else row.reopened
         over: Row | None = parent
@@ -102,6 +120,8 @@ class Dependents:
             if row is None:
                 row = (await read_rows(self._table, [child.id]))[child.id]
             if row is not None and row.reopened != opened:  # a retry came between, perhaps that of this parent
+                if await retries.unfinished(self._table, [row]):
+                    return _Left.FOR_LATER
                 opened, over = row.reopened, await self._still_over(parent)
             refusals += 1
             await self._transitions.pause(refusals)

@@ -35,6 +35,7 @@ ATTRIBUTES = {
     "e": "the states of the edges to its parents, in the order of the parents",
     "d": "its parents, packed, if they are few; else they have an item of their own",
     "g": "how often an edge to it was opened again",
+    "rt": "the retries that opened edges to it and were not done then: see ``retries``",
     "kids": "there, if another job depends on it",
     "ow": "there, if it has ended and its dependents are not all settled",
     "val": "its result, if that is small",
@@ -110,6 +111,7 @@ class Row(Struct, frozen=True, kw_only=True):
     parents: tuple[Parent, ...] | None = ()
     """None: in an item of their own."""
     reopened: int = 0
+    retries: tuple[str, ...] = ()
     kids: bool = False
     owed: bool = False
     log: tuple[bytes, ...] = ()
@@ -252,6 +254,7 @@ def read_row(item: Item) -> Row:
         edges=edges,
         parents=parents if parents is not None or edges else (),
         reopened=int(item.get("g", 0)),
+        retries=tuple(item.get("rt", ())),
         kids="kids" in item,
         owed="ow" in item,
         log=tuple(item.get("lg", ())),
@@ -283,6 +286,7 @@ def _attributes(row: Row, shards: int) -> dict[str, Any]:
         "e": list(row.edges) if row.edges else None,
         "d": _PACK(row.parents) if row.parents else None,
         "g": row.reopened or None,
+        "rt": list(row.retries) or None,
         "kids": 1 if row.kids else None,
         "ow": 1 if row.owed else None,
         "val": row.value,
