@@ -13,6 +13,7 @@ import pytest
 
 from asyncjobs.backends.sqlite.checkpoint import Checkpointer
 from asyncjobs.backends.sqlite.files import open_connection, prepare_file
+from asyncjobs.backends.sqlite.log_size import measure_log
 from asyncjobs.config import SQLiteConfig
 
 LONG = 10.0
@@ -43,6 +44,12 @@ def log_size(config: SQLiteConfig) -> int:
     return os.stat(f"{config.file}-wal").st_size
 
 
+def is_written_back(writer: sqlite3.Connection) -> bool:
+    """Whether all of the log is in the database, as SQLite says itself."""
+    busy, pages, written = writer.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
+    return not busy and pages == written
+
+
 def write(writer: sqlite3.Connection, size: int = 200_000) -> None:
     writer.execute("INSERT INTO t VALUES (zeroblob(?))", (size,))
 
@@ -55,14 +62,16 @@ def looked(checkpointer: Checkpointer) -> None:
     assert checkpointer.wait_looked(1, LONG)
 
 
-def test_a_long_log_is_written_back(
+def test_a_long_log_is_written_back_and_written_over(
     config: SQLiteConfig, writer: sqlite3.Connection, checkpointer: Checkpointer
 ) -> None:
+    generations: set[bytes] = set()
     for _ in range(3):
         write(writer)
-        assert log_size(config) > 65_536
+        assert 200_000 < log_size(config) < 300_000
+        generations.add(measure_log(f"{config.file}-wal").generation)
         looked(checkpointer)
-        assert log_size(config) == 0
+    assert len(generations) == 3
     statistics = checkpointer.statistics
     assert (statistics.runs, statistics.busy, statistics.failures, statistics.last_error) == (3, 0, 0, None)
     assert statistics.seconds >= statistics.longest > 0
@@ -79,6 +88,35 @@ def test_a_short_log_is_left_alone(
     assert checkpointer.statistics.runs == 0
 
 
+def test_a_log_that_was_written_back_is_left_alone_until_it_is_long_again(
+    config: SQLiteConfig, writer: sqlite3.Connection, checkpointer: Checkpointer
+) -> None:
+    write(writer)
+    looked(checkpointer)
+    looked(checkpointer)  # the file is as long as before
+    assert checkpointer.statistics.runs == 1
+    write(writer, 10_000)
+    looked(checkpointer)
+    assert checkpointer.statistics.runs == 1
+    write(writer)
+    looked(checkpointer)
+    assert checkpointer.statistics.runs == 2
+
+
+def test_a_log_that_was_very_long_once_is_shortened(
+    config: SQLiteConfig, writer: sqlite3.Connection, checkpointer: Checkpointer
+) -> None:
+    with closing(open_connection(config, config.file, busy_timeout=0, read_only=True)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM t").fetchone()
+        for _ in range(5):
+            write(writer)
+        looked(checkpointer)
+    assert log_size(config) > 1_000_000
+    wait_for_a_run(checkpointer)
+    assert log_size(config) <= 2 * config.checkpoint_size
+
+
 def test_it_looks_without_being_nudged(
     config: SQLiteConfig, writer: sqlite3.Connection, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -86,7 +124,7 @@ def test_it_looks_without_being_nudged(
     with closing(Checkpointer(config, config.file)) as checkpointer:
         write(writer)  # by another process, let us say
         assert checkpointer.wait_looked(2, LONG)
-        assert log_size(config) == 0
+        assert checkpointer.statistics.runs == 1
 
 
 def test_a_reader_in_the_way_is_counted_and_tried_again(
@@ -102,7 +140,7 @@ def test_a_reader_in_the_way_is_counted_and_tried_again(
         assert checkpointer.statistics.runs == 0
         write(writer)  # nobody is kept from writing
     wait_for_a_run(checkpointer)
-    assert log_size(config) == 0
+    assert is_written_back(writer)
 
 
 def test_a_writer_in_the_way_is_counted_and_tried_again(
@@ -114,7 +152,7 @@ def test_a_writer_in_the_way_is_counted_and_tried_again(
     assert checkpointer.statistics.busy >= 1
     writer.execute("COMMIT")
     wait_for_a_run(checkpointer)
-    assert log_size(config) == 0
+    assert is_written_back(writer)
 
 
 def wait_for_a_run(checkpointer: Checkpointer) -> None:
@@ -139,7 +177,7 @@ def test_errors_are_kept_not_raised(tmp_path: Path) -> None:
     assert "is not an SQLite database" in statistics.last_error
 
 
-def test_closing_writes_back_what_is_left(
+def test_closing_writes_back_what_is_left_and_empties_the_log(
     config: SQLiteConfig, writer: sqlite3.Connection, checkpointer: Checkpointer
 ) -> None:
     write(writer, 10_000)

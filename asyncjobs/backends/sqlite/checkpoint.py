@@ -1,6 +1,8 @@
 """Write the write-ahead log back into the database, in a thread with its own connection.
 
 Commits never do it (``wal_autocheckpoint = 0``): with several busy processes, that made them slow and the log huge.
+What was written back is written over by the next commits: a file that has its length already is written, and synced,
+faster than one that grows. ``close`` empties it.
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import time
 
 from msgspec import Struct
 
-from asyncjobs.backends.sqlite.files import StoreFile, open_connection
+from asyncjobs.backends.sqlite.files import StoreFile, largest_log, open_connection
+from asyncjobs.backends.sqlite.log_size import NO_LOG, LogSize, measure_log
 from asyncjobs.config import SQLiteConfig
 
 _BUSY_TIMEOUT = 0.2
-"""Seconds that a TRUNCATE may hold up writers while it waits for readers."""
+"""Seconds that the end of a checkpoint may hold up writers while it waits for readers."""
 _EVERY = 1.0
 """Seconds between checks without a nudge: another process may have died and left its log behind."""
 _GAP = 0.05
@@ -31,9 +34,9 @@ _CLOSING = 10.0
 class CheckpointStatistics(Struct, frozen=True):
     """What the checkpointer did.
 
-    ``runs`` emptied the log, ``busy`` found readers, writers or another checkpoint in the way, ``failures`` are
-    errors. ``last_error`` is that of the last run, None if it had none. ``seconds`` is all time spent, ``longest`` that
-    of the longest run.
+    ``runs`` wrote back the whole log, ``busy`` found readers, writers or another checkpoint in the way, ``failures``
+    are errors. ``last_error`` is that of the last run, None if it had none. ``seconds`` is all time spent, ``longest``
+    that of the longest run.
     """
 
     runs: int = 0
@@ -45,7 +48,7 @@ class CheckpointStatistics(Struct, frozen=True):
 
 
 class Checkpointer:
-    """A thread that keeps the -wal near ``config.checkpoint_size`` until ``close``. Its methods are thread-safe."""
+    """A thread that keeps the -wal short until ``close``. Its methods are thread-safe."""
 
     def __init__(self, config: SQLiteConfig, path: str | os.PathLike[str], file: StoreFile | None = None) -> None:
         self._config = config
@@ -58,6 +61,7 @@ class Checkpointer:
         self._closed = False
         self._connection: sqlite3.Connection | None = None  # the thread's own
         self._page_size = 0  # bytes; read with the connection
+        self._emptied = NO_LOG  # the log as it was when all of it had been written back
         self._statistics = CheckpointStatistics()
         self._refused = 0  # failed runs in a row
         self._not_before = 0.0
@@ -96,13 +100,13 @@ class Checkpointer:
     def _run(self) -> None:
         try:
             while self._wait():
-                if time.monotonic() >= self._not_before and self._log_size() > self._config.checkpoint_size:
-                    self._checkpoint()
+                if time.monotonic() >= self._not_before:
+                    self._look()
                 with self._changed:
                     self._looks += 1
                     self._changed.notify_all()
-            if self._log_size() > 0:
-                self._checkpoint()
+            if self._file_size() > 0:
+                self._checkpoint(NO_LOG, "TRUNCATE")
         finally:
             self._drop_connection()
 
@@ -115,21 +119,30 @@ class Checkpointer:
             self._nudged = False
             return not self._closed
 
-    def _log_size(self) -> int:
+    def _look(self) -> None:
+        size = self._file_size()
+        if size > self._config.checkpoint_size:
+            log = measure_log(self._log)
+            if log.since(self._emptied) > self._config.checkpoint_size:
+                self._checkpoint(log, "RESTART" if size <= largest_log(self._config) else "TRUNCATE")
+
+    def _file_size(self) -> int:
         try:
             return os.stat(self._log).st_size
         except OSError:
             return 0
 
-    def _checkpoint(self) -> None:
+    def _checkpoint(self, log: LogSize, end: str) -> None:
         began = time.monotonic()
         error: str | None = None
         done = False
         try:
-            done = self._write_back()
+            done = self._write_back(end)
         except Exception as problem:  # border: without this thread, the log would grow without end
             error = f"{type(problem).__name__}: {problem.args[0] if problem.args else ''}"
             self._drop_connection()  # the next try begins with a new one
+        if done:
+            self._emptied = log
         now = time.monotonic()
         self._refused = 0 if done else self._refused + 1
         if self._refused:
@@ -146,17 +159,20 @@ class Checkpointer:
                 longest=max(before.longest, now - began),
             )
 
-    def _write_back(self) -> bool:
-        """Run a checkpoint, and return whether the log is empty now."""
+    def _write_back(self, end: str) -> bool:
+        """Run a checkpoint, and return whether all of the log is in the database now.
+
+        :param end: RESTART: the next commit writes over it. TRUNCATE: it is emptied.
+        """
         if self._connection is None:
             self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT, file=self._file)
             self._page_size = self._connection.execute("PRAGMA page_size").fetchone()[0]
         # PASSIVE blocks no other connection, and copies nearly all: what was committed meanwhile is left. If more is
-        # left, a reader needs an older state; TRUNCATE would wait for it in vain, and keep the writers out meanwhile.
+        # left, a reader needs an older state; the end would wait for it in vain, and keep the writers out meanwhile.
         busy, pages, written = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if busy or (pages - written) * self._page_size > self._config.checkpoint_size:
             return False
-        return not self._connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()[0]
+        return not self._connection.execute(f"PRAGMA wal_checkpoint({end})").fetchone()[0]
 
     def _drop_connection(self) -> None:
         connection, self._connection = self._connection, None

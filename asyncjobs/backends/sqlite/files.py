@@ -1,7 +1,7 @@
 """Check the database file before it is opened, and open connections to it.
 
-Nothing here opens a database, its -wal or its -shm except through ``sqlite3``: POSIX drops all locks a process has on
-a file as soon as any descriptor of that file is closed, and writes were lost that way. ``os.stat`` opens nothing.
+Nothing opens a database or its -shm except through ``sqlite3``: POSIX drops all locks a process has on a file as soon
+as any descriptor of that file is closed, and writes were lost that way. ``os.stat`` opens nothing; a -wal has no locks.
 """
 
 from __future__ import annotations
@@ -222,6 +222,14 @@ def open_connection(
     return connection
 
 
+def largest_log(config: SQLiteConfig) -> int:
+    """Return the bytes to which a log is cut that has grown while it could not be written back.
+
+    What is written while a checkpoint is due and runs is about as much as there was before.
+    """
+    return 2 * config.checkpoint_size
+
+
 def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: bool) -> None:
     cache = _SMALL_CACHE if read_only else config.cache_size
     for setting in (
@@ -229,7 +237,7 @@ def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: 
         f"cache_size = {-1024 * cache}",  # negative: KiB
         f"mmap_size = {config.mmap_size << 20}",
         "wal_autocheckpoint = 0",  # the checkpointer does it, apart from commits
-        f"journal_size_limit = {config.checkpoint_size}",
+        f"journal_size_limit = {largest_log(config)}",
         "temp_store = MEMORY",
         "foreign_keys = OFF",  # the plan keeps the rows together; checking again would cost each write
         f"query_only = {'ON' if read_only else 'OFF'}",
