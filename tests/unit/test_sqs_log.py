@@ -110,6 +110,16 @@ async def test_nothing_is_written_when_everything_is_in_the_log(table: World) ->
     assert process.client.writes == writes
 
 
+async def test_notes_that_another_process_has_made_are_not_made_again(table: World) -> None:
+    one, other = table.process(), table.process()
+    await one.submit(*(new(f"j{i}", group="g") for i in range(20)))
+    await one.log.last_cursor()
+    await other.submit(new("a"))
+    before = other.client.writes
+    assert len(await everything(other)) == 21
+    assert other.client.writes == before + 2, "its page, and its note"
+
+
 async def test_a_page_of_many_jobs_is_divided(table: World) -> None:
     process = table.process()
     await process.submit(*(new(f"j{i}") for i in range(250)))

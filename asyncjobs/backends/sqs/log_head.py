@@ -29,6 +29,7 @@ class Head:
         self._table = table
         self._last = LogPage()
         self._noted = True
+        self._own = False
         self._finding = anyio.Lock()
         self._pages: OrderedDict[int, LogPage] = OrderedDict()
         self.met = 0
@@ -61,7 +62,7 @@ class Head:
             page = await self._page(middle)
             low, high, found = (low, middle, found) if page is None else (middle, high, page)
         if found is not None:
-            self._last, self._noted = found, False
+            self._last, self._noted, self._own = found, False, False
             self.met += 1
 
     async def _page(self, number: int) -> LogPage | None:
@@ -83,7 +84,7 @@ class Head:
         async with self._finding:
             if isinstance(await self._table.write(put), Refused):
                 return False
-            self._last, self._noted = page, False
+            self._last, self._noted, self._own = page, False, True
             await self._note_last()
             return True
 
@@ -93,10 +94,21 @@ class Head:
         if self._noted:
             return
         page = self._last
-        entries = [keys.pages_of_group(group) for group in page.groups]
-        await self._table.put_many([{"pk": entry, "sk": keys.page_number(page.number)} for entry in entries])
-        await at_once(lambda paged: self._note(page.number, paged), page.jobs)
+        left = page.jobs if self._own else await self._without_note(page)
+        if left:
+            entries = [keys.pages_of_group(group) for group in page.groups]
+            await self._table.put_many([{"pk": entry, "sk": keys.page_number(page.number)} for entry in entries])
+            await at_once(lambda paged: self._note(page.number, paged), left)
         self._noted = True
+
+    async def _without_note(self, page: LogPage) -> list[Paged]:
+        """Return the jobs of a page of another process whose notes that has not made, or not yet.
+
+        A write that is refused costs as much as one that is done, and ten times as much as this read.
+        """
+        keys_of = {paged.id: keys.row(paged.id) for paged in page.jobs}
+        items = await self._table.get(list(keys_of.values()), consistent=False)
+        return [paged for paged in page.jobs if _lacks_note(items.get(keys_of[paged.id]), paged)]
 
     async def _note(self, number: int, paged: Paged) -> None:
         """Note in a row how far the log is, and in which page; once, since the note before it must be there.
@@ -113,6 +125,11 @@ class Head:
             if not isinstance(answer, Refused):
                 return
             item = answer.item
+
+
+def _lacks_note(item: Item | None, paged: Paged) -> bool:
+    """Return whether a job may not have its note. What was read may be old: its row may be there, or noted by now."""
+    return item is None or (item["n"] == paged.n and item.get("lgd", 0) < paged.last)
 
 
 def _notes(number: int, paged: Paged, item: Item) -> list[Update]:
