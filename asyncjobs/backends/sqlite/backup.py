@@ -44,26 +44,25 @@ def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str
         _copy(source, path, stop)
 
 
-def upgrade(config: SQLiteConfig, path: Path, stop: threading.Event) -> None:
+def upgrade(connection: sqlite3.Connection, config: SQLiteConfig, path: Path, stop: threading.Event) -> None:
     """Migrate an older file of ours to this schema version, having copied it.
 
     The copy is ``<file>.v<version>.bak``, or the next free name. Of several processes, one migrates while the others
     wait for the lock, and then find it done.
 
+    :param connection: without any of our settings: not even the journal mode may change before the copy exists.
     :param stop: once it is set, the copy is given up, and nothing is changed.
 
     :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
     """
-    # A connection without any of our settings: not even the journal mode may change before the copy exists.
-    with closing(_plain(path, config.busy_timeout)) as connection:
-        if not 0 < schema.read_version(connection, str(path)) < schema.VERSION:
-            return
+    if not 0 < schema.read_version(connection, str(path)) < schema.VERSION:
+        return
 
-        def save(version: int) -> None:
-            with closing(_plain(path, config.busy_timeout)) as source:
-                _copy(source, _free_name(path, version), stop)
+    def save(version: int) -> None:
+        with closing(_plain(path, config.busy_timeout)) as source:
+            _copy(source, _free_name(path, version), stop)
 
-        schema.migrate(connection, str(path), save)
+    schema.migrate(connection, str(path), save)
 
 
 def _plain(path: Path, busy_timeout: float) -> sqlite3.Connection:

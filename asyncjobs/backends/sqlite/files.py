@@ -14,6 +14,7 @@ import sqlite3
 import stat
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from asyncjobs.backends.sqlite.errors import is_busy, is_read_only, locked_message, translate
@@ -184,12 +185,14 @@ def open_connection(
     busy_timeout: float,
     read_only: bool = False,
     file: StoreFile | None = None,
+    prepare: Callable[[sqlite3.Connection], None] | None = None,
 ) -> sqlite3.Connection:
     """Open a connection and apply all settings; the file must exist. Blocks up to ``busy_timeout`` seconds.
 
     A writing connection puts a new file, or one of ours, into WAL mode; a file of another program is left as it is.
 
     :param file: the file that must be at ``path``. Default: any file.
+    :param prepare: called with the connection before any setting is applied.
     :raises BackendConnectionError: other connections locked the file all the time.
     :raises ConfigurationError: it is not a database.
     :raises BackendError: it is missing, replaced, damaged, or cannot be opened.
@@ -208,6 +211,8 @@ def open_connection(
         )
         if file is not None:
             file.check()
+        if prepare is not None:
+            prepare(connection)
         _set_up(connection, config, read_only=read_only)
         if not read_only:
             _use_wal(connection, where, busy_timeout)

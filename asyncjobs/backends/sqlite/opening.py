@@ -75,9 +75,11 @@ class _Opening:
 
 
 def _open_once(config: SQLiteConfig, path: Path, stop: threading.Event) -> tuple[sqlite3.Connection, StoreFile]:
-    upgrade(config, path, stop)
+    def prepare(connection: sqlite3.Connection) -> None:
+        upgrade(connection, config, path, stop)
+
     file = StoreFile(config.file)
-    connection = open_connection(config, path, busy_timeout=config.busy_timeout, file=file)
+    connection = open_connection(config, path, busy_timeout=config.busy_timeout, file=file, prepare=prepare)
     try:
         migrate(connection, str(path))
         connection.execute("PRAGMA busy_timeout = 0")
