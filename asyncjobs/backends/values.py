@@ -82,9 +82,10 @@ class ClaimedJob(Struct, frozen=True, gc=False):
 class ClaimResult(Struct, frozen=True):
     """The answer to a claim.
 
-    ``next_due`` is when the earliest delayed job comes due (µs since the epoch, by the wall clock as it is now), None
-    without one. ``unknown`` are the functions of ready jobs that the claim neither resolved nor refused. If ``lost``
-    is True, the worker is no longer registered and nothing was claimed.
+    ``next_due`` is when to claim again though nothing happens before: when the earliest delayed job comes due, or the
+    store wants to look again (µs since the epoch, by the wall clock as it is now); None without such a moment.
+    ``unknown`` are the functions of ready jobs that the claim neither resolved nor refused. If ``lost`` is True, the
+    worker is no longer registered and nothing was claimed.
     """
 
     jobs: Sequence[ClaimedJob] = ()

@@ -34,6 +34,7 @@ class Tap(Wrapped):
     """A client of DynamoDB, before or after one of whose calls something happens.
 
     ``writes`` counts the writes of each item, ``done`` those that were not refused; the notes of the log are none.
+    ``calls`` counts calls by their operation.
     """
 
     def __init__(self, client: Any) -> None:
@@ -42,6 +43,7 @@ class Tap(Wrapped):
         self._dead = False
         self.writes: Counter[Key] = Counter()
         self.done: Counter[Key] = Counter()
+        self.calls: Counter[str] = Counter()
 
     def at(self, when: When, *, before: Act | None = None, after: Act | None = None) -> None:
         """Do something at the next call of this kind; after the one that was given before."""
@@ -61,6 +63,7 @@ class Tap(Wrapped):
             await before()
         if self._dead:
             raise Crash
+        self.calls[operation] += 1
         keys_written = [] if notes(operation, request) else [key for _, key in written(operation, request)]
         self.writes.update(keys_written)
         answer = await super().call(operation, **request)

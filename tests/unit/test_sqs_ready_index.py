@@ -31,7 +31,7 @@ async def test_heads_come_in_the_order_of_claims(store: Asked) -> None:
     long = "x" * 300 + "☃" * 300
     await other.submit(new("a"), new("b", priority=1), new(long), new("d", function="app:g"))
     heads = await mine.index.heads(list(await mine.index.lanes()), 10)
-    assert [head.id for head in sorted(heads)] == ["b", "a", long, "d"]
+    assert [job_id for _, job_id in sorted(heads)] == ["b", "a", long, "d"]
 
 
 async def test_a_claim_reads_16_partitions_and_each_lane_in_its_turn(store: Asked) -> None:
@@ -45,7 +45,7 @@ async def test_a_claim_reads_16_partitions_and_each_lane_in_its_turn(store: Aske
         rounds += 1
         assert rounds <= 10, "12 partitions that give something stay, and 4 others are read each time"
         before = mine.lagging.count("query")
-        seen |= {head.id for head in await mine.index.heads(lanes, 10)}
+        seen |= {job_id for _, job_id in await mine.index.heads(lanes, 10)}
         assert mine.lagging.count("query") - before == 16
 
 
@@ -53,8 +53,8 @@ async def test_what_gave_something_is_read_first(store: Asked) -> None:
     mine, other = store.process(), store.process()
     await other.submit(*(new(f"j{i}", function=f"app:f{i}") for i in range(10)))
     lanes = {lane.function: name for name, lane in (await mine.index.lanes()).items()}
-    assert [head.id for head in await mine.index.heads([lanes["app:f9"]], 10)] == ["j9"]
-    assert "j9" in {head.id for head in await mine.index.heads(sorted(lanes.values()), 10)}
+    assert [job_id for _, job_id in await mine.index.heads([lanes["app:f9"]], 10)] == ["j9"]
+    assert "j9" in {job_id for _, job_id in await mine.index.heads(sorted(lanes.values()), 10)}
 
 
 async def test_lanes_of_others_are_found_when_there_is_time(store: Asked) -> None:

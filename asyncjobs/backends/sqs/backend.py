@@ -138,7 +138,7 @@ class SQSBackend(CheckedArguments, JobBackend):
         return None
 
     async def health(self) -> Mapping[str, Any]:
-        """Describe the table and the queue."""
+        """Describe the table and the queue; ``messages`` counts what living workers met that are no hints for them."""
         return {**await self._parts.health(), "capabilities": sorted(self.capabilities)}
 
     # -- submitting
@@ -220,14 +220,15 @@ class SQSBackend(CheckedArguments, JobBackend):
         """Mark the worker as gone, and take back at once what it held."""
         parts = self._parts
         await parts.workers.deregister(worker)
-        if not parts.workers.any_here:
-            parts.messages.want(0, None)
+        parts.messages.forget(worker)
         await parts.follow([])
 
     async def extend_leases(self, worker: str) -> WorkerLease:
         """Renew the lease of the worker, and hide the messages of what runs for longer."""
         parts = self._parts
         lease = await parts.workers.extend(worker)
+        if not lease.alive:
+            parts.messages.forget(worker)
         await parts.messages.extend()
         return lease
 

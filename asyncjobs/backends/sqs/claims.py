@@ -6,7 +6,7 @@ runs is interrupted, and the version of what does not is raised, which refuses t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
 import anyio
@@ -17,7 +17,9 @@ from asyncjobs.backends.sqs import keys, payloads
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
+from asyncjobs.backends.sqs.outlook import Outlook
 from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.sharing import Sharing
 from asyncjobs.backends.sqs.table import Refused, Update
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.core import commands
@@ -27,11 +29,14 @@ from asyncjobs.exceptions import BackendError
 from asyncjobs.models import JobStatus, WaitsFor
 
 
-class Candidate(Struct, frozen=True, order=True):
-    """A job that may be ready, where it stands in the order of claims."""
+class Looked(Struct, frozen=True):
+    """What a claim found out about jobs for which messages have arrived.
 
-    rank: str
-    id: str
+    ``ready`` are those that some worker could take, ``runnable`` those of them that this one may run.
+    """
+
+    ready: Collection[str] = ()
+    runnable: Collection[str] = ()
 
 
 class Hand:
@@ -47,17 +52,14 @@ class Hand:
         self.running: dict[str, int] = {}
         self.in_doubt: dict[str, None] = {}
         self.lock = anyio.Lock()
+        self.outlook = Outlook()
 
 
 class Index(Protocol):
-    """Where ready jobs are found that this process knows nothing of."""
+    """Where lanes are found that this process knows nothing of."""
 
     async def lanes(self) -> Mapping[str, Lane]:
         """Return every lane that jobs were submitted for, by its short name."""
-        ...
-
-    async def heads(self, lanes: Sequence[str], limit: int) -> list[Candidate]:
-        """Return the first jobs of these lanes that may be ready: that many of each shard."""
         ...
 
     async def has_ready(self, lane: str) -> bool:
@@ -69,24 +71,32 @@ class Claims:
     """Claims for the workers of this process."""
 
     def __init__(
-        self, transitions: Transitions, known: Known, index: Index, hands: Callable[[str], Hand | None]
+        self,
+        transitions: Transitions,
+        known: Known,
+        index: Index,
+        sharing: Sharing,
+        hands: Callable[[str], Hand | None],
+        met: Callable[[], object],
     ) -> None:
         self._transitions = transitions
         self._table = transitions.table
         self._known = known
         self._index = index
+        self._sharing = sharing
         self._hands = hands
+        self._met = met
 
-    async def claim(self, claim: ClaimRequest, hinted: Sequence[str]) -> tuple[ClaimResult, set[str]]:
+    async def claim(self, claim: ClaimRequest, hinted: Mapping[str, float | None]) -> tuple[ClaimResult, Looked]:
         """Claim up to ``claim.limit`` jobs for a worker of this process.
 
-        :param hinted: jobs for which messages have arrived: no other daemon has those.
-        :returns: also which of these jobs were ready.
+        :param hinted: jobs for which messages have arrived: no other daemon has those. See ``Outlook.note_messages``.
         """
         hand = self._hands(claim.worker)
         if hand is None:
-            return ClaimResult(lost=True), set()
-        hints = await self._read_hinted(hinted)
+            return ClaimResult(lost=True), Looked()
+        hand.outlook.note_messages(hinted.values(), self._transitions.clock.lease_time())
+        hints = await self._read_hinted(list(hinted))
         async with hand.lock:
             lanes, unknown = await self._lanes(claim)
             found = {
@@ -94,18 +104,64 @@ class Claims:
             }
             failures: list[BackendError] = []
             claimed = await self._recover(claim, hand, failures)
-            tried: set[str] = set()
-            while len(claimed) < claim.limit:
-                rows = await self._candidates(lanes, found, claim.limit - len(claimed), tried)
-                if not rows:
-                    break
-                taken = await self._take(rows, claim.worker, hand, failures)
-                if taken is None:
-                    return ClaimResult(lost=True), set()
-                claimed += taken
+            if not await self._fill(claim, hand, lanes, found, claimed, failures):
+                return ClaimResult(lost=True), Looked()
+            for row in hints:
+                if row.id not in hand.running:
+                    self._known.forget(row.id)  # its message goes to others
             if failures and not claimed:
                 raise failures[0]
-        return ClaimResult(claimed, None, unknown), {row.id for row in hints}
+            again = self._again(hand, claim.limit - len(claimed))
+        return ClaimResult(claimed, again, unknown), Looked({row.id for row in hints}, found.keys())
+
+    def _again(self, hand: Hand, free: int) -> int | None:
+        """Return when to claim again, by the wall clock; None if whatever there is comes by itself."""
+        clock = self._transitions.clock
+        now = clock.lease_time()
+        if self._sharing.alone:
+            return None
+        hand.outlook.note_claim(free, now)
+        at = hand.outlook.again_at
+        return None if at is None or at <= now else clock.now() + at - now
+
+    async def _fill(
+        self,
+        claim: ClaimRequest,
+        hand: Hand,
+        lanes: Sequence[str],
+        hinted: Mapping[str, str],
+        claimed: list[ClaimedJob],
+        failures: list[BackendError],
+    ) -> bool:
+        """Take jobs until there are as many as were asked for, or no more; return False if the worker is gone."""
+        tried: set[str] = set()
+        found: list[str] = []
+        more = True
+        while (room := claim.limit - len(claimed)) > 0:
+            chosen = [job_id for job_id in found if job_id not in tried][:room]
+            if not chosen:
+                if not more:
+                    break
+                found = await self._sharing.find(hand.outlook, lanes, hinted, room, tried)
+                more = len(found) >= room
+                chosen = found[:room]
+            if not chosen:
+                break
+            tried.update(chosen)
+            certain = {job_id for job_id in chosen if job_id in hinted or self._sharing.is_private(job_id)}
+            with self._sharing.reserved(chosen):
+                rows = await self._ready_rows(chosen, certain)
+                taken = await self._take(rows, claim.worker, hand, failures) if rows else []
+            if taken is None:
+                return False
+            claimed += taken
+        return True
+
+    async def _ready_rows(self, chosen: Sequence[str], certain: Collection[str]) -> list[Row]:
+        """Return the rows of those jobs that are ready; what other processes may have taken is read again."""
+        rows = {job_id: self._known.candidate(job_id) if job_id in certain else None for job_id in chosen}
+        rows |= await read_rows(self._table, [job_id for job_id, row in rows.items() if row is None])
+        return [row for job_id in chosen if (row := rows[job_id]) is not None and is_ready(row)]
 
     async def _read_hinted(self, hinted: Sequence[str]) -> list[Row]:
         """Read the rows of jobs for which messages have arrived, and return those that are ready."""
@@ -133,26 +189,6 @@ class Claims:
             functions=claim.functions,
             refused=claim.refused,
         )
-
-    async def _candidates(
-        self, lanes: Sequence[str], hinted: Mapping[str, str], limit: int, tried: set[str]
-    ) -> list[Row]:
-        """Return rows that are ready, in the order of claims."""
-        if not lanes:
-            return []
-        found = {(rank, job_id) for job_id, rank in hinted.items()}
-        found |= {(each.rank, each.id) for each in await self._index.heads(lanes, limit + len(tried))}
-        found |= self._known.ready(lanes)
-        while True:
-            chosen = [job_id for _, job_id in sorted(found) if job_id not in tried][:limit]
-            if not chosen:
-                return []
-            tried.update(chosen)
-            rows = {job_id: self._known.candidate(job_id) for job_id in chosen}
-            rows |= await read_rows(self._table, [job_id for job_id, row in rows.items() if row is None])
-            ready = [row for job_id in chosen if (row := rows[job_id]) is not None and is_ready(row)]
-            if ready:
-                return ready
 
     async def _recover(self, claim: ClaimRequest, hand: Hand, failures: list[BackendError]) -> list[ClaimedJob]:
         """Hand out what an earlier claim has taken, although its answer was lost; forget what it has not."""
@@ -229,6 +265,7 @@ class Claims:
             self._known.forget(row.id)
             for now in refused:
                 self._transitions.noticed(now)
+            self._met()
             # It may be this worker's all the same: the answer to the write was lost, and others wrote before it was
             # repeated. Then an event of it was not reported to the listeners; the log has it.
             return next((now for now in refused if runs_on(now, hand.number) and now.id not in hand.running), None)

@@ -157,7 +157,7 @@ class Finding:
         lanes = await self._index.lanes()
         heads = await self._index.all_heads(list(lanes), limit + ROWS_AT_ONCE)
         known = self._known.ready(lanes)
-        ordered = [job_id for _, job_id in sorted({(each.rank, each.id) for each in heads} | known)]
+        ordered = [job_id for _, job_id in sorted(set(heads) | known)]
         found: list[Row] = []
         for start in range(0, len(ordered), ROWS_AT_ONCE):
             read = await self._queries.rows(list(dict.fromkeys(ordered[start : start + ROWS_AT_ONCE])))

@@ -106,6 +106,11 @@ def rank(priority: int, n: int) -> str:
     return f"{_HIGHEST_PRIORITY - priority:010d}#{number(n)}"
 
 
+def priority(rank_: str) -> int:
+    """Return the priority of a job by where it stands in the order of claims."""
+    return _HIGHEST_PRIORITY - int(rank_.partition("#")[0])
+
+
 # -- partitions of the index of work: what some process has to do
 
 

@@ -6,6 +6,8 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from msgspec import structs
+
 from asyncjobs.backends.base import ClaimRequest, ClaimResult
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import finding, schema
@@ -21,12 +23,14 @@ from asyncjobs.backends.sqs.limits import Limits
 from asyncjobs.backends.sqs.log import Log
 from asyncjobs.backends.sqs.messages import Messages
 from asyncjobs.backends.sqs.numbers import numbers_of
+from asyncjobs.backends.sqs.outbox import Outbox
 from asyncjobs.backends.sqs.queries import Queries
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.removal import Removal
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.running import Running
 from asyncjobs.backends.sqs.server_clock import StoreClock
+from asyncjobs.backends.sqs.sharing import Sharing
 from asyncjobs.backends.sqs.steps import Steps
 from asyncjobs.backends.sqs.submitting import Submitting
 from asyncjobs.backends.sqs.sweep import Sweep
@@ -62,19 +66,34 @@ class Parts:
         )
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
-        self.workers = Workers(self.transitions, self.dependents, numbers, names, self.heartbeat)
+        self.workers = Workers(
+            self.transitions, self.dependents, numbers, names, self.heartbeat, lambda: self.messages.counts()
+        )
         self.index = ReadyIndex(self.transitions, self.known)
+        self.outbox = Outbox(clients.sqs, checked.urls, checked.table_id, self.known)
         self.messages = Messages(
             clients.sqs,
             lambda: clients.connect("sqs", config.wait_time + 10),
             config,
             checked.urls,
             checked.table_id,
-            self.known,
+            self.outbox,
+            clients.server_time.now,
             asyncio.get_running_loop().call_soon_threadsafe,
             lambda: self.waiting.wake(),
         )
-        self.claims = Claims(self.transitions, self.known, self.index, self.workers.hand)
+        self.sharing = Sharing(
+            clock,
+            checked.shards,
+            self.known,
+            self.index,
+            self.outbox,
+            lambda: self.workers.others,
+            lambda: self.messages.polls_fail,
+        )
+        self.claims = Claims(
+            self.transitions, self.known, self.index, self.sharing, self.workers.hand, self.workers.met_another
+        )
         self.running = Running(self.transitions, self.known, self.workers.hand, number_of)
         self.submitting = Submitting(self.transitions, numbers, self.index.announced)
         self.deciding = Deciding(self.transitions)
@@ -90,19 +109,29 @@ class Parts:
 
     def _noticed(self, row: Row) -> None:
         self.known.notice(row)
-        self.messages.notice(row)
+        self.outbox.notice(row)
 
     async def claim(self, claim: ClaimRequest) -> ClaimResult:
         """Promote what came due, admit it where there are limits, and claim; poll for messages if slots stay free."""
         await self.sweep.promote()
         await self.follow([])
-        received = self.messages.take()
-        claims, ready = await self.claims.claim(claim, list(received))
-        claimed = {job.attempt.job_id for job in claims.jobs}
-        await self.messages.settle(received, claimed, ready - claimed)
-        self.messages.want(0 if claims.lost else claim.limit - len(claims.jobs), claim.queues)
+        await self.workers.look_for_others()
+        received = self.messages.take(claim)
+        try:
+            claims, looked = await self.claims.claim(
+                claim, {job_id: each.message.delay for job_id, each in received.items()}
+            )
+        except BaseException:
+            self.messages.put_back(claim, received)
+            raise
+        if claims.lost:
+            self.messages.put_back(claim, received)
+            self.messages.forget(claim.worker)
+            return claims
+        await self.messages.settle(claim, received, looked, {job.attempt.job_id for job in claims.jobs})
         await self.follow([])
-        return ClaimResult(claims.jobs, await self.index.next_due(), claims.unknown, claims.lost)
+        moments = [moment for moment in (claims.next_due, await self.index.next_due()) if moment is not None]
+        return structs.replace(claims, next_due=min(moments, default=None))
 
     async def reap(self, *, expired: bool) -> list[str]:
         """Take back what dead workers held, and now and then look for what is due or was left undone."""
@@ -134,7 +163,8 @@ class Parts:
 
     async def health(self) -> Mapping[str, Any]:
         """Describe the store for an operator."""
-        return await schema.describe(self._config, self._clients)
+        about = await schema.describe(self._config, self._clients)
+        return {**about, "messages": await self.workers.message_counts()}
 
     async def close(self) -> None:
         """End what runs beside the calls, and close the connections."""

@@ -13,9 +13,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from msgspec import msgpack
 
 from asyncjobs.backends.sqs import keys, rows
-from asyncjobs.backends.sqs.claims import Candidate
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.known import Known
+from asyncjobs.backends.sqs.outlook import Place
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import WORK, Item, Page, Table
 from asyncjobs.backends.sqs.transitions import Transitions
@@ -71,7 +71,7 @@ class ReadyIndex:
             self._lanes_read.set(self._clock.steady())
         return self._lanes
 
-    async def heads(self, lanes: Sequence[str], limit: int) -> list[Candidate]:
+    async def heads(self, lanes: Sequence[str], limit: int) -> list[Place]:
         """Return the first jobs of these lanes that may be ready; of some of the lanes, if they are many."""
         partitions = self._of(lanes)
         found = await self._heads(partitions if len(partitions) <= _PARTITIONS else self._choose(partitions), limit)
@@ -79,7 +79,7 @@ class ReadyIndex:
             self._lanes_read.forget()  # there is time to look for lanes of other processes
         return found
 
-    async def all_heads(self, lanes: Sequence[str], limit: int) -> list[Candidate]:
+    async def all_heads(self, lanes: Sequence[str], limit: int) -> list[Place]:
         """Return the first jobs of each of these lanes that may be ready."""
         return await self._heads(self._of(lanes), limit)
 
@@ -95,7 +95,7 @@ class ReadyIndex:
         self._turn = first + count
         return chosen + (others[first:] + others[:first])[:count]
 
-    async def _heads(self, partitions: Sequence[str], limit: int) -> list[Candidate]:
+    async def _heads(self, partitions: Sequence[str], limit: int) -> list[Place]:
         async def read(partition: str) -> Page:
             return await self._table.query(partition, index=WORK, limit=min(limit, _MOST), consistent=False)
 
@@ -104,7 +104,7 @@ class ReadyIndex:
             entries += page.items
             (self._fruitful.add if page.items else self._fruitful.discard)(partition)
         ids = await ids_of(self._table, entries)
-        return [Candidate(item["ws"], ids[item["pk"]]) for item in entries if item["pk"] in ids]
+        return [(item["ws"], ids[item["pk"]]) for item in entries if item["pk"] in ids]
 
     async def has_ready(self, lane: str) -> bool:
         """Return whether any job of this lane may be ready."""

@@ -9,7 +9,9 @@ from __future__ import annotations
 import os
 import random
 import socket
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from hashlib import sha256
 from secrets import token_hex
 
 from msgspec import Struct, msgpack
@@ -29,6 +31,7 @@ from asyncjobs.core import commands
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import SECOND, JobState
+from asyncjobs.host import this_process
 from asyncjobs.models import JobError, JobStatus, WorkerInfo
 
 NOBODY = 0
@@ -49,9 +52,16 @@ class _Registration(Struct, frozen=True, kw_only=True):
     queues: tuple[str, ...] | None
     started_at: int
     lease: float
+    process: str = ""
+    """What no other process has: see ``_process``."""
 
 
 _registrations = msgpack.Decoder(_Registration)
+
+
+def _process() -> str:
+    """Return what no other process has, also where containers share a host name and their process ids."""
+    return sha256(msgpack.encode(this_process())).hexdigest()[:16]
 
 
 def number_of(worker: str) -> int:
@@ -61,7 +71,10 @@ def number_of(worker: str) -> int:
 
 
 class Workers:
-    """The workers of all processes, and the hands of those of this one."""
+    """The workers of all processes, and the hands of those of this one.
+
+    :param counts: returns what this process counted of its messages; its workers' items have it for others to see.
+    """
 
     def __init__(
         self,
@@ -70,24 +83,25 @@ class Workers:
         numbers: Numbers,
         names: dict[int, tuple[str, str]],
         heartbeat: Heartbeat,
+        counts: Callable[[], Mapping[str, int]] = dict,
     ) -> None:
         self._heartbeat = heartbeat
+        self._counts = counts
         self._transitions = transitions
         self._table = transitions.table
         self._clock = transitions.clock
         self._dependents = dependents
         self._numbers = numbers
         self._hands: dict[str, Hand] = {}
+        self.process = _process()
+        self.others = 0
+        """How many workers of other processes were alive when this one looked last."""
+        self._others_old = False
         self._names = names  # the id and the name of the workers of this process, by number
 
     def hand(self, worker: str) -> Hand | None:
         """Return what a worker of this process has in hand."""
         return self._hands.get(worker)
-
-    @property
-    def any_here(self) -> bool:
-        """Whether a worker of this process is registered."""
-        return bool(self._hands)
 
     async def register(self, worker: NewWorker) -> str:
         """Register a worker, and return its id."""
@@ -101,19 +115,37 @@ class Workers:
             queues=worker.queues,
             started_at=self._clock.now(),
             lease=worker.lease,
+            process=self.process,
         )
         item: Item = {"about": msgpack.encode(about), "at": self._clock.lease_time(), "beat": 0, "held": []}
         await self._table.write(Update((keys.WORKERS, worker_id), new=True, set=item))
+        self._count_others(await self._table.query_all(keys.WORKERS))
         self._hands[worker_id] = Hand(n, worker.name)
         self._heartbeat.add(worker_id, worker.lease / _BEATS_A_LEASE)
         self._names[n] = (worker_id, worker.name)
         return worker_id
 
+    def met_another(self) -> None:
+        """Have the others counted again before the next claim: something was in the way of one."""
+        self._others_old = not self.others
+
+    async def look_for_others(self) -> None:
+        """Count the workers of other processes, if that is not up to date."""
+        if self._others_old:
+            self._count_others(await self._table.query_all(keys.WORKERS))
+
+    def _count_others(self, items: Sequence[Item]) -> None:
+        now = self._clock.lease_time()
+        living = [item for item in items if "gone" not in item and not self._expired(item, now)]
+        self.others = sum(_registrations.decode(item["about"]).process != self.process for item in living)
+        self._others_old = False
+
     async def extend(self, worker: str) -> WorkerLease:
         """Renew the lease of a worker, and return what it holds and which of that it is asked to stop."""
+        counts = self._counts()
         beat = Update(
             (keys.WORKERS, worker),
-            set={"at": self._clock.lease_time()},
+            set={"at": self._clock.lease_time(), **({"counts": dict(counts)} if counts else {})},
             add={"beat": 1},
             present=("pk",),
             absent=("gone",),
@@ -172,6 +204,17 @@ class Workers:
             refused=dict(item.get("refused", {})),
         )
 
+    async def message_counts(self) -> dict[str, int]:
+        """Return what the processes of living workers counted of their messages, and this one."""
+        by_process = {self.process: Counter(self._counts())}
+        for item in await self._table.query_all(keys.WORKERS):
+            if "gone" not in item:
+                process = _registrations.decode(item["about"]).process or item["sk"]
+                # All workers of a process have the same counts, some of them as they were a heartbeat ago.
+                counts = Counter({name: int(count) for name, count in item.get("counts", {}).items()})
+                by_process[process] = by_process.get(process, Counter()) | counts
+        return dict(sum(by_process.values(), Counter[str]()))
+
     def _expired(self, item: Item, now: int) -> bool:
         lease = _registrations.decode(item["about"]).lease
         return int(item["at"]) + round(lease * SECOND) + self._clock.tolerance < now
@@ -191,7 +234,9 @@ class Workers:
         """Take back what workers hold whose lease has run out; return the ids of the jobs that were taken back."""
         now = self._clock.lease_time()
         taken: list[str] = []
-        for item in await self._table.query_all(keys.WORKERS):
+        items = await self._table.query_all(keys.WORKERS)
+        self._count_others(items)
+        for item in items:
             if "gone" not in item:
                 if not self._expired(item, now):
                     continue
