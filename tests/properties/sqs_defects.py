@@ -10,10 +10,12 @@ from msgspec.structs import replace
 from asyncjobs.backends.sqs import batch_sweep, batches, retries, rows, staging
 from asyncjobs.backends.sqs.batches import Contents
 from asyncjobs.backends.sqs.claims import Claims, Hand, is_ready
+from asyncjobs.backends.sqs.deciding import Deciding
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.loading import Child, read_rows
 from asyncjobs.backends.sqs.log_head import Head
 from asyncjobs.backends.sqs.log_pages import LogPage
+from asyncjobs.backends.sqs.parts import Parts
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Item, Refused, Table, Update
 from asyncjobs.backends.sqs.transitions import Transitions
@@ -126,3 +128,35 @@ def a_large_retry_is_not_noticed(patch: Patch) -> None:
         return frozenset()
 
     patch.setattr(retries, "unfinished", none)
+
+
+def retried_before_it_is_settled(patch: Patch) -> None:
+    """A retry leaves edges open that somebody is about to settle."""
+
+    async def nothing(deciding: Deciding, job_id: str) -> None:
+        pass
+
+    patch.setattr(Deciding, "_settle_before", nothing)
+
+
+def off_the_list_before_it_is_settled(patch: Patch) -> None:
+    """A worker does not write down what it has ended and not settled."""
+    patch.setattr(Hand, "held", property(lambda hand: list(dict.fromkeys((*hand.running, *hand.in_doubt)))))
+
+
+def left_to_a_sweep(patch: Patch) -> None:
+    """A worker settles what it has ended only once, as if the index had it."""
+
+    async def nothing(parts: Parts) -> None:
+        pass
+
+    patch.setattr(Parts, "settle_left", nothing)
+
+
+def left_to_nobody(patch: Patch) -> None:
+    """An edge that cannot be settled yet is left to a sweep that does not know of it."""
+
+    async def nothing(dependents: Dependents, job: Row) -> None:
+        pass
+
+    patch.setattr(Dependents, "_leave", nothing)

@@ -11,20 +11,24 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
+import pytest
 from anyio.abc import TaskGroup
 
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.table import Key
+from asyncjobs.exceptions import BackendError
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
 from tests.conformance.support import CANCELLED, MET, OPEN, PENDING, SKIPPED, Store, new
 from tests.sqs_capacity import written
-from tests.sqs_faults import Wrapped
+from tests.sqs_faults import Wrapped, answer_of
 from tests.unit.sqs_support import Crash, until_it_dies
 
 AGES = 100_000.0
 """Seconds of a lease that does not run out."""
+LEASE = 45.0
+"""Seconds of a lease that ``Process.reap`` lets run out, and after which no sweep goes on with a retry of others."""
 When = Callable[[str, Mapping[str, Any]], bool]
 """Whether a call, by its operation and its arguments, is the one that is meant."""
 Act = Callable[[], Awaitable[object]]
@@ -108,6 +112,10 @@ class Process(Store):
         table._client = Tap(table._client)
         return table._client
 
+    async def reap(self) -> None:
+        """Take back what a dead worker of another process held."""
+        await self.sweep(LEASE + 1)
+
     async def sweep(self, seconds: float = 20) -> None:
         """Do what others left undone, after some time."""
         self.clock.advance(seconds)
@@ -186,7 +194,7 @@ async def a_row_arrives_when_its_batch_is_forgotten(one: Process, other: Process
 async def two_that_counted_die_before_the_verdict(one: Process, other: Process) -> None:
     """Whoever finds its edge counted looks whether a verdict is due."""
     await one.submit(new("p"), new("q"), new("c", "p", "q"))
-    mine, others = await one.hand(lease=AGES), await other.hand(lease=AGES)
+    mine, others = await one.hand(lease=LEASE), await other.hand(lease=AGES)
     assert await mine.claim(1) == ["p"]
     assert await others.claim(1) == ["q"]
     tap = one.tap()
@@ -194,22 +202,16 @@ async def two_that_counted_die_before_the_verdict(one: Process, other: Process) 
     tap.at(writes(keys.row("c")), before=tap.die)
     assert await until_it_dies(mine.succeed("p"))
     assert await other.status("c") is PENDING
-    await other.sweep()
+    await other.reap()
     assert await others.claim() == ["c"]
 
 
 async def a_parent_is_retried_before_its_edge_is_counted(one: Process, other: Process) -> None:
-    """The edge is open again, and what was to be counted is over."""
+    """The retry settles it, and opens it again: so what was to be counted is over."""
     await one.submit(new("p"), new("q"), new("c", "p?", "q?"))
     hand = await one.hand(lease=AGES)
     assert await hand.claim(1) == ["p"]
-
-    async def settle_and_retry() -> None:
-        await other.sweep()
-        assert await other.edges("c") != {"p": OPEN, "q": OPEN}
-        await other.backend.retry_job("p")
-
-    one.tap().at(writes(keys.row("c")), before=settle_and_retry)
+    one.tap().at(writes(keys.row("c")), before=lambda: other.backend.retry_job("p"))
     await hand.fail("p")
     assert await other.edges("c") == {"p": OPEN, "q": OPEN}
 
@@ -238,13 +240,13 @@ async def _retry_half(process: Process, job_id: str, tasks: TaskGroup) -> anyio.
 async def a_process_that_slept_settles_in_the_middle_of_a_large_retry(one: Process, other: Process) -> None:
     """It leaves alone what was opened again, though the parent of that has still to be written."""
     await one.submit(new("p"), new("mid", "p"), *(new(job_id, "mid") for job_id in FAMILY[1:]))
-    hand = await one.hand(lease=AGES)
+    hand = await one.hand(lease=LEASE)
     assert await hand.claim() == ["p"]
     async with anyio.create_task_group() as tasks:
         retry: list[anyio.Event] = []
 
         async def settle_and_begin_to_retry() -> None:
-            await other.sweep()
+            await other.reap()
             assert await other.statuses(*FAMILY) == [SKIPPED] * len(FAMILY)
             retry.append(await _retry_half(other, "p", tasks))
             assert await other.statuses("mid", "low") == [SKIPPED, PENDING]
@@ -274,6 +276,51 @@ async def a_parent_ends_in_the_middle_of_a_large_retry(one: Process, other: Proc
     assert await one.edges("low") == {"mid": OPEN, "q": MET}
 
 
+async def refused() -> None:
+    """Fail a call for good."""
+    raise answer_of("AccessDeniedException", "update_item")
+
+
+async def a_worker_dies_before_it_has_settled_what_it_ended(one: Process, other: Process) -> None:
+    """Its list has that, whatever it has claimed since: so a reaper settles it."""
+    await one.submit(new("p"), new("q"), new("c", "p"))
+    hand, others = await one.hand(lease=LEASE), await other.hand(lease=AGES)
+    assert await hand.claim(1) == ["p"]
+    one.tap().at(writes(keys.row("c")), before=refused)
+    with pytest.raises(BackendError):
+        await hand.succeed("p")
+    assert await hand.claim(1) == ["q"]
+    await other.reap()
+    assert await others.claim() == ["c"]
+
+
+async def what_a_worker_has_ended_cannot_be_settled_for_a_while(one: Process, other: Process) -> None:
+    """No sweep knows of it, so the worker tries again, with its heartbeat at the latest."""
+    await one.submit(new("p"), new("c", "p"))
+    hand = await one.hand(lease=AGES)
+    assert await hand.claim() == ["p"]
+    one.tap().at(writes(keys.row("c")), before=refused)
+    with pytest.raises(BackendError):
+        await hand.succeed("p")
+    assert await other.status("c") is PENDING
+    assert await hand.claim() == []
+    await hand.beat()
+    assert await hand.claim() == ["c"]
+
+
+async def a_worker_is_reaped_while_what_it_ended_is_retried_in_steps(one: Process, other: Process) -> None:
+    """Its list still has what it ended last; the dependents of that which are pending again stay so."""
+    ids = [f"c{place:03d}" for place in range(101)]
+    await one.submit(new("p"), *(new(job_id, "p") for job_id in ids))
+    hand = await one.hand(lease=LEASE)
+    assert await hand.claim() == ["p"]
+    await hand.fail("p")
+    assert set(await other.statuses(*ids)) == {SKIPPED}
+    other.tap().at(writes(keys.row("c050")), before=one.reap)
+    await other.backend.retry_job("p")
+    assert set(await other.statuses("p", *ids)) == {PENDING}
+
+
 History = Callable[[Process, Process], Awaitable[None]]
 HISTORIES: list[History] = [
     a_claim_stands_still_once_it_is_written_down,
@@ -285,4 +332,7 @@ HISTORIES: list[History] = [
     a_parent_is_retried_before_its_edge_is_counted,
     a_process_that_slept_settles_in_the_middle_of_a_large_retry,
     a_parent_ends_in_the_middle_of_a_large_retry,
+    a_worker_dies_before_it_has_settled_what_it_ended,
+    what_a_worker_has_ended_cannot_be_settled_for_a_while,
+    a_worker_is_reaped_while_what_it_ended_is_retried_in_steps,
 ]

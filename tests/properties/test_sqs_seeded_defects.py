@@ -23,6 +23,10 @@ DEFECTS: dict[sqs_defects.Defect, History] = {
     sqs_defects.a_large_retry_is_not_noticed: (
         sqs_directed.a_process_that_slept_settles_in_the_middle_of_a_large_retry
     ),
+    sqs_defects.retried_before_it_is_settled: sqs_directed.a_parent_is_retried_before_its_edge_is_counted,
+    sqs_defects.off_the_list_before_it_is_settled: sqs_directed.a_worker_dies_before_it_has_settled_what_it_ended,
+    sqs_defects.left_to_a_sweep: sqs_directed.what_a_worker_has_ended_cannot_be_settled_for_a_while,
+    sqs_defects.left_to_nobody: sqs_directed.a_parent_ends_in_the_middle_of_a_large_retry,
 }
 """By the defect, the history that catches it."""
 

@@ -15,14 +15,12 @@ from asyncjobs.backends.sqs import keys
 from tests.conformance.support import new
 from tests.properties import sqs_defects
 from tests.properties.sqs_defects import Patch
-from tests.properties.sqs_directed import AGES, processes, writes
+from tests.properties.sqs_directed import AGES, LEASE, processes, writes
 from tests.unit.sqs_support import until_it_dies
 
 pytestmark = pytest.mark.untraced
 
 PARENTS, CHILDREN = 40, int(os.environ.get("ASYNCJOBS_TEST_CHILDREN", "200"))
-LEASE = 45.0
-"""Seconds of a lease, unless one is given: ``SQSConfig``."""
 
 
 async def forty_parents() -> None:
@@ -61,12 +59,12 @@ async def many_children() -> None:
     async with processes(3) as every:
         one, *others = every
         await one.submit(new("p"), *(new(job_id, "p") for job_id in ids))
-        hand = await one.hand(lease=AGES)
+        hand = await one.hand(lease=LEASE)
         assert await hand.claim() == ["p"]
         taps = [process.tap() for process in every]
         taps[0].at(writes(keys.row(ids[CHILDREN // 2])), before=taps[0].die)
         assert await until_it_dies(hand.succeed("p"))
-        others[0].clock.advance(20)
+        others[0].clock.advance(LEASE + 1)
         began = time.monotonic()
         async with anyio.create_task_group() as tasks:
             for process in others:

@@ -9,9 +9,10 @@ import pytest
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.table import Table, Update
+from asyncjobs.core.state import Stale
 from asyncjobs.exceptions import BackendConnectionError
 from tests import sqs_server
-from tests.conformance.support import Store, new
+from tests.conformance.support import PENDING, SKIPPED, SUCCESS, Store, new
 
 
 @pytest.fixture
@@ -60,3 +61,46 @@ async def test_a_claim_of_which_nothing_is_known_fails_and_a_reaper_finds_what_i
         with pytest.raises(BackendConnectionError):
             await hand.claim()
         assert await store.lose(hand) == ["a"]
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("again", [True, False])
+async def test_dependents_of_an_end_whose_answer_was_lost_are_settled_by_the_next_try_or_heartbeat(
+    again: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = sqs_server.config()
+    async with Store(lambda clock: SQSBackend(config, clock=clock)) as store:
+        hand = await store.hand()
+        await store.submit(new("a"), new("b", "a"))
+        assert await hand.claim() == ["a"]
+        lose(monkeypatch, "a")
+        with pytest.raises(BackendConnectionError):
+            await hand.succeed("a")
+        assert await hand.claim() == []
+        if again:
+            assert isinstance(await hand.end("a", SUCCESS), Stale)
+        else:
+            await hand.beat()
+        assert await hand.claim() == ["b"]
+
+
+@pytest.mark.anyio
+async def test_an_ended_job_stands_in_the_index_of_what_is_owed_only_if_no_worker_has_run_it() -> None:
+    config = sqs_server.config()
+    async with Store(lambda clock: SQSBackend(config, clock=clock)) as store:
+        writes: list[Update] = []
+        write = Table.write
+
+        async def noted(table: Table, update: Update) -> Any:
+            writes.append(update)
+            return await write(table, update)
+
+        hand = await store.hand()
+        await store.submit(new("a"), new("b", "a"), new("x"), new("y", "x"))
+        assert await hand.claim(1) == ["a"]
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Table, "write", noted)
+            await hand.succeed("a")
+            await store.backend.cancel_jobs(["x"])
+        assert [update.key for update in writes if "ow" in update.set] == [keys.row("x")]
+        assert await store.statuses("b", "y") == [PENDING, SKIPPED]

@@ -229,6 +229,7 @@ class SQSBackend(CheckedArguments, JobBackend):
         lease = await parts.workers.extend(worker)
         if not lease.alive:
             parts.messages.forget(worker)
+        await parts.settle_left()
         await parts.messages.extend()
         return lease
 

@@ -43,7 +43,8 @@ class Hand:
     """What a worker of this process holds.
 
     ``running`` are the attempts that were handed out, by job. ``in_doubt`` are jobs that it may have taken: they were
-    written down, and nothing has said yet whether they were taken, or their attempt was not handed out.
+    written down, and nothing has said yet whether they were taken, or their attempt was not handed out. ``owing`` are
+    those that it has ended and whose dependents are not all settled: who finds it dead finds them by its list alone.
     """
 
     def __init__(self, number: int, name: str) -> None:
@@ -51,8 +52,25 @@ class Hand:
         self.name = name
         self.running: dict[str, int] = {}
         self.in_doubt: dict[str, None] = {}
+        self.owing: dict[str, Row] = {}
         self.lock = anyio.Lock()
         self.outlook = Outlook()
+
+    @property
+    def held(self) -> list[str]:
+        """The ids of all that it holds, which are written down on the worker."""
+        return list(dict.fromkeys((*self.running, *self.in_doubt, *self.owing)))
+
+    def end(self, job_id: str, attempt: int, owed: Sequence[Row]) -> None:
+        """Let go of an attempt that has ended, and hold the job until its dependents are settled, if it has some."""
+        self.owing |= {row.id: row for row in owed}
+        if self.running.get(job_id) == attempt:
+            del self.running[job_id]
+
+    def settled(self, row: Row) -> None:
+        """Let go of a job whose dependents are settled, unless it was run again meanwhile."""
+        if self.owing.get(row.id) is row:
+            del self.owing[row.id]
 
 
 class Index(Protocol):
@@ -215,10 +233,13 @@ class Claims:
         out all the same.
         """
         hand.in_doubt |= dict.fromkeys(row.id for row in rows)
-        held = list(dict.fromkeys((*hand.running, *hand.in_doubt)))
         now = self._transitions.clock.lease_time()
         written = Update(  # also a heartbeat: no worker takes jobs that a reaper is about to take from it
-            (keys.WORKERS, worker), set={"held": held, "at": now}, add={"beat": 1}, present=("pk",), absent=("gone",)
+            (keys.WORKERS, worker),
+            set={"held": hand.held, "at": now},
+            add={"beat": 1},
+            present=("pk",),
+            absent=("gone",),
         )
         if isinstance(await self._table.write(written), Refused):
             return None

@@ -14,7 +14,7 @@ from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Item, Update
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.workers import owner_known
-from asyncjobs.backends.sqs.writing import Changed, Decided
+from asyncjobs.backends.sqs.writing import Changed, Decided, owes
 from asyncjobs.core import commands, revival
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import JobState
@@ -88,7 +88,11 @@ class Deciding:
         return failed, owed
 
     async def retry(self, job_id: str, *, fresh: bool) -> tuple[JobStatus, list[Row]]:
-        """Retry a job with those that were skipped because of it."""
+        """Retry a job with those that were skipped because of it.
+
+        Its dependents are settled before. So whoever is late to settle one of them finds its edge opened again.
+        """
+        await self._settle_before(job_id)
         refusals = 0
         note: str | None = None
         while True:
@@ -116,6 +120,11 @@ class Deciding:
                 return job.status, self._transitions.settled(decided)
             refusals += 1
             await self._transitions.pause(refusals)
+
+    async def _settle_before(self, job_id: str) -> None:
+        row = (await read_rows(self._table, [job_id]))[job_id]
+        if row is not None and owes(row):
+            await Dependents(self._transitions).settle([row])
 
     async def _announce(self, decided: Decided) -> None:
         """Let a reap find the retried jobs of owners that are gone by then."""

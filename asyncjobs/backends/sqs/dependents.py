@@ -1,8 +1,8 @@
 """Settle what the end of a job decides: its dependents, the questions of its body, and who waits for its answer.
 
-An ended job with dependents stands in the index of what is owed, from the write that ended it until the last of them is
-settled. Whoever settles them, and wherever it dies, another process goes on: each edge is settled by one conditional
-write on the dependent.
+An ended job with dependents is owed from the write that ended it until the last of them is settled. One that a worker
+has run is in the list of what that worker holds; every other one stands in the index of what is owed. Whoever settles
+them, and wherever it dies, another process goes on: each edge is settled by one conditional write on the dependent.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from enum import Enum, auto
 
 from msgspec import structs
 
-from asyncjobs.backends.sqs import keys, retries
+from asyncjobs.backends.sqs import keys, retries, rows
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.loading import Child, Loaded, as_row, decide, read_children, read_rows
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Refused, Update
 from asyncjobs.backends.sqs.transitions import Transitions
-from asyncjobs.backends.sqs.writing import Decided
+from asyncjobs.backends.sqs.writing import Decided, owes
 from asyncjobs.core import commands
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import EdgeRow, Role
@@ -42,11 +42,16 @@ class Dependents:
         self._transitions = transitions
         self._table = transitions.table
 
-    async def settle(self, ended: Iterable[Row]) -> None:
-        """Settle these jobs, one after the other, and those that end because of that."""
+    async def settle(self, ended: Iterable[Row], settled: Callable[[Row], object] = lambda row: None) -> None:
+        """Settle these jobs, one after the other, and those that end because of that.
+
+        :param settled: called with each job that owes nothing any more.
+        """
         left = deque(ended)
         while left:
-            left.extend(await self._settle(left.popleft()))
+            job = left.popleft()
+            left.extend(await self._settle(job))
+            settled(job)
 
     async def _settle(self, job: Row) -> list[Row]:
         """Settle one job, and return the dependents that ended."""
@@ -64,7 +69,9 @@ class Dependents:
                     return ended  # it was retried: it owes nothing now
                 ended += [row for row in found if isinstance(row, Row)]
                 left |= _Left.FOR_LATER in found
-        if not left:
+        if left and not job.owed:
+            await self._leave(job)
+        elif job.owed and not left:
             await self._clear(job)
         return ended
 
@@ -79,6 +86,14 @@ class Dependents:
         answer = await self._table.write(written)
         if not isinstance(answer, Refused):
             self._transitions.noticed(structs.replace(job, owed=False))
+
+    async def _leave(self, job: Row) -> None:
+        """Put a job that a worker has in hand into the index of what is owed, for a sweep."""
+        while (now := await self._still_over(job)) is not None and not now.owed:
+            owed = structs.replace(now, owed=True, version=now.version + 1)
+            if not isinstance(await self._table.write(rows.changed(now, owed, self._transitions.shards)), Refused):
+                self._transitions.noticed(owed)
+                return
 
     # -- edges
 
@@ -113,7 +128,7 @@ class Dependents:
             answer = await self._count(row, after, child) if mere else await self._verdict(decided)
             if isinstance(answer, Row):
                 if not mere:
-                    return answer if answer.owed else None
+                    return answer if owes(answer) else None
                 row = answer
                 continue
             row = None if answer is None else as_row(answer.item)

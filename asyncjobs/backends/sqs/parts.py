@@ -41,6 +41,10 @@ from asyncjobs.backends.sqs.workers import Workers, number_of
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQSConfig
 from asyncjobs.daemon_threads import in_thread
+from asyncjobs.exceptions import BackendError
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.sqs")
 
 
 class Parts:
@@ -106,6 +110,7 @@ class Parts:
         self.removal = Removal(self.transitions, self.known, self.log.highest)
         self.sweep = Sweep(self.transitions, self.dependents, self.index, self.log)
         self.waiting = Waiting(clock, self.log, self.messages)
+        self._settling: set[str] = set()
 
     def _noticed(self, row: Row) -> None:
         self.known.notice(row)
@@ -155,11 +160,26 @@ class Parts:
 
     async def follow(self, owed: Sequence[Row]) -> None:
         """See to what follows from writes: settle the dependents of these rows, and admit to limited keys."""
-        await self.dependents.settle(owed)
+        ids = {row.id for row in owed}
+        self._settling |= ids
+        try:
+            await self.dependents.settle(owed, self.workers.settled)
+        finally:
+            self._settling -= ids
         limits = self.transitions.limits
         while limits:
             key, capacity = limits.popitem()
             await self.limits.admit(key, capacity)
+
+    async def settle_left(self) -> None:
+        """Settle the jobs that workers of this process have ended, where that has failed; no sweep knows of them."""
+        for row in self.workers.owing():
+            if row.id in self._settling:
+                continue
+            try:
+                await self.follow([row])
+            except BackendError as error:
+                logger.debug("the dependents of %s are not settled yet: %s", row.id, error)
 
     async def health(self) -> Mapping[str, Any]:
         """Describe the store for an operator."""

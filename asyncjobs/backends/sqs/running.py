@@ -12,8 +12,10 @@ from asyncjobs.backends.base import AttemptEnd, AttemptRef
 from asyncjobs.backends.sqs.claims import Hand
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.known import Known
+from asyncjobs.backends.sqs.loading import read_rows
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.backends.sqs.writing import owes
 from asyncjobs.core import commands
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import Stale
@@ -56,11 +58,23 @@ class Running:
             n = plan.numbers([job_id]).get(job_id, -1)
             return commands.finish(plan, [(n, self._number(worker), end)])[0]
 
-        result, owed = await self._transitions.commit(finish, self._known_rows(job_id))
         hand = self._hands(worker)
-        if hand is not None and hand.running.get(job_id) == end.attempt.attempt:
-            del hand.running[job_id]
+        in_hand = hand is not None and hand.running.get(job_id) == end.attempt.attempt
+        result, owed = await self._transitions.commit(finish, self._known_rows(job_id), in_hand=in_hand)
+        if isinstance(result, Stale) and hand is not None:
+            owed = await self._still_owed(hand, end.attempt)
+        if hand is not None and in_hand:
+            hand.end(job_id, end.attempt.attempt, owed)
         return result, owed
+
+    async def _still_owed(self, hand: Hand, attempt: AttemptRef) -> list[Row]:
+        """Return what a stale end may have left: it was written before, and its answer, or what follows, failed."""
+        if attempt.job_id in hand.owing:
+            return [hand.owing[attempt.job_id]]
+        if hand.running.get(attempt.job_id) != attempt.attempt:
+            return []
+        row = (await read_rows(self._transitions.table, [attempt.job_id]))[attempt.job_id]
+        return [row] if row is not None and owes(row) else []
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> list[bool]:
         """Store the events of running bodies, those of one job in order; return for each whether it was stored."""

@@ -13,7 +13,7 @@ from typing import TypeVar
 from msgspec import msgpack
 
 from asyncjobs.backends.listeners import Listeners
-from asyncjobs.backends.sqs import batches, payloads, rows
+from asyncjobs.backends.sqs import batches, payloads, rows, writing
 from asyncjobs.backends.sqs.loading import Command, Loaded, as_row, decide
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.server_clock import StoreClock
@@ -60,10 +60,13 @@ class Transitions:
         self.limits: dict[str, int | None] = {}
         """Limited keys whose admission must be decided anew, with their capacity if a submission gave one."""
 
-    async def commit(self, command: Command[T], known: Sequence[Row] = ()) -> tuple[T, list[Row]]:
+    async def commit(
+        self, command: Command[T], known: Sequence[Row] = (), *, in_hand: bool = False
+    ) -> tuple[T, list[Row]]:
         """Decide and write, all of it or nothing; return the result, and the rows whose dependents must be settled.
 
         :param known: rows as they were read or written last. If they are not any more, they are read again.
+        :param in_hand: a worker has written down that it holds the job, and does so until its dependents are settled.
         """
         refusals = 0
         while True:
@@ -72,6 +75,7 @@ class Transitions:
                 view.put(row.id, row)
             result, plan = await decide(command, view, self.table, self.clock)
             decided = self.translator.changes(plan, plan.take(), view)
+            decided = writing.in_hand(decided) if in_hand else decided
             if known and not refusals and not decided.changed:
                 known = ()  # what this process remembers does not suffice to leave a job as it is
                 refusals += 1
@@ -126,7 +130,7 @@ class Transitions:
             self.noticed(row)
         self.limited(decided.limits)
         self.notify(decided.events)
-        return [row for job_id in decided.owed if (row := after[job_id]).owed]
+        return [after[job_id] for job_id in decided.owed]
 
     def notify(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
         """Notify the listeners, and the log, of events that were stored."""

@@ -26,6 +26,7 @@ from asyncjobs.backends.sqs.numbers import Numbers
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Item, Refused, Update
 from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.backends.sqs.writing import owes
 from asyncjobs.clock import to_datetime
 from asyncjobs.core import commands
 from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
@@ -167,8 +168,11 @@ class Workers:
             ids = [job_id for item in found.values() for job_id in item.get("held", ())]
         else:
             ids = list(hand.running)
-        rows = [row for row in (await self._rows(ids)) if runs_on(row, number)]
-        return sorted(rows, key=lambda row: row.n)
+        rows = await self._rows(ids)
+        for row in rows:
+            if hand is not None and row.state.status.terminal:  # the answer to its end was lost, or is on its way
+                hand.end(row.id, row.state.attempt, [row] if owes(row) else [])
+        return sorted([row for row in rows if runs_on(row, number)], key=lambda row: row.n)
 
     async def _rows(self, ids: Sequence[str]) -> list[Row]:
         found: list[Row] = []
@@ -176,6 +180,15 @@ class Workers:
             rows = await read_rows(self._table, ids[start : start + _PAGE])
             found += [row for row in rows.values() if row is not None]
         return found
+
+    def owing(self) -> list[Row]:
+        """Return the jobs that workers of this process have ended and whose dependents are not all settled."""
+        return [row for hand in self._hands.values() for row in hand.owing.values()]
+
+    def settled(self, row: Row) -> None:
+        """Let go of a job whose dependents are settled."""
+        for hand in self._hands.values():
+            hand.settled(row)
 
     async def report_refusals(self, worker: str, refused: dict[str, str]) -> None:
         """Store which functions a worker refuses."""
@@ -269,7 +282,7 @@ class Workers:
         worker = item["sk"]
         number, held = number_of(worker), item.get("held", ())
         taken = [job_id for job_id in held if await self._interrupt(job_id, number)]
-        await self._dependents.settle([row for row in await self._rows(held) if row.owed])
+        await self._dependents.settle([row for row in await self._rows(held) if owes(row)])
         taken += await self._give_up_owned(worker)
         await self._table.delete_many([(keys.WORKERS, worker)])
         self._hands.pop(worker, None)

@@ -35,6 +35,7 @@ class Decided(Struct, frozen=True):
     """What a plan decided, as rows.
 
     ``apart`` are large values, to be stored before; ``limits`` the keys whose admission is decided anew afterwards.
+    ``owed`` are the ids of the jobs that end by it and whose dependents must be settled then, in their order.
     """
 
     changed: tuple[Changed, ...]
@@ -78,7 +79,7 @@ class Translator:
         changed = [self._change(n, found, plan, view, large) for n in found.numbers]
         by_number = {change.after.n: change.after for change in changed}
         news = tuple([(by_number[n], event) for n, event in plan.events if n in by_number])
-        owed = tuple([by_number[n].id for n in plan.owed if n in by_number])
+        owed = tuple([by_number[n].id for n in plan.owed if n in by_number and owes(by_number[n])])
         # New jobs take the states of their parents for granted that have ended.
         undecided = frozenset(view.undecided) if any(map(_reopens, changed)) else frozenset[str]()
         removals = frozenset([change.before.removal for change in changed if change.before.removal is not None])
@@ -133,6 +134,14 @@ class Translator:
         )
 
 
+def in_hand(decided: Decided) -> Decided:
+    """Return the same for jobs that a worker holds: its list says what it owes, so they need no place in an index."""
+    changed = tuple(
+        [structs.replace(change, after=structs.replace(change.after, owed=False)) for change in decided.changed]
+    )
+    return structs.replace(decided, changed=changed)
+
+
 def _outdated(row: Row) -> Update:
     """Return the write by which upkeep finds a job whose earlier steps no longer count."""
     entry = {"id": row.id, "n": row.n, "from": row.state.steps_from}
@@ -156,6 +165,11 @@ def has_dependents(row: Row) -> bool:
     """Return whether the end of this job decides about others: its dependents, its questions, who asked it."""
     asked = row.state.role is Role.GATE and row.gate is not None and row.gate.asker is not None
     return row.kids or row.state.role is Role.ASKER or asked
+
+
+def owes(row: Row) -> bool:
+    """Return whether a job is over and decides about others: it is settled, or is to be."""
+    return row.state.status.terminal and has_dependents(row)
 
 
 def by_job(events: Sequence[tuple[int, NewEvent]]) -> dict[int, list[NewEvent]]:
