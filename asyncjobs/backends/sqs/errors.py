@@ -39,6 +39,10 @@ _CLOCK = frozenset({"InvalidSignatureException", "RequestTimeTooSkewed", "Reques
 _DENIED = frozenset({"AccessDenied", "AccessDeniedException", "KMSAccessDeniedException", "KmsAccessDenied"})
 NOT_PERMITTED = "permission"
 """``BackendError.code`` of a call that the policy of this process does not permit."""
+TOO_BIG = "too-big"
+"""``BackendError.code`` of what no store would ever take: an outcome that has it becomes a failure."""
+_TOO_LARGE = ("size has exceeded the maximum", "size to update has exceeded the maximum")
+"""What DynamoDB says of a write after which an item would have more than 400 kB."""
 _UNKNOWN_KEY = frozenset(
     {"InvalidAccessKeyId", "InvalidClientTokenId", "MissingAuthenticationToken", "UnrecognizedClientException"}
 )
@@ -103,7 +107,24 @@ def _of_answer(what: str, error: Any) -> Exception:
         return BackendError(f"{what}: AWS does not know this access key: {message}", hint=_CREDENTIALS)
     if code in _MISSING:
         return BackendError(f"{what}: it does not exist ({code})", hint=MADE_BY)
+    return failure(what, code, message)
+
+
+def failure(what: str, code: str, message: str) -> BackendError:
+    """Return the error of a call that cannot succeed, or of a part of a transaction."""
+    if any(text in message for text in _TOO_LARGE):
+        return _too_large(what)
     return BackendError(f"{what} failed: {code}: {message}")
+
+
+def _too_large(what: str) -> BackendError:
+    """Return the error about a write after which an item would be larger than DynamoDB takes."""
+    error = BackendError(
+        f"{what}: an item would have more than 400 KiB, the most that DynamoDB takes",
+        hint="store large texts elsewhere, and pass where they are",
+    )
+    error.code = TOO_BIG
+    return error
 
 
 def _clock(about: Any) -> str:

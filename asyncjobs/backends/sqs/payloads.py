@@ -11,6 +11,7 @@ from secrets import token_hex
 
 from msgspec import Struct
 
+from asyncjobs.backends.sqs.errors import TOO_BIG
 from asyncjobs.backends.sqs.rows import IN_TABLE, Row, StoredValue
 from asyncjobs.backends.sqs.table import Item, Key, Table, Update
 from asyncjobs.exceptions import BackendError
@@ -106,7 +107,7 @@ def too_big(size: int) -> BackendError:
         f"a value has {counted(size, 'byte')}; the DynamoDB table takes {IN_TABLE:,}",
         hint="name an S3 bucket for larger values: SQSConfig(bucket=…)",
     )
-    error.code = "too-big"
+    error.code = TOO_BIG
     return error
 
 

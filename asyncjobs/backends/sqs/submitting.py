@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from msgspec import Struct, msgpack, structs
 
-from asyncjobs.backends.sqs import batches, keys, payloads, rows
+from asyncjobs.backends.sqs import batches, keys, payloads, rows, sizes
 from asyncjobs.backends.sqs.loading import Loaded, decide
 from asyncjobs.backends.sqs.numbers import Numbers
 from asyncjobs.backends.sqs.payloads import Apart
@@ -77,8 +77,11 @@ class Submitting:
         batch = translate(plan, writes, view, self._transitions)
         for value in batch.in_bucket:
             payloads.check(self._table, value.value)
+        created = [rows.created(row, self._transitions.shards) for row in batch.rows]
+        for row, update in zip(batch.rows, created, strict=True):
+            sizes.check_row(row, update.set)
         await self._announce(batch.rows)
-        if not await self._write(batch, beside):
+        if not await self._write(batch, created, beside):
             return None
         self._transitions.limited(plan.take_limits(), writes.capacities)
         for row in (*batch.touched, *batch.rows):
@@ -86,7 +89,7 @@ class Submitting:
         self._transitions.notify(batch.events)
         return list(batch.owed)
 
-    async def _write(self, batch: Batch, beside: Sequence[Update]) -> bool:
+    async def _write(self, batch: Batch, created: Sequence[Update], beside: Sequence[Update]) -> bool:
         """Write a batch; return False if it must be decided anew."""
         committed = [
             not await batches.abort(self._table, removal, self._transitions.clock) for removal in batch.removals
@@ -94,8 +97,7 @@ class Submitting:
         if any(committed):
             return False
         shards = self._transitions.shards
-        updates = [rows.created(row, shards) for row in batch.rows]
-        updates += [*batch.items, *batch.changed, *beside]
+        updates = [*created, *batch.items, *batch.changed, *beside]
         checks = [unchanged(parent) for parent in batch.parents if not _learns(parent)]
         updates += [rows.changed(parent, with_dependent(parent), shards) for parent in batch.parents if _learns(parent)]
         if batch.by is not None and batch.by not in batch.parents:
@@ -264,13 +266,23 @@ def _new_row(
     return row, apart, call
 
 
-_PARENTS_IN_ONE = 2000
+_PARENTS_IN_ONE = 300_000
+"""Bytes of packed parents in an item."""
 
 
 def _parents_apart(partition: str, parents: Sequence[Parent]) -> Iterator[Update]:
-    for place, start in enumerate(range(0, len(parents), _PARENTS_IN_ONE)):
-        packed = msgpack.encode(parents[start : start + _PARENTS_IN_ONE])
-        yield Update((partition, f"{keys.PARENTS}{place:03d}"), new=True, replace=True, set={"d": packed})
+    parts: list[list[Parent]] = []
+    room = 0
+    for parent in parents:
+        size = len(msgpack.encode(parent))
+        if size > room:
+            parts.append([])
+            room = _PARENTS_IN_ONE
+        parts[-1].append(parent)
+        room -= size
+    for place, part in enumerate(parts):
+        key = (partition, f"{keys.PARENTS}{place:03d}")
+        yield Update(key, new=True, replace=True, set={"d": msgpack.encode(part)})
 
 
 def _entries(row: Row, parents: Sequence[Parent]) -> list[Update]:

@@ -20,8 +20,8 @@ from msgspec import Struct
 from asyncjobs.backends.sqs import expressions, values
 from asyncjobs.backends.sqs.bucket import Bucket
 from asyncjobs.backends.sqs.concurrent import at_once
-from asyncjobs.backends.sqs.errors import code_of, translated
-from asyncjobs.exceptions import BackendConnectionError, BackendError
+from asyncjobs.backends.sqs.errors import code_of, failure, translated
+from asyncjobs.exceptions import BackendConnectionError
 
 Key = tuple[str, str]
 """The partition and the sort key of an item."""
@@ -298,7 +298,7 @@ class Table:
             ]
         wrong = next((reason for reason in reasons if reason.get("Code", "None") not in _PASSING), None)
         if wrong is not None:
-            raise BackendError(f"{self._what('transact_write_items')} failed: {wrong['Code']}: {wrong.get('Message')}")
+            raise failure(self._what("transact_write_items"), wrong["Code"], str(wrong.get("Message")))
         return None
 
     async def put_many(self, items: Sequence[Item]) -> None:

@@ -24,7 +24,7 @@ from asyncjobs.backends.sqs.heartbeat import Heartbeat
 from asyncjobs.backends.sqs.loading import read_rows
 from asyncjobs.backends.sqs.numbers import Numbers
 from asyncjobs.backends.sqs.rows import Row
-from asyncjobs.backends.sqs.table import Item, Refused, Update
+from asyncjobs.backends.sqs.table import Item, Refused, Update, size_of
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.writing import owes
 from asyncjobs.clock import to_datetime
@@ -39,6 +39,10 @@ NOBODY = 0
 """The number of a worker that is not known: it holds no attempt."""
 _PAGE = 50
 _BEATS_A_LEASE = 3
+_REASON = 500
+"""Characters of the reason for which a function is refused."""
+_REFUSALS = 100_000
+"""Bytes of refusals on the item of a worker: each of its writes costs by its size."""
 _FORGOTTEN_AFTER = 3600 * SECOND
 """µs after which a gone owner is no longer looked after: what was submitted for it by then was given up."""
 
@@ -191,8 +195,16 @@ class Workers:
             hand.settled(row)
 
     async def report_refusals(self, worker: str, refused: dict[str, str]) -> None:
-        """Store which functions a worker refuses."""
-        await self._table.write(Update((keys.WORKERS, worker), set={"refused": refused}, present=("pk",)))
+        """Store which functions a worker refuses, as many of them as its item has room for."""
+        kept: dict[str, str] = {}
+        room = _REFUSALS
+        for function, reason in refused.items():
+            kept[function] = reason[:_REASON]
+            room -= size_of({"function": function, "reason": kept[function]})
+            if room < 0:
+                del kept[function]
+                break
+        await self._table.write(Update((keys.WORKERS, worker), set={"refused": kept}, present=("pk",)))
 
     async def all(self) -> list[WorkerInfo]:
         """Return the workers that were not taken back yet."""
