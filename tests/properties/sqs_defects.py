@@ -9,9 +9,10 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.sqs import batch_sweep, batches, retries, rows, staging
 from asyncjobs.backends.sqs.batches import Contents
-from asyncjobs.backends.sqs.claims import Claims, Hand, is_ready
+from asyncjobs.backends.sqs.claims import Claims, is_ready
 from asyncjobs.backends.sqs.deciding import Deciding
 from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.hands import Hand
 from asyncjobs.backends.sqs.loading import Child, read_rows
 from asyncjobs.backends.sqs.log_head import Head
 from asyncjobs.backends.sqs.log_pages import LogPage

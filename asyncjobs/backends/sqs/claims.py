@@ -9,18 +9,16 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Protocol
 
-import anyio
 from msgspec import Struct
 
 from asyncjobs.backends.base import AttemptRef, ClaimedJob, ClaimRequest, ClaimResult
 from asyncjobs.backends.sqs import keys, payloads
 from asyncjobs.backends.sqs.concurrent import at_once
+from asyncjobs.backends.sqs.hands import Hand, write_down
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
-from asyncjobs.backends.sqs.outlook import Outlook
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.sharing import Sharing
-from asyncjobs.backends.sqs.table import Refused, Update
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.core import commands
 from asyncjobs.core.lanes import Lane, split_lanes
@@ -37,40 +35,6 @@ class Looked(Struct, frozen=True):
 
     ready: Collection[str] = ()
     runnable: Collection[str] = ()
-
-
-class Hand:
-    """What a worker of this process holds.
-
-    ``running`` are the attempts that were handed out, by job. ``in_doubt`` are jobs that it may have taken: they were
-    written down, and nothing has said yet whether they were taken, or their attempt was not handed out. ``owing`` are
-    those that it has ended and whose dependents are not all settled: who finds it dead finds them by its list alone.
-    """
-
-    def __init__(self, number: int, name: str) -> None:
-        self.number = number
-        self.name = name
-        self.running: dict[str, int] = {}
-        self.in_doubt: dict[str, None] = {}
-        self.owing: dict[str, Row] = {}
-        self.lock = anyio.Lock()
-        self.outlook = Outlook()
-
-    @property
-    def held(self) -> list[str]:
-        """The ids of all that it holds, which are written down on the worker."""
-        return list(dict.fromkeys((*self.running, *self.in_doubt, *self.owing)))
-
-    def end(self, job_id: str, attempt: int, owed: Sequence[Row]) -> None:
-        """Let go of an attempt that has ended, and hold the job until its dependents are settled, if it has some."""
-        self.owing |= {row.id: row for row in owed}
-        if self.running.get(job_id) == attempt:
-            del self.running[job_id]
-
-    def settled(self, row: Row) -> None:
-        """Let go of a job whose dependents are settled, unless it was run again meanwhile."""
-        if self.owing.get(row.id) is row:
-            del self.owing[row.id]
 
 
 class Index(Protocol):
@@ -233,15 +197,7 @@ class Claims:
         out all the same.
         """
         hand.in_doubt |= dict.fromkeys(row.id for row in rows)
-        now = self._transitions.clock.lease_time()
-        written = Update(  # also a heartbeat: no worker takes jobs that a reaper is about to take from it
-            (keys.WORKERS, worker),
-            set={"held": hand.held, "at": now},
-            add={"beat": 1},
-            present=("pk",),
-            absent=("gone",),
-        )
-        if isinstance(await self._table.write(written), Refused):
+        if not await write_down(self._table, worker, hand, self._transitions.clock.lease_time()):
             return None
 
         async def take(row: Row) -> ClaimedJob | None:

@@ -16,6 +16,7 @@ from typing import Any
 from asyncjobs.backends.bounds import check_group, check_limit, encodable
 from asyncjobs.backends.sqs import keys, rows
 from asyncjobs.backends.sqs.concurrent import at_once
+from asyncjobs.backends.sqs.hands import held_by
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.queries import Queries
 from asyncjobs.backends.sqs.rows import Row
@@ -198,7 +199,7 @@ class Counting:
     async def _running(self, recent: Iterable[Row]) -> int:
         """Count the jobs in progress: each stands on its worker, written down before it was taken."""
         workers = await self._table.query_all(keys.WORKERS)
-        held = {job_id for item in workers for job_id in item.get("held", ())}
+        held = {job_id for item in workers for job_id in await held_by(self._table, item)}
         held |= {row.id for row in recent if row.state.status is JobStatus.IN_PROGRESS}
         return sum(row.state.status is JobStatus.IN_PROGRESS for row in await self._queries.rows(sorted(held)))
 

@@ -56,6 +56,11 @@ def owned(worker: str) -> str:
     return named("O", worker)
 
 
+def hand(worker: str) -> str:
+    """Return the partition of what a worker has in hand, if it is more than its item has."""
+    return f"H#{worker}"
+
+
 def id_in(partition: str) -> str | None:
     """Return the id that the partition of a row names; None if it has its digest only."""
     return partition[2:] if partition.startswith("J=") else None

@@ -9,8 +9,8 @@ from operator import itemgetter
 from msgspec import msgpack, structs
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef
-from asyncjobs.backends.sqs.claims import Hand
 from asyncjobs.backends.sqs.concurrent import at_once
+from asyncjobs.backends.sqs.hands import Hand
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.loading import read_rows
 from asyncjobs.backends.sqs.rows import Row

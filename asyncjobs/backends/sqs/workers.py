@@ -18,8 +18,10 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import NewWorker, WorkerLease
 from asyncjobs.backends.sqs import keys
-from asyncjobs.backends.sqs.claims import Hand, runs_on
+from asyncjobs.backends.sqs.claims import runs_on
+from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.hands import Hand, forget, held_by, how_many
 from asyncjobs.backends.sqs.heartbeat import Heartbeat
 from asyncjobs.backends.sqs.loading import read_rows
 from asyncjobs.backends.sqs.numbers import Numbers
@@ -122,7 +124,7 @@ class Workers:
             lease=worker.lease,
             process=self.process,
         )
-        item: Item = {"about": msgpack.encode(about), "at": self._clock.lease_time(), "beat": 0, "held": []}
+        item: Item = {"about": msgpack.encode(about), "at": self._clock.lease_time(), "beat": 0, "hand": 0, "held": []}
         await self._table.write(Update((keys.WORKERS, worker_id), new=True, set=item))
         self._count_others(await self._table.query_all(keys.WORKERS))
         self._hands[worker_id] = Hand(n, worker.name)
@@ -169,7 +171,7 @@ class Workers:
         number, hand = number_of(worker), self._hands.get(worker)
         if hand is None:
             found = await self._table.get([(keys.WORKERS, worker)])
-            ids = [job_id for item in found.values() for job_id in item.get("held", ())]
+            ids = [job_id for item in found.values() for job_id in await held_by(self._table, item)]
         else:
             ids = list(hand.running)
         rows = await self._rows(ids)
@@ -224,7 +226,7 @@ class Workers:
             queues=about.queues,
             started_at=to_datetime(about.started_at),
             alive=not self._expired(item, now),
-            running=len(item.get("held", ()) if hand is None else hand.running),
+            running=how_many(item) if hand is None else len(hand.running),
             lease=about.lease,
             refused=dict(item.get("refused", {})),
         )
@@ -292,11 +294,15 @@ class Workers:
     async def _take_back(self, item: Item) -> list[str]:
         """Interrupt what a worker runs that is gone, refuse what it was about to claim, settle what it has ended."""
         worker = item["sk"]
-        number, held = number_of(worker), item.get("held", ())
-        taken = [job_id for job_id in held if await self._interrupt(job_id, number)]
+        number, held = number_of(worker), await held_by(self._table, item)
+        taken: list[str] = []
+        for start in range(0, len(held), _PAGE):
+            page = held[start : start + _PAGE]
+            interrupted = await at_once(lambda job_id: self._interrupt(job_id, number), page)
+            taken += [job_id for job_id, done in zip(page, interrupted, strict=True) if done]
         await self._dependents.settle([row for row in await self._rows(held) if owes(row)])
         taken += await self._give_up_owned(worker)
-        await self._table.delete_many([(keys.WORKERS, worker)])
+        await forget(self._table, worker)
         self._hands.pop(worker, None)
         return list(dict.fromkeys(taken))
 
