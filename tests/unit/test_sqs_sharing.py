@@ -86,6 +86,21 @@ async def test_alone_on_the_store_a_process_does_not_wait_for_messages() -> None
         assert (await hand.claims(8)).next_due is None
 
 
+async def test_alone_on_the_store_a_process_that_knows_enough_looks_at_the_index_once_a_second() -> None:
+    config, clock = sqs_server.config(shards=1), ManualClock()
+    one, submitter = (Process(lambda of: SQSBackend(config, clock=of), clock) for _ in range(2))
+    async with one, submitter:
+        hand = await one.hand(lease=AGES)
+        await one.submit(*(new(f"j{place}") for place in range(6)))
+        assert await hand.claim(1) == ["j0"]
+        await submitter.submit(new("urgent", priority=1))
+        assert await hand.claim(2) == ["j1", "j2"]
+        clock.advance(1)
+        assert await hand.claim(1) == ["urgent"]
+        await submitter.submit(new("last"))
+        assert await hand.claim(5) == ["j3", "j4", "j5", "last"]
+
+
 async def test_a_process_that_is_left_alone_waits_for_messages_no_more() -> None:
     async with two() as made:
         await made.submit(new("a"), lost=True)

@@ -10,7 +10,7 @@ from asyncjobs.core.state import SECOND
 LEFT_TO_MESSAGES = 3 * SECOND
 """µs for which a job is left to its message, beyond the time that messages take to arrive."""
 LOOK_EVERY = SECOND
-"""µs between two looks at the head of the index while messages come: it has jobs of high priority, too."""
+"""µs between two looks at the head of the index while a claim has enough: it has jobs of high priority, too."""
 _LOOK_AGAIN = 5 * SECOND
 """µs after which a worker with free slots looks again, though nothing has happened."""
 _REMEMBERED = 10 * SECOND
@@ -49,6 +49,10 @@ class Outlook:
     def may_look(self, now: int) -> bool:
         """Return whether the last look was some time ago."""
         return self._looked_at is None or not 0 <= now - self._looked_at < LOOK_EVERY
+
+    def note_look(self, now: int) -> None:
+        """Note a look of a process that is alone, and leaves nothing to messages."""
+        self._looked_at = now
 
     def look(self, places: Iterable[Place], now: int) -> list[Place]:
         """Note that these jobs stand in the index; return those that have lost their messages, by all appearances."""

@@ -1,10 +1,12 @@
 """Decide which ready jobs a claim may try for, so that processes do not try for the same ones.
 
-Alone on the store, a process claims the head of the index, and what it knows better. Beside others, each job has one
-process at a time that may claim it: the one whose write made it ready, until it sends the message for that; then the
-one that receives the message. So a job that stands in the index is left to its message, for as long as messages take to
-arrive at present and a little more. What stands there for longer has lost its message: then processes draw at random
-from the head of the index, which they all see.
+Alone on the store, a process claims what it knows to be ready, and the head of the index, where those may stand that
+processes without workers have made ready: that is read once a second, and whenever a claim would go short without it.
+
+Beside others, each job has one process at a time that may claim it: the one whose write made it ready, until it sends
+the message for that; then the one that receives the message. So a job that stands in the index is left to its message,
+for as long as messages take to arrive at present and a little more. What stands there for longer has lost its message:
+then processes draw at random from the head of the index, which they all see.
 """
 
 from __future__ import annotations
@@ -80,7 +82,10 @@ class Sharing:
         ready = self._known.ready(lanes)
         if self.alone:
             found |= ready
-            found |= set(await self._index.heads(lanes, limit + len(tried)))
+            now = self._clock.lease_time()
+            if outlook.may_look(now) or sum(place[1] not in tried for place in found) < limit:
+                outlook.note_look(now)
+                found |= set(await self._index.heads(lanes, limit + len(tried)))
         else:
             found |= {place for place in ready if self.is_private(place[1])}
             found = {place for place in found if place[1] not in tried}
