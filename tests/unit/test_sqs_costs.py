@@ -35,7 +35,7 @@ def anyio_backend() -> str:
 
 
 @pytest.fixture(autouse=True)
-def _looks(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """What a process looks at once a second does not count: how many seconds this takes is chance."""
     monkeypatch.setattr(ready_index, "_LOOK_AFTER", AGES)
 

@@ -155,6 +155,7 @@ class Dependents:
         view = Loaded(self._transitions.clock)
         view.put(parent.id, parent)
         view.put(row.id, row)
+        view.place(parent.n, child)
         command = _decide(child) if counted else _settle(parent, child)
         _, plan = await decide(command, view, self._table, self._transitions.clock)
         decided = self._transitions.translator.changes(plan, plan.take(), view)

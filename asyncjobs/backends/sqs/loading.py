@@ -5,6 +5,7 @@ Commands of the core are pure, so a command whose view lacks something is run ag
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TypeVar
 
@@ -65,6 +66,7 @@ class Loaded(View):
         self._rows: dict[str, Row | None] = {}
         self._ids: dict[int, str] = {}
         self._parents: dict[str, tuple[Parent, ...]] = {}
+        self._places: dict[tuple[int, int], int] = {}
         self._children: dict[str, tuple[Child, ...]] = {}
         self._submitted: dict[str, tuple[tuple[str, int], ...]] = {}
         self._questions: dict[str, tuple[tuple[str, int], ...]] = {}
@@ -164,10 +166,24 @@ class Loaded(View):
             self._name(parent.n, parent.id)
         return parents
 
-    def need_parents(self, children: Sequence[int]) -> None:
-        """Make sure that the parents of these jobs are loaded: the place of an edge in a row is that of its parent."""
-        for row in self._existing(children):
-            self.parents_of(row)
+    def place(self, parent: int, child: Child) -> None:
+        """Learn the place of an edge, as an entry of the parent has it: the child may have many other parents."""
+        self._places[parent, child.n] = child.place
+
+    def places(self, row: Row, parents: Sequence[int]) -> dict[int, int]:
+        """Return the places of the edges from these parents in the row of a job."""
+        known = {n: self._places[n, row.n] for n in parents if (n, row.n) in self._places}
+        if len(known) < len(parents):
+            return {parent.n: place for place, parent in enumerate(self.parents_of(row))}
+        return known
+
+    def need_places(self, edges: Iterable[tuple[int, int]]) -> None:
+        """Make sure that the places of these edges, each given by its parent and its child, are known."""
+        by_child: defaultdict[int, list[int]] = defaultdict(list)
+        for parent, child in edges:
+            by_child[child].append(parent)
+        for row in self._existing(list(by_child)):
+            self.places(row, by_child[row.n])
 
     def children(self, parents: Sequence[int]) -> Sequence[int]:
         """Return the jobs that were submitted from inside these, by number."""
@@ -308,7 +324,7 @@ async def decide(command: Command[T], view: Loaded, table: Table, clock: StoreCl
         plan = Plan(view, clock.now(), leaves_dependents=True)
         try:
             result = command(plan)
-            view.need_parents([child for _, child in plan.changed_edges])
+            view.need_places(plan.changed_edges)
         except NotLoadedError as lacking:
             await view.load(lacking.missing, table)
         else:

@@ -181,7 +181,7 @@ def by_job(events: Sequence[tuple[int, NewEvent]]) -> dict[int, list[NewEvent]]:
 
 
 def _with_edges(row: Row, edges: Sequence[EdgeRow], view: Loaded) -> Row:
-    places = {parent.n: place for place, parent in enumerate(view.parents_of(row))}
+    places = view.places(row, [edge.parent for edge in edges])
     states = list(row.edges)
     opened = 0
     for edge in edges:
