@@ -336,6 +336,32 @@ async def test_a_reader_for_whom_another_process_appends_gets_that_too(
     assert (named(read.events), read.end) == ([("a", 1)], True)
 
 
+@pytest.mark.parametrize("of", [{}, {"group": "g"}, {"job_id": "a"}])
+async def test_a_reader_does_not_wait_until_others_have_stopped_writing(
+    table: World, monkeypatch: pytest.MonkeyPatch, of: dict[str, str]
+) -> None:
+    writer, reader = table.process(), table.process()
+    await writer.submit(new("a", group="g"))
+    await writer.start("a")
+    missing = reader.log._append_missing  # pyright: ignore[reportPrivateUsage]
+    looks = 0
+
+    async def written_meanwhile(row: Row | None, group: str | None) -> int:
+        nonlocal looks
+        looks += 1
+        if looks <= 20:
+            await writer.say("a", *said(1))
+        return await missing((await reader.row("a")) if row is not None else None, group)
+
+    monkeypatch.setattr(reader.log, "_append_missing", written_meanwhile)
+    first = await page(reader, **of)
+    assert first.events
+    assert not first.end
+    assert looks < 5, "for as long as others write"
+    rest = await everything(reader, first.cursor, **of)
+    assert [event.seq for event in (*first.events, *rest)] == list(range(1, 23))
+
+
 async def test_a_job_in_many_pages_is_read_from_any_of_them(table: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(log_head, "_IN_ROW", 3)
     process = table.process()

@@ -46,6 +46,7 @@ class _Found:
         self.limit = limit
         self.events: list[JobEvent] = []
         self.pages = 0
+        self.looked = 0  # how often it came to the end
         self.size = 0
         self.waited = 0.0
 
@@ -105,8 +106,10 @@ class Log:
                 return found.page(end=False, lost=lost)
             found.cursor = last.end
             end = not exists or await self._is_end(found, last, row, group)
-            if end is not None:
-                return found.page(end=end, lost=lost)
+            found.looked += 1
+            # While others go on writing there is always more to append. What was found does not wait for that.
+            if end is not None or (found.events and found.looked > 1):
+                return found.page(end=end or False, lost=lost)
 
     async def _is_end(self, found: _Found, last: LogPage, row: Row | None, group: str | None) -> bool | None:
         """Append what is missing; return whether this page has the last of what was asked for, None to look again."""
