@@ -1,7 +1,8 @@
 """Processes on one table: ``python -m tests.faults.sqs_program NAME SETTINGS …``, settings as ``open_store`` takes.
 
 ``run SETTINGS LEASE SLOTS`` runs what is there, and ends at a line or a signal; ``answer SETTINGS ID VALUE`` answers a
-gate; ``submit SETTINGS GROUP COUNT`` submits jobs of a group, which others run.
+gate; ``submit SETTINGS GROUP COUNT`` submits jobs of a group, which others run; ``write SETTINGS GROUP NAME COUNT``
+submits such jobs, and runs what is there until a line comes.
 """
 
 from __future__ import annotations
@@ -46,6 +47,15 @@ async def submit(settings: str, group: str, count: str) -> None:
         tell("submitted")
 
 
+async def write(settings: str, group: str, name: str, count: str) -> None:
+    """Tell ``submitted``."""
+    async with JobProcessor(open_store(settings), functions=FUNCTIONS) as jp:
+        for number in range(int(count)):
+            await jp.submit_job(storm_bodies.add, number, 1, job_id=f"{name}-{number}", group=group)
+        tell("submitted")
+        await listen()
+
+
 if __name__ == "__main__":
-    SCENARIOS.update(run=run, answer=answer, submit=submit)
+    SCENARIOS.update(run=run, answer=answer, submit=submit, write=write)
     main(*sys.argv[1:])

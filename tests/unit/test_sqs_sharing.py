@@ -19,6 +19,7 @@ from asyncjobs.testing import ManualClock
 from tests import sqs_server
 from tests.conformance.support import Hand, new
 from tests.properties.sqs_directed import AGES, Process
+from tests.sqs_capacity import CountingClient
 from tests.unit.sqs_queues import Queue, poll, queue_of, without_threads
 
 pytestmark = pytest.mark.anyio
@@ -239,6 +240,26 @@ async def test_with_the_queue_away_all_claim_from_the_index() -> None:
         assert set(one) <= set(ids[:16]), "of the head of the index, which it shares with the other one"
         assert one != ids[:8], "drawn at random"
         assert one == sorted(one), "and in the order of claims"
+
+
+async def test_looking_again_costs_two_cents_a_day_at_most() -> None:
+    async with two(shards=4) as made:
+        table: Any = made.one.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+        table._client = counting = CountingClient(table._client)
+        await made.one.submit(new("a"))
+        assert await made.hand.claim(1) == ["a"]
+        await made.hand.succeed("a")
+        counting.read, written, looks = 0.0, counting.write_units, 10
+        began = made.one.clock.now()
+        for _ in range(looks):
+            claims = await made.hand.claims(3)
+            assert claims.next_due is not None
+            made.one.clock.advance((claims.next_due - made.one.clock.now()) / SECOND)
+        days = (made.one.clock.now() - began) / SECOND / 86_400
+        assert counting.write_units == written
+        dollars = counting.read * 0.125e-6 / days
+        print(f"{dollars:.3f} $ a day: {dict(counting.calls)}")
+        assert dollars <= 0.02
 
 
 async def test_claims_of_two_workers_of_a_process_try_for_different_jobs() -> None:
