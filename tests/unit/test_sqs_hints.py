@@ -22,7 +22,23 @@ def body(**changed: Any) -> str:
 def test_what_was_written_is_read() -> None:
     job = 'ids have "every" character, é☃\x00 too'
     assert hints.read(hints.encode(TABLE, job, "lane"), TABLE) == (Kind.JOB, hints.Hint(1, TABLE, job, "lane"))
+    odd = "\ufffe\uffff\x7f\x85\U0010ffff\\ufffe"
+    assert hints.read(hints.encode(TABLE, odd, "lane"), TABLE) == (Kind.JOB, hints.Hint(1, TABLE, odd, "lane"))
     assert hints.read(hints.encode(TABLE, hints.NO_JOB, ""), TABLE) == (Kind.END_OF_POLL, None)
+
+
+def test_a_message_has_only_characters_that_sqs_takes() -> None:
+    """What an XML document may have: https://www.w3.org/TR/REC-xml/#charsets."""
+    every = "".join(map(chr, (*range(0xD800), *range(0xE000, 0x10400), 0x10FFFE, 0x10FFFF)))
+    allowed = {*"\t\n\r", *map(chr, range(0x20, 0xD800)), *map(chr, range(0xE000, 0xFFFE))}
+    strange = set(hints.encode(TABLE, every, "lane")) - allowed
+    assert min(strange) >= "\U00010000"
+
+
+def test_ten_messages_about_the_longest_ids_fit_into_one_call() -> None:
+    """A call takes 1 MiB, and is paid by 64 KiB."""
+    longest = max(len(hints.encode(TABLE, c * 512, "x" * 16).encode()) for c in ("\x00", "\uffff", "🎬", '"'))
+    assert 10 * longest < 64 << 10
 
 
 @pytest.mark.parametrize(

@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime
 from email.utils import formatdate
 from random import Random
 
 import pytest
 
+from asyncjobs.backends.base import ClaimRequest, NewWorker
 from asyncjobs.backends.sqs import server_clock
+from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.server_clock import ServerTime, StoreClock
+from asyncjobs.config import SQSConfig
 from asyncjobs.core.state import SECOND
+from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
+from tests.conformance.gates import gate
+from tests.conformance.support import new
 
 EPOCH = 1_800_000_000 * SECOND
 
@@ -137,3 +147,99 @@ async def test_answers_to_every_client_are_learned_from(kind: str, monkeypatch: 
         client.close()
     assert clients.server_time.now() > EPOCH // 2
     await clients.close()
+
+
+# -- hosts whose clocks differ
+
+
+HOUR = 3600
+
+
+@contextmanager
+def host(ahead: float) -> Iterator[None]:
+    """Set the wall clock of this host, as far as Python shows it."""
+    right, right_ns = time.time, time.time_ns
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(time, "time", lambda: right() + ahead)
+        patch.setattr(time, "time_ns", lambda: right_ns() + round(ahead * 1e9))
+        yield
+
+
+async def opened(config: SQSConfig, ahead: float) -> SQSBackend:
+    with host(ahead):
+        backend = SQSBackend(config)
+        await backend.open()
+        return backend
+
+
+@pytest.mark.anyio
+async def test_stores_of_hosts_an_hour_apart_agree_on_every_moment() -> None:
+    """Each of two hosts submits, claims, ends and looks: what is due, and who is alive, is so for both."""
+    config = sqs_server.config()
+    behind, ahead = await opened(config, -HOUR), await opened(config, HOUR)
+    try:
+        for backend, offset in ((behind, -HOUR), (ahead, HOUR)):
+            with host(offset):
+                name = f"by {offset}"
+                await backend.enqueue_jobs(
+                    [
+                        new(f"{name} now", delay=0),
+                        new(f"{name} later", delay=30 * 60 * SECOND),
+                        new(f"{name} due", run_at=time.time_ns() // 1000 - round(offset * SECOND) - SECOND),
+                        new(f"{name} at", run_at=time.time_ns() // 1000 - round(offset * SECOND) + 1800 * SECOND),
+                        gate(f"{name} gate", timeout=1800.0),
+                    ]
+                )
+        for backend, other, offset in ((behind, ahead, -HOUR), (ahead, behind, HOUR)):
+            with host(offset):
+                worker = await backend.register_worker(NewWorker(name="w", slots=9, lease=60.0))
+                claim = ClaimRequest(worker=worker, limit=2, functions=frozenset({"app:work"}))
+                claims = await backend.dequeue_jobs(claim)
+                assert len(claims.jobs) == 2, "what is due, whoever submitted it, and nothing else"
+                assert all(job.attempt.job_id.split(" ")[2] in ("now", "due") for job in claims.jobs)
+                assert claims.next_due is not None
+                assert -5 < claims.next_due / SECOND - time.time() < 1900, (
+                    "or it would look all the time, or for hours not"
+                )
+                await other.end_due_gates()
+                assert await other.reap() == [], "it is alive for a host whose clock is two hours away"
+                assert all(each.alive for each in await other.workers())
+        with host(HOUR):
+            jobs = {job.id: job for job in await ahead.find_jobs(JobQuery())}
+        right = datetime.now(UTC)
+        moments = [job.created_at for job in jobs.values()] + [
+            job.started_at for job in jobs.values() if job.started_at
+        ]
+        assert len(moments) == 14
+        assert all(abs((moment - right).total_seconds()) < 600 for moment in moments)
+        assert all(
+            abs((jobs[f"by {each} later"].run_at - right).total_seconds() - 1800) < 600 for each in (-HOUR, HOUR)
+        )
+    finally:
+        await behind.close()
+        await ahead.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("offset", [-HOUR, HOUR])
+async def test_a_host_removes_nothing_before_its_retention_is_over(offset: int) -> None:
+    backend = await opened(sqs_server.config(), offset)
+    try:
+        with host(offset):
+            await backend.enqueue_jobs([new("a")])
+            await backend.cancel_jobs(["a"])
+            half_an_hour_ago = time.time_ns() // 1000 - 1800 * SECOND
+            assert await backend.prune(half_an_hour_ago) == 0
+            assert await backend.prune(half_an_hour_ago + (2 * HOUR + 1800) * SECOND) == 1
+    finally:
+        await backend.close()
+
+
+def test_a_moment_of_the_store_is_told_by_the_wall_clock_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    server, now = ServerTime(), server_clock._monotonic()  # pyright: ignore[reportPrivateUsage]
+    server.learn(formatdate(1_000_000_000, usegmt=True), now, now)
+    clock = StoreClock(None, server)
+    monkeypatch.setattr(time, "time_ns", lambda: 1_000_003_600 * 10**9)
+    in_a_minute = clock.now() + 60 * SECOND
+    assert abs(clock.on_host(in_a_minute) / SECOND - 1_000_003_660) < 5
+    assert abs(clock.of_host(clock.on_host(in_a_minute)) - in_a_minute) < SECOND

@@ -278,8 +278,12 @@ class SQSBackend(CheckedArguments, JobBackend):
     # -- upkeep
 
     async def prune(self, before: int, limit: int = 1000) -> int:
-        """Remove components, the first that ended before the others."""
-        return await self._parts.removal.prune(before, limit)
+        """Remove components, the first that ended before the others.
+
+        ``before`` is by the clock of this host, mostly: if that is ahead of the time of the store, less is removed.
+        """
+        parts = self._parts
+        return await parts.removal.prune(min(before, parts.clock.of_host(before)), limit)
 
     async def remove_jobs(self, ids: Sequence[str], *, components: bool = False) -> Sequence[str]:
         """Remove the jobs in one transaction, or staged if they are too many."""

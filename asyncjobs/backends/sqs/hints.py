@@ -51,9 +51,16 @@ class Kind(Enum):
     FOREIGN = "of another program, or for another table"
 
 
+_NOT_IN_XML = "\ufffe\uffff"
+"""Characters that JSON has as they are, and SQS does not take in a message."""
+
+
 def encode(table: str, job: str, lane: str) -> str:
     """Return the body of a message."""
-    return json.encode(Hint(VERSION, table, job, lane)).decode()
+    encoded = json.encode(Hint(VERSION, table, job, lane)).decode()
+    for character in _NOT_IN_XML:
+        encoded = encoded.replace(character, f"\\u{ord(character):04x}")
+    return encoded
 
 
 def read(body: object, table: str) -> tuple[Kind, Hint | None]:

@@ -60,6 +60,7 @@ class Parts:
     ) -> None:
         table = Table(clients.dynamodb, config.table, Bucket(clients.s3, config.bucket, config.table))
         self._config = config
+        self._table_id = checked.table_id
         self._clients = clients
         self.clock = clock
         self.known = Known()
@@ -136,7 +137,7 @@ class Parts:
         await self.messages.settle(claim, received, looked, {job.attempt.job_id for job in claims.jobs})
         await self.follow([])
         moments = [moment for moment in (claims.next_due, await self.index.next_due()) if moment is not None]
-        return structs.replace(claims, next_due=min(moments, default=None))
+        return structs.replace(claims, next_due=self.clock.on_host(min(moments)) if moments else None)
 
     async def reap(self, *, expired: bool) -> list[str]:
         """Take back what dead workers held, and now and then look for what is due or was left undone."""
@@ -145,6 +146,7 @@ class Parts:
     async def _reap(self, *, expired: bool) -> list[str]:
         taken = await self.workers.reap() if expired else []
         if await self.sweep.step():
+            await schema.check_same(self.transitions.table, self._table_id)
             self.waiting.wake()  # to claim by the index: a message may be lost, and the index was old when it was read
         await self.follow([])
         return taken

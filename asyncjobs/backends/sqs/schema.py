@@ -11,7 +11,7 @@ from msgspec import Struct
 from asyncjobs.backends.sqs import expressions, keys, values
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.errors import MADE_BY, code_of, translated
-from asyncjobs.backends.sqs.table import Index
+from asyncjobs.backends.sqs.table import Index, Table
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import BackendConnectionError, BackendError, SchemaVersionError
 
@@ -194,6 +194,19 @@ async def meta_of(config: SQSConfig, clients: Clients) -> dict[str, Any]:
             except errors.ClientError as error:
                 if code_of(error) != "ConditionalCheckFailedException":
                     raise
+
+
+async def check_same(table: Table, table_id: str) -> None:
+    """Make sure that the table is the one that was opened.
+
+    :raises BackendError: it was deleted, and perhaps made anew: what this process knows of it is wrong.
+    """
+    item = (await table.get([keys.META])).get(keys.META)
+    if item is None or item.get("id") != table_id:
+        raise BackendError(
+            f"the DynamoDB table {table.name!r} is not the one that was opened: it was deleted, and made anew since",
+            hint="restart this process, and every other one that has had it open",
+        )
 
 
 async def _address(queue: str, clients: Clients) -> str:

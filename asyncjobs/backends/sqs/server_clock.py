@@ -88,6 +88,14 @@ class StoreClock:
         """Return the moment that is stored and shown: µs since the epoch."""
         return self._server.now() if self._given is None else self._given.now()
 
+    def on_host(self, moment: int) -> int:
+        """Return when it is this moment by the wall clock of this host, which may be wrong by hours."""
+        return moment if self._given is not None else moment - self._server.now() + time.time_ns() // 1000
+
+    def of_host(self, moment: int) -> int:
+        """Return this moment of the wall clock of this host by the time of the store."""
+        return moment if self._given is not None else moment - time.time_ns() // 1000 + self._server.now()
+
     def steady(self) -> int:
         """Return the µs by which durations are measured: setting a wall clock does not move them."""
         return self._server.now() if self._given is None else self._given.since_boot()

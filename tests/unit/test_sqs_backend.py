@@ -1,0 +1,187 @@
+"""The store as an object: in another process, and when its table is lost while it is open."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import pytest
+
+from asyncjobs import JobProcessor
+from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.config import DaemonConfig
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError
+from asyncjobs.requests import JobQuery
+from tests import sqs_server
+from tests.conformance.support import Store, new
+from tests.sqs_faults import Wrapped, answer_of
+from tests.sqs_faulty_store import WrappedSQSBackend
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+async def store() -> Any:
+    config = sqs_server.config(shards=1)
+    async with Store(lambda clock: SQSBackend(config, clock=clock)) as opened:
+        yield opened
+
+
+CALLS: dict[str, Callable[[SQSBackend], Any]] = {
+    "open": lambda backend: backend.open(),
+    "submit": lambda backend: backend.enqueue_jobs([new("a")]),
+    "find": lambda backend: backend.find_jobs(JobQuery()),
+    "wait": lambda backend: backend.wait(0),
+    "reap": lambda backend: backend.reap(),
+    "read_events": lambda backend: backend.read_events(),
+    "prune": lambda backend: backend.prune(0),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+async def test_a_forked_child_is_refused_at_every_call(
+    store: Store, call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    backend: Any = store.backend
+    pid = os.getpid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: pid + 1)
+        with pytest.raises(BackendClosedError, match="belongs to the parent process") as refused:
+            await CALLS[call](backend)
+        assert "forked child" in (refused.value.hint or "")
+    await store.submit(new("b"))
+
+
+def client_of(store: Store) -> Any:
+    backend: Any = store.backend
+    return backend._parts._clients.dynamodb
+
+
+async def sweep(store: Store) -> None:
+    for _ in range(3):
+        store.clock.advance(30)
+        await store.backend.reap()
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_table_that_is_lost_is_named_by_every_sweep(store: Store, anew: bool) -> None:
+    await store.submit(new("a"))
+    await sweep(store)
+    config = store.backend.config  # type: ignore[attr-defined]
+    await client_of(store).delete_table(TableName=config.table)
+    if not anew:
+        with pytest.raises(BackendError, match="it does not exist") as error:
+            await store.submit(new("b"))
+        assert "asyncjobs aws init" in (error.value.hint or "")
+        with pytest.raises(BackendError, match="it does not exist"):
+            await sweep(store)
+        return
+    await client_of(store).create_table(**schema.table_definition(config.table))
+    async with store.second() as other:
+        await other.enqueue_jobs([new("b")])
+    for _ in range(2):
+        with pytest.raises(BackendError, match="is not the one that was opened: it was deleted") as error:
+            await sweep(store)
+        assert "restart this process" in (error.value.hint or "")
+    await store.reopen()
+    await sweep(store)
+    assert [job.id for job in await store.jobs()] == ["b"]
+
+
+class Away(Wrapped):
+    """A client for which the table is away whenever the test says so."""
+
+    def __init__(self, client: Any, is_away: Callable[[], Exception | None]) -> None:
+        super().__init__(client)
+        self._is_away = is_away
+
+    async def call(self, operation: str, **request: Any) -> Any:
+        if (error := self._is_away()) is not None:
+            raise error
+        return await super().call(operation, **request)
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+async def test_a_daemon_whose_table_is_away_says_so_and_goes_on_when_it_is_back(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """As while it is restored from a copy under its old name."""
+
+    away: list[Exception] = []
+    asked = anyio.Event()
+
+    def is_away() -> Exception | None:
+        if away:
+            asked.set()
+        return away[0] if away else None
+
+    def wrap(clients: Clients) -> None:
+        clients.dynamodb = Away(clients.dynamodb, is_away)
+
+    config = sqs_server.config()
+    async with JobProcessor(WrappedSQSBackend(config, wrap=wrap), daemon=DaemonConfig(num_workers=2)) as jp:
+        assert await (await jp.submit_job(double, 1)) == 2
+        away.append(answer_of("ResourceNotFoundException", "UpdateItem"))
+        with anyio.fail_after(30):
+            await asked.wait()
+        with pytest.raises(BackendError, match="it does not exist"):
+            await jp.submit_job(double, 2)
+        away.clear()
+        with anyio.fail_after(50):
+            assert await (await jp.submit_job(double, 3)) == 6
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert not [line for line in said if "Traceback" in line]
+
+
+async def test_a_store_whose_index_is_still_being_made_opens_once_it_is_there() -> None:
+    config = sqs_server.config(create=False)
+    made = await Clients.open(sqs_server.config())
+    try:
+        await made.dynamodb.create_table(**schema.table_definition(config.table))
+        await made.sqs.create_queue(QueueName=config.queue_url)
+    finally:
+        await made.close()
+    creating = [True]
+
+    class Creating(Wrapped):
+        async def call(self, operation: str, **request: Any) -> Any:
+            answer = await super().call(operation, **request)
+            if operation == "describe_table" and creating:
+                answer["Table"]["GlobalSecondaryIndexes"][0]["IndexStatus"] = "CREATING"
+            return answer
+
+    class Early(SQSBackend):
+        async def _connect(self) -> Any:
+            opened = Clients.open
+
+            async def wrapped(config: Any) -> Clients:
+                clients = await opened(config)
+                clients.dynamodb = Creating(clients.dynamodb)
+                return clients
+
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(Clients, "open", wrapped)
+                return await super()._connect()
+
+    backend = Early(config)
+    with pytest.raises(BackendConnectionError, match="the index .* is creating") as error:
+        await backend.open()
+    assert error.value.transient
+    assert error.value.hint == "wait until it is active"
+    creating.clear()
+    await backend.open()
+    await backend.enqueue_jobs([new("a")])
+    await backend.close()
