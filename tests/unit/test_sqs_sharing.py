@@ -275,6 +275,24 @@ async def test_claims_of_two_workers_of_a_process_try_for_different_jobs() -> No
         assert [tap.writes[row] for row in rows] == [1] * 6
 
 
+async def test_a_worker_goes_on_to_the_index_when_another_one_of_its_process_takes_what_that_knows() -> None:
+    config, clock = sqs_server.config(shards=1), ManualClock()
+    one, submitter = (Process(lambda of: SQSBackend(config, clock=of), clock) for _ in range(2))
+    async with one, submitter:
+        hands = [await one.hand(lease=AGES) for _ in range(2)]
+        await one.submit(*(new(f"a{place}") for place in range(3)))
+        await submitter.submit(*(new(f"b{place}") for place in range(3)))
+        assert await hands[1].claim(1) == ["a0"]  # a look, so that none is due
+        taken: list[str] = []
+
+        async def meanwhile() -> None:
+            taken.extend(await hands[1].claim(2))
+
+        one.tap().at(lambda operation, _: operation == "update_item", before=meanwhile)
+        assert await hands[0].claim(2) == ["a1", "a2"]
+        assert taken == ["b0", "b1"]
+
+
 # -- drawing
 
 

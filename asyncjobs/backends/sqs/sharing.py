@@ -78,31 +78,31 @@ class Sharing:
         """
         if not lanes:
             return []
-        found = {(rank, job_id) for job_id, rank in hinted.items()}
-        ready = self._known.ready(lanes)
+        out = tried | self._reserved
+        found = {(rank, job_id) for job_id, rank in hinted.items()} | self._known.ready(lanes)
+        found = {place for place in found if place[1] not in out}
         if self.alone:
-            found |= ready
             now = self._clock.lease_time()
-            if outlook.may_look(now) or sum(place[1] not in tried for place in found) < limit:
+            if outlook.may_look(now) or len(found) < limit:
                 outlook.note_look(now)
-                found |= set(await self._index.heads(lanes, limit + len(tried)))
+                found |= set(await self._index.heads(lanes, limit + len(out)))
         else:
-            found |= {place for place in ready if self.is_private(place[1])}
-            found = {place for place in found if place[1] not in tried}
-            found |= set(await self._shared(outlook, lanes, found, limit, tried))
+            found = {place for place in found if place[1] in hinted or self.is_private(place[1])}
+            found |= set(await self._shared(outlook, lanes, found, limit, out))
             found -= {place for place in found if place[1] in hinted and _waits_for_others(place, outlook)}
-        return [job_id for _, job_id in sorted(found) if job_id not in tried and job_id not in self._reserved]
+        out |= self._reserved  # by other claims meanwhile
+        return [job_id for _, job_id in sorted(found) if job_id not in out]
 
     async def _shared(
-        self, outlook: Outlook, lanes: Sequence[str], found: set[Place], limit: int, tried: set[str]
+        self, outlook: Outlook, lanes: Sequence[str], found: set[Place], limit: int, out: set[str]
     ) -> list[Place]:
-        """Return what any process may try for, beside what was found for this one."""
+        """Return what any process may try for, beside what was found for this one; ``out`` is left out."""
         now, processes, fails = self._clock.lease_time(), self._others() + 1, self._polls_fail()
         if not fails and not outlook.may_look(now):
             return []
         many = -(-limit * processes // self._shards)
-        heads = await self._index.heads(lanes, max(limit + len(tried), many))
-        others = [place for place in heads if place[1] not in tried and place not in found]
+        heads = await self._index.heads(lanes, max(limit + len(out), many))
+        others = [place for place in heads if place[1] not in out and place not in found]
         urgent = [place for place in others if keys.priority(place[0]) > 0]
         lost = outlook.look([place for place in others if keys.priority(place[0]) <= 0], now)
         if fails:
