@@ -220,6 +220,28 @@ async def test_a_write_whose_answer_was_lost_loses_nothing_that_is_in_hand(
     assert set(await parts(process)) == set(hand.parts)
 
 
+@pytest.mark.usefixtures("small")
+async def test_a_worker_that_is_refused_leaves_what_its_reaper_is_about_to_read(
+    table: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process, reaper = table.process(), table.process()
+    hand = await registered(process)
+    write = Table.write
+
+    async def lossy(table: Table, update: Update) -> Any:
+        await write(table, update)
+        raise BackendConnectionError("the answer was lost")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Table, "write", lossy)
+        with pytest.raises(BackendConnectionError):
+            await holds(process, hand, ids_of(0, 8))
+    item = await gone(reaper)
+    assert not await holds(process, hand, ids_of(0, 12))
+    assert await hands.held_by(reaper.table, item) == ids_of(0, 8)
+    assert set(await parts(reaper)) == set(item["parts"]), "the parts that nobody names are gone"
+
+
 async def test_a_write_that_arrives_late_changes_nothing(table: World, monkeypatch: pytest.MonkeyPatch) -> None:
     process = table.process()
     hand = await registered(process)
