@@ -12,19 +12,9 @@ from playwright.sync_api import Browser, sync_playwright
 from tests.browser import chromium
 from tests.browser.support import Demo, Visitor
 
-HERE = Path(__file__).parent
-
 
 def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "own_server(quick): kills it, or wants the real drawings")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run one by one what has a server of its own: beside other tests, its end misses the times that people see."""
-    for item in items:
-        if item.path.parent == HERE and item.get_closest_marker("own_server"):
-            item.add_marker(pytest.mark.serial)
 
 
 @pytest.fixture(scope="package")

@@ -194,6 +194,7 @@ def test_a_title_is_text_whatever_is_in_it(visitor: Visitor, demo: Demo) -> None
     assert newest.text_content() == title
 
 
+@pytest.mark.serial  # beside other tests, the end misses the time that people see
 @pytest.mark.own_server
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_the_server_ends_at_once_although_pages_are_open_and_panels_half_drawn(

@@ -187,7 +187,7 @@ async def submit_patiently(jp: JobProcessor) -> None:
 # -- nobody can write for two leases
 
 
-@pytest.mark.serial
+@pytest.mark.first
 def test_a_long_lock_is_not_taken_for_death(path: Path, ledger: Path, pipes: Callable[[str], Path]) -> None:
     """Nobody can renew while somebody else holds the file; neither those who waited nor a newcomer reap then."""
     jobs = {name: pipes(name) for name in ("a", "b")}
@@ -238,7 +238,7 @@ async def test_a_newcomer_buries_nobody_by_the_lease_alone(path: Path) -> None:
 # -- one call into C that keeps the GIL
 
 
-@pytest.mark.serial
+@pytest.mark.first
 def test_a_call_that_keeps_the_gil_beyond_the_lease(path: Path, ledger: Path) -> None:
     """Not even the heartbeat's thread runs: that process is taken for dead, and what it brings late is refused."""
     with Child(SCENARIOS, "run", path, LEASE, ledger=ledger) as holder:
@@ -260,7 +260,7 @@ def test_a_call_that_keeps_the_gil_beyond_the_lease(path: Path, ledger: Path) ->
 # -- how long it takes
 
 
-@pytest.mark.serial
+@pytest.mark.first
 @pytest.mark.parametrize(("how", "lease", "limit"), [("SIGKILL", 15.0, 1.0), ("SIGSTOP", LEASE, 2 * LEASE)])
 def test_the_time_until_another_daemon_has_the_job(
     path: Path, ledger: Path, how: str, lease: float, limit: float

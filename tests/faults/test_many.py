@@ -137,7 +137,7 @@ def test_a_job_that_comes_wakes_each_daemon_once(path: Path, start: Start) -> No
     assert commits <= jobs * (2 * len(children) + 2) + 2 * len(children) * seconds
 
 
-@pytest.mark.serial
+@pytest.mark.first
 def test_daemons_that_run_something_do_not_wake_each_other(path: Path, start: Start) -> None:
     """A renewed lease is a change of the file, at which the others look whether they were asked to stop."""
     children = start(4, "serve", LEASE, 1)
@@ -209,7 +209,7 @@ def test_eight_processes_submit_and_run(path: Path, ledger: Path, start: Start) 
 # -- a job that kills whoever runs it
 
 
-@pytest.mark.serial
+@pytest.mark.first
 def test_a_killer_takes_three_daemons_with_it_and_no_neighbour(path: Path, start: Start) -> None:
     children = start(4, "serve", LEASE, 4)
 

@@ -13,7 +13,7 @@ import pytest
 from tests.faults.step_storm import Weather, storm
 from tests.faults.test_storm import seed
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.untraced]
+pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.untraced]
 
 SHORT = Weather(jobs=8, steps=6, kills=10)
 LONG = Weather(jobs=20, steps=10, kills=30, pause=0.1, isolation=True, longest=240)

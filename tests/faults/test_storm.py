@@ -14,7 +14,7 @@ from msgspec.structs import replace
 from tests.faults.storm import Weather, storm
 from tests.faults.storm_stores import InFile
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.untraced]
+pytestmark = [pytest.mark.slow, pytest.mark.first, pytest.mark.untraced]
 
 SHORT = Weather(kills=20, freezes=2, client_kills=2, graphs=2, size=120)
 LONG = Weather(kills=200, freezes=16, client_kills=8, graphs=8, size=500, longest=1500)
@@ -48,7 +48,7 @@ def test_the_storm(tmp_path: Path) -> None:
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_the_storm_shows_what_one_process_cannot(tmp_path: Path, defect: str) -> None:
     """Nobody is even killed: it is enough that there are two."""
-    came = storm(InFile(tmp_path / "storm.db"), tmp_path, 1, replace(CALM, defect=defect, patience=3, longest=20))
+    came = storm(InFile(tmp_path / "storm.db"), tmp_path, 1, replace(CALM, defect=defect, patience=10, longest=40))
     print(f"{len(came.problems)} contradictions: {came.problems[:3]}")
     assert any(sentence in problem for problem in came.problems for sentence in DEFECTS[defect]), came.problems
 

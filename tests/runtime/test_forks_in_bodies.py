@@ -17,7 +17,6 @@ from asyncjobs import JobHandle, JobProcessor, current_job
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.serial,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]

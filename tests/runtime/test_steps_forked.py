@@ -15,7 +15,6 @@ from tests.runtime.test_forks_in_bodies import in_child
 
 pytestmark = [
     pytest.mark.anyio,
-    pytest.mark.serial,
     pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here"),
     pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning"),
 ]
