@@ -40,18 +40,14 @@ READING = {"events_publisher", "streams"}
 """The modules whose tests read the log: they run with one that has holes, too."""
 
 
-NEW_INTERPRETERS = {
-    "forks_in_bodies",
-    "isolation",
-    "isolation_surroundings",
-    "main_script",
-    "preload",
-    "steps_forked",
-}
-"""The modules whose tests are about the processes of ``isolation="process"``, and have them as users do."""
+NEW_INTERPRETERS = {"main_script", "preload"}
+"""The modules whose tests are about what processes of ``isolation="process"`` begin with, and have them as users do."""
+NEW_AT_FIRST = {"forks_in_bodies", "isolation", "isolation_surroundings", "steps_forked"}
+"""The modules about those processes themselves: each test has them as users do in the first of its cases."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "new_interpreters: its isolated processes are no forks, in each of its cases")
     config.addinivalue_line("markers", "persistent: only for stores that several processors can share")
 
 
@@ -85,8 +81,16 @@ def _children_are_forks(  # pyright: ignore[reportUnusedFunction]
     request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Fork the processes of ``isolation="process"``, which are 20 ms instead of 300, where they are not the subject."""
-    if request.module.__name__.rpartition("test_")[2] not in NEW_INTERPRETERS:
+    if not _wants_new_interpreters(request):
         monkeypatch.setattr(process, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": _fork_of}))
+
+
+def _wants_new_interpreters(request: pytest.FixtureRequest) -> bool:
+    module = request.module.__name__.rpartition("test_")[2]
+    case = getattr(request.node, "callspec", None)
+    is_first = case is None or not any(case.indices.values())
+    marked = request.node.get_closest_marker("new_interpreters") is not None
+    return marked or module in NEW_INTERPRETERS or (module in NEW_AT_FIRST and is_first)
 
 
 def _fork_of(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:

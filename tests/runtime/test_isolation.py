@@ -117,6 +117,7 @@ async def test_plain_and_async_bodies_run_in_another_process(stores: Stores) -> 
     assert os.getpid() not in others
 
 
+@pytest.mark.new_interpreters
 async def test_async_bodies_run_on_the_kind_of_loop_that_the_worker_has(stores: Stores, anyio_backend: str) -> None:
     async with stores.processor() as jp:
         assert await run(jp, isolated.loop_name_async) == anyio_backend
