@@ -101,13 +101,15 @@ class Context:
                 config = str(path.relative_to(Path.cwd()))
         return _given(("--config", config), ("--app", self._flags.get("app")))
 
-    @property
-    def environment(self) -> dict[str, str]:
-        """Return the environment variables that set something, except the path of the store and credentials."""
+    def unit_environment(self, *, in_image: bool) -> dict[str, str]:
+        """Return the environment variables that set something, except the path of the store and credentials.
+
+        A profile of AWS may name the region, and so the store. It is in a file of this machine, not in an image.
+        """
         settings = {origin.source for name, origin in self.settings.origins.items() if name != "sqlite.db_path"}
         named = [name for name in settings if name.startswith(PREFIX)]
         if isinstance(self.chosen_store.config, SQSConfig):
-            named += _OF_AWS
+            named += _OF_AWS if in_image else (*_OF_AWS, "AWS_PROFILE")
         return {name: os.environ[name] for name in sorted(named) if name in os.environ}
 
     def answer_as(self, form: Form) -> None:

@@ -361,17 +361,17 @@ def unit(context: Context, options: StartOptions, kind: str) -> None:
     context.add_flags(options.flags)
     state_file(context, options.name)
     context.check_runnable()
-    settings = context.settings
+    settings, in_image = context.settings, kind != "systemd"
     click.echo(
         UNITS[kind](
             Unit(
                 python=sys.executable,
                 folder=os.getcwd(),
                 store=None if (store := context.chosen_store.file) is None else str(store),
-                root=context.unit_arguments(in_image=kind != "systemd"),
+                root=context.unit_arguments(in_image=in_image),
                 start=options.arguments,
                 name=options.name,
-                environment=context.environment,
+                environment=context.unit_environment(in_image=in_image),
                 timeout=round(settings.daemon.shutdown_timeout + settings.daemon.cancel_grace + _TO_LEAVE),
             )
         )

@@ -3,32 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
-from uuid import uuid4
 
 import pytest
 
-from asyncjobs.config import SQSConfig
-from tests import sqs_server
-from tests.cli.support import Shell
+from tests.cli.sqs_support import OnAWS
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
-
-
-class OnAWS(Shell):
-    """A folder whose settings name a table of its own."""
-
-    def __init__(self, folder: Path) -> None:
-        super().__init__(folder)
-        self.endpoint = sqs_server.endpoint()
-        self.table = f"test-{uuid4().hex[:12]}"
-        settings = {"queue_url": self.table, "table": self.table, "region": "us-east-1", "endpoint_url": self.endpoint}
-        lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
-        sqs = "\n".join(["[sqs]", "create = true", "wait_time = 1", *lines])
-        (folder / "asyncjobs.toml").write_text(f'backend = "sqs"\n\n{sqs}\n\n[daemon]\nallowed_modules = ["app"]\n')
-        self.config = SQSConfig(**settings)
-        self.environment |= {name: os.environ[name] for name in sqs_server.CREDENTIALS}
 
 
 @pytest.fixture
@@ -68,15 +49,18 @@ def test_an_endpoint_that_refuses_is_an_exit_code(shell: OnAWS) -> None:
 def test_a_service_file_carries_what_names_the_store(shell: OnAWS) -> None:
     (shell.folder / "asyncjobs.toml").unlink()
     named = {"ASYNCJOBS_BACKEND": "sqs", "ASYNCJOBS_SQS_TABLE": shell.table, "AWS_DEFAULT_REGION": "eu-west-1"}
+    named["AWS_PROFILE"] = "jobs"
     text = shell.good("daemon", "unit", "systemd", "--allow", "app", **named).out
     assert [line for line in text.splitlines() if line.startswith("Environment=")] == [
         "Environment=ASYNCJOBS_BACKEND=sqs",
         f"Environment=ASYNCJOBS_SQS_TABLE={shell.table}",
         "Environment=AWS_DEFAULT_REGION=eu-west-1",
+        "Environment=AWS_PROFILE=jobs",
     ]
     assert "AWS_SECRET" not in text
-    assert "volume" not in shell.good("daemon", "unit", "docker", "--allow", "app", **named).out
-    assert "kind: Deployment" in shell.good("daemon", "unit", "k8s", "--allow", "app", **named).out
+    in_image = [shell.good("daemon", "unit", kind, "--allow", "app", **named).out for kind in ("docker", "k8s")]
+    assert not any("AWS_PROFILE" in each or "volume" in each for each in in_image), "a profile is a file of this host"
+    assert "kind: Deployment" in in_image[1]
 
 
 def test_what_is_missing_is_made_once(shell: OnAWS) -> None:
@@ -103,3 +87,50 @@ def test_the_template_and_the_policies_name_what_the_settings_name(shell: OnAWS)
         document = json.loads(policy.out)
         assert document == shell.good("--json", "aws", "policy", "--for", role).json
         assert f"table/{shell.table}" in json.dumps(document["Statement"])
+
+
+APP = """
+from app import add
+from asyncjobs import JobProcessor, SQSConfig
+
+jp = JobProcessor(SQSConfig(**{}), functions=[add])
+"""
+
+
+def test_an_application_names_the_store_for_every_command(shell: OnAWS) -> None:
+    (shell.folder / "asyncjobs.toml").unlink()
+    names = ("table", "queue_url", "region", "endpoint_url")
+    settings = {"create": True, "wait_time": 1} | {name: getattr(shell.config, name) for name in names}
+    (shell.folder / "shop.py").write_text(APP.format(settings))
+    app = ("--app", "shop:jp")
+    shell.good(*app, "daemon", "start", "-d")
+    try:
+        assert shell.good(*app, "jobs", "submit", "app:add", "--args", "[20, 22]", "--wait").out.strip() == "42"
+        assert "running" in shell.good(*app, "daemon", "status").out
+        assert shell.run(*app, "backup", "copy.db").code == 2
+        elsewhere = {"ASYNCJOBS_BACKEND": "sqs", "ASYNCJOBS_SQS_TABLE": "another", "ASYNCJOBS_SQS_REGION": "us-east-1"}
+        assert shell.run("daemon", "status", "--check", **elsewhere).code == 3, "a daemon of that name on another store"
+    finally:
+        shell.good(*app, "daemon", "stop", "--now")
+
+
+def test_a_state_file_is_named_by_endpoint_region_and_table(shell: OnAWS) -> None:
+    here = {"ASYNCJOBS_BACKEND": "sqs", "ASYNCJOBS_SQS_TABLE": shell.table, "AWS_DEFAULT_REGION": "eu-west-1"}
+    here["ASYNCJOBS_SQS_ENDPOINT_URL"] = "http://127.0.0.1:9"
+    (shell.folder / "asyncjobs.toml").unlink()
+    folder = shell.folder / "state" / "asyncjobs"
+
+    def log_of(**changed: str) -> str:
+        """Start a daemon that cannot reach its store; its log is named as its state is."""
+        before = {path.name for path in folder.glob("*.log")}
+        started = shell.run("daemon", "start", "-d", "--allow", "app", **here | changed)
+        assert (started.code, "could not be reached" in started.err) == (4, True), started.err
+        return next(iter({path.name for path in folder.glob("*.log")} - before), "the same")
+
+    first = log_of()
+    assert first.startswith("default-")
+    changes = ({"ASYNCJOBS_SQS_ENDPOINT_URL": "http://127.0.0.1:11"}, {"AWS_DEFAULT_REGION": "eu-west-2"})
+    others = [log_of(**change) for change in (*changes, {"ASYNCJOBS_SQS_TABLE": "another"})]
+    assert len({first, *others}) == 4
+    assert log_of() == "the same"
+    assert log_of(ASYNCJOBS_SQS_QUEUE_URL="another", AWS_ACCESS_KEY_ID="another") == "the same"
