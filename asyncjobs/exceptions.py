@@ -101,8 +101,7 @@ class SubmissionError(JobProcessorError):
 class CyclicDependencyError(SubmissionError):
     """Jobs would wait for each other for ever. ``path`` starts and ends with the same job id.
 
-    Waits inside of bodies are known within one process: a circle of them over several processes is not refused, and
-    ends by a ``timeout=`` of a job or of a wait.
+    Waits in bodies are known within one process: a circle over several is not refused, and ends by a ``timeout=``.
     """
 
     code = "cycle"
@@ -371,11 +370,12 @@ class JobTimeoutError(JobProcessorError, TimeoutError):
 class BackendError(JobProcessorError):
     """The store could not do what was asked (disk full, read-only, corrupt). What was acknowledged is intact.
 
-    ``transient``: the cause may go away by itself, so that trying again soon is worth it.
+    ``transient``: trying again soon is worth it. ``logged``: the store has logged it, so a loop that goes on need not.
     """
 
     code = "backend"
     transient: bool = False
+    logged: bool = False
 
 
 _TRY_AGAIN = "try again when the store is reachable"

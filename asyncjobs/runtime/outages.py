@@ -23,7 +23,7 @@ def retry_delays() -> Iterator[float]:
 
 class Outage:
     """The log of one loop that goes on whatever happens: a line when it begins to fail, one when it fails in another
-    way, one when it works again.
+    way, one when it works again. What the store has logged itself is not repeated.
 
     :param what: what cannot be done meanwhile, such as "no jobs can be claimed".
     """
@@ -32,6 +32,7 @@ class Outage:
         self._logger = logger
         self._what = what
         self._code: str | None = None
+        self._logged = False
 
     def failed(self, error: Exception) -> bool:
         """Record a failure; one that is no error of the store with its traceback. Returns whether it is news."""
@@ -39,13 +40,15 @@ class Outage:
         code = error.code if isinstance(error, BackendError) else type(error).__name__
         news = code != self._code
         self._code = code
-        level = logging.DEBUG if not news else logging.WARNING if expected else logging.ERROR
-        traced = error if news and not expected else None
+        logs = news and not (expected and error.logged)
+        self._logged |= logs
+        level = logging.DEBUG if not logs else logging.WARNING if expected else logging.ERROR
+        traced = error if logs and not expected else None
         self._logger.log(level, "%s, retrying: %s", self._what, error, exc_info=traced)
         return news
 
     def recovered(self) -> None:
         """Record that it works again."""
-        if self._code is not None:
-            self._code = None
+        if self._logged:
             self._logger.warning("store available again (was: %s)", self._what)
+        self._code, self._logged = None, False

@@ -12,7 +12,6 @@ from typing import Any
 
 import botocore.exceptions as botocore_errors
 import pytest
-from botocore.awsrequest import AWSResponse
 
 from asyncjobs.backends.sqs import clients as sqs_clients
 from asyncjobs.backends.sqs.clients import Clients
@@ -21,6 +20,7 @@ from asyncjobs.backends.sqs.table import Table
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError, MissingExtraError
 from tests import sqs_server
+from tests.sqs_answers import Answering, Refusal, key_of
 from tests.sqs_faults import answer_of
 
 asyncio_only = pytest.mark.parametrize("anyio_backend", ["asyncio"])
@@ -220,42 +220,45 @@ async def test_an_endpoint_that_never_answers_is_not_waited_for_again(monkeypatc
         await clients.close()
 
 
+# -- what only a real answer has
+
+
+@pytest.mark.anyio
+@asyncio_only
+async def test_the_offset_of_the_clock_comes_from_the_answer_itself() -> None:
+    clients = await Clients.open(SQSConfig(bucket="values"))
+    date = formatdate(time.time() - 900, usegmt=True)
+    answering = Answering(lambda *_: Refusal("InvalidSignatureException", "Signature expired", headers={"Date": date}))
+    answering.attach_to(clients)
+    thread = clients.connect("dynamodb")
+    with pytest.raises(BackendError, match="the clock of this host is (899|900|901|902) s ahead of that of AWS"):
+        await Table(clients.dynamodb, "jobs").get([("a", "b")])
+    with pytest.raises(BackendError, match="SendMessage .*Signature expired; the clock of this host is 90. s ahead"):
+        with translated("SQS SendMessage"):
+            await clients.sqs.send_message(QueueUrl="https://sqs.us-east-1.amazonaws.com/1/x", MessageBody="x")
+    with pytest.raises(BackendError, match="the clock of this host is 90. s ahead"), translated("the heartbeat"):
+        thread.describe_table(TableName="jobs")
+    skewed = Refusal("RequestTimeTooSkewed", "The difference is too large", 403, {"Date": date})
+    answering.decide = lambda *_: skewed
+    with pytest.raises(BackendError, match="too large; the clock of this host is 90. s ahead") as info:
+        with translated("S3 GetObject"):
+            await clients.s3.get_object(Bucket="values", Key="x")
+    assert "NTP" in str(info.value.hint)
+    thread.close()
+    await clients.close()
+
+
 # -- credentials that expire
 
 
-class Answering:
-    """Answers in place of AWS: that the credentials have expired, unless they are the new ones."""
+def expired(keys: list[str]) -> Answering:
+    """Answer that the credentials have expired, unless they are the new ones; collect the keys."""
 
-    def __init__(self) -> None:
-        self.keys: list[str] = []
+    def decide(_: str, request: Any) -> Refusal:
+        keys.append(key_of(request))
+        return Refusal("", "", 200) if keys[-1] == "new" else Refusal("ExpiredTokenException", "too old")
 
-    def __call__(self, request: Any, **_: object) -> Any:
-        authorization = request.headers["Authorization"]
-        key = (authorization.decode() if isinstance(authorization, bytes) else authorization).split("=")[1]
-        self.keys.append(key.split("/")[0])
-        if self.keys[-1] == "new":
-            return _Answer(200, b"{}")
-        return _Answer(400, b'{"__type": "ExpiredTokenException", "message": "too old"}')
-
-
-class _Answer(AWSResponse):
-    def __init__(self, status: int, body: bytes) -> None:
-        headers: dict[str, str] = {}
-        super().__init__("http://nothing", status, headers, None)
-        self._body = body
-
-    @property
-    def content(self) -> Any:
-        return self._body
-
-
-class _AsyncAnswer(_Answer):
-    @property
-    def content(self) -> Any:
-        async def read() -> bytes:
-            return self._body
-
-        return read()
+    return Answering(decide)
 
 
 def write_credentials(file: Path, key: str) -> None:
@@ -276,40 +279,33 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @asyncio_only
 async def test_credentials_that_expired_are_looked_for_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sqs_clients, "RENEWED_AFTER", 0.0)
-    answering = Answering()
-
-    def answer(request: Any, **more: object) -> Any:
-        plain = answering(request, **more)
-        return _AsyncAnswer(plain.status_code, plain._body)
-
+    keys: list[str] = []
     clients = await Clients.open(SQSConfig())
-    clients.dynamodb.meta.events.register("before-send", answer)
+    expired(keys).attach_to(clients)
     table = Table(clients.dynamodb, "jobs")
     with pytest.raises(BackendConnectionError, match="the credentials have expired"):
         await table.get([("a", "b")])
+    assert keys == ["old", "old"], "it was tried once more"
     write_credentials(file, "new")
-    with pytest.raises(BackendConnectionError, match="the credentials have expired"):
-        await table.get([("a", "b")])
     assert await table.get([("a", "b")]) == {}
-    assert answering.keys == ["old", "old", "new"]
+    assert keys == ["old", "old", "old", "new"]
     await clients.close()
 
 
 @pytest.mark.anyio
 @asyncio_only
 async def test_so_are_those_of_a_thread(file: Path) -> None:
+    keys: list[str] = []
     clients = await Clients.open(SQSConfig())
-    answering = Answering()
+    expired(keys).attach_to(clients)
     client = clients.connect("dynamodb")
-    client.meta.events.register("before-send", answering)
     write_credentials(file, "new")
     with pytest.raises(botocore_errors.ClientError):
         client.list_tables()
     client.list_tables()
     again = clients.connect("dynamodb")
-    again.meta.events.register("before-send", answering)
     again.list_tables()
-    assert answering.keys == ["old", "new", "new"]
+    assert keys == ["old", "new", "new"]
     for each in (client, again):
         each.close()
     await clients.close()

@@ -57,7 +57,7 @@ class InBucket(Store):
 
     async def objects(self) -> int:
         """Count what is in the bucket."""
-        client = self.parts._clients.s3
+        client = self.parts.clients.s3
         return (await client.list_objects_v2(Bucket=self.config.bucket))["KeyCount"]
 
     def wrap(self, client: Any) -> None:
@@ -230,7 +230,7 @@ async def test_a_batch_that_was_left_half_way_is_undone_by_a_sweep(store: InBuck
 
 
 async def everything(store: InBucket) -> list[dict[str, Any]]:
-    client = store.parts._clients.dynamodb
+    client = store.parts.clients.dynamodb
     return (await client.scan(TableName=store.table.name, ConsistentRead=True))["Items"]
 
 

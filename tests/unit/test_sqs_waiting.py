@@ -7,7 +7,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import JobProcessor
+from asyncjobs import BackendConnectionError, JobProcessor
 from asyncjobs.backends.base import Seen
 from asyncjobs.backends.sqs import schema
 from asyncjobs.backends.sqs.backend import SQSBackend
@@ -40,9 +40,12 @@ class Looks:
     def __init__(self) -> None:
         self.count = 0
         self.news = False
+        self.away = False
 
     async def head_moved(self) -> bool:
         self.count += 1
+        if self.away:
+            raise BackendConnectionError("the table is away")
         moved, self.news = self.news, False
         return moved
 
@@ -105,6 +108,19 @@ async def test_a_process_with_many_watchers_looks_as_often_as_with_one() -> None
                 watchers.start_soon(waits.wait, 60)
         moving.cancel_scope.cancel()
     assert 10 <= log.count <= 18
+
+
+async def test_a_wait_after_a_failed_look_looks_again_and_does_not_seem_to_succeed() -> None:
+    clock, log = ManualClock(), Looks()
+    waits = waiting(clock, log)
+    await watch(waits, clock, 60)
+    looks = log.count
+    log.away = True
+    clock.advance(20)
+    for tries in range(1, 10):
+        with anyio.fail_after(10), pytest.raises(BackendConnectionError):
+            await waits.wait(WATCHED_EVERY, seen=Seen())  # no time passes: there is a look at once
+        assert log.count == looks + tries
 
 
 async def test_looking_for_a_day_costs_a_cent_and_five_if_it_is_urgent_all_the_time() -> None:

@@ -11,8 +11,10 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from asyncjobs.backends.sqs.denials import Denials
 from asyncjobs.backends.sqs.errors import EXPIRED, translated
 from asyncjobs.backends.sqs.server_clock import ServerTime
+from asyncjobs.backends.sqs.throttling import Throttling
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import ConfigurationError, MissingExtraError
 
@@ -29,17 +31,34 @@ RENEWED_AFTER = 5.0
 """Seconds between two looks at where credentials come from."""
 
 
+class _Observers:
+    """What learns from the answers to all clients of a store."""
+
+    def __init__(self) -> None:
+        self.server_time = ServerTime()
+        self.denials = Denials()
+        self.throttling = Throttling(self.server_time)
+
+    def attach(self, client: Any) -> None:
+        """Have them look at the answers to a client of botocore."""
+        for observer in (self.server_time, self.denials, self.throttling):
+            observer.attach(client)
+
+
 class Clients:
-    """The clients of one open store. ``s3`` is None unless a bucket is named."""
+    """The clients of one open store, and what their answers tell beside. ``s3`` is None unless a bucket is named."""
 
     def __init__(
-        self, config: SQSConfig, stack: AsyncExitStack, server_time: ServerTime, clients: Mapping[str, Any]
+        self, config: SQSConfig, stack: AsyncExitStack, observers: _Observers, clients: Mapping[str, Any]
     ) -> None:
         self._config = config
         self._stack = stack
         self._lock = threading.Lock()
         self._thread_session: Any = None
-        self.server_time = server_time
+        self._observers = observers
+        self.server_time = observers.server_time
+        self.denials = observers.denials
+        self.throttling = observers.throttling
         self.dynamodb = clients["dynamodb"]
         self.sqs = clients["sqs"]
         self.s3: Any = clients.get("s3")
@@ -59,7 +78,7 @@ class Clients:
             raise MissingExtraError("sqs", what="the SQS store") from error
         make_config: Any = AioConfig
         session: Any = _sharing(AioSession())
-        renewal, server_time, stack = _Renewal(session), ServerTime(), AsyncExitStack()
+        renewal, observers, stack = _Renewal(session), _Observers(), AsyncExitStack()
         clients: dict[str, Any] = {}
         try:
             for service in ("dynamodb", "sqs", *(("s3",) if config.bucket is not None else ())):
@@ -70,11 +89,11 @@ class Clients:
                     clients[service] = client = await stack.enter_async_context(made)
                 client.meta.events.register("before-send", _send_in_parts)
                 client.meta.events.register("after-call", renewal.on_answer)
-                server_time.attach(client)
+                observers.attach(client)
         except BaseException:
             await stack.aclose()
             raise
-        return cls(config, stack, server_time, clients)
+        return cls(config, stack, observers, clients)
 
     def connect(self, service: str, read_timeout: int = READ) -> Any:
         """Make a client of botocore for a thread, which tries each call once. It needs no event loop."""
@@ -87,7 +106,7 @@ class Clients:
             session: Any = self._thread_session
             client = session.create_client(service, config=Config(**_settings(1, read_timeout)), **_where(self._config))
         client.meta.events.register("after-call", _Renewal(session).on_answer_in_thread)
-        self.server_time.attach(client)
+        self._observers.attach(client)
         return client
 
     async def close(self) -> None:

@@ -36,13 +36,15 @@ _PASSING = EXPIRED | {
     "TransactionInProgressException",
 }
 _CLOCK = frozenset({"InvalidSignatureException", "RequestTimeTooSkewed", "RequestExpired", "SignatureDoesNotMatch"})
-_DENIED = frozenset({"AccessDenied", "AccessDeniedException", "KMSAccessDeniedException", "KmsAccessDenied"})
+DENIED = frozenset({"AccessDenied", "AccessDeniedException", "KMSAccessDeniedException", "KmsAccessDenied"})
 NOT_PERMITTED = "permission"
 """``BackendError.code`` of a call that the policy of this process does not permit."""
 TOO_BIG = "too-big"
 """``BackendError.code`` of what no store would ever take: an outcome that has it becomes a failure."""
 _TOO_LARGE = ("size has exceeded the maximum", "size to update has exceeded the maximum")
 """What DynamoDB says of a write after which an item would have more than 400 kB."""
+LOGGED = "asyncjobs.logged"
+"""What ``denials`` adds to the metadata of an answer that it has logged, now or before."""
 _UNKNOWN_KEY = frozenset(
     {"InvalidAccessKeyId", "InvalidClientTokenId", "MissingAuthenticationToken", "UnrecognizedClientException"}
 )
@@ -99,9 +101,10 @@ def _of_answer(what: str, error: Any) -> Exception:
             f"{what} was refused because of its signature ({code}): {message}{_clock(about)}",
             hint="set the clock of this host (NTP), and check the secret key",
         )
-    if code in _DENIED:
+    if code in DENIED:
         denied = BackendError(f"{what} is not permitted: {message}", hint=PERMITTED_BY)
         denied.code = NOT_PERMITTED
+        denied.logged = LOGGED in about
         return denied
     if code in _UNKNOWN_KEY:
         return BackendError(f"{what}: AWS does not know this access key: {message}", hint=_CREDENTIALS)

@@ -90,9 +90,9 @@ class Outbox:
             self._count(len(entries), error)
             return
         if failed := answer.get("Failed", ()):
-            self._count(len(failed), failed[0].get("Message"))
+            self._count(len(failed), str(failed[0].get("Message")))
 
-    def _count(self, count: int, why: object) -> None:
-        if not self.unsent:
+    def _count(self, count: int, why: BackendError | str) -> None:
+        if not self.unsent and not (isinstance(why, BackendError) and why.logged):
             logger.warning("messages cannot be sent, so work spreads at the pace of the sweep: %s", why)
         self.unsent += count

@@ -61,13 +61,20 @@ class Parts:
         table = Table(clients.dynamodb, config.table, Bucket(clients.s3, config.bucket, config.table))
         self._config = config
         self._table_id = checked.table_id
-        self._clients = clients
+        self.clients = clients
         self.clock = clock
         self.known = Known()
         names: dict[int, tuple[str, str]] = {}
         numbers = numbers_of(config.table)
         self.transitions = Transitions(
-            table, clock, names, listeners, self._noticed, lambda events: self.log.stored(events), shards=checked.shards
+            table,
+            clock,
+            names,
+            listeners,
+            self._noticed,
+            lambda events: self.log.stored(events),
+            shards=checked.shards,
+            denials=clients.denials,
         )
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
@@ -185,7 +192,7 @@ class Parts:
 
     async def health(self) -> Mapping[str, Any]:
         """Describe the store for an operator."""
-        about = await schema.describe(self._config, self._clients)
+        about = await schema.describe(self._config, self.clients)
         return {**about, "messages": await self.workers.message_counts()}
 
     async def close(self) -> None:
@@ -193,7 +200,7 @@ class Parts:
         self.waiting.close()
         await in_thread(self.heartbeat.close)
         await self.messages.close()
-        await self._clients.close()
+        await self.clients.close()
 
 
 async def connect(config: SQSConfig, clock: Clock | None, listeners: Listeners) -> Parts:
@@ -201,7 +208,9 @@ async def connect(config: SQSConfig, clock: Clock | None, listeners: Listeners) 
     clients = await Clients.open(config)
     try:
         checked = await schema.check(config, clients)
-        return Parts(config, clients, StoreClock(clock, clients.server_time), listeners, checked)
+        parts = Parts(config, clients, StoreClock(clock, clients.server_time), listeners, checked)
+        clients.denials.begin(lambda: parts.workers.any_here)
+        return parts
     except BaseException:
         await clients.close()
         raise

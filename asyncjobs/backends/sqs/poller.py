@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from asyncjobs.backends.sqs import hints
+from asyncjobs.backends.sqs.errors import DENIED, code_of
 from asyncjobs.backends.sqs.hints import Kind, Received
 from asyncjobs.safe_logging import SafeLogger
 
@@ -128,7 +129,7 @@ class Poller:
             self._hand_on(found)
             return len(found)
         except Exception as error:  # border: without messages, work goes on at the pace of the sweep
-            if not self._failures:
+            if not self._failures and code_of(error) not in DENIED:  # else ``denials`` has logged it
                 logger.warning("the queue %s cannot be polled: %s", self._queue, error)
             self._failures = min(self._failures + 1, 8)
             return 0

@@ -14,6 +14,7 @@ from msgspec import msgpack
 
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import batches, payloads, rows, writing
+from asyncjobs.backends.sqs.denials import Denials
 from asyncjobs.backends.sqs.loading import Command, Loaded, as_row, decide
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.server_clock import StoreClock
@@ -48,11 +49,12 @@ class Transitions:
         stored: Callable[[Sequence[tuple[Row, NewEvent]]], None] = lambda events: None,
         *,
         shards: int,
+        denials: Denials | None = None,
     ) -> None:
         self.table = table
         self.clock = clock
         self.shards = shards
-        self.upkeep = Upkeep(clock)
+        self.upkeep = Upkeep(clock, denials)
         self.translator = Translator(clock, workers)
         self._listeners = listeners
         self.noticed = noticed

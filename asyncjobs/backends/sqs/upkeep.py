@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from asyncjobs.backends.sqs.denials import Denials
 from asyncjobs.backends.sqs.errors import NOT_PERMITTED
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.core.state import SECOND
@@ -25,8 +26,9 @@ _AGAIN_AFTER = 60 * SECOND
 class Upkeep:
     """What this process does for all, for as long as it may write."""
 
-    def __init__(self, clock: StoreClock) -> None:
+    def __init__(self, clock: StoreClock, denials: Denials | None = None) -> None:
         self._clock = clock
+        self._denials = denials or Denials()
         self._denied_at: int | None = None
         self._reported = False
 
@@ -51,7 +53,7 @@ class Upkeep:
 
     def _deny(self, error: BackendError) -> None:
         self._denied_at = self._clock.lease_time()
-        if not self._reported:
+        if not self._reported and not self._denials.logs_writes:
             self._reported = True
             logger.warning(
                 "this process only reads the store: an event appears in the log, and a gate ends, once a process "

@@ -65,7 +65,11 @@ class Waiting:
     async def _look(self) -> bool:
         """Look at the end of the log; a change ends all waits. Return whether there was one."""
         self._looked_at = self._clock.lease_time()  # so that the others do not look meanwhile
-        moved = await self._log.head_moved()
+        try:
+            moved = await self._log.head_moved()
+        except BaseException:
+            self._looked_at = None  # else the next wait would end without a look, as if the store were there again
+            raise
         self._looked_at = self._clock.lease_time()
         if moved:
             self.wake()

@@ -231,6 +231,11 @@ class Workers:
             refused=dict(item.get("refused", {})),
         )
 
+    @property
+    def any_here(self) -> bool:
+        """Whether a worker of this process is registered."""
+        return bool(self._hands)
+
     async def message_counts(self) -> dict[str, int]:
         """Return what the processes of living workers counted of their messages, and this one."""
         by_process = {self.process: Counter(self._counts())}
