@@ -7,20 +7,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from typing import Any
 from zlib import crc32
 
 import pytest
 
-from asyncjobs.backends.sqs import schema
-from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
-from asyncjobs.backends.sqs.parts import Parts
-from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQSConfig
-from tests.sqs_faults import Faults, FaultyClient, FaultyPolls, FaultyQueue, MessageFaults
+from tests.sqs_faults import Faults, FaultyClient, MessageFaults
+from tests.sqs_wrapped_store import WrappedSQSBackend, break_messages
 
 TABLE: dict[str, Faults] = {
     "before": Faults(before=0.1),
@@ -50,23 +45,6 @@ def asked_for() -> tuple[str, ...]:
     return kinds
 
 
-class WrappedSQSBackend(SQSBackend):
-    """A store whose clients are changed once it is open.
-
-    :param wrap: changes them.
-    """
-
-    def __init__(self, config: SQSConfig, *, clock: Clock | None = None, wrap: Callable[[Clients], None]) -> None:
-        super().__init__(config, clock=clock)
-        self._wrap = wrap
-
-    async def _connect(self) -> Parts:
-        clients = await Clients.open(self.config)
-        checked = await schema.check(self.config, clients)
-        self._wrap(clients)
-        return Parts(self.config, clients, StoreClock(self._given_clock, clients.server_time), self._listeners, checked)
-
-
 class FaultySQSBackend(WrappedSQSBackend):
     """A store whose calls fail in ways that it must see through.
 
@@ -83,11 +61,4 @@ class FaultySQSBackend(WrappedSQSBackend):
         if (of_table := TABLE.get(self._kind)) is not None:
             clients.dynamodb = FaultyClient(clients.dynamodb, of_table, self._seed)
             return
-        faults, seed, connect = MESSAGES[self._kind], self._seed, clients.connect
-        clients.sqs = FaultyQueue(clients.sqs, faults, seed)
-
-        def polls(service: str, *how: Any) -> Any:
-            client = connect(service, *how)
-            return FaultyPolls(client, faults, seed) if service == "sqs" else client
-
-        clients.connect = polls
+        break_messages(clients, MESSAGES[self._kind], self._seed)

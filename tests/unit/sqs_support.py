@@ -38,7 +38,7 @@ from tests.sqs_faults import ReadOnly
 WORKER = 7
 EVERY = int(os.environ.get("ASYNCJOBS_TEST_EVERY", "8"))
 """Of the many writes of something large, each so-manieth is tried as the last one of its process."""
-FIRST = [1 + place * EVERY for place in range(8)]
+FIRST = [1 + place * EVERY for place in range(4)]
 """The first write that each of several tests tries, which share them: it goes on with every ``STRIDE``-th."""
 STRIDE = len(FIRST) * EVERY
 WRITES = ("put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item")
@@ -193,11 +193,11 @@ class Process:
 class World:
     """A table that several processes have open."""
 
-    def __init__(self, clients: Clients, name: str, shards: int) -> None:
+    def __init__(self, clients: Clients, name: str, shards: int, clock: ManualClock | None = None) -> None:
         self._clients = clients
         self._name = name
         self._shards = shards
-        self.clock = ManualClock()
+        self.clock = clock or ManualClock()
 
     def process(self, dies_at: int = 0, meanwhile: Meanwhile | None = None) -> Process:
         """Open the table once more."""
@@ -229,11 +229,23 @@ class Worlds:
     def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
-    async def new(self, shards: int = 1) -> World:
+    async def new(self, shards: int = 1, clock: ManualClock | None = None) -> World:
         """Make a table."""
         config = sqs_server.config(shards=shards)
         checked = await schema.check(config, self._clients)
-        return World(self._clients, config.table, checked.shards)
+        return World(self._clients, config.table, checked.shards, clock)
+
+    async def copies(self, world: World) -> Callable[[], Awaitable[World]]:
+        """Return what makes copies of a table as it is now: filling one is cheaper than doing what filled it."""
+        items = list((await world.items()).values())
+        world.clock.advance(1)  # numbers of jobs are moments
+
+        async def copy() -> World:
+            made = await self.new(clock=world.clock)
+            await made.process().table.put_many(items)
+            return made
+
+        return copy
 
 
 @asynccontextmanager

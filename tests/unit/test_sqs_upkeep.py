@@ -20,7 +20,7 @@ from asyncjobs.requests import JobQuery
 from tests import sqs_server
 from tests.conformance.support import SUCCESS, Store, new, progress
 from tests.sqs_faults import ReadOnly
-from tests.sqs_faulty_store import WrappedSQSBackend
+from tests.sqs_wrapped_store import WrappedSQSBackend
 from tests.unit.sqs_support import Process, World, Worlds, until_it_dies, worlds
 
 pytestmark = pytest.mark.anyio

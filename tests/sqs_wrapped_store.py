@@ -1,0 +1,44 @@
+"""A store of SQS whose clients a test changes: it has them fail, or looks at their calls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.backends.sqs.parts import Parts
+from asyncjobs.backends.sqs.server_clock import StoreClock
+from asyncjobs.clock import Clock
+from asyncjobs.config import SQSConfig
+from tests.sqs_faults import FaultyPolls, FaultyQueue, MessageFaults
+
+
+class WrappedSQSBackend(SQSBackend):
+    """A store whose clients are changed once it is open.
+
+    :param wrap: changes them.
+    """
+
+    def __init__(self, config: SQSConfig, *, clock: Clock | None = None, wrap: Callable[[Clients], None]) -> None:
+        super().__init__(config, clock=clock)
+        self._wrap = wrap
+
+    async def _connect(self) -> Parts:
+        clients = await Clients.open(self.config)
+        checked = await schema.check(self.config, clients)
+        self._wrap(clients)
+        return Parts(self.config, clients, StoreClock(self._given_clock, clients.server_time), self._listeners, checked)
+
+
+def break_messages(clients: Clients, faults: MessageFaults, seed: int) -> None:
+    """Let messages fail, whichever client they come through."""
+    connect = clients.connect
+    clients.sqs = FaultyQueue(clients.sqs, faults, seed)
+
+    def polls(service: str, *how: Any) -> Any:
+        client = connect(service, *how)
+        return FaultyPolls(client, faults, seed) if service == "sqs" else client
+
+    clients.connect = polls
