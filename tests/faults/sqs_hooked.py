@@ -1,28 +1,43 @@
-"""A store in SQS and DynamoDB that announces each of its writes: just before it, and when it is there."""
+"""A store in SQS and DynamoDB that announces each of its writes: just before it, and when it is there.
+
+Its clients may have faults, of all kinds.
+"""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.config import SQSConfig
-from tests.sqs_faults import WRITES, Wrapped
+from tests.sqs_faults import WRITES, Faults, FaultyClient, MessageFaults, Wrapped
+from tests.sqs_wrapped_store import WrappedSQSBackend, break_messages
+
+FAULTS = Faults(
+    before=0.01, lost=0.002, repeated=0.05, throttled=0.01, conflict=0.02, half=0.05, forgetful=0.2, stale=3
+)
+MESSAGE_FAULTS = MessageFaults(duplicated=0.1, late=0.1, reordered=0.3, unsent=0.1, expired=0.1)
 
 
-class HookedBackend(SQSBackend):
-    """Calls ``hook`` with ``before-commit`` and ``after-commit`` around each write of the table."""
+class HookedBackend(WrappedSQSBackend):
+    """Calls ``hook`` with ``before-commit`` and ``after-commit`` around each write of the table.
 
-    def __init__(self, config: SQSConfig, hook: Callable[[str], None]) -> None:
-        super().__init__(config)
+    :param seed: draws faults of all kinds; None: there are none. ``faults`` counts them.
+    """
+
+    def __init__(self, config: SQSConfig, hook: Callable[[str], None], seed: int | None = None) -> None:
+        super().__init__(config, wrap=self._change)
         self._hook = hook
+        self._seed = seed
+        self.faults: Counter[str] = Counter()
 
-    async def open(self) -> None:
-        """Open, and announce what is written from now on."""
-        await super().open()
-        table: Any = self._parts.transitions.table
-        if not isinstance(table._client, _Announcing):
-            table._client = _Announcing(table._client, self._hook)
+    def _change(self, clients: Clients) -> None:
+        clients.dynamodb = _Announcing(clients.dynamodb, self._hook)
+        if self._seed is not None:
+            clients.dynamodb = FaultyClient(clients.dynamodb, FAULTS, self._seed)
+            self.faults = clients.dynamodb.happened
+            break_messages(clients, MESSAGE_FAULTS, self._seed)
 
 
 class _Announcing(Wrapped):

@@ -61,13 +61,15 @@ class Storm(Struct):
     statuses: Counter[str] = field(default_factory=Counter)
     attempts: int = 0
     interruptions: int = 0
+    faults: Counter[int] = field(default_factory=Counter)
+    """Faults of their clients that daemons have met, by process."""
     seconds: float = 0.0
 
     def __str__(self) -> str:
         return (
             f"{sum(self.kills.values())} kills {dict(self.kills)}, {self.freezes} freezes ({self.stale} late outcomes "
             f"refused), {self.jobs} jobs {dict(self.statuses)}, {self.attempts} attempts, {self.interruptions} "
-            f"interruptions, {self.seconds:.1f} s"
+            f"interruptions, {sum(self.faults.values())} faults, {self.seconds:.1f} s"
         )
 
 
@@ -175,6 +177,8 @@ class _Conductor:
             self.came.problems.append(f"a daemon ended by itself ({life.child.end()}): {life.child.errors()}")
             return False
         self.came.stale += len(first_words(lines, "stale"))
+        for (count,) in first_words(lines, "faults"):
+            self.came.faults[life.child.pid] = int(count)
         if points := first_words(lines, "point"):
             self._kill(life, points[0][0])
             return True

@@ -1,7 +1,8 @@
 """The processes of the storm: ``python -m tests.faults.storm_program daemon|client STORE …``.
 
-A daemon tells ``opened``, ``end`` for each body that ends, ``stale`` for each outcome that was refused, ``point NAME``
-where it stops for good. A client tells what ``crash_program`` does, and asks after each graph whether to go on.
+A daemon tells ``opened``, ``end`` for each body that ends, ``faults`` with how many its clients have had, ``stale`` for
+each outcome that was refused, ``point NAME`` where it stops for good. A client tells what ``crash_program`` does, and
+asks after each graph whether to go on.
 """
 
 from __future__ import annotations
@@ -29,8 +30,13 @@ async def daemon(store: str, lease: str, slots: str, point: str, n: str) -> None
     """Run whatever is there until a line comes, or until it comes to ``point`` for the ``n``-th time."""
     stop = Stop(point, int(n))
     bodies.started = stop.in_body
-    bodies.ended = lambda job_id, attempt: tell("end", job_id)
     backend = open_store(store, stop.in_commit, checkpoint_size=262_144)
+
+    def ended(job_id: str, attempt: int) -> None:
+        tell("end", job_id)
+        tell("faults", sum(getattr(backend, "faults", {}).values()))
+
+    bodies.ended = ended
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
     async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
         outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore

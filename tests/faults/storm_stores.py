@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -65,16 +66,20 @@ class InFile:
 
 @dataclass(frozen=True)
 class InTable:
-    """A table of DynamoDB, and a queue of SQS."""
+    """A table of DynamoDB, and a queue of SQS.
+
+    :param faults: draws faults of the clients of each process; None: there are none.
+    """
 
     config: Any = field(hash=False)
+    faults: int | None = None
     points: tuple[str, ...] = ("before-commit", "after-commit")
     tolerance: float = 2.0
 
     @property
     def argument(self) -> str:
         """The settings."""
-        return settings_of(self.config)
+        return settings_of(self.config, faults=self.faults)
 
     def may_freeze(self) -> bool:
         """Return True: nothing is locked."""
@@ -87,10 +92,10 @@ class InTable:
         return anyio.run(read_store, self.config)
 
 
-def settings_of(config: Any) -> str:
+def settings_of(config: Any, *, faults: int | None = None) -> str:
     """Return the settings of a store in SQS, for ``open_store``."""
     names = ("table", "queue_url", "endpoint_url", "region", "wait_time", "visibility_timeout", "shards", "create")
-    return json.dumps({name: getattr(config, name) for name in names})
+    return json.dumps({name: getattr(config, name) for name in names} | {"faults": faults})
 
 
 def open_store(argument: str, hook: Hook = lambda point: None, **settings: Any) -> JobBackend:
@@ -103,4 +108,6 @@ def open_store(argument: str, hook: Hook = lambda point: None, **settings: Any) 
     from asyncjobs import SQSConfig
     from tests.faults.sqs_hooked import HookedBackend
 
-    return HookedBackend(SQSConfig(**json.loads(argument)), hook)
+    given = json.loads(argument)
+    faults = given.pop("faults")
+    return HookedBackend(SQSConfig(**given), hook, None if faults is None else faults + os.getpid())

@@ -1,5 +1,7 @@
 """The kill storm over a store in SQS and DynamoDB: daemons die and are frozen between any two of their calls.
 
+Their clients have faults of every kind, too: calls fail, or their answers are lost, and indexes and messages are late.
+
 ``ASYNCJOBS_STORM=long`` lets it rage for 200 kills, ``ASYNCJOBS_TEST_SEED=n`` repeats a run.
 """
 
@@ -17,19 +19,21 @@ from tests.faults.test_storm import seed
 
 pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.untraced]
 
-SHORT = Weather(kills=20, freezes=2, client_kills=1, graphs=1, size=80, patient=True, longest=240)
+SHORT = Weather(kills=20, freezes=2, client_kills=1, graphs=1, size=80, patient=True, longest=600)
 LONG = Weather(kills=200, freezes=16, client_kills=8, graphs=10, size=250, patient=True, longest=2400)
 WEATHER = LONG if os.environ.get("ASYNCJOBS_STORM") == "long" else SHORT
 
 
 @pytest.mark.timeout(WEATHER.longest + 120)
 def test_the_storm(tmp_path: Path) -> None:
-    store = InTable(sqs_server.config(wait_time=1, visibility_timeout=5))
-    came = storm(store, tmp_path, seed(), WEATHER)
+    drawn = seed()
+    store = InTable(sqs_server.config(wait_time=1, visibility_timeout=5), faults=drawn)
+    came = storm(store, tmp_path, drawn, WEATHER)
     print(came)
     assert not came.problems, "\n".join(came.problems[:20])
     assert sum(came.kills.values()) >= WEATHER.kills
     assert came.freezes == WEATHER.freezes
     assert came.jobs >= WEATHER.graphs * WEATHER.size
     assert came.interruptions >= WEATHER.kills
+    assert sum(came.faults.values()) > came.jobs
     assert came.stale > 0, "what frozen daemons brought late was to be refused"
