@@ -17,10 +17,10 @@ help:
 	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
 	@echo "make demo-sqs     the same on two daemons and a store in (emulated) SQS and DynamoDB; one is killed half-way"
 	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
-	@echo "make test         the whole test suite, also in a real Chromium; every branch of asyncjobs/core is covered"
-	@echo "make coverage     the same, with the coverage of everything, also of the processes that it starts"
+	@echo "make test         the whole test suite, also in a real Chromium and on AWS, emulated; asyncjobs/core is covered"
+	@echo "make coverage     the same without AWS, with the coverage of everything, also of the processes that it starts"
 	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
-	@echo "make test-sqs     the tests of the SQS store, which is experimental, against an emulator"
+	@echo "make test-sqs     what of it is about the SQS store, against an emulator"
 	@echo "make test-faults  the same with faults of AWS (KIND=stale: of one kind), most of an hour"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
@@ -75,24 +75,28 @@ test coverage test-fast test-sqs test-faults test-lowest: export PYTHONDONTWRITE
 # The tests of asyncjobs/core reach all of its branches; tracing what thousands of others run of it takes minutes.
 CORE := --cov=asyncjobs.core --cov-config=tests/core.coveragerc --cov-report= --measure=tests/unit --measure=tests/conformance
 
-test: $(VENV)/dev.stamp browser
+SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+# Of the contract, the same tenth with every kind of fault of AWS.
+FAULTY_TENTH = ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10
+
+test: export ASYNCJOBS_TEST_SQS := 1
+test: $(VENV)/dev.stamp .venv-aws/stamp browser
 	$(call suite,$(BIN)/python,$(ARGS),$(CORE))
 	$(if $(ARGS),,@$(BIN)/python -m coverage report --rcfile=tests/core.coveragerc --fail-under=100)
+	$(if $(ARGS),,$(FAULTY_TENTH))
 
 coverage: $(VENV)/dev.stamp browser
 	$(call suite,$(BIN)/python,$(ARGS),--cov --cov-report=,--cov --cov-append --cov-report=term)
 
-# What needs no server, command or daemon, and does not take long.
+# What needs no server, command or daemon, and does not take long: not the SQS store.
 test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not slow" \
 		tests/architecture tests/conformance tests/properties tests/runtime tests/unit $(ARGS)
 
-SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal --timeout 300
-
-# The SQS store is experimental: its tests are not part of make test yet.
+# What of make test is about the SQS store.
 test-sqs: $(VENV)/dev.stamp .venv-aws/stamp
 	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/examples tests/faults tests/properties $(ARGS)
-	$(if $(ARGS),,ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10)
+	$(if $(ARGS),,$(FAULTY_TENTH))
 
 # The contract with every kind of fault of AWS, and the death of a process at each of its writes: most of an hour.
 # KIND=stale runs one kind (tests/sqs_faulty_store.py has them), SEED=7 draws other faults.

@@ -49,7 +49,7 @@ _SQS = os.environ.get("ASYNCJOBS_TEST_SQS") == "1"
 def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
     """Leave out what is not to be imported.
 
-    The tests of the experimental SQS store, unless they are asked for: they need an emulator, and what botocore brings.
+    The tests of the SQS store, unless they are asked for: they need an emulator, and what botocore brings.
     With ``-m serial`` the files that mark no test so: importing them takes as long as some of the tests.
     """
     if collection_path.match("test_sqs_*.py") and collection_path.name != "test_sqs_config.py" and not _SQS:
@@ -60,8 +60,15 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return None if any("mark.serial" in path.read_text("utf-8") for path in marking) else True
 
 
+_ON_EMULATOR = 300
+"""Seconds that a test may take that calls an emulator for everything."""
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.get_closest_marker("first") is None)
+    for item in filter(is_on_sqs, items):
+        if item.get_closest_marker("timeout") is None:
+            item.add_marker(pytest.mark.timeout(_ON_EMULATOR))
     part = config.getoption("--part")
     if part is None:
         return
@@ -89,10 +96,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object
         return (yield)
 
 
+def is_on_sqs(item: pytest.Item) -> bool:
+    """Return whether a test is about the SQS store: by its file, or by the store that it is run with."""
+    parameters = getattr(item, "callspec", None)
+    kind = "" if parameters is None else str(parameters.params.get("kind", ""))
+    return item.path.name.startswith("test_sqs_") or kind.startswith("sqs")
+
+
 def is_measured(item: pytest.Item) -> bool:
     """Return whether coverage of a test is to be measured, if any is."""
-    folders = item.config.getoption("--measure") or ["."]
-    inside = any(item.path.is_relative_to(item.config.rootpath / folder) for folder in folders)
+    folders = item.config.getoption("--measure")
+    if folders and is_on_sqs(item):
+        return False  # what these folders measure, it runs as others do
+    inside = any(item.path.is_relative_to(item.config.rootpath / folder) for folder in folders or ["."])
     return inside and item.get_closest_marker("untraced") is None
 
 

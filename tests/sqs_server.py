@@ -81,7 +81,7 @@ def _clients(address: str) -> tuple[Any, Any]:
 def missing() -> str | None:
     """Return why there is no emulator, None if there is one."""
     if os.environ.get("ASYNCJOBS_TEST_SQS") != "1":
-        return "the SQS store is experimental: 'make test-sqs' tries it"
+        return "'make test' and 'make test-sqs' ask for the SQS store, and others do not: ASYNCJOBS_TEST_SQS=1"
     if "ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ or _program() is not None:
         return None
     return "no emulator of AWS: 'make test-sqs' installs one"
