@@ -1,7 +1,7 @@
 """Find what is due, or was left undone by a process that died, and do it.
 
-Everything that a process owes stands in the index of work until it is done. Entries of an index may be old: each step
-is conditional on the row as it is.
+What a process owes stands in the index of work until it is done, or in the list of what its worker has in hand, which
+a reaper reads (``workers``). Entries of an index may be old: each step is conditional on the row as it is.
 """
 
 from __future__ import annotations
