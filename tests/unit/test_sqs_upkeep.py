@@ -167,7 +167,7 @@ async def test_a_reader_goes_without_what_nobody_appends_after_a_while_and_says_
         assert (await page(reader, job_id="a")).end
         assert sum(pauses) == 15, "it does not wait for them again"
     (said,) = caplog.messages
-    assert "only reads the store" in said
+    assert "leaves upkeep to others" in said
     assert "asyncjobs aws policy" in said
     await writer.log.append()
     await writer.start("a")
@@ -306,8 +306,8 @@ async def test_a_program_follows_a_job_and_a_group_that_another_program_runs(cap
         assert resumed == group[4:]
         assert sum(frame.startswith(b"id: ") or b"\nid: " in frame for frame in frames) >= 1
     said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
-    assert len([line for line in said if "only reads the store" in line]) == 1
-    assert not [line for line in said if "not permitted" in line and "only reads" not in line]
+    assert len([line for line in said if "leaves upkeep to others" in line]) == 1
+    assert not [line for line in said if "not permitted" in line and "leaves upkeep" not in line]
 
 
 async def test_a_stream_of_everything_resumes_at_any_event() -> None:

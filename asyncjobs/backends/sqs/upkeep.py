@@ -56,7 +56,7 @@ class Upkeep:
         if not self._reported and not self._denials.logs_writes:
             self._reported = True
             logger.warning(
-                "this process only reads the store: an event appears in the log, and a gate ends, once a process "
-                "that submits or runs jobs has seen to it (%s)",
+                "this process leaves upkeep to others, since its policy does not permit it: an event appears in the "
+                "log, and a gate ends, once a process that submits or runs jobs has seen to it (%s)",
                 error,
             )
