@@ -96,7 +96,7 @@ def wanted(poller: Poller) -> int:
 def queue_of(backend: SQSBackend, name: str = "") -> Queue:
     """Return the queue of a store for the jobs of one of its queues."""
     parts = backend._parts  # pyright: ignore[reportPrivateUsage]
-    return Queue(parts._clients, parts.messages._urls[name])  # pyright: ignore[reportPrivateUsage]
+    return Queue(parts.clients, parts.messages._urls[name])  # pyright: ignore[reportPrivateUsage]
 
 
 def table_id(backend: SQSBackend) -> str:

@@ -64,7 +64,7 @@ async def test_a_forked_child_is_refused_at_every_call(
 
 def client_of(store: Store) -> Any:
     backend: Any = store.backend
-    return backend._parts._clients.dynamodb
+    return backend._parts.clients.dynamodb
 
 
 async def sweep(store: Store) -> None:
