@@ -25,6 +25,14 @@ def test_unmeasured():
 def test_measured():
     measured_module.measured()
     subprocess.run([sys.executable, "-c", "import measured_module as m; m.measured_child()"], check=True)
+
+@pytest.mark.untraced
+def test_unmeasured_in_the_end():
+    measured_module.unmeasured()
+
+@pytest.mark.untraced
+def test_unmeasured_once_more():
+    subprocess.run([sys.executable, "-c", "import measured_module as m; m.unmeasured_child()"], check=True)
 """
 MODULE = "\n".join(
     f"def {name}():\n    return '{name}'\n" for name in ("unmeasured", "unmeasured_child", "measured", "measured_child")
