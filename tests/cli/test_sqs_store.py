@@ -89,6 +89,19 @@ def test_the_template_and_the_policies_name_what_the_settings_name(shell: OnAWS)
         assert f"table/{shell.table}" in json.dumps(document["Statement"])
 
 
+def test_doctor_looks_at_the_table_and_the_queues(shell: OnAWS) -> None:
+    shell.good("jobs", "submit", "app:add", "--args", "[1]")
+    ran = shell.run("doctor")
+    assert ran.code == 1, "no worker is alive"
+    for part in (
+        f"table '{shell.table}' is active",
+        "the oldest ready job was submitted",
+        "messages of queue",
+        "is empty",
+    ):
+        assert part in ran.out
+
+
 APP = """
 from app import add
 from asyncjobs import JobProcessor, SQSConfig

@@ -18,6 +18,7 @@ from asyncjobs.backends.base import (
     AttemptRef,
     ClaimRequest,
     ClaimResult,
+    Finding,
     Finished,
     JobBackend,
     LimitInfo,
@@ -140,6 +141,11 @@ class SQSBackend(CheckedArguments, JobBackend):
     async def health(self) -> Mapping[str, Any]:
         """Describe the table and the queue; ``messages`` counts what living workers met that are no hints for them."""
         return {**await self._parts.health(), "capabilities": sorted(self.capabilities)}
+
+    async def checkup(self) -> Sequence[Finding]:
+        """Look at the table, the queues, and what the workers counted; a store that is not open finds nothing."""
+        self._check_process()
+        return () if self._open_parts is None else await self._open_parts.checkup()
 
     # -- submitting
 

@@ -37,7 +37,7 @@ class _Observers:
     def __init__(self) -> None:
         self.server_time = ServerTime()
         self.denials = Denials()
-        self.throttling = Throttling(self.server_time)
+        self.throttling = Throttling()
 
     def attach(self, client: Any) -> None:
         """Have them look at the answers to a client of botocore."""

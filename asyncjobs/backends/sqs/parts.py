@@ -8,10 +8,11 @@ from typing import Any
 
 from msgspec import structs
 
-from asyncjobs.backends.base import ClaimRequest, ClaimResult
+from asyncjobs.backends.base import ClaimRequest, ClaimResult, Finding
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import finding, schema
 from asyncjobs.backends.sqs.bucket import Bucket
+from asyncjobs.backends.sqs.checkup import Checkup
 from asyncjobs.backends.sqs.claims import Claims
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.deciding import Deciding
@@ -60,7 +61,7 @@ class Parts:
     ) -> None:
         table = Table(clients.dynamodb, config.table, Bucket(clients.s3, config.bucket, config.table))
         self._config = config
-        self._table_id = checked.table_id
+        self._checked = checked
         self.clients = clients
         self.clock = clock
         self.known = Known()
@@ -78,9 +79,7 @@ class Parts:
         )
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
-        self.workers = Workers(
-            self.transitions, self.dependents, numbers, names, self.heartbeat, lambda: self.messages.counts()
-        )
+        self.workers = Workers(self.transitions, self.dependents, numbers, names, self.heartbeat, self._counts)
         self.index = ReadyIndex(self.transitions, self.known)
         self.outbox = Outbox(clients.sqs, checked.urls, checked.table_id, self.known)
         self.messages = Messages(
@@ -153,7 +152,7 @@ class Parts:
     async def _reap(self, *, expired: bool) -> list[str]:
         taken = await self.workers.reap() if expired else []
         if await self.sweep.step():
-            await schema.check_same(self.transitions.table, self._table_id)
+            await schema.check_same(self.transitions.table, self._checked.table_id)
             self.waiting.wake()  # to claim by the index: a message may be lost, and the index was old when it was read
         await self.follow([])
         return taken
@@ -189,6 +188,14 @@ class Parts:
                 await self.follow([row])
             except BackendError as error:
                 logger.debug("the dependents of %s are not settled yet: %s", row.id, error)
+
+    def _counts(self) -> Mapping[str, int]:
+        return {**self.messages.counts(), **self.clients.throttling.counts()}
+
+    async def checkup(self) -> list[Finding]:
+        """Look at what an operator should know."""
+        urls = self._checked.urls.values()
+        return await Checkup(self.transitions, self.index, self.workers, self.clients, urls).findings()
 
     async def health(self) -> Mapping[str, Any]:
         """Describe the store for an operator."""

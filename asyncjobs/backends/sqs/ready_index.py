@@ -125,7 +125,7 @@ class ReadyIndex:
         first = self._delayed.first(now, steady)
         if self._delayed_read.is_old(steady) or (first is not None and first[0] <= now):
             found |= await self._look(limit)
-        due = sorted((at, entry) for entry in found if (at := _due_at(entry[1], now, steady)) <= now)[:limit]
+        due = sorted((at, entry) for entry in found if (at := due_at(entry[1], now, steady)) <= now)[:limit]
         self._hand_out([entry for _, entry in due])
         ids = [found[entry] for _, entry in due]
         for job_id in ids:
@@ -148,7 +148,7 @@ class ReadyIndex:
         items = {entry: item for entry, item in items.items() if self._handed_out.get(entry, old) <= old}
         self._delayed = _Delayed(items)
         self._delayed_read.set(steady)
-        due = {entry: item for entry, item in items.items() if _due_at(entry[1], now, steady) <= now}
+        due = {entry: item for entry, item in items.items() if due_at(entry[1], now, steady) <= now}
         ids = await ids_of(self._table, list(due.values()))
         return {entry: ids[entry[0]] for entry in due if entry[0] in ids}
 
@@ -162,7 +162,7 @@ class ReadyIndex:
                 keys.delayed(shard), index=WORK, start=start, limit=limit + 1, consistent=False
             )
             found += page.items
-            due += sum(_due_at(item["ws"], now, steady) <= now for item in page.items)
+            due += sum(due_at(item["ws"], now, steady) <= now for item in page.items)
             start = page.next
             # Durations and moments stand in one order, also where a test has given them clocks far apart.
             if start is None or due > limit or page.items[-1]["ws"] > latest:
@@ -175,7 +175,7 @@ class ReadyIndex:
         if self._delayed_read.is_old(steady) or (first is not None and self._is_over(first[1])):
             await self._look(_FEW)
             first = self._delayed.first(now, steady)
-        moments = [_due_at(rows.due_order(row), now, steady) for row in self._known.delayed()]
+        moments = [due_at(rows.due_order(row), now, steady) for row in self._known.delayed()]
         return min(moments if first is None else [*moments, first[0]], default=None)
 
     def _is_over(self, entry: Entry) -> bool:
@@ -220,7 +220,7 @@ class _Delayed:
 
     def first(self, now: int, steady: int) -> tuple[int, Entry] | None:
         """Return when the first one comes due, by the wall clock as it is now, and which it is."""
-        return min(((_due_at(entry[1], now, steady), entry) for entry in self._entries), default=None)
+        return min(((due_at(entry[1], now, steady), entry) for entry in self._entries), default=None)
 
 
 async def ids_of(table: Table, entries: Sequence[Item]) -> dict[str, str]:
@@ -237,7 +237,7 @@ def _entry(row: Row) -> Entry:
     return keys.row(row.id)[0], rows.due_order(row)
 
 
-def _due_at(order: str, now: int, steady: int) -> int:
+def due_at(order: str, now: int, steady: int) -> int:
     """Return when an entry comes due, by the wall clock: see ``rows.due_order``."""
     moment, kind, _ = order.split("#")
     return int(moment) - steady + now if kind == "d" else int(moment)

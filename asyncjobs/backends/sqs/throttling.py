@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import threading
+import time
+from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-from asyncjobs.backends.sqs.server_clock import ServerTime
-
+LATELY = 600.0
+"""Seconds for which a refusal counts."""
+_MOST = 10_000
 _CODES = frozenset(
     {
         "ProvisionedThroughputExceededException",
@@ -19,30 +22,31 @@ _CODES = frozenset(
         "ThrottlingException",
     }
 )
+_UNDONE = ("UnprocessedItems", "UnprocessedKeys")
 
 
 class Throttling:
-    """How many calls of this process were throttled, and when the last one was: µs by the clock of AWS.
+    """The calls of this process that were throttled lately. Each try counts, also one before a success."""
 
-    Each try of a call counts, also one after which the next succeeded.
-    """
-
-    def __init__(self, time: ServerTime) -> None:
-        self._time = time
+    def __init__(self) -> None:
         self._lock = threading.Lock()
-        self.count = 0
-        self.last = 0
+        self._moments = deque[float](maxlen=_MOST)
+        self._any = False
 
     def attach(self, client: Any) -> None:
         """Look at the answers to a client of botocore."""
         client.meta.events.register("response-received", self._on_answer)
 
     def _on_answer(self, parsed_response: Mapping[str, Any] | None, **_: object) -> None:
-        if parsed_response is not None and parsed_response.get("Error", {}).get("Code") in _CODES:
-            self.note()
+        answer = parsed_response or {}
+        if answer.get("Error", {}).get("Code") in _CODES or any(answer.get(name) for name in _UNDONE):
+            with self._lock:
+                self._any = True
+                self._moments.append(time.monotonic())
 
-    def note(self) -> None:
-        """Count a call of which a part was throttled."""
+    def counts(self) -> dict[str, int]:
+        """Return how many there were lately; nothing if there never was one."""
         with self._lock:
-            self.count += 1
-            self.last = self._time.now()
+            while self._moments and time.monotonic() - self._moments[0] > LATELY:
+                self._moments.popleft()
+            return {"throttled": len(self._moments)} if self._any else {}
