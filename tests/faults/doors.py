@@ -24,7 +24,7 @@ class Door:
         self._wake, self._woken = socket.socketpair()
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._lock = threading.Lock()
-        self._closed = False
+        self._closed = self._swallows = False
         self._wanted_open = True
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -46,6 +46,15 @@ class Door:
         finally:
             self._wanted_open = True
             self._tell()
+
+    @contextmanager
+    def swallowing(self) -> Generator[None]:
+        """Take connections and all that comes through them, and forward nothing, for as long as this is entered."""
+        self._swallows = True
+        try:
+            yield
+        finally:
+            self._swallows = False
 
     def close(self) -> None:
         """Shut it for good."""
@@ -101,7 +110,8 @@ class Door:
         data = b""
         with suppress(OSError):
             data = connection.recv(1 << 16)
-            self._connections[connection].sendall(data)
+            if not self._swallows:
+                self._connections[connection].sendall(data)
         if not data:
             self._drop(connection)
 

@@ -7,6 +7,8 @@ from typing import TypeVar
 
 import anyio
 
+from asyncjobs.exceptions import BackendConnectionError
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -16,7 +18,8 @@ _AT_ONCE = 16
 async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T]) -> list[R]:
     """Do this with each of them; return the results in order.
 
-    An error is raised once all have ended; of several, the first.
+    An error is raised once all have ended; of several, the first. After a call that was not answered in time no more
+    are begun: each would take as long, and a caller waits for all.
     """
     results: dict[int, R] = {}
     errors: list[Exception] = []
@@ -24,6 +27,8 @@ async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T]) -> list[
 
     async def one(place: int, thing: T) -> None:
         async with limiter:
+            if any(map(_is_silence, errors)):
+                return
             try:
                 results[place] = await do(thing)
             except Exception as error:  # border: it is raised below, and not in a group
@@ -35,3 +40,7 @@ async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T]) -> list[
     if errors:
         raise errors[0]
     return [results[place] for place in range(len(things))]
+
+
+def _is_silence(error: Exception) -> bool:
+    return isinstance(error, BackendConnectionError) and not error.transient
