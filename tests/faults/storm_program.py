@@ -10,12 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import anyio
 
 from asyncjobs import DaemonConfig, JobProcessor
 from asyncjobs.backends.base import Stale
+from asyncjobs.exceptions import BackendConnectionError
 from tests.faults import bodies, defects, storm_defects
 from tests.faults.bodies import tell
 from tests.faults.crash_program import Stop, submit
@@ -52,6 +54,16 @@ async def daemon(store: str, lease: str, slots: str, point: str, n: str) -> None
         await listen()
 
 
+async def until_answered(call: Callable[..., Awaitable[object]], *arguments: Any) -> None:
+    """Make a call again whose answer was lost: what was submitted is there, or is not."""
+    while True:
+        try:
+            await call(*arguments)
+        except BackendConnectionError:
+            continue
+        return
+
+
 async def client(store: str, seed: str, size: str, pause: str, patient: str, graph: str, acknowledged: str) -> None:
     """Submit planned graphs, from this window of this graph on, and wait for each; a line says whether to go on."""
     g, first = int(graph), int(acknowledged)
@@ -63,9 +75,9 @@ async def client(store: str, seed: str, size: str, pause: str, patient: str, gra
                     continue
                 async with anyio.create_task_group() as tasks:
                     for s, submission in enumerate(window):
-                        tasks.start_soon(submit, jp, submission, (g, w, s))
+                        tasks.start_soon(until_answered, submit, jp, submission, (g, w, s))
             tell("submitted", g)
-            await jp.drain()
+            await until_answered(jp.drain)
             tell("drained", g)
             if await listen() != "more":
                 return
