@@ -84,7 +84,7 @@ async def test_a_process_that_may_only_read_says_that_and_nothing_else(caplog: p
                 await anyio.sleep(0.1)
         assert (await reading.get_job(job.id)).status == "completed"
     [logged] = warnings(caplog)
-    assert "this process only reads the store" in logged
+    assert "this process leaves upkeep to others" in logged
 
 
 async def test_each_resource_is_logged_once(caplog: pytest.LogCaptureFixture) -> None:
