@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.checks import name_text
-from asyncjobs.exceptions import ConfigurationError, JobNotFoundError
+from asyncjobs.exceptions import BackendError, ConfigurationError, JobNotFoundError
 from asyncjobs.models import TERMINAL, JobStatus
 from asyncjobs.paging import iter_pages
 from asyncjobs.requests import JobQuery
@@ -17,6 +17,9 @@ from asyncjobs.runtime.functions import Functions
 from asyncjobs.runtime.live_graph import LiveGraph
 from asyncjobs.runtime.submission import checked_name
 from asyncjobs.runtime.suggestions import not_found
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs")
 
 _PAGE = 500
 
@@ -61,10 +64,18 @@ class Actions:
     async def _cancel(self, job_ids: Sequence[str], *, descendants: bool = False) -> Mapping[str, JobStatus]:
         statuses = dict(await self._backend.cancel_jobs(job_ids, descendants=descendants))
         asked = [job_id for job_id, status in statuses.items() if status is JobStatus.IN_PROGRESS]
-        # A stored request makes the reaping of a dead attempt its cancellation. Nobody else may come to do it.
-        if asked and await self._backend.reap(expired=False):
-            statuses |= {job.id: job.status for job in await self._backend.get_jobs(asked)}
+        if asked:
+            try:
+                statuses |= await self._reap_cancelled(asked)
+            except BackendError as error:  # the requests are stored: a caller must not take them for refused
+                logger.warning("it is not known whether the workers of cancelled jobs live: %s", error)
         return statuses
+
+    async def _reap_cancelled(self, asked: Sequence[str]) -> Mapping[str, JobStatus]:
+        # A stored request makes the reaping of a dead attempt its cancellation. Nobody else may come to do it.
+        if not await self._backend.reap(expired=False):
+            return {}
+        return {job.id: job.status for job in await self._backend.get_jobs(asked)}
 
     async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again, with the steps that it kept or, if ``fresh``, without."""

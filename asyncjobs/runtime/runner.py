@@ -119,15 +119,23 @@ class Runner:
 
     async def start(self, tasks: TaskGroup) -> None:
         """Take up what a dead owner left, register, and begin to claim. Its tasks live in this task group."""
-        # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
-        reaped = await self._backend.reap(expired=False)
-        if reaped:
-            logger.info("pending again: %s of dead workers", counted(len(reaped), "job"))
+        await self._reap_first()
         await self.registration.register()
         await self.executor.run(tasks)
         self.started = True
         tasks.start_soon(self._claim_until_stopped)
         tasks.start_soon(self._beat_until_stopped)
+
+    async def _reap_first(self) -> None:
+        # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
+        try:
+            reaped = await self._backend.reap(expired=False)
+        except BackendError as error:
+            # Nothing of this process depends on it, and the loops look again in a second.
+            logger.warning("dead workers could not be looked for: %s", error)
+            return
+        if reaped:
+            logger.info("pending again: %s of dead workers", counted(len(reaped), "job"))
 
     async def _claim_until_stopped(self) -> None:
         with self._claiming:

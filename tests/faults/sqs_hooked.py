@@ -14,8 +14,9 @@ from asyncjobs.config import SQSConfig
 from tests.sqs_faults import WRITES, Faults, FaultyClient, MessageFaults, Wrapped
 from tests.sqs_wrapped_store import WrappedSQSBackend, break_messages
 
-FAULTS = Faults(before=0.01, repeated=0.05, throttled=0.01, conflict=0.02, half=0.05, forgetful=0.2, stale=3)
-"""Without lost answers: a daemon ended because of one, which is not explained yet."""
+FAULTS = Faults(
+    before=0.01, lost=0.002, repeated=0.05, throttled=0.01, conflict=0.02, half=0.05, forgetful=0.2, stale=3
+)
 MESSAGE_FAULTS = MessageFaults(duplicated=0.1, late=0.1, reordered=0.3, unsent=0.1, expired=0.1)
 
 

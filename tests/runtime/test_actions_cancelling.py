@@ -14,6 +14,7 @@ from asyncjobs import (
     current_job,
 )
 from asyncjobs.models import OutcomeKind
+from asyncjobs.testing import FaultyBackend
 from tests.runtime.support import (
     CANCELLED,
     COMPLETED,
@@ -209,3 +210,19 @@ async def test_another_processor_cancels_a_running_job(stores: Stores) -> None:
         threaded.go.open()
         assert (await other.wait_for_job(thread, timeout=PATIENCE)).status is CANCELLED
         assert held.was_cancelled
+
+
+async def test_a_cancellation_that_is_stored_is_not_refused_because_the_dead_cannot_be_looked_for(
+    stores: Stores,
+) -> None:
+    store = FaultyBackend(stores.backend())
+    async with stores.processor(backend=store) as jp:
+        held = Held()
+        job = await jp.submit_job(held.body, local=True)
+        await held.started.wait()
+        looks = store.calls["reap"]
+        store.fail("reap")
+        assert await job.cancel() is IN_PROGRESS
+        assert store.calls["reap"] > looks
+        with pytest.raises(JobCancelledError):
+            await job.result(timeout=PATIENCE)

@@ -23,6 +23,7 @@ from asyncjobs import (
     gather,
 )
 from asyncjobs.backends.base import JobBackend
+from asyncjobs.testing import FaultyBackend
 from tests.runtime.support import PATIENCE, Held, Stores, add, within
 
 pytestmark = pytest.mark.anyio
@@ -74,6 +75,16 @@ async def test_its_worker_id_is_a_name_and_the_store_gives_the_id(backend: JobBa
         [row] = await backend.workers()
         assert (worker.worker_id, row.name, row.id) == ("renderer", "renderer", worker.id)
     assert worker.worker_id == "renderer"
+
+
+async def test_it_starts_although_dead_workers_cannot_be_looked_for_now(
+    stores: Stores, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = FaultyBackend(stores.backend())
+    store.fail("reap")
+    async with stores.processor(backend=store) as jp:
+        assert await (await jp.submit_job(add, 2, 3)) == 5
+    assert "dead workers could not be looked for: reap: the store is out of reach" in caplog.text
 
 
 async def test_two_workers_of_one_name_are_two_rows(backend: JobBackend) -> None:
