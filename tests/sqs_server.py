@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import ctypes
 import functools
+import json
 import os
 import signal
 import socket
@@ -58,7 +59,7 @@ def config(**settings: object) -> SQSConfig:
 
 
 def made() -> SQSConfig:
-    """Return the settings of a store of its own, whose table and queue are there: they take two calls, not sixteen."""
+    """Return the settings of a store of its own, whose table and queues are there: in four calls, not sixteen."""
     if "ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ:  # it may take its time to make them
         return config()
     from asyncjobs.backends.sqs import schema
@@ -66,7 +67,11 @@ def made() -> SQSConfig:
     ready = config(create=False)
     dynamodb, sqs = _clients(endpoint())
     dynamodb.create_table(**schema.table_definition(ready.table))
-    sqs.create_queue(QueueName=ready.queue_url, Attributes=schema.queue_attributes(ready))
+    dead = sqs.create_queue(QueueName=schema.dead_letters_of(ready.queue_url))["QueueUrl"]
+    arn = sqs.get_queue_attributes(QueueUrl=dead, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
+    policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": schema.MOST_RECEIVED})
+    attributes = {**schema.queue_attributes(ready), "RedrivePolicy": policy}
+    sqs.create_queue(QueueName=ready.queue_url, Attributes=attributes)
     return ready
 
 

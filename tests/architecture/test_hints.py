@@ -63,6 +63,8 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("config/sqs.py", "give the name instead of the ARN, and the region as region='…'"): calls.settings_of_sqs,
     ("config/sqs.py", "name an S3 bucket for larger values: bucket='…'"): calls.settings_of_sqs,
     ("backends/sqs/bucket.py", "SQSConfig(bucket={})"): SQS,
+    ("backends/sqs/checkup.py", "let this table have a queue of its own: SQSConfig(queue_url=…)"): SQS,
+    ("backends/sqs/checkup.py", "processes that have the store open do it: asyncjobs daemon start -d"): SQS,
     ("backends/sqs/clients.py", "anyio.run(main), without trio"): SQS,
     (
         "backends/sqs/errors.py",

@@ -34,7 +34,7 @@ def test_the_storm(tmp_path: Path) -> None:
     assert sum(came.kills.values()) >= WEATHER.kills
     assert came.freezes == WEATHER.freezes
     assert came.jobs >= WEATHER.graphs * WEATHER.size
-    assert came.interruptions >= WEATHER.kills
+    assert came.interruptions >= WEATHER.kills // 2  # a daemon may die with nothing in hand
     assert sum(came.faults.values()) > came.jobs
     if WEATHER is LONG:  # of two frozen daemons, perhaps none had a body that ended meanwhile
         assert came.stale > 0, "what frozen daemons brought late was to be refused"

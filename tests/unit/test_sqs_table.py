@@ -484,6 +484,6 @@ async def test_an_item_of_one_byte_too_many_is_refused_and_not_tried_again(store
     counting = Counting(store.client)
     table = Table(counting, store.name)
     room = 409_600 - len("pkpskswb") - 1
-    with pytest.raises(BackendError, match="ValidationException"):
+    with pytest.raises(BackendError, match="more than 400 KiB"):
         await table.write(Update(KEY, set={"b": bytes(room)}, marked=False))
     assert counting.calls == {"update_item": 1}
