@@ -130,10 +130,10 @@ def test_it_looks_without_being_nudged(
 def test_a_reader_in_the_way_is_counted_and_tried_again(
     config: SQLiteConfig, writer: sqlite3.Connection, checkpointer: Checkpointer
 ) -> None:
-    write(writer)
     with closing(open_connection(config, config.file, busy_timeout=0, read_only=True)) as reader:
-        reader.execute("BEGIN")
+        reader.execute("BEGIN")  # before there is anything to write back: a look may come at any time
         reader.execute("SELECT count(*) FROM t").fetchone()
+        write(writer)
         write(writer)
         looked(checkpointer)
         assert checkpointer.statistics.busy >= 1
@@ -146,11 +146,16 @@ def test_a_reader_in_the_way_is_counted_and_tried_again(
 def test_a_writer_in_the_way_is_counted_and_tried_again(
     config: SQLiteConfig, writer: sqlite3.Connection, checkpointer: Checkpointer
 ) -> None:
-    write(writer)
-    writer.execute("BEGIN IMMEDIATE")
-    looked(checkpointer)
+    for _ in range(10):  # a look may come before the lock, and find nobody in the way
+        write(writer)
+        writer.execute("BEGIN IMMEDIATE")
+        looked(checkpointer)
+        if checkpointer.statistics.busy:
+            break
+        writer.execute("COMMIT")
     assert checkpointer.statistics.busy >= 1
     writer.execute("COMMIT")
+    write(writer)
     wait_for_a_run(checkpointer)
     assert is_written_back(writer)
 

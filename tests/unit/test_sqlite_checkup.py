@@ -85,6 +85,21 @@ async def test_a_large_log_is_a_warning(path: Path, opened: bool, monkeypatch: p
     assert finding.text.startswith("the write-ahead log has ")
 
 
+async def test_a_log_that_is_written_over_is_as_long_as_what_is_new_in_it(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(sqlite3.connect(path)) as holder:
+        holder.execute("PRAGMA wal_autocheckpoint = 0")
+        holder.execute("CREATE TABLE padding AS SELECT zeroblob(100000)")
+        holder.commit()
+        holder.execute("PRAGMA wal_checkpoint(RESTART)")
+        holder.execute("CREATE TABLE more(x)")
+        holder.commit()
+        assert Path(f"{path}-wal").stat().st_size > 100_000
+        monkeypatch.setattr(checkup, "_LARGE_LOG", 50_000)
+        assert wrong(look(path)) == []
+
+
 @pytest.mark.parametrize("opened", [False, True])
 async def test_a_network_file_system_is_an_error(path: Path, opened: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []

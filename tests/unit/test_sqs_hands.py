@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 import pytest
@@ -17,7 +17,7 @@ from tests import sqs_server
 from tests.conformance.support import IN_PROGRESS, PENDING, SUCCESS, Store, new
 from tests.conformance.support import Hand as Player
 from tests.sqs_faulty_store import WrappedSQSBackend
-from tests.unit.sqs_support import Dying, Process, World, Worlds, until_it_dies, worlds
+from tests.unit.sqs_support import Dying, Process, World, Worlds, until_it_dies
 
 pytestmark = pytest.mark.anyio
 
@@ -29,17 +29,6 @@ LEASE = 10_000.0
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
@@ -17,7 +17,7 @@ from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import BodyEvent, EventPage, JobEvent
 from tests.conformance.support import FATAL, SUCCESS, new, progress
 from tests.unit.sqs_lag import LaggingClient
-from tests.unit.sqs_support import Process, World, Worlds, until_it_dies, worlds
+from tests.unit.sqs_support import Process, World, Worlds, until_it_dies
 
 pytestmark = pytest.mark.anyio
 
@@ -25,17 +25,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 async def page(process: Process, after: str | None = None, limit: int = 1000, **of: str | None) -> EventPage:

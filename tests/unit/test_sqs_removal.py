@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -13,7 +13,7 @@ from asyncjobs.core.requests import AttemptRef, Keep, NewJob
 from asyncjobs.exceptions import JobStateError, UnknownDependencyError
 from asyncjobs.models import JobStatus
 from tests.conformance.support import FATAL, SUCCESS, new
-from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies, worlds
+from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies
 
 pytestmark = pytest.mark.anyio
 
@@ -24,17 +24,6 @@ IDS = [f"o{i}" for i in range(7)]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 @pytest.fixture(params=["in one transaction", "by a batch"])

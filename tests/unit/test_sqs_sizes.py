@@ -23,7 +23,7 @@ from tests import sqs_server
 from tests.conformance.gates import gate
 from tests.conformance.support import COMPLETED, FAILED, IN_PROGRESS, Store, new, progress
 from tests.sqs_capacity import CountingClient, item_size
-from tests.unit.sqs_support import World, Worlds, worlds
+from tests.unit.sqs_support import World
 
 pytestmark = pytest.mark.anyio
 
@@ -33,17 +33,6 @@ LONG_NAME = "🎬" * 200
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -11,7 +11,7 @@ from asyncjobs.core.requests import NewJob
 from asyncjobs.exceptions import DuplicateJobError, JobStateError, SubmissionError
 from asyncjobs.models import JobStatus, WaitsFor
 from tests.conformance.support import FATAL, SUCCESS, new
-from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies, worlds
+from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies
 
 pytestmark = pytest.mark.anyio
 
@@ -22,17 +22,6 @@ FRESH = [f"n{i}" for i in range(9)]
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 @pytest.fixture

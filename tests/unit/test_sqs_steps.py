@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
 from contextlib import suppress
 
 import anyio
@@ -14,7 +13,7 @@ from asyncjobs.core.requests import AttemptRef, Forget, Keep
 from asyncjobs.core.state import Stale
 from asyncjobs.models import JobStatus
 from tests.conformance.support import FATAL, SUCCESS, new
-from tests.unit.sqs_support import Process, World, Worlds, until_it_dies, worlds
+from tests.unit.sqs_support import Process, World, Worlds, until_it_dies
 
 pytestmark = pytest.mark.anyio
 
@@ -24,17 +23,6 @@ LARGE = b"l" * 900_000
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 async def running(process: Process, job_id: str = "a") -> AttemptRef:

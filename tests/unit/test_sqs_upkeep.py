@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import anyio
@@ -21,7 +21,7 @@ from tests import sqs_server
 from tests.conformance.support import SUCCESS, Store, new, progress
 from tests.sqs_faults import ReadOnly
 from tests.sqs_wrapped_store import WrappedSQSBackend
-from tests.unit.sqs_support import Process, World, Worlds, until_it_dies, worlds
+from tests.unit.sqs_support import Process, World, Worlds, until_it_dies
 
 pytestmark = pytest.mark.anyio
 
@@ -29,17 +29,6 @@ pytestmark = pytest.mark.anyio
 @pytest.fixture
 def anyio_backend() -> str:
     return "asyncio"
-
-
-@pytest.fixture
-async def aws() -> AsyncIterator[Worlds]:
-    async with worlds() as opened:
-        yield opened
-
-
-@pytest.fixture
-async def table(aws: Worlds) -> World:
-    return await aws.new()
 
 
 OF: list[dict[str, str]] = [{}, {"job_id": "a"}, {"group": "g"}]

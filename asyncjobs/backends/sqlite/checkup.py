@@ -14,6 +14,7 @@ from typing import Any
 
 from asyncjobs.backends.base import Finding
 from asyncjobs.backends.sqlite.files import find_network_filesystem
+from asyncjobs.backends.sqlite.log_size import measure_log
 from asyncjobs.config import SQLiteConfig
 
 _LARGE_LOG = 64 << 20
@@ -52,9 +53,9 @@ def _outside(path: Path) -> Iterator[Finding]:
     if mode is not None and (bits := stat.S_IMODE(mode.st_mode)) & 0o077:
         mend = f"chmod 600 {shlex.quote(str(path))}"
         yield Finding("warning", f"others may read {path} (mode {bits:o})", mend)
-    log = _stat(f"{path}-wal")
-    if log is not None and log.st_size > _LARGE_LOG:
-        size = f"{log.st_size / 1e6:.0f} MB"
+    log = measure_log(f"{path}-wal").used
+    if log > _LARGE_LOG:
+        size = f"{log / 1e6:.0f} MB"
         yield Finding(
             "warning",
             f"the write-ahead log has {size}: a reader holds it open, or no process writes it back",
