@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NoReturn, cast
 
 import anyio
 import anyio.to_thread
@@ -283,12 +283,18 @@ def sync_fallback_work(path: str) -> None:
 # -- what only the third signal ends
 
 
+def sleep_forever() -> NoReturn:
+    """Sleep again and again: Python handles a signal that comes just before it begins to sleep when it has slept."""
+    while True:
+        time.sleep(0.05)
+
+
 def say_and_sleep(what: str) -> None:
     """Block the thread that calls this, through every exception, for ever."""
     say(what)
     while True:
         with contextlib.suppress(BaseException):
-            time.sleep(60)
+            sleep_forever()
 
 
 async def block() -> None:
@@ -364,13 +370,13 @@ async def a_thread_of_the_program(path: str) -> None:
 def sync_body_that_blocks_the_loop(path: str) -> None:
     with SyncJobs(SQLiteConfig(db_path=path)) as jobs:
         jobs.submit_job(block)
-        time.sleep(60)
+        sleep_forever()
 
 
 def sync_patient(path: str) -> None:
     with SyncJobs(SQLiteConfig(db_path=path), daemon=DaemonConfig(shutdown_timeout=600.0)) as jobs:
         jobs.submit_job(hang_when_cancelled)
-        time.sleep(60)
+        sleep_forever()
 
 
 def sync_thread_of_the_program(path: str) -> None:
