@@ -18,6 +18,7 @@ help:
 	@echo "make demo-sqs     the same on two daemons and a store in (emulated) SQS and DynamoDB; one is killed half-way"
 	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
 	@echo "make test         the whole test suite, also in a real Chromium and on AWS, emulated; asyncjobs/core is covered"
+	@echo "                  (AWS=0: without the emulator)"
 	@echo "make coverage     the same without AWS, with the coverage of everything, also of the processes that it starts"
 	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
 	@echo "make test-sqs     what of it is about the SQS store, against an emulator"
@@ -79,11 +80,12 @@ SQS = ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 $(BIN)/python -m pytest -n $(
 # Of the contract, the same tenth with every kind of fault of AWS.
 FAULTY_TENTH = ASYNCJOBS_TEST_FAULTS=all $(SQS) tests/conformance --part=1/10
 
-test: export ASYNCJOBS_TEST_SQS := 1
-test: $(VENV)/dev.stamp .venv-aws/stamp browser
+AWS ?= 1
+test: export ASYNCJOBS_TEST_SQS := $(AWS)
+test: $(VENV)/dev.stamp $(if $(filter 1,$(AWS)),.venv-aws/stamp) browser
 	$(call suite,$(BIN)/python,$(ARGS),$(CORE))
 	$(if $(ARGS),,@$(BIN)/python -m coverage report --rcfile=tests/core.coveragerc --fail-under=100)
-	$(if $(ARGS),,$(FAULTY_TENTH))
+	$(if $(ARGS)$(filter-out 1,$(AWS)),,$(FAULTY_TENTH))
 
 coverage: $(VENV)/dev.stamp browser
 	$(call suite,$(BIN)/python,$(ARGS),--cov --cov-report=,--cov --cov-append --cov-report=term)
