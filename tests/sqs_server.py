@@ -1,23 +1,15 @@
 """Start an emulator of SQS and DynamoDB for the tests of the SQS store, or name the one that the environment gives.
 
 ``ASYNCJOBS_TEST_AWS_ENDPOINT`` is the address of another one, or ``environment``: what the variables of AWS say, or AWS
-itself. Without an emulator the tests are skipped; with ``ASYNCJOBS_REQUIRE_AWS=1`` they fail.
+itself. With ``ASYNCJOBS_TEST_DYNAMODB=dynoxide`` the tables are in the second emulator, and SQS and S3 in the first.
+Without an emulator the tests are skipped; with ``ASYNCJOBS_REQUIRE_AWS=1`` they fail.
 """
 
 from __future__ import annotations
 
-import atexit
-import ctypes
 import functools
 import json
 import os
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -25,13 +17,11 @@ from uuid import uuid4
 import pytest
 
 from asyncjobs.config import SQSConfig
+from tests import aws_emulators
 
-_PLACES = (os.environ.get("ASYNCJOBS_TEST_AWS_EMULATOR", ""), ".venv-aws/bin/ministack")
-_SERVICES = ("DYNAMODB", "SQS", "S3")
-_ROOT = Path(__file__).parent.parent
-_PATIENCE = 30
-"""Seconds until the emulator must answer."""
-_MISLEADING = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", *(f"AWS_ENDPOINT_URL_{of}" for of in _SERVICES))
+ENDPOINTS = ("AWS_ENDPOINT_URL_DYNAMODB", "AWS_ENDPOINT_URL_SQS", "AWS_ENDPOINT_URL_S3")
+"""Variables that say where each service is, unless the settings do."""
+_MISLEADING = ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", *ENDPOINTS)
 """Variables by which tests would use something else."""
 _REGION = "us-east-1"
 CREDENTIALS = {
@@ -76,7 +66,7 @@ def made() -> SQSConfig:
 
 
 @functools.cache
-def _clients(address: str) -> tuple[Any, Any]:
+def _clients(address: str | None) -> tuple[Any, Any]:
     import botocore.session
 
     session: Any = botocore.session.get_session()
@@ -87,14 +77,14 @@ def missing() -> str | None:
     """Return why there is no emulator, None if there is one."""
     if os.environ.get("ASYNCJOBS_TEST_SQS") != "1":
         return "'make test' and 'make test-sqs' ask for the SQS store, and others do not: ASYNCJOBS_TEST_SQS=1"
-    if "ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ or _program() is not None:
+    if "ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ or aws_emulators.ministack() is not None:
         return None
     return "no emulator of AWS: 'make test-sqs' installs one"
 
 
 def program() -> Path:
     """Return the program of the emulator. Without one the test is skipped, or fails."""
-    found, reason = _program(), missing()
+    found, reason = aws_emulators.ministack(), missing()
     if found is None or reason is not None:
         reason = reason or "no emulator of AWS is installed here: 'make test-sqs' does it"
         if os.environ.get("ASYNCJOBS_REQUIRE_AWS") == "1":
@@ -103,73 +93,49 @@ def program() -> Path:
     return found
 
 
-def _program() -> Path | None:
-    places = (_ROOT / place for place in _PLACES if place)
-    return next((place for place in places if place.is_file()), None)
+def is_on_second() -> bool:
+    """Return whether the tables are to be in the second emulator."""
+    given = os.environ.get("ASYNCJOBS_TEST_DYNAMODB")
+    if given not in (None, "dynoxide"):
+        raise pytest.UsageError(f"ASYNCJOBS_TEST_DYNAMODB: 'dynoxide', and not {given!r}")
+    return given is not None
 
 
 @functools.cache
-def endpoint() -> str:
+def second_endpoint() -> str:
+    """Return the address of the second emulator of DynamoDB, which is started at the first call.
+
+    Without one the test is skipped: it is not required.
+    """
+    found = aws_emulators.dynoxide()
+    if found is None:
+        pytest.skip("no second emulator of DynamoDB is installed here: 'make .venv-dynoxide/stamp' does it, with npm")
+    return aws_emulators.start_dynoxide(found)
+
+
+def environment() -> dict[str, str]:
+    """Return the variables that another process needs to use the same store."""
+    endpoint()
+    return {name: os.environ[name] for name in (*CREDENTIALS, *ENDPOINTS) if name in os.environ}
+
+
+@functools.cache
+def endpoint() -> str | None:
     """Return the address of the emulator, which is started at the first call and ends with this process.
 
-    It is empty if the environment says where to go.
+    None: the environment says where to go.
     """
     given = os.environ.get("ASYNCJOBS_TEST_AWS_ENDPOINT")
     if given == "environment":
-        return ""
+        return None
     for name in _MISLEADING:
         os.environ.pop(name, None)
     os.environ.update(CREDENTIALS)
     if given is not None:
         return given
-    return _start(program())
-
-
-def _start(program: Path) -> str:
-    port = _free_port()
-    with tempfile.NamedTemporaryFile(prefix="asyncjobs-emulator-", suffix=".log", delete=False) as log:
-        server = subprocess.Popen(
-            [program],
-            env=os.environ | {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"},
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            preexec_fn=_end_with_parent if sys.platform == "linux" else None,
-            start_new_session=True,
-        )
-    atexit.register(_stop, server, Path(log.name))
-    address = f"http://127.0.0.1:{port}"
-    _wait_until_it_answers(address, server, Path(log.name))
-    return address
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        return listening.getsockname()[1]
-
-
-def _end_with_parent() -> None:
-    """Have the kernel end the emulator when the tests are killed."""
-    ctypes.CDLL(None).prctl(1, signal.SIGKILL)
-
-
-def _stop(server: subprocess.Popen[bytes], log: Path) -> None:
-    server.terminate()
-    try:
-        server.wait(5)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
-    log.unlink(missing_ok=True)
-
-
-def _wait_until_it_answers(address: str, server: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    while time.monotonic() < deadline:
-        assert server.poll() is None, f"the emulator ended with {server.returncode}: {log.read_text('utf-8')[-2000:]}"
-        try:
-            with urllib.request.urlopen(f"{address}/_ministack/health", timeout=2):
-                return
-        except OSError:
-            time.sleep(0.05)  # another process, which reports nothing
-    raise AssertionError(f"the emulator does not answer: {log.read_text('utf-8')[-2000:]}")
+    found, tables = program(), second_endpoint() if is_on_second() else None
+    address = aws_emulators.start_ministack(found)
+    if tables is None:
+        return address
+    os.environ.update(dict.fromkeys(ENDPOINTS, address) | {"AWS_ENDPOINT_URL_DYNAMODB": tables})
+    return None

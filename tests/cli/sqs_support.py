@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from uuid import uuid4
 
@@ -17,11 +16,12 @@ class OnAWS(Shell):
 
     def __init__(self, folder: Path) -> None:
         super().__init__(folder)
-        self.endpoint = sqs_server.endpoint()
         self.table = f"test-{uuid4().hex[:12]}"
-        settings = {"queue_url": self.table, "table": self.table, "region": "us-east-1", "endpoint_url": self.endpoint}
+        settings = {"queue_url": self.table, "table": self.table, "region": "us-east-1"}
+        if (endpoint := sqs_server.endpoint()) is not None:
+            settings["endpoint_url"] = endpoint
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         sqs = "\n".join(["[sqs]", "create = true", "wait_time = 1", *lines])
         (folder / "asyncjobs.toml").write_text(f'backend = "sqs"\n\n{sqs}\n\n[daemon]\nallowed_modules = ["app"]\n')
         self.config = SQSConfig(**settings)  # type: ignore[arg-type]
-        self.environment |= {name: os.environ[name] for name in sqs_server.CREDENTIALS}
+        self.environment |= sqs_server.environment()

@@ -190,6 +190,7 @@ def answers(address: str) -> bool:
 
 @pytest.mark.slow
 @pytest.mark.skipif("ASYNCJOBS_TEST_AWS_ENDPOINT" in os.environ, reason="it was started by someone else")
+@pytest.mark.skipif(sqs_server.is_on_second(), reason="there are two")
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT])
 def test_the_emulator_ends_with_the_process_that_started_it(end: signal.Signals, connected: Clients) -> None:
     root = Path(__file__).parent.parent.parent
