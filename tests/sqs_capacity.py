@@ -132,10 +132,13 @@ class CountingClient(Wrapped):
         if operation == "query":
             size = _units(sum(map(item_size, answer["Items"])), 4096)
             self.read += size if request.get("ConsistentRead") else size / 2
-        for table, items in answer.get("Responses", {}).items():
-            consistent = request["RequestItems"][table].get("ConsistentRead")
-            sizes = [_units(item_size(item), 4096) for item in items]
-            self.read += sum(sizes) if consistent else sum(sizes) / 2
+        if operation == "batch_get_item":
+            for table, asked in request["RequestItems"].items():
+                left = answer.get("UnprocessedKeys", {}).get(table, {"Keys": ()})["Keys"]
+                items = answer["Responses"].get(table, ())
+                missing = len(asked["Keys"]) - len(left) - len(items)  # to find that there is none costs, too
+                size = sum(_units(item_size(item), 4096) for item in items) + missing
+                self.read += size if asked.get("ConsistentRead") else size / 2
 
 
 def written(operation: str, request: Mapping[str, Any]) -> list[tuple[str, _ItemKey]]:

@@ -55,8 +55,9 @@ def enqueue(
     :raises SubmissionError: of the kind that fits; the plan is as it was.
     :raises ConfigurationError: ``require`` is not from 1 to the number of dependencies; likewise.
     """
+    generated = {job.id for job in jobs if job.generated}  # no stored job has one of these
     wanted = [job.id for job in jobs if not job.generated]
-    wanted += [dep.parent_id for job in jobs for dep in job.dependencies]
+    wanted += [dep.parent_id for job in jobs for dep in job.dependencies if dep.parent_id not in generated]
     ids = plan.numbers(wanted) if wanted else {}
     if parent is not None:
         check_parent(plan, parent)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pytest
+from msgspec.structs import replace
 
 from asyncjobs.core import commands
 from asyncjobs.core.plan import Plan
@@ -10,7 +13,7 @@ from asyncjobs.core.requests import AttemptEnd, AttemptRef, Forget, Keep, NewJob
 from asyncjobs.core.retry import DEFAULT_RETRY
 from asyncjobs.core.state import EdgeRow, JobState, Stale
 from asyncjobs.exceptions import DuplicateJobError
-from asyncjobs.models import EdgeState, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.models import Dependency, EdgeState, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
 from tests.unit.plans import NOW, Rows
 
 READY = JobState(1, "ready")
@@ -78,6 +81,24 @@ def test_an_id_of_the_same_group_commit_is_known() -> None:
     with pytest.raises(DuplicateJobError):
         commands.enqueue(plan, [new], iter([11]), lambda n: ("", b""))
     assert plan.numbers(["new", "ready", "nobody"]) == {"new": 10, "ready": 1}
+
+
+def test_a_generated_id_is_not_looked_for_in_the_store_also_as_that_of_a_parent() -> None:
+    asked: list[str] = []
+
+    class Asked(Rows):
+        def numbers(self, ids: Sequence[str]) -> dict[str, int]:
+            asked.extend(ids)
+            return super().numbers(ids)
+
+    parent = NewJob(id="parent", function="m:f", call=b"", queue="q", retry=DEFAULT_RETRY, generated=True)
+    edges = (Dependency("parent"), Dependency("named"), Dependency("ready"))
+    child = replace(parent, id="child", dependencies=edges)
+    batch = [parent, replace(parent, id="named", generated=False), child]
+    plan = Plan(Asked(JOBS), NOW)
+    assert commands.enqueue(plan, batch, iter([10, 11, 12]), lambda n: ("", b"")) == [10, 11, 12]
+    assert set(asked) == {"named", "ready"}
+    assert {(edge.parent, edge.child) for edge in plan.take().new_edges} == {(10, 12), (11, 12), (1, 12)}
 
 
 def test_an_edge_of_a_damaged_store_that_leads_nowhere_does_not_stop_the_others() -> None:

@@ -118,7 +118,7 @@ async def test_reads_cost_by_4_kb_and_half_if_they_may_be_old(table: Table, clie
         client.read = 0.0
         await read
         costs.append(client.read)
-    assert costs == [1.0, 1.0, 4.0, 0.5, 1.0, 0.5]
+    assert costs == [1.0, 1.5, 4.0, 0.5, 1.0, 0.5]
 
 
 @pytest.mark.parametrize(
