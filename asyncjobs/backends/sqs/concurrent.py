@@ -15,15 +15,15 @@ R = TypeVar("R")
 _AT_ONCE = 16
 
 
-async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T]) -> list[R]:
-    """Do this with each of them; return the results in order.
+async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T], most: int = _AT_ONCE) -> list[R]:
+    """Do this with each of them, with so many at the same time; return the results in order.
 
     An error is raised once all have ended; of several, the first. After a call that was not answered in time no more
     are begun: each would take as long, and a caller waits for all.
     """
     results: dict[int, R] = {}
     errors: list[Exception] = []
-    limiter = anyio.Semaphore(_AT_ONCE)
+    limiter = anyio.Semaphore(most)
 
     async def one(place: int, thing: T) -> None:
         async with limiter:

@@ -7,7 +7,6 @@ refused by both: it can neither renew its lease nor write down what it would cla
 from __future__ import annotations
 
 import os
-import random
 import socket
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -19,23 +18,20 @@ from msgspec import Struct, msgpack
 from asyncjobs.backends.base import NewWorker, WorkerLease
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.claims import runs_on
-from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.dependents import Dependents
-from asyncjobs.backends.sqs.hands import Hand, forget, held_by, how_many
+from asyncjobs.backends.sqs.hands import Hand, held_by, how_many
 from asyncjobs.backends.sqs.heartbeat import Heartbeat
 from asyncjobs.backends.sqs.loading import read_rows
 from asyncjobs.backends.sqs.numbers import Numbers
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Item, Refused, Update, size_of
+from asyncjobs.backends.sqs.taking_back import TakingBack
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.writing import owes
 from asyncjobs.clock import to_datetime
-from asyncjobs.core import commands
-from asyncjobs.core.lifecycle import LOCAL_JOB_LOST
-from asyncjobs.core.plan import Plan
-from asyncjobs.core.state import SECOND, JobState
+from asyncjobs.core.state import SECOND
 from asyncjobs.host import this_process
-from asyncjobs.models import JobError, JobStatus, WorkerInfo
+from asyncjobs.models import WorkerInfo
 
 NOBODY = 0
 """The number of a worker that is not known: it holds no attempt."""
@@ -97,7 +93,7 @@ class Workers:
         self._transitions = transitions
         self._table = transitions.table
         self._clock = transitions.clock
-        self._dependents = dependents
+        self._taking_back = TakingBack(transitions, dependents)
         self._numbers = numbers
         self._hands: dict[str, Hand] = {}
         self.process = _process()
@@ -260,7 +256,7 @@ class Workers:
         answer = await self._table.write(gone)
         self._hands.pop(worker, None)
         if not isinstance(answer, Refused):
-            await self._take_back(answer)
+            await self._taking_back.take_back(answer, number_of(worker))
 
     async def reap(self) -> list[str]:
         """Take back what workers hold whose lease has run out; return the ids of the jobs that were taken back."""
@@ -278,7 +274,8 @@ class Workers:
                 if isinstance(answer, Refused):
                     continue
                 item = answer
-            taken += await self._take_back(item)
+            taken += await self._taking_back.take_back(item, number_of(item["sk"]))
+            self._hands.pop(item["sk"], None)
         return [*taken, *await self._orphans(now)]
 
     async def _orphans(self, now: int) -> list[str]:
@@ -291,63 +288,12 @@ class Workers:
         for owner in owners:
             if (keys.WORKERS, owner["sk"]) in found:
                 continue
-            given_up += await self._give_up_owned(owner["sk"])
+            given_up += await self._taking_back.give_up_owned(owner["sk"])
             if now - int(owner["at"]) > _FORGOTTEN_AFTER:
                 await self._table.delete_many([(keys.OWNERS, owner["sk"])])
-        return given_up
-
-    async def _take_back(self, item: Item) -> list[str]:
-        """Interrupt what a worker runs that is gone, refuse what it was about to claim, settle what it has ended."""
-        worker = item["sk"]
-        number, held = number_of(worker), await held_by(self._table, item)
-        taken: list[str] = []
-        for start in range(0, len(held), _PAGE):
-            page = held[start : start + _PAGE]
-            interrupted = await at_once(lambda job_id: self._interrupt(job_id, number), page)
-            taken += [job_id for job_id, done in zip(page, interrupted, strict=True) if done]
-        await self._dependents.settle([row for row in await self._rows(held) if owes(row)])
-        taken += await self._give_up_owned(worker)
-        await forget(self._table, worker)
-        self._hands.pop(worker, None)
-        return list(dict.fromkeys(taken))
-
-    async def _interrupt(self, job_id: str, number: int) -> bool:
-        jitter = random.random()
-
-        def take_back(plan: Plan) -> list[JobState]:
-            n = plan.numbers([job_id]).get(job_id, -1)
-            plan.load([n])
-            job = plan.get(n)
-            if job is None or job.status.terminal:
-                return []
-            if job.status is JobStatus.IN_PROGRESS:
-                return commands.reap(plan, [n], [jitter]) if job.worker == number else []
-            plan.put(job)  # unchanged, but for its version: a claim of the dead worker is refused from now on
-            return []
-
-        reaped, owed = await self._transitions.commit(take_back)
-        await self._dependents.settle(owed)
-        return bool(reaped)
-
-    async def _give_up_owned(self, worker: str) -> list[str]:
-        """Fail the pending jobs that only this worker could run."""
-        given_up: list[str] = []
-        for member in await self._table.query_all(keys.owned(worker)):
-            given_up += await give_up(self._transitions, self._dependents, member["id"], LOCAL_JOB_LOST)
         return given_up
 
 
 def owner_known(worker: str, now: int) -> Update:
     """Return the write by which a reap finds the jobs of an owner that is gone by then."""
     return Update((keys.OWNERS, worker), new=True, replace=True, set={"at": now})
-
-
-async def give_up(transitions: Transitions, dependents: Dependents, job_id: str, error: JobError) -> list[str]:
-    """Fail a pending job; return its id if it was."""
-
-    def fail(plan: Plan) -> list[JobState]:
-        return commands.give_up(plan, list(plan.numbers([job_id]).values()), error)
-
-    failed, owed = await transitions.commit(fail)
-    await dependents.settle(owed)
-    return [job.id for job in failed]
