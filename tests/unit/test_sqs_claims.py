@@ -8,8 +8,9 @@ import pytest
 
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.table import Table, Update
-from asyncjobs.core.state import Stale
+from asyncjobs.core.state import SECOND, Stale
 from asyncjobs.exceptions import BackendConnectionError
 from tests import sqs_server
 from tests.conformance.support import PENDING, SKIPPED, SUCCESS, Store, new
@@ -61,6 +62,27 @@ async def test_a_claim_of_which_nothing_is_known_fails_and_a_reaper_finds_what_i
         with pytest.raises(BackendConnectionError):
             await hand.claim()
         assert await store.lose(hand) == ["a"]
+
+
+@pytest.mark.anyio
+async def test_a_claim_goes_on_while_its_process_submits_a_job_of_another_function(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    config = sqs_server.config()
+    async with Store(lambda clock: SQSBackend(config, clock=clock)) as store:
+        hand = await store.hand()
+        await store.submit(new("a"), new("later", function="app:later", delay=60 * SECOND))
+        has_ready = ReadyIndex.has_ready
+        looked: list[str] = []
+
+        async def submit_meanwhile(index: ReadyIndex, lane: str) -> bool:
+            looked.append(lane)
+            await store.submit(new(f"other{len(looked)}", function=f"app:other{len(looked)}"))
+            return await has_ready(index, lane)
+
+        monkeypatch.setattr(ReadyIndex, "has_ready", submit_meanwhile)
+        assert await hand.claim() == ["a"]
+        assert len(looked) == 1, "a function not looked up yet, of which this process knows no ready job"
 
 
 @pytest.mark.anyio

@@ -48,7 +48,7 @@ class ReadyIndex:
         self._clock = transitions.clock
         self._shards = transitions.shards
         self._known = known
-        self._lanes: dict[str, Lane] = {}
+        self._lanes: Mapping[str, Lane] = {}  # replaced, never changed: a claim goes through them and waits
         self._lanes_read = _LastRead()
         self._fruitful: set[str] = set()
         self._turn = 0
@@ -60,14 +60,14 @@ class ReadyIndex:
 
     def announced(self, lane: Lane) -> None:
         """Learn of a lane that this process submits for."""
-        self._lanes[keys.lane(lane)] = lane
+        self._lanes = {**self._lanes, keys.lane(lane): lane}
 
     async def lanes(self) -> Mapping[str, Lane]:
         """Return every lane that jobs were submitted for."""
         new = any(lane not in self._lanes for lane in self._known.ready_lanes())
         if new or self._lanes_read.is_old(self._clock.steady()):
             items = await self._table.query_all(keys.LANES)
-            self._lanes |= {item["sk"]: Lane(*msgpack.decode(item["l"])) for item in items}
+            self._lanes = {**self._lanes, **{item["sk"]: Lane(*msgpack.decode(item["l"])) for item in items}}
             self._lanes_read.set(self._clock.steady())
         return self._lanes
 
