@@ -27,18 +27,19 @@ def settle(parent: JobState, optional: bool) -> Settled:
     return Settled(EdgeState.PASSED if optional else EdgeState.BROKEN, cause)
 
 
-def count_settled(child: JobState, settled: Sequence[Settled], now: int) -> JobState | Change:
-    """Count edges of ``child`` that were open and now are settled, in batch order, and decide what follows.
+def count_settled(child: JobState, settled: Settled, now: int) -> JobState | Change:
+    """Count an edge of ``child`` that was open and now is settled, and decide what follows.
 
-    Verdicts are monotone: the first one stands, and later edges only count.
+    Edges are settled one after the other, in batch order, whatever is written in one transaction: so the edge that
+    decides, which is the cause of a skip, does not depend on that. Verdicts are monotone: the first one stands, and
+    later edges only count.
 
     :returns: a ``Change`` if the child is skipped, else its row, which may now be ready.
     """
-    met = sum(edge.state is EdgeState.MET for edge in settled)
-    counted = replace(child, open=child.open - len(settled), met=child.met + met)
+    counted = replace(child, open=child.open - 1, met=child.met + (settled.state is EdgeState.MET))
     if counted.status is not JobStatus.PENDING or counted.waits_for is not WaitsFor.DEPENDENCIES:
         return counted
-    return decide(counted, settled, now)
+    return decide(counted, [settled], now)
 
 
 def decide(child: JobState, settled: Sequence[Settled], now: int) -> JobState | Change:

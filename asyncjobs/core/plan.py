@@ -299,25 +299,21 @@ class Plan:
             level = closed + self.settle_children(open_edges)
 
     def settle_children(self, rows: Sequence[EdgeRow]) -> list[int]:
-        """Settle these stored open edges, whose parents are loaded and have ended: one level of ``propagate``.
+        """Settle these stored open edges, one after the other, whose parents have ended: one level of ``propagate``.
 
         A child of which an edge was only counted stands in ``changed``, too: it differs from its row by ``open`` and
         ``met`` alone. Any other difference is a verdict, which depends on all of its edges.
 
         :returns: the children that ended because of it.
         """
-        by_child: dict[int, list[edges.Settled]] = {}
+        self.load(edge.child for edge in rows)
+        ended: list[int] = []
         for edge in rows:
             settled = edges.settle(self._jobs[edge.parent], edge.optional)
             self.edge(edge, settled.state)
-            by_child.setdefault(edge.child, []).append(settled)
-        self.load(by_child)
-        ended: list[int] = []
-        for child, settled_edges in by_child.items():
-            if child not in self._jobs:
-                continue  # in a damaged store, an edge may lead nowhere
-            if self._keep(edges.count_settled(self._jobs[child], settled_edges, self.now)):
-                ended.append(child)
+            child = self._jobs.get(edge.child)  # in a damaged store, an edge may lead nowhere
+            if child is not None and self._keep(edges.count_settled(child, settled, self.now)):
+                ended.append(child.n)
         return ended
 
     def settle_gates(self, ended: Sequence[int]) -> list[int]:

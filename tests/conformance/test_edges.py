@@ -95,6 +95,16 @@ async def test_in_one_batch_the_first_broken_edge_is_the_cause(store: Store) -> 
     assert (await store.job("c")).because == "b"
 
 
+async def test_in_one_batch_the_edge_that_decides_is_the_cause_as_in_several(store: Store) -> None:
+    hand = await store.hand()
+    for first, second in ("ab", "ba"):
+        await store.submit(new("a"), new("b"), new("any", "a", "b", require=1), new("below", "any"))
+        await hand.claim()
+        await hand.ends({first: FATAL, second: FATAL})
+        assert [(await store.job(job_id)).because for job_id in ("any", "below")] == [second] * 2
+        await store.backend.remove_jobs(["a"], components=True)
+
+
 async def test_a_diamond_in_one_batch_of_finishes_is_released_once(store: Store) -> None:
     hand = await store.hand()
     await store.submit(new("a"), new("b", "a"), new("c", "a"), new("d", "b", "c"))

@@ -313,6 +313,17 @@ async def test_a_plain_child_below_it_with_a_broken_parent_of_its_own_stays_skip
     assert await hand.claim() == ["below"]
 
 
+async def test_so_does_one_whose_parents_ended_in_one_batch(store: Store) -> None:
+    """It was skipped because of ``x``, before ``p`` decided on its other parent: what becomes of ``p`` is no matter."""
+    hand = await store.hand()
+    await store.submit(new("x"), new("p"), new("child", "x", "p", require=1), new("below", "x", "child"))
+    await hand.claim()
+    await hand.ends({"x": FATAL, "p": FATAL})
+    await store.backend.retry_job("p")
+    assert await store.statuses("child", "below") == [PENDING, SKIPPED]
+    assert await store.types("below") == ["submitted", "skipped"]
+
+
 async def test_a_parent_that_was_cancelled_is_a_cause_like_one_that_failed(store: Store) -> None:
     hand = await store.hand()
     await store.submit(new("p1"), new("p2"), new("child", "p1", "p2", require=1))

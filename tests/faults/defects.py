@@ -6,7 +6,7 @@ import asyncio
 import faulthandler
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from msgspec.structs import replace
@@ -61,7 +61,7 @@ def double_release() -> None:
     """A dependent that was released (``require=k``) is released again by the next parent that completes."""
     original = edges.count_settled
 
-    def release(child: Any, settled: Sequence[Any], now: int) -> Any:
+    def release(child: Any, settled: Any, now: int) -> Any:
         if child.require is not None and child.status in (JobStatus.IN_PROGRESS, JobStatus.COMPLETED):
             child = replace(child, status=JobStatus.PENDING, waits_for=WaitsFor.DEPENDENCIES)
         return original(child, settled, now)

@@ -3,7 +3,8 @@ rule 4.12, and one store against another."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from random import Random
 
@@ -19,6 +20,7 @@ from asyncjobs.testing import random_graph
 from tests.conformance.gates import answer, ask, gate, reject
 from tests.conformance.support import FATAL, FUNCTION, MAKERS, ONCE, SUCCESS, Dump, Hand, Make, Store, comparable, maker
 from tests.measuring import first_measured
+from tests.properties.test_sqs_histories import of_a_table
 
 SEEDS = 60
 
@@ -142,7 +144,31 @@ async def check(store: Store, before: Mapping[str, Job], may_go: list[set[str]])
 
 
 STORES = [kind for kind in MAKERS if not kind.startswith("sqs")]
-"""Histories of the SQS store, which take longer, are those of test_sqs_histories."""
+SQS_SEEDS = range(SEEDS) if "ASYNCJOBS_TEST_HISTORIES" in os.environ else range(5, SEEDS, 20)
+"""A history of the SQS store takes a hundred times as long as one of another store."""
+
+
+async def compare(seed: int, gates: bool, makers: Mapping[str, Make]) -> None:
+    """Play a history on each of these stores: what is left of it is the same."""
+    histories: list[tuple[Make, Dump]] = []
+    for kind, make in makers.items():
+        try:
+            histories.append((make, await history(make, seed, gates=gates)))
+        except AssertionError as error:
+            error.add_note(f"seed {seed}, {kind}")
+            raise
+    first, *others = comparable(histories)
+    for other in others:
+        for field in first.__struct_fields__:
+            assert getattr(first, field) == getattr(other, field), f"seed {seed}: {field}"
+
+
+def makers(kinds: Iterable[str], folder: Path, seed: int) -> dict[str, Make]:
+    found: dict[str, Make] = {}
+    for kind in kinds:
+        (place := folder / f"{kind}-{seed}").mkdir()
+        found[kind] = maker(kind, place)
+    return found
 
 
 @pytest.mark.parametrize("gates", [False, True], ids=["jobs", "gates"])
@@ -150,17 +176,16 @@ STORES = [kind for kind in MAKERS if not kind.startswith("sqs")]
 def test_stores_remove_what_the_rule_says(first: int, gates: bool, tmp_path: Path) -> None:
     async def chunk() -> None:
         for seed in range(first, first + 10):
-            histories: list[tuple[Make, Dump]] = []
-            for kind in STORES:
-                folder = tmp_path / f"{kind}-{seed}"
-                folder.mkdir()
-                try:
-                    make = maker(kind, folder)
-                    histories.append((make, await history(make, seed, gates=gates)))
-                except AssertionError as error:
-                    error.add_note(f"seed {seed}, {kind}")
-                    raise
-            first_dump, *others = comparable(histories)
-            assert all(dump == first_dump for dump in others), f"seed {seed}"
+            await compare(seed, gates, makers(STORES, tmp_path, seed))
 
     anyio.run(chunk)
+
+
+@pytest.mark.slow
+@pytest.mark.untraced
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize("gates", [False, True], ids=["jobs", "gates"])
+@pytest.mark.parametrize("seed", SQS_SEEDS)
+def test_the_sqs_store_removes_the_same_and_tells_the_same(seed: int, gates: bool, tmp_path: Path) -> None:
+    """``ASYNCJOBS_TEST_HISTORIES=300`` plays all of the seeds."""
+    anyio.run(compare, seed, gates, {"sqs": of_a_table(), **makers(["memory"], tmp_path, seed)})

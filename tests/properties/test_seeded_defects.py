@@ -65,8 +65,8 @@ def double_release(patch: Patch) -> None:
     """A met edge is counted twice, so that a dependent starts too early."""
     release = edges.count_settled
 
-    def twice(child: JobState, settled: Sequence[edges.Settled], now: int) -> JobState | Change:
-        met = sum(edge.state is EdgeState.MET for edge in settled)
+    def twice(child: JobState, settled: edges.Settled, now: int) -> JobState | Change:
+        met = settled.state is EdgeState.MET
         return release(replace(child, open=child.open - met, met=child.met + met), settled, now)
 
     patch.setattr(edges, "count_settled", twice)
