@@ -10,14 +10,16 @@ from email.utils import formatdate
 from random import Random
 
 import pytest
+from msgspec import structs
 
-from asyncjobs.backends.base import ClaimRequest, NewWorker
+from asyncjobs.backends.base import AttemptEnd, ClaimRequest, NewWorker
 from asyncjobs.backends.sqs import server_clock
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.server_clock import ServerTime, StoreClock
 from asyncjobs.config import SQSConfig
 from asyncjobs.core.state import SECOND
+from asyncjobs.models import BodyEvent, Outcome, OutcomeKind
 from asyncjobs.requests import JobQuery
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
@@ -231,6 +233,29 @@ async def test_a_host_removes_nothing_before_its_retention_is_over(offset: int) 
             half_an_hour_ago = time.time_ns() // 1000 - 1800 * SECOND
             assert await backend.prune(half_an_hour_ago) == 0
             assert await backend.prune(half_an_hour_ago + (2 * HOUR + 1800) * SECOND) == 1
+    finally:
+        await backend.close()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("offset", [-HOUR, HOUR])
+async def test_what_a_body_reports_stands_in_the_log_by_the_time_of_the_store(offset: int) -> None:
+    backend = await opened(sqs_server.config(), offset)
+    try:
+        with host(offset):
+            await backend.enqueue_jobs([new("a")])
+            worker = await backend.register_worker(NewWorker(name="w", slots=9, lease=60.0))
+            claims = await backend.dequeue_jobs(ClaimRequest(worker=worker, limit=1, functions=frozenset({"app:work"})))
+            (attempt,) = [job.attempt for job in claims.jobs]
+            reported = [BodyEvent("progress", {"done": done}, time.time_ns() // 1000) for done in range(3)]
+            assert await backend.append_events([(attempt, reported[:1])]) == [True]
+            reported[1:] = [structs.replace(event, at=event.at + SECOND) for event in reported[1:]]
+            end = AttemptEnd(attempt, Outcome(OutcomeKind.SUCCEEDED), tuple(reported[1:]))
+            await backend.update_job_status([end])
+            events = (await backend.read_events(job_id="a")).events
+        assert [event.type for event in events] == ["submitted", "started", *["progress"] * 3, "completed"]
+        assert all(abs((event.at - datetime.now(UTC)).total_seconds()) < 600 for event in events)
+        assert events[2].at < events[3].at <= events[4].at, "in the order of the reports"
     finally:
         await backend.close()
 

@@ -43,7 +43,7 @@ class Running:
         by_job: dict[str, list[int]] = {}
         for place, end in enumerate(ends):
             by_job.setdefault(end.attempt.job_id, []).append(place)
-        ends = [structs.replace(end, body_events=encodable(end.body_events)) for end in ends]
+        ends = [structs.replace(end, body_events=self._checked(end.body_events)) for end in ends]
 
         async def finish(places: Sequence[int]) -> list[tuple[int, JobStatus | Stale, list[Row]]]:
             return [(place, *await self._finish(ends[place])) for place in places]
@@ -78,7 +78,7 @@ class Running:
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> list[bool]:
         """Store the events of running bodies, those of one job in order; return for each whether it was stored."""
-        checked = [(attempt, encodable(events)) for attempt, events in batches]
+        checked = [(attempt, self._checked(events)) for attempt, events in batches]
         by_job: dict[str, list[int]] = {}
         for place, (attempt, _) in enumerate(batches):
             by_job.setdefault(attempt.job_id, []).append(place)
@@ -102,9 +102,11 @@ class Running:
         row = self._known.row(job_id)
         return () if row is None else (row,)
 
+    def _checked(self, events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
+        """Return the events by the time of the store; raise before anything is written if data cannot be stored.
 
-def encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
-    """Return the events, having raised before anything is written if their data cannot be stored."""
-    for event in events:
-        msgpack.encode(event.data)
-    return tuple(events)
+        A body reports by the wall clock of its host, which may be wrong by hours.
+        """
+        for event in events:
+            msgpack.encode(event.data)
+        return tuple([structs.replace(event, at=self._transitions.clock.of_host(event.at)) for event in events])
