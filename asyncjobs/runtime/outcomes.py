@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 
-from asyncjobs.backends.base import AttemptEnd, ClaimRequest, ClaimResult, Finished, JobBackend, Stale
+from asyncjobs.backends.base import AttemptEnd, AttemptRef, ClaimRequest, ClaimResult, Finished, JobBackend, Stale
 from asyncjobs.clock import Clock
 from asyncjobs.exceptions import BackendError
 from asyncjobs.models import EventType, JobEvent, JobStatus, OutcomeKind
@@ -13,14 +13,14 @@ from asyncjobs.runtime import job_log
 from asyncjobs.runtime.attempt import failure
 from asyncjobs.runtime.claims import Claims
 from asyncjobs.runtime.outages import Outage, retry_delays
-from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.result_cache import Completed, ResultCache
 from asyncjobs.runtime.wakeups import Wakeup
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.worker")
 
 
-_NONE = (-1, b"")
+_NONE = (-1, Completed("", b""))
 """No attempt has this number; a gate completes as attempt 0."""
 
 
@@ -56,11 +56,17 @@ class OutcomeWriter:
         self._queue: list[AttemptEnd] = []
         self._queued = Wakeup()
         self._writing: Sequence[AttemptEnd] = ()
-        self._in_flight: dict[str, tuple[int, bytes]] = {}
+        self._in_flight: dict[str, tuple[int, Completed]] = {}
+        self._functions: dict[AttemptRef, str] = {}
+        """By attempt: the stored name of its function, until its outcome is written."""
 
-    def put(self, end: AttemptEnd) -> None:
-        """Have an outcome written."""
+    def put(self, end: AttemptEnd, function: str = "") -> None:
+        """Have an outcome written.
+
+        :param function: the stored name of what returned a result.
+        """
         self._queue.append(end)
+        self._functions[end.attempt] = function
         self._queued.notify()
 
     @property
@@ -80,18 +86,20 @@ class OutcomeWriter:
                 except Exception as error:  # border: a mistake of ours must not keep all later outcomes unrecorded
                     logger.error("recording %s failed: %s", counted(len(ends), "outcome"), error, exc_info=error)
                 self._writing = ()
+                for end in ends:
+                    self._functions.pop(end.attempt, None)
             self._written.notify()
 
     def committed(self, events: Sequence[JobEvent]) -> None:
         """Keep the results that an own commit made final, before those who wait for them are woken."""
         if not self._in_flight:
             return
-        completed: dict[str, bytes] = {}
+        completed: dict[str, Completed] = {}
         for event in events:
             if event.type == EventType.COMPLETED:
-                attempt, value = self._in_flight.get(event.job_id, _NONE)
+                attempt, result = self._in_flight.get(event.job_id, _NONE)
                 if attempt == event.attempt:
-                    completed[event.job_id] = value
+                    completed[event.job_id] = result
         if completed:
             self._results.put_all(completed)
 
@@ -103,7 +111,10 @@ class OutcomeWriter:
         slots = self._claims.slots
         short = slots.reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
         self._in_flight = {
-            end.attempt.job_id: (end.attempt.attempt, end.outcome.value)
+            end.attempt.job_id: (
+                end.attempt.attempt,
+                Completed(self._functions.get(end.attempt, ""), end.outcome.value),
+            )
             for end in ends
             if end.outcome.kind is OutcomeKind.SUCCEEDED and end.outcome.value is not None
         }

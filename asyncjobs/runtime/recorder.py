@@ -84,7 +84,8 @@ class Recorder:
     def _put(self, running: RunningAttempt, outcome: Outcome) -> None:
         body_events = running.context.body_events.take()
         parked_on = running.parked_on if outcome.kind is OutcomeKind.RELEASED else None
-        self.outcomes.put(AttemptEnd(running.job.attempt, outcome, body_events, random.random(), parked_on))
+        end = AttemptEnd(running.job.attempt, outcome, body_events, random.random(), parked_on)
+        self.outcomes.put(end, running.job.function)
 
     @property
     def unrecorded(self) -> list[AttemptRef]:

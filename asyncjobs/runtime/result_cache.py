@@ -8,19 +8,33 @@ removed from the store since it is here. Bounded; what was let go is read from t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
+from typing import NamedTuple
 
 from msgspec import Struct
+
+from asyncjobs.models import JobResult, JobStatus
 
 _ENTRIES = 50_000
 _BYTES = 16 << 20
 _LARGEST = 64 << 10
 
 
+class Completed(NamedTuple):
+    """What a function of this stored name returned, encoded."""
+
+    function: str
+    value: bytes
+
+
 class _Entry(Struct, frozen=True, gc=False):
     """A result, and the number of the put that brought it; half the size of a tuple of them."""
 
     put: int
+    function: str
     value: bytes
+
+    def result(self, job_id: str) -> JobResult:
+        return JobResult(job_id, JobStatus.COMPLETED, self.function, self.value)
 
 
 class ResultCache:
@@ -37,34 +51,34 @@ class ResultCache:
         self.puts = 0
         """How often results were put. Who begins to wait notes it: what is put then, is put while they wait."""
 
-    def put(self, job_id: str, value: bytes) -> None:
+    def put(self, job_id: str, completed: Completed) -> None:
         """Keep a result, unless it is large."""
-        self.put_all({job_id: value})
+        self.put_all({job_id: completed})
 
-    def put_all(self, values: Mapping[str, bytes]) -> None:
+    def put_all(self, results: Mapping[str, Completed]) -> None:
         """Keep the results of one commit, but for large ones."""
         self.puts += 1
-        for job_id, value in values.items():
+        for job_id, (function, value) in results.items():
             before = self._values.pop(job_id, None)  # of a job that was removed, and had the same id
             if before is not None:
                 self._bytes -= len(before.value)
             if len(value) > _LARGEST:
                 continue
-            self._values[job_id] = _Entry(self.puts, value)
+            self._values[job_id] = _Entry(self.puts, function, value)
             self._bytes += len(value)
             while self._bytes > _BYTES or len(self._values) > _ENTRIES:
                 oldest = next(iter(self._values))
                 self._bytes -= len(self._values.pop(oldest).value)
 
-    def get(self, job_id: str) -> bytes | None:
+    def get(self, job_id: str) -> JobResult | None:
         """Return the result if it is here and certain to be what is stored now."""
         if job_id not in self._values or not self._holds():
             return None
-        return self._values[job_id].value
+        return self._values[job_id].result(job_id)
 
-    def known(self, job_ids: Iterable[str], since: int) -> dict[str, bytes]:
+    def known(self, job_ids: Iterable[str], since: int) -> dict[str, JobResult]:
         """Return those results that are here and were put after ``since``, or are certain to be what is stored now."""
-        found: dict[str, bytes] = {}
+        found: dict[str, JobResult] = {}
         holds: bool | None = None  # asked once, however many there are
         for job_id in job_ids:
             entry = self._values.get(job_id)
@@ -75,7 +89,7 @@ class ResultCache:
                     holds = self._holds()
                 if not holds:
                     continue
-            found[job_id] = entry.value
+            found[job_id] = entry.result(job_id)
         return found
 
     def _holds(self) -> bool:

@@ -112,9 +112,9 @@ class Waiting:
 
         :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds; the job goes on.
         """
-        value = self._results.get(job_id)
-        if value is not None:
-            return JobResult(job_id, JobStatus.COMPLETED, "", value)
+        known = self._results.get(job_id)
+        if known is not None:
+            return known
         watch = self.watch([job_id], timeout)
         try:
             return (await watch.next())[0]
@@ -165,12 +165,12 @@ class Waiting:
         for job_id in watch.unsure:
             if job_id not in watch.left:
                 continue  # notified twice: by the own commit, and by the log
-            value = known.get(job_id)
-            if value is None:
+            result = known.get(job_id)
+            if result is None:
                 unsure.append(job_id)
             else:
                 del watch.left[job_id]
-                watch.found.append(JobResult(job_id, JobStatus.COMPLETED, "", value))
+                watch.found.append(result)
         watch.unsure = unsure
 
     async def wait_until_any_ended(self, watch: Watch) -> None:

@@ -7,21 +7,25 @@ from typing import Any
 
 import anyio
 import pytest
+from msgspec import Struct
 
 from asyncjobs import (
     CyclicDependencyError,
     JobCancelledError,
+    JobHandle,
     JobNotFoundError,
     JobProcessor,
     JobRequest,
+    JobResult,
     JobSkippedError,
+    JobStatus,
     SQLiteConfig,
     SyncJobs,
     as_completed,
     gather,
 )
 from asyncjobs.clock import SystemClock
-from asyncjobs.runtime.result_cache import ResultCache
+from asyncjobs.runtime.result_cache import Completed, ResultCache
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import (
     COMPLETED,
@@ -155,23 +159,41 @@ async def test_results_that_are_certain_are_not_read_back(stores: Stores) -> Non
 def test_a_cached_result_is_for_those_who_waited_and_for_others_until_a_job_is_removed() -> None:
     removals: int | None = 0
     cache = ResultCache(lambda: removals)
-    cache.put("x", b"1")
+    cache.put("x", Completed("f", b"1"))
     since = cache.puts
-    assert cache.get("x") == b"1"
+    assert cache.get("x") == JobResult("x", JobStatus.COMPLETED, "f", b"1")
     removals = None  # it cannot be told
     assert cache.get("x") is None
     assert cache.known(["x", "y"], since) == {}
-    assert cache.known(["x", "y"], since - 1) == {"x": b"1"}
+    assert cache.known(["x", "y"], since - 1) == {"x": JobResult("x", JobStatus.COMPLETED, "f", b"1")}
     removals = 0
-    assert cache.known(["x", "y"], since) == {"x": b"1"}
+    assert cache.known(["x", "y"], since) == {"x": JobResult("x", JobStatus.COMPLETED, "f", b"1")}
     removals = 1
-    cache.put("y", b"2")
-    assert cache.known(["y", "x"], since) == {"y": b"2"}
+    cache.put("y", Completed("g", b"2"))
+    assert cache.known(["y", "x"], since) == {"y": JobResult("y", JobStatus.COMPLETED, "g", b"2")}
     assert cache.get("x") is None
-    cache.put("x", b"3")
-    assert cache.get("x") == b"3"
-    cache.put("x", bytes(1 << 17))  # too large to be kept; what it replaces is wrong now
+    cache.put("x", Completed("f", b"3"))
+    assert cache.get("x") == JobResult("x", JobStatus.COMPLETED, "f", b"3")
+    cache.put("x", Completed("f", bytes(1 << 17)))  # too large to be kept; what it replaces is wrong now
     assert cache.get("x") is None
+
+
+class Page(Struct, frozen=True):
+    number: int
+
+
+async def draw(number: int) -> Page:
+    return Page(number)
+
+
+async def test_a_cached_result_is_read_as_that_from_the_store_is(jp: JobProcessor) -> None:
+    submitted = await jp.submit_job(draw, 1)
+    assert await submitted == Page(1)
+    again: JobHandle[Page] = jp.handle(submitted.id)  # which knows no function
+    assert await again == await jp.get_result(submitted.id) == Page(1)
+    assert await gather(again) == [Page(1)]
+    assert [await done async for done in as_completed([again])] == [Page(1)]
+    assert [result.function for result in await jp.wait_for_results([again])] == [f"{__name__}:draw"]
 
 
 # -- callables
