@@ -13,7 +13,7 @@ from msgspec import Struct
 
 from asyncjobs.error_texts import shown
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError
-from asyncjobs.spellings import nearest
+from asyncjobs.spellings import FormerAttributes, nearest
 
 T = TypeVar("T")
 F = TypeVar("F", bound=Callable[..., Any])
@@ -52,7 +52,7 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str],
             )
 
 
-class CheckedArguments:
+class CheckedArguments(FormerAttributes):
     """Refuses unknown keywords of a constructor, naming the nearest known one, where Python has a bare TypeError."""
 
     _settings: ClassVar[tuple[tuple[str, type], ...]] = ()

@@ -39,10 +39,11 @@ from typing import Any
 
 from asyncjobs.error_texts import render_retry, shown, split_cause
 from asyncjobs.plurals import counted
+from asyncjobs.spellings import FormerAttributes
 from asyncjobs.versions import install_command
 
 
-class JobProcessorError(Exception):
+class JobProcessorError(FormerAttributes, Exception):
     """The root of every error of this package.
 
     ``str(error)`` is the message and, on a line of its own, the hint.
@@ -99,9 +100,9 @@ class SubmissionError(JobProcessorError):
 
 
 class CyclicDependencyError(SubmissionError):
-    """Jobs would wait for each other for ever. ``path`` starts and ends with the same job id.
+    """Jobs would wait for each other forever. ``path`` starts and ends with the same job id.
 
-    Waits in bodies are known within one process: a circle over several is not refused, and ends by a ``timeout=``.
+    Waits inside bodies are known within one process only: a cycle across processes is not refused; use ``timeout=``.
     """
 
     code = "cycle"
@@ -152,8 +153,7 @@ class JobConflictError(SubmissionError):
         self.job_id = job_id
         self.differs = differs
         super().__init__(
-            f"the id {job_id!r} belongs to a job with {differs}",
-            hint="use another job_id for different work",
+            f"the id {job_id!r} belongs to a job with {differs}", hint="use another job_id for different work"
         )
 
 
@@ -169,10 +169,10 @@ class NotSerializableError(SubmissionError):
 
 
 class ConversionError(JobProcessorError, TypeError):
-    """A stored value does not fit the annotation by which it is to come back.
+    """A stored value does not fit the annotation by which it is restored.
 
-    ``where`` is the path to it (``$.points[2]``, after the parameter, or ``$`` for the result), ``expected`` the type
-    that was wanted there, ``owner`` the argument or result that it is, ``problem`` what it is instead.
+    ``where`` is the path to the value (``$.points[2]``, after the parameter, or ``$`` for the result), ``expected`` the
+    annotated type, ``owner`` the argument or result that contains the value, ``problem`` what was found instead.
     """
 
     code = "conversion"
@@ -207,7 +207,7 @@ class JobNotFoundError(JobProcessorError, LookupError):
 class JobStateError(JobProcessorError):
     """The job's status does not allow what was asked.
 
-    ``answered_at`` and ``answered_by`` tell of a gate that was answered, or rejected, before; else they are None.
+    ``answered_at`` and ``answered_by`` are set if the job is a gate that was answered or rejected already.
     """
 
     code = "job-state"
@@ -235,16 +235,16 @@ class JobNotCompletedError(JobProcessorError):
 
     code = "job-not-completed"
     retry_first: tuple[str, ...] = ()
-    """Ids of the jobs to retry before this one, whose body waited for them in vain: the innermost first."""
+    """Ids of the jobs to retry before this one, because its body waited for them: the innermost first."""
     final: bool = False
-    """Whether a body that lets it through is not tried again."""
+    """Whether an attempt that ends with this error is not retried."""
 
     def __init__(self, job_id: str, message: str, *, hint: str | None = None) -> None:
         self.job_id = job_id
         super().__init__(message, hint=hint)
 
     def raised_in_body(self) -> None:
-        """Name this job in the hint: the job in whose body the error is raised waits for the same one at each retry."""
+        """Name this job in the hint: a retry of the job whose body got this error would wait for the same job again."""
         self.hint: str | None = f"{render_retry(*self.retry_first, self.job_id)}, then retry this job"
 
 
@@ -295,7 +295,7 @@ class WorkerLostError(JobExecutionError):
 
 
 class RejectedError(JobExecutionError):
-    """A gate was rejected. ``by`` is who did so, as they gave it, or None; ``reason`` is why."""
+    """A gate was rejected. ``by`` is the name that was given with the rejection, or None; ``reason`` is the reason."""
 
     code = "rejected"
     final = True
@@ -312,7 +312,7 @@ class RejectedError(JobExecutionError):
 
 
 class AnswerTimeoutError(JobExecutionError):
-    """Nobody answered a gate in time."""
+    """A gate was not answered before its deadline."""
 
     code = "answer-timeout"
     final = True
@@ -335,7 +335,7 @@ class JobCancelledError(JobNotCompletedError):
 
 
 class JobSkippedError(JobNotCompletedError):
-    """A dependency did not complete. ``because`` is the id of the job that was the root of it."""
+    """A dependency did not complete. ``because`` is the id of the job that is the root cause."""
 
     code = "job-skipped"
 
@@ -348,13 +348,13 @@ class JobSkippedError(JobNotCompletedError):
         )
 
     def raised_in_body(self) -> None:
-        """Name in the hint the job at fault, whose retry has this one wait again."""
+        """Name the root cause in the hint: its retry makes this job wait again."""
         if self.because is not None:
             self.hint: str | None = f"{render_retry(self.because)}, then retry this job"
 
 
 class JobTimeoutError(JobProcessorError, TimeoutError):
-    """Waiting took too long. The job itself goes on."""
+    """A wait took too long. The job itself continues."""
 
     code = "timeout"
 
@@ -370,7 +370,7 @@ class JobTimeoutError(JobProcessorError, TimeoutError):
 class BackendError(JobProcessorError):
     """The store could not do what was asked (disk full, read-only, corrupt). What was acknowledged is intact.
 
-    ``transient``: trying again soon is worth it. ``logged``: the store has logged it, so a loop that goes on need not.
+    ``transient``: a retry may succeed soon. ``logged``: the store has logged the error, so that its callers need not.
     """
 
     code = "backend"
@@ -383,11 +383,11 @@ _SUBMIT_AGAIN = 'nothing was lost; submit .request again with if_exists="return"
 
 
 class BackendConnectionError(BackendError):
-    """The store could not be reached or stayed locked, after ``tries`` tries.
+    """The store could not be reached, or stayed locked, in ``tries`` tries.
 
     ``request`` is what was to be stored, with its ids fixed, so that it can be submitted again safely
     (``await jp.submit_jobs(error.request, if_exists="return")``); None for reads.
-    ``transient`` False: it has been tried for as long as makes sense.
+    ``transient`` is False if the call was retried for as long as is useful.
     """
 
     code = "backend-unavailable"
@@ -403,7 +403,7 @@ class BackendConnectionError(BackendError):
 
     @property
     def request(self) -> Any:
-        """What was to be stored. The hint names it where there is one, and only there."""
+        """What was to be stored, or None. The hint mentions ``.request`` only if there is one."""
         return self._request
 
     @request.setter
@@ -414,8 +414,8 @@ class BackendConnectionError(BackendError):
 
 
 class BackendClosedError(BackendError):
-    """Used before it was opened, after it was closed, from another event loop or thread, or in a forked child;
-    ``leaving``: or while it is being left."""
+    """An object was used before it was opened, after it was closed, from another event loop or thread, or in a forked
+    child. ``leaving``: it was used while it was being closed."""
 
     code = "closed"
 

@@ -15,6 +15,7 @@ from msgspec import Struct, field
 
 from asyncjobs.checks import CheckedStruct
 from asyncjobs.pydantic_support import SentAsId, Shown, ShownList
+from asyncjobs.spellings import FormerAttributes
 
 DEFAULT_QUEUE = "default"
 
@@ -208,7 +209,7 @@ class Gate(Shown, Struct, frozen=True):
     answered_at: datetime | None = None
 
 
-class Job(Shown, Struct, frozen=True):
+class Job(Shown, FormerAttributes, Struct, frozen=True):
     """A snapshot of a stored job.
 
     ``attempt`` counts claims (the fencing token), ``failures`` bodies that raised or timed out, ``interruptions``

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 
@@ -18,7 +18,7 @@ class SafeLogger:
     def __init__(self, name: str) -> None:
         self._logger = logging.getLogger(name)
         self._failing: type[Exception] | None = None
-        self.isEnabledFor = self._logger.isEnabledFor  # the name is logging's
+        self.isEnabledFor: Callable[[int], bool] = self._logger.isEnabledFor  # the name is logging's
 
     def debug(self, message: str, *args: object) -> None:
         """Log at DEBUG."""

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
 
 _FORMER_NAMES = {
     "slots": ("num_workers",),
@@ -22,6 +23,9 @@ _FORMER_NAMES = {
     "tags": ("metadata",),
     "function": ("func",),
     "find_page": ("find_jobs",),
+    "job": ("stream_job",),
+    "group": ("stream_group",),
+    "all": ("stream_all",),
 }
 """What settings and options were called before, and are in similar libraries, that is not like the name they have."""
 _FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNORECASE)
@@ -33,16 +37,39 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     A former name is also found as the end of a longer one: ``--slots``, ``DAEMON_SLOTS``.
     """
     names = list(known)
+    renamed = _present_name(name, names)
+    if renamed is not None:
+        return renamed
+    from difflib import get_close_matches  # for errors alone: each program would pay 4 ms at its start
+
+    matches = get_close_matches(name, names, n=1, cutoff=0.6)
+    return matches[0] if matches else None
+
+
+def _present_name(name: str, names: Collection[str]) -> str | None:
     former = _FORMER_NAME.search(name)
     if former is not None:
         for now in _FORMER_NAMES[former[1].lower()]:
             renamed = name[: former.start()] + _spelled(now, name)
             if renamed in names:
                 return renamed
-    from difflib import get_close_matches  # for errors alone: each program would pay 4 ms at its start
+    return None
 
-    matches = get_close_matches(name, names, n=1, cutoff=0.6)
-    return matches[0] if matches else None
+
+class FormerAttributes:
+    """Names the present attribute in the error for a former one; Python itself suggests only similar names."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:  # else type checkers would take every attribute for one that exists
+
+        def __getattr__(self, name: str) -> Any:
+            """Raise the error for an attribute that does not exist."""
+            message = f"{type(self).__name__!r} object has no attribute {name!r}"
+            present = None if name.startswith("_") else _present_name(name, dir(self))
+            if present is None:
+                raise AttributeError(message, name=name, obj=self)
+            raise AttributeError(f"{message}; did you mean {present!r}?")
 
 
 def _spelled(name: str, like: str) -> str:

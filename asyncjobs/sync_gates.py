@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
 from asyncjobs.models import JobStatus
 from asyncjobs.processor import JobProcessor
 from asyncjobs.runtime.handle import JobHandle
+from asyncjobs.spellings import FormerAttributes
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class SyncGateCalls(ABC):
+class SyncGateCalls(FormerAttributes, ABC):
     """What a plain program does with gates."""
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs import provisioning
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.parts import Parts
@@ -27,7 +27,7 @@ class WrappedSQSBackend(SQSBackend):
 
     async def _connect(self) -> Parts:
         clients = await Clients.open(self.config)
-        checked = await schema.check(self.config, clients)
+        checked = await provisioning.prepare(self.config, clients)
         self._wrap(clients)
         return Parts(self.config, clients, StoreClock(self._given_clock, clients.server_time), self._listeners, checked)
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
-from msgspec import UNSET, Struct
-
 from asyncjobs.backends.base import AttemptRef, NewJob
-from asyncjobs.checks import refuse_unknown
 from asyncjobs.core.child_ids import child_id, longest_key
 from asyncjobs.core.codec import decode_value
 from asyncjobs.core.requests import AskedGate
@@ -17,6 +13,7 @@ from asyncjobs.models import JobResult, JobStatus
 from asyncjobs.runtime.answer_types import AnswerType
 from asyncjobs.runtime.interruption import interrupt
 from asyncjobs.runtime.job_results import not_completed
+from asyncjobs.runtime.question_methods import AskOptions
 from asyncjobs.runtime.questions import checked_question, new_gate
 from asyncjobs.runtime.submission import LONGEST_ID, checked_name
 from asyncjobs.runtime.wakeups import LoopHandle
@@ -45,28 +42,6 @@ class AskAccess(Protocol):
     async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
         """Wait for the end of a job."""
         ...
-
-
-class AskOptions(Struct, frozen=True, kw_only=True):
-    """A question as a body asks it: see ``QuestionMethods.ask``."""
-
-    question: Any
-    key: Any = None
-    choices: Any = None
-    answer_type: Any = None
-    reject_on: Any = ()
-    timeout: Any = None
-    default: Any = UNSET
-    park: Any = False
-
-
-def read_options(question: Any, options: Mapping[str, Any]) -> AskOptions:
-    """Return a question with its options.
-
-    :raises ConfigurationError: there is no such option.
-    """
-    refuse_unknown("ask", options, AskOptions.__struct_fields__[1:], what="option")
-    return AskOptions(question=question, **options)
 
 
 class Asking:

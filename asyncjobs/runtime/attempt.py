@@ -77,7 +77,7 @@ class RunningAttempt:
         self.job = job
         self.context = context
         self.stop_reason: Stop | None = None
-        self.abandoned = False
+        self.abandoned: bool = False
         self.refused = False
         """Whether the body ended by a ``BackendClosedError``, or by what came of one."""
         self.has_slot = False

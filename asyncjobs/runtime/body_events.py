@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
+from contextlib import AbstractContextManager
 from io import StringIO
 from itertools import count
 from operator import attrgetter
@@ -67,7 +68,7 @@ class BodyEvents:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self.lock = threading.RLock()
+        self.lock: AbstractContextManager[bool] = threading.RLock()
         """Re-entrant: while it is held, the garbage collector may run a finalizer that logs in this thread and job."""
         self._numbers = count()
         self._logs: deque[_Appended] = deque()

@@ -27,7 +27,7 @@ class Untimed:
     """
 
     def __init__(self, find_timer: Callable[[], Timer | None]) -> None:
-        self.seconds = 0.0
+        self.seconds: float = 0.0
         """How long these waits took."""
         self._find_timer = find_timer
         self._waits = 0

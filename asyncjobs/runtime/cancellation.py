@@ -59,14 +59,14 @@ class BodyScope:
     _left = 0.0
     _stopped = False
     _over = False
-    delivered = False
+    delivered: bool = False
     """Whether the body has been cancelled."""
 
     def __init__(self, grace: float, timeout: float | None, timed_out: Callable[[], None]) -> None:
         self._grace = grace
         self._timeout = timeout
         self._timed_out = timed_out
-        self.task = current_asyncio_task()
+        self.task: asyncio.Task[Any] | None = current_asyncio_task()
         """What runs the body; None on trio."""
         kind = _kind_of_scope(self.task is None)
         self._outer = kind()

@@ -29,7 +29,7 @@ class Claims:
         settled: Wakeup,
     ) -> None:
         self.slots = slots
-        self.closed = False
+        self.closed: bool = False
         """Whether no more jobs are asked for; a claim that is on its way may still bring some."""
         self._registration = registration
         self._functions = functions

@@ -32,9 +32,9 @@ class Crew:
     """Runs attempts, from ``run`` until that is cancelled."""
 
     def __init__(self) -> None:
-        self.can_leave = hasattr(current_token().native_token, "call_soon_threadsafe")
+        self.can_leave: bool = hasattr(current_token().native_token, "call_soon_threadsafe")
         """Whether what does not end can be left behind: not on trio."""
-        self.left_behind = False
+        self.left_behind: bool = False
         """Whether attempts go on that are not waited for."""
         self._asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; on trio an import would be dear
         self._scopes: dict[Task[None], anyio.CancelScope] = {}

@@ -54,11 +54,11 @@ class Engine:
         settings: EngineSettings,
         publisher: EventPublisher | None = None,
     ) -> None:
-        self.backend = backend
-        self.functions = functions
-        self.settings = settings
-        self.graph = LiveGraph()
-        self.submissions = Submissions(functions, settings.backend_config.max_value_size)
+        self.backend: JobBackend = backend
+        self.functions: Functions = functions
+        self.settings: EngineSettings = settings
+        self.graph: LiveGraph = LiveGraph()
+        self.submissions: Submissions = Submissions(functions, settings.backend_config.max_value_size)
         self._publisher = publisher
         self._starting = self._entered = self._leaving = False
         self._forks = fork_count()

@@ -62,7 +62,7 @@ class Executor:
         self._crew = Crew()
         self._drain = Drain(attempts.list_all, self._until_quiet, config.cancel_grace, self._leave_behind)
         self._loop_watch = LoopWatch(attempts.running)
-        self.lending = Lending(slots, LoopHandle(), attempts.list_all)
+        self.lending: Lending = Lending(slots, LoopHandle(), attempts.list_all)
 
     # -- life
 

@@ -45,8 +45,8 @@ class Functions:
         """What was registered by hand: the only functions that a request may name."""
         self._async: dict[str, bool] = {}
         self._local_names: set[str] = set()
-        self.local = LocalCallables()
-        self.answers = KnownAnswers()
+        self.local: LocalCallables = LocalCallables()
+        self.answers: KnownAnswers = KnownAnswers()
         self.refused: dict[str, str] = {}
         self._names: frozenset[str] | None = None
 

@@ -28,7 +28,7 @@ class Noted:
     __slots__ = ("_missing", "access")
 
     def __init__(self, access: HandleAccess) -> None:
-        self.access = access
+        self.access: HandleAccess = access
         self._missing: str | None = "its batch stores it when the block of the batch is left: wait for it after that"
 
     def store(self) -> None:

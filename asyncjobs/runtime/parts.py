@@ -78,19 +78,19 @@ class Parts:
         self._jobs = jobs
         self._runner = runner
         clock = settings.clock
-        self.results = ResultCache(backend.removals)
-        self.tail = LogTail(backend, clock)
-        self.waiting = Waiting(backend, self.tail, self.results, clock, self.find_executor)
-        self.streamer = StatusStreamer.of_tail(
+        self.results: ResultCache = ResultCache(backend.removals)
+        self.tail: LogTail = LogTail(backend, clock)
+        self.waiting: Waiting = Waiting(backend, self.tail, self.results, clock, self.find_executor)
+        self.streamer: StatusStreamer = StatusStreamer.of_tail(
             backend, self.tail, clock, functions=functions, inside=self.waiting.streaming
         )
-        self.queries = Queries(backend, functions, self.waiting, clock)
-        self.actions = Actions(backend, functions, graph, nudge=self._nudge)
-        self.fallback = None
+        self.queries: Queries = Queries(backend, functions, self.waiting, clock)
+        self.actions: Actions = Actions(backend, functions, graph, nudge=self._nudge)
+        self.fallback: SyncFallback | None = None
         if settings.fallback is not None:
             worker = settings.fallback
             self.fallback = SyncFallback(backend, self.streamer, lambda: self.new_runner(worker), settings.clock)
-        self.questions = QuestionAccess(
+        self.questions: QuestionAccess = QuestionAccess(
             backend,
             self.queries,
             functions.answers,
@@ -98,7 +98,7 @@ class Parts:
             must_park=self._runs_for_submits,
         )
         config = settings.backend_config
-        self.gates = GateAnswers(
+        self.gates: GateAnswers = GateAnswers(
             backend,
             functions.answers,
             clock,
@@ -106,8 +106,8 @@ class Parts:
             tries=config.tries,
             nudge=self._nudge,
         )
-        self.deadlines = Deadlines(backend, clock, nudge=self._nudge)
-        self.submitter = Submitter(
+        self.deadlines: Deadlines = Deadlines(backend, clock, nudge=self._nudge)
+        self.submitter: Submitter = Submitter(
             backend,
             submissions,
             GateSubmissions(submissions, functions.answers, config.max_value_size),

@@ -3,15 +3,39 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
-from msgspec import UNSET
+from msgspec import UNSET, Struct
+
+from asyncjobs.checks import refuse_unknown
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.asking import Asking
 
 T = TypeVar("T")
+
+
+class AskOptions(Struct, frozen=True, kw_only=True):
+    """A question as a body asks it: see ``QuestionMethods.ask``."""
+
+    question: Any
+    key: Any = None
+    choices: Any = None
+    answer_type: Any = None
+    reject_on: Any = ()
+    timeout: Any = None
+    default: Any = UNSET
+    park: Any = False
+
+
+def read_options(question: Any, options: Mapping[str, Any]) -> AskOptions:
+    """Return a question with its options.
+
+    :raises ConfigurationError: there is no such option.
+    """
+    refuse_unknown("ask", options, AskOptions.__struct_fields__[1:], what="option")
+    return AskOptions(question=question, **options)
 
 
 class QuestionMethods(ABC):
@@ -96,7 +120,7 @@ class QuestionMethods(ABC):
             tried again by itself; ``retry_job`` asks again what was not answered.
         :raises ConfigurationError: an option cannot work. JobConflictError: a child has this key.
         """
-        return await self.questions.ask(_options(question, options))
+        return await self.questions.ask(read_options(question, options))
 
     @overload
     def ask_sync(
@@ -150,10 +174,4 @@ class QuestionMethods(ABC):
         :raises JobStateError: called on the event loop, by an ``async def`` body: ``await ask(…)`` there.
         """
         self.refuse_on_loop("current_job().ask_sync(…)", "await current_job().ask(…)")
-        return self.run_sync(self.questions.ask, _options(question, options))
-
-
-def _options(question: Any, options: dict[str, Any]) -> Any:
-    from asyncjobs.runtime.asking import read_options  # with the modules that only jobs need which ask
-
-    return read_options(question, options)
+        return self.run_sync(self.questions.ask, read_options(question, options))

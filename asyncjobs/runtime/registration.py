@@ -10,7 +10,7 @@ class Registration:
     """A worker's row: the name that people see, and the id that the store gave it last."""
 
     def __init__(self, backend: JobBackend, config: DaemonConfig) -> None:
-        self.worker_id = ""
+        self.worker_id: str = ""
         self._backend = backend
         self._row = NewWorker(
             name=config.name or "", slots=config.num_workers, queues=config.queues, lease=config.lease

@@ -78,12 +78,12 @@ class Runner:
         self._backend = backend
         self._clock = clock
         self._functions = functions
-        self.registration = Registration(backend, config)
-        self.attempts = Attempts()
-        self.slots = Slots(config.num_workers, self._nudge)
+        self.registration: Registration = Registration(backend, config)
+        self.attempts: Attempts = Attempts()
+        self.slots: Slots = Slots(config.num_workers, self._nudge)
         quiet = Wakeup()
-        self.claims = Claims(self.registration, self.slots, functions, config.queues, self._start_job, quiet)
-        self.recorder = Recorder(
+        self.claims: Claims = Claims(self.registration, self.slots, functions, config.queues, self._start_job, quiet)
+        self.recorder: Recorder = Recorder(
             backend,
             clock,
             self.attempts.running,
@@ -93,14 +93,16 @@ class Runner:
             stale=tail.wake,
             written=quiet,
         )
-        self.bodies = Bodies(
+        self.bodies: Bodies = Bodies(
             backend, functions, config, clock, jobs=jobs, max_value_size=max_value_size, limiter=self.slots.limiter
         )
-        self.executor = Executor(
+        self.executor: Executor = Executor(
             config, self.attempts, self.slots, self.claims, self.recorder, self.bodies, quiet, tail.wake
         )
-        self.scheduler = Scheduler(backend, self.registration, self.claims, functions, clock, lost=self._register_again)
-        self.started = False
+        self.scheduler: Scheduler = Scheduler(
+            backend, self.registration, self.claims, functions, clock, lost=self._register_again
+        )
+        self.started: bool = False
         """Whether it is registered, and has begun to claim."""
         self._claiming, self._beating = anyio.CancelScope(), anyio.CancelScope()
         self._stopping, self._stopped = anyio.Lock(), False

@@ -47,7 +47,7 @@ class Resident:
     """
 
     def __init__(self, leave: Callable[[], object], hurry: Callable[[], object]) -> None:
-        self.loop = LoopHandle()
+        self.loop: LoopHandle = LoopHandle()
         self._on_signal = [leave, hurry]
 
     def deliver(self, what: int) -> bool:

@@ -29,13 +29,13 @@ class Slots:
 
     def __init__(self, count: int, freed: Callable[[], None]) -> None:
         self.count = count
-        self.busy = 0
+        self.busy: int = 0
         """Bodies that hold a slot; more than there are slots while that is to be paid back."""
-        self.reserved = 0
+        self.reserved: int = 0
         """Slots that claims on their way may fill."""
-        self.limiter = anyio.CapacityLimiter(count)
+        self.limiter: anyio.CapacityLimiter = anyio.CapacityLimiter(count)
         """Threads of bodies. A thread keeps its token while its body waits: each slot that one lends comes with one."""
-        self.settled = 0
+        self.settled: int = 0
         """How often the last claim on its way was answered."""
         self.freed = freed
         self._asked = False

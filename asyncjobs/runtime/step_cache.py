@@ -26,7 +26,7 @@ class StepCache:
         self._values: dict[str, bytes | None] = {}
         """By key; None: it is to be read."""
         self._size = 0
-        self.complete = access.attempt.attempt == 1
+        self.complete: bool = access.attempt.attempt == 1
         """Whether what earlier attempts kept is known."""
         self._waiting: list[tuple[LoopHandle, anyio.Event]] | None = None
         """Those that wait for the read that is under way."""

@@ -57,7 +57,7 @@ class Submitter:
         nudge: Callable[[], None],
         run_here: Callable[[Sequence[str]], Awaitable[None]] | None,
     ) -> None:
-        self.submitted = 0
+        self.submitted: int = 0
         """Jobs that were stored."""
         self._backend = backend
         self._submissions = submissions

@@ -40,7 +40,7 @@ class Threads:
         self._loop = LoopHandle()
         self._idle: deque[SimpleQueue[_Call[object] | None]] = deque()
         self._closed = False
-        self.started = 0
+        self.started: int = 0
 
     async def run(self, function: Callable[[], T], context: Context) -> T:
         """Run it in a thread, inside ``context``. Cancelled, it leaves the thread alone: it goes on unheard."""

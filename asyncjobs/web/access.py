@@ -84,7 +84,7 @@ class Guard:
         self._key = _key(config.secret, tokens)
         self._tokens = {self._name(token): principal for token, principal in tokens.items()}
         self._used: dict[str, float] = {}  # nonces of used tickets, until the tickets expire
-        self.nobody = Caller(Principal("nobody", frozenset()), "open")
+        self.nobody: Caller = Caller(Principal("nobody", frozenset()), "open")
 
     # -- host
 

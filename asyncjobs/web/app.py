@@ -46,8 +46,11 @@ class WebApp:
     def __init__(self, jp: JobProcessor, engine: Engine, config: WebConfig) -> None:
         self.jp = jp
         self.config = config
-        self.streams = OpenStreams(config.max_streams, engine.start_soon if config.watch_shutdown else None)
-        self._site = Site(jp, engine, config, Guard(config), self.streams, Frames(redactor(config.redact)))
+        self.streams: OpenStreams = OpenStreams(
+            config.max_streams, engine.start_soon if config.watch_shutdown else None
+        )
+        frames = Frames(redactor(config.redact))
+        self._site = Site(jp, engine, config, Guard(config), self.streams, frames, _document)
         self._routes = [(_route(entry), entry) for entry in TABLE]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -205,6 +208,12 @@ def _route(entry: Entry) -> Route:
         raise NotImplementedError
 
     return Route(entry.path, endpoint, methods=[entry.method])
+
+
+def _document(mount: str) -> dict[str, Any]:
+    from asyncjobs.web.openapi import document  # for those who ask for it alone
+
+    return document(mount)
 
 
 def redactor(redact: Redact | None) -> Callable[[JobEvent], JobEvent] | None:

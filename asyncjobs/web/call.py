@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from enum import Enum
 from json import loads
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args, get_origin
@@ -51,6 +51,8 @@ class Site(Struct, frozen=True):
     guard: Guard
     streams: OpenStreams
     frames: Frames
+    document: Callable[[str], dict[str, Any]]
+    """Writes the OpenAPI document, for the path at which the app is mounted."""
 
 
 class Call:
@@ -58,8 +60,8 @@ class Call:
 
     def __init__(self, site: Site, request: Request, place: Place, caller: Caller) -> None:
         self.site = site
-        self.jp = site.jp
-        self.engine = site.engine
+        self.jp: JobProcessor = site.jp
+        self.engine: Engine = site.engine
         self.request = request
         self.place = place
         self.caller = caller

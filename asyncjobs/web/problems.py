@@ -62,9 +62,9 @@ class WebError(Exception):
         self.code = code
         self.detail = detail
         self.hint = hint
-        self.headers = dict(headers or {})
+        self.headers: dict[str, str] = dict(headers or {})
         self.errors = errors
-        self.details = details or {}
+        self.details: dict[str, Any] = details or {}
 
     def response(self, instance: str) -> Response:
         """Return the response."""

@@ -32,9 +32,7 @@ async def index(call: Call) -> Response:
 
 async def openapi(call: Call) -> Response:
     """Return the OpenAPI document of this interface."""
-    from asyncjobs.web.openapi import document
-
-    return call.json(document(call.place.root or "/"))
+    return call.json(call.site.document(call.place.root or "/"))
 
 
 async def stats(call: Call) -> Response:

@@ -33,9 +33,9 @@ class OwnRoutes:
 
     def __init__(self, jp: JobProcessor, engine: Engine) -> None:
         self.jp = jp
-        self.config = WebConfig()
-        self.streams = OpenStreams(self.config.max_streams, engine.start_soon)
-        self.frames = Frames(redactor(self.config.redact))
+        self.config: WebConfig = WebConfig()
+        self.streams: OpenStreams = OpenStreams(self.config.max_streams, engine.start_soon)
+        self.frames: Frames = Frames(redactor(self.config.redact))
 
     def response(
         self,

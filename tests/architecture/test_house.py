@@ -10,6 +10,8 @@ import sys
 import tomllib
 from pathlib import Path
 
+import grimp
+import networkx
 import pytest
 
 import asyncjobs
@@ -56,6 +58,27 @@ def test_import_contracts_hold() -> None:
     command = Path(sys.executable).with_name("lint-imports")
     run = subprocess.run([command, "--no-cache"], capture_output=True, text=True, cwd=ROOT.parent, check=False)
     assert run.returncode == 0, run.stdout
+
+
+PYDANTIC = "asyncjobs.pydantic_support"
+"""Imports the JSON of models, from the web part above it, once pydantic asks a model how it is sent: the one cycle."""
+
+
+def find_cycles(imports: networkx.DiGraph[str]) -> list[list[str]]:
+    return [sorted(cycle) for cycle in networkx.strongly_connected_components(imports) if len(cycle) > 1]
+
+
+@pytest.mark.untraced
+def test_no_modules_import_each_other() -> None:
+    """Also not in functions; ``if TYPE_CHECKING`` does not count. import-linter compares packages, not modules."""
+    graph = grimp.build_graph("asyncjobs", cache_dir=None, exclude_type_checking_imports=True)
+    found = [(name, one) for name in graph.modules for one in graph.find_modules_directly_imported_by(name)]
+    imports = networkx.DiGraph(found)
+    assert len(imports) > 300
+    assert find_cycles(imports), "would not find the cycle that there is"
+    assert {one for _, one in imports.out_edges(PYDANTIC)} == {"asyncjobs.web.json_models"}
+    imports.remove_node(PYDANTIC)
+    assert find_cycles(imports) == []
 
 
 @pytest.mark.untraced

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from asyncjobs import (
+    BackendConnectionError,
     ConfigurationError,
     EventPublisher,
     JobDaemon,
@@ -205,6 +206,31 @@ async def test_a_submission_names_the_wrong_option_and_the_one_that_is_meant(
     assert "did you mean" in caught.value.hint
     assert repr(meant) in caught.value.hint
     assert await jp.find_jobs() == []
+
+
+async def test_a_former_attribute_is_answered_with_the_present_one(jp: JobProcessor) -> None:
+    """Python suggests similar names; these are not."""
+    stored = await jp.get_job(await jp.submit_job(print, "x"))
+    client = JobsClient("http://here")
+    for thing, former, present in (
+        (stored, "function", "func"),
+        (BackendConnectionError("gone"), "attempts", "tries"),
+        (jp, "find_page", "find_jobs"),
+        (client, "find_page", "find_jobs"),
+        (SyncJobs("memory"), "find_page", "find_jobs"),
+        (jp.streamer, "job", "stream_job"),
+        (jp.streamer, "group", "stream_group"),
+        (jp.streamer, "all", "stream_all"),
+    ):
+        with pytest.raises(AttributeError, match=f"no attribute '{former}'; did you mean '{present}'\\?$"):
+            getattr(thing, former)
+        assert not hasattr(thing, former)
+
+
+def test_an_attribute_that_nothing_ever_had_is_refused_as_python_does_it() -> None:
+    with pytest.raises(AttributeError, match=r"^'JobProcessorError' object has no attribute 'hnt'$") as caught:
+        JobProcessorError("x").hnt  # type: ignore[attr-defined]  # noqa: B018
+    assert (caught.value.name, type(caught.value.obj)) == ("hnt", JobProcessorError)
 
 
 async def test_a_batch_and_a_map_name_it_too(jp: JobProcessor) -> None:

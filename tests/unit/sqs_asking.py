@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs import provisioning
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.finding import Finding
 from asyncjobs.backends.sqs.numbers import numbers_of
@@ -66,7 +66,7 @@ async def asked() -> AsyncGenerator[Asked]:
     config = sqs_server.config()
     clients = await Clients.open(config)
     try:
-        checked = await schema.check(config, clients)
+        checked = await provisioning.prepare(config, clients)
         yield Asked(clients, config.table, checked.shards)
     finally:
         await clients.close()

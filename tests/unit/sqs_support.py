@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncjobs.backends.listeners import Listeners
-from asyncjobs.backends.sqs import keys, schema, values
+from asyncjobs.backends.sqs import keys, provisioning, values
 from asyncjobs.backends.sqs.batch_sweep import sweep_batches
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.deciding import Deciding
@@ -232,7 +232,7 @@ class Worlds:
     async def new(self, shards: int = 1, clock: ManualClock | None = None) -> World:
         """Make a table."""
         config = sqs_server.config(shards=shards)
-        checked = await schema.check(config, self._clients)
+        checked = await provisioning.prepare(config, self._clients)
         return World(self._clients, config.table, checked.shards, clock)
 
     async def copies(self, world: World) -> Callable[[], Awaitable[World]]:

@@ -57,7 +57,7 @@ class Some:
 
 
 async def checked(config: SQSConfig, clients: Any) -> schema.Checked:
-    return await schema.check(config, clients)
+    return await provisioning.prepare(config, clients)
 
 
 async def made(clients: Clients, **settings: Any) -> SQSConfig:

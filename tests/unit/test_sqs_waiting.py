@@ -9,7 +9,7 @@ import pytest
 
 from asyncjobs import BackendConnectionError, JobProcessor
 from asyncjobs.backends.base import Seen
-from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs import provisioning
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.server_clock import ServerTime, StoreClock
@@ -127,7 +127,7 @@ async def test_looking_for_a_day_costs_a_cent_and_five_if_it_is_urgent_all_the_t
     config = sqs_server.config()
     clients = await Clients.open(config)
     try:
-        checked = await schema.check(config, clients)
+        checked = await provisioning.prepare(config, clients)
         client = CountingClient(clients.dynamodb)
         clock = ManualClock()
         process = Process(client, config.table, StoreClock(clock, clients.server_time), checked.shards)

@@ -25,6 +25,7 @@ from asyncjobs.backends.sqs.log import Log
 from asyncjobs.backends.sqs.messages import Messages
 from asyncjobs.backends.sqs.numbers import numbers_of
 from asyncjobs.backends.sqs.outbox import Outbox
+from asyncjobs.backends.sqs.provisioning import prepare
 from asyncjobs.backends.sqs.queries import Queries
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.removal import Removal
@@ -214,7 +215,7 @@ async def connect(config: SQSConfig, clock: Clock | None, listeners: Listeners) 
     """Open the connections, and check the table, the queues and the bucket."""
     clients = await Clients.open(config)
     try:
-        checked = await schema.check(config, clients)
+        checked = await prepare(config, clients)
         parts = Parts(config, clients, StoreClock(clock, clients.server_time), listeners, checked)
         clients.denials.begin(lambda: parts.workers.any_here)
         return parts

@@ -30,6 +30,17 @@ async def create(config: SQSConfig, *, dry_run: bool) -> list[str]:
         await clients.close()
 
 
+async def prepare(config: SQSConfig, clients: Clients) -> schema.Checked:
+    """Make what is missing if the config has ``create=True``, and check that all is there, and of this version.
+
+    :raises BackendError: something is missing, or is not what it must be.
+    :raises SchemaVersionError: a newer version of this package made the table.
+    """
+    if config.create:
+        await provision(config, clients)
+    return await schema.check(config, clients)
+
+
 async def provision(config: SQSConfig, clients: Clients, *, dry_run: bool = False) -> list[str]:
     """Do what ``create`` does, with clients that are open."""
     steps = _Steps(dry_run)

@@ -99,16 +99,12 @@ class Checked(Struct, frozen=True):
 
 
 async def check(config: SQSConfig, clients: Clients) -> Checked:
-    """Make sure that table, queues and bucket are there, and of this version; with ``create=True`` make them.
+    """Make sure that table, queues and bucket are there, and of this version.
 
     :raises BackendError: something is missing, or is not what it must be.
     :raises SchemaVersionError: a newer version of this package made the table.
     """
-    if config.create:
-        from asyncjobs.backends.sqs.provisioning import provision
-
-        await provision(config, clients)
-    else:
+    if not config.create:  # else ``provision`` has looked at it
         check_table(config.table, await described(config.table, clients))
     meta = await meta_of(config, clients)
     if meta["version"] > VERSION:

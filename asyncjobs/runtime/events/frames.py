@@ -163,7 +163,7 @@ class FrameReader:
         self._sent_cursor = reader.cursor
         self._ready: deque[bytes] = deque()
         self._over = False
-        self.delivered = False
+        self.delivered: bool = False
         """Whether anything has been delivered, besides its end."""
 
     @property

@@ -89,10 +89,10 @@ class Subscription:
     def __init__(self, live_after: str, size: int, concerns: Concerns | None = None) -> None:
         self.live_after = live_after
         """How far shared pages of the log must reach to be of use, so that no own commit is missing."""
-        self.passed = live_after
+        self.passed: str = live_after
         """The cursor up to which all relevant events were handed over."""
         self._concerns = concerns
-        self.ended = False
+        self.ended: bool = False
         """Whether the subscriber has fallen behind, or no more events will come."""
         self._free = size
         # Bounded by the events in it: a publication has at least one.

@@ -44,11 +44,11 @@ class ProcessPool:
     :param jobs: where bodies submit jobs, and wait for them.
     """
 
-    idle_time = 60.0
+    idle_time: float = 60.0
     """Seconds after which an idle process is ended."""
     most_jobs = 1000
     """Jobs that one process runs, which bounds the memory that bodies leak."""
-    grace = 1.0
+    grace: float = 1.0
     """Seconds between a stop request to a body and the end of its process by SIGKILL. An awaited body gets
     ``cancel_grace`` seconds first."""
 

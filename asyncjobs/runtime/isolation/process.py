@@ -35,10 +35,10 @@ class Process:
     def __init__(self, popen: subprocess.Popen[bytes], down: int, up: int) -> None:
         assert popen.stdout is not None
         assert popen.stderr is not None
-        self.pid = popen.pid
+        self.pid: int = popen.pid
         self.up = up
-        self.stdout = popen.stdout.fileno()
-        self.stderr = popen.stderr.fileno()
+        self.stdout: int = popen.stdout.fileno()
+        self.stderr: int = popen.stderr.fileno()
         self.jobs = 0
         """Bodies that succeeded in this process."""
         self.idle_since = 0

@@ -78,7 +78,7 @@ class AttemptSession:
         grace: float,
         cancel_grace: float,
     ) -> None:
-        self.began = False
+        self.began: bool = False
         self._is_async = False
         self.ended: Ended | None = None
         self._process = process
