@@ -68,7 +68,7 @@ class CheckedArguments(FormerAttributes):
 def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Mapping[str, type] | None = None) -> None:
     """Refuse keywords with which no object of a class is made.
 
-    :param inside: settings that are given as a whole, by parameter: a keyword that is one of theirs is answered so.
+    :param inside: parameters that take a settings object, with its class: the hint points there for its fields.
     :raises ConfigurationError: one of the names is not known, with the nearest that is.
     """
     constructor: Callable[..., Any] = cls.__init__
@@ -106,7 +106,7 @@ def checked_keywords(func: F) -> F:
 
 
 def listed(field: str, given: object, allowed: str, *, hint: str | None = None) -> list[Any]:
-    """Return several of something as a list of its own. One text is iterable, too, and never what is meant.
+    """Return several items as a new list. A single text is refused, although it is iterable.
 
     :raises ConfigurationError: it is not several, or its own code fails when it is read.
     """
@@ -137,7 +137,7 @@ def checked_texts(field: str, given: object, allowed: str) -> list[str] | None:
 
 
 def checked_dict(field: str, given: object, allowed: str) -> dict[Any, Any]:
-    """Return what is given by name as a dict of its own.
+    """Return a mapping as a new dict.
 
     :raises ConfigurationError: as ``listed``.
     """
@@ -149,7 +149,7 @@ def checked_dict(field: str, given: object, allowed: str) -> dict[Any, Any]:
 
 @contextmanager
 def reading(field: str, given: object) -> Generator[None, None, None]:
-    """Wrap the reading of an object that a caller passed, whose own code may raise anything.
+    """Wrap the reading of an object from a caller, whose code may raise any error.
 
     :raises ConfigurationError: that code fails.
     """

@@ -12,7 +12,7 @@ from asyncjobs.checks import is_a
 from asyncjobs.exceptions import ConfigurationError
 
 _SINCE_BOOT: int = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-"""Linux has a clock of its own for it; on macOS the monotonic one goes on while the machine sleeps."""
+"""Linux has a separate clock for it; on macOS the monotonic clock continues while the machine sleeps."""
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -23,7 +23,7 @@ _abandoned: set[threading.Thread] = set()
 async def in_thread(
     function: Callable[..., T], *args: Any, abandon_on_cancel: bool = False, stop: threading.Event | None = None
 ) -> T:
-    """Run a function in a daemon thread of its own, and return what it returns.
+    """Run a function in a new daemon thread, and return its result.
 
     :param abandon_on_cancel: return at once when the caller is cancelled; else when the function has ended.
     :param stop: is set when the caller is cancelled. The function looks at it, and ends; that is waited for.
@@ -43,7 +43,7 @@ async def in_thread(
             outcome.set_result(context.run(function, *args))
         except BaseException as error:  # border: raised where it is awaited
             outcome.set_exception(error)
-        with suppress(RuntimeError):  # the loop is closed: nobody waits
+        with suppress(RuntimeError):  # the loop is closed: no caller waits
             call_soon(done.set)
 
     thread = threading.Thread(target=work, name="asyncjobs-call", daemon=True)

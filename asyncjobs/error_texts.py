@@ -11,7 +11,7 @@ _name_of = type.__dict__["__name__"].__get__  # not kind.__name__: a metaclass m
 
 
 def shown(value: object) -> str:
-    """Return any object for a message: short, and as it is written in Python. Never fails."""
+    """Return a short representation of any object for a message, in Python syntax. Never fails."""
     try:
         written = str.__str__(repr(value))
     except Exception:  # border: its own code

@@ -18,7 +18,7 @@
     │  ├─ JobExecutionError              .attempt, .error_type, .message, .traceback_text
     │  │  ├─ WorkerLostError             interruptions used up
     │  │  ├─ RejectedError               .by, .reason; a gate was rejected
-    │  │  └─ AnswerTimeoutError          nobody answered a gate in time
+    │  │  └─ AnswerTimeoutError          a gate was not answered in time
     │  ├─ JobCancelledError
     │  └─ JobSkippedError                .because
     ├─ JobTimeoutError (TimeoutError)    waiting took too long; the job continues
@@ -46,7 +46,7 @@ from asyncjobs.versions import install_command
 class JobProcessorError(FormerAttributes, Exception):
     """The root of every error of this package.
 
-    ``str(error)`` is the message and, on a line of its own, the hint.
+    ``str(error)`` is the message and, on a separate line, the hint.
     """
 
     code: str = "error"

@@ -18,7 +18,7 @@ _PAGE = 500
 
 
 class Graph:
-    """Jobs and the edges between them. ``cut``: the graph has more jobs than were asked for."""
+    """Jobs and the edges between them. ``cut``: the graph has more jobs than the limit."""
 
     def __init__(self, jobs: Iterable[Job], edges: Iterable[Edge], *, cut: bool) -> None:
         self.jobs = {job.id: job for job in jobs}
@@ -36,7 +36,7 @@ async def read_group_graph(jp: JobProcessor, group: str, most: int = MOST_NODES)
 
 
 async def read_job_graph(jp: JobProcessor, job_id: str, depth: int, most: int = MOST_NODES) -> Graph:
-    """Read what a job waits for and what waits for it, ``depth`` steps in each direction, at most ``most`` jobs."""
+    """Read the ancestors and descendants of a job, ``depth`` steps in each direction, at most ``most`` jobs."""
     seen: dict[str, None] = {job_id: None}
     edges: dict[tuple[str, str], Edge] = {}
     cut = False

@@ -20,7 +20,7 @@ from asyncjobs.spellings import FormerAttributes
 DEFAULT_QUEUE = "default"
 
 Isolation = Literal["thread", "process"]
-"""Where a body runs: in the worker's process (on its loop, or in a thread), or in a process of its own."""
+"""Where a body runs: in the worker's process (on its loop, or in a thread), or in a child process."""
 
 
 class Handle(SentAsId):
@@ -38,7 +38,7 @@ NO_NAME = "this is the handle of one job: await it, or ask by its id"
 
 
 class JobStatus(StrEnum):
-    """Where a job stands. Ready, delayed and retrying jobs are all ``pending``: see ``JobProcessor.why``."""
+    """The status of a job. Ready, delayed and retrying jobs are all ``pending``: see ``JobProcessor.why``."""
 
     PENDING = "pending"
     IN_PROGRESS = "in_progress"
@@ -94,7 +94,7 @@ class EventType(StrEnum):
 
 
 class EdgeState(IntEnum):
-    """How a dependency stands: rule 4.1 of the state machine."""
+    """The state of a dependency: rule 4.1 of the state machine."""
 
     OPEN = 0
     MET = 1
@@ -113,7 +113,7 @@ class OutcomeKind(StrEnum):
 
 
 class JobError(Struct, frozen=True, gc=False):
-    """What a body raised, as text: type name, message, traceback."""
+    """The error of a body, as text: type name, message, traceback."""
 
     error_type: str
     message: str
@@ -191,7 +191,7 @@ class Attempt(Shown, Struct, frozen=True):
 
 
 class Gate(Shown, Struct, frozen=True):
-    """What a gate asks, and how that stands. Moments are None until they come.
+    """The question of a gate, and its state. Moments are None until they come.
 
     Without ``choices`` and ``schema`` it is an approval: its answer is True. ``schema`` is the JSON Schema that its
     answer must fit; ``reject_on`` are the choices that reject it. Whoever answered or rejected it is ``answered_by``,
@@ -243,14 +243,14 @@ class Job(Shown, FormerAttributes, Struct, frozen=True):
     waits_for: WaitsFor | None = None
     version: int = 0
     unreadable: str | None = None
-    """What of the stored job cannot be read (``"unreadable: metadata (…)"``) and has a stand-in here; else None."""
+    """The stored fields that cannot be read (``"unreadable: metadata (…)"``) and have stand-ins here, or None."""
     worker_id: str | None = None
     """Which worker holds its attempt, or completed it, by ``WorkerInfo.id``: names need not be unique. None, as
     ``worker`` is, of a job that no worker holds and none completed; ``get_attempts`` names who ran the others."""
     depends_on: tuple[str, ...] = ()
     """Ids of its dependencies, those among its arguments too, by submission; see ``JobProcessor.get_dependencies``."""
     gate: Gate | None = None
-    """What it asks, if it is a gate."""
+    """The question, if the job is a gate."""
     parked: str | None = None
     """The id of the gate on which it is parked: it runs again once that has ended."""
 
@@ -281,7 +281,7 @@ class JobResult(Struct, frozen=True):
     interruptions: int = 0
     error_kind: OutcomeKind | None = None
     answered_by: str | None = None
-    """Who answered or rejected it, if it is a gate and they gave a name."""
+    """The name given with the answer or rejection, if the job is a gate."""
 
 
 class JobEvent(Shown, Struct, frozen=True):
@@ -304,9 +304,9 @@ class JobEvent(Shown, Struct, frozen=True):
 
 
 class EventPage(Struct, frozen=True):
-    """A bounded page of the log. ``cursor`` is where to go on; ``end`` is True when nothing more is stored.
+    """A bounded page of the log. ``cursor`` is where to continue; ``end`` is True when nothing more is stored.
 
-    ``lost``: retention removed events between the cursor that was asked for and this page.
+    ``lost``: retention removed events between the requested cursor and this page.
     """
 
     events: Sequence[JobEvent]

@@ -1,4 +1,4 @@
-"""Give programs one object for everything: submit, watch, ask, decide. It has no logic of its own."""
+"""Define JobProcessor: the facade of an engine, with signatures and docstrings but no logic."""
 
 from __future__ import annotations
 
@@ -258,7 +258,7 @@ class JobProcessor(CheckedArguments, GateCalls):
         return await self._engine.parts().queries.get_result(job_id)
 
     async def wait_for_job(self, job_id: str, timeout: float | None = None) -> Job:
-        """Wait until a job has ended, however it ended, and return it as it is then.
+        """Wait until a job has ended, in any way, and return its final snapshot.
 
         :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds.
         """
@@ -267,9 +267,9 @@ class JobProcessor(CheckedArguments, GateCalls):
     async def wait_for_results(self, job_ids: Iterable[str], timeout: float | None = None) -> list[JobResult]:
         """Wait until all of these jobs (ids or handles) have ended, however they ended; in their order.
 
-        A job that failed raises nothing here. ``get_result`` gives a value decoded; a ``JobResult`` has it as stored.
+        A failed job raises no error here. A ``JobResult`` has the encoded value; ``get_result`` decodes it.
 
-        :raises JobNotFoundError: no such job. JobTimeoutError: not all of them within ``timeout`` seconds.
+        :raises JobNotFoundError: no such job. JobTimeoutError: not all of them ended within ``timeout`` seconds.
         """
         return await self._engine.parts().queries.wait_for_results(job_ids, timeout)
 
@@ -296,16 +296,16 @@ class JobProcessor(CheckedArguments, GateCalls):
         return await self._engine.parts().queries.get_attempts(job_id)
 
     async def get_arguments(self, job_id: str) -> JobArguments:
-        """Return what a job is called with, ``args`` and ``kwargs``, with handles where results of others will be.
+        """Return the arguments of a job, ``args`` and ``kwargs``, with handles in place of injected results.
 
-        Records come back by the annotations of its function if this process knows it, else as plain dicts.
+        Records are restored by the annotations of the function if this process has it, otherwise as plain dicts.
 
         :raises JobNotFoundError: no such job. CorruptValueError, ConversionError: they cannot be read.
         """
         return await self._engine.parts().queries.get_arguments(job_id, self.handle)
 
     async def get_dependencies(self, job_id: str) -> list[Edge]:
-        """Return what a job depends on, by submission, and how each dependency stands."""
+        """Return the dependencies of a job, in the order of submission, with the state of each."""
         return await self._engine.parts().queries.get_dependencies(job_id)
 
     async def find_jobs(self, query: JobQuery | None = None) -> JobPage:
@@ -417,7 +417,7 @@ class JobProcessor(CheckedArguments, GateCalls):
     # -- controlling
 
     async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
-        """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
+        """Cancel a job, and with ``descendants`` the whole tree of jobs submitted from inside it.
 
         :returns: the stored status. ``cancelled``: the job will never run (again); ``in_progress``: the job is asked to
             stop, and will end as cancelled; any other: the job had ended before.
@@ -432,7 +432,7 @@ class JobProcessor(CheckedArguments, GateCalls):
     async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
 
-        :param fresh: begin anew. Default: resume, with the steps that the job has kept.
+        :param fresh: start over. Default: resume, with the steps that the job has kept.
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
         return await self._engine.parts().actions.retry_job(job_id, fresh=fresh)
@@ -490,7 +490,7 @@ class JobProcessor(CheckedArguments, GateCalls):
 
     @property
     def clock(self) -> Clock:
-        """The clock that it was given."""
+        """The clock of this processor."""
         return self._engine.settings.clock
 
 

@@ -58,7 +58,7 @@ class GateRequest(CheckedStruct, frozen=True, kw_only=True):
             await gate.answer(by="ada")
             print(await page)
 
-    ``default`` is the answer that its deadline gives; left out (``UNSET``), there is none, and None is a value.
+    ``default`` is the answer at the deadline: ``UNSET`` means no default, while None is a valid one.
     """
 
     question: str

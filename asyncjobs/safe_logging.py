@@ -1,4 +1,4 @@
-"""Log records of this package without raising what a handler of the program raises.
+"""Log records of this package without raising errors of the program's log handlers.
 
 A handler belongs to the program (a log server that is away, a full disk), and what it raises comes out of the call that
 logs: in the middle of a commit, of a heartbeat, of a claim. None of these may end because it could not be logged.

@@ -77,7 +77,7 @@ _AMOUNT = re.compile(r"([0-9]+(?:\.[0-9]+)?)\s*([a-zA-Z]+)")
 
 
 class Origin(Struct, frozen=True):
-    """A value as it was given, and its source: ``the flag --db``, ``ASYNCJOBS_DB``, ``asyncjobs.toml``."""
+    """A given value, and its source: ``the flag --db``, ``ASYNCJOBS_DB``, ``asyncjobs.toml``."""
 
     value: Any
     source: str
@@ -312,7 +312,7 @@ def _parsed(name: str, origin: Origin, value: str, kinds: set[Any]) -> Any:
     """Parse a string. The cases, in this order: empty for None; yes or no; a number with its unit; a list; pairs; a
     text.
 
-    :raises ConfigurationError: the string is none of what the field can be.
+    :raises ConfigurationError: the string is not a valid value of the field.
     """
     text = value.strip()
     if text == "" and type(None) in kinds:

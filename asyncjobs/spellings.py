@@ -1,4 +1,4 @@
-"""Find the known name that an unknown one was meant to be."""
+"""Suggest the known name for an unknown one: a former name, or a misspelled one."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNOREC
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """Return the known name that ``name`` was meant to be, or None when none is close.
+    """Return the known name closest to ``name``, or None if none is close.
 
     A former name is also found as the end of a longer one: ``--slots``, ``DAEMON_SLOTS``.
     """
@@ -40,7 +40,7 @@ def nearest(name: str, known: Iterable[str]) -> str | None:
     renamed = _present_name(name, names)
     if renamed is not None:
         return renamed
-    from difflib import get_close_matches  # for errors alone: each program would pay 4 ms at its start
+    from difflib import get_close_matches  # only errors need it, and every program would pay 4 ms at its start
 
     matches = get_close_matches(name, names, n=1, cutoff=0.6)
     return matches[0] if matches else None

@@ -124,7 +124,7 @@ class SyncJobs(SyncGateCalls):
     :param backend: a path, or what else ``JobProcessor`` takes.
     :param options: those of ``JobProcessor``: ``daemon=``, ``enable_daemon=``, ``functions=``, ``fallback=``.
 
-    Jobs run on the event loop of a thread of its own, and in worker threads; handlers of signals and the main thread
+    Jobs run on the event loop of a separate thread, and in worker threads; handlers of signals and the main thread
     stay yours. May be used from several threads. Leaving gives running jobs ``daemon.shutdown_timeout`` seconds; Ctrl-C
     meanwhile hands them back at once, and the next one ends the process.
     """
@@ -209,7 +209,7 @@ class SyncJobs(SyncGateCalls):
         get_engine(self._jp).give_back()
 
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Run an async function on the loop, and wait for what it returns.
+        """Run an async function on the loop, and wait for its result.
 
         :raises BackendClosedError: outside of ``with``. JobStateError: on its own loop, by an ``async def`` body.
         """
@@ -221,7 +221,7 @@ class SyncJobs(SyncGateCalls):
         try:
             value = _wait_for(self._start(call, function, *args))
         except KeyboardInterrupt:
-            self._loop.call_soon(call.cancel)  # no caller waits for it any more
+            self._loop.call_soon(call.cancel)  # no caller waits for it
             raise
         except JobProcessorError as error:
             if error.hint is not None:  # handles are not awaited here
@@ -338,7 +338,7 @@ class SyncJobs(SyncGateCalls):
         return self.call(self._jp.get_result, job_id)
 
     def get_arguments(self, job_id: str) -> JobArguments:
-        """Return what a job is called with, with handles where results of others will be."""
+        """Return the arguments of a job, with handles in place of injected results."""
 
         def make_handle(other: str) -> SyncHandle[Any]:
             return SyncHandle(self._jp.handle(other), self)
@@ -349,7 +349,7 @@ class SyncJobs(SyncGateCalls):
         return self.call(read)
 
     def get_dependencies(self, job_id: str) -> list[Edge]:
-        """Return what a job depends on, by submission, and how each dependency stands."""
+        """Return the dependencies of a job, in the order of submission, with the state of each."""
         return self.call(self._jp.get_dependencies, job_id)
 
     def find_jobs(self, query: JobQuery | None = None) -> JobPage:

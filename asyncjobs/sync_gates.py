@@ -21,7 +21,7 @@ T = TypeVar("T")
 
 
 class SyncGateCalls(FormerAttributes, ABC):
-    """What a plain program does with gates."""
+    """The gates of a plain program."""
 
     @property
     @abstractmethod

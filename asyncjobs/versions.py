@@ -1,4 +1,4 @@
-"""Look up installed versions, and how to install what is missing."""
+"""Look up installed versions, and the commands that install missing extras."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def own_version() -> str:
 
 
 def install_command(extra: str) -> str:
-    """Return the command that installs what an extra needs, from the metadata of the installed package."""
+    """Return the command that installs an extra, from the metadata of the installed package."""
     from importlib.metadata import PackageNotFoundError, requires  # which takes long to import, and is rarely needed
 
     try:

@@ -1,4 +1,4 @@
-"""Open the web part for the facade: the one place below it that imports it, when it is wanted."""
+"""Import the web part for the facade, on first use: the only module below it that does so."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ class WebDoor:
     def response(self, request: Request, **wanted: Any) -> Response:
         """Return a stream of events as the response of a route.
 
-        :param wanted: what ``OwnRoutes.response`` takes.
+        :param wanted: the arguments of ``OwnRoutes.response``.
         """
         if self._own_routes is None:
             try:
@@ -60,6 +60,6 @@ class WebDoor:
         return self._own_routes.response(request, **wanted)
 
     def close_streams(self, reason: str = "shutdown") -> None:
-        """End every stream that is open; its client comes back with the cursor that it has."""
+        """End every open stream; its client reconnects with its cursor."""
         for streams in self._streams:
             streams.close(reason)

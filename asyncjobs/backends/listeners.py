@@ -35,5 +35,5 @@ class Listeners:
                 continue
             try:
                 listener(events)
-            except Exception:  # border: the events are stored, and the other listeners and the caller must go on
+            except Exception:  # border: the events are stored, and the other listeners and the caller must continue
                 self._logger.exception("a listener failed")

@@ -1,4 +1,4 @@
-"""Decide whether a job is one that a ``JobQuery`` asks for, in stores that filter by themselves."""
+"""Decide whether a job matches a ``JobQuery``, for stores that filter in Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make the backend that a user names. Only this module knows all of them, and imports each when it is wanted."""
+"""Make the backend that a user names. Only this module knows all backends, and imports each on first use."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def make_backend(
     config: BackendConfig | None,
     clock: Clock,
 ) -> tuple[JobBackend, BackendConfig]:
-    """Return the backend that is meant, not opened yet, and its settings.
+    """Return the selected backend, not opened yet, and its settings.
 
     :raises ConfigurationError: the kind is unknown, or the settings are of another kind.
     """
@@ -71,7 +71,7 @@ def _construct(config: BackendConfig, clock: Clock) -> JobBackend:
 
 
 async def create_on_aws(config: SQSConfig, *, dry_run: bool) -> list[str]:
-    """Make what is missing on AWS, and return a line about each thing; with ``dry_run`` only the lines."""
+    """Create missing resources on AWS, and return a line about each; with ``dry_run`` only the lines."""
     from asyncjobs.backends.sqs import provisioning
 
     return await provisioning.create(config, dry_run=dry_run)

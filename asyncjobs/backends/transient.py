@@ -2,7 +2,7 @@
 
 The backend decides which failures are transient (``BackendError.transient``). SQLite's lock is not among them: its
 writer and readers have waited for it as long as makes sense, and a second layer would only multiply that. Loops that
-must go on for ever (claiming, recording outcomes) have a backoff of their own, without a bound.
+must never give up (claiming, recording outcomes) have a separate backoff, without a bound.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def delay_before(attempt: int, draw: Callable[[], float] = random.random) -> flo
 
 
 async def patiently(call: Callable[[int], Awaitable[T]], *, tries: int, clock: Clock) -> T:
-    """Repeat ``call`` until it does not fail transiently, and return what it returns.
+    """Repeat ``call`` until it does not fail transiently, and return its result.
 
     :param call: gets the number of the attempt, from 1.
     :raises BackendConnectionError: it failed transiently ``tries`` times.

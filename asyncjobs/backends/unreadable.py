@@ -44,12 +44,12 @@ def event_data(data: bytes | None) -> dict[str, Any]:
         return {}
     try:
         return read_event_data(data)
-    except Exception as error:  # border: whatever the bytes are
+    except Exception as error:  # border: any bytes
         return marked_data([problem("event data", error)])
 
 
 def read_event_data(data: bytes) -> dict[str, Any]:
-    """Decode as ``event_data`` does, but raise what is wrong with the bytes."""
+    """Decode as ``event_data`` does, but raise the error of damaged bytes."""
     read = _mapping.decode(data)
     if not _PLAIN.issuperset(map(type, read.values())):
         json.encode(read)  # keys and values that no stream can send
@@ -129,7 +129,7 @@ class Shape:
                 continue
             try:
                 read(values[index])
-            except Exception as error:  # border: whatever is stored there
+            except Exception as error:  # border: any stored value
                 values[index] = instead
                 problems.append(problem(self._columns[index][0], error))
         return values, problems

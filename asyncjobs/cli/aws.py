@@ -1,4 +1,4 @@
-"""``asyncjobs aws``: make what the SQS store needs, or print it for those who make it in another way."""
+"""``asyncjobs aws``: create the AWS resources of the SQS store, or print templates for other tools."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def aws() -> None:
 @click.option("--dry-run", is_flag=True, help="Only show what would be made.")
 @command
 async def init(context: Context, dry_run: bool) -> None:
-    """Create the table with its indexes, the queues and the dead-letter queue; what exists already is left as it is."""
+    """Create the table with its indexes, the queues and the dead-letter queue; leave existing ones unchanged."""
     config = _config(context)
     context.set_up_logging()
     made = await create_on_aws(config, dry_run=dry_run)

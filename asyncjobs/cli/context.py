@@ -40,7 +40,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _OF_AWS = ("AWS_DEFAULT_REGION", "AWS_ENDPOINT_URL", *(f"AWS_ENDPOINT_URL_{of}" for of in ("DYNAMODB", "S3", "SQS")))
-"""What decides which store on AWS is meant, beside the settings."""
+"""Environment variables that select the store on AWS, besides the settings."""
 _LOOKED_AT = 50
 _UNRUNNABLE_AFTER = 600.0
 
@@ -203,7 +203,7 @@ class Context:
 
     @asynccontextmanager
     async def store(self, *, must_exist: bool = True) -> AsyncGenerator[JobProcessor]:
-        """Open a processor on the configured store, without a daemon of its own.
+        """Open a processor on the configured store, without a daemon.
 
         :raises Failure: the file does not exist, and ``must_exist``.
         """
@@ -223,7 +223,7 @@ class Context:
             yield jp
 
     def start_hint(self, functions: Iterable[str] = (), *, name: str | None = None) -> str:
-        """Return the command that starts a daemon for these functions, or what is missing for one."""
+        """Return the command that starts a daemon for these functions, or the reason why there is none."""
         settings = self.settings
         given: Sequence[str] = self._flags.get("daemon.allowed_modules") or ()
         if settings.app is not None or settings.daemon.allowed_modules is not None:
@@ -280,7 +280,7 @@ class Context:
 
     @cached_property
     def redact(self) -> Callable[[str, Any], Any] | None:
-        """Return the function of the setting ``redact``, which hides what nobody may see; None shows everything.
+        """Return the function of the setting ``redact``, which hides secrets; None shows everything.
 
         :raises Failure: it cannot be imported.
         """
@@ -289,7 +289,7 @@ class Context:
     def function(self, target: str) -> Callable[..., Any]:
         """Return the function ``module:name``, imported from the working directory or an installed package.
 
-        :raises Failure: there is no such function.
+        :raises Failure: the function does not exist.
         """
         module_name, colon, name = target.partition(":")
         if not colon or not name:
@@ -302,7 +302,7 @@ class Context:
     def job_function(self, target: str) -> Callable[..., Any]:
         """Return the function of a job by its stored name, which may begin with an adapter: ``crew+module:factory``.
 
-        :raises Failure: there is no such function, or no such adapter.
+        :raises Failure: the function or its adapter does not exist.
         """
         problem = find_adapter_problem(target)
         if problem is not None:

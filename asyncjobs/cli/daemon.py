@@ -1,4 +1,4 @@
-"""``asyncjobs daemon``: run jobs in a process of its own."""
+"""``asyncjobs daemon``: run jobs in a separate process."""
 
 from __future__ import annotations
 

@@ -50,7 +50,7 @@ async def status(context: Context, check: bool, name: str) -> None:
 
 
 class _Live(Struct, frozen=True):
-    """What the store knows of a running daemon. ``worker`` is None if it has no row."""
+    """The store's record of a running daemon. ``worker`` is None if it has no row."""
 
     counts: Mapping[JobStatus, int]
     worker: WorkerInfo | None

@@ -47,7 +47,7 @@ def output_in_log(handlers: Iterable[logging.Handler], *, stderr: bool) -> Gener
 
 
 def let_go(handlers: Iterable[logging.Handler]) -> None:
-    """Redirect the descriptor of standard error to the log as well; the starting command does not read it any more."""
+    """Redirect the descriptor of standard error to the log as well; the starting command no longer reads it."""
     for handler in handlers:
         if isinstance(handler, PrivateFile):
             _follow(handler, (1, 2))

@@ -1,4 +1,4 @@
-"""Report failures of commands: what is wrong, what to do, and an exit code for scripts.
+"""Report failures of commands: the problem, the fix, and an exit code for scripts.
 
 ====  ======================================================
 0     all is well

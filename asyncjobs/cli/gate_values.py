@@ -1,4 +1,4 @@
-"""Read what is written on a command line as the answer that the schema of a gate takes."""
+"""Parse a command-line argument as an answer that the schema of a gate accepts."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _TYPES: dict[type, frozenset[str]] = {
 def parse_value(text: str, schema: Mapping[str, Any]) -> Any:
     """Return the answer that a text is: the text itself if the schema takes texts, else the number or word in it.
 
-    :raises Failure: the schema takes neither, or does not say what it takes.
+    :raises Failure: the schema accepts neither, or does not name a type.
     """
     for value in (text, *_scalars(text)):
         if _takes(schema, schema, value, 0):

@@ -1,4 +1,4 @@
-"""Show gates: what they ask, since when, until when, and who has answered."""
+"""Show gates: question, time of opening, deadline, and answerer."""
 
 from __future__ import annotations
 

@@ -291,9 +291,9 @@ def _sure(context: Context, what: str, *, yes: bool) -> None:
 def report_statuses(
     context: Context, statuses: dict[str, JobStatus], words: dict[JobStatus, str], refusal: str
 ) -> None:
-    """Report how jobs stand now.
+    """Report the present status of jobs.
 
-    :raises Failure: one of them stands otherwise than the command was to achieve.
+    :raises Failure: a job does not have the status that the command was to achieve.
     """
     out = context.out
     if out.json:

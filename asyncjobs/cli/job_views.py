@@ -75,7 +75,7 @@ async def list_(
         out.table(_HEADS, [_row(out, job) for job in found], items)
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
-        # No command retries the failed jobs of a queue alone.
+        # No command retries only the failed jobs of a queue.
         mend = f" · retry the failed: {retry_command(group=group, function=function)}" if failed and not queue else ""
         more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
         out.note(f"{counted(len(found), 'job')}{more}{mend}")
@@ -326,7 +326,7 @@ async def result(context: Context, job: str, wait: bool, timeout: str | None) ->
 @click.option("-f", "--follow", "live", is_flag=True, help="Follow until the job ends.")
 @command
 async def logs(context: Context, job: str, live: bool) -> None:
-    """Print what a job logged and printed."""
+    """Print the log records and the output of a job."""
     out = context.out
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)

@@ -89,7 +89,7 @@ class Lazy(click.Group):
 
 
 def _with_suggestion(error: click.NoSuchOption) -> click.NoSuchOption:
-    """Return the error with the option that was meant: a former name is not like the one that click would suggest."""
+    """Return the error with the present name of an option: click suggests similar names only."""
     params = [] if error.ctx is None else error.ctx.command.get_params(error.ctx)
     near = nearest(error.option_name, [option for param in params for option in param.opts])
     if near is None:

@@ -67,7 +67,7 @@ async def serve(
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(stop_when_cancelled)
         try:
-            with anyio.CancelScope(shield=True):  # it ends by itself, in a bounded time, once should_exit is set
+            with anyio.CancelScope(shield=True):  # it ends within a bounded time after should_exit is set
                 await server.serve()
         except SystemExit:
             raise Failure(

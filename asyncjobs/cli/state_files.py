@@ -85,7 +85,7 @@ class StateFile:
                 self._descriptor = descriptor
                 self.write(state)
                 return None
-            os.close(descriptor)  # its owner has just removed it: the locked file does not exist any more
+            os.close(descriptor)  # its owner has just removed it: the locked file no longer exists
         return Found(_parse(self.path), running=True)
 
     def write(self, state: DaemonState) -> None:

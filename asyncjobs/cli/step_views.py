@@ -22,7 +22,7 @@ _LONGEST = 300
 
 
 class ShownStep(Struct, frozen=True):
-    """A step as it is shown. ``value`` is what is left of it by the setting ``redact``, as JSON has it."""
+    """A step for display. ``value`` is its JSON form, redacted by the setting ``redact``."""
 
     key: str
     size: int

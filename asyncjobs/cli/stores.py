@@ -24,7 +24,7 @@ class ChosenStore:
     """The store that a command works on.
 
     :param target: the settings of the store, or the application's own object.
-    :param identity: tells it from all others of this user: daemons on two stores may have the same name.
+    :param identity: distinguishes it from other stores of this user: daemons on two stores may have the same name.
     :param where: where it is: the absolute path of a file, or some words.
     """
 
@@ -70,7 +70,7 @@ def choose_store(settings: Settings, application: Callable[[], Engine]) -> Chose
     if "shared" not in engine.backend.capabilities:
         raise _in_memory()
     config = engine.settings.backend_config
-    if config.identity is None:  # a kind of store of the application's own, which says nothing about it
+    if config.identity is None:  # an application's own kind of store, which does not declare its identity
         return ChosenStore(engine.backend, config, f"{Path.cwd()} {settings.app}", f"the store of {settings.app}")
     return ChosenStore(engine.backend, config, config.identity, config.where)
 

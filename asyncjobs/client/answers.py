@@ -74,7 +74,7 @@ class SentError(Struct, frozen=True):
 
 
 class SentGate(Struct, frozen=True, kw_only=True):
-    """What a gate asks, and how that stands."""
+    """The question of a gate, and its state."""
 
     question: str
     choices: tuple[str, ...] | None = None

@@ -29,7 +29,7 @@ _LARGEST = 64 << 20
 
 
 class ClientGateCalls:
-    """What a program does with the gates of a server."""
+    """The gates of a server."""
 
     _transport: Transport
 
@@ -89,12 +89,12 @@ class ClientGateCalls:
     ) -> JobStatus:
         """Answer an open gate: it is ``completed`` with this value. The first answer wins.
 
-        Who answers is the name of the client's token at the server, so ``by`` is refused. The same answer of the same
+        The server records the name of the client's token, so ``by`` is refused. The same answer of the same
         token is accepted again, so that a request whose response was lost is repeated safely.
 
         :param answer_type: the type of the answer, by which it is checked and sent. Default: it has plain values.
         :returns: the status of the gate then.
-        :raises JobNotFoundError: no such job. ConfigurationError: the value is no answer to this question.
+        :raises JobNotFoundError: no such job. ConfigurationError: the value is not a valid answer.
         :raises JobStateError: it is no gate, not open, its deadline has passed, or another answer came first.
         """
         _refuse_giver(by)

@@ -44,7 +44,7 @@ class RemoteJobs(Protocol):
         ...
 
     def get_logs(self, job_id: str, after: str | None = None) -> AsyncIterator[JobEvent]:
-        """Iterate over what a job has logged."""
+        """Iterate over the log of a job."""
         ...
 
     def stream_job(
@@ -67,7 +67,7 @@ class ClientHandle(Handle):
     def __new__(cls, job_id: str, jobs: RemoteJobs, answer_type: AnswerType | None = None) -> Self:
         """Make a handle; programs call ``client.handle(job_id)``.
 
-        :param answer_type: the type of the result, if this client has asked for it.
+        :param answer_type: the type of the result of a gate that this client submitted.
         """
         self = super().__new__(cls, job_id)
         self._jobs = jobs
@@ -94,9 +94,9 @@ class ClientHandle(Handle):
     async def result(self, timeout: float | None = None) -> Any:
         """Wait until the job has completed, and return its result. Keep waiting while the server is unreachable.
 
-        :param timeout: seconds to wait; None waits for ever.
+        :param timeout: seconds to wait; None waits forever.
         :raises JobExecutionError: it failed for good. WorkerLostError: its workers died too often.
-        :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: nobody answered it in time.
+        :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: it was not answered in time.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
         :raises JobTimeoutError: the time is up; the job continues. JobNotFoundError: no such job.
         :raises BackendConnectionError: the server was not reachable at the beginning.
@@ -133,5 +133,5 @@ class ClientHandle(Handle):
         return self._jobs.stream_job(self.id, after, types=types, on_reset=on_reset)
 
     def logs(self, after: str | None = None) -> AsyncIterator[JobEvent]:
-        """Iterate over what the job has logged so far."""
+        """Iterate over the present log of the job."""
         return self._jobs.get_logs(self.id, after)

@@ -328,7 +328,7 @@ class JobsClient(ClientGateCalls, CheckedArguments):
     # -- controlling
 
     async def cancel_job(self, job_id: str, *, descendants: bool = False) -> JobStatus:
-        """Cancel a job, and with ``descendants`` those submitted from inside it, and theirs.
+        """Cancel a job, and with ``descendants`` the whole tree of jobs submitted from inside it.
 
         :returns: the stored status. ``cancelled``: the job will never run (again); ``in_progress``: the job is asked
             to stop, and will end as cancelled; any other: the job had ended before.
@@ -346,14 +346,14 @@ class JobsClient(ClientGateCalls, CheckedArguments):
         """Cancel all unfinished jobs of a group or of a query (its limit and cursor are ignored).
 
         :param expect: change nothing unless this many jobs match; the error has the ``code`` ``"count-differs"``.
-        :raises BackendConnectionError: the request is sent only once; check what was changed.
+        :raises BackendConnectionError: the request is sent only once; check which jobs were changed.
         """
         return await self._change("cancel", query, group, expect)
 
     async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
         """Run a failed or cancelled job again, with fresh counters, and revive those that were skipped because of it.
 
-        :param fresh: begin anew. Default: resume, with the steps that the job has kept.
+        :param fresh: start over. Default: resume, with the steps that the job has kept.
         :raises JobNotFoundError: no such job. JobStateError: it is neither failed nor cancelled.
         """
         # The version makes the request safe to repeat after a lost response.

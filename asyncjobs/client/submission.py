@@ -197,7 +197,7 @@ def _with_text_names(kwargs: Mapping[Any, Any]) -> dict[str, Any]:
 
 
 def _sendable(where: str, value: Any, *, handles: bool = True, typed: bool = False, depth: int = 0) -> Any:
-    """Return a value as it is sent as JSON. The cases, in this order: a handle; a subclass of a type that JSON has;
+    """Return the JSON form of a value. The cases, in this order: a handle; a subclass of a type that JSON has;
     a list or tuple; a mapping; a record, a value that is sent as it is stored, or a plain one.
 
     :param handles: whether a handle stands for a result here.

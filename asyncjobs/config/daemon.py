@@ -15,7 +15,7 @@ from asyncjobs.spellings import nearest
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonConfig(Checked):
-    """Settings of the loop that claims and runs jobs, embedded in a processor or a process of its own.
+    """Settings of the loop that claims and runs jobs, embedded in a processor or in a separate process.
 
     :param num_workers: attempts that run at the same time, async ones and threads together. Default 32.
     :param queues: names of the queues that it serves; None (default) means every queue.

@@ -43,7 +43,7 @@ class BackendConfig(Checked):
 
     @property
     def identity(self) -> str | None:
-        """Return what tells the store from all others that this user has, or None if only one process can reach it."""
+        """Return what distinguishes the store from others of this user, or None if only one process can reach it."""
         return None
 
     @property
@@ -54,7 +54,7 @@ class BackendConfig(Checked):
 
 @dataclass(frozen=True, kw_only=True)
 class MemoryConfig(BackendConfig):
-    """Settings of the store in memory: none of its own."""
+    """Settings of the store in memory, which has no settings beyond those of every store."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class SQLiteConfig(BackendConfig):
     :param mmap_size: MiB of the file that are mapped for reading. Default 256.
     :param readers: reading connections, each with a thread. Default 2.
     :param checkpoint_size: bytes of write-ahead log after which it is written back. Default 4 MiB.
-    :param max_size: bytes that the file may grow to; then ``BackendError``. Default None: what the disk holds.
+    :param max_size: largest size of the file in bytes; beyond it, ``BackendError``. Default None: no limit.
     :param allow_network_filesystem: open a file on NFS, SMB and the like, whose locks SQLite cannot trust.
         Default False.
     """

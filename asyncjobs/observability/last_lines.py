@@ -54,7 +54,7 @@ class LastLines(logging.Handler):
 
 
 def read_last_lines(path: Path, count: int = KEPT) -> list[str]:
-    """Read the lines that were kept at ``path``, the oldest first; none if there is no such file."""
+    """Read the lines that were kept at ``path``, the oldest first; none if the file does not exist."""
     try:
         data = path.read_bytes()
     except OSError:

@@ -72,7 +72,7 @@ class Actions:
         return statuses
 
     async def _reap_cancelled(self, asked: Sequence[str]) -> Mapping[str, JobStatus]:
-        # A stored request makes the reaping of a dead attempt its cancellation. Nobody else may come to do it.
+        # With the request stored, reaping a dead attempt cancels the job. No other process may be there to reap it.
         if not await self._backend.reap(expired=False):
             return {}
         return {job.id: job.status for job in await self._backend.get_jobs(asked)}

@@ -54,7 +54,7 @@ class AnswerSchema(AnswerType):
 
 
 def _find_foreign(schema: Any) -> str | None:
-    """Return a reference of a schema to another document, None if there is none."""
+    """Return a reference in a schema to another document, or None."""
     for part in _parts(schema):
         for name in ("$ref", "$dynamicRef"):
             target = part.get(name)

@@ -61,7 +61,7 @@ class AnswerType:
             _close(self.schema)
         except ConfigurationError:
             raise
-        except Exception as error:  # border: hints that cannot be resolved, and whatever a class of the program does
+        except Exception as error:  # border: unresolvable hints, and any error that a class of the program raises
             problem = f"answer_type has no JSON Schema: {type(error).__name__}: {error}"
             raise ConfigurationError("answer_type", answer_type, problem=problem) from error
 
@@ -83,7 +83,7 @@ class AnswerType:
     def read(self, data: bytes) -> Any:
         """Read a stored answer as an instance of the type.
 
-        :raises ConversionError: the type has changed, and it does not fit any more.
+        :raises ConversionError: the type has changed, and the stored answer no longer fits it.
         """
         return self.convert(decode_value(data))
 
@@ -109,17 +109,17 @@ class AnswerType:
 
 
 ReadBy = Callable[..., Any] | AnswerType
-"""What a result is read by: the function whose annotation it has, or the type of an answer."""
+"""What restores a result: the function with its return annotation, or the type of an answer."""
 
 
 def misfit(value: object, problem: str, path: str = "") -> ConfigurationError:
-    """Return the error of an answer that its gate does not take; ``path`` leads to what is wrong in it."""
+    """Return the error for an answer that its gate does not accept; ``path`` is the place of the mistake."""
     where = f"value{path}"
     return ConfigurationError(where, value, problem=f"{where} is no answer to this question: {problem}")
 
 
 def _explain(error: Exception) -> tuple[str, str]:
-    """Return what is wrong with an answer, and the path to it as far as the error names one."""
+    """Return the mistake in an answer, and its path if the error has one."""
     found: Any = getattr(error, "errors", None)
     if callable(found):  # of pydantic: each with its place
         first: Any = cast("Any", found())[0]
@@ -129,7 +129,7 @@ def _explain(error: Exception) -> tuple[str, str]:
 
 
 def _close(schema: Any) -> None:
-    """Have records take no other fields than their own: what is not read back is refused, and not dropped."""
+    """Forbid unknown fields of records: a field that would not be restored is refused, not dropped."""
     if isinstance(schema, list):
         for part in cast("list[Any]", schema):
             _close(part)
@@ -157,7 +157,7 @@ def _find_lost(given: Any, kept: Any, path: str) -> str | None:
 
 
 def _is_model(kind: Any) -> bool:
-    """Return whether this is a class of pydantic models, by what it has."""
+    """Return whether this is a class of pydantic models, by its attributes."""
     return isinstance(kind, type) and hasattr(kind, "model_validate") and hasattr(kind, "model_json_schema")
 
 

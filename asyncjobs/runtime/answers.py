@@ -25,7 +25,7 @@ def encode_answer(job: Job, value: Any, by: object, answer_type: AnswerType | No
 
     :param answer_type: if this process knows it; else the stored schema decides.
     :param largest: bytes that it may have.
-    :raises JobStateError: the job is no gate. ConfigurationError: the value does not fit.
+    :raises JobStateError: the job is not a gate. ConfigurationError: the value does not fit.
     :raises MissingExtraError: the schema cannot be checked here. NotSerializableError: the value cannot be stored.
     """
     gate = job.gate
@@ -47,7 +47,7 @@ def encode_answer(job: Job, value: Any, by: object, answer_type: AnswerType | No
 def encode_rejection(job: Job, reason: object, by: object) -> Answer:
     """Return the rejection of a gate.
 
-    :raises JobStateError: the job is no gate. ConfigurationError: the reason cannot be one.
+    :raises JobStateError: the job is not a gate. ConfigurationError: the reason is not valid.
     """
     if job.gate is None:
         raise no_gate(job)
@@ -64,7 +64,7 @@ def no_gate(job: Job) -> JobStateError:
 def fit_answer(
     choices: Sequence[str] | None, schema: Mapping[str, Any] | None, value: Any, answer_type: AnswerType | None
 ) -> Any:
-    """Return an answer as it is stored, if a gate with these choices or this schema takes it.
+    """Encode an answer for storage, if a gate with these choices or this schema accepts it.
 
     :raises ConfigurationError: it does not. MissingExtraError: the schema cannot be checked here.
     """
@@ -87,7 +87,7 @@ def fit_answer(
 
 
 def fit_schema(schema: Mapping[str, Any], value: Any) -> Any:
-    """Return an answer as it is stored, if it fits a schema.
+    """Encode an answer for storage, if it matches a schema.
 
     :raises: as ``fit_answer``.
     """
@@ -112,12 +112,12 @@ def _whole(value: Any) -> Any:
 
 
 def checked_reason(reason: object) -> str:
-    """Return why a gate is rejected; refuse what is no text, or too long."""
+    """Check the reason of a rejection: a text of limited length."""
     return _text("reason", reason, _LONGEST_REASON)
 
 
 def checked_giver(by: object) -> str | None:
-    """Return who answers; refuse what is no name."""
+    """Check the name of the answerer."""
     return None if by is None else _text("by", by, _LONGEST_NAME)
 
 

@@ -12,7 +12,7 @@ from asyncjobs.runtime.handle import JobHandle, refuse_unstored
 
 
 def checked_id(value: object) -> str:
-    """Return the id that an id or a handle is. Any text may be asked for; whether such a job exists is the store's."""
+    """Return the id of an id or a handle. Any text is accepted; the store decides whether such a job exists."""
     if not is_a(value, str):
         raise ConfigurationError("job_id", value, allowed="an id or a handle")
     if issubclass(type(value), JobHandle):
@@ -21,7 +21,7 @@ def checked_id(value: object) -> str:
 
 
 def checked_ids(value: object) -> list[str]:
-    """Return the ids that several ids and handles are, each by itself."""
+    """Return the ids of several ids and handles, checking each."""
     return [checked_id(one) for one in listed("job_ids", value, "ids or handles, in a list")]
 
 
@@ -37,7 +37,7 @@ def checked_query(query: object) -> JobQuery:
 
 
 def checked_requests(requests: object) -> Sequence[JobRequest | GateRequest]:
-    """Return the requests of a batch, as a sequence of its own."""
+    """Return the requests of a batch, as a new sequence."""
     hint = "submit_jobs([JobRequest(func=render, args=(path,))]); submit_job(render, path) submits one"
     several = listed("requests", requests, "JobRequests and GateRequests, in a list", hint=hint)
     for i, request in enumerate(several):

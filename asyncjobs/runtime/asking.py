@@ -118,7 +118,7 @@ class Asking:
 
 
 def _value_of(ended: JobResult, key: str, answer_type: AnswerType | None) -> Any:
-    """Return the answer, or raise why there is none."""
+    """Return the answer, or raise the error that explains its absence."""
     if ended.status is not JobStatus.COMPLETED:
         error = not_completed(ended)
         error.hint = "retry this job: it asks again"

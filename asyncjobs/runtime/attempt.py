@@ -85,17 +85,17 @@ class RunningAttempt:
         """Waits of its body for other jobs, which lend its slot."""
         self.lends_token = False
         self.over = False
-        """Its body has ended, or is not listened to any more."""
+        """Its body has ended, or its reports are ignored from now on."""
         self.threaded = False
         self.body: Body | None = None
-        """An ``async def`` body, or one in a process of its own, once it runs."""
+        """An ``async def`` body, or one in a child process, once it runs."""
         self.wait_scopes: set[Interruptible] = set()
         """The waits for other jobs that are not cancelled with the body: in threads, on other loops."""
         self.thread_scope: anyio.CancelScope | None = None
         """Around a thread's body: only ``abandon`` cancels it."""
 
     def stop(self, reason: Stop) -> None:
-        """Ask the body to stop. The first reason stands."""
+        """Ask the body to stop. The first reason is kept."""
         if self.stop_reason is None:
             self.stop_reason = reason
         self.context.stop()
@@ -133,7 +133,7 @@ class RunningAttempt:
 
 
 class Unawaited(Struct, frozen=True):
-    """What a plain function returned, to be awaited on the loop: it leads to an ``async def`` function."""
+    """An awaitable that a plain function returned, to be awaited on the loop."""
 
     value: Awaitable[Any]
 
@@ -155,7 +155,7 @@ class Tools(Struct, frozen=True):
 
 
 async def run_attempt(running: RunningAttempt, function: Callable[..., Any], tools: Tools) -> Outcome:
-    """Decode the call, run the body, encode what it returns. The outcome has how it went."""
+    """Decode the call, run the body, encode its result, and return the outcome."""
     enter(running.context)
     try:
         results = await read_injected(running.job, tools.read_results)
@@ -164,7 +164,7 @@ async def run_attempt(running: RunningAttempt, function: Callable[..., Any], too
             args, kwargs = await in_thread(read_arguments, *call, abandon_on_cancel=True)
         else:
             args, kwargs = read_arguments(*call)
-        is_async = tools.is_async(running.job.function, function)  # refuses what is no function of a job (any more)
+        is_async = tools.is_async(running.job.function, function)  # refuses a callable that is not a job function
     except Exception as error:
         return failure(error, retryable=False)
     if running.stop_reason is not None:
@@ -275,11 +275,11 @@ async def _run_in_thread(
     def body() -> Outcome | Unawaited:
         outcome = run_plain(running, function, args, kwargs, tools.max_value_size)
         if isinstance(outcome, Unawaited) and running.abandoned:
-            outcome.close()  # its outcome is not waited for any more
+            outcome.close()  # no caller waits for its outcome now
         return outcome
 
     async def thread() -> Outcome | Unawaited | None:
-        # A thread cannot be stopped: it keeps its slot and its lease until it returns, whatever is cancelled here.
+        # A thread cannot be stopped: it keeps its slot and its lease until it returns, even if this task is cancelled.
         with anyio.CancelScope(shield=True) as running.thread_scope:
             return await tools.threads.run(body, context)
         return None
@@ -300,7 +300,7 @@ async def _run_in_thread(
 
 
 def _adopt(context: Context) -> None:
-    """Set here what a plain function set in its thread, for the coroutine that it returned."""
+    """Copy the context variables that a plain function set in its thread, for the coroutine that it returned."""
     for variable, value in context.items():
         if variable.get(_UNSET) is not value:
             variable.set(value)
@@ -331,7 +331,7 @@ def run_plain(
 
 
 def _end_in_fork(running: RunningAttempt, error: BaseException | None) -> None:
-    """End a forked child that leaves the body: below it is the parent's work, which must not go on twice."""
+    """End a forked child that leaves the body: the rest of the stack is the parent's work, which must not run twice."""
     if running.context.forked:
         end_child(error)
 
@@ -349,7 +349,7 @@ async def _timed(
 
 
 def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
-    """Return the outcome of an attempt, which may have been asked to stop, whatever its body made of that."""
+    """Return the final outcome of an attempt, taking a stop request into account."""
     match running.stop_reason:
         case None:
             assert outcome is not None
@@ -359,7 +359,7 @@ def final_outcome(running: RunningAttempt, outcome: Outcome | None) -> Outcome:
             retryable = running.job.retry.retries(TimeoutError())
             return Outcome(OutcomeKind.FAILED, error=error, retryable=retryable)
         case Stop.CANCELLED:
-            # A body that ended on its own before it noticed the request: the store decides by what is stored.
+            # The body ended before it noticed the request: the store decides by the stored request.
             return outcome or Outcome(OutcomeKind.CANCELLED)
         case Stop.PARKED:
             if outcome is not None and outcome.error is not None:
@@ -379,7 +379,7 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
         encoded = encode_result(function, value, "$.result")
         if len(encoded) > largest:
             raise too_large("$.result", encoded, largest, "return")
-    except Exception as error:  # border: NotSerializableError, and whatever the value raises when it is looked at
+    except Exception as error:  # border: NotSerializableError, and any error that the value raises when it is inspected
         return failure(error, retryable=False)
     return Outcome(OutcomeKind.SUCCEEDED, encoded)
 
@@ -428,7 +428,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 def describe(error: BaseException) -> JobError:
     """Type name, message and traceback of an exception, without trusting any of its methods."""
     try:
-        message = str.__str__(str(error))  # what ``__str__`` returns may be a subclass, with methods of its own
+        message = str.__str__(str(error))  # ``__str__`` may return a subclass that overrides methods
     except BaseException:
         message = f"<{short_name(type(error))} whose message cannot be printed>"
     trace: TracebackType | None = _traceback_of(error)
@@ -439,7 +439,7 @@ def describe(error: BaseException) -> JobError:
     except BaseException:
         try:
             text = "".join(traceback.format_tb(trace))
-        except BaseException:  # the loader of a module may raise when it is asked for the source
+        except BaseException:  # the loader of a module may raise for its source
             text = "<the traceback cannot be printed>"
     return JobError(
         printable(exception_name(type(error)))[:200],

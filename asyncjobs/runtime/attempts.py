@@ -18,7 +18,7 @@ class Attempts:
         return bool(self.running or self._lost)
 
     def list_all(self) -> list[RunningAttempt]:
-        """Return all whose bodies run, also those of jobs that others have now."""
+        """Return all attempts whose bodies run, also of jobs that other workers have taken over."""
         return [*self.running.values(), *self._lost]
 
     def add(self, running: RunningAttempt) -> None:
@@ -26,7 +26,7 @@ class Attempts:
         self.running[running.job.attempt.job_id] = running
 
     def remove(self, running: RunningAttempt) -> None:
-        """Remove one whose body has ended, or is left behind."""
+        """Remove an attempt whose body has ended or was left behind."""
         job_id = running.job.attempt.job_id
         if self.running.get(job_id) is running:
             del self.running[job_id]

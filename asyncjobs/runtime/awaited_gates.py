@@ -41,7 +41,7 @@ class AwaitedGates:
         if now >= self._next:
             query = JobQuery(group=self._group, waits_for="answer", limit=2 * _NAMED + 1)
             waiting, more = await take_jobs(self._backend.find_jobs, query, query.limit)
-            gates = [job for job in waiting if job.gate is not None]  # those that are parked have gates of their own
+            gates = [job for job in waiting if job.gate is not None]  # parked jobs have their own gates
             if gates:
                 _log(gates, more=more)
                 self._next = None

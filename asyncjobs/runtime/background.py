@@ -42,9 +42,9 @@ class Background(Protocol):
         ...
 
     async def join(self, error: BaseException | None) -> bool | None:
-        """Wait until ``main`` has ended; cancelled meanwhile, go on waiting, and raise the cancellation afterwards.
+        """Wait until ``main`` has ended; if cancelled meanwhile, keep waiting, and raise the cancellation afterwards.
 
-        :param error: what the block of the program ends with.
+        :param error: the error with which the block of the program ends, or None.
         :returns: True if that is dealt with, and goes no further.
         :raises: what ended ``main``, unless the block ends with an error of its own.
         """
@@ -109,7 +109,7 @@ class _OwnTask:
         if not self._started.is_set():
             self._started.set()  # ``start`` raises what ended it
         elif not self._joined and not task.cancelled() and (error := task.exception()) is not None:
-            # The program that this runs in goes on, and gets the error when it leaves.
+            # The program continues, and gets the error when it leaves the block.
             logger.error("jobs do not run here any more: the background has ended by an error", exc_info=error)
 
 

@@ -58,7 +58,7 @@ class Batch(BatchGateCalls):
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
         """Note a job down, as ``JobProcessor.submit_job`` takes it. The handle may be passed on at once, awaited later.
 
-        Arguments are encoded here: what is changed in them afterwards is not part of the job. A job that is refused
+        Arguments are encoded here: later changes to them are not part of the job. A job that is refused
         here is not part of the batch.
 
         :raises SubmissionError: the batch is not open; as for ``JobProcessor.submit_job``.

@@ -19,7 +19,7 @@ T = TypeVar("T")
 
 
 class BatchGateCalls(ABC):
-    """What a batch does with gates."""
+    """The gates of a batch."""
 
     @abstractmethod
     def _note_gate(self, request: GateRequest) -> JobHandle[Any]: ...

@@ -19,7 +19,7 @@ ITEMS = "items"
 def name_refused(error: Exception, several: str, index: int, request: JobRequest | GateRequest) -> None:
     """Name the member of a batch that cannot be encoded.
 
-    :param several: what the caller calls the members: ``requests`` or ``items``.
+    :param several: the parameter that has the members: ``requests`` or ``items``.
     """
     if several == ITEMS and not (isinstance(error, NotSerializableError) and error.where.startswith("$.args")):
         return  # as it is for each item

@@ -33,7 +33,7 @@ logger = SafeLogger("asyncjobs.worker")
 
 
 class Bodies:
-    """What the bodies of one worker run in.
+    """The places in which the bodies of one worker run.
 
     :param jobs: where bodies submit jobs, and wait for them.
     :param max_value_size: bytes that a result may take.
@@ -74,7 +74,7 @@ class Bodies:
         self._pool_made = Wakeup()
 
     def new_context(self, job: ClaimedJob, on_event: Callable[[], None], lender: Lender) -> JobContext:
-        """Return what a body reaches by ``current_job()``.
+        """Return the context that a body gets by ``current_job()``.
 
         :param on_event: called on the loop when there are body events to store.
         :param lender: lends the slot of the body while it waits.

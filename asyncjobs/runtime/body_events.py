@@ -34,7 +34,7 @@ class _Appended(Struct, eq=False):
     event: BodyEvent
     size: int
     piece: Piece | None = None
-    """What the event is the first piece of, if it is a piece of a text."""
+    """The text that the event begins, if it is a piece of one."""
     text: StringIO | None = None
     """The whole text, once further pieces have joined it."""
 
@@ -47,7 +47,7 @@ class _Appended(Struct, eq=False):
         self.size += piece.size
 
     def joined(self) -> BodyEvent:
-        """Return the event as it is stored: with the whole of its text."""
+        """Return the event for storage, with its complete text."""
         event = self.event
         if self.piece is None or self.text is None:
             return event
@@ -58,7 +58,7 @@ _by_number = attrgetter("number")
 
 
 class BodyEvents:
-    """What a body reported and is not stored yet: in order, bounded, of its progress the newest alone.
+    """Reports of a body that are not stored yet: in order, bounded, with only the newest progress.
 
     Pieces of a text (``emit(…, append=…)``) join the newest event of their stream, as long as nothing but pieces of
     other streams came after it, and as far as one event goes (ADR 32). None of them waits to be joined.
@@ -80,11 +80,11 @@ class BodyEvents:
         self._open: dict[bytes, _Appended] = {}
         """By stream: the event that its next piece joins."""
         self._newest_whole = -1
-        """The number of the newest event that is no piece of a text: no piece is moved before it."""
+        """The number of the newest event that is not a piece of a text: no piece is moved before it."""
         self._dropped = 0
         self._last_dropped: _Appended | None = None
         self.closed = False
-        """Set once the body has ended: what a thread that it left behind reports is dropped."""
+        """Set once the body has ended: reports of threads that it left behind are dropped."""
 
     def __bool__(self) -> bool:
         return bool(self._logs or self._others or self._progress)
@@ -129,7 +129,7 @@ class BodyEvents:
         self._queue(appended.event).append(appended)
 
     def take(self, most: int | None = None) -> tuple[BodyEvent, ...]:
-        """Take what is to be stored now, oldest first: at most ``most`` events, None for all there are.
+        """Take the events to be stored now, oldest first: at most ``most``, or all with None.
 
         With a number, progress that comes too soon after the last is held back, and what was reported after it with it:
         so order is kept, and nothing waits longer than ``PROGRESS_EVERY``.
@@ -154,7 +154,7 @@ class BodyEvents:
         return kept
 
     def _forget_up_to(self, last: int) -> None:
-        """Drop what is taken: all up to this number."""
+        """Drop the taken events: all up to this number."""
         if self._progress and self._progress[0].number <= last:
             self._progress_due = self._clock.monotonic() + round(PROGRESS_EVERY * SECOND)
         if self._last_dropped is not None and self._last_dropped.number <= last:
@@ -164,7 +164,7 @@ class BodyEvents:
                 self._forget(queue)
 
     def put_back(self) -> None:
-        """Put back what was taken last and could not be stored: it is taken again before what was reported since."""
+        """Put back the events taken last, which could not be stored: they are taken again before newer ones."""
         with self.lock:
             while self._taken:
                 appended = self._taken.pop()

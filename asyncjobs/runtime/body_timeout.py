@@ -16,7 +16,7 @@ class Timer(Protocol):
         ...
 
     def resume(self) -> None:
-        """Go on with the time that is left."""
+        """Continue with the remaining time."""
         ...
 
 

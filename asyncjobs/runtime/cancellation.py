@@ -41,7 +41,7 @@ class Body(Protocol):
         ...
 
     def resume(self) -> None:
-        """Go on with the time that is left."""
+        """Continue with the remaining time."""
         ...
 
 
@@ -100,7 +100,7 @@ class BodyScope:
         return bool(caught)
 
     def ends_here(self) -> bool:
-        """Whether a cancellation that the body let through has been dealt with by that: it came from ``stop``.
+        """Whether a cancellation that the body let through came from ``stop``, and is handled by this.
 
         Otherwise it is the worker's, or on trio the scope's, and must be raised; or the body has made it itself.
         """
@@ -169,7 +169,7 @@ class BodyScope:
             return current_asyncio_task() is not task and cancel_unless_shielded(task, self._inner)
         before = task.cancelling()
         if self._outer.cancel_called:
-            self._inner.shield = False  # the outer one goes on
+            self._inner.shield = False  # the outer one continues
         else:
             self._outer.cancel()
         self._inner.shield = True
@@ -184,7 +184,7 @@ def _kind_of_scope(trio: bool) -> type[anyio.CancelScope]:
 
 def current_asyncio_task() -> asyncio.Task[Any] | None:
     """Return the task of asyncio that calls this, None on another event loop."""
-    asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; an import here would cost a fifth of ours
+    asyncio: Any = sys.modules.get("asyncio")  # imported only by programs that run on it
     if asyncio is None:
         return None
     try:

@@ -1,4 +1,4 @@
-"""Capture what a body logs and prints, as the log of its job.
+"""Capture the log records and printed lines of a body, as the log of its job.
 
 Both reach us by things of the whole process: a handler of the root logger, and stand-ins for ``sys.stdout`` and
 ``sys.stderr``. They are there while a worker that wants them runs, once for all such workers; whose words they are is
@@ -26,7 +26,7 @@ _FORMATTER = logging.Formatter()
 
 @contextmanager
 def capture(config: DaemonConfig) -> Generator[None, None, None]:
-    """While this is open, jobs whose context asks for it keep what their bodies log and print."""
+    """While this is open, jobs whose context asks for it keep the records and lines of their bodies."""
     with ExitStack() as stack:
         if config.capture_level is not None:
             stack.enter_context(_logs.used())
@@ -36,7 +36,7 @@ def capture(config: DaemonConfig) -> Generator[None, None, None]:
 
 
 def watch() -> None:
-    """Attach our handler again where a worker wants it: logging may have been configured anew, without it."""
+    """Attach the handler again if a worker needs it: logging may have been configured again, without it."""
     _logs.watch()
 
 
@@ -102,7 +102,7 @@ class JobLogHandler(logging.Handler):
             if any(handler is not self for handler in logger.handlers):
                 return
             logger = logger.parent
-        Context().run(last.handle, record)  # outside of the job: it has the record, and need not have it printed, too
+        Context().run(last.handle, record)  # outside of the job, which has the record already
 
 
 class _Logs(_Shared):
@@ -132,7 +132,7 @@ def _is_ours(name: str) -> bool:
 
 
 def _message_fields(record: logging.LogRecord) -> dict[str, Any]:
-    """Return the message and the traceback, whatever is wrong with the arguments of the call."""
+    """Return the message and the traceback, even if the arguments of the call are wrong."""
     fields: dict[str, Any]
     try:
         fields = capped("message", str(record.getMessage()))
@@ -163,7 +163,7 @@ def _traceback(error: BaseException) -> str:
 
 
 class _Line:
-    """A line that is not ended yet. What is longer than an event takes is counted, not kept."""
+    """An unfinished line. Text beyond the size of an event is counted, not kept."""
 
     def __init__(self) -> None:
         self.text = ""
@@ -230,13 +230,13 @@ class PrintedStream:
 
 
 def bare_stream(name: str) -> Any:
-    """Return ``sys.stdout`` or ``sys.stderr`` as it is now, without what makes events of its lines."""
+    """Return the present ``sys.stdout`` or ``sys.stderr``, without the stand-in that makes events of lines."""
     stream = getattr(sys, name)
     return stream.bare if isinstance(stream, PrintedStream) else stream
 
 
 def record_printed(job: JobContext, name: str, text: str) -> None:
-    """Keep a piece of what the body prints to the stream ``name``: its lines become events of the job."""
+    """Keep a piece of the output of the body to the stream ``name``: its lines become events of the job."""
     *ended, rest = text.split("\n")
     with job.body_events.lock:
         for part in ended:

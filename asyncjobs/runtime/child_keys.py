@@ -1,4 +1,4 @@
-"""Check the keys of children, and word what is wrong with them."""
+"""Check the keys of children, and describe mistakes in them."""
 
 from __future__ import annotations
 

@@ -30,7 +30,7 @@ class Claims:
     ) -> None:
         self.slots = slots
         self.closed: bool = False
-        """Whether no more jobs are asked for; a claim that is on its way may still bring some."""
+        """Whether no more jobs are requested; a pending claim may still bring some."""
         self._registration = registration
         self._functions = functions
         self._queues = queues

@@ -1,4 +1,4 @@
-"""Give a running body what it can report and ask: ``current_job()``."""
+"""Give a running body its methods to report, submit and ask: ``current_job()``."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def current_job() -> JobContext:
 
 
 def without_job(hint: str) -> str:
-    """Return the hint of a call that needs a job; in another thread, with the way in which a body's threads have it."""
+    """Return the hint for a call that needs a job; in another thread, explain how to give the job to a thread."""
     if threading.current_thread() is threading.main_thread():
         return hint
     of_threads = "a thread that a body starts has its job by asyncio.to_thread(f), or contextvars.copy_context().run(f)"
@@ -87,7 +87,7 @@ def current_in(context: Context | None) -> JobContext | None:
 
 
 def check_cancelled() -> None:
-    """Raise what a cancelled task raises, if the job whose plain body calls this should stop.
+    """Raise the cancellation error if the job whose plain body calls this should stop.
 
     It is ``anyio.from_thread.check_cancelled`` in the threads of bodies.
     """
@@ -135,7 +135,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         self.capture_level = capture_level
         self.capture_print = capture_print
         self.unfinished_lines: dict[str, Any] = {}
-        """By stream: what was printed since the last end of a line."""
+        """By stream: the text printed since the last end of a line."""
         self.stop_noticed: bool = False
         """Whether the body asked ``cancelled`` and was answered that it is to stop."""
         self._children = 0
@@ -228,7 +228,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         """Store a log line of this job. What cannot be stored becomes a warning in the job's log.
 
         :param level: a level of the ``logging`` module, by its name or number.
-        :param fields: plain values; what is none is stored as text.
+        :param fields: plain values; any other value is stored as text.
         """
         name = event_data.level(level)
         if name is None:
@@ -249,11 +249,11 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         self._append(EventType.LOG, {"level": "warning", "logger": "asyncjobs", **capped("message", text)})
 
     def append_log(self, level: str, logger: str, message: Mapping[str, Any]) -> None:
-        """Store a log event of what the body logged or printed."""
+        """Store a log event for a record or a printed line of the body."""
         self._append(EventType.LOG, {"level": level, "logger": printable(logger)[:200], **message})
 
     def relay(self, type: str, data: dict[str, Any], append: str | None = None) -> None:
-        """Store what the body reported in a process of its own, where it was checked as it is here."""
+        """Store a report from a child process, which has checked it already."""
         if type in (EventType.LOG, EventType.PROGRESS):
             self._append(type, data)
         else:
@@ -374,7 +374,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         return self.run_sync(self._call_submit, func, args, key, options)
 
     def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Call an async function from the body's thread and wait for what it returns.
+        """Call an async function from the body's thread and wait for its result.
 
         :raises JobStateError: called on the event loop, by an ``async def`` body: await the function there. Or in a
             forked child, where that loop does not run.
@@ -387,7 +387,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
             _in_thread.reset(token)
 
     def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread for ever: on the loop's own thread, and in a forked child.
+        """Refuse a call that would block its thread forever: on the loop's own thread, and in a forked child.
 
         :param twin: what to write instead in an ``async def`` function.
         :raises JobStateError: the calling code runs on the event loop, or in a forked child of the job's process.

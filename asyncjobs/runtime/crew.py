@@ -35,7 +35,7 @@ class Crew:
         self.can_leave: bool = hasattr(current_token().native_token, "call_soon_threadsafe")
         """Whether what does not end can be left behind: not on trio."""
         self.left_behind: bool = False
-        """Whether attempts go on that are not waited for."""
+        """Whether attempts continue that are no longer waited for."""
         self._asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; on trio an import would be dear
         self._scopes: dict[Task[None], anyio.CancelScope] = {}
         self._new_scope = type(anyio.CancelScope())  # anyio.CancelScope looks for it each time, which costs more

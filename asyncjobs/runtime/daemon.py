@@ -22,7 +22,7 @@ from asyncjobs.runtime.setup import new_engine
 
 
 class JobDaemon(CheckedArguments):
-    """Claims and runs jobs that any process stores, for as long as it is entered, or from ``start`` until ``stop``.
+    """Claims and runs jobs of any process, while it is entered, or from ``start`` until ``stop``.
 
     ::
 
@@ -30,7 +30,7 @@ class JobDaemon(CheckedArguments):
             async with JobProcessor(backend, enable_daemon=False) as jp:
                 print(await (await jp.submit_job(render, "report")))
 
-    A ``JobProcessor`` has one of its own: ``jp.daemon``.
+    A ``JobProcessor`` has its own: ``jp.daemon``.
 
     :param backend: the store: what ``JobProcessor`` takes. It is opened if it is closed, and closed again if nothing
         else has it open.

@@ -18,7 +18,7 @@ _EVERY = 1.0
 
 
 class Deadlines:
-    """Looks for gates whose deadline has come: at once, and then every second.
+    """Looks for gates whose deadline has passed: at once, and then every second.
 
     :param nudge: called when gates have ended, which may have made jobs ready.
     """

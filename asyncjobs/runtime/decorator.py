@@ -68,9 +68,9 @@ def job(
     """Mark a function as a job, with its own defaults for options of ``submit_job``.
 
     The function itself stays as it is. A marked function may be run by any embedded processor of a program that has
-    imported its module, so a stored job is taken up again after a restart without being submitted once more.
+    imported its module, so a stored job runs after a restart without being submitted again.
 
-    :raises ConfigurationError: ``retry`` is no RetryPolicy, or a subclass of it.
+    :raises ConfigurationError: ``retry`` is not a RetryPolicy, or is of a subclass.
     """
     refuse_unknown("@job", unknown, JobOptions.__struct_fields__, what="option")
     options = JobOptions(

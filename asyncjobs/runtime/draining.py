@@ -12,9 +12,9 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 _MOMENT = 1.0
-"""Seconds for a thread that heeds ``cancelled`` to end by itself, when it is asked to at the end of a drain."""
+"""Seconds that a thread which checks ``cancelled`` gets to end by itself, at the end of a drain."""
 _LAST_WORDS = 5.0
-"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
+"""Seconds that leaving may take once no body runs: an unavailable store does not hold the process."""
 
 
 class Drain:
@@ -41,9 +41,9 @@ class Drain:
         self._patience: anyio.CancelScope | None = None
 
     async def run(self, timeout: float, *, at_once: bool = False) -> None:
-        """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once.
+        """Give running bodies ``timeout`` seconds, then hand back the others; waiting jobs are handed back at once.
 
-        What is given back may clean up for ``cancel_grace`` seconds more.
+        Bodies that are handed back get another ``cancel_grace`` seconds to clean up.
 
         :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, have their time.
         """

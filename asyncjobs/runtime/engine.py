@@ -72,7 +72,7 @@ class Engine:
         self._stop_listening: Callable[[], None] = lambda: None
 
     def run_with(self, backend: JobBackend, functions: Functions, settings: EngineSettings) -> None:
-        """Take another store and other settings in place of its own: for ``asyncjobs daemon`` (ADR 25).
+        """Replace the store and the settings: for ``asyncjobs daemon`` (ADR 25).
 
         :raises BackendClosedError: it is entered already.
         """
@@ -89,7 +89,7 @@ class Engine:
             raise BackendClosedError("this JobProcessor is running already", hint="enter it once")
 
     async def start(self) -> None:
-        """Import what is to be preloaded, open the store and start the background.
+        """Import the modules to preload, open the store and start the background.
 
         :raises BackendClosedError: it is entered already.
         :raises ConfigurationError: a module of ``DaemonConfig.preload`` cannot be imported.
@@ -225,7 +225,7 @@ class Engine:
     async def stop(self, error: BaseException | None) -> bool | None:
         """Leave: stop claiming, drain, close the store.
 
-        :param error: what the block of the program ends with.
+        :param error: the error with which the block of the program ends, or None.
         :returns: True if that is dealt with, and goes no further.
         """
         if fork_count() != self._forks:
@@ -275,7 +275,7 @@ class Engine:
         return self._runner
 
     def find_executor(self) -> Executor | None:
-        """Return what runs bodies here now, also those of a submit whose jobs are run here."""
+        """Return the executor that runs bodies here now, also for a submit whose jobs run here."""
         return self._life().find_executor()
 
     def give_back(self) -> None:
@@ -289,7 +289,7 @@ class Engine:
         return self._parts
 
     def parts(self) -> Parts:
-        """Return the parts, to callers who may use them.
+        """Return the parts, for callers that are allowed to use them.
 
         :raises BackendClosedError: it is not entered, belongs to another process, loop or thread, or is being left and
             the caller is no job that still runs.
@@ -314,7 +314,7 @@ class Engine:
         return self._life()
 
     def runs(self, context: JobContext | None) -> bool:
-        """Return whether this is the context of a job whose body runs here now, in whatever thread or process."""
+        """Return whether this is the context of a job whose body runs here now, in any thread or process."""
         executor = self._life().find_executor()
         return context is not None and executor is not None and executor.runs(context)
 
@@ -339,12 +339,12 @@ class Engine:
         parts.committed(events)
 
     def open_backend(self) -> JobBackend:
-        """Return the store, to callers who may use it: see ``parts``."""
+        """Return the store, for callers that are allowed to use it: see ``parts``."""
         self.parts()
         return self.backend
 
     def find_submitter(self) -> Submitter:
-        """Return what stores jobs, to callers who may use it: see ``parts``."""
+        """Return the submitter, for callers that are allowed to use it: see ``parts``."""
         return self.parts().submitter
 
     # -- for handles, and for bodies in child processes
@@ -352,11 +352,11 @@ class Engine:
     async def submit_child(
         self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
-        """Store what a body submits: a child of its job."""
+        """Store a job that a body submits, as a child of its job."""
         return await self.parts().submitter.submit_child(parent, func, args, options)
 
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
-        """Store a child that its body has encoded in a process of its own."""
+        """Store a child that was encoded in a child process."""
         return await self.parts().submitter.submit_encoded(parent, job)
 
     async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: AnswerType | None) -> AskedGate:
@@ -404,7 +404,7 @@ class Engine:
         return self.parts().streamer.stream_job(job_id, after)
 
     async def subscribe_sse(self, **wanted: Any) -> AsyncGenerator[bytes]:
-        """Stream frames of server-sent events; while the processor is left, say only that the server goes."""
+        """Stream frames of server-sent events; while the processor is being left, only the frame ``bye``."""
         try:
             streamer = self.parts().streamer
         except BackendClosedError as error:

@@ -1,6 +1,6 @@
-"""Turn what a body passes to ``progress``, ``emit`` and ``log`` into what is stored.
+"""Turn the arguments of ``progress``, ``emit`` and ``log`` into stored events.
 
-Nothing here raises, whatever it is given.
+Nothing here raises, for any argument.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncjobs.spellings import nearest
 LEVELS = {name.lower(): name for name in logging.getLevelNamesMapping()}
 _RESERVED_TYPES = frozenset(EventType) - {EventType.OUTPUT}
 _STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
-"""What a browser's ``EventSource`` calls its own events, and what our streams say of themselves."""
+"""Names of a browser's own ``EventSource`` events, and of the control frames of our streams."""
 _LONGEST_TYPE = 64
 _LONGEST_FIELD = 1024
 _LOOKED_AT = 64
@@ -99,7 +99,7 @@ def field(value: Any) -> Any:
 
 
 def level(value: object) -> str | None:
-    """Return the name of a level that is given by name or number, in lower case; None if there is none such.
+    """Return the name of a level that is given by name or number, in lower case, or None if it does not exist.
 
     A number between two levels is the lower one.
     """
@@ -115,7 +115,7 @@ def level(value: object) -> str | None:
 
 
 def event_type(value: object) -> tuple[str, str | None]:
-    """Return the type of a body's event, and what is wrong with it."""
+    """Return the type of a body's event, and its mistake or None."""
     kind = type(value)
     if issubclass(kind, Handle):
         return "", "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say"
@@ -132,9 +132,9 @@ def event_type(value: object) -> tuple[str, str | None]:
 
 
 def event(data: object) -> tuple[dict[str, Any], int, str | None]:
-    """Return a copy of the data of a body's event, its bytes when it is encoded, and what is wrong with it.
+    """Return a copy of the data of a body's event, its encoded size, and its mistake or None.
 
-    A copy: what the body does to its data later is not in it.
+    A copy, so that later changes by the body do not affect the event.
     """
     try:
         copy, size = event_data({} if data is None else data)

@@ -36,7 +36,7 @@ class Executor:
     :param claims: what brings jobs to ``start``.
     :param recorder: where outcomes and body events go.
     :param bodies: what bodies run in.
-    :param quiet: notified when perhaps nothing is on its way to the store any more.
+    :param quiet: notified when no write to the store may be pending.
     :param stale: called with the id of a job that others have now: what became of it is to be looked up.
     """
 
@@ -79,14 +79,14 @@ class Executor:
             await self._recorder.record_events()
 
     def close(self) -> None:
-        """Claim no more: what is claimed from now on goes back as it came."""
+        """Stop claiming: jobs that a pending claim still brings are handed back unchanged."""
         self._claims.close()
         self.lending.close()
 
     async def drain(self, timeout: float, *, at_once: bool = False) -> None:
-        """Give running bodies ``timeout`` seconds, then give back what is left; waiting jobs are given back at once.
+        """Give running bodies ``timeout`` seconds, then hand back the others; waiting jobs are handed back at once.
 
-        What is given back may clean up for ``cancel_grace`` seconds more.
+        Bodies that are handed back get another ``cancel_grace`` seconds to clean up.
 
         :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, have their time.
         """
@@ -119,7 +119,7 @@ class Executor:
         return self._crew.left_behind
 
     def _leave_behind(self, stuck: list[RunningAttempt]) -> None:
-        """Give back attempts whose bodies do not end: what these do from now on is refused."""
+        """Hand back attempts whose bodies do not end: the store refuses their later reports and outcomes."""
         names = ", ".join(f"{running.job.attempt.job_id} ({running.job.function})" for running in stuck)
         way = "leaving these jobs behind" if self._crew.can_leave else "cannot leave before these jobs end"
         logger.error("%s, which ignore that they are cancelled; they are given back, and run again: %s", way, names)
@@ -129,13 +129,13 @@ class Executor:
     # -- attempts
 
     def start(self, job: ClaimedJob) -> None:
-        """Run a job that was claimed; one that a claim brings after ``close`` goes back as it came."""
+        """Run a claimed job; one that a claim brings after ``close`` is handed back unchanged."""
         if self._claims.closed:
             self._recorder.on_unrun(job.attempt, Outcome(OutcomeKind.RELEASED))
             return
         try:
             self._start(job)
-        except Exception as error:  # border: it fails alone; the others of the claim would run for ever
+        except Exception as error:  # border: only this job fails; the others of the claim would never end
             logger.error("job %r could not be started: %s", job.attempt.job_id, error, exc_info=error)
             self._recorder.on_unrun(job.attempt, failure(error, retryable=False))
 
@@ -153,14 +153,14 @@ class Executor:
         outcome = Outcome(OutcomeKind.RELEASED)  # should the worker itself be cancelled
         try:
             outcome = await self._bodies.run(running)
-        except Exception as error:  # border: whatever a callable or a stored call does, it is that job's failure
+        except Exception as error:  # border: any error of a callable or a stored call is a failure of that job
             logger.error("job %r could not be run: %s", running.job.attempt.job_id, error, exc_info=error)
             outcome = failure(error, retryable=False)
         except get_cancelled_exc_class():
-            running.stop(Stop.RELEASED)  # a thread goes on, and may look at ``cancelled``
+            running.stop(Stop.RELEASED)  # a thread continues, and may check ``cancelled``
             raise
         finally:
-            # No await from here to the end: what a body left behind in this task dies with it.
+            # No await from here to the end: a cancellation that a body left behind in this task would be raised there.
             if not running.over:
                 self._end(running, outcome)
 

@@ -1,6 +1,6 @@
 """Run jobs where they are submitted while no worker is alive: ``fallback="sync"``, through the normal claim.
 
-A worker of its own registers, claims and records like every other, so nothing is run twice should another process come
+A separate worker registers, claims and records like any other, so no job runs twice if another process starts
 up meanwhile; it is gone again once the submitted jobs have ended, or can go no further for now. It belongs to the
 processor and not to a submit (ADR 34): a submit that is cancelled while others wait takes nothing from them.
 """
@@ -30,7 +30,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 0.5
-"""Seconds after which it is looked again, although no event came: time alone makes delayed jobs due."""
+"""Seconds after which the jobs are checked without an event: delayed jobs become due without one."""
 _LONGEST_PAUSE = 30.0
 """Seconds after which what was left is looked at again: others may have ended or removed it, or what it waits for."""
 _ANSWERS_EVERY = 1.0
@@ -70,9 +70,9 @@ class SyncFallback:
         self._callers: list[_Caller] = []
         self._called = Wakeup()
         self._forsaken: set[str] = set()
-        """Jobs of submits that were cancelled while others went on to wait: what runs of them is not waited for."""
+        """Jobs of cancelled submits, while other submits still wait: those of them that run are not waited for."""
         self._waiting = anyio.CancelScope()
-        """Around the wait of the worker until no caller needs it any more."""
+        """Around the worker, until no caller needs it."""
         self._stopped = anyio.Event()
         self._serving = anyio.Lock()
         self._warned = False
@@ -133,13 +133,13 @@ class SyncFallback:
                 try:
                     while self._callers and not self._closing and not await self._others_run():
                         await self._run_worker()
-                except Exception as error:  # border: it is an error of those who wait for the worker
+                except Exception as error:  # border: the callers that wait for the worker get this error
                     problem = only_error(error)
                     self._dismiss(self._callers, problem if isinstance(problem, Exception) else error)
                 self._dismiss(self._callers)
 
     def nudge(self) -> None:
-        """Look at what is left: something was decided that may have made a job of it ready."""
+        """Check the remaining jobs: a decision may have made one of them ready."""
         if self._left:
             self._left_more.notify()
 
@@ -176,7 +176,7 @@ class SyncFallback:
             self._pause = _LOOK_EVERY
 
     async def _find_unfinished(self) -> list[Job]:
-        """Return what is left, without what has ended or was removed."""
+        """Return the remaining jobs, without those that have ended or were removed."""
         looked_at = list(self._left)  # a submit may add to it meanwhile
         unfinished = [job for job in await self._backend.get_jobs(looked_at) if not job.status.terminal]
         for job_id in set(looked_at).difference(job.id for job in unfinished):
@@ -211,7 +211,7 @@ class SyncFallback:
         )
 
     async def _run_worker(self) -> None:
-        """Run a worker until no caller needs it any more."""
+        """Run a worker until no caller needs it."""
         if not self._warned:
             self._warned = True
             await self._warn([job_id for caller in self._callers for job_id in caller.job_ids])
@@ -227,7 +227,7 @@ class SyncFallback:
                 await runner.stop(at_once=not self._closing)
                 tasks.cancel_scope.cancel()
         except BaseException:
-            if runner.started:  # its tasks have been cancelled, or have failed: no drain can run any more
+            if runner.started:  # its tasks were cancelled or have failed: a drain is not possible
                 with anyio.CancelScope(shield=True):
                     await runner.give_up()
             raise
@@ -237,7 +237,7 @@ class SyncFallback:
         self._dismiss(finished)
 
     async def _until_unneeded(self, runner: Runner, cursor: str | None) -> list[_Caller]:
-        """Wait until no caller's jobs go on, or the processor is left. Return the last callers, whose jobs ended."""
+        """Wait until no caller has active jobs, or the processor is left. Return the last callers, whose jobs ended."""
         finished: list[_Caller] = []
         with self._waiting:
             try:
@@ -276,7 +276,7 @@ def _seconds_until(job: Job, clock: Clock) -> float:
 
 
 def _is_held_up(job: Job) -> bool:
-    """Return whether an answer, which another process may give, could have the job go on."""
+    """Return whether an answer, which may come from another process, could let the job continue."""
     return job.waits_for in (WaitsFor.ANSWER, WaitsFor.DEPENDENCIES)
 
 
@@ -289,6 +289,6 @@ def _moves(job: Job, runner: Runner, clock: Clock) -> bool:
         case WaitsFor.TIME if _seconds_until(job, clock) <= 0:
             return runner.may_run(job)  # the next claim takes it
         case WaitsFor.TIME:
-            return job.attempt > 0  # a retry is worth waiting for; a delay is what was asked for
+            return job.attempt > 0  # a retry is waited for; a delay was requested by the caller
         case waits_for:
             return waits_for is WaitsFor.LIMIT

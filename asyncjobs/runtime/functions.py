@@ -42,7 +42,7 @@ class Functions:
         self._allowed = None if allowed_modules is None else tuple(allowed_modules)
         self._known: dict[str, Callable[..., Any]] = {}
         self.registered: dict[str, Callable[..., Any]] = {}
-        """What was registered by hand: the only functions that a request may name."""
+        """Functions that the program registered: the only ones that a request may name."""
         self._async: dict[str, bool] = {}
         self._local_names: set[str] = set()
         self.local: LocalCallables = LocalCallables()
@@ -70,7 +70,7 @@ class Functions:
     def register(self, function: Callable[..., Any], field: str = "functions") -> None:
         """Vouch for an importable function, under its own name.
 
-        :raises ConfigurationError: there is no name by which other processes find it.
+        :raises ConfigurationError: other processes cannot find it by a name.
         """
         name = _checked_name(function, field)
         self.registered[name] = function
@@ -85,7 +85,7 @@ class Functions:
 
     def get(self, name: str, job_id: str) -> Callable[..., Any] | None:
         """Return the callable of this job, if it may run here."""
-        function = self._known.get(name)  # compared with None: a callable may be false, or refuse to say
+        function = self._known.get(name)  # compared with None: a callable may be false, or raise in ``__bool__``
         return self.local.get(job_id) if function is None else function
 
     def is_async(self, name: str, function: Callable[..., Any]) -> bool:
@@ -115,7 +115,7 @@ class Functions:
         return reason is None
 
     def _add_found(self, name: str, vouched: Callable[..., Any] | None, *, listed: bool) -> str | None:
-        """Find the callable of a name that may run here; return why there is none.
+        """Find the callable with this name that may run here, or return the reason why none does.
 
         :param vouched: the factory that the name leads to, where this process knows it already.
         """

@@ -22,7 +22,7 @@ from asyncjobs.runtime.suggestions import not_found
 class GateAnswers:
     """Answers and rejects gates.
 
-    :param answers: knows the types of answers that this process asked for.
+    :param answers: has the answer types of the gates of this process.
     :param largest: bytes that an answer may have.
     :param tries: how often an answer is sent to a store that cannot be reached.
     :param nudge: called when an answer may have made jobs ready.
@@ -53,7 +53,7 @@ class GateAnswers:
         if job.gate is None or job.gate.schema is None:
             known = None
         elif known is not None and known.schema != job.gate.schema:
-            value = value if given is None else given.fit(value)  # which must fit what was asked for, too
+            value = value if given is None else given.fit(value)  # which must also match the requested type
             known = None  # else another gate has this id now
         if known is None and job.gate is not None and job.gate.schema is not None:
             # What checks it is imported at the first use, and may take its time.

@@ -18,7 +18,7 @@ T = TypeVar("T")
 
 
 class GateCalls:
-    """What a program does with gates."""
+    """The gates of a program."""
 
     _engine: Engine
 
@@ -75,12 +75,12 @@ class GateCalls:
             …
             await gate.answer(by="ada")
 
-        :param question: what is asked. What it is about is the result of a dependency, or metadata.
+        :param question: the question. Put material that it is about into the result of a dependency, or into metadata.
         :param choices: 1 to 50 texts, one of which is the answer.
         :param answer_type: the type of the answer: bool, int, float, str, None, Literal, list, dict, records of these.
         :param reject_on: those of the choices that reject the gate.
         :param timeout: seconds (or a timedelta) from the moment it is asked until its deadline, after which it fails
-            with ``AnswerTimeoutError``. Default: it waits for ever.
+            with ``AnswerTimeoutError``. Default: it waits forever.
         :param default: the answer that the deadline gives instead; None is one, too, if the type has it.
         :param job_id: as for ``submit_job``, and so are ``depends_on``, ``require``, ``group``, ``metadata`` and
             ``if_exists``. A gate has no other options.
@@ -97,10 +97,10 @@ class GateCalls:
         The same answer by the same giver is accepted again, so that resending is safe. One of the choices that
         ``reject_on`` names rejects the gate.
 
-        :param by: who answers, for the record: 1 to 200 characters.
+        :param by: the name of the answerer, which is recorded: 1 to 200 characters.
         :param answer_type: the type of the answer, if another process asked. Default: the stored JSON Schema decides.
         :returns: the status of the gate then.
-        :raises JobNotFoundError: no such job. ConfigurationError: the value is no answer to this question.
+        :raises JobNotFoundError: no such job. ConfigurationError: the value is not a valid answer.
         :raises JobStateError: it is no gate, not open, its deadline has passed, or another answer came first.
         :raises MissingExtraError: its schema cannot be checked in this process. Nothing was changed.
         :raises BackendConnectionError: the store cannot be reached; answering again is safe.
@@ -111,7 +111,7 @@ class GateCalls:
         """Reject an open gate: it is ``failed``, and its dependents are skipped. ``retry_job`` opens it again.
 
         :param reason: why: 1 to 2,000 characters.
-        :param by: who rejects it, for the record.
+        :param by: the name of the rejecting person or program, which is recorded.
         :returns: the status of the gate then.
         :raises: as ``answer_job``.
         """

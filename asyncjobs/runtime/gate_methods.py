@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 class GateMethods(ABC):
-    """What a body asks of people and of other programs."""
+    """The gates of a body."""
 
     @abstractmethod
     def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
@@ -24,7 +24,7 @@ class GateMethods(ABC):
 
     @abstractmethod
     def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread for ever."""
+        """Refuse a call that would block its thread forever."""
 
     @abstractmethod
     async def _call_submit(

@@ -1,4 +1,4 @@
-"""Turn what a caller wants to ask into a gate, as it is stored."""
+"""Turn the question of a caller into a gate for storage."""
 
 from __future__ import annotations
 

@@ -163,7 +163,7 @@ async def gather(
 async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, timeout: float | None = None) -> Any:
     """Wait for these jobs, and return their results in the order of the handles.
 
-    The first failure is raised (the other jobs go on), unless ``return_exceptions``: then errors stand among the
+    The first failure is raised (the other jobs continue), unless ``return_exceptions``: then errors stand among the
     results. ``timeout`` is seconds for all of them: JobTimeoutError.
     """
     if not handles:

@@ -36,7 +36,7 @@ class Noted:
         self._missing = None
 
     def give_up(self) -> None:
-        """Have their handles refused for ever."""
+        """Make their handles unusable."""
         self._missing = "the block of its batch was left by an error, so nothing of it was stored"
 
     def refuse_unstored(self, job_id: str) -> None:
@@ -99,11 +99,11 @@ class JobHandle(Handle, Generic[T_co]):
     async def result(self, timeout: float | None = None) -> T_co:
         """Wait until the job has completed, and return its result.
 
-        :param timeout: seconds to wait; None waits for ever.
+        :param timeout: seconds to wait; None waits forever.
         :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
-        :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: nobody answered it in time.
+        :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: it was not answered in time.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
-        :raises JobTimeoutError: the time is up; the job goes on. JobNotFoundError: no such job.
+        :raises JobTimeoutError: the time is up; the job continues. JobNotFoundError: no such job.
         :raises CyclicDependencyError: inside of a job that this one depends on, or waits for in this process. A circle
             of waits over several processes is not noticed: a timeout ends it.
         """

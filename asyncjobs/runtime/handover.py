@@ -1,4 +1,4 @@
-"""Hand what a function returned from its thread to the task that waits for it, unless that has left."""
+"""Hand the result of a function from its thread to the waiting task, unless that task has left."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ class Handover(Generic[T]):
             return not self._left
 
     def leave(self) -> bool:
-        """Stop to wait, in the task; return False if the outcome is there already."""
+        """Stop waiting, in the task; return False if the outcome is already there."""
         with self._lock:
             self._left = not self._given
             return self._left
 
     @property
     def outcome(self) -> T:
-        """What was handed over."""
+        """The result that was handed over."""
         return self._given[0]

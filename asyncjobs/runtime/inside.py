@@ -8,7 +8,7 @@ from asyncjobs.runtime.executor import Executor
 
 
 def refuse_to_leave_inside(executor: Executor | None) -> None:
-    """Refuse to leave a processor where a body of its own asks for it: the end of that body would be waited for.
+    """Refuse to leave a processor from inside one of its own bodies: leaving would wait for the end of that body.
 
     :raises JobStateError: the calling code belongs to a job that this worker runs.
     """
@@ -17,7 +17,7 @@ def refuse_to_leave_inside(executor: Executor | None) -> None:
 
 
 def refuse_to_stop_inside(executor: Executor) -> None:
-    """Refuse to stop a daemon where a body of its own asks for it.
+    """Refuse to stop a daemon from inside one of its own bodies.
 
     :raises JobStateError: as above.
     """

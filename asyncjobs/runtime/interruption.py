@@ -18,7 +18,7 @@ async def interrupt(context: JobContext, loop: LoopHandle) -> NoReturn:
     """Interrupt a body that has been asked to stop, where it calls this.
 
     :param loop: that of the worker.
-    :raises BodyStopped: in a thread, or on another loop than that of the worker; else what a cancelled task raises.
+    :raises BodyStopped: in a thread, or on another loop than the worker's; otherwise, the cancellation error is raised.
     """
     context.stop_noticed = True
     await checkpoint()  # where every wait is cancelled from now on (trio)

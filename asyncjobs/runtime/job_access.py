@@ -61,11 +61,11 @@ class BodyAccess(HandleAccess, Protocol):
     async def submit_child(
         self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
-        """Store what a body submits: a child of its job. Without a function it is a gate, and asks its argument."""
+        """Store a job that a body submits, as a child of its job: a gate if it has no function."""
         ...
 
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
-        """Store a child that its body has encoded in a process of its own."""
+        """Store a child that was encoded in a child process."""
         ...
 
     async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: AnswerType | None) -> AskedGate:

@@ -25,7 +25,7 @@ _AFTER = {
     OutcomeKind.RELEASED: (JobStatus.PENDING, JobStatus.CANCELLED),
     OutcomeKind.INTERRUPTED: (JobStatus.PENDING, JobStatus.FAILED, JobStatus.CANCELLED),
 }
-"""What a job may be after an outcome; a stored cancel request makes it ``cancelled``."""
+"""The possible statuses after an outcome; a stored cancel request makes the job ``cancelled``."""
 _WORDS = {
     JobStatus.COMPLETED: "completed",
     JobStatus.FAILED: "failed",
@@ -103,7 +103,7 @@ def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = Fal
 
 
 def _is_ours(result: Stale, end: AttemptEnd) -> bool:
-    """Whether the store has what this outcome makes of the job: then it was stored the first time, and counts."""
+    """Return whether the store already has the result of this outcome: the first write succeeded, and counts."""
     return result.attempt == end.attempt.attempt and result.status in _AFTER[end.outcome.kind]
 
 

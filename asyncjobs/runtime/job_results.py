@@ -1,4 +1,4 @@
-"""Turn the stored end of a job into its value, or into the error that explains why there is none."""
+"""Turn the stored end of a job into its value, or into the error that explains why it has none."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def _not_completed(result: JobResult) -> JobNotCompletedError:
     if result.status is JobStatus.SKIPPED:
         return JobSkippedError(result.job_id, result.because)
     error = result.error or JobError("UnknownError", "no error was recorded")
-    if result.function == FUNCTION:  # what a body raises may have the same name
+    if result.function == FUNCTION:  # an error of a body may have the same name
         if error.error_type == REJECTED:
             return RejectedError(result.job_id, reason=error.message, by=result.answered_by)
         if error.error_type == NOT_ANSWERED:

@@ -28,7 +28,7 @@ def load_library() -> Any:
 def find_misfit(schema: Mapping[str, Any], value: Any) -> tuple[str, str] | None:
     """Return why a value does not fit a schema, and the path to what does not; None if it fits.
 
-    What the schema refers to is looked for in itself alone, and never fetched.
+    References are resolved only within the schema itself, and never fetched.
 
     :raises MissingExtraError: it cannot be checked here.
     """

@@ -36,14 +36,14 @@ class KnownAnswers:
         return described
 
     def note(self, job_id: str, answer_type: AnswerType) -> None:
-        """Note what the answer of a gate is, which is stored."""
+        """Record the answer type of a stored gate."""
         self._by_gate.pop(job_id, None)
         self._by_gate[job_id] = answer_type
         if len(self._by_gate) > _MOST_GATES:
             del self._by_gate[next(iter(self._by_gate))]
 
     def find(self, job_id: str) -> AnswerType | None:
-        """Return what the answer of a gate is, None if this process did not ask, or long ago."""
+        """Return the answer type of a gate, or None if this process did not ask, or asked long ago."""
         return self._by_gate.get(job_id)
 
     def forget(self, job_ids: Iterable[str]) -> None:

@@ -17,4 +17,4 @@ async def decode_beside_loop(stored: bytes | None, decode: Callable[..., T], *ar
     """Call a function that decodes these stored bytes: in a thread if they are many, else here."""
     if stored is None or len(stored) <= LARGE:
         return decode(*args)
-    return await in_thread(decode, *args, abandon_on_cancel=True)  # what is decoded for nobody harms nobody
+    return await in_thread(decode, *args, abandon_on_cancel=True)  # decoding without a waiting caller does no harm

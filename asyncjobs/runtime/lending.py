@@ -39,7 +39,7 @@ class Lender(Protocol):
         ...
 
     def take_back(self, context: JobContext, wait: Interruptible) -> None:
-        """Take the slot back, whether one is free or not: the body goes on, on another loop than the worker's."""
+        """Take the slot back, even if none is free: the body continues, on another loop than the worker's."""
         ...
 
 

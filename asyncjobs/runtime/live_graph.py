@@ -36,7 +36,7 @@ class LiveGraph:
 
     @property
     def dag(self) -> JobDAG:
-        """The graph as it is now."""
+        """The present graph."""
         if self._dag is None:
             self._dag = JobDAG()
         return self._dag
@@ -69,7 +69,7 @@ class LiveGraph:
             except CyclicDependencyError as error:
                 if find_cycle(batch) is not None:
                     return []
-                for job_id in set(error.path) - set(batch):  # through jobs that are no more
+                for job_id in set(error.path) - set(batch):  # through jobs that no longer exist
                     self.dag.discard(job_id)
         return list(batch)
 

@@ -9,7 +9,7 @@ from typing import Any
 from asyncjobs.models import EventType, JobEvent, JobStatus
 
 KEPT = 1000
-"""Failed and cancelled jobs whose callables are kept, for ``retry_job``: the last ones."""
+"""The latest failed and cancelled jobs, whose callables are kept for ``retry_job``."""
 
 
 class _Submission:
@@ -57,7 +57,7 @@ class LocalCallables:
             self._by_job[job_id] = function
 
     def stored(self, job_ids: Iterable[str]) -> None:
-        """End a submission whose jobs are stored, or were before."""
+        """End a submission whose jobs are stored, or already were."""
         for job_id in job_ids:
             self._submitted(job_id, stored=True)
 

@@ -43,7 +43,7 @@ class Blocking(Struct, frozen=True):
 
 
 class LoopWatch:
-    """Watches the loop that runs now, from a thread of its own.
+    """Watches the running loop, from a separate thread.
 
     :param running: the worker's attempts by job id, as they are at any time.
     """
@@ -124,7 +124,7 @@ class LoopWatch:
             return self._loop.call_soon(self._answer)
         try:
             found = self._look()
-        except Exception as error:  # border: a frame of whatever kind; the next look may do better
+        except Exception as error:  # border: a frame of any kind; the next look may succeed
             logger.debug("what blocks the event loop cannot be seen: %s", error)
             return True
         running = None if found is None else found.running

@@ -38,7 +38,7 @@ async def look_forever(
                 await pause()
         except BackendClosedError:
             return
-        except Exception as error:  # border: a row, a callable or a mistake of ours must not take the program down
+        except Exception as error:  # border: a row, a callable or a defect of asyncjobs must not end the program
             if trouble.failed(error) and outage is not None:
                 outage()
             await clock.sleep(delay * random.uniform(0.5, 1.0))

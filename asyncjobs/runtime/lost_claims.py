@@ -16,7 +16,7 @@ Held = tuple[str, int]
 
 
 class LostClaims:
-    """What the heartbeats of one worker bring, compared with what it knows."""
+    """The jobs that heartbeats report for one worker, compared with those that it knows."""
 
     def __init__(self) -> None:
         self._suspects: frozenset[Held] = frozenset()
@@ -30,8 +30,8 @@ class LostClaims:
         One that is unknown may be of a claim whose answer is on its way, or have ended just now. So it is returned by a
         later call, if it is unknown then, too, and there was a moment without such claims.
 
-        :param held: what the store holds to be this worker's.
-        :param known: what the worker knows of, now.
+        :param held: the jobs that the store assigns to this worker.
+        :param known: the jobs that the worker knows now.
         :param settled: how often the last claim on its way was answered.
         :param claiming: whether a claim is on its way, now.
         """

@@ -1,6 +1,6 @@
 """Load the program's own script a second time, in a child process that runs a job of that script.
 
-Loading it runs it. What must not happen again stands under ``if __name__ == "__main__":``; a script without that would
+Loading it runs it. Code that must not run twice belongs under ``if __name__ == "__main__":``; else a script would
 start the whole program in every child, and that one again.
 """
 
@@ -49,7 +49,7 @@ def refuse_while_loading() -> None:
 
 
 def refuse_without_guard(function: str) -> None:
-    """Refuse a job in a process of its own if loading its script would run the program again.
+    """Refuse a job with ``isolation="process"`` if loading its script would run the program again.
 
     :raises ConfigurationError: it is the main script's, which has no guard at all.
     """

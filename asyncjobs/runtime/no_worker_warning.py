@@ -34,7 +34,7 @@ async def warn_when_no_worker_lives(
     followed: Callable[[], bool],
     warn: Callable[[str | None], None] | None = None,
 ) -> None:
-    """Warn once when jobs are waited for and no worker is alive. For a process without a worker of its own.
+    """Warn once when jobs are waited for and no worker is alive. For a process without its own worker.
 
     :param awaited: gives jobs that have been waited for long enough to wonder, if there are any.
     :param followed: whether anything in this process waits for events, or drains.

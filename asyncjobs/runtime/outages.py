@@ -22,8 +22,8 @@ def retry_delays() -> Iterator[float]:
 
 
 class Outage:
-    """The log of one loop that goes on whatever happens: a line when it begins to fail, one when it fails in another
-    way, one when it works again. What the store has logged itself is not repeated.
+    """The log of one loop that never gives up: a line when it begins to fail, one when it fails in another
+    way, one when it works again. Errors that the store has logged are not repeated.
 
     :param what: what cannot be done meanwhile, such as "no jobs can be claimed".
     """
@@ -35,7 +35,7 @@ class Outage:
         self._logged = False
 
     def failed(self, error: Exception) -> bool:
-        """Record a failure; one that is no error of the store with its traceback. Returns whether it is news."""
+        """Record a failure; log a traceback unless it is an error of the store. Return whether it is new."""
         expected = isinstance(error, BackendError)
         code = error.code if isinstance(error, BackendError) else type(error).__name__
         news = code != self._code

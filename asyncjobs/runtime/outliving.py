@@ -1,4 +1,4 @@
-"""Let a call end that its caller must not leave half-done, whatever cancels the caller."""
+"""Let a call that must not be left half-done end, even if its caller is cancelled."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _kind_of_scope() -> type[anyio.CancelScope]:
 
 
 async def outlive(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
-    """Await a call; cancelled meanwhile, let it end what it shields, and raise the cancellation afterwards.
+    """Await a call; if cancelled meanwhile, let its shielded part end, and raise the cancellation afterwards.
 
     asyncio's own cancellation (``asyncio.timeout``, ``TaskGroup``, ``wait_for``, ``Task.cancel``) goes through shields,
     which are anyio's. So on asyncio the call has a task of its own, in which that becomes a cancellation of anyio's.

@@ -37,7 +37,7 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
     :param fallback: settings of the worker that runs jobs at their submit while no other one lives; None waits for one.
     :param backend_config: settings of the store: how large a value may be, how often a submission is tried.
     :param ctrl_c_elsewhere: the main thread, which is not this one, has Ctrl-C hand running jobs back.
-    :param owns_process: the process serves this engine alone: it is that of ``asyncjobs daemon``.
+    :param owns_process: the process serves only this engine, as that of ``asyncjobs daemon``.
     """
 
     clock: Clock
@@ -135,7 +135,7 @@ class Parts:
         )
 
     def find_runner(self) -> Runner | None:
-        """Return the worker that runs jobs here now, also that of submits whose jobs are run here."""
+        """Return the worker that runs jobs here now, also that of submits whose jobs run here."""
         runner = self._runner()
         return self.fallback.runner if runner is None and self.fallback is not None else runner
 
@@ -151,7 +151,7 @@ class Parts:
         self.tail.committed(events)
 
     def _runs_for_submits(self) -> bool:
-        """Return whether jobs are run at their submit, whose caller waits."""
+        """Return whether submits run their jobs here while the caller waits."""
         return self._runner() is None and self.fallback is not None
 
     def _owner(self) -> str | None:
@@ -159,7 +159,7 @@ class Parts:
         return None if runner is None else runner.worker_id
 
     def _nudge(self) -> None:
-        """Have jobs claimed: what is stored now, or was decided by hand, may have made some ready."""
+        """Trigger a claim: stored jobs or decisions of callers may have made some jobs ready."""
         runner = self.find_runner()
         if runner is not None:
             runner.scheduler.nudge()

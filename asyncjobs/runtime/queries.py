@@ -39,7 +39,7 @@ from asyncjobs.runtime.waiting import Waiting, Watch
 
 
 class Queries:
-    """What the store has about jobs, as callers see it."""
+    """Reads of stored jobs, in the form that callers see."""
 
     def __init__(self, backend: JobBackend, functions: Functions, waiting: Waiting, clock: Clock) -> None:
         self._backend = backend
@@ -65,12 +65,12 @@ class Queries:
         return await self._backend.get_attempts(checked_id(job_id))
 
     async def get_dependencies(self, job_id: str) -> list[Edge]:
-        """Return the dependencies of a job, and how each stands."""
+        """Return the dependencies of a job, with the state of each."""
         await self.get_job(job_id)
         return list(await self._backend.get_dependencies([checked_id(job_id)]))
 
     async def get_arguments(self, job_id: str, make_handle: Callable[[str], Handle]) -> JobArguments:
-        """Return what a job is called with; ``make_handle`` makes what stands for the results of others."""
+        """Return the arguments of a job; ``make_handle`` makes the handles that replace results of other jobs."""
         job_id = checked_id(job_id)
         call = await self._backend.get_call(job_id)
         if call is None:
@@ -137,7 +137,7 @@ class Queries:
             raise await not_found(self._backend, checked_id(job_id)) from None
 
     async def wait_for_job(self, job_id: str, timeout: float | None) -> Job:
-        """Wait until a job has ended, however it ended, and return it as it is then."""
+        """Wait until a job has ended, in any way, and return its final snapshot."""
         await self.wait_until_ended(job_id, timeout)
         return await self.get_job(job_id)
 
@@ -153,7 +153,7 @@ class Queries:
             raise await not_found(self._backend, error.job_id) from None
         finally:
             watch.close()
-        # What this process has at hand of a completed job is its value alone.
+        # This process has only the value of a completed job.
         values = [job_id for job_id, result in ended.items() if result.function == ""]
         stored = await self._backend.get_results(values)
         # Removed meanwhile, or its id is used again: what it ended with is known all the same.

@@ -48,7 +48,7 @@ class QuestionAccess:
         """Wait for the end of a gate, which the timeout of the body does not count. None: its job is parked on it."""
         executor = self._find_executor()
         running = None if executor is None else executor.attempts.find(context)
-        if running is None:  # its job is others' now: what it does is not recorded
+        if running is None:  # its job was reassigned: nothing that it does is recorded
             return await self._queries.wait_until_ended(gate_id, None)
         if park or self._must_park():
             running.park(gate_id)

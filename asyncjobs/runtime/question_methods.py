@@ -32,14 +32,14 @@ class AskOptions(Struct, frozen=True, kw_only=True):
 def read_options(question: Any, options: Mapping[str, Any]) -> AskOptions:
     """Return a question with its options.
 
-    :raises ConfigurationError: there is no such option.
+    :raises ConfigurationError: an option is unknown.
     """
     refuse_unknown("ask", options, AskOptions.__struct_fields__[1:], what="option")
     return AskOptions(question=question, **options)
 
 
 class QuestionMethods(ABC):
-    """What a body asks people, and other programs."""
+    """The questions of a body to people and other programs."""
 
     @property
     @abstractmethod
@@ -52,7 +52,7 @@ class QuestionMethods(ABC):
 
     @abstractmethod
     def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread for ever."""
+        """Refuse a call that would block its thread forever."""
 
     @overload
     async def ask(
@@ -111,11 +111,11 @@ class QuestionMethods(ABC):
         :param choices: 1 to 50 texts of which one is the answer. Without it and ``answer_type``, the answer is True.
         :param answer_type: the type of the answer: plain values, lists and dicts of these, records.
         :param reject_on: those of the choices that reject.
-        :param timeout: seconds (or a timedelta) until nobody may answer any more.
+        :param timeout: seconds (or a timedelta) after which answers are refused.
         :param default: the answer when that time is over. Without one, ``AnswerTimeoutError`` is raised.
         :param park: end this attempt until the answer is there: nothing of it stays in memory. The body then runs again
             from its beginning, with its steps kept; ``ask`` returns the answer.
-        :raises RejectedError: somebody said no. AnswerTimeoutError: nobody answered in time.
+        :raises RejectedError: it was rejected. AnswerTimeoutError: it was not answered in time.
         :raises JobCancelledError: its gate was cancelled. A body that lets one of these three through fails, and is not
             tried again by itself; ``retry_job`` asks again what was not answered.
         :raises ConfigurationError: an option cannot work. JobConflictError: a child has this key.

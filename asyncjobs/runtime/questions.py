@@ -1,4 +1,4 @@
-"""Check what a gate is to ask, and encode it."""
+"""Check the question of a gate, and encode it."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _NOT_RETRIED = RetryPolicy(max_retries=0)
 
 
 def new_gate(job_id: str, question: Question, timeout: object, **others: Any) -> NewJob:
-    """Return the gate of a question, as it is stored.
+    """Return the gate of a question, for storage.
 
     :param timeout: seconds, or a timedelta; None stays open without end.
     :param others: further fields of ``NewJob``, checked before.
@@ -55,7 +55,7 @@ def checked_question(
     timeout: object = None,
     largest: int,
 ) -> Question:
-    """Return what a gate asks.
+    """Return the question of a gate.
 
     :param timeout: after which the default is the answer; a default without one would never be.
     :param largest: bytes that an answer may have.

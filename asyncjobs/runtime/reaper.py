@@ -1,4 +1,4 @@
-"""Return the jobs of dead workers, in a process whose own worker does not do it beside its heartbeat."""
+"""Return the jobs of dead workers to pending, in a process whose own worker does not do so."""
 
 from __future__ import annotations
 

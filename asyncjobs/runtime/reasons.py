@@ -16,7 +16,7 @@ _NAMED = 5
 
 
 async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
-    """Return the reason, by what is stored. Codes:
+    """Return the reason, derived from the store. Codes:
 
     ``running``, ``worker_gone``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``;
     ``answer`` of what waits for one: an open gate, a parked job, a running body that asks;
@@ -41,13 +41,13 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
 
 
 async def held_by_the_dead(backend: JobBackend, jobs: Sequence[Job]) -> frozenset[str]:
-    """Return the ids of those jobs in progress whose worker is dead: stored as running, and running nowhere."""
+    """Return the ids of jobs that are stored as in progress, but whose worker is dead."""
     held = {job.id: job.worker_id for job in jobs if job.status is JobStatus.IN_PROGRESS}
     if not held:
         return frozenset()
     alive = {worker.id for worker in await backend.workers() if worker.alive}
     gone = [job_id for job_id, worker in held.items() if worker not in alive]
-    # Once more: the worker may have recorded the end, and left in order, between the two reads.
+    # Read again: between the two reads, the worker may have recorded the end and left.
     again = await backend.get_jobs(gone) if gone else ()
     return frozenset(job.id for job in again if job.status is JobStatus.IN_PROGRESS and job.worker_id == held[job.id])
 
@@ -88,7 +88,7 @@ async def _gate_of(backend: JobBackend, job: Job) -> Job | None:
 
 
 async def _asking(backend: JobBackend, job: Job) -> Reason | None:
-    """Return the reason of a running job whose body waits for an answer, None of any other."""
+    """Return the reason of a running job whose body waits for an answer, or None."""
     query = JobQuery(parent_id=job.id, waits_for="answer", status=JobStatus.PENDING)
     asked, _ = await take_jobs(backend.find_jobs, query, query.limit)
     return next((_answer(one) for one in asked if one.gate is not None and one.gate.asked_by == job.id), None)

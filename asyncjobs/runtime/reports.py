@@ -26,7 +26,7 @@ _ENOUGH_DURATIONS = 3
 
 
 class StatusReports:
-    """Makes reports from what is stored."""
+    """Makes reports from stored jobs and events."""
 
     def __init__(self, backend: JobBackend, functions: Functions, clock: Clock) -> None:
         self._backend = backend
@@ -80,7 +80,7 @@ class StatusReports:
 
 
 def to_be_timed(jobs: Iterable[Job]) -> set[str]:
-    """Return the functions whose durations ``report`` needs: of running jobs whose own progress is no ground yet."""
+    """Return the functions whose durations ``report`` needs: of running jobs with too little progress of their own."""
     return {job.func for job in jobs if job.status is JobStatus.IN_PROGRESS and not _allows_estimate(_percent(job))}
 
 
@@ -97,7 +97,7 @@ def report(
 
     :param result: the decoded one of a completed job.
     :param durations: seconds that earlier jobs of the function took.
-    :param worker_gone: it is in progress, and the worker that has it is dead.
+    :param worker_gone: the job is in progress, and its worker is dead.
     :param unreadable: why the result of a completed job cannot be read.
     """
     percent = _percent(job)

@@ -1,4 +1,4 @@
-"""Make a request of what a caller writes: the callee's own arguments, and the options of the job."""
+"""Make a request from the keywords of a call: arguments of the callee, and options of the job."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _new_request: Callable[..., JobRequest] = partial(type(Struct).__call__, JobRequ
 
 
 def build_request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
-    """Return the request of a call, whose keywords are options and the callee's own."""
+    """Return the request of a call, whose keywords are options and arguments of the callee."""
     if not options:
         return _new_request(func=func, args=args)
     fields = {name: value for name, value in options.items() if name in _FIELDS}
@@ -41,7 +41,7 @@ def build_request(func: Callable[..., Any], args: tuple[Any, ...], options: dict
 
 
 def checked_arguments(request: JobRequest) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-    """Return the arguments of a request; refuse what is no tuple and no dict of them."""
+    """Return the arguments of a request; refuse anything but a sequence and a dict."""
     args: Any = request.args
     kwargs: Any = request.kwargs
     if (type(args), type(kwargs)) == (tuple, dict):

@@ -1,4 +1,4 @@
-"""Remove in the background finished jobs whose retention is over, and what no reader of the store finds any more."""
+"""Remove finished jobs whose retention is over, and the leftovers of removed jobs, in the background."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ STEP = 500
 
 
 class RetentionLoop:
-    """Removes what is older than ``retention`` seconds, by the wall clock, in bounded steps.
+    """Removes jobs that ended more than ``retention`` seconds ago, by the wall clock, in bounded steps.
 
     Any number of processes may do it to one store: a step removes what it finds there, and each job is removed once.
     They begin their rounds at different times, so that they seldom look for the same.

@@ -40,7 +40,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.daemon")
 
 _LAST_WORDS = 5.0
-"""Seconds that leaving may take once nothing runs any more: a store that is gone does not hold the process."""
+"""Seconds that leaving may take once no body runs: an unavailable store does not hold the process."""
 
 _LOCAL_JOBS = 500
 """Local jobs that one beat looks at."""
@@ -55,7 +55,7 @@ class Runner:
     :param backend: an open backend.
     :param functions: what this process may run.
     :param tail: where running bodies and the store meet readers of events.
-    :param results: keeps results that this process may soon be asked for.
+    :param results: keeps results that this process may soon read.
     :param jobs: where bodies submit jobs, and wait for them.
     :param max_value_size: bytes that a result may take.
     """
@@ -120,7 +120,7 @@ class Runner:
         self.scheduler.nudge()
 
     async def start(self, tasks: TaskGroup) -> None:
-        """Take up what a dead owner left, register, and begin to claim. Its tasks live in this task group."""
+        """Take over the jobs of a dead owner, register, and begin to claim. The tasks live in this task group."""
         await self._reap_first()
         await self.registration.register()
         await self.executor.run(tasks)
@@ -154,7 +154,7 @@ class Runner:
                     beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit, before those who wait for them are woken."""
+        """Handle the events of an own commit, before their waiters are woken."""
         self.recorder.committed(events)
         for event in events:
             if event.type == EventType.CANCEL_REQUESTED:
@@ -220,7 +220,7 @@ class Runner:
             self._stopped = True
 
     async def give_up(self) -> None:
-        """Hand back all that this worker holds, once its tasks have been cancelled and no drain can run any more.
+        """Hand back all jobs of this worker, once its tasks have been cancelled and a drain is not possible.
 
         A result that was waiting to be stored is stored; every other job goes back, uncounted, and runs again.
         """
@@ -285,7 +285,7 @@ class Runner:
         await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
 
     def _look_for_lost_claims(self, held: Sequence[Held]) -> None:
-        """Give back what the store holds to be this worker's by a claim whose answer was lost."""
+        """Hand back jobs that the store assigned to this worker by a claim whose answer was lost."""
         slots = self.slots
         known, claiming = self.executor.known(), slots.reserved > 0
         for attempt in self._lost_claims.find(self.worker_id, held, known, slots.settled, claiming=claiming):
@@ -293,7 +293,7 @@ class Runner:
             self.recorder.on_unrun(attempt, Outcome(OutcomeKind.RELEASED))
 
     async def _look_at_local_jobs(self) -> None:
-        """Let go of callables whose jobs were ended or removed by others."""
+        """Forget callables whose jobs other processes have ended or removed."""
         local = self._functions.local
         ids = local.some(_LOCAL_JOBS)
         if ids:
@@ -315,7 +315,7 @@ class Runner:
         await look_forever(look, None, trouble, self._clock)
 
     async def _register_again(self, lost: str) -> None:
-        """Go on as another worker. The heartbeat and the scheduler find out at the same time: the second one to come
+        """Continue as another worker. The heartbeat and the scheduler find out at the same time: the second one to come
         here finds the worker registered, and must not make a second row."""
         async with self._registering:
             if self.worker_id != lost:
@@ -331,7 +331,7 @@ class Runner:
         self.scheduler.nudge()
 
     def check_cancel_requests(self) -> None:
-        """Look for requests to stop jobs of ours, in a task of its own: another process changed something."""
+        """Look for requests to stop our jobs, in a separate task: another process changed something."""
         self._cancel_signal.notify()
 
     async def _check_cancel_requests_forever(self) -> None:

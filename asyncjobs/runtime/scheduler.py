@@ -33,7 +33,7 @@ _LONGEST_WAIT = 30.0
 class Scheduler:
     """Feeds a worker.
 
-    :param lost: awaited with the id of a worker that the store does not know any more; it registers anew.
+    :param lost: awaited with the id of a worker that the store no longer knows; registers a new one.
     """
 
     def __init__(
@@ -53,7 +53,7 @@ class Scheduler:
         self._clock = clock
         self._lost = lost
         self._signal = Wakeup()
-        self._next_due: int | None = None  # by the wall clock, as it was when the store answered
+        self._next_due: int | None = None  # by the wall clock at the time of the answer of the store
         self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set while this waits
         self._timed = False  # it pauses until then at most
         self._reported: dict[str, str] = {}
@@ -83,7 +83,7 @@ class Scheduler:
         return abs((next_due - self._offset) - (before - offset)) >= _SAME_MOMENT
 
     async def run(self) -> None:
-        """Claim for ever; an error of the store is waited out."""
+        """Claim forever; wait out errors of the store."""
         trouble = Outage(logger, "no jobs could be claimed")
         await look_forever(self._claim, self._until_nudged, trouble, self._clock)
 
@@ -111,7 +111,7 @@ class Scheduler:
             claims: ClaimResult = ClaimResult()
             brought: ClaimResult | None = None
             try:
-                with anyio.CancelScope(shield=True):  # stopping must not lose what a committed claim brings
+                with anyio.CancelScope(shield=True):  # stopping must not lose the jobs of a committed claim
                     claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
                 self._claims.settle(claim, brought)

@@ -1,4 +1,4 @@
-"""Make an engine from what a program names: a store, settings, functions."""
+"""Make an engine from the store, settings and functions that a program passes."""
 
 from __future__ import annotations
 

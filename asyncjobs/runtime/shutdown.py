@@ -40,7 +40,7 @@ _IN_MEMORY = (
 _ANSWERED_LATER = "any process that opens the store may answer"
 _NEVER_ANSWERED = "in a store in memory they end with this program"
 _PATIENCE = 1.0
-"""Seconds of waiting after which a block that is left in peace logs what it waits for."""
+"""Seconds of waiting after which a block that is left without a signal logs what it waits for."""
 
 
 class Leaving:
@@ -127,7 +127,7 @@ class Leaving:
             logger.warning("handing back %s now", counted(running, "running job"))
 
     def _announce(self, *, again: bool) -> None:
-        """Say once how many jobs run, for how long at most, and what ends that.
+        """Log once how many jobs run, the maximum time, and how to end the wait.
 
         :param again: whether a signal has come before.
         """
@@ -161,7 +161,7 @@ async def warn_of_unfinished(backend: JobBackend) -> None:
         gates, parked = await _count_waiting(backend)
     except BackendError:
         return
-    except Exception as error:  # border: a warning must not be what the program's block ends with
+    except Exception as error:  # border: a warning must not become the error of the program's block
         logger.error("unfinished jobs could not be counted: %s", error, exc_info=error)
         return
     left = counts.get(JobStatus.PENDING, 0) + counts.get(JobStatus.IN_PROGRESS, 0) - gates - parked

@@ -24,12 +24,12 @@ import anyio
 from asyncjobs.runtime.wakeups import LoopHandle
 
 _CLEAN_UP = 5.0
-"""Seconds that the program has, after the drain, to leave what is around the block."""
+"""Seconds that the program gets, after the drain, to leave the code around the block."""
 _LOOK_EVERY = 0.2
 LEAVE, HURRY = 1, 2
-"""What the first signal asks for, and the second."""
+"""The requests of the first and of the second signal."""
 _OF_LOOPS = ("asyncio.runners", "trio._core._ki")
-"""Modules whose SIGINT handler is what Python does for a program that has none of its own."""
+"""Modules whose SIGINT handler does what Python's default handler does."""
 
 
 def _on_main_thread() -> bool:
@@ -43,7 +43,7 @@ class Resident:
     """A processor that runs jobs in this process, as the handler of SIGTERM sees it.
 
     :param leave: has it left in order, as Ctrl-C does; on its loop.
-    :param hurry: has it hand back what still runs.
+    :param hurry: makes it hand back the running jobs.
     """
 
     def __init__(self, leave: Callable[[], object], hurry: Callable[[], object]) -> None:
@@ -56,7 +56,7 @@ class Resident:
 
 
 class Termination:
-    """The handler of SIGTERM while processors run jobs in a program that has none of its own.
+    """The handler of SIGTERM while processors run jobs in a program without its own handler.
 
     The first signal has them left, the second has them hand back what runs, the third ends the process.
     """
@@ -113,7 +113,7 @@ class Termination:
 
 
 def terminate() -> None:
-    """End this process by SIGTERM, after what was written has gone out."""
+    """End this process by SIGTERM, after flushing the output."""
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -248,7 +248,7 @@ class _WayOut:
 
     Unless it does not end: its loop is closed, and what runs is code of the program.
 
-    :param before: the handler of the program that goes on.
+    :param before: the handler of the program that continues.
     """
 
     def __init__(self, before: Any, loop: LoopHandle) -> None:
@@ -275,7 +275,7 @@ def _waits_for_threads(frame: FrameType | None) -> bool:
 def next_ctrl_c_ends(loop: LoopHandle) -> Generator[None]:
     """Have the next Ctrl-C end the process while this is open, where Python would raise ``KeyboardInterrupt``.
 
-    :param loop: what the program waits for.
+    :param loop: the event loop that the program waits for.
     """
     before = signal.getsignal(signal.SIGINT)
     if before is not signal.default_int_handler or not _on_main_thread():

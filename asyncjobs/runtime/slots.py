@@ -62,7 +62,7 @@ class Slots:
         return wanted
 
     def settle(self, reserved: int) -> None:
-        """End a reservation, after what the claim brought has begun."""
+        """End a reservation, after the claimed jobs have begun."""
         self.reserved -= reserved
         self.settled += not self.reserved
         if self._returning:
@@ -163,7 +163,7 @@ class Slots:
             self._count_threads(running)
 
     def _count_threads(self, running: RunningAttempt) -> None:
-        """Have a token more for an attempt that lends its slot and whose thread keeps a token."""
+        """Add a token for an attempt that lends its slot while its thread keeps a token."""
         lends = running.threaded and not running.has_slot and not running.over
         if lends != running.lends_token:
             running.lends_token = lends

@@ -50,7 +50,7 @@ class StepAccess(Protocol):
         ...
 
     async def read_value(self, key: str) -> bytes | None:
-        """Return one value of any size, None if there is none.
+        """Return one value of any size, or None.
 
         :raises BodyStopped: as above.
         """
@@ -99,7 +99,7 @@ class StoredSteps:
     async def _patiently(self, call: Callable[[], Awaitable[T]], waits: Callable[[BackendError], bool]) -> T:
         """Repeat a call while the store is away, until the attempt is asked to stop.
 
-        Doing a change again changes nothing, so a lost answer is asked for again.
+        Changes are idempotent, so a change whose answer was lost is repeated.
         """
         for delay in retry_delays():
             # Shielded: a body that is cancelled while its value is committed must not do the same work again.
@@ -138,5 +138,5 @@ def _waits_to_write(error: BackendError) -> bool:
 
 
 def _waits_to_read(error: BackendError) -> bool:
-    """Return whether a read is repeated: what is damaged stays so."""
+    """Return whether a read is repeated: damaged data would be read again."""
     return isinstance(error, BackendConnectionError)

@@ -1,4 +1,4 @@
-"""Hold what a job keeps, as one attempt of it knows: read once, at the first question."""
+"""Cache the kept values of a job for one attempt: read once, at the first use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from asyncjobs.runtime.step_access import StepAccess
 from asyncjobs.runtime.wakeups import LoopHandle
 
 _MOST_BYTES = 4 << 20
-"""Bytes of values that one attempt has in memory. Those beyond are read when they are asked for."""
+"""Bytes of values that one attempt has in memory. Further values are read when they are used."""
 
 
 class StepCache:
@@ -38,12 +38,12 @@ class StepCache:
             return key in self._values
 
     def find(self, key: str) -> bytes | None:
-        """Return a value that is in memory; None: there is none, or it is to be read."""
+        """Return a value that is in memory, or None: there is none, or it must be read."""
         with self._lock:
             return self._values.get(key)
 
     async def get(self, key: str) -> bytes | None:
-        """Return the value under a key, and None if there is none."""
+        """Return the value under a key, or None."""
         await self.fill()
         with self._lock:
             value = self._values.get(key)
@@ -52,13 +52,13 @@ class StepCache:
         return await self._access.read_value(key)
 
     def put(self, key: str, value: bytes) -> None:
-        """Note what the attempt has kept."""
+        """Record the changes of the attempt."""
         with self._lock:
             self._drop(key)
             self._add(key, value)
 
     def let_go(self, key: str) -> None:
-        """Hold the value no longer: it has been used, and is seldom asked for again."""
+        """Drop the value: it has been used, and is seldom used again."""
         with self._lock:
             if key in self._values:
                 self._drop(key)
@@ -96,7 +96,7 @@ class StepCache:
                 self._wake()
 
     def _join(self) -> anyio.Event | None:
-        """Return what to wait for, None if this caller is the one who reads."""
+        """Return what to wait for, or None if this caller has to read."""
         with self._lock:
             if self._waiting is None:
                 self._waiting = []

@@ -1,4 +1,4 @@
-"""Number the children that the function of a step submits without a key: for each step by itself.
+"""Number the children that the functions of steps submit without a key: separately for each step.
 
 Children outside of steps are numbered as the attempt submits them. A later attempt does not call the functions of steps
 that are kept; were their children among those numbers, the next step would get the child of another one (ADR 36).

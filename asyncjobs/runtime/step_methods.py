@@ -14,7 +14,7 @@ T = TypeVar("T")
 
 
 class StepMethods(ABC):
-    """What a body does once, although its job may run several times."""
+    """The steps of a body: work that is done once, although the job may run several times."""
 
     @property
     @abstractmethod
@@ -27,14 +27,14 @@ class StepMethods(ABC):
 
     @abstractmethod
     def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread for ever."""
+        """Refuse a call that would block its thread forever."""
 
     @overload
     async def step(self, key: str, fn: Callable[P, Awaitable[T]], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     @overload
     async def step(self, key: str, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T: ...
     async def step(self, key: str, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call ``fn`` and keep what it returns; or return what an earlier attempt of this job kept under the key.
+        """Call ``fn`` and keep its result, or return the value that an earlier attempt kept under the key.
 
         The value is durable when this returns, and is decoded by the return annotation of ``fn``, also the first time.
         A process that dies between the side effect of ``fn`` and that moment has ``fn`` called again: give services
@@ -47,7 +47,7 @@ class StepMethods(ABC):
         :param fn: an ``async def`` function is awaited, a plain one runs in a thread.
         :raises ConfigurationError: the key is used already, or cannot be one.
         :raises NotSerializableError: what ``fn`` returned cannot be kept. The job is not tried again.
-        :raises ConversionError: what is kept does not fit the annotation any more.
+        :raises ConversionError: the kept value no longer fits the annotation.
         :raises JobStateError: the attempt has lost its lease, or was ended; its value is not kept.
         """
         return await self.steps.step(key, fn, args, kwargs)
@@ -85,7 +85,7 @@ class StepMethods(ABC):
         self.run_sync(self.steps.keep, key, value)
 
     async def forget(self, prefix: str) -> None:
-        """Forget what is kept under the keys that begin with ``prefix``; this attempt may use them again.
+        """Delete the values of all keys that begin with ``prefix``; this attempt may use them again.
 
         All keys begin with ``""``. A step that runs at the moment keeps its value when it ends.
 

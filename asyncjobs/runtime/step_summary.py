@@ -1,4 +1,4 @@
-"""Summarize what a job has kept, for those who look at it: how many steps, and the first of their keys."""
+"""Summarize the kept steps of a job for views: their number, and the first of their keys."""
 
 from __future__ import annotations
 

@@ -18,7 +18,7 @@ _inside: ContextVar[bool] = ContextVar("asyncjobs_inside_step_thread", default=F
 
 
 class StepThreads:
-    """Threads for the steps of the bodies of a worker (or of one child process), with a limiter of their own.
+    """Threads for the steps of a worker (or of one child process), with a separate limiter.
 
     :param most: functions that run at the same time.
     """
@@ -38,7 +38,7 @@ class StepThreads:
         """Run a function that does not raise, in a thread; wait for its end also if the caller is cancelled."""
         context = copy_context()
         inside = context.run(_enter)
-        if not self._loop.is_here():  # a body's thread with a loop of its own
+        if not self._loop.is_here():  # a body's thread with its own loop
             return await _run_once(function, context)
         with anyio.CancelScope(shield=True):
             return await (self._free if inside else self._pool).run(function, context)

@@ -19,11 +19,11 @@ from asyncjobs.models import Handle
 
 
 class StepNotKeptError(NotSerializableError):
-    """What the function of a step returned, or what a body keeps, cannot be kept. The job is not tried again."""
+    """The result of a step, or a value passed to ``keep``, cannot be stored. The job is not retried."""
 
 
 def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) -> bytes:
-    """Encode what the function of a step returned, having made sure that its annotation will bring it back.
+    """Encode the result of a step, after checking that its annotation can restore it.
 
     :param largest: bytes that it may have.
     :raises StepNotKeptError: it cannot be kept.
@@ -34,13 +34,13 @@ def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) ->
             raise too_large(_place(key), data, largest, "keep")
     except NotSerializableError as error:
         raise not_kept(key, error) from error
-    except Exception as error:  # border: whatever the value raises when it is looked at
+    except Exception as error:  # border: any error that the value raises when it is inspected
         raise not_kept(key, error) from error
     return data
 
 
 def encode_kept(key: str, value: Any, largest: int) -> bytes:
-    """Encode what a body keeps.
+    """Encode a value that a body keeps.
 
     :raises StepNotKeptError: it cannot be kept.
     """
@@ -54,7 +54,7 @@ def encode_kept(key: str, value: Any, largest: int) -> bytes:
 
 
 def not_kept(key: str, error: Exception) -> StepNotKeptError:
-    """Return the error of a step whose function has run, and whose value cannot be kept because of this one."""
+    """Return the error of a step whose function has run, but whose value cannot be stored because of this one."""
     if isinstance(error, NotSerializableError):
         what, hint = error.what, error.hint
     else:

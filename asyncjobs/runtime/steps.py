@@ -1,4 +1,4 @@
-"""Run the steps of one attempt: what an earlier attempt finished comes back, anything else runs and is kept."""
+"""Run the steps of one attempt: return values that an earlier attempt kept, run and keep all others."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ T = TypeVar("T")
 logger = SafeLogger("asyncjobs.worker")
 
 _Returned = tuple[Any, BaseException | None]
-"""What a function returned or raised."""
+"""The result or the error of a function."""
 
 
 class Steps:
@@ -140,7 +140,7 @@ class Steps:
                 self._used.add(key)
 
     async def _get(self, key: str) -> bytes | None:
-        """Return what is kept under a key; if there is nothing, its function may begin."""
+        """Return the value kept under a key; without one, the function may begin."""
         kept: bytes | None = None
         if key in self._cache or not self._cache.complete:
             kept = await self._call(self._cache.get, key)
@@ -157,7 +157,7 @@ class Steps:
     async def _run(
         self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], is_async: bool
     ) -> bytes:
-        """Call the function of a step, and keep what it returns, whatever cancels the body meanwhile."""
+        """Call the function of a step, and keep its result, even if the body is cancelled meanwhile."""
         with StepChildren(self._context, key):
             if is_async:
                 value = await self._await(func, args, kwargs)
@@ -221,7 +221,7 @@ class Steps:
     def _call_plain(
         self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> _Returned:
-        """Call a plain function in its thread, and encode what it returns there, unless it is to be awaited."""
+        """Call a plain function in its thread, and encode its result there, unless that is an awaitable."""
         try:
             value: object = func(*args, **kwargs)
         except BaseException as error:  # border: raised again where the step is awaited
@@ -236,7 +236,7 @@ class Steps:
             return None, error
 
     def _keep_left(self, key: str, returned: _Returned) -> None:
-        """Keep what a function returned whose step was left meanwhile, as by ``asyncio.wait_for``. In its thread."""
+        """Keep the result of a function whose step was left meanwhile (``asyncio.wait_for``). In its thread."""
         value, problem = returned
         try:
             if isinstance(value, _Encoded):
@@ -266,7 +266,7 @@ class Steps:
         return value.data
 
     def _end_in_fork(self, error: BaseException | None) -> None:
-        """End a forked child that leaves the function: behind it is the parent's work, which must not go on twice."""
+        """End a forked child that leaves the function: the rest of the stack is work of the parent."""
         if self._context.forked:
             end_child(error)
 
@@ -340,7 +340,7 @@ class Steps:
 
 
 class _Encoded:
-    """What a plain function returned, encoded in its thread."""
+    """The result of a plain function, encoded in its thread."""
 
     def __init__(self, data: bytes) -> None:
         self.data = data
@@ -351,7 +351,7 @@ def _from_thread(loop: LoopHandle, function: Callable[..., Coroutine[Any, Any, T
 
 
 def _close(value: object) -> None:
-    """Do without what a function returned: Python warns of a coroutine that was never awaited."""
+    """Discard the result of a function: close a coroutine, of which Python would warn otherwise."""
     if inspect.iscoroutine(value):
         value.close()
 

@@ -1,4 +1,4 @@
-"""Show the call of a stored job as its caller wrote it: handles stand where results will be put."""
+"""Show the call of a stored job as its caller wrote it, with handles in place of injected results."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ def decode_stored_call(
 ) -> JobArguments:
     """Decode a call by the annotations of its function, where that is known here; else with records as plain dicts.
 
-    :raises CorruptValueError: what is stored cannot be read. ConversionError: it does not fit its annotation.
+    :raises CorruptValueError: a stored value cannot be read. ConversionError: it does not fit its annotation.
     """
     if call.function == FUNCTION:
-        return JobArguments((), {})  # what is stored is its question: see ``Job.gate``
+        return JobArguments((), {})  # its question is stored instead: see ``Job.gate``
     func = functions.get(call.function, job_id)
     return JobArguments(*read_arguments(call.call, func, make_handle))

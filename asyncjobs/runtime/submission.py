@@ -1,4 +1,4 @@
-"""Turn a request into what is stored: options checked, the callable named, arguments encoded.
+"""Turn a request into a job for storage: check the options, name the callable, encode the arguments.
 
 Everything is refused here that can be, with the field, the value and the mend, before anything is stored.
 """
@@ -59,7 +59,7 @@ _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
 """Fields that a handle is for; in others, which name something else, it is a mistake."""
 _PLAIN_LISTS: frozenset[type] = frozenset({list, tuple})
 _UNKNOWN = (Handle,)
-"""What stands for values that come later."""
+"""Placeholders for values that exist only later."""
 
 
 class Optional(Handle):
@@ -90,7 +90,7 @@ class Submissions:
         self._functions = functions
         self._max_value_size = max_value_size
         self._checked: IdentityCache[bool] = IdentityCache()
-        self._random = random.Random()  # of its own: a program that seeds the global one must not repeat ids
+        self._random = random.Random()  # a separate generator: a program that seeds the global one must not repeat ids
 
     def new_id(self) -> str:
         """Return a fresh job id: sortable by time, unique without asking the store."""
@@ -156,7 +156,7 @@ class Submissions:
         )
 
     def vouch(self, request: JobRequest, job: NewJob) -> None:
-        """Let this process run what it submits."""
+        """Allow this process to run the functions that it submits."""
         if request.local:
             self._functions.add_local(job.id, job.function, request.func)
         else:
@@ -360,7 +360,7 @@ def _retry(policy: object, max_retries: object) -> RetryPolicy:
 
 
 def checked_metadata(value: object) -> bytes | None:
-    """Return metadata as it is stored; refuse what is no dict, or not JSON."""
+    """Return metadata for storage; refuse anything but a dict of JSON values."""
     if not issubclass(type(value), Mapping):
         raise ConfigurationError("metadata", value, allowed="a dict with string keys and JSON values")
     with reading("metadata", value):
@@ -402,7 +402,7 @@ def checked_dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple
 def _entries(depends_on: object) -> Sequence[Any]:
     if depends_on is None:
         return ()
-    if type(depends_on) in _PLAIN_LISTS:  # no code of its own runs when it is read
+    if type(depends_on) in _PLAIN_LISTS:  # reading it runs no code of its class
         return cast("Sequence[Any]", depends_on)
     if is_a(depends_on, str):
         return (depends_on,)
@@ -413,7 +413,7 @@ def _entries(depends_on: object) -> Sequence[Any]:
 
 
 def checked_require(require: object, edges: int) -> int:
-    """Return how many of its dependencies a job requires; refuse what is not 1 to their number."""
+    """Return how many of its dependencies a job requires; refuse numbers outside of 1 to their count."""
     number = int.__int__(require) if is_a(require, int) and not is_a(require, bool) else 0
     if not 1 <= number <= edges:
         allowed = f"1 to {edges}, the number of dependencies" if edges else "None: this job has no dependencies"

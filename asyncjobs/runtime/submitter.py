@@ -35,11 +35,11 @@ _ENCODED_AT_ONCE = 500
 class Submitter:
     """Encodes requests, checks the graph, and stores the jobs.
 
-    :param jobs: what the handles of children are given.
+    :param jobs: the access that handles of children get.
     :param tries: how often a submission is sent to a store that cannot be reached.
     :param owner: returns the id of the worker that may run ``local`` jobs, None without one.
     :param nudge: called before something is stored, so that the claim joins its transaction.
-    :param run_here: runs what was stored, where no worker lives to do it; None where one is waited for.
+    :param run_here: runs stored jobs here while no worker is alive; None: a worker is waited for.
     """
 
     def __init__(
@@ -143,7 +143,7 @@ class Submitter:
         return stored
 
     def _vouch(self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob]) -> list[tuple[GateRequest, str]]:
-        """Let this process run what it submits; return the gates, which it does not run."""
+        """Allow this process to run the functions that it submits; return the gates, which do not run."""
         gates: list[tuple[GateRequest, str]] = []
         for request, job in zip(requests, jobs, strict=True):
             if isinstance(request, GateRequest):
@@ -194,8 +194,8 @@ class Submitter:
     async def submit_child(
         self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> JobHandle[Any]:
-        """Store what a body submits: a child of its job. Without a function it is a gate, and asks its argument."""
-        options["if_exists"] = "return"  # what an earlier attempt submitted is there already
+        """Store a job that a body submits, as a child of its job: a gate if it has no function."""
+        options["if_exists"] = "return"  # a child of an earlier attempt exists already
         options["job_id"] = await self._stored_child(parent, options["job_id"])
         request: AnyRequest
         if func is None:
@@ -207,7 +207,7 @@ class Submitter:
         return self._handle(ids[0], request)
 
     async def submit_encoded(self, parent: AttemptRef, job: NewJob) -> str:
-        """Store a child that its body has encoded in a process of its own."""
+        """Store a child that was encoded in a child process."""
         job = replace(job, id=await self._stored_child(parent, job.id))
         in_graph = await self._graph.add([job])
         try:

@@ -22,7 +22,7 @@ async def nearest_id(backend: JobBackend, job_id: str) -> str | None:
     """Return the stored id most like ``job_id``; None when none is close.
 
     Looked for among ids that begin like it, which is cheap however many jobs there are: a handful of short reads. Never
-    raises a ``BackendError``: what the hint is for is worth more than the hint.
+    raises a ``BackendError``: the original error matters more than the hint.
     """
     if len(job_id) > _LONGEST:
         return None

@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 
 class _Call(Generic[T]):
-    """A function on its way through a thread. It must not raise: what it has to say, it returns."""
+    """A function call for a thread. The function must not raise: it returns errors as values."""
 
     def __init__(self, function: Callable[[], T], context: Context) -> None:
         self.function = function
@@ -33,7 +33,7 @@ class _Call(Generic[T]):
 
 
 class Threads:
-    """A pool that grows as it is asked to; idle threads are used again, and end with ``close``."""
+    """A pool that grows on demand; idle threads are reused, and end with ``close``."""
 
     def __init__(self, limiter: anyio.CapacityLimiter) -> None:
         self.limiter = limiter
@@ -43,7 +43,7 @@ class Threads:
         self.started: int = 0
 
     async def run(self, function: Callable[[], T], context: Context) -> T:
-        """Run it in a thread, inside ``context``. Cancelled, it leaves the thread alone: it goes on unheard."""
+        """Run it in a thread, inside ``context``. If cancelled, the thread continues, and its result is dropped."""
         async with self.limiter:
             call = _Call(function, context)
             self._queue().put(call)  # type: ignore[arg-type] - a call of T is one of object

@@ -24,7 +24,7 @@ _LONGEST_WAIT = 30.0
 
 
 class Unrunnable:
-    """Gives up ready jobs whose function was refused by every live worker for ``after`` seconds on end."""
+    """Fails ready jobs whose function every live worker has refused for ``after`` seconds without a break."""
 
     def __init__(self, backend: JobBackend, after: float, clock: Clock) -> None:
         self._backend = backend
@@ -43,7 +43,7 @@ class Unrunnable:
         await look_forever(self.look, pause, self._trouble, self._clock, first=every, longest=every)
 
     async def look(self) -> list[str]:
-        """Give up what is due; returns the ids."""
+        """Fail the jobs that are due; return their ids."""
         alive = [worker for worker in await self._backend.workers() if worker.alive]
         refused = {
             lane: reason
@@ -51,7 +51,7 @@ class Unrunnable:
             if lane.owner is None and (reason := refusal(lane, alive)) is not None
         }
         now = self._clock.monotonic()
-        self._since = {lane: self._since.get(lane, now) for lane in refused}  # who is willing meanwhile starts anew
+        self._since = {lane: self._since.get(lane, now) for lane in refused}  # a willing worker restarts the time
         given_up: list[str] = []
         for lane, since in self._since.items():
             if now - since >= self._after * SECOND:

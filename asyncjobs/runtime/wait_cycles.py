@@ -24,7 +24,7 @@ _NO_GROUP = ""
 
 
 class Goal(Struct, frozen=True):
-    """What a body waits for: some jobs, or with ``whole`` the end of a group (None: of every job there is)."""
+    """The goal of a wait in a body: some jobs, or with ``whole`` the end of a group (None: of all jobs)."""
 
     jobs: Sequence[str] = ()
     group: str | None = None
@@ -36,7 +36,7 @@ class Waits:
 
     def __init__(self, backend: JobBackend) -> None:
         self._backend = backend
-        self._jobs: dict[str, Counter[str]] = {}  # by waiting job: whom it waits for, how often
+        self._jobs: dict[str, Counter[str]] = {}  # by waiting job: the jobs that it waits for, and how often
         self._groups: dict[str, Counter[str | None]] = {}  # likewise: the groups that it waits for
 
     def __contains__(self, job_id: str) -> bool:
@@ -46,7 +46,7 @@ class Waits:
     async def wait(self, context: JobContext, goal: Goal) -> AsyncGenerator[None, None]:
         """Be known to wait, while this is entered.
 
-        :raises CyclicDependencyError: what the job would wait for waits for the job.
+        :raises CyclicDependencyError: the goal of the wait waits for the job itself.
         """
         await _Search(self._backend, self._jobs, self._groups, context, goal).refuse_cycle()
         # No await from its last look to here: of two that begin to wait for each other, one sees the other.
@@ -173,7 +173,7 @@ class _Search:
         raise CyclicDependencyError(path[::-1], hint=hint)
 
     async def _read(self) -> None:
-        """Read what the last look did not know."""
+        """Read the edges that the last look did not have."""
         if self._unread_above:
             await self._read_above(self._unread_above)
         if self._unread_below:

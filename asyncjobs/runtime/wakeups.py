@@ -19,7 +19,7 @@ class Wakeup:
         self._new_event = type(self._event)  # anyio.Event looks for the event loop's own kind, which costs far more
 
     def notify(self) -> None:
-        """Wake the task that waits, or let the next one that does go on at once. On the loop's thread only."""
+        """Wake the waiting task, or let the next wait return at once. On the loop's thread only."""
         self._event.set()
 
     async def wait(self) -> None:
@@ -34,7 +34,7 @@ class Home:
     __slots__ = ("_ask", "_place")
 
     def __init__(self) -> None:
-        asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; an import here would cost a fifth of ours
+        asyncio: Any = sys.modules.get("asyncio")  # imported only by programs that run on it
         # The one way to ask that neither raises nor creates anything; asyncio.events exports it.
         running: Any = None if asyncio is None else asyncio._get_running_loop
         self._ask: Callable[[], object] = threading.get_ident if running is None or running() is None else running
@@ -48,7 +48,7 @@ class Home:
 def loop_runs_here() -> bool:
     """Return whether any event loop runs in the calling thread, so that nothing here may block for what needs one."""
     asyncio: Any = sys.modules.get("asyncio")
-    if asyncio is not None and asyncio._get_running_loop() is not None:  # in callbacks, too, which are no task
+    if asyncio is not None and asyncio._get_running_loop() is not None:  # in callbacks, too, which are not tasks
         return True
     try:
         current_token()

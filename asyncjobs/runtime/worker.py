@@ -16,9 +16,9 @@ from asyncjobs.runtime.setup import new_engine
 
 
 class Worker(CheckedArguments):
-    """Claims and runs jobs that any process stores, for as long as it is entered.
+    """Claims and runs jobs of any process, while it is entered.
 
-    It has a scheduler, a heartbeat and a watch on the store of its own, and the settings of ``DaemonConfig()``::
+    It has its own scheduler, heartbeat and store watcher, and the settings of ``DaemonConfig()``::
 
         async with JobProcessor(backend, enable_daemon=False) as jp:
             async with EventPublisher(backend) as publisher:

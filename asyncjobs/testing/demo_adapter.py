@@ -7,7 +7,7 @@ from typing import Any
 
 
 def adapt(factory: Callable[..., Any]) -> Callable[..., Any]:
-    """Return a body that calls the factory, and ``run(inputs)`` of what it makes."""
+    """Return a body that calls the factory, and ``run(inputs)`` of the object that it makes."""
 
     def body(*args: Any, inputs: dict[str, Any] | None = None, **kwargs: Any) -> Any:
         return factory(*args, **kwargs).run({} if inputs is None else inputs)

@@ -84,7 +84,7 @@ class FaultyBackend(CheckedArguments, JobBackend):
     ) -> None:
         """Make the ``nth`` call of this method from now on raise ``error`` (default ``BackendConnectionError``).
 
-        :raises ConfigurationError: there is no such asynchronous method, or ``nth`` is below 1.
+        :raises ConfigurationError: the method does not exist or is not asynchronous, or ``nth`` is below 1.
         """
         if method not in FAULTY_METHODS:
             near = nearest(method, FAULTY_METHODS)

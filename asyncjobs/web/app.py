@@ -211,7 +211,7 @@ def _route(entry: Entry) -> Route:
 
 
 def _document(mount: str) -> dict[str, Any]:
-    from asyncjobs.web.openapi import document  # for those who ask for it alone
+    from asyncjobs.web.openapi import document  # loaded at the first request for the document
 
     return document(mount)
 

@@ -158,7 +158,7 @@ class Call:
         return bytes(data)
 
     async def check_match(self, job_id: str) -> None:
-        """Check that a job is as ``If-Match`` says.
+        """Check that a job matches ``If-Match``.
 
         :raises WebError: 412, it has changed.
         """
@@ -198,7 +198,7 @@ class Call:
         return any(entry.partition(";")[0].strip().lower() == kind for entry in given.split(","))
 
     def exact(self, stored: bytes | None) -> Response:
-        """Return a response with a value as it is stored, for ``asyncjobs.client``."""
+        """Return a response with the stored bytes of a value, for ``asyncjobs.client``."""
         headers = {"cache-control": "no-store", "vary": "Accept"}
         return Response(_NIL if stored is None else stored, 200, headers, EXACT)
 
@@ -213,7 +213,7 @@ class Call:
         return value if redact is None else redact(what, value)
 
     def redact_fields(self, what: str, value: dict[str, Any]) -> dict[str, Any]:
-        """Return what callers may see of an object, as an object, whatever ``redact=`` returns."""
+        """Return an object redacted for callers, always as an object, whatever ``redact=`` returns."""
         shown = self.redact(what, value)
         return cast("dict[str, Any]", shown) if isinstance(shown, dict) else {"redacted": shown}
 

@@ -90,7 +90,7 @@ def _form(call: Call, *, plain: bool) -> Form:
 
 
 async def job_logs(call: Call) -> Response:
-    """Return a page of what a job logged."""
+    """Return a page of the log of a job."""
     asked = call.query(requests.Page)
     job = await call.jp.get_job(call.param("id"))
     reader = call.jp.streamer.reader(job_id=job.id, types="log", after=asked.after)

@@ -52,9 +52,9 @@ def _is_approval(gate: Gate) -> bool:
 
 
 def _giver(call: Call) -> str:
-    """Return who answers.
+    """Return the name of the caller that answers.
 
-    :raises WebError: 403, the caller has a name that nobody can be shown.
+    :raises WebError: 403, the name of the caller cannot be recorded.
     """
     name = call.caller.principal.name
     if not 1 <= len(name) <= _LONGEST_NAME:

@@ -74,7 +74,7 @@ async def group_graph(call: Call) -> Response:
 
 
 async def job_graph(call: Call) -> Response:
-    """Return what a job waits for and what waits for it, ``depth`` steps in each direction."""
+    """Return the graph around a job, ``depth`` steps in each direction."""
     asked = call.query(requests.Depth)
     job = await call.jp.get_job(call.param("id"))
     return call.json(_graph(await read_job_graph(call.jp, job.id, asked.depth)))

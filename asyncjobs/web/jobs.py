@@ -59,7 +59,7 @@ async def list_jobs(call: Call) -> Response:
 def _parse_metadata(text: str) -> dict[str, str | int | float | bool | None]:
     """Return the metadata that jobs are to have.
 
-    :raises WebError: 400, it is no JSON object of plain values.
+    :raises WebError: 400, it is not a JSON object of plain values.
     """
     try:
         return json.decode(text, type=dict[str, str | int | float | bool | None])
@@ -114,7 +114,7 @@ def _etag(job: Job) -> str:
 
 async def get_result(call: Call) -> Response:
     """Return the result of a job; 202 while the job has not ended, 409 if there will be none. With
-    `Accept: application/msgpack`, the result is sent as it is stored, unless parts of it are redacted."""
+    `Accept: application/msgpack`, the stored bytes of the result are sent, unless parts of it are redacted."""
     job_id = call.param("id")
     try:
         stored = (await call.engine.parts().queries.get_stored_result(job_id)).value
@@ -161,7 +161,7 @@ async def get_arguments(call: Call) -> Response:
     if stored is None:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
-    if stored.function == FUNCTION:  # what is stored is a question, which the job itself shows
+    if stored.function == FUNCTION:  # a question is stored, which the job itself shows
         return call.json(views.ArgumentsView(job_id, stored.function, [], {}))
     try:
         args, kwargs = await decode_beside_loop(stored.call, _plain_call, stored.call)

@@ -236,7 +236,7 @@ _HIDDEN = "•••"
 
 
 def gate_view(gate: Gate, redact: Redact | None) -> views.GateView:
-    """Return the view of a gate; of what it asks, what ``redact`` leaves."""
+    """Return the view of a gate, with its question redacted."""
     asked: Any = {
         "question": gate.question,
         "choices": None if gate.choices is None else list(gate.choices),
@@ -246,7 +246,7 @@ def gate_view(gate: Gate, redact: Redact | None) -> views.GateView:
     shown = asked if redact is None else redact("gate", asked)
     try:
         parts = convert(shown, _ShownQuestion)
-    except ValidationError:  # it returns whatever it wants to
+    except ValidationError:  # it may return any value
         parts = _ShownQuestion()
     return views.GateView(
         **asdict(parts),
@@ -268,7 +268,7 @@ class _ShownQuestion(Struct, frozen=True):
 
 
 def event_view(event: JobEvent, data: dict[str, Any]) -> views.EventView:
-    """Return the view of an event; ``data`` is what may be seen of its own."""
+    """Return the view of an event; ``data`` is redacted."""
     return views.EventView(
         event.cursor,
         event.job_id,
@@ -283,7 +283,7 @@ def event_view(event: JobEvent, data: dict[str, Any]) -> views.EventView:
 
 
 def attempt_view(attempt: Attempt, error: views.ErrorView | None) -> views.AttemptView:
-    """Return the view of an attempt; ``error`` is what may be seen of its own."""
+    """Return the view of an attempt; ``error`` is redacted."""
     outcome = None if attempt.outcome is None else attempt.outcome.value
     return views.AttemptView(attempt.attempt, attempt.worker, attempt.started_at, attempt.finished_at, outcome, error)
 

@@ -43,7 +43,7 @@ class WebError(Exception):
     """Ends a request with a problem document.
 
     :param code: a stable slug. ``errors``: what is wrong where, each with ``pointer`` and ``detail``. ``details``: the
-        attributes of an error of ours, from which ``asyncjobs.client`` makes the same error again.
+        attributes of an error of this package, from which ``asyncjobs.client`` makes the same error.
     """
 
     def __init__(

@@ -93,7 +93,7 @@ class GroupGraph(Request, frozen=True, kw_only=True):
 
 
 class Question(Request, frozen=True, kw_only=True):
-    """What a gate asks. Without `choices` and `schema` it is an approval, whose answer is true."""
+    """The question of a gate. Without `choices` and `schema` it is an approval, whose answer is true."""
 
     question: Annotated[str, Meta(min_length=1)]
     choices: Annotated[list[str], Meta(min_length=1, max_length=50, description="Texts to choose from.")] | None = None
@@ -143,13 +143,13 @@ class Ids(Request, frozen=True, kw_only=True):
 
 
 class Cancel(Request, frozen=True, kw_only=True):
-    """`descendants`: also cancel the jobs that it has submitted, and theirs."""
+    """`descendants`: also cancel the whole tree of jobs that it has submitted."""
 
     descendants: bool = False
 
 
 class Retry(Request, frozen=True, kw_only=True):
-    """`fresh`: begin anew, without the steps that the job has kept. By default it resumes with them."""
+    """`fresh`: start over, without the steps that the job has kept. By default it resumes with them."""
 
     fresh: bool = False
 
@@ -186,6 +186,6 @@ class Bulk(Request, frozen=True, kw_only=True):
 
 
 class BulkRetry(Bulk, frozen=True, kw_only=True):
-    """A retry of all jobs that match a filter. `fresh`: they begin anew, without the steps that they have kept."""
+    """A retry of all jobs that match a filter. `fresh`: they start over, without the steps that they have kept."""
 
     fresh: bool = False

@@ -20,14 +20,14 @@ Right = Literal["read", "act", "answer"]
 class Principal(Struct, frozen=True):
     """A caller and its rights: ``read``; ``act`` (submit, cancel, retry, answer); or, without ``act``, ``answer``.
 
-    ``name`` is who has answered a gate, then: 1 to 200 characters.
+    ``name`` is recorded with the answers to gates: 1 to 200 characters.
     """
 
     name: str
     can: frozenset[Right] = frozenset({"read", "act"})
 
     def may(self, right: Right) -> bool:
-        """Return whether it has a right, by itself or as a part of ``act``."""
+        """Return whether it has a right, directly or as a part of ``act``."""
         return right in self.can or (right == "answer" and "act" in self.can)
 
 

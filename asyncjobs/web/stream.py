@@ -123,7 +123,7 @@ class EventStream:
             pass  # some servers report a disconnected client this way
 
     async def _pump(self, send: Send, stream: OpenStream, chunk: bytes) -> None:
-        """Send until the stream ends or the client does not read any more; a live client reconnects with its cursor."""
+        """Send until the stream ends or the client stops reading; a live client reconnects with its cursor."""
         until = anyio.current_time() + self._config.max_stream_age * random.uniform(0.9, 1.1)
         while True:
             done = self._frames.ended or anyio.current_time() >= until

@@ -1,7 +1,7 @@
 """Keep track of open event streams, limit their number, and end them when the server shuts down.
 
 A server that shuts down waits for its open connections before it notifies the application (uvicorn, granian): an open
-stream would block it for ever. So while streams are open, uvicorn's own flag is polled.
+stream would block it forever. So while streams are open, uvicorn's own flag is polled.
 """
 
 from __future__ import annotations

@@ -44,7 +44,7 @@ class ErrorView(Struct, frozen=True):
 
 
 class GateView(Struct, frozen=True, kw_only=True):
-    """What a gate asks, and how that stands. Without `choices` and `schema` it is an approval, whose answer is true."""
+    """The question of a gate, and its state. Without `choices` and `schema` it is an approval, whose answer is true."""
 
     question: str
     choices: list[str] | None
@@ -291,7 +291,7 @@ class StatusView(Struct, frozen=True):
 
 
 class BatchItem(Struct, frozen=True):
-    """A job, or null if there is none with this id."""
+    """A job, or null for an unknown id."""
 
     id: str
     job: JobView | None

@@ -183,7 +183,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
     # -- running
 
     async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
-        """Claim in a transaction of its own."""
+        """Claim in a separate transaction."""
         await self._begin()
         # Once more, so that a submission that was called before this claim comes first, on trio too, which lets tasks
         # run in any order.
@@ -231,7 +231,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
         return self._commit(lambda plan: gate_commands.answer(plan, n, answer))[0]
 
     async def end_due_gates(self) -> Sequence[str]:
-        """End what is due in one transaction."""
+        """End the gates that are due, in one transaction."""
         await self._begin()
         due = self._tables.due_gates(self._clock.now())
         ended = self._commit(lambda plan: gate_commands.end_due_gates(plan, due))[0] if due else []
@@ -245,7 +245,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
         return self._tables.register(worker, self._clock)
 
     async def deregister_worker(self, worker: str) -> None:
-        """Mark the worker as gone, and take back at once what it held."""
+        """Mark the worker as gone, and take back its jobs at once."""
         await self._begin()
         if (row := self._tables.workers.get(worker)) is not None and not row.gone:
             row.gone = True
@@ -270,7 +270,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
             row.info = replace(row.info, refused=dict(refused))
 
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
-        """Take back what workers hold that are gone or, if ``expired``, whose lease has run out."""
+        """Take back the jobs of workers that are gone or, if ``expired``, whose lease has run out."""
         await self._begin()
         now = self._clock.monotonic()
         for row in self._tables.workers.values():

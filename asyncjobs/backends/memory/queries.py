@@ -180,7 +180,7 @@ class Queries:
         return heapq.nsmallest(limit, (job_id for job_id in self._tables.ids if job_id.startswith(prefix)))
 
     def call(self, n: int) -> StoredCall:
-        """Return what a job calls."""
+        """Return the stored call of a job."""
         record = self._tables.records[n]
         return StoredCall(record.function, record.call, record.injects)
 
@@ -266,7 +266,7 @@ class Queries:
         """Return the stored metadata, and the mark if it cannot be read."""
         try:
             return read_metadata(self._tables.records[n].metadata), None
-        except Exception as error:  # border: whatever is stored there
+        except Exception as error:  # border: any stored bytes
             return {}, mark([problem("metadata", error)])
 
     def _gate(self, row: JobState, record: Record, unreadable: str | None) -> tuple[Gate | None, str | None]:

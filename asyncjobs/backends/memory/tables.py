@@ -114,7 +114,7 @@ class Tables:
         return [self.by_the_clock(n) for n in numbers if n in self.rows]
 
     def by_the_clock(self, n: int) -> JobState:
-        """Return a row, with the end of a duration by the wall clock as it is now."""
+        """Return a row, with the end of a duration converted to the present wall clock."""
         row, due = self.rows[n], self.due.get(n)
         return row if due is None else structs.replace(row, run_at=due + self.offset)
 
@@ -147,7 +147,7 @@ class Tables:
         ]
 
     def due_gates(self, now: int) -> Sequence[int]:
-        """Return the open gates whose deadline has come, the first due first, as many as are ended at once."""
+        """Return the open gates whose deadline has passed, in the order of their deadlines, up to one batch."""
         return [n for deadline, n in self.deadlines[:DUE_AT_ONCE] if deadline <= now]
 
     def call(self, n: int) -> bytes | None:
@@ -162,7 +162,7 @@ class Tables:
     # -- writing
 
     def write(self, writes: Writes) -> None:
-        """Write what a plan decided; reads see it from then on."""
+        """Write the decisions of a plan; reads see them from then on."""
         for record in sorted(writes.inserted, key=lambda record: record.job.n):  # parents came first
             self._insert(record)
         for edge in (*writes.new_edges, *writes.changed_edges):

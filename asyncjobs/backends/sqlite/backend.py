@@ -289,7 +289,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         return worker_id(number)
 
     async def deregister_worker(self, worker: str) -> None:
-        """Stop the heartbeat of the worker, then take back what it held."""
+        """Stop the heartbeat of the worker, then take back its jobs."""
         writer = self._open()
         number = worker_number(worker)
         self._heartbeat.remove(number)
@@ -361,7 +361,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         return await self._in_thread(compact, self.config, self._file, patience)
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        """Run long work on a connection of its own. If the caller is cancelled, it is stopped, and cleans up."""
+        """Run long work on a separate connection. If the caller is cancelled, the work is stopped, and cleans up."""
         stop = threading.Event()
         try:
             return await in_thread(work, *args, stop, abandon_on_cancel=True)

@@ -1,4 +1,4 @@
-"""Notice the commits of other processes, by what the writing connection shows of them without a read of its own."""
+"""Notice the commits of other processes, by the data version of the writing connection."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Changes:
     def look(self, seen: Seen, known: int | None) -> bool:
         """Return whether another process may have committed something since the version ``known``.
 
-        :raises BackendError: ``moved``, the file is not at its path any more.
+        :raises BackendError: ``moved``, the file is no longer at its path.
         """
         try:
             self._file.check()

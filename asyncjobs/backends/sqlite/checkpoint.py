@@ -32,7 +32,7 @@ _CLOSING = 10.0
 
 
 class CheckpointStatistics(Struct, frozen=True):
-    """What the checkpointer did.
+    """The work of the checkpointer so far.
 
     ``runs`` wrote back the whole log, ``busy`` found readers, writers or another checkpoint in the way, ``failures``
     are errors. ``last_error`` is that of the last run, None if it had none. ``seconds`` is all time spent, ``longest``
@@ -77,7 +77,7 @@ class Checkpointer:
 
     @property
     def statistics(self) -> CheckpointStatistics:
-        """Return what it did until now."""
+        """Return its work so far."""
         with self._changed:
             return self._statistics
 

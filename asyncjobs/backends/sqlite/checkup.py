@@ -23,7 +23,7 @@ _EVERY = 10_000
 
 
 def describe(config: SQLiteConfig) -> dict[str, Any]:
-    """Return what an operator asks first about the file: where it is, its size, that of its log, and SQLite."""
+    """Return basic facts about the file: path, size, size of its log, and the version of SQLite."""
     path = config.file
     file, log = _stat(path), _stat(f"{path}-wal")
     return {
@@ -37,7 +37,7 @@ def describe(config: SQLiteConfig) -> dict[str, Any]:
 
 
 def check_up(path: Path, opened: bool, stop: threading.Event) -> list[Finding]:
-    """Return what was found about the file at ``path``. Blocks for as long as reading all of it takes.
+    """Return the findings about the file at ``path``. Blocks while all of the file is read.
 
     :param opened: whether the backend is open, so that it is a database of ours and its pages are checked, too.
     """

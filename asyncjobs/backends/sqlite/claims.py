@@ -99,7 +99,7 @@ class Claiming:
             self._next_due = job.run_at
 
     def promote_due(self) -> None:
-        """Make a bounded number of delayed jobs ready whose time has come."""
+        """Make delayed jobs that are due ready, a bounded number."""
         if not self._connection.execute(_ANY_DELAYED).fetchone()[0]:
             return
         now = self._plan.now
@@ -130,7 +130,7 @@ class Claiming:
         return run_at, others == 1, never == 1
 
     def _fail_what_is_never_due(self) -> None:
-        """Fail jobs whose moment cannot be read: they would wait for it for ever."""
+        """Fail jobs whose moment cannot be read: they would wait forever."""
         boot, limit = self._clocks.boot, _DUE_AT_ONCE
         rows = self._connection.execute(_NEVER_DUE, (limit, limit, boot, limit, boot, limit)).fetchall()
         commands.give_up(self._plan, [n for (n,) in rows], unreadable_job(mark(["run_at"])))
@@ -199,7 +199,7 @@ class Claiming:
                 return
 
     def read_calls(self) -> None:
-        """Read what the claimed jobs call, but for jobs that this very transaction submitted."""
+        """Read the calls of the claimed jobs, except those that this transaction submitted."""
         wanted = [job.n for _, started in self._started.values() for job in started]
         stored = [n for n in wanted if n not in self._inserted]
         for n in wanted:

@@ -24,7 +24,7 @@ _LAST = 253_402_300_799_999_999
 _LONGEST = 200_000_000_000_000_000
 """µs of the longest timeout that is believed, so that its end can be shown."""
 NO_DEADLINE = unreadable_job(mark(["deadline"]))
-"""Why an open gate fails whose deadline cannot be read: it would wait for its answer for ever."""
+"""The reason with which an open gate with an unreadable deadline fails: it would wait forever."""
 
 STATES = """
 SELECT j.parent, j.timeout, j.n, g.timeout, g.asker, g.generation, g.opened_at, g.answered_at, g.answered_by, g.reason

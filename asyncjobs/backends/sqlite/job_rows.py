@@ -77,7 +77,7 @@ def get_number(row: tuple[Any, ...]) -> int:
 
 
 _NO_QUESTION = encode_question(Question(question="?"))
-"""The stand-in for a question that cannot be read."""
+"""The stand-in for an unreadable question."""
 _SHAPE = Shape(
     ("id", TEXT, "?"),
     ("function", TEXT, "?"),

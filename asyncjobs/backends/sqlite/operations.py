@@ -44,7 +44,7 @@ class Operation(Struct, eq=False):
 
     @property
     def may_be_dropped(self) -> bool:
-        """Return whether it is worth nothing without its caller. What a body has done is stored nevertheless."""
+        """Return whether it can be dropped once its caller is gone. Reports and outcomes of bodies never are."""
         return True
 
     @property
@@ -91,7 +91,7 @@ class Finish(Operation, eq=False, kw_only=True):
 
     @property
     def may_be_dropped(self) -> bool:
-        """Return False: what a body has done is stored."""
+        """Return False: reports and outcomes of bodies are always stored."""
         return False
 
 
@@ -107,7 +107,7 @@ class AppendEvents(Operation, eq=False, kw_only=True):
 
     @property
     def may_be_dropped(self) -> bool:
-        """Return False: what a body has done is stored."""
+        """Return False: reports and outcomes of bodies are always stored."""
         return False
 
 
@@ -177,7 +177,7 @@ class Retry(Operation, eq=False, kw_only=True):
 
 
 class Recount(Operation, eq=False, kw_only=True):
-    """Decide waiting jobs anew from their edges."""
+    """Decide waiting jobs again from their edges."""
 
     ids: Sequence[str]
 
@@ -202,7 +202,7 @@ class Register(Operation, eq=False, kw_only=True):
 
 
 class Deregister(Operation, eq=False, kw_only=True):
-    """Mark a worker as gone, and take back what it held."""
+    """Mark a worker as gone, and take back its jobs."""
 
     worker: int
 

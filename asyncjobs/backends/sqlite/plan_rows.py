@@ -1,4 +1,4 @@
-"""Read the rows of an open transaction for a ``core.plan.Plan``, and write what the plan decided."""
+"""Read the rows of an open transaction for a ``core.plan.Plan``, and write the decisions of the plan."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ class Rows:
 def write(
     connection: sqlite3.Connection, writes: Writes, lanes: dict[tuple[str, str, str | None], int], clocks: Clocks
 ) -> None:
-    """Write what a plan decided. ``lanes`` has the number of each (queue, function, owner)."""
+    """Write the decisions of a plan. ``lanes`` has the number of each (queue, function, owner)."""
     if writes.inserted:
         _insert_jobs(connection, writes.inserted, lanes, clocks)
     if writes.new_edges:

@@ -1,4 +1,4 @@
-"""Find the jobs that may be removed, by reading what is committed, and have the writer remove them.
+"""Find the jobs that may be removed, by reading committed rows, and let the writer remove them.
 
 A component may be large, so it is found without a lock, page by page. The transaction that removes it makes sure that
 it is still what was found (``removal.remove``): a retry of one of its jobs, or a submission connected with it, keeps it

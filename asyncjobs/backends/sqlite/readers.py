@@ -58,7 +58,7 @@ class Readers:
         self._places = anyio.Semaphore(config.readers, fast_acquire=True)
         self._idle: list[aiosqlite.Connection] = []
         self._lent: set[aiosqlite.Connection] = set()
-        self._left: set[asyncio.Future[Any]] = set()  # work that goes on after its caller gave up
+        self._left: set[asyncio.Future[Any]] = set()  # work that continues after its caller gave up
         self._closed = False
         self._lenient = False
         """Whether the file has texts that are not UTF-8, which are then decoded with escapes."""
@@ -192,7 +192,7 @@ class Readers:
         return opened
 
     async def _settle(self, connection: aiosqlite.Connection) -> bool:
-        """Wait until the thread is done with the cancelled statement, and return whether it can go on."""
+        """Wait until the thread is done with the cancelled statement, and return whether it can be used again."""
         probe = asyncio.ensure_future(connection.execute_fetchall("SELECT 1"))  # its turn comes after that statement
         deadline = time.monotonic() + _SETTLE_TIMEOUT
         while not probe.done() and time.monotonic() < deadline:
@@ -207,7 +207,7 @@ class Readers:
         await self._outlast(asyncio.ensure_future(connection.close()), _SETTLE_TIMEOUT)
 
     async def _outlast(self, work: asyncio.Future[Any], seconds: float) -> None:
-        """Wait for ``work`` however often the caller is cancelled meanwhile, but not for ever."""
+        """Wait for ``work`` for a bounded time, even if the caller is cancelled repeatedly meanwhile."""
         self._left.add(work)
         work.add_done_callback(self._done)
         deadline = time.monotonic() + seconds

@@ -23,7 +23,7 @@ from asyncjobs.requests import JobQuery
 
 
 class ReadingBackend(JobBackend):
-    """The methods that read, each a bounded page of what is committed."""
+    """The methods that read, each a bounded page of committed rows."""
 
     @abstractmethod
     def _reading(self) -> Queries:

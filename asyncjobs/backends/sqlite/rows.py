@@ -28,7 +28,7 @@ STATE_COLUMNS = f"{INSERTED_COLUMNS}, due, boot, generation, steps_from, role, p
 INT, TEXT, BLOB = (int,), (str,), (bytes,)
 MAYBE_INT, MAYBE_TEXT, MAYBE_BLOB = (int, type(None)), (str, type(None)), (bytes, type(None))
 UNREADABLE_STATUS = STATUS_CODE[JobStatus.FAILED]
-"""A job whose status cannot be read counts as failed: no caller waits for it for ever, and it can be retried."""
+"""A job whose status cannot be read counts as failed: no caller waits for it forever, and it can be retried."""
 NO_RETRY = encode_policy(RetryPolicy(max_retries=0))
 """The stand-in for a retry policy that cannot be read."""
 UNREADABLE_SEQ = -1

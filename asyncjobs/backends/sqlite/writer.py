@@ -1,4 +1,4 @@
-"""Commit operations in groups: concurrent ones share a transaction, and one that cannot be done fails alone.
+"""Commit operations in groups: concurrent ones share a transaction, and one that fails does not fail the others.
 
 A small group is committed by the event loop itself (NORMAL commits do not wait for the disk), with a busy timeout of
 zero, so that it never waits there. If the file is locked, the group is large (in rows, or in bytes of values), or every
@@ -128,7 +128,7 @@ class Writer:
             raise
 
     async def close(self) -> None:
-        """Commit what was taken up, then close the connection."""
+        """Commit the operations that were taken, then close the connection."""
         self._closed = True
         await self._idle.wait()
         if self._thread is not None:
@@ -176,7 +176,7 @@ class Writer:
             self._idle.set()
 
     def _next_group(self) -> tuple[list[Operation], int]:
-        """Take operations for one transaction; returns them, and what they weigh together."""
+        """Take operations for one transaction; return them, and their total weight."""
         group: list[Operation] = []
         total = 0
         while self._waiting:

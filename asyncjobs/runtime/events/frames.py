@@ -1,6 +1,6 @@
 """Encode events as server-sent events and JSON lines. Each event is encoded once for all readers.
 
-Besides events, a stream has frames of its own:
+Besides events, a stream has control frames:
 
 ======== ==================================================== ==========================================
 ``end``   the job or group has ended, all events are sent      ``cursor``; do not reconnect

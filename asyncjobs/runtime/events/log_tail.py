@@ -30,7 +30,7 @@ logger = SafeLogger("asyncjobs.events")
 
 _RETRY = 0.5
 LOOK_EVERY = 30.0
-"""Seconds after which the store is checked for everything that is waited for, whatever the log has brought."""
+"""Seconds after which the store is checked for all expected events, regardless of the log."""
 _PAGE = 500
 NEVER = str(2**63 - 1)
 """A position that no event has."""
@@ -154,7 +154,7 @@ class Subscription:
 class Expectation:
     """Jobs that a caller waits for, and those of them that have become terminal since.
 
-    :param closed: whether the log is not followed any more.
+    :param closed: whether the log is no longer followed.
     """
 
     def __init__(self, job_ids: Sequence[str], *, closed: bool = False) -> None:
@@ -169,14 +169,14 @@ class Expectation:
         self._signal.notify()
 
     def close(self) -> None:
-        """End every wait, because the log is not followed any more."""
+        """End every wait, because the log is no longer followed."""
         self._closed = True
         self._signal.notify()
 
     async def wait(self) -> None:
         """Wait until ``take`` has ids.
 
-        :raises BackendClosedError: the log is not followed any more.
+        :raises BackendClosedError: the log is no longer followed.
         """
         while not self._ended:
             if self._closed:
@@ -257,7 +257,7 @@ class LogTail:
             self._begin_at(None)
 
     def _begin_at(self, tail: str | None) -> None:
-        """Note that there is no listener: the next one begins here, or asks the store where the log ends."""
+        """Record that there is no listener: the next one begins here, or reads the end of the log from the store."""
         self._tail = tail
         self._missed = False
         self._begun += 1
@@ -376,7 +376,7 @@ class LogTail:
     async def live(self) -> None:
         """Find the end of the log, and follow the log while there are listeners.
 
-        :raises BackendClosedError: the log is not followed any more.
+        :raises BackendClosedError: the log is no longer followed.
         """
         if self._closed:
             raise BackendClosedError
@@ -388,7 +388,7 @@ class LogTail:
                     self._catch_up.notify()
 
     def forget(self, expectation: Expectation) -> None:
-        """Remove an expectation whose caller does not wait any more."""
+        """Remove an expectation whose caller no longer waits."""
         for job_id in expectation.job_ids:
             waiters = self._waiters.get(job_id)
             if waiters is not None:

@@ -167,7 +167,7 @@ class EventReader:
         while not self._ended:
             await self._follow()
             if not self._subscribed():
-                continue  # closed meanwhile, by another task: it begins anew, or that task cancels this one
+                continue  # closed meanwhile, by another task: start again, or that task cancels this one
             if self._catching_up:
                 batch = await self._read_page()
                 if batch.events or batch.lost or batch.foreign or batch.ended or self._catching_up:

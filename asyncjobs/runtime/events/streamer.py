@@ -137,7 +137,7 @@ class StatusStreamer(CheckedArguments):
     def stream_all(
         self, after: str | None = None, types: Collection[str] | str | None = None
     ) -> AsyncGenerator[JobEvent]:
-        """Stream all events; never end by itself."""
+        """Stream all events, without end."""
         return _events(self.reader(after=after, types=types))
 
     async def subscribe_sse(

@@ -50,7 +50,7 @@ class ParentChannel:
         self._attempt: AttemptRef | None = None
 
     def begin(self, attempt: AttemptRef) -> None:
-        """Let this attempt ask for what is recorded as its own."""
+        """Allow this attempt to send questions that are recorded as its own."""
         with self._lock:
             self._attempt = attempt
 

@@ -116,7 +116,7 @@ class Child:
                 self._running.stop(Stop.CANCELLED)
                 self._link.interrupt()
 
-    # -- a body that waits through a processor of its own
+    # -- a body that waits through another processor
 
     def lend(self, context: JobContext, wait: Interruptible) -> None:
         """See ``Lender``."""
@@ -192,7 +192,7 @@ class Child:
             is_async = is_async_callable(function)
         except Exception as error:
             return failure(error, retryable=False)
-        surroundings = Surroundings()  # with what the module set when it was imported, which happens once
+        surroundings = Surroundings()  # with the changes that the import of the module made, which happens once
         try:
             self._link.send(Began(is_async))
             if is_async:
@@ -202,7 +202,7 @@ class Child:
             self._restored = surroundings.restore()
 
     def _preload(self) -> None:
-        """Import what is to be preloaded. A process in which that fails runs no other job."""
+        """Import the modules to preload. A process in which that fails runs no other job."""
         modules, self._unloaded = self._unloaded, ()
         if modules:
             import_modules(modules, freeze=True)

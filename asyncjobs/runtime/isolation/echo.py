@@ -76,7 +76,7 @@ class Echo:
                 pass
 
     def _next(self) -> tuple[JobContext | None, str, str] | None:
-        """Wait for the next line to write, or a note of what was left out; None: it is closed."""
+        """Wait for the next line to write, or a note about omitted lines. Return None once closed."""
         with self._changed:
             if not self._may_go_on():
                 return None

@@ -31,5 +31,5 @@ def find_function(name: str) -> Callable[..., Any] | None:
     """Return the function that returned an injected result, if its module is imported; import nothing for it."""
     try:
         return resolve_callable(name)
-    except Exception:  # border: CallableNotFoundError, and whatever a lazy proxy raises
+    except Exception:  # border: CallableNotFoundError, and any error of a lazy proxy
         return None

@@ -60,7 +60,7 @@ class Output:
                 await anyio.sleep(_PAUSE)  # a flood of output must not occupy the event loop
 
     def take_rest(self) -> None:
-        """Read what is available now."""
+        """Read the bytes that are available now."""
         for _ in range(_PIPE // _CHUNK + 1):
             data = read_now(self._descriptor, _CHUNK)
             if not data:

@@ -93,7 +93,7 @@ class ProcessPool:
                 break
             try:
                 outcome = await self._run_in(process, running, call)
-            except Exception as error:  # border: a defect of asyncjobs fails this job; the worker goes on
+            except Exception as error:  # border: a defect of asyncjobs fails this job; the worker continues
                 logger.exception("the process of job %r could not be talked to", running.job.attempt.job_id)
                 return failure(error, policy=running)
             if outcome is not None:

@@ -1,9 +1,9 @@
-"""Define what a worker and a child process exchange: msgpack frames over two pipes.
+"""Define the messages between a worker and a child process: msgpack frames over two pipes.
 
 A frame is its length (8 bytes, big-endian), then one of the structs below. Values travel in it as they are stored.
 
 ====================  =====================================================================
-down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to what it asked
+down, to the child    ``Setup`` once, then ``Call``; ``Stop``; ``Answer`` to its questions
 up, to the worker     ``Began``, ``Emitted``, ``Lent``, ``Ended``; questions (``Submit``, ``Wait``, ``Ask``,
                       ``AskGate``, ``AwaitAnswer``, ``GiveAnswer``, and about steps ``KeepStep``, ``ForgetSteps``,
                       ``ReadSteps``, ``ReadStep``); ``Forget``
@@ -173,7 +173,7 @@ class ReadStep(Struct, frozen=True, tag=True, array_like=True):
 
 
 class Forget(Struct, frozen=True, tag=True, array_like=True):
-    """Withdraws a question: its caller does not wait any more."""
+    """Withdraws a question whose caller no longer waits."""
 
     number: int
 
@@ -238,7 +238,7 @@ class Splitter:
 
     @property
     def missing(self) -> int:
-        """Return how many bytes are missing of the frame that has begun, as far as its header is there."""
+        """Return how many bytes the unfinished frame still needs, as far as its header has arrived."""
         buffered = len(self._buffer)
         return 0 if buffered < _HEADER.size else _HEADER.unpack_from(self._buffer)[0] + _HEADER.size - buffered
 

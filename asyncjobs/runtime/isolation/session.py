@@ -186,7 +186,7 @@ class AttemptSession:
         self._scope.deadline = math.inf
 
     def resume(self) -> None:
-        """Go on with the time that is left."""
+        """Continue with the remaining time."""
         self._scope.deadline = anyio.current_time() + self._left
 
     async def _answer(self, question: Question) -> None:
@@ -257,7 +257,7 @@ class AttemptSession:
         self._process.kill()
 
     def _lend(self, *, waits: bool) -> None:
-        """Lend the slot of a body that waits through a processor of its own; ``Stop`` ends such a wait."""
+        """Lend the slot of a body that waits through another processor; ``Stop`` ends such a wait."""
         context = self._running.context
         if context.lender is None:
             return
@@ -310,7 +310,7 @@ class AttemptSession:
 
 
 async def _decide(jobs: BodyAccess, question: Ask | GiveAnswer) -> JobStatus:
-    """Do with another job what the body wants, and return its status then."""
+    """Carry out the body's request about another job, and return the status of that job."""
     if isinstance(question, GiveAnswer):
         if question.value is None:
             return await jobs.reject_job(question.job_id, question.reason, question.by)

@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 
 async def answer_step(question: StepQuestion, access: StepAccess) -> Any:
-    """Do what a body in a child process asks for, and return the answer.
+    """Carry out the request of a body in a child process, and return the answer.
 
     :raises BodyStopped: the store is away, and the attempt is asked to stop.
     """
