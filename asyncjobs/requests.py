@@ -100,7 +100,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     cursor: str | None = None
 
     def __post_init__(self) -> None:
-        refuse_other_fields(self, JobQuery, "metadata={…} finds jobs by what they were submitted with")
+        refuse_other_fields(self, JobQuery, "metadata={…} finds jobs by the metadata that they were submitted with")
         force_setattr(self, "ids", checked_texts("JobQuery.ids", self.ids, "ids, handles, or None"))
         if not is_a(self.status, str):
             allowed = f"{', '.join(JobStatus)}; one, or a list of several"

@@ -215,7 +215,7 @@ class SyncJobs(SyncGateCalls):
         """
         if self._stack is not None and fork_count() != self._forks:
             raise BackendClosedError(
-                "this SyncJobs belongs to the parent process", hint="open a SyncJobs of its own in a forked child"
+                "this SyncJobs belongs to the parent process", hint="open a new SyncJobs in a forked child"
             )
         call = InterruptibleCall()
         try:

@@ -50,7 +50,7 @@ class GateStore(ABC):
 
         :returns: the status of the gate then.
         :raises JobNotFoundError: there is no such job, or another one than that of ``answer.created_at``.
-        :raises JobStateError: it is no gate, not open, its deadline has come, or another answer came first.
+        :raises JobStateError: it is not a gate, not open, its deadline has come, or another answer came first.
         """
 
     @abstractmethod

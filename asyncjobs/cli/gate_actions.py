@@ -61,7 +61,7 @@ def _parsed(job_id: str, gate: Gate | None, value: str | None) -> Any:
     if gate.choices is None and gate.schema is None:
         if value not in (None, "true"):
             problem = f"this gate is an approval: it takes no VALUE such as {value!r}"
-            hint = f"leave it out to approve it, or say no: asyncjobs jobs reject {shlex.quote(job_id)} --reason no"
+            hint = f"leave it out to approve, or reject it: asyncjobs jobs reject {shlex.quote(job_id)} --reason no"
             raise Failure(problem, exit_code=USAGE, hint=hint)
         return True
     if value is None:

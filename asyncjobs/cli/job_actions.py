@@ -205,7 +205,7 @@ async def cancel(
 @click.command()
 @click.argument("ids", nargs=-1, metavar="[JOB]…")
 @click.option("--failed", is_flag=True, help="All failed jobs (of the group or function).")
-@click.option("--fresh", is_flag=True, help="Begin anew, without the steps that the jobs have kept.")
+@click.option("--fresh", is_flag=True, help="Start over, without the steps that the jobs have kept.")
 @_filtered
 @command
 async def retry(

@@ -95,7 +95,7 @@ class ClientGateCalls:
         :param answer_type: the type of the answer, by which it is checked and sent. Default: it has plain values.
         :returns: the status of the gate then.
         :raises JobNotFoundError: no such job. ConfigurationError: the value is not a valid answer.
-        :raises JobStateError: it is no gate, not open, its deadline has passed, or another answer came first.
+        :raises JobStateError: it is not a gate, not open, its deadline has passed, or another answer came first.
         """
         _refuse_giver(by)
         return await self._end(job_id, "answer", {"value": _plain(value, answer_type)})

@@ -43,7 +43,7 @@ _PLAIN = (str, int, float, list, dict)
 _MARKS = frozenset({"$job", "$msgpack", "$tuple"})
 _OF_FUNCTIONS = frozenset({"limit", "retry", "isolation", "max_interruptions"})
 """Options that only the definition of a function has, over HTTP."""
-_AS_A_HANDLE = "pass the handle as an argument of its own, or in a list, a tuple or a dict value"
+_AS_A_HANDLE = "pass the handle as a separate argument, or in a list, a tuple or a dict value"
 
 
 def new_id() -> str:

@@ -84,7 +84,7 @@ def check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
         raise JobStateError(
             row.id if row else "?",
             "no longer held by this attempt",
-            "it cannot submit jobs any more",
+            "it can no longer submit jobs",
             hint="the attempt lost its lease or was ended; what it does now is not recorded",
         )
     if row.cancel_requested:
@@ -92,7 +92,7 @@ def check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
         raise JobStateError(
             row.id,
             "asked to stop",
-            "it cannot submit jobs any more",
+            "it can no longer submit jobs",
             hint="a cancel request is stored; whatever the attempt does now, it ends as cancelled",
         )
 

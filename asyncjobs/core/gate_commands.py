@@ -64,13 +64,13 @@ def answer(plan: Plan, n: int, given: Answer) -> JobStatus:
     """End an open gate by an answer, or by a rejection; the first one wins.
 
     :returns: the status of the gate then, also if this very answer has ended it before.
-    :raises JobStateError: it is no gate, not open, its deadline has passed, or another answer came first.
+    :raises JobStateError: it is not a gate, not open, its deadline has passed, or another answer came first.
     """
     plan.load([n])
     job, gate = plan[n], plan.gate(n)
     if job.role is not Role.GATE or gate is None:
         hint = "only a gate can be answered, which submit_gate or ask has made"
-        raise JobStateError(job.id, job.status, "it is no gate", hint=hint)
+        raise JobStateError(job.id, job.status, "it is not a gate", hint=hint)
     refusal = gates.refusal(job, gate, plan.now)
     if refusal is not None:
         if gates.is_repeated(job, gate, given, plan.result(n)):

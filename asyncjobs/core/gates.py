@@ -159,7 +159,7 @@ def refusal(job: JobState, gate: GateState, now: int) -> JobStateError | None:
         hint = None if job.status is JobStatus.COMPLETED else "retry_job opens it again"
         if job.status is JobStatus.SKIPPED:
             hint = f"retry {job.because!r} instead: then it waits to be asked again"
-        return JobStateError(job.id, job.status, "it is not open any more", hint=hint)
+        return JobStateError(job.id, job.status, "it is no longer open", hint=hint)
     verb = "rejected" if gate.reason is not None else "answered"
     by = "" if gate.answered_by is None else f" by {gate.answered_by!r}"
     problem = f"it was {verb}{by} at {_shown(gate.answered_at)}"

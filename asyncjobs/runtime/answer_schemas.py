@@ -29,9 +29,9 @@ class AnswerSchema(AnswerType):
         foreign = _find_foreign(schema)
         if foreign is not None:
             problem = f"it refers to {foreign!r}, which is not in it"
-            raise ConfigurationError("schema", problem=problem, hint="put what it refers to under $defs")
+            raise ConfigurationError("schema", problem=problem, hint="put the referenced parts under $defs")
         if any(isinstance(part.get("$schema"), str) for part in _parts(schema) if part is not schema):
-            problem = "a part of it names a dialect of its own ($schema)"
+            problem = "a part of it names its own dialect ($schema)"
             raise ConfigurationError("schema", problem=problem, hint="leave it out: all of it is of draft 2020-12")
         if any(isinstance(part.get("pattern"), str) or "patternProperties" in part for part in _parts(schema)):
             # One regular expression can take hours for a short answer, and holds the whole process meanwhile.

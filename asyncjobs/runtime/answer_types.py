@@ -115,7 +115,7 @@ ReadBy = Callable[..., Any] | AnswerType
 def misfit(value: object, problem: str, path: str = "") -> ConfigurationError:
     """Return the error for an answer that its gate does not accept; ``path`` is the place of the mistake."""
     where = f"value{path}"
-    return ConfigurationError(where, value, problem=f"{where} is no answer to this question: {problem}")
+    return ConfigurationError(where, value, problem=f"{where} is not a valid answer to this question: {problem}")
 
 
 def _explain(error: Exception) -> tuple[str, str]:

@@ -58,7 +58,7 @@ def encode_rejection(job: Job, reason: object, by: object) -> Answer:
 def no_gate(job: Job) -> JobStateError:
     """Return the error of an answer to a job that asks nothing."""
     hint = "only a gate can be answered, which submit_gate or ask has made"
-    return JobStateError(job.id, job.status, "it is no gate", hint=hint)
+    return JobStateError(job.id, job.status, "it is not a gate", hint=hint)
 
 
 def fit_answer(
@@ -78,7 +78,7 @@ def fit_answer(
         )
     if schema is None:
         if value is not True:
-            hint = "to say no: reject_job(id, reason); for other answers: choices=, answer_type="
+            hint = "to reject: reject_job(id, reason); for other answers: choices=, answer_type="
             raise ConfigurationError("value", value, allowed="True: this gate is an approval", hint=hint)
         return True
     if answer_type is not None:

@@ -110,7 +110,7 @@ class _OwnTask:
             self._started.set()  # ``start`` raises what ended it
         elif not self._joined and not task.cancelled() and (error := task.exception()) is not None:
             # The program continues, and gets the error when it leaves the block.
-            logger.error("jobs do not run here any more: the background has ended by an error", exc_info=error)
+            logger.error("jobs no longer run here: the background has ended with an error", exc_info=error)
 
 
 class _Nursery:

@@ -115,7 +115,7 @@ class Bodies:
         if job.unreadable is not None:
             return Outcome(OutcomeKind.FAILED, error=unreadable_job(job.unreadable), retryable=False)
         if function is None:
-            error = JobError("LookupError", f"{job.function!r} is not to be found in this process any more")
+            error = JobError("LookupError", f"{job.function!r} can no longer be found in this process")
             return Outcome(OutcomeKind.FAILED, error=error, retryable=False)
         if job.isolation == "process":
             return await self.processes.run(running, name_for_child(job.function, function))

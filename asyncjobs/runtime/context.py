@@ -186,11 +186,11 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         """
         number = event_data.number(done)
         if number is None:
-            self._refuse("progress(done)", done, "is no finite number")
+            self._refuse("progress(done)", done, "is not a finite number")
             return
         whole = None if total is None else event_data.number(total)
         if total is not None and whole is None:
-            self._refuse("progress(total)", total, "is no finite number, and not None")
+            self._refuse("progress(total)", total, "is neither a finite number nor None")
             return
         text = {"message": None} if message is None else capped("message", event_data.text(message))
         self._append(EventType.PROGRESS, {"done": number, "total": whole, **text})

@@ -93,7 +93,7 @@ def job(
             raise ConfigurationError(
                 "job",
                 inner,
-                problem=f"{shown(inner)} takes no attribute, and @job leaves one on what it marks",
+                problem=f"{shown(inner)} accepts no attributes, and @job sets one on the function that it marks",
                 hint="mark a function that calls it",
             ) from None
         return function

@@ -297,7 +297,7 @@ class Engine:
         if fork_count() != self._forks:
             raise BackendClosedError(
                 "this JobProcessor belongs to the parent process",
-                hint="open a JobProcessor of its own in a forked child",
+                hint="open a new JobProcessor in a forked child",
             )
         if not self._entered:
             raise _not_entered()
@@ -429,7 +429,7 @@ def _not_entered() -> BackendClosedError:
 def _background_cancelled() -> BackendClosedError:
     return BackendClosedError(
         "the program has cancelled the tasks of this JobProcessor",
-        hint="cancel only tasks of your own; to go on, leave the block and enter it again",
+        hint="cancel only your own tasks; to continue, leave the block and enter it again",
     )
 
 

@@ -118,9 +118,9 @@ def event_type(value: object) -> tuple[str, str | None]:
     """Return the type of a body's event, and its mistake or None."""
     kind = type(value)
     if issubclass(kind, Handle):
-        return "", "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say"
+        return "", "is the handle of a job, not the type of an event; emit('job_done', {'job': handle.id}), say"
     if not issubclass(kind, str):
-        return "", f"is no text; a type is 1 to {_LONGEST_TYPE} printable characters"
+        return "", f"is not a text; a type is 1 to {_LONGEST_TYPE} printable characters"
     name = str.__str__(cast("str", value))
     if not 0 < len(name) <= _LONGEST_TYPE or not name.isprintable():
         return "", f"is not 1 to {_LONGEST_TYPE} printable characters"
@@ -154,14 +154,14 @@ def piece(kind: str, data: dict[str, Any], append: object) -> tuple[Piece | None
     """
     argument = f"emit({kind!r}, append)"
     if not issubclass(type(append), str):
-        return None, (argument, append, "is no text; it names the field of the data that holds the piece of a text")
+        return None, (argument, append, "is not a text; it names the field of the data that holds the piece of a text")
     field = printable(cast("str", append))
     if field not in data:
         near = nearest(field[:_LONGEST_TYPE], islice(data, _LOOKED_AT))
-        return None, (argument, append, "is no field of its data" + (f"; did you mean {near!r}?" if near else ""))
+        return None, (argument, append, "is not a field of its data" + (f"; did you mean {near!r}?" if near else ""))
     text = data[field]
     if type(text) is not str:
-        return None, (f"emit({kind!r}, append={field!r})", text, "is no text, and only text can be joined")
+        return None, (f"emit({kind!r}, append={field!r})", text, "is not a text, and only texts can be joined")
     others = {name: value for name, value in data.items() if name != field}
     size = len(text) if text.isascii() else len(text.encode())
     return Piece(field, _encode_sorted([kind, field, others]), size), None

@@ -101,7 +101,7 @@ class GateCalls:
         :param answer_type: the type of the answer, if another process asked. Default: the stored JSON Schema decides.
         :returns: the status of the gate then.
         :raises JobNotFoundError: no such job. ConfigurationError: the value is not a valid answer.
-        :raises JobStateError: it is no gate, not open, its deadline has passed, or another answer came first.
+        :raises JobStateError: it is not a gate, not open, its deadline has passed, or another answer came first.
         :raises MissingExtraError: its schema cannot be checked in this process. Nothing was changed.
         :raises BackendConnectionError: the store cannot be reached; answering again is safe.
         """

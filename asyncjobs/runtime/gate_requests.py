@@ -62,7 +62,7 @@ def no_option(name: str, value: object) -> ConfigurationError:
         return ConfigurationError(name, value, problem=problem, hint=f"options of a gate: {', '.join(_OPTIONS)}")
     near = nearest(name, _OPTIONS)
     hint = f"did you mean {near!r}?" if near else f"options of a gate: {', '.join(_OPTIONS)}"
-    return ConfigurationError(name, value, problem=f"{name} is no option of a gate", hint=hint)
+    return ConfigurationError(name, value, problem=f"{name} is not an option of a gate", hint=hint)
 
 
 class GateSubmissions:

@@ -120,6 +120,6 @@ def _unguarded(module: str) -> ConfigurationError:
     return ConfigurationError(
         "isolation",
         "process",
-        problem=f"{name} starts the program whenever it is loaded, and a job of it in a process of its own loads it",
+        problem=f"{name} starts the program whenever it is loaded, and a job with isolation='process' loads it",
         hint=_MEND,
     )

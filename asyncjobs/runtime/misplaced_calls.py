@@ -17,7 +17,7 @@ def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
     return JobStateError(
         job_id,
         "running on the event loop",
-        f"{call} is for plain functions in their thread: here it would block the loop for ever",
+        f"{call} is for plain functions in their thread: here it would block the loop forever",
         hint=f"in an 'async def' function: {twin}",
     )
 

@@ -64,6 +64,6 @@ def _refuse_beside_kwargs(others: Mapping[str, Any]) -> NoReturn:
     raise ConfigurationError(
         name,
         value,
-        problem=f"{name} is no option, and kwargs= has all keyword arguments of the function",
+        problem=f"{name} is not an option, and kwargs= has all keyword arguments of the function",
         hint=f"did you mean {near!r}?" if near else f"put it into kwargs={{{name!r}: …}}",
     )

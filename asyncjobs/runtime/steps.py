@@ -320,7 +320,7 @@ class Steps:
             raise JobStateError(
                 self.access.attempt.job_id,
                 "no longer held by this attempt",
-                "it can keep and forget nothing any more",
+                "it can no longer keep or forget values",
                 hint="the attempt lost its lease or was ended; what it does now is not recorded",
             )
 

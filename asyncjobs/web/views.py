@@ -53,7 +53,7 @@ class GateView(Struct, frozen=True, kw_only=True):
     asked_by: Annotated[str, Meta(description="The job whose body asks.")] | None
     opened_at: Annotated[Moment, Meta(description="Since when it can be answered.")] | None
     deadline: Annotated[Moment, Meta(description="When the time for answers is over.")] | None
-    answered_by: Annotated[str, Meta(description="Who answered or rejected it.")] | None
+    answered_by: Annotated[str, Meta(description="The name given with the answer or rejection.")] | None
     answered_at: Moment | None
 
 
@@ -88,7 +88,7 @@ class JobView(Struct, frozen=True, kw_only=True):
     because: Annotated[str, Meta(description="For a skipped job: the job that did not complete.")] | None
     depends_on: Annotated[list[str], Meta(description="Ids of its dependencies.")]
     limit: Annotated[str, Meta(description="Key of a limit on concurrent jobs.")] | None
-    gate: Annotated[GateView, Meta(description="What it asks, if it is a gate.")] | None
+    gate: Annotated[GateView, Meta(description="The question, if the job is a gate.")] | None
     parked: Annotated[str, Meta(description="The gate on which it is parked, until that has ended.")] | None
     error: ErrorView | None
     progress: ProgressView | None

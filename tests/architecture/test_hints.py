@@ -113,7 +113,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/gate_actions.py", "VALUE or --json"): commands.gates,
     (
         "cli/gate_actions.py",
-        "leave it out to approve it, or say no: asyncjobs jobs reject {} --reason no",
+        "leave it out to approve, or reject it: asyncjobs jobs reject {} --reason no",
     ): commands.gates,
     ("cli/gate_values.py", "give the answer as JSON: --json VALUE"): commands.gates,
     ("cli/gate_views.py", "asyncjobs jobs answer {}{}"): commands.gates,
@@ -184,7 +184,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.callables,
     (
         "core/codec/callables.py",
-        "collect what it yields in a list and return that, or report it with current_job().emit(…)",
+        "collect its items in a list and return that, or report it with current_job().emit(…)",
     ): calls.callables,
     (
         "core/codec/callables.py",
@@ -210,7 +210,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): values.values_with_a_form_to_pass,
     (
         "core/codec/refusals.py",
-        "await it first and pass what it gives, or submit it as a job and pass the handle",
+        "await it first and pass the result, or submit it as a job and pass the handle",
     ): values.values_with_a_form_to_pass,
     ("core/codec/refusals.py", "bytearray(value)"): values.subclasses_of_plain_types,
     ("core/codec/refusals.py", "bytes(value)"): values.subclasses_of_plain_types,
@@ -231,7 +231,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("core/codec/refusals.py", "pass str.__str__(value)"): values.subclasses_of_plain_types,
     (
         "core/codec/refusals.py",
-        "pass value.get_secret_value() as an argument of its own: it is stored as plain text",
+        "pass value.get_secret_value() as a separate argument: it is stored as plain text",
     ): values.values_with_a_form_to_pass,
     ("core/codec/refusals.py", "set(value)"): values.subclasses_of_plain_types,
     ("core/codec/refusals.py", "str(value)"): values.subclasses_of_plain_types,
@@ -259,7 +259,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "core/codec/signatures.py",
         "pass its arguments as such: args=(…), kwargs={{}: …}; or rename the parameter",
     ): values.parameters_named_like_options,
-    ("core/codec/writer.py", "await it and return what it gives, or return its id: str(handle)"): Words(
+    ("core/codec/writer.py", "await it and return the result, or return its id: str(handle)"): Words(
         "the codec alone refuses it: a job that returns a handle returns its id (ADR 19)"
     ),
     (
@@ -328,7 +328,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/batch.py", "async with jp.batch() as batch: batch.submit_job(…)"): calls.batches,
     (
         "runtime/answers.py",
-        "to say no: reject_job(id, reason); for other answers: choices=, answer_type=",
+        "to reject: reject_job(id, reason); for other answers: choices=, answer_type=",
     ): calls.questions,
     ("runtime/gate_methods.py", "await current_job().submit_gate(…)"): calls.questions,
     ("runtime/gate_methods.py", "current_job().submit_gate_sync(…)"): calls.questions,
@@ -389,7 +389,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.bodies,
     (
         "runtime/event_data.py",
-        "is the handle of a job, and no type of an event; emit('job_done', {'job': handle.id}), say",
+        "is the handle of a job, not the type of an event; emit('job_done', {'job': handle.id}), say",
     ): calls.bodies,
     ("runtime/event_data.py", "emit({}, append)"): Words(
         "names the call and the argument, in a warning of the job's log"

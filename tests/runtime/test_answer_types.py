@@ -145,7 +145,7 @@ def test_other_types_are_refused(kind: Any) -> None:
     ],
 )
 def test_what_does_not_fit_is_refused_with_the_path(kind: Any, value: Any, field: str) -> None:
-    with pytest.raises(ConfigurationError, match=r"is no answer to this question: \S") as caught:
+    with pytest.raises(ConfigurationError, match=r"is not a valid answer to this question: \S") as caught:
         AnswerType(kind).fit(value)
     assert caught.value.field == field
 

@@ -100,7 +100,7 @@ async def test_what_json_lacks_is_refused(jp: JobProcessor, value: Any) -> None:
 async def test_the_type_may_be_passed_instead(jp: JobProcessor) -> None:
     await jp.submit_gate("?", answer_type=Review, job_id="g")
     await forget(jp, "g")
-    with pytest.raises(ConfigurationError, match=r"value\.stars is no answer"):
+    with pytest.raises(ConfigurationError, match=r"value\.stars is not a valid answer"):
         await jp.answer_job("g", {"stars": "x"}, answer_type=Review)
     with pytest.raises(ConfigurationError, match="answer_type cannot be"):
         await jp.answer_job("g", {"stars": 1}, answer_type=datetime)

@@ -458,7 +458,7 @@ async def test_pieces_of_a_child_process_join_and_overtake_as_elsewhere(jp: JobP
         assert texts == "".join(f"{n}," for n in range(2_000))
     assert sum(event.type == "output" for event in events) < 2_000
     assert [event.data["message"] for event in events if event.type == "log"] == [
-        "emit('output', append) was left out: 'txt' is no field of its data; did you mean 'text'?"
+        "emit('output', append) was left out: 'txt' is not a field of its data; did you mean 'text'?"
     ]
 
 

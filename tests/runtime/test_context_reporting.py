@@ -203,9 +203,9 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "emit, a number as type": (lambda job: job.emit(5), ("emit(type)", "5")),  # type: ignore[arg-type]
     "emit, a handle as type": (lambda job: job.emit(Handle("a-job")), ("emit(type)", "'a-job'", "the handle of a job")),
     "emit, an optional one as type": (lambda job: job.emit(Optional("a-job")), ("emit(type)", "the handle of a job")),
-    "emit, None as type": (lambda job: job.emit(None), ("emit(type)", "None is no text")),  # type: ignore[arg-type]
-    "emit, bytes as type": (lambda job: job.emit(b"x"), ("emit(type)", "b'x' is no text")),  # type: ignore[arg-type]
-    "emit, a list as type": (lambda job: job.emit(["x"]), ("emit(type)", "['x'] is no text")),  # type: ignore[arg-type]
+    "emit, None as type": (lambda job: job.emit(None), ("emit(type)", "None is not a text")),  # type: ignore[arg-type]
+    "emit, bytes as type": (lambda job: job.emit(b"x"), ("emit(type)", "b'x' is not a text")),  # type: ignore[arg-type]
+    "emit, a list as type": (lambda job: job.emit(["x"]), ("emit(type)", "['x'] is not a text")),  # type: ignore[arg-type]
     "emit, a proxy as type": (lambda job: job.emit(Proxy()), ("emit(type)",)),  # type: ignore[arg-type]
     "emit, an object": (lambda job: job.emit("m", {"x": [object()]}), ("emit('m', data)", "$.data.x[0]", "object")),
     "emit, a lock": (lambda job: job.emit("m", {"x": threading.Lock()}), ("emit('m', data)", "$.data.x", "lock")),
@@ -225,16 +225,22 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "append, no data": (lambda job: job.emit("m", append="text"), ("emit('m', append)", "'text' is no field")),
     "append, a number": (
         lambda job: job.emit("m", {"n": 5}, append="n"),
-        ("emit('m', append='n')", "5 is no text"),
+        ("emit('m', append='n')", "5 is not a text"),
     ),
-    "append, bytes": (lambda job: job.emit("m", {"t": b"a"}, append="t"), ("emit('m', append='t')", "b'a' is no text")),
-    "append, None": (lambda job: job.emit("m", {"t": None}, append="t"), ("emit('m', append='t')", "None is no text")),
-    "append, a list": (lambda job: job.emit("m", {"t": ["a"]}, append="t"), ("emit('m', append='t')", "['a'] is no")),
+    "append, bytes": (
+        lambda job: job.emit("m", {"t": b"a"}, append="t"),
+        ("emit('m', append='t')", "b'a' is not a text"),
+    ),
+    "append, None": (
+        lambda job: job.emit("m", {"t": None}, append="t"),
+        ("emit('m', append='t')", "None is not a text"),
+    ),
+    "append, a list": (lambda job: job.emit("m", {"t": ["a"]}, append="t"), ("emit('m', append='t')", "['a'] is not")),
     "append, by a number": (
         lambda job: job.emit("m", {1: "a"}, append=1),  # type: ignore[dict-item, arg-type]
-        ("emit('m', append)", "1 is no text"),
+        ("emit('m', append)", "1 is not a text"),
     ),
-    "append, by True": (lambda job: job.emit("m", {"t": ""}, append=True), ("append)", "True is no text")),  # type: ignore[arg-type]
+    "append, by True": (lambda job: job.emit("m", {"t": ""}, append=True), ("append)", "True is not a text")),  # type: ignore[arg-type]
     "append, by a handle": (
         lambda job: job.emit("m", {"t": ""}, append=Handle("a-job")),
         ("emit('m', append)", "'a-job' is no field"),

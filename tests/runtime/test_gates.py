@@ -110,7 +110,7 @@ async def test_the_options_of_jobs_that_run_are_refused_by_name(jp: JobProcessor
 
 async def test_an_option_that_is_misspelled_is_refused_with_the_one_that_is_meant(jp: JobProcessor) -> None:
     options: dict[str, Any] = {"timeot": 1}
-    with pytest.raises(ConfigurationError, match="timeot is no option of a gate") as caught:
+    with pytest.raises(ConfigurationError, match="timeot is not an option of a gate") as caught:
         await jp.submit_gate("?", **options)
     assert caught.value.hint == "did you mean 'timeout'?"
 
@@ -376,7 +376,7 @@ async def test_a_gate_that_is_not_open_takes_no_answer(jp: JobProcessor) -> None
 async def test_a_job_that_is_no_gate_takes_no_answer(jp: JobProcessor) -> None:
     job = await jp.submit_job(same, 1)
     for call in (job.answer, lambda: job.reject("no")):
-        with pytest.raises(JobStateError, match="it is no gate") as caught:
+        with pytest.raises(JobStateError, match="it is not a gate") as caught:
             await call()
         assert "submit_gate" in str(caught.value.hint)
     assert await job == 1

@@ -226,7 +226,7 @@ async def test_a_stale_attempt_keeps_and_forgets_nothing(jp: JobProcessor, way: 
     handle = await jp.submit_job(body, local=True, retry=AT_ONCE)
     await comes_true(lambda: raised)
     assert isinstance(raised[0], JobStateError), repr(raised[0])
-    assert "no longer held by this attempt; it can keep and forget nothing any more" in str(raised[0])
+    assert "no longer held by this attempt; it can no longer keep or forget values" in str(raised[0])
     assert [step.key for step in (await jp.backend.read_steps(handle)).steps] == ["before"]
 
 

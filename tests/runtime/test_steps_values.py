@@ -217,7 +217,7 @@ async def test_a_handle_is_refused_and_the_fix_named(jp: JobProcessor, given: st
         return [error.value.hint, await job.step("id", its_id)]
 
     hint, child = await run(jp, body, job_id="p")
-    assert "await it and return what it gives, or return its id: str(handle)" in hint
+    assert "await it and return the result, or return its id: str(handle)" in hint
     assert given.startswith("in a") or child == "p/child"
 
 

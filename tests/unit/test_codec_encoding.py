@@ -204,7 +204,7 @@ def test_what_resolve_raises_is_not_taken_for_damage(error: BaseException) -> No
     assert caught.value is error
 
 
-MEND = "pass it as an argument of its own, or in a list, a tuple or a dict value"
+MEND = "pass it as a separate argument, or in a list, a tuple or a dict value"
 
 
 @pytest.mark.parametrize(
@@ -231,7 +231,7 @@ def test_handles_in_results_are_refused() -> None:
         encode_value({"next": Handle("a")}, "$.result", Handle)
     assert str(caught.value) == (
         "$.result.next is a job handle in a result, where it is not replaced by the job's result\n"
-        "  hint: await it and return what it gives, or return its id: str(handle)"
+        "  hint: await it and return the result, or return its id: str(handle)"
     )
 
 

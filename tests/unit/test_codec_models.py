@@ -213,7 +213,7 @@ class Older(pydantic.BaseModel):
         return super().model_validate(obj)
 
 
-PLAIN_TEXT = "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
+PLAIN_TEXT = "pass value.get_secret_value() as a separate argument: it is stored as plain text"
 
 
 @pytest.mark.parametrize(

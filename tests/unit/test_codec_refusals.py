@@ -85,7 +85,7 @@ class Future:
     def __await__(self) -> Any: ...
 
 
-CALL_IT = "call it in a job of its own, or pass its name"
+CALL_IT = "call it in a separate job, or pass its name"
 BY_FILE = "save it to a file and pass the path"
 
 
@@ -110,7 +110,7 @@ BY_FILE = "save it to a file and pass the path"
         ("".__len__, "the function str.__len__, which cannot be stored", CALL_IT),
         (back, "the function back, which cannot be stored", CALL_IT),
         (sys, "the module sys, which cannot be stored", "import it in the job"),
-        (Future(), f"a {HERE}.Future, which cannot be stored", "await it first and pass what it gives, or submit it "
+        (Future(), f"a {HERE}.Future, which cannot be stored", "await it first and pass the result, or submit it "
          "as a job and pass the handle"),
         (slice(1), "a slice, which cannot be stored", None),
         (_library("pydantic.main", "BaseModel"), "an app.Mine, which cannot be stored",
@@ -172,7 +172,7 @@ def test_argument_names_are_strings() -> None:
     assert encode_call((), {Text("b"): 1, "a": 2}) == encode_call((), {"a": 2, "b": 1})
     with pytest.raises(NotSerializableError) as caught:
         encode_call((), {3: 1})  # type: ignore[dict-item]
-    assert str(caught.value) == "$.kwargs is a dict with the key 3, which is no name of an argument"
+    assert str(caught.value) == "$.kwargs is a dict with the key 3, which is not the name of an argument"
 
 
 @pytest.mark.parametrize("value", [{Size(1)}, frozenset({Size(1)}), {Size(1): 2}, {(1, Size(2))}])

@@ -167,7 +167,7 @@ def test_what_is_no_gate_is_not_answered(state: tuple[GateState, ...]) -> None:
     with pytest.raises(JobStateError) as refused:
         gate_commands.answer(plan, 2, given())
     assert str(refused.value) == (
-        "job 'a/q' is pending; it is no gate\n  hint: only a gate can be answered, which submit_gate or ask has made"
+        "job 'a/q' is pending; it is not a gate\n  hint: only a gate can be answered, which submit_gate or ask has made"
     )
     assert plan.clean
 

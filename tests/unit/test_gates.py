@@ -210,19 +210,18 @@ def test_an_open_gate_refuses_nobody_before_its_deadline() -> None:
         (
             replace(OPEN, status=JobStatus.CANCELLED),
             STATE,
-            "job 'g' is cancelled; it is not open any more\n  hint: retry_job opens it again",
+            "job 'g' is cancelled; it is no longer open\n  hint: retry_job opens it again",
         ),
         (
             replace(OPEN, status=JobStatus.FAILED),
             STATE,
-            "job 'g' is failed; it is not open any more\n  hint: retry_job opens it again",
+            "job 'g' is failed; it is no longer open\n  hint: retry_job opens it again",
         ),
-        (replace(OPEN, status=JobStatus.COMPLETED), STATE, "job 'g' is completed; it is not open any more"),
+        (replace(OPEN, status=JobStatus.COMPLETED), STATE, "job 'g' is completed; it is no longer open"),
         (
             replace(OPEN, status=JobStatus.SKIPPED, because="draw"),
             STATE,
-            "job 'g' is skipped; it is not open any more\n"
-            "  hint: retry 'draw' instead: then it waits to be asked again",
+            "job 'g' is skipped; it is no longer open\n  hint: retry 'draw' instead: then it waits to be asked again",
         ),
         (*ANSWERED, "job 'g' is completed; it was answered by 'ana' at 1970-01-01T00:00:05Z"),
         (*REJECTED, "job 'g' is failed; it was rejected by 'ana' at 1970-01-01T00:00:05Z"),

@@ -380,7 +380,7 @@ def test_a_name_of_other_libraries_or_earlier_versions_is_answered_with_ours(
         ({"max_attempts": 3}, "did you mean the option 'max_retries'?"),
         ({"retries": 3}, "did you mean the option 'max_retries'?"),
         ({"dependencies": ["a"]}, "did you mean the option 'depends_on'?"),
-        ({"kwargs": {}, "dependencies": ["a"]}, "dependencies is no option"),
+        ({"kwargs": {}, "dependencies": ["a"]}, "dependencies is not an option"),
         ({"kwargs": {}, "after": ["a"]}, "did you mean 'depends_on'?"),
         ({"kwargs": {}, "b": 1}, "put it into kwargs={'b': …}"),
     ],

@@ -240,7 +240,7 @@ async def test_what_cannot_be_answered_is_refused_as_in_process() -> None:
             with pytest.raises(JobNotFoundError):
                 await end
         for end in (client.answer_job("job"), client.reject_job("job", "no")):
-            with pytest.raises(JobStateError, match="it is no gate") as caught:
+            with pytest.raises(JobStateError, match="it is not a gate") as caught:
                 await end
             assert caught.value.answered_at is None
         for end in (client.answer_job("early"), client.reject_job("early", "no")):

@@ -155,7 +155,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
     def _check(self) -> None:
         if os.getpid() != self._pid:
             raise BackendClosedError(
-                "this store belongs to the parent process", hint="make one of its own in a forked child"
+                "this store belongs to the parent process", hint="make a new one in a forked child"
             )
         if not self._opened:
             raise BackendClosedError

@@ -173,7 +173,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
 
     def _open(self) -> Writer:
         if fork_count() != self._forks:
-            hint = "open a JobProcessor of its own in a forked child"
+            hint = "open a new JobProcessor in a forked child"
             raise BackendClosedError("this processor belongs to the parent process", hint=hint)
         if self._writer is None:
             raise BackendClosedError

@@ -43,7 +43,7 @@ _OF_AN_EMPTIED_FILE = frozenset(
 _OF_A_READ_ONLY_FILE_SYSTEM = frozenset(
     {sqlite3.SQLITE_READONLY, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_PERM}
 )
-_INTACT = "what was acknowledged is intact; work goes on when the cause is gone"
+_INTACT = "acknowledged data is intact; work continues when the cause is gone"
 
 _MEANINGS: dict[int, _Meaning] = {
     sqlite3.SQLITE_FULL: _Meaning(

@@ -394,7 +394,7 @@ def _sound_worker(row: tuple[Any, ...], now_monotonic: int, gone: Callable[[Proc
     n, name, slots, queues, host, boot, namespace, pid, start, registered_at, expires, refused, lease, running = row
     identity = ProcessIdentity(host, boot, namespace, pid, start)
     if not isinstance(expires, int) or not isinstance(pid, int):
-        raise TypeError("its lease or its process is no number")
+        raise TypeError("its lease or its process is not a number")
     return WorkerInfo(
         id=worker_id(n),
         name=name,

@@ -116,7 +116,7 @@ class SQSBackend(CheckedArguments, JobBackend):
     def _check_process(self) -> None:
         if os.getpid() != self._pid:
             raise BackendClosedError(
-                "this store belongs to the parent process", hint="make one of its own in a forked child"
+                "this store belongs to the parent process", hint="make a new one in a forked child"
             )
 
     @property

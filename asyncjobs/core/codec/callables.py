@@ -223,7 +223,7 @@ def is_async_callable(func: Callable[..., Any]) -> bool:
     if any(_is(kind, body) for kind in (inspect.isgeneratorfunction, inspect.isasyncgenfunction) for body in bodies):
         raise SubmissionError(
             f"{callable_label(inner)} is a generator function, and a job returns one value",
-            hint="collect what it yields in a list and return that, or report it with current_job().emit(…)",
+            hint="collect its items in a list and return that, or report it with current_job().emit(…)",
         )
     return any(_is(inspect.iscoroutinefunction, body) for body in bodies)
 

@@ -102,7 +102,8 @@ def _with_plain_names(kwargs: Mapping[str, Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for name, value in cast("Mapping[object, Any]", kwargs).items():
         if not isinstance(name, str):
-            raise NotSerializableError("$.kwargs", f"a dict with the key {name!r}, which is no name of an argument")
+            problem = f"a dict with the key {name!r}, which is not the name of an argument"
+            raise NotSerializableError("$.kwargs", problem)
         plain[str.__str__(name)] = value
     return plain
 

@@ -125,7 +125,7 @@ def describe_refusal(value: object) -> Refusal:
         return Refusal(f"the module {value.__name__}, which cannot be stored", "import it in the job")
     if issubclass(cls, _ROUTINES):
         name = getattr(value, "__qualname__", noun)
-        return Refusal(f"the function {name}, which cannot be stored", "call it in a job of its own, or pass its name")
+        return Refusal(f"the function {name}, which cannot be stored", "call it in a separate job, or pass its name")
     base = next((base for base in PLAIN_BASES if base in cls.__mro__), None)
     if base is not None:
         return Refusal(f"{noun}, which would arrive as {with_article(type_name(base))}", _hint_for_subclass(cls, base))
@@ -143,7 +143,7 @@ def _hint_for_subclass(cls: type, base: type) -> str:
 
 _BY_KIND: Sequence[tuple[type[Any] | tuple[type[Any], ...], str]] = (
     (io.IOBase, "pass the path and open it in the job"),
-    (Awaitable, "await it first and pass what it gives, or submit it as a job and pass the handle"),
+    (Awaitable, "await it first and pass the result, or submit it as a job and pass the handle"),
     ((types.GeneratorType, types.AsyncGeneratorType), "pass the items in a list"),
     (BaseException, "pass str(error), or its parts in a dict"),
     ((collections.deque, Iterator, MappingView), "pass list(…)"),
@@ -158,7 +158,7 @@ def _hint_for(cls: type[Any]) -> str | None:
         if issubclass(cls, kind):
             return hint
     if hasattr(cls, "get_secret_value"):  # pydantic's secrets, which are asterisks in JSON
-        return "pass value.get_secret_value() as an argument of its own: it is stored as plain text"
+        return "pass value.get_secret_value() as a separate argument: it is stored as plain text"
     if cls.__name__.lower() in _LOCKS:
         return "a lock works inside one process only; use limit=(name, n) to bound how many jobs run at once"
     return _hint_by_library(cls)

@@ -313,9 +313,9 @@ class Writer:
     def write_handle(self, value: str) -> Ext:
         """Write the placeholder of a job's result; refuse it where it would not be replaced."""
         if self.place is not None:
-            hint = "pass it as an argument of its own, or in a list, a tuple or a dict value"
+            hint = "pass it as a separate argument, or in a list, a tuple or a dict value"
             if self.place == A_RESULT:
-                hint = "await it and return what it gives, or return its id: str(handle)"
+                hint = "await it and return the result, or return its id: str(handle)"
             raise Refusal(f"a job handle in {self.place}, where it is not replaced by the job's result", hint)
         job_id = self.write_str(str.__str__(value))
         self.handles[job_id] = None

@@ -138,7 +138,7 @@ class ParentJobs:
         raise JobStateError(
             job_id,
             "another job",
-            "its events cannot be read in a process of its own",
+            "its events cannot be read in a child process",
             hint="await its result, or open a JobProcessor(enable_daemon=False) on the same store",
         )
 

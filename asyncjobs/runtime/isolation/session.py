@@ -139,7 +139,7 @@ class AttemptSession:
     def _died(self) -> Outcome:
         what = f"its process {self._process.how_it_ended} before the body did"
         if self._problem is not None:
-            what = f"its process had to be killed: what it sent was no frame ({self._problem})"
+            what = f"its process had to be killed: it sent an invalid frame ({self._problem})"
         error = JobError("ProcessDied", what, self._outputs[1].tail or None)
         return Outcome(OutcomeKind.FAILED, error=error, retryable=self._running.job.retry.retries(ProcessDied()))
 
@@ -223,7 +223,7 @@ class AttemptSession:
                 return await answer_step(question, self._running.context.steps.access)
 
     async def _refuse(self, number: int) -> None:
-        refused = JobStateError(self._running.job.attempt.job_id, "stopping", "it cannot use other jobs any more")
+        refused = JobStateError(self._running.job.attempt.job_id, "stopping", "it can no longer use other jobs")
         await self._process.send(frame(Answer(number, refusal=refusal(refused))))
 
     # -- listening
