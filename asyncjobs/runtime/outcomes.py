@@ -25,10 +25,10 @@ _NONE = (-1, Completed("", b""))
 
 
 class OutcomeWriter:
-    """Takes whatever has ended, and writes it in one transaction with a claim for the slots that became free.
+    """Writes the outcomes of all ended attempts in one transaction, with a claim for the freed slots.
 
-    :param results: keeps the results that this process may soon be asked for.
-    :param claimed: called with what a claim brought that went with outcomes, once its jobs are started.
+    :param results: keeps results that this process may soon read.
+    :param claimed: called with the result of a claim that went with outcomes, once its jobs have started.
     :param stale: called with the id of a job that others have now: what became of it is to be looked up.
     :param written: notified when nothing is left to write.
     """
@@ -75,7 +75,7 @@ class OutcomeWriter:
         return (*self._queue, *self._writing)
 
     async def run(self) -> None:
-        """Write outcomes for ever."""
+        """Write outcomes forever."""
         while True:
             await self._queued.wait()
             while self._queue:
@@ -83,7 +83,7 @@ class OutcomeWriter:
                 self._writing = ends
                 try:
                     await self._write(ends)
-                except Exception as error:  # border: a mistake of ours must not keep all later outcomes unrecorded
+                except Exception as error:  # border: a defect of asyncjobs must not stop the recording of outcomes
                     logger.error("recording %s failed: %s", counted(len(ends), "outcome"), error, exc_info=error)
                 self._writing = ()
                 for end in ends:
@@ -91,7 +91,7 @@ class OutcomeWriter:
             self._written.notify()
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Keep the results that an own commit made final, before those who wait for them are woken."""
+        """Keep the results that an own commit made final, before their waiters are woken."""
         if not self._in_flight:
             return
         completed: dict[str, Completed] = {}
@@ -161,11 +161,11 @@ class OutcomeWriter:
         try:
             return claim, await self._backend.update_job_status(ends, claim)
         except BaseException:
-            self._claims.settle(claim, None)  # it holds no slots any more
+            self._claims.settle(claim, None)  # it no longer holds slots
             raise
 
     async def _write_apart(self, ends: Sequence[AttemptEnd]) -> None:
-        """Write each alone: one that cannot be written must not hold up the others."""
+        """Write each outcome separately: one that cannot be written must not delay the others."""
         for end in ends:
             await self._write([end], again=True)
 
@@ -180,7 +180,7 @@ def _is_too_big(error: Exception) -> bool:
 
 
 def _is_outage(error: Exception) -> bool:
-    """Return whether the store could not be reached, as opposed to what it would never take."""
+    """Return whether the store could not be reached, rather than refusing the outcome."""
     return isinstance(error, BackendError) and not _is_too_big(error)
 
 

@@ -1,6 +1,6 @@
 """Record what bodies report and how they end: one way into the store, in the order in which it happened.
 
-Body events (progress, logs, events of their own) are stored in batches, across all running attempts. An outcome takes
+Body events (progress, logs, custom events) are stored in batches, across all running attempts. An outcome takes
 along what its body reported last. Where some of that is on its way already, the outcome waits for it: should the store
 not take it, it goes with the outcome.
 """
@@ -26,7 +26,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 _EVERY = 0.05
-"""Seconds between two looks: what is reported in between is stored together."""
+"""Seconds between two writes: all reports in between are stored together."""
 _LONGEST_DELAY = 5.0
 _AT_ONCE = 2000
 """Events that one look takes, shared by the bodies that report: a transaction must stay short."""
@@ -36,8 +36,8 @@ class Recorder:
     """Stores the body events and the outcomes of a worker's attempts.
 
     :param running: the worker's attempts, by job id, as they are at any time.
-    :param claims: what is claimed together with outcomes.
-    :param results: keeps the results that this process may soon be asked for.
+    :param claims: makes the claims that go with outcomes.
+    :param results: keeps results that this process may soon read.
     :param claimed: called with what such a claim brought, once its jobs are started.
     :param stale: called with the id of a job that others have now: what became of it is to be looked up.
     :param written: notified when no outcome is left to write.
@@ -59,7 +59,7 @@ class Recorder:
         self._clock = clock
         self._running = running
         self._outage = Outage(logger, "what running jobs brought could not be stored yet")
-        self.outcomes = OutcomeWriter(
+        self.outcomes: OutcomeWriter = OutcomeWriter(
             backend, clock, claims, results, self._outage, claimed=claimed, stale=stale, written=written
         )
         self._reported = Wakeup()
@@ -89,22 +89,22 @@ class Recorder:
 
     @property
     def unrecorded(self) -> list[AttemptRef]:
-        """The attempts whose outcomes are not known to be stored."""
+        """Attempts whose outcomes are not confirmed by the store."""
         return [
             *(running.job.attempt for running, _ in self._waiting),
             *(end.attempt for end in self.outcomes.unwritten),
         ]
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit, before those who wait for them are woken."""
+        """Handle the events of an own commit, before their waiters are woken."""
         self.outcomes.committed(events)
 
     async def record_outcomes(self) -> None:
-        """Store outcomes for ever; an error of the store is waited out."""
+        """Store outcomes forever; wait out errors of the store."""
         await self.outcomes.run()
 
     async def record_events(self) -> None:
-        """Store body events for ever, in batches; an error of the store is waited out."""
+        """Store body events forever, in batches; wait out errors of the store."""
         delay = _EVERY
         while True:
             await self._reported.wait()
@@ -114,7 +114,7 @@ class Recorder:
                 self._reported.notify()  # held back, not stored, or reported meanwhile
 
     async def _store(self) -> bool:
-        """Store what may be stored now. Return whether the store took it; what it did not take is kept."""
+        """Store the reports that are due. Return whether the store accepted them; otherwise they are kept."""
         having_events = [running for running in self._running.values() if running.context.body_events]
         share = max(1, _AT_ONCE // max(1, len(having_events)))
         taken = [(running, events) for running in having_events if (events := running.context.body_events.take(share))]

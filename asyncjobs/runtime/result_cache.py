@@ -48,7 +48,7 @@ class ResultCache:
         self._as_of = removals()
         self._values: dict[str, _Entry] = {}
         self._bytes = 0
-        self.puts = 0
+        self.puts: int = 0
         """How often results were put. Who begins to wait notes it: what is put then, is put while they wait."""
 
     def put(self, job_id: str, completed: Completed) -> None:
@@ -71,13 +71,13 @@ class ResultCache:
                 self._bytes -= len(self._values.pop(oldest).value)
 
     def get(self, job_id: str) -> JobResult | None:
-        """Return the result if it is here and certain to be what is stored now."""
+        """Return the result if it is cached and certain to equal the stored one."""
         if job_id not in self._values or not self._holds():
             return None
         return self._values[job_id].result(job_id)
 
     def known(self, job_ids: Iterable[str], since: int) -> dict[str, JobResult]:
-        """Return those results that are here and were put after ``since``, or are certain to be what is stored now."""
+        """Return cached results that were put after ``since``, or are certain to equal the stored ones."""
         found: dict[str, JobResult] = {}
         holds: bool | None = None  # asked once, however many there are
         for job_id in job_ids:

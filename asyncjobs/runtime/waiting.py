@@ -17,7 +17,7 @@ from asyncjobs.plurals import counted
 from asyncjobs.runtime.attempt import RunningAttempt
 from asyncjobs.runtime.awaited_gates import AwaitedGates
 from asyncjobs.runtime.context import JobContext, find_current_job
-from asyncjobs.runtime.events.log_tail import ANY_JOB, LogTail
+from asyncjobs.runtime.events.log_tail import ANY_JOB, Expectation, LogTail
 from asyncjobs.runtime.executor import Executor
 from asyncjobs.runtime.lending import BodyStopped, WaitElsewhere
 from asyncjobs.runtime.reasons import why
@@ -29,7 +29,7 @@ logger = SafeLogger("asyncjobs")
 
 _PAGE = 500
 _SUSPICIOUS = 0.75
-"""Seconds of waiting after which it is looked at whether anybody can run the job at all."""
+"""Seconds of waiting after which a check finds out whether any worker can run the job."""
 _SOME = 100
 _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
 """Not ``no_worker``, which is not the matter of one job: ``no_worker_warning`` warns of that."""
@@ -39,15 +39,15 @@ class Watch:
     """Some jobs that are waited for. Not an async generator: it must be closed where it is used, not by chance."""
 
     def __init__(self, waiting: Waiting, job_ids: Sequence[str], timeout: float | None) -> None:
-        self.left = dict.fromkeys(job_ids)
+        self.left: dict[str, None] = dict.fromkeys(job_ids)
         self.begun = False
-        self.unsure = list(self.left)
+        self.unsure: list[str] = list(self.left)
         """Those that may have ended: they are to be looked at."""
         self.found: list[JobResult] = []
         """Ends that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
-        self.expectation = waiting.tail.expect(list(self.left))
-        self.since = waiting.puts
-        self.began = waiting.clock.monotonic()
+        self.expectation: Expectation = waiting.tail.expect(list(self.left))
+        self.since: int = waiting.puts
+        self.began: int = waiting.clock.monotonic()
         self._waiting = waiting
         self._seconds = timeout
         self._until = None if timeout is None else self.began + round(timeout * SECOND)
@@ -55,7 +55,7 @@ class Watch:
     async def next(self) -> list[JobResult]:
         """Wait for the ends that came since, each job once; at least one while any is left, else none.
 
-        What has ended already is found also if there is no time left.
+        Jobs that have already ended are found even if no time is left.
 
         :raises JobNotFoundError: one of them is not stored. JobTimeoutError: the time is up.
         """
@@ -99,18 +99,18 @@ class Waiting:
         self._find_executor = executor
         self._watches: set[Watch] = set()
         self._looked_at: set[str] = set()
-        self.waits = Waits(backend)
+        self.waits: Waits = Waits(backend)
         self._failure: Callable[[], JobProcessorError] | None = None
 
     @property
     def puts(self) -> int:
-        """How many results of its own this process has had so far."""
+        """How many results this process has stored so far."""
         return self._results.puts
 
     async def result(self, job_id: str, timeout: float | None = None) -> JobResult:
         """Wait for the job's end, and return it.
 
-        :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds; the job goes on.
+        :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds; the job continues.
         """
         known = self._results.get(job_id)
         if known is not None:
@@ -159,7 +159,7 @@ class Waiting:
             del watch.unsure[: len(page)]
 
     def _take_known(self, watch: Watch) -> None:
-        """Take the results that this process has at hand."""
+        """Take the results that this process has cached."""
         unsure: list[str] = []
         known = self._results.known(watch.unsure, watch.since)
         for job_id in watch.unsure:
@@ -178,7 +178,7 @@ class Waiting:
         if find_current_job() is None:
             await self._until_found(watch)
             return
-        async with self._inside(lambda: Goal(list(watch.left))):  # as they are now: what is left changes
+        async with self._inside(lambda: Goal(list(watch.left))):  # a copy: the remaining ids change meanwhile
             await self._until_found(watch)
 
     async def _until_found(self, watch: Watch) -> None:
@@ -188,7 +188,7 @@ class Waiting:
             await self.look(watch)
 
     def fail(self, error: Callable[[], JobProcessorError]) -> None:
-        """Raise this error at every wait, now and from now on: nothing here notices the end of a job any more."""
+        """Raise this error in every present and later wait: ends of jobs are no longer noticed here."""
         self._failure = error
         self.tail.close()
 
@@ -242,7 +242,7 @@ class Waiting:
         """Warn once of a job that is waited for and that no worker can run."""
         while True:
             await self.clock.sleep(_SUSPICIOUS)
-            if self._looked_at:  # not of those that are not waited for any more: an id may be used again
+            if self._looked_at:  # only of those that are still waited for: an id may be used again
                 self._looked_at &= {job_id for watch in self._watches for job_id in watch.left}
             began = self.clock.monotonic() - round(_SUSPICIOUS * SECOND)
             for watch in [watch for watch in self._watches if watch.began <= began]:

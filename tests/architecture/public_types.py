@@ -1,8 +1,8 @@
 """Fail if the type of a public symbol is unknown to a program that has installed the package: ``make check`` runs this.
 
 The package is installed into a folder of its own, without what only its repository has. pyright then judges all of it;
-what counts is what the public modules export, and the members of that. An attribute of an inner class that is only
-inferred makes whatever refers to the class "ambiguous", and is no fault here.
+what counts is what the public modules export, and the members of that. A symbol that pyright calls ambiguous counts as
+unknown: some attribute of a class that it refers to is not annotated, and other type checkers may infer another type.
 """
 
 from __future__ import annotations
@@ -28,8 +28,6 @@ PUBLIC = (
     "asyncjobs.testing",
     "asyncjobs.web",
 )
-OF_OTHERS = "partially unknown"
-"""In the diagnostics of a symbol that refers to a class of which something is unknown."""
 
 
 def install(folder: Path) -> None:
@@ -65,16 +63,14 @@ def _exported(module: ModuleType) -> Iterator[str]:
 
 
 def find_faults(symbols: Iterable[Mapping[str, Any]], public: set[str]) -> list[str]:
-    """Return what is wrong with public symbols and their members."""
+    """Return the public symbols, and members of these, whose type is not known, each with the reason."""
     faults: list[str] = []
     for symbol in symbols:
         name = symbol["name"]
         if symbol["isTypeKnown"] or not (name in public or name.rpartition(".")[0] in public):
             continue
         messages = [diagnostic["message"] for diagnostic in symbol["diagnostics"]]
-        own = [message for message in messages if OF_OTHERS not in message]
-        if own or not symbol["isTypeAmbiguous"]:
-            faults.append(f"{name}: {' '.join(' '.join(own or messages).split())}")
+        faults.append(f"{name}: {' '.join(' '.join(messages).split()) or 'refers to a symbol of unknown type'}")
     return faults
 
 
