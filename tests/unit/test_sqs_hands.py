@@ -290,6 +290,31 @@ async def test_jobs_in_parts_are_counted_finished_and_taken_back() -> None:
             assert await backend._parts.transitions.table.query_all(keys.hand(worker.id)) == []
 
 
+async def test_others_see_that_a_worker_is_idle_with_its_next_heartbeat() -> None:
+    config = sqs_server.config()
+    async with Store(lambda clock: SQSBackend(config, clock=clock)) as store:
+        await store.submit(new("a"), new("b"))
+        hand = await store.hand(lease=LEASE)
+        assert await hand.claim() == ["a", "b"]
+        async with store.second() as other:
+
+            async def seen() -> list[int]:
+                return [worker.running for worker in await other.workers()]
+
+            await hand.succeed("a")
+            assert (await hand.beat()).held == (("b", 1),)
+            assert await seen() == [1]
+            await hand.succeed("b")
+            assert (await hand.beat()).alive
+            assert await seen() == [0]
+            await store.submit(new("c"))
+            assert await hand.claim() == ["c"]
+            assert await seen() == [1]
+            await hand.succeed("c")
+            await other.deregister_worker(hand.id)
+        assert not (await hand.beat()).alive, "it was found dead, and what it has in hand is not written any more"
+
+
 async def work(player: Player, ids: Sequence[str]) -> None:
     """Claim in two steps, with ends between them."""
     first = await player.claim(6)

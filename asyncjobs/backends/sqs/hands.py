@@ -54,6 +54,8 @@ class Hand:
         """The ids of each part that the item of the worker names."""
         self.written = 0
         """The number of the last write of this that is known to be done."""
+        self.listed = 0
+        """How many ids the last write of this has named."""
         self.unnamed: set[str] = set()
         """Parts that it does not name any more, or may not name, and that were not deleted yet."""
 
@@ -61,6 +63,11 @@ class Hand:
     def held(self) -> dict[str, None]:
         """The ids of all that it holds, which are written down."""
         return dict.fromkeys((*self.running, *self.in_doubt, *self.owing))
+
+    @property
+    def is_shorter(self) -> bool:
+        """Whether it holds less than is written down: others see jobs with the worker that have ended."""
+        return len(self.held) < self.listed
 
     def end(self, job_id: str, attempt: int, owed: Sequence[Row]) -> None:
         """Let go of an attempt that has ended, and hold the job until its dependents are settled, if it has some."""
@@ -101,12 +108,15 @@ def _spread(held: Collection[str], parts: Mapping[str, tuple[str, ...]]) -> _Spr
     return _Spread([], kept, {token_hex(6): tuple(ids) for ids in new})
 
 
-async def write_down(table: Table, worker: str, hand: Hand, now: int) -> bool:
+async def write_down(table: Table, worker: str, hand: Hand, now: int, counts: Mapping[str, int] | None = None) -> bool:
     """Write down what a worker has in hand; return False if it is marked as gone, and may take nothing.
 
     It is a heartbeat, too: no worker takes jobs that a reaper is about to take from it.
+
+    :param counts: what the process has counted of its messages, if that is to be written, too.
     """
     held = hand.held
+    hand.listed = len(held)
     spread = _spread(held, hand.parts)
     parts = spread.kept | spread.new
     may_name_parts = bool(hand.parts or hand.unnamed)
@@ -115,7 +125,9 @@ async def write_down(table: Table, worker: str, hand: Hand, now: int) -> bool:
         [{"pk": keys.hand(worker), "sk": name, "b": msgpack.encode(ids)} for name, ids in spread.new.items()]
     )
     while True:
-        more = {"parts": list(parts), "many": len(held)} if parts else {}
+        more: Item = {"parts": list(parts), "many": len(held)} if parts else {}
+        if counts:
+            more["counts"] = dict(counts)
         written = Update(
             (keys.WORKERS, worker),
             set={"held": list(spread.here), "at": now, "hand": hand.written + 1, **more},

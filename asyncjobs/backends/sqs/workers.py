@@ -19,7 +19,7 @@ from asyncjobs.backends.base import NewWorker, WorkerLease
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.claims import runs_on
 from asyncjobs.backends.sqs.dependents import Dependents
-from asyncjobs.backends.sqs.hands import Hand, held_by, how_many
+from asyncjobs.backends.sqs.hands import Hand, held_by, how_many, write_down
 from asyncjobs.backends.sqs.heartbeat import Heartbeat
 from asyncjobs.backends.sqs.loading import read_rows
 from asyncjobs.backends.sqs.numbers import Numbers
@@ -145,15 +145,7 @@ class Workers:
 
     async def extend(self, worker: str) -> WorkerLease:
         """Renew the lease of a worker, and return what it holds and which of that it is asked to stop."""
-        counts = self._counts()
-        beat = Update(
-            (keys.WORKERS, worker),
-            set={"at": self._clock.lease_time(), **({"counts": dict(counts)} if counts else {})},
-            add={"beat": 1},
-            present=("pk",),
-            absent=("gone",),
-        )
-        if isinstance(await self._table.write(beat), Refused):
+        if not await self._beat(worker):
             self._hands.pop(worker, None)
             self._heartbeat.remove(worker)
             return WorkerLease(alive=False)
@@ -161,6 +153,25 @@ class Workers:
         held = await self._held(worker)
         asked = tuple((row.id, row.state.attempt) for row in held if row.state.cancel_requested)
         return WorkerLease(True, asked, tuple((row.id, row.state.attempt) for row in held))
+
+    async def _beat(self, worker: str) -> bool:
+        """Write a heartbeat; return False if the worker is gone.
+
+        What it has in hand is written with a claim. One that claims no more since there is nothing to do has ended
+        what it was written down with: so others would see its slots in use for as long as it is idle.
+        """
+        hand, counts, now = self._hands.get(worker), self._counts(), self._clock.lease_time()
+        if hand is not None and hand.is_shorter and not hand.lock.locked():
+            async with hand.lock:
+                return await write_down(self._table, worker, hand, now, counts)
+        beat = Update(
+            (keys.WORKERS, worker),
+            set={"at": now, **({"counts": dict(counts)} if counts else {})},
+            add={"beat": 1},
+            present=("pk",),
+            absent=("gone",),
+        )
+        return not isinstance(await self._table.write(beat), Refused)
 
     async def _held(self, worker: str) -> list[Row]:
         """Return the rows that are in progress on a worker, in the order of submission."""
