@@ -80,7 +80,7 @@ async def test_a_table_that_is_lost_is_named_by_every_sweep(store: Store, anew: 
     config = store.backend.config  # type: ignore[attr-defined]
     await client_of(store).delete_table(TableName=config.table)
     if not anew:
-        with pytest.raises(BackendError, match="it does not exist") as error:
+        with pytest.raises(BackendError, match=f"it does not exist in {config.region}") as error:
             await store.submit(new("b"))
         assert "asyncjobs aws init" in (error.value.hint or "")
         with pytest.raises(BackendError, match="it does not exist"):

@@ -15,7 +15,7 @@ import pytest
 
 from asyncjobs.backends.sqs import clients as sqs_clients
 from asyncjobs.backends.sqs.clients import Clients
-from asyncjobs.backends.sqs.errors import translated
+from asyncjobs.backends.sqs.errors import REGION, translated
 from asyncjobs.backends.sqs.table import Table
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError, MissingExtraError
@@ -95,6 +95,12 @@ def test_what_stays_names_the_call_and_the_fix(code: str, said: str, hint: str) 
     assert not error.transient
     assert said in str(error)
     assert hint in str(error.hint)
+
+
+def test_what_is_missing_is_named_with_the_region_that_was_asked() -> None:
+    answer = answer_of("ResourceNotFoundException", "DescribeTable")
+    answer.response["ResponseMetadata"][REGION] = "eu-west-9"
+    assert "it does not exist in eu-west-9 (ResourceNotFoundException)" in str(raised(answer))
 
 
 def test_any_other_answer_is_an_error_of_the_store() -> None:

@@ -148,10 +148,13 @@ async def test_a_queue_that_is_away_is_named_once_and_polled_again(
     for _ in range(3):
         assert await poll(poller) == 0
         assert poller.fails
-    assert ["cannot be polled: no network" in record.getMessage() for record in caplog.records] == [True]
+    [logged] = [record.getMessage() for record in caplog.records]
+    assert logged.startswith("messages cannot be received, retrying: SQS ReceiveMessage on http")
+    assert "could not be reached: no network" in logged
     away = False
     assert await poll(poller) == 1
     assert not poller.fails
+    assert [record.getMessage() for record in caplog.records[1:]] == [f"messages are received again from {queue.url}"]
     assert len(brought) == 1
 
 

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack
 from typing import Any, Self
 
 from asyncjobs.backends.sqs.denials import Denials
-from asyncjobs.backends.sqs.errors import EXPIRED, translated
+from asyncjobs.backends.sqs.errors import EXPIRED, REGION, translated
 from asyncjobs.backends.sqs.server_clock import ServerTime
 from asyncjobs.backends.sqs.throttling import Throttling
 from asyncjobs.config import SQSConfig
@@ -43,6 +43,13 @@ class _Observers:
         """Have them look at the answers to a client of botocore."""
         for observer in (self.server_time, self.denials, self.throttling):
             observer.attach(client)
+        client.meta.events.register("after-call", functools.partial(_name_region, client.meta.region_name))
+
+
+def _name_region(region: str, parsed: dict[str, Any], **_: object) -> None:
+    """Note in an answer that is an error which region was asked: what is missing there may be in another one."""
+    if parsed.get("Error"):
+        parsed.setdefault("ResponseMetadata", {})[REGION] = region
 
 
 class Clients:

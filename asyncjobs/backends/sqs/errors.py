@@ -43,6 +43,8 @@ TOO_BIG = "too-big"
 """``BackendError.code`` of what no store would ever take: an outcome that has it becomes a failure."""
 _TOO_LARGE = ("size has exceeded the maximum", "size to update has exceeded the maximum")
 """What DynamoDB says of a write after which an item would have more than 400 kB."""
+REGION = "asyncjobs.region"
+"""What ``clients`` adds to the metadata of an answer that is an error: the region that was asked."""
 LOGGED = "asyncjobs.logged"
 """What ``denials`` adds to the metadata of an answer that it has logged, now or before."""
 _UNKNOWN_KEY = frozenset(
@@ -109,7 +111,8 @@ def _of_answer(what: str, error: Any) -> Exception:
     if code in _UNKNOWN_KEY:
         return BackendError(f"{what}: AWS does not know this access key: {message}", hint=_CREDENTIALS)
     if code in _MISSING:
-        return BackendError(f"{what}: it does not exist ({code})", hint=MADE_BY)
+        region = f" in {about[REGION]}" if about.get(REGION) else ""
+        return BackendError(f"{what}: it does not exist{region} ({code})", hint=MADE_BY)
     return failure(what, code, message)
 
 

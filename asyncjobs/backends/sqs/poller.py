@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from asyncjobs.backends.sqs import hints
-from asyncjobs.backends.sqs.errors import DENIED, code_of
+from asyncjobs.backends.sqs.errors import translated
 from asyncjobs.backends.sqs.hints import Kind, Received
 from asyncjobs.safe_logging import SafeLogger
 
@@ -58,6 +58,7 @@ class Poller:
         self._thread: threading.Thread | None = None
         self._client: Any = None
         self._failures = 0
+        self._reported = False
         self._wait = min(_FIRST_WAIT, wait_time)
         self.strange: Counter[Kind] = Counter()
         """Messages that were received and are no hints for this table, by what they are."""
@@ -112,9 +113,24 @@ class Poller:
     def poll(self, count: int) -> int:
         """Ask once for up to this many messages, and hand on what comes; return how many hints that were."""
         try:
+            began = time.monotonic()
+            found = self._sort(self._receive(count), began + self._visibility)
+            self._works()
+            # A short wait while there is work, so that leaving does not take long; the full one when idle.
+            self._wait = min(self._wait_time, _FIRST_WAIT if found else 2 * max(1, self._wait))
+            self._hand_on(found)
+            return len(found)
+        except Exception as error:  # border: without messages, work goes on at the pace of the sweep
+            if not self._failures and not getattr(error, "logged", False):
+                logger.warning("messages cannot be received, retrying: %s", error)
+                self._reported = True
+            self._failures = min(self._failures + 1, 8)
+            return 0
+
+    def _receive(self, count: int) -> Sequence[Any]:
+        with translated(f"SQS ReceiveMessage on {self._queue}"):
             if self._client is None:
                 self._client = self._connect()
-            began = time.monotonic()
             answer = self._client.receive_message(
                 QueueUrl=self._queue,
                 MaxNumberOfMessages=count,
@@ -122,17 +138,12 @@ class Poller:
                 VisibilityTimeout=self._visibility,
                 AttributeNames=["ApproximateReceiveCount", "SentTimestamp"],
             )
-            found = self._sort(answer.get("Messages", ()), began + self._visibility)
-            self._failures = 0
-            # A short wait while there is work, so that leaving does not take long; the full one when idle.
-            self._wait = min(self._wait_time, _FIRST_WAIT if found else 2 * max(1, self._wait))
-            self._hand_on(found)
-            return len(found)
-        except Exception as error:  # border: without messages, work goes on at the pace of the sweep
-            if not self._failures and code_of(error) not in DENIED:  # else ``denials`` has logged it
-                logger.warning("the queue %s cannot be polled: %s", self._queue, error)
-            self._failures = min(self._failures + 1, 8)
-            return 0
+        return answer.get("Messages", ())
+
+    def _works(self) -> None:
+        if self._reported:
+            logger.warning("messages are received again from %s", self._queue)
+        self._failures, self._reported = 0, False
 
     def _hand_on(self, found: Sequence[Received]) -> None:
         with self._changed:
