@@ -65,6 +65,16 @@ EVERY: list[tuple[JobProcessorError, str]] = [
         "  hint: submit a dependency before its dependents, or both in one batch; ids are case-sensitive",
     ),
     (
+        CyclicDependencyError([*(str(n) for n in range(5000)), "0"], hint="split it"),
+        "these 5000 jobs would wait for each other: 0 → 1 → 2 → 3 → 4 → 5 → 6 → 7 → 8 → 9 → … → 4991 → 4992 → 4993 → "
+        "4994 → 4995 → 4996 → 4997 → 4998 → 4999 → 0\n  hint: split it",
+    ),
+    (
+        UnknownDependencyError("a", [str(n) for n in range(6000)]),
+        "job 'a' depends on '0', '1', '2', '3', '4', '5', '6', '7', '8', '9' and 5,990 more, which are not known\n"
+        "  hint: submit a dependency before its dependents, or both in one batch; ids are case-sensitive",
+    ),
+    (
         DuplicateJobError("a"),
         "a job with the id 'a' exists already\n"
         '  hint: choose another job_id, or pass if_exists="return" to get the existing job',
