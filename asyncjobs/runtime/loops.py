@@ -25,14 +25,15 @@ async def look_forever(
     Nothing that they raise ends the loop, or reaches the task group that it runs in, which would cancel the program's
     own ``async with``. They are called again after a delay that doubles, from ``first`` to ``longest`` seconds.
 
+    :param look: returns False if it did not ask the store: then nothing is known of it.
     :param pause: awaits the reason to look again. Default: ``look`` does.
     :param outage: called when an error of the store is news.
     """
     delay = first
     while True:
         try:
-            await look()
-            trouble.recovered()
+            if await look() is not False:
+                trouble.recovered()
             delay = first
             if pause is not None:
                 await pause()

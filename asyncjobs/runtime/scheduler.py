@@ -105,7 +105,9 @@ class Scheduler:
         left = (self._next_due - self._offset - self._clock.monotonic()) / SECOND
         return min(left + 0.001, _LONGEST_WAIT) if left > 0 else 0.0
 
-    async def _claim(self) -> None:
+    async def _claim(self) -> bool:
+        """Claim for the free slots; return whether the store was asked."""
+        asked = False
         while self._claims.slots.may_claim():
             claim = self._claims.request()
             claims: ClaimResult = ClaimResult()
@@ -115,12 +117,14 @@ class Scheduler:
                     claims = brought = await self._backend.dequeue_jobs(claim)
             finally:
                 self._claims.settle(claim, brought)
+            asked = True
             await anyio.lowlevel.checkpoint_if_cancelled()
             self._learn_due(claims.next_due)
             if claims.lost:
                 await self._lost(claim.worker)
             elif not await self._learn(claims.unknown) and len(claims.jobs) < claim.limit:
-                return
+                break
+        return asked
 
     async def _learn(self, unknown: tuple[str, ...]) -> bool:
         """Find out about functions that ready jobs name; return whether some may run here."""

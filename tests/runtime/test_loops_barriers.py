@@ -10,10 +10,11 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import BackendClosedError, BackendError, JobStatus, current_job, gather
+from asyncjobs import BackendClosedError, BackendError, JobStatus, MemoryBackend, current_job, gather
 from asyncjobs.clock import SystemClock
 from asyncjobs.processor import get_engine
 from asyncjobs.runtime import waiting
+from asyncjobs.runtime.events.log_tail import LogTail
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.outages import Outage
 from asyncjobs.safe_logging import SafeLogger
@@ -55,6 +56,53 @@ async def test_an_unexpected_error_is_logged_once_with_its_traceback_and_the_loo
     ]
     assert told[0].exc_info is not None
     assert told[0].exc_info[0] is Odd
+
+
+async def test_a_look_that_did_not_ask_the_store_does_not_call_it_available(caplog: pytest.LogCaptureFixture) -> None:
+    answers = iter([BackendError("away"), False, BackendError("away"), None])
+    enough = anyio.Event()
+
+    async def look() -> bool | None:
+        answer = next(answers)
+        if isinstance(answer, BackendError):
+            raise answer
+        if answer is None:
+            enough.set()
+        return answer
+
+    async def pause() -> None:
+        if enough.is_set():
+            await anyio.sleep_forever()
+
+    trouble = Outage(SafeLogger("asyncjobs"), "nothing is looked at")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(lambda: look_forever(look, pause, trouble, SystemClock(), first=0.001))
+        await within(PATIENCE, enough.wait())
+        tasks.cancel_scope.cancel()
+    assert [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING] == [
+        "nothing is looked at, retrying: away",
+        "store available again (was: nothing is looked at)",
+    ]
+
+
+async def test_a_scheduler_without_a_free_slot_and_a_log_without_listeners_know_nothing_of_the_store(
+    stores: Stores,
+) -> None:
+    held = Held("done")
+    async with stores.processor(num_workers=1) as jp:
+        handle = await jp.submit_job(held.body, local=True)
+        await within(PATIENCE, held.started.wait())
+        assert await jp.daemon.runner.scheduler._claim() is False  # type: ignore[union-attr]
+        held.go.open()
+        assert await within(PATIENCE, handle.result()) == "done"
+    async with MemoryBackend() as store:
+        tail = LogTail(store, SystemClock())
+        look = tail._look  # pyright: ignore[reportPrivateUsage]
+        assert await look() is False
+        tail.expect(["a"])
+        await tail.live()
+        tail.changed()
+        assert await look() is True
 
 
 async def test_between_two_failures_the_loop_waits_longer_and_longer() -> None:

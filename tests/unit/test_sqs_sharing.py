@@ -13,8 +13,10 @@ import pytest
 from asyncjobs.backends.sqs import hints, keys
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.outlook import Place
+from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.sharing import draw
 from asyncjobs.core.state import SECOND
+from asyncjobs.exceptions import BackendConnectionError
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
 from tests.conformance.support import Hand, new
@@ -100,6 +102,26 @@ async def test_alone_on_the_store_a_process_that_knows_enough_looks_at_the_index
         assert await hand.claim(1) == ["urgent"]
         await submitter.submit(new("last"))
         assert await hand.claim(5) == ["j3", "j4", "j5", "last"]
+
+
+async def test_a_look_at_the_index_that_failed_is_made_again_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    config, clock = sqs_server.config(shards=1), ManualClock()
+    one, submitter = (Process(lambda of: SQSBackend(config, clock=of), clock) for _ in range(2))
+    async with one, submitter:
+        hand = await one.hand(lease=AGES)
+        await one.submit(*(new(f"j{place}") for place in range(3)))
+        assert await hand.claim(1) == ["j0"]
+        await submitter.submit(new("urgent", priority=1))
+        clock.advance(1)
+        with monkeypatch.context() as away:
+
+            async def heads(*_: object) -> list[Place]:
+                raise BackendConnectionError("away", transient=True)
+
+            away.setattr(ReadyIndex, "heads", heads)
+            with pytest.raises(BackendConnectionError):
+                await hand.claim(1)
+        assert await hand.claim(1) == ["urgent"]
 
 
 async def test_a_process_that_is_left_alone_waits_for_messages_no_more() -> None:

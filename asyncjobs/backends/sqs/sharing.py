@@ -84,8 +84,8 @@ class Sharing:
         if self.alone:
             now = self._clock.lease_time()
             if outlook.may_look(now) or len(found) < limit:
-                outlook.note_look(now)
                 found |= set(await self._index.heads(lanes, limit + len(out)))
+                outlook.note_look(now)
         else:
             found = {place for place in found if place[1] in hinted or self.is_private(place[1])}
             found |= set(await self._shared(outlook, lanes, found, limit, out))

@@ -267,11 +267,15 @@ class LogTail:
         trouble = Outage(logger, "the event log could not be read")
         await look_forever(self._look, self._until_notified, trouble, self._clock, first=_RETRY, longest=_RETRY)
 
-    async def _look(self) -> None:
+    async def _look(self) -> bool:
+        """Read what is missed; return whether the store was asked."""
+        asks = self._missed and self._tail is not None
         if self._until_look() <= 0:
             self._looked_at = self._clock.monotonic()
+            asks |= self.listened_to and self._tail is not None
             await self._look_again()
         await self._read_up()
+        return asks
 
     async def _until_notified(self) -> None:
         with self._clock.timeout(self._until_look()):
