@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 from ast import literal_eval
+from collections.abc import Sequence
 from typing import cast
 
 _LONGEST_SHOWN = 200
+_NAMED = 10
+"""How many ids a message names of many; the attributes of its error have all of them."""
 _name_of = type.__dict__["__name__"].__get__  # not kind.__name__: a metaclass may run code of its own there
 
 
@@ -17,6 +20,17 @@ def shown(value: object) -> str:
     except Exception:  # border: its own code
         return f"<{_name_of(type(value))} that cannot be printed>"
     return written if len(written) <= _LONGEST_SHOWN else f"{written[:_LONGEST_SHOWN]}…"
+
+
+def some(ids: Sequence[str]) -> str:
+    """Return the first of these ids for a message, and how many more there are."""
+    more = len(ids) - _NAMED
+    return ", ".join(map(repr, ids[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
+
+
+def shown_path(path: Sequence[str]) -> str:
+    """Return a path of ids for a message: both ends of a long one."""
+    return " → ".join(path if len(path) <= 2 * _NAMED else (*path[:_NAMED], "…", *path[-_NAMED:]))
 
 
 def only_error(error: BaseException) -> BaseException:

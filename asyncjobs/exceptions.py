@@ -37,13 +37,10 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
-from asyncjobs.error_texts import render_retry, shown, split_cause
+from asyncjobs.error_texts import render_retry, shown, shown_path, some, split_cause
 from asyncjobs.plurals import counted
 from asyncjobs.spellings import FormerAttributes
 from asyncjobs.versions import install_command
-
-_NAMED = 10
-"""How many ids a message names of many; the attributes of the error have all of them."""
 
 
 class JobProcessorError(FormerAttributes, Exception):
@@ -115,8 +112,7 @@ class CyclicDependencyError(SubmissionError):
         if len(self.path) <= 2:
             message = f"job {path[0]!r} would wait for itself"
         else:
-            path = self.path if len(self.path) <= 2 * _NAMED else (*self.path[:_NAMED], "…", *self.path[-_NAMED:])
-            message = f"these {len(self.path) - 1} jobs would wait for each other: {' → '.join(path)}"
+            message = f"these {len(self.path) - 1} jobs would wait for each other: {shown_path(self.path)}"
         super().__init__(message, hint=hint or "drop one of these dependencies; nothing was stored")
 
 
@@ -128,10 +124,8 @@ class UnknownDependencyError(SubmissionError):
     def __init__(self, job_id: str, missing: Sequence[str]) -> None:
         self.job_id = job_id
         self.missing: tuple[str, ...] = tuple(missing)
-        more = len(self.missing) - _NAMED
-        names = ", ".join(map(repr, self.missing[:_NAMED])) + (f" and {more:,} more" if more > 0 else "")
         super().__init__(
-            f"job {job_id!r} depends on {names}, which {'is' if len(self.missing) == 1 else 'are'} not known",
+            f"job {job_id!r} depends on {some(missing)}, which {'is' if len(missing) == 1 else 'are'} not known",
             hint="submit a dependency before its dependents, or both in one batch; ids are case-sensitive",
         )
 
