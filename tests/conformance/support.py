@@ -374,29 +374,14 @@ def unplaced(events: Sequence[JobEvent]) -> list[JobEvent]:
 
 
 def comparable(histories: Sequence[tuple[Make, Dump]]) -> list[Dump]:
-    """The dumps of several stores, to be equal: job by job if the log of any of them has no dense order.
-
-    Without ``one_transaction``, jobs that end in one call are settled one after the other. Then another of the parents
-    that broke may be the cause of a skip, of which the rules ask only that it is one of them.
-    """
+    """The dumps of several stores, to be equal: job by job if the log of any of them has no dense order."""
     shared = frozenset.intersection(*(make(ManualClock()).capabilities for make, _ in histories))
-    dumps = [dump if "dense_log" in shared else job_by_job(dump) for _, dump in histories]
-    return [dump if "one_transaction" in shared else without_causes(dump) for dump in dumps]
+    return [dump if "dense_log" in shared else job_by_job(dump) for _, dump in histories]
 
 
 def job_by_job(dump: Dump) -> Dump:
     """A history without positions in the log, and without the order of the events of different jobs."""
     return replace(dump, events=sorted(unplaced(dump.events), key=lambda event: (event.job_id, event.seq)))
-
-
-def without_causes(dump: Dump) -> Dump:
-    """A history without the causes of skips."""
-    jobs = [replace(job, because=None) for job in dump.jobs]
-    events = [
-        replace(event, data={name: value for name, value in event.data.items() if name != "because"})
-        for event in dump.events
-    ]
-    return replace(dump, jobs=jobs, events=events)
 
 
 def progress(done: float, total: float | None = None, message: str | None = None, *, at: int = 0) -> BodyEvent:
