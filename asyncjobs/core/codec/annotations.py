@@ -27,9 +27,10 @@ from asyncjobs.core.codec.layers import (
     find_callee,
     implementations,
 )
-from asyncjobs.core.codec.mismatches import Look, find_stray
+from asyncjobs.core.codec.mismatches import Look, Mismatch, Rebuild, find_stray
 from asyncjobs.core.codec.names import attribute, seems
-from asyncjobs.core.codec.rebuild import Mismatch, Rebuild, compile_rebuild, has_choice, is_free
+from asyncjobs.core.codec.parts import has_choice, is_free
+from asyncjobs.core.codec.rebuild import compile_rebuild
 from asyncjobs.core.codec.refusals import key_step, shortened_path
 from asyncjobs.core.codec.stored import plain
 from asyncjobs.exceptions import ConversionError, NotSerializableError

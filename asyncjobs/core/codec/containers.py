@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
@@ -14,6 +15,25 @@ from asyncjobs.plurals import counted
 
 _DICTS: frozenset[type] = frozenset({dict, SentDict})
 _SERIES: frozenset[type] = frozenset({list, tuple, set, frozenset})
+
+
+class Later:
+    """A rebuild that is compiled on first use, because what it is a part of may be within it again."""
+
+    def __init__(self, compiled: Callable[[], Rebuild]) -> None:
+        self._compiled = compiled
+
+    @functools.cached_property
+    def _rebuild(self) -> Rebuild:
+        return self._compiled()
+
+    def __call__(self, value: Any) -> Any:
+        """Rebuild the value."""
+        return self._rebuild(value)
+
+    def check(self, value: Any, look: Look) -> int:
+        """Check the value."""
+        return self._rebuild.check(value, look)
 
 
 class Items(NamedTuple):

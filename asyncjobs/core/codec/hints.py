@@ -83,10 +83,18 @@ def _resolved(body: Any) -> dict[str, Any]:
 def _one_by_one(annotated: Any, global_names: Mapping[str, Any], local_names: Mapping[str, Any]) -> dict[str, Any]:
     """Resolve each annotation on its own, so that one under ``if TYPE_CHECKING:`` does not hide the others."""
     hints: dict[str, Any] = {}
+    names = _type_parameters(annotated) | dict(local_names)
     for name, annotation in own_annotations(annotated).items():
         holder = SimpleNamespace(__annotations__={name: annotation})
         try:
-            hints |= typing.get_type_hints(holder, dict(global_names), dict(local_names), include_extras=True)
+            hints |= typing.get_type_hints(holder, dict(global_names), names, include_extras=True)
         except Exception:  # border: as above
             continue
     return hints
+
+
+def _type_parameters(annotated: Any) -> dict[str, Any]:
+    """Return those of ``class Box[T]``, which ``typing.get_type_hints`` does not know before Python 3.12.4."""
+    found = attribute(annotated, "__type_params__")
+    parameters = cast("tuple[Any, ...]", found) if isinstance(found, tuple) else ()
+    return {parameter.__name__: parameter for parameter in parameters}

@@ -7,7 +7,7 @@ function that returned it, in a later deploy, which would go on with a dict wher
 from __future__ import annotations
 
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from enum import Enum
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from asyncjobs.core.codec.annotations import annotation_of_result, get_result_pl
 from asyncjobs.core.codec.decoding import Reader, Unmade, read_value
 from asyncjobs.core.codec.mismatches import Mismatch, stepping, unlike
 from asyncjobs.core.codec.names import class_of, is_named, type_name
-from asyncjobs.core.codec.rebuild import bare_annotation, is_family, is_free
+from asyncjobs.core.codec.parts import bare_annotation, is_family, is_free, is_union, union_options
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.refusals import key_step
 from asyncjobs.core.codec.stored import StoredRecord
@@ -50,8 +50,8 @@ def _check(annotation: Any, value: Any) -> None:
     arguments = typing.get_args(bare)
     if is_free(bare):
         return
-    if origin in (typing.Union, type(int | str)):
-        _check_any(arguments, value)
+    if is_union(bare):
+        _check_any(union_options(bare), value)
     elif has_class(value):
         if isinstance(origin, type) and not _takes(origin, value):
             raise _mismatch(origin, value)
@@ -60,7 +60,7 @@ def _check(annotation: Any, value: Any) -> None:
             stepping(step, _check, argument, item)
 
 
-def _check_any(options: tuple[Any, ...], value: Any) -> None:
+def _check_any(options: Sequence[Any], value: Any) -> None:
     """Raise the Mismatch of the last option if no option takes the value."""
     *others, last = options
     for option in others:

@@ -15,7 +15,7 @@ from asyncjobs.core.codec.decoding import Reader, Unmade, read_call, read_value
 from asyncjobs.core.codec.hints import callable_hints
 from asyncjobs.core.codec.layers import find_callee
 from asyncjobs.core.codec.names import class_of, is_named, type_name
-from asyncjobs.core.codec.rebuild import iter_annotations
+from asyncjobs.core.codec.parts import iter_parts
 from asyncjobs.core.codec.records import is_named_tuple
 from asyncjobs.core.codec.refusals import key_step
 from asyncjobs.core.codec.stored import StoredRecord
@@ -50,7 +50,7 @@ def refuse_unmade_result(data: bytes, func: Callable[..., Any]) -> None:
 def _refuse(annotation: Any, value: Any, where: str, owner: str) -> None:
     if annotation is None:
         return
-    named = (part for part in iter_annotations(annotation) if isinstance(part, type))
+    named = (part for part, _ in iter_parts(annotation) if isinstance(part, type))
     classes: list[Any] = [part for part in named if issubclass(part, Enum) or is_named_tuple(part)]
     for path, unmade in _find(value, where):
         for cls in classes:
