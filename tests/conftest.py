@@ -13,6 +13,7 @@ from zlib import crc32
 
 import pytest
 
+from tests.loggers import as_they_were
 from tests.measuring import untraced
 
 
@@ -175,6 +176,12 @@ def part_of(text: str) -> tuple[int, int]:
     if not (which.isdigit() and of.isdigit() and 1 <= int(which) <= int(of)):
         raise pytest.UsageError(f"--part {text!r} is not K/N, such as 3/10")
     return int(which), int(of)
+
+
+@pytest.fixture(autouse=True)
+def loggers_as_they_were() -> Generator[None]:
+    with as_they_were():
+        yield
 
 
 @pytest.fixture

@@ -5,8 +5,10 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
@@ -21,7 +23,7 @@ from asyncjobs import (
 )
 from asyncjobs.backends.sqlite import backup
 from asyncjobs.backends.sqlite.backup import Stopped, back_up
-from asyncjobs.backends.sqlite.files import StoreFile
+from asyncjobs.backends.sqlite.files import StoreFile, open_connection
 from asyncjobs.requests import JobQuery
 from tests.conformance.support import FAILURE, SUCCESS, Hand, Store, maker, new
 
@@ -51,11 +53,33 @@ async def test_a_backup_is_a_store(store: Store, tmp_path: Path) -> None:
     assert {file.name for file in tmp_path.iterdir()} == {"jobs.db", "copy.db"}
 
 
+class Stepping:
+    """A connection of which a backup copies five pages, then waits for a commit of another connection."""
+
+    def __init__(self, connection: sqlite3.Connection, committed: threading.Event) -> None:
+        self._connection = connection
+        self._committed = committed
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def backup(self, target: sqlite3.Connection, *, pages: int, progress: Callable[[int, int, int], object]) -> None:
+        def after_a_commit(*left: int) -> None:
+            self._committed.clear()
+            assert self._committed.wait(30)
+            progress(*left)
+
+        self._connection.backup(target, pages=5, progress=after_a_commit)
+
+
 async def test_it_is_of_one_moment_while_others_write(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Every step is followed by a commit of another connection; without a transaction around it, it would never end."""
-    monkeypatch.setattr(backup, "_PAGES", 5)
+    committed = threading.Event()
+    monkeypatch.setattr(
+        backup, "open_connection", lambda *args, **options: Stepping(open_connection(*args, **options), committed)
+    )
     async with store, store.second() as other:
         for i in range(30):
             await store.submit(new(f"{i}-a", call=b"x" * 10_000), new(f"{i}-b"))
@@ -67,6 +91,7 @@ async def test_it_is_of_one_moment_while_others_write(
             while not stopping.is_set():
                 await other.enqueue_jobs([new(f"{written}-a"), new(f"{written}-b")])
                 written += 1
+                committed.set()
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(write)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import sqlite3
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import aiosqlite
 import anyio
 import anyio.to_thread
 import pytest
@@ -23,6 +25,7 @@ from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, Bac
 
 pytestmark = pytest.mark.anyio
 
+SLOW = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 100000) SELECT max(x) FROM c"
 ENDLESS = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c) SELECT max(x) FROM c"
 
 
@@ -44,6 +47,10 @@ async def readers(config: SQLiteConfig, writer: sqlite3.Connection) -> AsyncIter
     readers = Readers(config, config.file)
     yield readers
     await readers.close()
+    all_ended()
+
+
+def all_ended() -> None:
     for thread in threading.enumerate():  # they have been told to end, and do
         if thread.name == THREAD_NAME:
             thread.join(5)
@@ -218,6 +225,71 @@ async def test_a_locked_file_is_waited_for_and_then_the_holder_is_named(
     await readers.close()
 
 
+class Held(logging.Handler):
+    """Holds the thread of a connection where it is to end."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.reached = threading.Event()
+        self.released = threading.Event()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if "close_and_stop" in record.getMessage() and record.msg.startswith("executing"):
+            self.reached.set()
+            assert self.released.wait(30)
+
+
+@pytest.fixture
+def held() -> Iterator[Held]:
+    handler, logger = Held(), logging.getLogger("aiosqlite")
+    before = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.DEBUG)
+    yield handler
+    handler.released.set()
+    logger.removeHandler(handler)
+    logger.setLevel(before)
+
+
+@pytest.mark.skipif(not hasattr(aiosqlite.Connection, "stop"), reason="up to 0.21, nothing was asked of the thread")
+@pytest.mark.parametrize("cancelled", [False, True])
+async def test_a_connection_that_was_not_opened_leaves_no_thread_to_a_loop_that_may_end(
+    cancelled: bool, config: SQLiteConfig, writer: sqlite3.Connection, held: Held, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def damaged(*args: object, **options: object) -> sqlite3.Connection:
+        raise sqlite3.DatabaseError("file is not a database")
+
+    monkeypatch.setattr("asyncjobs.backends.sqlite.readers.open_connection", damaged)
+    readers = Readers(config, config.file)
+    fetching = asyncio.ensure_future(readers.fetch("SELECT 1"))
+    await anyio.to_thread.run_sync(held.reached.wait, 30)
+    if cancelled:
+        fetching.cancel()
+    with anyio.move_on_after(0.05):
+        await asyncio.wait([fetching])
+    assert not fetching.done()
+    held.released.set()
+    with pytest.raises(asyncio.CancelledError if cancelled else BackendError):
+        await fetching
+    assert [thread for thread in threading.enumerate() if thread.name == THREAD_NAME] == []
+    await readers.close()
+
+
+async def test_closing_closes_the_connections_also_if_asyncio_cancels_it(
+    config: SQLiteConfig, writer: sqlite3.Connection
+) -> None:
+    readers = Readers(SQLiteConfig(db_path=config.db_path, readers=2), config.file)
+    await asyncio.gather(*(readers.fetch("SELECT 1") for _ in range(2)))
+    running = await begun(readers, SLOW)
+    ending = asyncio.ensure_future(readers.close())
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert await running == [(100_000,)]
+    all_ended()
+
+
 async def test_a_closed_pool_says_so(config: SQLiteConfig, writer: sqlite3.Connection) -> None:
     readers = Readers(config, config.file)
     await readers.fetch("SELECT 1")
@@ -229,8 +301,7 @@ async def test_a_closed_pool_says_so(config: SQLiteConfig, writer: sqlite3.Conne
 
 async def test_closing_lets_reads_end_and_refuses_who_waits(config: SQLiteConfig, writer: sqlite3.Connection) -> None:
     readers = Readers(SQLiteConfig(db_path=config.db_path, readers=1), config.file)
-    slow = "WITH RECURSIVE c(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM c LIMIT 100000) SELECT max(x) FROM c"
-    running = await begun(readers, slow)
+    running = await begun(readers, SLOW)
     waiting = asyncio.ensure_future(readers.fetch("SELECT 1"))
     await asyncio.sleep(0)
     await readers.close()

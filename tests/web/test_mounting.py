@@ -57,7 +57,8 @@ def in_litestar(app: Any) -> Any:
     async def jobs(scope: Scope, receive: Receive, send: Send) -> None:
         await app(scope, receive, send)
 
-    return Litestar([jobs], openapi_config=None)
+    # By default it sets up the log of the whole process, at INFO.
+    return Litestar([jobs], openapi_config=None, logging_config=None)
 
 
 def stripped(app: Any) -> Any:

@@ -102,13 +102,26 @@ class Readers:
                 await self._clock.sleep(min(delay, (deadline - now) / SECOND))
 
     async def close(self) -> None:
-        """Let reads that have begun end, then close every connection. A second call does nothing."""
+        """Let reads that have begun end, then close every connection, also if the caller is cancelled meanwhile.
+
+        A second call does nothing.
+        """
         if self._closed:
             return
         self._closed = True
+        ending = asyncio.ensure_future(self._end())
         with anyio.CancelScope(shield=True):
+            try:
+                await asyncio.shield(ending)
+            except asyncio.CancelledError:  # by asyncio itself, which no shield of anyio stops
+                await self._outlast(ending, 2 * _SETTLE_TIMEOUT)
+                raise
+
+    async def _end(self) -> None:
+        try:
             with anyio.move_on_after(_SETTLE_TIMEOUT):
                 await self._all_places()
+        finally:
             for connection in tuple(self._lent):  # far beyond its page: its caller gets an error and closes it
                 await connection.interrupt()
             while self._idle:
@@ -186,7 +199,12 @@ class Readers:
         thread: Any = getattr(connection, "_thread", connection)
         thread.daemon = True
         thread.name = THREAD_NAME
-        opened = await connection
+        try:
+            opened = await connection
+        except BaseException:
+            # aiosqlite tells the thread to end, and awaits no answer. The loop may be gone when the thread has one.
+            await in_thread(thread.join, _SETTLE_TIMEOUT)
+            raise
         if self._lenient:
             opened.text_factory = lenient_text
         return opened
