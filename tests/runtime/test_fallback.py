@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -408,7 +409,7 @@ def hold_thread() -> None:
 def heed() -> None:
     HELD.held.started.open()
     while not current_job().cancelled:
-        HELD.held.go.wait_sync(0.01)
+        time.sleep(0.01)
 
 
 class _Held:
