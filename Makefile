@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-sqs demo-web test coverage test-fast test-sqs test-faults test-lowest browser check bench clean
+.PHONY: demo demo-crash demo-sqs demo-web test coverage test-fast test-sqs test-faults test-lowest browser check bench bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -26,6 +26,7 @@ help:
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
+	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
 
 $(VENV)/pip:
@@ -154,6 +155,18 @@ check: $(VENV)/dev.stamp
 
 bench: $(VENV)/dev.stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) $(ARGS)
+
+# What the SQS store is measured beside, each in an environment of its own: they want other versions of what AWS needs.
+.venv-celery/stamp: PEER := "celery[sqs]==5.7.0"
+.venv-taskiq/stamp: PEER := "taskiq==0.13.0" "taskiq-aio-sqs==2.1.1"
+.venv-celery/stamp .venv-taskiq/stamp:
+	@echo "installing $(PEER) …"
+	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PEER)
+	@touch $@
+
+bench-sqs: $(VENV)/dev.stamp .venv-aws/stamp .venv-celery/stamp .venv-taskiq/stamp
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) sqs sqs-costs $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .mypy_cache .coverage comic-output

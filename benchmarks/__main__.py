@@ -43,7 +43,7 @@ def main(
     """Measure SCENARIOs (default: all), in turns, and compare with the targets."""
     if profile is not None:
         sys.exit(subprocess.run(_command(profile, quick, "--profile"), cwd=ROOT, check=False).returncode)
-    names = [name for name in SCENARIOS if not scenarios or name in scenarios]
+    names = [name for name, entry in SCENARIOS.items() if name in scenarios or not (scenarios or entry.named)]
     turns = repeat or (1 if quick else 3)
     before = machine()
     runs: list[Taken] = []

@@ -74,6 +74,15 @@ def memory() -> Memory:
     return Memory(int(fields[1]) * page, (int(fields[1]) - int(fields[2])) * page)
 
 
+def processor_seconds(pid: int) -> float:
+    """Seconds of processor time that another process has taken; 0 where nothing tells that."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def peak_memory() -> int:
     """The most that was ever resident."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -18,6 +18,8 @@ import urllib.request
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from msgspec import Struct
+
 _ROOT = Path(__file__).parent.parent
 _MINISTACK = (os.environ.get("ASYNCJOBS_TEST_AWS_EMULATOR", ""), ".venv-aws/bin/ministack")
 _DYNOXIDE = ".venv-dynoxide/node_modules/@dynoxide/*/dynoxide*"
@@ -36,17 +38,29 @@ def dynoxide() -> Path | None:
     return next(_ROOT.glob(_DYNOXIDE), None)
 
 
-def start_ministack(program: Path) -> str:
-    """Start it, and return its address."""
-    return _start(lambda port: ([program], {"GATEWAY_PORT": str(port), "BIND_HOST": "127.0.0.1"}), "/_ministack/health")
+class Emulator(Struct, frozen=True):
+    """One that answers: its address, its process, and what it logs."""
+
+    address: str
+    pid: int
+    log: Path
 
 
-def start_dynoxide(program: Path) -> str:
-    """Start it, and return its address."""
+def start_ministack(program: Path, **settings: str) -> Emulator:
+    """Start it.
+
+    :param settings: variables of its environment. ``LOG_LEVEL="DEBUG"`` logs each request.
+    """
+    here = {"BIND_HOST": "127.0.0.1", **settings}
+    return _start(lambda port: ([program], {"GATEWAY_PORT": str(port), **here}), "/_ministack/health")
+
+
+def start_dynoxide(program: Path) -> Emulator:
+    """Start it."""
     return _start(lambda port: ([program, "serve", "--host", "127.0.0.1", "--port", str(port)], {}), "/")
 
 
-def _start(command: Callable[[int], tuple[Sequence[str | Path], dict[str, str]]], health: str) -> str:
+def _start(command: Callable[[int], tuple[Sequence[str | Path], dict[str, str]]], health: str) -> Emulator:
     port = _free_port()
     arguments, settings = command(port)
     with tempfile.NamedTemporaryFile(prefix="asyncjobs-emulator-", suffix=".log", delete=False) as log:
@@ -62,7 +76,7 @@ def _start(command: Callable[[int], tuple[Sequence[str | Path], dict[str, str]]]
     atexit.register(_stop, server, Path(log.name))
     address = f"http://127.0.0.1:{port}"
     _wait_until_it_answers(address + health, server, Path(log.name))
-    return address
+    return Emulator(address, server.pid, Path(log.name))
 
 
 def _free_port() -> int:

@@ -110,7 +110,7 @@ def second_endpoint() -> str:
     found = aws_emulators.dynoxide()
     if found is None:
         pytest.skip("no second emulator of DynamoDB is installed here: 'make .venv-dynoxide/stamp' does it, with npm")
-    return aws_emulators.start_dynoxide(found)
+    return aws_emulators.start_dynoxide(found).address
 
 
 def environment() -> dict[str, str]:
@@ -134,7 +134,7 @@ def endpoint() -> str | None:
     if given is not None:
         return given
     found, tables = program(), second_endpoint() if is_on_second() else None
-    address = aws_emulators.start_ministack(found)
+    address = aws_emulators.start_ministack(found).address
     if tables is None:
         return address
     os.environ.update(dict.fromkeys(ENDPOINTS, address) | {"AWS_ENDPOINT_URL_DYNAMODB": tables})

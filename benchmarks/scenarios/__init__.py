@@ -16,6 +16,8 @@ from benchmarks.scenarios import (
     imports,
     memory,
     rounds,
+    sqs,
+    sqs_costs,
     stalls,
     steps,
     streams,
@@ -28,13 +30,15 @@ from benchmarks.scenarios import (
 class Scenario(Struct, frozen=True):
     """``beside``: the yardstick's runs that measure the same, to be run next to it.
 
-    ``once``: too long to be repeated, and a ratio or a size, which wanders little.
+    ``once``: too long to be repeated, and a ratio or a size, which wanders little. ``named``: run only if it is named,
+    since it needs what is not part of the development environment.
     """
 
     run: Run
     about: str
     beside: tuple[str, ...] = ()
     once: bool = False
+    named: bool = False
 
 
 SCENARIOS: dict[str, Scenario] = {
@@ -72,4 +76,8 @@ SCENARIOS: dict[str, Scenario] = {
     "daemon-backlog": Scenario(daemons.backlog, "a daemon beside 10,000 and 1,000,000 ready jobs", once=True),
     "storm": Scenario(daemons.storm, "daemons killed and frozen while they run random graphs", once=True),
     "wal": Scenario(wal.run, "the write-ahead log under a minute of load", once=True),
+    "sqs": Scenario(
+        sqs.throughput, "1, 2 and 4 daemons on SQS and DynamoDB, emulated, beside others", once=True, named=True
+    ),
+    "sqs-costs": Scenario(sqs_costs.run, "units of capacity and dollars of jobs in DynamoDB", once=True, named=True),
 }
