@@ -246,6 +246,37 @@ async def test_an_event_comes_behind_those_of_dependencies_that_others_wrote(tab
     each_once(await everything(one), 4)
 
 
+async def test_what_others_wrote_comes_behind_own_events_that_decided_it(table: World) -> None:
+    one, other = table.process(), table.process()
+    await one.submit(new("a"), new("b", "a"), new("c", "b"), new("x"))
+    await one.run("x", outcome=SUCCESS)
+    await one.run("a", outcome=SUCCESS)
+    await other.run("b", outcome=SUCCESS)
+    await one.run("c", outcome=SUCCESS)
+    every = named(await everything(one))
+    for first, second in ((("x", 3), ("a", 2)), (("a", 3), ("b", 2)), (("b", 3), ("c", 2))):
+        assert every.index(first) < every.index(second)
+    each_once(await everything(other), 4)
+
+
+async def test_own_events_whose_answers_were_lost_come_behind_those_that_decided_them(table: World) -> None:
+    """This process learns by reading that it has done these: as of what others wrote, it knows no order of them."""
+    process = table.process()
+    await process.submit(new("p"), new("q"), new("a", "p", "q?", require=1), new("b", "a"))
+    await process.run("p", outcome=SUCCESS)
+    await process.start("a")
+    notify, process.transitions.notify = process.transitions.notify, lambda events: None
+    await process.end("a", SUCCESS)
+    await process.start("b")
+    process.transitions.notify = notify
+    await process.end("b", SUCCESS)
+    await process.run("q", outcome=SUCCESS)
+    every = named(await everything(process))
+    for first, second in ((("p", 3), ("a", 2)), (("a", 3), ("b", 2)), (("a", 2), ("q", 3))):
+        assert every.index(first) < every.index(second)
+    each_once(await everything(process), 4)
+
+
 async def history(process: Process) -> None:
     await process.submit(*(new(f"j{i}", group="g") for i in range(3)), new("child", "j0", "j1?"))
     await process.run("j0", outcome=SUCCESS)

@@ -6,8 +6,7 @@ An event of a job comes behind those of its dependencies that decided it, also w
 from __future__ import annotations
 
 from collections import OrderedDict, deque
-from collections.abc import Iterable, Sequence
-from graphlib import TopologicalSorter
+from collections.abc import Iterable, Mapping, Sequence
 
 import anyio
 
@@ -56,6 +55,67 @@ class _Rows:
     def all(self) -> list[Row]:
         """Return what was read."""
         return [row for row in self._rows.values() if row is not None]
+
+
+class _Above:
+    """The dependencies whose events must be in the log before those of the jobs that they have decided.
+
+    The events of this process have an order of their own, in which a dependency comes before what it has decided. So an
+    event of this process waits only for what others wrote, or for what this process wrote without knowing it, since the
+    answer was lost. An event of others waits for all.
+
+    :param newest: the newest event of each job that this process knows to have written.
+    """
+
+    def __init__(self, newest: Mapping[str, int]) -> None:
+        self._newest = newest
+        self._rows: dict[int, Row] = {}
+        self._parents: dict[int, list[int]] = {}
+        self._begun: set[int] = set()
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def learn(
+        self, parents: Mapping[int, Sequence[Parent]], wanted: Sequence[Parent], read: Sequence[Row]
+    ) -> list[Row]:
+        """Keep dependencies as they were read; return those that are new, or have gone on since they were read before.
+
+        :param parents: the dependencies of the jobs that they have decided, by the number of the job.
+        :param wanted: those of them that were read.
+        """
+        numbers = {parent.n for parent in wanted}
+        new = [row for row in read if row.n in numbers and row.state.seq > max(row.logged, self._known_of(row.n))]
+        self._rows |= {row.n: row for row in new}
+        self._parents |= {n: [parent.n for parent in each] for n, each in parents.items()}
+        return new
+
+    def _known_of(self, n: int) -> int:
+        return self._rows[n].state.seq if n in self._rows else 0
+
+    def add(self, draft: Draft, row: Row, upto: int) -> bool:
+        """Add the next events of a job, behind those of its dependencies; return False if the page is full."""
+        decided = upto > 1 or row.reopened > 0
+        waits_for = [n for n in self._parents.get(row.n, ()) if decided and n in self._rows and self._is_foreign(n)]
+        return self._add_whole(draft, waits_for) and draft.add(row, upto)
+
+    def _is_foreign(self, n: int) -> bool:
+        row = self._rows[n]
+        return row.state.seq > self._newest.get(row.id, 0)
+
+    def _add_whole(self, draft: Draft, numbers: Iterable[int]) -> bool:
+        """Add all events of jobs, each behind its dependencies; return False if the page is full."""
+        stack = [*numbers]
+        while stack:
+            n = stack[-1]
+            if n not in self._begun:
+                self._begun.add(n)
+                stack += [each for each in self._parents.get(n, ()) if each in self._rows and each not in self._begun]
+            elif draft.add(self._rows[n], self._rows[n].state.seq):
+                stack.pop()
+            else:
+                return False
+        return True
 
 
 class Appender:
@@ -123,13 +183,14 @@ class Appender:
     async def _draft(self, own: Sequence[Own], asked: Sequence[str], found: _Rows) -> Draft:
         newest = {job_id: seq for job_id, _, seq in own}
         await found.read([*newest, *asked])
-        before = await self._undecided(found, newest)
-        later = self._later(own)
+        above = await self._above(found, newest)
         draft = Draft()
-        wholly = [*((job_id, None) for job_id in before), *self._planned(own, later), *((each, None) for each in asked)]
-        for job_id, seq in wholly:
+        later = self._later(own)
+        # What others wrote comes behind all own events, unless it decided one of them.
+        theirs = [job_id for job_id in dict.fromkeys((*newest, *asked)) if job_id not in later]
+        for job_id, seq in [*((job_id, seq) for job_id, _, seq in own), *((job_id, None) for job_id in theirs)]:
             row = found.get(job_id)
-            if row is not None and not draft.add(row, row.state.seq if seq is None else seq):
+            if row is not None and not above.add(draft, row, row.state.seq if seq is None else seq):
                 break
         return draft
 
@@ -138,29 +199,18 @@ class Appender:
         planned = {id(event) for event in own}
         return {event[0] for event in self._own if id(event) not in planned}
 
-    def _planned(self, own: Sequence[Own], later: set[str]) -> list[tuple[str, int | None]]:
-        """Return own events in order; the last one of a job takes those along that others wrote behind it."""
-        last = {job_id: place for place, (job_id, _, _) in enumerate(own) if job_id not in later}
-        return [(job_id, None if last.get(job_id) == place else seq) for place, (job_id, _, seq) in enumerate(own)]
-
     # -- what decided others
 
-    async def _undecided(self, found: _Rows, newest: dict[str, int]) -> list[str]:
-        """Return the dependencies that decided jobs of this page, with events that others wrote: they come first."""
-        above: dict[int, tuple[str, list[int]]] = {}
+    async def _above(self, found: _Rows, newest: Mapping[str, int]) -> _Above:
+        """Read the dependencies that have decided jobs of this page, and have events that are not in the log yet."""
+        above = _Above(newest)
         level = [row for row in found.all() if _was_decided(row)]
         while level and len(above) < MOST_JOBS:
-            parents = [
-                each for row in level for each in await found.parents(row) if not self._is_over(each, row, found)
-            ]
-            numbers = {parent.n for parent in parents} - above.keys()
-            read = [row for row in await found.read([parent.id for parent in parents]) if row.n in numbers]
-            left = [row for row in read if row.state.seq > max(row.logged, newest.get(row.id, 0))]
-            for row in left:
-                above[row.n] = row.id, [parent.n for parent in await found.parents(row)]
-            level = [row for row in left if _was_decided(row)]
-        order = TopologicalSorter({n: [each for each in parents if each in above] for n, (_, parents) in above.items()})
-        return [above[n][0] for n in order.static_order()]
+            parents = {row.n: await found.parents(row) for row in level}
+            left = [each for row in level for each in parents[row.n] if not self._is_over(each, row, found)]
+            read = await found.read([each.id for each in left])
+            level = [row for row in above.learn(parents, left, read) if _was_decided(row)]
+        return above
 
     def _is_over(self, parent: Parent, child: Row, found: _Rows) -> bool:
         """Return whether no event of this parent can be missing: it had ended when it was read."""
