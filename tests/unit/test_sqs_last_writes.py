@@ -169,7 +169,7 @@ async def all_or_nothing(store: Mortal, *ids: str) -> bool:
 
 async def test_every_write_of_one_job_is_the_last_of_its_process() -> None:
     async def act(store: Mortal) -> None:
-        await store.submit(new("a", group="g"))
+        await store.submit(new("a", group="g", limit=("key", 1)))
 
     async def check(store: Mortal, _: bool) -> None:
         if not await all_or_nothing(store, "a"):

@@ -48,9 +48,6 @@ class Limits:
         :param capacity: how many jobs of this key may be in progress from now on: what a submission gave.
         """
         if capacity is not None:
-            await self._table.write(
-                Update((keys.LIMITS, keys.named("K", key)), new=True, replace=True, set={"key": key})
-            )
             await self._table.write(Update((keys.named("K", key), _CAPACITY), set={"c": capacity}))
         refusals = 0
         while not await self._admit(key):
@@ -67,6 +64,7 @@ class Limits:
             capacity = waiting[0].fixed.capacity if waiting else None
             if capacity is None:
                 return True
+            await self._table.write(Update((keys.named("K", key), _CAPACITY), set={"c": capacity}, absent=("c",)))
         slots = {item["sk"]: (item["id"], int(item["n"])) for item in items if item["sk"] != _CAPACITY}
         holders = await read_rows(self._table, [job_id for job_id, _ in slots.values()])
         held = {slot: row for slot, (job_id, n) in slots.items() if (row := holders[job_id]) is not None and row.n == n}

@@ -178,7 +178,11 @@ class Parts:
         limits = self.transitions.limits
         while limits:
             key, capacity = limits.popitem()
-            await self.limits.admit(key, capacity)
+            try:
+                await self.limits.admit(key, capacity)
+            except BaseException:  # whoever follows next does it
+                self.transitions.limited([key], {} if capacity is None or limits.get(key) else {key: capacity})
+                raise
 
     async def settle_left(self) -> None:
         """Settle the jobs that workers of this process have ended, where that has failed; no sweep knows of them."""

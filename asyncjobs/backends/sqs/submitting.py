@@ -6,7 +6,7 @@ exist once the item of the batch says so.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from msgspec import Struct, msgpack, structs
 
@@ -45,7 +45,8 @@ class Submitting:
         self._table: Table = transitions.table
         self._numbers = numbers
         self._lanes: set[Lane] = set()
-        self._groups: set[str] = set()
+        self._groups: set[str | None] = set()
+        self._limits: set[str | None] = set()
 
     async def enqueue(self, jobs: Sequence[NewJob], parent: tuple[str, int, int] | None) -> list[Row]:
         """Store a batch; return the rows whose dependents must be settled.
@@ -128,23 +129,29 @@ class Submitting:
                 await free(self._transitions, answer.item)
         return not answers or isinstance(answers[0], dict)
 
-    async def _announce(self, new: Iterable[Row]) -> None:
-        """Make lanes and groups known before the first job of each, to those who look for jobs by them."""
-        news: list[Update] = []
-        for row in new:
-            lane = row.fixed.lane
-            if lane not in self._lanes:
-                self._lanes.add(lane)
-                self._announced(lane)
-                key = (keys.LANES, keys.lane(lane))
-                news.append(Update(key, new=True, replace=True, set={"l": msgpack.encode(tuple(lane))}))
-            if row.state.group is not None and row.state.group not in self._groups:
-                self._groups.add(row.state.group)
-                key = (keys.GROUPS, keys.named("G", row.state.group))
-                news.append(Update(key, new=True, replace=True, set={"g": row.state.group}))
-            if row.fixed.owner is not None:
-                news.append(owner_known(row.fixed.owner, self._transitions.clock.lease_time()))
+    async def _announce(self, new: Sequence[Row]) -> None:
+        """Make lanes, groups and limited keys known before the first job of each, to those who look for jobs by them.
+
+        A process may die right after it has submitted: then others find by these what it has not done.
+        """
+        lanes = {row.fixed.lane for row in new} - self._lanes
+        groups = {row.state.group for row in new} - self._groups - {None}
+        limits = {row.state.limit for row in new} - self._limits - {None}
+        owners = {row.fixed.owner for row in new if row.fixed.owner is not None}
+        news = [_known(keys.LANES, keys.lane(lane), "l", msgpack.encode(tuple(lane))) for lane in lanes]
+        news += [_known(keys.GROUPS, keys.named("G", group), "g", group) for group in groups if group is not None]
+        news += [_known(keys.LIMITS, keys.named("K", key), "key", key) for key in limits if key is not None]
+        news += [owner_known(owner, self._transitions.clock.lease_time()) for owner in owners]
+        for lane in lanes:
+            self._announced(lane)
         await self._table.write_all(news)
+        self._lanes |= lanes
+        self._groups |= groups
+        self._limits |= limits
+
+
+def _known(partition: str, name: str, attribute: str, value: str | bytes) -> Update:
+    return Update((partition, name), new=True, replace=True, set={attribute: value})
 
 
 def _learns(parent: Row) -> bool:
