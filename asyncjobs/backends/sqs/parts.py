@@ -42,6 +42,7 @@ from asyncjobs.backends.sqs.waiting import Waiting
 from asyncjobs.backends.sqs.workers import Workers, number_of
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQSConfig
+from asyncjobs.core.state import NewEvent
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import BackendError
 from asyncjobs.safe_logging import SafeLogger
@@ -74,9 +75,10 @@ class Parts:
             names,
             listeners,
             self._noticed,
-            lambda events: self.log.stored(events),
+            self._stored,
             shards=checked.shards,
             denials=clients.denials,
+            doubted=self.known.forget,
         )
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
@@ -123,6 +125,9 @@ class Parts:
     def _noticed(self, row: Row) -> None:
         self.known.notice(row)
         self.outbox.notice(row)
+
+    def _stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
+        self.log.stored(events)
 
     async def claim(self, claim: ClaimRequest) -> ClaimResult:
         """Promote what came due, admit it where there are limits, and claim; poll for messages if slots stay free."""

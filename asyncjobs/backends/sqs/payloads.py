@@ -6,13 +6,13 @@ object.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from secrets import token_hex
 
 from msgspec import Struct
 
 from asyncjobs.backends.sqs.errors import TOO_BIG
-from asyncjobs.backends.sqs.rows import IN_TABLE, Row, StoredValue
+from asyncjobs.backends.sqs.rows import IN_TABLE, Row, StoredValue, read_entry
 from asyncjobs.backends.sqs.table import Item, Key, Table, Update
 from asyncjobs.exceptions import BackendError
 from asyncjobs.plurals import counted
@@ -190,3 +190,16 @@ async def discard(table: Table, items: Sequence[Item]) -> bool:
     gone = not places or await table.bucket.delete(places)
     await table.delete_many([(item["pk"], item["sk"]) for item in items if gone or OBJECT not in item])
     return gone
+
+
+def named_by(row: Row) -> Iterator[StoredValue]:
+    """Return where the values stand that a row names: its result, and the data of its events."""
+    if row.value_at is not None:
+        yield row.value_at
+    for packed in row.log:
+        try:
+            entry = read_entry(packed)
+        except Exception:  # border: whatever is stored there names nothing that can be found
+            continue
+        if entry.data_at is not None:
+            yield entry.data_at

@@ -13,12 +13,14 @@ from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.hands import Hand
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.loading import read_rows
+from asyncjobs.backends.sqs.reported import Reported
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.writing import owes
 from asyncjobs.core import commands
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import Stale
+from asyncjobs.exceptions import BackendError
 from asyncjobs.models import BodyEvent, JobStatus
 
 
@@ -36,6 +38,7 @@ class Running:
         self._known = known
         self._hands = hands
         self._number = worker_number
+        self._reported = Reported(transitions.table, transitions.clock.of_host)
 
     async def finish(self, ends: Sequence[AttemptEnd]) -> tuple[list[JobStatus | Stale], list[Row]]:
         """Record outcomes, each for itself; return them, and the rows whose dependents must be settled, in order."""
@@ -43,7 +46,7 @@ class Running:
         by_job: dict[str, list[int]] = {}
         for place, end in enumerate(ends):
             by_job.setdefault(end.attempt.job_id, []).append(place)
-        ends = [structs.replace(end, body_events=self._checked(end.body_events)) for end in ends]
+        ends = [structs.replace(end, body_events=self._checked(end.attempt, end.body_events)) for end in ends]
 
         async def finish(places: Sequence[int]) -> list[tuple[int, JobStatus | Stale, list[Row]]]:
             return [(place, *await self._finish(ends[place])) for place in places]
@@ -53,14 +56,16 @@ class Running:
 
     async def _finish(self, end: AttemptEnd) -> tuple[JobStatus | Stale, list[Row]]:
         job_id, worker = end.attempt.job_id, end.attempt.worker
+        hand = self._hands(worker)
+        in_hand = hand is not None and hand.running.get(job_id) == end.attempt.attempt
+        end = structs.replace(end, body_events=await self._reported.unstored(end.attempt, end.body_events))
 
         def finish(plan: Plan) -> JobStatus | Stale:
             n = plan.numbers([job_id]).get(job_id, -1)
             return commands.finish(plan, [(n, self._number(worker), end)])[0]
 
-        hand = self._hands(worker)
-        in_hand = hand is not None and hand.running.get(job_id) == end.attempt.attempt
         result, owed = await self._transitions.commit(finish, self._known_rows(job_id), in_hand=in_hand)
+        self._reported.settle(end.attempt)
         if isinstance(result, Stale) and hand is not None:
             owed = await self._still_owed(hand, end.attempt)
         if hand is not None and in_hand:
@@ -78,7 +83,7 @@ class Running:
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> list[bool]:
         """Store the events of running bodies, those of one job in order; return for each whether it was stored."""
-        checked = [(attempt, self._checked(events)) for attempt, events in batches]
+        checked = [(attempt, self._checked(attempt, events)) for attempt, events in batches]
         by_job: dict[str, list[int]] = {}
         for place, (attempt, _) in enumerate(batches):
             by_job.setdefault(attempt.job_id, []).append(place)
@@ -86,13 +91,24 @@ class Running:
         async def append(places: Sequence[int]) -> list[tuple[int, bool]]:
             return [(place, await self._append(*checked[place])) for place in places]
 
-        found = sorted(chain.from_iterable(await at_once(append, list(by_job.values()))))
+        try:
+            found = sorted(chain.from_iterable(await at_once(append, list(by_job.values()))))
+        except BackendError:
+            for (attempt, events), (_, by_store) in zip(batches, checked, strict=True):
+                self._reported.doubt(attempt, events, by_store)
+            raise
+        for attempt, _ in checked:
+            self._reported.settle(attempt)
         return [stored for _, stored in found]
 
     async def _append(self, attempt: AttemptRef, events: tuple[BodyEvent, ...]) -> bool:
+        left = await self._reported.unstored(attempt, events)
+        if events and not left:
+            return True
+
         def append(plan: Plan) -> bool:
             n = plan.numbers([attempt.job_id]).get(attempt.job_id, -1)
-            batch = (n, attempt.attempt, self._number(attempt.worker), events)
+            batch = (n, attempt.attempt, self._number(attempt.worker), left)
             return commands.append_events(plan, [batch])[0]
 
         stored, _ = await self._transitions.commit(append, self._known_rows(attempt.job_id))
@@ -102,11 +118,11 @@ class Running:
         row = self._known.row(job_id)
         return () if row is None else (row,)
 
-    def _checked(self, events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
+    def _checked(self, attempt: AttemptRef, events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
         """Return the events by the time of the store; raise before anything is written if data cannot be stored.
 
         A body reports by the wall clock of its host, which may be wrong by hours.
         """
         for event in events:
             msgpack.encode(event.data)
-        return tuple([structs.replace(event, at=self._transitions.clock.of_host(event.at)) for event in events])
+        return self._reported.by_store(attempt, events)

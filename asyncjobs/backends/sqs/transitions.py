@@ -37,6 +37,7 @@ class Transitions:
 
     :param noticed: called with every row that was written, for those who keep what they know of them.
     :param stored: called with the events that were written, in their order.
+    :param doubted: called with the id of a job whose row may be another one than is known: a write of it has failed.
     """
 
     def __init__(
@@ -50,6 +51,7 @@ class Transitions:
         *,
         shards: int,
         denials: Denials | None = None,
+        doubted: Callable[[str], None] = lambda job_id: None,
     ) -> None:
         self.table = table
         self.clock = clock
@@ -59,6 +61,7 @@ class Transitions:
         self._listeners = listeners
         self.noticed = noticed
         self._stored = stored
+        self._doubted = doubted
         self.limits: dict[str, int | None] = {}
         """Limited keys whose admission must be decided anew, with their capacity if a submission gave one."""
 
@@ -104,8 +107,11 @@ class Transitions:
             await payloads.store(self.table, large)
         refused = await self._write_rows(decided, beside)
         if refused is not None:
+            # A row may be what this write has made of it: an earlier try was done, and others have written since.
+            named = {stored for row in refused for stored in payloads.named_by(row)}
             for large in decided.apart:
-                await payloads.drop(self.table, large.partition, [large.stored])
+                if large.stored not in named:
+                    await payloads.drop(self.table, large.partition, [large.stored])
         return refused
 
     async def _write_rows(self, decided: Decided, beside: Sequence[Update]) -> list[Row] | None:
@@ -114,11 +120,21 @@ class Transitions:
         updates += beside
         if not updates:
             return None
-        if len(updates) == 1:
-            answer = await self.table.write(updates[0])
-            return _rows_of([answer]) if isinstance(answer, Refused) else None
-        answers = await self.table.transact(updates)
+        done = False
+        try:
+            answers = await self._write_together(updates)
+            done = answers is None
+        finally:
+            if not done:  # perhaps it is nevertheless, and the answer was lost: what is remembered is not true any more
+                for change in decided.changed:
+                    self._doubted(change.after.id)
         return None if answers is None else _rows_of(answers)
+
+    async def _write_together(self, updates: Sequence[Update]) -> Sequence[Refused | object | None] | None:
+        if len(updates) > 1:
+            return await self.table.transact(updates)
+        answer = await self.table.write(updates[0])
+        return [answer] if isinstance(answer, Refused) else None
 
     async def overtakes(self, decided: Decided) -> bool:
         """Abort the batches that do not know of these changes; return False if one was committed before."""
