@@ -120,6 +120,6 @@ def _unguarded(module: str) -> ConfigurationError:
     return ConfigurationError(
         "isolation",
         "process",
-        problem=f"{name} starts the program whenever it is loaded, and a job with isolation='process' loads it",
+        problem=f"{name} starts the program whenever it is loaded, and a job in a child process loads it",
         hint=_MEND,
     )

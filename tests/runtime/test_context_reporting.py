@@ -220,9 +220,9 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "emit, a proxy": (lambda job: job.emit("m", {"x": Proxy()}), ("emit('m', data)", "RuntimeError")),
     "append, no such field": (
         lambda job: job.emit("m", {"text": "a"}, append="txt"),
-        ("emit('m', append)", "'txt' is no field", "did you mean 'text'?"),
+        ("emit('m', append)", "'txt' is not a field", "did you mean 'text'?"),
     ),
-    "append, no data": (lambda job: job.emit("m", append="text"), ("emit('m', append)", "'text' is no field")),
+    "append, no data": (lambda job: job.emit("m", append="text"), ("emit('m', append)", "'text' is not a field")),
     "append, a number": (
         lambda job: job.emit("m", {"n": 5}, append="n"),
         ("emit('m', append='n')", "5 is not a text"),
@@ -243,7 +243,7 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "append, by True": (lambda job: job.emit("m", {"t": ""}, append=True), ("append)", "True is not a text")),  # type: ignore[arg-type]
     "append, by a handle": (
         lambda job: job.emit("m", {"t": ""}, append=Handle("a-job")),
-        ("emit('m', append)", "'a-job' is no field"),
+        ("emit('m', append)", "'a-job' is not a field"),
     ),
     "append, by a proxy": (lambda job: job.emit("m", {"t": ""}, append=Proxy()), ("append)",)),  # type: ignore[arg-type]
     "append, 5 MB": (
