@@ -142,6 +142,12 @@ def test_files_are_small(path: Path) -> None:
     assert lines <= (500 if path.name == "processor.py" else 450), f"{lines} lines: is it one thing?"
 
 
+@pytest.mark.untraced
+def test_modules_of_tests_are_of_one_topic() -> None:
+    large = [path.name for path in (ROOT.parent / "tests").rglob("*.py") if len(path.read_text().splitlines()) > 600]
+    assert large == [], "split them by what they test"
+
+
 def _names_of_modules() -> set[str]:
     """Return what modules are called in names of tests: ``core/codec/nodes.py`` is ``nodes`` or ``codec_nodes``."""
     names: set[str] = set()

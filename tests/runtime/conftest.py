@@ -20,6 +20,8 @@ from asyncjobs.runtime.isolation import process
 from asyncjobs.runtime.slots import Slots
 from tests.forked import forked
 from tests.measuring import on_stores
+from tests.runtime import isolated
+from tests.runtime.isolated_jobs import processes, run
 from tests.runtime.support import STORES, Stores
 
 MEASURED = [("asyncio", "sqlite")]
@@ -119,3 +121,18 @@ def _slots_are_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # py
     for slots in made:
         assert (slots.busy, slots.reserved) == (0, 0), "(busy, reserved)"
         assert slots.limiter.total_tokens == slots.limiter.available_tokens == slots.count
+
+
+@pytest.fixture
+async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
+    """A processor on the store in memory, for what does not depend on the store."""
+    async with Stores("memory", tmp_path).processor(num_workers=4, cancel_grace=0.3) as jp:
+        processes(jp).grace = 0.3
+        yield jp
+
+
+@pytest.fixture
+async def warm(here: JobProcessor) -> JobProcessor:
+    """A processor that has an idle process."""
+    await run(here, isolated.pid)
+    return here

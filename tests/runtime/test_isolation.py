@@ -7,7 +7,6 @@ import os
 import re
 import sys
 import warnings
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -19,13 +18,10 @@ from asyncjobs import (
     ConfigurationError,
     JobCancelledError,
     JobExecutionError,
-    JobHandle,
     JobProcessor,
     JobRequest,
     JobStateError,
-    JobStatus,
     RetryPolicy,
-    job,
 )
 from asyncjobs.backends.base import AttemptRef, ClaimedJob
 from asyncjobs.clock import SystemClock
@@ -36,22 +32,16 @@ from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.isolation.channel import ParentChannel
 from asyncjobs.runtime.isolation.echo import Echo
 from asyncjobs.runtime.isolation.output import Output
-from asyncjobs.runtime.isolation.pool import ProcessPool
 from asyncjobs.runtime.isolation.process import Process, start
 from asyncjobs.runtime.isolation.protocol import Emitted, KeepStep, Splitter, read_up
 from asyncjobs.runtime.isolation.session import AttemptSession
 from asyncjobs.runtime.wakeups import LoopHandle
-from asyncjobs.testing import ManualClock
 from tests.runtime import isolated, picky
 from tests.runtime.isolated import is_running
-from tests.runtime.support import CANCELLED, COMPLETED, FAILED, PENDING, Stores, until
+from tests.runtime.isolated_jobs import AT_ONCE, ONCE, SOON, begin, failure_of, gone, logs, processes, run
+from tests.runtime.support import CANCELLED, COMPLETED, FAILED, Stores
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
-
-ONCE = RetryPolicy(max_retries=0)
-AT_ONCE = RetryPolicy(max_retries=1, base=0.001)
-SOON = 2.0
-"""Seconds within which a body that is to stop is gone."""
 
 
 @pytest.fixture
@@ -59,51 +49,8 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture
-async def here(tmp_path: Path) -> AsyncIterator[JobProcessor]:
-    """A processor on the store in memory, for what does not depend on the store."""
-    async with Stores("memory", tmp_path).processor(num_workers=4, cancel_grace=0.3) as jp:
-        processes(jp).grace = 0.3
-        yield jp
-
-
-def processes(jp: JobProcessor) -> ProcessPool:
-    assert jp.daemon is not None
-    return jp.daemon.runner.bodies.processes
-
-
-async def run(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> Any:
-    """Submit it to a process of its own and wait for the result."""
-    with anyio.fail_after(20):
-        return await (await jp.submit_job(func, *args, isolation="process", **options))
-
-
-async def failure_of(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> JobExecutionError:
-    with pytest.raises(JobExecutionError) as caught:
-        await run(jp, func, *args, **{"retry": ONCE, **options})
-    return caught.value
-
-
-async def begin(jp: JobProcessor, func: Any, *args: Any, **options: Any) -> tuple[JobHandle[Any], list[int]]:
-    """Submit a body that says which processes it consists of; returns once it has said so."""
-    handle = await jp.submit_job(func, *args, isolation="process", retry=ONCE, **options)
-    said = (await until(jp, handle, "progress"))[-1].data["message"]
-    return handle, [int(word) for word in said.split()]
-
-
-async def logs(jp: JobProcessor, job_id: str) -> list[tuple[str, str | None, str]]:
-    page = await jp.backend.read_events(job_id=job_id)
-    return [(e.data["level"], e.data.get("logger"), e.data["message"]) for e in page.events if e.type == "log"]
-
-
 def new_context() -> JobContext:
     return JobContext(AttemptRef("a", 1, "w1"), group=None, clock=SystemClock(), loop=LoopHandle(), submit=None)
-
-
-async def gone(process: int) -> None:
-    with anyio.fail_after(SOON):
-        while await anyio.to_thread.run_sync(isolated.is_at_work, process):
-            await anyio.sleep(0.01)  # an orphan: nobody here is told of its end
 
 
 # -- what it runs
@@ -494,158 +441,3 @@ async def test_told_to_stop_before_it_begins_it_never_does(
         running.stop(Stop.CANCELLED)
     assert (await processes(here).run(running)).kind is OutcomeKind.CANCELLED
     assert len(processes(here).idle) == (when != "before")
-
-
-# -- one process for many jobs
-
-
-@pytest.fixture
-async def warm(here: JobProcessor) -> JobProcessor:
-    """A processor that has an idle process."""
-    await run(here, isolated.pid)
-    return here
-
-
-async def test_a_process_is_kept_warm(warm: JobProcessor) -> None:
-    (idle,) = processes(warm).idle
-    assert [await run(warm, func) for func in (isolated.pid, isolated.pid_async, isolated.pid)] == [idle] * 3
-    assert processes(warm).idle == [idle]
-
-
-@pytest.mark.parametrize(
-    "callee", [isolated.fail, isolated.fail_async, isolated.unstorable], ids=lambda func: func.__name__
-)
-async def test_a_process_is_not_used_again_after_a_failure(warm: JobProcessor, callee: Any) -> None:
-    (idle,) = processes(warm).idle
-    await failure_of(warm, callee)
-    assert not is_running(idle)
-    assert await run(warm, isolated.pid) != idle
-
-
-async def test_nor_after_a_cancellation_that_it_heeded(warm: JobProcessor) -> None:
-    handle, (process,) = await begin(warm, isolated.heed)
-    await warm.cancel_job(handle)
-    await warm.wait_for_job(handle)
-    assert not is_running(process)
-    assert processes(warm).idle == []
-
-
-async def test_one_that_died_while_idle_is_replaced_silently(
-    warm: JobProcessor, caplog: pytest.LogCaptureFixture
-) -> None:
-    (idle,) = processes(warm).idle
-    os.kill(idle, 9)
-    handle = await warm.submit_job(isolated.pid, isolation="process", retry=ONCE)
-    assert await handle != idle
-    assert (await warm.get_job(handle)).attempt == 1
-    assert caplog.records == []
-
-
-async def test_a_process_runs_so_many_jobs_only(warm: JobProcessor) -> None:
-    processes(warm).most_jobs = 3
-    first = [await run(warm, isolated.pid) for _ in range(3)]
-    assert first[0] == first[1] != first[2]
-
-
-async def test_idle_processes_end_after_a_while(tmp_path: Path) -> None:
-    clock = ManualClock()
-    stores = Stores("memory", tmp_path)
-    async with stores.processor(clock=clock) as jp:
-        process = await run(jp, isolated.pid)
-        await clock.wait_for_sleepers()
-        for _ in range(8):
-            clock.advance(processes(jp).idle_time / 4)
-            await anyio.wait_all_tasks_blocked()
-        await gone(process)
-        assert processes(jp).idle == []
-        assert await run(jp, isolated.pid) != process
-
-
-async def test_no_more_are_kept_than_there_are_slots(tmp_path: Path) -> None:
-    async with Stores("memory", tmp_path).processor(num_workers=2) as jp:
-        used = set(await _all(await jp.map_jobs(isolated.echo, range(12), isolation="process")))
-        assert used == set(range(12))
-        assert 1 <= len(processes(jp).idle) <= 2
-
-
-async def _all(handles: list[JobHandle[Any]]) -> list[Any]:
-    return [await handle for handle in handles]
-
-
-async def test_leaving_ends_them_all_and_gives_running_jobs_back(tmp_path: Path) -> None:
-    stores = Stores("sqlite", tmp_path)
-    async with stores.processor(num_workers=2, shutdown_timeout=0.0) as jp:
-        idle = await run(jp, isolated.pid)
-        handle, (process,) = await begin(jp, isolated.spin)
-        second = await run(jp, isolated.pid)
-    assert [is_running(one) for one in (idle, process, second)] == [False] * 3
-    async with stores.processor(enable_daemon=False) as jp:
-        stored = await jp.get_job(handle)
-        assert (stored.status, stored.failures, stored.interruptions) == (PENDING, 0, 0)
-
-
-async def test_half_of_a_page_is_not_the_result_of_a_job_that_was_given_back(tmp_path: Path) -> None:
-    stores = Stores("sqlite", tmp_path)
-    async with stores.processor(shutdown_timeout=0.0) as jp:
-        handle, _ = await begin(jp, isolated.heed)
-    async with stores.processor(enable_daemon=False) as jp:
-        assert await jp.get_status(handle) is PENDING
-
-
-# -- other jobs, from inside
-
-
-async def test_a_body_submits_children_and_waits_for_them(stores: Stores) -> None:
-    async with stores.processor(num_workers=1) as jp:
-        handle = await jp.submit_job(isolated.add_up, job_id="parent", isolation="process")
-        assert await handle == ("parent/total", 6, [0, 2, 4])
-        assert (await jp.get_job("parent/1")).parent_id == "parent"
-
-
-async def test_a_plain_body_does_so_too(here: JobProcessor) -> None:
-    assert await run(here, isolated.add_up_sync, job_id="parent") == ("parent/1", 3)
-
-
-async def test_a_later_attempt_gets_the_child_of_the_first(here: JobProcessor) -> None:
-    assert await run(here, isolated.submit_each_time, job_id="parent", retry=AT_ONCE) == "parent/1 once"
-
-
-async def test_a_childs_failure_is_raised_where_it_is_awaited(here: JobProcessor) -> None:
-    assert await run(here, isolated.hear_of_failure, job_id="parent") == ("parent/1", "dry", True)
-
-
-async def test_a_body_may_stop_waiting_and_cancel(here: JobProcessor) -> None:
-    asked, ended = await run(here, isolated.stop_waiting)
-    assert (asked, ended) == (JobStatus.IN_PROGRESS, "JobCancelledError")
-
-
-async def test_its_slot_is_lent_only_while_it_waits(here: JobProcessor) -> None:
-    handle = await here.submit_job(isolated.wait_briefly, isolation="process")
-    await until(here, handle, "progress")
-    assert here.daemon is not None
-    running = here.daemon.runner.attempts.running[handle]
-    assert (running.waits, running.has_slot) == (0, True)
-    await here.cancel_job(handle)
-
-
-async def test_a_plain_body_that_waits_is_told_to_stop(here: JobProcessor) -> None:
-    handle = await here.submit_job(isolated.wait_for_ever, isolation="process")
-    await until(here, handle, "progress")
-    await here.cancel_job(handle)
-    assert (await here.wait_for_job(handle)).status is CANCELLED
-    assert await logs(here, handle) == [("info", None, "waits no more")]
-
-
-async def test_what_is_not_to_be_had_there_says_what_to_do(here: JobProcessor) -> None:
-    events, local = await run(here, isolated.ask_for_what_is_not_here)
-    assert "JobProcessor(enable_daemon=False)" in events
-    assert "module level" in local
-
-
-@job(isolation="process")
-def _marked() -> None: ...
-
-
-async def test_a_marked_function_is_refused_where_it_cannot_be_isolated(here: JobProcessor) -> None:
-    with pytest.raises(ConfigurationError, match="local"):
-        await here.submit_job(_marked, local=True)
