@@ -5,7 +5,6 @@ Its clients may have faults, of all kinds.
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
@@ -15,9 +14,9 @@ from asyncjobs.config import SQSConfig
 from tests.sqs_faults import WRITES, Faults, FaultyClient, MessageFaults, Wrapped
 from tests.sqs_wrapped_store import WrappedSQSBackend, break_messages
 
-LOST = 0.002 if os.environ.get("ASYNCJOBS_STORM") == "long" else 0
-"""Answers that are lost: in the long storm."""
-FAULTS = Faults(before=0.01, lost=LOST, repeated=0.05, throttled=0.01, conflict=0.02, half=0.05, forgetful=0.2, stale=3)
+FAULTS = Faults(
+    before=0.01, lost=0.002, repeated=0.05, throttled=0.01, conflict=0.02, half=0.05, forgetful=0.2, stale=3
+)
 MESSAGE_FAULTS = MessageFaults(duplicated=0.1, late=0.1, reordered=0.3, unsent=0.1, expired=0.1)
 
 
