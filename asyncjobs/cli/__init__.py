@@ -1,1 +1,1 @@
-"""The command line: ``asyncjobs``. Data goes to standard output, everything else to standard error."""
+"""Define the command line, ``asyncjobs``. Data goes to standard output, everything else to standard error."""

@@ -1,4 +1,4 @@
-"""SIGTERM and Ctrl-C in a program that a processor is embedded in.
+"""Handle SIGTERM and Ctrl-C in a program that a processor is embedded in.
 
 Signals belong to the program. Only what Python itself does with them is changed, and only while that makes sense:
 SIGTERM, which would end the process at once, while a processor runs jobs (ADR 10); Ctrl-C while one is left, or cannot

@@ -1,4 +1,4 @@
-"""The store in memory, the readable reference of the contract."""
+"""Keep jobs in memory: the readable reference of the contract."""
 
 from asyncjobs.backends.memory.backend import MemoryBackend
 
