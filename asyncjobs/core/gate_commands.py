@@ -10,7 +10,7 @@ from asyncjobs.core import gates, lifecycle
 from asyncjobs.core.commands import check_parent, insert
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.requests import Answer, AskedGate, NewJob
-from asyncjobs.core.revival import wait_again
+from asyncjobs.core.revival import check_asker, wait_again
 from asyncjobs.core.state import JobState, Role
 from asyncjobs.exceptions import JobConflictError, JobStateError
 from asyncjobs.models import JobStatus
@@ -40,9 +40,29 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
     _note_asker(plan, row)
     again = gate.generation < (row.steps_from if found.status is JobStatus.COMPLETED else row.generation)
     if found.status.terminal and again:
-        plan.apply(lifecycle.revive(found, row.id, plan.now, by="ask"))
-        wait_again(plan, found, by="ask")
+        _open_again(plan, found, row)
     return _asked(plan, row.n, n)
+
+
+def open_again(plan: Plan, n: int) -> JobState:
+    """Open the gate of a question again, of which its body has begun to ask it again, in a store that does so in steps.
+
+    :raises JobStateError: it is open already, or the job that asked has ended.
+    """
+    plan.load([n])
+    job, gate = plan[n], plan.gate(n)
+    if not job.status.terminal:
+        raise JobStateError(job.id, job.status, "it is asked already")
+    check_asker(plan, job)
+    assert gate is not None
+    assert gate.asker is not None, "it is the gate of a question"
+    _open_again(plan, job, plan[gate.asker])
+    return plan[n]
+
+
+def _open_again(plan: Plan, gate: JobState, asker: JobState) -> None:
+    plan.apply(lifecycle.revive(gate, asker.id, plan.now, by="ask"))
+    wait_again(plan, gate, by="ask")
 
 
 def _asked(plan: Plan, asker: int, n: int) -> AskedGate:

@@ -26,13 +26,13 @@ def retry(plan: Plan, n: int, *, fresh: bool = False) -> JobState:
         mend = f"retry {job.because!r} instead" if job.status is JobStatus.SKIPPED else None
         raise JobStateError(job.id, job.status, "only a failed or cancelled job can be retried", hint=mend)
     if job.role is Role.GATE:
-        _check_asker(plan, job)
+        check_asker(plan, job)
     plan.apply(lifecycle.revive(job, job.id, plan.now, fresh=fresh))
     wait_again(plan, job)
     return plan[n]
 
 
-def _check_asker(plan: Plan, job: JobState) -> None:
+def check_asker(plan: Plan, job: JobState) -> None:
     """Refuse to open a gate again whose asker has ended: nobody would read the answer."""
     gate = plan.gate(job.n)
     if gate is None or gate.asker is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import keys, provisioning, values
+from asyncjobs.backends.sqs.barriers import Barrier
 from asyncjobs.backends.sqs.batch_sweep import sweep_batches
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.deciding import Deciding
@@ -70,6 +71,10 @@ class Dying:
         """Die with this write from now on."""
         self._at, self.writes = at, 0
 
+    def meanwhile(self, act: Meanwhile | None) -> None:
+        """Have this happen before each write from now on."""
+        self._meanwhile, self.writes = act, 0
+
     def __getattr__(self, name: str) -> Any:
         return functools.partial(self._call, name)
 
@@ -115,6 +120,7 @@ class Process:
         self.removal = Removal(self.transitions, self.known)
         self.steps = Steps(self.transitions, self.known, lambda worker: WORKER)
         self.deciding = Deciding(self.transitions)
+        self.barrier = Barrier()
 
     def _stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
         self.log.stored(events)
@@ -177,7 +183,7 @@ class Process:
     async def sweep(self) -> None:
         """Do what the sweep of any process does: complete or undo batches, and settle what is owed."""
         for shard in range(self.transitions.shards):
-            await sweep_batches(self.transitions, shard)
+            await sweep_batches(self.transitions, shard, self.barrier)
             page = await self.table.query(keys.owed(shard), index=WORK)
             items = await self.table.get([(item["pk"], item["sk"]) for item in page.items])
             await self.dependents.settle((await existing(self.table, items)).values())

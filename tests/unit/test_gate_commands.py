@@ -12,10 +12,11 @@ from asyncjobs.core.plan import Plan
 from asyncjobs.core.requests import Answer, AttemptEnd, AttemptRef, NewJob, Question
 from asyncjobs.core.state import UNKNOWN_GATE, EdgeRow, GateState, JobState, Role
 from asyncjobs.exceptions import JobConflictError, JobStateError
-from asyncjobs.models import Dependency, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.models import Dependency, EdgeState, JobError, JobStatus, Outcome, OutcomeKind, WaitsFor
 from tests.unit.plans import NOW, Rows, encoded, last, new, types
 
 YES, NO = b"\xc3", b"\xc2"
+MET = EdgeState.MET
 ASKER = JobState(1, "a", JobStatus.IN_PROGRESS, None, attempt=1, worker=7, role=Role.ASKER)
 HELD = (1, 1, 7)
 GATE = JobState(2, "a/q", waits_for=WaitsFor.ANSWER, role=Role.GATE, seq=2)
@@ -143,6 +144,32 @@ def test_what_an_earlier_generation_asked_is_asked_again(
         assert plan.events[0][1].data == {"by": "ask", "job": "a"}
         assert plan.gate(2) == replace(STATE, generation=generation, opened_at=NOW)
         assert plan[2].run_at is None
+
+
+@pytest.mark.parametrize("status", [JobStatus.FAILED, JobStatus.COMPLETED])
+@pytest.mark.parametrize("asker", [ASKER, replace(ASKER, status=JobStatus.PENDING, worker=None)])
+def test_what_was_begun_to_be_asked_again_is_opened_by_whoever_goes_on_with_it(
+    status: JobStatus, asker: JobState
+) -> None:
+    ended = replace(GATE, status=status, waits_for=None)
+    plan = plan_of(
+        replace(asker, generation=3), ended, replace(CHILD, open=0, met=1), edges=(EdgeRow(2, 3, state=MET),)
+    )
+    assert gates.is_open(gate_commands.open_again(plan, 2))
+    assert plan.gate(2) == replace(STATE, generation=3, opened_at=NOW)
+    assert plan.events[0][1].data == {"by": "ask", "job": "a"}
+    assert types(plan, 1) == [], "the body is told when it asks once more"
+    assert plan[3].open == 1
+
+
+def test_it_is_not_opened_again_if_it_is_open_or_nobody_would_read_the_answer() -> None:
+    with pytest.raises(JobStateError, match="asked already"):
+        gate_commands.open_again(plan_of(ASKER, GATE), 2)
+    ended = replace(GATE, status=JobStatus.FAILED, waits_for=None)
+    plan = plan_of(replace(ASKER, status=JobStatus.CANCELLED, worker=None), ended)
+    with pytest.raises(JobStateError, match="the job that asked has ended"):
+        gate_commands.open_again(plan, 2)
+    assert plan.clean
 
 
 def test_a_question_that_is_lost_comes_back_empty() -> None:

@@ -10,6 +10,7 @@ from msgspec.structs import replace
 
 from asyncjobs.backends.sqs import batch_sweep
 from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.barriers import Barrier
 from asyncjobs.backends.sqs.table import Table
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.config import SQSConfig
@@ -69,7 +70,7 @@ class InBucket(Store):
         """Look at all batches that are left, as sweeps do for as long as it takes."""
         for _ in range(3):
             self.clock.advance(400)
-            await batch_sweep.sweep_batches(self.transitions, 0)
+            await batch_sweep.sweep_batches(self.transitions, 0, Barrier())
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from itertools import count
 import anyio
 import pytest
 
-from asyncjobs.backends.sqs import batches, deciding, keys
+from asyncjobs.backends.sqs import batches, keys, reviving
 from asyncjobs.backends.sqs.table import Item
 from asyncjobs.models import EdgeState, JobStatus
 from tests.conformance.support import FATAL, new
@@ -35,7 +35,7 @@ async def table() -> AsyncIterator[World]:
 @pytest.fixture(autouse=True)
 def _few(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
     """A few jobs are many."""
-    monkeypatch.setattr(deciding, "_IN_ONE", 3)
+    monkeypatch.setattr(reviving, "_IN_ONE", 3)
     monkeypatch.setattr(batches, "SLICE", 4)
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from asyncjobs.backends.sqs import batches, keys
+from asyncjobs.backends.sqs.barriers import Barrier
 from asyncjobs.backends.sqs.batches import ABORTED, INSERT, REMOVE, STAGING, Contents
-from asyncjobs.backends.sqs.deciding import resume_retry
+from asyncjobs.backends.sqs.reviving import Reviving
 from asyncjobs.backends.sqs.staging import complete
 from asyncjobs.backends.sqs.table import WORK, Item, Update
 from asyncjobs.backends.sqs.transitions import Transitions
@@ -23,7 +24,7 @@ by then."""
 _AT_ONCE = 25
 
 
-async def sweep_batches(transitions: Transitions, shard: int) -> None:
+async def sweep_batches(transitions: Transitions, shard: int, barrier: Barrier) -> None:
     """See to the batches of a shard that are older than those that a living process is about to complete itself."""
     page = await transitions.table.query(
         keys.staged(shard),
@@ -35,7 +36,8 @@ async def sweep_batches(transitions: Transitions, shard: int) -> None:
     found = await transitions.table.get([(item["pk"], item["sk"]) for item in page.items])
     for item in found.values():
         if "wp" in item:
-            await _mend(transitions, item)
+            with barrier.around(f"mending batch {item['id']}"):
+                await _mend(transitions, item)
 
 
 async def _mend(transitions: Transitions, item: Item) -> None:
@@ -57,7 +59,7 @@ async def _complete(transitions: Transitions, item: Item, age: int) -> None:
     if age < (UNFINISHED if batch.startswith(batches.RETRY) else GRACE):
         return
     if batch.startswith(batches.RETRY):
-        await resume_retry(transitions, item)
+        await Reviving(transitions).resume(item)
         return
     contents = await batches.contents_of(transitions.table, item)
     assert contents is not None, "it was committed, so it was complete"

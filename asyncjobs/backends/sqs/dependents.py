@@ -70,7 +70,7 @@ class Dependents:
                 ended += [row for row in found if isinstance(row, Row)]
                 left |= _Left.FOR_LATER in found
         if left and not job.owed:
-            await self._leave(job)
+            await self._owe(job)
         elif job.owed and not left:
             await self._clear(job)
         return ended
@@ -87,13 +87,42 @@ class Dependents:
         if not isinstance(answer, Refused):
             self._transitions.noticed(structs.replace(job, owed=False))
 
-    async def _leave(self, job: Row) -> None:
-        """Put a job that a worker has in hand into the index of what is owed, for a sweep."""
+    async def _owe(self, job: Row) -> Row | None:
+        """Put a job into the index of what is owed, for a sweep; return it as it is then, None if it is not over."""
         while (now := await self._still_over(job)) is not None and not now.owed:
             owed = structs.replace(now, owed=True, version=now.version + 1)
             if not isinstance(await self._table.write(rows.changed(now, owed, self._transitions.shards)), Refused):
                 self._transitions.noticed(owed)
-                return
+                return owed
+        return now
+
+    async def owe_opened(self, job: Row) -> list[Row]:
+        """Let a job owe its dependents once more, and those that were skipped with it, where edges to them are open.
+
+        :returns: those that owe.
+        """
+        owing: list[Row] = []
+        met, left = {job.n}, deque([job])
+        while left:
+            over = left.popleft()
+            opened = False
+            for child, row in await self._children(over):
+                opened |= row.edges[child.place] == EdgeState.OPEN
+                if row.state.status is JobStatus.SKIPPED and row.n not in met:
+                    met.add(row.n)
+                    left.append(row)
+            if opened and (owed := await self._owe(over)) is not None:
+                owing.append(owed)
+        return owing
+
+    async def _children(self, job: Row) -> list[tuple[Child, Row]]:
+        children = await read_children(self._table, job) if job.kids else ()
+        found: list[tuple[Child, Row]] = []
+        for start in range(0, len(children), _PAGE):
+            page = children[start : start + _PAGE]
+            stored = await read_rows(self._table, [child.id for child in page])
+            found += [(child, row) for child in page if (row := stored[child.id]) is not None and _leads(child, row)]
+        return found
 
     # -- edges
 
@@ -120,7 +149,7 @@ class Dependents:
         opened = None if row is None else row.reopened
         over: Row | None = parent
         refusals = 0
-        while over is not None and row is not None and row.n == child.n and child.place < len(row.edges):
+        while over is not None and row is not None and _leads(child, row):
             decided, mere = await self._decide(over, child, row)
             if decided is None:
                 return None
@@ -247,6 +276,11 @@ class Dependents:
                 return
             refusals += 1
             await self._transitions.pause(refusals)
+
+
+def _leads(child: Child, row: Row) -> bool:
+    """Return whether an edge leads to this row; in a damaged store it may lead nowhere."""
+    return row.n == child.n and child.place < len(row.edges)
 
 
 def verdict_is_due(row: Row) -> bool:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from asyncjobs.backends.base import AttemptRef, NewJob
 from asyncjobs.backends.gate_store import DUE_AT_ONCE
 from asyncjobs.backends.sqs import keys
-from asyncjobs.backends.sqs.deciding import members
 from asyncjobs.backends.sqs.loading import Loaded, decide, read_rows
 from asyncjobs.backends.sqs.numbers import Numbers
+from asyncjobs.backends.sqs.retries import How
+from asyncjobs.backends.sqs.reviving import Revival, Reviving
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.submitting import Submitting
 from asyncjobs.backends.sqs.table import WORK
@@ -35,6 +36,8 @@ class Gates:
     async def ask(self, attempt: AttemptRef, gate: NewJob) -> tuple[AskedGate, list[Row]]:
         """Open the gate of a question, or find it: the asker's row, the gate and its entry are written together."""
         refusals = 0
+        settled = False
+        writing = Revival(self._transitions, How.ASK)
         while True:
             view = Loaded(self._transitions.clock)
             numbers = self._numbers.take(1, self._transitions.clock.now())
@@ -46,17 +49,26 @@ class Gates:
             asked, plan = await decide(command, view, self._table, self._transitions.clock)
             if plan.inserted:
                 owed = await self._submitting.store(plan, view)
+            elif not settled and _opens_again(view, gate.id, asked):
+                await Reviving(self._transitions).settle_before(gate.id)
+                settled = True
+                continue
             else:
-                owed = await self._ask_again(plan, view)
+                owed = await self._ask_again(plan, view, writing, (gate.id, attempt.job_id))
             if owed is not None:
                 return asked, owed
             refusals += 1
             await self._transitions.pause(refusals)
 
-    async def _ask_again(self, plan: Plan, view: Loaded) -> list[Row] | None:
-        """Write what an old question needs: perhaps it is opened again."""
+    async def _ask_again(self, plan: Plan, view: Loaded, writing: Revival, ids: tuple[str, str]) -> list[Row] | None:
+        """Write what an old question needs: perhaps it is opened again, with those that wait for it again.
+
+        If the attempt is lost half-way, a sweep goes on with it, for a later one.
+
+        :param ids: of the gate and of the job that asks.
+        """
         decided = self._transitions.translator.changes(plan, plan.take(), view)
-        if await self._transitions.write(decided, members(decided)) is not None:
+        if not await writing.write(decided, view, *ids):
             return None
         return self._transitions.settled(decided)
 
@@ -99,3 +111,9 @@ class Gates:
         due = [key for _, key in sorted(entries)[:DUE_AT_ONCE]]
         items = await self._table.get(due) if due else {}
         return [items[key]["id"] for key in due if key in items]
+
+
+def _opens_again(view: Loaded, gate_id: str, asked: AskedGate) -> bool:
+    """Return whether a question had ended, and is asked again."""
+    row = view.by_id(gate_id)
+    return row is not None and row.state.status.terminal and not asked.status.terminal

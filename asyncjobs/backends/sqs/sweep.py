@@ -10,6 +10,7 @@ import random
 from collections.abc import Callable, Sequence
 
 from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs.barriers import Barrier
 from asyncjobs.backends.sqs.batch_sweep import sweep_batches
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.dependents import Dependents
@@ -42,6 +43,7 @@ class Sweep:
         self._dependents = dependents
         self._index = index
         self._log = log
+        self._barrier = Barrier()
         self._shard = 0
         self._last: int | None = None
         self._key: str | None = None
@@ -54,11 +56,13 @@ class Sweep:
             return False
         self._last = now
         self._shard = (self._shard + 1) % self._transitions.shards
-        await self.promote()
-        await sweep_batches(self._transitions, self._shard)
+        with self._barrier.around("making due jobs ready"):
+            await self.promote()
+        await sweep_batches(self._transitions, self._shard, self._barrier)
         await self.settle(self._shard)
         await self._admit()
-        await self._log.append()
+        with self._barrier.around("appending to the log"):
+            await self._log.append()
         return self._shard == 0
 
     async def _admit(self) -> None:
@@ -82,7 +86,8 @@ class Sweep:
         """Settle the ended jobs of a shard whose dependents a process left alone."""
         for row in await self._rows(keys.owed(shard)):
             if row.owed:
-                await self._dependents.settle([row])
+                with self._barrier.around(f"settling the dependents of {row.id!r}"):
+                    await self._dependents.settle([row])
 
     async def _rows(self, partition: str, limit: int = 100) -> Sequence[Row]:
         page = await self._table.query(partition, index=WORK, limit=limit, consistent=False)

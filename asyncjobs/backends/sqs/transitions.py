@@ -97,7 +97,9 @@ class Transitions:
         for key in keys:
             self.limits[key] = capacities.get(key, self.limits.get(key))
 
-    async def write(self, decided: Decided, beside: Sequence[Update] = ()) -> list[Row] | None:
+    async def write(
+        self, decided: Decided, beside: Sequence[Update] = (), checks: Sequence[Update] = ()
+    ) -> list[Row] | None:
         """Write rows in one step; return None, or rows as they are now if it was refused: those that are known."""
         if not await self.overtakes(decided):
             return []
@@ -105,7 +107,7 @@ class Transitions:
             payloads.check(self.table, large.value)
         for large in decided.apart:
             await payloads.store(self.table, large)
-        refused = await self._write_rows(decided, beside)
+        refused = await self._write_rows(decided, beside, checks)
         if refused is not None:
             # A row may be what this write has made of it: an earlier try was done, and others have written since.
             named = {stored for row in refused for stored in payloads.named_by(row)}
@@ -114,7 +116,9 @@ class Transitions:
                     await payloads.drop(self.table, large.partition, [large.stored])
         return refused
 
-    async def _write_rows(self, decided: Decided, beside: Sequence[Update]) -> list[Row] | None:
+    async def _write_rows(
+        self, decided: Decided, beside: Sequence[Update], checks: Sequence[Update]
+    ) -> list[Row] | None:
         updates = [rows.changed(change.before, change.after, self.shards) for change in decided.changed]
         updates += [update for change in decided.changed for update in change.beside]
         updates += beside
@@ -122,7 +126,7 @@ class Transitions:
             return None
         done = False
         try:
-            answers = await self._write_together(updates)
+            answers = await self._write_together(updates, checks)
             done = answers is None
         finally:
             if not done:  # perhaps it is nevertheless, and the answer was lost: what is remembered is not true any more
@@ -130,9 +134,11 @@ class Transitions:
                     self._doubted(change.after.id)
         return None if answers is None else _rows_of(answers)
 
-    async def _write_together(self, updates: Sequence[Update]) -> Sequence[Refused | object | None] | None:
-        if len(updates) > 1:
-            return await self.table.transact(updates)
+    async def _write_together(
+        self, updates: Sequence[Update], checks: Sequence[Update]
+    ) -> Sequence[Refused | object | None] | None:
+        if len(updates) > 1 or checks:
+            return await self.table.transact(updates, checks)
         answer = await self.table.write(updates[0])
         return [answer] if isinstance(answer, Refused) else None
 
