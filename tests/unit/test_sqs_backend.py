@@ -11,7 +11,7 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor
-from asyncjobs.backends.sqs import schema
+from asyncjobs.backends.sqs import keys, schema
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.config import DaemonConfig
@@ -19,6 +19,7 @@ from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, Bac
 from asyncjobs.requests import JobQuery
 from tests import sqs_server
 from tests.conformance.support import Store, new
+from tests.sqs_capacity import CountingClient
 from tests.sqs_faults import Wrapped, answer_of
 from tests.sqs_faulty_store import WrappedSQSBackend
 
@@ -67,35 +68,86 @@ def client_of(store: Store) -> Any:
     return backend._parts.clients.dynamodb
 
 
+def table_of(store: Store) -> Any:
+    backend: Any = store.backend
+    return backend._parts.transitions.table
+
+
 async def sweep(store: Store) -> None:
     for _ in range(3):
         store.clock.advance(30)
         await store.backend.reap()
 
 
-@pytest.mark.parametrize("anew", [False, True])
-async def test_a_table_that_is_lost_is_named_by_every_sweep(store: Store, anew: bool) -> None:
+async def test_a_table_that_is_lost_is_named_with_what_makes_it(store: Store) -> None:
     await store.submit(new("a"))
     await sweep(store)
-    config = store.backend.config  # type: ignore[attr-defined]
-    await client_of(store).delete_table(TableName=config.table)
-    if not anew:
-        with pytest.raises(BackendError, match=f"it does not exist in {config.region}") as error:
-            await store.submit(new("b"))
-        assert "asyncjobs aws init" in (error.value.hint or "")
-        with pytest.raises(BackendError, match="it does not exist"):
-            await sweep(store)
-        return
-    await client_of(store).create_table(**schema.table_definition(config.table))
+    await client_of(store).delete_table(TableName=table_of(store).name)
+    region = store.backend.config.region  # type: ignore[attr-defined]
+    with pytest.raises(BackendError, match=f"it does not exist in {region}") as error:
+        await store.submit(new("b"))
+    assert "asyncjobs aws init" in (error.value.hint or "")
+    with pytest.raises(BackendError, match="it does not exist"):
+        await sweep(store)
+
+
+async def test_a_table_that_was_made_anew_is_named_once_with_what_is_to_be_done(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    await store.submit(new("a"))
+    table = table_of(store)
+    meta = (await table.get([keys.META]))[keys.META]
+    await client_of(store).delete_table(TableName=table.name)
+    await client_of(store).create_table(**schema.table_definition(table.name))
     async with store.second() as other:
         await other.enqueue_jobs([new("b")])
-    for _ in range(2):
-        with pytest.raises(BackendError, match="is not the one that was opened: it was deleted") as error:
-            await sweep(store)
-        assert "restart this process" in (error.value.hint or "")
+    for _ in range(3):
+        await sweep(store)
+
+    def said() -> list[str]:
+        return [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+
+    [line] = said()
+    assert "is not the one that was opened: it was deleted, and made anew since" in line
+    assert "restart this process, and every other one that has had it open" in line
+    other_meta = (await table.get([keys.META]))[keys.META]
+    await table.put_many([meta])  # the first one is there again, from a copy
+    await sweep(store)
+    await table.put_many([other_meta])
+    await sweep(store)
+    assert said() == [line, line]
     await store.reopen()
     await sweep(store)
     assert [job.id for job in await store.jobs()] == ["b"]
+
+
+async def test_the_look_for_workers_whose_process_is_gone_makes_no_call(store: Store) -> None:
+    await store.submit(new("a"), new("later", run_at=store.clock.now() + 10_000_000))
+    await (await store.hand()).claim()
+    store.clock.advance(1000)
+    backend: Any = store.backend
+    clients: Any = backend._parts.clients
+    calls: list[str] = []
+    for client in (clients.dynamodb, clients.sqs):
+        client.meta.events.register("before-call", lambda model, **_: calls.append(model.name))
+    assert list(await store.backend.reap(expired=False)) == []
+    assert calls == []
+    assert list(await store.backend.reap()) == ["a"]
+    assert "Query" in calls
+
+
+async def test_a_process_without_a_worker_looks_for_what_was_left_undone(store: Store) -> None:
+    """With its look for gates that are due, at its own pace."""
+    await store.submit(new("later", run_at=store.clock.now() + 10_000_000))
+    store.clock.advance(20)
+    assert await store.backend.get_ready_jobs() == []
+    assert await store.backend.end_due_gates() == []
+    assert [job.id for job in await store.backend.get_ready_jobs()] == ["later"]
+    table = table_of(store)
+    table._client = counting = CountingClient(table._client)
+    for _ in range(5):
+        assert await store.backend.end_due_gates() == []
+    assert counting.calls == {"query": 5}, "no sweep is due, so each only looks for gates"
 
 
 class Away(Wrapped):

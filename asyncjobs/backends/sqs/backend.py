@@ -244,8 +244,12 @@ class SQSBackend(CheckedArguments, JobBackend):
         await self._parts.workers.report_refusals(worker, dict(refused))
 
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
-        """Take back what workers hold whose lease has run out. Nothing else is known of a worker on another machine."""
-        return await self._parts.reap(expired=expired)
+        """Take back what workers hold whose lease has run out.
+
+        Nothing else is known of a worker on another machine: without ``expired``, it makes no call.
+        """
+        parts = self._parts
+        return await parts.reap() if expired else []
 
     async def workers(self) -> Sequence[WorkerInfo]:
         """List the workers that were not taken back."""
@@ -261,7 +265,7 @@ class SQSBackend(CheckedArguments, JobBackend):
         return statuses
 
     async def retry_job(self, job_id: str, *, fresh: bool = False) -> JobStatus:
-        """Retry the job and those that were skipped because of it, in one transaction."""
+        """Retry the job and those that were skipped because of it: in one transaction, or in steps if they are many."""
         parts = self._parts
         status, owed = await parts.deciding.retry(job_id, fresh=fresh)
         await parts.follow(owed)

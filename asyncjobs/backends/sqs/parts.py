@@ -118,7 +118,9 @@ class Parts:
         self.finding = finding.Finding(self.transitions, self.known, self.queries, self.index)
         self.log = Log(self.transitions)
         self.removal = Removal(self.transitions, self.known, self.log.highest)
-        self.sweep = Sweep(self.transitions, self.dependents, self.index, self.log)
+        self.sweep = Sweep(
+            self.transitions, self.dependents, self.index, self.log, schema.Identity(table, checked.table_id)
+        )
         self.waiting = Waiting(clock, self.log, self.messages)
         self._settling: set[str] = set()
 
@@ -151,23 +153,29 @@ class Parts:
         moments = [moment for moment in (claims.next_due, await self.index.next_due()) if moment is not None]
         return structs.replace(claims, next_due=self.clock.on_host(min(moments)) if moments else None)
 
-    async def reap(self, *, expired: bool) -> list[str]:
-        """Take back what dead workers held, and now and then look for what is due or was left undone."""
-        return await self.transitions.upkeep.do(lambda: self._reap(expired=expired), [])
+    async def reap(self) -> list[str]:
+        """Take back what workers held whose leases have run out, and look for what was left undone."""
+        return await self.transitions.upkeep.do(self._reap, [])
 
-    async def _reap(self, *, expired: bool) -> list[str]:
-        taken = await self.workers.reap() if expired else []
-        if await self.sweep.step():
-            await schema.check_same(self.transitions.table, self._checked.table_id)
-            self.waiting.wake()  # to claim by the index: a message may be lost, and the index was old when it was read
+    async def _reap(self) -> list[str]:
+        taken = await self.workers.reap()
+        await self._sweep()
         await self.follow([])
         return taken
 
+    async def _sweep(self) -> None:
+        if await self.sweep.step():
+            self.waiting.wake()  # to claim by the index: a message may be lost, and the index was old when it was read
+
     async def end_due_gates(self) -> list[str]:
-        """End the gates whose deadline has come."""
+        """End the gates whose deadline has come, and now and then look for what else is due or was left undone.
+
+        Every process that has the store open calls it all the time, also one without a worker.
+        """
         return await self.transitions.upkeep.do(self._end_due_gates, [])
 
     async def _end_due_gates(self) -> list[str]:
+        await self._sweep()
         ended, owed = await self.gates.end_due()
         await self.follow(owed)
         return ended

@@ -14,6 +14,9 @@ from asyncjobs.backends.sqs.errors import MADE_BY, code_of, translated
 from asyncjobs.backends.sqs.table import Index, Table
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import BackendConnectionError, BackendError, SchemaVersionError
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.sqs")
 
 VERSION = 1
 TTL = "ttl"
@@ -192,17 +195,27 @@ async def meta_of(config: SQSConfig, clients: Clients) -> dict[str, Any]:
                     raise
 
 
-async def check_same(table: Table, table_id: str) -> None:
-    """Make sure that the table is the one that was opened.
+class Identity:
+    """The table as it was opened. One that was deleted, and made anew since, is another one under its name."""
 
-    :raises BackendError: it was deleted, and perhaps made anew: what this process knows of it is wrong.
-    """
-    item = (await table.get([keys.META])).get(keys.META)
-    if item is None or item.get("id") != table_id:
-        raise BackendError(
-            f"the DynamoDB table {table.name!r} is not the one that was opened: it was deleted, and made anew since",
-            hint="restart this process, and every other one that has had it open",
-        )
+    def __init__(self, table: Table, table_id: str) -> None:
+        self._table = table
+        self._id = table_id
+        self._logged = False
+
+    async def look(self) -> None:
+        """Log, once, that the table is another one: what this process knows of it is wrong."""
+        item = (await self._table.get([keys.META])).get(keys.META)
+        if item is not None and item.get("id") == self._id:
+            self._logged = False  # also: there again, restored from a copy
+            return
+        if not self._logged:
+            self._logged = True
+            logger.error(
+                "the DynamoDB table %r is not the one that was opened: it was deleted, and made anew since"
+                "\n  hint: restart this process, and every other one that has had it open",
+                self._table.name,
+            )
 
 
 async def _address(queue: str, clients: Clients) -> str:

@@ -18,6 +18,7 @@ from asyncjobs.backends.sqs.loading import existing, read_rows
 from asyncjobs.backends.sqs.log import Log
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.rows import Row
+from asyncjobs.backends.sqs.schema import Identity
 from asyncjobs.backends.sqs.table import WORK
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.core import commands
@@ -36,13 +37,16 @@ _ROWS = 50
 class Sweep:
     """What any process does for all."""
 
-    def __init__(self, transitions: Transitions, dependents: Dependents, index: ReadyIndex, log: Log) -> None:
+    def __init__(
+        self, transitions: Transitions, dependents: Dependents, index: ReadyIndex, log: Log, identity: Identity
+    ) -> None:
         self._transitions = transitions
         self._table = transitions.table
         self._clock = transitions.clock
         self._dependents = dependents
         self._index = index
         self._log = log
+        self._identity = identity
         self._barrier = Barrier()
         self._shard = 0
         self._last: int | None = None
@@ -63,7 +67,10 @@ class Sweep:
         await self._admit()
         with self._barrier.around("appending to the log"):
             await self._log.append()
-        return self._shard == 0
+        if self._shard:
+            return False
+        await self._identity.look()
+        return True
 
     async def _admit(self) -> None:
         """Decide the admission of the next limited keys: a process may have died before it did."""
