@@ -7,7 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from asyncjobs.backends.sqs import clients
+from tests import sqs_server
 from tests.cli.sqs_support import OnAWS
+from tests.faults.doors import Door
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
@@ -44,6 +47,28 @@ def test_an_endpoint_that_refuses_is_an_exit_code(shell: OnAWS) -> None:
     assert (ran.code, "could not be reached" in ran.err) == (4, True)
     assert shell.run("daemon", "status", **away).code == 3
     assert "the store cannot be opened" in shell.run("doctor", **away).out
+
+
+@pytest.mark.parametrize("detached", [(), ("-d",)], ids=["in front", "detached"])
+def test_a_daemon_that_is_started_on_a_store_that_is_away_says_so_in_time(
+    shell: OnAWS, detached: tuple[str, ...]
+) -> None:
+    """One call is made, and repeated once, as any: within 10 s if it is refused, within 45 s if no answer comes."""
+    address = sqs_server.endpoint()
+    if not address:
+        pytest.skip("the door stands before an emulator")
+    door = Door(address)
+    through = {"ASYNCJOBS_SQS_ENDPOINT_URL": door.address}
+    try:
+        with door.shut():
+            ran = shell.run("daemon", "start", *detached, timeout=60, **through)
+        assert (ran.code, "could not be reached" in ran.err) == (4, True), ran.err
+        with door.swallowing():
+            ran = shell.run("daemon", "start", *detached, timeout=90, **through)
+        assert (ran.code, "not answered in time" in ran.err) == (4, True), ran.err
+        assert door.swallowed == clients.TRIES
+    finally:
+        door.close()
 
 
 def test_a_service_file_carries_what_names_the_store(shell: OnAWS) -> None:

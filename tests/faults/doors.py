@@ -25,6 +25,9 @@ class Door:
         self._selector.register(self._woken, selectors.EVENT_READ)
         self._lock = threading.Lock()
         self._closed = self._swallows = False
+        self._silent: set[int] = set()
+        self.swallowed = 0
+        """Connections of which something was swallowed."""
         self._wanted_open = True
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -110,15 +113,23 @@ class Door:
         data = b""
         with suppress(OSError):
             data = connection.recv(1 << 16)
-            if not self._swallows:
+            if self._swallows:
+                self._swallow(connection)
+            else:
                 self._connections[connection].sendall(data)
         if not data:
             self._drop(connection)
+
+    def _swallow(self, connection: socket.socket) -> None:
+        if connection.fileno() not in self._silent:
+            self._silent.add(connection.fileno())
+            self.swallowed += 1
 
     def _drop(self, connection: socket.socket) -> None:
         other = self._connections.pop(connection, None)
         if other is None:
             return
         self._selector.unregister(connection)
+        self._silent.discard(connection.fileno())
         connection.close()
         self._drop(other)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from contextlib import AbstractContextManager, ExitStack
 
 import anyio
 import pytest
@@ -12,6 +13,7 @@ from asyncjobs import BackendConnectionError, JobProcessor, SQSConfig
 from asyncjobs.backends.sqs import clients as sqs_clients
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.concurrent import at_once
+from asyncjobs.backends.sqs.parts import Parts
 from asyncjobs.config import BackendConfig
 from tests import sqs_server
 from tests.faults.doors import Door
@@ -98,6 +100,37 @@ async def test_opening_without_one_of_the_services_is_an_error_that_names_it(
         await backend.open()
     await backend.open()  # nothing is left of the tries
     await backend.close()
+
+
+class LateSQSBackend(SQSBackend):
+    """A store whose table goes away once it is open, in a way that ``away`` begins. ``calls`` are made after that."""
+
+    def __init__(self, config: SQSConfig, away: Callable[[], AbstractContextManager[None]]) -> None:
+        super().__init__(config)
+        self._away = away
+        self.gone = ExitStack()
+        self.calls: list[str] = []
+
+    async def _connect(self) -> Parts:
+        parts = await super()._connect()
+        parts.clients.dynamodb.meta.events.register("before-call", lambda model, **_: self.calls.append(model.name))
+        self.gone.enter_context(self._away())
+        return parts
+
+
+@pytest.mark.parametrize("how", ["shut", "swallowing"])
+async def test_a_start_waits_for_a_store_that_has_gone_away_no_longer_than_one_call(
+    how: str, doors: dict[str, Door], config: SQSConfig
+) -> None:
+    settings = SQSConfig(table=config.table, queue_url=config.queue_url, region=config.region)
+    backend = LateSQSBackend(settings, getattr(doors["DYNAMODB"], how))
+    with backend.gone, pytest.raises(BackendConnectionError, match="DynamoDB UpdateItem|DynamoDB PutItem"):
+        async with JobProcessor(backend):
+            raise AssertionError("it has no worker")
+    registering = [call for call in backend.calls if call in ("PutItem", "UpdateItem")]
+    assert len(registering) == 1, "and no look for workers that are gone before it"
+    async with JobProcessor(settings) as jp:
+        assert await (await jp.submit_job(add, 1, 1)) == 2
 
 
 async def test_many_calls_do_not_each_wait_for_an_answer_that_does_not_come() -> None:

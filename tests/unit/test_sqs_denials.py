@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 from contextlib import suppress
 from typing import Any
@@ -47,7 +48,7 @@ async def submit_two(jp: JobProcessor) -> None:
 @pytest.mark.parametrize(
     "operation", ["GetItem", "Query", "UpdateItem", "TransactWriteItems", "SendMessageBatch", "ReceiveMessage"]
 )
-async def test_a_permission_that_is_missing_later_is_logged_once(
+async def test_a_permission_that_is_missing_later_is_logged_once_and_once_that_it_is_given(
     operation: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     answering = Answering()
@@ -61,10 +62,12 @@ async def test_a_permission_that_is_missing_later_is_logged_once(
                 await anyio.sleep(0.1)
         answering.decide = lambda *_: None
         with anyio.fail_after(PATIENCE):
+            await submit_two(jp)
             await (await jp.submit_job(bodies.nothing))
             await jp.drain()
-    [logged] = warnings(caplog)
+    logged, over = warnings(caplog)
     assert f"{operation} " in logged
+    assert f"resumed: {logged.partition(' is not')[0]} is permitted now" == over
     assert "is not permitted" in logged
     assert f"user/x is not authorized to perform: it:{operation} on resource: arn:aws:some:thing" in logged
     assert FIX in logged
@@ -112,6 +115,36 @@ async def test_each_resource_is_logged_once(caplog: pytest.LogCaptureFixture) ->
         "DynamoDB GetItem",
         "DynamoDB GetItem",
         "S3 GetObject",
+    ]
+
+
+async def test_what_was_given_for_one_table_or_index_says_nothing_of_another(caplog: pytest.LogCaptureFixture) -> None:
+    clients = await Clients.open(sqs_server.config())
+    clients.denials.begin(lambda: False)
+    refused = {"one", "two"}
+
+    def decide(called: str, request: Any) -> Refusal:
+        named = json.loads(request.body)["TableName"]
+        return denied(called, named) if named in refused else Refusal("", "", 200)
+
+    Answering(decide).attach_to(clients)
+    tables = {name: Table(clients.dynamodb, name) for name in ("one", "two")}
+
+    async def get(name: str) -> None:
+        with suppress(BackendError):
+            await tables[name].get([("a", "b")])
+
+    for _ in range(2):
+        await get("one")
+        await get("two")
+    refused.remove("one")
+    for _ in range(2):
+        await get("one")
+        await get("two")
+    await clients.close()
+    assert [message.partition(": ")[0].partition(" (")[0] for message in warnings(caplog)] == [
+        *["DynamoDB GetItem is not permitted"] * 2,
+        "resumed",
     ]
 
 

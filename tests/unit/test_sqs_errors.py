@@ -14,6 +14,7 @@ import botocore.exceptions as botocore_errors
 import pytest
 
 from asyncjobs.backends.sqs import clients as sqs_clients
+from asyncjobs.backends.sqs import credentials as sqs_credentials
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.errors import REGION, translated
 from asyncjobs.backends.sqs.table import Table
@@ -284,7 +285,7 @@ def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.anyio
 @asyncio_only
 async def test_credentials_that_expired_are_looked_for_again(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqs_clients, "RENEWED_AFTER", 0.0)
+    monkeypatch.setattr(sqs_credentials, "RENEWED_AFTER", 0.0)
     keys: list[str] = []
     clients = await Clients.open(SQSConfig())
     expired(keys).attach_to(clients)

@@ -6,13 +6,14 @@ import asyncio
 import functools
 import io
 import threading
-import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from asyncjobs.backends.sqs.credentials import Found, Renewal
 from asyncjobs.backends.sqs.denials import Denials
-from asyncjobs.backends.sqs.errors import EXPIRED, REGION, translated
+from asyncjobs.backends.sqs.errors import REGION, translated
+from asyncjobs.backends.sqs.outages import Outages
 from asyncjobs.backends.sqs.server_clock import ServerTime
 from asyncjobs.backends.sqs.throttling import Throttling
 from asyncjobs.config import SQSConfig
@@ -27,8 +28,6 @@ UPLOAD = 40
 _CONNECTIONS = 50
 _LARGE = 1 << 20
 """Bytes from which on aiohttp sends a body in parts only if it is given as a file."""
-RENEWED_AFTER = 5.0
-"""Seconds between two looks at where credentials come from."""
 
 
 class _Observers:
@@ -37,11 +36,13 @@ class _Observers:
     def __init__(self) -> None:
         self.server_time = ServerTime()
         self.denials = Denials()
+        self.outages = Outages()
         self.throttling = Throttling()
+        self.found = Found()
 
     def attach(self, client: Any) -> None:
         """Have them look at the answers to a client of botocore."""
-        for observer in (self.server_time, self.denials, self.throttling):
+        for observer in (self.server_time, self.denials, self.outages, self.throttling):
             observer.attach(client)
         client.meta.events.register("after-call", functools.partial(_name_region, client.meta.region_name))
 
@@ -65,6 +66,7 @@ class Clients:
         self._observers = observers
         self.server_time = observers.server_time
         self.denials = observers.denials
+        self.outages = observers.outages
         self.throttling = observers.throttling
         self.dynamodb = clients["dynamodb"]
         self.sqs = clients["sqs"]
@@ -85,7 +87,8 @@ class Clients:
             raise MissingExtraError("sqs", what="the SQS store") from error
         make_config: Any = AioConfig
         session: Any = _sharing(AioSession())
-        renewal, observers, stack = _Renewal(session), _Observers(), AsyncExitStack()
+        observers, stack = _Observers(), AsyncExitStack()
+        renewal = Renewal(session, observers.found)
         clients: dict[str, Any] = {}
         try:
             for service in ("dynamodb", "sqs", *(("s3",) if config.bucket is not None else ())):
@@ -95,6 +98,7 @@ class Clients:
                     made = session.create_client(service, config=how, **_where(config))
                     clients[service] = client = await stack.enter_async_context(made)
                 client.meta.events.register("before-send", _send_in_parts)
+                client.meta.events.register("before-call", renewal.on_call)
                 client.meta.events.register("after-call", renewal.on_answer)
                 observers.attach(client)
         except BaseException:
@@ -112,7 +116,9 @@ class Clients:
                 self._thread_session = _sharing(botocore.session.get_session())
             session: Any = self._thread_session
             client = session.create_client(service, config=Config(**_settings(1, read_timeout)), **_where(self._config))
-        client.meta.events.register("after-call", _Renewal(session).on_answer_in_thread)
+        renewal = Renewal(session, self._observers.found)
+        client.meta.events.register("before-call", renewal.on_call_in_thread)
+        client.meta.events.register("after-call", renewal.on_answer_in_thread)
         self._observers.attach(client)
         return client
 
@@ -162,45 +168,3 @@ def _send_in_parts(request: Any, **_: object) -> None:
     """Have a large body sent in parts: the event loop would stand still for as long as it is copied."""
     if isinstance(request.body, bytes) and len(request.body) >= _LARGE:
         request.body = io.BytesIO(request.body)
-
-
-class _Renewal:
-    """Looks again where credentials come from, when AWS says that they have expired.
-
-    botocore does so itself for those of a role. Those of a file or the environment it reads once, though they may be
-    temporary, and another program may write new ones.
-    """
-
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        self._looked_at = -RENEWED_AFTER
-
-    def _is_due(self, answer: Mapping[str, Any]) -> bool:
-        now = time.monotonic()
-        if answer.get("Error", {}).get("Code") not in EXPIRED or now - self._looked_at < RENEWED_AFTER:
-            return False
-        self._looked_at = now
-        return True
-
-    async def on_answer(self, parsed: Mapping[str, Any], **_: object) -> None:
-        """Look again, if an answer asks for it."""
-        if self._is_due(parsed):
-            found = await self._session.get_component("credential_provider").load_credentials()
-            _replace(await self._session.get_credentials(), found)
-
-    def on_answer_in_thread(self, parsed: Mapping[str, Any], **_: object) -> None:
-        """Look again, as ``on_answer`` does, with a session of botocore itself."""
-        if self._is_due(parsed):
-            found = self._session.get_component("credential_provider").load_credentials()
-            _replace(self._session.get_credentials(), found)
-
-
-def _replace(current: Any, found: Any) -> None:
-    """Change the credentials that all clients of a session share, unless botocore itself renews them."""
-    if (
-        current is not None
-        and found is not None
-        and type(current) is type(found)
-        and not hasattr(found, "refresh_needed")
-    ):
-        current.access_key, current.secret_key, current.token = found.access_key, found.secret_key, found.token

@@ -1,4 +1,4 @@
-"""Log a missing permission once, when a call meets it first, whichever part of the store makes that call."""
+"""Log a missing permission once, when a call meets it first, and once that it was given, whatever makes that call."""
 
 from __future__ import annotations
 
@@ -7,13 +7,15 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from asyncjobs.backends.sqs.errors import DENIED, LOGGED, PERMITTED_BY
+from asyncjobs.backends.sqs.errors import DENIED, LOGGED, PERMITTED_BY, SERVICES
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqs")
 
-_SERVICES = {"dynamodb": "DynamoDB", "sqs": "SQS", "s3": "S3"}
 _RESOURCE = re.compile(r"on resource: (\S+)")
+_TARGET = "asyncjobs.denials.target"
+_TARGETS = ("TableName", "IndexName", "QueueUrl", "QueueName", "Bucket")
+"""Arguments that say what a call is about."""
 _WRITES = frozenset({"BatchWriteItem", "DeleteItem", "PutItem", "TransactWriteItems", "UpdateItem"})
 
 
@@ -29,7 +31,7 @@ class Denials:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._met: set[tuple[str, str]] = set()
+        self._met: dict[tuple[str, str], set[str]] = {}
         self._works: Callable[[], bool] | None = None
 
     def begin(self, works: Callable[[], bool]) -> None:
@@ -46,21 +48,41 @@ class Denials:
 
     def attach(self, client: Any) -> None:
         """Look at the answers to a client of botocore."""
+        client.meta.events.register("provide-client-params", _on_call)
         client.meta.events.register("after-call", self._on_answer)
 
-    def _on_answer(self, parsed: dict[str, Any], model: Any, **_: object) -> None:
+    def _on_answer(self, parsed: dict[str, Any], model: Any, context: Mapping[str, Any], **_: object) -> None:
         error: Mapping[str, Any] = parsed.get("Error", {})
+        call, target = f"{SERVICES[model.service_model.service_name]} {model.name}", str(context.get(_TARGET))
+        if not error:
+            self._permitted(call, target)
         if error.get("Code") not in DENIED or self._works is None or (model.name in _WRITES and not self._works()):
             return
         parsed.setdefault("ResponseMetadata", {})[LOGGED] = True
-        self._log(f"{_SERVICES[model.service_model.service_name]} {model.name}", str(error.get("Message", "")))
+        self._log(call, target, str(error.get("Message", "")))
 
-    def _log(self, call: str, message: str) -> None:
+    def _log(self, call: str, target: str, message: str) -> None:
         found = _RESOURCE.search(message)
         missing = call, found[1] if found else ""
         with self._lock:
-            if missing in self._met:
-                return
-            self._met.add(missing)
-        reason = message or "AWS gives no reason"
-        logger.warning("%s is not permitted (this is logged once): %s\n  hint: %s", call, reason, PERMITTED_BY)
+            news = missing not in self._met
+            self._met.setdefault(missing, set()).add(target)
+        if news:
+            reason = message or "AWS gives no reason"
+            logger.warning("%s is not permitted (this is logged once): %s\n  hint: %s", call, reason, PERMITTED_BY)
+
+    def _permitted(self, call: str, target: str) -> None:
+        """Learn that a call was permitted: perhaps it was not, until now."""
+        if not self._met:
+            return
+        with self._lock:
+            over = [missing for missing, targets in self._met.items() if missing[0] == call and target in targets]
+            for missing in over:
+                del self._met[missing]
+        if over:
+            logger.warning("resumed: %s is permitted now", call)
+
+
+def _on_call(params: Mapping[str, Any], context: dict[str, Any], **_: object) -> None:
+    named = [str(params[name]) for name in _TARGETS if name in params]
+    context[_TARGET] = " ".join([*named, *sorted(params.get("RequestItems", ()))])

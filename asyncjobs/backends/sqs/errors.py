@@ -45,11 +45,17 @@ _TOO_LARGE = ("size has exceeded the maximum", "size to update has exceeded the 
 """What DynamoDB says of a write after which an item would have more than 400 kB."""
 REGION = "asyncjobs.region"
 """What ``clients`` adds to the metadata of an answer that is an error: the region that was asked."""
-LOGGED = "asyncjobs.logged"
-"""What ``denials`` adds to the metadata of an answer that it has logged, now or before."""
+LOGGED = "asyncjobs_logged"
+"""What ``denials`` and ``outages`` add to the metadata of an answer that was logged, now or before. An error without an
+answer has it as an attribute."""
+RENEWED = "asyncjobs_renewed"
+"""What ``credentials`` adds to those of an answer about credentials that were renewed meanwhile."""
+SERVICES = {"dynamodb": "DynamoDB", "sqs": "SQS", "s3": "S3"}
 _UNKNOWN_KEY = frozenset(
     {"InvalidAccessKeyId", "InvalidClientTokenId", "MissingAuthenticationToken", "UnrecognizedClientException"}
 )
+REFUSED_KEYS = EXPIRED | _UNKNOWN_KEY
+"""Codes of answers to credentials that AWS does not take, or not any more: there may be other ones since."""
 _MISSING = frozenset(
     {
         "AWS.SimpleQueueService.NonExistentQueue",
@@ -70,6 +76,19 @@ def code_of(error: Exception) -> str:
     return str(answer.get("Error", {}).get("Code", ""))
 
 
+def is_logged(error: Exception) -> bool:
+    """Return whether an error of botocore was logged by what looks at all calls of a store."""
+    answer: Any = getattr(error, "response", None) or {}
+    return LOGGED in answer.get("ResponseMetadata", {}) or getattr(error, LOGGED, False) is True
+
+
+def is_connection_lost(error: Exception) -> bool:
+    """Return whether an error says that there was no answer, and not why a call was not even sent."""
+    import botocore.exceptions as errors
+
+    return isinstance(error, (errors.ConnectionError, errors.HTTPClientError, OSError))
+
+
 @contextmanager
 def translated(what: str) -> Generator[None]:
     """Raise the errors of botocore as those of this package.
@@ -81,9 +100,15 @@ def translated(what: str) -> Generator[None]:
     try:
         yield
     except errors.ClientError as error:
-        raise _of_answer(what, error) from error
+        raise _marked(_of_answer(what, error), error) from error
     except (errors.BotoCoreError, OSError) as error:
-        raise _without_answer(what, error) from error
+        raise _marked(_without_answer(what, error), error) from error
+
+
+def _marked(error: Exception, cause: Exception) -> Exception:
+    if isinstance(error, BackendError):
+        error.logged = is_logged(cause)
+    return error
 
 
 def _of_answer(what: str, error: Any) -> Exception:
@@ -106,7 +131,6 @@ def _of_answer(what: str, error: Any) -> Exception:
     if code in DENIED:
         denied = BackendError(f"{what} is not permitted: {message}", hint=PERMITTED_BY)
         denied.code = NOT_PERMITTED
-        denied.logged = LOGGED in about
         return denied
     if code in _UNKNOWN_KEY:
         return BackendError(f"{what}: AWS does not know this access key: {message}", hint=_CREDENTIALS)
@@ -160,7 +184,7 @@ def _without_answer(what: str, error: Exception) -> Exception:
     if isinstance(error, (errors.ReadTimeoutError, errors.ResponseStreamingError)):
         # It took 10 seconds each time: enough for a caller that waits.
         return BackendConnectionError(f"{what} was not answered in time: {error}", transient=False)
-    if isinstance(error, (errors.ConnectionError, errors.HTTPClientError, OSError)):
+    if is_connection_lost(error):
         return BackendConnectionError(f"{what} could not be reached: {error}")
     return BackendError(f"{what} failed: {error}")
 

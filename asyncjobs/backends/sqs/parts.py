@@ -235,6 +235,7 @@ async def connect(config: SQSConfig, clock: Clock | None, listeners: Listeners) 
         checked = await prepare(config, clients)
         parts = Parts(config, clients, StoreClock(clock, clients.server_time), listeners, checked)
         clients.denials.begin(lambda: parts.workers.any_here)
+        clients.outages.begin()
         return parts
     except BaseException:
         await clients.close()

@@ -20,7 +20,7 @@ from msgspec import Struct
 from asyncjobs.backends.sqs import expressions, values
 from asyncjobs.backends.sqs.bucket import Bucket
 from asyncjobs.backends.sqs.concurrent import at_once
-from asyncjobs.backends.sqs.errors import EXPIRED, code_of, failure, translated
+from asyncjobs.backends.sqs.errors import REFUSED_KEYS, code_of, failure, translated
 from asyncjobs.exceptions import BackendConnectionError
 
 Key = tuple[str, str]
@@ -345,7 +345,7 @@ class Table:
                     about = answer.get("ResponseMetadata", {})
                     if code in expected:
                         return _Answer(answer, code, bool(patience.tries or about.get("RetryAttempts")))
-                    renewed = code in EXPIRED and not patience.tries  # ``clients`` has looked for new credentials
+                    renewed = code in REFUSED_KEYS and not patience.tries  # ``clients`` has looked for new credentials
                     if patience.over or not (renewed or code in _AGAIN or about.get("HTTPStatusCode", 0) >= 500):
                         raise
             await patience.wait(self._what(operation))
