@@ -15,7 +15,7 @@ from asyncjobs.backends.sqs import keys, schema
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.config import DaemonConfig
-from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
 from asyncjobs.requests import JobQuery
 from tests import sqs_server
 from tests.conformance.support import Store, new
@@ -61,6 +61,56 @@ async def test_a_forked_child_is_refused_at_every_call(
             await CALLS[call](backend)
         assert "forked child" in (refused.value.hint or "")
     await store.submit(new("b"))
+
+
+async def test_a_forked_child_does_not_close_what_its_parent_has_open(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pid = os.getpid()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "getpid", lambda: pid + 1)
+        await store.backend.close()
+    await store.submit(new("b"))
+
+
+@pytest.mark.parametrize("call", [call for call in CALLS if call != "open"])
+async def test_a_call_that_is_under_way_while_the_store_is_closed_is_done_or_refused(
+    store: Store, call: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend: Any = store.backend
+    outcomes: list[str] = []
+
+    async def ask() -> None:
+        try:
+            await CALLS[call](backend)
+        except BackendError as error:
+            outcomes.append(type(error).__name__)
+        else:
+            outcomes.append("done")
+
+    sent = anyio.Event()
+
+    async def on_call(**_: object) -> None:
+        sent.set()
+
+    backend._parts.clients.dynamodb.meta.events.register_first("before-send", on_call)
+    with anyio.fail_after(30):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(5):
+                tasks.start_soon(ask)
+            await sent.wait()
+            await backend.close()
+    assert len(outcomes) == 5
+    assert set(outcomes) <= {"done", "BackendClosedError"}
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "that AWS is away"
+
+
+@pytest.mark.parametrize("anyio_backend", ["trio"])
+async def test_on_trio_a_program_is_told_at_its_start_what_it_runs_on(anyio_backend: str) -> None:
+    with pytest.raises(ConfigurationError, match="the SQS store runs on asyncio only") as refused:
+        async with JobProcessor(SQSBackend(sqs_server.config())):
+            raise AssertionError("it has been entered")
+    assert "without trio" in (refused.value.hint or "")
 
 
 def client_of(store: Store) -> Any:

@@ -105,13 +105,14 @@ class SQSBackend(CheckedArguments, JobBackend):
 
     async def close(self) -> None:
         """End the polls, give their messages back, and close the connections, when the last user has left."""
-        async with self._opening:
-            if not self._opened:
-                return
-            self._opened -= 1
-            if not self._opened and self._open_parts is not None:
-                parts, self._open_parts = self._open_parts, None
-                await parts.close()
+        if os.getpid() != self._pid:
+            return  # a forked child must not use its parent's connections
+        with anyio.CancelScope(shield=True):
+            async with self._opening:
+                self._opened = max(0, self._opened - 1)
+                if not self._opened and self._open_parts is not None:
+                    parts, self._open_parts = self._open_parts, None
+                    await parts.close()
 
     def _check_process(self) -> None:
         if os.getpid() != self._pid:

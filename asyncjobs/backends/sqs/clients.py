@@ -123,7 +123,8 @@ class Clients:
         return client
 
     async def close(self) -> None:
-        """Close the connections."""
+        """Close the connections. What is under way is cut off."""
+        self.outages.close()
         await self._stack.aclose()
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from asyncjobs.exceptions import BackendConnectionError, BackendError, ConfigurationError
+from asyncjobs.exceptions import BackendClosedError, BackendConnectionError, BackendError, ConfigurationError
 
 EXPIRED = frozenset({"ExpiredToken", "ExpiredTokenException", "TokenRefreshRequired"})
 """Codes of answers to credentials that were good: botocore's chain renews them, or whoever rotates them."""
@@ -48,6 +48,8 @@ REGION = "asyncjobs.region"
 LOGGED = "asyncjobs_logged"
 """What ``denials`` and ``outages`` add to the metadata of an answer that was logged, now or before. An error without an
 answer has it as an attribute."""
+CUT_OFF = "asyncjobs_cut_off"
+"""The attribute that ``outages`` gives to errors of calls that were under way when the store was closed."""
 RENEWED = "asyncjobs_renewed"
 """What ``credentials`` adds to those of an answer about credentials that were renewed meanwhile."""
 SERVICES = {"dynamodb": "DynamoDB", "sqs": "SQS", "s3": "S3"}
@@ -102,6 +104,8 @@ def translated(what: str) -> Generator[None]:
     except errors.ClientError as error:
         raise _marked(_of_answer(what, error), error) from error
     except (errors.BotoCoreError, OSError) as error:
+        if getattr(error, CUT_OFF, False) is True:
+            raise BackendClosedError from error
         raise _marked(_without_answer(what, error), error) from error
 
 

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from asyncjobs.backends.sqs.errors import LOGGED, REFUSED_KEYS, RENEWED, SERVICES, is_connection_lost
+from asyncjobs.backends.sqs.errors import CUT_OFF, LOGGED, REFUSED_KEYS, RENEWED, SERVICES, is_connection_lost
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.sqs")
@@ -39,12 +39,16 @@ class Outages:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._logs = False
+        self._logs = self._closed = False
         self._troubles: defaultdict[str, _Trouble] = defaultdict(_Trouble)
 
     def begin(self) -> None:
         """Log from now on."""
         self._logs = True
+
+    def close(self) -> None:
+        """Take calls that fail from now on for what they are: cut off by the closing of the store."""
+        self._logs, self._closed = False, True
 
     def attach(self, client: Any) -> None:
         """Look at the calls of a client of botocore."""
@@ -54,7 +58,9 @@ class Outages:
             self._answered(service, parsed, context.get(_SENT, 0.0))
 
         def on_error(exception: Exception, context: Mapping[str, Any], **_: object) -> None:
-            if is_connection_lost(exception) and self._failed(service, context.get(_SENT, 0.0), str(exception)):
+            if self._closed:
+                setattr(exception, CUT_OFF, True)
+            elif is_connection_lost(exception) and self._failed(service, context.get(_SENT, 0.0), str(exception)):
                 setattr(exception, LOGGED, True)
 
         client.meta.events.register("before-call", _on_call)
