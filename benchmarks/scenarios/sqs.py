@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 _DAEMONS, _DAEMONS_QUICK = (1, 2, 4), (1, 4)
 _TURNS = 3
-_PATIENCE = 60
+_PATIENCE = 300
 """Seconds in which a program must be ready, or all jobs must have run."""
 _REGION = "us-east-1"
 
