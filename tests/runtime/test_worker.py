@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import textwrap
 from pathlib import Path
 from typing import Any
@@ -61,7 +62,7 @@ async def is_open(backend: JobBackend) -> bool:
 
 
 async def test_the_example_of_its_docstring_runs(backend: JobBackend, capsys: pytest.CaptureFixture[str]) -> None:
-    example = (Worker.__doc__ or "").partition("::\n\n")[2].partition("\n\n    :param")[0]
+    example = (inspect.getdoc(Worker) or "").partition("::\n\n")[2].partition("\n\n:param")[0]
     program = "async def example():\n" + textwrap.indent(textwrap.dedent(example), "    ")
     names: dict[str, Any] = {"backend": backend, "render": render}
     names |= {"EventPublisher": EventPublisher, "JobProcessor": JobProcessor, "Worker": Worker}
