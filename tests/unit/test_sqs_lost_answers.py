@@ -33,8 +33,8 @@ from tests.conformance.gates import created_at, gate
 from tests.conformance.support import BOOM, FAILURE, FATAL, RELEASED, SUCCESS, Hand, Store, new, progress
 from tests.sqs_faults import WRITES, Wrapped
 from tests.sqs_wrapped_store import WrappedSQSBackend
+from tests.unit.sqs_mortal import Mute, owed
 from tests.unit.sqs_support import EVERY
-from tests.unit.test_sqs_last_writes import Mute, owed
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
 
