@@ -445,7 +445,7 @@ def test_the_asker_cancelled_then_answered_is_too_late() -> None:
     plan = plan_of(PARKED, GATE, CHILD, edges=(EDGE,))
     commands.cancel(plan, [1])
     assert (plan[1].parked, plan[2].status, plan[3].because) == (None, JobStatus.CANCELLED, "a/q")
-    with pytest.raises(JobStateError, match="not open any more"):
+    with pytest.raises(JobStateError, match="no longer open"):
         gate_commands.answer(plan, 2, given())
 
 
