@@ -152,6 +152,7 @@ def storm(place: Place) -> Result:
     """Daemons that are killed and frozen while they run random graphs; whatever the witnesses find ends it."""
     from tests.faults.storm import Weather
     from tests.faults.storm import storm as rage
+    from tests.faults.storm_stores import InFile
 
     weather = (
         Weather(kills=10, freezes=1, client_kills=1, graphs=1, size=80)
@@ -159,7 +160,7 @@ def storm(place: Place) -> Result:
         else Weather(kills=200, freezes=16, client_kills=8, graphs=8, size=500, longest=1500)
     )
     seed = time.time_ns() % 2**32
-    came = rage(place.folder, seed, weather)
+    came = rage(InFile(place.folder / "storm.db"), place.folder, seed, weather)
     if came.problems:
         raise AssertionError(f"seed {seed}: {came.problems[:20]}")
     return Result(
