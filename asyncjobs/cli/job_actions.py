@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
@@ -117,7 +117,7 @@ def _named_argument(pair: str) -> tuple[str, Any]:
     if not equals or not name.isidentifier():
         raise Failure(f"--arg {pair!r} is not NAME=VALUE", exit_code=USAGE)
     try:
-        return name, json.decode(text)
+        return name, _parsed(text)
     except RecursionError:
         raise _too_deep(f"--arg {name}") from None
     except ValueError:
@@ -132,12 +132,36 @@ def decode_json(option: str, text: str) -> Any:
     :raises Failure: it is none, or nested too deep to be read.
     """
     try:
-        return json.decode(text)
+        return _parsed(text)
     except RecursionError:
         raise _too_deep(option) from None
     except ValueError as error:
         problem = Failure(f"{option} is not valid JSON: {error}", exit_code=USAGE)
         raise _lone_surrogate(option, text) or problem from None
+
+
+_MOST_LEVELS = 500
+"""Levels of JSON that are read; fewer can be stored."""
+
+
+def _parsed(text: str) -> Any:
+    """Parse JSON.
+
+    :raises RecursionError: it is nested too deep, also where the parser (from Python 3.13 on) reads it.
+    """
+    value = json.decode(text)
+    level: list[Any] = [value]
+    for _ in range(_MOST_LEVELS):
+        level = [inner for outer in level for inner in _inner(outer)]
+        if not level:
+            return value
+    raise RecursionError
+
+
+def _inner(value: Any) -> Iterable[Any]:
+    if isinstance(value, dict):
+        return cast("dict[str, Any]", value).values()
+    return cast("list[Any]", value) if isinstance(value, list) else ()
 
 
 def _too_deep(option: str) -> Failure:
