@@ -204,7 +204,7 @@ async def test_a_question_is_not_opened_again_once_its_body_is_over(store: Morta
             assert refused is None
             assert await all_wait_or_none(store)
             return
-        store.clock.advance(16)
+        store.clock.advance(20)
         await store.backend.reap()  # what it had opened just before, and was then cancelled, is left to a sweep
         assert not await is_open(store, GATE)
         assert not await all_wait_or_none(store)
