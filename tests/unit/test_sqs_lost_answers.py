@@ -236,6 +236,11 @@ async def three_that_ended(store: Patient) -> None:
 
 
 BELOW = (new("child", "done", "waits", "bad?", group="g"), new("lost", "bad"), new("below", "lost"))
+SIXTY = [f"j{i:02d}" for i in range(60)]
+STAGED = [
+    new(SIXTY[i], *([SIXTY[i - 1]] if i % 4 else ["done"]), *([SIXTY[i - 7] + "?"] if i >= 7 else []), group="g")
+    for i in range(60)
+]
 
 
 async def submit_inside(store: Patient) -> None:
@@ -398,6 +403,7 @@ async def look(store: Patient) -> None:
 COMMANDS = {
     "enqueue one": Command(nothing, submits(new("a", group="g", limit=("key", 1))), 5),
     "enqueue below others": Command(three_that_ended, submits(*BELOW), 2),
+    "enqueue staged": Command(three_that_ended, submits(*STAGED), 120),
     "enqueue inside": Command(claimed(new("a")), submit_inside, 3),
     "run": Command(submits(*RUN), run, 30),
     "fail": Command(claimed(new("a", retry=AGAIN), new("b", "a")), fail_once, 10),

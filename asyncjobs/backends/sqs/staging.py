@@ -157,8 +157,9 @@ async def _decided(transitions: Transitions, batch: str) -> bool:
         if committed is not None:
             return committed
         item = (await transitions.table.get([batches.key(batch)])).get(batches.key(batch), {})
-        unmoved = unmoved + 1 if item.get("beat") == seen else 0
-        seen = item.get("beat", -1)
+        beat = item.get("beat", 0)  # it may have died before its first one
+        unmoved = unmoved + 1 if beat == seen else 0
+        seen = beat
         await transitions.clock.pause(_LOOK)
     return not await batches.abort(transitions.table, batch, transitions.clock)
 
