@@ -153,8 +153,8 @@ class Queries:
             raise await not_found(self._backend, error.job_id) from None
         finally:
             watch.close()
-        # This process has only the value of a completed job.
-        values = [job_id for job_id, result in ended.items() if result.function == ""]
+        # Of a job that has just completed here, this process has only the value and the function.
+        values = [job_id for job_id, result in ended.items() if result.attempt == 0]
         stored = await self._backend.get_results(values)
         # Removed meanwhile, or its id is used again: what it ended with is known all the same.
         ended |= {job_id: result for job_id, result in stored.items() if result.status is JobStatus.COMPLETED}

@@ -271,7 +271,7 @@ def a_stale_attempt_asks(patch: Patch) -> None:
 
 def a_question_of_an_ended_job_is_opened_again(patch: Patch) -> None:
     """Nobody will read the answer, and nothing closes it."""
-    patch.setattr(revival, "_check_asker", lambda plan, job: None)
+    patch.setattr(revival, "check_asker", lambda plan, job: None)
 
 
 def asked_again_revives_what_it_did_not_skip(patch: Patch) -> None:

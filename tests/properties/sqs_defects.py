@@ -10,13 +10,13 @@ from msgspec.structs import replace
 from asyncjobs.backends.sqs import batch_sweep, batches, retries, rows, staging
 from asyncjobs.backends.sqs.batches import Contents
 from asyncjobs.backends.sqs.claims import Claims, is_ready
-from asyncjobs.backends.sqs.deciding import Deciding
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.hands import Hand
 from asyncjobs.backends.sqs.loading import Child, read_rows
 from asyncjobs.backends.sqs.log_head import Head
 from asyncjobs.backends.sqs.log_pages import LogPage
 from asyncjobs.backends.sqs.parts import Parts
+from asyncjobs.backends.sqs.reviving import Reviving
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Item, Refused, Table, Update
 from asyncjobs.backends.sqs.transitions import Transitions
@@ -134,10 +134,10 @@ def a_large_retry_is_not_noticed(patch: Patch) -> None:
 def retried_before_it_is_settled(patch: Patch) -> None:
     """A retry leaves edges open that somebody is about to settle."""
 
-    async def nothing(deciding: Deciding, job_id: str) -> None:
+    async def nothing(reviving: Reviving, job_id: str) -> None:
         pass
 
-    patch.setattr(Deciding, "_settle_before", nothing)
+    patch.setattr(Reviving, "settle_before", nothing)
 
 
 def off_the_list_before_it_is_settled(patch: Patch) -> None:
@@ -160,4 +160,4 @@ def left_to_nobody(patch: Patch) -> None:
     async def nothing(dependents: Dependents, job: Row) -> None:
         pass
 
-    patch.setattr(Dependents, "_leave", nothing)
+    patch.setattr(Dependents, "_owe", nothing)

@@ -188,7 +188,7 @@ with SyncJobs({path!r}) as jobs:
                 call(jobs, handle)
                 said.append(name)
             except BackendClosedError as error:
-                if "a SyncJobs of its own" not in str(error):
+                if "open a new SyncJobs" not in str(error):
                     said.append(name)
         stream.close()
         os.write(1, repr(said).encode())

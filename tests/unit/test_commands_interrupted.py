@@ -143,6 +143,11 @@ def settled_gates(plan: Plan, ended: list[int]) -> list[int]:
     return plan.settle_gates(ended)
 
 
+def checked_asker(plan: Plan, n: int) -> None:
+    plan.load([n])
+    revival.check_asker(plan, plan[n])
+
+
 Case = tuple[Callable[..., Any], Callable[[], list[Any]]]
 """A command, and its arguments beside the plan, made anew."""
 
@@ -173,6 +178,9 @@ CASES: dict[str, Case] = {
     "ask": (gate_commands.ask, lambda: [BY, question("running/new"), Numbers()]),
     "ask again": (gate_commands.ask, lambda: [BY, question("running/old"), Numbers()]),
     "ask what is open": (gate_commands.ask, lambda: [BY, question("running/q"), Numbers()]),
+    "open_again": (gate_commands.open_again, lambda: [18]),
+    "open again refused": (gate_commands.open_again, lambda: [11]),
+    "check_asker": (checked_asker, lambda: [18]),
     "answer": (gate_commands.answer, lambda: [11, Answer(job_id="running/q", created_at=0, value=b"\xc3")]),
     "reject": (gate_commands.answer, lambda: [21, Answer(job_id="open", created_at=0, reason="no")]),
     "answer refused": (gate_commands.answer, lambda: [16, Answer(job_id="done", created_at=0, value=b"\xc3")]),

@@ -308,7 +308,7 @@ def _yields() -> Iterator[int]:
         (lambda: 1, "defined in a module"),
         ([].append, "defined in a module"),
         (functools.partial(os.path.join, "a"), "the function that it wraps"),
-        (_yields, "collect what it yields"),
+        (_yields, "collect its items"),
     ],
     ids=["name", "path", "number", "lambda", "method", "partial", "generator"],
 )

@@ -65,7 +65,8 @@ async def test_a_permission_that_is_missing_later_is_logged_once_and_once_that_i
             await submit_two(jp)
             await (await jp.submit_job(bodies.nothing))
             await jp.drain()
-            while len(warnings(caplog)) < 2:  # a poll pauses for longer after each failure
+            while len(warnings(caplog)) < 2:  # a poll, or what sends, pauses for longer after each failure
+                await submit_two(jp)
                 await anyio.sleep(0.1)
     logged, over = warnings(caplog)
     assert f"{operation} " in logged

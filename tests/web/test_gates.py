@@ -204,7 +204,7 @@ async def test_what_is_not_open_or_no_gate_is_not_answered() -> None:
         await here.jp.submit_gate("Later?", depends_on=parent, job_id="early")
         await here.jp.submit_gate("Ever?", job_id="over")
         await here.jp.cancel_job("over")
-        for job_id, detail in (("early", "not open yet"), ("job", "no gate"), ("over", "not open any more")):
+        for job_id, detail in (("early", "not open yet"), ("job", "not a gate"), ("over", "no longer open")):
             for act, body in (("answer", None), ("answer", {"value": True}), ("reject", {"reason": "no"})):
                 refused = problem(await here.post(f"/v1/jobs/{job_id}/{act}", body), 409, "job-state")
                 assert detail in refused["detail"]

@@ -23,6 +23,8 @@ from asyncjobs.models import BodyEvent
 _OF_OTHERS = 20
 """Events that others may have written behind those of a body: requests to cancel it, the ends of its questions."""
 _REMEMBERED = 1000
+_TRIFLE = 1_000
+"""µs."""
 
 _Data = Mapping[str, Any]
 
@@ -44,13 +46,26 @@ class Reported:
         self._table = table
         self._by_store = by_store
         self._doubted: OrderedDict[AttemptRef, _Doubt] = OrderedDict()
+        self._shift = 0
 
     def by_store(self, attempt: AttemptRef, events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
         """Return events by the time of the store: the same moment again for what a failed call may have stored."""
         doubt = self._doubted.get(attempt)
         known = {} if doubt is None else doubt.moments
-        moments = [known[event.at] if event.at in known else self._by_store(event.at) for event in events]
+        shift = self._shift_of(events)
+        moments = [known.get(event.at, event.at + shift) for event in events]
         return tuple([structs.replace(event, at=at) for event, at in zip(events, moments, strict=True)])
+
+    def _shift_of(self, events: Sequence[BodyEvent]) -> int:
+        """Return by how much the clock of the store is ahead: the same until that has changed by more than a trifle.
+
+        Each look at both clocks gives another number of µs, which would reverse what was reported at almost one moment.
+        """
+        if events:
+            shift = self._by_store(events[0].at) - events[0].at
+            if abs(shift - self._shift) > _TRIFLE:
+                self._shift = shift
+        return self._shift
 
     def doubt(self, attempt: AttemptRef, events: Sequence[BodyEvent], stored: Sequence[BodyEvent]) -> None:
         """Note that a call failed which may have stored these events.
