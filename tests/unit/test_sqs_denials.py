@@ -68,6 +68,7 @@ async def test_a_permission_that_is_missing_later_is_logged_once_and_once_that_i
             while len(warnings(caplog)) < 2:  # a poll, or what sends, pauses for longer after each failure
                 await submit_two(jp)
                 await anyio.sleep(0.1)
+            await jp.drain()
     logged, over = warnings(caplog)
     assert f"{operation} " in logged
     assert f"resumed: {logged.partition(' is not')[0]} is permitted now" == over
