@@ -45,7 +45,7 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
 
 
 def open_again(plan: Plan, n: int) -> JobState:
-    """Open the gate of a question again, of which its body has begun to ask it again, in a store that does so in steps.
+    """Open the gate of a question again: the step of a store that does in several what ``ask`` does in one.
 
     :raises JobStateError: it is open already, or the job that asked has ended.
     """

@@ -104,6 +104,6 @@ async def test_a_daemon_goes_on_by_itself_with_new_credentials(file: Path, caplo
         assert (await jp.get_job(job.id)).attempt == 1
         assert (await jp.get_job(job.id)).interruptions == 0
     lost, found = said(caplog)
-    assert lost.startswith("AWS does not take the credentials of this process any more (this is logged once): Expired")
+    assert lost.startswith("AWS refuses the credentials of this process (this is logged once): Expired")
     assert "renew them; this process goes on by itself when it finds new ones" in lost
-    assert found == "resumed: AWS takes the credentials of this process again"
+    assert found == "resumed: AWS accepts the credentials of this process again"

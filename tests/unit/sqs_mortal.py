@@ -35,28 +35,24 @@ class Mute:
         pass
 
 
-class Mortal(Store):
-    """A store of a process that may die with one of its writes."""
+class Troubled(Store):
+    """A store whose calls of DynamoDB go through a client that makes trouble: ``trouble`` wraps the real one.
 
-    def __init__(self, config: SQSConfig, clock: ManualClock | None = None) -> None:
+    It sends neither heartbeats nor messages by itself.
+    """
+
+    def __init__(self, config: SQSConfig, trouble: Callable[[Any], Any], clock: ManualClock | None) -> None:
         self.dynamodb: Any = None
         self.table = config.table
 
         def wrap(clients: Clients) -> None:
-            self.dynamodb = clients.dynamodb = Dying(clients.dynamodb)
+            self.dynamodb = clients.dynamodb = trouble(clients.dynamodb)
             clients.connect = lambda *_: Mute()
 
         super().__init__(lambda clock: WrappedSQSBackend(config, clock=clock, wrap=wrap))
         if clock is not None:
             self.clock = clock
             self.backend = self.make(clock)
-
-    def count_calls(self) -> CountingClient:
-        """Count the calls of this process from now on."""
-        backend: Any = self.backend
-        table = backend._parts.transitions.table
-        table._client = client = CountingClient(self.dynamodb)
-        return client
 
     async def items(self) -> list[Item]:
         """Return all that stands in the table."""
@@ -68,6 +64,20 @@ class Mortal(Store):
             if "LastEvaluatedKey" not in page:
                 return found
             start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
+
+
+class Mortal(Troubled):
+    """A store of a process that may die with one of its writes."""
+
+    def __init__(self, config: SQSConfig, clock: ManualClock | None = None) -> None:
+        super().__init__(config, Dying, clock)
+
+    def count_calls(self) -> CountingClient:
+        """Count the calls of this process from now on."""
+        backend: Any = self.backend
+        table = backend._parts.transitions.table
+        table._client = client = CountingClient(self.dynamodb)
+        return client
 
 
 Part = Callable[[Mortal], Awaitable[None]]

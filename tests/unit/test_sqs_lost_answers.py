@@ -16,11 +16,9 @@ from botocore.exceptions import ReadTimeoutError
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, NewJob
-from asyncjobs.backends.sqs import expressions, keys, values
+from asyncjobs.backends.sqs import expressions, keys
 from asyncjobs.backends.sqs.backend import SQSBackend
-from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.server_clock import StoreClock
-from asyncjobs.backends.sqs.table import Item
 from asyncjobs.config import SQSConfig
 from asyncjobs.core.requests import Answer, Forget, Keep, StepChange
 from asyncjobs.core.retry import RetryPolicy
@@ -30,10 +28,9 @@ from asyncjobs.models import BodyEvent, JobStatus, Outcome, OutcomeKind
 from asyncjobs.testing import ManualClock
 from tests import sqs_server
 from tests.conformance.gates import created_at, gate
-from tests.conformance.support import BOOM, FAILURE, FATAL, RELEASED, SUCCESS, Hand, Store, new, progress
+from tests.conformance.support import BOOM, FAILURE, FATAL, RELEASED, SUCCESS, Hand, new, progress
 from tests.sqs_faults import WRITES, Wrapped
-from tests.sqs_wrapped_store import WrappedSQSBackend
-from tests.unit.sqs_mortal import Mute, owed
+from tests.unit.sqs_mortal import Troubled, owed
 from tests.unit.sqs_support import EVERY
 
 pytestmark = [pytest.mark.anyio, pytest.mark.slow]
@@ -78,21 +75,11 @@ class Deaf(Wrapped):
         return answer
 
 
-class Patient(Store):
+class Patient(Troubled):
     """A store whose callers make each call until it is answered."""
 
     def __init__(self, config: SQSConfig, clock: ManualClock | None = None) -> None:
-        self.dynamodb: Any = None
-        self.table = config.table
-
-        def wrap(clients: Clients) -> None:
-            self.dynamodb = clients.dynamodb = Deaf(clients.dynamodb)
-            clients.connect = lambda *_: Mute()
-
-        super().__init__(lambda clock: WrappedSQSBackend(config, clock=clock, wrap=wrap))
-        if clock is not None:
-            self.clock = clock
-            self.backend = self.make(clock)
+        super().__init__(config, Deaf, clock)
 
     async def until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call again until it is answered."""
@@ -131,17 +118,6 @@ class Patient(Store):
     async def keep(self, *changes: StepChange) -> None:
         """Keep and forget."""
         await self.until_answered(lambda: self.backend.write_steps(changes))
-
-    async def items(self) -> list[Item]:
-        """Return all that stands in the table."""
-        found: list[Item] = []
-        start: dict[str, Any] = {}
-        while True:
-            page = await self.dynamodb.scan(TableName=self.table, ConsistentRead=True, **start)
-            found += map(values.plain_item, page["Items"])
-            if "LastEvaluatedKey" not in page:
-                return found
-            start = {"ExclusiveStartKey": page["LastEvaluatedKey"]}
 
     async def told(self) -> dict[str, object]:
         """Return what the store tells, without moments: equal whether or not an answer was lost."""

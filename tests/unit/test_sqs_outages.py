@@ -62,12 +62,12 @@ async def test_credentials_that_are_not_taken_are_logged_once_for_all_calls(
         with pytest.raises(Exception, match="not any more"):
             call()
     [line] = warnings(caplog)
-    assert line.startswith(f"AWS does not take the credentials of this process any more (this is logged once): {code}")
+    assert line.startswith(f"AWS refuses the credentials of this process (this is logged once): {code}")
     assert "renew them; this process goes on by itself when it finds new ones" in line
     answering.decide = lambda *_: GOOD
     thread.list_tables()
     await table.get([("a", "b")])
-    assert warnings(caplog)[1:] == ["resumed: AWS takes the credentials of this process again"]
+    assert warnings(caplog)[1:] == ["resumed: AWS accepts the credentials of this process again"]
     for client in (thread, queue):
         client.close()
 

@@ -1,4 +1,4 @@
-"""Look again where credentials come from, when AWS says that it does not take them any more.
+"""Read credentials again from their source when AWS refuses them.
 
 botocore does so itself for those of a role. Those of a file or the environment it reads once, though they may be
 temporary, and another program may write new ones.

@@ -57,7 +57,7 @@ _UNKNOWN_KEY = frozenset(
     {"InvalidAccessKeyId", "InvalidClientTokenId", "MissingAuthenticationToken", "UnrecognizedClientException"}
 )
 REFUSED_KEYS = EXPIRED | _UNKNOWN_KEY
-"""Codes of answers to credentials that AWS does not take, or not any more: there may be other ones since."""
+"""Codes of answers that refuse credentials: new ones may be there by now."""
 _MISSING = frozenset(
     {
         "AWS.SimpleQueueService.NonExistentQueue",

@@ -109,7 +109,7 @@ def _on_call(context: dict[str, Any], **_: object) -> None:
 def _begins(what: str, reason: str) -> str:
     if what == _CREDENTIALS:
         return (
-            f"AWS does not take the credentials of this process any more (this is logged once): {reason}"
+            f"AWS refuses the credentials of this process (this is logged once): {reason}"
             "\n  hint: renew them; this process goes on by itself when it finds new ones"
         )
     meanwhile = _MEANWHILE.get(what, "this process goes on by itself when it can")
@@ -118,5 +118,5 @@ def _begins(what: str, reason: str) -> str:
 
 def _ends(what: str) -> str:
     if what == _CREDENTIALS:
-        return "resumed: AWS takes the credentials of this process again"
+        return "resumed: AWS accepts the credentials of this process again"
     return f"resumed: {SERVICES[what]} can be reached again"

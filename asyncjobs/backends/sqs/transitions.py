@@ -129,7 +129,7 @@ class Transitions:
             answers = await self._write_together(updates, checks)
             done = answers is None
         finally:
-            if not done:  # perhaps it is nevertheless, and the answer was lost: what is remembered is not true any more
+            if not done:  # perhaps it is nevertheless, and the answer was lost: what is remembered may be outdated
                 for change in decided.changed:
                     self._doubted(change.after.id)
         return None if answers is None else _rows_of(answers)
