@@ -9,8 +9,9 @@ from typing import Any, Literal
 from msgspec import UNSET, field
 from msgspec.structs import force_setattr
 
-from asyncjobs.checks import CheckedStruct, checked_dict, checked_texts, is_a, name_text, refuse_other_fields
+from asyncjobs.checks import CheckedStruct, checked_texts, is_a, name_text, refuse_other_fields
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.metadata_filters import MetadataFilter, checked_filter
 from asyncjobs.models import NO_NAME, Handle, Isolation, JobStatus, Limit
 
 
@@ -78,10 +79,13 @@ class GateRequest(CheckedStruct, frozen=True, kw_only=True):
 class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     """Selects jobs. Every given field must match; a sequence means "one of".
 
-    ``metadata`` compares top-level values for equality. ``worker_id`` is that of ``Job.worker_id``; with
-    ``status="in_progress"``, only running jobs are looked at. ``waits_for="answer"`` finds open gates, and jobs that
-    are parked on one. ``limit`` is 1 to 1,000 jobs a page; pass the page's
-    ``next`` as ``cursor`` for the following one. ``order`` is by submission.
+    ``metadata`` compares top-level fields with strings, numbers, booleans and None, as JSON has them: 1 equals 1.0, but
+    neither ``"1"`` nor True. No index leads to them: a page examines a bounded number of jobs, so it may be short and
+    still have a ``next``. Add ``group``, ``status`` or ``parent_id`` where many jobs are stored.
+
+    ``worker_id`` is that of ``Job.worker_id``; with ``status="in_progress"``, only running jobs are looked at.
+    ``waits_for="answer"`` finds open gates, and jobs that are parked on one. ``limit`` is 1 to 1,000 jobs a page; pass
+    the page's ``next`` as ``cursor`` for the following one. ``order`` is by submission.
     """
 
     ids: Sequence[str] | None = None
@@ -92,7 +96,7 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     parent_id: str | None = None
     worker_id: str | None = None
     waits_for: Literal["answer"] | None = None
-    metadata: Mapping[str, str | int | float | bool | None] | None = None
+    metadata: MetadataFilter | None = None
     created_after: datetime | None = None
     created_before: datetime | None = None
     order: Literal["oldest", "newest"] = "oldest"
@@ -110,10 +114,8 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
         waits_for: object = self.waits_for
         if waits_for is not None and (not is_a(waits_for, str) or str.__str__(waits_for) != "answer"):
             raise ConfigurationError("JobQuery.waits_for", waits_for, allowed="'answer', or None")
-        metadata: object = self.metadata
-        if metadata is not None:
-            allowed = "a dict of fields and their values, or None"
-            force_setattr(self, "metadata", checked_dict("JobQuery.metadata", metadata, allowed))
+        if self.metadata is not None:
+            force_setattr(self, "metadata", checked_filter("JobQuery.metadata", self.metadata))
         limit: object = self.limit
         if not is_a(limit, int) or is_a(limit, bool) or not 1 <= int.__int__(limit) <= 1000:
             raise ConfigurationError("JobQuery.limit", limit, allowed="a whole number from 1 to 1000")

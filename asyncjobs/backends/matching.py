@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.metadata_filters import MetadataFilter, Scalar, alternatives
 from asyncjobs.models import JobStatus
 from asyncjobs.requests import JobQuery
 
@@ -47,9 +48,13 @@ def cursor_number(field: str, cursor: str | None) -> int | None:
     return int(cursor)
 
 
-def contains(stored: Mapping[str, object], wanted: Mapping[str, object]) -> bool:
-    """Return whether the wanted fields are stored with equal JSON values: 1 equals 1.0, but not true."""
+def contains(stored: Mapping[str, object], wanted: MetadataFilter) -> bool:
+    """Return whether each wanted field is stored with one of its values."""
     return all(
-        key in stored and stored[key] == value and isinstance(stored[key], bool) == isinstance(value, bool)
-        for key, value in wanted.items()
+        key in stored and any(_equal(stored[key], one) for one in alternatives(value)) for key, value in wanted.items()
     )
+
+
+def _equal(stored: object, wanted: Scalar) -> bool:
+    """Return whether JSON values are equal: 1 equals 1.0, but not true."""
+    return stored == wanted and isinstance(stored, bool) == isinstance(wanted, bool)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import overload
 
 from msgspec.structs import replace
 
 from asyncjobs.cli.failures import USAGE, Failure
+from asyncjobs.exceptions import ConfigurationError
+from asyncjobs.metadata_filters import MetadataFilter, checked_filter, parse_texts
 from asyncjobs.models import Job
 from asyncjobs.paging import take_jobs
 from asyncjobs.processor import JobProcessor
@@ -19,6 +22,22 @@ _PAGE = 500
 async def find(jp: JobProcessor, query: JobQuery, limit: int) -> list[Job]:
     """Return up to ``limit`` jobs of a query, read page by page."""
     return (await take_jobs(jp.find_jobs, replace(query, limit=min(_PAGE, limit)), limit))[0]
+
+
+def parse_metadata(options: Sequence[str]) -> MetadataFilter | None:
+    """Return the filter that options of the form ``KEY=VALUE`` are; None without any.
+
+    :raises ConfigurationError: one has another form, or they cannot be compared.
+    """
+    fields: list[tuple[str, str]] = []
+    for option in options:
+        key, sign, value = option.partition("=")
+        if not sign:
+            raise ConfigurationError(
+                "--metadata", option, allowed="KEY=VALUE", hint=f"--metadata {key or 'kind'}=VALUE"
+            )
+        fields.append((key, value))
+    return checked_filter("--metadata", parse_texts(fields, "--metadata {}")) if fields else None
 
 
 @overload

@@ -14,7 +14,7 @@ from asyncjobs.cli.context import Context, command
 from asyncjobs.cli.failures import FAILED, REFUSED, TIMED_OUT, USAGE, Failure
 from asyncjobs.cli.gate_views import HEADS, find_gates, gate_lines, gate_row
 from asyncjobs.cli.hints import render_hint, retry_command
-from asyncjobs.cli.job_selection import find, parse_seconds
+from asyncjobs.cli.job_selection import find, parse_metadata, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
@@ -39,6 +39,13 @@ _HEADS = ("id", "name", "status", "try", "age", "time", "error")
 @click.option("--group", help="Jobs of this group.")
 @click.option("--queue", help="Jobs of this queue.")
 @click.option("--function", help="Jobs of this function, as module:name.")
+@click.option(
+    "--metadata",
+    "fields",
+    metavar="KEY=VALUE",
+    multiple=True,
+    help='Jobs with this metadata. Repeatable: all must match. n=3 finds 3 and "3".',
+)
 @click.option("--open-gates", is_flag=True, help="What waits for an answer: open gates, and jobs parked on one.")
 @click.option("--oldest", is_flag=True, help="Oldest first.")
 @click.option(
@@ -51,6 +58,7 @@ async def list_(
     group: str | None,
     queue: str | None,
     function: str | None,
+    fields: tuple[str, ...],
     open_gates: bool,
     oldest: bool,
     limit: int,
@@ -62,6 +70,7 @@ async def list_(
         queue=queue,
         function=function,
         waits_for="answer" if open_gates else None,
+        metadata=parse_metadata(fields),
         order="oldest" if oldest else "newest",
     )
     async with context.store() as jp:
@@ -75,8 +84,9 @@ async def list_(
         out.table(_HEADS, [_row(out, job) for job in found], items)
     if not out.json:
         failed = sum(job.status is JobStatus.FAILED for job in found)
-        # No command retries only the failed jobs of a queue.
-        mend = f" · retry the failed: {retry_command(group=group, function=function)}" if failed and not queue else ""
+        # No command retries only the failed jobs of a queue, or with some metadata.
+        all_failed = failed and not queue and not fields
+        mend = f" · retry the failed: {retry_command(group=group, function=function)}" if all_failed else ""
         more = f" (more: -n {limit * 10})" if len(found) == limit <= _MOST // 10 else ""
         out.note(f"{counted(len(found), 'job')}{more}{mend}")
 

@@ -39,6 +39,8 @@ _SILENCE = 20.0
 """Seconds within which the next bytes of a body must arrive."""
 EXACT = "application/msgpack"
 """Media type of values as they are stored."""
+ANY_KEY = "KEY"
+"""Ends the name of parameters whose names may end with any text: ``metadata.KEY``. Together they are a dict."""
 _NIL = b"\xc0"
 
 
@@ -90,17 +92,16 @@ class Call:
         for name in params:
             if name == "ticket":
                 continue
-            if name not in known:
-                near = nearest(name, known)
-                hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known) or 'none'}"
-                raise invalid(f"?{name}", "unknown parameter", hint=hint)
+            parameter, key = _find_parameter(name, known)
             values = params.getlist(name)
-            if _is_list(known[name]):
-                given[name] = [part for value in values for part in value.split(",")]
+            if _is_list(known[parameter].type):
+                given[parameter] = [part for value in values for part in value.split(",")]
             elif len(values) > 1:
-                raise invalid(f"?{name}", "may be given only once")
+                raise invalid(f"?{name}", "may be given only once", hint="give one value; all parameters must match")
+            elif key is None:
+                given[parameter] = values[0]
             else:
-                given[name] = values[0]
+                given.setdefault(parameter, {})[key] = values[0]
         try:
             return convert(given, kind, strict=False)
         except ValidationError as error:
@@ -222,6 +223,21 @@ class Call:
         return str(self.redact("error", value))
 
 
+def _find_parameter(name: str, known: Mapping[str, FieldInfo]) -> tuple[str, str | None]:
+    """Return the parameter with this name and, if it is one such as ``metadata.KEY``, the key.
+
+    :raises WebError: 400, there is none.
+    """
+    prefix, dot, key = name.partition(".")
+    if dot and (pattern := f"{prefix}.{ANY_KEY}") in known:
+        return pattern, key
+    if name in known:
+        return name, None
+    near = nearest(name, known)
+    hint = f"did you mean {near!r}?" if near else f"known: {', '.join(known) or 'none'}"
+    raise invalid(f"?{name}", "unknown parameter", hint=hint)
+
+
 def check_depth(value: Any, most: int) -> None:
     """Check that JSON is not nested deeper than ``most``.
 
@@ -240,15 +256,16 @@ def check_depth(value: Any, most: int) -> None:
     raise too_deep(most)
 
 
-def check_names(data: bytes) -> None:
+def check_names(data: bytes, where: str = "#") -> None:
     """Check that no object in JSON has duplicate names: a proxy that checks a request may read the other value.
 
+    :param where: the place of that JSON in the request.
     :raises WebError: 400, an object has.
     """
 
     def look(pairs: list[tuple[str, Any]]) -> None:
         if len(dict(pairs)) < len(pairs):
-            raise invalid("#", "duplicate name in an object")
+            raise invalid(where, "duplicate name in an object")
 
     # Numbers stay text: they were parsed before.
     loads(data, object_pairs_hook=look, parse_int=str, parse_float=str)
@@ -322,5 +339,5 @@ def is_required(kind: type[Struct]) -> bool:
     return getattr(kind, "needed", False) or any(field.required for field in fields(kind))
 
 
-def _is_list(field: FieldInfo) -> bool:
-    return "list" in str(field.type)
+def _is_list(kind: Any) -> bool:
+    return get_origin(kind) is list or any(map(_is_list, get_args(kind)))

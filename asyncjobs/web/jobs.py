@@ -31,7 +31,8 @@ from asyncjobs.runtime.step_summary import summarize_steps
 from asyncjobs.web import requests, views
 from asyncjobs.web.call import EXACT, Call
 from asyncjobs.web.json_models import gate_view
-from asyncjobs.web.problems import WebError, as_web_error, invalid
+from asyncjobs.web.metadata_filters import checked_metadata
+from asyncjobs.web.problems import WebError, as_web_error
 from asyncjobs.web.render import render_attempt, render_job, render_jobs
 
 
@@ -46,7 +47,7 @@ async def list_jobs(call: Call) -> Response:
             function=asked.function,
             parent_id=asked.parent,
             waits_for=asked.waits_for or None,
-            metadata=None if asked.metadata is None else _parse_metadata(asked.metadata),
+            metadata=checked_metadata(call, asked),
             order=asked.order,
             limit=asked.limit,
             cursor=asked.cursor,
@@ -54,17 +55,6 @@ async def list_jobs(call: Call) -> Response:
     )
     headers = {} if page.next is None else call.next_page(cursor=page.next)
     return call.json(views.JobsView(await render_jobs(call, page), page.next), headers=headers)
-
-
-def _parse_metadata(text: str) -> dict[str, str | int | float | bool | None]:
-    """Return the metadata that jobs are to have.
-
-    :raises WebError: 400, it is not a JSON object of plain values.
-    """
-    try:
-        return json.decode(text, type=dict[str, str | int | float | bool | None])
-    except ValueError as error:  # DecodeError, ValidationError
-        raise invalid("?metadata", f"not a JSON object of texts, numbers, booleans and nulls: {error}") from None
 
 
 async def get_job(call: Call) -> Response:

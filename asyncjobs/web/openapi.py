@@ -16,7 +16,7 @@ from msgspec.json import schema_components
 from asyncjobs.versions import own_version
 from asyncjobs.web import requests
 from asyncjobs.web.access import COOKIE
-from asyncjobs.web.call import EXACT, is_required
+from asyncjobs.web.call import ANY_KEY, EXACT, is_required
 from asyncjobs.web.openapi_parts import EXAMPLES, HEADERS, PARAMETERS, PROBLEMS, REQUESTS, SENT, STREAMS, WORDS
 from asyncjobs.web.problems import Problem
 from asyncjobs.web.routes import TABLE, Entry
@@ -114,6 +114,8 @@ class Schemas:
             parameter = {"name": name, "in": "query", "required": name in schema["required"]}
             if "description" in inner:
                 parameter["description"] = inner.pop("description")
+            if name.endswith(f".{ANY_KEY}"):
+                inner = inner["additionalProperties"]  # one of the parameters that the dict is made of
             if inner.get("type") == "array":
                 parameter |= {"style": "form", "explode": False}
             parameters.append(parameter | {"schema": inner})

@@ -35,7 +35,8 @@ class NoQuery(Request, frozen=True):
 
 
 class ListJobs(Request, frozen=True, kw_only=True):
-    """Selects jobs. All given parameters must match; a list means "any of"."""
+    """Selects jobs. All given parameters must match; a list means "any of". A page may be short, or empty, and still
+    have a `next`: no index leads to metadata, so a bounded number of jobs is examined for each page."""
 
     status: Annotated[Statuses, Meta(min_length=1)] | None = None
     group: Annotated[Text, Meta(description="Jobs of this group.")] | None = None
@@ -43,7 +44,24 @@ class ListJobs(Request, frozen=True, kw_only=True):
     function: Annotated[Text, Meta(description="Jobs of this function, such as `shop.orders:ship`.")] | None = None
     parent: Parent | None = None
     waits_for: Annotated[Literal["answer"], Meta(description="Open gates, and jobs parked on one.")] | UnsetType = UNSET
-    metadata: Annotated[Text, Meta(description='Jobs with these metadata: a JSON object, `{"page": 3}`.')] | None = None
+    metadata: (
+        Annotated[
+            Text,
+            Meta(
+                description="Jobs with these metadata: a JSON object, such as "
+                '`{"page": 3, "kind": ["crew", "flow"]}`; a list means "any of". Values are compared as JSON.'
+            ),
+        ]
+        | None
+    ) = None
+    metadata_fields: Annotated[
+        dict[str, str],
+        Meta(
+            description="Jobs whose metadata have this value; `KEY` stands for a field: `metadata.kind=crew`. Several "
+            "fields may be given; all must match. A value is compared with texts, and with the number, boolean or null "
+            'that it is in JSON: `metadata.n=3` finds `3` and `"3"`. Fields and values have at most 512 characters.'
+        ),
+    ] = field(name="metadata.KEY", default_factory=dict[str, str])
     order: Annotated[Literal["oldest", "newest"], Meta(description="Order of submission.")] = "newest"
     limit: Limit = 100
     cursor: Cursor | None = None

@@ -149,6 +149,8 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "the job continues: asyncjobs jobs watch {}, or end it with asyncjobs jobs cancel {}",
     ): commands.a_store_without_a_worker,
     ("cli/hints.py", "fix the cause, then retry it: asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
+    ("cli/job_selection.py", "--metadata {}"): Words("names what was given"),
+    ("cli/job_selection.py", "--metadata {}=VALUE"): commands.a_store_without_a_worker,
     ("cli/job_views.py", " (more: -n {})"): commands.a_store_without_a_worker,
     ("cli/job_views.py", "--wait waits for it"): commands.a_daemon_with_jobs,
     ("cli/job_views.py", "give a job id or --group"): commands.a_store_without_a_worker,

@@ -29,6 +29,8 @@ PLURAL = {
     ("core/codec/refusals.py", "{len(data):,} bytes, more than"): "above a limit",
     ("core/codec/annotations.py", "the annotation of the {owner} names"): "a verb",
     ("exceptions.py", "{len(self.path) - 1} jobs would wait"): "a cycle of two or more",
+    ("metadata_filters.py", "{len(several):,} values for"): "above a limit",
+    ("metadata_filters.py", "{length:,} characters, and at most"): "above a limit",
     ("plurals.py", "{number:,} times"): "once is above it",
     ("runtime/answers.py", "1 to {longest} characters"): "a limit",
     ("runtime/context.py", "{size:,} bytes, more than"): "above a limit",

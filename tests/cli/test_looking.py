@@ -4,9 +4,27 @@ from __future__ import annotations
 
 import pytest
 
-from tests.cli.support import Shell
+from asyncjobs import DaemonConfig, JobExecutionError, SQLiteConfig, SyncJobs
+from tests.cli.support import PATIENCE, Shell
 
 DB = ("--db", "jobs.db")
+
+
+@pytest.fixture(scope="module")
+def labelled(tmp_path_factory: pytest.TempPathFactory) -> Shell:
+    """A store with jobs that have metadata, one of which failed, and no worker."""
+    shell = Shell(tmp_path_factory.mktemp("labelled"))
+    with SyncJobs(SQLiteConfig(db_path=shell.folder / "jobs.db"), daemon=DaemonConfig(shutdown_timeout=0)) as jobs:
+        bad = jobs.submit_job(divmod, 1, 0, job_id="bad", metadata={"kind": "bad"}, max_retries=0)
+        with pytest.raises(JobExecutionError):
+            bad.result(timeout=PATIENCE)
+        for job_id, metadata in {
+            "a": {"kind": "crew", "n": 3},
+            "b": {"kind": "crew", "n": None},
+            "c": {"kind": "flow", "n": "3", "text": "x=y"},
+        }.items():
+            jobs.submit_job(abs, 1, job_id=job_id, metadata=metadata, delay=3600)
+    return shell
 
 
 def test_a_table_of_jobs_for_people(finished: Shell) -> None:
@@ -64,6 +82,55 @@ def test_a_job_with_all_that_belongs_to_it(finished: Shell) -> None:
     assert "raise ValueError(message)" in text
     item = finished.good(*DB, "--json", "jobs", "show", "page").json
     assert (item["needs"], item["why"]["code"]) == (["panel_bad"], "skipped")
+
+
+@pytest.mark.parametrize(
+    ("fields", "ids"),
+    [
+        (["kind=crew"], ["a", "b"]),
+        (["kind=crew", "n=3"], ["a"]),
+        (["n=3"], ["a", "c"]),
+        (["n=3", "n=3"], ["a", "c"]),
+        (["n=null"], ["b"]),
+        (["text=x=y"], ["c"]),
+        (["kind=crew", "--status", "failed"], []),
+        (["kind=Crew"], []),
+    ],
+    ids=str,
+)
+def test_jobs_are_listed_by_their_metadata(labelled: Shell, fields: list[str], ids: list[str]) -> None:
+    options = [part for field in fields for part in (("--metadata", field) if "=" in field else (field,))]
+    shown = labelled.good(*DB, "--json", "jobs", "list", "--oldest", *options)
+    assert [item["id"] for item in shown.json["items"]] == ids
+
+
+@pytest.mark.parametrize(
+    ("options", "problem", "fix"),
+    [
+        (["kind"], "--metadata cannot be 'kind'; allowed: KEY=VALUE", "--metadata kind=VALUE"),
+        ([""], "--metadata cannot be ''; allowed: KEY=VALUE", "--metadata kind=VALUE"),
+        (["=crew"], "--metadata =crew has no key", "--metadata kind=crew, for example"),
+        (["n=3", "n=4"], "--metadata n cannot be both '3' and '4': a job must match all", "give one value"),
+        (["n=" + "x" * 513], "--metadata n: its value has 513 characters, and at most 512", "filter by other"),
+        ([f"k{i}=x" for i in range(21)], "--metadata has 21 keys, and at most 20 can be compared", "filter by fewer"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_metadata_that_cannot_be_compared_are_refused(
+    labelled: Shell, options: list[str], problem: str, fix: str
+) -> None:
+    ran = labelled.run(*DB, "jobs", "list", *(part for option in options for part in ("--metadata", option)))
+    assert (ran.code, ran.out) == (2, "")
+    shown, hint = ran.err.splitlines()
+    assert problem in shown
+    assert fix in hint
+
+
+def test_no_command_is_named_that_would_retry_jobs_with_other_metadata(labelled: Shell) -> None:
+    shown = labelled.good(*DB, "jobs", "list", "--metadata", "kind=bad")
+    assert len(shown.lines) == 1
+    assert shown.err == "• 1 job\n"
+    assert "retry the failed" in labelled.good(*DB, "jobs", "list", "--status", "failed").err
 
 
 def test_why_a_job_does_not_run(finished: Shell) -> None:

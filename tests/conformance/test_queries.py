@@ -12,6 +12,7 @@ from asyncjobs.core.lanes import Lane
 from asyncjobs.core.retry import RetryPolicy
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import Job, Outcome, OutcomeKind, WaitsFor
+from asyncjobs.paging import iter_pages
 from asyncjobs.requests import JobQuery
 from tests.conformance.support import (
     CANCELLED,
@@ -121,6 +122,75 @@ async def test_metadata_keys_may_hold_anything(store: Store) -> None:
     await store.submit(new("a", metadata={key: "x", "": "y"}), new("b", metadata={"a": {"b": "x"}}))
     assert await found(store, metadata={key: "x"}) == ["a"]
     assert await found(store, metadata={"": "y"}) == ["a"]
+
+
+VALUES: dict[str, Any] = {
+    "text": "3",
+    "empty": "",
+    "case": "Crew",
+    "nul": "a\0b",
+    "snow": "☃",
+    "integer": 3,
+    "float": 3.0,
+    "fraction": 0.1,
+    "zero": 0,
+    "large": 2**64 + 1,
+    "larger": 10**300,
+    "true": True,
+    "false": False,
+    "null": None,
+    "list": ["3"],
+    "object": {"n": "3"},
+}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matching"),
+    [
+        ("3", ["text"]),
+        (3, ["integer", "float"]),
+        (3.0, ["integer", "float"]),
+        (["3", 3], ["text", "integer", "float"]),
+        ([], []),
+        ("", ["empty"]),
+        ("Crew", ["case"]),
+        ("crew", []),
+        ("a\0b", ["nul"]),
+        ("a", []),
+        ("☃", ["snow"]),
+        (0.1, ["fraction"]),
+        (0, ["zero"]),
+        (False, ["false"]),
+        (True, ["true"]),
+        (1, []),
+        (None, ["null"]),
+        ("null", []),
+        ([None, True], ["true", "null"]),
+        (2**64 + 1, ["large"]),
+        (2**64, []),
+        (float(2**64), []),
+        (10**300, ["larger"]),
+        (10**300 + 1, []),
+    ],
+    ids=repr,
+)
+async def test_metadata_are_compared_as_json_has_them(store: Store, wanted: Any, matching: list[str]) -> None:
+    await store.submit(*(new(job_id, metadata={"n": value}) for job_id, value in VALUES.items()), new("none"))
+    assert await found(store, metadata={"n": wanted}) == matching
+    assert await found(store, metadata={"n": wanted}, order="newest") == matching[::-1]
+    assert await found(store, metadata={"n": wanted, "m": wanted}) == [], "all must match"
+
+
+async def test_a_query_by_metadata_has_all_pages(store: Store) -> None:
+    await store.submit(*(new(f"j{i}", metadata={"even": i % 2 == 0}, group="g") for i in range(9)))
+    for query in (
+        JobQuery(metadata={"even": True}, limit=2),
+        JobQuery(metadata={"even": True}, limit=2, order="newest", group="g"),
+        JobQuery(metadata={"even": True}, limit=2, status=PENDING),
+    ):
+        ids = [job.id async for page in iter_pages(store.backend.find_jobs, query) for job in page]
+        assert sorted(ids) == ["j0", "j2", "j4", "j6", "j8"]
+        assert ids == sorted(ids, reverse=query.order == "newest")
 
 
 async def test_the_order_is_by_submission(store: Store) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from asyncjobs.backends.base import LimitInfo
+from asyncjobs.backends.sqlite import job_pages
 from asyncjobs.backends.sqlite.queries import Queries
 from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.config import SQLiteConfig
@@ -17,6 +18,7 @@ from asyncjobs.core.lanes import Lane
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.host import ProcessIdentity
 from asyncjobs.models import Edge, EdgeState, JobError, JobStatus, OutcomeKind, Progress, WaitsFor
+from asyncjobs.paging import iter_pages
 from asyncjobs.requests import JobQuery
 from tests.unit.sqlite_store import HOST, Store, new_store
 
@@ -213,6 +215,48 @@ async def test_find_jobs(store: Store, queries: Queries, query: dict[str, Any], 
     assert paged == found
 
 
+@pytest.mark.parametrize("limit", [1, 2, 100])
+@pytest.mark.parametrize("order", ["oldest", "newest"])
+@pytest.mark.parametrize(
+    "query", [{}, {"status": ["failed", "completed"]}, {"group": "g"}, {"parent_id": "job-1"}], ids=str
+)
+async def test_a_page_by_metadata_may_be_short_and_the_following_ones_have_the_rest(
+    store: Store, queries: Queries, query: dict[str, Any], order: Any, limit: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "LOOKED_AT", 3)
+    for n in range(1, 41):
+        kind = "crew" if n in (2, 3, 4, 5, 21, 22, 40) else "flow"
+        store.job(n, status=2 + n % 2, grp="g", parent=1, metadata={"kind": kind})
+    wanted = JobQuery(metadata={"kind": "crew"}, order=order, limit=limit, **query)
+    pages = [ids(page) async for page in iter_pages(queries.find_jobs, wanted)]
+    found = [n for page in pages for n in page]
+    assert found == sorted([2, 3, 4, 5, 21, 22, 40], reverse=order == "newest")
+    assert [] in pages, "what does not match is passed by, a bounded number at a time"
+    assert all(len(page) <= min(limit, 3 * (2 if "status" in query or "group" in query else 1)) for page in pages)
+
+
+async def test_a_job_that_moves_while_a_page_is_read_is_in_it_or_in_a_later_one(
+    store: Store, queries: Queries, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "LOOKED_AT", 3)
+    for n in range(1, 11):
+        store.job(n, metadata={"kind": "crew"})
+    examined = job_pages.last_examined_statement
+
+    def move(query: JobQuery) -> Any:
+        statement = examined(query)
+        assert statement is not None
+        end = store.connection.execute(*statement).fetchone()[0]
+        # Between the two statements of a page: what was to be examined is pending no longer.
+        store.connection.execute("UPDATE jobs SET status = 1 WHERE n IN (2, 3)")
+        return "SELECT ?", [end]
+
+    monkeypatch.setattr(job_pages, "last_examined_statement", move)
+    wanted = JobQuery(status=JobStatus.PENDING, metadata={"kind": "crew"})
+    found = [n async for page in iter_pages(queries.find_jobs, wanted) for n in ids(page)]
+    assert found == [1, 4, 5, 6, 7, 8, 9, 10]
+
+
 @pytest.mark.parametrize(
     ("query", "field"),
     [
@@ -226,7 +270,7 @@ async def test_find_jobs(store: Store, queries: Queries, query: dict[str, Any], 
         ({"order": "up"}, "JobQuery.order"),
         ({"status": "ready"}, "JobQuery.status"),
         ({"created_after": datetime(2026, 1, 1)}, "JobQuery.created_after"),
-        ({"metadata": {"a": [1]}}, "JobQuery.metadata"),
+        ({"metadata": {"a": {"b": 1}}}, "JobQuery.metadata"),
     ],
     ids=str,
 )

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.anyio
 JOBS = 3000
 SMALL = {
     "l",  # lanes
-    "m",  # lanes, or the keys of one job's metadata
+    "m",  # lanes
     "w",  # workers
     "workers",
     "lanes",
@@ -118,6 +118,7 @@ ASKED: dict[str, Ask] = {
     "last_cursor": lambda q: q.last_cursor(),
     "find: by id": find(ids=["job-1", "job-2"], status=JobStatus.PENDING, group="group-1", parent_id="job-1"),
     "find: by parent": find(parent_id="job-1", group="group-1", status=JobStatus.FAILED, order="newest"),
+    "find: by parent, with metadata": find(parent_id="job-1", metadata={"n": 1}),
     "find: by group": find(group="group-1"),
     "find: by group, newest": find(group="group-1", order="newest"),
     "find: by group and status": find(group="group-1", status=[JobStatus.FAILED, JobStatus.PENDING], cursor="9"),
@@ -126,7 +127,7 @@ ASKED: dict[str, Ask] = {
     "find: running": find(status=JobStatus.IN_PROGRESS, cursor="7"),
     "find: running, of a worker": find(status=JobStatus.IN_PROGRESS, worker_id="w1"),
     "find: waiting for answers": find(waits_for="answer"),
-    "find: waiting for answers, newest": find(waits_for="answer", order="newest", cursor="9", metadata={"n": 1}),
+    "find: waiting for answers, newest": find(waits_for="answer", order="newest", cursor="3040", metadata={"n": 1}),
     "find: waiting for answers, by id": find(waits_for="answer", ids=["job-1"], group="group-1"),
     "find: waiting for answers, by parent": find(waits_for="answer", parent_id="job-1", status=JobStatus.PENDING),
     "find: waiting for answers, by group": find(waits_for="answer", group="group-1", queue="slow"),
@@ -143,6 +144,13 @@ WALKED: dict[str, Ask] = {
     "created": find(created_after=MOMENT, created_before=MOMENT),
 }
 """Without a field that an index leads to, the jobs are walked by number until the page is full."""
+WITH_METADATA = [
+    "find: by statuses",
+    "find: waiting for answers, newest",
+    "find: by group and more",
+    "find: by parent, with metadata",
+    "metadata",
+]
 
 
 @pytest.fixture
@@ -177,7 +185,7 @@ async def test_an_index_leads_to_the_rows(planned: Planned, name: str) -> None:
 @pytest.mark.parametrize("name", [*(name for name in ASKED if name.startswith("find:")), "get_jobs", "get_ready_jobs"])
 async def test_dependencies_are_read_with_the_page_by_their_index(planned: Planned, name: str) -> None:
     await ASKED[name](Queries(planned))
-    assert planned.statements == 1
+    assert planned.statements == (2 if name in WITH_METADATA else 1), "the first one finds how far the second one goes"
     (walk,) = [step for step in planned.steps if step.startswith(("SEARCH e ", "SCAN e ")) and "edges" in step]
     assert walk == "SEARCH e USING COVERING INDEX edges_child (child=?)"
 
@@ -191,7 +199,22 @@ def test_a_claim_reads_no_dependencies(statement: object) -> None:
 async def test_without_an_index_jobs_are_walked_by_number(planned: Planned, name: str) -> None:
     await WALKED[name](Queries(planned))
     assert scanned(planned.steps) == []
-    assert len(by_range_of_numbers(planned.steps)) == 1
+    assert len(by_range_of_numbers(planned.steps)) == planned.statements == (2 if name in WITH_METADATA else 1)
+
+
+@pytest.mark.parametrize("name", WITH_METADATA)
+async def test_how_far_a_page_examines_metadata_is_read_from_an_index_and_ends_its_walk(
+    planned: Planned, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "LOOKED_AT", 3)
+    await ({**ASKED, **WALKED}[name])(Queries(planned))
+    assert planned.statements == 2
+    assert scanned(planned.steps) == []
+    walks = [step for step in planned.steps if step.startswith("SEARCH j ") and "rowid=" not in step]
+    ends, page = walks[: len(walks) // 2], walks[len(walks) // 2 :]
+    assert page
+    assert all(re.search(r"(INDEX|PRIMARY KEY) .*\b(n|rowid)[<>]\?\)", step) for step in ends), ends
+    assert all(re.search(r"\b(n|rowid)>\? AND \1<\?\)", step) for step in page), page
 
 
 async def test_counting_all_reads_an_index_only(planned: Planned) -> None:
@@ -260,6 +283,25 @@ def same_in_both(stores: tuple[Store, Store], sql: str, params: Sequence[Any], m
 @pytest.mark.parametrize(("after", "limit"), [(None, 1), ("b", 2), ("b", 100), ("c", 1)])
 def test_groups_cost_nothing_for_the_jobs_of_others(stores: tuple[Store, Store], after: str | None, limit: int) -> None:
     same_in_both(stores, *group_pages.page_statement(after, limit), most=500)
+
+
+@pytest.mark.parametrize("query", [{}, {"order": "newest"}, {"group": "b"}, {"status": "completed"}], ids=str)
+def test_a_page_that_no_metadata_match_costs_what_it_examines_whatever_is_stored(
+    stores: tuple[Store, Store], query: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job_pages, "LOOKED_AT", 1000)
+    wanted = JobQuery(metadata={"kind": "crew"}, **query)
+    taken: list[int] = []
+    for store in stores:
+        last = job_pages.last_examined_statement(wanted)
+        assert last is not None
+        end = store.connection.execute(*last).fetchone()[0]
+        page = job_pages.page_statement(wanted, end)
+        assert store.connection.execute(*page).fetchall() == []
+        taken.append(steps(store, *last) + steps(store, *page))
+    assert taken[0] == taken[1] < 100_000
+    one, two = (steps(store, *job_pages.page_statement(wanted)) for store in stores)
+    assert two > 1.8 * one > 3 * taken[0], "without the bound, it costs what is stored"
 
 
 @pytest.mark.parametrize("limit", [1, 20])

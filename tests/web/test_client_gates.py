@@ -278,7 +278,7 @@ async def test_what_waits_for_an_answer_is_found_and_cancelled() -> None:
         await client.submit_gate("Of page 3?", job_id="third", metadata={"page": 3})
         for query in (JobQuery(waits_for="answer", metadata={"page": 3}), JobQuery(metadata={"page": 3})):
             assert await client.find_jobs(query) == await here.jp.find_jobs(query) == [await client.get_job("third")]
-        with pytest.raises(NotSerializableError, match="metadata"):
+        with pytest.raises(ConfigurationError, match="metadata"):
             await client.find_jobs(JobQuery(metadata={"page": object()}))  # type: ignore[dict-item]
         assert await client.cancel_job("third") == "cancelled"
         changed = await client.cancel_jobs(JobQuery(waits_for="answer", group="books"))

@@ -338,7 +338,7 @@ async def test_what_waits_for_an_answer_is_found_and_cancelled_by_that_alone() -
         for metadata, ids in (('{"page": 3}', ["third"]), ('{"page": 4}', []), ('{"page": "3"}', [])):
             asked = {"waits_for": "answer", "metadata": metadata}
             assert [job["id"] for job in (await here.get("/v1/jobs", params=asked)).json()["items"]] == ids
-        for metadata in ("", "3", "{", '{"page": [3]}', "null"):
+        for metadata in ("", "3", "{", '{"page": [[3]]}', "null"):
             problem(await here.get("/v1/jobs", params={"metadata": metadata}), 400, "invalid-request")
         await here.jp.cancel_job("third")
         problem(await here.get("/v1/jobs?waits_for=worker"), 400, "invalid-request")

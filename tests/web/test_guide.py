@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import json
 import re
 import secrets
 from pathlib import Path
@@ -122,3 +123,28 @@ def test_what_the_readme_says_of_handles_is_so() -> None:
     for bad in ({handle}, {handle: 1}, frozenset([handle])):
         with pytest.raises(NotSerializableError, match="handle"):
             encode_call((bad,), {}, handle_type=JobHandle)
+
+
+FOUND = re.findall(r"^\| `metadata(\.\w+)?=(.+?)` \| (.+?) \| (.+?) \|$", GUIDE, re.MULTILINE)
+
+
+@pytest.mark.parametrize(("key", "asked", "found", "others"), FOUND, ids=lambda value: value[:20])
+async def test_metadata_find_what_the_table_says(key: str, asked: str, found: str, others: str) -> None:
+    name = key.removeprefix(".") or "n"
+    stored = dict.fromkeys(spans(found), True) | dict.fromkeys(spans(others), False)
+    async with JobProcessor(MemoryBackend(), enable_daemon=False) as jp:
+        for text in stored:
+            metadata = {} if text == name else {name: json.loads(text)}
+            await jp.submit_job(abs, 1, job_id=text, metadata=metadata, delay=3600)
+        async with serving(jp.asgi_app()) as url, httpx.AsyncClient(base_url=url) as client:
+            answer = await client.get("/v1/jobs", params={f"metadata{key}": asked})
+            ids = [job["id"] for job in answer.json()["items"]]
+    assert sorted(ids) == sorted(text for text, matches in stored.items() if matches)
+
+
+def test_the_table_of_metadata_is_read() -> None:
+    assert len(FOUND) == 6
+
+
+def spans(text: str) -> list[str]:
+    return re.findall(r"`([^`]+)`", text)

@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from asyncjobs.backends.sqlite import metadata_match
 from asyncjobs.backends.sqlite.errors import is_busy, is_read_only, locked_message, translate
 from asyncjobs.backends.sqlite.mounts import network_filesystem
 from asyncjobs.backends.sqlite.schema import APPLICATION_ID
@@ -248,6 +249,7 @@ def _set_up(connection: sqlite3.Connection, config: SQLiteConfig, *, read_only: 
         f"query_only = {'ON' if read_only else 'OFF'}",
     ):
         connection.execute(f"PRAGMA {setting}")
+    metadata_match.define(connection)
     if config.max_size is not None and not read_only:
         page_size: int = connection.execute("PRAGMA page_size").fetchone()[0]
         connection.execute(f"PRAGMA max_page_count = {max(1, config.max_size // page_size)}")

@@ -4,6 +4,10 @@ Pages go by number, so that they stay right while jobs come and go. One of the g
 else group, else status), through its index; the others only filter what it finds. What waits for an answer has indexes
 of its own, by parent, by group, and alone. Without any of them the jobs are
 walked in order of submission until the page is full.
+
+No index leads to metadata, and comparing those of a job costs about 40 times as much as another filter. So a page of a
+query with metadata examines ``LOOKED_AT`` of the jobs that the leading field finds, and may be short (ADR 42). A first
+statement returns the number of the last of them, by the index alone; up to that number, a second one reads the page.
 """
 
 from __future__ import annotations
@@ -15,6 +19,7 @@ from typing import Any
 import msgspec
 
 from asyncjobs.backends.bounds import encodable
+from asyncjobs.backends.sqlite import metadata_match
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.job_rows import select_jobs
 from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
@@ -23,6 +28,8 @@ from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobStatus, WaitsFor
 from asyncjobs.requests import JobQuery
 
+LOOKED_AT = 10_000
+"""Jobs whose metadata a page examines: it ends early then, with a cursor."""
 _LARGEST = 2**63 - 1
 _WAITS = f"j.waits_for = {int(WaitsFor.ANSWER)}"
 
@@ -30,29 +37,55 @@ Terms = list[tuple[str, tuple[Any, ...]]]
 """Conditions with their parameters, joined by AND."""
 
 
-def page_statement(query: JobQuery) -> tuple[str, list[Any]]:
+def page_statement(query: JobQuery, until: int | None = None) -> tuple[str, list[Any]]:
     """Return the statement and its parameters; it reads one row more than ``query.limit`` if there is a next page.
 
+    :param until: the last number to examine. Default: the last one that there is.
     :raises ConfigurationError: a field of the query has an impossible value.
     """
-    if query.order not in ("oldest", "newest"):
-        raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
-    direction, beyond = ("ASC", ">") if query.order == "oldest" else ("DESC", "<")
+    filters = _filters(query)
+    if until is not None:
+        filters = [(f"j.n {'<=' if query.order == 'oldest' else '>='} ?", (until,)), *filters]
+    source, params = _numbers(query, filters, query.limit + 1)
+    return select_jobs(source, f"j.n {_direction(query)}"), params
+
+
+def last_examined_statement(query: JobQuery) -> tuple[str, list[Any]] | None:
+    """Return the statement for the number of the last job that a page may examine: NULL if it may examine all.
+
+    :returns: also its parameters; None for a query whose pages are never short.
+    :raises ConfigurationError: as ``page_statement``.
+    """
+    if not query.metadata or query.ids is not None:
+        return None
+    source, params = _numbers(query, [], LOOKED_AT)
+    last = "max" if query.order == "oldest" else "min"
+    return f"SELECT CASE WHEN count(*) = {LOOKED_AT} THEN {last}(n) END FROM ({source})", params
+
+
+def _numbers(query: JobQuery, filters: Terms, most: int) -> tuple[str, list[Any]]:
+    """Return the query for the first numbers that the leading field finds and the filters let through, in order."""
+    direction, beyond = _direction(query), ">" if query.order == "oldest" else "<"
     start = (0 if beyond == ">" else _LARGEST) if query.cursor is None else _cursor(query.cursor)
     params: list[Any] = []
     arms: list[str] = []
-    for terms in _arms(query, beyond, start):
+    for lead in _arms(query, beyond, start):
+        terms = [*lead, *filters]
         condition = " AND ".join(text for text, _ in terms)
         arms.append(f"SELECT j.n FROM jobs j{_index(query)} WHERE {condition} ORDER BY j.n {direction} LIMIT ?")
         for _, values in terms:
             params.extend(values)
-        params.append(query.limit + 1)
-    source = arms[0]
-    if len(arms) > 1:
-        parts = " UNION ALL ".join(f"SELECT n FROM ({arm})" for arm in arms)
-        source = f"SELECT n FROM ({parts}) ORDER BY n {direction} LIMIT ?"
-        params.append(query.limit + 1)
-    return select_jobs(source, f"j.n {direction}"), params
+        params.append(most)
+    if len(arms) == 1:
+        return arms[0], params
+    parts = " UNION ALL ".join(f"SELECT n FROM ({arm})" for arm in arms)
+    return f"SELECT n FROM ({parts}) ORDER BY n {direction} LIMIT ?", [*params, most]
+
+
+def _direction(query: JobQuery) -> str:
+    if query.order not in ("oldest", "newest"):
+        raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
+    return "ASC" if query.order == "oldest" else "DESC"
 
 
 def _index(query: JobQuery) -> str:
@@ -79,12 +112,11 @@ def _cursor(cursor: object) -> int:
 
 
 def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
-    """Return the parts that together have the page, each by an index in order of n where there is one."""
+    """Return the parts that together have what leads, each by an index in order of n where there is one."""
     statuses = _statuses(query.status)
     after = (f"j.n {beyond} ?", (start,))
     # A unary plus keeps SQLite from using the index of a column: the leading one is chosen here.
     after_filter = (f"+j.n {beyond} ?", (start,))
-    filters = _filters(query)
     by_status = [] if statuses is None else [(f"+j.status IN ({', '.join(map(str, statuses))})", ())]
     by_group = [] if query.group is None else [("+j.grp = ?", (query.group,))]
     by_parent = (
@@ -94,20 +126,20 @@ def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
         ids = ("j.id IN (SELECT k.value FROM json_each(?) k)", (ids_as_json(query.ids),))
         as_filter = [(f"+{text}", values) for text, values in by_parent]
         waits = [] if query.waits_for is None else [(f"+{_WAITS}", ())]
-        return [[ids, after_filter, *as_filter, *waits, *by_group, *by_status, *filters]]
+        return [[ids, after_filter, *as_filter, *waits, *by_group, *by_status]]
     if query.waits_for is not None:
         lead = [*by_parent, *by_group] if by_parent or query.group is None else [("j.grp = ?", (query.group,))]
-        return [[(_WAITS, ()), *lead, after, *by_status, *filters]]
+        return [[(_WAITS, ()), *lead, after, *by_status]]
     if query.parent_id is not None:
-        return [[*by_parent, after, *by_group, *by_status, *filters]]
+        return [[*by_parent, after, *by_group, *by_status]]
     # Two indexes go by (group, status, n) and (status, n): one ordered part for each status, instead of sorting all.
     if query.group is not None:
         in_group = ("j.grp = ?", (query.group,))
         codes = range(len(STATUSES)) if statuses is None else statuses
-        return [[in_group, (f"j.status = {code}", ()), after, *filters] for code in codes]
+        return [[in_group, (f"j.status = {code}", ()), after] for code in codes]
     if statuses is not None:
-        return [[(f"j.status = {code}", ()), after, *filters] for code in statuses]
-    return [[after, *filters]]
+        return [[(f"j.status = {code}", ()), after] for code in statuses]
+    return [[after]]
 
 
 def _statuses(status: JobStatus | Sequence[JobStatus] | None) -> list[int] | None:
@@ -138,8 +170,8 @@ def _filters(query: JobQuery) -> Terms:
         terms.append(("j.created_at > ?", (_moment("created_after", query.created_after),)))
     if query.created_before is not None:
         terms.append(("j.created_at < ?", (_moment("created_before", query.created_before),)))
-    for key, value in (query.metadata or {}).items():
-        terms.append(_metadata_term(key, value))
+    if query.metadata:
+        terms.append((metadata_match.CONDITION, (metadata_match.encode(query.metadata),)))
     return terms
 
 
@@ -149,31 +181,6 @@ def _moment(field: str, moment: object) -> int:
             f"JobQuery.{field}", moment, allowed="a datetime with a time zone", hint="datetime.now(UTC), for example"
         )
     return from_datetime(moment)
-
-
-def _metadata_term(key: str, value: str | float | bool | None) -> tuple[str, tuple[Any, ...]]:
-    # json_each and not json_extract: it compares keys as they are, with any quotes or dots in them.
-    values: tuple[Any, ...] = ()
-    if value is None:
-        match = "m.type = 'null'"
-    elif isinstance(value, bool):
-        match = f"m.type = '{str(value).lower()}'"
-    elif isinstance(value, str):
-        match, values = "m.type = 'text' AND m.value = ?", (value,)
-    elif isinstance(value, (int, float)):
-        # Beyond 64 bits, SQLite reads the numbers of JSON as floats.
-        number = float(value) if isinstance(value, int) and abs(value) > _LARGEST else value
-        match, values = "m.type IN ('integer', 'real') AND m.value = ?", (number,)
-    else:
-        raise ConfigurationError(
-            "JobQuery.metadata", {key: value}, allowed="strings, numbers, booleans and None to compare with"
-        )
-    return (
-        # Metadata that cannot be read match nothing, and must not fail the whole query.
-        "EXISTS (SELECT 1 FROM calls c, json_each(CASE WHEN typeof(c.metadata) = 'text' AND json_valid(c.metadata) "
-        f"THEN c.metadata ELSE '{{}}' END) m WHERE c.n = j.n AND m.key = ? AND {match})",
-        (key, *values),
-    )
 
 
 def ids_as_json(ids: Sequence[str]) -> str:

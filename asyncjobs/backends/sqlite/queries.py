@@ -198,11 +198,14 @@ class Queries:
         ]
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
-        """Read a page by keyset: the cursor is the number of its last job."""
-        sql, params = job_pages.page_statement(query)
+        """Read a page by keyset: the cursor is the number of its last job, or of the last one that was examined."""
+        last_examined = job_pages.last_examined_statement(query)
+        end: int | None = None if last_examined is None else (await self._fetch(*last_examined))[0][0]
+        sql, params = job_pages.page_statement(query, end)
         rows = await self._fetch(sql, params)
         page = rows[: query.limit]
-        return JobPage(self._jobs(page), str(get_number(page[-1])) if len(rows) > len(page) else None)
+        after = get_number(page[-1]) if len(rows) > len(page) else end
+        return JobPage(self._jobs(page), None if after is None else str(after))
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
         """Read a range of the index of ids."""

@@ -28,6 +28,8 @@ def a_store_without_a_worker(hints: Hints) -> None:
     shell.good(*DB, "jobs", "submit", "hinted:fail", "--id", "bad", "--max-retries", "0", "--group", "a group")
     shell.good(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--after", "bad", "--id", "behind")
     shell.good(*DB, "jobs", "list")
+    assert "--metadata kind=VALUE" in hints.follow(shell.run(*DB, "jobs", "list", "--metadata", "kind").err)
+    shell.good(*DB, "jobs", "list", "--metadata", "kind=crew")
     for arguments in (("jobs", "cancel"), ("jobs", "watch"), ("groups", "show", "nobody")):
         hints.run_them(shell.run(*DB, *arguments))
     twice = shell.run(*DB, "jobs", "submit", "hinted:add", "--arg", "a=1", "--id", "bad")

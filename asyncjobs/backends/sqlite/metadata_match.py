@@ -1,0 +1,44 @@
+"""Compare stored metadata with the filter of a query, by a function that SQL calls.
+
+SQLite's own functions for JSON end a text at a NUL and compare whole numbers of more than 64 bits as floats. This one
+is what the other stores compare with, and is no slower.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from functools import lru_cache
+from typing import Any
+
+from msgspec import json
+
+from asyncjobs.backends.matching import contains
+from asyncjobs.backends.unreadable import metadata as read_metadata
+from asyncjobs.metadata_filters import MetadataFilter
+
+# As bytes: what is not UTF-8 would raise before the function is called.
+CONDITION = """EXISTS (SELECT 1 FROM calls c WHERE c.n = j.n
+  AND metadata_matches(CASE WHEN typeof(c.metadata) = 'text' THEN CAST(c.metadata AS BLOB) END, ?))"""
+"""True for the job ``j`` if its metadata match the parameter, which ``encode`` makes."""
+
+
+def define(connection: sqlite3.Connection) -> None:
+    """Make the function known to a connection."""
+    connection.create_function("metadata_matches", 2, _matches, deterministic=True)
+
+
+def encode(wanted: MetadataFilter) -> bytes:
+    """Return a filter as the parameter of ``CONDITION``."""
+    return json.encode(wanted)
+
+
+def _matches(stored: bytes | None, wanted: bytes) -> bool:
+    try:
+        return contains(read_metadata(stored), _decoded(wanted))
+    except Exception:  # border: metadata that cannot be read match nothing, and must not fail the whole query
+        return False
+
+
+@lru_cache(maxsize=64)
+def _decoded(wanted: bytes) -> Any:
+    return json.decode(wanted)
