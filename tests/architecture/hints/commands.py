@@ -105,10 +105,12 @@ def doctor(hints: Hints) -> None:
     [chmod] = [line.removeprefix("  → ") for line in looked.out.splitlines() if "chmod" in line]
     hints.system(looked.out, chmod)
     assert path.stat().st_mode & 0o777 == 0o600
+
     # No network file system is at hand: what is mounted where is said in its place.
-    hints.patch.setattr(
-        "asyncjobs.backends.sqlite.files.network_filesystem", lambda path, _: None if "local" in path else "nfs"
-    )
+    def kind(path: str, _: str) -> str | None:
+        return None if "local" in path else "nfs"
+
+    hints.patch.setattr("asyncjobs.backends.sqlite.files.network_filesystem", kind)
     assert "--db PATH" in hints.follow(shell.run(*DB, "doctor").out)
     (hints.folder / "local").mkdir()
     assert "network" not in shell.run("--db", "local/jobs.db", "doctor").out
