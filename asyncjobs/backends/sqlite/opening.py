@@ -37,16 +37,17 @@ async def open_store(config: SQLiteConfig) -> tuple[sqlite3.Connection, StoreFil
     try:
         return await in_thread(opening.run, stop=stop)
     except BaseException:
-        if opening.connection is not None:  # it was opened just when the caller was cancelled
-            opening.connection.close()
+        opening.give_up()  # it may be opened just now: a caller that is cancelled twice does not wait for the thread
         raise
 
 
 class _Opening:
     def __init__(self, config: SQLiteConfig, stop: threading.Event) -> None:
-        self.connection: sqlite3.Connection | None = None
         self._config = config
         self._stop = stop
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = None
+        self._is_given_up = False
 
     def run(self) -> tuple[sqlite3.Connection, StoreFile]:
         """Open it, in steps of waiting for a lock."""
@@ -70,8 +71,24 @@ class _Opening:
                     message = locked_message(path, self._config.busy_timeout)
                     raise BackendConnectionError(message, transient=False) from error
             else:
-                self.connection = connection
+                self._keep(connection)
                 return connection, file
+
+    def _keep(self, connection: sqlite3.Connection) -> None:
+        with self._lock:
+            if not self._is_given_up:
+                self._connection = connection
+                return
+        connection.close()
+        raise BackendClosedError("the store is not wanted any more")
+
+    def give_up(self) -> None:
+        """Close the connection, or have it closed as soon as it is open."""
+        with self._lock:
+            self._is_given_up = True
+            connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.close()
 
 
 def _open_once(config: SQLiteConfig, path: Path, stop: threading.Event) -> tuple[sqlite3.Connection, StoreFile]:
