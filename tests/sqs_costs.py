@@ -137,7 +137,7 @@ async def short_job_of_a_batch(opened: Open = counted) -> Cost:
 
 
 async def edge_of_a_fan_in(opened: Open = counted) -> Cost:
-    """Return the cost of an edge to a child with 40 parents: its entry (2), and its count (1)."""
+    """Return the cost of an edge to a child with 40 parents: its entry (2), and a share of its count."""
     batches = batches_of(PARENTS)
     ids = [job_id for batch in batches for job_id in batch]
     async with opened() as (store, client):

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterable, Sequence
 import pytest
 from msgspec.structs import replace
 
-from asyncjobs.backends.sqs import batch_sweep, batches, retries, rows, staging
+from asyncjobs.backends.sqs import batch_sweep, batches, dependents, retries, rows, staging
 from asyncjobs.backends.sqs.batches import Contents
 from asyncjobs.backends.sqs.claims import Claims, is_ready
 from asyncjobs.backends.sqs.dependents import Dependents
+from asyncjobs.backends.sqs.edges import Edge
 from asyncjobs.backends.sqs.hands import Hand
 from asyncjobs.backends.sqs.loading import Child, read_rows
 from asyncjobs.backends.sqs.log_head import Head
@@ -43,11 +44,11 @@ def written_down_before_it_is_read(patch: Patch) -> None:
 def no_version_in_a_verdict(patch: Patch) -> None:
     """What the edges of a job decide is written over whatever became of it."""
 
-    async def careless(dependents: Dependents, decided: Decided) -> Row:
+    async def careless(self: Dependents, decided: Decided) -> Row:
         (change,) = decided.changed
-        update = rows.changed(change.before, change.after, dependents._transitions.shards)
-        await dependents._table.write(replace(update, equal={"n": change.before.n}))
-        dependents._transitions.settled(decided)
+        update = rows.changed(change.before, change.after, self._transitions.shards)
+        await self._table.write(replace(update, equal={"n": change.before.n}))
+        self._transitions.settled(decided)
         return change.after
 
     patch.setattr(Dependents, "_verdict", careless)
@@ -57,11 +58,15 @@ def a_count_by_version(patch: Patch) -> None:
     """An edge that decides nothing by itself is written as one that does."""
     decide = Dependents._decide
 
-    async def strict(dependents: Dependents, parent: Row, child: Child, row: Row) -> tuple[Decided | None, bool]:
-        decided, _ = await decide(dependents, parent, child, row)
+    async def strict(self: Dependents, parent: Row, child: Child, row: Row) -> tuple[Decided | None, bool]:
+        decided, _ = await decide(self, parent, child, row)
         return decided, False
 
+    def none(edges: Sequence[Edge], row: Row) -> dict[int, int]:
+        return {}
+
     patch.setattr(Dependents, "_decide", strict)
+    patch.setattr(dependents, "mere_counts", none)
 
 
 def a_page_before_the_notes_of_the_last_one(patch: Patch) -> None:
@@ -101,13 +106,11 @@ def a_missing_batch_was_committed(patch: Patch) -> None:
 
 def a_settled_edge_is_not_looked_at(patch: Patch) -> None:
     """An edge that is counted already is left alone, with the verdict that may be due."""
-    settle = Dependents._settle_edge
 
-    async def trusting(dependents: Dependents, parent: Row, child: Child, row: Row | None) -> Row | None:
-        counted = row is not None and row.n == child.n and row.edges[child.place] != EdgeState.OPEN
-        return None if counted else await settle(dependents, parent, child, row)
+    def trusting(child: Child, row: Row) -> bool:
+        return row.edges[child.place] != EdgeState.OPEN
 
-    patch.setattr(Dependents, "_settle_edge", trusting)
+    patch.setattr(dependents, "is_done", trusting)
 
 
 def counted_over_a_retry(patch: Patch) -> None:
@@ -157,7 +160,7 @@ def left_to_a_sweep(patch: Patch) -> None:
 def left_to_nobody(patch: Patch) -> None:
     """An edge that cannot be settled yet is left to a sweep that does not know of it."""
 
-    async def nothing(dependents: Dependents, job: Row) -> None:
+    async def nothing(self: Dependents, job: Row) -> None:
         pass
 
     patch.setattr(Dependents, "_owe", nothing)

@@ -67,6 +67,8 @@ async def test_a_short_job_of_a_batch() -> None:
 
 
 async def test_an_edge_of_a_fan_in() -> None:
+    """2 for its entry; its count is one write for all parents that end together."""
     an_edge = await edge_of_a_fan_in()
-    assert an_edge.written <= 4
+    assert an_edge.written <= 2.4
+    assert an_edge.calls <= 1.5
     assert is_in_the_guide("edge to one dependent of 40 jobs, beside these", an_edge)

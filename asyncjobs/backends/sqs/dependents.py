@@ -7,14 +7,15 @@ them, and wherever it dies, another process goes on: each edge is settled by one
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import Enum, auto
 
 from msgspec import structs
 
 from asyncjobs.backends.sqs import keys, retries, rows
 from asyncjobs.backends.sqs.concurrent import at_once
+from asyncjobs.backends.sqs.edges import Edge, is_done, leads, mere_counts, same_place, still_over, verdict_is_due
 from asyncjobs.backends.sqs.loading import Child, Loaded, as_row, decide, read_children, read_rows
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import Refused, Update
@@ -26,13 +27,20 @@ from asyncjobs.core.state import EdgeRow, Role
 from asyncjobs.models import EdgeState, JobStatus, WaitsFor
 
 _PAGE = 50
-"""Rows that are read in one call: more would keep the event loop busy for too long."""
+"""Jobs, or edges, that are settled together, and rows of one call: more would keep the event loop busy for too long."""
 
 
 class _Left(Enum):
-    """An edge that is left to a later sweep, since a retry is under way that has opened it, or may have."""
+    """Why an edge was not settled."""
 
     FOR_LATER = auto()
+    """A retry is under way that has opened it, or may have: a later sweep settles it."""
+    RETRIED = auto()
+    """Its parent is not over any more."""
+
+
+_Became = Row | _Left | None
+"""What became of an edge: the dependent, if it has ended by it and owes others; or why it was not settled."""
 
 
 class Dependents:
@@ -43,37 +51,50 @@ class Dependents:
         self._table = transitions.table
 
     async def settle(self, ended: Iterable[Row], settled: Callable[[Row], object] = lambda row: None) -> None:
-        """Settle these jobs, one after the other, and those that end because of that.
+        """Settle these jobs, and those that end because of that, which come after them.
+
+        Those that stand next to each other are settled together: a dependent of many of them is read once, and written
+        once for all of their edges that decide nothing.
 
         :param settled: called with each job that owes nothing any more.
         """
         left = deque(ended)
         while left:
-            job = left.popleft()
-            left.extend(await self._settle(job))
-            settled(job)
+            jobs = [left.popleft() for _ in range(min(_PAGE, len(left)))]
+            left.extend(await self._settle(list({(job.id, job.n): job for job in jobs}.values())))
+            for job in jobs:
+                settled(job)
 
-    async def _settle(self, job: Row) -> list[Row]:
-        """Settle one job, and return the dependents that ended."""
-        ended: list[Row] = []
-        if job.state.role is Role.ASKER:
-            ended += await self._cancel_questions(job)
-        elif job.state.role is Role.GATE and job.gate is not None and job.gate.asker is not None:
-            await self._notify_asker(job)
-        left = False
-        if job.kids:
-            children = await read_children(self._table, job)
-            for start in range(0, len(children), _PAGE):
-                found = await self._settle_page(job, children[start : start + _PAGE])
-                if found is None:
-                    return ended  # it was retried: it owes nothing now
-                ended += [row for row in found if isinstance(row, Row)]
-                left |= _Left.FOR_LATER in found
-        if left and not job.owed:
-            await self._owe(job)
-        elif job.owed and not left:
-            await self._clear(job)
+    async def _settle(self, jobs: Sequence[Row]) -> list[Row]:
+        """Settle jobs, and return those that ended because of that, in the order of the edges that decided."""
+        ended = [gate for job in jobs for gate in await self._settle_questions(job)]
+        children = await at_once(lambda job: read_children(self._table, job), [job for job in jobs if job.kids])
+        parents = [job for job in jobs if job.kids]
+        edges = [Edge(job, child) for job, of_job in zip(parents, children, strict=True) for child in of_job]
+        retried: set[int] = set()
+        waiting: set[int] = set()
+        for start in range(0, len(edges), _PAGE):
+            page = edges[start : start + _PAGE]
+            for edge, became in zip(page, await self._settle_page(page), strict=True):
+                ended += [became] if isinstance(became, Row) else []
+                retried |= {edge.parent.n} if became is _Left.RETRIED else set()
+                waiting |= {edge.parent.n} if became is _Left.FOR_LATER else set()
+        for job in jobs:
+            if job.n in retried:  # it owes nothing now
+                continue
+            if job.n in waiting and not job.owed:
+                await self._owe(job)
+            elif job.owed and job.n not in waiting:
+                await self._clear(job)
         return ended
+
+    async def _settle_questions(self, job: Row) -> list[Row]:
+        """Settle what a job has asked, or who has asked it; return the gates that ended."""
+        if job.state.role is Role.ASKER:
+            return await self._cancel_questions(job)
+        if job.state.role is Role.GATE and job.gate is not None and job.gate.asker is not None:
+            await self._notify_asker(job)
+        return []
 
     async def _clear(self, job: Row) -> None:
         """Take a job out of the index of what is owed, unless it changed meanwhile."""
@@ -121,40 +142,73 @@ class Dependents:
         for start in range(0, len(children), _PAGE):
             page = children[start : start + _PAGE]
             stored = await read_rows(self._table, [child.id for child in page])
-            found += [(child, row) for child in page if (row := stored[child.id]) is not None and _leads(child, row)]
+            found += [(child, row) for child in page if (row := stored[child.id]) is not None and leads(child, row)]
         return found
 
     # -- edges
 
-    async def _settle_page(self, job: Row, children: Sequence[Child]) -> list[Row | _Left | None] | None:
-        """Settle these edges; return the dependents that ended, in order, or None if the job is not over any more."""
-        dependents = await read_rows(self._table, [child.id for child in children])
+    async def _settle_page(self, edges: Sequence[Edge]) -> list[_Became]:
+        """Settle edges, those of one dependent in their order; return what became of each."""
+        became: dict[int, _Became] = {}
+        while left := {place: edge for place, edge in enumerate(edges) if place not in became}:
+            became |= await self._settle_some(left)
+        return [became[place] for place in range(len(edges))]
+
+    async def _settle_some(self, edges: Mapping[int, Edge]) -> dict[int, _Became]:
+        """Settle the first edges to each dependent, up to one that is written by itself: after that it is read anew."""
+        dependents = await read_rows(self._table, [edge.child.id for edge in edges.values()])
         # After its dependents: who reopened one of them did that before, or it has reopened none of them, or is about
         # to retry this job, too.
-        retried = await retries.unfinished(self._table, dependents.values())
-        parent = await self._still_over(job)
-        if parent is None:
-            return None
+        reviving = await retries.unfinished(self._table, dependents.values())
+        now = await read_rows(self._table, [edge.parent.id for edge in edges.values()])
+        became: dict[int, _Became] = {}
+        by_child: defaultdict[str, dict[int, Edge]] = defaultdict(dict)
+        for place, edge in edges.items():
+            parent = still_over(edge.parent, now[edge.parent.id])
+            if parent is None:
+                became[place] = _Left.RETRIED
+            else:
+                by_child[edge.child.id][place] = Edge(parent, edge.child)
 
-        async def settle(child: Child) -> Row | _Left | None:
-            row = dependents[child.id]
-            if row is not None and not retried.isdisjoint(row.retries):
-                return _Left.FOR_LATER
-            return await self._settle_edge(parent, child, row)
+        async def settle(child: str) -> Sequence[_Became]:
+            row = dependents[child]
+            if row is not None and not reviving.isdisjoint(row.retries):
+                return [_Left.FOR_LATER] * len(by_child[child])
+            return await self._settle_edges(list(by_child[child].values()), row)
 
-        return await at_once(settle, children)
+        for child, found in zip(by_child, await at_once(settle, list(by_child)), strict=True):
+            became |= zip(by_child[child], found, strict=False)
+        return became
+
+    async def _settle_edges(self, edges: Sequence[Edge], row: Row | None) -> list[_Became]:
+        """Settle the first of these edges to one dependent; return what became of each of these."""
+        became: list[_Became] = []
+        while len(became) < len(edges):
+            left = edges[len(became) :]
+            if row is None or not leads(left[0].child, row) or is_done(left[0].child, row):
+                became.append(None)
+                continue
+            mere = mere_counts(left, row)
+            counted = await self._count(row, mere) if len(mere) > 1 else None
+            if not isinstance(counted, Row):
+                became.append(await self._settle_edge(left[0].parent, left[0].child, row))
+                break
+            row = counted
+            became += [None] * (len(mere) - 1)  # by the last of them it is looked whether a verdict is due
+        return became
 
     async def _settle_edge(self, parent: Row, child: Child, row: Row | None) -> Row | _Left | None:
         """Settle an edge, once, and give the verdict that is due; return the dependent if it ended and owes others."""
         opened = None if row is None else row.reopened
         over: Row | None = parent
         refusals = 0
-        while over is not None and row is not None and _leads(child, row):
+        while over is not None and row is not None and leads(child, row):
             decided, mere = await self._decide(over, child, row)
             if decided is None:
                 return None
             after = decided.changed[0].after
-            answer = await self._count(row, after, child) if mere else await self._verdict(decided)
+            counts = {child.place: after.edges[child.place]}
+            answer = await self._count(row, counts) if mere else await self._verdict(decided)
             if isinstance(answer, Row):
                 if not mere:
                     return answer if owes(answer) else None
@@ -173,8 +227,7 @@ class Dependents:
 
     async def _still_over(self, parent: Row) -> Row | None:
         """Return a parent as it is now; None if it is not over any more."""
-        now = (await read_rows(self._table, [parent.id]))[parent.id]
-        return now if now is not None and now.n == parent.n and now.state.status.terminal else None
+        return still_over(parent, (await read_rows(self._table, [parent.id]))[parent.id])
 
     async def _decide(self, parent: Row, child: Child, row: Row) -> tuple[Decided | None, bool]:
         """Decide what an edge does to its dependent, and whether that is a mere count; None: there is nothing to do."""
@@ -190,16 +243,20 @@ class Dependents:
         decided = self._transitions.translator.changes(plan, plan.take(), view)
         if not decided.changed:
             return None, False
-        return decided, not counted and not decided.events and _same_place(row, decided.changed[0].after)
+        return decided, not counted and not decided.events and same_place(row, decided.changed[0].after)
 
-    async def _count(self, row: Row, after: Row, child: Child) -> Row | Refused | None:
-        """Count an edge that decides nothing by itself: no parent that ends meanwhile is in the way of another."""
-        element = f"e[{child.place}]"
+    async def _count(self, row: Row, becomes: Mapping[int, int]) -> Row | Refused | None:
+        """Count edges, by their places, that decide nothing: no parent that ends meanwhile is in the way of another."""
+        states = {f"e[{place}]": state for place, state in becomes.items()}
         written = Update(
             keys.row(row.id),
-            set={element: after.edges[child.place]},
+            set=states,
             add={"v": 1},
-            equal={element: int(EdgeState.OPEN), "n": row.n, **({"g": row.reopened} if row.reopened else {})},
+            equal={
+                **dict.fromkeys(states, int(EdgeState.OPEN)),
+                "n": row.n,
+                **({"g": row.reopened} if row.reopened else {}),
+            },
             absent=() if row.reopened else ("g",),
         )
         answer = await self._table.write(written)
@@ -278,21 +335,6 @@ class Dependents:
             await self._transitions.pause(refusals)
 
 
-def _leads(child: Child, row: Row) -> bool:
-    """Return whether an edge leads to this row; in a damaged store it may lead nowhere."""
-    return row.n == child.n and child.place < len(row.edges)
-
-
-def verdict_is_due(row: Row) -> bool:
-    """Return whether the settled edges of a waiting job decide about it, as ``core.edges.decide`` does."""
-    state = row.state
-    if state.status is not JobStatus.PENDING or state.waits_for is not WaitsFor.DEPENDENCIES:
-        return False
-    if state.require is None:
-        return state.open == 0 or int(EdgeState.BROKEN) in row.edges
-    return state.met >= state.require or state.met + state.open < state.require
-
-
 def _settle(parent: Row, child: Child) -> Callable[[Plan], None]:
     def settle(plan: Plan) -> None:
         plan.load([parent.n, child.n])
@@ -307,9 +349,3 @@ def _decide(child: Child) -> Callable[[Plan], None]:
         plan.decide(child.n)
 
     return look
-
-
-def _same_place(before: Row, after: Row) -> bool:
-    """Return whether nothing changed but the counts of edges, which are counted from their states."""
-    same = structs.replace(after.state, open=before.state.open, met=before.state.met)
-    return same == before.state and after.gate == before.gate
