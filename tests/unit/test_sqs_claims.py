@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs import keys, known, ready_index
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.table import Table, Update
@@ -62,6 +62,20 @@ async def test_a_claim_of_which_nothing_is_known_fails_and_a_reaper_finds_what_i
         with pytest.raises(BackendConnectionError):
             await hand.claim()
         assert await store.lose(hand) == ["a"]
+
+
+@pytest.mark.anyio
+async def test_a_claim_alone_on_the_store_fills_all_of_its_slots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if there are more of them than this process remembers jobs, and than a call reads of the index."""
+    monkeypatch.setattr(known, "_REMEMBERED", 10)
+    monkeypatch.setattr(ready_index, "_MOST", 2)
+    config = sqs_server.config()
+    ids = [f"j{place:02d}" for place in range(60)]
+    async with Store(lambda clock: SQSBackend(config, clock=clock)) as store:
+        hand = await store.hand()
+        await store.submit(*map(new, ids))
+        assert await hand.claim(50) == ids[:50]
+        assert await hand.claim(50) == ids[50:]
 
 
 @pytest.mark.anyio

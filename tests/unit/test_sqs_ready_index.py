@@ -34,6 +34,21 @@ async def test_heads_come_in_the_order_of_claims(store: Asked) -> None:
     assert [job_id for _, job_id in sorted(heads)] == ["b", "a", long, "d"]
 
 
+async def test_as_many_are_found_as_a_claim_asks_for(store: Asked, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In pages: a claim alone on the store asks once, however many slots are free."""
+    monkeypatch.setattr(ready_index, "_MOST", 3)
+    mine, other = store.process(), store.process()
+    ids = [f"j{place:02d}" for place in range(50)]
+    await other.submit(*map(new, ids))
+    lanes = list(await mine.index.lanes())
+    before = mine.lagging.count("query")
+    assert [job_id for _, job_id in sorted(await mine.index.heads(lanes, 50))] == ids
+    assert mine.lagging.count("query") - before <= 50 // 3 + 2 * 4
+    before = mine.lagging.count("query")
+    assert [job_id for _, job_id in sorted(await mine.index.heads(lanes, 3))][:3] == ids[:3]
+    assert mine.lagging.count("query") - before == 4, "one of each shard"
+
+
 async def test_a_claim_reads_16_partitions_and_each_lane_in_its_turn(store: Asked) -> None:
     mine, other = store.process(), store.process()
     await other.submit(*(new(f"j{i}", function=f"app:f{i}") for i in range(10)))

@@ -17,7 +17,7 @@ from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.known import Known
 from asyncjobs.backends.sqs.outlook import Place
 from asyncjobs.backends.sqs.rows import Row
-from asyncjobs.backends.sqs.table import WORK, Item, Page, Table
+from asyncjobs.backends.sqs.table import WORK, Item, Table
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND
@@ -32,7 +32,7 @@ _PARTITIONS = 16
 _FRUITFUL = 12
 """Of these, the ones that gave something last. The others are read in turn."""
 _MOST = 1000
-"""Entries that are read of one partition."""
+"""Entries that one call reads of a partition: more would keep the event loop busy for too long."""
 _FEW = 20
 """Delayed jobs that are read of one partition to learn which comes due first."""
 
@@ -96,15 +96,28 @@ class ReadyIndex:
         return chosen + (others[first:] + others[:first])[:count]
 
     async def _heads(self, partitions: Sequence[str], limit: int) -> list[Place]:
-        async def read(partition: str) -> Page:
-            return await self._table.query(partition, index=WORK, limit=min(limit, _MOST), consistent=False)
+        async def read(partition: str) -> list[Item]:
+            return await self._first_ready(partition, limit)
 
         entries: list[Item] = []
-        for partition, page in zip(partitions, await at_once(read, partitions), strict=True):
-            entries += page.items
-            (self._fruitful.add if page.items else self._fruitful.discard)(partition)
+        for partition, found in zip(partitions, await at_once(read, partitions), strict=True):
+            entries += found
+            (self._fruitful.add if found else self._fruitful.discard)(partition)
         ids = await ids_of(self._table, entries)
         return [(item["ws"], ids[item["pk"]]) for item in entries if item["pk"] in ids]
+
+    async def _first_ready(self, partition: str, limit: int) -> list[Item]:
+        """Read so many of the first entries of a partition, in pages."""
+        found: list[Item] = []
+        start = None
+        while len(found) < limit:
+            some = min(limit - len(found), _MOST)
+            page = await self._table.query(partition, index=WORK, start=start, limit=some, consistent=False)
+            found += page.items
+            start = page.next
+            if start is None:
+                break
+        return found
 
     async def has_ready(self, lane: str) -> bool:
         """Return whether any job of this lane may be ready."""
