@@ -24,6 +24,7 @@ DEEP = "[" * 5000 + "]" * 5000
         ("jobs lst", 2, "Did you mean 'list'?"),
         ("jobs list --stat failed", 2, "--status"),
         ("daemon start --slots 3", 2, "Did you mean '--num-workers'?"),
+        ("jobs list --path jobs.db", 2, "Did you mean '--db'?"),
         ("jobs list --func app:add", 2, "Did you mean '--function'?"),
         (f"{DB} jobs list --status done", 2, "'completed'"),
         (f"{DB} jobs show panel_x", 3, "did you mean"),
