@@ -25,9 +25,9 @@ def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
 
 
 def is_awaitable(value: object) -> bool:
-    """Return whether what a function returned is to be awaited; a handle, which is a text, is a value.
+    """Return whether a function's return value must be awaited; a handle, which is a string, is a plain value.
 
-    By its type, not its ``__class__``: a lazy proxy raises for that.
+    The type decides, not ``__class__``: reading that of a lazy proxy raises.
     """
     try:
         return issubclass(type(value), Awaitable) and not issubclass(type(value), str)
@@ -36,9 +36,9 @@ def is_awaitable(value: object) -> bool:
 
 
 def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str], *, what: str = "setting") -> None:
-    """Refuse names that are not known.
+    """Refuse unknown names.
 
-    :raises ConfigurationError: one of them is not, with the nearest that is.
+    :raises ConfigurationError: a name is unknown; the hint suggests the nearest known one.
     """
     for name, value in given.items():
         if name not in known:
@@ -53,10 +53,10 @@ def refuse_unknown(owner: str, given: Mapping[str, Any], known: Collection[str],
 
 
 class CheckedArguments(FormerAttributes):
-    """Refuses unknown keywords of a constructor, naming the nearest known one, where Python has a bare TypeError."""
+    """The base of classes whose constructors refuse unknown keywords and suggest the nearest known one."""
 
     _settings: ClassVar[tuple[tuple[str, type], ...]] = ()
-    """Parameters that are given settings as a whole, with the class of these."""
+    """Parameters that take a settings object, with its class."""
 
     def __new__(cls, *args: Any, **arguments: Any) -> Self:
         """Check the names of the arguments."""
@@ -66,16 +66,16 @@ class CheckedArguments(FormerAttributes):
 
 
 def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Mapping[str, type] | None = None) -> None:
-    """Refuse keywords with which no object of a class is made.
+    """Refuse keywords that the constructor of a class does not take.
 
     :param inside: parameters that take a settings object, with its class: the hint points there for its fields.
-    :raises ConfigurationError: one of the names is not known, with the nearest that is.
+    :raises ConfigurationError: a keyword is unknown; the hint suggests the nearest known one.
     """
     constructor: Callable[..., Any] = cls.__init__
     parameters = list(inspect.signature(constructor).parameters.values())[1:]
     if any(parameter.kind is Parameter.VAR_KEYWORD for parameter in parameters):
         return
-    # By the class that users know, where this is a private subclass of it.
+    # Name the class that users know if this is a private subclass of it.
     name = getattr(cls, "_known_as", None) or next(base.__name__ for base in cls.__mro__ if base.__name__[0] != "_")
     known = [parameter.name for parameter in parameters]
     for argument, value in given.items():
@@ -91,7 +91,7 @@ def refuse_unknown_arguments(cls: type, given: Mapping[str, Any], *, inside: Map
 
 
 def checked_keywords(func: F) -> F:
-    """Have unknown keywords of a function refused, with the nearest known one, where Python has a bare TypeError."""
+    """Make a function refuse unknown keywords and suggest the nearest known one, instead of a bare TypeError."""
     by_name = (Parameter.POSITIONAL_OR_KEYWORD, Parameter.KEYWORD_ONLY)
     known = [name for name, one in inspect.signature(func).parameters.items() if one.kind in by_name]
 
@@ -106,12 +106,12 @@ def checked_keywords(func: F) -> F:
 
 
 def listed(field: str, given: object, allowed: str, *, hint: str | None = None) -> list[Any]:
-    """Return several items as a new list. A single text is refused, although it is iterable.
+    """Return the items of a collection as a new list. A single string is refused, although it is iterable.
 
-    :raises ConfigurationError: it is not several, or its own code fails when it is read.
+    :raises ConfigurationError: ``given`` is not a collection, or iterating over it raises.
     """
     if is_a(given, str) or not issubclass(type(given), Iterable):
-        hint = hint or f"give a list, also of one: {field}=[…]"
+        hint = hint or f"give a list, even for one item: {field}=[…]"
         raise ConfigurationError(field, given, allowed=allowed, hint=hint)
     with reading(field, given):
         return list(iter(cast("Iterable[Any]", given)))  # iter: list() alone would call __len__
@@ -123,13 +123,13 @@ def name_text(value: object) -> str:
 
 
 def checked_texts(field: str, given: object, allowed: str) -> list[str] | None:
-    """Return one text or several as a list of plain strings, or None for None.
+    """Return one string or several as a list of plain strings, or None for None.
 
-    :raises ConfigurationError: one of them is not a text.
+    :raises ConfigurationError: one of them is not a string.
     """
     if given is None:
         return None
-    # One text, and not its characters.
+    # A single string is one item, not a sequence of characters.
     several = [given] if is_a(given, str) else listed(field, given, allowed)
     if not all(is_a(one, str) for one in several):
         raise ConfigurationError(field, given, allowed=allowed)
@@ -149,9 +149,9 @@ def checked_dict(field: str, given: object, allowed: str) -> dict[Any, Any]:
 
 @contextmanager
 def reading(field: str, given: object) -> Generator[None, None, None]:
-    """Wrap the reading of an object from a caller, whose code may raise any error.
+    """Guard code that reads a caller's object, whose methods may raise anything.
 
-    :raises ConfigurationError: that code fails.
+    :raises ConfigurationError: the object raised an error.
     """
     try:
         yield
@@ -191,18 +191,18 @@ def _refuse_fields(cls: Any, args: tuple[Any, ...], fields: Mapping[str, Any]) -
 
 
 class CheckedStruct(Struct, frozen=True, metaclass=_Checked):
-    """A Struct that programs make themselves. Reading stored ones, and ``replace``, cost nothing more."""
+    """A Struct that users construct, with checked field names. Decoding and ``replace`` cost nothing more."""
 
 
 def refuse_other_fields(value: Struct, cls: type[Struct], hint: str) -> None:
     """Refuse the fields that a subclass of ``cls`` adds, where only those of ``cls`` are read.
 
-    :raises ConfigurationError: there is one.
+    :raises ConfigurationError: ``value`` has such a field.
     """
     if type(value) is cls:
         return
     for name in value.__struct_fields__:
         if name not in cls.__struct_fields__:
             field = f"{type(value).__name__}.{name}"
-            problem = f"{field} is no field of {cls.__name__}, so that it would be ignored"
+            problem = f"{field} is not a field of {cls.__name__} and would be ignored"
             raise ConfigurationError(field, getattr(value, name), problem=problem, hint=hint)

@@ -68,7 +68,7 @@ _METHODS = [name for name in vars(Clock) if not name.startswith("_")]
 
 
 def checked_clock(field: str, given: object) -> Clock:
-    """Return the clock that is given, or the real ones for None."""
+    """Return the given clock, or the system clock for None."""
     if given is None:
         return SystemClock()
     if not _has_methods(given):
@@ -78,7 +78,7 @@ def checked_clock(field: str, given: object) -> Clock:
 
 
 def _has_methods(given: object) -> bool:
-    if is_a(given, type):  # it has them too, and lacks what they are called on
+    if is_a(given, type):  # a class has the methods, too, but not the instance that they need
         return False
     try:
         return all(callable(getattr(given, name, None)) for name in _METHODS)

@@ -1,7 +1,7 @@
-"""Run blocking calls in threads that do not keep a program from ending.
+"""Run blocking calls in daemon threads, which do not keep a program from exiting.
 
-anyio's worker threads, and those of asyncio's executor while they are busy, are joined at exit; anyio's idle ones end
-only with a loop that runs to its end, which ``run_until_complete`` after Ctrl-C does not.
+anyio's worker threads, and busy threads of asyncio's executor, are joined at exit. anyio's idle threads end only when
+the loop shuts down in order, which does not happen if Ctrl-C interrupts ``run_until_complete``.
 """
 
 from __future__ import annotations
@@ -25,12 +25,13 @@ async def in_thread(
 ) -> T:
     """Run a function in a new daemon thread, and return its result.
 
-    :param abandon_on_cancel: return at once when the caller is cancelled; else when the function has ended.
-    :param stop: is set when the caller is cancelled. The function looks at it, and ends; that is waited for.
+    :param abandon_on_cancel: return at once when the caller is cancelled. Default: wait until the function has ended.
+    :param stop: an event that is set when the caller is cancelled. The function must check it and return soon, because
+        the cancelled caller waits for that.
     """
     await checkpoint()
     native: Any = current_token().native_token
-    # asyncio's loop and trio's token each have a way that neither blocks nor answers.
+    # asyncio's loop and trio's token each have a thread-safe call that neither blocks nor returns a result.
     call_soon: Callable[[Callable[[], object]], object] = getattr(native, "call_soon_threadsafe", None) or (
         native.run_sync_soon
     )
@@ -64,5 +65,5 @@ async def in_thread(
 
 
 def call_is_abandoned() -> bool:
-    """Return whether a function still runs whose caller was cancelled and has not waited for it."""
+    """Return whether a function is still running whose caller was cancelled and did not wait for it."""
     return any(thread.is_alive() for thread in _abandoned)

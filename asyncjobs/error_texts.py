@@ -9,7 +9,7 @@ from typing import cast
 
 _LONGEST_SHOWN = 200
 _NAMED = 10
-"""How many ids a message names of many; the attributes of its error have all of them."""
+"""The most ids that a message names; the attributes of the error have all of them."""
 _name_of = type.__dict__["__name__"].__get__  # not kind.__name__: a metaclass may run code of its own there
 
 
@@ -53,7 +53,7 @@ def render_retry(*job_ids: str) -> str:
 
 
 def split_cause(message: str) -> tuple[str, tuple[str, ...]]:
-    """Return the message of an error without what ``raised_in_body`` has put into it, and the ids in that."""
+    """Return the message of an error without the hint of ``raised_in_body``, and the job ids in that hint."""
     found = _RETRY_FIRST.search(message)
     if found is None:
         return message, ()

@@ -102,7 +102,7 @@ class SubmissionError(JobProcessorError):
 class CyclicDependencyError(SubmissionError):
     """Jobs would wait for each other forever. ``path`` starts and ends with the same job id.
 
-    Waits inside bodies are known within one process only: a cycle across processes is not refused; use ``timeout=``.
+    Waits inside bodies are tracked within one process only: a cycle across processes is not detected; use ``timeout=``.
     """
 
     code = "cycle"
@@ -204,7 +204,7 @@ class JobNotFoundError(JobProcessorError, LookupError):
 
 
 class JobStateError(JobProcessorError):
-    """The job's status does not allow what was asked.
+    """The job's status does not allow the operation.
 
     ``answered_at`` and ``answered_by`` are set if the job is a gate that was answered or rejected already.
     """
@@ -367,9 +367,9 @@ class JobTimeoutError(JobProcessorError, TimeoutError):
 
 
 class BackendError(JobProcessorError):
-    """The store could not do what was asked (disk full, read-only, corrupt). What was acknowledged is intact.
+    """The store could not do what was asked (disk full, read-only, corrupt). Acknowledged data is intact.
 
-    ``transient``: a retry may succeed soon. ``logged``: the store has logged the error, so that its callers need not.
+    ``transient``: a retry may succeed soon. ``logged``: the store has logged the error, so callers need not.
     """
 
     code = "backend"
@@ -384,7 +384,7 @@ _SUBMIT_AGAIN = 'nothing was lost; submit .request again with if_exists="return"
 class BackendConnectionError(BackendError):
     """The store could not be reached, or stayed locked, in ``tries`` tries.
 
-    ``request`` is what was to be stored, with its ids fixed, so that it can be submitted again safely
+    ``request`` is the submission that failed, with its ids fixed, so that it can be submitted again safely
     (``await jp.submit_jobs(error.request, if_exists="return")``); None for reads.
     ``transient`` is False if the call was retried for as long as is useful.
     """
@@ -402,7 +402,7 @@ class BackendConnectionError(BackendError):
 
     @property
     def request(self) -> Any:
-        """What was to be stored, or None. The hint mentions ``.request`` only if there is one."""
+        """The submission that failed, or None. The hint mentions ``.request`` only if there is one."""
         return self._request
 
     @request.setter

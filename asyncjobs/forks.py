@@ -1,6 +1,6 @@
 """Count forks of this process: a child must not use the connections that it inherits.
 
-Counted when it happens, because asking for the process id at every call is a system call at every call.
+Forks are counted as they happen, because comparing process ids would take a system call at every use.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def fork_count() -> int:
-    """Return the number of forks between the first process of this line and this one; it differs in a child."""
+    """Return the number of forks between the original process and this one; a child has a higher one."""
     return _Forks.count
 
 
 def end_child(error: BaseException | None) -> NoReturn:
-    """End this forked child as a program ends that returns, or ends by this error; run no clean-up of its parent's.
+    """Exit this forked child as if its program had returned or raised ``error``, without the parent's clean-up.
 
     A child of ``os.fork()`` in a job's body has the parent's stack below it, but none of the threads and tasks that
     wait there for the body.

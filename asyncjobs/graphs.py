@@ -1,4 +1,4 @@
-"""Read the graph of a group, or the part of it around a job, for the web part and the command line."""
+"""Read the graph of a group, or the part of a graph around a job, for the web app and the command line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from asyncjobs.processor import JobProcessor
 
 MOST_NODES = 2000
-"""Jobs of a graph that is shown job by job."""
+"""The most jobs of a graph that is shown job by job."""
 _PAGE = 500
 
 

@@ -1,7 +1,7 @@
 """Identify the processes of this host: which have ended, and which holds a lock on the file.
 
-Linux shows all of it in /proc. Elsewhere it can only be checked whether a process id is in use, and boots cannot be
-distinguished: then leases decide alone.
+Linux shows all of it in /proc. Elsewhere one can only check whether a process id is in use, and boots cannot be
+distinguished, so leases alone decide.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ class ProcessIdentity(Struct, frozen=True):
 
 
 def this_process() -> ProcessIdentity:
-    """Return the calling process. Not cached: a forked child is another one."""
+    """Return the identity of the calling process. Not cached: a forked child has another one."""
     pid = os.getpid()
     state = _state_and_start(pid) if _proc_is_ours() else None
     return ProcessIdentity(
@@ -68,7 +68,7 @@ def is_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
     if found is None:
         return not _exists(identity.pid)
     state, start = found
-    # A zombie runs no more; its number is only kept until its parent has asked how it ended.
+    # A zombie no longer runs; its process id stays in use until its parent has waited for it.
     return state in ("Z", "X", "x") or (identity.start != "" and start != identity.start)
 
 
@@ -128,7 +128,7 @@ def _describe(pid: int) -> str | None:
 
 
 def _proc_is_ours() -> bool:
-    """Return whether /proc numbers processes as we do: a container may see the one of its host."""
+    """Return whether /proc shows this process's pid namespace: a container may see that of its host."""
     return _link("/proc/self") == str(os.getpid())
 
 

@@ -1,4 +1,4 @@
-"""Check and parse what jobs are to have in their metadata: in a query, in a URL, on the command line."""
+"""Check and parse filters on the metadata of jobs: in a query, in a URL, on the command line."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from asyncjobs.checks import checked_dict, is_a, reading
 from asyncjobs.exceptions import ConfigurationError
 
 Scalar: TypeAlias = str | int | float | bool | None
-"""What a value of metadata can be compared with."""
+"""The values that metadata can be compared with."""
 MetadataFilter: TypeAlias = Mapping[str, Scalar | Sequence[Scalar]]
-"""By key, the value that the metadata have, or a sequence of values of which they have one."""
+"""By key, the value that the metadata must have, or a sequence of values of which they must have one."""
 
 MOST = 20
-"""Keys of a filter, and values of one of its keys: each is compared with the metadata of many jobs."""
+"""The most keys of a filter, and values of one key: each is compared with the metadata of many jobs."""
 LONGEST = 512
-"""Characters of a key, and of a value, that is given as text."""
+"""The most characters of a key, and of a value, that is given as text."""
 _LARGEST_BITS = 1023
-"""Of a whole number in metadata."""
+"""The most bits of a whole number in metadata."""
 _NO_LISTS = (str, bytes, bytearray, memoryview)
 """Sequences that are one value."""
 _ALLOWED = "strings, finite numbers, booleans and None, or a list of these for one of them"
@@ -31,7 +31,7 @@ _ALLOWED = "strings, finite numbers, booleans and None, or a list of these for o
 def checked_filter(name: str, given: object) -> dict[str, Scalar | list[Scalar]]:
     """Return a filter with plain values.
 
-    :raises ConfigurationError: it is not a dict, has too much, or a value that metadata cannot have.
+    :raises ConfigurationError: it is not a dict, has too many keys or values, or a value that metadata cannot have.
     """
     fields = checked_dict(name, given, "a dict of keys and their values, or None")
     if len(fields) > MOST:
@@ -70,7 +70,7 @@ def _plain(name: str, key: str, value: object) -> Scalar:
         return float.__float__(value)
     elif is_a(value, Enum):
         return _plain(name, key, value._value_)
-    hint = "half of a pair such as \\ud83d\\ude00 is no text, and no metadata have it" if is_a(value, str) else None
+    hint = "a lone surrogate (half of a pair such as \\ud83d\\ude00) is not valid text" if is_a(value, str) else None
     raise ConfigurationError(name, {key: value}, allowed=_ALLOWED, hint=hint)
 
 
@@ -90,15 +90,14 @@ def _is_storable(value: float | None) -> bool:
 
 
 def alternatives(value: Scalar | Sequence[Scalar]) -> Sequence[Scalar]:
-    """Return the values of which a field is to have one."""
+    """Return the values of which a field must have one."""
     return (value,) if value is None or isinstance(value, (str, int, float)) else value
 
 
 def parse_texts(given: Iterable[tuple[str, str]], spell: str) -> dict[str, list[Scalar]]:
-    """Return the filter of keys and values that are texts, as people and URLs write them.
+    """Return a filter of keys and values that are written as text, as in URLs and on the command line.
 
-    A value is compared with texts, and with the number, boolean or null that it is in JSON: ``3`` finds ``3`` and
-    ``"3"``.
+    A value matches that text, and the number, boolean or null that it is in JSON: ``3`` finds ``3`` and ``"3"``.
 
     :param spell: how a key is named in errors, with ``{}`` for it.
     :raises ConfigurationError: a key is empty, too long, or has two values; a value is too long.
@@ -116,7 +115,7 @@ def parse_texts(given: Iterable[tuple[str, str]], spell: str) -> dict[str, list[
                 raise ConfigurationError(name, text, problem=problem, hint=hint)
         if texts.setdefault(key, text) != text:
             problem = f"{name} cannot be both {texts[key]!r} and {text!r}: a job must match all"
-            raise ConfigurationError(name, text, problem=problem, hint="give one value, and ask twice")
+            raise ConfigurationError(name, text, problem=problem, hint="give one value, and query twice")
     return {key: _readings(text) for key, text in texts.items()}
 
 

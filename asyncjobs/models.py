@@ -24,9 +24,9 @@ Isolation = Literal["thread", "process"]
 
 
 class Handle(SentAsId):
-    """A job's id that stands, among the arguments of another job, for its result: the base of all kinds of handles.
+    """A job's id that stands for its result among the arguments of another job: the base of all kinds of handles.
 
-    ``optional``: for ``None``, if that job does not complete.
+    ``optional``: it stands for ``None`` if that job does not complete.
     """
 
     __slots__ = ()
@@ -148,7 +148,7 @@ class Limit(CheckedStruct, frozen=True):
 
 
 class Dependency(Struct, frozen=True, gc=False):
-    """An edge as it is submitted: ``optional`` parents may end otherwise than completed."""
+    """An edge as it is submitted: ``optional`` parents may end without completing."""
 
     parent_id: str
     optional: bool = False
@@ -194,8 +194,8 @@ class Gate(Shown, Struct, frozen=True):
     """The question of a gate, and its state. Moments are None until they come.
 
     Without ``choices`` and ``schema`` it is an approval: its answer is True. ``schema`` is the JSON Schema that its
-    answer must fit; ``reject_on`` are the choices that reject it. Whoever answered or rejected it is ``answered_by``,
-    as they gave it: None if they did not. ``asked_by`` is the job whose body asks, None for a gate that was submitted.
+    answer must fit; ``reject_on`` are the choices that reject it. ``answered_by`` is the name given with the answer or
+    rejection, None without one. ``asked_by`` is the job whose body asks, None for a gate that was submitted.
     """
 
     question: str
@@ -245,14 +245,14 @@ class Job(Shown, FormerAttributes, Struct, frozen=True):
     unreadable: str | None = None
     """The stored fields that cannot be read (``"unreadable: metadata (…)"``) and have stand-ins here, or None."""
     worker_id: str | None = None
-    """Which worker holds its attempt, or completed it, by ``WorkerInfo.id``: names need not be unique. None, as
-    ``worker`` is, of a job that no worker holds and none completed; ``get_attempts`` names who ran the others."""
+    """The ``WorkerInfo.id`` of the worker that holds its attempt, or completed it: names need not be unique. Like
+    ``worker``, it is None if there is no such worker; ``get_attempts`` names the workers of the other attempts."""
     depends_on: tuple[str, ...] = ()
     """Ids of its dependencies, those among its arguments too, by submission; see ``JobProcessor.get_dependencies``."""
     gate: Gate | None = None
     """The question, if the job is a gate."""
     parked: str | None = None
-    """The id of the gate on which it is parked: it runs again once that has ended."""
+    """The id of the gate on which the job is parked: it runs again once that gate has ended."""
 
     @property
     def elapsed(self) -> float | None:
@@ -264,7 +264,7 @@ class Job(Shown, FormerAttributes, Struct, frozen=True):
 
 
 def state_tag(version: int, created_at: datetime) -> str:
-    """Return the ETag of a job as it is: of this job alone, also when it is removed and its id is used again."""
+    """Return the ETag of a job in this state. It stays unique when the job is removed and its id is used again."""
     return f'"v{version}-{(created_at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1):x}"'
 
 

@@ -125,7 +125,7 @@ class JobProcessor(CheckedArguments, GateCalls):
 
     @asynccontextmanager
     async def lifespan(self, app: object = None) -> AsyncGenerator[None, None]:
-        """Enter it with an ASGI app: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is not looked at."""
+        """Enter the processor for the lifespan of an ASGI app: ``FastAPI(lifespan=jp.lifespan)``. ``app`` is unused."""
         async with self:
             yield
 
@@ -234,7 +234,7 @@ class JobProcessor(CheckedArguments, GateCalls):
         return await self._engine.parts().submitter.map_jobs(func, items, options)
 
     def batch(self) -> Batch:
-        """Collect jobs: ``async with jp.batch() as b: h = b.submit_job(…)`` stores all or nothing when it is left."""
+        """Collect jobs: ``async with jp.batch() as b: h = b.submit_job(…)`` stores all or nothing at its end."""
         return Batch(self._engine.submissions, self._engine.find_submitter, self._engine)
 
     def optional(self, job: str) -> Optional:
@@ -331,8 +331,8 @@ class JobProcessor(CheckedArguments, GateCalls):
     async def poll_status(self, job_id: str) -> StatusReport:
         """Return status, percentage, elapsed seconds, an estimate of the rest, and the result once there is one.
 
-        The estimate is of running jobs: from their own progress once it is 5 %, else from the median of what jobs of
-        the same function took if 3 have completed lately, else None, as while the message is ``worker gone``.
+        Only running jobs have an estimate: from their own progress once it is 5 %, else from the median duration of
+        recent jobs of the same function if 3 have completed, else None. While the message is ``worker gone``, None.
         """
         return await self._engine.parts().streamer.poll_status(job_id)
 
@@ -348,7 +348,7 @@ class JobProcessor(CheckedArguments, GateCalls):
         :param after: the ``cursor`` of the last event that was seen. Default: from the first one.
         :param types: only events of these types, such as ``["progress", "completed"]``. Default: all.
         :raises JobNotFoundError: no such job. ConfigurationError: ``after`` is not a cursor.
-        :raises CyclicDependencyError: read inside of a job beyond what is stored, and its job waits for that one.
+        :raises CyclicDependencyError: read live in the body of a job that the streamed job waits for.
         """
         return self._engine.parts().streamer.stream_job(job_id, after, types)
 
@@ -410,7 +410,7 @@ class JobProcessor(CheckedArguments, GateCalls):
     def close_streams(self, reason: str = "shutdown") -> None:
         """End all event streams that this processor serves; clients reconnect with their cursors.
 
-        Servers wait for open streams before they stop. uvicorn is watched; with other servers, call this first.
+        Servers wait for open streams before they stop. With uvicorn this happens by itself; with others, call it first.
         """
         self._web.close_streams(reason)
 

@@ -1,8 +1,8 @@
 """Let routes of a FastAPI program return models and handles, by the protocol of pydantic.
 
-By their protocol, and no dependency: pydantic asks a class for its schema, and only then is pydantic imported. FastAPI
-without a return annotation takes what ``dict()`` makes of an object. What is sent, read and described is the business
-of ``asyncjobs.web.json_models``.
+pydantic is not a dependency: it is imported only when it asks a class for its schema. Without a return annotation,
+FastAPI sends what ``dict()`` makes of an object. ``asyncjobs.web.json_models`` decides what is sent, read and
+described.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import Any, Self
 
 
 class ShownList:
-    """The base of lists with more than their items: under their own annotation sent as ``asgi_app`` sends them.
+    """The base of lists with attributes: annotated with their class, a route sends them as ``asgi_app`` does.
 
-    Without one, FastAPI takes each for what it is, a list.
+    Without an annotation, FastAPI sends a plain list.
     """
 
     __slots__ = ()
@@ -59,7 +59,7 @@ class SentAsId(str):
     __slots__ = ()
 
     def __copy__(self) -> Self:
-        """Return the handle itself: it does not change, and a copy has to stand for the job's result as well."""
+        """Return the handle itself: it is immutable, and a copy must stand for the job's result as well."""
         return self
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:

@@ -80,10 +80,10 @@ class JobQuery(CheckedStruct, frozen=True, kw_only=True):
     """Selects jobs. Every given field must match; a sequence means "one of".
 
     ``metadata`` compares top-level fields with strings, numbers, booleans and None, as JSON has them: 1 equals 1.0, but
-    neither ``"1"`` nor True. No index leads to them: a page examines a bounded number of jobs, so it may be short and
+    neither ``"1"`` nor True. Metadata have no index: a page examines a bounded number of jobs, so it may be short and
     still have a ``next``. Add ``group``, ``status`` or ``parent_id`` where many jobs are stored.
 
-    ``worker_id`` is that of ``Job.worker_id``; with ``status="in_progress"``, only running jobs are looked at.
+    ``worker_id`` is compared with ``Job.worker_id``; with ``status="in_progress"``, only running jobs are examined.
     ``waits_for="answer"`` finds open gates, and jobs that are parked on one. ``limit`` is 1 to 1,000 jobs a page; pass
     the page's ``next`` as ``cursor`` for the following one. ``order`` is by submission.
     """

@@ -1,7 +1,7 @@
 """Log records of this package without raising errors of the program's log handlers.
 
-A handler belongs to the program (a log server that is away, a full disk), and what it raises comes out of the call that
-logs: in the middle of a commit, of a heartbeat, of a claim. None of these may end because it could not be logged.
+Handlers belong to the program and may fail (an unreachable log server, a full disk). Their errors propagate out of the
+call that logs: in the middle of a commit, a heartbeat or a claim. None of these may fail because logging failed.
 """
 
 from __future__ import annotations

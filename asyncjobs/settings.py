@@ -147,7 +147,7 @@ def load(
             flag = _FLAGS.get(name) or name.rpartition(".")[2].replace("_", "-")
             given[name] = Origin(value, f"the flag --{flag}")
     if (flags or {}).get("sqlite.db_path") is not None and "backend" in given:
-        given["backend"] = Origin(BackendType.SQLITE.value, "the flag --db")  # nobody names a file for another store
+        given["backend"] = Origin(BackendType.SQLITE.value, "the flag --db")  # only SQLite has a file
     sections = {name: _section(name, kind, given) for name, kind in SECTIONS.items()}
     backend = _backend(given.get("backend"))
     sqlite, sqs = cast("SQLiteConfig", sections["sqlite"]), cast("SQSConfig", sections["sqs"])
@@ -264,7 +264,7 @@ def _check_name(name: str, source: str) -> None:
         near = nearest(field, fields) if fields else nearest(name, [*known, *SECTIONS])
         if near is not None and fields:
             near = f"{section}.{near}"
-        # Named here: a command that shows them would read the same file, and fail as this does.
+        # Listed here, because a command that shows the settings would read the same file and fail likewise.
         there = [f"{section}.{other}" for other in fields] or [*_TOP, *(f"[{other}]" for other in SECTIONS)]
         raise ConfigurationError(
             name,

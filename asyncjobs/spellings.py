@@ -27,7 +27,7 @@ _FORMER_NAMES = {
     "group": ("stream_group",),
     "all": ("stream_all",),
 }
-"""What settings and options were called before, and are in similar libraries, that is not like the name they have."""
+"""Former names of settings and options, and names in similar libraries, that do not resemble the present name."""
 _FORMER_NAME = re.compile(rf"(?<![a-z])({'|'.join(_FORMER_NAMES)})$", re.IGNORECASE)
 
 
@@ -57,11 +57,11 @@ def _present_name(name: str, names: Collection[str]) -> str | None:
 
 
 class FormerAttributes:
-    """Names the present attribute in the error for a former one; Python itself suggests only similar names."""
+    """The base of classes that suggest the present name of a renamed attribute; Python suggests only similar names."""
 
     __slots__ = ()
 
-    if not TYPE_CHECKING:  # else type checkers would take every attribute for one that exists
+    if not TYPE_CHECKING:  # else type checkers would accept any attribute
 
         def __getattr__(self, name: str) -> Any:
             """Raise the error for an attribute that does not exist."""

@@ -1,4 +1,4 @@
-"""Define SyncJobs: jobs for programs without an event loop, which runs in a thread behind plain methods."""
+"""Define SyncJobs: plain methods for programs without an event loop, backed by a loop in a separate thread."""
 
 from __future__ import annotations
 
@@ -94,11 +94,11 @@ class SyncHandle(Handle, Generic[T_co]):
         return self._jobs.retry_job(self, fresh=fresh)
 
     def answer(self, value: Any = True, by: str | None = None) -> JobStatus:
-        """Answer it, if it is a gate: see ``JobProcessor.answer_job``."""
+        """Answer the job, if it is a gate: see ``JobProcessor.answer_job``."""
         return self._jobs.call(self._handle.answer, value, by)
 
     def reject(self, reason: str, by: str | None = None) -> JobStatus:
-        """Reject it, if it is a gate: see ``JobProcessor.reject_job``."""
+        """Reject the job, if it is a gate: see ``JobProcessor.reject_job``."""
         return self._jobs.call(self._handle.reject, reason, by)
 
     def events(self, after: str | None = None) -> Iterator[JobEvent]:
@@ -121,12 +121,12 @@ class SyncJobs(SyncGateCalls):
             page = jobs.submit_job(draw_page, plot)
             picture = page.result(timeout=60)
 
-    :param backend: a path, or what else ``JobProcessor`` takes.
+    :param backend: a path, or anything else that ``JobProcessor`` takes.
     :param options: those of ``JobProcessor``: ``daemon=``, ``enable_daemon=``, ``functions=``, ``fallback=``.
 
-    Jobs run on the event loop of a separate thread, and in worker threads; handlers of signals and the main thread
+    Jobs run on the event loop of a separate thread, and in worker threads; the main thread and its signal handlers
     stay yours. May be used from several threads. Leaving gives running jobs ``daemon.shutdown_timeout`` seconds; Ctrl-C
-    meanwhile hands them back at once, and the next one ends the process.
+    meanwhile hands them back at once, and a second Ctrl-C ends the process.
     """
 
     def __init__(
@@ -154,7 +154,7 @@ class SyncJobs(SyncGateCalls):
         return self
 
     async def _live(self, *, task_status: TaskStatus[None]) -> None:
-        """Enter the processor, and leave it when the block of the program is left, by what that is left with."""
+        """Enter the processor, and leave it when the ``with`` block is left, with the error of the block."""
         self._leave, self._error = anyio.Event(), None
         self._loop = LoopHandle()
         await self._jp.__aenter__()
@@ -180,9 +180,9 @@ class SyncJobs(SyncGateCalls):
             stack.__exit__(kind, error, traceback)
 
     def _drain(self, error: BaseException | None) -> None:
-        """Leave the processor. Ctrl-C meanwhile has running jobs handed back; once more, it ends the process.
+        """Leave the processor. Ctrl-C meanwhile hands running jobs back; a second Ctrl-C ends the process.
 
-        :raises KeyboardInterrupt: Ctrl-C came, and it is not what the block is left with.
+        :raises KeyboardInterrupt: Ctrl-C was pressed, and the error of the block is not a KeyboardInterrupt itself.
         """
         interrupted: KeyboardInterrupt | None = None
         with ExitStack() as handlers:
@@ -192,7 +192,7 @@ class SyncJobs(SyncGateCalls):
                     while not wait([self._life], _LOOK_EVERY).done:
                         pass
                 except KeyboardInterrupt as interrupt:
-                    if interrupted is not None:  # it comes of a handler of the program's own
+                    if interrupted is not None:  # raised by a signal handler of the program
                         raise
                     interrupted = interrupt
                     handlers.enter_context(next_ctrl_c_ends(self._loop))
@@ -205,7 +205,7 @@ class SyncJobs(SyncGateCalls):
         self._leave.set()
 
     def _hand_back(self, error: BaseException | None) -> None:
-        self._begin_to_leave(error)  # should that have been interrupted
+        self._begin_to_leave(error)  # again, in case Ctrl-C interrupted the first call
         get_engine(self._jp).give_back()
 
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
@@ -254,7 +254,7 @@ class SyncJobs(SyncGateCalls):
 
     @property
     def processor(self) -> JobProcessor:
-        """Return the processor behind it; call its methods on its loop: see ``call``."""
+        """Return the underlying processor; call its methods on its loop: see ``call``."""
         return self._jp
 
     def _sync_handle(self, handle: JobHandle[T]) -> SyncHandle[T]:
@@ -293,7 +293,7 @@ class SyncJobs(SyncGateCalls):
     def map_jobs(self, func: Callable[..., T], items: Iterable[Any], **options: Any) -> list[SyncHandle[T]]: ...
     def map_jobs(self, func: Callable[..., Any], items: Iterable[Any], **options: Any) -> list[SyncHandle[Any]]:
         """Submit ``func(item)`` for each item, as one batch."""
-        # Here: an iterable of the caller's may do anything, and the loop has others to serve.
+        # Not on the loop: iterating over the caller's items may block, and the loop also serves other calls.
         listed = checked_items(items)
 
         async def submit() -> list[JobHandle[Any]]:
@@ -327,7 +327,7 @@ class SyncJobs(SyncGateCalls):
 
         return self.call(wait)
 
-    # -- asking and deciding
+    # -- reading and controlling
 
     def get_job(self, job_id: str) -> Job:
         """Return a snapshot of a job."""
@@ -431,13 +431,13 @@ class SyncJobs(SyncGateCalls):
                 if batch.ended:
                     return
         finally:
-            # Not waited for: this may be the garbage collector, in any thread, that of the loop too, or after its end.
+            # Not awaited: the garbage collector may run this in any thread, even the loop's, or after the loop's end.
             if fork_count() == forks and not loop.call_soon(reader.close):
                 reader.close()  # the loop is gone, and nothing else uses it
 
 
 def _wait_for(future: Future[T]) -> T:
-    """Return its result. A Ctrl-C that comes just before a wait begins does not end that wait, but the next one."""
+    """Return the result of a future. A Ctrl-C just before a wait begins interrupts the next wait, not that one."""
     while True:
         try:
             return future.result(_LOOK_EVERY)

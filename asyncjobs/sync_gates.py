@@ -21,12 +21,12 @@ T = TypeVar("T")
 
 
 class SyncGateCalls(FormerAttributes, ABC):
-    """The gates of a plain program."""
+    """The methods of ``SyncJobs`` for gates."""
 
     @property
     @abstractmethod
     def processor(self) -> JobProcessor:
-        """Return the processor behind it."""
+        """Return the underlying processor."""
 
     @abstractmethod
     def call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:

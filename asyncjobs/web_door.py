@@ -1,4 +1,4 @@
-"""Import the web part for the facade, on first use: the only module below it that does so."""
+"""Import the web package for the facade, on first use; no other module below the web package does so."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class WebDoor:
-    """Makes the ASGI apps and the stream responses of a processor, and ends their streams when it is left."""
+    """The factory of a processor's ASGI apps and stream responses; ends their streams when the processor is left."""
 
     def __init__(self, jp: JobProcessor, engine: Engine) -> None:
         self._jp = jp

@@ -125,7 +125,7 @@ class JobBackend(EventStore, StepStore, GateStore):
       those of one backend object do; beside others, each claim keeps the order among the jobs that it sees.
     """
     bounds: Bounds = Bounds()
-    """How much the store examines for answers that would otherwise become slow with it."""
+    """How much the store examines for answers that would otherwise become slower as it grows."""
 
     # -- life
 
@@ -138,8 +138,8 @@ class JobBackend(EventStore, StepStore, GateStore):
 
     @abstractmethod
     async def close(self) -> None:
-        """Finish the writes that were taken up, then release everything, when it was closed as often as opened. On a
-        closed store, do nothing."""
+        """Finish the writes that were taken up, then release everything, once closed as often as opened. On a closed
+        store, do nothing."""
 
     async def __aenter__(self) -> JobBackend:
         await self.open()
@@ -174,7 +174,7 @@ class JobBackend(EventStore, StepStore, GateStore):
         """
 
     async def checkup(self) -> Sequence[Finding]:
-        """Find what is wrong with the store itself, or soon will be: damage, or a place that is not fit for it.
+        """Find what is wrong with the store itself, or soon will be: damage, or an unsuitable location.
 
         It may take long, and must not block other callers. Before ``open`` and after ``close`` it checks from outside
         only, for a store that cannot be opened. A store without anything to check has no findings.
@@ -217,7 +217,7 @@ class JobBackend(EventStore, StepStore, GateStore):
         """
 
     async def dequeue_job(self, claim: ClaimRequest) -> ClaimedJob | None:
-        """Claim one ready job, whatever ``claim.limit`` is; None: there is none that this worker may take."""
+        """Claim one ready job, whatever ``claim.limit`` is; return None if this worker may take none."""
         return next(iter((await self.dequeue_jobs(replace(claim, limit=1))).jobs), None)
 
     @abstractmethod
@@ -252,7 +252,7 @@ class JobBackend(EventStore, StepStore, GateStore):
 
     @abstractmethod
     async def extend_leases(self, worker: str) -> WorkerLease:
-        """Renew the lease of every attempt of this worker, and return what it must know: the heartbeat."""
+        """Renew the lease of every attempt of this worker (its heartbeat), and return what the worker must know."""
 
     @abstractmethod
     async def report_refusals(self, worker: str, refused: Mapping[str, str]) -> None:
@@ -262,9 +262,9 @@ class JobBackend(EventStore, StepStore, GateStore):
     async def reap(self, *, expired: bool = True) -> Sequence[str]:
         """Interrupt the attempts of workers that are gone or whose lease ran out, and fail pending jobs of lost owners.
 
-        It takes no ``now``: leases live on the store's own clock.
+        It takes no ``now``: leases are measured by the store's own clock.
 
-        :param expired: False spares workers of which nothing is known but a lease that ran out. A heartbeat that could
+        :param expired: False spares workers whose only sign of death is a lease that ran out. A heartbeat that could
             not be written because the store itself was blocked must be given the time to catch up.
         :returns: the ids of the jobs that were interrupted or failed.
         """
@@ -280,7 +280,7 @@ class JobBackend(EventStore, StepStore, GateStore):
         """Cancel pending jobs, and store the request for those in progress.
 
         :param descendants: include the jobs submitted from inside these, and theirs.
-        :returns: the status that each job has then; unknown ids are left out.
+        :returns: the status of each job afterwards; unknown ids are left out.
         """
 
     @abstractmethod
@@ -298,7 +298,7 @@ class JobBackend(EventStore, StepStore, GateStore):
 
     @abstractmethod
     async def mark_job_ready(self, ids: Sequence[str]) -> Sequence[str]:
-        """Decide waiting jobs anew from their edges (idempotent), and return those whose dependencies are met."""
+        """Decide waiting jobs again from their edges (idempotent), and return those whose dependencies are met."""
 
     @abstractmethod
     async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
@@ -400,7 +400,7 @@ class JobBackend(EventStore, StepStore, GateStore):
 
         It costs what the jobs of the returned groups cost, not those of others.
 
-        :param after: begin behind this name. None: with the first group.
+        :param after: begin after this name. Default: with the first group.
         :raises ConfigurationError: ``limit`` is not from 1 to 1,000, or ``after`` cannot be a name.
         """
 

@@ -11,18 +11,18 @@ from asyncjobs.exceptions import ConfigurationError
 
 LARGEST_LIMIT = 1000
 LOOKED_AT = 5000
-"""Completed jobs that are examined for how long a function takes: a poll must not become slow with the store."""
+"""The most completed jobs examined for the durations of a function, so that polls stay fast as the store grows."""
 
 LONGEST_KEY = 200
-"""Characters of the key of a step."""
+"""The most characters in the key of a step."""
 SMALL_VALUE = 65_536
 """Bytes up to which a value is read together with others; a larger one is read alone."""
 PAGE_BYTES = 1 << 20
-"""Bytes of values in a page of steps, which has at least one step."""
+"""The most bytes of values in a page of steps, which has at least one step."""
 
 
 class Bounds(Struct, frozen=True):
-    """How many jobs a store examines for one answer, those submitted last. None is all of them.
+    """How many of the jobs submitted last a store examines for one answer. None: all jobs.
 
     ``ids`` is for ``find_ids``; ``durations`` counts completed jobs, for ``get_durations``.
     """
@@ -34,7 +34,7 @@ class Bounds(Struct, frozen=True):
 def check_limit(limit: object) -> None:
     """Make sure that an answer may have this number of entries.
 
-    :raises ConfigurationError: it may not.
+    :raises ConfigurationError: ``limit`` is out of range.
     """
     if not isinstance(limit, int) or isinstance(limit, bool) or not 1 <= limit <= LARGEST_LIMIT:
         raise ConfigurationError("limit", limit, allowed=f"a whole number from 1 to {LARGEST_LIMIT}")
@@ -50,9 +50,9 @@ def check_group(field: str, name: str | None) -> None:
 
 
 def check_changes(changes: Sequence[StepChange]) -> None:
-    """Make sure that a job can keep something under these keys.
+    """Make sure that a job can keep values under these keys.
 
-    :raises ConfigurationError: it cannot.
+    :raises ConfigurationError: a key is invalid.
     """
     for change in changes:
         if isinstance(change, Keep):

@@ -23,7 +23,7 @@ from asyncjobs.core.requests import Answer, AskedGate, AttemptRef, NewJob
 from asyncjobs.models import JobStatus
 
 DUE_AT_ONCE = 200
-"""Gates that a call of ``end_due_gates`` ends."""
+"""The most gates that one call of ``end_due_gates`` ends."""
 
 
 class GateStore(ABC):
@@ -33,9 +33,9 @@ class GateStore(ABC):
     async def ask_gate(self, attempt: AttemptRef, gate: NewJob) -> AskedGate:
         """Open the gate of a question that a running body asks, or find the one that it asked before.
 
-        A gate is found by its id alone, whatever it was asked with. One that ended without an answer before its asker
-        was last retried by hand is opened again (events ``retrying``, ``asked``), and any one if that retry was fresh.
-        The new gate has no dependencies.
+        A gate is found by its id alone, whatever its question was. A gate that ended without an answer before its asker
+        was last retried by hand is opened again (events ``retrying``, ``asked``); if that retry was fresh, any gate is.
+        A new gate has no dependencies.
 
         :raises JobStateError: the attempt is no longer in progress, or asked to stop.
         :raises JobConflictError: the id is that of another job, or of a gate that was submitted.
@@ -46,18 +46,18 @@ class GateStore(ABC):
         """End an open gate by an answer (``completed``) or a rejection (``failed``); the first one wins.
 
         Dependents are settled in the same transaction. The same answer by the same giver, sent again, changes nothing.
-        The store does not look at the value: whoever calls has checked that it fits the question.
+        The store does not check the value: the caller has made sure that it fits the question.
 
         :returns: the status of the gate then.
-        :raises JobNotFoundError: there is no such job, or another one than that of ``answer.created_at``.
+        :raises JobNotFoundError: there is no such job, or it was not submitted at ``answer.created_at``.
         :raises JobStateError: it is not a gate, not open, its deadline has come, or another answer came first.
         """
 
     @abstractmethod
     async def end_due_gates(self) -> Sequence[str]:
-        """End open gates whose deadline has come: by their default, else as failed with ``AnswerTimeoutError``.
+        """End open gates whose deadline has come: with their default, else as failed with ``AnswerTimeoutError``.
 
-        One call ends up to ``DUE_AT_ONCE`` of them, the first due first. With none due it is one indexed read.
+        One call ends up to ``DUE_AT_ONCE`` gates, the earliest deadline first. If none is due, it is one indexed read.
 
-        :returns: the ids of those that ended.
+        :returns: the ids of the gates that it ended.
         """

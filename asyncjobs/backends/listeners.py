@@ -28,7 +28,7 @@ class Listeners:
     def notify(self, events: Sequence[JobEvent]) -> None:
         """Call every listener with the events of a commit.
 
-        One that another removes meanwhile is skipped; one that is added meanwhile begins with the next commit.
+        A listener that another one removes meanwhile is skipped; one added meanwhile begins with the next commit.
         """
         for key, listener in tuple(self._kept.items()):
             if key not in self._kept:

@@ -17,7 +17,7 @@ _LONGEST_CURSOR = 19
 def check_query(query: JobQuery) -> None:
     """Make sure that every field of a query has a possible value.
 
-    :raises ConfigurationError: one has not.
+    :raises ConfigurationError: a field has an impossible value.
     """
     if query.order not in ("oldest", "newest"):
         raise ConfigurationError("JobQuery.order", query.order, allowed="'oldest' or 'newest'")
@@ -37,9 +37,9 @@ def statuses(query: JobQuery) -> tuple[JobStatus, ...] | None:
 
 
 def cursor_number(field: str, cursor: str | None) -> int | None:
-    """Return the number that is a cursor; None without one.
+    """Return a cursor as a number; None without one.
 
-    :raises ConfigurationError: it is none.
+    :raises ConfigurationError: it is not a cursor.
     """
     if cursor is None:
         return None

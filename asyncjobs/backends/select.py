@@ -63,7 +63,7 @@ def _construct(config: BackendConfig, clock: Clock) -> JobBackend:
     if is_a(config, SQSConfig):
         from asyncjobs.backends.sqs.backend import SQSBackend
 
-        # Its moments are those of AWS: the clock of this host does not count, only that of a test.
+        # This store uses the clock of AWS, not that of this host; only tests pass one.
         return SQSBackend(config, clock=None if is_a(clock, SystemClock) else clock)
     raise ConfigurationError(
         "backend", config, allowed="a BackendType, SQLiteConfig, SQSConfig, MemoryConfig or a JobBackend"

@@ -2,9 +2,9 @@
 
 It is a part of the contract of ``backends.base``, and can be kept by a store without large transactions (ADR 30):
 
-- each change is atomic for itself, and fenced for itself: it is done while its attempt is the one in progress, or not
-  at all. A batch is not atomic: after an error, or the death of the process, any beginning of it may be done. Changes
-  of one key or prefix are done in the order of the batch;
+- each change is atomic and fenced by itself: it is applied while its attempt is the one in progress, or not at all. A
+  batch is not atomic: after an error, or the death of the process, any number of its first changes may have been
+  applied. Changes of one key or prefix are applied in the order of the batch;
 - a ``Forget`` is atomic for each key alone: a reader may find some of the keys gone and others not. When the call
   returns, all of them are. If its attempt ends in between, it is ``Stale``, although some of them are gone;
 - a read of a page sees each step as it was at some moment of the read. Between two pages, anything may change;
@@ -59,9 +59,9 @@ class StepStore(ABC):
     async def read_step(self, job_id: str, key: str) -> bytes | None:
         """Return the value under this key, however large it is; None if there is none that counts.
 
-        :raises ConfigurationError: this cannot be a key.
+        :raises ConfigurationError: ``key`` is not a valid key.
         """
 
     @abstractmethod
     async def count_steps(self, job_id: str) -> int:
-        """Count the steps that count."""
+        """Return the number of steps that count."""

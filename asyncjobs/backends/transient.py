@@ -25,7 +25,7 @@ _LONGEST_DELAY = 5.0
 
 
 def delay_before(attempt: int, draw: Callable[[], float] = random.random) -> float:
-    """Return the seconds to wait before this attempt, of which 2 is the first one that waits.
+    """Return the seconds to wait before this attempt; attempt 2 is the first one that waits.
 
     The delay doubles each time. Half of it is random, so that callers that failed together do not return together.
     """
@@ -60,13 +60,13 @@ async def enqueue_patiently(
     clock: Clock,
     trying: Callable[[], None] = lambda: None,
 ) -> Sequence[str]:
-    """Submit jobs by ``backend.enqueue_jobs``, and repeat that after transient failures.
+    """Submit jobs by ``backend.enqueue_jobs``, and repeat the call after transient failures.
 
     The jobs may have been stored although the call failed, so they are submitted again by their fixed ids, and those
     that exist are returned. An id that was taken before is refused as usual.
 
     :param trying: called right before each try: a claim that begins then joins its transaction.
-    :raises BackendConnectionError: see ``patiently``; whether they are stored is unknown. ``.request`` are the jobs.
+    :raises BackendConnectionError: see ``patiently``; whether they are stored is unknown. ``.request`` has the jobs.
     """
     began = clock.now()
 

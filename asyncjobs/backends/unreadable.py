@@ -1,7 +1,7 @@
 """Mark rows that cannot be read, because they are damaged or another program wrote them.
 
-Such a row is shown with a mark and stand-ins for its unreadable columns. So a page of jobs, a stream, or a claim is
-complete without it.
+Such a row is shown with a mark, and with stand-ins for its unreadable columns. So it does not fail the page of jobs,
+the stream or the claim that it is part of.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def problem(what: str, error: Exception) -> str:
 
 def unreadable_job(marked: str) -> JobError:
     """Return the error of a job that cannot run because of this mark."""
-    return JobError("UnreadableJobError", f"what is stored of this job is {marked}")
+    return JobError("UnreadableJobError", f"the stored job is {marked}")
 
 
 def event_data(data: bytes | None) -> dict[str, Any]:
@@ -64,7 +64,7 @@ def marked_data(problems: Sequence[str]) -> dict[str, Any]:
 def metadata(data: bytes | str | None) -> dict[str, Any]:
     """Decode the stored metadata of a job: JSON of an object, or None for an empty one.
 
-    It raises what is wrong with the text.
+    :raises Exception: the stored text is damaged; which error depends on the decoder.
     """
     return {} if data is None else _metadata.decode(data)
 
@@ -95,7 +95,7 @@ class Once:
 
 
 class Shape:
-    """The types that the columns of a row may have, and what stands in for a value of another type.
+    """The types that the columns of a row may have, and the stand-ins for values of other types.
 
     :param columns: name, types, stand-in; in order.
     """

@@ -82,8 +82,8 @@ class ClaimedJob(Struct, frozen=True, gc=False):
 class ClaimResult(Struct, frozen=True):
     """The answer to a claim.
 
-    ``next_due`` is when to claim again though nothing happens before: when the earliest delayed job comes due, or the
-    store wants to look again (µs since the epoch, by the wall clock as it is now); None without such a moment.
+    ``next_due`` is when to claim again even if nothing happens before: when the earliest delayed job comes due, or the
+    store asks for another claim (µs since the epoch, by the wall clock as it is now); None if there is no such moment.
     ``unknown`` are the functions of ready jobs that the claim neither resolved nor refused. If ``lost`` is True, the
     worker is no longer registered and nothing was claimed.
     """
@@ -102,7 +102,7 @@ class Finished(Struct, frozen=True):
 
 
 class KeptStep(Struct, frozen=True):
-    """A value that a job has kept. ``size`` are its bytes.
+    """A value that a job has kept. ``size`` is in bytes.
 
     ``value`` is None if it is larger than ``bounds.SMALL_VALUE``, or was not asked for.
     """
@@ -128,9 +128,9 @@ class LimitInfo(Struct, frozen=True):
 
 
 class StoredCall(Struct, frozen=True):
-    """What a job calls. ``call`` are its arguments, encoded as they are stored.
+    """What a job calls. ``call`` is its encoded arguments, as they are stored.
 
-    If ``injects`` is True, they name results of other jobs, which are put in when an attempt begins.
+    If ``injects`` is True, they refer to results of other jobs, which are injected when an attempt begins.
     """
 
     function: str

@@ -1,1 +1,1 @@
-"""Decide. No await, clock, randomness, logging or I/O: time and jitter are arguments, rows come through a view."""
+"""Decide policy. No await, clock, randomness, logging or I/O: time and jitter are arguments, rows come from a view."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 LONGEST_PATH = 128
-"""Characters up to which a child's id shows the ids of all its ancestors."""
+"""The length in characters up to which a child's id shows the ids of all its ancestors."""
 _LONGEST_ROOT = 64
 _LONGEST_STEP = 64
 

@@ -1,7 +1,7 @@
-"""Decide what can be asked of a store (submit, finish, cancel, …) as pure functions over a ``Plan``.
+"""Decide the operations on a store (submit, finish, cancel, …) as pure functions over a ``Plan``.
 
 A refused command leaves the plan as it was. ``backends.base`` lists which method of a backend uses which command.
-A command that its view interrupts (``core.plan.View``) leaves a plan to throw away, and nothing else.
+If its view interrupts a command (``core.plan.View``), the plan must be discarded; nothing else has changed.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def enqueue(
 ) -> list[int]:
     """Insert a batch, all or nothing.
 
-    :param numbers: fresh job numbers, in submission order, at least one per job. They are taken once everything is
-        read: an iterator is where it was if the view raises.
+    :param numbers: fresh job numbers, in submission order, at least one per job. They are taken only after everything
+        is read, so an iterator has not advanced if the view raises.
     :param parent: (number, attempt, worker) of the job whose body submits; it must still hold its attempt.
-    :returns: each job's number; of an existing one the stored number.
-    :raises SubmissionError: of the kind that fits; the plan is as it was.
+    :returns: each job's number; for an existing job, the stored number.
+    :raises SubmissionError: one of its subclasses, by the cause; the plan is unchanged.
     :raises ConfigurationError: ``require`` is not from 1 to the number of dependencies; likewise.
     """
     generated = {job.id for job in jobs if job.generated}  # no stored job has one of these
@@ -88,7 +88,7 @@ def check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
             hint="the attempt lost its lease or was ended; what it does now is not recorded",
         )
     if row.cancel_requested:
-        # A request for the descendants reaches those that are stored by then. Later ones would escape it.
+        # A request to cancel descendants reaches those that are stored by then. Later ones would escape it.
         raise JobStateError(
             row.id,
             "asked to stop",
@@ -98,7 +98,7 @@ def check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
 
 
 def _not_stored(jobs: Sequence[NewJob], ids: Mapping[str, int], existing: Existing) -> dict[str, NewJob]:
-    """Return the jobs that must be inserted, by id. An id that is taken is refused, or must be of the same call."""
+    """Return the jobs that must be inserted, by id. An id that is taken is refused, or must belong to the same call."""
     fresh: dict[str, NewJob] = {}
     for job in jobs:
         # Its id is new; or taken, and that is an error; or taken by an earlier job of the batch; or by a stored one.
@@ -123,7 +123,7 @@ def _check_dependencies(job: NewJob, ids: Mapping[str, int], fresh: Mapping[str,
         return
     parents = {d.parent_id for d in job.dependencies}
     if not 1 <= job.require <= len(parents):
-        # More than there are would wait for ever, once every parent completed.
+        # With a larger number, the job would wait forever once every parent has completed.
         allowed = f"1 to {len(parents)}, the number of its dependencies" if parents else "None without dependencies"
         raise ConfigurationError("require", job.require, allowed=allowed)
 
@@ -287,7 +287,7 @@ def _open_gate(plan: Plan, gate_id: str, asker: int) -> JobState | None:
 
 
 _REMOVED = Stale(0, JobStatus.CANCELLED)
-"""The answer about an attempt whose job is not stored any more."""
+"""The answer for an attempt whose job is no longer stored."""
 
 
 def append_events(plan: Plan, batches: Sequence[tuple[int, int, int, tuple[BodyEvent, ...]]]) -> list[bool]:
@@ -338,7 +338,7 @@ def start(plan: Plan, numbers: Sequence[int], worker: int) -> list[JobState]:
 
 
 def promote(plan: Plan, numbers: Sequence[int]) -> None:
-    """Make delayed jobs ready whose time has come."""
+    """Make delayed jobs that are due ready."""
     plan.load(numbers)
     for n in numbers:
         job = plan.get(n)
@@ -349,7 +349,7 @@ def promote(plan: Plan, numbers: Sequence[int]) -> None:
 def reap(plan: Plan, numbers: Sequence[int], draws: Sequence[float]) -> list[JobState]:
     """Interrupt the attempts of a dead or frozen worker, and return their rows.
 
-    :param draws: for each number a random one from 0 to 1.
+    :param draws: a random number from 0 to 1 for each job.
     """
     plan.load(numbers)
     reaped: list[JobState] = []
@@ -405,7 +405,7 @@ def give_up(plan: Plan, numbers: Sequence[int], error: JobError) -> list[JobStat
 
 
 def recount(plan: Plan, numbers: Sequence[int]) -> list[JobState]:
-    """Decide waiting jobs anew from their edges, and return all rows. Right counts stay as they are."""
+    """Decide waiting jobs again from their edges, and return all rows. Correct counts stay as they are."""
     plan.load(numbers)
     skipped: list[int] = []
     for n in numbers:

@@ -1,6 +1,6 @@
 """Keep dependencies as a ``networkx.DiGraph``: ``JobDAG`` is usable on its own.
 
-Nodes are job ids, edges run from a dependency to its dependents. Adding costs the new job's own edges: a new node can
+Nodes are job ids, edges run from a dependency to its dependents. Adding a job costs only its own edges: a new node can
 close a cycle only through dependents that were named before it was added.
 """
 
@@ -66,7 +66,7 @@ class JobDAG(CheckedArguments):
         :param metadata: kept on its node of ``graph``, as the attributes of these names.
         :raises CyclicDependencyError: the job would wait for itself; the graph is unchanged.
         :raises DuplicateJobError: the job was added before.
-        :raises ConfigurationError: an id is no text, or an argument is unknown.
+        :raises ConfigurationError: an id is not a string, or an argument is unknown.
         """
         if unknown:
             name, value = next(iter(unknown.items()))
@@ -122,7 +122,7 @@ class JobDAG(CheckedArguments):
         self._graph.remove_node(job_id)
         self._added.discard(job_id)
         self._completed.discard(job_id)
-        for parent in parents:  # a dependency that was only named, and is no longer
+        for parent in parents:  # a dependency that was named but never added, and is no longer named
             if parent not in self._added and not self._graph.out_degree(parent):
                 self._graph.remove_node(parent)
 

@@ -30,9 +30,9 @@ def settle(parent: JobState, optional: bool) -> Settled:
 def count_settled(child: JobState, settled: Settled, now: int) -> JobState | Change:
     """Count an edge of ``child`` that was open and now is settled, and decide what follows.
 
-    Edges are settled one after the other, in batch order, whatever is written in one transaction: so the edge that
-    decides, which is the cause of a skip, does not depend on that. Verdicts are monotone: the first one stands, and
-    later edges only count.
+    Edges are settled one after the other, in batch order, however they are grouped into transactions. So the edge that
+    decides, which is the cause of a skip, does not depend on the grouping. Verdicts are monotone: the first one stands,
+    and later edges are only counted.
 
     :returns: a ``Change`` if the child is skipped, else its row, which may now be ready.
     """

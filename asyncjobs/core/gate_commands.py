@@ -1,4 +1,4 @@
-"""Decide what is asked of gates (ask, answer, end those that are due), as ``core.commands`` does for all jobs."""
+"""Decide the operations on gates (ask, answer, end those that are due), as ``core.commands`` does for all jobs."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from asyncjobs.models import JobStatus
 def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[int]) -> AskedGate:
     """Ask the question of a body: open its gate, or find the one that an earlier attempt asked under this id.
 
-    One that ended without an answer before the asker was retried is opened again, and any one after a fresh retry.
+    A gate that ended without an answer before the asker was retried is opened again; after a fresh retry, any gate is.
 
     :param asker: (number, attempt, worker) of the job whose body asks; it must still hold its attempt.
     :param numbers: fresh job numbers, of which one is taken once everything is read, or none.
-    :raises JobStateError: it does not. JobConflictError: the id is that of another kind of job.
+    :raises JobStateError: the asker no longer holds it. JobConflictError: the id is that of another kind of job.
     """
     check_parent(plan, asker)
     row = plan[asker[0]]
@@ -45,7 +45,7 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
 
 
 def open_again(plan: Plan, n: int) -> JobState:
-    """Open the gate of a question again: the step of a store that does in several what ``ask`` does in one.
+    """Open the gate of a question again: one step, for stores that perform ``ask`` in several steps.
 
     :raises JobStateError: it is open already, or the job that asked has ended.
     """
@@ -66,10 +66,10 @@ def _open_again(plan: Plan, gate: JobState, asker: JobState) -> None:
 
 
 def _asked(plan: Plan, asker: int, n: int) -> AskedGate:
-    """Return a gate as it stands; if it is open, write into the log of its asker that this begins to wait."""
+    """Return a gate as it stands; if it is open, record in the log of its asker that the asker begins to wait."""
     gate = plan[n]
     if gates.is_open(gate):
-        # Here and not by the body, whose events are stored a moment later: the answer may come before them.
+        # Recorded here and not by the body, whose events are stored a moment later: the answer may come before them.
         plan.apply(gates.noted_question(plan[asker], gate, plan.question(n), plan.now))
     return AskedGate(gate.id, gate.status, plan.call(n) or b"")
 
@@ -89,7 +89,7 @@ def answer(plan: Plan, n: int, given: Answer) -> JobStatus:
     plan.load([n])
     job, gate = plan[n], plan.gate(n)
     if job.role is not Role.GATE or gate is None:
-        hint = "only a gate can be answered, which submit_gate or ask has made"
+        hint = "only gates, made by submit_gate or ask, can be answered"
         raise JobStateError(job.id, job.status, "it is not a gate", hint=hint)
     refusal = gates.refusal(job, gate, plan.now)
     if refusal is not None:

@@ -1,7 +1,7 @@
 """Decide how gates move: when one opens, is answered, rejected, or not answered in time.
 
-A gate is open while it is pending and waits for its answer. It has no attempts: its end is decided from outside, by
-whoever comes first. Each function returns a ``Change`` of its row and, where that changes too, its ``GateState``.
+A gate is open while it is pending and waits for its answer. It has no attempts: it is ended from outside, and the first
+end wins. Each function returns a ``Change`` of its row and, where that changes too, its ``GateState``.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from asyncjobs.exceptions import JobStateError
 from asyncjobs.models import EventType, JobError, JobStatus, OutcomeKind, WaitsFor
 
 FUNCTION = "gate"
-"""What ``Job.func`` is of every gate. No function has this name."""
+"""The ``Job.func`` of every gate. No function has this name."""
 REJECTED = "RejectedError"
 NOT_ANSWERED = "AnswerTimeoutError"
-UNREADABLE = JobError("UnreadableJobError", "what is stored of this job is unreadable: question")
-"""Why a gate fails whose question cannot be read when it is to be opened."""
+UNREADABLE = JobError("UnreadableJobError", "the stored job is unreadable: question")
+"""The error of a gate whose question cannot be read when it is to be opened."""
 
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(Question).decode
@@ -46,7 +46,7 @@ def decode_question(call: bytes) -> Question:
 
 
 def is_open(job: JobState) -> bool:
-    """Return whether this is a gate that can be answered, but for its deadline."""
+    """Return whether this is a gate that can be answered, unless its deadline has passed."""
     return job.role is Role.GATE and job.status is JobStatus.PENDING and job.waits_for is WaitsFor.ANSWER
 
 
@@ -68,7 +68,7 @@ def opened(job: JobState, gate: GateState, question: Question, now: int, generat
 
 
 def asked_data(question: Question, deadline: int | None) -> dict[str, Any]:
-    """Return what an ``asked`` event has."""
+    """Return the data of an ``asked`` event."""
     return {
         "question": question.question,
         "choices": None if question.choices is None else list(question.choices),
@@ -94,7 +94,7 @@ def answered(job: JobState, gate: GateState, answer: Answer, now: int) -> tuple[
 
 
 def noted_question(asker: JobState, gate: JobState, question: Question | None, now: int) -> Change:
-    """Write into the log of the job that asks that it begins to wait: who follows that job needs no other stream.
+    """Record in the log of the asker that it begins to wait, so that readers of that log need no other stream.
 
     :param question: None if it cannot be read.
     """
@@ -103,7 +103,7 @@ def noted_question(asker: JobState, gate: JobState, question: Question | None, n
 
 
 def noted_end(asker: JobState, gate: JobState, state: GateState, now: int) -> Change:
-    """Write into the log of the job that asked how its question ended."""
+    """Record in the log of the asker how its question ended."""
     data = {"gate": gate.id, "status": str(gate.status), "by": state.answered_by}
     return _noted(asker, EventType.ANSWERED, data, now)
 
@@ -133,7 +133,7 @@ def _failed(job: JobState, error: JobError, now: int, *, by: str | None) -> Chan
 
 
 def is_repeated(job: JobState, gate: GateState, answer: Answer, value: bytes | None) -> bool:
-    """Return whether a gate was ended by this very answer, which was sent again.
+    """Return whether this answer repeats the one that ended the gate.
 
     :param value: what is stored as its result.
     """
@@ -153,12 +153,12 @@ def refusal(job: JobState, gate: GateState, now: int) -> JobStateError | None:
         problem = f"its deadline was {_shown(job.run_at)}"
         return JobStateError(job.id, job.status, problem, hint="retry_job opens it again once it has ended")
     if job.status is JobStatus.PENDING:
-        hint = "it is asked once its dependencies allow it: wait for its event 'asked'"
+        hint = "it opens once its dependencies allow it: wait for its event 'asked'"
         return JobStateError(job.id, job.status, "it is not open yet", hint=hint)
     if gate.answered_at is None:
         hint = None if job.status is JobStatus.COMPLETED else "retry_job opens it again"
         if job.status is JobStatus.SKIPPED:
-            hint = f"retry {job.because!r} instead: then it waits to be asked again"
+            hint = f"retry {job.because!r} instead; the gate then waits for it again"
         return JobStateError(job.id, job.status, "it is no longer open", hint=hint)
     verb = "rejected" if gate.reason is not None else "answered"
     by = "" if gate.answered_by is None else f" by {gate.answered_by!r}"

@@ -56,8 +56,8 @@ def is_json_object(fields: Mapping[Any, Any]) -> bool:
 def find_lone_surrogate(text: str | bytes) -> list[str | int] | None:
     r"""Find half of a surrogate pair, as in ``"\ud83d"``, in JSON that msgspec refused.
 
-    :returns: the path to it; a name with one is spelled in ASCII behind the path of its object. None if there is none,
-        so that msgspec had another reason.
+    :returns: the path to it; a name that contains it is spelled in ASCII after the path of its object. None if there is
+        none: then msgspec had another reason.
     """
     from json import loads  # deferred: it takes 100 kB, and is only for what msgspec refused
 
@@ -144,5 +144,5 @@ def _as_text(value: Any) -> str:
         text = repr(value)[:_LONGEST_REPR] if isinstance(value, BaseException) else str(value)
     except Exception:  # border: the value's own class
         text = f"<{type(value).__name__}>"
-    # JSON has no lone surrogates, which a path whose name is no UTF-8 has in its text.
+    # JSON has no lone surrogates, but the text of a path has them if its name is not UTF-8.
     return text.encode("utf-8", "backslashreplace").decode()

@@ -29,7 +29,7 @@ def split_lanes(
     :param ready: lanes that have ready jobs, each with its key in the backend.
     :param queues: those that the worker serves; None: all.
     :param functions: names that the worker has resolved.
-    :param refused: names that it has not.
+    :param refused: names that it failed to resolve.
     :returns: the keys of the lanes to claim from, and the names in neither ``functions`` nor ``refused``.
     """
     chosen: list[K] = []

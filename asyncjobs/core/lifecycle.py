@@ -1,4 +1,4 @@
-"""Decide the transitions of one job: the table of those that exist, and a function for each act.
+"""Decide the transitions of one job: the table of all transitions, and a function for each operation.
 
 Each function takes the row as it is and returns a ``Change`` (the row as it will be, with its events), or ``Stale`` if
 the guard does not hold. Guards are the status and the attempt number, which is the fencing token.
@@ -38,7 +38,7 @@ TRANSITIONS: dict[tuple[JobStatus | None, EventType], JobStatus] = {
 """Every change of status: (from, event) -> to. The diagram in the docs is drawn from it."""
 
 EVENT_TYPES: dict[EventType, str] = {event: str(event) for event in EventType}
-"""The engine's types of events as events have them: one plain str for all, where ``str(event)`` makes one for each."""
+"""The engine's event types as plain strings, made once: ``str(event)`` would make a new one for each event."""
 
 WORKER_LOST = "WorkerLostError"
 LOCAL_JOB_LOST = JobError(
@@ -254,7 +254,7 @@ def append_events(job: JobState, attempt: int, worker: int | None, body_events: 
 
 
 def refuse_step(job: JobState, attempt: int, worker: int | None) -> Stale | None:
-    """Return why this attempt may keep or forget nothing; None if it may, also after it was asked to stop."""
+    """Return why this attempt may not keep or forget values; None if it may, also after it was asked to stop."""
     return None if holds(job, attempt, worker) else Stale(job.attempt, job.status)
 
 
@@ -285,7 +285,7 @@ def revive(job: JobState, cause: str, now: int, *, fresh: bool = False, by: str 
     """Make a job pending again after ``cause`` (itself, or the reason of its skip) was retried by a user.
 
     It waits for its dependencies; the caller then decides what they already settle. A skipped job keeps the ``run_at``
-    of its submitter; the retried one itself is due at once, and begins a generation.
+    of its submitter; the retried job itself is due at once, and begins a new generation.
 
     :param fresh: steps of earlier generations no longer count. A skipped job never ran, and has none.
     :param by: what the user called, or ``"ask"``: the body of ``cause`` asks a gate again.
@@ -312,5 +312,5 @@ def revive(job: JobState, cause: str, now: int, *, fresh: bool = False, by: str 
 
 
 def error_data(error: JobError | None) -> dict[str, Any]:
-    """Return what the event of a failure has."""
+    """Return the data of the event of a failure."""
     return {} if error is None else {"error_type": error.error_type, "message": error.message}

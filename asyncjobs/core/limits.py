@@ -21,7 +21,7 @@ class Admission(Struct, frozen=True):
 class Candidate(Struct, frozen=True, order=True):
     """A due job of a limited key, ordered as claims order jobs."""
 
-    rank: int  # minus the priority
+    rank: int  # the negated priority
     n: int
 
 

@@ -1,4 +1,4 @@
-"""Name the module of the main script, which is called differently in each kind of process."""
+"""Name the module of the main script, which has a different name in each kind of process."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ SECOND_MAIN = "__asyncjobs_main__"
 # A spawned child of multiprocessing calls it "__mp_main__".
 MAIN_NAMES = frozenset({MAIN, "__mp_main__", SECOND_MAIN})
 APP_MARK = "__asyncjobs_app__"
-"""The attribute that the command line sets on the module of ``--app``: it may stand for a script of its file name."""
+"""The attribute that the command line sets on the module of ``--app``, which may stand for a script of that file name."""
 NOT_BY_SCRIPT = (
-    "put it into a module that the server imports and registers: JobProcessor(functions=[…]); a daemon of its own runs "
-    "it with --app or --allow"
+    "put it into a module that the server imports and registers: JobProcessor(functions=[…]); or run it in a separate "
+    "daemon with --app or --allow"
 )
-"""What to do with a function of a script, of which a server knows nothing."""
+"""The hint for a function of a script, which a server does not know."""
 
 
 def is_of_a_script(name: str) -> bool:

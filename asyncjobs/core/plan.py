@@ -46,11 +46,11 @@ class View(Protocol):
         ...
 
     def gates(self, numbers: Sequence[int]) -> Iterable[GateState]:
-        """Read what these gates have beside their rows; what is no gate, or unknown, is left out."""
+        """Read the states of these gates; jobs that are not gates, and unknown ones, are left out."""
         ...
 
     def open_gates(self, askers: Sequence[int]) -> Sequence[int]:
-        """Read the numbers of the open gates of which one of these jobs is the asker, by number."""
+        """Read the numbers of the open gates that these jobs asked, in ascending order."""
         ...
 
     def call(self, n: int) -> bytes | None:
@@ -131,7 +131,7 @@ class Plan:
     # -- reading
 
     def load(self, numbers: Iterable[int]) -> None:
-        """Read those of these jobs that are not known yet, all at once."""
+        """Read those of these jobs that are not loaded yet, all at once."""
         known = self._jobs
         missing = [n for n in numbers if n not in known]
         if missing:
@@ -154,12 +154,12 @@ class Plan:
         return self._jobs[n]
 
     def gate(self, n: int) -> GateState | None:
-        """Return what a gate has beside its row, as it is now; None if there is no such gate."""
+        """Return the state of a gate as it is now; None if there is no such gate."""
         self.load_gates([n])
         return self._gates.get(n)
 
     def load_gates(self, numbers: Iterable[int]) -> None:
-        """Read what those of these gates have beside their rows that are not known yet, all at once."""
+        """Read the states of those of these gates that are not loaded yet, all at once."""
         missing = [n for n in numbers if n not in self._gates]
         if missing:
             self._gates.update((gate.n, gate) for gate in self.view.gates(missing))
@@ -184,7 +184,7 @@ class Plan:
         return self.view.result(n)
 
     def question(self, n: int) -> Question | None:
-        """Return what a gate asks that is stored, or that this plan inserts; None if that cannot be read."""
+        """Return the question of a gate that is stored, or that this plan inserts; None if it cannot be read."""
         call = self.call(n)
         try:
             return None if call is None else gates.decode_question(call)
@@ -234,7 +234,7 @@ class Plan:
             self.owed.append(n)
 
     def put_gate(self, gate: GateState) -> None:
-        """Keep what a gate has beside its row."""
+        """Keep the changed state of a gate."""
         self._gates[gate.n] = gate
         self.changed_gates[gate.n] = None
 
@@ -287,8 +287,8 @@ class Plan:
     def propagate(self, ended: Sequence[int]) -> None:
         """Settle the dependents of jobs that became terminal, level by level, until no further job ends.
 
-        With a job that has asked, its open gates end; with a gate, the parking of its asker. A plan that leaves this to
-        its backend has listed the jobs in ``owed`` when they ended.
+        When a job that has asked ends, its open gates end; when a gate ends, its asker is no longer parked. A plan that
+        leaves this to its backend has listed the jobs in ``owed`` when they ended.
         """
         if self.leaves_dependents:
             return
@@ -299,9 +299,9 @@ class Plan:
             level = closed + self.settle_children(open_edges)
 
     def settle_children(self, rows: Sequence[EdgeRow]) -> list[int]:
-        """Settle these stored open edges, one after the other, whose parents have ended: one level of ``propagate``.
+        """Settle these stored open edges of ended parents, one after the other: one level of ``propagate``.
 
-        A child of which an edge was only counted stands in ``changed``, too: it differs from its row by ``open`` and
+        A child for which an edge was only counted is in ``changed``, too: it differs from its row by ``open`` and
         ``met`` alone. Any other difference is a verdict, which depends on all of its edges.
 
         :returns: the children that ended because of it.
@@ -319,8 +319,8 @@ class Plan:
     def settle_gates(self, ended: Sequence[int]) -> list[int]:
         """Settle what these ended jobs, which are loaded, decide about gates.
 
-        Of an ended gate, its end is noted in the log of its asker, which becomes ready if it is parked on that gate.
-        Of an ended asker, the open gates are cancelled.
+        The end of a gate is recorded in the log of its asker, which becomes ready if it is parked on that gate. The
+        open gates of an ended asker are cancelled.
 
         :returns: the gates that ended because of it.
         """
@@ -337,7 +337,7 @@ class Plan:
         return closed
 
     def load_askers(self, numbers: Sequence[int]) -> dict[int, int]:
-        """Read these gates and the jobs whose bodies asked; return these by their gates. Others were submitted."""
+        """Read these gates and their askers; return the askers by gate. Gates without an asker were submitted."""
         self.load_gates(numbers)
         found = ((n, self._gates[n].asker) for n in numbers if n in self._gates)
         askers = {n: asker for n, asker in found if asker is not None}
@@ -345,7 +345,7 @@ class Plan:
         return askers
 
     def _notify_askers(self, ended: Sequence[int]) -> None:
-        """Write the end of these gates into the logs of their askers, and make those ready that are parked on them."""
+        """Record the end of these gates in the logs of their askers, and make askers that are parked on them ready."""
         for n, by in self.load_askers(ended).items():
             asker = self._jobs.get(by)
             if asker is None or asker.status.terminal:
@@ -406,5 +406,5 @@ class Plan:
         if was != runs:
             self.in_progress[key] = self.in_progress.get(key, 0) + (1 if runs else -1)
         claimed = runs and before is not None and before.waits_for is WaitsFor.WORKER
-        if not claimed:  # a claim makes a running job of an admitted one, which leaves the room as it was
+        if not claimed:  # a claim turns an admitted job into a running one, and takes no more room
             self.limits[key] = None

@@ -1,4 +1,4 @@
-"""Define what the runtime hands to the commands: new jobs, attempts with their outcomes, and what they keep."""
+"""Define what the runtime passes to the commands: new jobs, attempts with their outcomes, and what they keep."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from asyncjobs.models import BodyEvent, Dependency, Isolation, JobStatus, Limit,
 
 
 class NewJob(Struct, frozen=True, kw_only=True, gc=False):
-    """A job as the runtime hands it over: everything encoded, the id fixed, nothing left to look up.
+    """A job as the runtime passes it: everything encoded, the id fixed, nothing left to look up.
 
-    If ``gate`` is True, it is one: ``call`` is its encoded ``Question``, and ``timeout`` counts from its opening.
+    If ``gate`` is True, it is a gate: ``call`` is its encoded ``Question``, and ``timeout`` counts from its opening.
     """
 
     id: str
@@ -44,7 +44,7 @@ class Question(Struct, frozen=True, kw_only=True):
     """What a gate asks, and which answers it takes: never changed once it is stored.
 
     Without ``choices`` and ``schema`` (a JSON Schema) it is an approval. ``reject_on`` are the choices that reject it.
-    ``default`` is the encoded answer with which its deadline completes it; None fails it then.
+    ``default`` is the encoded answer with which the deadline completes the gate; with None, the deadline fails it.
     """
 
     question: str
@@ -68,8 +68,8 @@ class AskedGate(Struct, frozen=True):
 class Answer(Struct, frozen=True, kw_only=True):
     """An answer to a gate, or its rejection: exactly one of ``value`` (encoded) and ``reason`` is given.
 
-    ``by`` names who gives it. It is for the gate that was submitted at ``created_at`` (µs), whose question it fits:
-    not for another one under the same id.
+    ``by`` names its giver. It is only for the gate that was submitted at ``created_at`` (µs), whose question it fits,
+    not for another gate with the same id.
     """
 
     job_id: str

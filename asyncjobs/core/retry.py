@@ -100,10 +100,10 @@ class RetryPolicy(CheckedStruct, frozen=True):
         return min(_LONGEST, delay * (1.0 + self.jitter * (2.0 * jitter - 1.0)))
 
     def delay_after_interruption(self, n: int, jitter: float) -> float:
-        """Return the seconds before a job runs again after its worker died: half to one and a half of the delay.
+        """Return the seconds before a job runs again after its worker died: 0.5 to 1.5 times the delay.
 
-        Jobs that died together, one of which may have killed the worker, do not come back together. Without the
-        policy's ``jitter`` they do.
+        Jobs that were interrupted together, one of which may have killed the worker, do not run again together. If the
+        policy's ``jitter`` is 0, they do.
         """
         return self.delay(n, 0.5) * (0.5 + jitter if self.jitter else 1.0)
 
@@ -129,7 +129,7 @@ class RetryPolicy(CheckedStruct, frozen=True):
 def checked_policy(policy: object) -> RetryPolicy:
     """Return the policy that is given as ``retry=``.
 
-    :raises ConfigurationError: it is none, or of a subclass. Only fields are stored: no worker would call its methods.
+    :raises ConfigurationError: it is not a policy, or is of a subclass: only fields are stored, and no methods.
     """
     if type(policy) is RetryPolicy:
         return policy
@@ -141,8 +141,8 @@ def checked_policy(policy: object) -> RetryPolicy:
         policy,
         problem=f"retry cannot be a {name}: a policy is stored as its fields, so what a subclass of RetryPolicy adds "
         "would be ignored",
-        hint="RetryPolicy(on=[…], never_on=[…]) chooses errors, base=, factor=, cap= and jitter= the delays; what only "
-        "code can decide, the function decides: it raises an error of a class that never_on names",
+        hint="RetryPolicy(on=[…], never_on=[…]) chooses errors, base=, factor=, cap= and jitter= the delays; for a "
+        "decision that needs code, let the function raise an error of a class that never_on names",
     )
 
 

@@ -14,7 +14,7 @@ from asyncjobs.models import EdgeState, JobStatus
 def retry(plan: Plan, n: int, *, fresh: bool = False) -> JobState:
     """Make a failed or cancelled job pending again at a user's request, with those skipped because of it: rule 4.4.
 
-    :param fresh: it begins anew: what it kept until now does not count any more.
+    :param fresh: start over: the steps that it kept until now no longer count.
     :raises JobNotFoundError: there is no such job.
     :raises JobStateError: it is neither failed nor cancelled; nothing was changed.
     """
@@ -33,7 +33,7 @@ def retry(plan: Plan, n: int, *, fresh: bool = False) -> JobState:
 
 
 def check_asker(plan: Plan, job: JobState) -> None:
-    """Refuse to open a gate again whose asker has ended: nobody would read the answer."""
+    """Refuse to open a gate again if its asker has ended: no body would read the answer."""
     gate = plan.gate(job.n)
     if gate is None or gate.asker is None:
         return
@@ -49,7 +49,7 @@ def _is_gate(job: JobState | None) -> bool:
 
 
 def _has_started(plan: Plan, job: JobState) -> bool:
-    """Return whether a job ran; or, if it is a gate, was opened: its parents were all it needed then."""
+    """Return whether a job ran or, if it is a gate, was opened: its dependencies were met then."""
     if not _is_gate(job):
         return job.attempt > 0
     gate = plan.gate(job.n)
@@ -57,7 +57,7 @@ def _has_started(plan: Plan, job: JobState) -> bool:
 
 
 def wait_again(plan: Plan, job: JobState, *, by: str = "retry_job") -> None:
-    """Decide on a job that was revived, and have those wait again that were skipped, or not started, because of it.
+    """Decide on a revived job, and make the jobs wait again that were skipped, or not started, because of it.
 
     :param by: as for ``lifecycle.revive``.
     """
@@ -84,6 +84,6 @@ def wait_again(plan: Plan, job: JobState, *, by: str = "retry_job") -> None:
                 level.append(child.n)
             elif child.status is JobStatus.PENDING:
                 again[child.n] = None
-    # Each once: of a diamond, the tip is reached along several edges.
+    # Each once: several edges lead to the tip of a diamond.
     ended = [number for number in dict.fromkeys((*causes, *again)) if plan.decide(number)]
     plan.propagate(ended)

@@ -1,4 +1,4 @@
-"""Define what decisions are made on: the part of a job that changes, and the values that describe a change."""
+"""Define the input and output of decisions: the part of a job that changes, and values that describe a change."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Role(IntEnum):
 class JobState(Struct, frozen=True, gc=False):
     """The hot row of a job.
 
-    ``n`` is its number: unique and in the order of submission, but with gaps. ``seq`` counts its events, and so is its
+    ``n`` is its number: unique and in the order of submission, but with gaps. ``seq`` counts its events, and is its
     version. ``open`` and ``met`` count edges to its parents. ``waits_for`` is None unless it is pending. ``worker`` is
     the backend's key of the worker that holds the attempt. ``because`` names the root cause of a skip. If ``lasts`` is
     True, ``run_at`` is the end of a duration and not a moment that a submitter named: a store then gives it by the wall
@@ -73,7 +73,7 @@ class JobState(Struct, frozen=True, gc=False):
 class GateState(Struct, frozen=True):
     """What a gate has beside its row: ``n`` is its number; moments are by the wall clock.
 
-    ``timeout`` are the µs that it stays open, None without end. ``asker`` is the number of the job whose body asked,
+    ``timeout`` is how long it stays open, in µs; None: forever. ``asker`` is the number of the job whose body asked,
     None for a gate that was submitted; ``generation`` is that of the asker when the gate was opened last. ``reason``
     is why it was rejected. The last three are None until it is answered or rejected.
     """

@@ -57,7 +57,7 @@ def encode_rejection(job: Job, reason: object, by: object) -> Answer:
 
 def no_gate(job: Job) -> JobStateError:
     """Return the error of an answer to a job that asks nothing."""
-    hint = "only a gate can be answered, which submit_gate or ask has made"
+    hint = "only gates, made by submit_gate or ask, can be answered"
     return JobStateError(job.id, job.status, "it is not a gate", hint=hint)
 
 

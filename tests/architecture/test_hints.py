@@ -178,7 +178,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("client/transport.py", "use it inside 'async with JobsClient(…)'"): web.the_client,
     (
         "core/codec/callables.py",
-        "an object does not travel; submit a module-level function that makes or finds it, or use local=True (it then runs in this process only)",
+        "an object cannot be sent to another process; submit a module-level function that makes or finds it, or use local=True (it then runs in this process only)",
     ): calls.callables,
     (
         "core/codec/callables.py",
@@ -420,7 +420,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
     (
         "core/retry.py",
-        "RetryPolicy(on=[…], never_on=[…]) chooses errors, base=, factor=, cap= and jitter= the delays; what only code can decide, the function decides: it raises an error of a class that never_on names",
+        "RetryPolicy(on=[…], never_on=[…]) chooses errors, base=, factor=, cap= and jitter= the delays; for a decision that needs code, let the function raise an error of a class that never_on names",
     ): Words("names the options; which one fits is for the program to decide"),
     ("backends/select.py", "JobProcessor(daemon=DaemonConfig(…))"): Words(
         "names the parameter; the config is the caller's"
@@ -474,7 +474,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("web/actions.py", "JobProcessor(functions=[…]) registers functions"): web.submitting,
     (
         "core/mains.py",
-        "put it into a module that the server imports and registers: JobProcessor(functions=[…]); a daemon of its own runs it with --app or --allow",
+        "put it into a module that the server imports and registers: JobProcessor(functions=[…]); or run it in a separate daemon with --app or --allow",
     ): web.submitting,
     ("web/actions.py", "asgi_app(submit=True) enables it"): web.submitting,
     ("web/call.py", '<?{}>; rel="next"'): Words("a header"),

@@ -186,9 +186,9 @@ def test_the_decorator_refuses_what_is_no_policy_where_it_stands(policy: Any) ->
 
 
 def test_a_query_refuses_the_fields_of_a_subclass_which_no_store_knows() -> None:
-    with pytest.raises(ConfigurationError, match="Tagged.tag is no field of JobQuery"):
+    with pytest.raises(ConfigurationError, match="Tagged.tag is not a field of JobQuery"):
         Tagged(tag="draft")
-    with pytest.raises(ConfigurationError, match="Tagged.tag is no field of JobQuery"):
+    with pytest.raises(ConfigurationError, match="Tagged.tag is not a field of JobQuery"):
         Tagged()
     assert OfComics(limit=5).group == "comics"
 

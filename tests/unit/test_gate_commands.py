@@ -194,7 +194,7 @@ def test_what_is_no_gate_is_not_answered(state: tuple[GateState, ...]) -> None:
     with pytest.raises(JobStateError) as refused:
         gate_commands.answer(plan, 2, given())
     assert str(refused.value) == (
-        "job 'a/q' is pending; it is not a gate\n  hint: only a gate can be answered, which submit_gate or ask has made"
+        "job 'a/q' is pending; it is not a gate\n  hint: only gates, made by submit_gate or ask, can be answered"
     )
     assert plan.clean
 
@@ -249,7 +249,7 @@ def test_one_whose_question_cannot_be_read_fails_and_says_so(calls: Mapping[int,
     assert (ended.status, ended.waits_for) == (JobStatus.FAILED, None)
     assert last(plan, 2).data == {
         "error_type": "UnreadableJobError",
-        "message": "what is stored of this job is unreadable: question",
+        "message": "the stored job is unreadable: question",
     }
     assert plan[1].waits_for is WaitsFor.WORKER, "whoever is parked on it goes on"
 

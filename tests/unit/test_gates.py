@@ -205,7 +205,7 @@ def test_an_open_gate_refuses_nobody_before_its_deadline() -> None:
             CLOSED,
             GateState(1),
             "job 'g' is pending; it is not open yet\n"
-            "  hint: it is asked once its dependencies allow it: wait for its event 'asked'",
+            "  hint: it opens once its dependencies allow it: wait for its event 'asked'",
         ),
         (
             replace(OPEN, status=JobStatus.CANCELLED),
@@ -221,7 +221,7 @@ def test_an_open_gate_refuses_nobody_before_its_deadline() -> None:
         (
             replace(OPEN, status=JobStatus.SKIPPED, because="draw"),
             STATE,
-            "job 'g' is skipped; it is no longer open\n  hint: retry 'draw' instead: then it waits to be asked again",
+            "job 'g' is skipped; it is no longer open\n  hint: retry 'draw' instead; the gate then waits for it again",
         ),
         (*ANSWERED, "job 'g' is completed; it was answered by 'ana' at 1970-01-01T00:00:05Z"),
         (*REJECTED, "job 'g' is failed; it was rejected by 'ana' at 1970-01-01T00:00:05Z"),

@@ -185,13 +185,13 @@ class MemoryBackend(CheckedArguments, JobBackend):
     async def dequeue_jobs(self, claim: ClaimRequest) -> ClaimResult:
         """Claim in a separate transaction."""
         await self._begin()
-        # Once more, so that a submission that was called before this claim comes first, on trio too, which lets tasks
-        # run in any order.
+        # A second time, so that a submission that was called before this claim comes first, even on trio, which runs
+        # tasks in any order.
         await self._begin()
         return self._commit(lambda plan: None, claim)[1]
 
     async def update_job_status(self, ends: Sequence[AttemptEnd], claim: ClaimRequest | None = None) -> Finished:
-        """Record the outcomes and claim in one transaction, after body events were checked to be storable."""
+        """Check that the body events can be stored, then record the outcomes and claim in one transaction."""
         await self._begin()
         ends = [replace(end, body_events=encodable(end.body_events)) for end in ends]
         numbered = [(self._number(end.attempt), self._worker(end.attempt.worker), end) for end in ends]
@@ -199,7 +199,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
         return Finished(results, claims)
 
     async def append_events(self, batches: Sequence[tuple[AttemptRef, Sequence[BodyEvent]]]) -> Sequence[bool]:
-        """Store the events of all batches in one transaction, after they were checked to be storable."""
+        """Check that the events can be stored, then store those of all batches in one transaction."""
         await self._begin()
         numbered = [
             (self._number(attempt), attempt.attempt, self._worker(attempt.worker), encodable(events))
@@ -329,7 +329,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
     # -- upkeep
 
     async def prune(self, before: int, limit: int = 1000) -> int:
-        """Remove components, the one that ended first before the others, in one step."""
+        """Remove components in one step, in the order in which they ended."""
         await self._begin()
         return removal.prune(self._tables, before, limit)
 

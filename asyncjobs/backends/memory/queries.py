@@ -42,7 +42,7 @@ from asyncjobs.requests import JobQuery
 
 
 class Queries:
-    """Answers, built anew each time, so that a caller who changes one changes nothing stored."""
+    """Answers, built anew for each call, so that a caller that modifies one does not modify the store."""
 
     def __init__(self, tables: Tables) -> None:
         self._tables = tables
@@ -270,7 +270,7 @@ class Queries:
             return {}, mark([problem("metadata", error)])
 
     def _gate(self, row: JobState, record: Record, unreadable: str | None) -> tuple[Gate | None, str | None]:
-        """Return what a gate asks, None if the job is none; and the mark, also if that cannot be read."""
+        """Return the gate of a job (None if it is not one), and its mark, also if the question cannot be read."""
         if row.role is not Role.GATE:
             return None, unreadable
         try:
@@ -296,7 +296,7 @@ class Queries:
         return next((e.error for e in reversed(self._tables.attempts[n].values()) if e.error is not None), None)
 
     def _run_at(self, row: JobState) -> int | None:
-        # The stored moment, unless the wall clock was set since: one that drifts would look like a change.
+        # The stored moment, unless the wall clock was set since: the drift of a clock would look like a change.
         moved = self._tables.by_the_clock(row.n).run_at
         return moved if moved is None or row.run_at is None or abs(moved - row.run_at) >= SECOND else row.run_at
 

@@ -10,9 +10,9 @@ from asyncjobs.core.retention import Components, refusal
 
 
 def prune(tables: Tables, before: int, limit: int) -> int:
-    """Delete steps that no longer count, then components that ended before this moment, the first of them first.
+    """Delete steps that no longer count, then components that ended before this moment, in the order of their ends.
 
-    It ends when about ``limit`` jobs are gone.
+    Stop once about ``limit`` jobs are removed.
     """
     tables.delete_outdated_steps()
     components = Components(before)

@@ -200,7 +200,7 @@ class Tables:
         return {key: step.value for key, step in sorted(self.steps.get(n, {}).items()) if step.generation >= first}
 
     def delete_outdated_steps(self) -> None:
-        """Delete what no longer counts, because its job was retried anew."""
+        """Delete steps that no longer count because their job was retried with ``fresh``."""
         for n, kept in self.steps.items():
             for key in [key for key, step in kept.items() if step.generation < self.rows[n].steps_from]:
                 del kept[key]

@@ -22,7 +22,7 @@ from asyncjobs.models import BodyEvent, WaitsFor
 T = TypeVar("T")
 
 _DUE_AT_ONCE = 200
-"""Delayed jobs that become ready in one transaction, here as in every store."""
+"""The most delayed jobs that become ready in one transaction, as in every store."""
 
 
 class Transactions:
@@ -60,7 +60,7 @@ class Transactions:
             commands.set_waiting_place(plan, admission.promote, WaitsFor.WORKER)
             commands.set_waiting_place(plan, admission.demote, WaitsFor.LIMIT)
         tables.write(plan.take())
-        plan.take_limits()  # setting the places marks the keys again, although no job came or left
+        plan.take_limits()  # setting the places marks the keys again, although no job was added or left
 
     def _claim(self, plan: Plan, claim: ClaimRequest) -> ClaimResult:
         tables = self._tables
@@ -88,7 +88,7 @@ class Transactions:
 
 
 def encodable(events: Sequence[BodyEvent]) -> tuple[BodyEvent, ...]:
-    """Return the events, having raised before the transaction, not in it, if their data cannot be stored."""
+    """Check that the data of events can be stored, and return the events: an error must precede the transaction."""
     for event in events:
         msgpack.encode(event.data)
     return tuple(events)

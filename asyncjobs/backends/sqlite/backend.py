@@ -187,7 +187,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         """Poll ``PRAGMA data_version`` (5 µs) of the writing connection, which own commits do not change.
 
         While the writer's thread has the connection, it cannot be read, and a change is assumed now and then. The
-        pauses vary, so that two processes do not meet each other's commits at each poll.
+        pauses vary, so that the polls of two processes do not keep coinciding with each other's commits.
 
         :raises BackendError: ``moved``, the file is no longer at its path.
         """
@@ -213,7 +213,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         return None if self._writer is None else self._changes.count_removals()
 
     async def health(self) -> Mapping[str, Any]:
-        """Describe the file, its size, that of its log, and SQLite; a read proves that the store is in reach."""
+        """Describe the file, its size, that of its log, and SQLite; a read proves that the store is reachable."""
         self._open()
         await self._readers.fetch("SELECT value FROM counters WHERE name = 'event'")
         return {**describe(self.config), "capabilities": sorted(self.capabilities)}
@@ -248,7 +248,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
     async def write_steps(self, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
         """Do the changes with the next group commit, before the outcomes of its group; forget in bounded steps."""
         answers = await write_in_parts(self._open().run, changes)
-        self._checkpointer.nudge()  # which otherwise comes with events
+        self._checkpointer.nudge()  # otherwise only commits with events nudge it
         return answers
 
     # -- gates
@@ -361,7 +361,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         return await self._in_thread(compact, self.config, self._file, patience)
 
     async def _in_thread(self, work: Callable[..., T], *args: Any) -> T:
-        """Run long work on a separate connection. If the caller is cancelled, the work is stopped, and cleans up."""
+        """Run long work in a thread, on a separate connection. If the caller is cancelled, it stops and cleans up."""
         stop = threading.Event()
         try:
             return await in_thread(work, *args, stop, abandon_on_cancel=True)

@@ -31,8 +31,8 @@ class Stopped(Exception):  # noqa: N818 - not an error
 def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str], stop: threading.Event) -> None:
     """Copy the store to a new file, mode 0600. Blocks for as long as it takes.
 
-    The source is read in one transaction: what is committed meanwhile does not make the copy begin again, and is not in
-    it. Until it is done, the write-ahead log cannot become shorter.
+    The source is read in one transaction: commits made meanwhile neither restart the copy nor appear in it. Until it is
+    done, the write-ahead log cannot become shorter.
 
     :raises ConfigurationError: the target exists, or cannot be made.
     :raises Stopped: ``stop`` was set.
@@ -45,7 +45,7 @@ def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str
 
 
 def upgrade(connection: sqlite3.Connection, config: SQLiteConfig, path: Path, stop: threading.Event) -> None:
-    """Migrate an older file of ours to this schema version, having copied it.
+    """Copy an older file of ours, then migrate it to this schema version.
 
     The copy is ``<file>.v<version>.bak``, or the next free name. Of several processes, one migrates while the others
     wait for the lock, and then find it done.
@@ -53,7 +53,7 @@ def upgrade(connection: sqlite3.Connection, config: SQLiteConfig, path: Path, st
     :param connection: without any of our settings: not even the journal mode may change before the copy exists.
     :param stop: once it is set, the copy is given up, and nothing is changed.
 
-    :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of something else.
+    :raises SchemaVersionError: it is newer. ConfigurationError: it is a database of another program.
     """
     if not 0 < schema.read_version(connection, str(path)) < schema.VERSION:
         return

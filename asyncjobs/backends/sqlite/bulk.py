@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Any
 
 _CHUNK = 256
-"""Rows of the largest statement. Statements have powers of two of rows, so that few of them serve every number."""
+"""The most rows of a statement. Row counts are powers of two, so that a few statements serve every number."""
 LARGE = 1 << 20
 """Bytes above which a value is written in parts …"""
 _PART = 1 << 18
@@ -24,7 +24,7 @@ def _statement(head: str, tail: str, columns: int, rows: int) -> str:
 
 
 def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call hands the GIL over once."""
+    """Run ``head VALUES (…),(…) tail`` over all rows with few, large statements: each call releases the GIL once."""
     start = 0
     left = len(rows)
     while left:
@@ -40,7 +40,7 @@ def bulk(connection: sqlite3.Connection, head: str, tail: str, columns: int, row
 def write_value(connection: sqlite3.Connection, table: str, column: str, n: int, value: bytes) -> None:
     """Write a large value into row ``n``, part by part.
 
-    A thread that binds a value copies it while it holds the GIL, 1 ms for each MiB, in which the loop stands still.
+    A thread that binds a value copies it while it holds the GIL, 1 ms for each MiB, which stalls the event loop.
     """
     connection.execute(f"UPDATE {table} SET {column} = zeroblob(?) WHERE n = ?", (len(value), n))
     parts = memoryview(value)

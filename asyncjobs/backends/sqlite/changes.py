@@ -25,7 +25,7 @@ class Changes:
         self._file = file
 
     def now(self) -> Seen:
-        """Return a watcher's notes that have everything committed until now."""
+        """Return the notes of a watcher that has noticed everything committed until now."""
         return Seen(self._data_version())
 
     def look(self, seen: Seen, known: int | None) -> bool:

@@ -1,8 +1,8 @@
 """Write the write-ahead log back into the database, in a thread with its own connection.
 
-Commits never do it (``wal_autocheckpoint = 0``): with several busy processes, that made them slow and the log huge.
-What was written back is written over by the next commits: a file that has its length already is written, and synced,
-faster than one that grows. ``close`` empties it.
+Commits never checkpoint (``wal_autocheckpoint = 0``): with several busy processes, that made them slow and the log
+huge. The next commits overwrite what was written back: writing and syncing a file of constant length is faster than
+growing it. ``close`` truncates the log.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Checkpointer:
         self._thread.start()
 
     def nudge(self) -> None:
-        """Have the log checked soon, after a commit. Costs next to nothing, and never blocks."""
+        """Request a check of the log soon, after a commit. Costs next to nothing, and never blocks."""
         if not self._nudged:  # read without the lock: at worst the check comes with the next nudge, or in a second
             with self._changed:
                 self._nudged = True
@@ -168,7 +168,7 @@ class Checkpointer:
             self._connection = open_connection(self._config, self._path, busy_timeout=_BUSY_TIMEOUT, file=self._file)
             self._page_size = self._connection.execute("PRAGMA page_size").fetchone()[0]
         # PASSIVE blocks no other connection, and copies nearly all: what was committed meanwhile is left. If more is
-        # left, a reader needs an older state; the end would wait for it in vain, and keep the writers out meanwhile.
+        # left, a reader needs an older snapshot; RESTART and TRUNCATE would wait for it in vain, and block the writers.
         busy, pages, written = self._connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
         if busy or (pages - written) * self._page_size > self._config.checkpoint_size:
             return False

@@ -1,4 +1,4 @@
-"""Claim ready jobs: promote due ones, admit limited ones, and give each claim the first of its lanes."""
+"""Claim ready jobs: promote due ones, admit limited ones, and give each claim the first jobs of its lanes."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class Claiming:
         self._unreadable: dict[int, str] = {}
 
     def remember(self, writes: Writes) -> None:
-        """Note the jobs that this transaction submits, whose calls a claim in it needs, and those that it delays."""
+        """Remember the jobs that this transaction submits (claims in it need their calls), and those that it delays."""
         for record in writes.inserted:
             self._inserted[record.job.n] = record
             self._note_delay(record.job)
@@ -99,7 +99,7 @@ class Claiming:
             self._next_due = job.run_at
 
     def promote_due(self) -> None:
-        """Make delayed jobs that are due ready, a bounded number."""
+        """Make a bounded number of due delayed jobs ready."""
         if not self._connection.execute(_ANY_DELAYED).fetchone()[0]:
             return
         now = self._plan.now
@@ -144,14 +144,14 @@ class Claiming:
         return [n for (n,) in found]
 
     def admit(self) -> None:
-        """Fill each limited key that changed up to its capacity, the first by priority and submission."""
+        """Admit jobs of each limited key that changed, up to its capacity, by priority and submission."""
         for key in self._plan.take_limits():
             row = self._connection.execute("SELECT capacity, in_progress FROM limits WHERE key = ?", (key,)).fetchone()
             if row is None:
                 continue
             # If the counts cannot be read, one job may run at a time.
             capacity, in_progress = row if set(map(type, row)) == {int} else (1, 0)
-            # All of them: a capacity that was lowered leaves more ready jobs than it admits.
+            # Read all of them: after a capacity was lowered, more jobs are ready than it admits.
             ready = self._connection.execute(_ADMITTED, (key, -1)).fetchall()
             waiting = self._connection.execute(_LIMITED, (key, max(0, capacity - in_progress))).fetchall()
             decision = admit(capacity, in_progress, *([Candidate(*r) for r in rows] for rows in (ready, waiting)))

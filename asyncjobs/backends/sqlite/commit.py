@@ -142,7 +142,7 @@ class _Transaction:
             self.claims.take(i, claim)
             self._write()  # the next claim reads the ready index
         self._write_events()
-        # Read inside: a read that fails after the commit would leave claimed jobs of which no worker knows.
+        # Read inside: a read that fails after the commit would leave claimed jobs that no worker knows of.
         self.claims.read_calls()
 
     def _write(self) -> None:
@@ -305,7 +305,7 @@ class _Transaction:
         self._bury_work()
 
     def _bury_work(self) -> list[str]:
-        """Interrupt the attempts that workers still hold who are gone, and fail the jobs that only they could run."""
+        """Interrupt the attempts that gone workers still hold, and fail the jobs that only those could run."""
         held, owned = leases.left_behind(self.connection)
         rows = commands.reap(self.plan, held, [self.moment.draw() for _ in held])
         rows += commands.give_up(self.plan, owned, LOCAL_JOB_LOST)
@@ -343,7 +343,7 @@ class _Transaction:
     # -- answers
 
     def finished_answers(self) -> list[Any]:
-        """Return the answers, completed by what was claimed, and by whether all is forgotten that was to be."""
+        """Return the answers, completed with the claims and with whether steps are still to be forgotten."""
         for i, _ in self._all(ops.Dequeue):
             self.answers[i] = self.claims.answer(i)
         for i, operation in self._all(ops.Finish):
@@ -361,7 +361,7 @@ _Phase = tuple[type[ops.Operation], Callable[[_Transaction], None]]
 
 
 def _each(kind: type[O], run: Callable[[_Transaction, O], Any]) -> _Phase:
-    """Return the phase that runs the operations of a kind one by one; a refused one does not concern the others."""
+    """Return the phase that runs the operations of a kind one by one; a refused one does not affect the others."""
 
     def phase(transaction: _Transaction) -> None:
         for i, operation in transaction.by_kind[kind]:
@@ -373,7 +373,7 @@ def _each(kind: type[O], run: Callable[[_Transaction, O], Any]) -> _Phase:
     return kind, phase
 
 
-# Most transactions have operations of one or two kinds: the others cost them nothing.
+# Most transactions have operations of one or two kinds: the phases of other kinds cost nothing.
 _PHASES: tuple[_Phase, ...] = (
     _each(ops.Remove, _Transaction.remove),
     _each(ops.Clear, _Transaction.clear),

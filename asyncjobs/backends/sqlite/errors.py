@@ -140,11 +140,12 @@ def translate(error: sqlite3.Error, where: str) -> BackendError | ConfigurationE
     ``cannot-open``, ``permission``, ``too-big``, ``out-of-memory``, ``interrupted``, ``unexpected``, or
     ``backend-unavailable`` for a lock that another connection holds.
 
-    ``.transient`` are ``io-error`` (a bus that was reset, a quota, a mount that comes back), ``cannot-open`` (file
-    handles were used up) and ``out-of-memory``: these may pass by themselves. Not ``disk-full``: an operator must make
-    room, and learns of it at once. Nor any other error that lasts until it is fixed, nor a lock, for which the writer
-    and the readers have waited ``busy_timeout`` seconds already. A commit that failed transiently may be tried again:
-    it was rolled back, and its pages are written anew from our values, not from what a failed fsync left behind.
+    ``.transient`` is True for errors that may pass by themselves: ``io-error`` (a bus that was reset, a quota, a mount
+    that comes back), ``cannot-open`` (file handles were used up) and ``out-of-memory``. It is False for ``disk-full``,
+    for which an operator must make room and which is reported at once; for any other error that lasts until it is
+    fixed; and for a lock, for which the writer and the readers have already waited ``busy_timeout`` seconds. A commit
+    that failed transiently may be tried again: it was rolled back, and its pages are written anew from our values, not
+    from what a failed fsync left behind.
     """
     code = get_code(error)
     primary = code & 0xFF
@@ -198,7 +199,7 @@ def _not_a_database(where: str) -> ConfigurationError:
 
 
 def locked_message(path: str | os.PathLike[str], seconds: float | None) -> str:
-    """Return a message that the file stayed locked, and by which process if the system shows that.
+    """Return a message that the file stayed locked, with the process that locks it if the system shows that.
 
     It reads a few files of /proc: on the event loop, call it in a thread.
 

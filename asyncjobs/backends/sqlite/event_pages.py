@@ -49,8 +49,8 @@ def page_statement(after: int, limit: int, job_id: str | None, group: str | None
     """
     params: list[Any]
     if job_id is not None:
-        # By (job, seq), in which the position rises as well. The event at the cursor, if it is this job's, has the seq
-        # to go on from. The unary plus keeps the walk off the log itself.
+        # Walk by (job, seq), in which the position rises as well. The event at the cursor, if it is this job's, has the
+        # seq to continue from. The unary plus keeps SQLite from walking the log itself.
         where = (
             "e.job = (SELECT i.n FROM jobs i WHERE i.id = ?) AND e.seq > ifnull((SELECT b.seq FROM events b "
             "WHERE b.position = ? AND b.job = (SELECT i.n FROM jobs i WHERE i.id = ?)), 0) AND +e.position > ?"

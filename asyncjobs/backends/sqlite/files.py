@@ -27,7 +27,7 @@ from asyncjobs.exceptions import BackendConnectionError, BackendError, Configura
 _FIELD = "SQLiteConfig.db_path"
 _MODE = 0o600
 _SMALL_CACHE = 2
-"""MiB of page cache of connections that do not write jobs: the mapped file has what they read."""
+"""MiB of page cache of connections that do not write jobs: the memory-mapped file serves their reads."""
 _creating = threading.Lock()
 
 
@@ -116,8 +116,8 @@ def _on_a_read_only_file_system(path: Path) -> ConfigurationError:
 
 
 def find_network_filesystem(path: Path) -> str | None:
-    """Return the type of the network file system that this real path is on; None on a local one, and where no text of
-    the system names it."""
+    """Return the type of the network file system that this real path is on; None on a local one, and where the system
+    does not report it."""
     try:
         with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
             mounts = file.read()
@@ -194,7 +194,7 @@ def open_connection(
 
     :param file: the file that must be at ``path``. Default: any file.
     :param prepare: called with the connection before any setting is applied.
-    :raises BackendConnectionError: other connections locked the file all the time.
+    :raises BackendConnectionError: other connections kept the file locked all the time.
     :raises ConfigurationError: it is not a database.
     :raises BackendError: it is missing, replaced, damaged, or cannot be opened.
     """
@@ -229,9 +229,9 @@ def open_connection(
 
 
 def largest_log(config: SQLiteConfig) -> int:
-    """Return the bytes to which a log is cut that has grown while it could not be written back.
+    """Return the size in bytes to which a log is truncated if it grew while it could not be written back.
 
-    What is written while a checkpoint is due and runs is about as much as there was before.
+    While a checkpoint is due and running, about as much is written as the log had before.
     """
     return 2 * config.checkpoint_size
 

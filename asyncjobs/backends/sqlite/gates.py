@@ -1,7 +1,7 @@
-"""Read and write what gates have beside their rows: the table ``gates``, which is ``core.state.GateState``.
+"""Read and write the table ``gates``: what gates have beside their hot rows, as ``core.state.GateState``.
 
-Whether a gate is open is in its hot row alone (``waits_for = 4``), and so is its deadline (``run_at``). Its question is
-its call. Of a row here that is damaged or lost, the job's own row has what matters: who asked, and for how long.
+Only the hot row has the deadline of a gate (``run_at``), and whether it is open (``waits_for = 4``). Its question is
+stored as its call. If a row of ``gates`` is damaged or lost, the hot row still has what matters: asker and timeout.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from asyncjobs.core.state import SECOND, GateState
 _LAST = 253_402_300_799_999_999
 """The last moment that can be shown, in the year 9999."""
 _LONGEST = 200_000_000_000_000_000
-"""µs of the longest timeout that is believed, so that its end can be shown."""
+"""µs of the longest timeout that is accepted from a row, so that its end can be shown."""
 NO_DEADLINE = unreadable_job(mark(["deadline"]))
-"""The reason with which an open gate with an unreadable deadline fails: it would wait forever."""
+"""The reason for failing an open gate whose deadline cannot be read: it would wait forever."""
 
 STATES = """
 SELECT j.parent, j.timeout, j.n, g.timeout, g.asker, g.generation, g.opened_at, g.answered_at, g.answered_by, g.reason

@@ -16,8 +16,8 @@ _COUNTS = ", ".join(
 def page_statement(after: str | None, limit: int) -> tuple[str, list[str | int]]:
     """Return the statement and its parameters.
 
-    It jumps from each group to the next one in the index on (group, status, n), and counts there, so that it does not
-    read the jobs of groups before and behind the page.
+    A skip scan: it jumps from each group to the next one in the index on (group, status, n), and counts there, so that
+    it does not read the jobs of groups before and after the page.
     """
     first = _NEXT.format(beyond=">= ?" if after is None else "> ?")
     following = _NEXT.format(beyond="> g.name")

@@ -1,6 +1,7 @@
 """Renew the leases of this process's workers, in a thread with its own connection.
 
-It needs neither the event loop nor the writer, so a busy loop, a long job or a long queue of writes loses no lease.
+The thread needs neither the event loop nor the writer, so no lease is lost to a busy loop, a long job or a long queue
+of writes.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ class Heartbeat:
             return None if beat is None else beat.written
 
     def is_lost(self, worker_n: int) -> bool:
-        """Return whether the row was found buried: this worker was taken for dead, and is no longer renewed."""
+        """Return whether the row was found marked as gone: the worker was taken for dead, and is no longer renewed."""
         with self._changed:
             beat = self._beats.get(worker_n)
             return beat is not None and beat.lost

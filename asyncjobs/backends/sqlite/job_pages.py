@@ -1,11 +1,11 @@
 """Translate a ``JobQuery`` into SQL that selects the job numbers of a page.
 
 Pages go by number, so that they stay right while jobs come and go. One of the given fields leads (ids, else parent,
-else group, else status), through its index; the others only filter what it finds. What waits for an answer has indexes
-of its own, by parent, by group, and alone. Without any of them the jobs are
-walked in order of submission until the page is full.
+else group, else status): its index finds the jobs, which the other fields only filter. Jobs that wait for an answer
+have indexes of their own, by parent, by group, and alone. Without a leading field, the jobs are walked in order of
+submission until the page is full.
 
-No index leads to metadata, and comparing those of a job costs about 40 times as much as another filter. So a page of a
+Metadata have no index, and comparing those of a job costs about 40 times as much as another filter. So a page of a
 query with metadata examines ``LOOKED_AT`` of the jobs that the leading field finds, and may be short (ADR 42). A first
 statement returns the number of the last of them, by the index alone; up to that number, a second one reads the page.
 """
@@ -29,7 +29,7 @@ from asyncjobs.models import JobStatus, WaitsFor
 from asyncjobs.requests import JobQuery
 
 LOOKED_AT = 10_000
-"""Jobs whose metadata a page examines: it ends early then, with a cursor."""
+"""The most jobs whose metadata a page examines: it then ends early, with a cursor."""
 _LARGEST = 2**63 - 1
 _WAITS = f"j.waits_for = {int(WaitsFor.ANSWER)}"
 
@@ -89,7 +89,7 @@ def _direction(query: JobQuery) -> str:
 
 
 def _index(query: JobQuery) -> str:
-    """Name the index where several lead to the rows, of which one has nothing but what waits for an answer."""
+    """Name the index to use where several would serve, one of which has only jobs that wait for an answer."""
     if query.waits_for is None or query.ids is not None:
         return ""
     if query.parent_id is not None:
@@ -112,7 +112,7 @@ def _cursor(cursor: object) -> int:
 
 
 def _arms(query: JobQuery, beyond: str, start: int) -> list[Terms]:
-    """Return the parts that together have what leads, each by an index in order of n where there is one."""
+    """Return the parts that together select by the leading field, each in order of n through an index if possible."""
     statuses = _statuses(query.status)
     after = (f"j.n {beyond} ?", (start,))
     # A unary plus keeps SQLite from using the index of a column: the leading one is chosen here.
@@ -147,7 +147,7 @@ def _statuses(status: JobStatus | Sequence[JobStatus] | None) -> list[int] | Non
         return None
     given = [status] if isinstance(status, str) else list(status)
     try:
-        # An impossible code stands for "one of none of them".
+        # No job has the code -1: an empty list of statuses matches nothing.
         return sorted({STATUS_CODE[JobStatus(entry)] for entry in given}) or [-1]
     except ValueError:
         raise ConfigurationError("JobQuery.status", status, allowed=", ".join(STATUSES)) from None

@@ -34,8 +34,8 @@ from asyncjobs.models import Job, JobError, JobStatus, Progress, WaitsFor
 LAST_ATTEMPT = "(SELECT b.rowid FROM attempts b WHERE b.job = j.n ORDER BY b.rowid DESC LIMIT 1)"
 _LAST_ERROR = LAST_ATTEMPT.replace("ORDER", "AND b.error_type IS NOT NULL ORDER")
 
-# Within the statement, so that a removal between two of them shows no job without its dependencies. By the index, in
-# the order of the numbers. No id holds a NUL.
+# In the same statement, so that a removal between two statements cannot show a job without its dependencies. The index
+# gives the order of the numbers. No id contains a NUL.
 _PARENTS = """(SELECT group_concat(p.id, char(0)) FROM edges e CROSS JOIN jobs p ON p.n = e.parent
    WHERE e.child = j.n)"""
 
@@ -46,8 +46,8 @@ def select_jobs(source: str, order: str) -> str:
     CROSS JOIN keeps the order of the loops as it is written: from the numbers to the rows, each by its key. The error
     is read if the job failed, or is pending, perhaps after a failure.
 
-    What makes a job a gate is its role or, if that cannot be read, its row in ``gates``: either gives it a question.
-    If that row is missing, or the gate on which a job is parked, a value of a wrong type is in its place.
+    A job is a gate by its role or, if that cannot be read, by its row in ``gates``: either gives it a question. If
+    that row is missing, or the gate on which a job is parked, a value of a wrong type takes its place.
     """
     return f"""
 SELECT j.id, l.function, j.status, l.queue, j.priority, j.grp, c.metadata, j.attempt, j.failures, j.interruptions,
@@ -179,7 +179,7 @@ def _job(row: Sequence[Any], clocks: Clocks) -> Job:
     run_at = clocks.to_show(run_at, due, boot)
     gate = None
     if role not in ROLE_OF:
-        raise ValueError("it is none of the roles")
+        raise ValueError("it is not a known role")
     if question is not None:
         state = GateState(n, None, asker, 0, opened_at, answered_at, answered_by)
         gate, run_at = show_gate(decode_question(question), state, run_at, parent_id), None
@@ -239,7 +239,7 @@ def _progress_from(data: bytes) -> Progress:
     fields = unreadable.read_event_data(data)
     done, total, message = fields.get("done", 0), fields.get("total"), fields.get("message")
     if type(done) not in _NUMBERS or (total is not None and type(total) not in _NUMBERS):
-        raise ValueError("it is not of numbers")
+        raise ValueError("its values are not numbers")
     return Progress(done, total, None if message is None else str(message))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from asyncjobs.backends.base import WorkerLease
 
 _FRESH = 16
-"""The part of a lease within which it is not renewed again."""
+"""A lease that was renewed within the last 1/16 of its length is not renewed again."""
 
 
 def register(connection: sqlite3.Connection, row: tuple[Any, ...], lease: int, monotonic: int) -> int:
@@ -36,8 +36,8 @@ def extend(connection: sqlite3.Connection, worker: int, monotonic: int) -> Worke
     lease, expires = row[1:]
     if not isinstance(lease, int):
         return WorkerLease(alive=False)  # it registers again, with one that can be read
-    # Not if it was renewed just now: other processes notice each write, check for stop requests by a renewal of their
-    # own, and that write would be noticed by all others, without end.
+    # Not if it was renewed just now: other processes notice each write and check for stop requests by a renewal of
+    # their own, which all others would notice in turn, without end.
     if not isinstance(expires, int) or expires < monotonic + lease - lease // _FRESH:
         connection.execute("UPDATE workers SET expires = ? WHERE n = ?", (monotonic + lease, worker))
     held = connection.execute(

@@ -1,8 +1,8 @@
 """Measure how much of a write-ahead log is in use.
 
-Once all of a log is in the database and no reader needs it, the next writer begins at its start again, under new salts.
-What lies behind is left over from earlier times, so the size of the file says only how long the log was at most. The
-format is documented at https://sqlite.org/fileformat2.html#walformat, and never changes for a file that exists.
+Once all of a log is in the database and no reader needs it, the next writer restarts it at its beginning, with new
+salts. Later frames are left over from earlier generations, so the size of the file is only the longest that the log has
+been. The format is documented at https://sqlite.org/fileformat2.html#walformat, and never changes for an existing file.
 
 SQLite locks the database and the -shm, never the -wal: reading it drops no lock of this process.
 """
@@ -22,16 +22,16 @@ _SALTS_OF_FRAME = slice(8, 16)
 
 
 class LogSize(Struct, frozen=True):
-    """How long a log is now: ``used`` bytes, since it was begun for the last time.
+    """The current length of a log: ``used`` bytes since it was last restarted.
 
-    :param generation: differs each time that the log is begun again.
+    :param generation: changes each time the log is restarted.
     """
 
     generation: bytes
     used: int
 
     def since(self, emptied: LogSize) -> int:
-        """Return the bytes that were written since the log was found like this, and then written back as a whole."""
+        """Return the bytes written since the log was in the state ``emptied``, when all of it had been written back."""
         return self.used - emptied.used if self.generation == emptied.generation else self.used
 
 

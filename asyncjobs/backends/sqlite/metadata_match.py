@@ -1,7 +1,7 @@
 """Compare stored metadata with the filter of a query, by a function that SQL calls.
 
-SQLite's own functions for JSON end a text at a NUL and compare whole numbers of more than 64 bits as floats. This one
-is what the other stores compare with, and is no slower.
+SQLite's own functions for JSON end a text at a NUL and compare whole numbers of more than 64 bits as floats. The other
+stores compare with this function, too, and it is no slower.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ CONDITION = """EXISTS (SELECT 1 FROM calls c WHERE c.n = j.n
 
 
 def define(connection: sqlite3.Connection) -> None:
-    """Make the function known to a connection."""
+    """Register the function on a connection."""
     connection.create_function("metadata_matches", 2, _matches, deterministic=True)
 
 

@@ -23,7 +23,7 @@ class Clocks(Struct, frozen=True):
     def to_wall(self, run_at: int | None, due: int | None, boot: int | None) -> tuple[int | None, bool]:
         """Return a stored ``run_at`` by the wall clock as it is now, and whether it is the end of a duration.
 
-        After another boot it is the moment that it was when it was stored.
+        After a reboot, it is the moment that was computed when it was stored.
         """
         if due is None or boot is None or boot != self.boot:
             return run_at, False

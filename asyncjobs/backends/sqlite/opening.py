@@ -50,7 +50,7 @@ class _Opening:
         self._is_given_up = False
 
     def run(self) -> tuple[sqlite3.Connection, StoreFile]:
-        """Open it, in steps of waiting for a lock."""
+        """Open the store, waiting for a lock in short steps."""
         path = prepare_file(self._config)
         deadline = time.monotonic() + self._config.busy_timeout
         while True:
@@ -66,7 +66,7 @@ class _Opening:
                         raise translate(error, str(path)) from error
                     raise
                 if self._stop.is_set():
-                    raise BackendClosedError("the store is not wanted any more") from error
+                    raise BackendClosedError("opening the store was cancelled") from error
                 if left <= 0:
                     message = locked_message(path, self._config.busy_timeout)
                     raise BackendConnectionError(message, transient=False) from error
@@ -80,7 +80,7 @@ class _Opening:
                 self._connection = connection
                 return
         connection.close()
-        raise BackendClosedError("the store is not wanted any more")
+        raise BackendClosedError("opening the store was cancelled")
 
     def give_up(self) -> None:
         """Close the connection, or have it closed as soon as it is open."""

@@ -21,11 +21,11 @@ _CALL = attrgetter("call")
 _VALUE = attrgetter("outcome.value")
 
 INLINE = 1200
-"""The weight that the loop commits itself: rows of about 5 ms. More goes to the writer's thread."""
+"""The largest weight that the loop commits itself: rows of about 5 ms. The writer's thread commits more."""
 INLINE_BYTES = 65_536
-"""Bytes of values that the loop writes itself, which weigh as much."""
+"""Bytes of values that weigh as much."""
 FORGET = INLINE + 1
-"""The weight of what only the thread commits, however little it turns out to be."""
+"""The weight of operations that only the thread commits, however few rows they touch."""
 
 
 def weigh(size: int) -> int:
@@ -40,7 +40,7 @@ class Operation(Struct, eq=False):
     withdrawn: bool = False
     """Whether its caller was cancelled."""
     dropped: bool = False
-    """Whether it was given up for that, while the file was locked: nothing of it is done, nor will be."""
+    """Whether it was dropped for that while the file was locked: none of it was done, nor will be."""
 
     @property
     def may_be_dropped(self) -> bool:
@@ -49,7 +49,7 @@ class Operation(Struct, eq=False):
 
     @property
     def weight(self) -> int:
-        """Estimate how many rows it touches, by which the writer decides whether the loop may commit it itself."""
+        """Estimate how many rows the operation touches: by this the writer decides whether the loop may commit it."""
         return 4
 
 
@@ -221,7 +221,7 @@ class ReportRefusals(Operation, eq=False, kw_only=True):
 
 
 class Reap(Operation, eq=False, kw_only=True):
-    """Bury these workers, and take back what buried ones held."""
+    """Mark these workers as gone, and take back what gone workers held."""
 
     suspects: Sequence[Suspect]
 

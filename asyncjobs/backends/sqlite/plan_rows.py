@@ -29,7 +29,7 @@ _ANY = 1 << 31
 
 
 class TooManyRowsError(Exception):
-    """A transaction would read more rows than its caller has time for."""
+    """A transaction would read more rows than its caller allows."""
 
 
 class Rows:
@@ -62,8 +62,8 @@ class Rows:
         return [job if job.unreadable is None else self._mended(job) for job in jobs]
 
     def _mended(self, job: JobState) -> JobState:
-        """Return the job with what other tables have of it: its last event, after which further ones go on, and its
-        role, if it is a gate."""
+        """Return the job, completed from other tables: the number of its last event, from which further ones continue,
+        and its role, if it is a gate."""
         if job.seq == UNREADABLE_SEQ:
             last = self._execute("SELECT ifnull(max(seq), 0) FROM events WHERE job = ?", (job.n,)).fetchone()[0]
             job = replace(job, seq=last)
@@ -189,8 +189,8 @@ def write(
 
 
 _INSERT = f"INSERT INTO jobs({INSERTED_COLUMNS}, lane, parent, timeout, local, created_at"
-# Few jobs are gates, or end a duration: of the others, no further NULLs are bound, for each of which sqlite3 searches
-# an adapter.
+# Few jobs are gates, or end a duration. For the others these columns are left out, because sqlite3 searches an adapter
+# for each NULL that it binds.
 _INSERTS = {
     (False, False): (f"{_INSERT})", 27),
     (False, True): (f"{_INSERT}, role)", 28),
@@ -220,7 +220,7 @@ def _update_head(lasts: bool, retried: bool, special: bool) -> tuple[str, int]:
     return f"{', '.join(parts)} FROM (", columns
 
 
-# Few jobs are ever retried by hand, and few are gates or have asked: of the others, these columns are not written.
+# Few jobs are ever retried by hand, and few are gates or have asked: for the others, these columns are not written.
 _HEADS = {flags: _update_head(*flags) for flags in product((False, True), repeat=3)}
 """By whether a row ends a duration, was retried, and has a role: the head of the statement, and its columns."""
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"

@@ -1,8 +1,8 @@
 """Find the jobs that may be removed, by reading committed rows, and let the writer remove them.
 
-A component may be large, so it is found without a lock, page by page. The transaction that removes it makes sure that
-it is still what was found (``removal.remove``): a retry of one of its jobs, or a submission connected with it, keeps it
-if it comes in between; a later one finds nothing.
+A component may be large, so it is found without a lock, page by page. The transaction that removes it checks that it
+has not changed (``removal.remove``): a retry of one of its jobs, or a submission connected with it, keeps it if it
+comes in between; a later one finds nothing.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ _PAGES = 25
 _CHUNK = 500
 """Jobs whose neighbours one statement reads."""
 _PAGE = 1000
-"""Neighbours that it reads at most."""
+"""The most neighbours that one statement reads."""
 _AT_ONCE = 1000
 """Jobs that one transaction removes, unless a single component is larger."""
 _REMEMBERED = 200_000
-"""Jobs that are remembered because they stay, so that they are not examined again in the same round."""
+"""The most jobs that are remembered because they stay, so that a round does not examine them again."""
 _TRIES = 5
 _PAUSE = 0.005
-"""Seconds between steps, in which other processes get at the lock."""
+"""Seconds between steps, so that other processes get the lock."""
 
 _OLDEST = """
 SELECT j.finished_at, j.n FROM jobs j
@@ -76,7 +76,7 @@ class Pruner:
     """A round through the finished jobs: how far it has come, and which jobs stay.
 
     :param fetch: reads rows.
-    :param run: has an operation committed.
+    :param run: commits an operation.
     """
 
     def __init__(self, fetch: Fetch, run: Run) -> None:

@@ -1,4 +1,4 @@
-"""Answer the reading half of the contract (``backends.base.JobBackend``) by the pool of readers.
+"""Answer the reading half of the contract (``backends.base.JobBackend``) through the pool of readers.
 
 Each statement finds its rows by an index, and reads a bounded page.
 """
@@ -69,7 +69,7 @@ _SMALL = 65_536
 
 _BY_IDS = "SELECT i.n FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
 _NUMBERS = "SELECT i.n, i.id FROM json_each(?) k CROSS JOIN jobs i ON i.id = k.value"
-# From each lane the first in the order of claims, and of those the first: cost does not grow with the backlog.
+# The first jobs of each lane in the order of claims, then the first of those: cost does not grow with the backlog.
 _READY = (
     "SELECT r.n FROM lanes m CROSS JOIN jobs r ON r.n IN (SELECT q.n FROM jobs q WHERE q.waits_for = 0 "
     "AND q.lane = m.n ORDER BY q.priority DESC, q.n LIMIT ?) ORDER BY r.priority DESC, r.n LIMIT ?"
@@ -128,7 +128,7 @@ _LAST = "SELECT value FROM counters WHERE name = 'event'"
 
 
 class Queries:
-    """The reads of the contract. Everything comes from what is committed."""
+    """The reads of the contract, which see only committed data."""
 
     def __init__(self, readers: Readers, clock: Clock | None = None) -> None:
         self._fetch = readers.fetch
@@ -211,7 +211,7 @@ class Queries:
         """Read a range of the index of ids."""
         check_limit(limit)
         if not encodable(prefix):
-            return []  # no id begins so
+            return []  # no id begins with this prefix
         sql, params = id_ranges.statement(prefix, limit)
         return [job_id for (job_id,) in await self._fetch(sql, params)]
 
@@ -236,7 +236,7 @@ class Queries:
         return self._jobs(rows)
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
-        """Read groups by jumps in their index."""
+        """Read groups by a skip scan of their index."""
         check_limit(limit)
         check_group("after", after)
         sql, params = group_pages.page_statement(after, limit)
@@ -314,16 +314,16 @@ class Queries:
         return await in_thread(infos) if rows else []
 
     async def present_workers(self) -> Sequence[PresentWorker]:
-        """Read the workers that were not buried, as they are stored."""
+        """Read the workers that are not marked as gone, as they are stored."""
         rows = await self._fetch(_PRESENT)
         return [PresentWorker(n, expires, lease, ProcessIdentity(*identity)) for n, expires, lease, *identity in rows]
 
     async def left_behind(self) -> bool:
-        """Return whether a buried worker still holds jobs, or was the only one that could run some."""
+        """Return whether a gone worker still holds jobs, or was the only one that could run some."""
         return (await self._fetch(_LEFT_BEHIND))[0][0] == 1
 
     async def due_gates(self) -> Sequence[int]:
-        """Read the open gates whose deadline has come, the first due first, and then those whose it is unreadable."""
+        """Read the open gates whose deadline has come, earliest first, then those whose deadline cannot be read."""
         return [n for (n,) in await self._fetch(gates.DUE, (self._clock.now(),))]
 
     async def has_unfinished(self, group: str | None = None) -> bool:

@@ -122,7 +122,7 @@ class Readers:
             with anyio.move_on_after(_SETTLE_TIMEOUT):
                 await self._all_places()
         finally:
-            for connection in tuple(self._lent):  # far beyond its page: its caller gets an error and closes it
+            for connection in tuple(self._lent):  # far too slow for a page: its caller gets an error and closes it
                 await connection.interrupt()
             while self._idle:
                 await self._discard(self._idle.pop())
@@ -202,7 +202,7 @@ class Readers:
         try:
             opened = await connection
         except BaseException:
-            # aiosqlite tells the thread to end, and awaits no answer. The loop may be gone when the thread has one.
+            # aiosqlite asks the thread to end without waiting for it. The loop may be gone by the time it has ended.
             await in_thread(thread.join, _SETTLE_TIMEOUT)
             raise
         if self._lenient:

@@ -1,4 +1,4 @@
-"""Answer the reading half of the contract: each method is the query of the same name, by the pool of readers."""
+"""Answer the reading half of the contract: each method is the query of the same name, through the pool of readers."""
 
 from __future__ import annotations
 
@@ -33,15 +33,15 @@ class ReadingBackend(JobBackend):
         """
 
     async def get_jobs(self, ids: Sequence[str]) -> Sequence[Job]:
-        """Read the jobs by a reader."""
+        """Read the jobs through a reader."""
         return await self._reading().get_jobs(ids)
 
     async def get_results(self, ids: Sequence[str]) -> Mapping[str, JobResult]:
-        """Read the results by a reader, large values one by one."""
+        """Read the results through a reader, large values one by one."""
         return await self._reading().get_results(ids)
 
     async def get_attempts(self, job_id: str) -> Sequence[Attempt]:
-        """Read the attempts by a reader."""
+        """Read the attempts through a reader."""
         return await self._reading().get_attempts(job_id)
 
     async def find_jobs(self, query: JobQuery) -> JobPage:
@@ -53,17 +53,17 @@ class ReadingBackend(JobBackend):
         return await self._reading().find_ids(prefix, limit)
 
     async def get_call(self, job_id: str) -> StoredCall | None:
-        """Read the call by a reader."""
+        """Read the call through a reader."""
         return await self._reading().get_call(job_id)
 
     async def read_steps(
         self, job_id: str, after: str | None = None, limit: int = 500, *, values: bool = True
     ) -> StepPage:
-        """Read a page of steps by a reader, with one statement."""
+        """Read a page of steps through a reader, with one statement."""
         return await self._reading().steps.page(job_id, after, limit, values)
 
     async def read_step(self, job_id: str, key: str) -> bytes | None:
-        """Read the value by a reader."""
+        """Read the value through a reader."""
         return await self._reading().steps.one(job_id, key)
 
     async def count_steps(self, job_id: str) -> int:
@@ -75,7 +75,7 @@ class ReadingBackend(JobBackend):
         return await self._reading().count_jobs(group)
 
     async def list_groups(self, after: str | None = None, limit: int = 100) -> Sequence[GroupProgress]:
-        """Read groups by jumps in their index."""
+        """Read groups by a skip scan of their index."""
         return await self._reading().list_groups(after, limit)
 
     async def get_durations(self, function: str, limit: int = 20) -> Sequence[float]:

@@ -3,8 +3,8 @@
 A job is found through its row in ``jobs``, and only there. So the rows of a component are deleted in one transaction,
 and the component is gone for all readers; its numbers are noted in ``removed``. What other tables have of these numbers
 is deleted then: one step by the same transaction, the rest by the next ones. A process that dies in between leaves rows
-that no query reads, and ``removed``, from which another process goes on. In the same way, ``outdated`` has the jobs of
-which steps are left that no longer count.
+that no query reads, and ``removed``, from which another process continues. In the same way, ``outdated`` lists the jobs
+that still have steps that no longer count.
 
 The transaction of a large component takes about 10 µs a job, less than storing it as a batch took. Everything else is
 bounded.

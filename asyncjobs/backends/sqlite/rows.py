@@ -34,7 +34,7 @@ NO_RETRY = encode_policy(RetryPolicy(max_retries=0))
 UNREADABLE_SEQ = -1
 """The stand-in for the number of a job's last event."""
 UNREADABLE_ROLE = int(Role.ASKER)
-"""The stand-in for the role of a job that is no gate: when it ends, gates that it asked are looked for."""
+"""The stand-in for the unreadable role of a job that is not a gate: its end then looks for gates that it asked."""
 
 _SHAPE = Shape(
     ("n", INT, 0),

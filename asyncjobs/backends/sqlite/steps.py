@@ -22,14 +22,14 @@ from asyncjobs.core.requests import Forget, Keep, StepChange
 from asyncjobs.core.state import Stale
 
 _PAUSE = 0.005
-"""Seconds between two transactions that forget, in which other processes get at the lock."""
+"""Seconds between two transactions that forget, so that other processes get the lock."""
 _KEEP = "INSERT INTO steps(job, key, generation, value)"
 _AGAIN = "ON CONFLICT(job, key) DO UPDATE SET generation = excluded.generation, value = excluded.value"
 _ROW = "SELECT n FROM steps WHERE job = ? AND key = ?"
 _FORGET = "SELECT n, length(value) FROM steps WHERE job = ? AND key >= ?"
 _NOTE = "INSERT OR IGNORE INTO outdated(n) SELECT ? WHERE EXISTS (SELECT 1 FROM steps WHERE job = ?)"
 
-# A key that is damaged to a BLOB is no step of any program: its function runs again.
+# A key that is damaged to a BLOB matches the step of no program: its function runs again.
 _COUNTING = """FROM jobs j CROSS JOIN steps s ON s.job = j.n
 WHERE j.id = ? AND s.generation >= j.steps_from AND typeof(s.key) = 'text'"""
 _LISTED = f"SELECT s.n, s.key, length(s.value) AS size {_COUNTING} AND s.key > ? ORDER BY s.key LIMIT ?"
@@ -49,9 +49,9 @@ _COUNT = f"SELECT count(*) {_COUNTING}"
 async def write_in_parts(
     run: Callable[[WriteSteps], Awaitable[tuple[list[Stale | None], bool]]], changes: Sequence[StepChange]
 ) -> list[Stale | None]:
-    """Have changes committed, in their order. What is forgotten may be large: it is deleted in bounded transactions.
+    """Commit changes, in their order. What is forgotten may be large, so it is deleted in bounded transactions.
 
-    :param run: has an operation committed; returns its answers, and whether its last change is still to be finished.
+    :param run: commits an operation; returns its answers, and whether its last change is still to be finished.
     :raises ConfigurationError: a key cannot be one; nothing was changed.
     """
     check_changes(changes)
@@ -74,7 +74,7 @@ def _up_to_each_forget(changes: Sequence[StepChange]) -> Iterator[Sequence[StepC
 
 
 def write(connection: sqlite3.Connection, changes: Sequence[StepWrite]) -> list[Forget]:
-    """Keep and forget, in this order; returns what is not yet forgotten as a whole."""
+    """Keep and forget, in this order; return the ``Forget`` changes that are not finished yet."""
     unfinished: list[Forget] = []
     kept: dict[tuple[int, str], tuple[int, bytes]] = {}
     for n, generation, change in changes:
@@ -99,7 +99,7 @@ def _keep(connection: sqlite3.Connection, kept: Mapping[tuple[int, str], tuple[i
 
 
 def _forget(connection: sqlite3.Connection, n: int, prefix: str) -> bool:
-    """Delete a bounded part of the steps whose keys begin so; return whether more may be left."""
+    """Delete a bounded part of the steps whose keys begin with ``prefix``; return whether more may be left."""
     end = prefix_end(prefix)
     if end is None:
         return delete_steps(connection, _FORGET, (n, prefix))
@@ -107,7 +107,7 @@ def _forget(connection: sqlite3.Connection, n: int, prefix: str) -> bool:
 
 
 def note_outdated(connection: sqlite3.Connection, n: int) -> None:
-    """Have upkeep delete the steps of a job that no longer count, if it has any."""
+    """Note a job that has steps, so that upkeep deletes those that no longer count."""
     connection.execute(_NOTE, (n, n))
 
 

@@ -1,7 +1,7 @@
 """Find the dead workers by their rows: an unreadable row does not keep a worker from being reaped.
 
-An impossible lease (text, or a moment that no lease can reach) proves nothing. A worker that lives replaces it with its
-next beat; if it stays for the length of a lease, the worker is dead.
+An impossible lease (text, or a moment that no lease can reach) proves nothing. A live worker replaces it with its next
+heartbeat; if it stays for the length of a lease, the worker is dead.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _LEASE = 15 * SECOND
 
 
 class PresentWorker(Struct, frozen=True):
-    """A row of a worker that was not buried. ``expires`` and ``lease`` may be of any type, as they are stored."""
+    """A row of a worker that is not marked as gone. ``expires`` and ``lease`` may be of any type, as stored."""
 
     n: int
     expires: object
@@ -27,7 +27,7 @@ class PresentWorker(Struct, frozen=True):
 
 
 class Suspect(Struct, frozen=True):
-    """A worker to bury unless its lease has changed by then; if ``certain``, even if it has."""
+    """A worker to mark as gone, unless its lease has changed by then; if ``certain``, even if it has."""
 
     n: int
     expires: object
@@ -64,7 +64,7 @@ class Suspects:
 
 
 def is_certainly_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
-    """Return whether a process has certainly ended; of one whose identity cannot be read, nothing is certain."""
+    """Return whether a process has certainly ended; False if its identity cannot be read."""
     texts = (identity.host, identity.boot, identity.pid_namespace, identity.start)
     if not isinstance(identity.pid, int) or not all(isinstance(text, str) for text in texts):
         return False
@@ -72,5 +72,5 @@ def is_certainly_gone(identity: ProcessIdentity, me: ProcessIdentity) -> bool:
 
 
 def is_alive(expires: object, monotonic: int) -> bool:
-    """Return whether a lease runs; an impossible one may belong to a worker that lives."""
+    """Return whether a lease is still running; True for an unreadable one, whose worker may be alive."""
     return not isinstance(expires, int) or expires >= monotonic

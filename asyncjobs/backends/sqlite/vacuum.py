@@ -1,8 +1,8 @@
 """Make the file smaller: return the space of removed jobs to the file system.
 
-VACUUM writes the whole database anew, into the write-ahead log, under the write lock. Readers go on; writers, of this
-process and of others, wait, and would fail after their busy timeout. So it is stopped when it takes too long, which
-leaves everything as it was. If no other process is at work, it may take any time.
+VACUUM rewrites the whole database, into the write-ahead log, under the write lock. Readers continue; writers, of this
+process and of others, wait, and would fail after their busy timeout. So VACUUM is interrupted when it takes too long,
+which leaves everything as it was. If no other process uses the file, it may take as long as it needs.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: thread
     """Compact the file, and return the bytes by which it became smaller. Blocks for as long as it takes.
 
     :param patience: seconds for which the write lock may be held, having waited for it up to ``config.busy_timeout``.
-    :raises BackendConnectionError: another connection held the lock all the time.
+    :raises BackendConnectionError: another connection kept the lock all the time.
     :raises BackendError: ``compact-timeout``, it took too long; ``disk-full``, it needs room for a second copy.
     """
     with closing(open_connection(config, file.path, busy_timeout=config.busy_timeout, file=file)) as connection:
@@ -48,8 +48,8 @@ def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: thread
 def _write_back(connection: sqlite3.Connection) -> None:
     """Write the log back into the file itself.
 
-    While a reader or another checkpoint is in the way, it is tried again, for a bounded time: the next checkpoint will
-    do it, too.
+    While a reader or another checkpoint is in the way, this is tried again for a bounded time; if it fails, the next
+    checkpoint will do it.
     """
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT}")
     deadline = time.monotonic() + _WRITING_BACK

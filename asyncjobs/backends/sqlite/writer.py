@@ -39,9 +39,9 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.sqlite")
 
 _INLINE_ROWS = 400
-"""Rows of jobs and edges that the loop reads for them: a job that ends may affect any number of others."""
+"""The most rows of jobs and edges that the loop reads for a group: the end of a job may affect any number of others."""
 _GROUP_WEIGHT = 20_000
-"""Rows (or 1 MiB of values) that one transaction takes at most, unless a single operation is larger."""
+"""The most rows (or 1 MiB of values) in one transaction, unless a single operation is larger."""
 _FIRST_DELAY = 0.001
 _LONGEST_DELAY = 0.1
 _SHARE_OF_WAIT = 1 / 8
@@ -95,10 +95,10 @@ class Writer:
         return self._connection
 
     async def run(self, operation: Operation) -> Any:
-        """Have an operation committed with the next group, and return its answer or raise its error.
+        """Commit an operation with the next group, and return its answer or raise its error.
 
-        If the caller is cancelled before it was taken up, or while the file is locked, it is dropped; else the
-        cancellation waits for the commit.
+        If the caller is cancelled before the operation was taken up, or while the file is locked, the operation is
+        dropped; otherwise the cancellation waits for the commit.
         """
         if self._closed:
             raise BackendClosedError
@@ -249,7 +249,7 @@ class Writer:
                 return [(group, Committed([self._explain(error, group[0])], ()))]
             if is_busy(error):
                 return [(group, Committed([self._explain(error, operation) for operation in group], ()))]
-        # One operation of this group cannot be done, and failed the others with it: one by one, it fails alone.
+        # One operation of this group cannot be done, and failed the whole group: one by one, it fails alone.
         results: list[tuple[Sequence[Operation], Committed]] = []
         for operation in group:
             if not operation.dropped:

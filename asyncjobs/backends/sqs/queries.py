@@ -245,7 +245,7 @@ _NUMBERS = frozenset({int, float})
 def _read_progress(fields: Mapping[str, Any]) -> Progress:
     done, total, message = fields.get("done", 0), fields.get("total"), fields.get("message")
     if type(done) not in _NUMBERS or (total is not None and type(total) not in _NUMBERS):
-        raise ValueError("it is not of numbers")
+        raise ValueError("its values are not numbers")
     return Progress(done, total, None if message is None else str(message))
 
 

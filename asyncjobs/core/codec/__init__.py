@@ -7,7 +7,7 @@ calls           the arguments and the result of a callee, to bytes and back
 pending_calls   the arguments before the results in them are there
 encoding        values to bytes; ``wire`` lists the extension types
 decoding        bytes to values
-annotations     records by the callee's annotations, on the way back and checked before
+annotations     records rebuilt by the callee's annotations, and checked before they are stored
 =============== ==============================================================================
 
 The rest serve these: names (modules and classes), records and families (attributes, structs, models: how instances

@@ -14,7 +14,7 @@ MARK = "__asyncjobs_adapted__"
 
 
 class Mark(msgspec.Struct, frozen=True, eq=False):
-    """What ``body`` is: an adapter's, of this factory. ``signature`` is None if Python knows none of the factory."""
+    """The origin of ``body``: its adapter and factory. ``signature`` is None if Python knows none of the factory."""
 
     adapter: str
     factory: Callable[..., Any]

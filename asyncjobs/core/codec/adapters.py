@@ -1,4 +1,4 @@
-"""Run what a factory makes, as adapters do: ``demo+shop.models:make`` is stored for ``make`` of ``shop.models``.
+"""Run what a factory makes, through an adapter: ``demo+shop.models:make`` is stored for ``make`` of ``shop.models``.
 
 Whether the factory may run is decided by its own name, as for every function. The adapter comes from a closed table, so
 neither a stored name nor an argument of a job chooses code that was not allowed (ADR 31).
@@ -59,7 +59,7 @@ def adapt(adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _annotations(factory: Callable[..., Any], ours: Mapping[str, Any], own: list[Parameter]) -> dict[str, Any]:
-    """Return those of the factory's parameters, with ours for the result: what the factory makes is not returned."""
+    """Return the annotations of the factory's parameters, and ours of the result: its product is not returned."""
     own_names = {"return", *(parameter.name for parameter in own)}
     theirs = callable_hints(find_callee(factory).target)
     return {name: hint for name, hint in theirs.items() if name != "return"} | {

@@ -37,8 +37,8 @@ from asyncjobs.exceptions import ConfigurationError, NotSerializableError, Submi
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
 _NO_METHOD = (
-    "an object does not travel; submit a module-level function that makes or finds it, or use local=True (it then "
-    "runs in this process only)"
+    "an object cannot be sent to another process; submit a module-level function that makes or finds it, or use "
+    "local=True (it then runs in this process only)"
 )
 _IN_A_FILE = "put it into a file, or submit it with local=True (it then runs in this process only)"
 _NAME_IT = (
@@ -162,7 +162,7 @@ def adapted(adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def adapted_as(name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
-    """Return what is stored as ``name``, with a known adapter, of the factory that the name leads to.
+    """Return the callable that is stored as ``name``: what its adapter makes of the factory that the name leads to.
 
     :raises CallableNotFoundError: the adapter takes no such factory, or its extra is not installed here.
     """
@@ -176,7 +176,7 @@ def adapted_as(name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
 
 
 _bodies: dict[str, Callable[..., Any]] = {}
-"""By stored name, what an adapter made: one callable for each, since much is kept by the identity of a callable."""
+"""By stored name, what an adapter made: one callable for each, because caches go by the identity of a callable."""
 _MOST_BODIES = 1024
 
 
@@ -336,7 +336,7 @@ def _module_of_class(func: object) -> str | None:
 def _names_in_module(func: Any, module: str | None) -> Iterator[str]:
     """Return the names of a callable object in the module of its class.
 
-    Not in other modules: the first one that imported it would give the name, and that differs between processes.
+    Other modules are not searched: the first one that imported it would give the name, which differs between processes.
     """
     namespace = vars(sys.modules[module]) if module in sys.modules else {}
     return (name for name, value in list(namespace.items()) if value is func)
