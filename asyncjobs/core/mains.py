@@ -8,7 +8,7 @@ SECOND_MAIN = "__asyncjobs_main__"
 # A spawned child of multiprocessing calls it "__mp_main__".
 MAIN_NAMES = frozenset({MAIN, "__mp_main__", SECOND_MAIN})
 APP_MARK = "__asyncjobs_app__"
-"""The attribute that the command line sets on the module of ``--app``, which may stand for a script of that file name."""
+"""The attribute that the command line sets on the module of ``--app``: it may stand for a script of that file name."""
 NOT_BY_SCRIPT = (
     "put it into a module that the server imports and registers: JobProcessor(functions=[…]); or run it in a separate "
     "daemon with --app or --allow"

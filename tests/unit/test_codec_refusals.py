@@ -177,7 +177,7 @@ def test_argument_names_are_strings() -> None:
 
 @pytest.mark.parametrize("value", [{Size(1)}, frozenset({Size(1)}), {Size(1): 2}, {(1, Size(2))}])
 def test_what_could_not_be_hashed_again_is_refused(value: Any) -> None:
-    with pytest.raises(NotSerializableError, match="comes back as something that cannot be hashed\n  hint: use a list"):
+    with pytest.raises(NotSerializableError, match="would be restored as an unhashable value\n  hint: use a list"):
         encode_value(value)
 
 
@@ -413,7 +413,7 @@ def test_what_could_not_be_hashed_where_its_enum_is_not_loaded_is_refused_in_set
             encode_value(value)
         error = caught.value
         assert error.where == f"${inner}{step}"
-        assert error.what == f"{what} in {place}, and comes back as something that cannot be hashed"
+        assert error.what == f"{what} in {place}, and would be restored as an unhashable value"
         assert error.hint == "use a list"
 
 

@@ -5,7 +5,8 @@ names no record keeps its value, and so does a field. ``msgspec.convert`` is not
 that are common here (``str | Path``, enums of mixed values, two dataclasses in a union, fields with ``init=False``) and
 would change values that are right already.
 
-At submit, and when a body returns, the same annotations decide whether a value will come back: see ``check_arguments``.
+At submit, and when a body returns, the same annotations decide whether a value can be restored: see
+``check_arguments``.
 """
 
 from __future__ import annotations
@@ -91,7 +92,7 @@ _results: IdentityCache[ResultPlan] = IdentityCache()
 
 
 def get_plan(func: Callable[..., Any]) -> Plan:
-    """Return the plan of the arguments of ``func``; worked out once."""
+    """Return the plan of the arguments of ``func``; computed once."""
     plan = _plans.get(func)
     if plan is None:
         plan = _plan(func)
@@ -100,7 +101,7 @@ def get_plan(func: Callable[..., Any]) -> Plan:
 
 
 def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
-    """Return the plan of the result of ``func``, where a class returns itself; worked out once."""
+    """Return the plan of the result of ``func``, where a class returns itself; computed once."""
     plan = _results.get(func)
     if plan is None:
         annotation = annotation_of_result(func)
@@ -109,7 +110,7 @@ def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
     return plan
 
 
-# -- on the way back
+# -- after decoding
 
 
 def convert_arguments(
@@ -144,7 +145,7 @@ def _convert_by_choice(
 ) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
     """Rebuild the first argument as a class with an implementation, the others as that implementation has them."""
     if args and plan.positional:
-        # Lenient: what is of none of these classes goes to the implementation for any object.
+        # Lenient: a value of none of these classes goes to the implementation for any object.
         args = (_rebuilt(func, plan.positional[0].rebuild, args[0], "the first", lenient=True), *args[1:])
     implementation = chosen(find_callee(func).target, args)
     if implementation is not None and not get_plan(implementation).empty:
@@ -165,8 +166,8 @@ def convert_result(func: Callable[..., Any], value: Any) -> Any:
 def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., Any] | None:
     """Return a callable that stands in for ``func`` in ``convert_result`` without keeping alive what ``func`` holds.
 
-    A program may keep a handle for any time, and the arguments of partials, the variables of closures and the defaults
-    of lambdas may be large.
+    A program may keep a handle for as long as it likes, and the arguments of partials, the variables of closures and
+    the defaults of lambdas may be large.
 
     :param local: do not keep ``func`` itself alive either, once its job is over.
     :returns: None if nothing is converted.
@@ -215,7 +216,7 @@ def _rebuilt(
         raise ConversionError(where, mismatch.problem, mismatch.expected, owner_of(func, name)) from mismatch.__cause__
 
 
-# -- before that
+# -- before encoding
 
 
 def check_arguments(
@@ -225,12 +226,12 @@ def check_arguments(
     counts: Sequence[int],
     handles: tuple[type, ...],
 ) -> None:
-    """Make sure that these arguments will come back as they are.
+    """Make sure that these arguments will be restored as they are.
 
     :param counts: how many records were written of each argument, by position and then by sorted name; empty for none.
     :param handles: the types of the handles that results replace.
     :raises NotSerializableError: an argument does not fit its annotation, or has a record that the annotation does not
-        name. Without an annotation (or with Any), records come back as plain dicts by design.
+        name. Without an annotation (or with Any), records become plain dicts by design.
     """
     plan = get_plan(func)
     if plan.empty and not counts:
@@ -277,10 +278,10 @@ def _check_by_choice(
 
 
 def check_result(func: Callable[..., Any], value: Any, records: int, where: str) -> bool:
-    """Make sure that a result will be read as it is, if the return annotation names records.
+    """Make sure that a result will be restored as it is, if the return annotation names records.
 
-    :returns: whether records will be made of dicts in it, which only reading it shows to be possible.
-    :raises NotSerializableError: it would not.
+    :returns: whether dicts in it will become records: only reading the stored result shows whether that is possible.
+    :raises NotSerializableError: the result would not be restored.
     """
     plan = get_result_plan(func)
     dicts: list[Any] = []
@@ -316,7 +317,7 @@ def _refuse_unresolved(where: str, value: Any, annotation: str, owner: str) -> N
         steps, problem = mismatch.steps, mismatch.problem.removeprefix("is ")
     raise NotSerializableError(
         shortened_path(where, steps),
-        f"{problem}; the annotation {annotation!r} of the {owner} cannot be resolved, so that it could not come back",
+        f"{problem}; the annotation {annotation!r} of the {owner} cannot be resolved, so it could not be restored",
         hint="import what it names in the module itself, not under 'if TYPE_CHECKING:', and not inside of a function",
     )
 
@@ -326,13 +327,13 @@ def _refuse(mismatch: Mismatch, where: str, value: Any, owner: str) -> NoReturn:
     what = problem.removeprefix("is ") if problem.startswith("is ") else f"a value that {problem}"
     raise NotSerializableError(
         shortened_path(where, mismatch.steps),
-        f"{what}, and the annotation of the {owner} names {mismatch.expected}, so that it could not come back",
+        f"{what}, and the annotation of the {owner} names {mismatch.expected}, so it could not be restored",
         hint="annotate it with the class of what is passed, or pass what the annotation names",
     ) from mismatch.__cause__
 
 
 def owner_of(func: Callable[..., Any], name: str | None) -> str:
-    """Return the argument, or the result if there is no name, that a value is, for messages."""
+    """Describe for messages what a value is: the argument with this name, or the result if there is no name."""
     label = _function_name(func)
     return f"result of {label}()" if name is None else f"argument {name!r} of {label}()"
 

@@ -1,4 +1,4 @@
-"""Take dataclasses and attrs instances apart and put them together: their state is ``__dict__`` and slots."""
+"""Take dataclass and attrs instances apart and put them together: their state is ``__dict__`` and slots."""
 
 from __future__ import annotations
 

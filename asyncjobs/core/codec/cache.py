@@ -1,4 +1,4 @@
-"""Keep what was worked out about an object while that very object lives."""
+"""Cache values that were computed about an object while that very object lives."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class IdentityCache(Generic[V]):
 
     A ``WeakKeyDictionary`` would use the key's own ``__hash__`` and ``__eq__``, which a callable object may define in
     any way (or not at all), and is twice as slow. Objects that cannot be weakly referenced are simply not kept.
-    An entry goes when its object goes; when ``limit`` is reached the cache starts again.
+    An entry is removed with its object; when ``limit`` is reached, the cache is cleared.
     """
 
     __slots__ = ("_entries", "_limit")
@@ -28,7 +28,7 @@ class IdentityCache(Generic[V]):
     def get(self, key: object) -> V | None:
         """Return the value kept for this very object, or None."""
         entry = self._entries.get(id(key))
-        # The comparison makes sure of the object: an id may be reused after its object is gone.
+        # Compare the object, too: an id may be reused after its object is gone.
         return entry[1] if entry is not None and entry[0]() is key else None
 
     def put(self, key: object, value: V) -> None:
@@ -44,6 +44,6 @@ class IdentityCache(Generic[V]):
         except TypeError:
             return
         if len(entries) >= self._limit:
-            # All, and not the oldest: this is atomic between threads, and entries in use come back.
+            # All, and not the oldest: this is atomic between threads, and entries in use are soon added again.
             entries.clear()
         entries[number] = (reference, value)

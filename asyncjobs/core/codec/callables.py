@@ -262,7 +262,7 @@ def callable_label(func: Callable[..., Any]) -> str:
 
 
 def _findable_name(func: Any) -> str:
-    """Return the stored name of ``func``, having made sure that it leads back to ``func``."""
+    """Return the stored name of ``func``, after checking that it leads back to ``func``."""
     module, qualname = _claimed_name(func)
     stored = stored_module(module) if module else None
     if module is None or stored is None:

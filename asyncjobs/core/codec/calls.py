@@ -25,9 +25,9 @@ Injected = tuple[bytes, Callable[..., Any] | None]
 def encode_arguments(
     func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], handle_type: type | None = None
 ) -> EncodedCall:
-    """Encode the bound arguments of a call of ``func``, having made sure that they will come back as they are.
+    """Encode the bound arguments of a call of ``func``, after checking that they will be restored as they are.
 
-    :raises NotSerializableError: they would not; it has the path.
+    :raises NotSerializableError: they would not be; the error has the path.
     """
     plan = get_plan(func)
     call = encode_call(args, kwargs, handle_type, exact=plan.exact)
@@ -60,10 +60,10 @@ def decode_arguments(
 
 
 def encode_result(func: Callable[..., Any], value: Any, where: str = "$", handle_type: type | None = None) -> bytes:
-    """Encode a result of ``func``, having made sure that its annotation will bring it back.
+    """Encode a result of ``func``, after checking that its annotation will restore it.
 
-    :raises NotSerializableError: it will not; its path starts with ``where``. ConversionError: its class refuses a dict
-        that is given for a record.
+    :raises NotSerializableError: it will not be restored; the path starts with ``where``. ConversionError: a class
+        refuses a dict that is given for a record.
     """
     plan = get_result_plan(func)
     data, records = encode_counted(value, where, handle_type, exact=plan.exact)

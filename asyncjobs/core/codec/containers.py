@@ -18,7 +18,7 @@ _SERIES: frozenset[type] = frozenset({list, tuple, set, frozenset})
 
 
 class Later:
-    """A rebuild that is compiled on first use, because what it is a part of may be within it again."""
+    """A rebuild that is compiled on first use, because its annotation may be recursive."""
 
     def __init__(self, compiled: Callable[[], Rebuild]) -> None:
         self._compiled = compiled
@@ -242,7 +242,7 @@ class Union:
                         deepest = mismatch
             if any(_accepts(option, value) for option in others):
                 return other()
-        # The one that came furthest was meant, most likely. If none came anywhere, all are named.
+        # The type that fitted most deeply was probably meant. If none fitted at all, name all of them.
         if deepest is not None and (deepest.steps or len(self._closely) == 1):
             raise deepest
         raise unlike(value, self._expected)

@@ -105,7 +105,7 @@ class Unmade:
 
 
 class Reader:
-    """The state of reading one value: its depth, what handles become, and the error that this raised.
+    """The state of reading one value: its depth, what replaces handles, and the error that replacing one raised.
 
     ``unmade`` is True once an enum member or a NamedTuple could not be made by its class: it comes back as its plain
     value, with ``keep_unmade`` as Unmade. With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the
@@ -192,7 +192,7 @@ def _named_tuple(parts: list[Any]) -> Any:
         added = cls._fields[len(items) :]
         if not added or not all(name in cls._field_defaults for name in added):
             return Unmade(module, qualname, tuple(items))
-        items += [cls._field_defaults[name] for name in added]  # fields that the class got since
+        items += [cls._field_defaults[name] for name in added]  # fields that were added to the class since
     # Not cls(…), which may be the class's own code.
     return tuple.__new__(cls, items)
 

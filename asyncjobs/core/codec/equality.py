@@ -21,10 +21,10 @@ _NESTED = frozenset({wire.TUPLE, wire.NAMED_TUPLE, wire.DICT, wire.ENUM, wire.RE
 
 
 def same_call(stored: bytes, given: bytes) -> bool:
-    """Return whether two encoded calls are equal: the same bytes, but for the order of dict items.
+    """Return whether two encoded calls are equal: the same bytes, except for the order of dict items.
 
-    Types count: 1, True and 1.0 are three values. A class of a script equals that of the module of the same file name,
-    as which another process imports it. Calls that cannot be decoded are compared as bytes.
+    Types count: 1, True and 1.0 are three values. A class of a script equals that of a module with the same file name,
+    because another process imports the script as that module. Calls that cannot be decoded are compared as bytes.
     """
     try:
         if stored == given:

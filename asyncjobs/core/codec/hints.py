@@ -12,7 +12,7 @@ from typing import Any, cast
 from asyncjobs.core.codec.names import attribute, seems
 
 MOST_LAYERS = 64
-"""A chain of wrappers that is longer wraps itself."""
+"""The longest chain of wrappers; a longer one is taken to be circular."""
 
 
 def callable_hints(func: Callable[..., Any]) -> dict[str, Any]:

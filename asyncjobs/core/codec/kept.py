@@ -1,7 +1,7 @@
-"""Refuse kept values of a class that the annotation does not name: they would come back as plain data.
+"""Refuse kept values of a class that the annotation does not name: they would be restored as plain data.
 
-Results of jobs are lenient there: who awaits one may have another version of the program. A step is read by the very
-function that returned it, in a later deploy, which would go on with a dict where it expects an int.
+Results of jobs are read leniently: the process that awaits one may run another version of the program. A step is read
+by the function that returned it, perhaps of a later deploy, which would continue with a dict where it expects an int.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from asyncjobs.core.codec.stored import StoredRecord
 from asyncjobs.exceptions import ConversionError
 
 _CONTAINERS = frozenset([*range(0x80, 0xA0), 0xC7, 0xC8, 0xC9, *range(0xD4, 0xD9), *range(0xDC, 0xE0)])
-"""First bytes of maps, arrays and extensions: of what may have a class."""
+"""First bytes of maps, arrays and extensions: only these may have a class."""
 
 
 def refuse_misfit(data: bytes, func: Callable[..., Any]) -> None:
@@ -82,7 +82,7 @@ def _takes(cls: Any, value: Any) -> bool:
     if getattr(cls, "_is_protocol", False):
         return True
     if type(value) is StoredRecord:
-        return is_family(cls)  # which of its classes, the record itself is compared with
+        return is_family(cls)  # the record itself is later compared with the classes of the family
     if type(value) is Unmade:
         return is_named(cls, value.module, value.qualname)  # as above
     return isinstance(value, cls)

@@ -1,4 +1,4 @@
-"""Find the signatures that a call meets: the callable's own, and that of the function to which it passes calls on.
+"""Find the signatures that apply to a call: the callable's own, and that of the function to which it passes calls on.
 
 ``inspect.signature`` shows the innermost function of a chain of ``functools.wraps``. Python calls the outermost one:
 a wrapper that supplies a session takes one argument less than the function that it wraps, and a wrapper with named
@@ -50,7 +50,7 @@ class Passed(msgspec.Struct, frozen=True):
 
 
 class Callee(msgspec.Struct, frozen=True):
-    """What a call of one callable meets.
+    """The signatures and annotations that apply to calls of one callable.
 
     Python checks the call against ``own``, which is None if it knows no signature. ``target`` is the callable whose
     annotations count; if that is not the callable itself, the calls that fit ``passed`` reach it.
@@ -72,7 +72,7 @@ class Callee(msgspec.Struct, frozen=True):
 
 
 def find_callee(func: Callable[..., Any], depth: int = 0) -> Callee:
-    """Find out what a call of ``func`` meets. The answer may refer to ``func``, so no cache by ``func`` may keep it."""
+    """Find what applies to calls of ``func``. The result may refer to ``func``, so no cache by ``func`` may keep it."""
     mark = find_mark(func)
     if mark is not None:
         return Callee(mark.signature, func)
@@ -222,7 +222,7 @@ def _declared_signature(func: Any, inner: Any, own: Signature | None) -> Signatu
 
 
 def _passes_on(own: Signature, shown: Signature) -> bool:
-    """Return whether a wrapper with the signature ``own`` leaves its arguments at their places in ``shown``.
+    """Return whether a wrapper with the signature ``own`` keeps its arguments at their places in ``shown``.
 
     Its ``*args`` or ``**kwargs`` take what it does not name; what it names has the same name and place there.
     """

@@ -27,8 +27,8 @@ class Look(NamedTuple):
     """How a value is checked before it is stored.
 
     ``handles`` are the types that results of jobs replace. With ``strays``, a record that no annotation names is a
-    Mismatch of its own; without, it is missing in the count. To ``dicts`` are added the dicts of which records will be
-    made: whether their class takes them is known when it is called.
+    Mismatch of its own; without, it is not counted. ``dicts`` collects the dicts that will become records: only calling
+    their class shows whether it accepts them.
     """
 
     handles: tuple[type, ...] = ()
@@ -47,7 +47,7 @@ class Rebuild(Protocol):
         ...
 
     def check(self, value: Any, look: Look) -> int:
-        """Make sure that a value, once it is stored, will come back.
+        """Make sure that a value will be restored after it was stored.
 
         :returns: how many records in it the annotation names.
         :raises Mismatch: it does not fit the annotation.

@@ -1,6 +1,6 @@
 """Take pydantic models apart and put them together, by duck typing: nothing of pydantic is imported.
 
-A model is stored as its fields, and validated again when it is read. It is accepted only if that gives an equal model.
+A model is stored as its fields, and validated when it is read. It is accepted only if validation gives an equal model.
 """
 
 from __future__ import annotations
@@ -79,9 +79,9 @@ class ModelRecord(RecordType):
         more: Mapping[str, Any],
         names: Iterable[str],
     ) -> str | None:
-        """Return the first of these fields that does not come back from its form in JSON, which would be stored.
+        """Return the first of these fields that cannot be restored from its form in JSON, which would be stored.
 
-        :raises ValueError: the field does not come back from its own value, either; the message has the reason.
+        :raises ValueError: the field cannot be restored from its own value, either; the message has the reason.
         """
         for name in names:
             try:

@@ -1,4 +1,4 @@
-"""Name modules and what they hold, as it is stored, and find what is loaded under a stored name.
+"""Return the stored names of modules and their members, and find what is loaded under a stored name.
 
 A stored name is ``"pkg.mod:Class.attribute"``, or ``"adapter+pkg.mod:make"`` for what an adapter makes of a factory.
 What was defined in ``__main__`` is stored under the module name that ``python -m`` was given (``pkg.mod``,

@@ -1,4 +1,4 @@
-"""Rebuild the records of one annotation, and make sure beforehand that they will come back."""
+"""Rebuild the records of one annotation, and check before storing that they will be restored."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Member:
 
     @functools.cached_property
     def rebuilds(self) -> Mapping[str, Rebuild | None]:
-        """Return the rebuilds by field. Compiled on first use, because a class may hold itself."""
+        """Return the rebuilds by field. Compiled on first use, because a class may contain itself."""
         return self._rebuilds(self.record.cls)
 
     @functools.cached_property

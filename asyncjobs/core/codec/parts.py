@@ -1,8 +1,8 @@
-"""Take annotations apart, also those that hold themselves.
+"""Take annotations apart, including recursive ones.
 
-A TypedDict, a NamedTuple, a record or an alias may hold itself, and a generic one a larger form of itself, without end
-(``type Nest[T] = T | list[Nest[list[T]]]``). So nothing here calls itself: what is still to be seen stands in a queue,
-what was seen is not seen again, and of forms that grow there is a limit.
+A TypedDict, a NamedTuple, a record or an alias may contain itself, and a generic one ever larger forms of itself
+(``type Nest[T] = T | list[Nest[list[T]]]``). So nothing here recurses: pending annotations are queued, none is visited
+twice, and the number and depth of growing forms are limited.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _UNIONS = (typing.Union, types.UnionType)
 _WRAPPERS = frozenset({"Annotated", "Required", "NotRequired", "ReadOnly", "Final", "ClassVar"})
 _MOST_FORMS = 256
 _DEEPEST_FORM = 12
-"""Forms of generic classes and aliases in one annotation, and brackets within brackets of one. What has more grows."""
+"""The most forms of generic classes and aliases in one annotation, and their deepest nesting of brackets. An annotation
+with more is taken to grow without end."""
 
 
 def bare_annotation(annotation: Any, type_vars: TypeVars = NO_TYPE_VARS) -> Any:
@@ -108,15 +109,15 @@ def _is_open(bare: Any) -> bool:
 
 
 class _Seen:
-    """The annotations that were seen, each with what its type variables stand for."""
+    """The annotations that were visited, each with what its type variables stand for."""
 
     def __init__(self) -> None:
         self._equal: set[Any] = set()
-        self._same: dict[int, Any] = {}  # what has no hash, kept so that its id is not another's
+        self._same: dict[int, Any] = {}  # unhashable ones, kept alive so that their ids are not reused
         self._forms = 0
 
     def adds(self, annotation: Any, bare: Any, type_vars: TypeVars) -> bool:
-        """Add a bare annotation; False if it was seen, or is of a generic form too many."""
+        """Add a bare annotation; return False if it was visited before, or exceeds the limits of generic forms."""
         bound = bound_in(bare, type_vars)
         try:
             if (bare, bound) in self._equal:

@@ -1,4 +1,4 @@
-"""Read a call before the results that it waits for are there: with handles in their places."""
+"""Read a call before the results that it waits for exist, with handles in their places."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ Arguments = tuple[tuple[Any, ...], Mapping[str, Any]]
 def read_arguments(data: bytes, func: Callable[..., Any] | None, make_handle: Callable[[str], Handle]) -> Arguments:
     """Decode a call of ``func`` with handles in place of the results of jobs.
 
-    Annotations do not expect handles, but take None anywhere. So the call is read twice: with None in their places by
-    the annotations, and without these with handles. What an annotation makes of a dict with a handle in it depends on
-    the result: that dict is left as it is.
+    Annotations do not expect handles, but take None anywhere. So the call is read twice: by the annotations with None
+    in place of handles, and without annotations with the handles. What an annotation makes of a dict with a handle in
+    it depends on the result, so that dict is left as it is.
 
     :param func: the callee, None if it is not known.
     :raises CorruptValueError: the bytes cannot be read. ConversionError: a value does not fit its annotation.
@@ -32,7 +32,7 @@ def read_arguments(data: bytes, func: Callable[..., Any] | None, make_handle: Ca
     except ConversionError:
         if not _has_handle([args, kwargs]):
             raise
-        return args, kwargs  # it may be the None that does not fit
+        return args, kwargs  # perhaps only the None does not fit
     return _merged(converted[0], args), _merged(dict(converted[1]), kwargs)
 
 

@@ -1,4 +1,4 @@
-"""Compile annotations into what rebuilds their values."""
+"""Compile annotations into callables that rebuild their values."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def _compile(annotation: Any, type_vars: TypeVars, exact: bool) -> Rebuild:
 
 
 def _part(annotation: Any, type_vars: TypeVars, exact: bool) -> Rebuild | None:
-    """Return the rebuild of a part, which may hold what it is a part of; None if it names no record."""
+    """Return the rebuild of a part, which may be recursive; None if it names no record."""
     if not holds_family(annotation, type_vars):
         return None
     if is_alias(annotation) and typing.get_origin(annotation) is None:
@@ -69,7 +69,7 @@ def _part(annotation: Any, type_vars: TypeVars, exact: bool) -> Rebuild | None:
 
 @functools.lru_cache(maxsize=1024)
 def _named(annotation: Any, exact: bool) -> Rebuild:
-    # Cached, so that what holds itself is compiled once and not once for each level of a value.
+    # Cached, so that a recursive annotation is compiled once and not once for each level of a value.
     return Later(functools.partial(_compile, bare_annotation(annotation), NO_TYPE_VARS, exact))
 
 

@@ -1,6 +1,6 @@
 """Describe records: classes stored as their fields (dataclasses, msgspec Structs, attrs classes, pydantic models).
 
-A ``RecordType`` holds what was worked out about one of these classes, once. It takes instances apart and puts them
+A ``RecordType`` holds what was found out once about one of these classes. It takes instances apart and puts them
 together again without calling the class, so that neither ``__init__`` nor ``__post_init__`` runs a second time.
 """
 

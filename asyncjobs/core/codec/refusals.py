@@ -31,7 +31,7 @@ _LOCKS = frozenset({"lock", "rlock", "semaphore", "boundedsemaphore", "condition
 _BY_LIBRARY: Mapping[tuple[str, str], str] = {
     # A model of pydantic 1: others are records.
     ("pydantic", "BaseModel"): "pass model.dict() to a parameter annotated as dict",
-    # item() of nanoseconds is their number, and that of a long double is itself.
+    # item() of nanoseconds returns their number, and that of a long double returns itself.
     ("numpy", "datetime64"): "pass value.astype('datetime64[us]').item()",
     ("numpy", "timedelta64"): "pass value.astype('timedelta64[us]').item()",
     ("numpy", "longdouble"): "pass float(value)",
@@ -83,8 +83,8 @@ PLAIN_BASES: Mapping[type, str] = {
     pathlib.Path: "Path(value)",
     pathlib.PurePath: "PurePath(value)",
 }
-"""Types that are stored as themselves, and how to make one of a subclass, of which only this would arrive. The first
-match counts: a datetime is a date."""
+"""Types that are stored as themselves, and how to convert an instance of a subclass, which would arrive as the plain
+type. The first match counts: a datetime is a date."""
 
 
 class Refusal(Exception):  # noqa: N818 - a signal inside this package, never an error that leaves it
@@ -116,7 +116,7 @@ def key_step(key: object) -> str:
 
 
 def describe_refusal(value: object) -> Refusal:
-    """Describe why a value is refused that is of none of the stored types."""
+    """Describe why a value is refused whose type is none of the stored types."""
     cls: type[Any] = type(value)
     noun = with_article(type_name(cls))
     if is_a(value, type):

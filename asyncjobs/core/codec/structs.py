@@ -31,7 +31,7 @@ class StructRecord(RecordType):
         self.post_init = hasattr(cls, "__post_init__")
 
     def state(self, instance: Any) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
-        """Return the fields but for those that are UNSET by default and still are, and the ``__dict__``."""
+        """Return the fields, except those that are UNSET by default and still are, and the ``__dict__``."""
         try:
             fields = {name: getattr(instance, name) for name in self.fields}
         except AttributeError:
@@ -58,7 +58,7 @@ class StructRecord(RecordType):
         self.check_names(fields)
         instance: Any
         if self.post_init:
-            # It may change what it finds, so it gets copies.
+            # ``__post_init__`` may change what it finds, so it gets copies.
             instance = self.checked(lambda: self.cls(**deepcopy(dict(fields))))
             for name, value in fields.items():
                 force_setattr(instance, name, value)

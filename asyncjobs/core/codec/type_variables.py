@@ -12,7 +12,7 @@ NO_TYPE_VARS: TypeVars = {}
 
 
 def bound_in(annotation: Any, type_vars: TypeVars) -> tuple[tuple[Any, Any], ...]:
-    """Return what the type variables in an annotation stand for, as far as they stand for something."""
+    """Return what the type variables in an annotation stand for, as far as that is known."""
     parameters: tuple[Any, ...] = getattr(annotation, "__parameters__", ())
     return tuple((parameter, type_vars[parameter]) for parameter in parameters if parameter in type_vars)
 

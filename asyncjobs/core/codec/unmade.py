@@ -1,7 +1,7 @@
 """Refuse enum members and NamedTuples whose class, as the annotation names it, cannot make them any more.
 
 A later deploy may have removed a member or a field. Without an annotation such a value comes back as the plain one;
-where the annotation names the class, the function expects its instances. Values are searched only if there is one.
+where the annotation names the class, the function expects its instances. Values are searched only if reading found one.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Number the extension types of stored values. The numbers are on disk: never give one another meaning.
+"""Number the extension types of stored values. The numbers are on disk: never change the meaning of one.
 
 ===== ============ =========================================================
 code  type         data

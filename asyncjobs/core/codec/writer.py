@@ -52,11 +52,11 @@ class Writer:
         self.atoms = atoms
         self.handle_type = handle_type
         self.handles: dict[str, None] = {}  # an ordered set
-        self.open: set[int] = set()  # the containers around the current value, to find circles and to count levels
+        self.open: set[int] = set()  # the containers around the current value, to find cycles and to count levels
         self.exact = exact
         self.records = 0  # how many were written
         self.place: str | None = place  # where handles are not replaced; None where they are
-        self.hashed = False  # inside a set or a dict key, where values must come back hashable
+        self.hashed = False  # inside a set or a dict key, where values must be hashable when they are restored
 
     def write(self, value: Any) -> Any:
         """Return what msgspec encodes natively for a value.
@@ -109,9 +109,9 @@ class Writer:
         return out
 
     def refuse_unhashable(self, value: object) -> None:
-        """Refuse a value in a set or a dict key that would come back as an unhashable one."""
+        """Refuse a value in a set or a dict key that would be restored as an unhashable one."""
         what = kind_of(value)
-        raise Refusal(f"{what} in {self.place}, and comes back as something that cannot be hashed", "use a list")
+        raise Refusal(f"{what} in {self.place}, and would be restored as an unhashable value", "use a list")
 
     # -- what is in JSON
 
@@ -167,7 +167,7 @@ class Writer:
         return Ext(wire.DICT, encode([part for pair in zip(keys, out, strict=True) for part in pair]))
 
     def hashable(self, value: Any, place: str) -> Any:
-        """Write a value that must come back hashable; ``place`` is for the message."""
+        """Write a value that must be restored as a hashable one; ``place`` is for the message."""
         before = self.place, self.hashed
         self.place, self.hashed = place, True
         try:
@@ -218,7 +218,7 @@ class Writer:
         return encode(list(map(msgspec.Raw, items)))
 
     def write_record(self, value: Any) -> Ext:
-        """Write a record: its class, its fields and its other state, having checked that it comes back."""
+        """Write a record: its class, its fields and its other state, after checking that it can be restored."""
         record = cast("RecordType", record_type(class_of(value)))
         if self.hashed:
             self.refuse_unhashable(value)
@@ -260,9 +260,9 @@ class Writer:
     def model_fields(
         self, record: ModelRecord, model: Any, fields: Mapping[str, Any], more: Mapping[str, Any]
     ) -> dict[str, Any]:
-        """Write the fields of a pydantic model, having checked that they make an equal one.
+        """Write the fields of a pydantic model, after checking that they make an equal one.
 
-        A field that cannot be stored is written in the form that the model gives it in JSON, if it comes back from it.
+        A field that cannot be stored is written in its form in the model's JSON, if it can be restored from that.
         """
         out: dict[str, Any] = {}
         again = dict(fields)
@@ -354,7 +354,7 @@ class Writer:
 def _zone(value: dt.datetime | dt.time) -> int | list[Any] | None:
     delta = value.utcoffset()
     offset = None if delta is None else delta // _MICROSECOND
-    zones = sys.modules.get("zoneinfo")  # loaded by those who have a zone: with what it needs, it takes 200 kB
+    zones = sys.modules.get("zoneinfo")  # loaded if any zone was made: importing it takes 200 kB
     zone: Any = cast("Any", value.tzinfo)
     key = None if zones is None or not isinstance(zone, zones.ZoneInfo) else zone.key
     return offset if key is None else [key, offset]
@@ -362,7 +362,7 @@ def _zone(value: dt.datetime | dt.time) -> int | list[Any] | None:
 
 @functools.lru_cache(maxsize=1024)
 def _findable(cls: type) -> tuple[str, str]:
-    """Return the name of an enum or a NamedTuple class, having made sure that it leads back to the class."""
+    """Return the name of an enum or a NamedTuple class, after checking that it leads back to the class."""
     if defining_class(cls) is not cls:
         what = f"{with_article(type_name(cls))}, whose class another process could not find again"
         raise Refusal(what, "define the class at module level, under its own name")
