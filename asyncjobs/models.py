@@ -289,7 +289,7 @@ class JobEvent(Shown, Struct, frozen=True):
 
     ``seq`` is 1..n without holes within the job; ``cursor`` is the opaque position of this event in every stream;
     ``status`` is the job's new status where this event changed it, else None. Events that are read have a cursor. It
-    is ``""`` where the log has no place for the event yet: given to a listener of a backend without ``"dense_log"``.
+    is ``""`` while the log has no position for the event: as given to a listener of a backend without ``"dense_log"``.
     """
 
     cursor: str

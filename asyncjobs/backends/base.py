@@ -109,7 +109,7 @@ class JobBackend(EventStore, StepStore, GateStore):
     """
 
     capabilities: frozenset[str] = frozenset()
-    """What the store does beyond the contract. ``health`` lists it, too.
+    """The capabilities of the store beyond the contract. ``health`` lists them, too.
 
     - ``"persistent"``: what is stored survives the process.
     - ``"shared"``: several processes use it at once.
@@ -313,15 +313,15 @@ class JobBackend(EventStore, StepStore, GateStore):
     async def prune(self, before: int, limit: int = 1000) -> int:
         """Remove jobs that ended before this moment (µs) with everything stored of them, and return how many.
 
-        A job goes only with its whole connected component (edges, and jobs with those submitted from inside them), once
+        A job is removed only with its connected component (edges, and jobs with those submitted from inside them), once
         all of it ended before then. A component exists or it does not: no read and no call finds a part of one, even
         if the process dies in between. A retry or a submission that reaches it first keeps it.
 
         A call does a bounded amount of work: it removes about ``limit`` jobs, but whole components, and examines that
-        many that have to stay (5,000 at least). The next call goes on from there, so 0 means that nothing was found
+        many that have to stay (5,000 at least). The next call continues from there, so 0 means that nothing was found
         this time. It is cheap when nothing is due, however many jobs there are.
 
-        The highest position of a removed event is kept, for ``EventPage.lost``. What no reader finds any more (steps
+        The highest position of a removed event is kept, for ``EventPage.lost``. Data that no reader can find (steps
         that no longer count, what was left of removed jobs) is deleted first, in bounded steps, due or not.
         """
 
@@ -388,7 +388,7 @@ class JobBackend(EventStore, StepStore, GateStore):
 
     @abstractmethod
     async def get_call(self, job_id: str) -> StoredCall | None:
-        """Return what a job calls, for display; None if there is no such job."""
+        """Return the function and the arguments of a job, for display; None if there is no such job."""
 
     @abstractmethod
     async def count_jobs(self, group: str | None = None) -> Mapping[JobStatus, int]:

@@ -1,12 +1,12 @@
 """Specify what a store does with its log: the events of all jobs, in one order, read by cursors.
 
 It is a part of the contract of ``backends.base``. A cursor is the position of an event: the decimal digits of an
-integer, at most 19, which grows along the log. What differs without the capability ``"dense_log"``:
+integer, at most 19, which grows along the log. Without the capability ``"dense_log"``:
 
 - positions have holes;
-- the events that listeners get have the cursor ``""``: the log has no place for them yet. It has one by the time that
-  the next call of ``read_events`` or ``last_cursor`` on the same backend object returns, so that to read the log once
-  after a commit is enough;
+- the events that listeners get have the cursor ``""``: the log has no position for them yet. It has one by the time
+  that the next call of ``read_events`` or ``last_cursor`` on the same backend object returns, so it is enough to read
+  the log once after a commit;
 - a page of the whole log may end before the last events of other processes. They come in a later one, each once. Pages
   of a job or of a group end with what was stored when the call began.
 """
@@ -25,7 +25,7 @@ class EventStore(ABC):
 
     @abstractmethod
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Call ``listener`` with the events of every own commit, in order, in the event loop, before its callers go on.
+        """Call ``listener`` on the event loop with the events of every own commit, in order, before callers continue.
 
         It must not block. A listener that raises is logged, and the others are called all the same. Listeners survive
         closing and opening. Commits of other processes are noticed by ``wait``.

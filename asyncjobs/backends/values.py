@@ -16,7 +16,7 @@ Listener = Callable[[Sequence[JobEvent]], None]
 
 
 class Seen(Struct):
-    """What one watcher has noticed of changes by other processes, kept between its calls of ``JobBackend.wait``.
+    """The changes by other processes that one watcher has noticed, kept between its calls of ``JobBackend.wait``.
 
     Only the store uses the fields.
     """
@@ -76,7 +76,7 @@ class ClaimedJob(Struct, frozen=True, gc=False):
     cancel_requested: bool = False
     isolation: Isolation = "thread"
     unreadable: str | None = None
-    """What cannot be read of the stored job. It must not be run, and this attempt fails."""
+    """The mark of a job that cannot be read: it must not be run, and this attempt fails. None for a sound job."""
 
 
 class ClaimResult(Struct, frozen=True):
@@ -128,7 +128,7 @@ class LimitInfo(Struct, frozen=True):
 
 
 class StoredCall(Struct, frozen=True):
-    """What a job calls. ``call`` is its encoded arguments, as they are stored.
+    """The function of a job, and in ``call`` its encoded arguments, as they are stored.
 
     If ``injects`` is True, they refer to results of other jobs, which are injected when an attempt begins.
     """

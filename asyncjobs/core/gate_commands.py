@@ -22,7 +22,7 @@ def ask(plan: Plan, asker: tuple[int, int, int], job: NewJob, numbers: Iterable[
     A gate that ended without an answer before the asker was retried is opened again; after a fresh retry, any gate is.
 
     :param asker: (number, attempt, worker) of the job whose body asks; it must still hold its attempt.
-    :param numbers: fresh job numbers, of which one is taken once everything is read, or none.
+    :param numbers: fresh job numbers; at most one is taken, after everything is read.
     :raises JobStateError: the asker no longer holds it. JobConflictError: the id is that of another kind of job.
     """
     check_parent(plan, asker)

@@ -30,14 +30,14 @@ _decode = msgspec.msgpack.Decoder(Question).decode
 
 
 def encode_question(question: Question) -> bytes:
-    """Encode what a gate asks, as it is stored in place of a call: equal questions give equal bytes."""
+    """Encode the question of a gate, stored in place of a call: equal questions give equal bytes."""
     return _encode(question)
 
 
 def decode_question(call: bytes) -> Question:
-    """Decode what a gate asks.
+    """Decode the question of a gate.
 
-    :raises ValueError: it is damaged.
+    :raises ValueError: the stored bytes are damaged.
     """
     try:
         return _decode(call)

@@ -245,7 +245,7 @@ class Plan:
         self.changed_edges[key] = None
 
     def take(self) -> Writes:
-        """Return what is to be written, and start anew. Events are kept, in order, until the end."""
+        """Return the decisions to be written, and start again. Events are kept, in order, until the end."""
         writes = Writes(
             inserted=[structs.replace(record, job=self._jobs[n]) for n, record in self.inserted.items()],
             new_edges=self.new_edges,
@@ -265,7 +265,7 @@ class Plan:
 
     @property
     def clean(self) -> bool:
-        """Return whether nothing is to be written."""
+        """Return whether there is nothing to write."""
         return not (
             self.inserted
             or self.changed

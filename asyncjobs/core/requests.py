@@ -41,7 +41,7 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
 
 
 class Question(Struct, frozen=True, kw_only=True):
-    """What a gate asks, and which answers it takes: never changed once it is stored.
+    """The question of a gate, and which answers it takes: never changed once it is stored.
 
     Without ``choices`` and ``schema`` (a JSON Schema) it is an approval. ``reject_on`` are the choices that reject it.
     ``default`` is the encoded answer with which the deadline completes the gate; with None, the deadline fails it.

@@ -1,4 +1,4 @@
-"""Decide which finished jobs may be removed: rule 4.12. A component of the graph goes as a whole, or stays as a whole.
+"""Decide which finished jobs may be removed: rule 4.12. A component of the graph is removed or stays as a whole.
 
 Neighbours are the two ends of an edge, and a job and those that were submitted from inside it.
 """

@@ -19,12 +19,12 @@ UNKNOWN_GATE = -1
 
 
 class Role(IntEnum):
-    """What sets a job apart from one that only runs; the numbers are stored."""
+    """The role of a job that does more than run; the numbers are stored."""
 
     GATE = 1
-    """It has no function: it is answered."""
+    """The job has no function: it is answered."""
     ASKER = 2
-    """Its body has asked: gates may have to be cancelled when it ends."""
+    """The body of the job has asked: gates may have to be cancelled when the job ends."""
 
 
 class JobState(Struct, frozen=True, gc=False):
@@ -71,7 +71,7 @@ class JobState(Struct, frozen=True, gc=False):
 
 
 class GateState(Struct, frozen=True):
-    """What a gate has beside its row: ``n`` is its number; moments are by the wall clock.
+    """The state of a gate beside its row as a job: ``n`` is its number; moments are by the wall clock.
 
     ``timeout`` is how long it stays open, in µs; None: forever. ``asker`` is the number of the job whose body asked,
     None for a gate that was submitted; ``generation`` is that of the asker when the gate was opened last. ``reason``

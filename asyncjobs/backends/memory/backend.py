@@ -361,7 +361,7 @@ class MemoryBackend(CheckedArguments, JobBackend):
         return self._queries.find(query)
 
     async def find_ids(self, prefix: str, limit: int = 20) -> Sequence[str]:
-        """Walk over all ids: this store has no index by their beginning."""
+        """Walk over all ids: this store has no index of their prefixes."""
         await self._begin()
         return self._queries.ids(prefix, limit)
 

@@ -164,7 +164,7 @@ class SQLiteBackend(CheckedArguments, ReadingBackend):
         await in_thread(self._checkpointer.close)
 
     def add_listener(self, listener: Listener) -> Callable[[], None]:
-        """Notify ``listener`` on the loop after each group commit, before its callers go on."""
+        """Notify ``listener`` on the loop after each group commit, before its callers continue."""
         return self._listeners.add(listener)
 
     def _committed(self, events: Sequence[JobEvent]) -> None:

@@ -15,7 +15,7 @@ _REMOVALS = "SELECT value FROM counters WHERE name = 'removed'"
 
 
 class Changes:
-    """What other processes have committed to the file of a writer. Its methods take some microseconds each.
+    """The commits of other processes to the file of a writer. Its methods take some microseconds each.
 
     ``PRAGMA data_version`` is a number that the commits of other connections change, and own commits do not.
     """

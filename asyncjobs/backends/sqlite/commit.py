@@ -6,8 +6,8 @@ operation is answered with its error and leaves no trace; any other error rolls 
 
 Order of the phases: removals, body events, steps, outcomes, decisions by hand (answers among them), due gates, reaping,
 questions, submissions, due jobs, limits, claims. Concurrent operations have no order among themselves, so any is right;
-this one lets a submission see every outcome of its group, and a claim see every submission and every answer. What an
-attempt keeps comes before its end, after which it would be refused.
+this one lets a submission see every outcome of its group, and a claim see every submission and every answer. The steps
+of an attempt come before its end, after which they would be refused.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ class Lanes:
         self._new: list[LaneRow] = []
 
     def number(self, connection: sqlite3.Connection, queue: str, function: str, owner: str | None) -> int:
-        """Return the lane's number, having stored the lane if it is new."""
+        """Return the lane's number, and store the lane first if it is new."""
         lane = Lane(queue, function, owner)
         known = self._by_name.get(lane)
         if known is not None:

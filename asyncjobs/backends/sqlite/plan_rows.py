@@ -197,7 +197,7 @@ _INSERTS = {
     (True, False): (f"{_INSERT}, due, boot)", 29),
     (True, True): (f"{_INSERT}, due, boot, role)", 30),
 }
-"""By whether a row ends a duration and whether one is a gate: the head of the statement, and its columns."""
+"""The head of the statement and its number of columns, by whether a row ends a duration and whether one is a gate."""
 _UPDATE_HEAD = (
     "UPDATE jobs SET status = v.column2, waits_for = v.column3, run_at = v.column4, attempt = v.column5, "
     "failures = v.column6, interruptions = v.column7, open = v.column8, met = v.column9, "
@@ -222,7 +222,7 @@ def _update_head(lasts: bool, retried: bool, special: bool) -> tuple[str, int]:
 
 # Few jobs are ever retried by hand, and few are gates or have asked: for the others, these columns are not written.
 _HEADS = {flags: _update_head(*flags) for flags in product((False, True), repeat=3)}
-"""By whether a row ends a duration, was retried, and has a role: the head of the statement, and its columns."""
+"""The head of the statement and its number of columns, by whether a row ends a duration, was retried, has a role."""
 _UPDATE_TAIL = ") v WHERE jobs.n = v.column1"
 _GENERATION = attrgetter("generation")
 _NEW_LASTS = attrgetter("job.lasts")

@@ -1,10 +1,10 @@
 """Remove finished jobs inside a transaction: what readers can find goes at once, the rest in bounded steps.
 
 A job is found through its row in ``jobs``, and only there. So the rows of a component are deleted in one transaction,
-and the component is gone for all readers; its numbers are noted in ``removed``. What other tables have of these numbers
-is deleted then: one step by the same transaction, the rest by the next ones. A process that dies in between leaves rows
-that no query reads, and ``removed``, from which another process continues. In the same way, ``outdated`` lists the jobs
-that still have steps that no longer count.
+and the component is gone for all readers; its numbers are noted in ``removed``. Their rows in other tables are then
+deleted: one step by the same transaction, the rest by the next ones. A process that dies in between leaves rows that no
+query reads, and ``removed``, from which another process continues. In the same way, ``outdated`` lists the jobs that
+still have steps that no longer count.
 
 The transaction of a large component takes about 10 µs a job, less than storing it as a batch took. Everything else is
 bounded.
@@ -22,7 +22,7 @@ from msgspec import Struct, json
 _STEP = 5000
 """Rows that one step deletes in a table."""
 _JOBS = 500
-"""Jobs of which one step deletes all, unless they have more rows than that …"""
+"""Jobs that one step deletes completely, unless they have more rows than that …"""
 _BYTES = 16 << 20
 """… or the calls and results of all but the first (or the steps) are larger: each page of a large value is touched."""
 

@@ -202,7 +202,7 @@ CREATE TABLE gates(
 """
 
 MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
-"""By version, the script that leads to the next one."""
+"""The script that leads to the next version, by version."""
 
 
 def migrate(connection: sqlite3.Connection, where: str, save: Callable[[int], None] | None = None) -> None:

@@ -28,7 +28,7 @@ _PAUSE = 0.02
 def compact(config: SQLiteConfig, file: StoreFile, patience: float, stop: threading.Event) -> int:
     """Compact the file, and return the bytes by which it became smaller. Blocks for as long as it takes.
 
-    :param patience: seconds for which the write lock may be held, having waited for it up to ``config.busy_timeout``.
+    :param patience: seconds for which the write lock may be held, after a wait for it up to ``config.busy_timeout``.
     :raises BackendConnectionError: another connection kept the lock all the time.
     :raises BackendError: ``compact-timeout``, it took too long; ``disk-full``, it needs room for a second copy.
     """

@@ -121,7 +121,7 @@ class Writer:
                 operation.withdrawn = True
                 with anyio.CancelScope(shield=True):
                     while not end.done():
-                        # The shield is anyio's; a plain task may be cancelled once more. It is raised in the end.
+                        # anyio's shield does not stop asyncio's own cancellation. The first one is raised in the end.
                         with contextlib.suppress(asyncio.CancelledError):
                             await asyncio.wait([end])
                 end.exception()  # retrieved here, because the caller is gone
@@ -205,7 +205,7 @@ class Writer:
             logger.debug("committed %s (%s), %s", operations, kinds, events)
         if committed.events:
             self._committed(committed.events)
-        # Claims first: a submitter that goes on finds its job running already, if it was claimed at once.
+        # Claims first: a submitter that continues finds its job running already, if it was claimed at once.
         answered = sorted(zip(group, committed.answers, strict=True), key=_submits)
         for operation, answer in answered:
             future = operation.future

@@ -109,7 +109,7 @@ def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., 
     """Return the callable with a stored name.
 
     The object must belong to the named module, so that an allowed module does not give access to what it imports
-    (``app:os.system``, ``app:rmtree``). Whether the module may be used at all is for the caller to decide, before.
+    (``app:os.system``, ``app:rmtree``). The caller must decide first whether the module may be used at all.
 
     :param allow_import: import the module if it is not loaded.
     :raises CallableNotFoundError: this process has no such callable.

@@ -40,7 +40,7 @@ def _merged(converted: Any, raw: Any) -> Any:
     """Return ``converted`` with the handles of ``raw`` in their places: in lists, tuples and values of dicts."""
     cls = class_of(raw)
     if class_of(converted) is cls:
-        # Containers come back with what was in them: only records are made anew.
+        # Containers keep their items: only records are built anew.
         if cls is list:
             return list(map(_merged, converted, raw))
         if issubclass(cls, tuple):

@@ -14,9 +14,9 @@ real_path = lru_cache(maxsize=64)(os.path.realpath)
 _exists = lru_cache(maxsize=256)(os.path.exists)
 
 _names: dict[str, str] = {}
-"""By path, the name under which its module is loaded here."""
+"""The name under which the module of a script is loaded here, by the script's path."""
 _missing: dict[str, int] = {}
-"""By path, how many modules were loaded when none of them was that script: searching all of them is slow."""
+"""How many modules were loaded when none of them was a script, by its path: searching all modules is slow."""
 
 
 def script_module(path: str) -> ModuleType | None:

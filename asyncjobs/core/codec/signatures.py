@@ -28,7 +28,7 @@ _Bound = tuple[_Args, _Kwargs]
 
 
 class _Binder(msgspec.Struct, frozen=True):
-    """What is known of one callee, without a reference to it.
+    """The facts known about one callee, without a reference to it.
 
     ``names`` are its parameters if all are plain (positional or keyword), ``required`` of them without default;
     None if there are others, which ``Signature.bind`` sorts out. ``reserved`` is the first with a reserved name.

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 TypeVars = Mapping[Any, Any]
-"""What type variables stand for."""
+"""The types that type variables stand for."""
 NO_TYPE_VARS: TypeVars = {}
 
 
