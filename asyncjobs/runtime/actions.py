@@ -39,7 +39,7 @@ class Actions:
         self._nudge = nudge
 
     async def cancel_job(self, job_id: str, *, descendants: bool) -> JobStatus:
-        """Cancel a job; return the truth as stored."""
+        """Cancel a job; return its stored status."""
         job_id = checked_id(job_id)
         statuses = await self._cancel([job_id], descendants=descendants)
         self._nudge()
@@ -72,7 +72,7 @@ class Actions:
         return statuses
 
     async def _reap_cancelled(self, asked: Sequence[str]) -> Mapping[str, JobStatus]:
-        # With the request stored, reaping a dead attempt cancels the job. No other process may be there to reap it.
+        # Once the request is stored, reaping a dead attempt cancels the job. There may be no other process to reap it.
         if not await self._backend.reap(expired=False):
             return {}
         return {job.id: job.status for job in await self._backend.get_jobs(asked)}

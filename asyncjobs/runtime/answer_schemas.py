@@ -1,4 +1,4 @@
-"""Describe the answers of a gate by a JSON Schema that another program gave, which has the type of the answer."""
+"""Describe the answers of a gate by the JSON Schema of another program, which has the type of the answer."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from asyncjobs.runtime.json_schemas import load_library
 
 
 class AnswerSchema(AnswerType):
-    """A schema in place of a type. Nothing here has the type, so the stored schema checks the answer."""
+    """A schema in place of a type. This process does not have the type, so the stored schema checks the answer."""
 
     def __init__(self, schema: dict[str, Any]) -> None:
-        """Check the schema. The first use imports what does so.
+        """Check the schema. The first use imports the library that checks schemas.
 
-        :raises ConfigurationError: it is none, or refers to another document, which is never fetched.
+        :raises ConfigurationError: it is not a JSON Schema, or refers to another document, which is never fetched.
         :raises MissingExtraError: schemas cannot be checked here.
         """
         library = load_library()
@@ -34,7 +34,7 @@ class AnswerSchema(AnswerType):
             problem = "a part of it names its own dialect ($schema)"
             raise ConfigurationError("schema", problem=problem, hint="leave it out: all of it is of draft 2020-12")
         if any(isinstance(part.get("pattern"), str) or "patternProperties" in part for part in _parts(schema)):
-            # One regular expression can take hours for a short answer, and holds the whole process meanwhile.
+            # One regular expression can take hours for a short answer, and blocks the whole process meanwhile.
             problem = (
                 "it has a regular expression (pattern, patternProperties), and those of other programs are not run"
             )
@@ -46,7 +46,7 @@ class AnswerSchema(AnswerType):
         self.schema = schema
 
     def fit(self, value: Any) -> Any:
-        """Return an answer as it is stored.
+        """Return the stored form of an answer.
 
         :raises ConfigurationError: it does not fit the schema.
         """

@@ -1,4 +1,4 @@
-"""Describe the answers of a gate by a type: its JSON Schema, the check of a value, and how that is read back.
+"""Describe the answers of a gate by a type: its JSON Schema, how a value is checked, and how it is read back.
 
 An answer is stored as plain values (what JSON has), so that people, programs and other languages can give it.
 """
@@ -39,7 +39,7 @@ _CONTAINERS = frozenset({list, dict})
 _FIELD_MARKS = frozenset({Required, NotRequired})
 _MADE_OF_OTHERS = frozenset({list, dict, Union, types.UnionType})
 _NOT_PLAIN = (bytes, bytearray, memoryview, datetime, date, time, timedelta, UUID, Decimal, set, frozenset)
-"""What msgspec would turn into texts and lists: they stay as they are, so that they are refused."""
+"""Types that msgspec would convert to strings and lists. They are left unconverted, and so are refused."""
 _ALLOWED = "bool, int, float, str, None, Literal, list, dict, unions, and records of these"
 
 
@@ -66,7 +66,7 @@ class AnswerType:
             raise ConfigurationError("answer_type", answer_type, problem=problem) from error
 
     def fit(self, value: Any) -> Any:
-        """Return an answer as it is stored: plain values.
+        """Return the stored form of an answer: plain values.
 
         :raises ConfigurationError: it is not of the type.
         """
@@ -109,7 +109,7 @@ class AnswerType:
 
 
 ReadBy = Callable[..., Any] | AnswerType
-"""What restores a result: the function with its return annotation, or the type of an answer."""
+"""The object that restores a result: the function with its return annotation, or the type of an answer."""
 
 
 def misfit(value: object, problem: str, path: str = "") -> ConfigurationError:
@@ -162,7 +162,7 @@ def _is_model(kind: Any) -> bool:
 
 
 def _check(kind: Any, seen: set[Any]) -> None:
-    """Refuse a type that has no plain values, or with a part that has none."""
+    """Refuse a type that plain values cannot represent, or that has such a part."""
     if kind is None or kind in _PLAIN or kind in _CONTAINERS or kind in seen:
         return
     parts = _parts(kind)
@@ -181,7 +181,7 @@ def _parts(kind: Any) -> Iterable[Any] | None:
     if origin in _FIELD_MARKS:
         return arguments
     if origin is dict and arguments[0] is not str:
-        return None  # JSON has texts only
+        return None  # JSON has only string keys
     if origin is Literal:
         return () if all(type(value) in _PLAIN for value in arguments) else None
     if origin in _MADE_OF_OTHERS:

@@ -21,10 +21,10 @@ _LONGEST_NAME = 200
 
 
 def encode_answer(job: Job, value: Any, by: object, answer_type: AnswerType | None, largest: int) -> Answer:
-    """Return the answer to a gate; a choice that rejects is a rejection.
+    """Encode the answer to a gate; a choice in ``reject_on`` becomes a rejection.
 
-    :param answer_type: if this process knows it; else the stored schema decides.
-    :param largest: bytes that it may have.
+    :param answer_type: the type of the answer, if this process knows it; otherwise the stored schema decides.
+    :param largest: maximum size of the answer in bytes.
     :raises JobStateError: the job is not a gate. ConfigurationError: the value does not fit.
     :raises MissingExtraError: the schema cannot be checked here. NotSerializableError: the value cannot be stored.
     """
@@ -45,7 +45,7 @@ def encode_answer(job: Job, value: Any, by: object, answer_type: AnswerType | No
 
 
 def encode_rejection(job: Job, reason: object, by: object) -> Answer:
-    """Return the rejection of a gate.
+    """Encode the rejection of a gate.
 
     :raises JobStateError: the job is not a gate. ConfigurationError: the reason is not valid.
     """
@@ -56,7 +56,7 @@ def encode_rejection(job: Job, reason: object, by: object) -> Answer:
 
 
 def no_gate(job: Job) -> JobStateError:
-    """Return the error of an answer to a job that asks nothing."""
+    """Return the error for an answer to a job that is not a gate."""
     hint = "only gates, made by submit_gate or ask, can be answered"
     return JobStateError(job.id, job.status, "it is not a gate", hint=hint)
 
@@ -103,7 +103,7 @@ def fit_schema(schema: Mapping[str, Any], value: Any) -> Any:
 
 
 def _whole(value: Any) -> Any:
-    """Return plain values with whole numbers as such: JSON has one kind of numbers, so 1.0 fits where 1 does."""
+    """Return plain values with whole floats as integers: JSON has one number type, so 1.0 fits where 1 does."""
     if isinstance(value, list):
         return [_whole(one) for one in cast("list[Any]", value)]
     if isinstance(value, dict):
@@ -117,7 +117,7 @@ def checked_reason(reason: object) -> str:
 
 
 def checked_giver(by: object) -> str | None:
-    """Check the name of the answerer."""
+    """Check the name of the person or program that answers."""
     return None if by is None else _text("by", by, _LONGEST_NAME)
 
 

@@ -17,19 +17,19 @@ if TYPE_CHECKING:
 
 
 def takes_foreign_cancellations(scope: anyio.CancelScope) -> bool:
-    """Whether a cancelled scope swallows a cancellation that another scope has caused.
+    """Return whether a cancelled scope swallows a cancellation that another scope has caused.
 
-    So it is before anyio 4.16: a task group in a body, cancelled because its host was, would end as if nothing had
-    been, and the body go on behind it. The attribute came with the correction.
+    It does before anyio 4.16: a task group in a body, cancelled because its host was cancelled, would end as if nothing
+    had happened, and the body would continue after it. The attribute was added together with the fix.
     """
     return not hasattr(scope, "_cancelling_at_enter")
 
 
 def cancel_unless_shielded(task: asyncio.Task[Any], inside: anyio.CancelScope) -> bool:
-    """Cancel the task as its event loop does, unless a scope within ``inside`` shields it. Return whether it was.
+    """Cancel a task as its event loop does, unless a scope within ``inside`` shields it. Return whether that was done.
 
-    For the versions of which ``takes_foreign_cancellations`` is true; they are released, and do not change any more.
-    Like anyio, leave alone a task that is about to go on with what it waited for.
+    For anyio versions with ``takes_foreign_cancellations``, which are released and do not change any more. Like anyio,
+    do not cancel a task that is about to resume.
     """
     from anyio._backends import _asyncio
 
@@ -48,12 +48,12 @@ def cancel_unless_shielded(task: asyncio.Task[Any], inside: anyio.CancelScope) -
 
 @contextmanager
 def worker_thread(loop: EventLoopToken | None, check_cancelled: Callable[[], None]) -> Generator[None]:
-    """Let ``anyio.from_thread`` work in this thread: calls go to that loop, ``check_cancelled`` is as given.
+    """Make ``anyio.from_thread`` work in this thread: calls go to ``loop``, ``check_cancelled`` is used as given.
 
-    anyio knows the threads that it has started, by what it keeps in a ``threading.local`` for each; ours are daemon
-    threads, which it does not have. ``from_thread`` asks the token there for its ``backend_class``, and that to call.
+    anyio recognises its own threads by what it keeps in a ``threading.local``; ours are daemon threads, which anyio
+    does not offer. ``from_thread`` gets the ``backend_class`` of the token there, which makes the call.
 
-    :param loop: None, there is no loop here: calls get one of their own.
+    :param loop: None if there is no loop here: each call gets one of its own.
     """
     from anyio._core import _eventloop
 
@@ -67,14 +67,14 @@ def worker_thread(loop: EventLoopToken | None, check_cancelled: Callable[[], Non
 
 
 def forget_loop() -> None:
-    """Forget, in the current context, that it comes from an event loop: ``anyio.run`` would refuse to start another."""
+    """Mark the current context as outside of any event loop: otherwise ``anyio.run`` would refuse to start one."""
     sniffio: Any = sys.modules.get("sniffio")  # anyio uses it where it is installed
     if sniffio is not None:
         sniffio.current_async_library_cvar.set(None)
 
 
 class _TheLoop:
-    """Stands for the backend of a loop: trio's own asks for the loop, in a thread that trio has not started."""
+    """Replaces the backend of a loop: trio's own would look for the loop in a thread that trio did not start."""
 
     def __init__(self, loop: EventLoopToken, check_cancelled: Callable[[], None]) -> None:
         self._loop = loop
@@ -97,7 +97,7 @@ class _TheLoop:
 
 
 class _OwnLoop:
-    """Stands for the backend where there is no loop."""
+    """Replaces the backend where there is no loop."""
 
     def __init__(self, check_cancelled: Callable[[], None]) -> None:
         self.check_cancelled = check_cancelled

@@ -26,7 +26,7 @@ def checked_ids(value: object) -> list[str]:
 
 
 def checked_query(query: object) -> JobQuery:
-    """Return the query that is given, or the one for everything."""
+    """Return the given query, or one that matches everything."""
     if query is None:
         return JobQuery()
     if not is_a(query, JobQuery):
@@ -49,6 +49,6 @@ def checked_requests(requests: object) -> Sequence[JobRequest | GateRequest]:
 def checked_items(items: object) -> list[Any]:
     """Return the items that a function is called with, one by one."""
     if is_a(items, str):
-        return list(items)  # its characters
+        return list(items)  # a string: its characters
     hint = "map_jobs(render, [path]); submit_job(render, path) calls it once"
     return listed("items", items, "several items", hint=hint)

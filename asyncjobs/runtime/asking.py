@@ -25,14 +25,14 @@ _OTHER_WORDS = "the question {!r} is asked as it was first: other words and opti
 
 
 class AskAccess(Protocol):
-    """What questions need of the processor that runs the body; in a child process, over the pipe."""
+    """What questions need from the processor that runs the body; in a child process, over the pipe."""
 
     async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: AnswerType | None) -> AskedGate:
         """Open the gate of a question, or find it; ``answer_type`` is for answers that are given in this process."""
         ...
 
     async def wait_for_answer(self, context: JobContext, gate_id: str, *, park: bool) -> JobResult | None:
-        """Wait until the gate has ended; the body lends its slot, and its timeout does not count.
+        """Wait until the gate has ended; the body lends its slot, and its timeout is paused.
 
         :param park: end the attempt instead, until the gate has ended.
         :returns: None if the attempt is to end: the body is interrupted.
@@ -47,8 +47,8 @@ class AskAccess(Protocol):
 class Asking:
     """The questions of one attempt.
 
-    :param loop: where ``access`` belongs.
-    :param largest: bytes that an answer may have.
+    :param loop: the event loop on which ``access`` is called.
+    :param largest: maximum size of an answer in bytes.
     """
 
     def __init__(
@@ -60,7 +60,7 @@ class Asking:
         self._loop = loop
         self._largest = largest
         self._used: dict[str, object] = {}
-        """Keys of questions that are asked at the moment, or have an end that the body knows."""
+        """Keys of questions that are pending, or whose outcome the body has seen."""
 
     async def ask(self, options: AskOptions) -> Any:
         """See ``JobContext.ask``."""
@@ -97,7 +97,7 @@ class Asking:
             )
 
     async def _ask(self, gate: NewJob, key: str, answer_type: AnswerType | None, *, park: bool) -> JobResult:
-        """Ask, and return how the gate has ended, once it has."""
+        """Ask, wait until the gate has ended, and return its result."""
         try:
             asked = await self._access.ask_gate(self._attempt, gate, answer_type)
         except JobConflictError as error:
@@ -108,7 +108,7 @@ class Asking:
         return await self._wait(asked, park=park)
 
     async def _wait(self, asked: AskedGate, *, park: bool) -> JobResult:
-        """Return how the gate has ended, once it has."""
+        """Wait until the gate has ended, and return its result."""
         if asked.status.terminal:
             return await self._access.wait_until_ended(asked.job_id, None)
         ended = await self._access.wait_for_answer(self._context, asked.job_id, park=park)

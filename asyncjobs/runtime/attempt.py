@@ -1,7 +1,7 @@
 """Run one attempt: a body in, an ``Outcome`` out.
 
-Whatever a body raises is a value here: also ``SystemExit``, ``KeyboardInterrupt``, ``StopIteration``, a cancellation
-of its own making, exceptions that cannot be printed. Only the cancellation of the worker itself goes through.
+Whatever a body raises becomes a value: also ``SystemExit``, ``KeyboardInterrupt``, ``StopIteration``, a cancellation
+that the body raised itself, exceptions that cannot be printed. Only the cancellation of the worker itself is re-raised.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Stop(Enum):
 class RunningAttempt:
     """An attempt in progress: how to stop it, and whether it holds its slot."""
 
-    # What most attempts never change.
+    # Defaults that most attempts never change.
     parked_on: str | None = None
     """The id of the gate on which the job is parked when this attempt ends."""
     countdown: Timer | None = None
@@ -79,20 +79,20 @@ class RunningAttempt:
         self.stop_reason: Stop | None = None
         self.abandoned: bool = False
         self.refused = False
-        """Whether the body ended by a ``BackendClosedError``, or by what came of one."""
+        """Whether the body ended with a ``BackendClosedError``, or with an error that one caused."""
         self.has_slot = False
         self.waits = 0
-        """Waits of its body for other jobs, which lend its slot."""
+        """The number of waits of its body for other jobs, which lend its slot."""
         self.lends_token = False
         self.over = False
-        """Its body has ended, or its reports are ignored from now on."""
+        """Whether its body has ended, or its reports are ignored from now on."""
         self.threaded = False
         self.body: Body | None = None
         """An ``async def`` body, or one in a child process, once it runs."""
         self.wait_scopes: set[Interruptible] = set()
         """The waits for other jobs that are not cancelled with the body: in threads, on other loops."""
         self.thread_scope: anyio.CancelScope | None = None
-        """Around a thread's body: only ``abandon`` cancels it."""
+        """The scope around a body in a thread: only ``abandon`` cancels it."""
 
     def stop(self, reason: Stop) -> None:
         """Ask the body to stop. The first reason is kept."""
@@ -115,7 +115,7 @@ class RunningAttempt:
 
     @property
     def untimed(self) -> Untimed:
-        """Surrounds waits of the body that its timeout does not count."""
+        """The context manager around waits of the body that pause its timeout."""
         if self._untimed is None:
             self._untimed = Untimed(lambda: self.countdown if self.body is None else self.body)
         return self._untimed
@@ -126,7 +126,7 @@ class RunningAttempt:
             self.body.hurry()
 
     def abandon(self) -> None:
-        """Listen no more to a thread that will not end."""
+        """Stop waiting for a thread that does not end."""
         self.abandoned = True
         if self.thread_scope is not None:
             self.thread_scope.cancel()
@@ -138,13 +138,13 @@ class Unawaited(Struct, frozen=True):
     value: Awaitable[Any]
 
     def close(self) -> None:
-        """Do without: Python warns of a coroutine that was never awaited."""
+        """Discard the awaitable: Python would warn of a coroutine that was never awaited."""
         if inspect.iscoroutine(self.value):
             self.value.close()
 
 
 class Tools(Struct, frozen=True):
-    """What an attempt needs of its worker."""
+    """What an attempt needs from its worker."""
 
     threads: Threads
     read_results: ReadResults
@@ -168,7 +168,7 @@ async def run_attempt(running: RunningAttempt, function: Callable[..., Any], too
     except Exception as error:
         return failure(error, retryable=False)
     if running.stop_reason is not None:
-        return final_outcome(running, None)  # asked to stop before the body began: it never does
+        return final_outcome(running, None)  # asked to stop before the body began: it never begins
     if is_async:
         return await run_async(running, function, args, kwargs, tools.max_value_size, tools.cancel_grace)
     return await _run_in_thread(running, function, args, kwargs, tools)
@@ -197,7 +197,7 @@ def read_arguments(
     def find_result(job_id: str) -> tuple[bytes, Callable[..., Any] | None] | None:
         result = results.get(job_id)
         if result is None or result.status is not JobStatus.COMPLETED or result.value is None:
-            return None  # optional, or one more than the k that were required
+            return None  # optional, or not needed, because ``require`` others completed
         return result.value, find_function(result.function)
 
     return decode_arguments(job.call, function, find_result)
@@ -216,9 +216,9 @@ async def run_async(
 ) -> Outcome:
     """Await an ``async def`` body.
 
-    :param largest: bytes that its result may have.
+    :param largest: maximum size of its result in bytes.
     :param grace: seconds that its clean-up may take, once it is asked to stop.
-    :param began: from when its timeout counts. Default: now.
+    :param began: when its timeout starts. Default: now.
     :param returns: the callable whose annotation the result must fit. Default: ``function``.
     """
     timeout = running.job.timeout
@@ -249,9 +249,9 @@ async def run_async(
 
 
 async def _shake_off(task: asyncio.Task[Any]) -> None:
-    """Let go of a cancellation that the body left behind in its task by ``task.cancel()``, which asyncio alone has.
+    """Absorb a pending cancellation that the body left in its task by ``task.cancel()`` (asyncio only).
 
-    It would end the attempt's task as cancelled, and anyio then cancels the task group: the whole worker.
+    It would end the attempt's task as cancelled, and anyio would then cancel the task group, and so the whole worker.
     """
     while task.cancelling():
         task.uncancel()
@@ -321,7 +321,7 @@ def run_plain(
     try:
         value: object = function(*args, **kwargs)
         _end_in_fork(running, None)
-        # A handle can be awaited, too, and is refused as a result; an object that a class makes is the result itself.
+        # A handle is awaitable, too, and is refused as a result. An instance that a class returns is itself the result.
         if is_awaitable(value) and not seems(function, type):
             return Unawaited(cast("Awaitable[Any]", value))
         return _success(function, value, largest)
@@ -398,20 +398,20 @@ _members = cast("Callable[[BaseException], Sequence[BaseException]]", BaseExcept
 
 
 def is_final(error: BaseException) -> bool:
-    """Return whether another attempt would be for nothing: what came of a step is lost, or a question was not answered.
+    """Return whether another attempt would be pointless: the result of a step is lost, or a question was not answered.
 
-    So it is for all that was raised because of such an error, or in the course of one.
+    This includes errors that such an error caused, or that were raised while one was handled.
     """
     return any(is_a(one, StepNotKeptError) or (is_a(one, JobNotCompletedError) and one.final) for one in _causes(error))
 
 
 def is_caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    """Return whether this is an error of that kind, was raised because or in the course of one, or holds one."""
+    """Return whether an error is of that kind, contains one, or has one among its causes and contexts."""
     return any(is_a(one, kind) for one in _causes(error))
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, and all because of which, or in the course of which, it was raised, and those that it holds."""
+    """Yield an error, its causes and contexts, and the members of exception groups, recursively."""
     seen: set[int] = set()
     level: list[BaseException | None] = [error]
     while level:
@@ -420,13 +420,13 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
             continue
         yield one
         seen.add(id(one))
-        level += (_cause(one), _context(one))  # read past what a class of the program may have put in their place
+        level += (_cause(one), _context(one))  # bypasses attributes that a class of the program may define
         if issubclass(type(one), BaseExceptionGroup):
             level += _members(one)
 
 
 def describe(error: BaseException) -> JobError:
-    """Type name, message and traceback of an exception, without trusting any of its methods."""
+    """Return type name, message and traceback of an exception, without trusting any of its methods."""
     try:
         message = str.__str__(str(error))  # ``__str__`` may return a subclass that overrides methods
     except BaseException:

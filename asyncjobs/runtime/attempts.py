@@ -22,7 +22,7 @@ class Attempts:
         return [*self.running.values(), *self._lost]
 
     def add(self, running: RunningAttempt) -> None:
-        """Add one that begins."""
+        """Add an attempt that begins."""
         self.running[running.job.attempt.job_id] = running
 
     def remove(self, running: RunningAttempt) -> None:
@@ -34,7 +34,7 @@ class Attempts:
             self._lost.discard(running)
 
     def lose_all(self) -> list[RunningAttempt]:
-        """Take all as others' from now on, and return them: a new attempt of the same job may come to this worker."""
+        """Mark all attempts as reassigned, and return them; this worker may get a new attempt of the same job."""
         lost = list(self.running.values())
         self.running.clear()
         self._lost.update(lost)

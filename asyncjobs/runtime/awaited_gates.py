@@ -14,7 +14,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _EVERY = 1.0
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _NAMED = 5
 
 
@@ -31,7 +31,7 @@ class AwaitedGates:
         self._next: int | None = clock.monotonic()
 
     async def look(self) -> float | None:
-        """Look for open gates, unless that was just now.
+        """Look for open gates, unless the last look was just now.
 
         :returns: seconds until the next look; None after the last one.
         """

@@ -31,21 +31,21 @@ class Background(Protocol):
     """One coroutine function that runs beside the program."""
 
     async def start(self, main: Main, stop: Callable[[], None]) -> None:
-        """Run ``main``; return once it has started, or raise what kept it from that.
+        """Run ``main``; return once it has started, or raise the error that prevented it.
 
-        Cancelled meanwhile, call ``stop``, which asks ``main`` to end, and wait until it has.
+        If cancelled meanwhile, call ``stop``, which asks ``main`` to end, and wait until it has ended.
         """
         ...
 
     def interrupt(self) -> bool:
-        """Cancel the block of the program, as Ctrl-C does. False: the task that entered it has ended."""
+        """Cancel the block of the program, as Ctrl-C does. Return False if the task that entered it has ended."""
         ...
 
     async def join(self, error: BaseException | None) -> bool | None:
         """Wait until ``main`` has ended; if cancelled meanwhile, keep waiting, and raise the cancellation afterwards.
 
         :param error: the error with which the block of the program ends, or None.
-        :returns: True if that is dealt with, and goes no further.
+        :returns: True if that error was handled, and must not propagate.
         :raises: what ended ``main``, unless the block ends with an error of its own.
         """
         ...
@@ -60,7 +60,7 @@ class _OwnTask:
     """On asyncio: a task that belongs to none of the tasks that start it and wait for it."""
 
     def __init__(self) -> None:
-        self._asyncio: Any = sys.modules["asyncio"]  # it runs this; imported above, programs on trio would pay for it
+        self._asyncio: Any = sys.modules["asyncio"]  # loaded; an import at the top would burden programs on trio
         self._started = anyio.Event()
         self._joined = False
         self._task: asyncio.Task[None]
@@ -95,7 +95,7 @@ class _OwnTask:
         return None
 
     async def _end(self) -> BaseException | None:
-        """Wait for the end. Return the cancellation that came meanwhile."""
+        """Wait for the end. Return a cancellation that arrived meanwhile."""
         cancelled: BaseException | None = None
         with anyio.CancelScope(shield=True):
             while not self._task.done():
@@ -141,8 +141,8 @@ class _Nursery:
         return True
 
     async def join(self, error: BaseException | None) -> bool | None:
-        # The group is given a cancellation, which it must match with its scope, and not of the user's own errors:
-        # they leave the block as they are, not wrapped in an ExceptionGroup.
+        # Pass the group a cancellation, which it must match with its scope, but no error of the user: those leave the
+        # block as they are, not wrapped in an ExceptionGroup.
         if isinstance(error, anyio.get_cancelled_exc_class()):
             return await self._tasks.__aexit__(type(error), error, error.__traceback__)
         await self._tasks.__aexit__(None, None, None)

@@ -22,8 +22,8 @@ T = TypeVar("T")
 class Batch(BatchGateCalls):
     """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error.
 
-    :param find_submitter: returns what stores jobs, while the processor is entered.
-    :param jobs: what handles are given.
+    :param find_submitter: returns the submitter, while the processor is entered.
+    :param jobs: the access that handles get.
     """
 
     def __init__(self, submissions: Submissions, find_submitter: Callable[[], Submitter], jobs: HandleAccess) -> None:
@@ -56,7 +56,7 @@ class Batch(BatchGateCalls):
     @overload
     def submit_job(self, func: Callable[..., T], /, *args: Any, **options: Any) -> JobHandle[T]: ...
     def submit_job(self, func: Callable[..., Any], /, *args: Any, **options: Any) -> JobHandle[Any]:
-        """Note a job down, as ``JobProcessor.submit_job`` takes it. The handle may be passed on at once, awaited later.
+        """Add a job to the batch: as ``JobProcessor.submit_job``. Its handle may be passed on now, and awaited later.
 
         Arguments are encoded here: later changes to them are not part of the job. A job that is refused
         here is not part of the batch.

@@ -65,7 +65,7 @@ class BatchGateCalls(ABC):
         **options: Unpack[GateOptions],
     ) -> JobHandle[Any]: ...
     def submit_gate(self, question: str, **options: Any) -> JobHandle[Any]:
-        """Note a gate down, as ``JobProcessor.submit_gate`` takes it.
+        """Add a gate to the batch: as ``JobProcessor.submit_gate``.
 
         :raises SubmissionError: the batch is not open; as for ``JobProcessor.submit_gate``.
         """

@@ -1,4 +1,4 @@
-"""Name the member of a batch that an error is about, which only the except path pays for."""
+"""Name the member of a batch that an error is about. Only the error path pays for this."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def name_refused(error: Exception, several: str, index: int, request: JobRequest
     :param several: the parameter that has the members: ``requests`` or ``items``.
     """
     if several == ITEMS and not (isinstance(error, NotSerializableError) and error.where.startswith("$.args")):
-        return  # as it is for each item
+        return  # the same for each item
     _name(error, several, index, request)
 
 

@@ -35,7 +35,7 @@ logger = SafeLogger("asyncjobs.worker")
 class Bodies:
     """The places in which the bodies of one worker run.
 
-    :param jobs: where bodies submit jobs, and wait for them.
+    :param jobs: the access through which bodies submit jobs, and wait for them.
     :param max_value_size: bytes that a result may take.
     :param limiter: a token for each body in a thread.
     """
@@ -94,7 +94,7 @@ class Bodies:
         )
 
     def _open_steps(self, context: JobContext, attempt: AttemptRef) -> Steps:
-        """Return the steps of an attempt; the modules are loaded by the first one that has any. In any thread."""
+        """Return the steps of an attempt, in any thread; the first attempt with steps loads the modules."""
         from asyncjobs.runtime.step_access import StoredSteps
         from asyncjobs.runtime.steps import Steps
 
@@ -103,13 +103,13 @@ class Bodies:
         return Steps(context, access, loop=self._loop, threads=threads, largest=largest)
 
     def _open_questions(self, context: JobContext, attempt: AttemptRef) -> Asking:
-        """Return the questions of an attempt; the modules are loaded by the first one that asks. In any thread."""
+        """Return the questions of an attempt, in any thread; the first attempt that asks loads the modules."""
         from asyncjobs.runtime.asking import Asking
 
         return Asking(context, attempt, self._jobs, loop=self._loop, largest=self._max_value_size)
 
     async def run(self, running: RunningAttempt) -> Outcome:
-        """Run the body of an attempt, and return what became of it."""
+        """Run the body of an attempt, and return its outcome."""
         job = running.job
         function = self._functions.get(job.function, job.attempt.job_id)
         if job.unreadable is not None:
@@ -123,7 +123,7 @@ class Bodies:
 
     @property
     def processes(self) -> ProcessPool:
-        """The child processes; the module is loaded by the first job that wants one."""
+        """The pool of child processes; the first job that needs one loads the module."""
         if self._pool is None:
             from asyncjobs.runtime.isolation.pool import ProcessPool
 

@@ -19,14 +19,14 @@ from asyncjobs.runtime.event_data import MAX_EVENT_BYTES, Piece
 
 MOST_UNSTORED = 10_000
 MOST_UNSTORED_BYTES = 8 << 20
-"""What one body may have reported that is not stored yet. Beyond that the oldest log events make room."""
+"""Limits of the unstored events of one body. Beyond them, its oldest log events are dropped."""
 PROGRESS_EVERY = 0.2
 """Seconds between two progress events of a body that are stored."""
 
 _LENGTH_GROWS = 4
-"""Bytes that the length of a text may take more, encoded, once the text is longer."""
+"""Additional bytes that the encoded length of a text may take once the text has grown."""
 _MARKER = -1
-"""The size of the event that counts those that are left out."""
+"""The size of the event that counts dropped events."""
 
 
 class _Appended(Struct, eq=False):
@@ -41,7 +41,7 @@ class _Appended(Struct, eq=False):
     def join(self, event: BodyEvent, piece: Piece) -> None:
         """Add the text of a further piece."""
         if self.text is None:
-            self.text = StringIO(newline="")  # which changes no end of a line
+            self.text = StringIO(newline="")  # keeps line ends as they are
             self.text.write(self.event.data[piece.field])
         self.text.write(event.data[piece.field])
         self.size += piece.size
@@ -63,7 +63,7 @@ class BodyEvents:
     Pieces of a text (``emit(…, append=…)``) join the newest event of their stream, as long as nothing but pieces of
     other streams came after it, and as far as one event goes (ADR 32). None of them waits to be joined.
 
-    Filled from any thread, taken from by the worker's loop.
+    Any thread may add events; the worker's loop takes them.
     """
 
     def __init__(self, clock: Clock) -> None:
@@ -90,7 +90,7 @@ class BodyEvents:
         return bool(self._logs or self._others or self._progress)
 
     def add(self, event: BodyEvent, size: int | None = None, piece: Piece | None = None) -> bool:
-        """Keep it until it is taken; returns whether there was nothing before.
+        """Keep an event until it is taken; return whether there was none before.
 
         :param size: bytes that its data takes, where they are known.
         :param piece: which text it is a piece of, if it is one.
@@ -111,7 +111,7 @@ class BodyEvents:
         return first
 
     def _join(self, event: BodyEvent, piece: Piece) -> bool:
-        """Add a piece to the event of its stream that is kept; return whether there is one, with room for it."""
+        """Add a piece to the pending event of its stream; return whether there is one, with room for it."""
         kept = self._open.get(piece.stream)
         if kept is None or kept.size + piece.size + _LENGTH_GROWS > MAX_EVENT_BYTES:
             return False
@@ -204,7 +204,7 @@ class BodyEvents:
             self._forget(queue)
 
     def _marker(self, dropped: _Appended) -> _Appended:
-        """Stands where the last one stood that had to go."""
+        """Return the event that takes the place of the last dropped one, and counts all of them."""
         text = f"{counted(self._dropped, 'earlier event')} left out here: the job reported more than could be stored"
         data = {"level": "warning", "logger": "asyncjobs", "message": text, "dropped": self._dropped}
         return _Appended(dropped.number, BodyEvent(EventType.LOG.value, data, dropped.event.at), _MARKER)

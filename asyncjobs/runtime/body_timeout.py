@@ -1,4 +1,4 @@
-"""Count the time of bodies for their timeouts, without the time in which they wait for people."""
+"""Measure the time of bodies for their timeouts, without the time in which they wait for people."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ import anyio
 
 
 class Timer(Protocol):
-    """What ends a body after its timeout. Both methods belong on the worker's event loop."""
+    """The timer that ends a body after its timeout. Call both methods on the worker's event loop."""
 
     def pause(self) -> None:
-        """Count no time until ``resume``."""
+        """Pause the timeout until ``resume``."""
         ...
 
     def resume(self) -> None:
@@ -21,9 +21,9 @@ class Timer(Protocol):
 
 
 class Untimed:
-    """Around each wait that a timeout does not count; several may overlap.
+    """A context manager around each wait that pauses a timeout; waits may overlap.
 
-    :param find_timer: returns what counts at the moment, None if nothing does.
+    :param find_timer: returns the current timer, or None.
     """
 
     def __init__(self, find_timer: Callable[[], Timer | None]) -> None:

@@ -13,11 +13,11 @@ from asyncjobs.core.codec.names import attribute
 
 _OURS = __name__.partition(".")[0]
 _LOOPS = frozenset({"asyncio", "anyio", "trio", "uvloop", "concurrent", "threading"})
-"""Whose frames are at the bottom of a task: who started it has gone on."""
+"""Packages whose frames are at the bottom of a task: the code that started the task has moved on."""
 
 
 def warn(message: str, func: Callable[..., Any]) -> None:
-    """Warn the caller of this package; where a task of its own does, point at the function that it is about."""
+    """Warn with the line that calls this package; if only a task of the package does, with the line of ``func``."""
     frame = _caller()
     code = attribute(innermost(func), "__code__")
     if frame is not None:
@@ -34,7 +34,7 @@ def warn(message: str, func: Callable[..., Any]) -> None:
 
 
 _shown: dict[Any, Any] = {}
-"""As the registry that the ``warnings`` module keeps in each module: what was shown already."""
+"""The warnings already shown, like the registry that the ``warnings`` module keeps in each module."""
 
 
 def _caller() -> FrameType | None:

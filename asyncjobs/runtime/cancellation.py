@@ -1,8 +1,8 @@
 """Stop an ``async def`` body as its event loop stops a task.
 
-On asyncio that is one ``CancelledError``; what the body does then, in ``finally`` and ``__aexit__``, may await. Only
-when ``cancel_grace`` seconds have passed, every await is cancelled. anyio alone would do that from the beginning, and
-no session would ever be closed. On trio, whose programs expect it, it is so from the beginning (ADR 13).
+On asyncio, the body gets one ``CancelledError``, and its clean-up in ``finally`` and ``__aexit__`` may await. Every
+await is cancelled only after ``cancel_grace`` seconds. anyio alone would do that from the beginning, and no session
+would ever be closed. On trio, where programs expect that, every await is cancelled from the beginning (ADR 13).
 """
 
 from __future__ import annotations
@@ -22,22 +22,22 @@ if TYPE_CHECKING:
     import asyncio
 
 _LONGEST_DELAY = 0.02
-"""Seconds between two looks whether the body has left the section that it shields."""
+"""Seconds between two checks whether the body has left its shielded section."""
 
 
 class Body(Protocol):
-    """What runs, as code that stops it sees it. Both may be called again, and after its end."""
+    """A running body, as the code that stops it sees it. Methods may be called repeatedly, and after its end."""
 
     def stop(self) -> None:
-        """Cancel it, and give it ``cancel_grace`` seconds to clean up."""
+        """Cancel the body, and give it ``cancel_grace`` seconds to clean up."""
         ...
 
     def hurry(self) -> None:
-        """Give it no more time, if it has been asked to stop."""
+        """End the time for clean-up, if the body was asked to stop."""
         ...
 
     def pause(self) -> None:
-        """Count no time for its timeout until ``resume``."""
+        """Pause its timeout until ``resume``."""
         ...
 
     def resume(self) -> None:
@@ -46,13 +46,13 @@ class Body(Protocol):
 
 
 class BodyScope:
-    """Around an ``async def`` body.
+    """A context manager around an ``async def`` body.
 
     :param grace: seconds between the first cancellation and that of every await.
     :param timeout: seconds after which ``timed_out`` is called, unless the body has ended.
     """
 
-    # What most bodies never change.
+    # Defaults that most bodies never change.
     _timer: asyncio.TimerHandle | None = None
     _next_try: asyncio.Handle | None = None
     _delay = 0.0
@@ -100,9 +100,9 @@ class BodyScope:
         return bool(caught)
 
     def ends_here(self) -> bool:
-        """Whether a cancellation that the body let through came from ``stop``, and is handled by this.
+        """Whether a cancellation that the body let through came from ``stop``, so that it ends here.
 
-        Otherwise it is the worker's, or on trio the scope's, and must be raised; or the body has made it itself.
+        Otherwise it is the worker's, or on trio the scope's, and must be re-raised; or the body raised it itself.
         """
         return self.task is not None and self._stopped
 
@@ -144,7 +144,7 @@ class BodyScope:
     def _deliver(self, task: asyncio.Task[Any]) -> None:
         """Cancel the body once.
 
-        That is not possible while it shields itself, or is about to go on with what it waited for: it is tried again.
+        That is not possible while the body shields itself or is about to resume: then it is tried again.
         """
         if self._cancel(task):
             self.delivered = True
@@ -162,8 +162,8 @@ class BodyScope:
     def _cancel(self, task: asyncio.Task[Any]) -> bool:
         """Have the scopes cancel the task. Return whether they did.
 
-        A cancelled scope cancels its tasks at once, and in every turn of the loop until they have left it. The inner
-        scope, shielded before the next turn, keeps the outer one from that.
+        A cancelled scope cancels its tasks at once, and in every iteration of the loop until they have left it. The
+        inner scope, shielded before the next iteration, keeps the outer one from repeating it.
         """
         if takes_foreign_cancellations(self._inner):
             return current_asyncio_task() is not task and cancel_unless_shielded(task, self._inner)
@@ -178,7 +178,7 @@ class BodyScope:
 
 @functools.cache
 def _kind_of_scope(trio: bool) -> type[anyio.CancelScope]:
-    """Make a scope of the event loop's own kind: ``anyio.CancelScope`` looks for it each time, which costs more."""
+    """Return the scope class of the event loop: ``anyio.CancelScope`` looks it up each time, which costs more."""
     return type(anyio.CancelScope())
 
 

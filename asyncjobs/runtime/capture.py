@@ -1,8 +1,8 @@
 """Capture the log records and printed lines of a body, as the log of its job.
 
-Both reach us by things of the whole process: a handler of the root logger, and stand-ins for ``sys.stdout`` and
-``sys.stderr``. They are there while a worker that wants them runs, once for all such workers; whose words they are is
-asked of the current job.
+Both are captured for the whole process: by a handler of the root logger, and by stand-ins for ``sys.stdout`` and
+``sys.stderr``. These are installed once, while at least one worker that wants them runs; ``current_job`` tells to which
+job a record or line belongs.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _FORMATTER = logging.Formatter()
 
 @contextmanager
 def capture(config: DaemonConfig) -> Generator[None, None, None]:
-    """While this is open, jobs whose context asks for it keep the records and lines of their bodies."""
+    """Capture the records and lines of bodies while open, for jobs whose context asks for it."""
     with ExitStack() as stack:
         if config.capture_level is not None:
             stack.enter_context(_logs.used())
@@ -93,7 +93,7 @@ class JobLogHandler(logging.Handler):
         return True
 
     def _stand_in(self, record: logging.LogRecord, name: str) -> None:
-        """Python writes to standard error what no handler takes. That we are one must not silence it."""
+        """Write a record that no other handler takes to standard error, as Python does without this handler."""
         last = logging.lastResort
         if last is None or record.levelno < last.level:
             return
@@ -140,7 +140,7 @@ def _message_fields(record: logging.LogRecord) -> dict[str, Any]:
         fields = {**capped("message", _raw(record.msg)), "unformatted": True}
     if isinstance(record.exc_info, tuple) and record.exc_info[1] is not None:
         text = _traceback(record.exc_info[1])
-        # Its end explains most.
+        # The end of a traceback explains most.
         fields |= capped("traceback", text[-LONGEST_TEXT:], len(text), mark="traceback_cut")
     return fields
 
@@ -183,7 +183,7 @@ class _Line:
 class PrintedStream:
     """Stands in for ``sys.stdout`` or ``sys.stderr``: everything goes to the stream itself, lines to the job as well.
 
-    Bytes that are written to its ``buffer`` pass by unheard.
+    Bytes that are written to its ``buffer`` are not captured.
     """
 
     def __init__(self, stream: Any, name: str) -> None:

@@ -12,7 +12,7 @@ NO_KEY = "give each child a key: without one they are numbered, and an earlier a
 
 
 def check_child_key(key: object) -> None:
-    """Make sure that this can be the key of a child, or None.
+    """Check that this can be the key of a child, or is None.
 
     :raises ConfigurationError: it cannot.
     """
@@ -23,7 +23,7 @@ def check_child_key(key: object) -> None:
 
 
 def of_key(error: ConfigurationError, parent_id: str, key: str | None) -> ConfigurationError:
-    """Return the error of a child's options; that of an id which its key makes impossible names the key."""
+    """Return the error for a child's options; if its key makes the id invalid, the error names the key."""
     if error.field != "job_id" or key is None:
         return error
     key = str.__str__(key)

@@ -1,4 +1,4 @@
-"""Ask the store for as many jobs as there are free slots, and start those that it gives."""
+"""Claim as many jobs as there are free slots, and start them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from asyncjobs.runtime.wakeups import Wakeup
 
 
 class Claims:
-    """The claims of one worker: those of its scheduler, and those that go with outcomes.
+    """The claims of one worker: those of its scheduler, and those that are sent together with outcomes.
 
     :param queues: the queues that the worker serves; None serves all.
     :param start: called with each job that a claim brings.
@@ -38,7 +38,7 @@ class Claims:
         self._settled = settled
 
     def request(self) -> ClaimRequest:
-        """Ask for a job for every free slot; the slots are kept until ``settle``."""
+        """Request a job for every free slot; the slots stay reserved until ``settle``."""
         return ClaimRequest(
             worker=self._registration.worker_id,
             limit=0 if self.closed else self.slots.reserve(),
@@ -59,5 +59,5 @@ class Claims:
             self._settled.notify()
 
     def close(self) -> None:
-        """Ask for no more jobs."""
+        """Stop claiming jobs."""
         self.closed = True

@@ -93,7 +93,7 @@ def check_cancelled() -> None:
     """
     context = _current.get()
     if context is not None and context.cancelled:
-        import asyncio  # where it is to be raised: plain bodies in processes of their own do without
+        import asyncio  # only where it is raised: plain bodies in child processes do not need it
 
         raise asyncio.CancelledError(f"job {context.id!r} was asked to stop")
 
@@ -104,8 +104,8 @@ def enter(context: JobContext) -> None:
 
 
 class JobContext(StepMethods, GateMethods, QuestionMethods):
-    """One attempt, as its body sees it. What reports and asks is plain, thread-safe and does not block; submitting jobs
-    and steps are awaited, or block their thread."""
+    """One attempt, as its body sees it. Methods that report or read are plain, thread-safe and do not block; those for
+    jobs, steps and questions are awaited, or block their thread."""
 
     def __init__(
         self,
@@ -137,11 +137,11 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         self.unfinished_lines: dict[str, Any] = {}
         """By stream: the text printed since the last end of a line."""
         self.stop_noticed: bool = False
-        """Whether the body asked ``cancelled`` and was answered that it is to stop."""
+        """Whether the body has read ``cancelled`` after it was asked to stop."""
         self._children = 0
         self._on_event = on_event
         self.lender = lender
-        """What has to know of a wait through another processor than that of the worker."""
+        """Notified of waits through another processor than that of the worker."""
         self._open_steps = open_steps
         self._steps: Steps | None = None
         self._open_questions = open_questions
@@ -169,7 +169,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
     def cancelled(self) -> bool:
         """True once the body should stop: cancelled, timed out, shut down, or its lease is lost.
 
-        ``async def`` bodies are cancelled besides; a plain function has to look.
+        ``async def`` bodies are also cancelled; a plain function has to check this.
         """
         if self._stopped:
             self.stop_noticed = True
@@ -181,8 +181,8 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
     # be stored becomes a warning in the job's own log.
 
     def progress(self, done: float, total: float | None = None, message: str | None = None) -> None:
-        """Report how far the body is: ``done`` of ``total``, numbers of any kind. Newer progress replaces what was not
-        stored yet. What is no number becomes a warning in the job's log.
+        """Report progress: ``done`` of ``total``, numbers of any kind. It replaces earlier progress that is not stored
+        yet. A value that is not a number becomes a warning in the job's log.
         """
         number = event_data.number(done)
         if number is None:
@@ -273,7 +273,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         return fork_count() != self._forks
 
     def refuse_lost(self) -> None:
-        """Refuse what would reach no worker, or that of another job.
+        """Refuse a call that would reach no worker, or the worker of another job.
 
         :raises JobStateError: the body has ended, or this is a forked child.
         """
@@ -293,7 +293,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
             )
 
     def stop(self) -> None:
-        """Let ``cancelled`` be true, and no step begin."""
+        """Make ``cancelled`` true, and let no step begin."""
         self._stopped = True
         if self._steps is not None:
             self._steps.stop()
@@ -308,7 +308,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
             with self._lock:
                 if self._steps is None:
                     self._steps = self._open_steps(self, self._ref)
-            if self._stopped:  # asked to before there was anything to stop
+            if self._stopped:  # asked to stop before the steps existed
                 self._steps.stop()
         return self._steps
 
@@ -329,7 +329,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
 
     @property
     def in_thread(self) -> bool:
-        """Whether the calling code, on the event loop, does something for a thread that waits for it."""
+        """Whether the calling code runs on the event loop on behalf of a thread that waits for it."""
         return _in_thread.get()
 
     # -- submitting
@@ -345,7 +345,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
     async def submit_job(
         self, func: Callable[..., Any], /, *args: Any, key: str | None = None, **options: Any
     ) -> JobHandle[Any]:
-        """Submit a child of this job; the options are those of ``JobProcessor.submit_job``, but for ``job_id``.
+        """Submit a child of this job; the options are those of ``JobProcessor.submit_job``, except ``job_id``.
 
         The child's id is ``<this id>/<key>``, or ``/<n>`` at the n-th call without a key (in a step: the n-th of that
         step); deep in a tree, a digest stands for the ids of the ancestors. So a later attempt that submits the same
@@ -389,7 +389,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
     def refuse_on_loop(self, call: str, twin: str) -> None:
         """Refuse a call that would block its thread forever: on the loop's own thread, and in a forked child.
 
-        :param twin: what to write instead in an ``async def`` function.
+        :param twin: the call to use instead in an ``async def`` function.
         :raises JobStateError: the calling code runs on the event loop, or in a forked child of the job's process.
         """
         if self.forked:

@@ -1,9 +1,9 @@
-"""Hold the attempts of a worker: a task for each, which can be left behind if it does not end.
+"""Run the attempts of a worker: a task for each, which can be left behind if it does not end.
 
-On asyncio each is a task of its own, for a task group ends when its last task does: one body that shields an endless
-wait would hold its worker, and with it the program that leaves the processor (ADR 26). They cost a fraction of what
-those of a group do, and there is one for each job (ADR 29). On trio it is a nursery of the worker's: nothing there
-outlives its nursery.
+On asyncio, the tasks are in no task group, because a group ends only with its last task: one body that shields an
+endless wait would block its worker, and with it the program that leaves the processor (ADR 26). They also cost a
+fraction of what tasks of a group do, and there is one for each job (ADR 29). On trio, they are in a nursery of the
+worker: no task there outlives its nursery.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ class Crew:
 
     def __init__(self) -> None:
         self.can_leave: bool = hasattr(current_token().native_token, "call_soon_threadsafe")
-        """Whether what does not end can be left behind: not on trio."""
+        """Whether attempts that do not end can be left behind: not on trio."""
         self.left_behind: bool = False
         """Whether attempts continue that are no longer waited for."""
-        self._asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; on trio an import would be dear
+        self._asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; on trio, an import would be expensive
         self._scopes: dict[Task[None], anyio.CancelScope] = {}
         self._new_scope = type(anyio.CancelScope())  # anyio.CancelScope looks for it each time, which costs more
         self._error: BaseException | None = None
@@ -44,7 +44,7 @@ class Crew:
         self._nursery = None if self.can_leave else anyio.create_task_group()
 
     def start(self, attempt: Callable[..., Coroutine[Any, Any, None]], *args: object) -> None:
-        """Run one more."""
+        """Run another attempt."""
         if self._nursery is not None:
             self._nursery.start_soon(attempt, *args)
             return
@@ -63,7 +63,7 @@ class Crew:
             self._over.set()
 
     async def run(self, *, task_status: TaskStatus[None]) -> None:
-        """Hold the attempts until this is cancelled: then cancel them, and wait until they have ended.
+        """Run attempts until this is cancelled: then cancel them, and wait until they have ended.
 
         :raises: what one of them raised.
         """

@@ -32,11 +32,11 @@ class JobDaemon(CheckedArguments):
 
     A ``JobProcessor`` has its own: ``jp.daemon``.
 
-    :param backend: the store: what ``JobProcessor`` takes. It is opened if it is closed, and closed again if nothing
+    :param backend: the store, as for ``JobProcessor``. It is opened if it is closed, and closed again if nothing
         else has it open.
     :param config: settings. Default: those of ``DaemonConfig()``.
     :param num_workers: jobs that run at the same time; overrides ``config``.
-    :param poll_interval: seconds between two looks for changes by other processes; overrides ``config``.
+    :param poll_interval: seconds between two checks for changes by other processes; overrides ``config``.
     :param functions: functions that this process may run.
     """
 
@@ -59,7 +59,7 @@ class JobDaemon(CheckedArguments):
         if poll_interval is not None:
             config = replace(config, poll_interval=poll_interval)
         self._engine = new_engine(backend, daemon=config, functions=functions)
-        self._own: anyio.Lock | None = anyio.Lock()  # of the end; None: something else starts and stops the engine
+        self._own: anyio.Lock | None = anyio.Lock()  # guards the end; None: something else starts and stops the engine
         self._started = False
 
     @classmethod
@@ -105,7 +105,7 @@ class JobDaemon(CheckedArguments):
 
     @property
     def worker_id(self) -> str:
-        """The id under which the store knows its worker; another one after its lease was lost."""
+        """The id of its worker in the store; a new one after its lease was lost."""
         return self.runner.worker_id
 
     @property
@@ -115,32 +115,32 @@ class JobDaemon(CheckedArguments):
 
     @property
     def unfinished(self) -> int:
-        """How many of them leaving waits for: those that wait for other jobs are given back at once."""
+        """How many of them ``stop`` waits for: jobs that wait for other jobs are handed back at once."""
         return self.runner.unfinished
 
     @property
     def left_behind(self) -> bool:
-        """Whether, after the end, bodies go on in this process that ignore their cancellation; threads do not count."""
+        """Whether bodies that ignore their cancellation continue here after the end; threads do not count."""
         return self.runner.left_behind
 
     def may_run(self, job: Job) -> bool:
-        """Return whether jobs of its queue and function run here, as far as is known: refusals are found by claims."""
+        """Return whether jobs of its queue and function run here, as far as known: claims find refused ones."""
         return self.runner.may_run(job)
 
     def give_back(self) -> None:
-        """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
+        """Do not wait for running jobs: hand them back, now if the daemon is stopping, otherwise once it stops."""
         self.runner.give_back()
 
     def close(self) -> None:
-        """Claim no more jobs. ``stop`` does it, too, and waits for those that run."""
+        """Stop claiming jobs. ``stop`` does this, too, and waits for running jobs."""
         self.runner.close()
 
     async def stop(self) -> None:
-        """Claim no more; running jobs get ``shutdown_timeout`` seconds; the rest goes back to pending, uncounted.
+        """Stop claiming; running jobs get ``shutdown_timeout`` seconds, and the rest goes back to pending, uncounted.
 
-        A daemon that is not a processor's lets go of the store, too. Called again, return once that is done.
+        A daemon that does not belong to a processor also releases the store. A second call returns once that is done.
 
-        :raises JobStateError: a body that runs here calls it, and would be waited for.
+        :raises JobStateError: called by a body that runs here, for which it would wait.
         """
         refuse_to_stop_inside(self.runner.executor)
         if self._own is None:
@@ -150,7 +150,7 @@ class JobDaemon(CheckedArguments):
 
     async def _leave(self, error: BaseException | None) -> bool | None:
         assert self._own is not None, "a processor leaves its engine itself"
-        with anyio.CancelScope(shield=True):  # whoever else ends it is bounded
+        with anyio.CancelScope(shield=True):  # another call that ends it takes a bounded time
             await self._own.acquire()
         try:
             if not self._started:

@@ -14,7 +14,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _EVERY = 1.0
-"""Seconds between two looks: a gate ends within 2 s of its deadline."""
+"""Seconds between two checks: a gate ends within 2 s of its deadline."""
 
 
 class Deadlines:
@@ -29,7 +29,7 @@ class Deadlines:
         self._nudge = nudge
 
     async def run(self) -> None:
-        """Look for as long as the store is open; an error of the store is waited out."""
+        """Check for as long as the store is open; wait out errors of the store."""
 
         async def pause() -> None:
             await self._clock.sleep(_EVERY)
@@ -38,9 +38,9 @@ class Deadlines:
         await look_forever(self.look, pause, trouble, self._clock, longest=_EVERY)
 
     async def look(self) -> int:
-        """End all that is due, in batches; return how many gates that were."""
+        """End all gates that are due, in batches; return their number."""
         ended = 0
-        # Not only after a full batch: of one that was full when it was read, another process may have ended a part.
+        # Not only after a full batch: another process may have ended part of a batch that was full when it was read.
         while batch := len(await self._backend.end_due_gates()):
             ended += batch
             self._nudge()

@@ -21,7 +21,7 @@ F = TypeVar("F", bound="Callable[..., Any] | staticmethod[..., Any] | classmetho
 
 
 class JobOptions(Struct, frozen=True, kw_only=True):
-    """Defaults that ``@job`` leaves on a function; the call site wins."""
+    """Defaults that ``@job`` sets on a function; the call site wins."""
 
     queue: str | None = None
     priority: int | None = None
@@ -85,7 +85,7 @@ def job(
     )
 
     def mark(function: Any) -> Any:
-        # The class gives out what is inside: marked as well, so that the order of decorators makes no difference.
+        # The class gives out its inner function: mark that, so that the order of decorators makes no difference.
         inner: Any = function.__func__ if seems(function, _GIVE_OUT) else function
         try:
             setattr(inner, JOB_OPTIONS, options)
@@ -102,7 +102,7 @@ def job(
 
 
 def get_job_options(func: Callable[..., Any]) -> JobOptions:
-    """Return what ``@job`` left on a callable. Of partials the outer one wins, option by option."""
+    """Return the options that ``@job`` set on a callable. The outer one of partials wins, option by option."""
     if type(func) is FunctionType:  # nearly always: an attribute of one is read without running anything
         return found if type(found := getattr(func, JOB_OPTIONS, None)) is JobOptions else NO_OPTIONS
     found = attribute(func, JOB_OPTIONS)

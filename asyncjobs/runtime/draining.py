@@ -1,4 +1,4 @@
-"""End what runs in a worker, in steps of which each is bounded."""
+"""End the attempts of a worker, in steps that each take a bounded time."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ logger = SafeLogger("asyncjobs.worker")
 _MOMENT = 1.0
 """Seconds that a thread which checks ``cancelled`` gets to end by itself, at the end of a drain."""
 _LAST_WORDS = 5.0
-"""Seconds that leaving may take once no body runs: an unavailable store does not hold the process."""
+"""Seconds that leaving may take once no body runs: an unavailable store does not block the process."""
 
 
 class Drain:
-    """Waits for what runs, then gives it back, then leaves it behind.
+    """Waits for running attempts, then hands them back, then leaves them behind.
 
     :param bodies: returns the attempts that run.
-    :param until_quiet: returns when none run, and what became of them is stored.
+    :param until_quiet: returns when none run, and their outcomes are stored.
     :param cancel_grace: seconds that the clean-up of a body may take.
-    :param leave_behind: records an attempt as given back, although its body still runs.
+    :param leave_behind: records attempts as handed back, although their bodies still run.
     """
 
     def __init__(
@@ -45,7 +45,8 @@ class Drain:
 
         Bodies that are handed back get another ``cancel_grace`` seconds to clean up.
 
-        :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, have their time.
+        :param at_once: ask all bodies to stop now; only threads, which cannot be stopped, still get ``timeout``
+            seconds.
         """
         # 1. Waiting jobs go back at once, running ones have their time.
         if at_once:
@@ -60,11 +61,11 @@ class Drain:
         if self._hurried:
             self.hurry()
         await self._until_cleaned_up(timeout)
-        # 3. No more time: what will not end is left behind.
+        # 3. Time is up: bodies that do not end are left behind.
         await self._until_left()
 
     def release(self) -> None:
-        """Ask all that runs to stop, in a drain that has begun or is to come."""
+        """Ask all running bodies to stop, in the present drain or the next one."""
         self._release(self._bodies())
 
     def _release(self, attempts: list[RunningAttempt]) -> None:
@@ -91,7 +92,7 @@ class Drain:
             logger.warning("leaving, although outcomes could not be stored: their jobs are interrupted, and run again")
 
     def hurry(self) -> None:
-        """Give back now what still runs, in a drain that has begun or is to come, and wait for no clean-up."""
+        """Hand back all running jobs now, in the present drain or the next one, without waiting for clean-up."""
         self._hurried = True
         if self._patience is not None:
             self._patience.cancel()
@@ -99,7 +100,7 @@ class Drain:
             running.hurry()
 
     async def _wait(self, seconds: float) -> bool:
-        """Wait for so long at most. Return whether all is quiet."""
+        """Wait at most ``seconds``. Return whether all is quiet."""
         with anyio.move_on_after(seconds) as scope:
             await self._until_quiet()
         return not scope.cancelled_caught

@@ -42,7 +42,7 @@ logger = SafeLogger("asyncjobs")
 
 
 class Engine:
-    """The life of a processor, and the door to its parts.
+    """The life of a processor, and the access to its parts.
 
     Handles and the bodies in child processes hold an engine rather than a processor.
     """
@@ -137,7 +137,7 @@ class Engine:
     async def _run(self, started: Callable[[], None]) -> None:
         """Run everything beside the user's code. Shielded: a cancelled user still gets an orderly shutdown.
 
-        The shield is anyio's: ``task.cancel()``, as of a program that cancels all tasks of its loop, goes through it.
+        The shield is anyio's: ``task.cancel()``, as in a program that cancels all tasks of its loop, bypasses it.
         """
         self._started = self._ended_in_order = False
         with anyio.CancelScope(shield=True):
@@ -196,7 +196,7 @@ class Engine:
             tasks.cancel_scope.cancel()
 
     async def _start_runner(self, tasks: TaskGroup) -> None:
-        """Run jobs here, now or at their submit, and listen for the signals that end that."""
+        """Run jobs here, always or at their submit, and listen for the signals that end this."""
         if self.settings.daemon is not None:
             self._runner = self.last_runner = runner = self._life().new_runner(self.settings.daemon)
             await runner.start(tasks)
@@ -226,7 +226,7 @@ class Engine:
         """Leave: stop claiming, drain, close the store.
 
         :param error: the error with which the block of the program ends, or None.
-        :returns: True if that is dealt with, and goes no further.
+        :returns: True if that error was handled, and must not propagate.
         """
         if fork_count() != self._forks:
             return None  # a forked child leaves its parent's processor alone
@@ -252,7 +252,7 @@ class Engine:
                         leaving.end(error)
 
     def begin_to_leave(self, error: BaseException | None = None) -> None:
-        """Claim no more, end event streams, and have the background drain."""
+        """Stop claiming, end event streams, and begin to drain in the background."""
         self._leaving = True
         if self._exit is not None:
             self._exit.begin(error)
@@ -264,10 +264,10 @@ class Engine:
         self._stopping.set()
 
     def on_leave(self, call: Callable[[], None]) -> None:
-        """Call this whenever the processor begins to be left."""
+        """Register a function that is called whenever the program begins to leave the processor."""
         self._on_leave.append(call)
 
-    # -- the door
+    # -- access
 
     @property
     def runner(self) -> Runner | None:
@@ -279,7 +279,7 @@ class Engine:
         return self._life().find_executor()
 
     def give_back(self) -> None:
-        """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
+        """Do not wait for running jobs: hand them back to pending, now if it is stopping, otherwise once it stops."""
         runner = self._life().find_runner()
         if runner is not None:
             runner.give_back()
@@ -292,7 +292,7 @@ class Engine:
         """Return the parts, for callers that are allowed to use them.
 
         :raises BackendClosedError: it is not entered, belongs to another process, loop or thread, or is being left and
-            the caller is no job that still runs.
+            the caller is not a job that still runs.
         """
         if fork_count() != self._forks:
             raise BackendClosedError(
@@ -319,7 +319,7 @@ class Engine:
         return context is not None and executor is not None and executor.runs(context)
 
     def start_soon(self, function: Callable[[], Coroutine[Any, Any, Any]]) -> None:
-        """Run this beside the jobs, until it ends or the processor is left."""
+        """Run a function beside the jobs, until it ends or the processor is left."""
         self.parts()
 
         async def run() -> None:
@@ -331,7 +331,7 @@ class Engine:
         self._beside.start_soon(run)
 
     def _committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit: the worker first, then the caches, then readers."""
+        """Handle the events of a commit of this process: the worker first, then the caches, then readers."""
         parts = self._life()
         runner = parts.find_runner()
         if runner is not None:
@@ -372,11 +372,11 @@ class Engine:
         return await self.parts().queries.wait_until_ended(job_id, timeout)
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """Begin to wait for the ends of several jobs, as they come."""
+        """Begin to wait for several jobs, in the order in which they end."""
         return self.parts().queries.watch(job_ids, timeout)
 
     def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
-        """Return the value of an end, or raise its error."""
+        """Return the value of a job's result, or raise its error."""
         return self._life().queries.value_of(result, func)
 
     async def get_status(self, job_id: str) -> JobStatus:

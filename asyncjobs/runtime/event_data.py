@@ -26,7 +26,7 @@ _STREAM_TYPES = frozenset({"open", "error", "message", "reset", "bye", "end"})
 _LONGEST_TYPE = 64
 _LONGEST_FIELD = 1024
 _LOOKED_AT = 64
-"""Fields among which a name that is not there is looked for."""
+"""Fields that are compared with an unknown name."""
 _MAX = 2.0**63
 _NUMBERS: frozenset[type] = frozenset({int, float})
 _encode_sorted = msgpack.Encoder(order="sorted").encode
@@ -35,7 +35,7 @@ _encode_sorted = msgpack.Encoder(order="sorted").encode
 MAX_EVENT_BYTES = 64 * 1024
 """Encoded bytes that one event of a body may take; longer log messages are cut and marked."""
 LONGEST_TEXT = MAX_EVENT_BYTES // 4
-"""Characters of a text that are kept: this many take that many bytes at most."""
+"""Characters of a text that are kept: encoded, they fit into ``MAX_EVENT_BYTES``."""
 
 
 class Piece(Struct, frozen=True):
@@ -51,7 +51,7 @@ class Piece(Struct, frozen=True):
 
 
 def printable(text: str) -> str:
-    """Return text that every encoder takes: lone surrogates are spelled out."""
+    """Return text that every encoder accepts: lone surrogates are spelled out."""
     return str.__str__(text).encode("utf-8", "backslashreplace").decode()
 
 
@@ -101,7 +101,7 @@ def field(value: Any) -> Any:
 def level(value: object) -> str | None:
     """Return the name of a level that is given by name or number, in lower case, or None if it does not exist.
 
-    A number between two levels is the lower one.
+    A number between two levels counts as the lower one.
     """
     if issubclass(type(value), str):
         name = str.__str__(cast("str", value)).lower()
@@ -115,7 +115,7 @@ def level(value: object) -> str | None:
 
 
 def event_type(value: object) -> tuple[str, str | None]:
-    """Return the type of a body's event, and its mistake or None."""
+    """Return the type of a body's event, and what is wrong with it, or None."""
     kind = type(value)
     if issubclass(kind, Handle):
         return "", "is the handle of a job, not the type of an event; emit('job_done', {'job': handle.id}), say"
@@ -132,7 +132,7 @@ def event_type(value: object) -> tuple[str, str | None]:
 
 
 def event(data: object) -> tuple[dict[str, Any], int, str | None]:
-    """Return a copy of the data of a body's event, its encoded size, and its mistake or None.
+    """Return a copy of the data of a body's event, its encoded size, and what is wrong with it, or None.
 
     A copy, so that later changes by the body do not affect the event.
     """
@@ -147,7 +147,7 @@ def event(data: object) -> tuple[dict[str, Any], int, str | None]:
 
 
 def piece(kind: str, data: dict[str, Any], append: object) -> tuple[Piece | None, tuple[str, object, str] | None]:
-    """Return what makes an event a piece of a text, and what is wrong: with which argument, its value, the problem.
+    """Return how an event is a piece of a text, and a mistake: the argument, its value, the problem.
 
     :param data: as ``event`` returns it.
     :param append: the name of the field that holds the piece.
@@ -168,9 +168,9 @@ def piece(kind: str, data: dict[str, Any], append: object) -> tuple[Piece | None
 
 
 def capped(name: str, text: str, length: int | None = None, *, mark: str = "cut") -> dict[str, Any]:
-    """Return a text as far as an event takes it and, where it was cut, its full length.
+    """Return a text cut to the size of an event and, if it was cut, its full length.
 
-    :param length: the full one, where ``text`` has been cut before.
+    :param length: the full length, if ``text`` was cut before.
     """
     length = len(text) if length is None else length
     kept = printable(text[:LONGEST_TEXT])

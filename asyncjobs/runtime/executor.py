@@ -32,12 +32,12 @@ logger = SafeLogger("asyncjobs.worker")
 class Executor:
     """Runs attempts in slots, from ``run`` until ``drain``.
 
-    :param attempts: those that run here, which this adds to and removes from.
-    :param claims: what brings jobs to ``start``.
+    :param attempts: the attempts that run here; the executor adds and removes them.
+    :param claims: passes claimed jobs to ``start``.
     :param recorder: where outcomes and body events go.
-    :param bodies: what bodies run in.
+    :param bodies: runs the bodies.
     :param quiet: notified when no write to the store may be pending.
-    :param stale: called with the id of a job that others have now: what became of it is to be looked up.
+    :param stale: called with the id of a job that was reassigned, so that its state is looked up.
     """
 
     def __init__(
@@ -67,7 +67,7 @@ class Executor:
     # -- life
 
     async def run(self, tasks: TaskGroup) -> None:
-        """Start to record in this task group; what attempts run in ends with it, too."""
+        """Start the recorder and the crew in this task group."""
         await tasks.start(self._crew.run)
         tasks.start_soon(self._recorder.record_outcomes)
         tasks.start_soon(self._bodies.end_idle_forever)
@@ -88,7 +88,8 @@ class Executor:
 
         Bodies that are handed back get another ``cancel_grace`` seconds to clean up.
 
-        :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, have their time.
+        :param at_once: ask all bodies to stop now; only threads, which cannot be stopped, still get ``timeout``
+            seconds.
         """
         self.close()
         await self._drain.run(timeout, at_once=at_once)
@@ -96,12 +97,12 @@ class Executor:
         await self._bodies.close()
 
     def release(self) -> None:
-        """Claim no more, and ask all bodies to stop: what ends by that goes back to the store."""
+        """Stop claiming, and ask all bodies to stop: jobs that end because of that go back to the store."""
         self.close()
         self._drain.release()
 
     def hurry(self) -> None:
-        """Give back now what still runs, in a drain that has begun or is to come, and wait for no clean-up."""
+        """Hand back all running jobs now, in the present drain or the next one, without waiting for clean-up."""
         self._drain.hurry()
 
     async def _until_quiet(self) -> None:
@@ -150,7 +151,7 @@ class Executor:
         self._crew.start(self._run, running)
 
     async def _run(self, running: RunningAttempt) -> None:
-        outcome = Outcome(OutcomeKind.RELEASED)  # should the worker itself be cancelled
+        outcome = Outcome(OutcomeKind.RELEASED)  # if the worker itself is cancelled
         try:
             outcome = await self._bodies.run(running)
         except Exception as error:  # border: any error of a callable or a stored call is a failure of that job
@@ -165,7 +166,7 @@ class Executor:
                 self._end(running, outcome)
 
     def _end(self, running: RunningAttempt, outcome: Outcome) -> None:
-        """Count an attempt no more, and record what became of it."""
+        """Remove an attempt, and record its outcome."""
         end_lines(running.context)
         running.context.body_events.closed = True
         self.attempts.remove(running)
@@ -195,7 +196,7 @@ class Executor:
             running.stop(Stop.CANCELLED)
 
     def lose(self) -> None:
-        """Stop all attempts: the lease ran out and others have the jobs, so their outcomes will be refused."""
+        """Stop all attempts: the lease expired and the jobs were reassigned, so their outcomes will be refused."""
         for running in self.attempts.lose_all():
             running.stop(Stop.LOST)
             self._stale(running.job.attempt.job_id)

@@ -1,8 +1,8 @@
 """Run jobs where they are submitted while no worker is alive: ``fallback="sync"``, through the normal claim.
 
 A separate worker registers, claims and records like any other, so no job runs twice if another process starts
-up meanwhile; it is gone again once the submitted jobs have ended, or can go no further for now. It belongs to the
-processor and not to a submit (ADR 34): a submit that is cancelled while others wait takes nothing from them.
+up meanwhile; it ends once the submitted jobs have ended, or cannot continue for now. It belongs to the processor and
+not to a submit (ADR 34): cancelling one submit does not affect others that wait.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ logger = SafeLogger("asyncjobs")
 _LOOK_EVERY = 0.5
 """Seconds after which the jobs are checked without an event: delayed jobs become due without one."""
 _LONGEST_PAUSE = 30.0
-"""Seconds after which what was left is looked at again: others may have ended or removed it, or what it waits for."""
+"""Seconds after which remaining jobs are checked again: another process may have ended one, or its parent."""
 _ANSWERS_EVERY = 1.0
-"""Seconds after which it is looked again while people are asked."""
+"""Seconds after which jobs are checked again while one waits for an answer."""
 _MOMENT = 0.5
-"""Seconds, after the clean-up of bodies, for what became of them to be stored."""
+"""Seconds, after the clean-up of bodies, for storing their outcomes."""
 
 
 class _Caller:
-    """A submit that waits until its jobs have ended, or the look after those that were not due."""
+    """A submit that waits until its jobs have ended, or the check of jobs that were not due."""
 
     def __init__(self, job_ids: Sequence[str]) -> None:
         self.job_ids = list(job_ids)
@@ -70,23 +70,24 @@ class SyncFallback:
         self._callers: list[_Caller] = []
         self._called = Wakeup()
         self._forsaken: set[str] = set()
-        """Jobs of cancelled submits, while other submits still wait: those of them that run are not waited for."""
+        """Jobs of cancelled submits, while other submits still wait: the worker does not wait for running ones."""
         self._waiting = anyio.CancelScope()
-        """Around the worker, until no caller needs it."""
+        """The scope around the worker, until no caller needs it."""
         self._stopped = anyio.Event()
         self._serving = anyio.Lock()
         self._warned = False
         self._closing = False
 
     async def run(self, job_ids: Sequence[str]) -> None:
-        """Return once they have ended, or wait for something that does not happen now: a time, another's job.
+        """Return once the jobs have ended, or wait for what does not happen now: a time, a job of another process.
 
-        Cancelled, the submit leaves. If no other one waits, the worker stops: bodies are cancelled, and their jobs are
-        handed back. A thread cannot be stopped: it is not waited for here, and has ``shutdown_timeout`` to end.
+        If cancelled, the submit stops waiting. If no other submit waits, the worker stops: bodies are cancelled, and
+        their jobs are handed back. A thread cannot be stopped: this does not wait for it, and it gets
+        ``shutdown_timeout`` to end.
         """
         context, runner = find_current_job(), self.runner
         if runner is not None and context is not None and runner.executor.runs(context):
-            # Submitted by a body that is run here: who waits for that one waits for these, too.
+            # Submitted by a body that runs here: the submit that waits for that body waits for these jobs, too.
             for caller in self._callers:
                 caller.job_ids += job_ids
             runner.scheduler.nudge()
@@ -121,7 +122,7 @@ class SyncFallback:
                 await self._stopped.wait()
 
     async def run_left(self) -> None:
-        """Run what could not run at its submit once it can, for as long as the processor is entered."""
+        """Run jobs that could not run at their submit once they can, for as long as the processor is entered."""
         trouble = Outage(logger, "jobs that were not due at their submit cannot be looked at")
         await look_forever(self._look, None, trouble, self._clock)
 
@@ -144,7 +145,7 @@ class SyncFallback:
             self._left_more.notify()
 
     def _dismiss(self, callers: Sequence[_Caller], error: Exception | None = None) -> None:
-        """Have these submits return, or raise this error."""
+        """Make these submits return, or raise this error."""
         if error is not None and not callers:
             logger.error("jobs could not be run at their submit: %s", error, exc_info=error)
         for caller in list(callers):
@@ -184,20 +185,20 @@ class SyncFallback:
         return unfinished
 
     def _may_go_on(self, job: Job) -> bool:
-        """Whether it is ready, or due: jobs that wait for another one go on with that."""
+        """Return whether a job is ready or due; jobs that wait for another one continue with that one."""
         if job.waits_for is WaitsFor.TIME:
             return _seconds_until(job, self._clock) <= 0
         return job.waits_for in (WaitsFor.WORKER, WaitsFor.LIMIT)
 
     async def close(self) -> None:
-        """Run no more: what runs gets its time to end, then goes back to pending; submits that wait return."""
+        """Run no more jobs: running ones get their time to end, then go back to pending; waiting submits return."""
         self._closing = True
         self._waiting.cancel()
         async with self._serving:
             self._dismiss(self._callers)
 
     def fail(self, error: Callable[[], Exception]) -> None:
-        """Have submits that wait raise this: the tasks that would run their jobs have been cancelled."""
+        """Make waiting submits raise this error: the tasks that would run their jobs have been cancelled."""
         self._closing = True
         for caller in list(self._callers):
             self._dismiss([caller], error())
@@ -249,13 +250,13 @@ class SyncFallback:
                         self._dismiss(finished)
                         if self._callers:
                             await reader.next(_LOOK_EVERY)
-            except Exception as error:  # border: those who wait get the error, and what runs its time to end
+            except Exception as error:  # border: waiting submits get the error, and running bodies their time to end
                 self._dismiss(self._callers, error)
                 await runner.stop()
         return []
 
     async def _goes_on(self, runner: Runner, caller: _Caller) -> bool:
-        """Whether any of its jobs, or of what they wait for, or of what else is run, is running or about to."""
+        """Return whether any of its jobs, of those that they wait for, or of the others here, runs or is about to."""
         if not self._forsaken.issuperset(runner.running):
             return True
         seen: set[str] = set()

@@ -4,7 +4,7 @@ A function runs here when this process submitted or registered it, when its modu
 ``allowed_modules``) when it belongs to the program itself: a function of a module that the program has imported
 already, and that is neither the standard library's nor an installed package's unless it is marked with ``@job``.
 Nothing is ever imported because a stored job names it, except from ``allowed_modules``, and the adapters of a closed
-table (``core/codec/adapters.py``), which run what a function makes that may run here itself.
+table (``core/codec/adapters.py``), which run the object that a function makes, if that function may run here.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ class Functions:
         return self._names
 
     def add(self, name: str, function: Callable[..., Any]) -> bool:
-        """Vouch for a function in this process; return whether it did not before."""
+        """Allow a function to run in this process; return whether it was not allowed before."""
         if self._known.get(name) is function:
             return False
         self._known[name] = function
@@ -68,7 +68,7 @@ class Functions:
         return True
 
     def register(self, function: Callable[..., Any], field: str = "functions") -> None:
-        """Vouch for an importable function, under its own name.
+        """Allow an importable function to run here, under its own name.
 
         :raises ConfigurationError: other processes cannot find it by a name.
         """
@@ -89,7 +89,8 @@ class Functions:
         return self.local.get(job_id) if function is None else function
 
     def is_async(self, name: str, function: Callable[..., Any]) -> bool:
-        """Whether the body is awaited on the loop; asked once a name. Local callables of one name may differ."""
+        """Return whether the body is awaited on the loop, found out once per name. Local callables of a name may
+        differ."""
         if name in self._local_names:
             return is_async_callable(function)
         known = self._async.get(name)
@@ -98,10 +99,10 @@ class Functions:
         return known
 
     def resolve(self, name: str) -> bool:
-        """Find out about a name that jobs were submitted for. True: it may run here."""
+        """Resolve the function name of submitted jobs; return whether it may run here."""
         if name in self._known or name in self._local_names:
             return True
-        # With an adapter, it may run if the factory may: what the adapter does besides is ours.
+        # With an adapter, it may run if the factory may: the rest is code of the adapter, which is ours.
         adapter, plain = split_name(name)
         vouched = None if adapter is None else self._known.get(plain)
         listed = vouched is None and self._is_listed(module_of(name))
@@ -117,7 +118,7 @@ class Functions:
     def _add_found(self, name: str, vouched: Callable[..., Any] | None, *, listed: bool) -> str | None:
         """Find the callable with this name that may run here, or return the reason why none does.
 
-        :param vouched: the factory that the name leads to, where this process knows it already.
+        :param vouched: the factory that the name leads to, if this process knows it already.
         """
         try:
             self.add(
@@ -126,7 +127,7 @@ class Functions:
             return None
         except CallableNotFoundError as error:
             return str(error)
-        except Exception as error:  # border: a lazy proxy may raise anything when it is looked at
+        except Exception as error:  # border: a lazy proxy may raise anything when it is accessed
             return _unusable(name, error)
 
     def _is_listed(self, module_name: str) -> bool:
@@ -187,7 +188,7 @@ def _unusable(name: str, error: Exception) -> str:
 
 
 def _is_installed(module: ModuleType) -> bool:
-    """Whether a module is the standard library's or an installed package's."""
+    """Return whether a module is the standard library's or an installed package's."""
     if module.__name__.partition(".")[0] in sys.stdlib_module_names and module.__name__ != "__main__":
         return True
     file = getattr(module, "__file__", None)

@@ -1,4 +1,4 @@
-"""Give the answers to gates: checked, encoded, and sent to the store until it takes or refuses them."""
+"""Answer gates: check and encode answers, and send them until the store accepts or refuses them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class GateAnswers:
     """Answers and rejects gates.
 
     :param answers: has the answer types of the gates of this process.
-    :param largest: bytes that an answer may have.
+    :param largest: maximum size of an answer in bytes.
     :param tries: how often an answer is sent to a store that cannot be reached.
     :param nudge: called when an answer may have made jobs ready.
     """
@@ -46,7 +46,7 @@ class GateAnswers:
         self._nudge = nudge
 
     async def answer_job(self, job_id: str, value: Any, by: object, answer_type: Any) -> JobStatus:
-        """Answer a gate; return its status then."""
+        """Answer a gate; return its new status."""
         given = None if answer_type is None else self._answers.describe(answer_type)
         job = await self._find(job_id)
         known = self._answers.find(job.id) if given is None else given
@@ -56,14 +56,14 @@ class GateAnswers:
             value = value if given is None else given.fit(value)  # which must also match the requested type
             known = None  # else another gate has this id now
         if known is None and job.gate is not None and job.gate.schema is not None:
-            # What checks it is imported at the first use, and may take its time.
+            # The library that checks it is imported at the first use, which may take a while.
             answer = await in_thread(encode_answer, job, value, by, None, self._largest, abandon_on_cancel=True)
         else:
             answer = encode_answer(job, value, by, known, self._largest)
         return await self._give(answer)
 
     async def reject_job(self, job_id: str, reason: object, by: object) -> JobStatus:
-        """Reject a gate; return its status then."""
+        """Reject a gate; return its new status."""
         return await self._give(encode_rejection(await self._find(job_id), reason, by))
 
     async def _find(self, job_id: str) -> Job:
@@ -74,7 +74,7 @@ class GateAnswers:
         return job
 
     async def _give(self, answer: Answer) -> JobStatus:
-        """Send an answer; one that was stored although the response was lost is found when it is sent again."""
+        """Send an answer; if it was stored although the response was lost, sending it again succeeds."""
         try:
             status = await patiently(lambda _: self._backend.answer_gate(answer), tries=self._tries, clock=self._clock)
         except JobNotFoundError:

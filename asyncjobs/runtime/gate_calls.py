@@ -65,9 +65,9 @@ class GateCalls:
     async def submit_gate(self, question: str, **options: Any) -> JobHandle[Any]:
         """Store a question as a gate: a job without a function that ends when it is answered or rejected.
 
-        It is asked (event ``asked``) once its dependencies allow it, and holds no slot while it waits. Until then its
-        dependents wait, too; after a rejection they are skipped. Without ``choices`` and ``answer_type`` it is an
-        approval: its only answer is True, and its "no" is ``reject_job``. ``await handle`` is the answer::
+        It is asked (event ``asked``) once its dependencies allow it, and holds no slot while it waits. Its dependents
+        wait for the answer; after a rejection they are skipped. Without ``choices`` and ``answer_type`` it is an
+        approval: its only answer is True, and ``reject_job`` refuses it. ``await handle`` is the answer::
 
             page = await jp.submit_job(draw_page, "noir")
             gate = await jp.submit_gate("Print this page?", depends_on=page, timeout=3600)
@@ -78,10 +78,11 @@ class GateCalls:
         :param question: the question. Put material that it is about into the result of a dependency, or into metadata.
         :param choices: 1 to 50 texts, one of which is the answer.
         :param answer_type: the type of the answer: bool, int, float, str, None, Literal, list, dict, records of these.
-        :param reject_on: those of the choices that reject the gate.
+        :param reject_on: the choices that reject the gate.
         :param timeout: seconds (or a timedelta) from the moment it is asked until its deadline, after which it fails
             with ``AnswerTimeoutError``. Default: it waits forever.
-        :param default: the answer that the deadline gives instead; None is one, too, if the type has it.
+        :param default: the answer once the deadline has passed, instead of a failure; may be None if the type allows
+            it.
         :param job_id: as for ``submit_job``, and so are ``depends_on``, ``require``, ``group``, ``metadata`` and
             ``if_exists``. A gate has no other options.
         :raises SubmissionError: refused, nothing was stored. ConfigurationError: an invalid option.
@@ -94,12 +95,12 @@ class GateCalls:
     ) -> JobStatus:
         """Answer an open gate: it is ``completed`` with this value. The first answer wins.
 
-        The same answer by the same giver is accepted again, so that resending is safe. One of the choices that
-        ``reject_on`` names rejects the gate.
+        The same answer by the same answerer is accepted again, so that resending is safe. A choice in ``reject_on``
+        rejects the gate.
 
         :param by: the name of the answerer, which is recorded: 1 to 200 characters.
         :param answer_type: the type of the answer, if another process asked. Default: the stored JSON Schema decides.
-        :returns: the status of the gate then.
+        :returns: the new status of the gate.
         :raises JobNotFoundError: no such job. ConfigurationError: the value is not a valid answer.
         :raises JobStateError: it is not a gate, not open, its deadline has passed, or another answer came first.
         :raises MissingExtraError: its schema cannot be checked in this process. Nothing was changed.
@@ -112,7 +113,7 @@ class GateCalls:
 
         :param reason: why: 1 to 2,000 characters.
         :param by: the name of the rejecting person or program, which is recorded.
-        :returns: the status of the gate then.
+        :returns: the new status of the gate.
         :raises: as ``answer_job``.
         """
         return await self._engine.reject_job(job_id, reason, by)

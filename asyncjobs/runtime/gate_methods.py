@@ -30,7 +30,7 @@ class GateMethods(ABC):
     async def _call_submit(
         self, func: Callable[..., Any] | None, args: tuple[Any, ...], key: str | None, options: dict[str, Any]
     ) -> Any:
-        """Submit a child; without a function a gate, which asks its argument."""
+        """Submit a child; without a function, a gate whose question is the argument."""
 
     @overload
     async def submit_gate(
@@ -77,11 +77,11 @@ class GateMethods(ABC):
         **options: Unpack[ChildGateOptions],
     ) -> JobHandle[Any]: ...
     async def submit_gate(self, question: str, *, key: str | None = None, **options: Any) -> JobHandle[Any]:
-        """Submit a gate as a child of this job; the options are those of ``JobProcessor.submit_gate``, but for
+        """Submit a gate as a child of this job; the options are those of ``JobProcessor.submit_gate``, except
         ``job_id`` and ``if_exists``.
 
-        Its id comes from the key, as that of ``submit_job``. It outlives the body: a question whose answer the body
-        itself needs is for ``ask``.
+        Its id comes from the key, as in ``submit_job``. The gate outlives the body: use ``ask`` if the body itself
+        needs the answer.
         """
         return await self._call_submit(None, (question,), key, options)
 

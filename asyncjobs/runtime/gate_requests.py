@@ -47,7 +47,7 @@ class GateOptions(ChildGateOptions, total=False):
 def build_gate_request(question: str, options: Mapping[str, Any]) -> GateRequest:
     """Return the request of a gate.
 
-    :raises ConfigurationError: an option is none of a gate.
+    :raises ConfigurationError: gates do not have an option.
     """
     for name, value in options.items():
         if name not in _OPTIONS:
@@ -56,7 +56,7 @@ def build_gate_request(question: str, options: Mapping[str, Any]) -> GateRequest
 
 
 def no_option(name: str, value: object) -> ConfigurationError:
-    """Return the error of an option that no gate has, with the nearest that one has."""
+    """Return the error for an option that gates do not have; it suggests the nearest one."""
     if name in _OF_JOBS:
         problem = f"a gate has no {name}: it is answered, and not run"
         return ConfigurationError(name, value, problem=problem, hint=f"options of a gate: {', '.join(_OPTIONS)}")
@@ -69,7 +69,7 @@ class GateSubmissions:
     """Encodes gates for one processor.
 
     :param answers: keeps the types of answers.
-    :param largest: bytes that an answer may have.
+    :param largest: maximum size of an answer in bytes.
     """
 
     def __init__(self, submissions: Submissions, answers: KnownAnswers, largest: int) -> None:
@@ -78,7 +78,7 @@ class GateSubmissions:
         self._largest = largest
 
     def find_type(self, request: GateRequest) -> AnswerType | None:
-        """Return what its answer is, None without ``answer_type``.
+        """Return the type of its answer, or None without ``answer_type``.
 
         :raises ConfigurationError: an answer cannot be of this type.
         """
@@ -113,7 +113,7 @@ class GateSubmissions:
         )
 
     def note(self, request: GateRequest, job_id: str) -> None:
-        """Note the type of the answers to a gate that is stored. A schema is stored with it."""
+        """Remember the answer type of a stored gate, unless it is a schema, which is stored with the gate."""
         answer_type = self.find_type(request)
         if answer_type is not None and type(answer_type) is AnswerType:
             self._answers.note(job_id, answer_type)

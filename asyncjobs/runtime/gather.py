@@ -163,8 +163,8 @@ async def gather(
 async def gather(*handles: JobHandle[Any], return_exceptions: bool = False, timeout: float | None = None) -> Any:
     """Wait for these jobs, and return their results in the order of the handles.
 
-    The first failure is raised (the other jobs continue), unless ``return_exceptions``: then errors stand among the
-    results. ``timeout`` is seconds for all of them: JobTimeoutError.
+    The first failure is raised (the other jobs continue), unless ``return_exceptions``: then the list contains errors
+    in place of results. After ``timeout`` seconds for all of them, ``JobTimeoutError`` is raised.
     """
     if not handles:
         return []

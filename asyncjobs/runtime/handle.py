@@ -22,7 +22,7 @@ T_co = TypeVar("T_co", covariant=True)
 class Noted:
     """The jobs of a batch, for their handles: not stored yet, stored, or given up.
 
-    :param access: where they are once they are stored.
+    :param access: gives access to them once they are stored.
     """
 
     __slots__ = ("_missing", "access")
@@ -32,7 +32,7 @@ class Noted:
         self._missing: str | None = "its batch stores it when the block of the batch is left: wait for it after that"
 
     def store(self) -> None:
-        """Let their handles be used."""
+        """Make their handles usable."""
         self._missing = None
 
     def give_up(self) -> None:
@@ -40,7 +40,7 @@ class Noted:
         self._missing = "the block of its batch was left by an error, so nothing of it was stored"
 
     def refuse_unstored(self, job_id: str) -> None:
-        """Refuse to ask for a job that is not stored.
+        """Refuse to use a job that is not stored.
 
         :raises JobNotFoundError: it is not.
         """
@@ -51,7 +51,7 @@ class Noted:
 class JobHandle(Handle, Generic[T_co]):
     """A string equal to the job's id. ``await handle`` is the job's result.
 
-    Cheap, hashable, usable wherever an id is; made again from an id, in any process, by ``jp.handle(job_id)``.
+    Cheap, hashable, and usable wherever an id is. ``jp.handle(job_id)`` makes one from an id, in any process.
     Inside a job, waiting lends the job's slot to others.
     """
 
@@ -100,12 +100,12 @@ class JobHandle(Handle, Generic[T_co]):
         """Wait until the job has completed, and return its result.
 
         :param timeout: seconds to wait; None waits forever.
-        :raises JobExecutionError: it failed for good. WorkerLostError: it killed its workers, or seemed to.
+        :raises JobExecutionError: it failed for good. WorkerLostError: its workers died too often.
         :raises RejectedError: it is a gate, and was rejected. AnswerTimeoutError: it was not answered in time.
         :raises JobCancelledError: it was cancelled. JobSkippedError: a dependency did not complete.
         :raises JobTimeoutError: the time is up; the job continues. JobNotFoundError: no such job.
-        :raises CyclicDependencyError: inside of a job that this one depends on, or waits for in this process. A circle
-            of waits over several processes is not noticed: a timeout ends it.
+        :raises CyclicDependencyError: inside of a job that this one depends on, or waits for in this process. A cycle
+            of waits across several processes is not detected: only a timeout ends it.
         """
         access = self._access()
         ended = await access.wait_until_ended(self.id, timeout)
@@ -134,11 +134,11 @@ class JobHandle(Handle, Generic[T_co]):
         return await self._access().get_status(self.id)
 
     async def cancel(self, *, descendants: bool = False) -> JobStatus:
-        """Cancel it: see ``JobProcessor.cancel_job``."""
+        """Cancel the job: see ``JobProcessor.cancel_job``."""
         return await self._access().cancel_job(self.id, descendants=descendants)
 
     async def retry(self, *, fresh: bool = False) -> JobStatus:
-        """Run it again after it failed or was cancelled: see ``JobProcessor.retry_job``."""
+        """Run the job again after it failed or was cancelled: see ``JobProcessor.retry_job``."""
         return await self._access().retry_job(self.id, fresh=fresh)
 
     async def answer(self, value: Any = True, by: str | None = None) -> JobStatus:
@@ -151,12 +151,12 @@ class JobHandle(Handle, Generic[T_co]):
         return await self._access().reject_job(self.id, reason, by)
 
     def events(self, after: str | None = None) -> AsyncIterator[JobEvent]:
-        """Its events: history first, then live, to its end."""
+        """Stream the job's events: history first, then live, to its end."""
         return self._access().stream_job(self.id, after)
 
 
 def get_access(handle: JobHandle[Any]) -> HandleAccess:
-    """Return where a handle's job is.
+    """Return the access to a handle's job.
 
     :raises BackendClosedError: it belongs to no processor.
     """
@@ -174,6 +174,6 @@ def refuse_unstored(handle: JobHandle[Any]) -> None:
 
 
 async def read_value(handle: JobHandle[T], result: JobResult) -> T:
-    """Return the value of a job's end, or raise its error."""
+    """Return the value of a job's result, or raise its error."""
     access, func = get_access(handle), handle._func  # pyright: ignore[reportPrivateUsage] - of the same module
     return await decode_beside_loop(result.value, access.value_of, result, func)

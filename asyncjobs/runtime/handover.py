@@ -9,7 +9,7 @@ T = TypeVar("T")
 
 
 class Handover(Generic[T]):
-    """One outcome, and whether it is waited for: asked by the thread and by the task, at any moment."""
+    """One outcome, and whether the task still waits for it. Thread and task may use it at any moment."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -17,12 +17,12 @@ class Handover(Generic[T]):
         self._given: list[T] = []
 
     def begin(self) -> bool:
-        """Return whether the function is to be called, in the thread: not if the task has left before."""
+        """Return, in the thread, whether to call the function: not if the task has already left."""
         with self._lock:
             return not self._left
 
     def give(self, outcome: T) -> bool:
-        """Hand an outcome over, in the thread; return whether it is waited for."""
+        """Hand an outcome over, in the thread; return whether the task waits for it."""
         with self._lock:
             if not self._left:
                 self._given.append(outcome)

@@ -13,20 +13,21 @@ T = TypeVar("T")
 
 
 class InterruptibleCall:
-    """One call on the loop. It can be cancelled before its future is known: Ctrl-C comes between any two lines."""
+    """One call on the loop. It can be cancelled before its future is known: Ctrl-C may come between any two lines."""
 
     def __init__(self) -> None:
         self._cancelled = False
         self._scope: anyio.CancelScope | None = None
 
     def cancel(self) -> None:
-        """End it, whether it has begun or not. On the loop."""
+        """End the call, whether it has begun or not. Must be called on the loop."""
         self._cancelled = True
         if self._scope is not None:
             self._scope.cancel()
 
     async def run(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T | BodyStopped:
-        """Call it, and return ``BodyStopped``: raised, it would end the portal, and with it the loop of all others."""
+        """Call the function; return ``BodyStopped`` as a value: raised, it would end the portal, and with it the
+        loop."""
         with anyio.CancelScope() as self._scope:
             if self._cancelled:
                 self._scope.cancel()

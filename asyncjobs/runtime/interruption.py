@@ -1,4 +1,4 @@
-"""Raise in a body what its interrupted waits raise."""
+"""Interrupt a body where its worker asked it to stop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Name what handles and running bodies need of the engine that stores and watches their jobs."""
+"""Define what handles and running bodies need from the engine that stores and watches their jobs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class HandleAccess(Protocol):
-    """What a handle needs: its engine's, or in a child process that of the parent over a pipe."""
+    """What a handle needs: provided by its engine or, in a child process, by the parent over a pipe."""
 
     async def get_status(self, job_id: str) -> JobStatus:
         """Return the stored status."""
@@ -47,11 +47,11 @@ class HandleAccess(Protocol):
         ...
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """Begin to wait for the ends of several jobs, as they come."""
+        """Begin to wait for several jobs, in the order in which they end."""
         ...
 
     def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
-        """Return the value of an end, or raise its error."""
+        """Return the value of a job's result, or raise its error."""
         ...
 
 

@@ -1,6 +1,6 @@
 """Log the steps of jobs, one record each, with the fields ``job_id``, ``attempt``, ``group``, ``worker_id``.
 
-A record is built only if its level is on: an attempt costs two looks at a level.
+A record is built only if its level is enabled: an attempt costs two checks of a level.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ _WORDS = {
 
 
 def log_submitted(jobs: Sequence[NewJob]) -> None:
-    """They are stored."""
+    """Log that jobs were stored."""
     if not logger.isEnabledFor(logging.INFO):
         return
     for job in jobs[:3]:
@@ -45,16 +45,16 @@ def log_submitted(jobs: Sequence[NewJob]) -> None:
 
 
 def log_answered(job_id: str, status: JobStatus, by: str | None) -> None:
-    """Log that a gate has ended by an answer, or a rejection, which this process gave."""
+    """Log that a gate has ended by an answer or a rejection from this process."""
     verb = "answered" if status is JobStatus.COMPLETED else "rejected"
     given = "" if by is None else f" by {by!r}"
     logger.info("gate %r was %s%s", job_id, verb, given, extra={"job_id": job_id})
 
 
 def log_started(job: ClaimedJob) -> None:
-    """Log that an attempt begins; on asyncio in the loop's next turn, before which its submission is logged.
+    """Log that an attempt begins; on asyncio in the next iteration of the loop, after its submission was logged.
 
-    A claim joins the transaction of a submission, and is answered before it.
+    A claim joins the transaction of a submission, and gets its response first.
     """
     if logger.isEnabledFor(logging.INFO):
         asyncio: Any = sys.modules.get("asyncio")
@@ -72,7 +72,8 @@ def _log_start(job: ClaimedJob) -> None:
 def log_outcome(end: AttemptEnd, result: JobStatus | Stale, *, again: bool = False) -> None:
     """Log that an outcome was recorded, or refused.
 
-    :param again: it was sent before, and the answer did not come: what looks too late may be our own.
+    :param again: whether it was sent before without a response: if it seems too late, the first write may have
+        succeeded.
     """
     attempt, outcome = end.attempt, end.outcome
     if again and isinstance(result, Stale) and _is_ours(result, end):

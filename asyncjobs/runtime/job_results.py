@@ -26,8 +26,8 @@ from asyncjobs.runtime.functions import Functions
 def decode_value(result: JobResult, func: ReadBy | None, functions: Functions) -> Any:
     """Return the value of a completed job.
 
-    :param func: the function whose annotation the value gets. Default: the stored one, if it is known here; for a gate,
-        the type that this process asked for.
+    :param func: the function whose annotation restores the value. Default: the stored one, if it is known here; for a
+        gate, the type that this process asked for.
     :raises JobNotCompletedError: it ended otherwise; the subclass shows how.
     """
     if func is None:  # not "or": a callable need not have a truth value
@@ -37,7 +37,7 @@ def decode_value(result: JobResult, func: ReadBy | None, functions: Functions) -
 
 
 def read_value(result: JobResult, func: ReadBy | None) -> Any:
-    """Return the value of a completed job, with records as plain dicts where nothing is known of them.
+    """Return the value of a completed job, with records as plain dicts where their type is unknown.
 
     :raises JobNotCompletedError: it ended otherwise; the subclass shows how.
     """
@@ -51,7 +51,7 @@ def read_value(result: JobResult, func: ReadBy | None) -> Any:
 
 
 def not_completed(result: JobResult) -> JobNotCompletedError:
-    """Return the error of a terminal job that did not complete; in a body, with a hint for the job of that body."""
+    """Return the error for a terminal job that did not complete; in a body, with a hint for the job of that body."""
     error = _not_completed(result)
     if find_current_job() is not None:
         error.raised_in_body()

@@ -10,11 +10,11 @@ from typing import Any
 from asyncjobs.exceptions import MissingExtraError
 
 _MOST_CHECKS = 500_000
-"""Keywords that are checked for one answer. In 2 kB, parts that refer to each other twice stand for 2³⁰ of them."""
+"""Keywords that are checked for one answer: a schema of 2 kB whose parts refer to each other twice has 2³⁰ of them."""
 
 
 def load_library() -> Any:
-    """Import what checks schemas, which takes too long for an event loop.
+    """Import the library that checks schemas, which takes too long for an event loop.
 
     :raises MissingExtraError: it is not installed.
     """
@@ -26,18 +26,18 @@ def load_library() -> Any:
 
 
 def find_misfit(schema: Mapping[str, Any], value: Any) -> tuple[str, str] | None:
-    """Return why a value does not fit a schema, and the path to what does not; None if it fits.
+    """Return why a value does not fit a schema, and the path of the misfit; None if it fits.
 
     References are resolved only within the schema itself, and never fetched.
 
     :raises MissingExtraError: it cannot be checked here.
     """
     library = load_library()
-    referencing: Any = import_module("referencing")  # which the library is made of
+    referencing: Any = import_module("referencing")  # a dependency of the library
     base = library.Draft202012Validator
     steps = count(1)
     counted = {name: _counted(check, steps) for name, check in base.VALIDATORS.items()}
-    # 1.0 is a whole number for JSON Schema, and none for the type that the answer is read by.
+    # JSON Schema accepts 1.0 as an integer, but the type that reads the answer does not.
     exact = library.validators.extend(base, counted, type_checker=base.TYPE_CHECKER.redefine("integer", _is_integer))
     # A schema that names its dialect would be checked by the class of the library as soon as it refers to itself.
     own = {name: part for name, part in schema.items() if name != "$schema"}
@@ -45,7 +45,7 @@ def find_misfit(schema: Mapping[str, Any], value: Any) -> tuple[str, str] | None
         error = library.exceptions.best_match(exact(own, registry=referencing.Registry()).iter_errors(value))
     except _TooManyChecksError:
         return f"it takes more than {_MOST_CHECKS:,} checks by its schema", ""
-    except Exception as problem:  # border: a schema that is none, of another program, may break the library anywhere
+    except Exception as problem:  # border: an invalid schema of another program may break the library anywhere
         return f"its schema cannot be checked: {type(problem).__name__}: {problem}", ""
     return None if error is None else (error.message, error.json_path.removeprefix("$"))
 

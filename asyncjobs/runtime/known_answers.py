@@ -13,14 +13,14 @@ _MOST_TYPES = 256
 
 
 class KnownAnswers:
-    """The types of answers by the ids of gates, the oldest let go first; of others, the stored schema decides."""
+    """The types of answers by gate id; the oldest are dropped first. Without one, the stored schema decides."""
 
     def __init__(self) -> None:
         self._by_gate: dict[str, AnswerType] = {}
         self._described: dict[int, tuple[Any, AnswerType]] = {}
 
     def describe(self, answer_type: Any) -> AnswerType:
-        """Return the description of a type, which is made once for each object that describes one.
+        """Return the description of a type, which is built once for each type object.
 
         :raises ConfigurationError: an answer cannot be of this type.
         """
@@ -32,7 +32,7 @@ class KnownAnswers:
         described = AnswerType(answer_type)
         if len(self._described) >= _MOST_TYPES:
             self._described.clear()
-        self._described[id(answer_type)] = (answer_type, described)  # which keeps it alive, and so its number
+        self._described[id(answer_type)] = (answer_type, described)  # keeps the object alive, and so its ``id()``
         return described
 
     def note(self, job_id: str, answer_type: AnswerType) -> None:

@@ -1,4 +1,4 @@
-"""Decode large values beside the event loop, so that nothing else waits for them."""
+"""Decode large values off the event loop, so that they do not block it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from asyncjobs.daemon_threads import in_thread
 T = TypeVar("T")
 
 LARGE = 256 << 10
-"""Stored bytes above which a value is decoded in a thread. Fewer take less time than the thread's start is worth."""
+"""Stored bytes above which a value is decoded in a thread. Fewer are decoded faster than a thread starts."""
 
 
 async def decode_beside_loop(stored: bytes | None, decode: Callable[..., T], *args: Any) -> T:

@@ -18,15 +18,15 @@ if TYPE_CHECKING:
 
 
 class BodyStopped(BaseException):
-    """Raised at the wait of a body that is asked to stop, in a thread or on another loop; what it does now is not
-    recorded."""
+    """Raised at the wait of a body that is asked to stop, in a thread or on another loop; nothing that it does
+    afterwards is recorded."""
 
 
 class Interruptible(Protocol):
-    """A wait that can be ended before its time."""
+    """A wait that can be ended early."""
 
     def cancel(self) -> object:
-        """End it; it may have ended already."""
+        """End the wait; it may have ended already."""
         ...
 
 
@@ -44,7 +44,7 @@ class Lender(Protocol):
 
 
 class WaitElsewhere:
-    """Around a wait of a body on the loop of a processor that does not run it."""
+    """A context manager around a wait of a body on the loop of a processor that does not run it."""
 
     def __init__(self, context: JobContext, lender: Lender) -> None:
         self._context = context
@@ -58,7 +58,7 @@ class WaitElsewhere:
         return self._scope.cancelled_caught
 
     def cancel(self) -> None:
-        """End it, from any thread."""
+        """End the wait, from any thread."""
         self._loop.call_soon(self._scope.cancel)
 
     def __enter__(self) -> Self:

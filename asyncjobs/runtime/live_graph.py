@@ -18,15 +18,15 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 30.0
-"""Seconds between looks for what others ended or removed."""
+"""Seconds between checks for jobs that other processes ended or removed."""
 _PAGE = 500
 
 
 class LiveGraph:
     """Checks a submission's edges, and forgets jobs as they end. Independent jobs are not in it.
 
-    Jobs that other processes ended are forgotten at the next look. Until then they may stand in it although they are
-    gone and their ids are used again; so a submission is judged by its own edges alone.
+    Jobs that other processes ended are forgotten at the next check. Until then, the graph may contain removed jobs
+    whose ids are used again; so a submission is judged by its own edges alone.
     """
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class LiveGraph:
         return self._dag
 
     async def add(self, jobs: Sequence[NewJob]) -> list[str]:
-        """Add the members that have edges; returns their ids, to be given to ``drop`` if the store refuses them.
+        """Add the members that have edges; return their ids, to be passed to ``drop`` if the store refuses them.
 
         A batch that would wait for itself is left out: the store refuses it, or has one of its ids already.
         """
@@ -74,12 +74,12 @@ class LiveGraph:
         return list(batch)
 
     def drop(self, job_ids: Sequence[str]) -> None:
-        """They were not stored."""
+        """Remove jobs that were not stored."""
         for job_id in job_ids:
             self.dag.discard(job_id)
 
     def remove_terminal(self, events: Sequence[JobEvent]) -> None:
-        """Jobs that became terminal leave the graph."""
+        """Remove jobs that became terminal."""
         if self._dag is None or not self._dag.graph:
             return
         for event in events:
@@ -92,7 +92,7 @@ class LiveGraph:
             self.drop(job_ids)
 
     async def run(self, backend: JobBackend, clock: Clock) -> None:
-        """Look now and then for jobs that other processes ended, some at a time."""
+        """Check regularly for jobs that other processes ended, some at a time."""
 
         async def look() -> None:
             await clock.sleep(_LOOK_EVERY)

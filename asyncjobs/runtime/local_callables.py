@@ -13,7 +13,7 @@ KEPT = 1000
 
 
 class _Submission:
-    """Submissions of one id that are under way, and what stood there before."""
+    """Pending submissions of one id, and the callable that the id had before."""
 
     __slots__ = ("before", "functions", "number", "stored")
 
@@ -26,9 +26,9 @@ class _Submission:
 
 
 class LocalCallables:
-    """Callables by job id. One goes when its job completes, is skipped or is removed.
+    """Callables by job id. A callable is dropped when its job completes, is skipped or is removed.
 
-    Own commits are seen at once (``committed``); what others decide is found by looking at the store (``seen``).
+    Commits of this process are handled at once (``committed``); those of others are found in the store (``seen``).
     """
 
     def __init__(self) -> None:
@@ -48,7 +48,7 @@ class LocalCallables:
     # -- submitting
 
     def add(self, job_id: str, function: Callable[..., Any]) -> None:
-        """Before its job is stored: it may be claimed at once. A job that may still run keeps the one it has."""
+        """Add a callable before its job is stored and may be claimed. A job that may still run keeps its callable."""
         before = self._by_job.get(job_id)
         submission = self._submitting.setdefault(job_id, _Submission(before))
         submission.number += 1
@@ -84,7 +84,7 @@ class LocalCallables:
     # -- letting go
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit."""
+        """Handle the events of a commit of this process."""
         if self._by_job:
             for event in events:
                 if event.status is not None and event.job_id in self._by_job:
@@ -100,7 +100,7 @@ class LocalCallables:
             self._ended.pop(job_id, None)
 
     def some(self, most: int) -> list[str]:
-        """Jobs to look at in the store, other ones the next time."""
+        """Return jobs to look up in the store; other ones at the next call."""
         chosen = list(islice((job_id for job_id in self._by_job if job_id not in self._submitting), most))
         if len(chosen) < len(self._by_job):
             for job_id in chosen:
@@ -108,7 +108,7 @@ class LocalCallables:
         return chosen
 
     def seen(self, job_ids: Iterable[str], statuses: Mapping[str, JobStatus]) -> None:
-        """Take these jobs as they are stored; those without a status were removed."""
+        """Apply the stored statuses of these jobs; jobs without a status were removed."""
         for job_id in job_ids:
             if job_id not in self._by_job or job_id in self._submitting:
                 continue

@@ -1,7 +1,7 @@
 """Name the body that blocks the event loop, and with it every other job, stream and heartbeat of the program.
 
-A thread asks the loop for an answer now and then, while bodies run. Where none comes in time, it looks what the thread
-of the loop is doing. Nothing of this costs a job anything.
+While bodies run, a thread regularly asks the loop for a response. If none comes in time, it inspects what the thread of
+the loop is doing. This costs jobs nothing.
 """
 
 from __future__ import annotations
@@ -23,11 +23,11 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.worker")
 
 BLOCKED = 0.1
-"""Seconds that a body may keep the loop without a warning."""
+"""Seconds that a body may block the loop without a warning."""
 TICK = 0.025
-"""Seconds between two looks."""
+"""Seconds between two checks."""
 _LATE = 2 * TICK
-"""Seconds after which a look is late itself: the process was suspended, or some call kept the GIL."""
+"""Seconds after which a check is itself late: the process was suspended, or some call kept the GIL."""
 _QUIET = 1.0
 """Seconds without bodies after which the thread sleeps until there are some again."""
 _AGAIN = 60.0
@@ -67,7 +67,7 @@ class LoopWatch:
         self._last_reported: dict[str, float] = {}
 
     def started(self) -> None:
-        """Watch: a body runs. On the loop's thread; costs nothing once it watches."""
+        """Start watching, because a body runs. Must be called on the loop's thread; costs nothing while it watches."""
         if self._asleep:
             self._asleep = False
             if self._thread is None:
@@ -76,7 +76,7 @@ class LoopWatch:
             self._wake.set()
 
     def close(self) -> None:
-        """Watch no more."""
+        """Stop watching."""
         self._closed = True
         self._wake.set()
 
@@ -111,12 +111,13 @@ class LoopWatch:
             self._wake.wait()
 
     def _tick(self, passed: float, used: float) -> bool:
-        """Look whether the loop has turned since the last time. Return False once it is gone.
+        """Check whether the loop has run since the last check. Return False once the loop is gone.
 
         :param passed: seconds since then. :param used: seconds of processor time of the loop's thread since then.
         """
         late = passed >= _LATE
-        # Late itself, it distinguishes by this a call that kept the GIL from a process that was suspended.
+        # If this check is late itself, the processor time distinguishes a call that kept the GIL from a suspended
+        # process.
         kept = min(passed, used) if late else passed
         if self._answered and not (late and kept >= BLOCKED):
             self._found, self._blocked, self._reported = None, 0.0, False
@@ -139,7 +140,7 @@ class LoopWatch:
         return True
 
     def _answer(self) -> None:
-        """Note that the loop has turned."""
+        """Record that the loop has run."""
         self._answered = True
 
     def _report(self, found: Blocking) -> None:
@@ -199,7 +200,7 @@ _RUN_ASYNC: CodeType = run_async.__code__
 
 
 def _place(frames: tuple[FrameType, ...]) -> str:
-    """Where a body is: in its own function, and where that is, if it called another one."""
+    """Return where a body is: the line in its own function and, if that called another function, the innermost line."""
     own = next((frame for frame in frames if _package(frame) != "asyncjobs"), None)
     if own is None:
         return "the end, where its result is encoded"

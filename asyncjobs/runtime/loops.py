@@ -1,4 +1,4 @@
-"""Run a background loop: look, pause, look again; what goes wrong is logged once and waited out."""
+"""Run a background loop: look, pause, look again; log repeated failures once, and wait them out."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ async def look_forever(
     Nothing that they raise ends the loop, or reaches the task group that it runs in, which would cancel the program's
     own ``async with``. They are called again after a delay that doubles, from ``first`` to ``longest`` seconds.
 
-    :param look: returns False if it did not ask the store: then nothing is known of it.
-    :param pause: awaits the reason to look again. Default: ``look`` does.
+    :param look: returns False if it did not query the store, so that nothing is known of its state.
+    :param pause: waits for a reason to look again. Default: ``look`` itself waits.
     :param outage: called when an error of the store is news.
     """
     delay = first

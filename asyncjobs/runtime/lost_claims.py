@@ -1,8 +1,8 @@
-"""Find attempts that the store gave to this worker by a claim whose answer was lost: no body runs them.
+"""Find attempts that the store gave to this worker by a claim whose response was lost: no body runs them.
 
-The connection may fail after a claim was committed. Its jobs are in progress then, of a worker that lives and renews
-its lease, so that none is reaped, and which does not know of them. Each heartbeat brings what the store holds to be
-this worker's; what it neither runs nor is about to record, nor may still learn of by a claim on its way, goes back.
+The connection may fail after a claim was committed. Its jobs are then in progress, held by a worker that renews its
+lease, so that none is reaped, but does not know of them. Each heartbeat returns the jobs that the store assigns to this
+worker. Jobs that the worker neither runs nor is about to record, and that no pending claim may still bring, go back.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ class LostClaims:
     ) -> list[AttemptRef]:
         """Return the attempts of lost claims.
 
-        One that is unknown may be of a claim whose answer is on its way, or have ended just now. So it is returned by a
-        later call, if it is unknown then, too, and there was a moment without such claims.
+        An unknown attempt may belong to a pending claim, or have ended just now. So only a later call returns it, if it
+        is still unknown then, and there was a moment without pending claims.
 
         :param held: the jobs that the store assigns to this worker.
         :param known: the jobs that the worker knows now.
-        :param settled: how often the last claim on its way was answered.
-        :param claiming: whether a claim is on its way, now.
+        :param settled: how often the last pending claim was settled.
+        :param claiming: whether a claim is pending now.
         """
         unknown = frozenset(held).difference(known)
         if settled < self._settled_from:

@@ -1,7 +1,7 @@
 """Load the program's own script a second time, in a child process that runs a job of that script.
 
-Loading it runs it. Code that must not run twice belongs under ``if __name__ == "__main__":``; else a script would
-start the whole program in every child, and that one again.
+Loading it runs it. Code that must not run twice belongs under ``if __name__ == "__main__":``; otherwise every child
+would start the whole program again, with children of its own.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ _MEND = 'put what starts the program under: if __name__ == "__main__":'
 
 
 class _Loading:
-    """What this process loads for a job now. Of the whole process: a module may start threads that do the rest."""
+    """The module that this process is loading for a job. Process-wide, since the module may start threads."""
 
     module: str | None = None
 
 
 @contextmanager
 def loading(module: str) -> Generator[None, None, None]:
-    """Around the import of the module of a job's function, in a child process."""
+    """Surround the import of the module of a job's function, in a child process."""
     _Loading.module = module
     try:
         yield
@@ -62,7 +62,7 @@ def refuse_without_guard(function: str) -> None:
 def name_for_child(name: str, function: Callable[..., Any]) -> str:
     """Return the name by which a child process finds a function that is stored as ``name``.
 
-    It is another one for a function of a script that does not exist on this machine.
+    The name differs for a function of a script that does not exist on this machine.
     """
     module = module_of(name)
     if not os.path.isabs(module) or os.path.exists(module):
@@ -71,7 +71,7 @@ def name_for_child(name: str, function: Callable[..., Any]) -> str:
 
 
 def load_main(path: str) -> None:
-    """Run the script under another name than ``__main__``, and put it where ``__main__`` is looked for.
+    """Run the script under another name than ``__main__``, and register it as ``__main__``.
 
     Once it is loaded it is ``__main__``, and so is what it has defined: pickles, and the pools of ``multiprocessing``,
     then name it as they do in the process whose script it is.
@@ -107,7 +107,7 @@ def _belongs_to_main(namespace: Mapping[str, Any], seen: set[int]) -> None:
 
 @lru_cache(maxsize=16)
 def _guarded(file: str) -> bool:
-    """Whether the guard may be there: a script that starts this program without the word does so when it is loaded."""
+    """Return whether a script may have the guard: without that word, loading the script starts the program."""
     try:
         with open(file, "rb") as source:
             return b"__main__" in source.read()

@@ -6,14 +6,14 @@ from asyncjobs.exceptions import JobStateError
 
 
 def in_forked_child(job_id: str) -> JobStateError:
-    """Return the error of a call that a forked child makes for the job of its parent."""
+    """Return the error for a call that a forked child makes for the job of its parent."""
     return JobStateError(
         job_id, "another process's", "a forked child cannot speak for it", hint="return the value to the job"
     )
 
 
 def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
-    """Return the error of a plain call, made where it would block the event loop that it waits for."""
+    """Return the error for a plain call that would block the event loop that it waits for."""
     return JobStateError(
         job_id,
         "running on the event loop",
@@ -23,6 +23,6 @@ def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
 
 
 def body_ended(job_id: str) -> JobStateError:
-    """Return the error of a call for a job whose body has ended, by what it left behind or another job."""
+    """Return the error for a call on behalf of a job whose body has ended, by its leftovers or by another job."""
     hint = "a body waits for its tasks and threads, and each job asks current_job() itself"
     return JobStateError(job_id, "no longer held by this attempt", "its body has ended", hint=hint)

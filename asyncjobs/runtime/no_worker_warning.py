@@ -1,4 +1,4 @@
-"""Warn when jobs are waited for that no worker can run."""
+"""Warn when a program waits for jobs that no worker can run."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _LOOK_EVERY = 0.75
-"""Seconds between two looks: the warning comes within 2 s, and not of a worker that is just being started."""
+"""Seconds between two checks: the warning comes within 2 s, but not while a worker is just being started."""
 _LOOKED_AT = 1000
-"""Unfinished jobs of which it is looked whether all of them wait for people, where some do."""
+"""Unfinished jobs that are examined: if all of them wait for people, no worker is needed."""
 _NAMED = 100
 """Waiting jobs whose modules the command of the warning allows."""
 
@@ -34,9 +34,9 @@ async def warn_when_no_worker_lives(
     followed: Callable[[], bool],
     warn: Callable[[str | None], None] | None = None,
 ) -> None:
-    """Warn once when jobs are waited for and no worker is alive. For a process without its own worker.
+    """Warn once when this process waits for jobs and no worker is alive. For a process without its own worker.
 
-    :param awaited: gives jobs that have been waited for long enough to wonder, if there are any.
+    :param awaited: returns the jobs that this process has awaited for suspiciously long.
     :param followed: whether anything in this process waits for events, or drains.
     :param warn: called with one of them that a worker would have to run, if there is one. Default: a line in the log.
     """
@@ -60,7 +60,7 @@ async def warn_when_no_worker_lives(
 
 
 async def _find_waiting(backend: JobBackend, awaited: Sequence[str], followed: bool) -> tuple[bool, str | None]:
-    """Return whether anything is waited for that workers do, and a job of that; not what people have to answer."""
+    """Return whether this process waits for anything that workers do, not people, and such a job."""
     if not awaited:
         return followed, None
     asked = {job.id for job in await backend.get_jobs(awaited) if job.waits_for is WaitsFor.ANSWER}
@@ -82,7 +82,7 @@ async def _needs_worker(backend: JobBackend) -> bool:
 
 
 async def _log(backend: JobBackend, job_id: str | None) -> None:
-    """Log it, with the command that runs a daemon on this store, if other processes can reach it."""
+    """Log the warning, with the command that runs a daemon on this store, if other processes can reach it."""
     waiting = await backend.find_jobs(JobQuery(status=JobStatus.PENDING, limit=_NAMED))
     command = start_command(backend, [job.func for job in waiting])
     logger.warning(

@@ -1,4 +1,4 @@
-"""Log once what goes wrong again and again, and pause before each further try."""
+"""Log repeated failures once, and pause before each retry."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _LONGEST_DELAY = 5.0
 
 
 def retry_delays() -> Iterator[float]:
-    """Yield the seconds before each further try of what must be stored: doubled each time, up to a longest one."""
+    """Yield the seconds before each retry of a write that must succeed: doubled each time, up to a maximum."""
     delay = _FIRST_DELAY
     while True:
         yield delay * random.uniform(0.5, 1.0)
@@ -22,8 +22,8 @@ def retry_delays() -> Iterator[float]:
 
 
 class Outage:
-    """The log of one loop that never gives up: a line when it begins to fail, one when it fails in another
-    way, one when it works again. Errors that the store has logged are not repeated.
+    """The log of one loop that never gives up: a line when it begins to fail, when it fails in another way, and when it
+    works again. Errors that the store has logged are not repeated.
 
     :param what: what cannot be done meanwhile, such as "no jobs can be claimed".
     """

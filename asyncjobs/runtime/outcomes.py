@@ -28,8 +28,8 @@ class OutcomeWriter:
     """Writes the outcomes of all ended attempts in one transaction, with a claim for the freed slots.
 
     :param results: keeps results that this process may soon read.
-    :param claimed: called with the result of a claim that went with outcomes, once its jobs have started.
-    :param stale: called with the id of a job that others have now: what became of it is to be looked up.
+    :param claimed: called with the result of a claim that was sent with outcomes, once its jobs have started.
+    :param stale: called with the id of a job that was reassigned, so that its state is looked up.
     :param written: notified when nothing is left to write.
     """
 
@@ -58,12 +58,12 @@ class OutcomeWriter:
         self._writing: Sequence[AttemptEnd] = ()
         self._in_flight: dict[str, tuple[int, Completed]] = {}
         self._functions: dict[AttemptRef, str] = {}
-        """By attempt: the stored name of its function, until its outcome is written."""
+        """The stored function name of each attempt, until its outcome is written."""
 
     def put(self, end: AttemptEnd, function: str = "") -> None:
-        """Have an outcome written.
+        """Queue an outcome for writing.
 
-        :param function: the stored name of what returned a result.
+        :param function: the stored name of the function that returned a result.
         """
         self._queue.append(end)
         self._functions[end.attempt] = function
@@ -91,7 +91,7 @@ class OutcomeWriter:
             self._written.notify()
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Keep the results that an own commit made final, before their waiters are woken."""
+        """Keep the results that a commit of this process made final, before their waiters are woken."""
         if not self._in_flight:
             return
         completed: dict[str, Completed] = {}
@@ -104,12 +104,12 @@ class OutcomeWriter:
             self._results.put_all(completed)
 
     async def _write(self, ends: Sequence[AttemptEnd], *, again: bool = False) -> None:
-        """Write outcomes until they are written. A stale one is a value: another worker has the job.
+        """Write outcomes until they are stored. A stale one is not an error: the job was reassigned.
 
-        :param again: they were sent before, and may have been stored then.
+        :param again: whether they were sent before, and may have been stored then.
         """
         slots = self._claims.slots
-        short = slots.reserved > 0  # a claim on its way holds slots, and may not see what these outcomes release
+        short = slots.reserved > 0  # a pending claim holds slots, and may not see what these outcomes release
         self._in_flight = {
             end.attempt.job_id: (
                 end.attempt.attempt,
@@ -142,10 +142,10 @@ class OutcomeWriter:
     async def _before_another_try(
         self, ends: Sequence[AttemptEnd], error: Exception, delays: Iterator[float], *, replaced: bool
     ) -> tuple[Sequence[AttemptEnd], bool]:
-        """Return what to write in place of one outcome that could not be written, when it is time to.
+        """Wait, then return what to write for one outcome that could not be written.
 
-        The store is away: the same once more, later. It refuses this outcome: a failure in its place, at once. It
-        refuses that, too: once more, later.
+        The cases: if the store is unavailable, the same outcome, later; if it refuses this outcome, a failure in its
+        place, at once; if it refuses that, too, the failure again, later.
 
         :returns: the outcome, and whether it is such a failure.
         """

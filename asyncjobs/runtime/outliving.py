@@ -15,15 +15,16 @@ T = TypeVar("T")
 
 @functools.cache
 def _kind_of_scope() -> type[anyio.CancelScope]:
-    """Return the scope of asyncio: ``anyio.CancelScope`` looks for it each time, which costs more."""
+    """Return the scope class of asyncio: ``anyio.CancelScope`` looks it up each time, which costs more."""
     return type(anyio.CancelScope())
 
 
 async def outlive(call: Callable[[], Coroutine[Any, Any, T]]) -> T:
     """Await a call; if cancelled meanwhile, let its shielded part end, and raise the cancellation afterwards.
 
-    asyncio's own cancellation (``asyncio.timeout``, ``TaskGroup``, ``wait_for``, ``Task.cancel``) goes through shields,
-    which are anyio's. So on asyncio the call has a task of its own, in which that becomes a cancellation of anyio's.
+    asyncio's own cancellation (``asyncio.timeout``, ``TaskGroup``, ``wait_for``, ``Task.cancel``) bypasses shields,
+    which are anyio's. So on asyncio the call runs in a separate task, in which such a cancellation becomes one of
+    anyio.
     """
     if current_asyncio_task() is None:
         return await call()

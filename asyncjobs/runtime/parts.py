@@ -1,4 +1,4 @@
-"""Put together what works while a processor is entered."""
+"""Assemble the parts of a processor that is entered."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ from asyncjobs.runtime.waiting import Waiting
 
 
 class EngineSettings(Struct, frozen=True, kw_only=True):
-    """What does not change while an engine lives.
+    """Settings that do not change during the life of an engine.
 
     :param daemon: settings of the worker that runs jobs here; None runs none.
     :param fallback: settings of the worker that runs jobs at their submit while no other one lives; None waits for one.
     :param backend_config: settings of the store: how large a value may be, how often a submission is tried.
-    :param ctrl_c_elsewhere: the main thread, which is not this one, has Ctrl-C hand running jobs back.
-    :param owns_process: the process serves only this engine, as that of ``asyncjobs daemon``.
+    :param ctrl_c_elsewhere: whether the main thread, which is not this one, makes Ctrl-C hand running jobs back.
+    :param owns_process: whether the process serves only this engine, like that of ``asyncjobs daemon``.
     """
 
     clock: Clock
@@ -49,14 +49,14 @@ class EngineSettings(Struct, frozen=True, kw_only=True):
 
     @property
     def worker(self) -> DaemonConfig | None:
-        """Settings of what runs jobs here, always or at their submit; None: nothing does."""
+        """Settings of the worker that runs jobs here, always or at their submit; None without one."""
         return self.daemon or self.fallback
 
 
 class Parts:
-    """The parts of an engine for one life: made when it is entered, of no use once it has been left.
+    """The parts of an engine for one life: made when it is entered, discarded once it has been left.
 
-    :param jobs: what handles and the bodies in child processes are given.
+    :param jobs: the access that handles and the bodies in child processes get.
     :param runner: returns the worker that runs jobs here, while there is one.
     """
 
@@ -140,12 +140,12 @@ class Parts:
         return self.fallback.runner if runner is None and self.fallback is not None else runner
 
     def find_executor(self) -> Executor | None:
-        """Return what runs bodies here now."""
+        """Return the executor that runs bodies here now, if any."""
         runner = self.find_runner()
         return None if runner is None else runner.executor
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit: caches first, then readers."""
+        """Handle the events of a commit of this process: caches first, then readers."""
         self._functions.local.committed(events)
         self._graph.remove_terminal(events)
         self.tail.committed(events)

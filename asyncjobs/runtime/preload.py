@@ -31,8 +31,8 @@ async def preload(modules: tuple[str, ...], *, freeze: bool) -> None:
 def import_modules(modules: Iterable[str], freeze: bool) -> None:
     """Import these modules, in this order.
 
-    :param freeze: keep what there is then out of garbage collections, which would stop every thread for a fifth of a
-        second where large libraries are loaded. It is for processes that run jobs and nothing else.
+    :param freeze: exclude all objects that exist then from garbage collections, which would stop every thread for a
+        fifth of a second where large libraries are loaded. It is for processes that run jobs and nothing else.
     :raises ConfigurationError: one of them cannot be imported.
     """
     for name in modules:

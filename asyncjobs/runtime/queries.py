@@ -124,7 +124,7 @@ class Queries:
         return result
 
     def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
-        """Return the value of an end, or raise its error."""
+        """Return the value of a job's result, or raise its error."""
         return decode_value(result, func, self._functions)
 
     async def wait_until_ended(self, job_id: str, timeout: float | None) -> JobResult:
@@ -142,7 +142,7 @@ class Queries:
         return await self.get_job(job_id)
 
     async def wait_for_results(self, job_ids: Iterable[str], timeout: float | None) -> list[JobResult]:
-        """Wait until all of these jobs have ended, and return how, in their order."""
+        """Wait until all of these jobs have ended, and return their results in the same order."""
         ids = checked_ids(job_ids)
         ended: dict[str, JobResult] = {}
         watch = self.watch(ids, timeout)
@@ -156,12 +156,12 @@ class Queries:
         # Of a job that has just completed here, this process has only the value and the function.
         values = [job_id for job_id, result in ended.items() if result.attempt == 0]
         stored = await self._backend.get_results(values)
-        # Removed meanwhile, or its id is used again: what it ended with is known all the same.
+        # Removed meanwhile, or its id is used again: its result is known all the same.
         ended |= {job_id: result for job_id, result in stored.items() if result.status is JobStatus.COMPLETED}
         return [ended[job_id] for job_id in ids]
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """Begin to wait for the ends of several jobs, as they come."""
+        """Begin to wait for several jobs, in the order in which they end."""
         return self._waiting.watch(job_ids, None if timeout is None else duration("timeout", timeout))
 
     async def drain(self, group: str | None, timeout: float | None) -> None:

@@ -18,8 +18,8 @@ class QuestionAccess:
     """The questions of the bodies of a processor.
 
     :param answers: keeps the types of answers.
-    :param find_executor: returns what runs bodies here now.
-    :param must_park: returns whether the worker is not there for long, so that no body may wait for people.
+    :param find_executor: returns the executor that runs bodies here now.
+    :param must_park: returns whether the worker is too short-lived for bodies to wait for people.
     """
 
     def __init__(
@@ -45,10 +45,10 @@ class QuestionAccess:
         return asked
 
     async def wait_for_answer(self, context: JobContext, gate_id: str, *, park: bool) -> JobResult | None:
-        """Wait for the end of a gate, which the timeout of the body does not count. None: its job is parked on it."""
+        """Wait for the end of a gate, with the body's timeout paused. Return None if its job is parked on it."""
         executor = self._find_executor()
         running = None if executor is None else executor.attempts.find(context)
-        if running is None:  # its job was reassigned: nothing that it does is recorded
+        if running is None:  # the job was reassigned: nothing that the body does is recorded
             return await self._queries.wait_until_ended(gate_id, None)
         if park or self._must_park():
             running.park(gate_id)

@@ -101,23 +101,23 @@ class QuestionMethods(ABC):
         park: bool = False,
     ) -> Any: ...
     async def ask(self, question: str, **options: Any) -> Any:
-        """Ask, and return the answer, which ``JobProcessor.answer_job``, HTTP or the command line gives.
+        """Ask a question, and return the answer that ``JobProcessor.answer_job``, HTTP or the command line gives.
 
         The question is a gate of its own, ``<this id>/<key>``, and open at once. A later attempt finds it by its key,
-        with its answer; other words or options are ignored then. The body lends its slot while it waits, and its
-        timeout does not count. When the job ends, its open questions are cancelled.
+        with its answer; a different wording or other options are ignored then. The body lends its slot while it waits,
+        and its timeout is paused. When the job ends, its open questions are cancelled.
 
         :param key: names the question; shared with the keys of children.
-        :param choices: 1 to 50 texts of which one is the answer. Without it and ``answer_type``, the answer is True.
+        :param choices: 1 to 50 texts, one of which is the answer. Without it and ``answer_type``, the answer is True.
         :param answer_type: the type of the answer: plain values, lists and dicts of these, records.
-        :param reject_on: those of the choices that reject.
+        :param reject_on: the choices that reject.
         :param timeout: seconds (or a timedelta) after which answers are refused.
-        :param default: the answer when that time is over. Without one, ``AnswerTimeoutError`` is raised.
-        :param park: end this attempt until the answer is there: nothing of it stays in memory. The body then runs again
+        :param default: the answer once that time is over. Without one, ``AnswerTimeoutError`` is raised.
+        :param park: end this attempt until there is an answer: nothing of it stays in memory. The body then runs again
             from its beginning, with its steps kept; ``ask`` returns the answer.
         :raises RejectedError: it was rejected. AnswerTimeoutError: it was not answered in time.
         :raises JobCancelledError: its gate was cancelled. A body that lets one of these three through fails, and is not
-            tried again by itself; ``retry_job`` asks again what was not answered.
+            retried automatically; ``retry_job`` asks the unanswered questions again.
         :raises ConfigurationError: an option cannot work. JobConflictError: a child has this key.
         """
         return await self.questions.ask(read_options(question, options))

@@ -20,7 +20,7 @@ from asyncjobs.runtime.answers import fit_answer
 from asyncjobs.runtime.submission import duration
 
 MAX_BYTES = 16 * 1024
-"""Of a question with its choices and schema."""
+"""Maximum size of a question with its choices and schema."""
 _MOST_CHOICES = 50
 _LONGEST_CHOICE = 200
 _NOT_RETRIED = RetryPolicy(max_retries=0)
@@ -29,7 +29,7 @@ _NOT_RETRIED = RetryPolicy(max_retries=0)
 def new_gate(job_id: str, question: Question, timeout: object, **others: Any) -> NewJob:
     """Return the gate of a question, for storage.
 
-    :param timeout: seconds, or a timedelta; None stays open without end.
+    :param timeout: seconds, or a timedelta; None: the gate stays open forever.
     :param others: further fields of ``NewJob``, checked before.
     :raises ConfigurationError: the timeout cannot be one.
     """
@@ -57,8 +57,8 @@ def checked_question(
 ) -> Question:
     """Return the question of a gate.
 
-    :param timeout: after which the default is the answer; a default without one would never be.
-    :param largest: bytes that an answer may have.
+    :param timeout: seconds after which the default is the answer; a default is refused without one.
+    :param largest: maximum size of an answer in bytes.
     :raises ConfigurationError: an option cannot work. NotSerializableError: the default cannot be stored.
     """
     texts = None if choices is None else _choices(choices)

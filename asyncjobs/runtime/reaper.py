@@ -13,18 +13,18 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 LOOK_EVERY = 1.0
-"""Seconds between two looks at the workers; less where their leases are short."""
+"""Seconds between two checks of the workers; less if their leases are short."""
 _LONGEST_DOUBT = 2.0
-"""Seconds for which the store could be written before a lease that ran out is taken for death: a worker that lives, and
-was kept from writing by a long lock, renews its lease within them."""
+"""Seconds for which the store must have been writable before an expired lease counts as death: a live worker that a
+long lock kept from writing renews its lease within them."""
 
 
 class Reaper:
-    """Looks after the workers of other processes, in a process that has the store open and runs no jobs.
+    """Watches the workers of other processes, in a process that has the store open and runs no jobs.
 
-    A process that is gone from this host is noticed at the next look. A lease that ran out is not enough by itself: the
-    store may have been locked, or this process frozen, and then the worker was kept from its heartbeat, too. So it must
-    still have run out after ``min(2 s, half a lease)`` in which this process looked often, and could write each time.
+    A process that is gone from this host is noticed at the next check. An expired lease is not enough by itself: the
+    store may have been locked, or this process frozen, and the worker kept from its heartbeat, too. So the lease must
+    still be expired after ``min(2 s, half a lease)`` in which this process checked often, and could write each time.
     """
 
     def __init__(self, backend: JobBackend, clock: Clock) -> None:
@@ -35,7 +35,7 @@ class Reaper:
         self._last_look = 0
 
     async def run(self) -> None:
-        """Look again and again, for as long as the store is open; not at once: a command that only asks has no part."""
+        """Check regularly while the store is open; not at once, so that a command that only reads reaps nothing."""
 
         async def look() -> None:
             await self._clock.sleep(self._every)
@@ -60,7 +60,7 @@ class Reaper:
         await self._backend.mark_job_ready(())  # changes nothing, and needs the same lock as a heartbeat
         now = self._clock.monotonic()
         if self._doubted_since is None or now - self._last_look > doubt:
-            self._doubted_since = now  # the first look, or one that was held up, as their heartbeats may have been
+            self._doubted_since = now  # the first check, or one that was delayed, as heartbeats may have been, too
         self._last_look = now
         if now - self._doubted_since < doubt:
             return []

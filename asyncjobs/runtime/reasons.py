@@ -1,4 +1,4 @@
-"""Find why a job is not running: one reason, never none, for programs and for people."""
+"""Find out why a job is not running: exactly one reason, for programs and for people."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ async def why(backend: JobBackend, clock: Clock, job: Job) -> Reason:
     """Return the reason, derived from the store. Codes:
 
     ``running``, ``worker_gone``, ``cancel_requested``, ``completed``, ``failed``, ``cancelled``, ``skipped``;
-    ``answer`` of what waits for one: an open gate, a parked job, a running body that asks;
-    of pending jobs ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``,
-    ``next``, ``no_worker``, ``no_worker_for_queue``, ``not_allowed``, ``owner_gone``.
+    ``answer`` if it waits for one: an open gate, a parked job, a running body that asks; for pending jobs
+    ``dependencies``, ``time``, ``retry_backoff``, ``interruption_backoff``, ``limit``, ``slots``, ``next``,
+    ``no_worker``, ``no_worker_for_queue``, ``not_allowed``, ``owner_gone``.
     """
     match job.status:
         case JobStatus.IN_PROGRESS:
@@ -73,7 +73,7 @@ async def _pending(backend: JobBackend, clock: Clock, job: Job) -> Reason:
         case WaitsFor.TIME if job.run_at is None or job.run_at > to_datetime(clock.now()):
             return _time(clock, job)
         case WaitsFor.TIME if (limit := await _used_up(backend, job)) is not None:
-            return limit  # it is due, which the next claim notices: what keeps it is what keeps a ready one
+            return limit  # it is due, as the next claim will notice: it waits for what a ready job waits for
         case WaitsFor.LIMIT:
             return await _limit(backend, job)
         case WaitsFor.ANSWER:
@@ -83,7 +83,7 @@ async def _pending(backend: JobBackend, clock: Clock, job: Job) -> Reason:
 
 
 async def _gate_of(backend: JobBackend, job: Job) -> Job | None:
-    """Return the gate that an open gate is itself, or on which a job is parked."""
+    """Return the job itself if it is an open gate, or the gate on which it is parked."""
     return job if job.gate is not None or job.parked is None else await backend.get_job(job.parked)
 
 

@@ -1,8 +1,8 @@
-"""Record what bodies report and how they end: one way into the store, in the order in which it happened.
+"""Record the events and outcomes of bodies in the store, in the order in which they happened.
 
-Body events (progress, logs, custom events) are stored in batches, across all running attempts. An outcome takes
-along what its body reported last. Where some of that is on its way already, the outcome waits for it: should the store
-not take it, it goes with the outcome.
+Body events (progress, logs, custom events) are stored in batches, across all running attempts. An outcome is stored
+together with the last events of its body. If some of these are being written already, the outcome waits for that:
+should the write fail, they are stored with the outcome.
 """
 
 from __future__ import annotations
@@ -29,17 +29,17 @@ _EVERY = 0.05
 """Seconds between two writes: all reports in between are stored together."""
 _LONGEST_DELAY = 5.0
 _AT_ONCE = 2000
-"""Events that one look takes, shared by the bodies that report: a transaction must stay short."""
+"""Events per write, shared by the bodies that report: a transaction must stay short."""
 
 
 class Recorder:
     """Stores the body events and the outcomes of a worker's attempts.
 
     :param running: the worker's attempts, by job id, as they are at any time.
-    :param claims: makes the claims that go with outcomes.
+    :param claims: makes the claims that are sent with outcomes.
     :param results: keeps results that this process may soon read.
-    :param claimed: called with what such a claim brought, once its jobs are started.
-    :param stale: called with the id of a job that others have now: what became of it is to be looked up.
+    :param claimed: called with the result of such a claim, once its jobs are started.
+    :param stale: called with the id of a job that was reassigned, so that its state is looked up.
     :param written: notified when no outcome is left to write.
     """
 
@@ -67,18 +67,18 @@ class Recorder:
         self._waiting: list[tuple[RunningAttempt, Outcome]] = []
 
     def on_event(self) -> None:
-        """Have body events stored. On the loop's thread."""
+        """Have body events stored. Must be called on the loop's thread."""
         self._reported.notify()
 
     def on_outcome(self, running: RunningAttempt, outcome: Outcome) -> None:
-        """Have an outcome stored: at once, or after the events of its body that are on their way."""
+        """Have an outcome stored: at once, or after the events of its body that are being written."""
         if running in self._on_its_way:
             self._waiting.append((running, outcome))
         else:
             self._put(running, outcome)
 
     def on_unrun(self, attempt: AttemptRef, outcome: Outcome) -> None:
-        """Have the outcome of an attempt stored that no body has begun."""
+        """Have the outcome of an attempt without a body stored."""
         self.outcomes.put(AttemptEnd(attempt, outcome))
 
     def _put(self, running: RunningAttempt, outcome: Outcome) -> None:
@@ -96,7 +96,7 @@ class Recorder:
         ]
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit, before their waiters are woken."""
+        """Handle the events of a commit of this process, before their waiters are woken."""
         self.outcomes.committed(events)
 
     async def record_outcomes(self) -> None:
@@ -128,7 +128,7 @@ class Recorder:
             for running, _ in taken:
                 running.context.body_events.put_back()  # it goes with the outcome at the latest
             return False
-        except Exception as error:  # border: something in it cannot be stored, and must not hold up the others
+        except Exception as error:  # border: one event cannot be stored, and must not hold up the others
             logger.error("events could not be stored together, so each job's alone: %s", error, exc_info=error)
             await self._store_apart(taken)
         finally:

@@ -93,11 +93,11 @@ def report(
     worker_gone: bool = False,
     unreadable: JobError | None = None,
 ) -> StatusReport:
-    """Percent, elapsed and remaining seconds of a snapshot.
+    """Report percent, elapsed and remaining seconds of a snapshot.
 
-    :param result: the decoded one of a completed job.
+    :param result: the decoded result of a completed job.
     :param durations: seconds that earlier jobs of the function took.
-    :param worker_gone: the job is in progress, and its worker is dead.
+    :param worker_gone: whether the job is in progress, and its worker is dead.
     :param unreadable: why the result of a completed job cannot be read.
     """
     percent = _percent(job)

@@ -16,7 +16,7 @@ from asyncjobs.spellings import nearest
 _ONE_ARGUMENT = "args=(value,)"
 _FIELDS = frozenset(JobRequest.__struct_fields__) - {"func", "args", "kwargs"}
 _new_request: Callable[..., JobRequest] = partial(type(Struct).__call__, JobRequest)
-"""``JobRequest`` without the check of the names of fields, which are right here."""
+"""``JobRequest`` without the check of field names, which are correct here."""
 
 
 def build_request(func: Callable[..., Any], args: tuple[Any, ...], options: dict[str, Any]) -> JobRequest:
@@ -58,7 +58,7 @@ def checked_tuple(field: str, given: object, allowed: str, hint: str | None = No
 
 
 def _refuse_beside_kwargs(others: Mapping[str, Any]) -> NoReturn:
-    """Refuse a keyword that is given beside ``kwargs=``: the callee's are all in there, so it must be an option."""
+    """Refuse an unknown keyword beside ``kwargs=``: that holds all of the callee's, so others must be options."""
     name, value = next(iter(others.items()))
     near = nearest(name, _FIELDS)
     raise ConfigurationError(

@@ -1,8 +1,8 @@
 """Keep results that this process has just stored, so that waiting for them does not read them back.
 
-Only of completed jobs: a completed job never changes again. But it may be removed, by any process, and its id used
-again. So an entry is given to those who waited for the job already when it ended, and to others only while no job was
-removed from the store since it is here. Bounded; what was let go is read from the store.
+Only for completed jobs: a completed job never changes again. But any process may remove it, and its id may be used
+again. So an entry is returned to callers that already waited for the job when it ended, and to others only if no job
+was removed from the store since the entry was made. The cache is bounded; dropped results are read from the store.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class _Entry(Struct, frozen=True, gc=False):
 
 
 class ResultCache:
-    """Encoded results by job id, the oldest let go first.
+    """Encoded results by job id; the oldest are dropped first.
 
     :param removals: ``JobBackend.removals`` of the store.
     """
@@ -49,17 +49,17 @@ class ResultCache:
         self._values: dict[str, _Entry] = {}
         self._bytes = 0
         self.puts: int = 0
-        """How often results were put. Who begins to wait notes it: what is put then, is put while they wait."""
+        """How often results were put. A waiting caller compares it to recognise results put since it began to wait."""
 
     def put(self, job_id: str, completed: Completed) -> None:
         """Keep a result, unless it is large."""
         self.put_all({job_id: completed})
 
     def put_all(self, results: Mapping[str, Completed]) -> None:
-        """Keep the results of one commit, but for large ones."""
+        """Keep the results of one commit, except large ones."""
         self.puts += 1
         for job_id, (function, value) in results.items():
-            before = self._values.pop(job_id, None)  # of a job that was removed, and had the same id
+            before = self._values.pop(job_id, None)  # of a removed job with the same id
             if before is not None:
                 self._bytes -= len(before.value)
             if len(value) > _LARGEST:
@@ -93,7 +93,7 @@ class ResultCache:
         return found
 
     def _holds(self) -> bool:
-        """Whether no job was removed since the entries are here; if one was, let go of all of them."""
+        """Return whether no job was removed since the entries were made; if one was, drop all of them."""
         removals = self._removals()
         if removals is None:
             return False

@@ -17,7 +17,7 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.maintenance")
 
 EVERY = 60.0
-"""Seconds between looks when nothing is due."""
+"""Seconds between checks when nothing is due."""
 STEP = 500
 """Jobs that one step removes: a transaction of some 10 ms."""
 
@@ -26,7 +26,7 @@ class RetentionLoop:
     """Removes jobs that ended more than ``retention`` seconds ago, by the wall clock, in bounded steps.
 
     Any number of processes may do it to one store: a step removes what it finds there, and each job is removed once.
-    They begin their rounds at different times, so that they seldom look for the same.
+    They begin their rounds at different times, so that they seldom find the same jobs.
 
     :param retention: None keeps finished jobs. Then only leftovers are deleted, such as steps that no longer count.
     """
@@ -38,9 +38,9 @@ class RetentionLoop:
         self._trouble = Outage(logger, "finished jobs cannot be removed")
 
     async def run(self) -> None:
-        """Look at once, and then every minute; an error of the store is waited out.
+        """Check at once, and then every minute; wait out errors of the store.
 
-        Leftovers alone wait for the first minute to end: a program that ends soon does not look for them.
+        Leftovers alone are removed only after the first minute: a program that ends soon does not search for them.
         """
         if self._retention is None:
             await self._pause()
@@ -56,7 +56,7 @@ class RetentionLoop:
         await self._clock.sleep(EVERY * random.uniform(0.5, 1.0))
 
     async def prune(self) -> int:
-        """Remove all that is due; returns how many jobs that were."""
+        """Remove all jobs that are due; return their number."""
         total = 0
         while True:
             began = self._clock.monotonic()
@@ -65,6 +65,6 @@ class RetentionLoop:
             if not removed:
                 return total
             total += removed
-            # As long as it took: others want to write, too.
+            # Pause for as long as the step took: others want to write, too.
             await self._clock.sleep((self._clock.monotonic() - began) / SECOND)
             await anyio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""Run a worker and its scheduler, with the beats that keep them alive."""
+"""Run a worker and its scheduler, with their heartbeat."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs.daemon")
 
 _LAST_WORDS = 5.0
-"""Seconds that leaving may take once no body runs: an unavailable store does not hold the process."""
+"""Seconds that leaving may take once no body runs: an unavailable store does not block the process."""
 
 _LOCAL_JOBS = 500
-"""Local jobs that one beat looks at."""
+"""Local jobs that one heartbeat checks."""
 
 _LOOK_EVERY = 1.0
-"""Seconds between two looks for workers whose process is gone."""
+"""Seconds between two checks for workers whose process is gone."""
 
 
 class Runner:
@@ -54,10 +54,10 @@ class Runner:
 
     :param backend: an open backend.
     :param functions: what this process may run.
-    :param tail: where running bodies and the store meet readers of events.
+    :param tail: passes the events of running bodies and of the store on to readers.
     :param results: keeps results that this process may soon read.
-    :param jobs: where bodies submit jobs, and wait for them.
-    :param max_value_size: bytes that a result may take.
+    :param jobs: the access through which bodies submit jobs, and wait for them.
+    :param max_value_size: maximum size of a result in bytes.
     """
 
     def __init__(
@@ -129,7 +129,8 @@ class Runner:
         tasks.start_soon(self._beat_until_stopped)
 
     async def _reap_first(self) -> None:
-        # Not those whose lease ran out: perhaps no worker could renew until now, and this one has only just come.
+        # Not workers whose lease expired: perhaps no worker could renew its lease until now, and this one has just
+        # started.
         try:
             reaped = await self._backend.reap(expired=False)
         except BackendError as error:
@@ -154,19 +155,19 @@ class Runner:
                     beats.start_soon(Unrunnable(self._backend, self.config.unrunnable_after, self._clock).run)
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Handle the events of an own commit, before their waiters are woken."""
+        """Handle the events of a commit of this process, before their waiters are woken."""
         self.recorder.committed(events)
         for event in events:
             if event.type == EventType.CANCEL_REQUESTED:
                 self.executor.request_cancel(event.job_id, event.attempt)
         if self.slots.free and not self.slots.reserved and any(event.status is not None for event in events):
-            # Another user of the backend object may have made a job ready. A claim on its way would see it; with every
-            # slot taken, the next outcome brings one.
+            # Another user of the backend object may have made a job ready. A pending claim will find it; with every
+            # slot taken, the next outcome is sent with a claim.
             self.scheduler.nudge()
 
     @property
     def worker_id(self) -> str:
-        """The id under which the store knows the worker; another one after its lease was lost."""
+        """The id of the worker in the store; a new one after its lease was lost."""
         return self.registration.worker_id
 
     @property
@@ -175,34 +176,34 @@ class Runner:
         return list(self.attempts.running)
 
     def may_run(self, job: Job) -> bool:
-        """Return whether jobs of its queue and function run here, as far as is known: refusals are found by claims."""
+        """Return whether jobs of its queue and function run here, as far as known: claims find refused ones."""
         queues = self.config.queues
         return (queues is None or job.queue in queues) and job.func not in self._functions.refused
 
     @property
     def unfinished(self) -> int:
-        """How many of them leaving waits for: those that wait for other jobs are given back at once."""
+        """How many of them ``stop`` waits for: jobs that wait for other jobs are handed back at once."""
         return sum(not running.waits for running in self.attempts.running.values())
 
     @property
     def left_behind(self) -> bool:
-        """Whether, after the end, bodies go on in this process that ignore their cancellation; threads do not count."""
+        """Whether bodies that ignore their cancellation continue here after the end; threads do not count."""
         return self.executor.left_behind
 
     def give_back(self) -> None:
-        """Do not wait for running jobs: they go back to pending, now if it is stopping, else as soon as it does."""
+        """Do not wait for running jobs: hand them back to pending, now if this is stopping, otherwise once it stops."""
         self.executor.hurry()
 
     def close(self) -> None:
-        """Claim no more jobs. ``stop`` does it, too, and waits for those that run."""
+        """Stop claiming jobs. ``stop`` does this, too, and waits for running jobs."""
         self.executor.close()
 
     async def stop(self, *, at_once: bool = False) -> None:
-        """Claim no more; running jobs get ``shutdown_timeout``; the rest goes back to pending, uncounted.
+        """Stop claiming; running jobs get ``shutdown_timeout``, and the rest goes back to pending, uncounted.
 
-        Called again, return once that is done.
+        A second call returns once that is done.
 
-        :param at_once: ask all bodies to stop now: only threads, which cannot be stopped, get that time.
+        :param at_once: ask all bodies to stop now; only threads, which cannot be stopped, still get that time.
         """
         self.close()
         self._claiming.cancel()
@@ -210,7 +211,7 @@ class Runner:
             if self._stopped:
                 return
             await self.executor.drain(self.config.shutdown_timeout, at_once=at_once)
-            self._beating.cancel()  # else they would find that the store knows the worker no more, and register again
+            self._beating.cancel()  # or it would find that the store no longer knows the worker, and register again
             with anyio.move_on_after(_LAST_WORDS):
                 try:
                     await self._release_lost_claims()
@@ -246,7 +247,7 @@ class Runner:
             await self.bodies.close()
 
     async def _release_lost_claims(self) -> None:
-        """Give back, uncounted, what no body here has begun: signing off interrupts all that the worker holds."""
+        """Hand back, uncounted, attempts without a body: deregistering would interrupt all that the worker holds."""
         worker = self.worker_id
         held = (await self._backend.extend_leases(worker)).held or ()
         lost = [AttemptRef(job_id, attempt, worker) for job_id, attempt in set(held) - self.executor.known()]
@@ -271,7 +272,7 @@ class Runner:
             for job_id, attempt in lease.cancel_requested:
                 self.executor.request_cancel(job_id, attempt)
             now = self._clock.monotonic()
-            # A reaper that was itself held up must not take the others, held up likewise, for dead.
+            # A reaper that was itself delayed must not take other workers, delayed likewise, for dead.
             on_time = now - last_written <= self.config.lease / 2 * SECOND
             last_written = now
             if on_time and await self._backend.reap():
@@ -285,7 +286,7 @@ class Runner:
         await look_forever(beat, None, trouble, self._clock, first=0.0, longest=0.0)
 
     def _look_for_lost_claims(self, held: Sequence[Held]) -> None:
-        """Hand back jobs that the store assigned to this worker by a claim whose answer was lost."""
+        """Hand back jobs that the store assigned to this worker by a claim whose response was lost."""
         slots = self.slots
         known, claiming = self.executor.known(), slots.reserved > 0
         for attempt in self._lost_claims.find(self.worker_id, held, known, slots.settled, claiming=claiming):
@@ -309,7 +310,7 @@ class Runner:
                 if await self._backend.reap(expired=False):
                     self.scheduler.nudge()
             except BackendError:
-                pass  # the beats meet it, too, and log it
+                pass  # the heartbeat gets this error, too, and logs it
 
         trouble = Outage(logger, "processes that are gone cannot be looked for")
         await look_forever(look, None, trouble, self._clock)
@@ -326,7 +327,7 @@ class Runner:
             self.executor.lose()
             with anyio.CancelScope(shield=True):  # a row that is stored, and whose number is lost, would be kept alive
                 await self.registration.register()
-        # The row is buried already; what is left of it here (the beats of its lease) is not to outlive it.
+        # The row is reaped already; what is left of it here (the renewals of its lease) must not outlive it.
         await self._backend.deregister_worker(lost)
         self.scheduler.nudge()
 

@@ -27,11 +27,11 @@ logger = SafeLogger("asyncjobs.scheduler")
 _SAME_MOMENT = 10_000
 """Microseconds by which two clocks that are read one after the other may differ."""
 _LONGEST_WAIT = 30.0
-"""Seconds until delayed jobs are looked at again: the wall clock, by which they come due, may have been set."""
+"""Seconds until delayed jobs are checked again: the wall clock, by which they come due, may have been set."""
 
 
 class Scheduler:
-    """Feeds a worker.
+    """Makes the claims of a worker.
 
     :param lost: awaited with the id of a worker that the store no longer knows; registers a new one.
     """
@@ -53,24 +53,25 @@ class Scheduler:
         self._clock = clock
         self._lost = lost
         self._signal = Wakeup()
-        self._next_due: int | None = None  # by the wall clock at the time of the answer of the store
-        self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set while this waits
-        self._timed = False  # it pauses until then at most
+        self._next_due: int | None = None  # by the wall clock, as of the response of the store
+        self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set meanwhile
+        self._timed = False  # whether it pauses until then at most
         self._reported: dict[str, str] = {}
 
     def nudge(self) -> None:
-        """Something may be ready. Called before a submit is stored, so that the claim joins its transaction."""
+        """Trigger a claim: a job may be ready. Called before a submit is stored: the claim joins its transaction."""
         self._signal.notify()
 
     def on_claim_result(self, claims: ClaimResult) -> None:
-        """Learn from a claim that went with an outcome when the next job comes due, and of unknown functions."""
+        """Learn from a claim that was sent with an outcome when the next job comes due, and of unknown functions."""
         news = self._learn_due(claims.next_due) or claims.unknown or claims.lost
-        # With every slot taken it paused without a timer; with one free, no outcome need come before that moment.
+        # With every slot taken, it paused without a timer; now a slot is free, and no outcome need come before that
+        # moment.
         if news or (claims.next_due is not None and not self._timed and self._claims.slots.free > 0):
             self.nudge()
 
     def _learn_due(self, next_due: int | None) -> bool:
-        """Keep when the next job comes due, and return whether that is news.
+        """Record when the next job comes due; return whether that has changed.
 
         The end of a duration differs a little from time to time, since it is given by the wall clock.
         """
@@ -101,7 +102,7 @@ class Scheduler:
 
     def _until_due(self) -> float | None:
         if self._next_due is None or not self._claims.slots.may_claim():
-            return None  # with no slot free, the claim that goes with an outcome takes what came due
+            return None  # with no slot free, the claim that is sent with an outcome finds jobs that came due
         left = (self._next_due - self._offset - self._clock.monotonic()) / SECOND
         return min(left + 0.001, _LONGEST_WAIT) if left > 0 else 0.0
 
@@ -127,7 +128,7 @@ class Scheduler:
         return asked
 
     async def _learn(self, unknown: tuple[str, ...]) -> bool:
-        """Find out about functions that ready jobs name; return whether some may run here."""
+        """Resolve functions that ready jobs name; return whether some may run here."""
         found = [name for name in unknown if self._functions.resolve(name)]
         refused = {name: self._functions.refused[name] for name in unknown if name not in found}
         news = {name: reason for name, reason in refused.items() if self._reported.get(name) != reason}

@@ -1,4 +1,4 @@
-"""Announce and hurry the leaving of a processor that runs jobs."""
+"""Announce and speed up the shutdown of a processor that runs jobs."""
 
 from __future__ import annotations
 
@@ -44,13 +44,14 @@ _PATIENCE = 1.0
 
 
 class Leaving:
-    """From the moment when a processor is entered to the end of its block.
+    """The end of a processor's block, prepared from the moment when it is entered.
 
     :param runner: returns the worker that runs jobs here, while there is one.
     :param shutdown_timeout: seconds that running jobs get.
     :param background: of the processor.
-    :param leave: begins to leave it, where the task that entered it has ended.
-    :param ctrl_c: whether Ctrl-C hands running jobs back although this is not the main thread: ``SyncJobs`` sees to it.
+    :param leave: begins to leave the processor if the task that entered it has ended.
+    :param ctrl_c: whether Ctrl-C hands running jobs back although this is not the main thread; ``SyncJobs`` arranges
+        that.
     """
 
     def __init__(
@@ -85,12 +86,12 @@ class Leaving:
             self._announce(again=isinstance(error, (KeyboardInterrupt, anyio.get_cancelled_exc_class())))
 
     async def listen(self) -> None:
-        """Run this while the processor is entered: handlers of signals are no place to leave it from."""
+        """Run this while the processor is entered: a signal handler must not leave it by itself."""
         await self._alone_signal.wait()
         self._leave()
 
     async def watch(self) -> None:
-        """Run this while jobs are waited for."""
+        """Run this while leaving waits for jobs."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(follow_server_exit, self._hurry)
             await self._clock.sleep(_PATIENCE)

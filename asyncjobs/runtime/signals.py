@@ -1,9 +1,10 @@
 """Handle SIGTERM and Ctrl-C in a program that a processor is embedded in.
 
-Signals belong to the program. Only what Python itself does with them is changed, and only while that makes sense:
-SIGTERM, which would end the process at once, while a processor runs jobs (ADR 10); Ctrl-C while one is left, or cannot
-be. The first signal leaves, the second hands back, the third ends the process, whatever blocks it. A handler
-that the program or its server has installed stays in charge, and one that is installed over ours is not removed.
+Signals belong to the program. Only Python's own handling of them is changed, and only while that makes sense: of
+SIGTERM, which would end the process at once, while a processor runs jobs (ADR 10); of Ctrl-C, while a processor is
+being left, or cannot be left. The first signal leaves the processor, the second hands jobs back, the third ends the
+process, whatever blocks it. A handler that the program or its server has installed stays in charge, and one that is
+installed over ours is not removed.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ def _on_main_thread() -> bool:
 class Resident:
     """A processor that runs jobs in this process, as the handler of SIGTERM sees it.
 
-    :param leave: has it left in order, as Ctrl-C does; on its loop.
+    :param leave: begins to leave it in order, as Ctrl-C does; called on its loop.
     :param hurry: makes it hand back the running jobs.
     """
 
@@ -51,14 +52,14 @@ class Resident:
         self._on_signal = [leave, hurry]
 
     def deliver(self, what: int) -> bool:
-        """Have it left (``LEAVE``), or what it runs handed back (``HURRY``). False: its loop does not run."""
+        """Leave the processor (``LEAVE``), or hand its jobs back (``HURRY``). Return False if its loop does not run."""
         return self.loop.running and self.loop.call_soon(self._on_signal[what - 1])
 
 
 class Termination:
     """The handler of SIGTERM while processors run jobs in a program without its own handler.
 
-    The first signal has them left, the second has them hand back what runs, the third ends the process.
+    The first signal leaves them, the second makes them hand back running jobs, the third ends the process.
     """
 
     def __init__(self) -> None:
@@ -68,7 +69,7 @@ class Termination:
 
     @staticmethod
     def join(resident: Resident) -> Termination | None:
-        """Have SIGTERM leave this processor, too. None: the program has a handler, or this is not its main thread."""
+        """Have SIGTERM leave this processor, too. Return None if the program has a handler, or off the main thread."""
         if not _on_main_thread():
             return None
         handler: object = signal.getsignal(signal.SIGTERM)
@@ -90,7 +91,7 @@ class Termination:
         return self._signals > 0
 
     def part(self, resident: Resident) -> bool:
-        """Forget a processor that has been left. True: it was the last one, and SIGTERM came: the process is to end."""
+        """Forget a processor that has been left. Return whether the process must end: after SIGTERM."""
         if resident not in self._residents:
             return False
         self._residents.remove(resident)
@@ -130,7 +131,7 @@ def _die(number: signal.Signals) -> NoReturn:
 
 
 def _let_the_next_one_end(number: signal.Signals) -> None:
-    """Leave the next one to the system: a handler of Python's waits for what blocks the main thread in C.
+    """Leave the next signal to the system: a Python handler would wait for C code that blocks the main thread.
 
     The first process of a container would not die of it: there, our own handler ends it.
     """
@@ -156,9 +157,9 @@ def terminate_after_clean_up() -> None:
 class CtrlC:
     """The handler of Ctrl-C while processors run jobs in a program that leaves it to Python.
 
-    As long as the program goes on it is passed on. While a processor is left, it hands back what runs there, and the
-    next one ends the process, by the system and not by us: a body may block the loop, or a clean-up hang. So does the
-    third one that comes while a body blocks the loop, and nothing can be left.
+    While the program continues, Ctrl-C is passed on. While a processor is being left, it hands back the running jobs,
+    and the next one ends the process, by the system's default action: a body may block the loop, or a clean-up may
+    hang. If a body blocks the loop, so that no processor can be left, the third one ends the process.
     """
 
     def __init__(self, before: Any) -> None:
@@ -167,12 +168,12 @@ class CtrlC:
         self._residents: list[Resident] = []
         self._leaving: list[Resident] = []
         self._pending = 0
-        """How many came that the loop has not answered, since it is blocked, or has begun to leave."""
+        """Signals that the loop has not handled yet, because it is blocked, or has begun to leave."""
         self._handed_back = self._raised = False
 
     @staticmethod
     def join(resident: Resident) -> CtrlC | None:
-        """Have Ctrl-C hand back what this processor runs, once it is left. None: the program handles it itself."""
+        """Have Ctrl-C hand back this processor's jobs while it is left. Return None if the program handles Ctrl-C."""
         if not _on_main_thread():
             return None
         handler: Any = signal.getsignal(signal.SIGINT)
@@ -197,13 +198,13 @@ class CtrlC:
         return signal.getsignal(signal.SIGINT) is self
 
     def leave(self, resident: Resident) -> None:
-        """Hand back what this processor runs at the next Ctrl-C, or at once if that came before: it is being left."""
+        """Hand back the jobs of this processor, which is being left, at the next Ctrl-C; now if one came before."""
         self._leaving.append(resident)
         if self._handed_back:
             resident.deliver(HURRY)
 
     def part(self, resident: Resident) -> bool:
-        """Forget a processor that has been left. True: one came whose ``KeyboardInterrupt`` is to be raised now."""
+        """Forget a processor that has been left. Return whether a pending ``KeyboardInterrupt`` must be raised now."""
         for known in (self._residents, self._leaving):
             if resident in known:
                 known.remove(resident)

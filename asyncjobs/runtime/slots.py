@@ -1,8 +1,8 @@
-"""Count the slots of a worker exactly: which bodies hold one, which lend theirs, which wait to have it back.
+"""Count the slots of a worker exactly: which bodies hold one, which lend theirs, which wait to get it back.
 
-A body that waits for another job lends its slot meanwhile. Once the wait is over it has the slot back before it goes
-on, ahead of any new job. A body whose wait was cut short, by a timeout or a cancellation, goes on at once: then more
-bodies are busy than there are slots, and no job is claimed until that is paid back.
+A body that waits for another job lends its slot meanwhile. Once the wait is over, it gets the slot back before it
+continues, ahead of any new job. A body whose wait was cut short, by a timeout or a cancellation, continues at once:
+then more bodies are busy than there are slots, and no job is claimed until that is no longer so.
 """
 
 from __future__ import annotations
@@ -20,34 +20,34 @@ from asyncjobs.runtime.wakeups import LoopHandle
 
 
 class Slots:
-    """So many slots, and a token of ``limiter`` for each body in a thread. All methods belong on the event loop.
+    """A number of slots, and a token of ``limiter`` for each body in a thread. Call all methods on the event loop.
 
     An attempt's ``has_slot`` is true while it is counted here as busy; only a counted slot is ever given back.
 
-    :param freed: called when a slot is free that no claim is on its way to fill.
+    :param freed: called when a slot is free that no pending claim may fill.
     """
 
     def __init__(self, count: int, freed: Callable[[], None]) -> None:
         self.count = count
         self.busy: int = 0
-        """Bodies that hold a slot; more than there are slots while that is to be paid back."""
+        """Bodies that hold a slot; for a while, these may be more than there are slots."""
         self.reserved: int = 0
-        """Slots that claims on their way may fill."""
+        """Slots that pending claims may fill."""
         self.limiter: anyio.CapacityLimiter = anyio.CapacityLimiter(count)
         """Threads of bodies. A thread keeps its token while its body waits: each slot that one lends comes with one."""
         self.settled: int = 0
-        """How often the last claim on its way was answered."""
+        """How often the last pending claim was settled."""
         self.freed = freed
         self._asked = False
         self._returning: dict[RunningAttempt, anyio.Event] = {}  # in the order in which they came
 
     @property
     def free(self) -> int:
-        """Slots that neither a body nor a claim on its way has."""
+        """Slots that neither a body nor a pending claim holds."""
         return max(0, self.count - self.busy - self.reserved)
 
     def may_claim(self) -> bool:
-        """Whether a slot is free. If claims on their way hold the rest, ``freed`` is called once one is back."""
+        """Whether a slot is free. If pending claims hold the rest, ``freed`` is called once one is back."""
         if self.free > 0:
             return True
         self._asked = self.reserved > 0
@@ -56,7 +56,7 @@ class Slots:
     # -- claims
 
     def reserve(self) -> int:
-        """Keep every free slot for a claim; returns how many these are."""
+        """Reserve every free slot for a claim; return their number."""
         wanted = max(0, self.count - self.busy - self.reserved)  # ``free``
         self.reserved += wanted
         return wanted
@@ -79,7 +79,7 @@ class Slots:
         running.has_slot = True
 
     def end(self, running: RunningAttempt) -> None:
-        """Count an attempt no more. A wait that it left behind neither takes a slot nor gives one back."""
+        """Stop counting an attempt. A wait that it left behind neither takes a slot nor gives one back."""
         running.over = True
         if self._returning:
             self._pass_by(running)
@@ -134,7 +134,7 @@ class Slots:
             raise
 
     def _pass_by(self, running: RunningAttempt) -> None:
-        """Let it go on without a slot if it waits to have it back: it waits for another job again, or is over."""
+        """Let an attempt continue that waits to get its slot back: it waits for another job again, or is over."""
         event = self._returning.pop(running, None)
         if event is not None:
             event.set()
@@ -173,7 +173,7 @@ class Slots:
 class Lending:
     """Lends slots to the waits of bodies, wherever these wait; a ``Lender``. Once a worker closes, they are released.
 
-    :param loop: the worker's.
+    :param loop: the event loop of the worker.
     :param bodies: returns the attempts that run.
     """
 
@@ -189,7 +189,7 @@ class Lending:
 
     @asynccontextmanager
     async def lent(self, running: RunningAttempt, *, at_once: bool = False) -> AsyncGenerator[None, None]:
-        """Around a body's wait for another job: its slot (and its thread's token) is free for others meanwhile."""
+        """Surround a body's wait for another job: its slot (and its thread's token) is free for others meanwhile."""
         async with self._slots.lent(running, at_once=at_once):
             if self._closed:
                 running.stop(Stop.RELEASED)

@@ -42,7 +42,7 @@ def _program(config: object) -> list[str] | None:
 
 def _variables(config: SQSConfig) -> list[str]:
     """Return the settings that are not the default, as variables of the environment."""
-    default = SQSConfig(bucket=config.bucket)  # which decides about another default
+    default = SQSConfig(bucket=config.bucket)  # which determines another default
     changed = {
         field.name: getattr(config, field.name)
         for field in dataclasses.fields(config)

@@ -1,4 +1,4 @@
-"""Write and read the steps of a worker's attempts, and wait while the store is away."""
+"""Write and read the steps of a worker's attempts, and wait while the store is unavailable."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ class StepAccess(Protocol):
     attempt: AttemptRef
 
     def stop(self) -> None:
-        """Wait for the store no longer: the attempt is asked to stop. On the loop of the worker."""
+        """Stop waiting for the store: the attempt is asked to stop. Must be called on the loop of the worker."""
         ...
 
     async def write(self, change: StepChange) -> bool:
-        """Keep or forget, durably. Return whether the attempt was still in progress, so that it was done.
+        """Keep or forget steps, durably. Return whether that was done: only if the attempt was still in progress.
 
-        :raises BodyStopped: the store is away, and the attempt is asked to stop.
+        :raises BodyStopped: the store is unavailable, and the attempt is asked to stop.
         :raises BackendError: the store will never take this.
         """
         ...
@@ -58,7 +58,7 @@ class StepAccess(Protocol):
 
 
 class StoredSteps:
-    """The steps of one attempt, for the worker that runs it. All of it on the loop of the worker.
+    """The steps of one attempt, for the worker that runs it. Must be used on the loop of the worker.
 
     :param outage: shared by the attempts of the worker: one line of the log for all of them.
     """
@@ -97,9 +97,9 @@ class StoredSteps:
         return await self._patiently(lambda: self._backend.read_step(self.attempt.job_id, key), _waits_to_read)
 
     async def _patiently(self, call: Callable[[], Awaitable[T]], waits: Callable[[BackendError], bool]) -> T:
-        """Repeat a call while the store is away, until the attempt is asked to stop.
+        """Repeat a call while the store is unavailable, until the attempt is asked to stop.
 
-        Changes are idempotent, so a change whose answer was lost is repeated.
+        Changes are idempotent, so a change whose response was lost is repeated.
         """
         for delay in retry_delays():
             # Shielded: a body that is cancelled while its value is committed must not do the same work again.
@@ -133,10 +133,10 @@ class StoredSteps:
 
 
 def _waits_to_write(error: BackendError) -> bool:
-    """Return whether a write is repeated, as the one of an outcome is: also when the disk is full."""
+    """Return whether to repeat a write, like that of an outcome: also when the disk is full."""
     return error.code != "too-big" and not isinstance(error, BackendClosedError)
 
 
 def _waits_to_read(error: BackendError) -> bool:
-    """Return whether a read is repeated: damaged data would be read again."""
+    """Return whether to repeat a read: not if it found damaged data, which it would find again."""
     return isinstance(error, BackendConnectionError)

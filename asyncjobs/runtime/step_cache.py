@@ -15,21 +15,21 @@ _MOST_BYTES = 4 << 20
 
 
 class StepCache:
-    """The keys that a job keeps, and their small values. Asked from any thread, and on any event loop.
+    """The keys that a job keeps, and their small values. May be used from any thread, and on any event loop.
 
-    An attempt that is the first one knows that nothing is kept.
+    The first attempt knows that nothing is kept.
     """
 
     def __init__(self, access: StepAccess) -> None:
         self._access = access
         self._lock = threading.Lock()
         self._values: dict[str, bytes | None] = {}
-        """By key; None: it is to be read."""
+        """The values by key; None: the value must be read."""
         self._size = 0
         self.complete: bool = access.attempt.attempt == 1
         """Whether what earlier attempts kept is known."""
         self._waiting: list[tuple[LoopHandle, anyio.Event]] | None = None
-        """Those that wait for the read that is under way."""
+        """The callers that wait for the pending read."""
         self._forgotten: list[str] = []
         """Prefixes that were forgotten since that read began."""
 
@@ -52,7 +52,7 @@ class StepCache:
         return await self._access.read_value(key)
 
     def put(self, key: str, value: bytes) -> None:
-        """Record the changes of the attempt."""
+        """Record a value that the attempt has kept."""
         with self._lock:
             self._drop(key)
             self._add(key, value)
@@ -65,7 +65,7 @@ class StepCache:
                 self._values[key] = None
 
     def forget(self, prefix: str) -> None:
-        """Note that the attempt has forgotten all keys that begin so."""
+        """Record that the attempt has forgotten all keys with this prefix."""
         with self._lock:
             for key in [key for key in self._values if key.startswith(prefix)]:
                 self._drop(key)
@@ -84,7 +84,7 @@ class StepCache:
     # -- what earlier attempts kept
 
     async def fill(self) -> None:
-        """Read what earlier attempts kept, once; callers that come meanwhile wait for that."""
+        """Read what earlier attempts kept, once; callers that arrive meanwhile wait for that."""
         while not self.complete:
             waiter = self._join()
             if waiter is not None:
@@ -118,7 +118,7 @@ class StepCache:
             page = await self._access.read_page(after, values=self._size < _MOST_BYTES)
             with self._lock:
                 for step in page.steps:
-                    # What this attempt did meanwhile is newer.
+                    # Changes of this attempt meanwhile are newer.
                     if step.key not in self._values and not any(map(step.key.startswith, self._forgotten)):
                         self._add(step.key, step.value)
                 if page.next is None:

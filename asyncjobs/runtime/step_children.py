@@ -1,7 +1,7 @@
 """Number the children that the functions of steps submit without a key: separately for each step.
 
-Children outside of steps are numbered as the attempt submits them. A later attempt does not call the functions of steps
-that are kept; were their children among those numbers, the next step would get the child of another one (ADR 36).
+Children outside of steps are numbered as the attempt submits them. A later attempt does not call the functions of kept
+steps; if their children shared those numbers, the next step would get the child of another one (ADR 36).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _innermost: ContextVar[StepChildren | None] = ContextVar("asyncjobs_step_childre
 class StepChildren:
     """Surrounds the function of a step, and all that it starts: tasks, and threads that have its context.
 
-    :param owner: the attempt. A body may run another processor, whose jobs see this in the context that they got.
+    :param owner: the attempt. A body may run another processor, whose jobs inherit this context.
     """
 
     def __init__(self, owner: object, key: str) -> None:

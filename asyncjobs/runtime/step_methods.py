@@ -37,13 +37,13 @@ class StepMethods(ABC):
         """Call ``fn`` and keep its result, or return the value that an earlier attempt kept under the key.
 
         The value is durable when this returns, and is decoded by the return annotation of ``fn``, also the first time.
-        A process that dies between the side effect of ``fn`` and that moment has ``fn`` called again: give services
-        an idempotency key of ``current_job().id`` and the key. What ``fn`` raises is not kept.
+        A process that dies between the side effect of ``fn`` and that moment has ``fn`` called again: pass services an
+        idempotency key made of ``current_job().id`` and the key. What ``fn`` raises is not kept.
 
-        Cancelled after ``fn`` has returned, it keeps the value first, and raises the cancellation then.
+        If cancelled after ``fn`` has returned, this keeps the value first, then raises the cancellation.
 
-        :param key: 1 to 200 characters; in loops with the index. It is used up once a step has returned its value, and
-            while its function runs: a step that raised may be tried again in the same attempt.
+        :param key: 1 to 200 characters; in loops, include the index. It is used up once a step has returned its value,
+            and while its function runs: a step that raised may be tried again in the same attempt.
         :param fn: an ``async def`` function is awaited, a plain one runs in a thread.
         :raises ConfigurationError: the key is used already, or cannot be one.
         :raises NotSerializableError: what ``fn`` returned cannot be kept. The job is not tried again.
@@ -72,7 +72,7 @@ class StepMethods(ABC):
     async def keep(self, key: str, value: Any) -> None:
         """Keep a value for later attempts of this job; the last one under a key remains. Durable when this returns.
 
-        While the store is away this waits, until the body is asked to stop.
+        While the store is unavailable, this waits, until the body is asked to stop.
 
         :raises NotSerializableError: it cannot be kept.
         :raises JobStateError: the attempt has lost its lease, or was ended.
@@ -87,7 +87,7 @@ class StepMethods(ABC):
     async def forget(self, prefix: str) -> None:
         """Delete the values of all keys that begin with ``prefix``; this attempt may use them again.
 
-        All keys begin with ``""``. A step that runs at the moment keeps its value when it ends.
+        ``""`` is a prefix of all keys. A step that is running keeps its value when it ends.
 
         :raises JobStateError: the attempt has lost its lease, or was ended.
         """

@@ -14,7 +14,7 @@ from asyncjobs.runtime.wakeups import LoopHandle
 T = TypeVar("T")
 
 _inside: ContextVar[bool] = ContextVar("asyncjobs_inside_step_thread", default=False)
-"""Whether the calling code is part of a function that has a token already: one more could be waited for forever."""
+"""Whether the calling code belongs to a function that has a token already: waiting for another could last forever."""
 
 
 class StepThreads:
@@ -35,7 +35,7 @@ class StepThreads:
         return self._loop.is_here()
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Run a function that does not raise, in a thread; wait for its end also if the caller is cancelled."""
+        """Run a function that does not raise, in a thread; wait for its end even if the caller is cancelled."""
         context = copy_context()
         inside = context.run(_enter)
         if not self._loop.is_here():  # a body's thread with its own loop

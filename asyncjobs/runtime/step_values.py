@@ -25,7 +25,7 @@ class StepNotKeptError(NotSerializableError):
 def encode_step(key: str, func: Callable[..., Any], value: Any, largest: int) -> bytes:
     """Encode the result of a step, after checking that its annotation can restore it.
 
-    :param largest: bytes that it may have.
+    :param largest: maximum size of the value in bytes.
     :raises StepNotKeptError: it cannot be kept.
     """
     try:
@@ -54,7 +54,7 @@ def encode_kept(key: str, value: Any, largest: int) -> bytes:
 
 
 def not_kept(key: str, error: Exception) -> StepNotKeptError:
-    """Return the error of a step whose function has run, but whose value cannot be stored because of this one."""
+    """Return the error for a step whose function has run, but whose value cannot be stored because of ``error``."""
     if isinstance(error, NotSerializableError):
         what, hint = error.what, error.hint
     else:

@@ -47,9 +47,9 @@ class Steps:
     """The steps of one attempt, as its body reaches them: by coroutines, or by threads that may block.
 
     :param access: the steps in the store.
-    :param loop: where ``access`` is to be called.
+    :param loop: the event loop on which ``access`` is called.
     :param threads: run plain functions for bodies that are awaited.
-    :param largest: bytes that a value may have.
+    :param largest: maximum size of a value in bytes.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Steps:
         self._stopped = False
 
     def stop(self) -> None:
-        """Let no step begin: the attempt is asked to stop."""
+        """Prevent further steps: the attempt is asked to stop."""
         self._stopped = True
         self.access.stop()
 
@@ -86,7 +86,7 @@ class Steps:
     async def step(self, key: str, func: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
         """See ``JobContext.step``."""
         is_async = _check(key, func)
-        await checkpoint_if_cancelled()  # else a function without an await would run in a scope that is cancelled
+        await checkpoint_if_cancelled()  # otherwise a function without an await would run in a cancelled scope
         if self._stopped:
             await interrupt(self._context, self._loop)
         self._take(key)
@@ -190,7 +190,7 @@ class Steps:
     ) -> _Returned:
         """Call a plain function in a thread, and wait for its end: anyio's cancellation waits, asyncio's own does not.
 
-        What the function returns once its step has been left so, its thread keeps.
+        If the step was left in that way, the thread itself keeps the result of the function.
         """
         handover = Handover[_Returned]()
 
@@ -270,7 +270,7 @@ class Steps:
         if self._context.forked:
             end_child(error)
 
-    # -- below them
+    # -- values
 
     async def recall(self, key: str, default: Any) -> Any:
         """See ``JobContext.recall``."""
@@ -327,8 +327,8 @@ class Steps:
     # -- where it runs
 
     async def _call(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Call what belongs to the loop of ``access``, from this loop or another one."""
-        self._context.refuse_lost()  # else a child process would take it for its next job
+        """Call a function on the loop of ``access``, from this loop or another one."""
+        self._context.refuse_lost()  # otherwise a child process would attribute it to its next job
         try:
             if self._loop.is_here():
                 return await function(*args)
@@ -351,13 +351,13 @@ def _from_thread(loop: LoopHandle, function: Callable[..., Coroutine[Any, Any, T
 
 
 def _close(value: object) -> None:
-    """Discard the result of a function: close a coroutine, of which Python would warn otherwise."""
+    """Discard the result of a function: close a coroutine, or Python would warn of it."""
     if inspect.iscoroutine(value):
         value.close()
 
 
 def _check(key: str, func: Callable[..., Any]) -> bool:
-    """Make sure that this can be a step; return whether its function is to be awaited."""
+    """Check that this can be a step; return whether its function is to be awaited."""
     check_key("key", key)
     try:
         return is_async_callable(func)

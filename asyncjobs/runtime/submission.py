@@ -1,6 +1,6 @@
 """Turn a request into a job for storage: check the options, name the callable, encode the arguments.
 
-Everything is refused here that can be, with the field, the value and the mend, before anything is stored.
+Everything that can be refused is refused here, with the field, the value and the fix, before anything is stored.
 """
 
 from __future__ import annotations
@@ -56,14 +56,14 @@ _NO_TIMEOUT = (
 )
 _MAX_INTERRUPTIONS = 3
 _IDS = frozenset({"job_id", "job_ids", "depends_on", "id"})
-"""Fields that a handle is for; in others, which name something else, it is a mistake."""
+"""Fields that accept a handle; in others, which name something else, a handle is a mistake."""
 _PLAIN_LISTS: frozenset[type] = frozenset({list, tuple})
 _UNKNOWN = (Handle,)
 """Placeholders for values that exist only later."""
 
 
 class Optional(Handle):
-    """A dependency that may end otherwise than completed; made by ``jp.optional``.
+    """A dependency that need not complete; made by ``jp.optional``.
 
     Among arguments it stands for the job's result, or for ``None``.
     """
@@ -166,14 +166,14 @@ class Submissions:
             self._functions.add(job.function, func)
 
     def check_options(self, func: Callable[..., Any]) -> None:
-        """Refuse a callee that has a parameter named like an option; looked at once a function."""
+        """Refuse a callee that has a parameter named like an option; checked once per function."""
         if self._checked.get(func) is None:  # by identity: a callable's own hash and equality may do anything
             refuse_reserved_parameters(func)
             self._checked.put(func, True)
 
 
 class _Callee(NamedTuple):
-    """What a request calls: without the layers that only carry arguments, which are joined to its own."""
+    """The callee of a request, without partials, whose arguments are joined with those of the request."""
 
     func: Callable[..., Any]
     name: str
@@ -206,7 +206,7 @@ def _callee(request: JobRequest, owner: str | None) -> _Callee:
 def _timeout(given: object, callee: _Callee, isolation: Isolation) -> float:
     timeout = duration("timeout", given, above=True)
     if not callee.is_async and isolation == "thread" and not wraps_async(callee.func):
-        # The name makes it once a function for each line that submits it.
+        # With the name, the warning appears once per function for each line that submits it.
         callers.warn(_NO_TIMEOUT.format(callee.name), callee.func)
     return timeout
 
@@ -221,15 +221,15 @@ def _all_dependencies(depends_on: Any, handles: Sequence[str], bound: object) ->
 
 
 def _check_choices(request: JobRequest) -> None:
-    """Refuse options that exclude each other, or have another value than the few that there are."""
+    """Refuse options that exclude each other, or whose value is not one of the allowed ones."""
     if request.delay is not None and request.run_at is not None:
         raise ConfigurationError("delay", request.delay, problem="delay and run_at exclude each other")
     checked_if_exists(request.if_exists)
 
 
 def checked_if_exists(given: Any) -> Literal["raise", "return"]:
-    """Return what to do about an id that exists; refuse another word."""
-    # By its type first: what ``==`` returns may be code of the caller.
+    """Return what to do about an id that exists; refuse any other value."""
+    # Check its type first: ``==`` may run code of the caller.
     if (type(given) is not str and not is_a(given, str)) or given not in ("raise", "return"):
         raise ConfigurationError("if_exists", given, allowed="'raise' or 'return'")
     return given
@@ -294,7 +294,7 @@ def _moment(value: object) -> int:
             "run_at", value, allowed="an aware datetime", hint="datetime.now(UTC) + …, or value.astimezone()"
         )
     try:
-        with reading("run_at", value):  # by its zone, whose class may be the caller's
+        with reading("run_at", value):  # uses its time zone, whose class may be the caller's
             return from_datetime(value.astimezone(UTC))
     except ConfigurationError as error:
         if not isinstance(error.__cause__, OverflowError):
@@ -352,7 +352,7 @@ def _pick(first: Any, second: Any) -> Any:
 
 
 def _retry(policy: object, max_retries: object) -> RetryPolicy:
-    """Return the policy; of one place, the plain number wins over it."""
+    """Return the policy; a plain number that is given in the same place wins over it."""
     checked = DEFAULT_RETRY if policy is None else checked_policy(policy)
     if max_retries is None:
         return checked
@@ -369,7 +369,7 @@ def checked_metadata(value: object) -> bytes | None:
 
 
 def _note_needed(value: Any, optional: dict[str, bool]) -> None:
-    """Note of the handles in a call which are needed: those that are not optional wherever they stand."""
+    """Record the handles in a call that are required: those that are not optional everywhere."""
     if isinstance(value, Handle):
         if not value.optional:
             optional[str.__str__(value)] = False
@@ -382,7 +382,7 @@ def _note_needed(value: Any, optional: dict[str, bool]) -> None:
 
 
 def checked_dependencies(depends_on: Any, injected: Mapping[str, bool]) -> tuple[Dependency, ...]:
-    """Edges, each parent once; optional only if every mention of it is, or ``depends_on`` makes an argument optional.
+    """Return the edges, one per parent; optional only if every mention is, or ``depends_on`` makes an argument so.
 
     :param injected: the handles among the arguments, and whether they are optional.
     """

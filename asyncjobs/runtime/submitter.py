@@ -39,7 +39,7 @@ class Submitter:
     :param tries: how often a submission is sent to a store that cannot be reached.
     :param owner: returns the id of the worker that may run ``local`` jobs, None without one.
     :param nudge: called before something is stored, so that the claim joins its transaction.
-    :param run_here: runs stored jobs here while no worker is alive; None: a worker is waited for.
+    :param run_here: runs stored jobs here while no worker is alive; None: wait for a worker.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Submitter:
     ) -> Sequence[str]:
         """Store a batch, all of it or nothing; return the ids.
 
-        :param several: what the caller calls its members, one of which an error then names. Default: there is only one.
+        :param several: the parameter that has the members, of which an error then names one. Default: only one job.
         :param parent: the attempt that submits them.
         """
         owner = self._owner()
@@ -92,7 +92,7 @@ class Submitter:
                 else:
                     jobs.append(self._submissions.encode(request, owner))
                 if i % _ENCODED_AT_ONCE == _ENCODED_AT_ONCE - 1:
-                    await anyio.lowlevel.checkpoint()  # the loop has others to serve, too
+                    await anyio.lowlevel.checkpoint()  # the loop must serve other tasks, too
         except Exception as error:  # of any kind, and raised again
             if several is not None and len(jobs) < len(requests):
                 name_refused(error, several, len(jobs), requests[len(jobs)])

@@ -10,19 +10,19 @@ from asyncjobs.spellings import nearest
 
 _LONGEST = 64
 _CANDIDATES = 100
-"""Both bound the comparison, which is quadratic in the length and must not hold the event loop up."""
+"""Both bound the comparison, which is quadratic in the length and must not block the event loop."""
 
 
 async def not_found(backend: JobBackend, job_id: str) -> JobNotFoundError:
-    """Return the error of an unknown id, with the stored one most like it."""
+    """Return the error for an unknown id, with the closest stored one."""
     return JobNotFoundError(job_id, near=await nearest_id(backend, job_id))
 
 
 async def nearest_id(backend: JobBackend, job_id: str) -> str | None:
-    """Return the stored id most like ``job_id``; None when none is close.
+    """Return the stored id closest to ``job_id``; None when none is close.
 
-    Looked for among ids that begin like it, which is cheap however many jobs there are: a handful of short reads. Never
-    raises a ``BackendError``: the original error matters more than the hint.
+    The search covers ids that begin like it: a handful of short reads, however many jobs there are. Never raises a
+    ``BackendError``: the original error matters more than the hint.
     """
     if len(job_id) > _LONGEST:
         return None
@@ -43,7 +43,7 @@ async def _candidates(backend: JobBackend, job_id: str) -> dict[str, None]:
 
 
 def _shrinking(length: int) -> Iterator[int]:
-    """Return the whole length, and then ever less: 12, 11, 10, 8, 4, 0."""
+    """Yield the whole length, then ever smaller ones: 12, 11, 10, 8, 4, 0."""
     yield length
     cut = 1
     while cut < length:

@@ -1,7 +1,7 @@
 """Run plain functions in threads of our own.
 
-Daemon threads, because a body that will not end must not hold the process (anyio's worker threads are joined at
-exit). How many run at a time is the limiter's business, not the pool's.
+Daemon threads, because a body that does not end must not keep the process alive (anyio's worker threads are joined at
+exit). The limiter, not the pool, bounds how many run at a time.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Threads:
         self.started: int = 0
 
     async def run(self, function: Callable[[], T], context: Context) -> T:
-        """Run it in a thread, inside ``context``. If cancelled, the thread continues, and its result is dropped."""
+        """Run a function in a thread, inside ``context``. If cancelled, the thread continues; its result is dropped."""
         async with self.limiter:
             call = _Call(function, context)
             self._queue().put(call)  # type: ignore[arg-type] - a call of T is one of object

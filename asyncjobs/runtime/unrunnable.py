@@ -1,4 +1,4 @@
-"""Fail jobs that no live worker may run, after a while in which one might come."""
+"""Fail jobs that no live worker may run, after a grace period."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Unrunnable:
         self._trouble = Outage(logger, "jobs that no worker may run cannot be searched for")
 
     async def run(self) -> None:
-        """Look now and then; an error of the store is waited out."""
+        """Check regularly; wait out errors of the store."""
         every = min(_LONGEST_WAIT, self._after / 4)
 
         async def pause() -> None:
@@ -75,7 +75,7 @@ class Unrunnable:
 
 
 def refusal(lane: Lane, alive: Sequence[WorkerInfo]) -> str | None:
-    """Why none of these workers may run it; None: one may, or none serves its queue at all."""
+    """Return why none of these workers may run it; None if one may, or if none serves its queue at all."""
     serving = [worker for worker in alive if worker.queues is None or lane.queue in worker.queues]
     reasons = [worker.refused.get(lane.function) for worker in serving]
     if not serving or None in reasons:

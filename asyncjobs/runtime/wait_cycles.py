@@ -1,7 +1,7 @@
-"""Refuse a wait of a job for jobs that would never end.
+"""Refuse a wait of a job that would never end.
 
 A job waits for its parents (edges that are open), for the jobs that its body awaits, and for those of a group that its
-body drains or follows to the end. A wait that would close a circle of these is refused.
+body drains or follows to the end. A wait that would close a cycle of these is refused.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ class Waits:
 
     @asynccontextmanager
     async def wait(self, context: JobContext, goal: Goal) -> AsyncGenerator[None, None]:
-        """Be known to wait, while this is entered.
+        """Register a wait while this is entered.
 
         :raises CyclicDependencyError: the goal of the wait waits for the job itself.
         """
@@ -71,7 +71,7 @@ def _counted(waits: dict[str, Counter[K]], waiting: str, goals: Sequence[K]) -> 
 
 
 class _Search:
-    """A search for a circle through one job: look at what is known, read what is not, look again."""
+    """A search for a cycle through one job: search what is known, read what is not, search again."""
 
     def __init__(
         self,
@@ -173,7 +173,7 @@ class _Search:
         raise CyclicDependencyError(path[::-1], hint=hint)
 
     async def _read(self) -> None:
-        """Read the edges that the last look did not have."""
+        """Read the edges that the last search did not have."""
         if self._unread_above:
             await self._read_above(self._unread_above)
         if self._unread_below:

@@ -32,19 +32,19 @@ _SUSPICIOUS = 0.75
 """Seconds of waiting after which a check finds out whether any worker can run the job."""
 _SOME = 100
 _HOPELESS = frozenset({"no_worker_for_queue", "not_allowed", "owner_gone"})
-"""Not ``no_worker``, which is not the matter of one job: ``no_worker_warning`` warns of that."""
+"""Without ``no_worker``, which does not concern a single job: ``no_worker_warning`` warns of that."""
 
 
 class Watch:
-    """Some jobs that are waited for. Not an async generator: it must be closed where it is used, not by chance."""
+    """Some jobs that a caller waits for. Not an async generator: it must be closed where it is used, not by chance."""
 
     def __init__(self, waiting: Waiting, job_ids: Sequence[str], timeout: float | None) -> None:
         self.left: dict[str, None] = dict.fromkeys(job_ids)
         self.begun = False
         self.unsure: list[str] = list(self.left)
-        """Those that may have ended: they are to be looked at."""
+        """Jobs that may have ended, and must be checked."""
         self.found: list[JobResult] = []
-        """Ends that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
+        """Results that were not handed out yet. A call of ``next`` that is cut short leaves them to the next one."""
         self.expectation: Expectation = waiting.tail.expect(list(self.left))
         self.since: int = waiting.puts
         self.began: int = waiting.clock.monotonic()
@@ -53,7 +53,7 @@ class Watch:
         self._until = None if timeout is None else self.began + round(timeout * SECOND)
 
     async def next(self) -> list[JobResult]:
-        """Wait for the ends that came since, each job once; at least one while any is left, else none.
+        """Wait for jobs that ended since the last call, each once; at least one while any is left, else none.
 
         Jobs that have already ended are found even if no time is left.
 
@@ -74,14 +74,14 @@ class Watch:
         return found
 
     def close(self) -> None:
-        """Wait no more."""
+        """Stop waiting."""
         self._waiting.forget(self)
 
 
 class Waiting:
-    """Gives the results of jobs once there are any.
+    """Waits for jobs, and returns their results.
 
-    :param executor: returns what runs bodies here, while there is something.
+    :param executor: returns the executor that runs bodies here, while there is one.
     """
 
     def __init__(
@@ -104,11 +104,11 @@ class Waiting:
 
     @property
     def puts(self) -> int:
-        """How many results this process has stored so far."""
+        """The number of results that this process has stored so far."""
         return self._results.puts
 
     async def result(self, job_id: str, timeout: float | None = None) -> JobResult:
-        """Wait for the job's end, and return it.
+        """Wait until the job has ended, and return its result.
 
         :raises JobNotFoundError: no such job. JobTimeoutError: not within ``timeout`` seconds; the job continues.
         """
@@ -133,10 +133,10 @@ class Waiting:
         self.tail.forget(watch.expectation)
 
     async def look(self, watch: Watch) -> None:
-        """Find the ends of those that may have ended."""
+        """Find the results of jobs that may have ended."""
         if not watch.begun:
-            # What ends from now on, the log brings. What runs here has not ended as far as this process
-            # knows, and if others took it over, that is noticed here at the latest when its outcome is refused.
+            # The log reports jobs that end from now on. A job that runs here has not ended as far as this process
+            # knows; if it was reassigned, that is noticed here at the latest when its outcome is refused.
             self._take_known(watch)
             if watch.found:
                 return
@@ -164,7 +164,7 @@ class Waiting:
         known = self._results.known(watch.unsure, watch.since)
         for job_id in watch.unsure:
             if job_id not in watch.left:
-                continue  # notified twice: by the own commit, and by the log
+                continue  # notified twice: by the commit, and by the log
             result = known.get(job_id)
             if result is None:
                 unsure.append(job_id)
@@ -221,9 +221,9 @@ class Waiting:
 
     @asynccontextmanager
     async def streaming(self, job_id: str | None, group: str | None) -> AsyncGenerator[None, None]:
-        """Around a wait for the next event of a job, of a group, or of anything: a body lends its slot meanwhile.
+        """Surround a wait for the next event of a job, of a group, or of all jobs: a body lends its slot meanwhile.
 
-        With each event the body goes on at once, whichever body has its slot: it lends it again with its next wait.
+        With each event, the body continues at once, even if another body has its slot; its next wait lends it again.
         """
 
         def goal() -> Goal:
@@ -233,7 +233,7 @@ class Waiting:
             yield
 
     def find_suspicious(self) -> list[str]:
-        """Return jobs that have been waited for long enough to look whether anything runs them: some of each wait."""
+        """Return some jobs of each wait that lasts long enough to check whether anything runs them."""
         began = self.clock.monotonic() - round(_SUSPICIOUS * SECOND)
         watches = (watch for watch in self._watches if watch.began <= began)
         return list(islice((job_id for watch in watches for job_id in islice(watch.left, _SOME)), _PAGE))
@@ -268,7 +268,7 @@ class Waiting:
 
     @asynccontextmanager
     async def _inside(self, goal: Callable[[], Goal], *, at_once: bool = False) -> AsyncGenerator[None, None]:
-        """Around a wait: if a body of this store waits, a wait that could never end is refused, and its slot is lent.
+        """Surround a wait: if a body of this store waits, refuse a wait that could never end, and lend its slot.
 
         :param at_once: take the slot back without waiting until one is free.
         """
@@ -301,13 +301,13 @@ class Waiting:
         return None if executor is None else executor.attempts.find(context)
 
     async def _is_stored_here(self, context: JobContext) -> bool:
-        """Whether a body that another processor runs, of this process or its parent, is one of this store's jobs."""
+        """Return whether a body that another processor runs, here or in the parent, is one of this store's jobs."""
         job = await self._backend.get_job(context.id)
         return job is not None and job.status is JobStatus.IN_PROGRESS and job.attempt == context.attempt
 
 
 class _in_thread:  # noqa: N801 - used like a function
-    """Around a thread's wait: the scope by which it is stopped."""
+    """A context manager around a thread's wait: the scope by which it is stopped."""
 
     def __init__(self, running: RunningAttempt) -> None:
         self._running = running

@@ -41,12 +41,12 @@ class Home:
         self._place = self._ask()
 
     def is_here(self) -> bool:
-        """Whether the caller runs there. Of the cost of a comparison."""
+        """Return whether the caller runs there, at the cost of a comparison."""
         return self._ask() == self._place
 
 
 def loop_runs_here() -> bool:
-    """Return whether any event loop runs in the calling thread, so that nothing here may block for what needs one."""
+    """Return whether any event loop runs in the calling thread, so that a call must not block it."""
     asyncio: Any = sys.modules.get("asyncio")
     if asyncio is not None and asyncio._get_running_loop() is not None:  # in callbacks, too, which are not tasks
         return True
@@ -68,12 +68,12 @@ class LoopHandle:
         self._soon: Callable[..., object] = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
 
     def is_here(self) -> bool:
-        """Return whether the calling code runs on this loop, and so would keep it from running by a wait for it."""
+        """Return whether the calling code runs on this loop, so that waiting for it would block it."""
         return self._home.is_here()
 
     @property
     def running(self) -> bool:
-        """Whether it runs at this moment, and not only may be run again."""
+        """Whether the loop runs at this moment, rather than being able to run again."""
         is_running: Callable[[], bool] | None = getattr(self.token.native_token, "is_running", None)
         return is_running is None or is_running()  # trio's token: that of a loop that has ended takes no calls
 

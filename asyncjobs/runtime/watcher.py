@@ -1,4 +1,4 @@
-"""Notice what other processes change, and that the store is gone."""
+"""Notice changes by other processes, and the loss of the store."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ async def watch_others(
     config: DaemonConfig | None = None,
     runner: Callable[[], Runner | None] = lambda: None,
 ) -> None:
-    """Have the readers of the log and the scheduler look, whenever another process changed something.
+    """Have the readers of the log and the scheduler look whenever another process has changed something.
 
     Nothing here waits for the store's writer, which a lock of another process may hold up.
 
-    A store that fails is looked at again for as long as this runs. Those who wait for an event would wait for ever, so
-    they are woken: they look at the store, and get its error.
+    A store that fails is checked again for as long as this runs. Readers that wait for an event would wait forever, so
+    they are woken: they query the store, and get its error.
 
     :param config: settings of the worker that runs jobs here.
     :param runner: returns the worker that runs jobs here, while there is one.

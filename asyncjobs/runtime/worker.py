@@ -26,10 +26,9 @@ class Worker(CheckedArguments):
                     job = await jp.submit_job(render, "report")
                     print(await job)
 
-    :param worker_id: the name under which people see it. The store gives it an id beside that, and another one after
-        its lease was lost: ``id``.
+    :param worker_id: its name for people. The store also gives it an ``id``, and a new one after its lease was lost.
     :param backend: the store. It is opened if it is closed, and closed again if nothing else has it open.
-    :param event_publisher: passes on the events of its jobs. It is entered if it is not, and left again.
+    :param event_publisher: passes on the events of its jobs. It is entered if necessary, and left again.
     :param functions: functions that this process may run.
     :raises ConfigurationError: an argument is of the wrong kind, or the publisher belongs to another store.
     """
@@ -49,7 +48,7 @@ class Worker(CheckedArguments):
         if not is_a(publisher, EventPublisher) or publisher.backend is not backend:
             raise ConfigurationError("event_publisher", publisher, allowed="an EventPublisher of the same backend")
         self.worker_id: str = str.__str__(name)
-        """The name under which people see it."""
+        """Its name for people."""
         self._engine = new_engine(
             backend, daemon=DaemonConfig(name=self.worker_id), functions=functions, publisher=event_publisher
         )
@@ -80,7 +79,7 @@ class Worker(CheckedArguments):
         return self._runner.running
 
     def close(self) -> None:
-        """Claim no more jobs. Leaving does it, too, and waits for those that run.
+        """Stop claiming jobs. Leaving does this, too, and waits for running jobs.
 
         :raises BackendClosedError: it has not been entered yet.
         """

@@ -103,7 +103,7 @@ def chunks(frames: Iterable[bytes]) -> Sequence[bytes]:
 
 
 def to_json(event: JobEvent) -> bytes:
-    """One line of JSON: the fields of ``JobEvent``; line ends and control characters are escaped."""
+    """Return one line of JSON: the fields of ``JobEvent``; line ends and control characters are escaped."""
     if event.data and not is_json_object(event.data):
         event = replace(event, data=json_value(event.data))  # the stored msgpack has types that JSON does not have
     try:
@@ -173,7 +173,7 @@ class FrameReader:
 
     @property
     def ended(self) -> bool:
-        """Nothing more will come."""
+        """Whether all frames have been returned."""
         return self._over and not self._ready
 
     async def next(self, timeout: float | None) -> bytes:
@@ -213,8 +213,8 @@ class FrameReader:
 async def stream_frames(frames: FrameReader, reader: EventReader, every: float) -> AsyncGenerator[bytes]:
     """Yield frames of server-sent events, for the streaming response of another framework.
 
-    The response has begun by then, so errors are frames, too: a browser would reconnect for ever to a response that
-    just breaks off.
+    The response has begun by then, so errors are frames, too: a browser would reconnect forever to a response that just
+    breaks off.
     """
     begun = False
     try:

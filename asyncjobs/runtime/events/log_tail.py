@@ -1,10 +1,10 @@
 """Follow the stored log once per process, for any number of listeners.
 
-Listeners get events in the log's order, each read from the log or committed by this process. The events of an own
-commit are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
+Listeners get events in the log's order, each read from the log or committed by this process. The events of a commit of
+this process are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
 nothing. A store without the capability ``"dense_log"`` cannot say whether they do: then every commit makes the tail
-read. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and
-reads the log from its own cursor.
+read. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and reads
+the log from its own cursor.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class Subscription:
 
     def __init__(self, live_after: str, size: int, concerns: Concerns | None = None) -> None:
         self.live_after = live_after
-        """How far shared pages of the log must reach to be of use, so that no own commit is missing."""
+        """How far shared pages of the log must reach to be of use, so that no commit of this process is missing."""
         self.passed: str = live_after
         """The cursor up to which all relevant events were handed over."""
         self._concerns = concerns
@@ -120,7 +120,7 @@ class Subscription:
 
     @property
     def unread(self) -> int:
-        """Publications that wait to be received."""
+        """The number of publications that wait to be received."""
         return self._publications.statistics().current_buffer_used
 
     def push(self, publication: Publication) -> bool:
@@ -234,7 +234,7 @@ class LogTail:
         return None if self._tail is None else max(self._tail, self._newest, key=int)
 
     def committed(self, events: Sequence[JobEvent]) -> None:
-        """Pass on the events of an own commit, in order, before its callers continue. Never blocks."""
+        """Pass on the events of a commit of this process, in order, before its callers continue. Never blocks."""
         self._wake(events)  # an early wake-up is harmless: waiters look at the store
         if not self._pushes:
             self.changed()
@@ -310,7 +310,7 @@ class LogTail:
     async def _read_up(self) -> None:
         while self._missed and self._tail is not None:
             self._missed = False
-            self._reading = True  # own commits are covered by this read or by the next
+            self._reading = True  # commits of this process are covered by this read or by the next
             begun = self._begun
             try:
                 page = await self._backend.read_events(self._tail)
@@ -353,13 +353,13 @@ class LogTail:
 
     async def subscribe(self, size: int = BUFFER, concerns: Concerns | None = None) -> Subscription:
         """Subscribe to the relevant events that are stored from now on, with up to ``size`` unread ones."""
-        keep = self.expect([ANY_JOB])  # a listener, so that own commits do not drop the tail meanwhile
+        keep = self.expect([ANY_JOB])  # a listener, so that commits here do not drop the tail meanwhile
         try:
             await self.live()
             assert self._tail is not None
             subscription = Subscription(self._tail, size, concerns)
             if not self._pushes and (self._missed or self._reading):
-                subscription.live_after = NEVER  # own commits are not passed on yet: read them from the log
+                subscription.live_after = NEVER  # commits here are not passed on yet: read them from the log
             self._subscriptions.add(subscription)
         finally:
             self.forget(keep)

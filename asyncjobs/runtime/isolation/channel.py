@@ -55,7 +55,7 @@ class ParentChannel:
             self._attempt = attempt
 
     def end(self) -> None:
-        """Refuse that from now on: the worker would take it for the next attempt of this process."""
+        """Refuse such questions from now on: the worker would attribute them to the next attempt of this process."""
         with self._lock:
             self._attempt = None
 
@@ -94,7 +94,7 @@ class ParentChannel:
     ) -> bytes:
         """Wait for the worker's answer; return its encoded value, or raise its error.
 
-        :param patient: wait also once the body is asked to stop: the worker answers soon.
+        :param patient: whether to keep waiting once the body is asked to stop: the worker answers soon.
         :param of: the attempt to which the worker will attribute it.
         :raises JobStateError: that attempt is over.
         """

@@ -22,7 +22,7 @@ def load(name: str) -> Callable[..., Any]:
         with loading(module):
             found = load_main(module) if os.path.isabs(module) else importlib.import_module(module)
     if not os.path.isabs(module):
-        # It may be what the parent runs a script by that is not on this machine: classes are found in it, too.
+        # It may be the module by which the parent runs a script that is not on this machine: find classes in it, too.
         setattr(found, APP_MARK, True)
     return resolve_callable(name)
 

@@ -1,4 +1,4 @@
-"""Pass what bodies want of other jobs over the pipe, from a child process to the processor of its worker."""
+"""Pass requests of bodies for other jobs over the pipe, from a child process to the processor of its worker."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class ParentJobs:
         self, parent: AttemptRef, func: Callable[..., Any] | None, args: tuple[Any, ...], options: dict[str, Any]
     ) -> Any:
         """Encode a job in this process, which has its function, or a gate, and have the worker store it."""
-        from asyncjobs.runtime.handle import JobHandle  # this program stands above it
+        from asyncjobs.runtime.handle import JobHandle  # of a layer above this module
 
         options["if_exists"] = "return"  # an earlier attempt may have submitted it already
         if self._submissions is None:
@@ -77,7 +77,7 @@ class ParentJobs:
 
     async def ask_gate(self, attempt: AttemptRef, gate: NewJob, answer_type: object) -> AskedGate:
         """Have the worker open the gate of a question."""
-        del answer_type  # of no use to the worker
+        del answer_type  # the worker does not need it
         answer = await self._link.ask(lambda number: AskGate(number, encode_job(gate)), of=attempt)
         return msgpack.decode(answer, type=AskedGate)
 
@@ -107,11 +107,11 @@ class ParentJobs:
         return (await self.next_ended([job_id], timeout))[0]
 
     def watch(self, job_ids: Sequence[str], timeout: float | None) -> Watch:
-        """Begin to watch several jobs, for their ends in the order in which they come."""
+        """Begin to wait for several jobs, in the order in which they end."""
         return cast("Watch", _Watch(self, job_ids, timeout))
 
     async def next_ended(self, job_ids: Sequence[str], timeout: float | None) -> list[JobResult]:
-        """Wait for the next ends among these jobs."""
+        """Wait for the next of these jobs to end."""
         answer = await self._link.ask(lambda number: Wait(number, list(map(str, job_ids)), timeout))
         return msgpack.decode(answer, type=list[JobResult])
 
@@ -130,7 +130,7 @@ class ParentJobs:
         return await self._status(lambda number: GiveAnswer(number, job_id, by, reason=text))
 
     def value_of(self, result: JobResult, func: ReadBy | None) -> Any:
-        """Return the value of an end, or raise its error."""
+        """Return the value of a job's result, or raise its error."""
         return read_value(result, func)
 
     def stream_job(self, job_id: str, after: str | None = None) -> Any:

@@ -101,7 +101,7 @@ class AttemptSession:
         self._answering: TaskGroup | None = None
         self._answers: dict[int, anyio.CancelScope] = {}
         self._waits: list[anyio.CancelScope] = []
-        """Stands for the waits of the body through a processor that it has opened itself."""
+        """Represents the waits of the body through a processor that it has opened itself."""
 
     @property
     def succeeded(self) -> bool:
@@ -181,7 +181,7 @@ class AttemptSession:
             self._patience.cancel()
 
     def pause(self) -> None:
-        """Count no time for the timeout of the body until ``resume``."""
+        """Pause the timeout of the body until ``resume``."""
         self._left = self._scope.deadline - anyio.current_time()
         self._scope.deadline = math.inf
 
@@ -281,8 +281,8 @@ class AttemptSession:
         self.began = True
 
     def _handle(self, message: Up) -> None:
-        # Of the body: what it reports, its begin and end, waits elsewhere. Of the process: an answer that is not
-        # wanted any more, and questions, which are answered while the body runs and refused afterwards.
+        # The cases: from the body, its reports, begin, end and waits elsewhere; from the process, withdrawn questions,
+        # and questions, which are answered while the body runs and refused afterwards.
         match message:
             case Emitted():
                 self._running.context.relay(message.event, message.data, message.append)
@@ -300,7 +300,7 @@ class AttemptSession:
                 self._answer_soon(question)
 
     def _answer_soon(self, question: Question) -> None:
-        # One about steps is answered also once the body is asked to stop: what it has done is to be kept.
+        # A question about steps is answered even after the body was asked to stop, so that finished work is kept.
         if isinstance(question, StepQuestion) and self._listening is not None:
             self._listening.start_soon(self._answer, question)
         elif self._answering is not None and not self._scope.cancel_called:

@@ -1,4 +1,4 @@
-"""Pass what bodies keep over the pipe: the questions of a child process, and the answers of the worker."""
+"""Pass the steps of bodies over the pipe: the questions of a child process, and the answers of the worker."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ T = TypeVar("T")
 async def answer_step(question: StepQuestion, access: StepAccess) -> Any:
     """Carry out the request of a body in a child process, and return the answer.
 
-    :raises BodyStopped: the store is away, and the attempt is asked to stop.
+    :raises BodyStopped: the store is unavailable, and the attempt is asked to stop.
     """
     match question:
         case KeepStep():
@@ -57,7 +57,7 @@ class ParentSteps:
         """Do nothing: the worker bounds how long its answers take."""
 
     async def write(self, change: StepChange) -> bool:
-        """Have the worker keep or forget."""
+        """Have the worker keep or forget steps."""
         if isinstance(change, Keep):
             return await self._ask(lambda number: KeepStep(number, change.key, change.value), bool)
         return await self._ask(lambda number: ForgetSteps(number, change.prefix), bool)
@@ -113,6 +113,6 @@ class AtOnce:
         return loop_runs_here()
 
     def call_soon(self, function: Callable[..., object], *args: object) -> bool:
-        """Call it now."""
+        """Call the function now."""
         function(*args)
         return True
