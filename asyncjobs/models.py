@@ -352,8 +352,8 @@ class StatusReport(Shown, Struct, frozen=True):
     """The status of one job, for pollers.
 
     ``percent`` is 100.0 when completed, else what the body reported (None if nothing). ``elapsed`` and
-    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no basis for one, or when its time is
-    over. ``message`` is the last one that the body reported, or ``worker gone`` while a dead worker holds the job,
+    ``remaining`` are seconds; ``remaining`` is an estimate, None while there is no basis for one, or once it has run
+    out. ``message`` is the last one that the body reported, or ``worker gone`` while a dead worker holds the job,
     which then does not run. ``result`` is set when the job is completed, ``error`` when it failed, or when its result
     cannot be read.
     """

@@ -304,7 +304,7 @@ class JobBackend(EventStore, StepStore, GateStore):
     async def give_up(self, ids: Sequence[str], error: JobError) -> Sequence[str]:
         """Fail pending jobs that no worker can run, for this reason, and return their ids.
 
-        Jobs that are not pending any more and unknown ids are left out.
+        Jobs that are no longer pending and unknown ids are left out.
         """
 
     # -- upkeep

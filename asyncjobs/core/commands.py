@@ -76,7 +76,7 @@ def enqueue(
 
 
 def check_parent(plan: Plan, parent: tuple[int, int, int]) -> None:
-    """Refuse a submission by an attempt (number, attempt, worker) that is not held any more, or asked to stop."""
+    """Refuse a submission by an attempt (number, attempt, worker) that is no longer held, or was asked to stop."""
     number, attempt, worker = parent
     plan.load([number])
     row = plan.get(number)

@@ -41,7 +41,7 @@ NO_LOG = LogSize(b"", 0)
 def measure_log(path: str | os.PathLike[str]) -> LogSize:
     """Return how long the log at this path is; without one, ``NO_LOG``. Reads some 20 bytes of ten of its frames.
 
-    Others write while this reads: the answer may be that of a moment ago.
+    Other processes may write meanwhile, so the answer may be slightly out of date.
     """
     try:
         file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)

@@ -21,7 +21,7 @@ class Clocks(Struct, frozen=True):
     boot: int | None
 
     def to_wall(self, run_at: int | None, due: int | None, boot: int | None) -> tuple[int | None, bool]:
-        """Return a stored ``run_at`` by the wall clock as it is now, and whether it is the end of a duration.
+        """Convert a stored ``run_at`` to the present wall clock; return also whether it is the end of a duration.
 
         After a reboot, it is the moment that was computed when it was stored.
         """
@@ -30,7 +30,7 @@ class Clocks(Struct, frozen=True):
         return self.now + due - self.since_boot, True
 
     def to_columns(self, run_at: int | None, *, lasts: bool) -> tuple[int | None, int | None]:
-        """Return the columns ``due`` and ``boot`` of a ``run_at`` by the wall clock as it is now."""
+        """Return the columns ``due`` and ``boot`` of a ``run_at`` that is given by the present wall clock."""
         if not lasts or run_at is None or self.boot is None:
             return None, None
         return self.since_boot + run_at - self.now, self.boot

@@ -65,12 +65,12 @@ CREATE INDEX jobs_limited ON jobs(limit_key, priority DESC, n) WHERE limit_key I
 CREATE INDEX jobs_status ON jobs(status, n);
 CREATE INDEX jobs_group ON jobs(grp, status, n) WHERE grp IS NOT NULL;
 CREATE INDEX jobs_local ON jobs(lane, n) WHERE local = 1 AND status = 0;
--- What ended, by when; finished_at is set exactly while a job is terminal.
+-- Ended jobs, by the time of their end; finished_at is set exactly while a job is terminal.
 CREATE INDEX jobs_finished ON jobs(finished_at, n) WHERE finished_at IS NOT NULL;
 CREATE INDEX jobs_parent ON jobs(parent) WHERE parent IS NOT NULL;
 
 -- Read once an attempt, or on demand: kept out of the hot row.
--- The call comes last: what stands behind a large blob costs a walk through all of its pages.
+-- The call comes last: reading a column behind a large blob costs a walk through all pages of the blob.
 -- isolation: NULL in the worker's process, else 'process'.
 CREATE TABLE calls(
   n INTEGER PRIMARY KEY,
@@ -119,7 +119,7 @@ CREATE UNIQUE INDEX events_job ON events(job, seq);
 CREATE INDEX events_progress ON events(job, seq) WHERE type = 'progress';
 CREATE INDEX events_group ON events(grp, position) WHERE grp IS NOT NULL;
 
--- Removed jobs of which rows in the tables above are still to be deleted. No query finds these any more.
+-- Removed jobs whose rows in the tables above are still to be deleted. No query finds these rows.
 CREATE TABLE removed(n INTEGER PRIMARY KEY);
 
 CREATE TABLE limits(
@@ -149,8 +149,8 @@ CREATE INDEX workers_present ON workers(n) WHERE gone = 0;
 """
 
 _V2 = """
--- Where run_at ends a duration: when that is on the clock that counts since the boot (host.boot_number), in µs, so
--- that a wall clock that is set moves nothing. After another boot, or where the system tells none, run_at decides.
+-- If run_at is the end of a duration: that end in µs since the boot (host.boot_number), so that setting the wall clock
+-- does not move it. After a reboot, or where the system provides no boot id, run_at decides.
 ALTER TABLE jobs ADD COLUMN due INTEGER;
 ALTER TABLE jobs ADD COLUMN boot INTEGER;
 DROP INDEX jobs_delayed;
@@ -173,7 +173,7 @@ CREATE TABLE steps(
 );
 CREATE UNIQUE INDEX steps_key ON steps(job, key);
 
--- Jobs that were retried anew, of which steps that no longer count are still to be deleted.
+-- Jobs that were retried with fresh=True, whose steps that no longer count are still to be deleted.
 CREATE TABLE outdated(n INTEGER PRIMARY KEY);
 """
 
@@ -181,14 +181,14 @@ _V4 = """
 -- NULL for nearly all jobs. role: 1 a gate, 2 its body has asked. parked: the gate on which it is parked.
 ALTER TABLE jobs ADD COLUMN role INTEGER;
 ALTER TABLE jobs ADD COLUMN parked INTEGER;
--- Open gates and parked jobs, by number, and within a group. Those that were submitted from inside a job, by that.
+-- Open gates and parked jobs: by number, within a group, and by the job from inside which they were submitted.
 CREATE INDEX jobs_answer ON jobs(waits_for) WHERE waits_for = 4;
 CREATE INDEX jobs_answer_group ON jobs(grp) WHERE waits_for = 4 AND grp IS NOT NULL;
 CREATE INDEX jobs_answer_parent ON jobs(parent) WHERE waits_for = 4 AND parent IS NOT NULL;
 -- The run_at of a gate is its deadline.
 CREATE INDEX jobs_deadline ON jobs(run_at) WHERE waits_for = 4 AND run_at IS NOT NULL;
 
--- What a gate has beside its row in jobs. Its question is its call. timeout: µs. asker: the job whose body asked.
+-- The state of a gate beside its row in jobs. Its question is its call. timeout: µs. asker: the job whose body asked.
 CREATE TABLE gates(
   n INTEGER PRIMARY KEY,
   timeout INTEGER,

@@ -116,7 +116,7 @@ class Writer:
                 self._waiting.remove(operation)
             elif future.done() and not future.cancelled():  # answered just before the cancellation came
                 future.exception()
-            elif operation.future is future:  # taken up: awaiting a fresh future keeps its end to be waited for
+            elif operation.future is future:  # taken up: a fresh future signals its end
                 end = operation.future = self._loop.create_future()
                 operation.withdrawn = True
                 with anyio.CancelScope(shield=True):

@@ -1,7 +1,7 @@
 """Store calls and read them back: the name of the function, the arguments and the result as msgpack. No pickle.
 
 =============== ==============================================================================
-callables       a function and its stored name; ``adapters``: what they make of a factory
+callables       a function and its stored name; ``adapters``: bodies made from factories
 signatures      arguments bound at submit, by what ``layers`` finds out about the callee
 calls           the arguments and the result of a callee, to bytes and back
 pending_calls   the arguments before the results in them are there

@@ -1,6 +1,6 @@
 """Decode values from a file that may be damaged or hostile.
 
-The bytes never choose code to run: enums and named tuples come back only as classes that are loaded already (see
+The bytes never choose code to run: enums and named tuples are restored only as classes that are loaded already (see
 ``names.loaded_class``), else as their plain values. Any fault in the bytes is a CorruptValueError.
 """
 
@@ -36,7 +36,7 @@ _NO_CALL = "stored arguments are not a pair of a list and a dict with names"
 
 
 def decode_call(data: bytes, resolve: Callable[[str], Any] | None = None) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """Decode the arguments of a call. Records come back as plain dicts.
+    """Decode the arguments of a call. Records become plain dicts.
 
     :param resolve: returns the value that replaces the handle of a job id; its errors are passed on. Default: the id
         itself, as a plain str for display.
@@ -107,8 +107,8 @@ class Unmade:
 class Reader:
     """The state of reading one value: its depth, what replaces handles, and the error that replacing one raised.
 
-    ``unmade`` is True once an enum member or a NamedTuple could not be made by its class: it comes back as its plain
-    value, with ``keep_unmade`` as Unmade. With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the
+    ``unmade`` is True once an enum member or a NamedTuple could not be made by its class: it becomes its plain value,
+    or with ``keep_unmade`` an Unmade. With ``raw``, records stay StoredRecords and marked dicts SentDicts, for the
     annotations that are applied next; ``marked`` is then True if there are any.
     """
 
@@ -249,7 +249,7 @@ def _zone(zone: Any) -> dt.tzinfo | None:
     return dt.timezone(dt.timedelta(microseconds=zone)) if zone else dt.UTC
 
 
-# A concrete path of another operating system comes back as a pure one.
+# A concrete path of another operating system is restored as a pure one.
 _PATHS: dict[bytes, Callable[[str], pathlib.PurePath]] = {
     b"P": pathlib.PurePosixPath,
     b"W": pathlib.PureWindowsPath,

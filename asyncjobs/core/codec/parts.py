@@ -32,7 +32,7 @@ with more is taken to grow without end."""
 def bare_annotation(annotation: Any, type_vars: TypeVars = NO_TYPE_VARS) -> Any:
     """Return ``annotation`` without aliases and wrappers; a type variable as what it stands for, or its bound.
 
-    None for an alias that stands for nothing but itself, or cannot be evaluated.
+    None for an alias that stands only for itself, or cannot be evaluated.
     """
     for _ in range(MOST_LAYERS):
         inner = _unwrapped(annotation, type_vars)

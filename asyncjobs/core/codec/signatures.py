@@ -33,7 +33,7 @@ class _Binder(msgspec.Struct, frozen=True):
     ``names`` are its parameters if all are plain (positional or keyword), ``required`` of them without default;
     None if there are others, which ``Signature.bind`` sorts out. ``reserved`` is the first with a reserved name.
     ``known`` is False if Python knows no signature (some builtins). ``alone`` is its signature if that alone decides
-    how a call is bound, without the annotations and defaults, which may refer to the callee.
+    how a call is bound; it lacks annotations and defaults, which may refer to the callee.
     """
 
     names: tuple[str, ...] | None
@@ -53,7 +53,7 @@ def bind_arguments(func: Callable[..., Any], args: _Args, kwargs: _Kwargs, unkno
     Defaults are not filled in. A call of a callable without a signature is not checked. What a wrapper takes by
     ``*args`` or ``**kwargs`` is bound by the function that it wraps if it fits there; if not, it stays as written.
 
-    :param unknown: classes whose instances stand for values that come later, by which nothing can be chosen yet.
+    :param unknown: classes of placeholders for later values, whose types cannot choose an implementation yet.
     :raises SubmissionError: the call does not fit; it names the parameter and the callee.
     """
     binder = _binders.get(func) or _binder(func)

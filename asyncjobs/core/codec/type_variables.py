@@ -44,7 +44,7 @@ def inherited(member: type, base: type, type_vars: TypeVars) -> TypeVars:
     """Return the type variables of a subclass, given those of the annotation's class."""
     if member is base:
         return type_vars or _of_bases(member, {})
-    # A parameter that the subclass passes to the base stands for the same as the base's.
+    # A type parameter that the subclass passes to its base stands for the same type as that of the base.
     seen = _of_bases(member, {})
     handed = {
         seen[variable]: meant for variable, meant in type_vars.items() if isinstance(seen.get(variable), typing.TypeVar)

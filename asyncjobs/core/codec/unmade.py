@@ -1,6 +1,6 @@
-"""Refuse enum members and NamedTuples whose class, as the annotation names it, cannot make them any more.
+"""Refuse enum members and NamedTuples that the class named by the annotation can no longer make.
 
-A later deploy may have removed a member or a field. Without an annotation such a value comes back as the plain one;
+A later deploy may have removed a member or a field. Without an annotation, such a value is restored as a plain value;
 where the annotation names the class, the function expects its instances. Values are searched only if reading found one.
 """
 
