@@ -319,7 +319,7 @@ class SyncJobs(SyncGateCalls):
             raw: object = handle
             if not is_a(raw, SyncHandle):
                 several = issubclass(type(raw), (list, tuple, set, frozenset, dict))
-                hint = "give them one by one: gather(*handles)" if several else "jobs.handle(job_id) makes one of an id"
+                hint = "give them one by one: gather(*handles)" if several else "jobs.handle(job_id) makes one"
                 raise ConfigurationError("handles", raw, allowed="handles", hint=hint)
 
         async def wait() -> list[T]:

@@ -21,7 +21,7 @@ def aws() -> None:
 
 
 @aws.command()
-@click.option("--dry-run", is_flag=True, help="Only show what would be made.")
+@click.option("--dry-run", is_flag=True, help="Only show what would be created.")
 @command
 async def init(context: Context, dry_run: bool) -> None:
     """Create the table with its indexes, the queues and the dead-letter queue; leave existing ones unchanged."""
@@ -37,7 +37,7 @@ async def init(context: Context, dry_run: bool) -> None:
     if not made:
         out.good(f"everything exists already: {config.where}")
     elif dry_run:
-        out.note("nothing was made; this is done by:  asyncjobs aws init")
+        out.note("nothing was created; to create it:  asyncjobs aws init")
     else:
         out.good(f"ready: {config.where}")
 
@@ -55,11 +55,11 @@ def template(context: Context) -> None:
     "role",
     type=click.Choice(AWS_ROLES),
     required=True,
-    help="worker: runs jobs, and does all the others do. submitter: submits, cancels, waits. reader: only looks.",
+    help="worker: runs jobs, and does all that the others do. submitter: submits, cancels, waits. reader: only reads.",
 )
 @pass_context
 def policy(context: Context, role: AWSRole) -> None:
-    """Print the smallest IAM policy with which a process does its part."""
+    """Print the smallest IAM policy for a role."""
     document = aws_policy(_config(context), role)
     if context.out.json:
         context.out.data(document)
@@ -70,7 +70,7 @@ def policy(context: Context, role: AWSRole) -> None:
 def _config(context: Context) -> SQSConfig:
     """Return the settings of the store.
 
-    :raises Failure: it is of another kind.
+    :raises Failure: the store is of another kind.
     """
     chosen = context.chosen_store
     if isinstance(chosen.config, SQSConfig):

@@ -26,11 +26,11 @@ _ENDED = {JobStatus.COMPLETED: "answered", JobStatus.FAILED: "rejected"}
 async def answer(context: Context, job: str, value: str | None, as_json: str | None) -> None:
     """Answer a gate, in your name. Without VALUE, approve it.
 
-    VALUE is one of the choices, or a text, a number, true, false or null, as the gate takes it; --json is for all else.
-    A VALUE that begins with a dash comes after --.
+    VALUE is one of the choices, or a text, a number, true, false or null, as the gate accepts it. Any other answer
+    needs --json. A VALUE that begins with a dash comes after --.
     """
     if value is not None and as_json is not None:
-        raise Failure("VALUE and --json exclude each other", exit_code=USAGE)
+        raise Failure("VALUE and --json cannot be combined", exit_code=USAGE)
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
         gate = (await jp.get_job(job_id)).gate
@@ -52,21 +52,21 @@ async def reject(context: Context, job: str, reason: str) -> None:
 
 
 def _parsed(job_id: str, gate: Gate | None, value: str | None) -> Any:
-    """Return the answer that VALUE is.
+    """Parse VALUE as an answer.
 
-    :raises Failure: it is missing, or the gate takes none that is written so.
+    :raises Failure: VALUE is missing, or the gate does not accept it.
     """
     if gate is None:
-        return True  # the store says what it is
+        return True  # the store reports what the job is
     if gate.choices is None and gate.schema is None:
         if value not in (None, "true"):
-            problem = f"this gate is an approval: it takes no VALUE such as {value!r}"
+            problem = f"this gate is an approval: it does not accept the VALUE {value!r}"
             hint = f"leave it out to approve, or reject it: asyncjobs jobs reject {shlex.quote(job_id)} --reason no"
             raise Failure(problem, exit_code=USAGE, hint=hint)
         return True
     if value is None:
         takes = "VALUE or --json" if gate.choices is None else f"VALUE, one of: {', '.join(gate.choices)}"
-        raise Failure(f"this gate is answered with {takes}", exit_code=USAGE)
+        raise Failure(f"this gate needs an answer: {takes}", exit_code=USAGE)
     return value if gate.schema is None else parse_value(value, gate.schema)
 
 

@@ -10,7 +10,7 @@ from msgspec import json
 from asyncjobs.cli.failures import USAGE, Failure
 
 _DEEPEST = 20
-"""Schemas inside of each other that are looked at: references may go round."""
+"""Nested schemas that are examined: references may form a cycle."""
 _TYPES: dict[type, frozenset[str]] = {
     str: frozenset({"string"}),
     bool: frozenset({"boolean"}),
@@ -21,7 +21,7 @@ _TYPES: dict[type, frozenset[str]] = {
 
 
 def parse_value(text: str, schema: Mapping[str, Any]) -> Any:
-    """Return the answer that a text is: the text itself if the schema takes texts, else the number or word in it.
+    """Parse a text as an answer: the text itself if the schema accepts texts, else the number or word in it.
 
     :raises Failure: the schema accepts neither, or does not name a type.
     """
@@ -29,7 +29,7 @@ def parse_value(text: str, schema: Mapping[str, Any]) -> Any:
         if _takes(schema, schema, value, 0):
             return value
     raise Failure(
-        f"this gate takes no VALUE such as {text!r}; it takes: {json.encode(schema).decode()[:500]}",
+        f"this gate does not accept the VALUE {text!r}; it accepts: {json.encode(schema).decode()[:500]}",
         exit_code=USAGE,
         hint="give the answer as JSON: --json VALUE",
     )
@@ -45,7 +45,7 @@ def _scalars(text: str) -> Iterator[Any]:
 
 
 def _takes(schema: Any, root: Mapping[str, Any], value: Any, depth: int) -> bool:
-    """Return whether a schema takes values of this type, or this very value where it lists them."""
+    """Return whether a schema accepts values of this type, or this very value where it lists values."""
     if not isinstance(schema, dict) or depth > _DEEPEST:
         return False
     parts = cast("dict[str, Any]", schema)

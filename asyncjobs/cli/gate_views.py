@@ -13,7 +13,7 @@ from asyncjobs.models import Gate, Job, WaitsFor
 from asyncjobs.processor import JobProcessor
 
 HEADS = ("id", "question", "since", "until")
-"""Of a list of what waits for answers."""
+"""Columns of a list of jobs that wait for answers."""
 _LONGEST = 300
 """Characters of a schema in a line for people."""
 _LONGEST_QUESTION = 100

@@ -26,7 +26,7 @@ from asyncjobs.processor import JobProcessor
 from asyncjobs.requests import JobQuery
 
 _MOST = 100_000
-"""Jobs that one command may be for."""
+"""Maximum number of jobs of one command."""
 
 
 @click.command()
@@ -129,7 +129,7 @@ def _named_argument(pair: str) -> tuple[str, Any]:
 def decode_json(option: str, text: str) -> Any:
     """Return the value of an option that is JSON.
 
-    :raises Failure: it is none, or nested too deep to be read.
+    :raises Failure: it is not valid JSON, or nested too deep to be read.
     """
     try:
         return _parsed(text)

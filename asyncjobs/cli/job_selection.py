@@ -25,7 +25,7 @@ async def find(jp: JobProcessor, query: JobQuery, limit: int) -> list[Job]:
 
 
 def parse_metadata(options: Sequence[str]) -> MetadataFilter | None:
-    """Return the filter that options of the form ``KEY=VALUE`` are; None without any.
+    """Parse options of the form ``KEY=VALUE`` as a filter; None without any.
 
     :raises ConfigurationError: one has another form, or they cannot be compared.
     """

@@ -46,7 +46,7 @@ _HEADS = ("id", "name", "status", "try", "age", "time", "error")
     multiple=True,
     help='Jobs with this metadata. Repeatable: all must match. n=3 finds 3 and "3".',
 )
-@click.option("--open-gates", is_flag=True, help="What waits for an answer: open gates, and jobs parked on one.")
+@click.option("--open-gates", is_flag=True, help="Jobs that wait for an answer: open gates, and jobs parked on one.")
 @click.option("--oldest", is_flag=True, help="Oldest first.")
 @click.option(
     "-n", "--limit", type=click.IntRange(1, _MOST), default=50, show_default=True, help="Maximum number of jobs."

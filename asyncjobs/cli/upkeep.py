@@ -16,7 +16,7 @@ from asyncjobs.config import SQSConfig
 def _check_file(context: Context, what: str) -> None:
     """Refuse the command for a store that is not a file, before it is opened.
 
-    :raises Failure: it is none.
+    :raises Failure: the store is not a file.
     """
     chosen = context.chosen_store
     if "backup" in chosen.backend().capabilities:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from asyncjobs.client.transport import Transport
 
 _LARGEST = 64 << 20
-"""Bytes of an answer that the client looks at; the server may allow fewer."""
+"""Maximum size of an answer in bytes that the client accepts; the server may allow less."""
 
 
 class ClientGateCalls:
@@ -92,8 +92,8 @@ class ClientGateCalls:
         The server records the name of the client's token, so ``by`` is refused. The same answer of the same
         token is accepted again, so that a request whose response was lost is repeated safely.
 
-        :param answer_type: the type of the answer, by which it is checked and sent. Default: it has plain values.
-        :returns: the status of the gate then.
+        :param answer_type: the type by which the answer is checked and sent. Default: plain JSON values.
+        :returns: the new status of the gate.
         :raises JobNotFoundError: no such job. ConfigurationError: the value is not a valid answer.
         :raises JobStateError: it is not a gate, not open, its deadline has passed, or another answer came first.
         """
@@ -104,7 +104,7 @@ class ClientGateCalls:
         """Reject an open gate: it is ``failed``, and its dependents are skipped. ``retry_job`` opens it again.
 
         :param reason: why: 1 to 2,000 characters.
-        :returns: the status of the gate then.
+        :returns: the new status of the gate.
         :raises: as ``answer_job``.
         """
         _refuse_giver(by)
@@ -122,7 +122,7 @@ def _plain(value: Any, answer_type: Any) -> Any:
     try:
         return json_copy(value, "$.value")
     except NotSerializableError as error:
-        error.hint = "give plain values, as JSON has them, or the type: answer_type="
+        error.hint = "pass plain JSON values, or the type: answer_type="
         raise
 
 
@@ -134,5 +134,5 @@ def _not_over_http(if_exists: object) -> ConfigurationError:
 
 def _refuse_giver(by: object) -> None:
     if by is not None:
-        problem = "over HTTP, whoever answers is recorded by the name that the server gives to the client's token"
+        problem = "over HTTP, the server records the name of the client's token with an answer"
         raise ConfigurationError("by", by, problem=problem, hint="leave it out")

@@ -89,7 +89,7 @@ def submission(func: object, args: tuple[Any, ...], options: Mapping[str, Any], 
 def gate_submission(question: Question, timeout: float | None, options: Mapping[str, Any]) -> Any:
     """Return the body of ``POST v1/jobs`` for a gate.
 
-    :param question: which was checked, as ``timeout`` was, in seconds; ``options``: as for ``submission``.
+    :param question: already checked, like ``timeout``, which is in seconds; ``options``: as for ``submission``.
     """
     asked = {
         "question": question.question,
@@ -249,7 +249,7 @@ def _check_names(where: str, fields: Mapping[Any, Any], *, handles: bool, typed:
         encode_value(fields, where)  # raises: it would arrive as a dict
     for name in fields:
         if not isinstance(name, str):
-            hint = "pass list(value.items()), and make the dict of it in the job"
+            hint = "pass list(value.items()), and make the dict from it in the job"
             raise NotSerializableError(where, f"keyed by {name!r}, which is not a string", hint=hint)
         if handles and isinstance(name, Handle):
             raise NotSerializableError(f"{where}{{key}}", "a job handle in a dict key", hint=_AS_A_HANDLE)
@@ -288,7 +288,7 @@ def _fields(where: str, value: Any) -> Mapping[str, Any] | None:
     try:
         return record_fields(value)
     except ValueError as error:
-        hint = "pass what the job needs of it, as arguments of their own or in a dict"
+        hint = "pass what the job needs from it, as separate arguments or in a dict"
         raise NotSerializableError(where, f"a {type(value).__name__} ({error})", hint=hint) from error
 
 
@@ -296,10 +296,10 @@ def _check_number(where: str, value: Any) -> None:
     if isinstance(value, int) and json_value(value) != value:
         problem = "an integer with more digits than JSON readers accept"
         raise NotSerializableError(
-            where, problem, hint="pass hex(value), and make the int of it in the job: int(text, 16)"
+            where, problem, hint="pass hex(value), and make the int from it in the job: int(text, 16)"
         )
     if isinstance(value, float) and not math.isfinite(value):
-        hint = "pass str(value), and make the float of it in the job: float(text)"
+        hint = "pass str(value), and make the float from it in the job: float(text)"
         raise NotSerializableError(where, f"{value}, which JSON does not have", hint=hint)
 
 

@@ -68,7 +68,7 @@ class Actions:
             try:
                 statuses |= await self._reap_cancelled(asked)
             except BackendError as error:  # the requests are stored: a caller must not take them for refused
-                logger.warning("it is not known whether the workers of cancelled jobs live: %s", error)
+                logger.warning("whether the workers of cancelled jobs are alive is unknown: %s", error)
         return statuses
 
     async def _reap_cancelled(self, asked: Sequence[str]) -> Mapping[str, JobStatus]:

@@ -24,20 +24,20 @@ class AnswerSchema(AnswerType):
         try:
             library.Draft202012Validator.check_schema(schema)
         except library.exceptions.SchemaError as error:
-            problem = f"no JSON Schema: {error.json_path}: {error.message}"
+            problem = f"the schema is not a valid JSON Schema: {error.json_path}: {error.message}"
             raise ConfigurationError("schema", problem=problem) from None
         foreign = _find_foreign(schema)
         if foreign is not None:
-            problem = f"it refers to {foreign!r}, which is not in it"
+            problem = f"the schema refers to {foreign!r}, which it does not contain"
             raise ConfigurationError("schema", problem=problem, hint="put the referenced parts under $defs")
         if any(isinstance(part.get("$schema"), str) for part in _parts(schema) if part is not schema):
-            problem = "a part of it names its own dialect ($schema)"
-            raise ConfigurationError("schema", problem=problem, hint="leave it out: all of it is of draft 2020-12")
+            problem = "a part of the schema names its own dialect ($schema)"
+            raise ConfigurationError(
+                "schema", problem=problem, hint="remove it: the whole schema is read as draft 2020-12"
+            )
         if any(isinstance(part.get("pattern"), str) or "patternProperties" in part for part in _parts(schema)):
             # One regular expression can take hours for a short answer, and blocks the whole process meanwhile.
-            problem = (
-                "it has a regular expression (pattern, patternProperties), and those of other programs are not run"
-            )
+            problem = "regular expressions (pattern, patternProperties) in schemas of other programs are not run"
             raise ConfigurationError(
                 "schema", problem=problem, hint="check the text of the answer in the job that gets it"
             )

@@ -32,7 +32,7 @@ def encode_answer(job: Job, value: Any, by: object, answer_type: AnswerType | No
     if gate is None:
         raise no_gate(job)
     if job.unreadable is not None and "question" in job.unreadable:
-        problem = f"no answer to it can be checked: {job.unreadable}"
+        problem = f"answers to it cannot be checked: {job.unreadable}"
         raise JobStateError(job.id, job.status, problem, hint="reject_job or cancel_job ends it")
     fitting = fit_answer(gate.choices, gate.schema, value, answer_type)
     created_at, by = from_datetime(job.created_at), checked_giver(by)
@@ -94,7 +94,7 @@ def fit_schema(schema: Mapping[str, Any], value: Any) -> Any:
     try:
         copy = plain.json_copy(value, "$.value")
     except NotSerializableError as error:
-        error.hint = "give plain values, as JSON has them, or the type: answer_type="
+        error.hint = "pass plain JSON values, or the type: answer_type="
         raise
     found = find_misfit(schema, copy)
     if found is not None:

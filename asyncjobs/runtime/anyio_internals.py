@@ -83,7 +83,7 @@ class _TheLoop:
 
     def _refuse_in_fork(self) -> None:
         if fork_count() != self._forks:
-            raise RuntimeError("in a forked child the loop does not run: return the value to the job")
+            raise RuntimeError("the event loop does not run in a forked child: return the value to the job")
 
     def run_async_from_thread(self, func: Callable[..., Any], args: tuple[Any, ...], token: object) -> Any:
         self._refuse_in_fork()

@@ -21,7 +21,7 @@ from asyncjobs.runtime.wakeups import LoopHandle
 if TYPE_CHECKING:
     from asyncjobs.runtime.context import JobContext
 
-_OTHER_WORDS = "the question {!r} is asked as it was first: other words and options of a later attempt are ignored"
+_OTHER_WORDS = "the question {!r} keeps its first wording and options: those of a later attempt are ignored"
 
 
 class AskAccess(Protocol):
@@ -91,9 +91,9 @@ class Asking:
 
     def _use(self, key: str) -> None:
         if self._used.setdefault(key, use := object()) is not use:
-            problem = f"the key {key!r} was used already in this attempt, and names one question"
+            problem = f"the key {key!r} was already used in this attempt: a key names one question"
             raise ConfigurationError(
-                "key", key, problem=problem, hint="add what differs to the key, in loops the index"
+                "key", key, problem=problem, hint="add the difference to the key: in a loop, the index"
             )
 
     async def _ask(self, gate: NewJob, key: str, answer_type: AnswerType | None, *, park: bool) -> JobResult:
@@ -132,5 +132,5 @@ def _value_of(ended: JobResult, key: str, answer_type: AnswerType | None) -> Any
     except ConversionError as error:
         owner = f"the answer to the question {key!r}"
         misfit = ConversionError(error.where, error.problem, error.expected, owner)
-        misfit.hint = "ask under another key: a question stays as it was first asked"
+        misfit.hint = "use another key: a question keeps its first wording and options"
         raise misfit from error

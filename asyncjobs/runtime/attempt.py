@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     import asyncio
 
 _LONGEST_MESSAGE = 10_000
-_LOST_IN_PARKING = "the job is parked, although its body raised something else meanwhile: {}"
+_LOST_IN_PARKING = "the job is parked; its body raised another error meanwhile, which is ignored: {}"
 _LONGEST_TRACEBACK = 65_536
 _traceback_of = BaseException.__dict__["__traceback__"].__get__
 """From ``BaseException`` itself: a class may have a property of that name."""

@@ -89,7 +89,7 @@ class _OwnTask:
         if not self._task.cancelled() and (problem := self._task.exception()) is not None:
             if error is None:
                 raise only_error(problem)
-            logger.error("leaving a JobProcessor, its background failed", exc_info=problem)
+            logger.error("the background of a JobProcessor failed while the program left it", exc_info=problem)
         if cancelled is not None:
             raise cancelled
         return None

@@ -68,7 +68,7 @@ class Bodies:
             max_value_size,
             config.cancel_grace,
         )
-        self._outage = Outage(logger, "what running jobs keep could not be stored yet")
+        self._outage = Outage(logger, "steps of running jobs could not be stored yet")
         self._step_threads = StepThreads(config.num_workers)
         self._pool: ProcessPool | None = None
         self._pool_made = Wakeup()

@@ -1,8 +1,8 @@
 """Capture the log records and printed lines of a body, as the log of its job.
 
 Both are captured for the whole process: by a handler of the root logger, and by stand-ins for ``sys.stdout`` and
-``sys.stderr``. These are installed once, while at least one worker that wants them runs; ``current_job`` tells to which
-job a record or line belongs.
+``sys.stderr``. These are installed once, while at least one worker that wants them runs; each record or
+line belongs to the current job.
 """
 
 from __future__ import annotations

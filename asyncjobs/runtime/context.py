@@ -72,7 +72,7 @@ def without_job(hint: str) -> str:
     """Return the hint for a call that needs a job; in another thread, explain how to give the job to a thread."""
     if threading.current_thread() is threading.main_thread():
         return hint
-    of_threads = "a thread that a body starts has its job by asyncio.to_thread(f), or contextvars.copy_context().run(f)"
+    of_threads = "a thread of a body gets its job from asyncio.to_thread(f), or contextvars.copy_context().run(f)"
     return f"{hint}; {of_threads}"
 
 
@@ -233,7 +233,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         name = event_data.level(level)
         if name is None:
             self._refuse(
-                "log(level)", level, f"is none of {', '.join(sorted(event_data.LEVELS))}; the line counts as info"
+                "log(level)", level, f"is none of {', '.join(sorted(event_data.LEVELS))}; the line is logged as info"
             )
         data: dict[str, Any] = {"level": name or "info", **capped("message", event_data.text(message))}
         if fields:
@@ -287,7 +287,7 @@ class JobContext(StepMethods, GateMethods, QuestionMethods):
         if not self._fork_warned:
             self._fork_warned = True
             logger.warning(
-                "what a forked child reports of job %r is not stored (%s): return it to the job, which may report it",
+                "reports of a forked child for job %r are not stored (%s): return them to the job to report them",
                 self.id,
                 type,
             )

@@ -326,7 +326,7 @@ class Engine:
             try:
                 await function()
             except Exception as error:  # border: it would cancel the program's own block
-                logger.error("%r beside the jobs failed: %s", function, error, exc_info=error)
+                logger.error("background function %r failed: %s", function, error, exc_info=error)
 
         self._beside.start_soon(run)
 

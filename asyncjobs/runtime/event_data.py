@@ -118,7 +118,7 @@ def event_type(value: object) -> tuple[str, str | None]:
     """Return the type of a body's event, and what is wrong with it, or None."""
     kind = type(value)
     if issubclass(kind, Handle):
-        return "", "is the handle of a job, not the type of an event; emit('job_done', {'job': handle.id}), say"
+        return "", "is the handle of a job, not the type of an event; for example: emit('job_done', {'job': handle.id})"
     if not issubclass(kind, str):
         return "", f"is not a text; a type is 1 to {_LONGEST_TYPE} printable characters"
     name = str.__str__(cast("str", value))
@@ -127,7 +127,7 @@ def event_type(value: object) -> tuple[str, str | None]:
     if name in _RESERVED_TYPES:
         return name, "is a type that the engine writes itself; use a type of your own"
     if name in _STREAM_TYPES:
-        return name, f"is what streams and browsers call events of theirs; emit('job_{name}', …), say"
+        return name, f"is the name of an event of streams and browsers; for example: emit('job_{name}', …)"
     return name, None
 
 

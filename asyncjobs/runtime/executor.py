@@ -123,7 +123,7 @@ class Executor:
         """Hand back attempts whose bodies do not end: the store refuses their later reports and outcomes."""
         names = ", ".join(f"{running.job.attempt.job_id} ({running.job.function})" for running in stuck)
         way = "leaving these jobs behind" if self._crew.can_leave else "cannot leave before these jobs end"
-        logger.error("%s, which ignore that they are cancelled; they are given back, and run again: %s", way, names)
+        logger.error("%s, which ignore their cancellation; they are handed back and run again: %s", way, names)
         for running in stuck:
             self._end(running, Outcome(OutcomeKind.RELEASED))
 

@@ -123,7 +123,7 @@ class SyncFallback:
 
     async def run_left(self) -> None:
         """Run jobs that could not run at their submit once they can, for as long as the processor is entered."""
-        trouble = Outage(logger, "jobs that were not due at their submit cannot be looked at")
+        trouble = Outage(logger, "jobs that were not due at their submit cannot be checked")
         await look_forever(self._look, None, trouble, self._clock)
 
     async def serve(self) -> None:

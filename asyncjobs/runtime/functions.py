@@ -184,7 +184,7 @@ def _module_names(module_name: str) -> list[str]:
 
 
 def _unusable(name: str, error: Exception) -> str:
-    return f"{name} cannot run here: looking at it raised {exception_name(type(error))}"
+    return f"{name} cannot run here: inspecting it raised {exception_name(type(error))}"
 
 
 def _is_installed(module: ModuleType) -> bool:

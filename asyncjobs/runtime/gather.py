@@ -206,7 +206,7 @@ def _by_id(handles: Sequence[JobHandle[T]]) -> dict[str, JobHandle[T]]:
     for handle in handles:
         raw: object = handle
         if not is_a(raw, JobHandle):
-            hint = "jp.handle(job_id) makes one of an id"
+            hint = "jp.handle(job_id) makes a handle from an id"
             if issubclass(type(raw), (list, tuple, set, frozenset, dict)):
                 hint = "give them one by one: gather(*handles)"
             raise ConfigurationError("handles", raw, allowed="handles", hint=hint)

@@ -21,7 +21,7 @@ def refuse_to_stop_inside(executor: Executor) -> None:
 
     :raises JobStateError: as above.
     """
-    hint = "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop there"
+    hint = "jp.daemon.close() stops claiming without waiting; or let the body set an event, and stop the daemon outside"
     _refuse(executor, "the daemon that runs it cannot be stopped inside of it", hint)
 
 

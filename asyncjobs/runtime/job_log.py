@@ -30,7 +30,7 @@ _WORDS = {
     JobStatus.COMPLETED: "completed",
     JobStatus.FAILED: "failed",
     JobStatus.CANCELLED: "was cancelled",
-    JobStatus.PENDING: "goes back, and will be run again",
+    JobStatus.PENDING: "goes back to pending and will run again",
 }
 
 

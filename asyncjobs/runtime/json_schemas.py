@@ -21,7 +21,7 @@ def load_library() -> Any:
     try:
         return import_module("jsonschema")
     except ImportError:
-        what = "checking an answer by the stored schema (this process did not ask: or pass answer_type=)"
+        what = "checking an answer by the stored schema (not needed with answer_type=)"
         raise MissingExtraError("client", what=what) from None
 
 

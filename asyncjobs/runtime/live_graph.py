@@ -98,7 +98,7 @@ class LiveGraph:
             await clock.sleep(_LOOK_EVERY)
             await self._look(backend)
 
-        await look_forever(look, None, Outage(logger, "the live graph could not be looked at"), clock)
+        await look_forever(look, None, Outage(logger, "the live graph could not be updated"), clock)
 
     async def _look(self, backend: JobBackend) -> None:
         if self._dag is None:

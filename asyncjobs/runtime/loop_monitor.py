@@ -126,7 +126,7 @@ class LoopWatch:
         try:
             found = self._look()
         except Exception as error:  # border: a frame of any kind; the next look may succeed
-            logger.debug("what blocks the event loop cannot be seen: %s", error)
+            logger.debug("cannot determine what blocks the event loop: %s", error)
             return True
         running = None if found is None else found.running
         if self._found is not None and running is not self._found:
@@ -153,8 +153,8 @@ class LoopWatch:
             self._last_reported.clear()
         self._last_reported[job.function] = now
         logger.warning(
-            "job %r blocks the event loop, for %.0f ms until now: %s at %s. Nothing else runs meanwhile: await what "
-            "takes long, or submit a plain function, which runs in a thread",
+            "job %r blocks the event loop, for %.0f ms so far: %s at %s. Nothing else runs meanwhile: await "
+            "slow calls, or submit a plain function, which runs in a thread",
             job.attempt.job_id,
             self._blocked * 1000,
             job.function,

@@ -8,7 +8,7 @@ from asyncjobs.exceptions import JobStateError
 def in_forked_child(job_id: str) -> JobStateError:
     """Return the error for a call that a forked child makes for the job of its parent."""
     return JobStateError(
-        job_id, "another process's", "a forked child cannot speak for it", hint="return the value to the job"
+        job_id, "another process's", "a forked child cannot act for it", hint="return the value to the job"
     )
 
 
@@ -24,5 +24,5 @@ def blocks_loop(job_id: str, call: str, twin: str) -> JobStateError:
 
 def body_ended(job_id: str) -> JobStateError:
     """Return the error for a call on behalf of a job whose body has ended, by its leftovers or by another job."""
-    hint = "a body waits for its tasks and threads, and each job asks current_job() itself"
+    hint = "a body must wait for its tasks and threads, and each job must call current_job() itself"
     return JobStateError(job_id, "no longer held by this attempt", "its body has ended", hint=hint)

@@ -74,7 +74,7 @@ def checked_question(
     size = len(encode_question(asked))
     if size > MAX_BYTES:
         problem = f"the question with its choices and schema has {size:,} bytes, more than {MAX_BYTES:,}"
-        hint = "what is asked about is the result of a dependency, or metadata"
+        hint = "put what it is about into the result of a dependency, or into metadata"
         raise ConfigurationError("question", question, problem=problem, hint=hint)
     if default is UNSET:
         return asked
@@ -92,7 +92,10 @@ def _default(asked: Question, default: Any, answer_type: AnswerType | None, larg
         raise ConfigurationError("default", default, problem=problem, hint=error.hint) from error
     if value in asked.reject_on:
         raise ConfigurationError(
-            "default", default, problem="default is one of reject_on", hint="leave it out: then the deadline fails it"
+            "default",
+            default,
+            problem="default is one of reject_on",
+            hint="leave it out: the gate then fails at its deadline",
         )
     data = encode_value(value, "$.default")
     if len(data) > largest:

@@ -62,7 +62,9 @@ def _in_progress(job: Job, gone: Collection[str]) -> Reason:
         )
         return Reason("worker_gone", sentence, details)
     if job.cancel_requested:
-        return Reason("cancel_requested", f"worker {job.worker} was asked to stop it and has not yet", details)
+        return Reason(
+            "cancel_requested", f"worker {job.worker} was asked to stop it, and has not yet stopped it", details
+        )
     return Reason("running", f"it is running: attempt {job.attempt} on worker {job.worker}", details)
 
 
@@ -136,7 +138,7 @@ async def _limit(backend: JobBackend, job: Job) -> Reason:
     if limit is None:
         return Reason("limit", f"the limit {job.limit!r} is used up", {"key": job.limit})
     details = {"key": limit.key, "capacity": limit.capacity, "in_progress": limit.in_progress}
-    sentence = f"the limit {limit.key!r} lets {limit.capacity} run at a time, and others are before it"
+    sentence = f"the limit {limit.key!r} lets {limit.capacity} run at a time, and other jobs are ahead of it"
     return Reason("limit", sentence, details)
 
 
@@ -171,4 +173,4 @@ def _queued(job: Job, willing: list[WorkerInfo]) -> Reason:
     if running >= slots:
         sentence = f"the workers that may run it have no free slot ({running:,} of {slots:,} in use)"
         return Reason("slots", sentence, details)
-    return Reason("next", "it is ready; a worker takes it as soon as it gets to it", details)
+    return Reason("next", "it is ready; one of the next claims of a worker takes it", details)

@@ -58,7 +58,7 @@ class Recorder:
         self._backend = backend
         self._clock = clock
         self._running = running
-        self._outage = Outage(logger, "what running jobs brought could not be stored yet")
+        self._outage = Outage(logger, "events of running jobs could not be stored yet")
         self.outcomes: OutcomeWriter = OutcomeWriter(
             backend, clock, claims, results, self._outage, claimed=claimed, stale=stale, written=written
         )
@@ -129,7 +129,9 @@ class Recorder:
                 running.context.body_events.put_back()  # it goes with the outcome at the latest
             return False
         except Exception as error:  # border: one event cannot be stored, and must not hold up the others
-            logger.error("events could not be stored together, so each job's alone: %s", error, exc_info=error)
+            logger.error(
+                "events could not be stored together; storing those of each job separately: %s", error, exc_info=error
+            )
             await self._store_apart(taken)
         finally:
             self._on_its_way = frozenset()

@@ -135,6 +135,6 @@ class Scheduler:
         if news:
             self._reported |= news
             for name, reason in news.items():
-                logger.warning("jobs of %r are left alone: %s", name, reason)
+                logger.warning("jobs of %r are not run here: %s", name, reason)
             await self._backend.report_refusals(self._registration.worker_id, self._reported)
         return bool(found)

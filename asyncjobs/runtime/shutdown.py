@@ -30,15 +30,15 @@ from asyncjobs.safe_logging import SafeLogger
 logger = SafeLogger("asyncjobs")
 
 _STAYS = (
-    "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; "
-    "a daemon on the same store runs it"
+    "unfinished jobs stay in the store. 'await jp.drain()' before leaving waits for them; "
+    "a daemon on the same store runs them"
 )
 _IN_MEMORY = (
-    "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same "
-    "backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it"
+    "unfinished jobs in an in-memory store end with this program, unless a JobProcessor is entered again on the "
+    "same backend object. 'await jp.drain()' before leaving waits for them; a store in a file keeps them"
 )
 _ANSWERED_LATER = "any process that opens the store may answer"
-_NEVER_ANSWERED = "in a store in memory they end with this program"
+_NEVER_ANSWERED = "gates in an in-memory store end with this program"
 _PATIENCE = 1.0
 """Seconds of waiting after which a block that is left without a signal logs what it waits for."""
 

@@ -74,10 +74,10 @@ def decode_step(data: bytes, func: Callable[..., Any] | None, key: str) -> Any:
         return decode_result(data, func)
     except ConversionError as error:
         misfit = ConversionError(error.where, error.problem, error.expected, f"the value that is kept under {key!r}")
-        misfit.hint = "give the step a new key, and its function runs; or let the annotation name what is stored"
+        misfit.hint = "give the step a new key, so that its function runs; or let the annotation name the stored type"
         raise misfit from error
     except CorruptValueError as error:
-        error.hint = f"give the step another key than {key!r}, and its function runs"
+        error.hint = f"give the step another key than {key!r}, so that its function runs"
         raise
 
 

@@ -122,11 +122,11 @@ class Steps:
         """Begin a step, unless its key names one that runs, or one that has returned its value."""
         with self._lock:
             if key in self._running or key in self._threaded:
-                problem = f"the key {key!r} was used already in this attempt, and the function of its step runs"
-                hint = "add what differs to the key, in loops the index; or wait for the step that runs"
+                problem = f"the key {key!r} was already used in this attempt: its step is still running"
+                hint = "add the difference to the key: in a loop, the index; or wait for the running step"
             elif key in self._used:
-                problem = f"the key {key!r} was used already in this attempt, and names one step"
-                hint = "add what differs to the key, in loops the index"
+                problem = f"the key {key!r} was already used in this attempt: a key names one step"
+                hint = "add the difference to the key: in a loop, the index"
             else:
                 self._running.add(key)
                 return
@@ -247,7 +247,7 @@ class Steps:
             problem = error
         if problem is not None:
             logger.warning(
-                "the body of job %r did not wait for its step %r, of which nothing is kept: %s",
+                "the body of job %r did not wait for its step %r, whose result is not kept: %s",
                 self.access.attempt.job_id,
                 key,
                 problem,
@@ -261,7 +261,7 @@ class Steps:
         if not isinstance(value, _Encoded):
             _close(value)
             hint = f"in an 'async def' function: await current_job().step({key!r}, …)"
-            raise ConfigurationError("fn", func, problem="step_sync() does not await what it returned", hint=hint)
+            raise ConfigurationError("fn", func, problem="step_sync() does not await what fn returned", hint=hint)
         self._context.run_sync(self._keep, key, value.data, True)
         return value.data
 

@@ -314,7 +314,7 @@ def _isolation(given: object, function: str, *, local: bool) -> Isolation:
             "isolation",
             given,
             problem="a local job runs in this process only, and isolation='process' runs it in another",
-            hint="move the function to module level and leave local=True away",
+            hint="move the function to module level and remove local=True",
         )
     if os.name != "posix":
         raise ConfigurationError("isolation", given, allowed="'thread' on this system")

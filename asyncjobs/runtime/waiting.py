@@ -259,7 +259,7 @@ class Waiting:
         except JobProcessorError:
             return  # the waiting caller gets it, too
         except Exception as error:  # border: the warning of one job is worth less than those of the others
-            logger.error("why job %r waits cannot be found out: %s", job_id, error, exc_info=error)
+            logger.error("cannot determine why job %r waits: %s", job_id, error, exc_info=error)
             return
         if reason is not None and reason.code in _HOPELESS:
             logger.warning("waiting for job %r, but %s", job_id, reason.sentence)

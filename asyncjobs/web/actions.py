@@ -79,7 +79,7 @@ async def _submit_job(call: Call, asked: requests.Submit, job_id: str | None) ->
 
 
 def _named_alike(name: str, names: Sequence[str]) -> str | None:
-    """Return the registered name with the same function, in whatever module; without a module, also with a like one."""
+    """Return the registered name of the same function in another module; without a module, also of a similar one."""
     module, _, function = name.rpartition(":")
     functions = {known.rpartition(":")[2]: known for known in reversed(names)}
     like = function if module else nearest(function, functions)

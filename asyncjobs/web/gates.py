@@ -23,7 +23,7 @@ _LONGEST_NAME = 200
 _OPTIONS = ("depends_on", "require", "group", "metadata")
 """Options that a gate has in common with other jobs."""
 _STEP = re.compile(r"\.(\w+)|\[(\d+)\]|\['((?:[^'\\]|\\.)*)'\]|\[\.\.\.\]")
-_MISSING = ConfigurationError("value", problem="value is missing: this question takes one of its choices, or a value")
+_MISSING = ConfigurationError("value", problem="value is missing: this gate needs one of its choices, or a value")
 
 
 async def answer(call: Call) -> Response:
@@ -61,7 +61,7 @@ def _giver(call: Call) -> str:
         raise WebError(
             403,
             "forbidden",
-            f"the caller has a name of {counted(len(name), 'character')}; whoever answers is recorded by name",
+            f"the caller has a name of {counted(len(name), 'character')}; answers are recorded with the caller's name",
             hint=f"auth= must return a Principal with a name of 1 to {_LONGEST_NAME} characters",
         )
     return name
@@ -75,7 +75,7 @@ async def _end(call: Call, job_id: str, ending: Awaitable[JobStatus]) -> Respons
 
 
 def _misfit(call: Call, error: ConfigurationError | NotSerializableError) -> WebError:
-    """Return the problem of an answer that the gate does not take. Its texts may quote the question."""
+    """Return the problem for an answer that the gate does not accept. Its texts may quote the question."""
     problem = as_web_error(error)
     problem.status = 422
     problem.detail = call.redact_text(problem.detail)
@@ -104,7 +104,7 @@ def _pointer(where: str) -> str:
 async def submit_gate(call: Call, asked: requests.Submit, question: requests.Question, job_id: str | None) -> Any:
     """Submit a gate; return its handle.
 
-    :raises WebError: 400, an option is none of a gate, or the schema is none.
+    :raises WebError: 400, gates do not have an option, or the schema is not valid.
     """
     _refuse_other_options(asked)
     options: dict[str, Any] = {name: value for name in _OPTIONS if (value := getattr(asked, name)) is not None}
@@ -132,4 +132,4 @@ def _refuse_other_options(asked: requests.Submit) -> None:
     for name in asked.__struct_fields__:
         if name not in ("gate", "id", *_OPTIONS) and getattr(asked, name) != getattr(unset, name):
             hint = "#/gate/timeout is the time for an answer" if name == "timeout" else None
-            raise invalid(f"#/{name}", "a gate has none: it is answered, and not run", hint=hint)
+            raise invalid(f"#/{name}", "a gate does not have this option: it is answered, and not run", hint=hint)

@@ -151,7 +151,7 @@ async def get_arguments(call: Call) -> Response:
     if stored is None:
         await call.jp.get_job(job_id)
         raise JobNotFoundError(job_id)
-    if stored.function == FUNCTION:  # a question is stored, which the job itself shows
+    if stored.function == FUNCTION:  # its question is stored instead, and shown with the job
         return call.json(views.ArgumentsView(job_id, stored.function, [], {}))
     try:
         args, kwargs = await decode_beside_loop(stored.call, _plain_call, stored.call)
@@ -183,7 +183,7 @@ async def why(call: Call) -> Response:
 
 
 async def _without_secrets(call: Call, reason: Reason) -> str:
-    """Return the sentence about a question with what callers may see of that."""
+    """Return the sentence about a question with only what callers may see of it."""
     asked = await call.jp.backend.get_job(reason.details["gate"])
     if asked is None or asked.gate is None:
         return reason.sentence

@@ -1,4 +1,4 @@
-"""Read from a query string what the metadata of jobs are compared with."""
+"""Parse the metadata filter of a query string."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from asyncjobs.web.requests import ListJobs
 
 
 def checked_metadata(call: Call, asked: ListJobs) -> MetadataFilter | None:
-    """Return the metadata that jobs are to have; None for any.
+    """Return the metadata that jobs must have; None for any.
 
     :raises WebError: 400, they cannot be compared, or they are hidden from callers.
     """
@@ -44,7 +44,7 @@ def _parsed(text: str) -> dict[str, Scalar | list[Scalar]]:
 
 
 def _refuse_hidden(call: Call, wanted: MetadataFilter) -> None:
-    # The jobs that are found would tell callers a value that is hidden from them, which they need only guess.
+    # A filter would confirm guesses: the jobs found would reveal a value that is hidden from callers.
     for key, value in wanted.items():
         for one in alternatives(value):
             if call.redact_fields("metadata", {key: one}) != {key: one}:

@@ -116,27 +116,29 @@ class Question(Request, frozen=True, kw_only=True):
     question: Annotated[str, Meta(min_length=1)]
     choices: Annotated[list[str], Meta(min_length=1, max_length=50, description="Texts to choose from.")] | None = None
     schema: Annotated[dict[str, Any], Meta(description="JSON Schema of the answer.")] | None = None
-    reject_on: Annotated[list[str], Meta(max_length=50, description="Those of the choices that reject it.")] = field(
+    reject_on: Annotated[list[str], Meta(max_length=50, description="The choices that reject the gate.")] = field(
         default_factory=list[str]
     )
     timeout: (
-        Annotated[float, Meta(gt=0, le=315_360_000, description="Seconds from when it is asked to its deadline.")]
+        Annotated[
+            float, Meta(gt=0, le=315_360_000, description="Seconds from when the gate is opened to its deadline.")
+        ]
         | None
     ) = None
-    default: Annotated[Any, Meta(description="The answer that the deadline gives; left out: it fails.")] = UNSET
+    default: Annotated[Any, Meta(description="The answer at the deadline; without one, the gate fails.")] = UNSET
 
 
 class Submit(Request, frozen=True, kw_only=True):
     """A job of a registered `function`, or a `gate`. In `args` and `kwargs`, `{"$job": "an id"}` is replaced by the
-    result of that job, and is a dependency on it. The header `Idempotency-Key` also sets the `id`. A gate has of the
-    other fields only `id`, `depends_on`, `require`, `group` and `metadata`."""
+    result of that job, and is a dependency on it. The header `Idempotency-Key` also sets the `id`. Of the other fields,
+    a gate has only `id`, `depends_on`, `require`, `group` and `metadata`."""
 
     needed: ClassVar[bool] = True
     function: (
         Annotated[str, Meta(min_length=1, max_length=200, description="Name under which the server registered it.")]
         | None
     ) = None
-    gate: Annotated[Question, Meta(description="What is asked, in place of a function.")] | None = None
+    gate: Annotated[Question, Meta(description="The question of a gate, in place of a function.")] | None = None
     args: list[Any] = field(default_factory=list[Any])
     kwargs: dict[str, Any] = field(default_factory=dict[str, Any])
     id: JobId | None = None
@@ -173,14 +175,14 @@ class Retry(Request, frozen=True, kw_only=True):
 
 
 class Answer(Request, frozen=True, kw_only=True):
-    """The `value` of the answer. Left out, it approves a gate that has neither choices nor a schema. Who answers is the
-    caller, by the name that the server knows."""
+    """The `value` of the answer. Without it, a gate that has neither choices nor a schema is approved. The answer is
+    recorded with the name of the caller."""
 
     value: Annotated[Any, Meta(description="One of the choices, or what fits the schema.")] = UNSET
 
 
 class Reject(Request, frozen=True, kw_only=True):
-    """Why a gate is rejected. Who rejects it is the caller, by the name that the server knows."""
+    """Why a gate is rejected. The rejection is recorded with the name of the caller."""
 
     reason: Annotated[str, Meta(min_length=1, max_length=2000)]
 

@@ -49,9 +49,9 @@ class GateView(Struct, frozen=True, kw_only=True):
     question: str
     choices: list[str] | None
     schema: Annotated[dict[str, Any], Meta(description="JSON Schema of the answer.")] | None
-    reject_on: Annotated[list[str], Meta(description="Those of the choices that reject it.")]
+    reject_on: Annotated[list[str], Meta(description="The choices that reject the gate.")]
     asked_by: Annotated[str, Meta(description="The job whose body asks.")] | None
-    opened_at: Annotated[Moment, Meta(description="Since when it can be answered.")] | None
+    opened_at: Annotated[Moment, Meta(description="When the gate was opened for answers.")] | None
     deadline: Annotated[Moment, Meta(description="When the time for answers is over.")] | None
     answered_by: Annotated[str, Meta(description="The name given with the answer or rejection.")] | None
     answered_at: Moment | None

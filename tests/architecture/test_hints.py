@@ -103,13 +103,13 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("cli/job_actions.py", "--older cannot be combined with ids or --group"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "asyncjobs jobs list shows the jobs"): commands.a_store_without_a_worker,
     ("cli/job_actions.py", "pass --yes to {}"): commands.a_store_without_a_worker,
-    ("cli/aws.py", "nothing was made; this is done by:  asyncjobs aws init"): AWS,
+    ("cli/aws.py", "nothing was created; to create it:  asyncjobs aws init"): AWS,
     (
         "cli/aws.py",
         "set backend = 'sqs' in asyncjobs.toml, or ASYNCJOBS_BACKEND=sqs, or name a program that uses SQSConfig: --app module:attribute",
     ): AWS,
     ("cli/config.py", "--force overwrites it"): commands.a_configuration,
-    ("cli/gate_actions.py", "VALUE and --json exclude each other"): commands.gates,
+    ("cli/gate_actions.py", "VALUE and --json cannot be combined"): commands.gates,
     ("cli/gate_actions.py", "VALUE or --json"): commands.gates,
     (
         "cli/gate_actions.py",
@@ -167,9 +167,9 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "client/submission.py",
         "remove it, and set it where the server defines the function: @job({}=…)",
     ): web.the_client,
-    ("client/submission.py", "pass hex(value), and make the int of it in the job: int(text, 16)"): FOLLOWED,
-    ("client/submission.py", "pass list(value.items()), and make the dict of it in the job"): FOLLOWED,
-    ("client/submission.py", "pass str(value), and make the float of it in the job: float(text)"): FOLLOWED,
+    ("client/submission.py", "pass hex(value), and make the int from it in the job: int(text, 16)"): FOLLOWED,
+    ("client/submission.py", "pass list(value.items()), and make the dict from it in the job"): FOLLOWED,
+    ("client/submission.py", "pass str(value), and make the float from it in the job: float(text)"): FOLLOWED,
     ("client/submission.py", "{}; for a parameter of that name, pass args=(…), kwargs={{}: …}"): web.the_client,
     (
         "client/transport.py",
@@ -299,7 +299,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/gather.py", "give them one by one: gather(*handles)"): calls.handles,
     ("runtime/handle.py", "handle.result_sync()"): calls.bodies,
     ("runtime/handle.py", "jp.handle(job_id) makes one"): calls.handles,
-    ("runtime/gather.py", "jp.handle(job_id) makes one of an id"): calls.handles,
+    ("runtime/gather.py", "jp.handle(job_id) makes a handle from an id"): calls.handles,
     ("runtime/handle.py", "result_sync() is for plain functions that run as jobs"): calls.bodies,
     (
         "runtime/handle.py",
@@ -307,7 +307,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.bodies,
     (
         "runtime/context.py",
-        "a thread that a body starts has its job by asyncio.to_thread(f), or contextvars.copy_context().run(f)",
+        "a thread of a body gets its job from asyncio.to_thread(f), or contextvars.copy_context().run(f)",
     ): Words("run as printed by tests/runtime/test_context_blocking.py"),
     ("models.py", "this is the handle of one job: await it, or ask by its id"): calls.handles,
     ("runtime/setup.py", "None, or 'sync' with enable_daemon=False"): calls.jobs_without_a_worker,
@@ -371,27 +371,27 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ): calls.options,
     (
         "runtime/inside.py",
-        "jp.daemon.close() claims no more jobs, and waits for none; or let the body set an event, and stop there",
+        "jp.daemon.close() stops claiming without waiting; or let the body set an event, and stop the daemon outside",
     ): calls.bodies,
     (
         "runtime/shutdown.py",
-        "what is left in a store in memory ends with this program, unless a JobProcessor is entered again on the same backend object. 'await jp.drain()' before leaving waits for its end; a store in a file keeps it",
+        "unfinished jobs in an in-memory store end with this program, unless a JobProcessor is entered again on the same backend object. 'await jp.drain()' before leaving waits for them; a store in a file keeps them",
     ): calls.jobs_without_a_worker,
     (
         "runtime/shutdown.py",
-        "what is left waits in the store. 'await jp.drain()' before leaving waits for its end; a daemon on the same store runs it",
+        "unfinished jobs stay in the store. 'await jp.drain()' before leaving waits for them; a daemon on the same store runs them",
     ): calls.jobs_without_a_worker,
     (
         "runtime/loop_monitor.py",
-        "job %r blocks the event loop, for %.0f ms until now: %s at %s. Nothing else runs meanwhile: await what takes long, or submit a plain function, which runs in a thread",
+        "job %r blocks the event loop, for %.0f ms so far: %s at %s. Nothing else runs meanwhile: await slow calls, or submit a plain function, which runs in a thread",
     ): Words("names the job and the place; there is no call in it"),
     (
         "runtime/event_data.py",
-        "is what streams and browsers call events of theirs; emit('job_{}', …), say",
+        "is the name of an event of streams and browsers; for example: emit('job_{}', …)",
     ): calls.bodies,
     (
         "runtime/event_data.py",
-        "is the handle of a job, not the type of an event; emit('job_done', {'job': handle.id}), say",
+        "is the handle of a job, not the type of an event; for example: emit('job_done', {'job': handle.id})",
     ): calls.bodies,
     ("runtime/event_data.py", "emit({}, append)"): Words(
         "names the call and the argument, in a warning of the job's log"
@@ -408,14 +408,14 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/steps.py", "in an 'async def' function: await current_job().step({}, …)"): steps.steps,
     (
         "runtime/misplaced_calls.py",
-        "a body waits for its tasks and threads, and each job asks current_job() itself",
+        "a body must wait for its tasks and threads, and each job must call current_job() itself",
     ): Words("what a body does, not a call to write as it stands"),
     ("runtime/steps.py", "step_sync() does not await 'async def' functions"): steps.steps,
     (
         "runtime/steps.py",
         "pass the function itself and its arguments after it: step({}, render, path)",
     ): Words("as that of submit_job, with the key of the step"),
-    ("runtime/steps.py", "step_sync() does not await what it returned"): steps.steps,
+    ("runtime/steps.py", "step_sync() does not await what fn returned"): steps.steps,
     ("runtime/preload.py", "the whole traceback: python -c 'import {}'"): Words("Python's own command"),
     ("core/retry.py", "RetryPolicy(max_retries=5)"): calls.options,
     (
@@ -436,7 +436,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("runtime/submission.py", "datetime.now(UTC) + …, or value.astimezone()"): calls.options,
     ("runtime/submission.py", "ids, handles, jp.optional(…)"): calls.options,
     ("runtime/submission.py", "ids, handles, jp.optional(…), or a list of these"): calls.options,
-    ("runtime/submission.py", "move the function to module level and leave local=True away"): calls.callables,
+    ("runtime/submission.py", "move the function to module level and remove local=True"): calls.callables,
     ("runtime/submission.py", "open the JobProcessor with enable_daemon=True"): calls.callables,
     ("runtime/submission.py", "optional({})"): NAME,
     (
@@ -458,7 +458,7 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
     ("sync.py", "await handle."): Words("what is replaced in hints of others"),
     ("sync.py", "await jp.submit_job(…), await jp.handle(job_id), with jp = jobs.processor"): calls.without_a_loop,
     ("sync.py", "give them one by one: gather(*handles)"): calls.without_a_loop,
-    ("sync.py", "jobs.handle(job_id) makes one of an id"): calls.without_a_loop,
+    ("sync.py", "jobs.handle(job_id) makes one"): calls.without_a_loop,
     ("sync.py", "use it inside 'with SyncJobs(…) as jobs:'"): calls.without_a_loop,
     ("testing/clocks.py", "time does not go back; jump() moves the wall clock alone"): NAME,
     ("web_door.py", "asgi_app()"): NAME,

@@ -52,7 +52,7 @@ def test_a_dry_run_says_how_it_is_done(inside: Inside, monkeypatch: pytest.Monke
     made = recorded(monkeypatch, ["table 'jobs'"])
     ran = inside.good("--config", "asyncjobs.toml", "aws", "init", "--dry-run")
     assert ran.out == "table 'jobs'\n"
-    assert "nothing was made; this is done by:  asyncjobs --config asyncjobs.toml aws init" in ran.err
+    assert "nothing was created; to create it:  asyncjobs --config asyncjobs.toml aws init" in ran.err
     assert [dry for _, dry in made.asked] == [True]
     document = inside.good("--json", "aws", "init", "--dry-run").json
     assert document == {"schema": 1, "dry_run": True, "made": ["table 'jobs'"]}

@@ -94,7 +94,7 @@ def test_what_is_missing_is_made_once(shell: OnAWS) -> None:
     assert (refused.code, "it does not exist" in refused.err, "'asyncjobs aws init'" in refused.err) == (4, True, True)
     planned = shell.good("aws", "init", "--dry-run", **only)
     assert planned.lines[0] == f"DynamoDB table '{shell.table}' with the indexes work, list, log"
-    assert "nothing was made; this is done by:  asyncjobs aws init" in planned.err
+    assert "nothing was created; to create it:  asyncjobs aws init" in planned.err
     assert shell.run("jobs", "list", **only).code == 4, "a dry run makes nothing"
     assert shell.good("aws", "init", **only).out == planned.out
     again = shell.good("aws", "init", **only)

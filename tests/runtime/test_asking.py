@@ -262,7 +262,7 @@ async def test_a_key_names_one_question_of_an_attempt(jp: JobProcessor) -> None:
     await jp.answer_job("a/q")
     await within(10, handle)
     assert [error.field for error in refused] == ["key", "key"]
-    assert "in loops the index" in str(refused[0])
+    assert "in a loop, the index" in str(refused[0])
 
 
 async def test_a_wait_that_was_cut_short_may_begin_again(jp: JobProcessor) -> None:

@@ -91,7 +91,7 @@ async def test_a_forked_child_is_refused_what_needs_the_processor(
         seen: dict[str, str] = await _submitted(jp, body, isolation)
     for call, text in seen.items():
         assert text.startswith("JobStateError: "), (call, text)
-        assert "a forked child cannot speak for it" in text
+        assert "a forked child cannot act for it" in text
         assert "return the value to the job" in text
 
 
@@ -106,7 +106,9 @@ def _from_thread() -> str:
 
 async def test_a_forked_child_is_refused_calls_of_the_loop_by_anyio(jp: JobProcessor) -> None:
     with anyio.fail_after(60):
-        assert (await _submitted(jp, _from_thread, "thread")).count("in a forked child the loop does not run") == 2
+        assert (await _submitted(jp, _from_thread, "thread")).count(
+            "the event loop does not run in a forked child"
+        ) == 2
 
 
 # -- what it reports
@@ -151,7 +153,7 @@ async def test_what_a_forked_child_reports_is_warned_of_once_and_raises_nothing(
         logging.getLogger("asyncjobs").removeHandler(handler)
     (line,) = [line for line in handler.lines() if "forked child" in line]
     assert "'forker'" in line
-    assert "return it to the job" in line
+    assert "return them to the job" in line
     assert not [event async for event in handle.events() if event.type in ("log", "progress", "preview")]
 
 

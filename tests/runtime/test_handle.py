@@ -407,11 +407,11 @@ async def test_leaving_with_unfinished_jobs_warns_with_their_number(
     [record] = [record for record in caplog.records if record.levelno == logging.WARNING]
     assert record.name == "asyncjobs"
     said = record.getMessage()
-    assert said.startswith("3 jobs are left unfinished, and no worker is alive to run them: what is left ")
-    assert "'await jp.drain()' before leaving waits for its end" in said
+    assert said.startswith("3 jobs are left unfinished, and no worker is alive to run them: unfinished jobs ")
+    assert "'await jp.drain()' before leaving waits for them" in said
     # A store in memory is not one that waits, and no daemon reaches it.
-    assert ("waits in the store" in said) == ("a daemon on the same store" in said) == (stores.kind == "sqlite")
-    assert ("ends with this program" in said) == (stores.kind == "memory")
+    assert ("stay in the store" in said) == ("a daemon on the same store" in said) == (stores.kind == "sqlite")
+    assert ("end with this program" in said) == (stores.kind == "memory")
     async with stores.processor() as jp:  # what the message says is left, is
         await jp.drain(timeout=PATIENCE)
         assert [job.status for job in await jp.find_jobs()] == [COMPLETED] * 3

@@ -78,4 +78,4 @@ def ask_in_child() -> list[str]:
 async def test_a_forked_child_has_no_steps(isolation: Any) -> None:
     async with JobProcessor("memory") as jp:
         for answer in await within(20, await jp.submit_job(ask_in_child, isolation=isolation, retry=ONCE)):
-            assert "a forked child cannot speak for it" in answer
+            assert "a forked child cannot act for it" in answer

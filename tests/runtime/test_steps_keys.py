@@ -39,7 +39,7 @@ async def test_a_key_names_one_step_of_an_attempt(jp: JobProcessor, way: str) ->
         return [str(again.value), again.value.value]  # type: ignore[list-item]
 
     message, key = await run(jp, body)
-    assert "'once' was used already in this attempt" in message
+    assert "'once' was already used in this attempt" in message
     assert "the index" in message
     assert key == "once"
     assert len(work.calls) == 1
@@ -53,9 +53,9 @@ async def test_a_key_in_use_by_a_step_that_runs_is_refused_too(jp: JobProcessor)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(job.step, "k", held.sync)
             await held.started.wait()
-            with pytest.raises(ConfigurationError, match="'k' was used") as refused:
+            with pytest.raises(ConfigurationError, match="'k' was already used") as refused:
                 await job.step("k", held.sync)
-            with pytest.raises(ConfigurationError, match="'k' was used"):
+            with pytest.raises(ConfigurationError, match="'k' was already used"):
                 await anyio.to_thread.run_sync(job.step_sync, "k", held.sync)
             held.go.open()
         return str(refused.value.value)
@@ -130,7 +130,7 @@ async def test_what_cannot_be_called_once_is_refused(jp: JobProcessor) -> None:
         with pytest.raises(ConfigurationError, match=r"step_sync\(\) does not await") as error:
             current_job().step_sync("k", work.awaited)
         refused.append(error.value.field)
-        with pytest.raises(ConfigurationError, match="does not await what it returned"):
+        with pytest.raises(ConfigurationError, match="does not await what fn returned"):
             current_job().step_sync("k", lambda: work.awaited())
         for no_function in (generator, 3):
             with pytest.raises(SubmissionError):

@@ -117,7 +117,7 @@ async def test_a_first_attempt_reads_nothing_and_jobs_without_steps_ask_nothing(
 async def test_bad_keys_and_values_are_refused_there(ledger: Path) -> None:
     async with JobProcessor(MemoryConfig(max_value_size=1_000_000)) as jp:
         again, empty, large = await run(jp, bodies.refused, str(ledger))
-    assert "ConfigurationError: the key 'k' was used already in this attempt" in again
+    assert "ConfigurationError: the key 'k' was already used in this attempt" in again
     assert "ConfigurationError: key cannot be ''" in empty
     assert "more than the 1,000,000 that max_value_size allows; the function of the step has run" in large
     assert ledger.read_text() == "1\n1\n"

@@ -333,7 +333,7 @@ async def test_what_a_processor_may_not_run_waits_and_says_why(caplog: pytest.Lo
         # Submitting it is vouching for it.
         await (await jp.submit_job(os.getcwd))
         assert await jp.handle("cwd").result(timeout=10) == os.getcwd()
-    refusals = [record for record in caplog.records if "are left alone" in record.getMessage()]
+    refusals = [record for record in caplog.records if "are not run here" in record.getMessage()]
     assert len(refusals) == 1
 
 

@@ -59,7 +59,7 @@ class ParentJobs:
             raise ConfigurationError(
                 "local",
                 True,
-                problem="a local job runs in the process that submits it, and this one is gone with its job",
+                problem="a local job runs in the process that submits it, and this process ends with its job",
                 hint="move the function to module level, or do not isolate the job that submits it",
             )
         request = build_request(func, args, options)

@@ -94,7 +94,7 @@ class ProcessPool:
             try:
                 outcome = await self._run_in(process, running, call)
             except Exception as error:  # border: a defect of asyncjobs fails this job; the worker continues
-                logger.exception("the process of job %r could not be talked to", running.job.attempt.job_id)
+                logger.exception("communication with the process of job %r failed", running.job.attempt.job_id)
                 return failure(error, policy=running)
             if outcome is not None:
                 return outcome

@@ -59,11 +59,11 @@ async def steps(hints: Hints) -> None:
         job = current_job()
         await job.step("k", before)
         used = await refusal(job.step("k", after))
-        assert used.hint == "add what differs to the key, in loops the index"
+        assert used.hint == "add the difference to the key: in a loop, the index"
         await job.step("k/1", before)
         await job.keep("other", {"width": 1})
         misfit = await refusal(job.step("other", after))
-        assert misfit.hint.startswith("give the step a new key, and its function runs")
+        assert misfit.hint.startswith("give the step a new key, so that its function runs")
         hints.follow(await refusal(job.step("lock", threading.Lock)))
         return (await job.step("other v2", after)).title
 
