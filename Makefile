@@ -121,7 +121,8 @@ test-faults: $(VENV)/dev.stamp .venv-aws/stamp .venv-dynoxide/stamp
 	ASYNCJOBS_TEST_FAULTS=$(or $(KIND),all) ASYNCJOBS_TEST_SEED=$(or $(SEED),0) $(SQS) tests/conformance $(ARGS)
 	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_EVERY=1 $(SQS) -k "last_of_its_process" tests/unit)
 	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_HISTORIES=300 $(SQS) -k sqs tests/properties/test_sqs_histories.py tests/properties/test_retention.py)
-	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_CHILDREN=2000 $(SQS) --timeout 1000 tests/properties/test_sqs_together.py)
+	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_CHILDREN=2000 ASYNCJOBS_TEST_DEPENDENCIES=5000 $(SQS) --timeout 1000 \
+		tests/properties/test_sqs_together.py tests/unit/test_sqs_dependents.py)
 	$(if $(KIND)$(ARGS),,$(SECOND))
 	$(if $(KIND)$(ARGS),,ASYNCJOBS_STORM=long $(SQS) --timeout 3000 tests/faults/test_sqs_storm.py)
 

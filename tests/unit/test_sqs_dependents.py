@@ -1,11 +1,17 @@
-"""What ends together is settled together: a dependent of many jobs is read once, and written once for many edges."""
+"""What ends together is settled together: a dependent of many jobs is read once, and written once for many edges.
+
+``ASYNCJOBS_TEST_DEPENDENCIES=5000`` tries as many dependencies of one job as the store takes, which are 500 otherwise.
+"""
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
-from asyncjobs.backends.sqs import dependents, keys
+from asyncjobs.backends.sqs import dependents, keys, sizes
 from asyncjobs.backends.sqs.loading import read_rows
+from asyncjobs.exceptions import BackendError
 from tests.conformance.support import BROKEN, COMPLETED, FATAL, MET, SKIPPED, SUCCESS, new
 from tests.properties.sqs_directed import AGES, LEASE, Process, Tap, processes, writes
 from tests.sqs_costs import job
@@ -14,6 +20,7 @@ from tests.unit.sqs_support import until_it_dies
 pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
 
 AT_ONCE = 50
+MOST = int(os.environ.get("ASYNCJOBS_TEST_DEPENDENCIES", "500"))
 
 
 @pytest.fixture
@@ -120,3 +127,53 @@ async def test_a_job_is_settled_once_for_all_of_its_dependents_and_again_without
         assert not tap.writes
         assert [end.status for end in await one.backend.get_jobs(ids)] == [COMPLETED] * 6
         assert await hand.claim() == ["c0", "c1", "c2"]
+
+
+# -- the limit
+
+
+async def stored(process: Process, count: int) -> list[str]:
+    """Have so many completed jobs in the table, as copies of one."""
+    table = process.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+    await process.submit(new("first"))
+    hand = await process.hand(lease=AGES)
+    await hand.run("first")
+    await process.backend.last_cursor()
+    item = (await table.get([keys.row("first")]))[keys.row("first")]
+    ids = ids_of(count)
+    rows = [dict(zip(("pk", "sk"), keys.row(job_id), strict=True)) | {"id": job_id} for job_id in ids]
+    await table.put_many([item | row | {"n": int(item["n"]) - count + place} for place, row in enumerate(rows)])
+    return ids
+
+
+async def test_a_job_below_as_many_as_the_store_takes_is_released_by_the_last_of_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sizes, "MOST_DEPENDENCIES", MOST)
+    async with processes(1) as (one,):
+        ids = await stored(one, MOST - 3)
+        last = ["x", "y", "z"]
+        await one.submit(*map(new, last))
+        await one.submit(new("child", *ids, *last))
+        (hand,) = one.hands
+        assert await hand.claim() == last
+        await hand.succeed("z")
+        await hand.succeed("x")
+        assert await hand.claim() == []
+        await hand.succeed("y")
+        assert await hand.claim() == ["child"]
+        assert await edges_to(one, "child") == [MET] * MOST
+        (child,) = await one.backend.get_jobs(["child"])
+        assert child.depends_on == (*ids, *last)
+
+
+async def test_a_job_below_more_than_that_is_refused_before_anything_is_read_or_stored() -> None:
+    ids = ids_of(sizes.MOST_DEPENDENCIES + 1)
+    async with processes(1) as (one,):
+        tap = one.tap()
+        with pytest.raises(BackendError, match=r"'child' depends on 5,001 jobs; the SQS store takes 5,000") as refused:
+            await one.submit(new("beside"), new("child", *ids))
+        assert refused.value.code == "too-big"
+        assert refused.value.hint == "let jobs in between depend on some of them each, and this one on those"
+        assert not tap.calls
+        await one.submit(new("again"), new("twice", "again", *(["again"] * sizes.MOST_DEPENDENCIES)))

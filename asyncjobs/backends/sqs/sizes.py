@@ -8,6 +8,7 @@ from typing import Any
 from asyncjobs.backends.sqs.errors import TOO_BIG
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import size_of
+from asyncjobs.core.requests import NewJob
 from asyncjobs.core.retry import encode_policy
 from asyncjobs.exceptions import BackendError
 from asyncjobs.plurals import counted
@@ -19,6 +20,9 @@ _ROOM = 24 << 10
 reason for which a gate is rejected."""
 LARGEST_ROW = LARGEST_ITEM - _ROOM
 """Bytes of a row when it is submitted: every later change of it has room then."""
+
+MOST_DEPENDENCIES = 5000
+"""Of one job: their states stand in its row, and settling them one by one costs as many writes of that."""
 
 
 def item_size(item: Mapping[str, Any]) -> int:
@@ -67,6 +71,22 @@ def check_row(row: Row, item: Mapping[str, Any]) -> None:
         f"job {row.id!r} is too large: its {name} has {counted(parts[name], 'byte')}, all of its row {size:,}; "
         f"the DynamoDB table takes {LARGEST_ROW:,}",
         hint="pass large data as arguments, or store them elsewhere and pass where they are",
+    )
+    error.code = TOO_BIG
+    raise error
+
+
+def check_dependencies(job: NewJob) -> None:
+    """Make sure that a job does not depend on more jobs than the row of one can name.
+
+    :raises BackendError: it does; nothing was read or stored.
+    """
+    count = len({dependency.parent_id for dependency in job.dependencies})
+    if count <= MOST_DEPENDENCIES:
+        return
+    error = BackendError(
+        f"job {job.id!r} depends on {count:,} jobs; the SQS store takes {MOST_DEPENDENCIES:,}, and nothing was stored",
+        hint="let jobs in between depend on some of them each, and this one on those",
     )
     error.code = TOO_BIG
     raise error

@@ -26,14 +26,11 @@ from asyncjobs.core.lanes import Lane
 from asyncjobs.core.plan import Plan, Record, Writes
 from asyncjobs.core.requests import NewJob
 from asyncjobs.core.state import EdgeRow
-from asyncjobs.exceptions import BackendError
 
 _IN_ONE = 100
 """Items of a transaction."""
 _FEW = 200
 """Bytes of packed parents that a row has itself."""
-MOST_PARENTS = 5000
-"""Edges to one job: their states stand in its row, and each of them costs a write of it."""
 
 
 class Submitting:
@@ -53,6 +50,8 @@ class Submitting:
 
         :param parent: (id, attempt, worker) of the job whose body submits.
         """
+        for job in jobs:
+            sizes.check_dependencies(job)
         refusals = 0
         while True:
             view = Loaded(self._transitions.clock)
@@ -195,10 +194,6 @@ def translate(plan: Plan, writes: Writes, view: Loaded, transitions: Transitions
                 for edge in above.get(record.job.n, ())
             ]
         )
-        if len(parents) > MOST_PARENTS:
-            raise BackendError(
-                f"job {record.job.id!r} has {len(parents)} dependencies; this store takes {MOST_PARENTS}"
-            )
         states = tuple([int(edge.state) for edge in above.get(record.job.n, ())])
         row, apart, call = _new_row(record, parents, states, plan.now, view, transitions)
         row = structs.replace(row, gate=gates.get(row.n), kids=row.n in has_kids)
