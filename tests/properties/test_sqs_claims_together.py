@@ -16,7 +16,8 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs import keys, waiting
+from asyncjobs.backends.sqs.table import LOG
 from asyncjobs.backends.sqs.workers import Workers
 from tests.conformance.support import Hand, new
 from tests.properties.sqs_directed import AGES, Process, Tap, processes
@@ -68,6 +69,12 @@ class Town:
             assert self.rounds - first < most, f"{count} are left"
             count -= await self.round(polls=polls)
             self.every[0].clock.advance(seconds)
+
+    async def look(self) -> None:
+        """Have all processes look at the end of the log, at the same time, as those do that wait."""
+        async with anyio.create_task_group() as tasks:
+            for process in self.every:
+                tasks.start_soon(process.backend._parts.log.head_moved, waiting.PATIENCE)  # pyright: ignore[reportPrivateUsage]
 
     def lost(self, ids: Sequence[str]) -> int:
         """Return how many writes of these jobs were refused."""
@@ -125,3 +132,46 @@ def test_claims_of_daemons_that_do_not_know_of_each_other_are_lost(monkeypatch: 
     monkeypatch.setattr(Workers, "_count_others", lambda workers, items: None)
     with pytest.raises(AssertionError, match="claims were lost"):
         anyio.run(claims, 100)
+
+
+async def unlogged(process: Process) -> list[str]:
+    """Return the partitions of jobs of which not all is in the log."""
+    table = process.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+    return [item["pk"] for shard in range(4) for item in await table.query_all(keys.unlogged(shard), index=LOG)]
+
+
+async def _calls(daemons: int, count: int) -> Counter[str]:
+    """Return the calls of so many daemons that run jobs which another process has submitted, until all is in the log.
+
+    Each looks at the end of the log after each round, as one does that waits for work.
+    """
+    ids = ids_of(count)
+    async with town(daemons + 1, shards=4) as made:
+        submitter = made.every[0]
+        await submitter.backend.deregister_worker(made.hands[0].id)
+        await submitter.submit(*(new(job_id) for job_id in ids))
+        await submitter.backend.last_cursor()
+        await submitter.backend.wait(0)  # it sends the messages
+        made.every, made.hands, made.taps = made.every[1:], made.hands[1:], made.taps[1:]
+        for process in made.every:
+            await process.backend.reap()
+        for tap in made.taps:
+            tap.calls.clear()
+        left = count
+        while left > 0:
+            left -= await made.round()
+            await made.look()
+            submitter.clock.advance(0.25)
+        for _ in range(20):
+            submitter.clock.advance(0.25)
+            await made.look()
+        assert not await unlogged(submitter)
+        return made.calls
+
+
+def test_four_daemons_make_hardly_more_calls_for_the_same_jobs_than_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take turns in appending to the log, and share the looks for what others have delayed or submitted."""
+    without_threads(monkeypatch)
+    one, four = anyio.run(_calls, 1, 200), anyio.run(_calls, 4, 200)
+    print(f"200 jobs: one daemon {one.total()} calls, {dict(one)}; four {four.total()}, {dict(four)}")
+    assert four.total() <= 1.2 * one.total()

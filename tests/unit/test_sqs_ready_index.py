@@ -88,6 +88,33 @@ async def test_lanes_of_others_are_found_when_there_is_time(store: Asked) -> Non
     assert len(await mine.index.lanes()) == 2
 
 
+class Still:
+    """A clock that stands still."""
+
+    def monotonic(self) -> float:
+        return 0.0
+
+
+@pytest.mark.parametrize(("others", "seconds"), [(0, 1), (3, 4), (100, 5)])
+async def test_each_of_several_processes_looks_more_rarely_for_what_others_submit(
+    store: Asked, monkeypatch: pytest.MonkeyPatch, others: int, seconds: float
+) -> None:
+    monkeypatch.setattr(ready_index, "time", Still())
+    mine, other = store.process(), store.process()
+    monkeypatch.setattr(mine.index, "_others", lambda: others)
+    await mine.index.lanes()
+    assert await mine.index.next_due() is None
+    await other.submit(new("a", delay=60 * SECOND))
+    store.clock.advance(seconds - 0.1)
+    before = len(mine.lagging.calls)
+    assert await mine.index.lanes() == {}
+    assert await mine.index.next_due() is None
+    assert len(mine.lagging.calls) == before
+    store.clock.advance(0.1)
+    assert len(await mine.index.lanes()) == 1
+    assert await mine.index.next_due() is not None
+
+
 async def test_own_lanes_are_known_at_once(store: Asked) -> None:
     mine, other = store.process(), store.process()
     await mine.index.lanes()

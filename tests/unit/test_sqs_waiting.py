@@ -41,9 +41,11 @@ class Looks:
         self.count = 0
         self.news = False
         self.away = False
+        self.patience = 0.0
 
-    async def head_moved(self) -> bool:
+    async def head_moved(self, patience: float = 0.0) -> bool:
         self.count += 1
+        self.patience = patience
         if self.away:
             raise BackendConnectionError("the table is away")
         moved, self.news = self.news, False
@@ -86,6 +88,7 @@ async def test_a_watcher_looks_every_second_if_it_is_urgent_and_else_every_five(
     waits = waiting(clock, log)
     assert not any(await watch(waits, clock, 600, urgent=urgent))
     assert 600 / every * 0.8 <= log.count <= 600 / every + 5
+    assert log.patience == (0 if urgent else 1), "what nobody waits for is left to the one that appended last"
 
 
 async def test_after_a_change_the_next_ones_are_noticed_soon() -> None:

@@ -8,8 +8,11 @@ reads what others have appended.
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
+
+from msgspec import Struct
 
 from asyncjobs.backends.sqs import keys
 from asyncjobs.backends.sqs.loading import read_rows
@@ -19,7 +22,7 @@ from asyncjobs.backends.sqs.log_head import Head
 from asyncjobs.backends.sqs.log_pages import MOST_EVENTS, MOST_JOBS, LogPage, Place, no_cursor, page_of, position
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.transitions import Transitions
-from asyncjobs.core.state import NewEvent
+from asyncjobs.core.state import SECOND, NewEvent
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import EventPage, JobEvent
 
@@ -80,6 +83,7 @@ class Log:
         self._appender = Appender(transitions, self._head)
         self._noticed = 0
         self._stuck_at: int | None = None
+        self._met: _Met | None = None
 
     def stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
         """Remember events that this process wrote: they are in the log when it is read next."""
@@ -308,15 +312,51 @@ class Log:
 
     # -- waiting
 
-    async def head_moved(self) -> bool:
+    async def head_moved(self, patience: float = 0.0) -> bool:
         """Return whether other processes have written events since it was last asked.
 
-        It looks for the next page, and, if there is none, appends a page of what waits for that.
+        It looks for the next page, and, if there is none, appends what waits for that: see ``append_in_turn``.
         """
         met = self._head.met
         await self._head.look()
         if self._head.met == met:
-            await self.append()
+            await self._append_in_turn(patience)
         news = self._head.met + self._appender.foreign
         moved, self._noticed = news != self._noticed, news
         return moved
+
+    async def append_in_turn(self, patience: float) -> None:
+        """Append a page of what waits for that, unless another process has just put one.
+
+        Whoever appends finds what all have written. If each of many processes did it at once, there would be a page for
+        every few events, and each of them would make the notes of all these pages. So the one that put the last page
+        puts the next one.
+
+        :param patience: seconds since its last page after which this process puts another one; behind one of another
+            process it waits for two or three times as long.
+        """
+        await self._head.look()
+        await self._append_in_turn(patience)
+
+    async def _append_in_turn(self, patience: float) -> None:
+        met = self._meet()
+        if not 0 <= self._clock.lease_time() - met.at < patience * met.factor * SECOND:
+            for _ in range(_STEPS):
+                if not await self.append() or not self._appender.is_full:
+                    break
+            self._meet()
+
+    def _meet(self) -> _Met:
+        """Return when the last page was met that this process knows."""
+        number, is_own = self._head.known
+        if self._met is None or self._met.number != number:
+            self._met = _Met(number, self._clock.lease_time(), 1 if is_own else 2 + random.random())
+        return self._met
+
+
+class _Met(Struct, frozen=True):
+    """When the last page was met, and by which factor the next one is left to others for longer."""
+
+    number: int
+    at: int
+    factor: float

@@ -121,7 +121,8 @@ class _Above:
 class Appender:
     """Appends pages. One at a time: the others would lose against it.
 
-    ``foreign`` counts how often events of a job were appended that another process wrote.
+    ``foreign`` counts how often events of a job were appended that another process wrote. ``is_full`` says whether the
+    last page had no room for more.
     """
 
     def __init__(self, transitions: Transitions, head: Head) -> None:
@@ -132,6 +133,7 @@ class Appender:
         self._over: OrderedDict[str, int] = OrderedDict()
         self._appending = anyio.Lock()
         self.foreign = 0
+        self.is_full = False
 
     def stored(self, events: Sequence[tuple[Row, NewEvent]]) -> None:
         """Remember events that this process wrote, in their order."""
@@ -166,6 +168,7 @@ class Appender:
                 page = draft.page(last.number + 1)
                 if not draft.events or await self._head.put(page):
                     self._done(own, draft, found)
+                    self.is_full = len(page.jobs) == MOST_JOBS or draft.events == MOST_EVENTS
                     return draft.events
                 refusals += 1
                 await self._transitions.pause(refusals)

@@ -7,6 +7,7 @@ missing.
 
 from __future__ import annotations
 
+import random
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -20,6 +21,11 @@ from asyncjobs.backends.sqs.table import Item, Refused, Table, Update
 _IN_ROW = 30
 """Pages that a row names itself; more have an item of their own."""
 _REMEMBERED = 64
+_AT_ONCE = 16
+_FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.4
+"""Seconds between two looks whether the writer of a page makes its notes."""
+_PATIENCE = 2
+"""Looks without any progress after which it is taken for dead."""
 
 
 class Head:
@@ -34,6 +40,11 @@ class Head:
         self._pages: OrderedDict[int, LogPage] = OrderedDict()
         self.met = 0
         """Pages of other processes that were met at the end."""
+
+    @property
+    def known(self) -> tuple[int, bool]:
+        """The number of the last page that this process knows, and whether it has put that itself."""
+        return self._last.number, self._own
 
     async def look(self) -> LogPage:
         """Return the last page, whose notes may be missing. Without any page it is an empty one.
@@ -94,26 +105,45 @@ class Head:
         if self._noted:
             return
         page = self._last
-        left = page.jobs if self._own else await self._without_note(page)
+        left: list[Paged] = list(page.jobs) if self._own else await self._left_by_its_writer(page)
         if left:
             entries = [keys.pages_of_group(group) for group in page.groups]
             await self._table.put_many([{"pk": entry, "sk": keys.page_number(page.number)} for entry in entries])
-            await at_once(lambda paged: self._note(page.number, paged), left)
+        alone = self._own
+        while left:
+            some = left[:_AT_ONCE] if alone else random.sample(left, min(_AT_ONCE, len(left)))
+            made = await at_once(lambda paged: self._note(page.number, paged), some)
+            alone &= all(made)
+            left = [paged for paged in left if paged not in some]
+            if not alone:  # if others are at the same, each makes some of those that are left then
+                left = await self._without_note(left)
         self._noted = True
 
-    async def _without_note(self, page: LogPage) -> list[Paged]:
-        """Return the jobs of a page of another process whose notes that has not made, or not yet.
+    async def _left_by_its_writer(self, page: LogPage) -> list[Paged]:
+        """Return the jobs of a page of another process whose notes are missing, once that makes none any more."""
+        left = await self._without_note(page.jobs)
+        pause, patience = _FIRST_PAUSE, _PATIENCE
+        while left and patience:
+            await anyio.sleep(pause)
+            before, left = len(left), await self._without_note(left)
+            pause, patience = min(2 * pause, _LONGEST_PAUSE), _PATIENCE if len(left) < before else patience - 1
+        return left
+
+    async def _without_note(self, jobs: Sequence[Paged]) -> list[Paged]:
+        """Return those of these jobs of a page whose notes no process has made, or not yet.
 
         A write that is refused costs as much as one that is done, and ten times as much as this read.
         """
-        keys_of = {paged.id: keys.row(paged.id) for paged in page.jobs}
+        keys_of = {paged.id: keys.row(paged.id) for paged in jobs}
         items = await self._table.get(list(keys_of.values()), consistent=False)
-        return [paged for paged in page.jobs if _lacks_note(items.get(keys_of[paged.id]), paged)]
+        return [paged for paged in jobs if _lacks_note(items.get(keys_of[paged.id]), paged)]
 
-    async def _note(self, number: int, paged: Paged) -> None:
+    async def _note(self, number: int, paged: Paged) -> bool:
         """Note in a row how far the log is, and in which page; once, since the note before it must be there.
 
         If the job has gone on since, it stays in the index of those that have events to be appended.
+
+        :returns: whether this process made it, and no other one.
         """
         item: Item | None = {"n": paged.n, "lgd": paged.first - 1, "q": paged.last}
         while item is not None and (item["n"], item.get("lgd", 0)) == (paged.n, paged.first - 1):
@@ -123,13 +153,14 @@ class Head:
             else:
                 answer = (await self._table.transact(updates) or [None])[0]
             if not isinstance(answer, Refused):
-                return
+                return True
             item = answer.item
+        return False
 
 
 def _lacks_note(item: Item | None, paged: Paged) -> bool:
     """Return whether a job may not have its note. What was read may be old: its row may be there, or noted by now."""
-    return item is None or (item["n"] == paged.n and item.get("lgd", 0) < paged.last)
+    return item is None or item["n"] < paged.n or (item["n"] == paged.n and item.get("lgd", 0) < paged.last)
 
 
 def _notes(number: int, paged: Paged, item: Item) -> list[Update]:

@@ -83,7 +83,7 @@ class Parts:
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
         self.workers = Workers(self.transitions, self.dependents, numbers, names, self.heartbeat, self._counts)
-        self.index = ReadyIndex(self.transitions, self.known)
+        self.index = ReadyIndex(self.transitions, self.known, lambda: self.workers.others)
         self.outbox = Outbox(clients.sqs, checked.urls, checked.table_id, self.known)
         self.messages = Messages(
             clients.sqs,

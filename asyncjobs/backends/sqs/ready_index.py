@@ -8,7 +8,7 @@ delayed one.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from msgspec import msgpack
 
@@ -24,7 +24,10 @@ from asyncjobs.core.state import SECOND
 from asyncjobs.models import WaitsFor
 
 _LOOK_AFTER = 1.0
-"""Seconds after which another process may have submitted for a new lane, or delayed a job."""
+"""Seconds after which another process may have submitted for a new lane, or delayed a job. Of several processes each
+looks so much more rarely: what one finds comes to the others by messages."""
+_MOST_SHARE = 5
+"""Processes that share these looks at most."""
 _AGAIN_AFTER = 2.0
 """Seconds after which an entry that was handed out is taken for one that is still to be promoted."""
 _PARTITIONS = 16
@@ -41,9 +44,13 @@ Entry = tuple[str, str]
 
 
 class ReadyIndex:
-    """The index of work, as a claim uses it."""
+    """The index of work, as a claim uses it.
 
-    def __init__(self, transitions: Transitions, known: Known) -> None:
+    :param others: returns how many workers of other processes are alive.
+    """
+
+    def __init__(self, transitions: Transitions, known: Known, others: Callable[[], int] = lambda: 0) -> None:
+        self._others = others
         self._table = transitions.table
         self._clock = transitions.clock
         self._shards = transitions.shards
@@ -56,6 +63,10 @@ class ReadyIndex:
         self._delayed_read = _LastRead()
         self._handed_out: dict[Entry, float] = {}
 
+    def _is_old(self, read: _LastRead, steady: int) -> bool:
+        """Return whether other processes may have changed meanwhile what was read, and it is for this one to look."""
+        return read.is_old(steady, _LOOK_AFTER * min(1 + self._others(), _MOST_SHARE))
+
     # -- ready jobs
 
     def announced(self, lane: Lane) -> None:
@@ -65,7 +76,7 @@ class ReadyIndex:
     async def lanes(self) -> Mapping[str, Lane]:
         """Return every lane that jobs were submitted for."""
         new = any(lane not in self._lanes for lane in self._known.ready_lanes())
-        if new or self._lanes_read.is_old(self._clock.steady()):
+        if new or self._is_old(self._lanes_read, self._clock.steady()):
             items = await self._table.query_all(keys.LANES)
             self._lanes = {**self._lanes, **{item["sk"]: Lane(*msgpack.decode(item["l"])) for item in items}}
             self._lanes_read.set(self._clock.steady())
@@ -136,7 +147,7 @@ class ReadyIndex:
         now, steady = self._clock.now(), self._clock.steady()
         found = {_entry(row): row.id for row in self._known.delayed()}
         first = self._delayed.first(now, steady)
-        if self._delayed_read.is_old(steady) or (first is not None and first[0] <= now):
+        if self._is_old(self._delayed_read, steady) or (first is not None and first[0] <= now):
             found |= await self._look(limit)
         due = sorted((at, entry) for entry in found if (at := due_at(entry[1], now, steady)) <= now)[:limit]
         self._hand_out([entry for _, entry in due])
@@ -185,7 +196,7 @@ class ReadyIndex:
         """Return when the first delayed job comes due, by the wall clock as it is now; None without one."""
         now, steady = self._clock.now(), self._clock.steady()
         first = self._delayed.first(now, steady)
-        if self._delayed_read.is_old(steady) or (first is not None and self._is_over(first[1])):
+        if self._is_old(self._delayed_read, steady) or (first is not None and self._is_over(first[1])):
             await self._look(_FEW)
             first = self._delayed.first(now, steady)
         moments = [due_at(rows.due_order(row), now, steady) for row in self._known.delayed()]
@@ -212,13 +223,13 @@ class _LastRead:
         """Have it read again."""
         self._at = None
 
-    def is_old(self, steady: int) -> bool:
-        """Return whether other processes may have changed it meanwhile."""
+    def is_old(self, steady: int, seconds: float) -> bool:
+        """Return whether that was so many seconds ago."""
         if self._at is None:
             return True
         by_store, by_process = self._at
         passed = (steady - by_store) / SECOND
-        return not 0 <= passed < _LOOK_AFTER or time.monotonic() - by_process >= _LOOK_AFTER
+        return not 0 <= passed < seconds or time.monotonic() - by_process >= seconds
 
 
 class _Delayed:

@@ -27,6 +27,8 @@ from asyncjobs.core.state import SECOND
 
 _EVERY = 15
 """Seconds in which all shards are looked at."""
+_APPEND_AFTER = 2.0
+"""Seconds for which a page of the log is the last one before a sweep puts the next: nobody else does it then."""
 _KEYS_AT_ONCE = 10
 _DUE_AT_ONCE = 200
 """Delayed jobs that become ready in one step, here as in every store."""
@@ -66,7 +68,7 @@ class Sweep:
         await self.settle(self._shard)
         await self._admit()
         with self._barrier.around("appending to the log"):
-            await self._log.append()
+            await self._log.append_in_turn(_APPEND_AFTER)
         if self._shard:
             return False
         await self._identity.look()

@@ -15,6 +15,8 @@ from asyncjobs.exceptions import BackendClosedError
 _FIRST, _URGENT, _CALM = 0.25, 1.0, 5.0
 """Seconds between two looks at the end of the log: after a change, and, without one for long, if a caller waits for
 a change, or none does."""
+PATIENCE = 1.0
+"""Seconds after a page of the log for which the next one is left to others, unless a caller waits for what is in it."""
 
 
 class Waiting:
@@ -45,7 +47,8 @@ class Waiting:
             if timeout <= 0:
                 await self._look()
             elif self._next_look(longest) <= 0:
-                self._pace = _FIRST if await self._look() else min(2 * self._pace, _CALM)
+                patience = 0.0 if urgent else PATIENCE
+                self._pace = _FIRST if await self._look(patience) else min(2 * self._pace, _CALM)
             if self._changes != before:
                 seen.version = self._changes
                 return not self._closed
@@ -62,11 +65,11 @@ class Waiting:
         passed = (self._clock.lease_time() - self._looked_at) / SECOND
         return min(self._pace, longest) - passed if passed >= 0 else 0
 
-    async def _look(self) -> bool:
+    async def _look(self, patience: float = 0.0) -> bool:
         """Look at the end of the log; a change ends all waits. Return whether there was one."""
         self._looked_at = self._clock.lease_time()  # so that the others do not look meanwhile
         try:
-            moved = await self._log.head_moved()
+            moved = await self._log.head_moved(patience)
         except BaseException:
             self._looked_at = None  # else the next wait would end without a look, as if the store were there again
             raise
