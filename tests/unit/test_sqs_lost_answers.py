@@ -385,7 +385,7 @@ COMMANDS = {
     "fail": Command(claimed(new("a", retry=AGAIN), new("b", "a")), fail_once, 10),
     "large results": Command(claimed(new("a"), new("b", "a")), ends(a=Outcome(OutcomeKind.SUCCEEDED, value=LARGE)), 3),
     "release": Command(claimed(new("a"), new("b", "a")), ends(a=RELEASED), 1),
-    "reap": Command(claimed(new("a"), new("b"), new("c", "a"), hands=2), lose_the_first, 5),
+    "reap": Command(claimed(new("a"), new("b"), new("c", "a"), hands=2), lose_the_first, 4),
     "deregister": Command(claimed(new("a"), new("b"), new("c", "a"), hands=2), leave, 3),
     "register": Command(submits(new("a")), register, 3),
     "append events": Command(claimed(new("a")), say, 5),
