@@ -20,7 +20,6 @@ _AGREES = re.compile(rf"^ {_ADJECTIVES}(?:{'|'.join(_NOUNS.split())}|are|were)\b
 _HOLE, _FIXED = "\0", "9"
 """What stands for a value in a text; a constant of the module is a number that is known, and not 1."""
 PLURAL = {
-    ("backends/sqs/submitting.py", "{len(parents)} dependencies"): "above a limit",
     ("cli/demo.py", "{panels} panels"): "two or more",
     ("cli/demo.py", "{len(panels)} panels"): "two or more",
     ("cli/doctor.py", "{len(processes)} processes share"): "two or more",

@@ -85,7 +85,8 @@ def check_dependencies(job: NewJob) -> None:
     if count <= MOST_DEPENDENCIES:
         return
     error = BackendError(
-        f"job {job.id!r} depends on {count:,} jobs; the SQS store takes {MOST_DEPENDENCIES:,}, and nothing was stored",
+        f"job {job.id!r} depends on {counted(count, 'job')}; the SQS store takes {MOST_DEPENDENCIES:,}, "
+        "and nothing was stored",
         hint="let jobs in between depend on some of them each, and this one on those",
     )
     error.code = TOO_BIG
