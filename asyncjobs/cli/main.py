@@ -226,5 +226,5 @@ def main() -> None:
         interruption.end_by_another(number)
         if call_is_abandoned():
             # A module that hangs while it is imported may be printing. Python aborts a process at whose end a thread
-            # holds the lock of a standard stream; what this command had to say has been flushed line by line.
+            # holds the lock of a standard stream; the output of this command has been flushed line by line.
             os._exit(number)

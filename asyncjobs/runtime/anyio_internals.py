@@ -48,7 +48,7 @@ def cancel_unless_shielded(task: asyncio.Task[Any], inside: anyio.CancelScope) -
 
 @contextmanager
 def worker_thread(loop: EventLoopToken | None, check_cancelled: Callable[[], None]) -> Generator[None]:
-    """Make ``anyio.from_thread`` work in this thread: calls go to ``loop``, ``check_cancelled`` is used as given.
+    """Make ``anyio.from_thread`` work in this thread: calls go to ``loop``, with the given ``check_cancelled``.
 
     anyio recognises its own threads by what it keeps in a ``threading.local``; ours are daemon threads, which anyio
     does not offer. ``from_thread`` gets the ``backend_class`` of the token there, which makes the call.

@@ -385,7 +385,7 @@ def _success(function: Callable[..., Any], value: Any, largest: int) -> Outcome:
 
 
 def failure(error: BaseException, *, policy: RunningAttempt | None = None, retryable: bool = True) -> Outcome:
-    """Return the outcome of a body that raised; ``policy`` decides whether it is tried again."""
+    """Return the outcome of a body that raised; ``policy`` decides whether it is retried."""
     if policy is not None:
         retryable = policy.job.retry.retries(error) and not is_final(error)
         policy.refused = is_caused_by(error, BackendClosedError)

@@ -7,7 +7,7 @@ from asyncjobs.runtime.context import JobContext
 
 
 class Attempts:
-    """The attempts whose bodies run here: the worker's own, and those that were its own until its lease ran out."""
+    """The attempts whose bodies run here: the worker's own, and those that were its own until its lease expired."""
 
     def __init__(self) -> None:
         self.running: dict[str, RunningAttempt] = {}

@@ -38,7 +38,7 @@ class Crew:
         """Whether attempts continue that are no longer waited for."""
         self._asyncio: Any = sys.modules.get("asyncio")  # loaded if it runs this; on trio, an import would be expensive
         self._scopes: dict[Task[None], anyio.CancelScope] = {}
-        self._new_scope = type(anyio.CancelScope())  # anyio.CancelScope looks for it each time, which costs more
+        self._new_scope = type(anyio.CancelScope())  # anyio.CancelScope looks it up each time, which costs more
         self._error: BaseException | None = None
         self._failed, self._over = anyio.Event(), anyio.Event()
         self._nursery = None if self.can_leave else anyio.create_task_group()

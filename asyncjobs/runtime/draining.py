@@ -73,7 +73,7 @@ class Drain:
             running.stop(Stop.RELEASED)
 
     async def _until_cleaned_up(self, timeout: float) -> None:
-        # A thread that heeds ``cancelled`` gets a moment to end by itself; one that does not is left behind.
+        # A thread that checks ``cancelled`` gets a moment to end by itself; one that does not is left behind.
         moment = min(_MOMENT, 0.1 + timeout)
         await self._wait(moment)
         for running in self._bodies():

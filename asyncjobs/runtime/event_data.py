@@ -142,7 +142,7 @@ def event(data: object) -> tuple[dict[str, Any], int, str | None]:
         mend = f"; {error.hint}" if error.hint else ""
         return {}, 0, f"has something that cannot be stored: {error.args[0]}{mend}"
     except Exception as error:  # border: the data's own code
-        return {}, 0, f"raised {exception_name(type(error))} when it was looked at"
+        return {}, 0, f"raised {exception_name(type(error))} when it was read"
     return copy, size, None
 
 

@@ -74,7 +74,7 @@ class GateAnswers:
         return job
 
     async def _give(self, answer: Answer) -> JobStatus:
-        """Send an answer; if it was stored although the response was lost, sending it again succeeds."""
+        """Send an answer, again if the response is lost: an answer that was stored is then accepted again."""
         try:
             status = await patiently(lambda _: self._backend.answer_gate(answer), tries=self._tries, clock=self._clock)
         except JobNotFoundError:

@@ -1,6 +1,6 @@
 """Log the steps of jobs, one record each, with the fields ``job_id``, ``attempt``, ``group``, ``worker_id``.
 
-A record is built only if its level is enabled: an attempt costs two checks of a level.
+A record is built only if its level is enabled: an attempt costs two level checks.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ async def warn_when_no_worker_lives(
                 warn(job_id)
             await anyio.sleep_forever()  # once is enough
 
-    await look_forever(look, None, Outage(logger, "live workers cannot be looked for"), clock)
+    await look_forever(look, None, Outage(logger, "live workers cannot be detected"), clock)
 
 
 async def _find_waiting(backend: JobBackend, awaited: Sequence[str], followed: bool) -> tuple[bool, str | None]:

@@ -107,7 +107,7 @@ class QuestionMethods(ABC):
         with its answer; a different wording or other options are ignored then. The body lends its slot while it waits,
         and its timeout is paused. When the job ends, its open questions are cancelled.
 
-        :param key: names the question; shared with the keys of children.
+        :param key: names the question; unique among the keys of questions and children.
         :param choices: 1 to 50 texts, one of which is the answer. Without it and ``answer_type``, the answer is True.
         :param answer_type: the type of the answer: plain values, lists and dicts of these, records.
         :param reject_on: the choices that reject.

@@ -41,7 +41,7 @@ class Reaper:
             await self._clock.sleep(self._every)
             await self.look()
 
-        await look_forever(look, None, Outage(logger, "dead workers cannot be looked for"), self._clock)
+        await look_forever(look, None, Outage(logger, "dead workers cannot be detected"), self._clock)
 
     async def look(self) -> None:
         """Return the jobs of workers that are certainly dead, or have been found dead for long enough."""

@@ -49,7 +49,7 @@ class ResultCache:
         self._values: dict[str, _Entry] = {}
         self._bytes = 0
         self.puts: int = 0
-        """How often results were put. A waiting caller compares it to recognise results put since it began to wait."""
+        """How often results were put. A waiting caller compares it to find results put since its wait began."""
 
     def put(self, job_id: str, completed: Completed) -> None:
         """Keep a result, unless it is large."""

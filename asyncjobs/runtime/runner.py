@@ -134,8 +134,8 @@ class Runner:
         try:
             reaped = await self._backend.reap(expired=False)
         except BackendError as error:
-            # Nothing of this process depends on it, and the loops look again in a second.
-            logger.warning("dead workers could not be looked for: %s", error)
+            # Nothing in this process depends on it, and the loops look again in a second.
+            logger.warning("dead workers could not be detected: %s", error)
             return
         if reaped:
             logger.info("pending again: %s of dead workers", counted(len(reaped), "job"))
@@ -312,7 +312,7 @@ class Runner:
             except BackendError:
                 pass  # the heartbeat gets this error, too, and logs it
 
-        trouble = Outage(logger, "processes that are gone cannot be looked for")
+        trouble = Outage(logger, "processes that are gone cannot be detected")
         await look_forever(look, None, trouble, self._clock)
 
     async def _register_again(self, lost: str) -> None:

@@ -91,7 +91,7 @@ class Termination:
         return self._signals > 0
 
     def part(self, resident: Resident) -> bool:
-        """Forget a processor that has been left. Return whether the process must end: after SIGTERM."""
+        """Forget a processor that was left. Return whether it was the last one after SIGTERM: the process ends."""
         if resident not in self._residents:
             return False
         self._residents.remove(resident)

@@ -102,7 +102,7 @@ class _Search:
             await self._read()
 
     def _look(self) -> None:
-        """Climb to all that the job would wait for, through jobs; groups are looked at from the job downwards."""
+        """Follow all that the job would wait for, through jobs; groups are searched from the job downwards."""
         self._unread_above, self._unread_below, self._unknown = [], [], []
         came_from = dict.fromkeys(self._goal.jobs, self._me)
         ends: list[tuple[str, str | None]] = [(self._me, self._goal.group)] if self._goal.whole else []

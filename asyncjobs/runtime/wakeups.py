@@ -16,7 +16,7 @@ class Wakeup:
 
     def __init__(self) -> None:
         self._event = anyio.Event()
-        self._new_event = type(self._event)  # anyio.Event looks for the event loop's own kind, which costs far more
+        self._new_event = type(self._event)  # anyio.Event looks up the class of the event loop, which costs far more
 
     def notify(self) -> None:
         """Wake the waiting task, or let the next wait return at once. On the loop's thread only."""

@@ -36,7 +36,7 @@ async def watch_others(
     :param runner: returns the worker that runs jobs here, while there is one.
     """
     interval = _INTERVAL if config is None else config.poll_interval
-    trouble = Outage(logger, "changes by other processes cannot be seen")
+    trouble = Outage(logger, "changes by other processes cannot be detected")
 
     seen = Seen()
 

@@ -90,7 +90,8 @@ def _unknown_function(name: str, registered: Iterable[str]) -> WebError:
     names = list(registered)
     of_script = is_of_a_script(name)
     near = None if of_script else nearest(name, names)
-    if near is None:  # of a script: under the name of its module; of another: with its module, or that of a script
+    # A function of a script may be registered under its module's name, any other in another module, or in a script.
+    if near is None:
         near = _named_alike(name, names)
     other = NOT_BY_SCRIPT if of_script else "JobProcessor(functions=[…]) registers functions"
     return WebError(

@@ -85,7 +85,7 @@ async def test_it_starts_although_dead_workers_cannot_be_looked_for_now(
     store.fail("reap")
     async with stores.processor(backend=store) as jp:
         assert await (await jp.submit_job(add, 2, 3)) == 5
-    assert "dead workers could not be looked for: reap: the store is out of reach" in caplog.text
+    assert "dead workers could not be detected: reap: the store is out of reach" in caplog.text
 
 
 async def test_two_workers_of_one_name_are_two_rows(backend: JobBackend) -> None:

@@ -2,9 +2,9 @@
 
 Listeners get events in the log's order, each read from the log or committed by this process. The events of a commit of
 this process are passed on directly only if they continue the tail; otherwise the tail reads the log until it has missed
-nothing. A store without the capability ``"dense_log"`` cannot say whether they do: then every commit makes the tail
-read. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and reads
-the log from its own cursor.
+nothing. A store without the capability ``"dense_log"`` cannot determine whether they do: then every commit makes the
+tail read. The tail never waits for a subscriber: one that does not keep up loses its buffer, is notified of that, and
+reads the log from its own cursor.
 """
 
 from __future__ import annotations

@@ -142,8 +142,8 @@ class GiveAnswer(Struct, frozen=True, tag=True, array_like=True):
 
 
 class KeepStep(Struct, frozen=True, tag=True, array_like=True):
-    """Keep an encoded value. Questions about steps are answered also after a ``Stop``, by no bytes if that ends them.
-    The answer is whether the attempt was in progress."""
+    """Keep an encoded value. Questions about steps are still answered after a ``Stop``, with no bytes if that ends
+    them. The answer is whether the attempt was in progress."""
 
     number: int
     key: str
