@@ -156,7 +156,7 @@ async def test_so_does_it_in_a_thread_of_a_plain_body(jp: JobProcessor) -> None:
         thread.join()
 
     await within(PATIENCE, await jp.submit_job(body, local=True, max_retries=0))
-    assert [hint and hint.partition("; ")[2].startswith("a thread that a body starts") for hint in hints] == [True]
+    assert [hint and hint.partition("; ")[2].startswith("a thread of a body") for hint in hints] == [True]
 
 
 def test_on_the_main_thread_outside_of_a_job_the_error_names_the_twin() -> None:

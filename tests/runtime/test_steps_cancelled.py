@@ -187,7 +187,7 @@ async def test_what_a_plain_function_returns_is_kept_after_its_step_was_left() -
             await held.started.wait()
             with pytest.raises(TimeoutError):
                 await asyncio.wait_for(task, 0.001)
-            with pytest.raises(ConfigurationError, match="the function of its step runs"):
+            with pytest.raises(ConfigurationError, match="its step is still running"):
                 await job.step("k", held.sync)
             held.go.open()
             while await job.recall("k") is None:
@@ -256,7 +256,7 @@ async def test_a_step_whose_function_raised_may_be_tried_again(way: str) -> None
             except ValueError:
                 pass
             else:
-                with pytest.raises(ConfigurationError, match="'ask' was used already"):
+                with pytest.raises(ConfigurationError, match="'ask' was already used"):
                     await step(way, "ask", asks)
                 return [value, len(calls)]
         raise AssertionError
