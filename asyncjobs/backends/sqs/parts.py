@@ -83,7 +83,7 @@ class Parts:
         self.dependents = Dependents(self.transitions)
         self.heartbeat = Heartbeat(lambda: clients.connect("dynamodb"), config.table, clock)
         self.workers = Workers(self.transitions, self.dependents, numbers, names, self.heartbeat, self._counts)
-        self.index = ReadyIndex(self.transitions, self.known, lambda: self.workers.others)
+        self.index = ReadyIndex(self.transitions, self.known, self._sharing_looks)
         self.outbox = Outbox(clients.sqs, checked.urls, checked.table_id, self.known)
         self.messages = Messages(
             clients.sqs,
@@ -123,6 +123,10 @@ class Parts:
         )
         self.waiting = Waiting(clock, self.log, self.messages)
         self._settling: set[str] = set()
+
+    def _sharing_looks(self) -> int:
+        """Return how many others look for what this process has to know, and send messages for it."""
+        return 0 if self.messages.polls_fail else self.workers.others
 
     def _noticed(self, row: Row) -> None:
         self.known.notice(row)

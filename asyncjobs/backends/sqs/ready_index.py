@@ -25,7 +25,7 @@ from asyncjobs.models import WaitsFor
 
 _LOOK_AFTER = 1.0
 """Seconds after which another process may have submitted for a new lane, or delayed a job. Of several processes each
-looks so much more rarely: what one finds comes to the others by messages."""
+looks so much more rarely: what one finds comes to the others by messages, unless these are away."""
 _MOST_SHARE = 5
 """Processes that share these looks at most."""
 _AGAIN_AFTER = 2.0
@@ -46,7 +46,7 @@ Entry = tuple[str, str]
 class ReadyIndex:
     """The index of work, as a claim uses it.
 
-    :param others: returns how many workers of other processes are alive.
+    :param others: returns how many workers of other processes look, too, and send messages for what they find.
     """
 
     def __init__(self, transitions: Transitions, known: Known, others: Callable[[], int] = lambda: 0) -> None:
