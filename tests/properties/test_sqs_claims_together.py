@@ -149,6 +149,7 @@ async def _calls(daemons: int, count: int) -> Counter[str]:
     async with town(daemons + 1, shards=4) as made:
         submitter = made.every[0]
         await submitter.backend.deregister_worker(made.hands[0].id)
+        await made.look()  # they have run for a while
         await submitter.submit(*(new(job_id) for job_id in ids))
         await submitter.backend.last_cursor()
         await submitter.backend.wait(0)  # it sends the messages

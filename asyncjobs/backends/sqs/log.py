@@ -321,6 +321,7 @@ class Log:
         await self._head.look()
         if self._head.met == met:
             await self._append_in_turn(patience)
+        self._meet()
         news = self._head.met + self._appender.foreign
         moved, self._noticed = news != self._noticed, news
         return moved
@@ -344,12 +345,17 @@ class Log:
             for _ in range(_STEPS):
                 if not await self.append() or not self._appender.is_full:
                     break
-            self._meet()
+            self._meet()  # from then on the next one waits
 
     def _meet(self) -> _Met:
-        """Return when the last page was met that this process knows."""
+        """Return when the last page was met that this process knows.
+
+        That one which was there at its first look may be old: it waits behind none that it has not seen come.
+        """
         number, is_own = self._head.known
-        if self._met is None or self._met.number != number:
+        if self._met is None:
+            self._met = _Met(number, 0, 0)
+        if self._met.number != number:
             self._met = _Met(number, self._clock.lease_time(), 1 if is_own else 2 + random.random())
         return self._met
 
