@@ -404,8 +404,8 @@ COMMANDS = {
 """What of the contract writes. ``extend_leases``, ``claim`` and what a sweep does come with them."""
 OUTAGE = 4
 """Calls that do not reach the server after an answer was lost."""
-FEW = 24
-"""Writes up to which each of them loses its answer; of more, six or so, or every one with ``EVERY=1``."""
+FEW = 12
+"""Writes up to which each of them loses its answer; of more, four or so and the last, or every one with ``EVERY=1``."""
 _ROUNDS = 12
 
 
@@ -453,8 +453,8 @@ async def test_a_call_whose_answer_was_lost_is_made_again_and_all_is_done_once(n
     store, expected = await tried(command, 0, 0)
     writes = store.dynamodb.writes
     assert writes >= command.writes
-    step = 1 if EVERY == 1 or writes <= FEW else max(EVERY, writes // 6)
-    for at in range(1, writes + 1, step):
+    step = 1 if EVERY == 1 or writes <= FEW else max(EVERY // 2, writes // 4)
+    for at in sorted({*range(1, writes + 1, step), writes}):
         # Every other one is followed by an outage, or each by none and by one.
         for away in (0, OUTAGE) if EVERY == 1 else (at % 2 * OUTAGE,):
             store, told = await tried(command, at, away)

@@ -25,7 +25,7 @@ from asyncjobs.backends.sqs.writing import Changed, Decided, owes
 from asyncjobs.core import gate_commands, revival
 from asyncjobs.core.plan import Plan
 from asyncjobs.core.state import JobState
-from asyncjobs.exceptions import JobNotFoundError, JobStateError
+from asyncjobs.exceptions import BackendConnectionError, JobNotFoundError, JobStateError
 from asyncjobs.models import JobStatus
 from asyncjobs.safe_logging import SafeLogger
 
@@ -82,7 +82,10 @@ class Revival:
             return False
         if not await self._step(decided, last, checks):
             return False
-        await self.end()
+        try:
+            await self.end()
+        except BackendConnectionError as error:  # the job is revived, and its caller is told so
+            logger.debug("the note %s is left to a sweep: %s", note, error)
         return True
 
     async def _step(self, decided: Decided, changes: Sequence[Changed], checks: Sequence[Update]) -> bool:
