@@ -187,7 +187,7 @@ async def test_it_is_told_once_and_not_again_and_again(
         waiting.start_soon(_ignored, jp)
         caplog.set_level(logging.WARNING)
         delete(path)
-        await logged(caplog, "cannot be seen")
+        await logged(caplog, "cannot be detected")
         await anyio.sleep(2.5)  # beats, claims, and looks for changes go on meanwhile
     told = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     lines = [message.partition(", retrying")[0] for message in told]
