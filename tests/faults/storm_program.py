@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any
 
 import anyio
@@ -28,6 +29,19 @@ from tests.faults.storm_stores import open_store
 FUNCTIONS = (bodies.work, bodies.work_in_thread)
 
 
+@asynccontextmanager
+async def started(make: Callable[[], JobProcessor]) -> AsyncGenerator[JobProcessor]:
+    """Enter a processor, again if a call of that is not answered: as a service manager does."""
+    async with AsyncExitStack() as stack:
+        while True:
+            try:
+                jp = await stack.enter_async_context(make())
+            except BackendConnectionError:
+                continue
+            break
+        yield jp
+
+
 async def daemon(store: str, lease: str, slots: str, point: str, n: str) -> None:
     """Run whatever is there until a line comes, or until it comes to ``point`` for the ``n``-th time."""
     stop = Stop(point, int(n))
@@ -40,7 +54,7 @@ async def daemon(store: str, lease: str, slots: str, point: str, n: str) -> None
 
     bodies.ended = ended
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
-    async with JobProcessor(backend, daemon=config, functions=FUNCTIONS) as jp:
+    async with started(lambda: JobProcessor(backend, daemon=config, functions=FUNCTIONS)) as jp:
         outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
         recorded = outcomes._log
 
@@ -67,7 +81,7 @@ async def until_answered(call: Callable[..., Awaitable[object]], *arguments: Any
 async def client(store: str, seed: str, size: str, pause: str, patient: str, graph: str, acknowledged: str) -> None:
     """Submit planned graphs, from this window of this graph on, and wait for each; a line says whether to go on."""
     g, first = int(graph), int(acknowledged)
-    async with JobProcessor(open_store(store), enable_daemon=False) as jp:
+    async with started(lambda: JobProcessor(open_store(store), enable_daemon=False)) as jp:
         tell("opened")
         while True:
             for w, window in enumerate(plan(int(seed), g, int(size), jp.handle, float(pause), patient == "patient")):
