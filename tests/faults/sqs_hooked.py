@@ -35,6 +35,7 @@ class HookedBackend(WrappedSQSBackend):
     def _change(self, clients: Clients) -> None:
         clients.dynamodb = _Announcing(clients.dynamodb, self._hook)
         if self._seed is not None:
+            self._seed += 1_000_000  # opened again, it fails elsewhere; seeds of processes differ by their pids
             clients.dynamodb = FaultyClient(clients.dynamodb, FAULTS, self._seed)
             self.faults = clients.dynamodb.happened
             break_messages(clients, MESSAGE_FAULTS, self._seed)
