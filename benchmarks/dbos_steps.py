@@ -17,11 +17,11 @@ def main(path: str, count: int) -> None:
     dbos: Any = importlib.import_module("dbos").DBOS
     dbos(config={"name": "steps", "system_database_url": f"sqlite:///{path}", "log_level": "ERROR"})
 
-    @dbos.step()  # type: ignore[untyped-decorator, unused-ignore]
+    @dbos.step()
     def number(n: int) -> int:
         return n
 
-    @dbos.workflow()  # type: ignore[untyped-decorator, unused-ignore]
+    @dbos.workflow()
     def steps() -> list[float]:
         seconds: list[float] = []
         for n in range(count):

@@ -64,10 +64,10 @@ class Forked(subprocess.Popen[Any]):
         )
         self._child_created = True
         pipes = ("p2cread", "p2cwrite", "c2pread", "c2pwrite", "errread", "errwrite")
-        self._close_pipe_fds(*(given[name] for name in pipes))  # type: ignore[attr-defined]
+        self._close_pipe_fds(*(given[name] for name in pipes))
 
 
-_PARAMETERS = inspect.signature(subprocess.Popen._execute_child)  # type: ignore[attr-defined]
+_PARAMETERS = inspect.signature(subprocess.Popen._execute_child)
 
 
 @cache
@@ -182,7 +182,7 @@ def open_again(descriptor: int, stream: TextIO) -> TextIO:
     """Open a standard stream as a new interpreter does: those of this process remember that they could be sought."""
     buffering = 1 if descriptor == 2 else -1
     how = {"encoding": stream.encoding, "errors": stream.errors}
-    return open(descriptor, "w" if descriptor else "r", buffering, closefd=False, **how)  # type: ignore[call-overload]
+    return open(descriptor, "w" if descriptor else "r", buffering, closefd=False, **how)
 
 
 def main() -> None:

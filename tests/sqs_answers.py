@@ -67,7 +67,7 @@ class Answering:
             self.attach(client, _Answer)
             return client
 
-        clients.connect = connecting  # type: ignore[method-assign]
+        clients.connect = connecting
 
 
 def _body(refusal: Refusal, *, xml: bool) -> bytes:

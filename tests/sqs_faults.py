@@ -148,7 +148,7 @@ class FaultyClient(Wrapped):
         content: Any
         ((table, content),) = request[name].items()
         writes = isinstance(content, list)
-        every: list[Any] = list(content) if writes else content["Keys"]  # pyright: ignore[reportUnknownArgumentType]
+        every: list[Any] = list(content) if writes else content["Keys"]
 
         def of(part: list[Any]) -> dict[str, Any]:
             return {table: part if writes else {**content, "Keys": part}}

@@ -45,7 +45,7 @@ def config(**settings: object) -> SQSConfig:
         "region": _REGION,
         "wait_time": 0,
     }
-    return SQSConfig(**(given | settings))  # type: ignore[arg-type]
+    return SQSConfig(**(given | settings))
 
 
 def made() -> SQSConfig:

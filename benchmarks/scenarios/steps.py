@@ -82,7 +82,7 @@ async def _run(place: Place) -> Result:
             ("process", steps, "process"),
             ("process_plain", steps_sync, "process"),
         ):
-            job = await jp.submit_job(body, count, isolation=isolation)  # type: ignore[arg-type]  # pyright: ignore
+            job = await jp.submit_job(body, count, isolation=isolation)
             figures += _figures(name, await job)
     peer = os.environ.get(PEER)
     if peer is None:

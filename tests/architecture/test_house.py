@@ -7,6 +7,7 @@ import inspect
 import re
 import subprocess
 import sys
+import tokenize
 import tomllib
 from pathlib import Path
 
@@ -132,7 +133,7 @@ def test_public_names_are_listed_in_order() -> None:
 
 def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'JobProcesor'"):
-        asyncjobs.JobProcesor  # noqa: B018
+        asyncjobs.JobProcesor  # noqa: B018 - reading it raises
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=lambda path: str(path.relative_to(ROOT)))
@@ -164,3 +165,37 @@ def test_a_module_of_tests_is_named_after_the_module_that_it_tests(folder: str) 
     for path in (ROOT.parent / "tests" / folder).glob("test_*.py"):
         words = path.stem.split("_")[1:]
         assert any("_".join(words[:count]) in names for count in range(1, len(words) + 1)), path.name
+
+
+# -- what is not checked says why
+
+_SUPPRESSION = re.compile(r"(?:type|pyright): ignore(?:\[[^\]]*\])?|noqa(?:: *[A-Z0-9, ]+)?|pragma: no cover")
+_SOURCES = [
+    path
+    for folder in ("asyncjobs", "tests", "benchmarks", "examples")
+    for path in sorted((ROOT.parent / folder).rglob("*.py"))
+]
+
+
+def _suppressions(path: Path) -> list[str]:
+    """Return the comments of a file that keep a checker quiet."""
+    with path.open("rb") as file:
+        comments = [token for token in tokenize.tokenize(file.readline) if token.type == tokenize.COMMENT]
+    return [token.string for token in comments if _SUPPRESSION.search(token.string)]
+
+
+def test_what_keeps_a_checker_quiet_says_why() -> None:
+    without = [
+        f"{path.relative_to(ROOT.parent)}: {comment}"
+        for path in _SOURCES
+        for comment in _suppressions(path)
+        if not re.search(r"\w", _SUPPRESSION.sub("", comment)) and "typing" not in path.parts
+    ]
+    assert without == []
+
+
+def test_nothing_keeps_quiet_a_checker_that_does_not_read_the_file() -> None:
+    """Types are checked in the package and in tests/typing."""
+    read = (ROOT, ROOT.parent / "tests" / "typing")
+    others = [path for path in _SOURCES if not any(path.is_relative_to(folder) for folder in read)]
+    assert [(path.name, one) for path in others for one in _suppressions(path) if ": ignore" in one] == []

@@ -23,5 +23,5 @@ class OnAWS(Shell):
         lines = [f"{name} = {json.dumps(value)}" for name, value in settings.items()]
         sqs = "\n".join(["[sqs]", "create = true", "wait_time = 1", *lines])
         (folder / "asyncjobs.toml").write_text(f'backend = "sqs"\n\n{sqs}\n\n[daemon]\nallowed_modules = ["app"]\n')
-        self.config = SQSConfig(**settings)  # type: ignore[arg-type]
+        self.config = SQSConfig(**settings)
         self.environment |= sqs_server.environment()

@@ -142,7 +142,7 @@ from asyncjobs import current_job
 
 
 async def nap():
-    await anyio.sleep(60)
+    await anyio.sleep_forever()
 
 
 async def fan(jobs):
@@ -302,7 +302,7 @@ async def shield():
 async def swallow():
     while True:
         try:
-            await asyncio.sleep(3600)
+            await asyncio.Event().wait()
         except asyncio.CancelledError:
             continue
 """

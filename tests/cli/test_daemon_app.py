@@ -76,7 +76,7 @@ def test_bodies_use_the_applications_own_processor(shop: Shell) -> None:
 
 def test_it_has_the_settings_of_the_command(shop: Shell) -> None:
     assert run(shop, "settings") == [[1, "shop.db", 7.0]]
-    assert run(shop, "settings", db=("--db", "other.db"))[0][:2] == [1, "other.db"]  # type: ignore[index]
+    assert run(shop, "settings", db=("--db", "other.db"))[0][:2] == [1, "other.db"]
 
 
 def test_in_a_process_of_its_own_the_error_names_what_to_call(shop: Shell) -> None:

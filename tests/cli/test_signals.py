@@ -129,10 +129,10 @@ async def test_a_second_signal_between_the_drain_and_the_end_of_the_loop_changes
     jp = JobProcessor(tmp_path / "jobs.db")  # left already, as far as signals see it: it has no daemon
     initial = DaemonState("default", "jobs.db", this_process(), "1", 0.0, [])
     process = DaemonProcess(jp, cast("StateFile", None), initial)
-    process._stop(TERM)  # pyright: ignore[reportPrivateUsage]
-    process._stop(TERM)  # pyright: ignore[reportPrivateUsage]
+    process._stop(TERM)
+    process._stop(TERM)
     assert codes == []
-    process._stop(TERM)  # pyright: ignore[reportPrivateUsage]
+    process._stop(TERM)
     assert codes == [143]
 
 

@@ -27,7 +27,7 @@ async def store(kind: str, tmp_path: Path) -> AsyncIterator[Store]:
 
 
 @pytest.fixture(autouse=True)
-def _needs_capability(request: pytest.FixtureRequest) -> None:  # pyright: ignore[reportUnusedFunction]
+def _needs_capability(request: pytest.FixtureRequest) -> None:
     marker = request.node.get_closest_marker("needs")
     if marker is not None:
         store: Store = request.getfixturevalue("store")

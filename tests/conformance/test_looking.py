@@ -66,7 +66,7 @@ async def test_groups_come_by_name_with_their_counts(store: Store) -> None:
     await hand.fail("a")
     assert list(await store.backend.list_groups()) == [
         GroupProgress("album", 1, {PENDING: 1}),
-        GroupProgress("movie", 3, {FAILED: 1, "skipped": 1, IN_PROGRESS: 1}),  # type: ignore[dict-item]
+        GroupProgress("movie", 3, {FAILED: 1, "skipped": 1, IN_PROGRESS: 1}),
     ]
     for group in await store.backend.list_groups():
         assert group.counts == await store.backend.count_jobs(group.group)

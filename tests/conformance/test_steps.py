@@ -172,8 +172,8 @@ async def test_an_attempt_that_has_ended_keeps_and_forgets_nothing(store: Store,
     hand = await running(store, "a")
     await hand.keep("a", x=b"1")
     status = await hand.end("a", outcome)
-    assert await hand.keep("a", x=b"2", y=b"2") == [Stale(1, status)] * 2  # type: ignore[arg-type]
-    assert await hand.forget("a", "") == Stale(1, status)  # type: ignore[arg-type]
+    assert await hand.keep("a", x=b"2", y=b"2") == [Stale(1, status)] * 2
+    assert await hand.forget("a", "") == Stale(1, status)
     assert await store.steps("a") == {"x": b"1"}
 
 

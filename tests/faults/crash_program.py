@@ -90,4 +90,4 @@ if __name__ == "__main__":
     defects.install()
     words = sys.argv[1:]
     numbers = [int(word) for word in words[1:6]]
-    asyncio.run(main(words[0], *numbers, words[6], int(words[7])))  # type: ignore[arg-type]
+    asyncio.run(main(words[0], *numbers, words[6], int(words[7])))

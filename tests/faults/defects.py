@@ -32,7 +32,7 @@ def release_before_commit() -> None:
         late(connection, hook)
         connection.execute("BEGIN IMMEDIATE")
         hook("begin")
-        transaction = commits._Transaction(connection, operations, lanes, moment, None)  # pyright: ignore
+        transaction = commits._Transaction(connection, operations, lanes, moment, None)
         transaction.run()
         lanes.keep()
         answers = commits.Committed(transaction.finished_answers(), transaction.stored)
@@ -54,7 +54,7 @@ def release_before_commit() -> None:
         else:
             loop.call_soon(in_some_turns, loop, turns - 1, function)
 
-    writer.commit = commit  # type: ignore[assignment]
+    writer.commit = commit
 
 
 def double_release() -> None:
@@ -71,13 +71,13 @@ def double_release() -> None:
 
 def event_outside_the_transaction() -> None:
     """The log is written by a second transaction, after the change."""
-    write_events = commits._Transaction._write_events  # pyright: ignore
-    commits._Transaction._write_events = lambda self: None  # pyright: ignore
+    write_events = commits._Transaction._write_events
+    commits._Transaction._write_events = lambda self: None
 
     def commit(connection: sqlite3.Connection, operations: Any, lanes: Any, moment: Any, hook: Any, **_: Any) -> Any:
         connection.execute("BEGIN IMMEDIATE")
         hook("begin")
-        transaction = commits._Transaction(connection, operations, lanes, moment, None)  # pyright: ignore
+        transaction = commits._Transaction(connection, operations, lanes, moment, None)
         transaction.run()
         hook("before-commit")
         connection.execute("COMMIT")
@@ -88,7 +88,7 @@ def event_outside_the_transaction() -> None:
         connection.execute("COMMIT")
         return commits.Committed(transaction.finished_answers(), transaction.stored)
 
-    writer.commit = commit  # type: ignore[assignment]
+    writer.commit = commit
 
 
 def forgotten_second_broken_parent() -> None:
@@ -103,7 +103,7 @@ def forgotten_second_broken_parent() -> None:
             edges.decide = decide
 
     original = Plan.decide
-    Plan.decide = plan_decide  # type: ignore[method-assign]
+    Plan.decide = plan_decide
 
 
 DEFECTS = {

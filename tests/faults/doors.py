@@ -77,7 +77,7 @@ class Door:
     def _run(self) -> None:
         while not self._closed or self._listening is not None:
             for key, _ in self._selector.select():
-                ready: socket.socket = key.fileobj  # type: ignore[assignment]
+                ready: socket.socket = key.fileobj
                 if ready is self._woken:
                     ready.recv(1)
                     self._obey()

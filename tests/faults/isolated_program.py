@@ -27,7 +27,7 @@ async def _run(jp: JobProcessor, name: str) -> None:
     handle = await jp.submit_job(getattr(isolated, name), isolation="process")
     stream = jp.stream_job(handle, types=["progress"])
     print("began", name, (await anext(stream)).data["message"], flush=True)
-    await stream.aclose()  # type: ignore[attr-defined] - it is a generator
+    await stream.aclose()  # it is a generator
 
 
 if __name__ == "__main__":

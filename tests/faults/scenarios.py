@@ -59,7 +59,7 @@ async def run(path: str, lease: str, *arguments: str) -> None:
     daemon = DaemonConfig(lease=seconds, heartbeat=seconds / 3, shutdown_timeout=0)
     async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon) as jp:
         tell("opened")
-        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        outcomes = jp.daemon.runner.recorder.outcomes
         outcomes._log = told_when_recorded(outcomes._log)
         if arguments:
             function, job_id, *args = arguments
@@ -122,7 +122,7 @@ async def reap_for(path: str, lease: str, seconds: str) -> None:
         reaped: list[str] = []
         with anyio.move_on_after(float(seconds)):
             while True:
-                reaped += await get_engine(jp).backend.reap()  # pyright: ignore
+                reaped += await get_engine(jp).backend.reap()
                 await anyio.sleep(0.01)
         tell("reaped", len(reaped))
 
@@ -153,7 +153,7 @@ async def read_pages(path: str) -> None:
 
 
 async def _until_end(jp: JobProcessor) -> Any:
-    backend = get_engine(jp).backend  # pyright: ignore
+    backend = get_engine(jp).backend
     cursor: str | None = None
     while True:
         page = await backend.read_events(cursor, limit=200)
@@ -166,7 +166,7 @@ async def _until_end(jp: JobProcessor) -> Any:
 def main(name: str, *arguments: str) -> None:
     logging.basicConfig(level=logging.WARNING)
     defects.install()
-    asyncio.run(SCENARIOS[name](*arguments))  # type: ignore[arg-type]
+    asyncio.run(SCENARIOS[name](*arguments))
 
 
 if __name__ == "__main__":

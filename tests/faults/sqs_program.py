@@ -26,7 +26,7 @@ async def run(settings: str, lease: str, slots: str) -> None:
     seconds = float(lease)
     config = DaemonConfig(num_workers=int(slots), lease=seconds, heartbeat=seconds / 3, shutdown_timeout=20)
     async with JobProcessor(open_store(settings), daemon=config, functions=FUNCTIONS) as jp:
-        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        outcomes = jp.daemon.runner.recorder.outcomes
         outcomes._log = told_when_recorded(outcomes._log)
         tell("opened")
         await listen()

@@ -41,7 +41,7 @@ async def read_store(config: SQSConfig) -> Stored:
 
 
 async def _rows(backend: SQSBackend, ids: Sequence[str]) -> list[Row]:
-    return await backend._parts.queries.rows(ids)  # pyright: ignore
+    return await backend._parts.queries.rows(ids)
 
 
 async def _read_log(backend: SQSBackend) -> list[JobEvent]:

@@ -68,7 +68,7 @@ def _forgets() -> None:
         made(self, access)
         self.complete = True
 
-    StepCache.__init__ = complete  # type: ignore[method-assign]
+    StepCache.__init__ = complete
 
 
 if __name__ == "__main__":

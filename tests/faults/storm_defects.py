@@ -12,7 +12,7 @@ from asyncjobs.core.state import JobState
 
 def reaps_the_living() -> None:
     """Whoever is another process is taken for dead."""
-    suspects.is_gone = lambda identity, me: identity.pid != me.pid  # type: ignore[assignment]
+    suspects.is_gone = lambda identity, me: identity.pid != me.pid
 
 
 def remembers_rows() -> None:
@@ -31,7 +31,7 @@ def remembers_rows() -> None:
         known.update((record.job.n, record.job) for record in writes.inserted)
         known.update((job.n, job) for job in writes.changed)
 
-    plan_rows.Rows.jobs = jobs  # type: ignore[method-assign]
+    plan_rows.Rows.jobs = jobs
     commit.write = remember
 
 

@@ -55,7 +55,7 @@ async def daemon(store: str, lease: str, slots: str, point: str, n: str) -> None
     bodies.ended = ended
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3)
     async with started(lambda: JobProcessor(backend, daemon=config, functions=FUNCTIONS)) as jp:
-        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        outcomes = jp.daemon.runner.recorder.outcomes
         recorded = outcomes._log
 
         def count_stale(end: Any, result: Any, *more: Any) -> None:

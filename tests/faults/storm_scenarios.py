@@ -27,7 +27,7 @@ async def serve(path: str, lease: str, slots: str) -> None:
     many seconds of processor time it took since it was open."""
     config = DaemonConfig(num_workers=int(slots), lease=float(lease), heartbeat=float(lease) / 3, shutdown_timeout=0)
     async with JobProcessor(SQLiteConfig(db_path=path), daemon=config, functions=FUNCTIONS) as jp:
-        outcomes = jp.daemon.runner.recorder.outcomes  # pyright: ignore
+        outcomes = jp.daemon.runner.recorder.outcomes
         recorded, ended = outcomes._log, 0
 
         def count(end: Any, result: Any, *more: Any) -> None:
@@ -36,7 +36,7 @@ async def serve(path: str, lease: str, slots: str) -> None:
             recorded(end, result, *more)
 
         outcomes._log = count
-        writer = get_engine(jp).backend._writer  # pyright: ignore
+        writer = get_engine(jp).backend._writer
         commits, before = writer.commits, time.process_time()
         tell("opened")
         while await listen() == "tell":

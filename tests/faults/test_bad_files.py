@@ -51,7 +51,7 @@ async def refused(path: Path, kind: type[JobProcessorError], *words: str, **sett
     """Opening is refused with this error, tells these words, has a mend, and changes nothing in the folder."""
     before = fingerprint(path.parent)
     with pytest.raises(kind) as caught:
-        async with JobProcessor(SQLiteConfig(db_path=path, **settings)):  # type: ignore[arg-type]
+        async with JobProcessor(SQLiteConfig(db_path=path, **settings)):
             pass
     for word in (*words, str(path)):
         assert word in str(caught.value)
@@ -178,7 +178,7 @@ async def damaged(path: Path) -> BackendError:
     assert caught.value.code in ("corrupt", "not-a-database", "io-error"), caught.value
     assert str(path) in str(caught.value)
     assert caught.value.hint
-    return caught.value  # type: ignore[return-value]
+    return caught.value
 
 
 @pytest.mark.parametrize("keep", [0.3, 0.6])

@@ -97,7 +97,7 @@ async def stored_coherently(path: Path, folder: Path, acknowledged: list[str]) -
 
 def allow(backend: SQLiteBackend, size: int) -> None:
     """Raise the limit of the open file."""
-    writer = backend._writer  # pyright: ignore
+    writer = backend._writer
     assert writer is not None
     writer.connection.execute(f"PRAGMA max_page_count = {size // 4096}")
 
@@ -130,7 +130,7 @@ async def test_a_large_one_in_a_group_takes_no_small_one_down(tmp_path: Path) ->
             return_exceptions=True,
         )
         jp._submitted = 0
-        assert is_full(answers[7])  # type: ignore[arg-type]
+        assert is_full(answers[7])
         assert [str(answer) for i, answer in enumerate(answers) if i != 7] == [f"j{i}" for i in range(20) if i != 7]
 
 
@@ -251,13 +251,13 @@ async def test_no_lease_is_lost_to_oneself_on_a_full_disk(
         with closing(sqlite3.connect(disk.folder / "jobs.db")) as connection:  # else heartbeats write over the log
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         disk.fill()
-        await until(lambda: backend._heartbeat.last_error is not None)  # pyright: ignore
+        await until(lambda: backend._heartbeat.last_error is not None)
         over = time.monotonic() + 1.5 * daemon.lease
         await until(lambda: time.monotonic() > over)
         disk.make_room()
-        await until(lambda: backend._heartbeat.last_error is None)  # pyright: ignore
-        beats = backend._heartbeat.last_written(1) or 0  # pyright: ignore
-        await until(lambda: (backend._heartbeat.last_written(1) or 0) > beats + 800_000)  # pyright: ignore
+        await until(lambda: backend._heartbeat.last_error is None)
+        beats = backend._heartbeat.last_written(1) or 0
+        await until(lambda: (backend._heartbeat.last_written(1) or 0) > beats + 800_000)
         gate.set()
         assert await handle.result(timeout=10) == "done"
         job = await jp.get_job(handle)

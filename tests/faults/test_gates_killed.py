@@ -120,7 +120,7 @@ ACTS = [
 
 
 def path_of(store: Store) -> Path:
-    config: SQLiteConfig = store.backend.config  # type: ignore[attr-defined]  # pyright: ignore
+    config: SQLiteConfig = store.backend.config
     return config.file
 
 
@@ -147,7 +147,7 @@ async def test_killed_before_any_statement_of_an_act_it_is_not_done_and_after_th
     async with opened(tmp_path, Failpoint()) as store:
         scene = await Scene.prepare(store)
         act = await scene.act(name)
-        writer: Writer = store.backend._writer  # type: ignore[attr-defined]  # pyright: ignore
+        writer: Writer = store.backend._writer
         before = look(store, tmp_path / "before")
         killed: dict[Path, str] = {}
 
@@ -272,8 +272,8 @@ async def test_each_of_a_group_gets_the_answer_that_is_true_for_it(tmp_path: Pat
         assert isinstance(second, JobStateError)
         assert second.answered_by == "ana"
         assert isinstance(nobody, JobProcessorError)
-        assert list(submitted) == ["x", "y"]  # type: ignore[arg-type]
-        assert parked.results == [PENDING]  # type: ignore[union-attr]
+        assert list(submitted) == ["x", "y"]
+        assert parked.results == [PENDING]
         stored = look(store, tmp_path / "after").by_id
         assert sorted(stored[job_id].n for job_id in ("c/one", "c/two", "x", "y")) == [9, 10, 11, 12]
         assert (stored["a"].parked, stored["b"].parked) == (None, stored["b/q"].n)
@@ -306,7 +306,7 @@ async def test_what_is_answered_and_due_in_one_group_ends_once(tmp_path: Path) -
             return_exceptions=True,
         )
         assert isinstance(answers[1], JobStateError)
-        assert sorted((answers[0], answers[2]), key=len) == [[], ["b/q"]]  # type: ignore[arg-type]
+        assert sorted((answers[0], answers[2]), key=len) == [[], ["b/q"]]
         assert (await store.job("b/q")).status is FAILED
         look(store, tmp_path / "after")
 

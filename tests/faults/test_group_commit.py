@@ -82,7 +82,7 @@ async def test_a_lock_that_stays_names_what_to_submit_again(tmp_path: Path) -> N
             assert [job.id for job in answer.request] == [job_id]
         hook.fail("begin")
         for answer in answers:
-            await backend.enqueue_jobs(answer.request)  # type: ignore[union-attr]
+            await backend.enqueue_jobs(answer.request)
         assert await stored_ids(backend, ["a", "b"]) == {"a", "b"}
 
 
@@ -141,7 +141,7 @@ async def test_two_callers_with_the_same_id(tmp_path: Path) -> None:
             *(backend.enqueue_jobs([new_job("same", call=bytes([i]))]) for i in range(2)), return_exceptions=True
         )
         assert hook.seen["after-commit"] == before + 1  # it was one group
-        assert list(answers[0]) == ["same"]  # type: ignore[arg-type]
+        assert list(answers[0]) == ["same"]
         assert isinstance(answers[1], DuplicateJobError)
         assert answers[1].job_id == "same"
         coherent(tmp_path / "jobs.db", tmp_path)
@@ -155,7 +155,7 @@ async def test_two_callers_with_the_same_id_that_take_what_exists(tmp_path: Path
             backend.enqueue_jobs([new_job("same", call=b"2", if_exists="return")]),
             return_exceptions=True,
         )
-        assert [list(answer) for answer in answers[:2]] == [["same"], ["same"]]  # type: ignore[arg-type]
+        assert [list(answer) for answer in answers[:2]] == [["same"], ["same"]]
         assert isinstance(answers[2], JobConflictError)
         coherent(tmp_path / "jobs.db", tmp_path)
 
@@ -169,7 +169,7 @@ async def test_one_refused_in_a_group_of_a_hundred(tmp_path: Path) -> None:
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert hook.seen["after-commit"] == before + 1
         assert isinstance(answers.pop(50), UnknownDependencyError)
-        assert [list(answer) for answer in answers] == [[f"j{i}"] for i in range(99)]  # type: ignore[arg-type]
+        assert [list(answer) for answer in answers] == [[f"j{i}"] for i in range(99)]
         assert await backend.count_jobs() == {JobStatus.PENDING: 99}
         coherent(tmp_path / "jobs.db", tmp_path)
 
@@ -182,7 +182,7 @@ async def test_one_in_a_hundred_that_the_database_cannot_take(tmp_path: Path) ->
         calls.insert(50, backend.enqueue_jobs([poison]))
         answers = await asyncio.gather(*calls, return_exceptions=True)
         assert isinstance(answers.pop(50), Exception)
-        assert [list(answer) for answer in answers] == [[f"j{i}"] for i in range(99)]  # type: ignore[arg-type]
+        assert [list(answer) for answer in answers] == [[f"j{i}"] for i in range(99)]
         assert await backend.count_jobs() == {JobStatus.PENDING: 99}
         coherent(tmp_path / "jobs.db", tmp_path)
 
@@ -199,8 +199,8 @@ async def turns(n: int) -> None:
 async def test_a_caller_that_is_cancelled_at_any_turn(tmp_path: Path, after: int) -> None:
     """It hears of its cancellation, never hangs, and what it asked for is there as a whole or not at all."""
     async with opened(tmp_path / "jobs.db", Failpoint()) as backend:
-        caller = asyncio.create_task(backend.enqueue_jobs([new_job("a"), new_job("b")]))  # type: ignore[arg-type]
-        neighbour = asyncio.create_task(backend.enqueue_jobs([new_job("c")]))  # type: ignore[arg-type]
+        caller = asyncio.create_task(backend.enqueue_jobs([new_job("a"), new_job("b")]))
+        neighbour = asyncio.create_task(backend.enqueue_jobs([new_job("c")]))
         await turns(after)
         caller.cancel()
         done, _ = await asyncio.wait([caller], timeout=5)
@@ -221,10 +221,10 @@ async def test_a_caller_that_is_cancelled_while_the_file_is_locked(tmp_path: Pat
     hook = Failpoint()
     async with opened(tmp_path / "jobs.db", hook, synchronous="FULL") as backend:
         hook.stop_in_thread("begin")
-        taken = asyncio.create_task(backend.enqueue_jobs([new_job("taken")]))  # type: ignore[arg-type]
+        taken = asyncio.create_task(backend.enqueue_jobs([new_job("taken")]))
         await asyncio.to_thread(hook.reached.wait, 10)
-        waiting = asyncio.create_task(backend.enqueue_jobs([new_job("waiting")]))  # type: ignore[arg-type]
-        neighbour = asyncio.create_task(backend.enqueue_jobs([new_job("neighbour")]))  # type: ignore[arg-type]
+        waiting = asyncio.create_task(backend.enqueue_jobs([new_job("waiting")]))
+        neighbour = asyncio.create_task(backend.enqueue_jobs([new_job("neighbour")]))
         await turns(3)
         taken.cancel()
         waiting.cancel()
@@ -244,7 +244,7 @@ async def test_a_caller_that_is_cancelled_again_and_again(tmp_path: Path, again:
     hook = Failpoint()
     async with opened(tmp_path / "jobs.db", hook, synchronous="FULL") as backend:
         hook.stop_in_thread("before-commit")
-        caller = asyncio.create_task(backend.enqueue_jobs([new_job("a")]))  # type: ignore[arg-type]
+        caller = asyncio.create_task(backend.enqueue_jobs([new_job("a")]))
         await asyncio.to_thread(hook.reached.wait, 10)
         for _ in range(again):
             caller.cancel()

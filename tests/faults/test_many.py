@@ -242,7 +242,7 @@ class Interrupted(sqlite3.Connection):
     other: sqlite3.Connection
 
     def execute(self, *args: object) -> sqlite3.Cursor:
-        cursor = super().execute(*args)  # type: ignore[arg-type]
+        cursor = super().execute(*args)
         self.after -= 1
         if self.after == 0:
             schema.migrate(self.other, "the same file")

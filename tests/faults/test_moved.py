@@ -31,7 +31,7 @@ def path(tmp_path: Path) -> Path:
 
 
 @pytest.fixture(autouse=True)
-def _short_last_words(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _short_last_words(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leaving waits so long for outcomes that cannot be stored."""
     monkeypatch.setattr(draining, "_LAST_WORDS", 0.2)
 
@@ -83,7 +83,7 @@ async def test_who_waits_is_told_although_nobody_writes(jp: JobProcessor, path: 
 
     async def told(wait: object) -> None:
         with pytest.raises(BackendError) as caught:
-            await wait  # type: ignore[misc]
+            await wait
         errors.append(caught.value)
 
     async def read_on() -> None:

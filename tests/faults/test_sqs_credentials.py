@@ -99,7 +99,7 @@ async def test_a_daemon_goes_on_by_itself_with_new_credentials(file: Path, caplo
                 await anyio.sleep(0.1)
         assert await job == "done"
         while signed.seen[HEARTBEAT, "new"] < 2:  # the loop is busy: only the thread renews the lease
-            time.sleep(0.05)  # noqa: ASYNC251
+            time.sleep(0.05)  # noqa: ASYNC251 - a body that holds its loop
         assert [one.id for one in await jp.workers()] == [worker]
         assert (await jp.get_job(job.id)).attempt == 1
         assert (await jp.get_job(job.id)).interruptions == 0

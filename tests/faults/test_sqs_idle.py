@@ -28,7 +28,7 @@ async def test_an_idle_daemon_costs_at_most_ten_cents_a_day() -> None:
     async with JobProcessor(backend, daemon=daemon, functions=[bodies.nothing]) as jp:
         await (await jp.submit_job(bodies.nothing))
         await anyio.sleep(5)  # until it has become calm
-        table: Any = backend._parts.transitions.table  # pyright: ignore
+        table: Any = backend._parts.transitions.table
         counting = table._client = CountingClient(table._client)
         began = time.monotonic()
         await anyio.sleep(20)

@@ -78,7 +78,7 @@ async def test_one_that_cannot_be_kept_takes_no_neighbour_down(tmp_path: Path) -
     """SQLite refuses a value of more than a bound of its own; the others of its group are kept."""
     async with SQLiteBackend(SQLiteConfig(db_path=tmp_path / "jobs.db")) as backend:
         attempt = await claimed(backend)
-        connection: sqlite3.Connection = backend._writer.connection  # type: ignore[union-attr]  # pyright: ignore
+        connection: sqlite3.Connection = backend._writer.connection
         connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 100_000)
         errors: list[BaseException] = []
 

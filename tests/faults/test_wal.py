@@ -48,7 +48,7 @@ async def load(jp: JobProcessor, wal: Path, enough: Callable[[int], bool], prefi
 
 def written_back(backend: SQLiteBackend, times: int) -> Callable[[int], bool]:
     """Once the log was written back so many times from now on. One that grows without bound is so no more."""
-    checkpointer = backend._checkpointer  # pyright: ignore
+    checkpointer = backend._checkpointer
     wanted = checkpointer.statistics.runs + times
     return lambda batches: checkpointer.statistics.runs >= wanted
 
@@ -69,7 +69,7 @@ async def test_the_log_stays_bounded_under_load_with_readers(tmp_path: Path) -> 
                 tasks.start_soon(read)
             largest = await load(jp, tmp_path / "jobs.db-wal", written_back(backend, 10), "a")
             tasks.cancel_scope.cancel()
-        statistics = backend._checkpointer.statistics  # pyright: ignore
+        statistics = backend._checkpointer.statistics
     print(f"largest -wal {largest / 1024:.0f} KiB, file {size_of(path) / 1024:.0f} KiB, {statistics}")
     assert largest < LARGEST
     assert size_of(tmp_path / "jobs.db-wal") == 0
@@ -88,7 +88,7 @@ async def test_a_reader_in_another_process_does_not_make_it_grow(tmp_path: Path)
             reader.say("enough")
             (pages,) = await asyncio.to_thread(reader.until, "pages")
             assert reader.end() == 0, reader.errors()
-        statistics = backend._checkpointer.statistics  # pyright: ignore
+        statistics = backend._checkpointer.statistics
     print(f"largest -wal {largest / 1024:.0f} KiB while {pages} pages were read; {statistics}")
     assert int(pages) > 20
     assert largest < LARGEST
@@ -109,6 +109,6 @@ async def test_it_shrinks_again_after_a_reader_that_held_it(tmp_path: Path) -> N
             other.execute("COMMIT")
         with anyio.fail_after(20):
             while size_of(wal) > 2 * SIZE:
-                checkpointer = backend._checkpointer  # pyright: ignore
+                checkpointer = backend._checkpointer
                 await asyncio.to_thread(checkpointer.wait_looked, 1, 5)
         print(f"pinned at {pinned / 1024:.0f} KiB, then {size_of(wal) / 1024:.0f} KiB")

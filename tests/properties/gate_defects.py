@@ -61,7 +61,7 @@ def an_answer_after_the_deadline_is_accepted(patch: Patch) -> None:
 
 def dependents_released_before_the_answer_is_stored(patch: Patch) -> None:
     """The gate is completed, its value comes later."""
-    completed = gates._completed  # pyright: ignore[reportPrivateUsage]
+    completed = gates._completed
 
     def empty(job: JobState, value: bytes | None, now: int, *, by: str | None) -> Change:
         return completed(job, None, now, by=by)
@@ -117,7 +117,7 @@ def opened_without_its_event(patch: Patch) -> None:
 
 def opened_again_by_a_surplus_dependency(patch: Patch) -> None:
     """Each dependency that ends asks once more."""
-    keep = Plan._keep  # pyright: ignore[reportPrivateUsage]
+    keep = Plan._keep
 
     def again(plan: Plan, verdict: JobState | Change) -> bool:
         if isinstance(verdict, JobState) and gates.is_open(verdict):
@@ -248,7 +248,7 @@ def an_old_answer_read_after_a_fresh_retry(patch: Patch) -> None:
         plan.load([asker[0]])
         row = plan.get(asker[0])
         if row is not None:
-            plan._jobs[row.n] = replace(row, steps_from=0)  # pyright: ignore[reportPrivateUsage]
+            plan._jobs[row.n] = replace(row, steps_from=0)
         return ask(plan, asker, *rest)
 
     patch.setattr(gate_commands, "ask", found)
@@ -333,7 +333,7 @@ def never_woken(patch: Patch) -> None:
 
 def woken_by_answers_alone(patch: Patch) -> None:
     """A gate that is cancelled leaves who is parked on it where it is."""
-    wake = Plan._notify_askers  # pyright: ignore[reportPrivateUsage]
+    wake = Plan._notify_askers
 
     def answered(plan: Plan, ended: Sequence[int]) -> None:
         wake(plan, [n for n in ended if plan[n].status is not JobStatus.CANCELLED])
@@ -357,14 +357,14 @@ def a_stale_attempt_parks(patch: Patch) -> None:
     update = MemoryBackend.update_job_status
 
     async def late(self: MemoryBackend, ends: Any, claim: Any = None) -> Any:
-        tables: Tables = self._tables  # pyright: ignore[reportPrivateUsage]
+        tables: Tables = self._tables
         parking = [end for end in ends if end.parked_on is not None and end.attempt.job_id in tables.ids]
         for end in parking:
             row = tables.rows[tables.ids[end.attempt.job_id]]
             ready = row.status is JobStatus.PENDING and row.waits_for is WaitsFor.WORKER
             if ready and end.parked_on in tables.ids:
                 parked = replace(row, waits_for=WaitsFor.ANSWER, parked=tables.ids[end.parked_on], run_at=None)
-                self._commit(lambda plan, row=parked: plan.put(row))  # pyright: ignore[reportPrivateUsage]
+                self._commit(lambda plan, row=parked: plan.put(row))
         return await update(self, ends, claim)
 
     patch.setattr(MemoryBackend, "update_job_status", late)
@@ -383,7 +383,7 @@ def the_newest_deadline_first_in_the_file(patch: Patch) -> None:
 
 def what_changes_beside_the_row_is_written_once_in_the_file(patch: Patch) -> None:
     """An answer is stored, who gave it is not."""
-    patch.setattr(sqlite_gates, "_WRITE", sqlite_gates._WRITE.replace("REPLACE", "IGNORE"))  # pyright: ignore[reportPrivateUsage]
+    patch.setattr(sqlite_gates, "_WRITE", sqlite_gates._WRITE.replace("REPLACE", "IGNORE"))
 
 
 GATE_DEFECTS_OF_FILES = [

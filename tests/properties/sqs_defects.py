@@ -24,8 +24,6 @@ from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.writing import Decided
 from asyncjobs.models import EdgeState
 
-# pyright: reportPrivateUsage=false
-
 Patch = pytest.MonkeyPatch
 Defect = Callable[[Patch], None]
 

@@ -108,7 +108,7 @@ class Process(Store):
 
     def tap(self) -> Tap:
         """Return the client of this process, for something to happen at its calls."""
-        table: Any = self.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+        table: Any = self.backend._parts.transitions.table
         table._client = Tap(table._client)
         return table._client
 

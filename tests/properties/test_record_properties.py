@@ -153,20 +153,20 @@ def union(parts: Sequence[Typed]) -> Typed:
 
 def around(inner: st.SearchStrategy[Typed]) -> st.SearchStrategy[Typed]:
     def listed(of: Typed) -> Typed:
-        return list[of[0]], st.lists(of[1], max_size=3)  # type: ignore[valid-type]
+        return list[of[0]], st.lists(of[1], max_size=3)
 
     def keyed(of: Typed) -> Typed:
-        return dict[str, of[0]], st.dictionaries(text, of[1], max_size=3)  # type: ignore[valid-type]
+        return dict[str, of[0]], st.dictionaries(text, of[1], max_size=3)
 
     def fixed(pair: tuple[Typed, Typed]) -> Typed:
         (a, first), (b, second) = pair
-        return tuple[a, b], st.tuples(first, second)  # type: ignore[valid-type]
+        return tuple[a, b], st.tuples(first, second)
 
     def series(of: Typed) -> Typed:
-        return tuple[of[0], ...], st.lists(of[1], max_size=3).map(tuple)  # type: ignore[valid-type]
+        return tuple[of[0], ...], st.lists(of[1], max_size=3).map(tuple)
 
     def boxed(of: Typed) -> Typed:
-        return Box[of[0]], st.builds(Box, of[1], st.lists(of[1], max_size=2))  # type: ignore[valid-type]
+        return Box[of[0]], st.builds(Box, of[1], st.lists(of[1], max_size=2))
 
     def maybe(of: Typed) -> Typed:
         return typing.Optional[of[0]], st.none() | of[1]  # noqa: UP045 - of a value

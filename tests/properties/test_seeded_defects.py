@@ -140,7 +140,7 @@ def skip_not_propagated(patch: Patch) -> None:
 
 def limit_not_freed(patch: Patch) -> None:
     """A job that ends keeps its place in its key."""
-    limited: Callable[[Plan, JobState | None, JobState], None] = Plan._limited  # pyright: ignore[reportPrivateUsage]
+    limited: Callable[[Plan, JobState | None, JobState], None] = Plan._limited
 
     def hoarding(plan: Plan, before: JobState | None, after: JobState) -> None:
         if before is None or before.status is not JobStatus.IN_PROGRESS:
@@ -181,7 +181,7 @@ def interruption_not_counted(patch: Patch) -> None:
 
 def cycle_not_seen(patch: Patch) -> None:
     """The jobs of a cycle are stored, and wait for ever."""
-    parents_first = commands._parents_first  # pyright: ignore[reportPrivateUsage]
+    parents_first = commands._parents_first
 
     def blind(fresh: dict[str, NewJob]) -> list[str]:
         try:
@@ -215,7 +215,7 @@ def a_cancelled_tree_stays_open(patch: Patch) -> None:
 
 def a_backoff_follows_the_wall_clock(patch: Patch) -> None:
     """A clock that is set back by an hour stretches it by an hour."""
-    back = lifecycle._back  # pyright: ignore[reportPrivateUsage]
+    back = lifecycle._back
 
     def by_the_wall(*args: Any, **kwargs: Any) -> Change:
         change = back(*args, **kwargs)
@@ -253,7 +253,7 @@ def steps_kept_before_the_commit(patch: Patch) -> None:
     write_steps = MemoryBackend.write_steps
 
     async def eager(self: MemoryBackend, changes: Sequence[StepChange]) -> Sequence[Stale | None]:
-        tables: Tables = self._tables  # pyright: ignore[reportPrivateUsage]
+        tables: Tables = self._tables
         for change in changes:
             row = tables.rows[tables.ids[change.attempt.job_id]]
             if isinstance(change, Keep) and lifecycle.holds(row, change.attempt.attempt, None):

@@ -54,7 +54,7 @@ class Town:
                 await hand.succeed(*claimed)
                 for job_id in claimed:
                     del hand.held[job_id]
-            await process.backend._parts.messages.send()  # pyright: ignore[reportPrivateUsage]
+            await process.backend._parts.messages.send()
 
         async with anyio.create_task_group() as tasks:
             for process, hand in order:
@@ -74,7 +74,7 @@ class Town:
         """Have all processes look at the end of the log, at the same time, as those do that wait."""
         async with anyio.create_task_group() as tasks:
             for process in self.every:
-                tasks.start_soon(process.backend._parts.log.head_moved, waiting.PATIENCE)  # pyright: ignore[reportPrivateUsage]
+                tasks.start_soon(process.backend._parts.log.head_moved, waiting.PATIENCE)
 
     def lost(self, ids: Sequence[str]) -> int:
         """Return how many writes of these jobs were refused."""
@@ -91,7 +91,7 @@ async def town(count: int = DAEMONS, **settings: Any) -> AsyncGenerator[Town]:
     random.seed(SEED)
     async with processes(count, **settings) as every:
         for place, process in enumerate(every):
-            process.backend._parts.workers.process = f"process {place}"  # pyright: ignore[reportPrivateUsage]
+            process.backend._parts.workers.process = f"process {place}"
         hands = [await process.hand(lease=AGES) for process in every]
         for process in every:
             await process.backend.reap()
@@ -136,7 +136,7 @@ def test_claims_of_daemons_that_do_not_know_of_each_other_are_lost(monkeypatch: 
 
 async def unlogged(process: Process) -> list[str]:
     """Return the partitions of jobs of which not all is in the log."""
-    table = process.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+    table = process.backend._parts.transitions.table
     return [item["pk"] for shard in range(4) for item in await table.query_all(keys.unlogged(shard), index=LOG)]
 
 

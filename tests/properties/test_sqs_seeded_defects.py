@@ -32,7 +32,7 @@ DEFECTS: dict[sqs_defects.Defect, History] = {
 
 
 @pytest.fixture(autouse=True)
-def _apart(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _apart(monkeypatch: pytest.MonkeyPatch) -> None:
     """What one process knows of batches, another one does not."""
     monkeypatch.setattr(batches, "_REMEMBERED", 0)
 

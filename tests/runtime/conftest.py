@@ -79,9 +79,7 @@ async def jp(stores: Stores) -> AsyncIterator[JobProcessor]:
 
 
 @pytest.fixture(autouse=True)
-def _children_are_forks(  # pyright: ignore[reportUnusedFunction]
-    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _children_are_forks(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Fork the processes of ``isolation="process"``, which are 20 ms instead of 300, where they are not the subject."""
     if not _wants_new_interpreters(request):
         monkeypatch.setattr(process, "subprocess", SimpleNamespace(**vars(subprocess) | {"Popen": _fork_of}))
@@ -100,14 +98,14 @@ def _fork_of(command: Sequence[str], **options: Any) -> subprocess.Popen[bytes]:
 
 
 @pytest.fixture(autouse=True)
-def _nothing_left_behind() -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+def _nothing_left_behind() -> Iterator[None]:
     """What a test forgot (a coroutine, a stream) is found in that test, and not in the next one."""
     yield
     gc.collect(0)
 
 
 @pytest.fixture(autouse=True)
-def _slots_are_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+def _slots_are_counted(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """After every test, every slot and every thread's token of each worker is free again, and there are no more."""
     made: list[Slots] = []
     make = Slots.__init__

@@ -56,7 +56,7 @@ async def first_of(stream: AsyncIterator[Any]) -> Any:
     try:
         return await anext(stream)
     finally:
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
 
 
 async def all_of(stream: AsyncIterator[Any]) -> list[Any]:

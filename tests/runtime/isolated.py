@@ -167,10 +167,10 @@ def say_all() -> tuple[str, int, str | None, bool]:
 def report_oddly() -> str:
     me = current_job()
     me.emit("completed")
-    me.emit("m", {1: 0.5})  # type: ignore[dict-item]
+    me.emit("m", {1: 0.5})
     me.emit("m", {"x": object()})
     me.log("x", logging.WARNING)
-    me.progress(Decimal(1))  # type: ignore[arg-type]
+    me.progress(Decimal(1))
     return "done"
 
 

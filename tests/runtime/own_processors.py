@@ -39,7 +39,7 @@ def with_sync_jobs(path: str, name: str, enable_daemon: bool) -> Any:
     with SyncJobs(path, enable_daemon=enable_daemon) as own:
         current_job().emit("waits")
         wait: Callable[[], Awaitable[Any]] = partial(call, own.processor)
-        return own.call(wait)  # type: ignore[arg-type] - as its own methods do
+        return own.call(wait)  # as its own methods do
 
 
 BODIES: dict[str, tuple[Callable[..., Any], str | None]] = {

@@ -185,7 +185,7 @@ async def until(jp: JobProcessor, job_id: str, *types: str, after: str | None = 
 
 async def types(jp: JobProcessor, job_id: str) -> list[str]:
     """The event types that are stored of a job."""
-    page = await get_engine(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
+    page = await get_engine(jp).backend.read_events(job_id=job_id)
     return [event.type for event in page.events]
 
 
@@ -205,7 +205,7 @@ async def everything(stream: AsyncIterator[T]) -> list[T]:
 
 
 def publisher_of(jp: JobProcessor) -> LogTail:
-    return get_engine(jp)._parts.tail  # pyright: ignore[reportPrivateUsage]
+    return get_engine(jp)._parts.tail
 
 
 @contextmanager

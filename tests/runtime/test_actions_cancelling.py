@@ -193,7 +193,7 @@ async def test_what_is_refused(jp: JobProcessor) -> None:
         await jp.cancel_job("nobody")
     for arguments in ({}, {"query": JobQuery(), "group": "g"}):
         with pytest.raises(ConfigurationError, match="and not both"):
-            await jp.cancel_jobs(**arguments)  # type: ignore[arg-type]
+            await jp.cancel_jobs(**arguments)
 
 
 @pytest.mark.persistent

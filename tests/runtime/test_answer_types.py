@@ -68,7 +68,7 @@ class Pair(NamedTuple):
 
 @dataclass
 class Lost:
-    other: Missing  # type: ignore[name-defined] # noqa: F821 # pyright: ignore[reportUndefinedVariable, reportUnknownVariableType]
+    other: Missing  # noqa: F821 - it is not defined anywhere
 
 
 def stored(answer_type: AnswerType, value: Any) -> Any:

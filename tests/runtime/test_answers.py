@@ -199,7 +199,7 @@ async def test_a_store_that_stays_away_is_reported_and_answering_again_is_safe(s
                 await anyio.sleep(0.001)
                 clock.advance(5)
         assert caught[0].tries > 1
-        store._faults.clear()  # pyright: ignore[reportPrivateUsage]
+        store._faults.clear()
         assert await gate.answer(by="ada") is COMPLETED
 
 
@@ -270,7 +270,7 @@ def submits_in_plain_code() -> str:
 async def test_bodies_in_processes_of_their_own_submit_and_answer(jp: JobProcessor) -> None:
     job = await jp.submit_job(submits_and_answers, isolation="process", job_id="a", max_retries=0)
     assert await within(20, job.result()) == ["completed", "failed", "Review", 3]
-    assert (await jp.get_job("a/q")).gate.answered_by == "ada"  # type: ignore[union-attr]
+    assert (await jp.get_job("a/q")).gate.answered_by == "ada"
     plain = await jp.submit_job(submits_in_plain_code, isolation="process", job_id="b", max_retries=0)
     assert await within(20, plain.result()) == "b/q"
     found = (await jp.get_job("b/q")).gate

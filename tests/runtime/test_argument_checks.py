@@ -31,31 +31,31 @@ pytestmark = pytest.mark.anyio
 @pytest.mark.parametrize(
     ("make", "problem", "hint"),
     [
-        (lambda: JobQuery(stauts="failed"), "JobQuery.stauts is not a field", "did you mean 'status'?"),  # type: ignore[call-arg]
-        (lambda: JobQuery("failed"), "JobQuery takes its fields by name", "JobQuery(ids=…)"),  # type: ignore[call-arg]
-        (lambda: JobQuery(ids=[1]), "JobQuery.ids cannot be [1]", None),  # type: ignore[list-item]
-        (lambda: JobQuery(group=5), "JobQuery.group cannot be 5", None),  # type: ignore[arg-type]
-        (lambda: JobQuery(parent_id=b"x"), "JobQuery.parent_id cannot be b'x'", None),  # type: ignore[arg-type]
-        (lambda: JobQuery(metadata=[("a", 1)]), "JobQuery.metadata cannot be [('a', 1)]", None),  # type: ignore[arg-type]
+        (lambda: JobQuery(stauts="failed"), "JobQuery.stauts is not a field", "did you mean 'status'?"),
+        (lambda: JobQuery("failed"), "JobQuery takes its fields by name", "JobQuery(ids=…)"),
+        (lambda: JobQuery(ids=[1]), "JobQuery.ids cannot be [1]", None),
+        (lambda: JobQuery(group=5), "JobQuery.group cannot be 5", None),
+        (lambda: JobQuery(parent_id=b"x"), "JobQuery.parent_id cannot be b'x'", None),
+        (lambda: JobQuery(metadata=[("a", 1)]), "JobQuery.metadata cannot be [('a', 1)]", None),
         (lambda: JobQuery(limit=0), "JobQuery.limit cannot be 0", None),
         (lambda: JobQuery(limit=1001), "JobQuery.limit cannot be 1001", None),
         (lambda: JobQuery(limit=True), "JobQuery.limit cannot be True", None),
-        (lambda: JobRequest(func=add, quue="x"), "JobRequest.quue is not a field", "did you mean 'queue'?"),  # type: ignore[call-arg]
-        (lambda: JobRequest(add, 1, 2), "JobRequest takes its fields by name", "JobRequest(func=…)"),  # type: ignore[call-arg]
-        (lambda: JobRequest(args=(1,)), "JobRequest needs func=", None),  # type: ignore[call-arg]
-        (lambda: JobProcessor(bakend="memory"), "JobProcessor.bakend is not a parameter", "did you mean 'backend'?"),  # type: ignore[call-arg]
+        (lambda: JobRequest(func=add, quue="x"), "JobRequest.quue is not a field", "did you mean 'queue'?"),
+        (lambda: JobRequest(add, 1, 2), "JobRequest takes its fields by name", "JobRequest(func=…)"),
+        (lambda: JobRequest(args=(1,)), "JobRequest needs func=", None),
+        (lambda: JobProcessor(bakend="memory"), "JobProcessor.bakend is not a parameter", "did you mean 'backend'?"),
         (lambda: SyncJobs("memory", deamon=None), "SyncJobs.deamon is not a parameter", "did you mean 'daemon'?"),
-        (lambda: JobProcessor("memory", enable_daemon="no"), "enable_daemon cannot be 'no'", None),  # type: ignore[arg-type]
-        (lambda: JobProcessor("memory", functions=add), "functions cannot be <function add", "functions=[…]"),  # type: ignore[arg-type]
-        (lambda: JobProcessor("memory", daemon={"slots": 3}), "daemon cannot be {'slots': 3}", None),  # type: ignore[arg-type]
-        (lambda: JobProcessor("memory", clock=5), "clock cannot be 5", "ManualClock()"),  # type: ignore[arg-type]
-        (lambda: JobProcessor("memory", clock=ManualClock), "clock cannot be <class", "ManualClock()"),  # type: ignore[arg-type]
+        (lambda: JobProcessor("memory", enable_daemon="no"), "enable_daemon cannot be 'no'", None),
+        (lambda: JobProcessor("memory", functions=add), "functions cannot be <function add", "functions=[…]"),
+        (lambda: JobProcessor("memory", daemon={"slots": 3}), "daemon cannot be {'slots': 3}", None),
+        (lambda: JobProcessor("memory", clock=5), "clock cannot be 5", "ManualClock()"),
+        (lambda: JobProcessor("memory", clock=ManualClock), "clock cannot be <class", "ManualClock()"),
         (lambda: SyncJobs("memory", clock=time), "clock cannot be <module 'time'", "ManualClock()"),
-        (lambda: SQLiteBackend(clock=False), "SQLiteBackend.clock cannot be False", "ManualClock()"),  # type: ignore[arg-type]
-        (lambda: MemoryBackend(clock="utc"), "MemoryBackend.clock cannot be 'utc'", "ManualClock()"),  # type: ignore[arg-type]
-        (lambda: SQLiteBackend(MemoryConfig()), "SQLiteBackend.config cannot be MemoryConfig", None),  # type: ignore[arg-type]
-        (lambda: MemoryBackend("x.db"), "MemoryBackend.config cannot be 'x.db'", None),  # type: ignore[arg-type]
-        (lambda: DaemonConfig(leese=3), "DaemonConfig.leese is not a setting", "did you mean 'lease'?"),  # type: ignore[call-arg]
+        (lambda: SQLiteBackend(clock=False), "SQLiteBackend.clock cannot be False", "ManualClock()"),
+        (lambda: MemoryBackend(clock="utc"), "MemoryBackend.clock cannot be 'utc'", "ManualClock()"),
+        (lambda: SQLiteBackend(MemoryConfig()), "SQLiteBackend.config cannot be MemoryConfig", None),
+        (lambda: MemoryBackend("x.db"), "MemoryBackend.config cannot be 'x.db'", None),
+        (lambda: DaemonConfig(leese=3), "DaemonConfig.leese is not a setting", "did you mean 'lease'?"),
         (lambda: DaemonConfig(lease=3, heartbeat=2), "DaemonConfig.heartbeat cannot be 2", None),
     ],
 )
@@ -100,7 +100,7 @@ async def test_one_id_is_one_id(jp: JobProcessor) -> None:
     with pytest.raises(ConfigurationError, match=r"job_ids=\[…\]"):
         await jp.poll_batch(job)
     with pytest.raises(ConfigurationError, match="job_ids cannot be 5"):
-        await jp.poll_batch([5])  # type: ignore[list-item]
+        await jp.poll_batch([5])
     assert list(await jp.poll_batch([job, "nobody"])) == ["abc", "nobody"]
     assert [found.id for found in await jp.find_jobs(JobQuery(ids=job))] == ["abc"]
     assert [found.id for found in await jp.find_jobs(JobQuery(ids="abc"))] == ["abc"]

@@ -74,7 +74,7 @@ async def test_a_handle_is_no_key_of_a_child_and_no_group_of_a_query(jp: JobProc
         with pytest.raises(ConfigurationError, match=f"JobQuery.{field}"):
             query: dict[str, Any] = {field: handle}
             JobQuery(**query)
-    assert JobQuery(parent_id=handle).parent_id == JobQuery(ids=handle).ids[0] == handle.id  # type: ignore[index]
+    assert JobQuery(parent_id=handle).parent_id == JobQuery(ids=handle).ids[0] == handle.id
 
 
 class Never(RetryPolicy, frozen=True):

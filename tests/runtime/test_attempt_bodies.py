@@ -47,7 +47,7 @@ class UnprintableByExit(Exception):
 
 class NotAString(Exception):
     def __str__(self) -> str:
-        return 5  # type: ignore[return-value]
+        return 5
 
 
 class OwnBase(BaseException):
@@ -229,7 +229,7 @@ async def test_a_result_that_refers_to_itself_fails_the_job(jp: JobProcessor) ->
 @pytest.mark.parametrize("kind", ["sqlite", "memory"])
 async def test_an_over_large_result_fails_the_job(kind: str, tmp_path: Any) -> None:
     settings = {"max_value_size": 2048}
-    backend: Any = SQLiteConfig(db_path=tmp_path / "jobs.db", **settings)  # type: ignore[arg-type]
+    backend: Any = SQLiteConfig(db_path=tmp_path / "jobs.db", **settings)
     if kind == "memory":
         backend = MemoryBackend(MemoryConfig(**settings))
     async with JobProcessor(backend) as jp:
@@ -248,7 +248,7 @@ async def test_arguments_that_do_not_fit_the_annotation_fail_without_a_retry(jp:
     assert "$.args[0]" in ended.error.message or "point" in ended.error.message
 
 
-from dataclasses import dataclass  # noqa: E402
+from dataclasses import dataclass  # noqa: E402 - it belongs to the tests below
 
 
 @dataclass
@@ -298,7 +298,7 @@ async def test_a_hundred_failures_do_not_use_up_slots(stores: Stores) -> None:
                 name = list(FAULTS)[i % len(FAULTS)]
                 batch.submit_job(FAULTS[name][0], local=True, max_retries=0)
         await jp.drain(timeout=30)
-        slots = jp.daemon.runner.slots  # type: ignore[union-attr]
+        slots = jp.daemon.runner.slots
         assert slots.free == 4
         assert slots.limiter.borrowed_tokens == 0
         assert await (await jp.submit_job(echo, "alive")) == "alive"

@@ -158,7 +158,7 @@ async def test_an_error_of_the_background_is_logged_and_does_not_cancel_the_prog
             handle = await jp.submit_job(add, 1, 2, delay=3600)
             get_engine(jp)._beside.start_soon(fail)
             await within(PATIENCE, failed.wait())
-            await within(PATIENCE, asyncio.wait([get_engine(jp)._background._task]))  # type: ignore[attr-defined]
+            await within(PATIENCE, asyncio.wait([get_engine(jp)._background._task]))
             assert await handle.status() is PENDING  # the block goes on
     assert "jobs no longer run here" in caplog.text
 
@@ -170,5 +170,5 @@ async def test_an_error_of_the_program_is_raised_and_not_that_of_the_background(
     with pytest.raises(LookupError, match="the program's"):
         async with processor(tmp_path) as jp:
             get_engine(jp)._beside.start_soon(fail)
-            await within(PATIENCE, asyncio.wait([get_engine(jp)._background._task]))  # type: ignore[attr-defined]
+            await within(PATIENCE, asyncio.wait([get_engine(jp)._background._task]))
             raise LookupError("the program's")

@@ -87,7 +87,7 @@ async def test_a_bad_job_is_refused_at_its_own_line(jp: JobProcessor, what: str)
     async with jp.batch() as batch:
         with pytest.raises(kind) as caught:
             batch.submit_job(echo, **options)  # this line
-    lines = inspect.getsource(inspect.getmodule(test_a_bad_job_is_refused_at_its_own_line)).splitlines()  # type: ignore[arg-type]
+    lines = inspect.getsource(inspect.getmodule(test_a_bad_job_is_refused_at_its_own_line)).splitlines()
     frame = next(frame for frame in traceback.extract_tb(caught.value.__traceback__) if frame.filename == __file__)
     assert "this line" in lines[(frame.lineno or 0) - 1]
 

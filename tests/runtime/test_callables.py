@@ -70,7 +70,7 @@ class Adder:
 
 
 class AsyncAdder(Adder):
-    async def __call__(self, value: int) -> int:  # type: ignore[override]
+    async def __call__(self, value: int) -> int:
         return value + self.much
 
 

@@ -75,7 +75,7 @@ async def wrapped_async_that_fails() -> None:
 
 @with_session
 def runs_a_loop_of_its_own(session: str) -> str:
-    return asyncio.run(echo(session))  # type: ignore[attr-defined]
+    return asyncio.run(echo(session))
 
 
 @singledispatch

@@ -74,7 +74,7 @@ async def test_a_warning_points_at_the_line_that_submits(jp: JobProcessor, how: 
         warnings.simplefilter("always")
         await SUBMITS[how](jp)
     assert [warning.filename for warning in caught] == [__file__]
-    source = inspect.getsource(inspect.getmodule(plain)).splitlines()  # type: ignore[arg-type]
+    source = inspect.getsource(inspect.getmodule(plain)).splitlines()
     line = source[caught[0].lineno - 1]
     assert "await" in line or "batch.submit_job" in line or "body" in line, line
 

@@ -106,18 +106,18 @@ UNDERSTOOD: dict[str, tuple[Callable[[JobContext], None], Any]] = {
     "progress, float subclass": (lambda job: job.progress(Float64(5), 10), {"done": 5.0, "total": 10, "message": None}),
     "progress, int subclass": (lambda job: job.progress(Whole(5)), {"done": 5, "total": None, "message": None}),
     "progress, Decimal": (
-        lambda job: job.progress(Decimal("0.5"), Fraction(1, 1)),  # type: ignore[arg-type]
+        lambda job: job.progress(Decimal("0.5"), Fraction(1, 1)),
         {"done": 0.5, "total": 1.0, "message": None},
     ),
     "progress, any message": (
-        lambda job: job.progress(1, message=Path),  # type: ignore[arg-type]
+        lambda job: job.progress(1, message=Path),
         {"done": 1, "total": None, "message": "a path"},
     ),
     "emit, float subclass": (lambda job: job.emit("m", {"loss": Float64(5)}), {"loss": 5.0}),
     "emit, nested float subclass": (lambda job: job.emit("m", {"all": [Float64(5)]}), {"all": [5.0]}),
     "emit, Decimal": (lambda job: job.emit("m", {"loss": Decimal("0.10")}), {"loss": "0.10"}),
     "emit, str subclass": (lambda job: job.emit("m", {Words("k"): Words("v")}), {"k": "v"}),
-    "emit, whole keys": (lambda job: job.emit("m", {1: {2: "b"}}), {"1": {"2": "b"}}),  # type: ignore[dict-item]
+    "emit, whole keys": (lambda job: job.emit("m", {1: {2: "b"}}), {"1": {"2": "b"}}),
     "emit, enums": (
         lambda job: job.emit("m", {"a": Colour.RED, Kind.LOUD: Kind.LOUD}),
         {"a": "red", "loudness": "loudness"},
@@ -158,7 +158,7 @@ UNDERSTOOD: dict[str, tuple[Callable[[JobContext], None], Any]] = {
         },
     ),
     "log, no text": (
-        lambda job: job.log(Unprintable()),  # type: ignore[arg-type]
+        lambda job: job.log(Unprintable()),
         {"level": "info", "message": f"<{__name__}.Unprintable that cannot be printed>"},
     ),
 }
@@ -191,29 +191,29 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     "progress, infinite": (lambda job: job.progress(1, float("inf")), ("progress(total)", "inf")),
     "progress, too large": (lambda job: job.progress(1 << 80), ("progress(done)", str(1 << 80))),
     "progress, a total too large": (lambda job: job.progress(1, 1 << 64), ("progress(total)", str(1 << 64))),
-    "progress, a text": (lambda job: job.progress("half"), ("progress(done)", "'half'")),  # type: ignore[arg-type]
+    "progress, a text": (lambda job: job.progress("half"), ("progress(done)", "'half'")),
     "progress, True": (lambda job: job.progress(True), ("progress(done)", "True")),
-    "progress, sNaN": (lambda job: job.progress(Decimal("sNaN")), ("progress(done)", "sNaN")),  # type: ignore[arg-type]
-    "progress, a proxy": (lambda job: job.progress(Proxy()), ("progress(done)",)),  # type: ignore[arg-type]
+    "progress, sNaN": (lambda job: job.progress(Decimal("sNaN")), ("progress(done)", "sNaN")),
+    "progress, a proxy": (lambda job: job.progress(Proxy()), ("progress(done)",)),
     "emit, the engine's type": (lambda job: job.emit("completed"), ("emit(type)", "'completed'")),
     "emit, progress by hand": (lambda job: job.emit("progress"), ("emit(type)", "'progress'")),
     "emit, no type": (lambda job: job.emit(""), ("emit(type)", "''")),
     "emit, a long type": (lambda job: job.emit("x" * 65), ("emit(type)", "xxx")),
     "emit, a type of two lines": (lambda job: job.emit("a\nb"), ("emit(type)", "'a\\nb'")),
-    "emit, a number as type": (lambda job: job.emit(5), ("emit(type)", "5")),  # type: ignore[arg-type]
+    "emit, a number as type": (lambda job: job.emit(5), ("emit(type)", "5")),
     "emit, a handle as type": (lambda job: job.emit(Handle("a-job")), ("emit(type)", "'a-job'", "the handle of a job")),
     "emit, an optional one as type": (lambda job: job.emit(Optional("a-job")), ("emit(type)", "the handle of a job")),
-    "emit, None as type": (lambda job: job.emit(None), ("emit(type)", "None is not a text")),  # type: ignore[arg-type]
-    "emit, bytes as type": (lambda job: job.emit(b"x"), ("emit(type)", "b'x' is not a text")),  # type: ignore[arg-type]
-    "emit, a list as type": (lambda job: job.emit(["x"]), ("emit(type)", "['x'] is not a text")),  # type: ignore[arg-type]
-    "emit, a proxy as type": (lambda job: job.emit(Proxy()), ("emit(type)",)),  # type: ignore[arg-type]
+    "emit, None as type": (lambda job: job.emit(None), ("emit(type)", "None is not a text")),
+    "emit, bytes as type": (lambda job: job.emit(b"x"), ("emit(type)", "b'x' is not a text")),
+    "emit, a list as type": (lambda job: job.emit(["x"]), ("emit(type)", "['x'] is not a text")),
+    "emit, a proxy as type": (lambda job: job.emit(Proxy()), ("emit(type)",)),
     "emit, an object": (lambda job: job.emit("m", {"x": [object()]}), ("emit('m', data)", "$.data.x[0]", "object")),
     "emit, a lock": (lambda job: job.emit("m", {"x": threading.Lock()}), ("emit('m', data)", "$.data.x", "lock")),
     "emit, a huge number": (lambda job: job.emit("m", {"x": 1 << 80}), ("emit('m', data)", "$.data.x", str(1 << 80))),
     "emit, too much": (lambda job: job.emit("m", {"x": "y" * 70_000}), ("emit('m', data)", "70,0", "yyy")),
-    "emit, no dict": (lambda job: job.emit("m", [1]), ("emit('m', data)", "[1]")),  # type: ignore[arg-type]
+    "emit, no dict": (lambda job: job.emit("m", [1]), ("emit('m', data)", "[1]")),
     "emit, odd keys": (lambda job: job.emit("m", {"k": {(1,): 2}}), ("emit('m', data)", "$.data.k", "(1,)")),
-    "emit, equal keys": (lambda job: job.emit("m", {1: 1, "1": 2}), ("emit('m', data)", "'1'")),  # type: ignore[dict-item]
+    "emit, equal keys": (lambda job: job.emit("m", {1: 1, "1": 2}), ("emit('m', data)", "'1'")),
     "emit, too deep": (lambda job: job.emit("m", {"v": nested(MAX_DEPTH)}), ("emit('m', data)", "nested deeper")),
     "emit, far too deep": (lambda job: job.emit("m", {"v": nested(100_000)}), ("emit('m', data)", "nested deeper")),
     "emit, a mapping that raises": (lambda job: job.emit("m", Leaky()), ("emit('m', data)", "ConnectionError")),
@@ -237,15 +237,15 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
     ),
     "append, a list": (lambda job: job.emit("m", {"t": ["a"]}, append="t"), ("emit('m', append='t')", "['a'] is not")),
     "append, by a number": (
-        lambda job: job.emit("m", {1: "a"}, append=1),  # type: ignore[dict-item, arg-type]
+        lambda job: job.emit("m", {1: "a"}, append=1),
         ("emit('m', append)", "1 is not a text"),
     ),
-    "append, by True": (lambda job: job.emit("m", {"t": ""}, append=True), ("append)", "True is not a text")),  # type: ignore[arg-type]
+    "append, by True": (lambda job: job.emit("m", {"t": ""}, append=True), ("append)", "True is not a text")),
     "append, by a handle": (
         lambda job: job.emit("m", {"t": ""}, append=Handle("a-job")),
         ("emit('m', append)", "'a-job' is not a field"),
     ),
-    "append, by a proxy": (lambda job: job.emit("m", {"t": ""}, append=Proxy()), ("append)",)),  # type: ignore[arg-type]
+    "append, by a proxy": (lambda job: job.emit("m", {"t": ""}, append=Proxy()), ("append)",)),
     "append, 5 MB": (
         lambda job: job.emit("m", {"t": "y" * 5_000_000}, append="t"),
         ("emit('m', data)", "5,000,00", "yyy", "emit it in pieces"),
@@ -255,8 +255,8 @@ LEFT_OUT: dict[str, tuple[Callable[[JobContext], None], tuple[str, ...]]] = {
         ("emit(type)", "'log'"),
     ),
     "log, no level": (lambda job: job.log("x", "loud"), ("log(level)", "'loud'")),
-    "log, None as level": (lambda job: job.log("x", None), ("log(level)", "None")),  # type: ignore[arg-type]
-    "log, a proxy as level": (lambda job: job.log("x", Proxy()), ("log(level)",)),  # type: ignore[arg-type]
+    "log, None as level": (lambda job: job.log("x", None), ("log(level)", "None")),
+    "log, a proxy as level": (lambda job: job.log("x", Proxy()), ("log(level)",)),
 }
 
 

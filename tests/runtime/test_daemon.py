@@ -34,7 +34,7 @@ async def test_arguments_of_its_own_override_its_settings(tmp_path: Path) -> Non
     ) as daemon:
         assert (daemon.config.num_workers, daemon.config.poll_interval) == (2, 0.5)
     with pytest.raises(ConfigurationError, match="config"):
-        JobDaemon(tmp_path / "jobs.db", "fast")  # type: ignore[arg-type]
+        JobDaemon(tmp_path / "jobs.db", "fast")
 
 
 async def test_its_bodies_submit_and_await_jobs(tmp_path: Path) -> None:
@@ -140,4 +140,4 @@ async def test_two_daemons_on_one_backend_object_share_its_jobs(tmp_path: Path) 
 @pytest.mark.parametrize("config", ["fast", 0, {"num_workers": 2}], ids=repr)
 async def test_settings_of_a_wrong_kind_are_refused_whatever_overrides_them(config: object) -> None:
     with pytest.raises(ConfigurationError, match="config"):
-        JobDaemon(MemoryBackend(), config, num_workers=2)  # type: ignore[arg-type]
+        JobDaemon(MemoryBackend(), config, num_workers=2)

@@ -48,7 +48,7 @@ async def test_a_gate_that_nobody_answers_fails_and_its_dependents_are_skipped(s
     async with stores.processor(clock=clock) as jp:
         gate = await jp.submit_gate("print?", job_id="g", timeout=60)
         after = await jp.submit_job(nothing, depends_on=gate)
-        deadline = (await jp.get_job(gate)).gate.deadline  # type: ignore[union-attr]
+        deadline = (await jp.get_job(gate)).gate.deadline
         assert deadline is not None
         clock.advance(60)
         await ended(jp, gate, clock)
@@ -81,7 +81,7 @@ async def test_a_default_is_the_answer_then(stores: Stores, options: dict[str, A
         assert await within(5, after.result()) == default
         assert await gate == default
         found = await jp.get_job(gate)
-        assert (found.status, found.gate.answered_by, found.gate.answered_at) == (COMPLETED, None, None)  # type: ignore[union-attr]
+        assert (found.status, found.gate.answered_by, found.gate.answered_at) == (COMPLETED, None, None)
 
 
 async def test_the_time_counts_from_when_it_is_asked(stores: Stores) -> None:

@@ -413,7 +413,7 @@ def test_a_call_that_ctrl_c_interrupts_is_cancelled(tmp_path: Path, ctrl_c: Call
     """The system interrupts no wait for a signal that comes just before it begins, and neither does the second one."""
     with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
         later = jobs.submit_job(nothing, delay=3600)
-        watches: set[Any] = get_engine(jobs.processor)._parts.waiting._watches  # pyright: ignore[reportPrivateUsage]
+        watches: set[Any] = get_engine(jobs.processor)._parts.waiting._watches
 
         def interrupt_once() -> None:
             while not watches:

@@ -159,7 +159,7 @@ async def test_what_a_processor_is_given_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="the settings are given twice"):
         JobProcessor(SQLiteConfig(db_path=tmp_path / "x"), SQLiteConfig(db_path=tmp_path / "y"))
     with pytest.raises(ConfigurationError, match="a DaemonConfig"):
-        JobProcessor("memory", daemon={"slots": 3})  # type: ignore[arg-type]
+        JobProcessor("memory", daemon={"slots": 3})
     with pytest.raises(ConfigurationError, match="a MemoryConfig"):
         JobProcessor("memory", SQLiteConfig(db_path=tmp_path / "x"))
     with pytest.raises(ConfigurationError, match="beside a backend object"):
@@ -232,7 +232,7 @@ async def test_no_new_job_starts_while_leaving(stores: Stores) -> None:
         await held.started.wait()
         behind = await jp.submit_job(nothing)
         held.go.open()
-        get_engine(jp)._stopping.set()  # pyright: ignore[reportPrivateUsage]
+        get_engine(jp)._stopping.set()
     async with stores.processor(enable_daemon=False) as jp:
         assert (await jp.get_job(behind.id)).attempt in (0, 1)
         assert (await jp.get_job(behind.id)).status in (PENDING, COMPLETED)
@@ -295,7 +295,7 @@ async def test_a_body_that_ends_in_the_very_moment_is_recorded(stores: Stores) -
     async with anyio.create_task_group() as tasks, stores.processor(shutdown_timeout=0.01) as jp:
         await jp.submit_job(body, job_id="j", local=True)
         await held.started.wait()
-        tasks.start_soon(let_go, jp.daemon.runner.attempts.running["j"])  # type: ignore[union-attr]
+        tasks.start_soon(let_go, jp.daemon.runner.attempts.running["j"])
     async with stores.processor(enable_daemon=False) as jp:
         assert await jp.get_result("j") == "just in time"
 
@@ -372,7 +372,7 @@ async def test_who_waits_when_the_processor_ends_is_told(stores: Stores) -> None
                     told.append(type(error))
 
             tasks.start_soon(wait)
-            await comes_true(lambda: get_engine(jp)._parts.waiting._watches)  # pyright: ignore[reportPrivateUsage]
+            await comes_true(lambda: get_engine(jp)._parts.waiting._watches)
     assert told == [BackendClosedError]
 
 
@@ -460,10 +460,10 @@ async def test_a_submission_that_fails_carries_its_request(stores: Stores) -> No
     from asyncjobs import BackendConfig, BackendConnectionError
 
     store = FaultyBackend(stores.backend())
-    store.config = BackendConfig(tries=1)  # type: ignore[attr-defined] - tests/unit/test_transient.py tries more often
+    store.config = BackendConfig(tries=1)  # tests/unit/test_transient.py tries more often
     async with stores.processor(backend=store) as jp:
         for when in ("before", "after"):
-            store.fail("enqueue_jobs", when=when)  # type: ignore[arg-type]
+            store.fail("enqueue_jobs", when=when)
             with pytest.raises(BackendConnectionError) as caught:
                 await jp.submit_job(add, 1, 2)
             [request] = caught.value.request
@@ -479,7 +479,7 @@ async def test_a_body_whose_function_is_gone_fails_and_says_so(stores: Stores) -
         blocker = await jp.submit_job(held.body, local=True)
         await held.started.wait()
         job = await jp.submit_job(lambda: 1, local=True, job_id="j", depends_on=blocker)
-        get_engine(jp).functions.local.seen(["j"], {})  # pyright: ignore[reportPrivateUsage]
+        get_engine(jp).functions.local.seen(["j"], {})
         held.go.open()
         ended = await jp.wait_for_job(job, timeout=PATIENCE)
         assert ended.status is FAILED

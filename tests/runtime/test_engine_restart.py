@@ -199,7 +199,7 @@ async def test_a_worker_that_lost_its_lease(stores: Stores, threaded: bool, capl
     first = Gate()
     BODIES["body"] = body_sync if threaded else body
     async with stores.processor(clock=clock, heartbeat=5.0) as jp:
-        runner = jp.daemon.runner  # type: ignore[union-attr]
+        runner = jp.daemon.runner
         old = runner.worker_id
         job = await jp.submit_job(named_sync if threaded else named, "body", job_id="j")
         await first.wait()

@@ -117,7 +117,7 @@ async def test_what_is_published_is_read_at_once_where_nobody_else_notices_it(st
         subscription = publisher.subscribe()
         await backend.enqueue_jobs([new("live")])
         assert ids(await take(subscription, 1)) == ["live"]
-        publisher._stop_listening()  # pyright: ignore[reportPrivateUsage]
+        publisher._stop_listening()
         await backend.enqueue_jobs([new("a")])
         await anyio.to_thread.run_sync(publisher.publish, await log_of(backend))
         assert ids(await take(subscription, 1)) == ["a"]
@@ -130,11 +130,11 @@ async def test_what_is_no_event_is_refused(stores: Stores) -> None:
     async with publisher:
         for wrong in ("x", [1], [{"job_id": "a"}]):
             with pytest.raises(ConfigurationError, match="events"):
-                publisher.publish(wrong)  # type: ignore[arg-type]
+                publisher.publish(wrong)
         with pytest.raises(ConfigurationError, match="job_id"):
-            publisher.subscribe(7)  # type: ignore[arg-type]
+            publisher.subscribe(7)
     with pytest.raises(ConfigurationError, match="backend"):
-        EventPublisher("jobs.db")  # type: ignore[arg-type]
+        EventPublisher("jobs.db")
 
 
 async def test_to_unsubscribe_ends_a_wait(stores: Stores) -> None:
@@ -148,11 +148,11 @@ async def test_to_unsubscribe_ends_a_wait(stores: Stores) -> None:
         with anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(read)
-                await comes_true(lambda: publisher.tail._subscriptions)  # pyright: ignore[reportPrivateUsage]
+                await comes_true(lambda: publisher.tail._subscriptions)
                 publisher.unsubscribe(subscription)
         publisher.unsubscribe(subscription)
         assert got == []
-        assert not publisher.tail._subscriptions  # pyright: ignore[reportPrivateUsage]
+        assert not publisher.tail._subscriptions
 
 
 async def test_leaving_ends_every_subscription_although_others_have_the_store_open(stores: Stores) -> None:
@@ -172,7 +172,7 @@ async def test_leaving_ends_every_subscription_although_others_have_the_store_op
                     tail = publisher.tail
                     tasks.start_soon(read, publisher.subscribe(), "all")
                     tasks.start_soon(read, publisher.subscribe("a"), "job")
-                    await comes_true(lambda: len(tail._subscriptions) == 2)  # pyright: ignore[reportPrivateUsage]
+                    await comes_true(lambda: len(tail._subscriptions) == 2)
         assert sorted(ended) == ["all", "job"]
         with pytest.raises(BackendClosedError):
             publisher.subscribe()
@@ -314,7 +314,7 @@ async def test_whoever_leaves_first_the_others_see_everything_once(
         await backend.count_jobs()
     gc.collect()
     await comes_true(lambda: threading.active_count() <= before + 1)  # aiosqlite's threads end by themselves
-    listeners: Any = backend._listeners  # type: ignore[attr-defined]
+    listeners: Any = backend._listeners
     assert not listeners._kept
 
 
@@ -338,7 +338,7 @@ async def test_a_wait_ends_with_its_processor_although_others_have_the_store_ope
             async with anyio.create_task_group() as tasks:
                 async with stores.processor(backend=backend, enable_daemon=False) as jp:
                     job = await jp.submit_job(add, 1, 2)
-                    tail: Any = jp.streamer._find_tail()  # pyright: ignore[reportPrivateUsage]
+                    tail: Any = jp.streamer._find_tail()
                     tasks.start_soon(wait, "await", job.result)
                     tasks.start_soon(wait, "drain", jp.drain)
                     tasks.start_soon(wait, "stream", lambda: first(jp.stream_job(job)))

@@ -40,65 +40,65 @@ def collect(*args: Any, **kwargs: Any) -> None: ...
 
 
 MADE: dict[str, tuple[Callable[[], Any], str, str]] = {
-    "JobQuery(func=)": (lambda: JobQuery(func="f"), "JobQuery.func", "function"),  # pyright: ignore[reportCallIssue]
-    "JobQuery(groups=)": (lambda: JobQuery(groups="g"), "JobQuery.groups", "group"),  # pyright: ignore[reportCallIssue]
+    "JobQuery(func=)": (lambda: JobQuery(func="f"), "JobQuery.func", "function"),
+    "JobQuery(groups=)": (lambda: JobQuery(groups="g"), "JobQuery.groups", "group"),
     "JobRequest(dependencies=)": (
-        lambda: JobRequest(func=render, dependencies=["a"]),  # pyright: ignore[reportCallIssue]
+        lambda: JobRequest(func=render, dependencies=["a"]),
         "JobRequest.dependencies",
         "depends_on",
     ),
     "JobRequest(function=)": (
-        lambda: JobRequest(function=render),  # pyright: ignore[reportCallIssue]
+        lambda: JobRequest(function=render),
         "JobRequest.function",
         "func",
     ),
     "JobRequest(retries=)": (
-        lambda: JobRequest(func=render, retries=3),  # pyright: ignore[reportCallIssue]
+        lambda: JobRequest(func=render, retries=3),
         "JobRequest.retries",
         "max_retries",
     ),
     "JobsClient(attempts=)": (
-        lambda: JobsClient("http://here", attempts=3),  # pyright: ignore[reportCallIssue]
+        lambda: JobsClient("http://here", attempts=3),
         "JobsClient.attempts",
         "tries",
     ),
     "JobsClient(tokn=)": (
-        lambda: JobsClient("http://here", tokn="x"),  # pyright: ignore[reportCallIssue]
+        lambda: JobsClient("http://here", tokn="x"),
         "JobsClient.tokn",
         "token",
     ),
     "JobProcessor(demon=)": (
-        lambda: JobProcessor("memory", demon=None),  # pyright: ignore[reportCallIssue]
+        lambda: JobProcessor("memory", demon=None),
         "JobProcessor.demon",
         "daemon",
     ),
     "JobDaemon(slots=)": (
-        lambda: JobDaemon(MemoryBackend(), slots=4),  # pyright: ignore[reportCallIssue]
+        lambda: JobDaemon(MemoryBackend(), slots=4),
         "JobDaemon.slots",
         "num_workers",
     ),
     "Worker(publisher=)": (
-        lambda: Worker("w", backend=MemoryBackend(), event_publishr=None),  # pyright: ignore[reportCallIssue]
+        lambda: Worker("w", backend=MemoryBackend(), event_publishr=None),
         "Worker.event_publishr",
         "event_publisher",
     ),
     "EventPublisher(backnd=)": (
-        lambda: EventPublisher(backnd=None),  # pyright: ignore[reportCallIssue]
+        lambda: EventPublisher(backnd=None),
         "EventPublisher.backnd",
         "backend",
     ),
     "StatusStreamer(publishr=)": (
-        lambda: StatusStreamer(MemoryBackend(), event_publish=None),  # pyright: ignore[reportCallIssue]
+        lambda: StatusStreamer(MemoryBackend(), event_publish=None),
         "StatusStreamer.event_publish",
         "event_publisher",
     ),
     "FaultyBackend(iner=)": (
-        lambda: FaultyBackend(iner=None),  # pyright: ignore[reportCallIssue]
+        lambda: FaultyBackend(iner=None),
         "FaultyBackend.iner",
         "inner",
     ),
     "Limit(capacty=)": (
-        lambda: Limit("api", capacty=3),  # pyright: ignore[reportCallIssue]
+        lambda: Limit("api", capacty=3),
         "Limit.capacty",
         "capacity",
     ),
@@ -109,37 +109,37 @@ MADE: dict[str, tuple[Callable[[], Any], str, str]] = {
 STORE: Any = MemoryBackend()
 WITH_SETTINGS: dict[str, tuple[Callable[[], Any], str, str]] = {
     "JobDaemon(lease=)": (
-        lambda: JobDaemon(STORE, lease=3),  # pyright: ignore[reportCallIssue]
+        lambda: JobDaemon(STORE, lease=3),
         "JobDaemon.lease",
         "config=DaemonConfig(lease=…)",
     ),
     "SQLiteBackend(path=)": (
-        lambda: SQLiteBackend(path="x.db"),  # pyright: ignore[reportCallIssue]
+        lambda: SQLiteBackend(path="x.db"),
         "SQLiteBackend.path",
         "config=SQLiteConfig(db_path=…)",
     ),
     "SQLiteBackend(db_path=)": (
-        lambda: SQLiteBackend(db_path="x.db"),  # pyright: ignore[reportCallIssue]
+        lambda: SQLiteBackend(db_path="x.db"),
         "SQLiteBackend.db_path",
         "config=SQLiteConfig(db_path=…)",
     ),
     "MemoryBackend(attempts=)": (
-        lambda: MemoryBackend(attempts=2),  # pyright: ignore[reportCallIssue]
+        lambda: MemoryBackend(attempts=2),
         "MemoryBackend.attempts",
         "config=MemoryConfig(tries=…)",
     ),
     "MemoryBackend(foo=)": (
-        lambda: MemoryBackend(foo=1),  # pyright: ignore[reportCallIssue]
+        lambda: MemoryBackend(foo=1),
         "MemoryBackend.foo",
         "known parameters: config, clock",
     ),
     "JobDAG(x=)": (
-        lambda: JobDAG(x=1),  # pyright: ignore[reportCallIssue]
+        lambda: JobDAG(x=1),
         "JobDAG.x",
         "known parameters: none",
     ),
     "ManualClock(x=)": (
-        lambda: ManualClock(x=1),  # pyright: ignore[reportCallIssue]
+        lambda: ManualClock(x=1),
         "ManualClock.x",
         "known parameters: start",
     ),
@@ -157,10 +157,10 @@ def test_a_setting_that_is_given_with_others_is_refused_with_where_it_goes(what:
 async def test_functions_that_take_handles_refuse_what_they_do_not_know(jp: JobProcessor) -> None:
     handle = await jp.submit_job(render, "x")
     with pytest.raises(ConfigurationError, match="did you mean 'return_exceptions'") as caught:
-        await gather(handle, return_exception=True)  # type: ignore[call-overload]
+        await gather(handle, return_exception=True)
     assert caught.value.field == "gather.return_exception"
     with pytest.raises(ConfigurationError, match="did you mean 'timeout'"):
-        _ = [one async for one in as_completed([handle], timout=3)]  # pyright: ignore[reportCallIssue]
+        _ = [one async for one in as_completed([handle], timout=3)]
     assert [one async for one in as_completed(handles=[handle], timeout=20)] == [handle]
 
 
@@ -172,7 +172,7 @@ def test_a_subclass_keeps_the_keywords_of_its_own() -> None:
 
     assert Mine(colour="red").colour == "red"
     with pytest.raises(ConfigurationError, match="did you mean 'colour'"):
-        Mine(color="red")  # pyright: ignore[reportCallIssue]
+        Mine(color="red")
 
 
 @pytest.mark.parametrize("what", MADE)
@@ -229,7 +229,7 @@ async def test_a_former_attribute_is_answered_with_the_present_one(jp: JobProces
 
 def test_an_attribute_that_nothing_ever_had_is_refused_as_python_does_it() -> None:
     with pytest.raises(AttributeError, match=r"^'JobProcessorError' object has no attribute 'hnt'$") as caught:
-        JobProcessorError("x").hnt  # type: ignore[attr-defined]  # noqa: B018
+        JobProcessorError("x").hnt  # noqa: B018 - reading it raises
     assert (caught.value.name, type(caught.value.obj)) == ("hnt", JobProcessorError)
 
 

@@ -186,7 +186,7 @@ async def test_an_error_of_the_store_comes_as_it_is(stores: Stores, monkeypatch:
 @pytest.mark.parametrize("options", [{"fallback": "async"}, {"fallback": "sync", "enable_daemon": True}])
 def test_what_cannot_be(options: dict[str, object]) -> None:
     with pytest.raises(ConfigurationError, match="fallback"):
-        JobProcessor("memory", **options)  # type: ignore[arg-type]
+        JobProcessor("memory", **options)
 
 
 async def test_a_body_may_submit_too_and_what_it_submits_runs(stores: Stores) -> None:
@@ -432,5 +432,5 @@ async def hold() -> None:
 
 async def submits_at_the_end() -> str:
     await HELD.held.body()
-    await comes_true(lambda: get_engine(HELD.jp)._leaving)  # pyright: ignore[reportPrivateUsage]
+    await comes_true(lambda: get_engine(HELD.jp)._leaving)
     return str(await HELD.jp.submit_job(nothing, job_id="late", delay=3600))

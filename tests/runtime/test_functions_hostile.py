@@ -146,7 +146,7 @@ def _own(module: ModuleType, function: Any) -> None:
             function.__module__, function.__qualname__ = "hostile_app", "work"
         except Exception:  # the proxy
             pass
-    module.work = function  # type: ignore[attr-defined]
+    module.work = function
     module.__file__ = __file__
 
 
@@ -178,7 +178,7 @@ async def test_a_function_that_became_something_else_fails_its_own_jobs(
 async def test_a_lazy_proxy_is_left_alone_and_why_says_so(stores: Stores, app: ModuleType) -> None:
     async with stores.processor(enable_daemon=False) as jp:
         await jp.submit_job(original, 1, job_id="old", max_retries=0)
-    app.work = Proxy()  # type: ignore[attr-defined]
+    app.work = Proxy()
     async with stores.processor() as jp:
         await works(jp)
         reason = await jp.why("old")
@@ -222,7 +222,7 @@ class OddTextError(Exception):
 
 class TracelessError(Exception):
     @property
-    def __traceback__(self) -> Any:  # type: ignore[override]
+    def __traceback__(self) -> Any:
         raise RuntimeError("no traceback")
 
     @property
@@ -234,7 +234,7 @@ class ModulelessError(Exception):
     pass
 
 
-ModulelessError.__module__ = 3  # type: ignore[assignment]
+ModulelessError.__module__ = 3
 
 ERRORS = [NamelessError, UnprintableError, OddTextError, TracelessError, ModulelessError]
 

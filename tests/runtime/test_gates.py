@@ -227,7 +227,7 @@ async def test_a_body_submits_gates_that_outlive_it(jp: JobProcessor) -> None:
 
 async def test_a_body_gives_its_gate_no_id(jp: JobProcessor) -> None:
     async def body() -> None:
-        await current_job().submit_gate("ok?", job_id="g")  # type: ignore[call-overload] # pyright: ignore[reportCallIssue]
+        await current_job().submit_gate("ok?", job_id="g")
 
     with pytest.raises(JobExecutionError, match="a child's id comes from its parent's"):
         await within(5, (await jp.submit_job(body, local=True, max_retries=0)).result())
@@ -428,7 +428,7 @@ async def test_retry_opens_a_gate_again(jp: JobProcessor, end: str) -> None:
     await (gate.reject("no") if end == "reject" else gate.cancel())
     assert await after.status() is SKIPPED
     await gate.retry()
-    assert (await jp.get_job(gate)).gate.answered_at is None  # type: ignore[union-attr]
+    assert (await jp.get_job(gate)).gate.answered_at is None
     await gate.answer(2)
     assert await within(5, after.result()) == 3
 

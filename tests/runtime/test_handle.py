@@ -192,7 +192,7 @@ async def test_a_cancelled_wait_leaves_the_job_alone(jp: JobProcessor) -> None:
     assert scope.cancelled_caught
     held.go.open()
     assert await handle == 5
-    assert not get_engine(jp)._parts.tail._waiters  # pyright: ignore[reportPrivateUsage]
+    assert not get_engine(jp)._parts.tail._waiters
 
 
 async def test_get_result_does_not_wait(jp: JobProcessor) -> None:
@@ -245,9 +245,9 @@ async def test_gather_may_return_the_errors(jp: JobProcessor) -> None:
 async def test_gather_and_as_completed_want_handles(jp: JobProcessor) -> None:
     await jp.submit_job(nothing, job_id="x")
     with pytest.raises(ConfigurationError, match="handles"):
-        await gather("x")  # type: ignore[arg-type]
+        await gather("x")
     with pytest.raises(ConfigurationError, match="handles"):
-        async for _ in as_completed(["x"]):  # type: ignore[list-item]
+        async for _ in as_completed(["x"]):
             pass
 
 
@@ -462,7 +462,7 @@ async def test_waiting_for_a_job_that_nobody_can_run_warns_once_with_the_mend(
         async with anyio.create_task_group() as tasks:
             for _ in range(2):
                 tasks.start_soon(wait)
-            while len(get_engine(jp)._parts.waiting._watches) < 2:  # pyright: ignore[reportPrivateUsage]
+            while len(get_engine(jp)._parts.waiting._watches) < 2:
                 await anyio.sleep(0)
             with anyio.fail_after(PATIENCE):
                 for _ in range(4):

@@ -156,7 +156,7 @@ def test_bodies_of_sync_jobs_do_not_stop_their_daemon(tmp_path: Path, on_loop: b
     with SyncJobs(tmp_path / "jobs.db") as jobs:
 
         async def stop() -> None:
-            await stop_async(jobs._jp)  # pyright: ignore[reportPrivateUsage]
+            await stop_async(jobs._jp)
 
         def plain() -> None:
             jobs.call(stop)

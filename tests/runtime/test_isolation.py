@@ -332,7 +332,7 @@ async def test_a_flood_of_small_frames_leaves_the_loop_its_turns_and_large_ones_
     here: JobProcessor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     reads: list[int] = []
-    take = AttemptSession._take  # pyright: ignore[reportPrivateUsage]
+    take = AttemptSession._take
 
     def counted(session: AttemptSession, data: bytes) -> None:
         reads.append(len(data))

@@ -47,7 +47,7 @@ async def test_submitted_started_completed(stores: Stores, caplog: pytest.LogCap
         ("INFO", "job 'a' completed", 1, None),
     ]
     ended = next(r for r in caplog.records if r.message == "job 'a' completed")
-    assert (ended.job_id, ended.worker_id) == ("a", worker)  # type: ignore[attr-defined]
+    assert (ended.job_id, ended.worker_id) == ("a", worker)
 
 
 async def log_and_return() -> None:
@@ -87,7 +87,7 @@ async def test_a_failure_and_its_retry_with_the_traceback(stores: Stores, caplog
         ("WARNING", "job 'a' will be retried after it failed"),
         ("ERROR", "job 'a' failed"),
     ]
-    assert all("Traceback" in r.traceback_text for r in records)  # type: ignore[attr-defined]
+    assert all("Traceback" in r.traceback_text for r in records)
 
 
 async def raise_in_finally() -> None:

@@ -14,7 +14,7 @@ def test_a_type_is_described_once_for_each_object() -> None:
 
 
 def test_types_are_kept_by_gate_and_the_oldest_go_first() -> None:
-    known, most = KnownAnswers(), known_answers._MOST_GATES  # pyright: ignore[reportPrivateUsage]
+    known, most = KnownAnswers(), known_answers._MOST_GATES
     kind = known.describe(int)
     for i in range(most + 10):
         known.note(f"g{i}", kind)
@@ -27,4 +27,4 @@ def test_descriptions_are_bounded() -> None:
     known = KnownAnswers()
     for _ in range(1000):
         known.describe(list[int])
-    assert len(known._described) <= known_answers._MOST_TYPES  # pyright: ignore[reportPrivateUsage]
+    assert len(known._described) <= known_answers._MOST_TYPES

@@ -146,15 +146,15 @@ async def test_a_job_that_is_due_is_not_waited_for(stores: Stores) -> None:
     """It came due between the claim that left it and the look at the clock."""
     clock = ManualClock()
     async with stores.processor(clock=clock) as jp:
-        scheduler, slots = jp.daemon.runner.scheduler, jp.daemon.runner.slots  # type: ignore[union-attr]
+        scheduler, slots = jp.daemon.runner.scheduler, jp.daemon.runner.slots
         with anyio.fail_after(PATIENCE):
             while slots.free == 0:  # the first claim is on its way
                 await anyio.sleep(0.001)
         for ago in (0, 1, 5_000_000):
-            scheduler._next_due = clock.now() - ago  # pyright: ignore[reportPrivateUsage]
-            assert scheduler._until_due() == 0.0  # pyright: ignore[reportPrivateUsage]
-        scheduler._next_due = clock.now() + 1_000_000  # pyright: ignore[reportPrivateUsage]
-        assert scheduler._until_due() == pytest.approx(1.0, abs=0.01)  # pyright: ignore[reportPrivateUsage]
+            scheduler._next_due = clock.now() - ago
+            assert scheduler._until_due() == 0.0
+        scheduler._next_due = clock.now() + 1_000_000
+        assert scheduler._until_due() == pytest.approx(1.0, abs=0.01)
 
 
 async def test_an_earlier_one_that_comes_later_is_not_missed(stores: Stores) -> None:

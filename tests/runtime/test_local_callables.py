@@ -203,7 +203,7 @@ async def test_a_batch_lets_go_of_what_it_has_stored(jp: JobProcessor) -> None:
 
 
 class Unhashable:
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
     def __call__(self, a: int, b: int = 0) -> int:
         return a + b

@@ -270,7 +270,7 @@ async def test_what_is_stored_while_the_tail_is_read_needs_no_later_commit_to_be
             await log.own_commit()
             return cursor
 
-        log.last_cursor = late  # type: ignore[method-assign]
+        log.last_cursor = late
         subscription = await publisher.subscribe()
         with anyio.fail_after(PATIENCE):
             assert list((await subscription.receive()).events) == await log.whole()
@@ -290,7 +290,7 @@ async def test_own_commits_that_continue_the_tail_are_not_read_back(anyio_backen
             reads += 1
             return await read(*args, **options)
 
-        log.read_events = counted  # type: ignore[method-assign]
+        log.read_events = counted
         for _ in range(10):
             await log.own_commit()
         assert at_hand(subscription) == await log.whole()
@@ -319,7 +319,7 @@ async def test_an_error_of_the_store_is_waited_out(anyio_backend: str) -> None:
 
     async with publishing(LogTail, 3) as (log, publisher):
         clock = ManualClock()
-        publisher._clock = clock  # pyright: ignore[reportPrivateUsage]
+        publisher._clock = clock
         subscription = await publisher.subscribe()
         read, errors = log.read_events, 0
 
@@ -330,7 +330,7 @@ async def test_an_error_of_the_store_is_waited_out(anyio_backend: str) -> None:
                 raise BackendConnectionError("away")
             return await read(*args, **options)
 
-        log.read_events = fails_once  # type: ignore[method-assign]
+        log.read_events = fails_once
         await log.foreign_commit(publisher)
         with anyio.fail_after(PATIENCE):
             await clock.wait_for_sleepers(1)

@@ -32,7 +32,7 @@ class SparseLog(Log, Sparse):
 
 def at_its_best(log: Log) -> None:
     """It answers at once, with whole pages."""
-    log.read_events = lambda *args, **options: Sparse.read_events(log, *args, **options)  # type: ignore
+    log.read_events = lambda *args, **options: Sparse.read_events(log, *args, **options)
 
 
 class OnlyWakes(LogTail):
@@ -154,4 +154,4 @@ async def test_a_filtered_stream_says_how_far_it_has_looked(anyio_backend: str) 
 
 
 async def test_the_tail_of_a_dense_log_still_passes_own_commits_on() -> None:
-    assert LogTail(Log(random.Random(1)), SystemClock())._pushes  # pyright: ignore[reportPrivateUsage]
+    assert LogTail(Log(random.Random(1)), SystemClock())._pushes

@@ -308,7 +308,7 @@ async def test_without_jobs_there_is_no_thread_and_without_a_processor_none_is_l
         await (await jp.submit_job(nothing))
         (thread,) = watchers()
         with anyio.fail_after(PATIENCE):
-            while not jp.daemon.runner.executor._loop_watch._asleep:  # type: ignore[union-attr]
+            while not jp.daemon.runner.executor._loop_watch._asleep:
                 await anyio.sleep(TICK)
         await (await jp.submit_job(nothing))  # wakes it
         assert watchers() == [thread]

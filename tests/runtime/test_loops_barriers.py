@@ -92,12 +92,12 @@ async def test_a_scheduler_without_a_free_slot_and_a_log_without_listeners_know_
     async with stores.processor(num_workers=1) as jp:
         handle = await jp.submit_job(held.body, local=True)
         await within(PATIENCE, held.started.wait())
-        assert await jp.daemon.runner.scheduler._claim() is False  # type: ignore[union-attr]
+        assert await jp.daemon.runner.scheduler._claim() is False
         held.go.open()
         assert await within(PATIENCE, handle.result()) == "done"
     async with MemoryBackend() as store:
         tail = LogTail(store, SystemClock())
-        look = tail._look  # pyright: ignore[reportPrivateUsage]
+        look = tail._look
         assert await look() is False
         tail.expect(["a"])
         await tail.live()

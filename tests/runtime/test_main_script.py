@@ -177,8 +177,8 @@ def test_what_stands_in_sys_modules_may_be_anything(monkeypatch: pytest.MonkeyPa
         def __getattr__(self, name: str) -> Any:
             raise RuntimeError(name)
 
-    monkeypatch.setitem(sys.modules, "codec_no_module", 5)  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "codec_proxy", Any_())  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "codec_no_module", 5)
+    monkeypatch.setitem(sys.modules, "codec_proxy", Any_())
     assert script_module("/no/such/folder/at_all.py") is None
 
 

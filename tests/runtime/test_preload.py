@@ -52,7 +52,7 @@ async def test_modules_are_imported_in_their_order_before_the_worker_registers(
 ) -> None:
     store = FaultyBackend(stores.backend())
     calls: list[Any] = []
-    sys.modules["asyncjobs_test_calls"] = calls  # type: ignore[assignment]
+    sys.modules["asyncjobs_test_calls"] = calls
     names = [library(f"import asyncjobs_test_calls; asyncjobs_test_calls.append({n})", f"lib_{n}_x") for n in (2, 1)]
     try:
         jp = stores.processor(backend=store, preload=tuple(names))
@@ -67,7 +67,7 @@ async def test_the_loop_goes_on_while_a_module_is_imported_and_nothing_is_claime
     stores: Stores, library: Library
 ) -> None:
     gate, begun, store = Gate(), Gate(), FaultyBackend(stores.backend())
-    sys.modules["asyncjobs_test_gates"] = (gate, begun)  # type: ignore[assignment]
+    sys.modules["asyncjobs_test_gates"] = (gate, begun)
     name = library("import asyncjobs_test_gates as g; g[1].open(); g[0].wait_sync()")
     try:
         async with anyio.create_task_group() as tasks:
@@ -168,7 +168,7 @@ async def test_a_start_that_is_cancelled_does_not_wait_for_a_module_that_hangs(
     stores: Stores, library: Library
 ) -> None:
     gate, begun, store = Gate(), Gate(), FaultyBackend(stores.backend())
-    sys.modules["asyncjobs_test_gates"] = (gate, begun)  # type: ignore[assignment]
+    sys.modules["asyncjobs_test_gates"] = (gate, begun)
     name = library("import asyncjobs_test_gates as g; g[1].open(); g[0].wait_sync()")
     try:
         with anyio.fail_after(PATIENCE):
@@ -191,7 +191,7 @@ async def test_a_start_that_is_cancelled_does_not_wait_for_a_module_that_hangs(
 
 async def test_a_processor_that_is_being_entered_is_not_entered_twice(stores: Stores, library: Library) -> None:
     gate, begun = Gate(), Gate()
-    sys.modules["asyncjobs_test_gates"] = (gate, begun)  # type: ignore[assignment]
+    sys.modules["asyncjobs_test_gates"] = (gate, begun)
     jp = stores.processor(preload=(library("import asyncjobs_test_gates as g; g[1].open(); g[0].wait_sync()"),))
     refused: list[BackendClosedError] = []
     try:
@@ -313,4 +313,4 @@ async def test_a_job_that_is_cancelled_while_its_process_imports_ends_at_once(st
                 if event.data.get("message") == "importing":
                     await job.cancel()
             assert (await jp.get_job(job)).status == "cancelled"
-        assert not get_engine(jp).last_runner.running  # type: ignore[union-attr]
+        assert not get_engine(jp).last_runner.running

@@ -428,7 +428,7 @@ async def test_why_of_an_overdue_job_is_what_keeps_a_ready_one(stores: Stores) -
 async def test_why_of_an_interrupted_job(stores: Stores) -> None:
     clock = ManualClock()
     async with stores.processor(clock=clock, enable_daemon=False) as jp:
-        backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
+        backend = get_engine(jp).backend
         job = await jp.submit_job(nothing)
         worker = await backend.register_worker(NewWorker(name="lost", slots=1))
         claims = await backend.dequeue_jobs(
@@ -485,7 +485,7 @@ async def test_why_of_a_function_that_is_not_allowed(stores: Stores) -> None:
 
 async def test_why_of_a_job_that_is_next(stores: Stores) -> None:
     async with stores.processor(enable_daemon=False) as jp:
-        backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
+        backend = get_engine(jp).backend
         job = await jp.submit_job(nothing)
         await backend.register_worker(NewWorker(name="about to", slots=4))
         assert await reason(jp, job, "next") == {"slots": 4, "running": 0, "priority": 0}
@@ -511,14 +511,14 @@ async def test_why_says_owner_gone_until_it_is_decided(stores: Stores) -> None:
         from msgspec.structs import replace
 
         job = await jp.get_job(await jp.submit_job(nothing, delay=3600))
-        backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
+        backend = get_engine(jp).backend
         orphan = replace(job, func="local:m:f", waits_for=why_module.WaitsFor.WORKER)
 
         async def nobody() -> list[Any]:
             return []
 
-        backend.workers = nobody  # type: ignore[method-assign]
-        found = await why_module.why(backend, jp.clock, orphan)  # pyright: ignore[reportPrivateUsage]
+        backend.workers = nobody
+        found = await why_module.why(backend, jp.clock, orphan)
         assert found.code == "owner_gone"
         del backend.workers
 

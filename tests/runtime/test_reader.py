@@ -157,9 +157,9 @@ async def agrees(kind: type[EventReader], seed: int) -> bool:
         for step in range(60):
             await log.own_commit()
             for reader, mine in zip(readers, seen, strict=True):
-                if rng.random() < 0.1 and reader._subscription is not None:  # pyright: ignore[reportPrivateUsage]
-                    publisher._subscriptions.discard(reader._subscription)  # pyright: ignore[reportPrivateUsage]
-                    reader._subscription.end()  # pyright: ignore[reportPrivateUsage]
+                if rng.random() < 0.1 and reader._subscription is not None:
+                    publisher._subscriptions.discard(reader._subscription)
+                    reader._subscription.end()
                 reading = asyncio.create_task(read(reader, mine, 3))
                 for _ in range(rng.randint(0, 12)):
                     await anyio.lowlevel.checkpoint()
@@ -197,7 +197,7 @@ CHOSEN = EventFilter(types=frozenset({"cancelled"}))
 
 def at_its_best(log: Log) -> None:
     """It answers at once, with whole pages."""
-    log.read_events = lambda *args, **options: MemoryBackend.read_events(log, *args, **options)  # type: ignore
+    log.read_events = lambda *args, **options: MemoryBackend.read_events(log, *args, **options)
 
 
 async def cursor_moves_on(kind: type[EventReader], wanted: EventFilter) -> bool:
@@ -266,7 +266,7 @@ async def test_who_watches_one_job_is_not_woken_by_others() -> None:
     async with publishing(LogTail, 0) as (log, publisher):
         reader = reader_of(log, publisher, EventFilter(job_id="mine"))
         await reader.next(0)
-        [subscription] = publisher._subscriptions  # pyright: ignore[reportPrivateUsage]
+        [subscription] = publisher._subscriptions
         await log.enqueue_jobs([new("theirs")])
         assert subscription.unread == 0
         await log.enqueue_jobs([new("other"), new("mine")])
@@ -282,7 +282,7 @@ async def test_a_reader_that_fell_behind_holds_no_events() -> None:
     async with publishing(LogTail, 0) as (log, publisher):
         reader = reader_of(log, publisher)
         await reader.next(0)
-        [subscription] = publisher._subscriptions  # pyright: ignore[reportPrivateUsage]
+        [subscription] = publisher._subscriptions
         await log.enqueue_jobs([new(f"a{i}") for i in range(BUFFER)])
         assert subscription.unread == 1
         await log.enqueue_jobs([new("b")])
@@ -353,7 +353,7 @@ async def test_a_cursor_beyond_the_end_is_refused_unless_a_reset_is_possible() -
 
 def prune(log: MemoryBackend, upto: int) -> None:
     """As retention leaves it: the highest position that was removed is noted."""
-    log._tables.pruned = upto  # pyright: ignore[reportPrivateUsage]
+    log._tables.pruned = upto
 
 
 async def test_who_comes_back_from_before_what_was_removed_is_told_once() -> None:
@@ -414,7 +414,7 @@ async def test_a_wall_clock_that_is_set_back_does_not_matter(stores: Stores) -> 
 
 
 async def _is_let_go(jp: JobProcessor) -> None:
-    assert not publisher_of(jp)._subscriptions  # pyright: ignore[reportPrivateUsage]
+    assert not publisher_of(jp)._subscriptions
 
 
 # -- closed by another task
@@ -435,4 +435,4 @@ async def test_a_reader_that_is_closed_while_it_begins_begins_anew() -> None:
             with anyio.fail_after(PATIENCE):
                 assert [event.job_id for event in (await reader.next()).events] == ["a"]
         assert len(asked) == 2
-        assert not tail._subscriptions  # pyright: ignore[reportPrivateUsage]
+        assert not tail._subscriptions

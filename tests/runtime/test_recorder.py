@@ -77,7 +77,7 @@ def _of(events: Sequence[JobEvent]) -> list[JobEvent]:
 
 
 async def stored(jp: JobProcessor, job_id: str) -> list[JobEvent]:
-    page = await get_engine(jp).backend.read_events(job_id=job_id)  # pyright: ignore[reportPrivateUsage]
+    page = await get_engine(jp).backend.read_events(job_id=job_id)
     return list(page.events)
 
 
@@ -187,7 +187,7 @@ async def test_a_flood_is_stored_in_bounded_portions(stores: Stores) -> None:
         sizes.append(sum(len(events) for _, events in said))
         return await inner(said)
 
-    store.inner.append_events = counting  # type: ignore[method-assign]
+    store.inner.append_events = counting
     store.unheld = True
     async with stores.processor(backend=store) as jp:
         job = await jp.submit_job(talker.body, local=True)
@@ -223,7 +223,7 @@ async def test_an_outcome_waits_for_what_is_on_its_way_and_carries_it_if_that_fa
         talker.job.emit("output", {"n": 5})
         talker.go.open()
         with anyio.fail_after(PATIENCE):
-            while job in jp.daemon.runner.attempts.running:  # type: ignore[union-attr]  # pyright: ignore
+            while job in jp.daemon.runner.attempts.running:
                 await settle()
         store.fails = fails
         store.answer.set()

@@ -81,7 +81,7 @@ async def test_without_a_retention_only_leftovers_are_deleted(upkeep: Upkeep) ->
     await store.update_job_status([AttemptEnd(job.attempt, STOPPED)])
     await store.retry_job("a", fresh=True)
     upkeep.clock.advance(1000 * HOUR)
-    kept = inner._tables.steps  # pyright: ignore[reportPrivateUsage]
+    kept = inner._tables.steps
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(RetentionLoop(store, None, upkeep.clock).run)
         await upkeep.clock.wait_for_sleepers()
@@ -141,7 +141,7 @@ async def test_an_error_of_the_store_is_waited_out_and_told_once(
 @pytest.mark.parametrize("retention", [-1, True, "1d", float("inf")])
 def test_a_retention_that_cannot_be_is_refused(retention: object) -> None:
     with pytest.raises(ConfigurationError, match=r"DaemonConfig\.retention"):
-        DaemonConfig(retention=retention)  # type: ignore[arg-type]
+        DaemonConfig(retention=retention)
 
 
 # -- as part of a processor

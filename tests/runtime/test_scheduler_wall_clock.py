@@ -103,7 +103,7 @@ async def test_it_waits_longer_when_the_wall_clock_was_set_back(stores: Stores) 
             while (await jp.get_job(handle)).status is not COMPLETED:
                 clock.advance(60)
                 await anyio.sleep(0.002)
-        assert clock.now() >= (await jp.get_job(handle)).run_at.timestamp() * 1_000_000  # type: ignore[union-attr]
+        assert clock.now() >= (await jp.get_job(handle)).run_at.timestamp() * 1_000_000
 
 
 @JUMPS
@@ -151,4 +151,4 @@ async def test_streams_have_the_order_of_the_log(stores: Stores, jump: float) ->
         assert (after[0].at - before[-1].at).total_seconds() == jump
         read = [event async for event in jp.stream_job(second, before[-1].cursor)]
         assert [event.type for event in read] == ["submitted", "started", "completed"]
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()

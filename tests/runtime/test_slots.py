@@ -457,7 +457,7 @@ async def test_an_outcome_that_cannot_be_written_holds_no_slots_meanwhile(stores
             async def sleep(self, seconds: float) -> None:
                 await other.started.wait()
 
-        jp.daemon.runner.recorder.outcomes._clock = cast("Any", UntilAnotherRuns())  # pyright: ignore[reportPrivateUsage]
+        jp.daemon.runner.recorder.outcomes._clock = cast("Any", UntilAnotherRuns())
         store.fail("update_job_status")
         first = await jp.submit_job(nothing)
         second = await jp.submit_job(other.body, local=True)

@@ -89,13 +89,13 @@ async def test_the_value_comes_from_the_stored_bytes_in_the_first_attempt_too(jp
         made.append(Picture(3))
         return made[0]
 
-    def without_annotation():  # type: ignore[no-untyped-def]
+    def without_annotation():
         return {"a": (1, 2)}
 
     async def body() -> list[Any]:
         first = await current_job().step("draw", draw)
         fail_first() if current_job().attempt == 1 and first is made[0] else None
-        return [first is made[0], first == made[0], await current_job().step("plain", without_annotation)]  # pyright: ignore
+        return [first is made[0], first == made[0], await current_job().step("plain", without_annotation)]
 
     assert await run(jp, body, retry=ONCE) == [False, True, {"a": (1, 2)}]
 

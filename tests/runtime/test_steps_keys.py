@@ -36,7 +36,7 @@ async def test_a_key_names_one_step_of_an_attempt(jp: JobProcessor, way: str) ->
         fail_first()
         with pytest.raises(ConfigurationError) as again:
             await step(way, "once", work.plain)
-        return [str(again.value), again.value.value]  # type: ignore[list-item]
+        return [str(again.value), again.value.value]
 
     message, key = await run(jp, body)
     assert "'once' was already used in this attempt" in message
@@ -134,7 +134,7 @@ async def test_what_cannot_be_called_once_is_refused(jp: JobProcessor) -> None:
             current_job().step_sync("k", lambda: work.awaited())
         for no_function in (generator, 3):
             with pytest.raises(SubmissionError):
-                current_job().step_sync("k", no_function)  # type: ignore[arg-type, type-var]  # pyright: ignore
+                current_job().step_sync("k", no_function)
         return refused
 
     assert await run(jp, body) == ["fn"]
@@ -150,7 +150,7 @@ async def test_the_hint_for_what_cannot_be_called_names_step_and_the_key(jp: Job
         hints: list[str] = []
         for no_function in (3, None, "name", generator):
             with pytest.raises(SubmissionError) as refused:
-                await step(way, "page/1", no_function)  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+                await step(way, "page/1", no_function)
             hints.append(str(refused.value.hint))
         return hints
 
@@ -194,7 +194,7 @@ async def test_what_is_kept_is_recalled_by_this_attempt_and_the_next(jp: JobProc
             return [await job.recall("a"), await job.recall("none", "default"), await job.recall("b", "default")]
     else:
 
-        def body() -> list[Any]:  # type: ignore[misc]
+        def body() -> list[Any]:
             job = current_job()
             if job.attempt == 1:
                 assert job.recall_sync("a", "default") == "default"

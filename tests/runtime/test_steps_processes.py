@@ -183,7 +183,7 @@ async def test_a_zombie_keeps_nothing(jp: JobProcessor) -> None:
     assert jp.daemon is not None
     await jp.backend.deregister_worker(jp.daemon.runner.worker_id)
     await within(20, handle)
-    assert (await jp.backend.get_job(handle)).attempt == 2  # type: ignore[union-attr]  # pyright: ignore
+    assert (await jp.backend.get_job(handle)).attempt == 2
 
 
 async def test_a_value_whose_commit_is_under_way_is_kept_and_the_body_has_the_answer() -> None:

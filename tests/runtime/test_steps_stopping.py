@@ -76,7 +76,7 @@ async def test_a_thread_that_is_asked_to_stop_begins_no_step_either(jp: JobProce
     def body() -> None:
         job = current_job()
         started.open()
-        while not job._stopped:  # pyright: ignore[reportPrivateUsage] - ``cancelled`` would be noticed
+        while not job._stopped:  # ``cancelled`` would be noticed
             threading.Event().wait(0.001)
         try:
             job.step_sync("k", work.plain)
@@ -324,7 +324,7 @@ async def test_a_read_waits_for_the_store_too(stores: Stores) -> None:
 async def test_an_error_that_waiting_does_not_mend_is_raised(stores: Stores) -> None:
     work, backend = Work(), FaultyBackend(stores.backend())
     too_big = BackendError("the store takes no value of this size")
-    too_big.code = "too-big"  # type: ignore[misc]
+    too_big.code = "too-big"
     backend.fail("write_steps", 1, error=too_big)
     backend.fail("write_steps", 2, error=too_big)
     backend.fail("read_steps", error=BackendError("damaged"))

@@ -128,7 +128,7 @@ async def test_a_kept_value_whose_class_is_gone_comes_back_as_plain_data(jp: Job
     def before() -> Picture:
         return Picture(2)
 
-    def after():  # type: ignore[no-untyped-def]
+    def after():
         raise AssertionError("it was kept")
 
     async def body() -> Any:
@@ -136,7 +136,7 @@ async def test_a_kept_value_whose_class_is_gone_comes_back_as_plain_data(jp: Job
         if job.attempt == 1:
             await job.step("k", before)
             fail_first()
-        return [await job.recall("k"), await job.step("k", after)]  # pyright: ignore[reportUnknownArgumentType]
+        return [await job.recall("k"), await job.step("k", after)]
 
     assert await run(jp, body) == [{"width": 2}, {"width": 2}]
 

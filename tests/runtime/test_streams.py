@@ -35,7 +35,7 @@ def positions(events: list[JobEvent]) -> list[int]:
 
 async def log_of(jp: JobProcessor, **only: Any) -> list[JobEvent]:
     """The whole stored log, read page by page."""
-    backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
+    backend = get_engine(jp).backend
     events: list[JobEvent] = []
     page = await backend.read_events(None, **only)
     events += page.events
@@ -69,7 +69,7 @@ async def test_a_stream_goes_on_live(jp: JobProcessor) -> None:
         current_job().emit("output", {"line": "last words"})
 
     job = await jp.submit_job(body, local=True)
-    async with aclosing(job.events()) as stream:  # type: ignore[type-var]
+    async with aclosing(job.events()) as stream:
         assert [event.type for event in await take(stream, 2)] == ["submitted", "started"]
         held.go.open()
         assert [event.type for event in await everything(stream)] == ["output", "completed"]
@@ -107,7 +107,7 @@ async def test_a_stream_of_a_group_ends_when_all_its_jobs_have_ended(jp: JobProc
         batch.submit_job(nothing, depends_on=first, group="movie", job_id="second")
         batch.submit_job(nothing, group="other", job_id="other")
     await held.started.wait()
-    async with aclosing(jp.stream_group("movie")) as stream:  # type: ignore[type-var]
+    async with aclosing(jp.stream_group("movie")) as stream:
         assert len(await take(stream, 3)) == 3
         held.go.open()
         rest = await everything(stream)
@@ -130,7 +130,7 @@ async def test_a_stream_of_everything_is_the_log(jp: JobProcessor) -> None:
     await jp.map_jobs(add, range(5), b=1)
     await jp.drain(timeout=PATIENCE)
     stored = await log_of(jp)
-    async with aclosing(jp.stream_all()) as stream:  # type: ignore[type-var]
+    async with aclosing(jp.stream_all()) as stream:
         assert await take(stream, len(stored)) == stored
         job = await jp.submit_job(nothing)
         live = await take(stream, 3)
@@ -195,7 +195,7 @@ async def test_readers_that_leave_and_come_back_while_jobs_run(stores: Stores, s
         async def read(mine: list[JobEvent]) -> None:
             done = False
             while not done:
-                async with aclosing(jp.stream_all(mine[-1].cursor if mine else None)) as stream:  # type: ignore[type-var]
+                async with aclosing(jp.stream_all(mine[-1].cursor if mine else None)) as stream:
                     for _ in range(rng.randint(1, 7)):
                         mine.append(await anext(stream))
                         if mine[-1].job_id == "last" and mine[-1].type == "completed":
@@ -226,13 +226,13 @@ async def test_readers_that_leave_and_come_back_while_jobs_run(stores: Stores, s
 
 async def test_a_reader_that_falls_behind_misses_nothing_and_holds_nobody(jp: JobProcessor) -> None:
     count = BUFFER // 3 + 200  # three events a job: more than the buffer holds
-    async with aclosing(jp.stream_all()) as slow:  # type: ignore[type-var]
+    async with aclosing(jp.stream_all()) as slow:
         first = await jp.submit_job(nothing)
         seen = await take(slow, 1)
-        [subscription] = publisher_of(jp)._subscriptions  # pyright: ignore[reportPrivateUsage]
+        [subscription] = publisher_of(jp)._subscriptions
         await jp.submit_jobs([JobRequest(func=nothing) for _ in range(count)])
         await jp.drain(timeout=30)  # nobody waited for it
-        assert subscription not in publisher_of(jp)._subscriptions  # pyright: ignore[reportPrivateUsage]
+        assert subscription not in publisher_of(jp)._subscriptions
         assert subscription.unread <= BUFFER
         whole = await log_of(jp)
         assert len(whole) == 3 * (count + 1)
@@ -248,7 +248,7 @@ async def test_a_fast_reader_beside_a_slow_one(jp: JobProcessor) -> None:
         async for event in jp.stream_group("g"):
             fast.append(event)
 
-    async with aclosing(jp.stream_group("g")) as slow:  # type: ignore[type-var]
+    async with aclosing(jp.stream_group("g")) as slow:
         held = Held()
         await jp.submit_job(held.body, group="g", local=True)
         await take(slow, 1)
@@ -266,7 +266,7 @@ async def test_listeners_are_let_go_of(jp: JobProcessor) -> None:
     publisher = publisher_of(jp)
     job = await jp.submit_job(nothing)
     for _ in range(3):
-        async with aclosing(jp.stream_all()) as stream:  # type: ignore[type-var]
+        async with aclosing(jp.stream_all()) as stream:
             await take(stream, 1)
     await everything(jp.stream_job(job))
     await job
@@ -276,7 +276,7 @@ async def test_listeners_are_let_go_of(jp: JobProcessor) -> None:
 @pytest.mark.persistent
 async def test_events_of_another_processor_on_the_same_file(stores: Stores) -> None:
     async with stores.processor() as jp, stores.processor(enable_daemon=False) as other:
-        async with aclosing(other.stream_all()) as stream:  # type: ignore[type-var]
+        async with aclosing(other.stream_all()) as stream:
             mine = await other.submit_job(nothing, delay=3600)
             seen = await take(stream, 1)
             theirs = await jp.submit_job(nothing)

@@ -235,7 +235,7 @@ async def test_the_deepest_events_and_metadata_are_streamed(jp: JobProcessor) ->
 @pytest.mark.parametrize("field", ["queue", "group"])
 async def test_an_empty_name_is_refused_as_such(jp: JobProcessor, field: str) -> None:
     with pytest.raises(ConfigurationError) as caught:
-        await jp.submit_job(nothing, **{field: ""})  # type: ignore[arg-type]
+        await jp.submit_job(nothing, **{field: ""})
     assert caught.value.field == field
 
 

@@ -165,7 +165,7 @@ async def test_one_handle_in_two_places_is_one_dependency(jp: JobProcessor) -> N
     one = await jp.submit_job(echo, [1])
     job = await jp.submit_job(collect, one, one, depends_on=one)
     assert await job == [[[1], [1]], {}]
-    assert len(await get_engine(jp).backend.get_dependencies([job.id])) == 1  # pyright: ignore[reportPrivateUsage]
+    assert len(await get_engine(jp).backend.get_dependencies([job.id])) == 1
 
 
 async def test_an_id_as_a_plain_string_is_only_a_string(jp: JobProcessor) -> None:

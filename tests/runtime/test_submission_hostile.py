@@ -235,9 +235,9 @@ async def test_an_option_that_cannot_be_looked_at_is_refused_by_its_name(jp: Job
     for option in OPTIONS:
         value = HOSTILE[hostile]()
         for submit in (
-            lambda: jp.submit_job(nothing, **{option: value}),  # noqa: B023 - called at once
-            lambda: jp.submit_jobs([JobRequest(func=nothing, **{option: value})]),  # noqa: B023
-            lambda: jp.map_jobs(echo, [1], **{option: value}),  # noqa: B023
+            lambda: jp.submit_job(nothing, **{option: value}),  # noqa: B023 - it is called before the next round - called at once
+            lambda: jp.submit_jobs([JobRequest(func=nothing, **{option: value})]),  # noqa: B023 - it is called before the next round
+            lambda: jp.map_jobs(echo, [1], **{option: value}),  # noqa: B023 - it is called before the next round
         ):
             with pytest.raises(ConfigurationError) as caught:
                 await submit()

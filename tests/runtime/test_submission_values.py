@@ -133,21 +133,21 @@ attempts: list[int] = []
 @job(retry=RetryPolicy(max_retries=3, base=0.01))
 def misfit_plain() -> Price:
     attempts.append(current_job().attempt)
-    return Email("1")  # type: ignore[return-value]
+    return Email("1")
 
 
 @job(retry=RetryPolicy(max_retries=3, base=0.01))
 async def misfit_async() -> list[Panel]:
     attempts.append(current_job().attempt)
-    return [Panel(text="a", width=1), 3]  # type: ignore[list-item]
+    return [Panel(text="a", width=1), 3]
 
 
 def misfit_later() -> Price:
     async def body() -> Price:
         attempts.append(current_job().attempt)
-        return "no price"  # type: ignore[return-value]
+        return "no price"
 
-    return body()  # type: ignore[return-value]
+    return body()
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
@@ -165,19 +165,19 @@ async def test_a_result_that_does_not_fit_its_annotation_fails_the_attempt_witho
 
 
 def dict_of_other_fields() -> Price:
-    return {"cents": 1}  # type: ignore[return-value]
+    return {"cents": 1}
 
 
 def dict_of_the_fields() -> Price:
-    return {"net": 3}  # type: ignore[return-value]
+    return {"net": 3}
 
 
 def dict_among_right_ones() -> list[Panel]:
-    return [{"text": "a", "width": 1}, {"text": "b"}]  # type: ignore[list-item]
+    return [{"text": "a", "width": 1}, {"text": "b"}]
 
 
 async def dict_that_a_model_refuses() -> Panel:
-    return {"text": "a", "width": 0}  # type: ignore[return-value]
+    return {"text": "a", "width": 0}
 
 
 @pytest.mark.parametrize("isolation", ["thread", "process"])
@@ -219,7 +219,7 @@ async def test_a_result_that_a_later_deploy_cannot_read_is_an_error_of_that_job_
     def deployed() -> Email: ...
 
     name = (await jp.get_job(bad)).func
-    get_engine(jp).functions.add(name, deployed)  # what that name is now  # pyright: ignore[reportPrivateUsage]
+    get_engine(jp).functions.add(name, deployed)  # what that name is now
     reports = await jp.poll_batch([good, bad])
     told, untold = reports[good], reports[bad]
     assert told is not None
@@ -323,7 +323,7 @@ SUBCLASSES = [Counter("aab"), defaultdict(list, a=[1]), OrderedDict(a=1), Safe("
 
 @pytest.mark.parametrize("value", SUBCLASSES)
 async def test_an_argument_of_a_subclass_of_a_plain_type_is_refused_at_submit(jp: JobProcessor, value: Any) -> None:
-    def free(value): ...  # type: ignore[no-untyped-def]
+    def free(value): ...
 
     def annotated(value: Counter[str] | defaultdict[str, list[int]] | OrderedDict[str, int] | Safe) -> None: ...
 

@@ -69,7 +69,7 @@ def test_streams_are_plain_iterators(tmp_path: Path) -> None:
         assert [event.type for event in jobs.stream_group("g", types="output")] == ["output"]
         stream = jobs.stream_job(job)
         next(stream)
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
 
 
 def _abandon(stream: Any) -> None:
@@ -146,7 +146,7 @@ def test_a_stream_that_is_left_leaves_nothing_behind(
 
 
 async def _listeners(jobs: SyncJobs) -> int:
-    return len(publisher_of(jobs.processor)._subscriptions)  # pyright: ignore[reportPrivateUsage]
+    return len(publisher_of(jobs.processor)._subscriptions)
 
 
 def test_break_ends_a_stream_and_another_begins_where_it_was(tmp_path: Path) -> None:
@@ -200,7 +200,7 @@ def test_a_stream_that_outlives_its_sync_jobs_is_refused_and_let_go(tmp_path: Pa
     for stream in (begun, new):
         with pytest.raises(BackendClosedError):
             next(stream)
-        stream.close()  # type: ignore[attr-defined]
+        stream.close()
     with jobs:  # entered again, it is another loop: an old stream does not reach it
         fresh = jobs.stream_job(job)
         assert next(fresh).type == "submitted"
@@ -231,7 +231,7 @@ def test_several_threads_share_one(tmp_path: Path) -> None:
     results: list[int] = []
     with SyncJobs(str(tmp_path / "jobs.db")) as jobs:
         threads = [
-            threading.Thread(target=lambda n=n: results.append(jobs.submit_job(add, n, 1).result(timeout=20)))  # type: ignore[misc]
+            threading.Thread(target=lambda n=n: results.append(jobs.submit_job(add, n, 1).result(timeout=20)))
             for n in range(8)
         ]
         for thread in threads:

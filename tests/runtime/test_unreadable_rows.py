@@ -47,7 +47,7 @@ async def healthy(jp: JobProcessor) -> None:
     assert await within(PATIENCE, await jp.submit_job(add, 2, 2)) == 4
     listed: dict[str, Job] = {}
     for order in ("oldest", "newest"):
-        page = await jp.find_jobs(JobQuery(order=order))  # type: ignore[arg-type]
+        page = await jp.find_jobs(JobQuery(order=order))
         listed = {job.id: job for job in page}
         assert {"bad", "dependent", "good-0", "good-1", "good-2"} <= set(listed), "every row is listed"
     assert len(await jp.find_jobs(JobQuery(metadata={"who": "good"}))) == 3
@@ -190,7 +190,7 @@ async def _first_of_all(jp: JobProcessor) -> str:
     try:
         return (await anext(stream)).type
     finally:
-        await stream.aclose()  # type: ignore[attr-defined]
+        await stream.aclose()
 
 
 @pytest.mark.parametrize(

@@ -152,7 +152,7 @@ async def test_a_group_of_one_that_awaits_the_job_is_not_drained(jp: JobProcesso
 
     async def body(jp: JobProcessor) -> None:
         await jp.submit_job(waits, job_id="waits", group="others", local=True)
-        await comes_true(lambda: "waits" in get_engine(jp)._parts.waiting.waits)  # pyright: ignore[reportPrivateUsage]
+        await comes_true(lambda: "waits" in get_engine(jp)._parts.waiting.waits)
         await jp.drain("others")
 
     assert await path_of_refusal(jp, body) == ("me", "waits", "me")
@@ -164,7 +164,7 @@ async def test_one_that_drains_the_jobs_group_is_not_awaited(jp: JobProcessor) -
 
     async def body(jp: JobProcessor) -> None:
         await jp.submit_job(drains, job_id="drains", local=True)
-        await comes_true(lambda: "drains" in get_engine(jp)._parts.waiting.waits)  # pyright: ignore[reportPrivateUsage]
+        await comes_true(lambda: "drains" in get_engine(jp)._parts.waiting.waits)
         await jp.handle("drains")
 
     assert await path_of_refusal(jp, body, group="studio") == ("me", "drains", "me")

@@ -299,7 +299,7 @@ async def test_waiting_twice_at_once_keeps_both_edges(jp: JobProcessor) -> None:
     await jp.submit_job(y, job_id="y", local=True, max_retries=0)
     job = await jp.submit_job(main, job_id="main", local=True, max_retries=0)
     await waiting.wait()
-    await comes_true(lambda: "main" in get_engine(jp)._parts.waiting.waits)  # pyright: ignore[reportPrivateUsage]
+    await comes_true(lambda: "main" in get_engine(jp)._parts.waiting.waits)
     x.go.open()
     assert await job.result(timeout=PATIENCE) == [None, "refused"]
 
@@ -328,7 +328,7 @@ async def test_a_waiting_job_is_released_at_once_when_the_processor_stops(stores
     async with stores.processor(shutdown_timeout=60) as jp:
         await jp.submit_job(body_sync if threaded else body, job_id="p", local=True)
         await waiting.wait()
-        await comes_true(lambda: "p" in get_engine(jp)._parts.waiting.waits)  # pyright: ignore[reportPrivateUsage]
+        await comes_true(lambda: "p" in get_engine(jp)._parts.waiting.waits)
     # It did not take the 60 s. Its owner is gone, and it was local: that is why it has ended.
     async with stores.processor(enable_daemon=False) as jp:
         assert "released" in await types(jp, "p")
@@ -346,7 +346,7 @@ async def test_cancelling_a_waiting_job_ends_its_wait(jp: JobProcessor, threaded
         current_job().submit_job_sync(nothing, delay=3600).result_sync()
 
     job = await jp.submit_job(body_sync if threaded else body, job_id="p", local=True)
-    await comes_true(lambda: "p" in get_engine(jp)._parts.waiting.waits)  # pyright: ignore[reportPrivateUsage]
+    await comes_true(lambda: "p" in get_engine(jp)._parts.waiting.waits)
     assert await job.cancel() is IN_PROGRESS
     assert (await jp.wait_for_job(job, timeout=PATIENCE)).status is CANCELLED
 
@@ -417,7 +417,7 @@ async def test_bodies_never_run_in_more_than_the_slots_under_random_load(stores:
                 for _ in range(6):
                     batch.submit_job(rng.choice(bodies), local=True, retry=RetryPolicy(base=0.0))
         await jp.drain(timeout=50)
-        counted = jp.daemon.runner.slots  # type: ignore[union-attr]
+        counted = jp.daemon.runner.slots
         assert {job.status for job in await jp.find_jobs()} == {COMPLETED}
         assert counted.busy == 0  # free counts a claim on its way, too
         assert counted.limiter.borrowed_tokens == 0
@@ -440,7 +440,7 @@ async def test_a_limit_by_key_is_never_exceeded_over_200_jobs(stores: Stores) ->
             for i in range(200):
                 batch.submit_job(body, limit=("images", 3), priority=i % 3, local=True)
         await jp.drain(timeout=50)
-        limit = await get_engine(jp).backend.get_limit("images")  # pyright: ignore[reportPrivateUsage]
+        limit = await get_engine(jp).backend.get_limit("images")
         assert limit is not None
         assert (limit.capacity, limit.in_progress) == (3, 0)
     assert most == 3
@@ -452,8 +452,8 @@ async def test_a_limit_by_key_is_never_exceeded_over_200_jobs(stores: Stores) ->
 async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_claim(jp: JobProcessor) -> None:
     """The scheduler's claim is under way and holds every free slot; the store sees it before the outcome that releases
     two jobs. The outcome's own claim has one slot. Somebody must come back for the other job."""
-    backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
-    slots = jp.daemon.runner.slots  # type: ignore[union-attr]
+    backend = get_engine(jp).backend
+    slots = jp.daemon.runner.slots
     held = Held(1)
     parent = await jp.submit_job(held.body, local=True)
     sibling = Held()
@@ -467,7 +467,7 @@ async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_c
         claims = await dequeue(claim)  # the store has answered: nothing is ready
         claimed.set()
         await finished.wait()  # and the answer is on its way
-        backend.dequeue_jobs = dequeue  # type: ignore[method-assign]
+        backend.dequeue_jobs = dequeue
         return claims
 
     async def watched_update(ends: Any, claim: Any = None) -> Any:
@@ -476,8 +476,8 @@ async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_c
         finally:
             finished.open()
 
-    backend.dequeue_jobs = slow_dequeue  # type: ignore[method-assign]
-    backend.update_job_status = watched_update  # type: ignore[method-assign]
+    backend.dequeue_jobs = slow_dequeue
+    backend.update_job_status = watched_update
     slots.freed()
     await claimed.wait()
     assert slots.free == 0
@@ -488,7 +488,7 @@ async def test_a_finish_whose_claim_found_too_few_slots_is_followed_by_another_c
 
 
 async def test_a_submission_while_a_claim_holds_every_slot_is_taken_once_it_is_back(jp: JobProcessor) -> None:
-    backend = get_engine(jp).backend  # pyright: ignore[reportPrivateUsage]
+    backend = get_engine(jp).backend
     held = Held(1)
     first = await jp.submit_job(held.body, local=True)
     await held.started.wait()
@@ -501,10 +501,10 @@ async def test_a_submission_while_a_claim_holds_every_slot_is_taken_once_it_is_b
         await answered.wait()
         return finished
 
-    backend.update_job_status = slow_update  # type: ignore[method-assign]
+    backend.update_job_status = slow_update
     held.go.open()
     await written.wait()
-    assert jp.daemon.runner.slots.free == 0  # type: ignore[union-attr]
+    assert jp.daemon.runner.slots.free == 0
     second = await jp.submit_job(echo, 2)
     for _ in range(20):
         await anyio.lowlevel.checkpoint()  # the scheduler hears of it, and has no slot to claim for

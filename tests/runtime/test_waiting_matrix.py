@@ -119,12 +119,12 @@ class Waiters:
 
     async def until_all_wait(self, count: int, rest: tuple[int, int] = (2, 2)) -> None:
         """Return once so many await the job, and so many drain and stream."""
-        publisher = get_engine(self._jobs.processor)._parts.tail  # pyright: ignore[reportPrivateUsage]
+        publisher = get_engine(self._jobs.processor)._parts.tail
         with anyio.fail_after(PATIENCE):
             while True:
-                waiting = len(publisher._waiters.get(JOB, ()))  # pyright: ignore[reportPrivateUsage]
-                draining = len(publisher._waiters.get("", ()))  # pyright: ignore[reportPrivateUsage]
-                streaming = len(publisher._subscriptions)  # pyright: ignore[reportPrivateUsage]
+                waiting = len(publisher._waiters.get(JOB, ()))
+                draining = len(publisher._waiters.get("", ()))
+                streaming = len(publisher._subscriptions)
                 if (waiting, (draining, streaming)) == (count, rest):
                     return
                 await anyio.sleep(0.005)
@@ -144,7 +144,7 @@ def claims_no_more(jp: JobProcessor) -> None:
 
 async def end_the_attempt(how: str, jobs: SyncJobs, other: JobProcessor, go: Gate) -> None:
     """Have the attempt that runs here end; what its body does is up to ``first``."""
-    runner: Any = jobs.processor.daemon.runner  # type: ignore[union-attr]
+    runner: Any = jobs.processor.daemon.runner
     if how == "released":
 
         async def release() -> None:

@@ -53,11 +53,11 @@ pytestmark = pytest.mark.anyio
 
 
 def publisher_of(jp: JobProcessor) -> LogTail:
-    return get_engine(jp)._parts.tail  # pyright: ignore[reportPrivateUsage]
+    return get_engine(jp)._parts.tail
 
 
 async def until_waited_for(jp: JobProcessor, job_id: str, waiters: int) -> None:
-    of = publisher_of(jp)._waiters  # pyright: ignore[reportPrivateUsage]
+    of = publisher_of(jp)._waiters
     await comes_true(lambda: len(of.get(job_id, ())) >= waiters)
 
 
@@ -139,7 +139,7 @@ async def test_a_lost_wake_up_lasts_half_a_minute_and_no_longer(
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(wait)
             if way is by_stream:
-                await comes_true(lambda: publisher_of(jp)._subscriptions)  # pyright: ignore[reportPrivateUsage]
+                await comes_true(lambda: publisher_of(jp)._subscriptions)
             else:
                 await until_waited_for(jp, "" if way is by_drain else "x", 1)
             await store.settled()  # it has looked at the store
@@ -171,7 +171,7 @@ async def test_a_job_that_was_removed_meanwhile_is_not_waited_for(
 
             tasks.start_soon(wait)
             if way is by_stream:
-                await comes_true(lambda: publisher_of(jp)._subscriptions)  # pyright: ignore[reportPrivateUsage]
+                await comes_true(lambda: publisher_of(jp)._subscriptions)
             else:
                 await until_waited_for(jp, "" if way is by_drain else "x", 1)
             await store.settled()  # it has looked at the store
@@ -245,7 +245,7 @@ async def test_a_call_that_is_cut_short_leaves_what_it_found_to_the_next(stores:
     async with stores.processor() as jp:
         jobs = [await jp.submit_job(echo, i) for i in range(3)]
         await gather(*jobs)
-        get_engine(jp)._parts.waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
+        get_engine(jp)._parts.waiting._results._values.clear()
         watch = get_engine(jp).watch([job.id for job in jobs], None)
         for _ in range(4):
             with anyio.CancelScope() as scope:
@@ -263,7 +263,7 @@ async def test_what_was_found_before_a_read_failed_is_given_by_the_next_call(
     async with stores.processor(backend=store) as jp:
         jobs = [await jp.submit_job(echo, i) for i in range(3)]
         await gather(*jobs)
-        get_engine(jp)._parts.waiting._results._values.clear()  # pyright: ignore[reportPrivateUsage]
+        get_engine(jp)._parts.waiting._results._values.clear()
         watch = get_engine(jp).watch([job.id for job in jobs], None)
         store.fail("get_results", 2)
         with pytest.raises(BackendConnectionError):
@@ -347,7 +347,7 @@ def test_a_plain_body_that_waits_through_sync_jobs_is_told_to_stop(tmp_path: Any
 
         job = jobs.submit_job(body, local=True, max_retries=0, job_id="x")
         waiting.wait_sync()
-        while "x" not in get_engine(jobs.processor)._parts.waiting.waits:  # pyright: ignore[reportPrivateUsage]
+        while "x" not in get_engine(jobs.processor)._parts.waiting.waits:
             time.sleep(0.001)  # the loop is in another thread: it needs the interpreter
         assert job.cancel() is IN_PROGRESS
         stopped.wait_sync()
@@ -383,6 +383,6 @@ async def test_a_frame_that_has_begun_is_written_to_its_end(anyio_backend: str) 
         os.close(writing)
         await anyio.to_thread.run_sync(reader.join)
         assert b"".join(received) == frame + b"next"
-        for descriptor in (down, up, other, process._exit):  # pyright: ignore[reportPrivateUsage]
+        for descriptor in (down, up, other, process._exit):
             if descriptor is not None:
                 os.close(descriptor)

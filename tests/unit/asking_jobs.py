@@ -11,7 +11,7 @@ from tests.conformance.support import Hand, Store, new
 
 
 def connect(store: Store) -> sqlite3.Connection:
-    config: SQLiteConfig = store.backend.config  # type: ignore[attr-defined]  # pyright: ignore
+    config: SQLiteConfig = store.backend.config
     return sqlite3.connect(config.file, isolation_level=None)
 
 
@@ -28,6 +28,6 @@ async def scene(store: Store) -> Hand:
 def traced(store: Store) -> list[str]:
     """The statements of the writer, from now on."""
     statements: list[str] = []
-    writer: Writer = store.backend._writer  # type: ignore[attr-defined]  # pyright: ignore
+    writer: Writer = store.backend._writer
     writer.connection.set_trace_callback(statements.append)
     return statements

@@ -69,7 +69,7 @@ def encoded(default: bytes | None = None) -> bytes:
 
 
 def new(job_id: str, **options: object) -> NewJob:
-    return NewJob(id=job_id, function="m:f", call=b"", queue="q", retry=DEFAULT_RETRY, **options)  # pyright: ignore[reportArgumentType]
+    return NewJob(id=job_id, function="m:f", call=b"", queue="q", retry=DEFAULT_RETRY, **options)
 
 
 def types(plan: Plan, n: int) -> list[str]:

@@ -38,7 +38,7 @@ class Asker(Process):
         return [job.id for job in await self.page(**query)]
 
     async def page(self, **query: object) -> JobPage:
-        return await self.finding.find(JobQuery(**query))  # type: ignore[arg-type]
+        return await self.finding.find(JobQuery(**query))
 
     async def promote(self, job_id: str) -> None:
         def promote(plan: Plan) -> None:

@@ -79,7 +79,7 @@ def without_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 async def poll(backend: SQSBackend) -> int:
     """Poll once for as many messages as there is room for, and take them in; return how many hints came."""
-    messages = backend._parts.messages  # pyright: ignore[reportPrivateUsage]
+    messages = backend._parts.messages
     brought = 0
     for poller in messages.pollers.values():
         if count := wanted(poller):
@@ -90,14 +90,14 @@ async def poll(backend: SQSBackend) -> int:
 
 
 def wanted(poller: Poller) -> int:
-    return poller._wanted  # pyright: ignore[reportPrivateUsage]
+    return poller._wanted
 
 
 def queue_of(backend: SQSBackend, name: str = "") -> Queue:
     """Return the queue of a store for the jobs of one of its queues."""
-    parts = backend._parts  # pyright: ignore[reportPrivateUsage]
-    return Queue(parts.clients, parts.messages._urls[name])  # pyright: ignore[reportPrivateUsage]
+    parts = backend._parts
+    return Queue(parts.clients, parts.messages._urls[name])
 
 
 def table_id(backend: SQSBackend) -> str:
-    return backend._parts.outbox._table_id  # pyright: ignore[reportPrivateUsage]
+    return backend._parts.outbox._table_id

@@ -202,10 +202,10 @@ def test_an_adapter_that_there_is_not_is_refused_at_submit() -> None:
 
 
 def test_its_signature_is_the_factorys_with_the_inputs() -> None:
-    assert str(find_mark(adapted("demo", make)).signature) == (  # type: ignore[union-attr]
+    assert str(find_mark(adapted("demo", make)).signature) == (
         "(title: 'str', mood: 'Mood | None' = None, *, inputs: 'dict[str, Any] | None' = None) -> Poem"
     ).replace(" -> Poem", "")
-    assert list(find_mark(adapted("demo", Poem)).signature.parameters) == ["title", "mood", "inputs", "more"]  # type: ignore[union-attr]
+    assert list(find_mark(adapted("demo", Poem)).signature.parameters) == ["title", "mood", "inputs", "more"]
 
 
 @pytest.mark.parametrize(

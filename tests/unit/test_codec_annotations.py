@@ -42,7 +42,7 @@ from asyncjobs.core.codec import (
 from asyncjobs.exceptions import NotSerializableError
 
 if TYPE_CHECKING:
-    from nowhere import Unknown  # type: ignore[import-not-found]
+    from nowhere import Unknown
 
 HERE = __name__
 T = TypeVar("T")
@@ -164,8 +164,8 @@ POINT = Point(1, 2)
         (Box[int], Box(1, [2])),
         (Box[Box[Point]], Box(Box(POINT))),
         (Hidden, Hidden(POINT, 3)),
-        (Optional[Point], POINT),  # noqa: UP045
-        (Union[Point, int], 3),  # noqa: UP007
+        (Optional[Point], POINT),  # noqa: UP045 - the old spelling, too
+        (Union[Point, int], 3),  # noqa: UP007 - the old spelling, too
         (Point | float, 3),
         (Point | str, "p"),
         (Point | Image, Image("a")),

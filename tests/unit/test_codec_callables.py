@@ -72,7 +72,7 @@ class Sub(Base):
     pass
 
 
-append = [].append  # type: ignore[var-annotated]
+append = [].append
 
 
 class Callback:
@@ -85,7 +85,7 @@ class Callback:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Callback)
 
-    __hash__ = None  # type: ignore[assignment]
+    __hash__ = None
 
 
 class AsyncCallback:
@@ -97,7 +97,7 @@ found_here = Callback(1)
 also_here = Callback(2)
 not_callable = 3
 module_like = SimpleNamespace(plain=plain)
-lambda_here = lambda: 1  # noqa: E731
+lambda_here = lambda: 1  # noqa: E731 - a lambda with a name
 
 
 @pytest.mark.parametrize(
@@ -142,7 +142,7 @@ def test_partials_are_unwrapped_into_their_arguments() -> None:
 
 def test_a_lambda_is_refused_with_its_place() -> None:
     line = sys._getframe().f_lineno + 1
-    func = lambda: 1  # noqa: E731
+    func = lambda: 1  # noqa: E731 - a lambda with a name
     with pytest.raises(NotSerializableError) as caught:
         describe_callable(func)
     assert str(caught.value) == (
@@ -174,7 +174,7 @@ def test_refusals_say_what_it_is() -> None:
     assert _refused([].append) == "a method of a list object"
     assert _refused(random.randint).startswith("a method of a random.Random object at random.py:")
     assert _refused(Callback(3)) == f"a {HERE}.Callback object without a name"
-    assert _refused(decorated.__wrapped__).endswith(  # type: ignore[attr-defined]
+    assert _refused(decorated.__wrapped__).endswith(
         "(a name that now leads to something else: decorated, shadowed or reloaded)"
     )
     assert _refused(list[int]).startswith("builtins:list (a name that now leads to something else")
@@ -334,7 +334,7 @@ def test_a_module_that_answers_badly_is_a_reason_not_a_crash(monkeypatch: pytest
     def moody(name: str) -> Any:
         raise RuntimeError(name)
 
-    module.__getattr__ = moody  # type: ignore[method-assign]
+    module.__getattr__ = moody
     monkeypatch.setitem(sys.modules, "codec_moody", module)
     with pytest.raises(CallableNotFoundError, match="the module codec_moody has no f"):
         resolve_callable("codec_moody:f")
@@ -354,7 +354,7 @@ def test_a_plain_wrapper_around_an_async_function_is_known() -> None:
     assert wraps_async(wrapper)
     assert wraps_async(around)
     assert wraps_async(functools.partial(around))
-    assert wraps_async(doubling(body))  # type: ignore[arg-type]
+    assert wraps_async(doubling(body))
     assert not wraps_async(body)  # it is one itself
     assert not wraps_async(decorated)
     assert not wraps_async(plain)
@@ -365,6 +365,6 @@ def test_a_function_that_wraps_itself_wraps_nothing_async() -> None:
     def one() -> None: ...
     def other() -> None: ...
 
-    one.__wrapped__ = other  # type: ignore[attr-defined]
-    other.__wrapped__ = one  # type: ignore[attr-defined]
+    one.__wrapped__ = other
+    other.__wrapped__ = one
     assert not wraps_async(one)

@@ -214,8 +214,8 @@ MEND = "pass it as a separate argument, or in a list, a tuple or a dict value"
         ((frozenset({Handle("a")}),), "$.args[0]{item}", "a frozenset"),
         (({Handle("a"): 1},), "$.args[0]{key}", "a dict key"),
         (({(1, Handle("a")): 1},), "$.args[0]{key}[1]", "a dict key"),
-        ((1, Size(Handle("a"))), "$.args[1].width", f"a field of a {HERE}.Size"),  # type: ignore[arg-type]
-        ((Size([Handle("a")]),), "$.args[0].width[0]", f"a field of a {HERE}.Size"),  # type: ignore[arg-type]
+        ((1, Size(Handle("a"))), "$.args[1].width", f"a field of a {HERE}.Size"),
+        ((Size([Handle("a")]),), "$.args[0].width[0]", f"a field of a {HERE}.Size"),
     ],
 )
 def test_handles_elsewhere_are_refused(args: tuple[Any, ...], where: str, place: str) -> None:

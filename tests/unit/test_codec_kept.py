@@ -114,8 +114,7 @@ def test_what_its_annotation_names_passes(value: Any, annotation: Any) -> None:
 
 
 def test_without_an_annotation_anything_passes() -> None:
-    def unannotated():  # type: ignore[no-untyped-def]
-        ...
+    def unannotated(): ...
 
     refuse_misfit(encode_value(Page(1)), unannotated)
     refuse_misfit(encode_value(Page(1)), functools.partial(unannotated))

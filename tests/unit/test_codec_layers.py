@@ -130,14 +130,14 @@ def test_annotations_that_wraps_copied_bind_what_they_fit_and_no_more() -> None:
     assert convert_result(returns_a_page, PAGE) == Page(1)
     assert convert_result(returns_a_page, "<page/>") == "<page/>"
     with pytest.raises(ConversionError):
-        convert_result(returns_a_page.__wrapped__, "<page/>")  # type: ignore[attr-defined]
+        convert_result(returns_a_page.__wrapped__, "<page/>")
     # What a wrapper makes of it is checked as far as it is a record.
     assert decode_result(encode_result(returns_a_page, Page(1)), returns_a_page) == Page(1)
     assert decode_result(encode_result(returns_a_page, "<page/>"), returns_a_page) == "<page/>"
     with pytest.raises(NotSerializableError):
         encode_result(returns_a_page, Panel(1, 2))
     with pytest.raises(NotSerializableError):
-        encode_result(returns_a_page.__wrapped__, "<page/>")  # type: ignore[attr-defined]
+        encode_result(returns_a_page.__wrapped__, "<page/>")
 
 
 # -- signatures that are set, and objects that have every attribute
@@ -146,7 +146,7 @@ def test_annotations_that_wraps_copied_bind_what_they_fit_and_no_more() -> None:
 def test_a_declared_signature_binds_what_the_wrapper_takes() -> None:
     def body(*args: Any, **kwargs: Any) -> Any: ...
 
-    body.__signature__ = inspect.signature(lambda a, b: None)  # type: ignore[attr-defined]
+    body.__signature__ = inspect.signature(lambda a, b: None)
     assert bind_arguments(body, (1,), {"b": 2}) == ((1, 2), {})
     assert bind_arguments(body, (1,), {"c": 2}) == ((1,), {"c": 2})
 
@@ -154,7 +154,7 @@ def test_a_declared_signature_binds_what_the_wrapper_takes() -> None:
 def test_a_signature_that_lies_is_not_what_python_calls() -> None:
     def body(a: int, b: int) -> Any: ...
 
-    body.__signature__ = inspect.signature(lambda: None)  # type: ignore[attr-defined]
+    body.__signature__ = inspect.signature(lambda: None)
     assert bind_arguments(body, (1,), {"b": 2}) == ((1, 2), {})
     with pytest.raises(SubmissionError, match="missing the argument"):
         bind_arguments(body, (), {})
@@ -163,7 +163,7 @@ def test_a_signature_that_lies_is_not_what_python_calls() -> None:
 def test_a_signature_that_wraps_copied_is_that_of_the_wrapped_function() -> None:
     def body(session: str, a: int, b: int) -> Any: ...
 
-    body.__signature__ = inspect.signature(body)  # type: ignore[attr-defined]
+    body.__signature__ = inspect.signature(body)
     assert bind_arguments(with_session(body), (1,), {"b": 2}) == ((1,), {"b": 2})
     assert bind_arguments(loading(body), (), {"number": 2}) == ((2,), {})
 
@@ -185,9 +185,9 @@ def test_a_function_that_wraps_itself_is_a_function() -> None:
     def body(*args: Page, **kwargs: Any) -> Page: ...
     def other() -> None: ...
 
-    other.__wrapped__ = body  # type: ignore[attr-defined]
+    other.__wrapped__ = body
     for wrapped in (body, other):
-        body.__wrapped__ = wrapped  # type: ignore[attr-defined]
+        body.__wrapped__ = wrapped
         assert bind_arguments(body, (1,), {"b": 2}) == ((1,), {"b": 2})
         assert convert_arguments(body, (PAGE,), {}) == ((Page(1),), {})
         assert convert_result(body, PAGE) == Page(1)
@@ -197,7 +197,7 @@ def test_a_class_whose_constructor_wraps_itself_is_a_class() -> None:
     class Made:
         def __init__(self, page: Page) -> None: ...
 
-    Made.__init__.__wrapped__ = Made.__init__  # type: ignore[attr-defined]
+    Made.__init__.__wrapped__ = Made.__init__
     assert bind_arguments(Made, (), {"page": 1}) == ((1,), {})
     assert convert_arguments(Made, (PAGE,), {}) == ((Page(1),), {})
 

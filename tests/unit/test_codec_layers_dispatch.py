@@ -171,7 +171,7 @@ def test_what_the_chosen_implementation_does_not_name_is_refused(
 
 class Shop:
     @functools.singledispatch
-    def sell(self, page: Page) -> Any:  # type: ignore[misc]
+    def sell(self, page: Page) -> Any:
         return [self, page]
 
 
@@ -197,7 +197,7 @@ def _(what: str) -> list[Panel]:
 
 
 @functools.singledispatch
-def unsaid(what):  # type: ignore[no-untyped-def]
+def unsaid(what):
     return what
 
 
@@ -237,9 +237,9 @@ def outcome(func: Callable[..., Any] | None, value: Any) -> Any:
 
 def test_what_stands_in_for_a_callable_reads_results_as_the_callable_does() -> None:
     def typed() -> list[Page]: ...
-    def unresolved() -> Nothing: ...  # type: ignore[name-defined]  # noqa: F821
+    def unresolved() -> Nothing: ...  # noqa: F821 - it is not defined anywhere
 
-    untyped: Any = lambda: None  # noqa: E731
+    untyped: Any = lambda: None  # noqa: E731 - a lambda with a name
     callables: list[Callable[..., Any]] = [
         typed, unresolved, untyped, functools.partial(typed), functools.partial(untyped), Page, functools.partial(Page),
         Tool(), Static(), OfClass(), AnyAttribute(), counted, draw, returns_a_page, opened, make, plain_or_page, unsaid,

@@ -209,7 +209,7 @@ class Older(pydantic.BaseModel):
     wide: Wide | None = pydantic.Field(default=None, validation_alias=pydantic.AliasChoices("Wide", "wide"))
 
     @classmethod
-    def model_validate(cls, obj: Any) -> Older:  # type: ignore[override]
+    def model_validate(cls, obj: Any) -> Older:
         return super().model_validate(obj)
 
 

@@ -161,7 +161,7 @@ def test_a_record_where_there_is_no_annotation_arrives_as_a_plain_dict() -> None
         assert refused(annotation, value).where in ("$.args[0][0]", "$.args[0].x")
         assert refused(annotation, Cat("a")).where == "$.args[0]"
 
-    def free(value, *rest, **more): ...  # type: ignore[no-untyped-def]
+    def free(value, *rest, **more): ...
 
     call = encode_arguments(free, (Cat("a"), Cat("b")), {"x": Cat("c")})
     assert decode_arguments(call.data, free, lambda _: None) == (({"name": "a"}, {"name": "b"}), {"x": {"name": "c"}})
@@ -292,7 +292,7 @@ def test_none_and_handles_stand_for_any_record_and_any_container_of_records(anno
         (Table, {"cat": Cat("a"), "other": [Dog("b")]}, ".args[0]['other'][0]"),
         (Table, [Cat("a")], ".args[0]"),
         (Table, Cat("a"), ".args[0]"),
-        (Pair, Pair(Dog("a"), 1), ".args[0][0]"),  # type: ignore[arg-type]
+        (Pair, Pair(Dog("a"), 1), ".args[0][0]"),
         (Pair, (Cat("a"),), ".args[0]"),
         (tuple[Cat, int], (Dog("a"), 1), ".args[0][0]"),
         (dict[str, Cat], {"x": Dog("a")}, ".args[0]['x']"),
@@ -307,7 +307,7 @@ def test_a_record_of_another_class_in_a_container_is_refused_with_its_place(
 
 @pytest.mark.parametrize("annotation", [Email | Any, Email | object, Email | list[Any] | Any])
 def test_where_anything_may_be_the_result_of_another_job_is_that(annotation: Any) -> None:
-    def untyped(): ...  # type: ignore[no-untyped-def]
+    def untyped(): ...
 
     results: dict[str, Any] = {
         name: (encode_result(untyped, value), untyped)
@@ -324,7 +324,7 @@ def test_where_anything_may_be_the_result_of_another_job_is_that(annotation: Any
 
 
 def test_a_result_that_no_member_of_a_union_names_is_an_error_of_that_job() -> None:
-    def untyped(): ...  # type: ignore[no-untyped-def]
+    def untyped(): ...
     def result(_: str) -> Any:
         return encode_result(untyped, Cat("a")), untyped
 

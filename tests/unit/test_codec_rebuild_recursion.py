@@ -105,8 +105,8 @@ class TypeAliasType:
         """Called by nothing: Python 3.11 takes only callables into unions."""
 
 
-Json = TypeAliasType("Json", lambda: dict[str, Json] | list[Annotated[Json, "note"]] | Cat | int)  # type: ignore[valid-type]
-Forest = TypeAliasType("Forest", lambda: typing.Union[list[Forest[T]], T], T)  # type: ignore[valid-type]
+Json = TypeAliasType("Json", lambda: dict[str, Json] | list[Annotated[Json, "note"]] | Cat | int)
+Forest = TypeAliasType("Forest", lambda: typing.Union[list[Forest[T]], T], T)
 Couple = TypeAliasType("Couple", lambda: tuple[T, list[T]], T)
 Contact = TypeAliasType("Contact", lambda: Email | Sms)
 
@@ -175,7 +175,7 @@ class Growing(TypedDict, Generic[T]):
     other: NotRequired[Growing[tuple[T, T]]]
 
 
-Nest = TypeAliasType("Nest", lambda: typing.Union[T, list[Nest[list[T]]]], T)  # type: ignore[valid-type]
+Nest = TypeAliasType("Nest", lambda: typing.Union[T, list[Nest[list[T]]]], T)
 
 
 @pytest.mark.parametrize(
@@ -262,7 +262,7 @@ def test_what_holds_itself_is_compiled_once_and_not_at_each_depth(
     counts: list[int] = []
     for _ in range(6):
         given = value(given)
-        get_plan(func).positional[0].rebuild(given)  # type: ignore[misc]
+        get_plan(func).positional[0].rebuild(given)
         counts.append(len(compiled))
     assert counts[0] > 0
     assert counts[-1] == counts[2]
@@ -272,9 +272,9 @@ def test_the_fields_of_a_shape_that_no_value_has_are_not_compiled(monkeypatch: p
     compiled = _compiled(monkeypatch)
     plan = get_plan(taking(Table))
     assert compiled == [Table, Cat]
-    plan.positional[0].rebuild({"below": {"cat": None}})  # type: ignore[misc]
+    plan.positional[0].rebuild({"below": {"cat": None}})
     assert compiled == [Table, Cat, Table, Cat]
-    plan.positional[0].rebuild({"below": {"below": {"below": {}}}})  # type: ignore[misc]
+    plan.positional[0].rebuild({"below": {"below": {"below": {}}}})
     assert compiled == [Table, Cat, Table, Cat]
 
 

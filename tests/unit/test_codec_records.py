@@ -115,7 +115,7 @@ class Cached:
 class Hidden:
     name: str
 
-    @property  # type: ignore[no-redef]
+    @property
     def name(self) -> str:
         return self._name
 
@@ -135,13 +135,13 @@ class Below(Base):
 
 def roomy() -> Roomy:
     value = Roomy(1)
-    value.extra = [2]  # type: ignore[attr-defined]
+    value.extra = [2]
     return value
 
 
 def below() -> Below:
     value = Below(1)
-    value.trace = "t"  # type: ignore[attr-defined]
+    value.trace = "t"
     return value
 
 
@@ -326,7 +326,7 @@ class Titled(namedtuple("Titled", "a b")):
 
 def titled() -> Titled:
     value = Titled(1, 2)
-    value.title = "t"  # type: ignore[attr-defined]
+    value.title = "t"
     return value
 
 

@@ -154,7 +154,7 @@ bad = object()
         (({bad: 3},), {}, "$.args[0]{key}"),
         (([{bad}],), {}, "$.args[0][0]{item}"),
         ((1, Point(1, [bad])), {}, "$.args[1][1][0]"),
-        ((Shape("s", Size(bad)),), {}, "$.args[0].size.width"),  # type: ignore[arg-type]
+        ((Shape("s", Size(bad)),), {}, "$.args[0].size.width"),
         ((Carrier.LOCK,), {}, "$.args[0].value"),
         (("\ud800",), {}, "$.args[0]"),
         (({"\ud800": 1},), {}, "$.args[0]{key}"),
@@ -171,7 +171,7 @@ def test_the_path_leads_to_it(args: tuple[Any, ...], kwargs: dict[str, Any], whe
 def test_argument_names_are_strings() -> None:
     assert encode_call((), {Text("b"): 1, "a": 2}) == encode_call((), {"a": 2, "b": 1})
     with pytest.raises(NotSerializableError) as caught:
-        encode_call((), {3: 1})  # type: ignore[dict-item]
+        encode_call((), {3: 1})
     assert str(caught.value) == "$.kwargs is a dict with the key 3, which is not the name of an argument"
 
 
@@ -242,7 +242,7 @@ class Hex(bytes): ...
 
 
 class Row(list[Any]):
-    __hash__ = object.__hash__  # type: ignore[assignment]
+    __hash__ = object.__hash__
 
 
 class Settings(dict[str, Any]): ...
@@ -284,8 +284,7 @@ class Impedance(complex): ...
 class Bucket(PurePosixPath): ...
 
 
-class Folder(type(Path())):  # type: ignore[misc]
-    ...
+class Folder(type(Path())): ...
 
 
 SUBCLASSES = [

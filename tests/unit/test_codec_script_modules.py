@@ -74,7 +74,7 @@ def test_modules_that_say_nothing_of_themselves_are_passed_over(
 ) -> None:
     path = script(tmp_path)
     for name, odd in (("odd_proxy", Raising()), ("odd_number", 5), ("odd_none", None)):
-        monkeypatch.setitem(sys.modules, name, odd)  # type: ignore[arg-type]
+        monkeypatch.setitem(sys.modules, name, odd)
     load(monkeypatch, "odd_file", 5)
     load(monkeypatch, "odd_session", "<shop.py>")
     assert script_module(path) is None

@@ -97,7 +97,7 @@ def test_mistakes_in_words(
 def test_a_signature_that_disagrees_still_gets_an_answer() -> None:
     # A name that is not a string, for a callee that takes any: nothing of ours to name.
     with pytest.raises(SubmissionError) as caught:
-        bind_arguments(only_by_any_name, (), {3: 1})  # type: ignore[dict-item]
+        bind_arguments(only_by_any_name, (), {3: 1})
     assert caught.value.args[0].startswith("only_by_any_name() cannot be called with these arguments: ")
 
 
@@ -174,7 +174,7 @@ def test_what_is_known_of_a_signature_keeps_no_function_alive() -> None:
 
     def local(*values: Held, last: object = held) -> None: ...
 
-    held.function = local  # type: ignore[attr-defined] - a circle, as registries of functions have them
+    held.function = local  # a circle, as registries of functions have them
     assert bind_arguments(local, (1, 2), {}) == ((1, 2), {})
     gone = weakref.ref(local)
     del local, held

@@ -76,7 +76,7 @@ def anything(value: Any) -> Any:
     return value
 
 
-def without(value):  # type: ignore[no-untyped-def]
+def without(value):
     return value
 
 

@@ -33,7 +33,7 @@ class OnAWS(MemoryBackend):
 
     def __init__(self) -> None:
         super().__init__()
-        self.config = SQSConfig()  # type: ignore[assignment]
+        self.config = SQSConfig()
 
 
 def test_the_defaults_are_the_documented_ones() -> None:
@@ -168,7 +168,7 @@ async def test_a_processor_has_the_lease_of_its_store(anyio_backend: str) -> Non
     class Far(MemoryBackend):
         def __init__(self) -> None:
             super().__init__()
-            self.config = Remote()  # type: ignore[assignment]
+            self.config = Remote()
 
     async with JobProcessor(Far()) as jp:
         assert [worker.lease for worker in await jp.workers()] == [45.0]
@@ -188,7 +188,7 @@ def test_whole_numbers_are_whole() -> None:
 def test_settings_are_frozen_and_comparable() -> None:
     assert DaemonConfig(num_workers=3) == DaemonConfig(num_workers=3) != DaemonConfig(num_workers=4)
     with pytest.raises(AttributeError):
-        DaemonConfig().num_workers = 5  # type: ignore[misc]
+        DaemonConfig().num_workers = 5
     assert hash(SQLiteConfig(db_path="a")) == hash(SQLiteConfig(db_path="a"))
 
 
@@ -207,10 +207,10 @@ def test_the_lease_has_a_default_for_each_store() -> None:
 
 
 def test_names_become_a_tuple() -> None:
-    assert DaemonConfig(queues=["a", "b"]).queues == ("a", "b")  # type: ignore[arg-type]
-    assert DaemonConfig(allowed_modules={"a"}).allowed_modules == ("a",)  # type: ignore[arg-type]
-    assert DaemonConfig(preload=["b", "a.c"]).preload == ("b", "a.c")  # type: ignore[arg-type]
-    assert DaemonConfig(preload=[]).preload == ()  # type: ignore[arg-type]
+    assert DaemonConfig(queues=["a", "b"]).queues == ("a", "b")
+    assert DaemonConfig(allowed_modules={"a"}).allowed_modules == ("a",)
+    assert DaemonConfig(preload=["b", "a.c"]).preload == ("b", "a.c")
+    assert DaemonConfig(preload=[]).preload == ()
 
 
 @pytest.mark.parametrize(
@@ -236,16 +236,16 @@ def test_the_file_is_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_store_on_aws_has_the_time_of_aws(kind: Any) -> None:
     backend = get_engine(JobProcessor(kind)).backend
     assert isinstance(backend, SQSBackend)
-    assert backend._given_clock is None  # pyright: ignore[reportPrivateUsage]
+    assert backend._given_clock is None
     clock = ManualClock()
     tested = get_engine(JobProcessor(SQSConfig(), clock=clock)).backend
     assert isinstance(tested, SQSBackend)
-    assert tested._given_clock is clock  # pyright: ignore[reportPrivateUsage]
+    assert tested._given_clock is clock
 
 
 @pytest.mark.parametrize("kind", [BackendType.MEMORY, "memory", MemoryConfig(), MemoryBackend()])
 def test_a_backend_is_named_configured_or_made(kind: Any) -> None:
-    assert isinstance(get_engine(JobProcessor(kind)).backend, MemoryBackend)  # pyright: ignore[reportPrivateUsage]
+    assert isinstance(get_engine(JobProcessor(kind)).backend, MemoryBackend)
 
 
 @pytest.mark.parametrize(

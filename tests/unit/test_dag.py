@@ -166,4 +166,4 @@ def test_one_id_is_one_dependency_and_not_its_characters() -> None:
     assert dag.get_dependencies("page") == ["plot"]
     assert dag.get_dependencies("cover") == ["page"]
     with pytest.raises(ConfigurationError, match="job_id"):
-        dag.add_job(None)  # type: ignore[arg-type]
+        dag.add_job(None)

@@ -35,7 +35,7 @@ def root_logger() -> Iterator[None]:
 
 def written(form: str, **settings: Any) -> io.StringIO:
     stream = io.StringIO()
-    set_up(LoggingConfig(format=form, **settings), stream)  # type: ignore[arg-type]
+    set_up(LoggingConfig(format=form, **settings), stream)
     return stream
 
 
@@ -56,7 +56,7 @@ def test_on_a_terminal_what_the_message_names_is_not_repeated_but_numbers_are() 
 @pytest.mark.parametrize("form", ["auto", "text", "logfmt", "json"])
 def test_a_file_has_the_date_the_zone_and_every_field(tmp_path: Path, form: str) -> None:
     path = tmp_path / "daemon.log"
-    set_up(LoggingConfig(file=path, format=form), console=False)  # type: ignore[arg-type]
+    set_up(LoggingConfig(file=path, format=form), console=False)
     extra = {"job_id": "page_1", "attempt": 1, "group": "a b", "worker_id": "w1"}
     log.info("job %r of 'a b' completed in 0.1 s on w1", "page_1", extra=extra)
     line = path.read_text().rstrip("\n")
@@ -141,7 +141,7 @@ def test_levels() -> None:
 def test_a_file_is_private_and_rotated(tmp_path: Path) -> None:
     path = tmp_path / "folder" / "daemon.log"
     [handler] = set_up(LoggingConfig(file=path, max_bytes=4096, backups=2), console=False)
-    assert handler.stream is not sys.stderr  # type: ignore[attr-defined]
+    assert handler.stream is not sys.stderr
     for i in range(200):
         log.info("line %d %s", i, "x" * 60)
     assert sorted(p.name for p in path.parent.iterdir()) == ["daemon.log", "daemon.log.1", "daemon.log.2"]

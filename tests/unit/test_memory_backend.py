@@ -56,7 +56,7 @@ async def test_who_comes_back_from_before_what_was_removed_is_told() -> None:
     backend = MemoryBackend()
     async with backend:
         await backend.enqueue_jobs([new(job_id) for job_id in "abcde"])
-        backend._tables.pruned = 3  # pyright: ignore[reportPrivateUsage]
+        backend._tables.pruned = 3
         for after, lost in {None: False, "0": True, "2": True, "3": False, "5": False}.items():
             for limit in (1, 500):
                 assert (await backend.read_events(after, limit=limit)).lost is lost

@@ -92,7 +92,7 @@ def test_keys_are_texts(key: Any) -> None:
 
 def test_a_list_in_a_list_is_refused() -> None:
     with pytest.raises(ConfigurationError, match=r"JobQuery\.metadata"):
-        JobQuery(metadata={"a": [[1]]})  # type: ignore[list-item]
+        JobQuery(metadata={"a": [[1]]})
 
 
 def test_only_so_much_is_compared_with_many_jobs() -> None:

@@ -355,15 +355,15 @@ def never() -> None: ...
 @pytest.mark.parametrize(
     ("make", "hint"),
     [
-        (lambda: SyncJobs(slots=3), "SyncJobs.slots is not a parameter\n  hint: daemon=DaemonConfig(num_workers=…)"),  # type: ignore[call-arg]
-        (lambda: JobProcessor(lease=3), "JobProcessor.lease is not a parameter\n  hint: daemon=DaemonConfig(lease=…)"),  # type: ignore[call-arg]
-        (lambda: JobProcessor(DaemonConfig()), "hint: JobProcessor(daemon=DaemonConfig(…))"),  # type: ignore[arg-type]
-        (lambda: job(retries=3), "@job.retries is not an option\n  hint: did you mean 'max_retries'?"),  # type: ignore[call-overload]
-        (lambda: job(timout=3), "hint: did you mean 'timeout'?"),  # type: ignore[call-overload]
-        (lambda: RetryPolicy(max_attempts=3), "did you mean 'max_retries'?"),  # type: ignore[call-arg]
-        (lambda: RetryPolicy(attempts=3), "did you mean 'max_retries'?"),  # type: ignore[call-arg]
-        (lambda: JobRequest(never, dependencies=["a"]), "did you mean 'depends_on'?"),  # type: ignore[call-arg]
-        (lambda: JobRequest(never, countdown=3), "did you mean 'delay'?"),  # type: ignore[call-arg]
+        (lambda: SyncJobs(slots=3), "SyncJobs.slots is not a parameter\n  hint: daemon=DaemonConfig(num_workers=…)"),
+        (lambda: JobProcessor(lease=3), "JobProcessor.lease is not a parameter\n  hint: daemon=DaemonConfig(lease=…)"),
+        (lambda: JobProcessor(DaemonConfig()), "hint: JobProcessor(daemon=DaemonConfig(…))"),
+        (lambda: job(retries=3), "@job.retries is not an option\n  hint: did you mean 'max_retries'?"),
+        (lambda: job(timout=3), "hint: did you mean 'timeout'?"),
+        (lambda: RetryPolicy(max_attempts=3), "did you mean 'max_retries'?"),
+        (lambda: RetryPolicy(attempts=3), "did you mean 'max_retries'?"),
+        (lambda: JobRequest(never, dependencies=["a"]), "did you mean 'depends_on'?"),
+        (lambda: JobRequest(never, countdown=3), "did you mean 'delay'?"),
     ],
 )
 def test_a_name_of_other_libraries_or_earlier_versions_is_answered_with_ours(

@@ -195,15 +195,15 @@ def test_a_policy_that_an_earlier_version_stored_is_read_as_it_was_meant() -> No
 @pytest.mark.parametrize(
     ("make", "problem", "hint"),
     [
-        (lambda: RetryPolicy(max_retry=1), "RetryPolicy.max_retry is not a field", "did you mean 'max_retries'?"),  # type: ignore[call-arg]
-        (lambda: RetryPolicy(never=()), "RetryPolicy.never is not a field", "did you mean 'never_on'?"),  # type: ignore[call-arg]
+        (lambda: RetryPolicy(max_retry=1), "RetryPolicy.max_retry is not a field", "did you mean 'max_retries'?"),
+        (lambda: RetryPolicy(never=()), "RetryPolicy.never is not a field", "did you mean 'never_on'?"),
         (
             lambda: RetryPolicy(1, 2, 3, 4, 0.5, (), (), 8),
             "RetryPolicy takes its fields by name after the first 7",
             None,
-        ),  # type: ignore[call-arg]
-        (lambda: RetryPolicy(max_retries=1.5), "max_retries cannot be 1.5; allowed: a whole number from 0", None),  # type: ignore[arg-type]
-        (lambda: RetryPolicy(on=ConnectionError), "RetryPolicy.on cannot be <class 'ConnectionError'>", "a list"),  # type: ignore[arg-type]
+        ),
+        (lambda: RetryPolicy(max_retries=1.5), "max_retries cannot be 1.5; allowed: a whole number from 0", None),
+        (lambda: RetryPolicy(on=ConnectionError), "RetryPolicy.on cannot be <class 'ConnectionError'>", "a list"),
     ],
 )
 def test_what_a_policy_is_not_made_of_is_refused(make: Any, problem: str, hint: str | None) -> None:

@@ -122,7 +122,7 @@ async def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
 async def test_a_name_that_was_taken_meanwhile_stays_what_it_is(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = backup._publish  # pyright: ignore[reportPrivateUsage]
+    publish = backup._publish
 
     def too_late(part: Path, path: Path) -> None:
         path.write_text("theirs")

@@ -30,7 +30,7 @@ from asyncjobs.exceptions import (
 
 
 def config_of(path: Path, **settings: object) -> SQLiteConfig:
-    return SQLiteConfig(db_path=path, **settings)  # type: ignore[arg-type]
+    return SQLiteConfig(db_path=path, **settings)
 
 
 def opened(config: SQLiteConfig, *, read_only: bool = False) -> sqlite3.Connection:

@@ -74,7 +74,7 @@ async def test_many_answers_at_once_are_a_few_statements_each_and_one_transactio
             await ask(store, attempt)
             await park(store, attempt, f"{attempt.job_id}/q")
         at = [await created_at(store, f"{job_id}/q") for job_id in ids]
-        writer: Writer = store.backend._writer  # type: ignore[attr-defined]  # pyright: ignore
+        writer: Writer = store.backend._writer
         before, statements = writer.commits, traced(store)
         async with anyio.create_task_group() as tasks:
             for job_id, moment in zip(ids, at, strict=True):

@@ -29,7 +29,7 @@ def boot(monkeypatch: pytest.MonkeyPatch, boot_id: str) -> None:
 
 
 def new(job_id: str, **fields: object) -> NewJob:
-    return NewJob(id=job_id, function="f", call=b"", queue="q", retry=RetryPolicy(), **fields)  # type: ignore[arg-type]
+    return NewJob(id=job_id, function="f", call=b"", queue="q", retry=RetryPolicy(), **fields)
 
 
 async def claimed(backend: SQLiteBackend) -> list[str]:

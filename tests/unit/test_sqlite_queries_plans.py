@@ -319,7 +319,7 @@ def test_ids_cost_what_is_given(stores: tuple[Store, Store], prefix: str) -> Non
 
 @pytest.mark.parametrize("function", ["app:draw", "app:nobody"])
 def test_durations_cost_a_bounded_look(stores: tuple[Store, Store], function: str) -> None:
-    same_in_both(stores, queries._DURATIONS, (function, 20), most=100_000)  # pyright: ignore[reportPrivateUsage]
+    same_in_both(stores, queries._DURATIONS, (function, 20), most=100_000)
 
 
 def test_whether_any_job_is_delayed_is_read_from_the_indexes_of_these_alone(store: Store) -> None:

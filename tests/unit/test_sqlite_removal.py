@@ -150,7 +150,7 @@ async def test_every_step_finds_its_rows_by_an_index(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("sql", "params"), [(removal._MEMBERS, ("[1,2]", 9)), (removal._NEW_LINKS, (2990, 2990)), (removal._LEFT, (9,))]
-)  # pyright: ignore[reportPrivateUsage]
+)
 def test_so_does_every_read_under_the_lock(store: Store, sql: str, params: tuple[Any, ...]) -> None:
     jobs(store, 3000, finished=True)
     plan = [step[3] for step in store.connection.execute(f"EXPLAIN QUERY PLAN {sql}", params)]

@@ -64,7 +64,7 @@ async def test_what_is_kept_in_the_group_of_its_end_is_kept(store: Store) -> Non
     async def keep(job_id: str) -> None:
         answers[job_id] = await hand.keep(job_id, x=b"1")
 
-    writer: Writer = store.backend._writer  # type: ignore[attr-defined]  # pyright: ignore
+    writer: Writer = store.backend._writer
     before = writer.commits
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(end)
@@ -108,7 +108,7 @@ async def test_a_retry_and_a_keep_of_one_group_are_done_in_some_order(store: Sto
 
 
 async def rows(store: Store, table: str) -> int:
-    config: SQLiteConfig = store.backend.config  # type: ignore[attr-defined]  # pyright: ignore
+    config: SQLiteConfig = store.backend.config
     with closing(sqlite3.connect(config.file)) as connection:
         return connection.execute(f"SELECT count(*) FROM {table}").fetchone()[0]
 
@@ -265,7 +265,7 @@ async def test_an_attempt_that_ends_in_between_forgets_no_more(tmp_path: Path) -
 def traced(store: Store) -> list[str]:
     """The statements of the writer, from now on."""
     statements: list[str] = []
-    writer: Writer = store.backend._writer  # type: ignore[attr-defined]  # pyright: ignore
+    writer: Writer = store.backend._writer
     writer.connection.set_trace_callback(statements.append)
     return statements
 
@@ -313,7 +313,7 @@ async def test_the_two_numbers_are_kept_by_every_later_write(store: Store) -> No
 
 
 async def numbers(store: Store, *ids: str) -> list[tuple[int, int]]:
-    config: SQLiteConfig = store.backend.config  # type: ignore[attr-defined]  # pyright: ignore
+    config: SQLiteConfig = store.backend.config
     with closing(sqlite3.connect(config.file)) as connection:
         return [
             connection.execute("SELECT generation, steps_from FROM jobs WHERE id = ?", (job_id,)).fetchone()
@@ -355,7 +355,7 @@ def instructions(file: File, sql: str, parameters: Sequence[Any]) -> int:
     return taken
 
 
-@pytest.mark.parametrize("sql", [steps._PAGE, steps._SIZES], ids=["page", "sizes"])  # pyright: ignore
+@pytest.mark.parametrize("sql", [steps._PAGE, steps._SIZES], ids=["page", "sizes"])
 def test_a_page_costs_its_steps_however_many_follow(tmp_path: Path, sql: str) -> None:
     taken: list[int] = []
     for count in (10, 1000, 10_000):
@@ -381,7 +381,7 @@ def test_a_page_costs_its_steps_however_many_follow(tmp_path: Path, sql: str) ->
         (f"{removal._STEPS} LIMIT 9", ("[1,2]",)),
         (f"{removal._OUTDATED} LIMIT 9", ("[1,2]",)),
     ],
-)  # pyright: ignore
+)
 def test_every_statement_finds_its_rows_by_the_index(file: File, sql: str, parameters: tuple[Any, ...]) -> None:
     for job in range(1, 50):
         fill(file, 50, 5, job=job)
@@ -389,7 +389,7 @@ def test_every_statement_finds_its_rows_by_the_index(file: File, sql: str, param
     assert [step for step in plan if "steps_key (job=?" in step]
     bounded = ("SCAN l", "SCAN p")
     assert not [step for step in plan if re.match(r"SCAN (?!k\b|CONSTANT|\()", step) and step not in bounded]
-    if sql != steps._PAGE:  # pyright: ignore[reportPrivateUsage]  # which sorts the rows that it has limited
+    if sql != steps._PAGE:  # which sorts the rows that it has limited
         assert not [step for step in plan if "TEMP B-TREE" in step]
 
 
@@ -404,9 +404,9 @@ def test_keys_and_sizes_are_listed_without_reading_values(tmp_path: Path) -> Non
         fill(file, 40, 1 << 20)
     read: list[int] = []
     for sql, parameters in (
-        (steps._SIZES, ("job-1", "", 1000)),  # pyright: ignore[reportPrivateUsage]
-        (steps._PAGE, ("job-1", "", 1000)),  # pyright: ignore[reportPrivateUsage]
-        (steps._COUNT, ("job-1",)),  # pyright: ignore[reportPrivateUsage]
+        (steps._SIZES, ("job-1", "", 1000)),
+        (steps._PAGE, ("job-1", "", 1000)),
+        (steps._COUNT, ("job-1",)),
         ("SELECT sum(length(CAST(value AS TEXT))) FROM steps", ()),
     ):
         with closing(sqlite3.connect(config.file)) as connection:
@@ -426,7 +426,7 @@ def test_a_step_of_a_thousand_costs_no_more_bytes_to_read_than_one_of_ten(tmp_pa
             fill(file, count, 1000)
         with closing(sqlite3.connect(config.file)) as connection:
             before = bytes_read()
-            found = connection.execute(steps._PAGE, ("job-1", "", 1001)).fetchall()  # pyright: ignore
+            found = connection.execute(steps._PAGE, ("job-1", "", 1001)).fetchall()
             per_step.append((bytes_read() - before) / len(found))
     assert 0 < per_step[1] <= per_step[0]
 

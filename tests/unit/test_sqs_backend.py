@@ -133,7 +133,7 @@ async def test_a_table_that_is_lost_is_named_with_what_makes_it(store: Store) ->
     await store.submit(new("a"))
     await sweep(store)
     await client_of(store).delete_table(TableName=table_of(store).name)
-    region = store.backend.config.region  # type: ignore[attr-defined]
+    region = store.backend.config.region
     with pytest.raises(BackendError, match=f"it does not exist in {region}") as error:
         await store.submit(new("b"))
     assert "asyncjobs aws init" in (error.value.hint or "")

@@ -47,7 +47,7 @@ async def test_what_is_late_is_told_with_its_age() -> None:
     backend = SQSBackend(sqs_server.config(shards=1), clock=clock)
     await backend.open()
     try:
-        parts: Any = backend._parts  # pyright: ignore[reportPrivateUsage]
+        parts: Any = backend._parts
         await backend.enqueue_jobs([new("ready"), new("later", delay=60_000_000)])
         staged = {"id": "ix", "wp": keys.staged(0), "ws": keys.number(clock.now())}
         await parts.transitions.table.write(Update(("B#ix", "M"), new=True, set=staged))
@@ -69,7 +69,7 @@ async def test_dead_letters_and_waiting_messages_are_counted() -> None:
     backend = SQSBackend(sqs_server.config())
     await backend.open()
     try:
-        parts: Any = backend._parts  # pyright: ignore[reportPrivateUsage]
+        parts: Any = backend._parts
         sqs, url = parts.clients.sqs, parts._checked.urls[""]
         dead = (await sqs.get_queue_url(QueueName=f"{backend.config.queue_url}-dead"))["QueueUrl"]
         for queue in (url, url, dead):
@@ -90,7 +90,7 @@ async def test_what_workers_count_is_told_by_any_process() -> None:
     other = SQSBackend(backend.config)
     await other.open()
     try:
-        parts: Any = backend._parts  # pyright: ignore[reportPrivateUsage]
+        parts: Any = backend._parts
         refusals = [Refusal("ThrottlingException")]
         answering.decide = lambda *_: refusals.pop() if refusals else None
         await backend.get_jobs(["a"])  # it is tried again, and succeeds
@@ -113,7 +113,7 @@ async def _registration(backend: SQSBackend) -> bytes:
     from asyncjobs.backends.base import NewWorker
 
     worker = await backend.register_worker(NewWorker(name="x", slots=1, lease=60.0))
-    parts: Any = backend._parts  # pyright: ignore[reportPrivateUsage]
+    parts: Any = backend._parts
     item = (await parts.transitions.table.get([(keys.WORKERS, worker)]))[keys.WORKERS, worker]
     await backend.deregister_worker(worker)
     return item["about"]

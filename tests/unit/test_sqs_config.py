@@ -153,7 +153,7 @@ def test_the_mapping_of_queues_is_its_own() -> None:
 
 def test_a_setting_is_named() -> None:
     with pytest.raises(ConfigurationError, match=r"hint: SQSConfig\(queue_url='jobs'\)"):
-        SQSConfig("jobs")  # type: ignore[misc]
+        SQSConfig("jobs")
 
 
 def test_stores_are_told_apart_by_endpoint_region_profile_and_table(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,14 +34,14 @@ def ids_of(count: int) -> list[str]:
 
 async def edges_to(process: Process, child: str) -> list[int]:
     """Return the states of the edges to a job, in the order of its parents."""
-    row = (await read_rows(process.backend._parts.transitions.table, [child]))[child]  # pyright: ignore[reportPrivateUsage]
+    row = (await read_rows(process.backend._parts.transitions.table, [child]))[child]
     assert row is not None
     return list(row.edges)
 
 
 async def settle(process: Process, *ids: str) -> None:
     """Settle these jobs, as whoever takes over what their worker owed."""
-    parts = process.backend._parts  # pyright: ignore[reportPrivateUsage]
+    parts = process.backend._parts
     rows = await read_rows(parts.transitions.table, ids)
     await parts.dependents.settle([row for row in rows.values() if row is not None])
 
@@ -134,7 +134,7 @@ async def test_a_job_is_settled_once_for_all_of_its_dependents_and_again_without
 
 async def stored(process: Process, count: int) -> list[str]:
     """Have so many completed jobs in the table, as copies of one."""
-    table = process.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+    table = process.backend._parts.transitions.table
     await process.submit(new("first"))
     hand = await process.hand(lease=AGES)
     await hand.run("first")

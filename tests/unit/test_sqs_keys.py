@@ -96,7 +96,7 @@ async def test_a_history_with_such_names_is_that_of_sqlite(name: str, tmp_path: 
         return SQSBackend(config, clock=clock)
 
     async with Store(sqs) as store:
-        table = store.backend._parts.transitions.table  # type: ignore[attr-defined]
+        table = store.backend._parts.transitions.table
         table._client = CountingClient(table._client)  # refuses keys that are too long, which the emulator does not
         found = await history(store, name)
         ids = [job.id for job in await store.jobs()]

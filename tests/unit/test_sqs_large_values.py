@@ -46,7 +46,7 @@ class InBucket(Store):
     @property
     def parts(self) -> Any:
         assert isinstance(self.backend, SQSBackend)
-        return self.backend._parts  # pyright: ignore[reportPrivateUsage]
+        return self.backend._parts
 
     @property
     def table(self) -> Table:

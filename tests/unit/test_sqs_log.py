@@ -345,7 +345,7 @@ async def test_a_reader_for_whom_another_process_appends_gets_that_too(
 ) -> None:
     writer, appender, reader = table.process(), table.process(), table.process()
     await writer.submit(new("a", group="g"))
-    missing = reader.log._append_missing  # pyright: ignore[reportPrivateUsage]
+    missing = reader.log._append_missing
 
     async def appended_meanwhile(row: Row | None, group: str | None) -> int:
         await appender.log.append()
@@ -363,7 +363,7 @@ async def test_a_reader_does_not_wait_until_others_have_stopped_writing(
     writer, reader = table.process(), table.process()
     await writer.submit(new("a", group="g"))
     await writer.start("a")
-    missing = reader.log._append_missing  # pyright: ignore[reportPrivateUsage]
+    missing = reader.log._append_missing
     looks = 0
 
     async def written_meanwhile(row: Row | None, group: str | None) -> int:
@@ -507,7 +507,7 @@ async def test_what_was_removed_before_it_was_in_the_log_counts_as_lost(table: W
 async def test_an_index_that_lags_hides_others_for_a_while_and_own_events_never(table: World) -> None:
     one, two = table.process(), table.process()
     lagging = LaggingClient(two.client, two.table.name)
-    two.table._client = lagging  # pyright: ignore[reportPrivateUsage]
+    two.table._client = lagging
     await lagging.freeze()
     await one.submit(new("theirs"))
     await two.submit(new("own"))

@@ -36,7 +36,7 @@ async def test_the_notes_of_a_page_are_made_once_though_others_wait_for_them(tab
         await writer.log.append()
     written = writer.client.writes + sum(other.client.writes for other in others)
     pages, most_tries = 4, 3 + 2 + 1
-    assert written <= 63 + pages + most_tries + log_head._AT_ONCE  # pyright: ignore[reportPrivateUsage]
+    assert written <= 63 + pages + most_tries + log_head._AT_ONCE
     each_once(await everything(table.process()), 63)
     assert await unlogged(table) == []
 
@@ -81,7 +81,7 @@ async def test_of_many_that_look_the_one_that_put_the_last_page_puts_the_next(ta
         for process in every:
             await process.log.head_moved(1.0)
         assert await unlogged(table) == []
-    assert every[2].log._head.known[1], "and no other one"  # pyright: ignore[reportPrivateUsage]
+    assert every[2].log._head.known[1], "and no other one"
     await every[1].submit(new("last"))
     assert await every[3].log.head_moved(1.0) is False
     assert await every[3].log.head_moved() is True, "who has no patience does it at once"

@@ -45,7 +45,7 @@ async def pair(**settings: Any) -> AsyncGenerator[tuple[Process, Process, Queue]
 
 
 def want_of(process: Process) -> list[int]:
-    parts = process.backend._parts  # pyright: ignore[reportPrivateUsage]
+    parts = process.backend._parts
     return [wanted(poller) for poller in parts.messages.pollers.values()]
 
 
@@ -89,7 +89,7 @@ async def test_claims_that_overlap_add_up_to_the_room_of_their_worker() -> None:
         tap = runner.tap()
 
         async def meanwhile() -> None:
-            parts = runner.backend._parts  # pyright: ignore[reportPrivateUsage]
+            parts = runner.backend._parts
             parts.messages.take(hand.wants(1))
             await parts.messages.settle(hand.wants(1), {}, messages.Looked(), ["a"])
 
@@ -132,10 +132,10 @@ async def test_what_no_worker_of_a_process_may_run_is_offered_to_each_of_them_on
         assert await hands[1].claim(1) == []
         await fed(submitter, runner, hands[0], "a")
         assert await hands[0].claim(1) == []
-        assert runner.backend._parts.messages._received.keys() == {"a"}  # pyright: ignore[reportPrivateUsage]
+        assert runner.backend._parts.messages._received.keys() == {"a"}
         assert await hands[1].claim(1) == []
         assert await hands[0].claim(1) == []
-        assert not runner.backend._parts.messages._received  # pyright: ignore[reportPrivateUsage]
+        assert not runner.backend._parts.messages._received
         assert await queue.counts() == (0, 1), "it went back, for a second"
 
 
@@ -272,7 +272,7 @@ async def test_handles_that_expired_harm_nothing() -> None:
     """Neither where a message is to be deleted, nor kept, nor given back."""
     async with pair() as (submitter, runner, _):
         hand = await runner.hand(lease=AGES)
-        parts: Any = runner.backend._parts  # pyright: ignore[reportPrivateUsage]
+        parts: Any = runner.backend._parts
         parts.messages._client = faulty = FaultyQueue(parts.messages._client, MessageFaults(expired=1.0))
         await fed(submitter, runner, hand, "a", "b", "c", room=3)
         assert await hand.claim(1) == ["a"]
@@ -343,7 +343,7 @@ async def _with_dead_letters(queue: Queue, most: int) -> Queue:
 
 async def test_strange_messages_are_counted_where_every_process_can_read_it() -> None:
     async with pair() as (submitter, runner, queue):
-        runner.backend._parts.workers.process = "another"  # pyright: ignore[reportPrivateUsage]
+        runner.backend._parts.workers.process = "another"
         hand = await runner.hand(lease=AGES)
         second = await runner.hand(lease=AGES)
         assert (await submitter.backend.health())["messages"] == {}

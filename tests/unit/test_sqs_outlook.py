@@ -73,7 +73,7 @@ def test_what_has_not_been_seen_for_long_is_new(monkeypatch: pytest.MonkeyPatch)
     for at in range(2, 31, 2):
         seen.look([B], at * SECOND)
     assert seen.look([A, B], 31 * SECOND) == [B]
-    assert len(seen._seen) + len(seen._before) <= 3  # pyright: ignore[reportPrivateUsage]
+    assert len(seen._seen) + len(seen._before) <= 3
 
 
 def test_it_looks_once_a_second() -> None:

@@ -112,7 +112,7 @@ async def test_a_poll_hands_on_its_hints_though_what_goes_back_has_expired(queue
     def connect() -> Any:
         return Refusing(plain("sqs"))
 
-    poller._connect = connect  # pyright: ignore[reportPrivateUsage]
+    poller._connect = connect
     await queue.send(STRANGER, MALFORMED)
     await queue.hint("a")
     assert await poll(poller) == 1
@@ -143,7 +143,7 @@ async def test_a_queue_that_is_away_is_named_once_and_polled_again(
             raise OSError("no network")
         return queue.clients.connect("sqs")
 
-    poller._connect = connect  # pyright: ignore[reportPrivateUsage]
+    poller._connect = connect
     await queue.hint("a")
     for _ in range(3):
         assert await poll(poller) == 0
@@ -194,5 +194,5 @@ async def test_the_thread_polls_while_there_is_room_and_ends_when_it_is_stopped(
     assert sorted(jobs) == ["a", "b", "c"]
     poller.stop()
     await anyio.to_thread.run_sync(poller.join)
-    assert poller._thread is not None  # pyright: ignore[reportPrivateUsage]
-    assert not poller._thread.is_alive()  # pyright: ignore[reportPrivateUsage]
+    assert poller._thread is not None
+    assert not poller._thread.is_alive()

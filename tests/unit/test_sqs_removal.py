@@ -124,7 +124,7 @@ async def test_the_highest_position_is_noted_before_anything_is_removed(table: W
     positions = iter([7, 5, 9])
 
     async def highest(rows: object) -> int:
-        asked.append([row.id for row in rows if isinstance(row, Row)])  # type: ignore[attr-defined]
+        asked.append([row.id for row in rows if isinstance(row, Row)])
         assert await found(process) == IDS
         return next(positions)
 

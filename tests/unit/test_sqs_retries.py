@@ -33,7 +33,7 @@ async def table() -> AsyncIterator[World]:
 
 
 @pytest.fixture(autouse=True)
-def _few(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]
+def _few(monkeypatch: pytest.MonkeyPatch) -> None:
     """A few jobs are many."""
     monkeypatch.setattr(reviving, "_IN_ONE", 3)
     monkeypatch.setattr(batches, "SLICE", 4)

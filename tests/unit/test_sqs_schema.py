@@ -152,7 +152,7 @@ async def test_processes_that_make_it_at_once_agree(connected: Clients) -> None:
     missing = answer_of("ResourceNotFoundException", "DescribeTable")
     first = Some(connected, create_table=busy)
     first.dynamodb.answers["describe_table"] = missing
-    await provisioning.provision(config, first)  # type: ignore[arg-type]
+    await provisioning.provision(config, first)
     assert await checked(config, connected) == await checked(config, connected)
 
 

@@ -261,7 +261,7 @@ async def test_what_a_body_reports_stands_in_the_log_by_the_time_of_the_store(of
 
 
 def test_a_moment_of_the_store_is_told_by_the_wall_clock_of_the_host(monkeypatch: pytest.MonkeyPatch) -> None:
-    server, now = ServerTime(), server_clock._monotonic()  # pyright: ignore[reportPrivateUsage]
+    server, now = ServerTime(), server_clock._monotonic()
     server.learn(formatdate(1_000_000_000, usegmt=True), now, now)
     clock = StoreClock(None, server)
     monkeypatch.setattr(time, "time_ns", lambda: 1_000_003_600 * 10**9)

@@ -64,7 +64,7 @@ async def two(**settings: object) -> AsyncGenerator[Two]:
     one, other, submitter = (Process(lambda of: SQSBackend(config, clock=of), clock) for _ in range(3))
     async with one, other, submitter:
         for place, process in enumerate((one, other, submitter)):
-            process.backend._parts.workers.process = f"process {place}"  # pyright: ignore[reportPrivateUsage]
+            process.backend._parts.workers.process = f"process {place}"
         hands = await one.hand(lease=AGES), await other.hand(lease=AGES)
         await one.backend.reap()
         made = Two(one, other, submitter, hands)
@@ -80,7 +80,7 @@ async def test_alone_on_the_store_a_process_does_not_wait_for_messages() -> None
     config, clock = sqs_server.config(shards=1), ManualClock()
     one, submitter = (Process(lambda of: SQSBackend(config, clock=of), clock) for _ in range(2))
     async with one, submitter:
-        one.backend._parts.workers.process = "another"  # pyright: ignore[reportPrivateUsage]
+        one.backend._parts.workers.process = "another"
         hand = await one.hand(lease=AGES)
         assert await hand.claim(10) == []
         await submitter.submit(new("a"), new("b"))
@@ -138,19 +138,19 @@ async def test_workers_whose_lease_ran_out_are_no_others() -> None:
         await made.submit(new("a"), lost=True)
         made.one.clock.advance(2 * AGES)
         await made.hand.beat()
-        made.one.backend._parts.workers.met_another()  # pyright: ignore[reportPrivateUsage]
-        made.one.backend._parts.workers._others_old = True  # pyright: ignore[reportPrivateUsage]
+        made.one.backend._parts.workers.met_another()
+        made.one.backend._parts.workers._others_old = True
         assert await made.hand.claim(3) == ["a"]
 
 
 async def test_a_process_whose_claim_was_refused_looks_for_others() -> None:
     async with two() as made:
-        workers = made.one.backend._parts.workers  # pyright: ignore[reportPrivateUsage]
+        workers = made.one.backend._parts.workers
         workers.others = 0
         await made.submitter.submit(new("a"), new("b"))
         made.one.clock.advance(1)
         tap = made.one.tap()
-        made.other.backend._parts.workers.others = 0  # pyright: ignore[reportPrivateUsage]
+        made.other.backend._parts.workers.others = 0
 
         async def meanwhile() -> None:
             assert await made.others.claim(1) == ["a"]
@@ -252,8 +252,8 @@ async def test_low_priorities_wait_until_nothing_else_comes(monkeypatch: pytest.
 async def test_with_the_queue_away_all_claim_from_the_index() -> None:
     async with two() as made:
         for process in (made.one, made.other):
-            (poller,) = process.backend._parts.messages.pollers.values()  # pyright: ignore[reportPrivateUsage]
-            poller._failures = 1  # pyright: ignore[reportPrivateUsage]
+            (poller,) = process.backend._parts.messages.pollers.values()
+            poller._failures = 1
         ids = [f"j{place:02d}" for place in range(20)]
         await made.submit(*(new(job_id) for job_id in ids))
         random.seed(1)
@@ -266,7 +266,7 @@ async def test_with_the_queue_away_all_claim_from_the_index() -> None:
 
 async def test_looking_again_costs_two_cents_a_day_at_most() -> None:
     async with two(shards=4) as made:
-        table: Any = made.one.backend._parts.transitions.table  # pyright: ignore[reportPrivateUsage]
+        table: Any = made.one.backend._parts.transitions.table
         table._client = counting = CountingClient(table._client)
         await made.one.submit(new("a"))
         assert await made.hand.claim(1) == ["a"]

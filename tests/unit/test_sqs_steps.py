@@ -86,7 +86,7 @@ async def test_a_caller_that_is_cancelled_takes_nothing_from_the_others(table: W
 
         async def one(i: int, scopes: list[anyio.CancelScope] = scopes, keep: object = keep) -> None:
             with scopes[i]:
-                await keep(i)  # type: ignore[operator]
+                await keep(i)
 
         async with anyio.create_task_group() as tasks:
             for i in range(4):
@@ -104,7 +104,7 @@ async def test_an_error_of_one_caller_is_not_that_of_another(table: World) -> No
 
     async def keep(key: str, value: object) -> None:
         try:
-            results[key] = await process.steps.write([Keep(ref, key, value)])  # type: ignore[arg-type]
+            results[key] = await process.steps.write([Keep(ref, key, value)])
         except TypeError as error:
             results[key] = type(error)
 

@@ -65,7 +65,7 @@ def new(sk: str = "s", **attributes: Any) -> Update:
 def marked(item: object) -> dict[str, Any]:
     """Return the attributes of an item, without its keys and its marks."""
     assert isinstance(item, dict)
-    found: Item = item  # pyright: ignore[reportUnknownVariableType]
+    found: Item = item
     return {name: value for name, value in found.items() if name not in ("pk", "sk", "w", "w0")}
 
 

@@ -40,7 +40,7 @@ class OnAWS(MemoryBackend):
 
     def __init__(self, config: BackendConfig) -> None:
         super().__init__()
-        self.config = config  # type: ignore[assignment]
+        self.config = config
 
 
 @pytest.mark.parametrize(

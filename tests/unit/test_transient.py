@@ -52,7 +52,7 @@ def clock() -> Naps:
 
 
 def job(job_id: str, **fields: object) -> NewJob:
-    return NewJob(id=job_id, function="app:work", call=b"", queue="default", retry=RetryPolicy(), **fields)  # type: ignore[arg-type]
+    return NewJob(id=job_id, function="app:work", call=b"", queue="default", retry=RetryPolicy(), **fields)
 
 
 # -- how often, how long apart
@@ -166,7 +166,7 @@ async def nothing() -> None:
 async def test_a_processor_tries_as_often_as_it_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transient, "_FIRST_DELAY", 0.001)
     store = FaultyBackend(MemoryBackend())
-    store.config = MemoryConfig(tries=3)  # type: ignore[attr-defined]
+    store.config = MemoryConfig(tries=3)
     async with JobProcessor(store, enable_daemon=False) as jp:
         for nth in (1, 2):
             store.fail("enqueue_jobs", nth)
@@ -187,7 +187,7 @@ async def test_a_processor_tries_as_often_as_it_is_told(monkeypatch: pytest.Monk
 @pytest.mark.parametrize("tries", [0, -1, 1.5, True, 101])
 def test_a_number_of_tries_that_cannot_be_is_refused(tries: object) -> None:
     with pytest.raises(ConfigurationError, match=r"SQLiteConfig\.tries"):
-        SQLiteConfig(tries=tries)  # type: ignore[arg-type]
+        SQLiteConfig(tries=tries)
 
 
 # -- on a file

@@ -7,7 +7,7 @@ import pytest
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:  # pyright: ignore[reportUnusedFunction]
+def _no_certificates(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Have clients trust no authority: loading those of the system takes each of them 40 ms, and no test speaks TLS."""
     with pytest.MonkeyPatch.context() as patch:
         patch.delenv("SSL_CERT_FILE", raising=False)

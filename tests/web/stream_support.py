@@ -85,9 +85,7 @@ async def site(backend: JobBackend | Any, http: str = "h11", **settings: Any) ->
         if http == "hypercorn":
             url = await stack.enter_async_context(_hypercorn(app))
         else:
-            server = Server(
-                uvicorn.Config(app, port=0, http=http, lifespan="off", log_level="critical", backlog=1024)  # type: ignore
-            )
+            server = Server(uvicorn.Config(app, port=0, http=http, lifespan="off", log_level="critical", backlog=1024))
             url = await stack.enter_async_context(_uvicorn(server))
         client = await stack.enter_async_context(httpx.AsyncClient(base_url=url, timeout=PATIENCE))
         yield Site(jp, app, client, server)
@@ -117,7 +115,7 @@ async def _hypercorn(app: Any) -> AsyncIterator[str]:
     config.errorlog = None
     stop = anyio.Event()
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(lambda: hypercorn(app, config, shutdown_trigger=stop.wait))  # type: ignore[arg-type]
+        tasks.start_soon(lambda: hypercorn(app, config, shutdown_trigger=stop.wait))
         try:
             yield f"http://127.0.0.1:{port}"
         finally:

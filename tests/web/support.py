@@ -23,7 +23,7 @@ class Server(uvicorn.Server):
     """uvicorn in the test's own loop. Signals are the test runner's."""
 
     @contextmanager
-    def capture_signals(self):  # type: ignore[no-untyped-def]
+    def capture_signals(self):
         yield
 
 

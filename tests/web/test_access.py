@@ -113,7 +113,7 @@ async def test_a_proxy_on_this_machine_does_not_open_it_to_others(header: str, s
 )
 async def test_another_machine_is_refused_and_told_how_to_open_it(client: tuple[str, int] | None) -> None:
     async with JobProcessor(MemoryBackend()) as jp:
-        asgi = httpx.ASGITransport(jp.asgi_app(), client=client)  # type: ignore[arg-type]
+        asgi = httpx.ASGITransport(jp.asgi_app(), client=client)
         async with httpx.AsyncClient(transport=asgi, base_url="http://localhost") as http:
             body = problem(await http.get("/v1/jobs"), 403, "closed")
             assert "auth=" in body["hint"]

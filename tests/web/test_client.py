@@ -79,7 +79,7 @@ async def test_a_client_of_your_own_is_used_and_left_open() -> None:
             assert await (await client.submit_job(named(add), 2)) == 2
         assert not http.is_closed
     with pytest.raises(ConfigurationError, match=r"httpx\.AsyncClient"):
-        JobsClient(here.url, http_client="http")  # type: ignore[arg-type]
+        JobsClient(here.url, http_client="http")
 
 
 async def test_closed_it_says_so_and_ends_its_streams() -> None:
@@ -237,7 +237,7 @@ async def test_a_model_is_sent_as_its_fields_and_made_by_the_annotation() -> Non
 
 async def test_a_model_that_its_fields_do_not_make_again_is_refused() -> None:
     hidden = Hidden()
-    hidden._key = 7  # pyright: ignore[reportPrivateUsage]
+    hidden._key = 7
     for model in (hidden, pydantic.RootModel[list[int]]([1])):
         with pytest.raises(NotSerializableError, match=r"\$\.args\[0\]\[0\] is a .*a model (that|with)"):
             await JobsClient("http://localhost").submit_job("a:b", [model])
@@ -332,7 +332,7 @@ async def test_a_handle_is_its_id() -> None:
     assert copy.copy(handle) is copy.deepcopy([handle])[0] is handle
     for bad in ("", "a\nb", "x" * 513, 7):
         with pytest.raises(ConfigurationError, match="job_id"):
-            client.handle(bad)  # type: ignore[arg-type]
+            client.handle(bad)
 
 
 # -- asking
@@ -380,7 +380,7 @@ async def test_jobs_are_found_over_all_pages() -> None:
         assert [job.id for job in await client.find_jobs(JobQuery(cursor=page.next))] == everything[5:]
         for query in (JobQuery(worker_id="a"), JobQuery(ids=["a"]), "jobs"):
             with pytest.raises(ConfigurationError, match="find_jobs"):
-                await client.find_jobs(query)  # type: ignore[arg-type]
+                await client.find_jobs(query)
 
 
 async def test_groups_numbers_workers_and_the_snapshot() -> None:
@@ -438,7 +438,7 @@ async def test_many_are_cancelled_and_retried_by_a_filter() -> None:
         await here.jp.drain(timeout=PATIENCE)
         for wrong in ({}, {"query": JobQuery(), "group": "g"}):
             with pytest.raises(ConfigurationError, match="a query or a group"):
-                await client.cancel_jobs(**wrong)  # type: ignore[arg-type]
+                await client.cancel_jobs(**wrong)
         with pytest.raises(ConfigurationError, match="is empty"):
             await client.cancel_jobs(JobQuery())
 
@@ -465,7 +465,7 @@ async def test_a_retry_whose_answer_was_lost_is_done_once() -> None:
         await here.jp.wait_for_job("it", PATIENCE)
         async with JobsClient(here.url, http_client=http) as client:
             assert isinstance(await client.retry_job("it"), JobStatus)
-        assert http._transport.sent == 3  # type: ignore[attr-defined]
+        assert http._transport.sent == 3
         await here.jp.wait_for_job("it", PATIENCE)
         assert len(await here.jp.get_attempts("it")) == 2
 

@@ -94,7 +94,7 @@ async def test_an_unknown_job_is_not_found_by_any_method() -> None:
             handle.retry,
             handle.why,
             lambda: anext(handle.events()),
-            lambda: anext(handle.logs()),  # type: ignore[call-overload]
+            lambda: anext(handle.logs()),
             lambda: client.get_job(handle),
             lambda: client.get_attempts(handle),
             lambda: client.get_result(handle),
@@ -186,7 +186,7 @@ async def test_a_list_that_holds_itself_is_refused() -> None:
 
 async def test_a_function_is_named_and_not_handed_over() -> None:
     with pytest.raises(ConfigurationError, match=r"'tests\.web\.bodies:add', if the server registered it"):
-        await JobsClient("http://localhost").submit_job(add)  # type: ignore[arg-type]
+        await JobsClient("http://localhost").submit_job(add)
 
 
 def _of_a_script() -> None: ...
@@ -198,12 +198,12 @@ async def test_a_function_of_a_script_that_is_handed_over_is_answered_with_what_
 ) -> None:
     monkeypatch.setattr(_of_a_script, "__module__", module)
     with pytest.raises(ConfigurationError, match=r"put it into a module .*functions=\[…\].* --app or --allow"):
-        await JobsClient("http://localhost").submit_job(_of_a_script)  # type: ignore[arg-type]
+        await JobsClient("http://localhost").submit_job(_of_a_script)
 
 
 async def test_so_is_a_function_that_has_no_name_for_others() -> None:
     with pytest.raises(ConfigurationError, match="move it to the top level of a module"):
-        await JobsClient("http://localhost").submit_job(lambda: None)  # type: ignore[arg-type]
+        await JobsClient("http://localhost").submit_job(lambda: None)
 
 
 @pytest.mark.parametrize(
@@ -281,10 +281,10 @@ async def test_a_malformed_cursor_is_refused() -> None:
         assert isinstance(await raised(anext(client.stream_all(after="nowhere"))), ConfigurationError)
         for bad in ("a\nb", 7):
             with pytest.raises(ConfigurationError, match="after"):
-                client.stream_all(after=bad)  # type: ignore[arg-type]
+                client.stream_all(after=bad)
         for types in ([], [""], [7], "a,b"):
             with pytest.raises(ConfigurationError, match="types"):
-                client.stream_all(types=types)  # type: ignore[arg-type]
+                client.stream_all(types=types)
 
 
 # -- what passes
@@ -417,7 +417,7 @@ async def test_what_acts_on_many_is_not_done_again_when_nobody_knows_whether_it_
         await here.jp.submit_job(echo, job_id="it", group="g", delay=60)
         async with JobsClient(here.url, http_client=http) as client:
             assert isinstance(await raised(client.cancel_jobs(group="g")), BackendConnectionError)
-            assert (http._transport.sent, pauses) == (1, [])  # type: ignore[attr-defined]
+            assert (http._transport.sent, pauses) == (1, [])
             assert await client.get_status("it") == "cancelled"
     async with scripted(busy(), Said(202, STATS.headers, (b'{"matched":0,"changed":{}}',))) as (_, client):
         assert (await client.cancel_jobs(group="g")).matched == 0  # the server did nothing before: it said so

@@ -196,7 +196,7 @@ async def test_a_later_answer_is_refused_with_who_answered_when() -> None:
         async with JobsClient(here.url, TOKEN) as ana, JobsClient(here.url, OTHER) as ben:
             assert await ana.answer_job(gate, "a") == "completed"
             assert await ana.handle("gate").answer("a") == "completed"
-            answered_at = (await here.jp.get_job(gate)).gate.answered_at  # type: ignore[union-attr]
+            answered_at = (await here.jp.get_job(gate)).gate.answered_at
             for late in (ben.answer_job(gate, "a"), ana.answer_job(gate, "b"), ben.handle("gate").reject("no")):
                 with pytest.raises(JobStateError, match="it was answered by 'ana'") as caught:
                     await late
@@ -248,7 +248,7 @@ async def test_what_cannot_be_answered_is_refused_as_in_process() -> None:
                 await end
         for reason in ("", "x" * 2001, 7):
             with pytest.raises(ConfigurationError, match="reason"):
-                await client.reject_job("early", reason)  # type: ignore[arg-type]
+                await client.reject_job("early", reason)
 
 
 async def test_by_is_the_servers_to_say() -> None:
@@ -279,7 +279,7 @@ async def test_what_waits_for_an_answer_is_found_and_cancelled() -> None:
         for query in (JobQuery(waits_for="answer", metadata={"page": 3}), JobQuery(metadata={"page": 3})):
             assert await client.find_jobs(query) == await here.jp.find_jobs(query) == [await client.get_job("third")]
         with pytest.raises(ConfigurationError, match="metadata"):
-            await client.find_jobs(JobQuery(metadata={"page": object()}))  # type: ignore[dict-item]
+            await client.find_jobs(JobQuery(metadata={"page": object()}))
         assert await client.cancel_job("third") == "cancelled"
         changed = await client.cancel_jobs(JobQuery(waits_for="answer", group="books"))
         assert changed.changed == {"gate": JobStatus.CANCELLED}

@@ -165,7 +165,7 @@ async def test_a_ping_is_no_silence() -> None:
                 with anyio.move_on_after(1.0) as waiting:  # twice as long as silence may be
                     await anext(events)
                 assert waiting.cancelled_caught
-        assert http._transport.sent == {"events": 1}  # type: ignore[attr-defined]
+        assert http._transport.sent == {"events": 1}
         held.go.open()
 
 
@@ -295,5 +295,5 @@ async def test_the_error_of_a_lost_stream_has_its_address_once(base: str) -> Non
     response = httpx.Response(200, stream=Broken(), request=httpx.Request("GET", f"{address}?plain=1"))
     async with JobsClient(base) as client:
         with pytest.raises(BackendConnectionError) as lost:
-            _ = [chunk async for chunk in client._transport.chunks(response)]  # pyright: ignore[reportPrivateUsage]
+            _ = [chunk async for chunk in client._transport.chunks(response)]
     assert str(lost.value.args[0]).startswith(f"{address} cannot be reached")

@@ -171,7 +171,7 @@ async def test_a_later_answer_is_told_who_answered_when_and_the_same_one_is_acce
         for _ in range(2):
             answer = await here.post("/v1/jobs/gate/answer", {"value": "a"}, **bearer(ANSWERER))
             assert (answer.status_code, answer.json()["status"]) == (200, "completed")
-        answered_at = (await here.jp.get_job("gate")).gate.answered_at  # type: ignore[union-attr]
+        answered_at = (await here.jp.get_job("gate")).gate.answered_at
         others = [
             here.post("/v1/jobs/gate/answer", {"value": "b"}, **bearer(ANSWERER)),
             here.post("/v1/jobs/gate/answer", {"value": "a"}, **bearer(TOKEN)),

@@ -205,7 +205,7 @@ async def test_pages_follow_each_other_by_next_and_by_the_link(http: str) -> Non
             await here.jp.submit_job(add, 0, group="g&h=1")  # newer ones do not move the pages
             link = answer.headers["link"]
             assert link.endswith('>; rel="next"')
-            by_link = await here.get(httpx.URL(here.url + "/v1/jobs").join(link[1 : link.index(">")]))  # type: ignore[arg-type]
+            by_link = await here.get(httpx.URL(here.url + "/v1/jobs").join(link[1 : link.index(">")]))
             by_cursor = await here.get("/v1/jobs", params=params | {"cursor": page["next"]})
             assert [job["id"] for job in by_link.json()["items"]] == [job["id"] for job in by_cursor.json()["items"]]
             answer = by_link

@@ -338,7 +338,7 @@ async def test_hypercorn_serves_requests_and_streams(unused_port: int) -> None:
     async with anyio.create_task_group() as tasks:
 
         async def serve() -> None:
-            await hypercorn.asyncio.serve(jp.asgi_app(submit=True), config, shutdown_trigger=stop.wait)  # type: ignore[arg-type]
+            await hypercorn.asyncio.serve(jp.asgi_app(submit=True), config, shutdown_trigger=stop.wait)
 
         tasks.start_soon(serve)
         async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{unused_port}", timeout=PATIENCE) as client:

@@ -16,7 +16,7 @@ async def add(a: int, b: int) -> int:
 
 
 @pytest.mark.parametrize("http", ["h11", "httptools"])
-async def test_a_job_from_its_submission_to_its_result(tmp_path, http) -> None:  # type: ignore[no-untyped-def]
+async def test_a_job_from_its_submission_to_its_result(tmp_path, http) -> None:
     async with JobProcessor(SQLiteConfig(db_path=tmp_path / "jobs.db"), functions=[add]) as jp:
         async with serving(jp.asgi_app(submit=True), http=http) as url, httpx.AsyncClient(base_url=url) as client:
             answer = await client.post(

@@ -173,7 +173,7 @@ async def test_who_goes_is_let_go_at_once(here: Site) -> None:
         await take(blocks, 1)
         assert len(here.app.streams) == 1
     await eventually(lambda: len(here.app.streams) == 0)
-    assert not get_engine(here.jp)._parts.tail.listened_to  # pyright: ignore[reportPrivateUsage]
+    assert not get_engine(here.jp)._parts.tail.listened_to
 
 
 # -- ending, and coming back
@@ -225,7 +225,7 @@ async def test_a_store_that_is_away_at_first_is_never_an_error(http: str, method
     store = FaultyBackend(MemoryBackend())
     async with site(store, http) as here:
         job = await here.jp.submit_job(nothing, delay=3600)
-        get_engine(here.jp)._parts.tail.changed()  # pyright: ignore[reportPrivateUsage] - so that the end of the log is asked for
+        get_engine(here.jp)._parts.tail.changed()  # so that the end of the log is asked for
         store.fail(method)
         [reset] = await here.whole(f"/v1/jobs/{job}/events")
         assert said(reset) == ("reset", {"reason": "store"})
@@ -279,7 +279,7 @@ async def test_what_retention_removed_is_told_and_the_rest_follows(http: str) ->
     async with site(store, http) as here:
         await (await here.jp.submit_job(nothing))
         await (await here.jp.submit_job(nothing))
-        store._tables.pruned = 3  # pyright: ignore[reportPrivateUsage]
+        store._tables.pruned = 3
         async with here.stream(Last_Event_ID="3") as blocks:
             assert names(await take_events(blocks, 3)) == ["submitted", "started", "completed"]
         async with here.stream(Last_Event_ID="1") as blocks:

@@ -77,7 +77,7 @@ def own_memory() -> int:
 
 def stuck(here: Site) -> int:
     """Streams whose send waits for their client."""
-    return sum(it.sending is not None for it in here.app.streams._streams)  # pyright: ignore[reportPrivateUsage]
+    return sum(it.sending is not None for it in here.app.streams._streams)
 
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is measured as Linux tells it")

@@ -139,7 +139,7 @@ def _sharing(session: Any) -> Any:
 def _loader(path: str | None) -> Any:
     import botocore.loaders as loaders
 
-    make: Any = loaders.create_loader  # pyright: ignore[reportUnknownVariableType]
+    make: Any = loaders.create_loader  # pyright: ignore[reportUnknownVariableType] - botocore has no types
     return make(path)
 
 

@@ -22,6 +22,7 @@ _IN_ROW = 30
 """Pages that a row names itself; more have an item of their own."""
 _REMEMBERED = 64
 _AT_ONCE = 16
+"""Notes that are made before it is looked whether others make them, too."""
 _FIRST_PAUSE, _LONGEST_PAUSE = 0.05, 0.4
 """Seconds between two looks whether the writer of a page makes its notes."""
 _PATIENCE = 2

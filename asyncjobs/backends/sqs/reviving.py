@@ -82,10 +82,7 @@ class Revival:
             return False
         if not await self._step(decided, last, checks):
             return False
-        try:
-            await self.end()
-        except BackendConnectionError as error:  # the job is revived, and its caller is told so
-            logger.debug("the note %s is left to a sweep: %s", note, error)
+        await self.end()
         return True
 
     async def _step(self, decided: Decided, changes: Sequence[Changed], checks: Sequence[Update]) -> bool:
@@ -127,10 +124,14 @@ class Revival:
         return row.state.status.terminal and retries.ended(row) == self._ended
 
     async def end(self) -> None:
-        """Delete the note: nothing is left to be written."""
-        if self._note is not None:
+        """Delete the note: nothing is left to be written. If AWS is away, a sweep does it: the caller need not know."""
+        if self._note is None:
+            return
+        try:
             await retries.end(self._table, self._note)
-            self._note = None
+        except BackendConnectionError as error:
+            logger.debug("the note %s is left to a sweep: %s", self._note, error)
+        self._note = None
 
     async def undo(self, job: Row) -> None:
         """Settle what was opened once more: the job cannot be revived any more."""

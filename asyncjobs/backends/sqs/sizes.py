@@ -45,7 +45,7 @@ def _size(value: Any) -> int:
             elements: list[Any] = [*value]
             return 3 + sum(1 + _size(element) for element in elements)
         case dict():
-            return 3 + item_size(value) + len(value)  # pyright: ignore[reportUnknownArgumentType]
+            return 3 + item_size(value) + len(value)  # pyright: ignore[reportUnknownArgumentType] - any attributes
         case _:
             raise TypeError(f"no attribute holds a {type(value).__name__}")
 

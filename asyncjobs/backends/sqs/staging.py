@@ -174,7 +174,7 @@ async def _commit(transitions: Transitions, name: str, batch: Batch, beside: Seq
         return False
     by = batch.by
     for answer in answers:
-        if (row := as_row(answer)) is not None:  # type: ignore[arg-type]
+        if (row := as_row(answer)) is not None:  # type: ignore[arg-type] - none is refused
             transitions.noticed(row)
     updates = [batches.commitment(name, transitions.clock), *batch.changed, *beside]
     if by is None and len(updates) == 1:

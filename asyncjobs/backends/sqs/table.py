@@ -417,4 +417,6 @@ def _bytes(value: Any) -> int:
         return len(value)
     if isinstance(value, str):
         return 4 * len(value)
-    return sum(map(_bytes, value)) if isinstance(value, (list, tuple)) else 20  # pyright: ignore[reportUnknownArgumentType]
+    if isinstance(value, (list, tuple)):
+        return sum(map(_bytes, value))  # pyright: ignore[reportUnknownArgumentType] - any attributes
+    return 20

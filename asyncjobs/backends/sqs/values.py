@@ -21,7 +21,7 @@ def attribute(value: Any) -> dict[str, Any]:
             elements: list[Any] = [*value]
             return {"L": [attribute(element) for element in elements]}
         case dict():
-            return {"M": item(value)}  # pyright: ignore[reportUnknownArgumentType]
+            return {"M": item(value)}  # pyright: ignore[reportUnknownArgumentType] - any attributes
         case _:
             raise TypeError(f"no attribute holds a {type(value).__name__}")
 

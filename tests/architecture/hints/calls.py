@@ -60,9 +60,17 @@ class Lines(logging.Handler):
     def __init__(self) -> None:
         super().__init__()
         self.lines: list[str] = []
+        self._more = anyio.Event()
 
     def emit(self, record: logging.LogRecord) -> None:
         self.lines.append(record.getMessage())
+        self._more.set()
+
+    async def until(self, text: str) -> None:
+        """Wait for a line with this text, which the event loop logs."""
+        while not any(text in line for line in self.lines):
+            self._more = anyio.Event()
+            await self._more.wait()
 
     def __enter__(self) -> Lines:
         logging.getLogger("asyncjobs").addHandler(self)
@@ -106,9 +114,9 @@ async def handles(hints: Hints) -> None:
         alone: JobHandle[int] = JobHandle(job.id)
         unbound = await refusal(alone.status())
         assert await hints.code(unbound.hint, "jp.handle(job_id)", jp=jp, job_id=job.id) == 42
-        text = await refusal(gather(job.id))  # type: ignore[call-overload]
+        text = await refusal(gather(job.id))
         assert await gather(hints.code(text.hint, "jp.handle(job_id)", jp=jp, job_id=job.id)) == [42]
-        listed = await refusal(gather([job]))  # type: ignore[call-overload]
+        listed = await refusal(gather([job]))
         assert await hints.code(listed.hint, "gather(*handles)", gather=gather, handles=[job]) == [42]
         group = await refusal(jp.get_progress(job))
         assert "await it" in hints.follow(group.hint)
@@ -121,21 +129,21 @@ def await_free(handle: JobHandle[Any]) -> str:
 
 
 async def options(hints: Hints) -> None:
-    clock = refused(lambda: JobProcessor("memory", clock=5))  # type: ignore[arg-type]
+    clock = refused(lambda: JobProcessor("memory", clock=5))
     JobProcessor("memory", clock=hints.code(clock.hint, "asyncjobs.testing.ManualClock()", asyncjobs=asyncjobs))
     async with JobProcessor(MemoryBackend()) as jp:
         names: dict[str, Any] = {"RetryPolicy": RetryPolicy, "JobQuery": JobQuery, "JobRequest": JobRequest}
-        retry = await refusal(jp.submit_job(double, 1, retry=3))  # type: ignore[arg-type]
+        retry = await refusal(jp.submit_job(double, 1, retry=3))
         policy = hints.code(retry.hint, "RetryPolicy(max_retries=5)", **names)
         assert await (await jp.submit_job(double, 1, retry=policy)) == 2
-        query = await refusal(jp.find_jobs("failed"))  # type: ignore[arg-type]
+        query = await refusal(jp.find_jobs("failed"))
         for code in ("JobQuery(status='failed')", "JobQuery(group='comics')"):
             assert await jp.find_jobs(hints.code(query.hint, code, **names)) == []
-        batch = await refusal(jp.submit_jobs([double]))  # type: ignore[list-item]
+        batch = await refusal(jp.submit_jobs([double]))
         for code in ("submit_jobs([JobRequest(func=render, args=(path,))])", "submit_job(render, path)"):
             made = await hints.awaited(batch.hint, code, render=double, path=1, **names, **methods(jp))
             assert await (made[0] if isinstance(made, list) else made) == 2
-        items = await refusal(jp.map_jobs(double, 5))  # type: ignore[arg-type]
+        items = await refusal(jp.map_jobs(double, 5))
         for code in ("map_jobs(render, [path])", "submit_job(render, path)"):
             await hints.awaited(items.hint, code, render=double, path=1, **methods(jp))
         wrong_values: list[dict[str, Any]] = [{"args": 1}]
@@ -149,7 +157,7 @@ async def options(hints: Hints) -> None:
             moment = hints.code(naive.hint, code, datetime=datetime, UTC=UTC, value=datetime(2026, 1, 1))
             await jp.submit_job(double, 1, run_at=moment)
         for wrong in (5, [5]):
-            depends = await refusal(jp.submit_job(double, 1, depends_on=wrong))  # type: ignore[arg-type]
+            depends = await refusal(jp.submit_job(double, 1, depends_on=wrong))
             parent = hints.code(
                 depends.allowed, "jp.optional(…)", "parent", jp=jp, parent=await jp.submit_job(double, 1)
             )
@@ -259,8 +267,7 @@ async def jobs_without_a_worker(hints: Hints) -> None:
             with anyio.move_on_after(PATIENCE):
                 async with anyio.create_task_group() as tasks:
                     tasks.start_soon(jp.wait_for_job, "left")
-                    while not any("waiting for" in line for line in log.lines):
-                        await anyio.sleep(0.01)  # the log has no event for it
+                    await log.until("waiting for")
                     tasks.cancel_scope.cancel()
         async with JobProcessor(SQLiteConfig(db_path=hints.folder / "jobs.db"), enable_daemon=False) as jp:
             await jp.submit_job(double, 21, job_id="left")
@@ -356,8 +363,8 @@ async def bodies(hints: Hints) -> None:
             current_job().emit("", {})
             current_job().emit("mine", {"x": object()})
             current_job().log("text", level="loud")
-            current_job().progress("x")  # type: ignore[arg-type]
-            current_job().progress(1, "x")  # type: ignore[arg-type]
+            current_job().progress("x")
+            current_job().progress(1, "x")
             current_job().emit("job_end", {})
             current_job().emit(child)
             current_job().emit("job_done", {"job": child.id})
@@ -388,9 +395,9 @@ async def bodies(hints: Hints) -> None:
 def without_a_loop(hints: Hints) -> None:
     with SyncJobs(hints.folder / "jobs.db") as jobs:
         job = jobs.submit_job(double, 21)
-        text = refused(lambda: jobs.gather(job.id))  # type: ignore[arg-type]
+        text = refused(lambda: jobs.gather(job.id))
         assert jobs.gather(hints.code(text.hint, "jobs.handle(job_id)", jobs=jobs, job_id=job.id)) == [42]
-        listed = refused(lambda: jobs.gather([job]))  # type: ignore[arg-type]
+        listed = refused(lambda: jobs.gather([job]))
         assert hints.code(listed.hint, "gather(*handles)", gather=jobs.gather, handles=[job]) == [42]
 
         async def inside() -> int:

@@ -159,7 +159,7 @@ async def values_of_libraries(hints: Hints) -> None:
 async def metadata_and_events(hints: Hints) -> None:
     async with JobProcessor(MemoryBackend()) as jp:
         key, number = 1, 10**400
-        keyed = await refusal(jp.submit_job(echo, 1, metadata={key: 1}))  # type: ignore[dict-item]
+        keyed = await refusal(jp.submit_job(echo, 1, metadata={key: 1}))
         good = hints.code(keyed.hint, "str(key)", key=key)
         large = await refusal(jp.submit_job(echo, 1, metadata={"n": number}))
         text = hints.code(large.hint, "str(number)", number=number)
@@ -195,7 +195,7 @@ async def models_that_do_not_come_back(hints: Hints) -> None:
     async with JobProcessor(MemoryBackend()) as jp:
         for model, code in (
             (Scaled(x=1), "model.model_dump()"),
-            (ScaledAt(x=1, url="https://example.org"), "model.model_dump(mode='json')"),  # type: ignore[arg-type]
+            (ScaledAt(x=1, url="https://example.org"), "model.model_dump(mode='json')"),
         ):
             refused = await refusal(jp.submit_job(echo, model))
             plain = hints.code(refused.hint, code, model=model)
