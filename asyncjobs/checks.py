@@ -24,6 +24,15 @@ def is_a(value: object, kind: type[T]) -> TypeGuard[T]:
     return issubclass(type(value), kind)
 
 
+def encodable(text: str) -> bool:
+    """Return whether a text can be stored at all: one with lone surrogates cannot."""
+    try:
+        str.encode(text)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def is_awaitable(value: object) -> bool:
     """Return whether a function's return value must be awaited; a handle, which is a string, is a plain value.
 

@@ -9,7 +9,7 @@ from typing import TypeAlias, cast
 
 from msgspec import json
 
-from asyncjobs.checks import checked_dict, is_a, reading
+from asyncjobs.checks import checked_dict, encodable, is_a, reading
 from asyncjobs.exceptions import ConfigurationError
 
 Scalar: TypeAlias = str | int | float | bool | None
@@ -21,8 +21,8 @@ MOST = 20
 """The most keys of a filter, and values of one key: each is compared with the metadata of many jobs."""
 LONGEST = 512
 """The most characters of a key, and of a value, that is given as text."""
-_LARGEST_BITS = 1023
-"""The most bits of a whole number in metadata."""
+FLOAT_BITS = 1024
+"""Metadata have whole numbers of fewer bits: these fit into a float, as which other readers of JSON take them."""
 _NO_LISTS = (str, bytes, bytearray, memoryview)
 """Sequences that are one value."""
 _ALLOWED = "strings, finite numbers, booleans and None, or a list of these for one of them"
@@ -39,7 +39,7 @@ def checked_filter(name: str, given: object) -> dict[str, Scalar | list[Scalar]]
         raise ConfigurationError(name, given, problem=problem, hint="filter by fewer, and compare the others yourself")
     checked: dict[str, Scalar | list[Scalar]] = {}
     for key, value in fields.items():
-        if not is_a(key, str) or not _is_encodable(key):
+        if not is_a(key, str) or not encodable(key):
             raise ConfigurationError(name, {key: value}, allowed="keys that are strings")
         checked[str.__str__(key)] = _checked_value(name, key, value)
     return checked
@@ -62,7 +62,7 @@ def _plain(name: str, key: str, value: object) -> Scalar:
         return value
     if is_a(value, str):
         text = str.__str__(value)
-        if _is_encodable(text):
+        if encodable(text):
             return text
     elif is_a(value, int) and _is_storable(value):
         return int.__int__(value)
@@ -74,18 +74,10 @@ def _plain(name: str, key: str, value: object) -> Scalar:
     raise ConfigurationError(name, {key: value}, allowed=_ALLOWED, hint=hint)
 
 
-def _is_encodable(text: str) -> bool:
-    try:
-        str.__str__(text).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
 def _is_storable(value: float | None) -> bool:
     """Return whether metadata may have this number, as ``core.plain`` decides."""
     if is_a(value, int):
-        return int.bit_length(value) <= _LARGEST_BITS
+        return int.bit_length(value) < FLOAT_BITS
     return value is None or math.isfinite(value)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from msgspec import Struct
 
+from asyncjobs.checks import encodable
 from asyncjobs.core.requests import Keep, StepChange
 from asyncjobs.exceptions import ConfigurationError
 
@@ -70,12 +71,3 @@ def check_key(field: str, key: object) -> None:
         raise ConfigurationError(
             field, key, allowed=f"a text of 1 to {LONGEST_KEY} characters, without lone surrogates"
         )
-
-
-def encodable(text: str) -> bool:
-    """Return whether a text can be stored at all: one with lone surrogates cannot."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

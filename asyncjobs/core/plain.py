@@ -15,6 +15,7 @@ import msgspec
 from asyncjobs.core.codec.names import kind_of
 from asyncjobs.core.codec.refusals import Refusal, key_step
 from asyncjobs.core.codec.wire import INT_MAX, INT_MIN, MAX_DEPTH
+from asyncjobs.metadata_filters import FLOAT_BITS
 
 _NAMES: frozenset[type] = frozenset({str})
 _NO_JSON = "JSON has null, booleans, numbers, strings, lists, dicts"
@@ -80,8 +81,6 @@ def json_copy(value: object, where: str) -> Any:
 
 
 _encode = msgspec.msgpack.Encoder().encode
-_FLOAT_BITS = 1024
-"""Integers of fewer bits fit into a float; SQLite compares integers of more than 64 bits as floats."""
 _ALWAYS_JSON: frozenset[type] = frozenset({bool, str})
 _ATOMS: frozenset[type] = frozenset({type(None), bool, int, float, str, bytes})
 
@@ -161,7 +160,7 @@ class _Walk:
         return text
 
     def _int(self, value: int) -> int:
-        if INT_MIN <= value <= INT_MAX or (not self._for_events and value.bit_length() < _FLOAT_BITS):
+        if INT_MIN <= value <= INT_MAX or (not self._for_events and value.bit_length() < FLOAT_BITS):
             return value
         raise Refusal("a whole number that is too large", "store it as a string: str(number)")
 

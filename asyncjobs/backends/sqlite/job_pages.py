@@ -18,11 +18,11 @@ from typing import Any
 
 import msgspec
 
-from asyncjobs.backends.bounds import encodable
 from asyncjobs.backends.sqlite import metadata_match
 from asyncjobs.backends.sqlite.ids import worker_number
 from asyncjobs.backends.sqlite.job_rows import select_jobs
 from asyncjobs.backends.sqlite.rows import STATUS_CODE, STATUSES
+from asyncjobs.checks import encodable
 from asyncjobs.clock import from_datetime
 from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.models import JobStatus, WaitsFor

@@ -12,7 +12,7 @@ from typing import Any, Literal
 import msgspec
 
 from asyncjobs.backends.base import LimitInfo, StoredCall
-from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit, encodable
+from asyncjobs.backends.bounds import LOOKED_AT, check_group, check_limit
 from asyncjobs.backends.sqlite import event_pages, gates, group_pages, id_ranges, job_pages
 from asyncjobs.backends.sqlite.ids import worker_id
 from asyncjobs.backends.sqlite.job_pages import ids_as_json
@@ -29,6 +29,7 @@ from asyncjobs.backends.sqlite.readers import Readers
 from asyncjobs.backends.sqlite.steps import StepReads
 from asyncjobs.backends.sqlite.suspects import PresentWorker, is_alive
 from asyncjobs.backends.unreadable import Once, mark, problem
+from asyncjobs.checks import encodable
 from asyncjobs.clock import Clock, SystemClock, to_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND

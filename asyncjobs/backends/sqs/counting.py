@@ -13,7 +13,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from typing import Any
 
-from asyncjobs.backends.bounds import check_group, check_limit, encodable
+from asyncjobs.backends.bounds import check_group, check_limit
 from asyncjobs.backends.sqs import keys, rows
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.hands import held_by
@@ -22,6 +22,7 @@ from asyncjobs.backends.sqs.queries import Queries
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.table import LIST, Item, Update
 from asyncjobs.backends.sqs.transitions import Transitions
+from asyncjobs.checks import encodable
 from asyncjobs.models import GroupProgress, JobStatus
 
 _NOTED_AT_ONCE = 500

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from asyncjobs.backends.bounds import Bounds, check_limit, encodable
+from asyncjobs.backends.bounds import Bounds, check_limit
 from asyncjobs.backends.matching import check_query, contains, cursor_number, statuses
 from asyncjobs.backends.sqs import keys, rows
 from asyncjobs.backends.sqs.claims import is_ready
@@ -22,6 +22,7 @@ from asyncjobs.backends.sqs.ready_index import ReadyIndex
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.unreadable import metadata as read_metadata
+from asyncjobs.checks import encodable
 from asyncjobs.clock import from_datetime
 from asyncjobs.core.lanes import Lane
 from asyncjobs.core.state import SECOND, Role

@@ -9,7 +9,6 @@ from typing import Any
 from msgspec import msgpack
 
 from asyncjobs.backends.base import StoredCall
-from asyncjobs.backends.bounds import encodable
 from asyncjobs.backends.sqs import keys, payloads, rows
 from asyncjobs.backends.sqs.concurrent import at_once
 from asyncjobs.backends.sqs.loading import read_children, read_parents, read_rows
@@ -18,6 +17,7 @@ from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.unreadable import mark, problem, read_event_data
 from asyncjobs.backends.unreadable import metadata as read_metadata
 from asyncjobs.backends.values import show_gate
+from asyncjobs.checks import encodable
 from asyncjobs.clock import to_datetime
 from asyncjobs.core.gates import decode_question
 from asyncjobs.core.state import SECOND, GateState, Role
