@@ -185,6 +185,14 @@ def loggers_as_they_were() -> Generator[None]:
 
 
 @pytest.fixture
+def tables_in_second(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have the tables of a test of the SQS store in the emulator that takes less time, if there is one."""
+    from tests import sqs_server
+
+    sqs_server.have_tables_in_second(monkeypatch)
+
+
+@pytest.fixture
 def anyio_backend() -> str:
     """The event loop of asynchronous tests, unless they are parametrised by it."""
     return "asyncio"

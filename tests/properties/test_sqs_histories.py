@@ -18,7 +18,12 @@ from tests.conformance.support import Make, comparable, maker
 from tests.properties.driver import STEPS, Driver, play
 from tests.properties.gate_driver import GateDriver
 
-pytestmark = [pytest.mark.slow, pytest.mark.untraced, pytest.mark.timeout(180)]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.untraced,
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("tables_in_second"),
+]
 
 SEEDS = range(2_000, 2_000 + int(os.environ.get("ASYNCJOBS_TEST_HISTORIES", "40")))
 STEPS_WITH_GATES = 6
@@ -27,7 +32,7 @@ STEPS_WITH_GATES = 6
 
 def of_a_table() -> Make:
     """Return what makes stores on a table of its own."""
-    config = sqs_server.config(shards=1)
+    config = sqs_server.made(shards=1)
     return lambda clock: SQSBackend(config, clock=clock)
 
 

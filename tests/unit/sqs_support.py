@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from asyncjobs.backends.listeners import Listeners
-from asyncjobs.backends.sqs import keys, provisioning, values
+from asyncjobs.backends.sqs import keys, schema, values
 from asyncjobs.backends.sqs.barriers import Barrier
 from asyncjobs.backends.sqs.batch_sweep import sweep_batches
 from asyncjobs.backends.sqs.clients import Clients
@@ -39,9 +39,10 @@ from tests.sqs_faults import ReadOnly
 WORKER = 7
 EVERY = int(os.environ.get("ASYNCJOBS_TEST_EVERY", "8"))
 """Of the many writes of something large, each so-manieth is tried as the last one of its process."""
-FIRST = [1 + place * EVERY for place in range(4)]
-"""The first write that each of several tests tries, which share them: it goes on with every ``STRIDE``-th."""
-STRIDE = len(FIRST) * EVERY
+STRIDE = 32
+FIRST = [*range(1, STRIDE + 1, EVERY)]
+"""The first write that each of several tests tries, which share them: it goes on with every ``STRIDE``-th. So none takes
+longer if more of them are tried."""
 WRITES = ("put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item")
 
 
@@ -236,10 +237,12 @@ class Worlds:
         self._clients = clients
 
     async def new(self, shards: int = 1, clock: ManualClock | None = None) -> World:
-        """Make a table."""
-        config = sqs_server.config(shards=shards)
-        checked = await provisioning.prepare(config, self._clients)
-        return World(self._clients, config.table, checked.shards, clock)
+        """Make a table. No queue is needed."""
+        config, dynamodb = sqs_server.config(shards=shards), self._clients.dynamodb
+        await dynamodb.create_table(**schema.table_definition(config.table))
+        await dynamodb.get_waiter("table_exists").wait(TableName=config.table)
+        meta = await schema.meta_of(config, self._clients)
+        return World(self._clients, config.table, meta["shards"], clock)
 
     async def copies(self, world: World) -> Callable[[], Awaitable[World]]:
         """Return what makes copies of a table as it is now: filling one is cheaper than doing what filled it."""

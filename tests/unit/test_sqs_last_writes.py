@@ -8,7 +8,7 @@ from tests.conformance.support import COMPLETED, FAILED, FATAL, OPEN, PENDING, S
 from tests.unit.sqs_mortal import Mortal, every_write, goes_on, play
 from tests.unit.sqs_support import FIRST, STRIDE
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.usefixtures("tables_in_second")]
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from botocore.exceptions import ReadTimeoutError
 from msgspec.structs import replace
 
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, NewJob
-from asyncjobs.backends.sqs import expressions, keys
+from asyncjobs.backends.sqs import batches, expressions, keys, removal, reviving, submitting
 from asyncjobs.backends.sqs.backend import SQSBackend
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.config import SQSConfig
@@ -33,7 +33,7 @@ from tests.sqs_faults import WRITES, Wrapped
 from tests.unit.sqs_mortal import Troubled, owed
 from tests.unit.sqs_support import EVERY
 
-pytestmark = [pytest.mark.anyio, pytest.mark.slow]
+pytestmark = [pytest.mark.anyio, pytest.mark.slow, pytest.mark.usefixtures("tables_in_second")]
 
 T = TypeVar("T")
 AGAIN = RetryPolicy(max_retries=3, base=10, jitter=0)
@@ -212,10 +212,10 @@ async def three_that_ended(store: Patient) -> None:
 
 
 BELOW = (new("child", "done", "waits", "bad?", group="g"), new("lost", "bad"), new("below", "lost"))
-SIXTY = [f"j{i:02d}" for i in range(60)]
+IDS = [f"j{i:02d}" for i in range(12)]
 STAGED = [
-    new(SIXTY[i], *([SIXTY[i - 1]] if i % 4 else ["done"]), *([SIXTY[i - 7] + "?"] if i >= 7 else []), group="g")
-    for i in range(60)
+    new(IDS[i], *([IDS[i - 1]] if i % 4 else ["done"]), *([IDS[i - 7] + "?"] if i >= 7 else []), group="g")
+    for i in range(12)
 ]
 
 
@@ -379,7 +379,7 @@ async def look(store: Patient) -> None:
 COMMANDS = {
     "enqueue one": Command(nothing, submits(new("a", group="g", limit=("key", 1))), 5),
     "enqueue below others": Command(three_that_ended, submits(*BELOW), 2),
-    "enqueue staged": Command(three_that_ended, submits(*STAGED), 120),
+    "enqueue staged": Command(three_that_ended, submits(*STAGED), 27),
     "enqueue inside": Command(claimed(new("a")), submit_inside, 3),
     "run": Command(submits(*RUN), run, 30),
     "fail": Command(claimed(new("a", retry=AGAIN), new("b", "a")), fail_once, 10),
@@ -394,18 +394,19 @@ COMMANDS = {
     "end due gates": Command(submits(gate("q", timeout=60.0), new("b", "q?")), end_due, 2),
     "cancel": Command(children_of_a, cancel, 4),
     "retry": Command(skipped(3), retry, 1),
-    "retry staged": Command(skipped(110), retry, 112),
+    "retry staged": Command(skipped(8), retry, 10),
     "recount and give up": Command(submits(new("a"), new("b"), new("c", "a", "b?"), new("d", "b")), by_hand, 3),
     "remove": Command(ended(3), remove, 3),
-    "remove staged": Command(ended(110), remove, 10),
+    "remove staged": Command(ended(8), remove, 10),
     "prune": Command(ended(3), prune, 3),
     "log": Command(submits(*RUN), look, 12),
 }
 """What of the contract writes. ``extend_leases``, ``claim`` and what a sweep does come with them."""
 OUTAGE = 4
 """Calls that do not reach the server after an answer was lost."""
-FEW = 12
-"""Writes up to which each of them loses its answer; of more, four or so and the last, or every one with ``EVERY=1``."""
+MOST = 5
+"""Of the writes of a command, so many lose their answers: the first, the last, and others between; with
+``ASYNCJOBS_TEST_EVERY=1`` each of them does."""
 _ROUNDS = 12
 
 
@@ -447,21 +448,36 @@ async def tried(command: Command, at: int, away: int) -> tuple[Patient, dict[str
         return store, told
 
 
+def losses(writes: int) -> list[tuple[int, int]]:
+    """Return which write loses its answer in each try, and how many calls behind it do not reach the server."""
+    if EVERY == 1:
+        return [(at, away) for at in range(1, writes + 1) for away in (0, OUTAGE)]
+    places = sorted({round(1 + (writes - 1) * place / (MOST - 1)) for place in range(MOST)})
+    return [(at, try_ % 2 * OUTAGE) for try_, at in enumerate(places, 1)]
+
+
+@pytest.fixture
+def few_are_many(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have few jobs written in the way of more than a transaction takes, if the command is of that kind."""
+    if name.endswith("staged"):
+        monkeypatch.setattr(submitting, "_IN_ONE", 8)
+        monkeypatch.setattr(removal, "_IN_ONE", 3)
+        monkeypatch.setattr(reviving, "_IN_ONE", 4)
+        monkeypatch.setattr(batches, "SLICE", 5)
+
+
 @pytest.mark.parametrize("name", COMMANDS)
-async def test_a_call_whose_answer_was_lost_is_made_again_and_all_is_done_once(name: str) -> None:
+async def test_a_call_whose_answer_was_lost_is_made_again_and_all_is_done_once(name: str, few_are_many: None) -> None:
     command = COMMANDS[name]
     store, expected = await tried(command, 0, 0)
     writes = store.dynamodb.writes
     assert writes >= command.writes
-    step = 1 if EVERY == 1 or writes <= FEW else max(EVERY // 2, writes // 4)
-    for at in sorted({*range(1, writes + 1, step), writes}):
-        # Every other one is followed by an outage, or each by none and by one.
-        for away in (0, OUTAGE) if EVERY == 1 else (at % 2 * OUTAGE,):
-            store, told = await tried(command, at, away)
-            what = f"the answer to write {at} was lost, a {store.dynamodb.lost}"
-            assert store.dynamodb.lost is not None
-            for topic, is_told in expected.items():
-                assert told[topic] == is_told, f"{what}: {topic}"
+    for at, away in losses(writes):
+        store, told = await tried(command, at, away)
+        what = f"the answer to write {at} was lost, a {store.dynamodb.lost}"
+        assert store.dynamodb.lost is not None
+        for topic, is_told in expected.items():
+            assert told[topic] == is_told, f"{what}: {topic}"
 
 
 async def test_a_report_is_known_again_though_the_time_of_the_store_is_known_better_by_then(

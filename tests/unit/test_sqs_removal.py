@@ -6,18 +6,21 @@ from collections.abc import Awaitable, Callable
 
 import pytest
 
-from asyncjobs.backends.sqs import batches, keys, removal
+from asyncjobs.backends.sqs import batches, keys, removal, submitting
 from asyncjobs.backends.sqs.removal import Removal
 from asyncjobs.backends.sqs.rows import Row
 from asyncjobs.core.requests import AttemptRef, Keep, NewJob
 from asyncjobs.exceptions import JobStateError, UnknownDependencyError
 from asyncjobs.models import JobStatus
 from tests.conformance.support import FATAL, SUCCESS, new
-from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies
+from tests.unit.sqs_support import EVERY, FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tables_in_second")]
 
 MINUTE = 60
+BETWEEN = 1 if EVERY == 1 else 3
+"""Before each so-manieth write of a removal others come between."""
+Copy = Callable[[], Awaitable[World]]
 IDS = [f"o{i}" for i in range(7)]
 
 
@@ -149,15 +152,20 @@ async def ended_again(process: Process) -> None:
 # -- every write is the last of its process
 
 
-async def dies(aws: Worlds, at: int, away: Remove) -> bool:
-    """Remove in a process that dies, and mend it by another; return whether it died."""
+@pytest.fixture
+async def copy(aws: Worlds) -> Copy:
+    """Return what makes tables in which a component has ended."""
     table = await aws.new()
-    process = table.process()
-    await ended(process)
-    table.clock.advance(1)
+    await ended(table.process())
+    return await aws.copies(table)
+
+
+async def dies(copy: Copy, at: int, away: Remove) -> bool:
+    """Remove in a process that dies, and mend it by another; return whether it died."""
+    table = await copy()
     died = await until_it_dies(away(table.process(at)))
-    assert await found(process) in ([], IDS), "a part of it is seen"
     other = table.process()
+    assert await found(other) in ([], IDS), "a part of it is seen"
     for _ in range(2):
         table.clock.advance(6 * MINUTE)
         await other.sweep()
@@ -176,9 +184,9 @@ async def dies(aws: Worlds, at: int, away: Remove) -> bool:
 
 @both
 @pytest.mark.parametrize("first", [1, 2, 3])
-async def test_every_write_is_the_last_of_its_process(aws: Worlds, away: Remove, first: int, way: str) -> None:
+async def test_every_write_is_the_last_of_its_process(copy: Copy, away: Remove, first: int, way: str) -> None:
     at = first
-    while await dies(aws, at, away):
+    while await dies(copy, at, away):
         at += 3
     assert at > 3
 
@@ -232,7 +240,7 @@ async def depend_on_it(other: Process) -> None:
 
 async def depend_on_it_by_many(other: Process) -> None:
     try:
-        await other.submit(new("late", "o3"), *(new(f"late{i}", "o4?", "late") for i in range(100)))
+        await other.submit(new("late", "o3"), *(new(f"late{i}", "o4?", "late") for i in range(10)))
     except UnknownDependencyError:
         assert await found(other) == []
 
@@ -243,13 +251,14 @@ async def remove_it(other: Process) -> None:
 
 @both
 @pytest.mark.parametrize("between", [retry_it, depend_on_it, depend_on_it_by_many, remove_it])
-async def test_others_may_come_before_any_write(aws: Worlds, away: Remove, between: Between, way: str) -> None:
+async def test_others_may_come_before_any_write(
+    copy: Copy, away: Remove, between: Between, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(submitting, "_IN_ONE", 20)  # what many jobs are
     at, more = 1, True
     while more:
-        table = await aws.new()
+        table = await copy()
         other = table.process()
-        await ended(other)
-        table.clock.advance(1)
         removing = table.process(meanwhile=at_write(at, between, other))
         try:
             removed = await away(removing)
@@ -270,7 +279,7 @@ async def test_others_may_come_before_any_write(aws: Worlds, away: Remove, betwe
             assert (await found(other) == []) is (removed == IDS)
         if not await found(other):
             await is_clean(table, other)
-        at += 2
+        at += BETWEEN
 
 
 def at_write(at: int, between: Between, other: Process) -> Meanwhile:
@@ -286,13 +295,12 @@ def at_write(at: int, between: Between, other: Process) -> Meanwhile:
 
 @pytest.mark.parametrize("first", [1, 2, 3])
 async def test_a_process_that_stood_still_deletes_nothing_of_the_next_job_of_that_id(
-    aws: Worlds, first: int, way: str
+    copy: Copy, first: int, way: str
 ) -> None:
     at, more = first, True
     while more:
-        table = await aws.new()
+        table = await copy()
         other = table.process()
-        await ended(other)
 
         async def take_the_ids(other: Process, table: World = table) -> None:
             table.clock.advance(6 * MINUTE)

@@ -13,7 +13,7 @@ from asyncjobs.models import JobStatus, WaitsFor
 from tests.conformance.support import FATAL, SUCCESS, new
 from tests.unit.sqs_support import FIRST, STRIDE, Meanwhile, Process, World, Worlds, ids_of, until_it_dies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tables_in_second")]
 
 MINUTE = 60
 FRESH = [f"n{i}" for i in range(9)]
@@ -159,11 +159,26 @@ async def test_of_two_submissions_of_one_id_one_is_refused(table: World, small: 
 # -- every write is the last of its process
 
 
-async def dies(aws: Worlds, at: int, *jobs: NewJob) -> int:
-    """Submit in a process that dies, and mend it by another; return how many writes were made, 0 if it lives on."""
+Copy = Callable[[], Awaitable[tuple[World, tuple[str, int, int]]]]
+
+
+@pytest.fixture
+async def copy(aws: Worlds) -> Copy:
+    """Return what makes tables that have what the new jobs depend on, with the attempt that submits them."""
     table = await aws.new()
+    by = await stored(table.process())
+    make = await aws.copies(table)
+
+    async def copy() -> tuple[World, tuple[str, int, int]]:
+        return await make(), by
+
+    return copy
+
+
+async def dies(copy: Copy, at: int, *jobs: NewJob) -> int:
+    """Submit in a process that dies, and mend it by another; return how many writes were made, 0 if it lives on."""
+    table, by = await copy()
     process = table.process()
-    by = await stored(process)
     before = set(await table.items())
     dying = table.process(at)
     died = await until_it_dies(dying.submit(*jobs, by=by))
@@ -184,19 +199,19 @@ async def dies(aws: Worlds, at: int, *jobs: NewJob) -> int:
 
 
 @pytest.mark.parametrize("first", [1, 2, 3, 4])
-async def test_every_write_is_the_last_of_its_process(aws: Worlds, first: int, small: None) -> None:
+async def test_every_write_is_the_last_of_its_process(copy: Copy, first: int, small: None) -> None:
     at = first
-    while await dies(aws, at, *fresh()):
+    while await dies(copy, at, *fresh()):
         at += 4
     assert at > 20
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("first", FIRST)
-async def test_a_write_of_a_large_batch_is_the_last_of_its_process(aws: Worlds, first: int) -> None:
+async def test_a_write_of_a_large_batch_is_the_last_of_its_process(copy: Copy, first: int) -> None:
     jobs = [*fresh(), *(new(f"m{i}", *([f"m{i - 1}"] if i % 5 else [])) for i in range(241))]
     at = first
-    while await dies(aws, at, *jobs):
+    while await dies(copy, at, *jobs):
         at += STRIDE
     assert at > 500
 
@@ -228,12 +243,11 @@ async def depend_on_it(other: Process) -> None:
 
 
 @pytest.mark.parametrize("between", [run_it, cancel_it, retry_it, retry_and_run_it, depend_on_it])
-async def test_parents_may_change_before_any_write(aws: Worlds, between: Between, small: None) -> None:
+async def test_parents_may_change_before_any_write(copy: Copy, between: Between, small: None) -> None:
     at, more = 1, True
     while more:
-        table = await aws.new()
+        table, by = await copy()
         other = table.process()
-        by = await stored(other)
         submitting = table.process(meanwhile=at_write(at, between, other))
         await submitting.submit(*fresh(), by=by)
         more = submitting.client.writes >= at
@@ -267,13 +281,12 @@ async def stop_it(other: Process) -> None:
 
 
 @pytest.mark.parametrize("between", [remove_it, stop_it])
-async def test_what_forbids_a_submission_may_come_before_any_write(aws: Worlds, between: Between, small: None) -> None:
+async def test_what_forbids_a_submission_may_come_before_any_write(copy: Copy, between: Between, small: None) -> None:
     at, more = 1, True
     outcomes: list[bool] = []
     while more:
-        table = await aws.new()
+        table, by = await copy()
         other = table.process()
-        by = await stored(other)
         submitting = table.process(meanwhile=at_write(at, between, other))
         try:
             await submitting.submit(*fresh(), by=by)
@@ -291,13 +304,12 @@ async def test_what_forbids_a_submission_may_come_before_any_write(aws: Worlds, 
     assert outcomes[-1] is True
 
 
-async def test_a_process_that_stood_still_stores_nothing_once_its_batch_is_aborted(aws: Worlds, small: None) -> None:
+async def test_a_process_that_stood_still_stores_nothing_once_its_batch_is_aborted(copy: Copy, small: None) -> None:
     """Whatever it had written, and whatever it goes on to write: the ids belong to another submission by then."""
     at, refused = 2, 0
     while True:
-        table = await aws.new()
+        table, _ = await copy()
         other = table.process()
-        await stored(other)
 
         async def takes_the_ids(other: Process, table: World = table) -> None:
             if not await found(other):
