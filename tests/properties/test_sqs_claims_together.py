@@ -23,7 +23,7 @@ from tests.conformance.support import Hand, new
 from tests.properties.sqs_directed import AGES, Process, Tap, processes
 from tests.unit.sqs_queues import poll, without_threads
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.usefixtures("tables_in_second")]
 
 DAEMONS, SLOTS, JOBS = 8, 10, int(os.environ.get("J", "1000"))
 SWEEP = 15

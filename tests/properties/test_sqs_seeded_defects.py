@@ -10,7 +10,7 @@ from tests.properties import sqs_defects, sqs_directed
 from tests.properties.sqs_defects import Patch
 from tests.properties.sqs_directed import HISTORIES, History, processes
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.usefixtures("tables_in_second")]
 
 DEFECTS: dict[sqs_defects.Defect, History] = {
     sqs_defects.written_down_before_it_is_read: sqs_directed.a_claim_stands_still_once_it_is_written_down,

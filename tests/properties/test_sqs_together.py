@@ -18,7 +18,7 @@ from tests.properties.sqs_defects import Patch
 from tests.properties.sqs_directed import AGES, LEASE, processes, writes
 from tests.unit.sqs_support import until_it_dies
 
-pytestmark = pytest.mark.untraced
+pytestmark = [pytest.mark.untraced, pytest.mark.usefixtures("tables_in_second")]
 
 PARENTS, CHILDREN = 40, int(os.environ.get("ASYNCJOBS_TEST_CHILDREN", "200"))
 

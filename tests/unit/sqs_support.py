@@ -41,8 +41,8 @@ EVERY = int(os.environ.get("ASYNCJOBS_TEST_EVERY", "8"))
 """Of the many writes of something large, each so-manieth is tried as the last one of its process."""
 STRIDE = 32
 FIRST = [*range(1, STRIDE + 1, EVERY)]
-"""The first write that each of several tests tries, which share them: it goes on with every ``STRIDE``-th. So none takes
-longer if more of them are tried."""
+"""The first write that each of several tests tries, which share them: it goes on with every ``STRIDE``-th. None of them
+takes longer if more are tried."""
 WRITES = ("put_item", "update_item", "delete_item", "transact_write_items", "batch_write_item")
 
 

@@ -17,7 +17,7 @@ from tests.properties.sqs_directed import AGES, LEASE, Process, Tap, processes, 
 from tests.sqs_costs import job
 from tests.unit.sqs_support import until_it_dies
 
-pytestmark = [pytest.mark.anyio, pytest.mark.untraced]
+pytestmark = [pytest.mark.anyio, pytest.mark.untraced, pytest.mark.usefixtures("tables_in_second")]
 
 AT_ONCE = 50
 MOST = int(os.environ.get("ASYNCJOBS_TEST_DEPENDENCIES", "500"))

@@ -19,7 +19,7 @@ from tests.conformance.support import Hand as Player
 from tests.sqs_faulty_store import WrappedSQSBackend
 from tests.unit.sqs_support import Dying, Process, World, Worlds, until_it_dies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tables_in_second")]
 
 WORKER = "w1-x"
 LEASE = 10_000.0

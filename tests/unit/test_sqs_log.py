@@ -19,7 +19,7 @@ from tests.conformance.support import FATAL, SUCCESS, new, progress
 from tests.unit.sqs_lag import LaggingClient
 from tests.unit.sqs_support import Process, World, Worlds, until_it_dies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tables_in_second")]
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from asyncjobs.models import EdgeState, JobStatus
 from tests.conformance.support import FATAL, new
 from tests.unit.sqs_support import Process, World, until_it_dies, worlds
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tables_in_second")]
 
 IDS = [f"c{place}" for place in range(8)]
 SIGNS = (len(IDS) + 1) // 4

@@ -17,7 +17,7 @@ from tests.conformance.support import COMPLETED, FATAL, PENDING, SKIPPED, SUCCES
 from tests.unit.sqs_mortal import Mortal, every_write, owed, play
 from tests.unit.sqs_support import EVERY, until_it_dies
 
-pytestmark = pytest.mark.anyio
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("tables_in_second")]
 
 
 @pytest.fixture
