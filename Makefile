@@ -22,7 +22,7 @@ help:
 	@echo "make coverage     the same without AWS, with the coverage of everything, also of the processes that it starts"
 	@echo "make test-fast    what of it takes two minutes (ARGS=… of pytest, for each of the three)"
 	@echo "make test-sqs     what of it is about the SQS store, against an emulator"
-	@echo "make test-faults  the same with faults of AWS (KIND=stale: of one kind), and on a second emulator: an hour"
+	@echo "make test-faults  the same with faults of AWS (KIND=stale: of one kind), and all that make test thins out: an hour"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
@@ -115,7 +115,7 @@ test-fast: $(VENV)/dev.stamp
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not serial and not slow" \
 		tests/architecture tests/conformance tests/properties tests/runtime tests/unit $(ARGS)
 
-# What of make test is about the SQS store.
+# What of make test is about the SQS store: 12 minutes on two cores.
 test-sqs: $(VENV)/dev.stamp .venv-aws/stamp .venv-dynoxide/stamp
 	$(SQS) -k sqs tests/unit tests/cli tests/conformance tests/examples tests/faults tests/properties $(ARGS)
 	$(if $(ARGS),,$(FAULTY_TENTH))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from copy import copy
 from typing import Any
 
 from asyncjobs.backends.sqs import provisioning
@@ -12,6 +14,7 @@ from asyncjobs.backends.sqs.parts import Parts
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.clock import Clock
 from asyncjobs.config import SQSConfig
+from tests import sqs_server
 from tests.sqs_faults import FaultyPolls, FaultyQueue, MessageFaults
 
 
@@ -19,17 +22,47 @@ class WrappedSQSBackend(SQSBackend):
     """A store whose clients are changed once it is open.
 
     :param wrap: changes them.
+    :param shared: clients that are open, and whose connections it uses: see ``shared_clients``.
     """
 
-    def __init__(self, config: SQSConfig, *, clock: Clock | None = None, wrap: Callable[[Clients], None]) -> None:
+    def __init__(
+        self,
+        config: SQSConfig,
+        *,
+        clock: Clock | None = None,
+        wrap: Callable[[Clients], None],
+        shared: Clients | None = None,
+    ) -> None:
         super().__init__(config, clock=clock)
         self._wrap = wrap
+        self._shared = shared
 
     async def _connect(self) -> Parts:
-        clients = await Clients.open(self.config)
+        clients = await Clients.open(self.config) if self._shared is None else _at_same_connections(self._shared)
         checked = await provisioning.prepare(self.config, clients)
         self._wrap(clients)
         return Parts(self.config, clients, StoreClock(self._given_clock, clients.server_time), self._listeners, checked)
+
+
+@asynccontextmanager
+async def shared_clients() -> AsyncGenerator[Clients]:
+    """Open clients for several stores: to make them takes as long as sixty calls."""
+    clients = await Clients.open(sqs_server.config())
+    try:
+        yield clients
+    finally:
+        await clients.close()
+
+
+def _at_same_connections(clients: Clients) -> Clients:
+    """Return clients of which each can be changed, and that leave the connections open when they are closed."""
+
+    async def close() -> None:
+        pass
+
+    same: Any = copy(clients)
+    same.close = close
+    return same
 
 
 def break_messages(clients: Clients, faults: MessageFaults, seed: int) -> None:

@@ -39,8 +39,6 @@ class Weather(Struct, frozen=True, kw_only=True):
     slots: int = 4
     lease: float = 3.0
     pause: float = 0.15
-    bodies: int = 12
-    """How many bodies a daemon runs at most until it meets what was drawn for it."""
     defect: str = ""
     patience: float = PATIENCE
     """Seconds without a word of anybody after which the run is given up."""
@@ -140,7 +138,7 @@ class _Conductor:
         fate = self._next_fate()
         points = self.weather.points or (*self.store.points, *ANYWHERE)
         point = self.rng.choice(points) if fate == "kill" else "-"
-        n = self.rng.randint(1, self.weather.bodies)
+        n = self.rng.randint(1, 12)
         weather = self.weather
         child = self._child("daemon", self.store.argument, weather.lease, weather.slots, point, n)
         # One that does not come to its point dies after so many bodies: an idle daemon commits nothing.
@@ -202,7 +200,7 @@ class _Conductor:
                 self._go_on(life)
 
     def _go_on(self, life: _Life) -> None:
-        life.fate, life.left = self._next_fate(), self.rng.randint(1, self.weather.bodies)
+        life.fate, life.left = self._next_fate(), self.rng.randint(1, 12)
 
     def _kill(self, life: _Life, point: str) -> None:
         life.child.kill()

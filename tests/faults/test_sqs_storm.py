@@ -17,10 +17,16 @@ from tests.faults.storm import Weather, storm
 from tests.faults.storm_stores import InTable
 from tests.faults.test_storm import seed
 
-pytestmark = [pytest.mark.slow, pytest.mark.serial, pytest.mark.untraced]
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.serial,
+    pytest.mark.untraced,
+    pytest.mark.usefixtures("tables_in_second"),
+]
 
 SHORT = Weather(kills=20, freezes=2, client_kills=1, graphs=1, size=80, patient=True, longest=600)
-LONG = Weather(kills=200, freezes=16, client_kills=8, graphs=10, size=250, patient=True, longest=2400)
+LONG = Weather(kills=200, freezes=16, client_kills=8, graphs=4, size=500, patient=True, longest=2400)
+"""Few large graphs: at the end of each there is little to do, and what no message tells of waits for the next sweep."""
 WEATHER = LONG if os.environ.get("ASYNCJOBS_STORM") == "long" else SHORT
 
 

@@ -15,7 +15,7 @@ from asyncjobs.testing import ManualClock
 from tests import sqs_server
 from tests.conformance.support import SUCCESS, Hand, Store
 from tests.sqs_capacity import CountingClient
-from tests.sqs_wrapped_store import WrappedSQSBackend
+from tests.sqs_wrapped_store import WrappedSQSBackend, shared_clients
 from tests.unit.sqs_support import Dying, until_it_dies
 
 _ROUNDS = 12
@@ -39,9 +39,17 @@ class Troubled(Store):
     """A store whose calls of DynamoDB go through a client that makes trouble: ``trouble`` wraps the real one.
 
     It sends neither heartbeats nor messages by itself.
+
+    :param shared: clients whose connections it uses.
     """
 
-    def __init__(self, config: SQSConfig, trouble: Callable[[Any], Any], clock: ManualClock | None) -> None:
+    def __init__(
+        self,
+        config: SQSConfig,
+        trouble: Callable[[Any], Any],
+        clock: ManualClock | None,
+        shared: Clients | None = None,
+    ) -> None:
         self.dynamodb: Any = None
         self.table = config.table
 
@@ -49,7 +57,7 @@ class Troubled(Store):
             self.dynamodb = clients.dynamodb = trouble(clients.dynamodb)
             clients.connect = lambda *_: Mute()
 
-        super().__init__(lambda clock: WrappedSQSBackend(config, clock=clock, wrap=wrap))
+        super().__init__(lambda clock: WrappedSQSBackend(config, clock=clock, wrap=wrap, shared=shared))
         if clock is not None:
             self.clock = clock
             self.backend = self.make(clock)
@@ -69,8 +77,8 @@ class Troubled(Store):
 class Mortal(Troubled):
     """A store of a process that may die with one of its writes."""
 
-    def __init__(self, config: SQSConfig, clock: ManualClock | None = None) -> None:
-        super().__init__(config, Dying, clock)
+    def __init__(self, config: SQSConfig, clock: ManualClock | None = None, shared: Clients | None = None) -> None:
+        super().__init__(config, Dying, clock, shared)
 
     def count_calls(self) -> CountingClient:
         """Count the calls of this process from now on."""
@@ -95,10 +103,12 @@ def owed(items: list[Item]) -> list[str]:
 
 
 @asynccontextmanager
-async def mended(config: SQSConfig, dead: Mortal, before: Part | None = None) -> AsyncGenerator[Mortal]:
+async def mended(
+    config: SQSConfig, dead: Mortal, before: Part | None = None, shared: Clients | None = None
+) -> AsyncGenerator[Mortal]:
     """Open the store in another process, whose reaps and sweeps run until nothing is owed."""
     await dead.backend.close()
-    async with Mortal(config, dead.clock) as other:
+    async with Mortal(config, dead.clock, shared) as other:
         if before is not None:
             await before(other)
         left: list[str] = []
@@ -134,13 +144,14 @@ async def goes_on(store: Mortal, outcomes: Mapping[str, Outcome] = {}) -> dict[s
     return {job.id: job.status for job in jobs}
 
 
-_WHOLE = 8
-"""So many tries are there for each look at the whole."""
+_WHOLE = 13
+"""Behind each so-manieth write there is a look at the whole, and once behind an act that came to its end. It takes more
+calls than all else of a try. The number is prime to the steps of tests that share the writes of an act."""
 
 
-async def prepared(prepare: Part) -> Mortal:
+async def prepared(prepare: Part, shared: Clients) -> Mortal:
     """Return the store of a process that has prepared an act: each try begins with a copy of what stands there."""
-    store = Mortal(sqs_server.made(shards=1))
+    store = Mortal(sqs_server.made(shards=1), shared=shared)
     await store.backend.open()
     await prepare(store)
     store.clock.advance(1)  # numbers of jobs are moments
@@ -152,19 +163,26 @@ async def every_write(prepare: Part, act: Part, check: Check, first: int, step: 
 
     :param before: what another process does before it mends what that left.
     """
-    template = await prepared(prepare)
+    async with shared_clients() as shared:
+        return await _every_write(prepare, act, check, first, step, before, shared)
+
+
+async def _every_write(
+    prepare: Part, act: Part, check: Check, first: int, step: int, before: Part | None, shared: Clients
+) -> int:
+    template = await prepared(prepare, shared)
     items = [item for item in await template.items() if item["pk"] != keys.META[0]]
     await template.backend.close()
     at, tried = first, 0
     while True:
         config = sqs_server.made(shards=1)
-        dying = Mortal(config, template.clock)
+        dying = Mortal(config, template.clock, shared)
         await dying.backend.open()
         await Table(dying.dynamodb, config.table).put_many(items)
         dying.dynamodb.die_at(at)
         died = await until_it_dies(act(dying))
-        async with mended(config, dying, before) as other:
-            await check(other, not died or tried % _WHOLE == 0)
+        async with mended(config, dying, before, shared) as other:
+            await check(other, at % _WHOLE == 0 or (not died and first == 1))
         if not died:
             return tried
         at, tried = at + step, tried + 1

@@ -18,6 +18,7 @@ from msgspec.structs import replace
 from asyncjobs.backends.base import AttemptEnd, AttemptRef, NewJob
 from asyncjobs.backends.sqs import batches, expressions, keys, removal, reviving, submitting
 from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.backends.sqs.clients import Clients
 from asyncjobs.backends.sqs.server_clock import StoreClock
 from asyncjobs.config import SQSConfig
 from asyncjobs.core.requests import Answer, Forget, Keep, StepChange
@@ -30,6 +31,7 @@ from tests import sqs_server
 from tests.conformance.gates import created_at, gate
 from tests.conformance.support import BOOM, FAILURE, FATAL, RELEASED, SUCCESS, Hand, new, progress
 from tests.sqs_faults import WRITES, Wrapped
+from tests.sqs_wrapped_store import shared_clients
 from tests.unit.sqs_mortal import Troubled, owed
 from tests.unit.sqs_support import EVERY
 
@@ -78,8 +80,8 @@ class Deaf(Wrapped):
 class Patient(Troubled):
     """A store whose callers make each call until it is answered."""
 
-    def __init__(self, config: SQSConfig, clock: ManualClock | None = None) -> None:
-        super().__init__(config, Deaf, clock)
+    def __init__(self, config: SQSConfig, clock: ManualClock | None = None, shared: Clients | None = None) -> None:
+        super().__init__(config, Deaf, clock, shared)
 
     async def until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
         """Make a call again until it is answered."""
@@ -424,14 +426,14 @@ async def mend(store: Patient) -> None:
         raise AssertionError("it is not mended")
 
 
-async def tried(command: Command, at: int, away: int) -> tuple[Patient, dict[str, object]]:
+async def tried(command: Command, shared: Clients, at: int, away: int) -> tuple[Patient, dict[str, object]]:
     """Give a command while the answer to one of its writes is lost, then let everything run to its end.
 
     What is left to a sweep by then waits for that.
 
     :returns: what the store tells in the end.
     """
-    async with Patient(sqs_server.made()) as store:
+    async with Patient(sqs_server.made(), shared=shared) as store:
         await command.prepare(store)
         store.dynamodb.lose(at, away)
         await command.act(store)
@@ -469,15 +471,16 @@ def few_are_many(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("name", COMMANDS)
 async def test_a_call_whose_answer_was_lost_is_made_again_and_all_is_done_once(name: str, few_are_many: None) -> None:
     command = COMMANDS[name]
-    store, expected = await tried(command, 0, 0)
-    writes = store.dynamodb.writes
-    assert writes >= command.writes
-    for at, away in losses(writes):
-        store, told = await tried(command, at, away)
-        what = f"the answer to write {at} was lost, a {store.dynamodb.lost}"
-        assert store.dynamodb.lost is not None
-        for topic, is_told in expected.items():
-            assert told[topic] == is_told, f"{what}: {topic}"
+    async with shared_clients() as shared:
+        store, expected = await tried(command, shared, 0, 0)
+        writes = store.dynamodb.writes
+        assert writes >= command.writes
+        for at, away in losses(writes):
+            store, told = await tried(command, shared, at, away)
+            what = f"the answer to write {at} was lost, a {store.dynamodb.lost}"
+            assert store.dynamodb.lost is not None
+            for topic, is_told in expected.items():
+                assert told[topic] == is_told, f"{what}: {topic}"
 
 
 async def test_a_report_is_known_again_though_the_time_of_the_store_is_known_better_by_then(
