@@ -126,6 +126,28 @@ async def test_a_wait_after_a_failed_look_looks_again_and_does_not_seem_to_succe
         assert log.count == looks + tries
 
 
+class Ticking(ManualClock):
+    """A clock on which time passes between any two looks at it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.slept: list[float] = []
+
+    def monotonic(self) -> int:
+        self.advance(0.2)
+        return super().monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        self.slept.append(seconds)
+
+
+async def test_a_look_that_becomes_due_while_a_pause_is_chosen_comes_without_one() -> None:
+    clock, log = Ticking(), Looks()
+    assert not await waiting(clock, log).wait(10, seen=Seen())
+    assert log.count > 1
+    assert min(clock.slept) == 0, "anyio refuses to sleep for less"
+
+
 async def test_looking_for_a_day_costs_a_cent_and_five_if_it_is_urgent_all_the_time() -> None:
     config = sqs_server.config()
     clients = await Clients.open(config)

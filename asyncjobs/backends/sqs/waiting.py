@@ -54,7 +54,7 @@ class Waiting:
                 return not self._closed
             if left <= 0:
                 return False
-            pause = min(self._next_look(longest), left)
+            pause = max(0.0, min(self._next_look(longest), left))  # it may have become due by now
             await self._pause(pause)
             left -= pause
 
