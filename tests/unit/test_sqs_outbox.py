@@ -86,7 +86,7 @@ async def test_what_cannot_be_sent_is_counted_and_named_once(store: Store, caplo
     await store.backend.wait(0)
     assert outbox.unsent == 3
     assert [record.getMessage() for record in caplog.records if "cannot be sent" in record.getMessage()] == [
-        "messages cannot be sent, so work spreads at the pace of the sweep: None"
+        "messages cannot be sent, so work spreads at the pace of the sweep: InternalError"
     ]
     assert (await store.backend.health())["messages"] == {"unsent": 3}
     hand = await store.hand(lease=AGES)

@@ -90,7 +90,7 @@ class Outbox:
             self._count(len(entries), error)
             return
         if failed := answer.get("Failed", ()):
-            self._count(len(failed), str(failed[0].get("Message")))
+            self._count(len(failed), failed[0].get("Message") or failed[0]["Code"])
 
     def _count(self, count: int, why: BackendError | str) -> None:
         if not self.unsent and not (isinstance(why, BackendError) and why.logged):
