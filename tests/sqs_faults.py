@@ -168,14 +168,17 @@ def _forget(error: ClientError) -> None:
 
 
 class _StaleIndexes:
-    """The indexes of a table as they were some calls ago."""
+    """The indexes of a table as they were some calls ago.
+
+    What is copied are the partitions that are asked for: an index of thousands of jobs would take all of the emulator.
+    """
 
     def __init__(self, client: Any, random: Random, age: int) -> None:
         self._client = client
         self._random = random
         self._age = age
         self._left = 0
-        self._entries: dict[str, list[Any]] = {}
+        self._entries: dict[tuple[str, str], list[Any]] = {}
 
     async def query(self, request: Mapping[str, Any]) -> Any:
         """Answer a query of an index by what it was."""
@@ -183,16 +186,22 @@ class _StaleIndexes:
             self._left = self._random.randint(1, self._age)
             self._entries.clear()
         self._left -= 1
-        index = request["IndexName"]
-        if index not in self._entries:
-            self._entries[index] = await self._scan(request["TableName"], index)
-        return _answer(self._entries[index], request)
+        partition = request["IndexName"], request["ExpressionAttributeValues"][":h"]["S"]
+        if partition not in self._entries:
+            self._entries[partition] = await self._copy(request)
+        return _answer(self._entries[partition], request)
 
-    async def _scan(self, table: str, index: str) -> list[Any]:
+    async def _copy(self, request: Mapping[str, Any]) -> list[Any]:
         found: list[Any] = []
         start: dict[str, Any] = {}
+        whole = {
+            "KeyConditionExpression": "#h = :h",
+            "ExpressionAttributeNames": {"#h": request["ExpressionAttributeNames"]["#h"]},
+            "ExpressionAttributeValues": {":h": request["ExpressionAttributeValues"][":h"]},
+        }
         while True:
-            page = await self._client.scan(TableName=table, IndexName=index, **start)
+            table, index = request["TableName"], request["IndexName"]
+            page = await self._client.query(TableName=table, IndexName=index, **whole, **start)
             found += page["Items"]
             if "LastEvaluatedKey" not in page:
                 return found
@@ -208,8 +217,7 @@ def _answer(entries: Sequence[Any], request: Mapping[str, Any]) -> Any:
     def place(entry: Any) -> tuple[Any, str, str]:
         return _plain(entry[order]), entry["pk"]["S"], entry["sk"]["S"]
 
-    chosen = [entry for entry in entries if entry[partition] == given[":h"]]
-    chosen = [entry for entry in chosen if _holds(condition, _plain(entry[order]), given)]
+    chosen = [entry for entry in entries if _holds(condition, _plain(entry[order]), given)]
     chosen.sort(key=place, reverse=not request.get("ScanIndexForward", True))
     if (start := request.get("ExclusiveStartKey")) is not None:
         forward = request.get("ScanIndexForward", True)
