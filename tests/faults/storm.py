@@ -12,6 +12,7 @@ import signal
 import time
 from collections import Counter
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from random import Random
 
@@ -155,7 +156,9 @@ class _Conductor:
         while not self.over:
             now = time.monotonic()
             if now > min(deadline, end):
-                self.came.problems.append("it did not come to its end")
+                why = "took too long" if now > end else f"said nothing for {self.weather.patience:g} s"
+                self.came.problems.append(f"it did not come to its end: its processes {why}")
+                self._ask_where_they_stand()
                 return
             for life in self.lives:
                 if life.frozen_until is not None and life.frozen_until < now:
@@ -252,6 +255,18 @@ class _Conductor:
     def _calm(self) -> bool:
         """Whether all that was to happen has happened."""
         return not self.fates and all(life.fate == "none" and life.frozen_until is None for life in self.lives)
+
+    def _ask_where_they_stand(self) -> None:
+        """Have each process write down where its tasks wait."""
+        for life in self.lives:
+            frozen = " and is frozen" if life.frozen_until is not None else ""
+            print(f"daemon {life.child.pid} has {life.left} bodies left until its fate, {life.fate}{frozen}")
+        for child in (self.client, *(life.child for life in self.lives)):
+            child.process.send_signal(signal.SIGCONT)
+            child.process.send_signal(signal.SIGUSR1)
+            with suppress(AssertionError):
+                child.until("stands")
+        print(self.ledger.with_suffix(".stderr").read_text(errors="replace")[-200_000:])
 
     # -- afterwards
 

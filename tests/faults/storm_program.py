@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -98,11 +100,31 @@ async def client(store: str, seed: str, size: str, pause: str, patient: str, gra
             g, first = g + 1, 0
 
 
-PROGRAMS = {"daemon": daemon, "client": client}
+def say_where_it_stands() -> None:
+    """Write to standard error where each task waits."""
+    for task in sorted(asyncio.all_tasks(), key=asyncio.Task.get_name):
+        print(f"-- {os.getpid()} {task.get_name()}", file=sys.stderr)
+        waiting: Any = task.get_coro()
+        while waiting is not None:
+            frame = getattr(waiting, "cr_frame", None) or getattr(waiting, "ag_frame", None)
+            if frame is not None:
+                print(f"   {frame.f_code.co_filename}:{frame.f_lineno} {frame.f_code.co_name}", file=sys.stderr)
+            waiting = getattr(waiting, "cr_await", None) or getattr(waiting, "ag_await", None)
+    sys.stderr.flush()
+    tell("stands")
+
+
+async def run(name: str, *arguments: str) -> None:
+    """Be one of the programs, which says on SIGUSR1 where it stands."""
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, say_where_it_stands)
+    await PROGRAMS[name](*arguments)
+
+
+PROGRAMS: dict[str, Callable[..., Awaitable[None]]] = {"daemon": daemon, "client": client}
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING, format="%(process)d %(name)s %(message)s")
     defects.DEFECTS |= storm_defects.DEFECTS
     defects.install()
-    asyncio.run(PROGRAMS[sys.argv[1]](*sys.argv[2:]))
+    asyncio.run(run(*sys.argv[1:]))
