@@ -127,7 +127,7 @@ EVERY_WRITE := last_of_its_process or answer_was_lost or come_before_any_write
 # KIND=stale runs one kind (tests/sqs_faulty_store.py has them), SEED=7 draws other faults.
 test-faults: $(VENV)/dev.stamp .venv-aws/stamp .venv-dynoxide/stamp
 	ASYNCJOBS_TEST_SEED=$(or $(SEED),0) $(call faulty,$(or $(KIND),all)) $(ARGS)
-	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_EVERY=1 $(SQS) -k "$(EVERY_WRITE)" tests/unit)
+	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_EVERY=1 ASYNCJOBS_TEST_KILLED=1 $(SQS) -k "$(EVERY_WRITE)" tests/unit)
 	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_HISTORIES=300 $(SQS) -k sqs tests/properties/test_sqs_histories.py tests/properties/test_retention.py)
 	$(if $(KIND)$(ARGS),,ASYNCJOBS_TEST_CHILDREN=2000 ASYNCJOBS_TEST_DEPENDENCIES=5000 $(SQS) --timeout 1000 \
 		tests/properties/test_sqs_together.py tests/unit/test_sqs_dependents.py)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,8 +17,11 @@ from tests import sqs_server
 from tests.conformance.support import SUCCESS, Hand, Store
 from tests.sqs_capacity import CountingClient
 from tests.sqs_wrapped_store import WrappedSQSBackend, shared_clients
+from tests.unit.sqs_killed import is_killed
 from tests.unit.sqs_support import Dying, until_it_dies
 
+KILLED = os.environ.get("ASYNCJOBS_TEST_KILLED") == "1"
+"""Whether processes that die are processes, ended by SIGKILL; else they make no call any more."""
 _ROUNDS = 12
 """Sweeps that must be enough: the first are for what others complete, the later ones for what they undo."""
 
@@ -179,10 +183,24 @@ async def _every_write(
         dying = Mortal(config, template.clock, shared)
         await dying.backend.open()
         await Table(dying.dynamodb, config.table).put_many(items)
-        dying.dynamodb.die_at(at)
-        died = await until_it_dies(act(dying))
+        died = await _dies(dying, config, act, at)
         async with mended(config, dying, before, shared) as other:
             await check(other, at % _WHOLE == 0 or (not died and first == 1))
         if not died:
             return tried
         at, tried = at + step, tried + 1
+
+
+async def _dies(dying: Mortal, config: SQSConfig, act: Part, at: int) -> bool:
+    """Do an act whose process dies with this write; return False if there is none."""
+    if not KILLED:
+        dying.dynamodb.die_at(at)
+        return await until_it_dies(act(dying))
+
+    async def in_a_process(kill: Callable[[], None]) -> None:
+        store = Mortal(config, dying.clock)
+        await store.backend.open()
+        store.dynamodb.die_at(at, kill)
+        await act(store)
+
+    return await is_killed(in_a_process, dying.clock)

@@ -8,6 +8,8 @@ from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
+import anyio
+
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import keys, schema, values
 from asyncjobs.backends.sqs.barriers import Barrier
@@ -66,11 +68,15 @@ class Dying:
         self._client = client
         self._at = at
         self._meanwhile = meanwhile
+        self._die: Callable[[], object] = _crash
         self.writes = self.reads = self.read = 0
 
-    def die_at(self, at: int) -> None:
-        """Die with this write from now on."""
-        self._at, self.writes = at, 0
+    def die_at(self, at: int, die: Callable[[], object] | None = None) -> None:
+        """Die with this write from now on.
+
+        :param die: ends the process. Default: it makes no call any more.
+        """
+        self._at, self.writes, self._die = at, 0, die or _crash
 
     def meanwhile(self, act: Meanwhile | None) -> None:
         """Have this happen before each write from now on."""
@@ -81,6 +87,8 @@ class Dying:
 
     async def _call(self, name: str, **request: Any) -> Any:
         if self._at and self.writes >= self._at:
+            if self._die is not _crash:
+                await anyio.sleep_forever()  # the last write is on its way, and with its answer comes the end
             raise Crash
         if name not in WRITES:
             answer = await getattr(self._client, name)(**request)
@@ -93,8 +101,12 @@ class Dying:
             await self._meanwhile(self.writes)
         answer = await getattr(self._client, name)(**request)
         if last:
-            raise Crash
+            self._die()
         return answer
+
+
+def _crash() -> None:
+    raise Crash
 
 
 class Process:
