@@ -9,7 +9,7 @@ from __future__ import annotations
 import inspect
 import math
 import traceback
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context, copy_context
 from enum import Enum, auto
 from types import TracebackType
@@ -20,21 +20,21 @@ import anyio.lowlevel
 from msgspec import Struct
 
 from asyncjobs.backends.base import ClaimedJob
-from asyncjobs.checks import is_a, is_awaitable
+from asyncjobs.checks import is_awaitable
 from asyncjobs.core.codec import decode_arguments, decode_call, encode_result, too_large
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.daemon_threads import in_thread
-from asyncjobs.exceptions import BackendClosedError, JobNotCompletedError
+from asyncjobs.exceptions import BackendClosedError
 from asyncjobs.forks import end_child
 from asyncjobs.models import JobError, JobResult, JobStatus, Outcome, OutcomeKind
 from asyncjobs.runtime.body_timeout import Countdown, Timer, Untimed
 from asyncjobs.runtime.cancellation import Body, BodyScope
 from asyncjobs.runtime.context import JobContext, enter
 from asyncjobs.runtime.event_data import capped, printable
+from asyncjobs.runtime.final_errors import is_caused_by, is_final
 from asyncjobs.runtime.large_values import LARGE
 from asyncjobs.runtime.lending import Interruptible
-from asyncjobs.runtime.step_values import StepNotKeptError
 from asyncjobs.runtime.threads import Threads
 
 if TYPE_CHECKING:
@@ -390,39 +390,6 @@ def failure(error: BaseException, *, policy: RunningAttempt | None = None, retry
         retryable = policy.job.retry.retries(error) and not is_final(error)
         policy.refused = is_caused_by(error, BackendClosedError)
     return Outcome(OutcomeKind.FAILED, error=describe(error), retryable=retryable)
-
-
-_cause = cast("Callable[[BaseException], BaseException | None]", BaseException.__dict__["__cause__"].__get__)
-_context = cast("Callable[[BaseException], BaseException | None]", BaseException.__dict__["__context__"].__get__)
-_members = cast("Callable[[BaseException], Sequence[BaseException]]", BaseExceptionGroup.__dict__["exceptions"].__get__)
-
-
-def is_final(error: BaseException) -> bool:
-    """Return whether another attempt would be pointless: the result of a step is lost, or a question was not answered.
-
-    This includes errors that such an error caused, or that were raised while one was handled.
-    """
-    return any(is_a(one, StepNotKeptError) or (is_a(one, JobNotCompletedError) and one.final) for one in _causes(error))
-
-
-def is_caused_by(error: BaseException, kind: type[BaseException]) -> bool:
-    """Return whether an error is of that kind, contains one, or has one among its causes and contexts."""
-    return any(is_a(one, kind) for one in _causes(error))
-
-
-def _causes(error: BaseException) -> Iterator[BaseException]:
-    """Yield an error, its causes and contexts, and the members of exception groups, recursively."""
-    seen: set[int] = set()
-    level: list[BaseException | None] = [error]
-    while level:
-        one = level.pop()
-        if one is None or id(one) in seen:
-            continue
-        yield one
-        seen.add(id(one))
-        level += (_cause(one), _context(one))  # bypasses attributes that a class of the program may define
-        if issubclass(type(one), BaseExceptionGroup):
-            level += _members(one)
 
 
 def describe(error: BaseException) -> JobError:
