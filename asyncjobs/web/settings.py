@@ -44,6 +44,7 @@ schema. Returns what callers may see of it."""
 
 _MAKE_ONE = "python -c 'import secrets; print(secrets.token_urlsafe())' makes one"
 _SECRET = re.compile(r"token|secret|passw|api_?key|authorization|cookie|credential", re.IGNORECASE)
+_COUNTS = re.compile(r"_tokens$|^token_usage$")
 
 
 def allow_anyone(scope: Mapping[str, Any]) -> Principal:
@@ -52,16 +53,28 @@ def allow_anyone(scope: Mapping[str, Any]) -> Principal:
 
 
 def redact_secrets(what: str, value: Any) -> Any:
-    """Hide values under keys that look secret (token, password, api_key, …): the default of ``redact=``."""
+    """Hide values under keys that look secret (token, password, api_key, …): the default of ``redact=``.
+
+    How many tokens a language model took is no secret: numbers under ``total_tokens`` and the like are shown.
+    """
     if isinstance(value, dict):
         fields = cast("dict[Any, Any]", value)
         return {
-            key: "•••" if isinstance(key, str) and _SECRET.search(key) else redact_secrets(what, inner)
+            key: "•••" if isinstance(key, str) and _is_secret(key, inner) else redact_secrets(what, inner)
             for key, inner in fields.items()
         }
     if isinstance(value, (list, tuple)):
         return [redact_secrets(what, inner) for inner in cast("Sequence[Any]", value)]
     return value
+
+
+def _is_secret(key: str, value: Any) -> bool:
+    if _SECRET.search(key) is None:
+        return False
+    if not _COUNTS.search(key):
+        return True
+    numbers = cast("dict[Any, Any]", value).values() if isinstance(value, dict) else [value]
+    return not all(isinstance(number, (int, float)) for number in numbers)
 
 
 class WebSettings(TypedDict, total=False):

@@ -112,5 +112,8 @@ def test_the_default_rule() -> None:
     value = {"TOKEN": 1, "my_secret": 2, "passwd": 3, "apikey": 4, "Cookie": 5, "key": 6, 7: [{"credentials": 8}]}
     hidden = dict.fromkeys(("TOKEN", "my_secret", "passwd", "apikey", "Cookie"), "•••")
     assert redact_secrets("result", value) == hidden | {"key": 6, 7: [{"credentials": "•••"}]}
+    counts = {"total_tokens": 7, "token_usage": {"prompt_tokens": 3}}
+    assert redact_secrets("event", counts) == counts
+    assert redact_secrets("event", {"access_tokens": [SECRET]}) == {"access_tokens": "•••"}
     assert redact_secrets("result", [(1, {"password": SECRET})]) == [[1, {"password": "•••"}]]
     assert value["TOKEN"] == 1
