@@ -31,6 +31,7 @@ from asyncjobs.models import (
 )
 from asyncjobs.requests import GateRequest, JobQuery, JobRequest
 from asyncjobs.runtime.batch import Batch
+from asyncjobs.runtime.crewai_calls import CrewAICalls
 from asyncjobs.runtime.daemon import JobDaemon
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.runtime.events.streamer import StatusStreamer
@@ -57,7 +58,7 @@ IfExists = Literal["raise", "return"]
 Types = Collection[str] | str | None
 
 
-class JobProcessor(CheckedArguments, GateCalls):
+class JobProcessor(CheckedArguments, GateCalls, CrewAICalls):
     """Submit callables as jobs, and (unless ``enable_daemon=False``) run them here, in the background.
 
     ::

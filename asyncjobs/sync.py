@@ -45,7 +45,7 @@ from asyncjobs.runtime.signals import next_ctrl_c_ends
 from asyncjobs.runtime.stored_calls import JobArguments
 from asyncjobs.runtime.submission import Optional
 from asyncjobs.runtime.wakeups import LoopHandle
-from asyncjobs.sync_gates import SyncGateCalls
+from asyncjobs.sync_crewai import SyncCrewAICalls
 
 T = TypeVar("T")
 T_co = TypeVar("T_co", covariant=True)
@@ -111,7 +111,7 @@ class _OnItsOwnLoop(JobProcessor):
     _hands_back_on_ctrl_c = True  # by ``SyncJobs``, on the main thread
 
 
-class SyncJobs(SyncGateCalls):
+class SyncJobs(SyncCrewAICalls):
     """A ``JobProcessor`` for plain programs.
 
     ::

@@ -10,6 +10,7 @@ from asyncjobs.core.codec import result_stand_in
 from asyncjobs.exceptions import SubmissionError
 from asyncjobs.requests import GateRequest, JobRequest
 from asyncjobs.runtime.batch_gates import BatchGateCalls
+from asyncjobs.runtime.crewai_calls import BatchCrewAICalls
 from asyncjobs.runtime.handle import JobHandle, Noted
 from asyncjobs.runtime.job_access import HandleAccess
 from asyncjobs.runtime.requests import build_request
@@ -19,7 +20,7 @@ from asyncjobs.runtime.submitter import Submitter
 T = TypeVar("T")
 
 
-class Batch(BatchGateCalls):
+class Batch(BatchGateCalls, BatchCrewAICalls):
     """Jobs that are stored together when the ``async with`` is left; not at all when it is left by an error.
 
     :param find_submitter: returns the submitter, while the processor is entered.

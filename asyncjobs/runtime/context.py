@@ -21,6 +21,7 @@ from asyncjobs.models import BodyEvent, EventType
 from asyncjobs.runtime import event_data
 from asyncjobs.runtime.body_events import BodyEvents
 from asyncjobs.runtime.child_keys import NO_KEY, OTHER_KEY, check_child_key, of_key
+from asyncjobs.runtime.crewai_methods import CrewAIMethods
 from asyncjobs.runtime.event_data import MAX_EVENT_BYTES, Piece, capped, printable
 from asyncjobs.runtime.gate_methods import GateMethods
 from asyncjobs.runtime.lending import Lender
@@ -103,7 +104,7 @@ def enter(context: JobContext) -> None:
     _current.set(context)
 
 
-class JobContext(StepMethods, GateMethods, QuestionMethods):
+class JobContext(StepMethods, GateMethods, QuestionMethods, CrewAIMethods):
     """One attempt, as its body sees it. Methods that report or read are plain, thread-safe and do not block; those for
     jobs, steps and questions are awaited, or block their thread."""
 

@@ -26,7 +26,7 @@ from asyncjobs.core.codec import (
     is_async_callable,
     resolve_callable,
 )
-from asyncjobs.core.codec.adapters import find_problem
+from asyncjobs.core.codec.adapters import find_library, find_problem
 from asyncjobs.core.codec.names import JOB_OPTIONS, attribute, loaded_module, module_of, seems, split_name
 from asyncjobs.core.retry import exception_name
 from asyncjobs.error_texts import shown
@@ -114,6 +114,19 @@ class Functions:
         if reason is not None:
             self.refused[name] = reason
         return reason is None
+
+    def find_library(self, name: str) -> str | None:
+        """Return the library that has to be imported to run jobs with this name, if an adapter of ours needs one.
+
+        None if such jobs may not run here, whatever is imported.
+        """
+        adapter, plain = split_name(name)
+        if adapter is None or find_problem(name) is not None:
+            return None
+        library = find_library(adapter)
+        if library is None or plain in self._known or self._is_listed(module_of(name)):
+            return library
+        return library if self._reason_against(plain) is None else None
 
     def _add_found(self, name: str, vouched: Callable[..., Any] | None, *, listed: bool) -> str | None:
         """Find the callable with this name that may run here, or return the reason why none does.

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from asyncjobs.checks import is_a
 from asyncjobs.core.codec import decode_result
+from asyncjobs.core.codec.callables import result_reader
 from asyncjobs.core.gates import FUNCTION, NOT_ANSWERED, REJECTED
 from asyncjobs.exceptions import (
     AnswerTimeoutError,
@@ -33,6 +34,8 @@ def decode_value(result: JobResult, func: ReadBy | None, functions: Functions) -
     if func is None:  # not "or": a callable need not have a truth value
         asked = functions.answers.find(result.job_id) if result.function == FUNCTION else None
         func = functions.get(result.function, result.job_id) if asked is None else asked
+    if func is None:
+        func = result_reader(result.function)
     return read_value(result, func)
 
 

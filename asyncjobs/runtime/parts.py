@@ -132,6 +132,7 @@ class Parts:
             results=self.results,
             jobs=self._jobs,
             max_value_size=self._settings.backend_config.max_value_size,
+            owns_process=self._settings.owns_process,
         )
 
     def find_runner(self) -> Runner | None:

@@ -28,6 +28,38 @@ async def preload(modules: tuple[str, ...], *, freeze: bool) -> None:
     logger.info("preloaded %s in %.1f s", ", ".join(modules), time.monotonic() - began)
 
 
+class Libraries:
+    """Imports the libraries that adapters need, each once, beside the loop that claims.
+
+    :param owns_process: set the process up for them, too.
+    """
+
+    def __init__(self, *, owns_process: bool) -> None:
+        self._owns_process = owns_process
+        self._loaded: set[str] = set()
+
+    async def load(self, library: str | None) -> None:
+        """Import a library. Whether that has worked is found out by whoever needs it."""
+        if library is None or library in self._loaded:
+            return
+        self._loaded.add(library)
+        try:
+            await preload((library,), freeze=self._owns_process)
+        except ConfigurationError as error:
+            logger.warning("%s", error.args[0])
+
+
+_SETUPS = {"crewai": "asyncjobs.integrations.crewai.environment"}
+"""By library, the module whose ``set_up()`` prepares a process of ours for it."""
+
+
+def set_up_for(name: str) -> None:
+    """Prepare a process that runs jobs and nothing else, before it imports a module."""
+    setup = _SETUPS.get(name.partition(".")[0])
+    if setup is not None:
+        importlib.import_module(setup).set_up()
+
+
 def import_modules(modules: Iterable[str], freeze: bool) -> None:
     """Import these modules, in this order.
 
@@ -36,6 +68,8 @@ def import_modules(modules: Iterable[str], freeze: bool) -> None:
     :raises ConfigurationError: one of them cannot be imported.
     """
     for name in modules:
+        if freeze:
+            set_up_for(name)
         try:
             importlib.import_module(name)
         except (Exception, SystemExit, KeyboardInterrupt) as error:  # border: a module may raise anything, or exit

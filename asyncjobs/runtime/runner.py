@@ -27,6 +27,7 @@ from asyncjobs.runtime.job_access import BodyAccess
 from asyncjobs.runtime.loops import look_forever
 from asyncjobs.runtime.lost_claims import Held, LostClaims
 from asyncjobs.runtime.outages import Outage
+from asyncjobs.runtime.preload import Libraries
 from asyncjobs.runtime.recorder import Recorder
 from asyncjobs.runtime.registration import Registration
 from asyncjobs.runtime.result_cache import ResultCache
@@ -58,6 +59,7 @@ class Runner:
     :param results: keeps results that this process may soon read.
     :param jobs: the access through which bodies submit jobs, and wait for them.
     :param max_value_size: maximum size of a result in bytes.
+    :param owns_process: see ``EngineSettings``.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class Runner:
         results: ResultCache,
         jobs: BodyAccess,
         max_value_size: int = 64 << 20,
+        owns_process: bool = False,
     ) -> None:
         if config.name is None:
             config = replace(config, name=f"{socket.gethostname()}-{os.getpid()}")
@@ -100,7 +103,13 @@ class Runner:
             config, self.attempts, self.slots, self.claims, self.recorder, self.bodies, quiet, tail.wake
         )
         self.scheduler: Scheduler = Scheduler(
-            backend, self.registration, self.claims, functions, clock, lost=self._register_again
+            backend,
+            self.registration,
+            self.claims,
+            functions,
+            clock,
+            lost=self._register_again,
+            import_library=Libraries(owns_process=owns_process).load,
         )
         self.started: bool = False
         """Whether it is registered, and has begun to claim."""

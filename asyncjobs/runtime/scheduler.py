@@ -34,6 +34,7 @@ class Scheduler:
     """Makes the claims of a worker.
 
     :param lost: awaited with the id of a worker that the store no longer knows; registers a new one.
+    :param import_library: awaited with the name of a library that functions of ready jobs need.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Scheduler:
         clock: Clock,
         *,
         lost: Callable[[str], Awaitable[None]],
+        import_library: Callable[[str | None], Awaitable[None]],
     ) -> None:
         self._backend = backend
         self._registration = registration
@@ -52,6 +54,7 @@ class Scheduler:
         self._functions = functions
         self._clock = clock
         self._lost = lost
+        self._import_library = import_library
         self._signal = Wakeup()
         self._next_due: int | None = None  # by the wall clock, as of the response of the store
         self._offset = clock.now() - clock.monotonic()  # of the wall clock then: it may be set meanwhile
@@ -129,6 +132,8 @@ class Scheduler:
 
     async def _learn(self, unknown: tuple[str, ...]) -> bool:
         """Resolve functions that ready jobs name; return whether some may run here."""
+        for library in {self._functions.find_library(name) for name in unknown if "+" in name} - {None}:
+            await self._import_library(library)
         found = [name for name in unknown if self._functions.resolve(name)]
         refused = {name: self._functions.refused[name] for name in unknown if name not in found}
         news = {name: reason for name, reason in refused.items() if self._reported.get(name) != reason}

@@ -31,6 +31,8 @@ from asyncjobs.core.codec import (
     too_large,
     wraps_async,
 )
+from asyncjobs.core.codec.adapted import heeds_stop
+from asyncjobs.core.codec.adapters import can_run
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import DEFAULT_RETRY, RetryPolicy, checked_policy
@@ -163,7 +165,8 @@ class Submissions:
             func = request.func
             if type(func) is not FunctionType and seems(func, partial):
                 func = describe_callable(func).func
-            self._functions.add(job.function, func)
+            if can_run(func):
+                self._functions.add(job.function, func)
 
     def check_options(self, func: Callable[..., Any]) -> None:
         """Refuse a callee that has a parameter named like an option; checked once per function."""
@@ -205,7 +208,7 @@ def _callee(request: JobRequest, owner: str | None) -> _Callee:
 
 def _timeout(given: object, callee: _Callee, isolation: Isolation) -> float:
     timeout = duration("timeout", given, above=True)
-    if not callee.is_async and isolation == "thread" and not wraps_async(callee.func):
+    if not callee.is_async and isolation == "thread" and not wraps_async(callee.func) and not heeds_stop(callee.func):
         # With the name, the warning appears once per function for each line that submits it.
         callers.warn(_NO_TIMEOUT.format(callee.name), callee.func)
     return timeout

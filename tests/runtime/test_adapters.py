@@ -203,14 +203,16 @@ async def test_arguments_that_look_like_names_of_code_are_arguments(jp: JobProce
 async def test_an_adapter_that_no_worker_knows_is_a_reason(stores: Stores, monkeypatch: pytest.MonkeyPatch) -> None:
     async with stores.processor(enable_daemon=False) as jp:
         with monkeypatch.context() as patched:  # as a newer version that has one more
-            patched.setattr(adapters, "ADAPTERS", {**adapters.ADAPTERS, "crew": "asyncjobs.testing.demo_adapter"})
+            patched.setattr(adapters, "ADAPTERS", {**adapters.ADAPTERS, "newer": "asyncjobs.testing.demo_adapter"})
             patched.setattr("asyncjobs.core.codec.callables.ADAPTERS", adapters.ADAPTERS)
             patched.setattr("asyncjobs.core.codec.callables._bodies", {})
-            job = await jp.submit_job(adapted("crew", make), "noir")
+            job = await jp.submit_job(adapted("newer", make), "noir")
         async with stores.processor(allowed_modules=("tests",), name="old") as worker:
             other = await worker.submit_job(demo(make), "of this version")
             assert (await other.result(timeout=PATIENCE))["title"] == "of this version"
-            assert "this version of asyncjobs has no adapter 'crew' (it has demo)" in await reason_of(jp, job.id, "old")
+            assert "this version of asyncjobs has no adapter 'newer' (it has crew, demo, flow)" in await reason_of(
+                jp, job.id, "old"
+            )
         assert (await jp.get_job(job)).attempt == 0
 
 

@@ -17,6 +17,7 @@ import pytest
 
 from asyncjobs import BackendClosedError, ConfigurationError, DaemonConfig, JobProcessor, RetryPolicy
 from asyncjobs.processor import get_engine
+from asyncjobs.runtime.preload import Libraries
 from asyncjobs.testing import FaultyBackend
 from tests.runtime import isolated
 from tests.runtime.support import PATIENCE, Gate, Stores
@@ -314,3 +315,14 @@ async def test_a_job_that_is_cancelled_while_its_process_imports_ends_at_once(st
                     await job.cancel()
             assert (await jp.get_job(job)).status == "cancelled"
         assert not get_engine(jp).last_runner.running
+
+
+async def test_a_library_that_an_adapter_needs_is_imported_once_and_its_absence_is_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    libraries = Libraries(owns_process=False)
+    for _ in range(2):
+        await libraries.load("asyncjobs_has_no_such_module")
+        await libraries.load(None)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "module 'asyncjobs_has_no_such_module' cannot be imported" in caplog.text

@@ -146,6 +146,18 @@ async def answers(jp: JobProcessor) -> None:
     assert_type(jp.stream_job("x"), AsyncIterator[JobEvent])
 
 
+async def a_run_takes_the_options_of_jobs_and_its_own(jp: JobProcessor, jobs: SyncJobs) -> None:
+    assert_type(await jp.submit_crew_run(count, {"topic": "x"}, args=("a",), durable=False, group="g"), JobHandle[Any])
+    assert_type(await jp.submit_flow_run("shop.flows:Story", depends_on=["a"], job_id="x"), JobHandle[Any])
+    async with jp.batch() as batch:
+        assert_type(batch.submit_crew_run(count, kwargs={"a": 1}), JobHandle[Any])
+    context = current_job()
+    assert_type(await context.submit_crew_run(count, key="k"), JobHandle[Any])
+    assert_type(context.submit_flow_run_sync(count, timeout=60.0), JobHandle[Any])
+    assert_type(jobs.submit_crew_run(count), SyncHandle[Any])
+    await jp.submit_crew_run(count, color="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+
+
 def plain_programs(jobs: SyncJobs) -> None:
     assert_type(jobs.submit_job(draw, "x"), SyncHandle[Picture])
     assert_type(jobs.submit_job(count, "x"), SyncHandle[int])

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 import functools
+import importlib.metadata
 import inspect
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
 import pytest
+from msgspec import Struct
 
 from asyncjobs import ConfigurationError, NotSerializableError, SubmissionError
 from asyncjobs.core.codec import (
     CallableNotFoundError,
     adapted,
+    adapted_by_name,
     adapters,
     bind_arguments,
     decode_arguments,
+    decode_result,
     describe_callable,
     encode_arguments,
+    encode_result,
     is_async_callable,
     resolve_callable,
     same_function,
 )
-from asyncjobs.core.codec.adapted import find_mark
+from asyncjobs.core.codec.adapted import find_mark, heeds_stop
 from asyncjobs.core.codec.annotations import get_result_plan
+from asyncjobs.core.codec.callables import result_reader
 from asyncjobs.core.codec.names import module_of, split_name
+from asyncjobs.integrations.crewai.library import check_version
 from tests.runtime import factories
 from tests.runtime.factories import Maker, Mood, Poem, make
 
@@ -138,7 +146,7 @@ def test_a_module_whose_name_looks_like_an_adapter_is_refused_at_submit(monkeypa
 @pytest.mark.parametrize(
     ("name", "reason"),
     [
-        ("crew+tests.runtime.factories:make", "has no adapter 'crew' (it has demo)"),
+        ("newer+tests.runtime.factories:make", "has no adapter 'newer' (it has crew, demo, flow)"),
         ("+tests.runtime.factories:make", "has no adapter ''"),
         ("DEMO+tests.runtime.factories:make", "has no adapter 'DEMO'"),
         (
@@ -194,7 +202,7 @@ def test_what_is_no_factory_is_refused_at_submit(factory: Any, words: str) -> No
 
 
 def test_an_adapter_that_there_is_not_is_refused_at_submit() -> None:
-    with pytest.raises(ConfigurationError, match="adapter cannot be 'crw'; allowed: 'demo'"):
+    with pytest.raises(ConfigurationError, match="adapter cannot be 'crw'; allowed: 'crew', 'demo', 'flow'"):
         adapted("crw", make)
 
 
@@ -250,3 +258,73 @@ def test_the_annotation_of_what_the_factory_makes_is_not_that_of_the_result() ->
 
 def test_a_factory_without_a_signature_is_called_as_it_is_written() -> None:
     assert bind_arguments(adapted("demo", dict), (), {"inputs": None, "a": 1}) == ((), {"inputs": None, "a": 1})
+
+
+# -- adapters of libraries
+
+
+def test_an_adapter_says_which_library_it_needs_and_whether_its_bodies_end_when_they_are_to_stop() -> None:
+    assert (adapters.find_library("crew"), adapters.find_library("demo")) == ("crewai", None)
+    assert heeds_stop(adapted("crew", make))
+    assert not heeds_stop(adapted("demo", make))
+    assert not heeds_stop(make)
+
+
+@pytest.fixture
+def _no_crewai(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    def version(name: str) -> str:
+        raise importlib.metadata.PackageNotFoundError(name)
+
+    monkeypatch.setattr(importlib.metadata, "version", version)
+    check_version.cache_clear()
+    yield
+    check_version.cache_clear()
+
+
+@pytest.mark.usefixtures("_no_crewai")
+def test_without_its_library_an_adapter_submits_and_does_not_run() -> None:
+    assert describe_callable(adapted("crew", make)).name == "crew+tests.runtime.factories:make"
+    assert not adapters.can_run(adapted("crew", make))
+    with pytest.raises(CallableNotFoundError, match="needs the extra 'crewai'"):
+        resolve_callable("crew+tests.runtime.factories:make")
+
+
+def test_what_needs_no_library_runs() -> None:
+    assert adapters.can_run(make)
+    assert adapters.can_run(adapted("demo", make))
+
+
+def test_a_factory_that_is_known_by_its_name_alone_is_submitted_and_not_run() -> None:
+    named = adapted_by_name("demo", "shop.models:make")
+    assert describe_callable(named).name == "demo+shop.models:make"
+    assert not adapters.can_run(named)
+    with pytest.raises(RuntimeError, match="shop.models:make is known by its name alone here"):
+        named()
+
+
+@pytest.mark.parametrize("name", ["make", "shop.models", ":make", "shop..models:make", "demo+shop:make", "shop:a b"])
+def test_what_cannot_be_a_name_is_refused(name: str) -> None:
+    with pytest.raises(SubmissionError, match="is not the name of a function of a module"):
+        adapted_by_name("demo", name)
+
+
+def test_results_are_read_by_the_adapter_alone() -> None:
+    assert result_reader("demo+not.there:make") is result_reader("demo+shop:make") is not None
+    assert result_reader("shop:make") is result_reader("newer+shop:make") is None
+
+
+class Stored(Struct):
+    """What is stored in place of something else."""
+
+    text: str
+
+    def __asyncjobs_restore__(self) -> str:
+        return self.text.upper()
+
+
+def body() -> Stored:
+    return Stored("a result")
+
+
+def test_a_record_that_stands_for_something_else_is_restored() -> None:
+    assert decode_result(encode_result(body, body(), "$.result"), body) == "A RESULT"

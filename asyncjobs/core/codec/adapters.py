@@ -17,14 +17,39 @@ from asyncjobs.core.codec.adapted import MARK, Mark, find_mark
 from asyncjobs.core.codec.hints import callable_hints
 from asyncjobs.core.codec.layers import find_callee
 from asyncjobs.core.codec.names import JOB_OPTIONS, attribute, split_name
-from asyncjobs.exceptions import SubmissionError
+from asyncjobs.exceptions import ConfigurationError, SubmissionError
 
-ADAPTERS: Mapping[str, str] = MappingProxyType({"demo": "asyncjobs.testing.demo_adapter"})
+ADAPTERS: Mapping[str, str] = MappingProxyType(
+    {
+        "crew": "asyncjobs.integrations.crewai.crew_adapter",
+        "demo": "asyncjobs.testing.demo_adapter",
+        "flow": "asyncjobs.integrations.crewai.flow_adapter",
+    }
+)
 """The module of each adapter, by the name with which stored names begin. It is imported when a job needs it.
 
 It has a plain function ``adapt(factory)``, which returns the body of a job: a function that takes the arguments of the
-factory, and its own ones by keyword only.
+factory, and its own ones by keyword only. What it may have besides, for a foreign library:
+
+``LIBRARY``: its name, to be imported before the first job that needs it. ``check()``: raises ImportError or
+ConfigurationError if this process cannot run such jobs. ``HEEDS_STOP = True``: bodies end when their job is to stop.
 """
+_LIBRARY, _CHECK, _HEEDS_STOP = "LIBRARY", "check", "HEEDS_STOP"
+
+
+def find_library(adapter: str) -> str | None:
+    """Return the library that an adapter needs; None for none."""
+    return getattr(importlib.import_module(ADAPTERS[adapter]), _LIBRARY, None)
+
+
+def check_runnable(adapter: str) -> None:
+    """Make sure that this process can run what an adapter makes.
+
+    :raises ImportError: what it needs is not installed. ConfigurationError: in another version than it needs.
+    """
+    check: Callable[[], None] | None = getattr(importlib.import_module(ADAPTERS[adapter]), _CHECK, None)
+    if check is not None:
+        check()
 
 
 def find_problem(name: str) -> str | None:
@@ -46,9 +71,10 @@ def adapt(adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
     :raises ImportError: what the adapter needs is not installed.
     """
     _check_factory(factory)
-    body: FunctionType = importlib.import_module(ADAPTERS[adapter]).adapt(factory)
+    module = importlib.import_module(ADAPTERS[adapter])
+    body: FunctionType = module.adapt(factory)
     own = [p for p in inspect.signature(body).parameters.values() if p.kind is Parameter.KEYWORD_ONLY]
-    mark = Mark(adapter, factory, body, _joined(adapter, factory, own))
+    mark = Mark(adapter, factory, body, _joined(adapter, factory, own), getattr(module, _HEEDS_STOP, False))
     body.__annotations__ = _annotations(factory, callable_hints(body), own)
     for field in ("__module__", "__name__", "__qualname__", "__doc__", JOB_OPTIONS):
         value = attribute(factory, field)
@@ -56,6 +82,37 @@ def adapt(adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
             setattr(body, field, value)
     setattr(body, MARK, mark)
     return body
+
+
+def adapt_named(adapter: str, name: str) -> Callable[..., Any]:
+    """Return what stands for the body of a job of a factory that this process knows by its stored name alone.
+
+    It can be submitted, and not be called: any arguments fit it.
+    """
+    module = importlib.import_module(ADAPTERS[adapter])
+
+    def factory(*args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(f"{name} is known by its name alone here")
+
+    body: FunctionType = module.adapt(factory)
+    heeds_stop = getattr(module, _HEEDS_STOP, False)
+    setattr(body, MARK, Mark(adapter, factory, body, None, heeds_stop, named=name))
+    return body
+
+
+def can_run(func: Callable[..., Any]) -> bool:
+    """Return whether this process may run a callable that was submitted here.
+
+    False for what an adapter made of a factory that is known by its name alone, or without what the adapter needs.
+    """
+    mark = find_mark(func)
+    if mark is None:
+        return True
+    try:
+        check_runnable(mark.adapter)
+    except (ImportError, ConfigurationError):
+        return False
+    return mark.named is None
 
 
 def _annotations(factory: Callable[..., Any], ours: Mapping[str, Any], own: list[Parameter]) -> dict[str, Any]:

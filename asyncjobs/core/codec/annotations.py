@@ -79,11 +79,19 @@ class Plan(typing.NamedTuple):
 
 
 class ResultPlan(typing.NamedTuple):
-    """The result of one callee; ``rebuild`` is None if its annotation names no record."""
+    """The result of one callee; ``rebuild`` is None if its annotation names no record.
+
+    ``restores``: the record stands for something else, which its method ``RESTORE`` returns to whoever reads it.
+    """
 
     rebuild: Rebuild | None
     exact: bool
     lenient: bool
+    restores: bool = False
+
+
+RESTORE = "__asyncjobs_restore__"
+"""The method of records that are stored in place of what bodies of ours return, and that this process may not have."""
 
 
 _ANYWHERE = Place("", None, free=True)
@@ -105,7 +113,12 @@ def get_result_plan(func: Callable[..., Any]) -> ResultPlan:
     plan = _results.get(func)
     if plan is None:
         annotation = annotation_of_result(func)
-        plan = ResultPlan(compile_rebuild(annotation), has_choice(annotation), borrows_annotations(func))
+        plan = ResultPlan(
+            compile_rebuild(annotation),
+            has_choice(annotation),
+            borrows_annotations(func),
+            seems(annotation, type) and attribute(annotation, RESTORE) is not None,
+        )
         _results.put(func, plan)
     return plan
 
@@ -160,7 +173,10 @@ def convert_result(func: Callable[..., Any], value: Any) -> Any:
     """
     plan = get_result_plan(func)
     # Lenient: a wrapper may have changed what the annotated function returned.
-    return value if plan.rebuild is None else _rebuilt(func, plan.rebuild, value, None, lenient=plan.lenient)
+    if plan.rebuild is None:
+        return value
+    record = _rebuilt(func, plan.rebuild, value, None, lenient=plan.lenient)
+    return getattr(record, RESTORE)() if plan.restores and record is not None else record
 
 
 def result_stand_in(func: Callable[..., Any], *, local: bool) -> Callable[..., Any] | None:

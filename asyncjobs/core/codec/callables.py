@@ -17,8 +17,8 @@ from typing import Any
 
 import msgspec
 
-from asyncjobs.core.codec.adapted import find_mark
-from asyncjobs.core.codec.adapters import ADAPTERS, adapt, find_problem
+from asyncjobs.core.codec.adapted import Mark, find_mark
+from asyncjobs.core.codec.adapters import ADAPTERS, adapt, adapt_named, check_runnable, find_problem
 from asyncjobs.core.codec.cache import IdentityCache
 from asyncjobs.core.codec.hints import MOST_LAYERS
 from asyncjobs.core.codec.layers import wrapped_by
@@ -33,7 +33,7 @@ from asyncjobs.core.codec.names import (
     stored_module,
 )
 from asyncjobs.error_texts import shown
-from asyncjobs.exceptions import ConfigurationError, NotSerializableError, SubmissionError
+from asyncjobs.exceptions import ConfigurationError, MissingExtraError, NotSerializableError, SubmissionError
 
 _MODULE_LEVEL = "move it to module level, or submit it with local=True (it then runs in this process only)"
 _NO_METHOD = (
@@ -100,9 +100,13 @@ def describe_callable(func: Callable[..., Any]) -> CallableRef:
         return CallableRef(inner.name, inner.func, inner.is_async, args, kwargs)
     is_async = is_async_callable(func)
     mark = find_mark(func)
-    name = _findable_name(func) if mark is None else f"{mark.adapter}+{describe_callable(mark.factory).name}"
+    name = _findable_name(func) if mark is None else f"{mark.adapter}+{_name_of_factory(mark)}"
     _described.put(func, (name, is_async))
     return CallableRef(name, func, is_async)
+
+
+def _name_of_factory(mark: Mark) -> str:
+    return describe_callable(mark.factory).name if mark.named is None else mark.named
 
 
 def resolve_callable(name: str, *, allow_import: bool = False) -> Callable[..., Any]:
@@ -161,6 +165,34 @@ def adapted(adapter: str, factory: Callable[..., Any]) -> Callable[..., Any]:
     return _body(f"{adapter}+{name}", adapter, factory)
 
 
+def adapted_by_name(adapter: str, name: str) -> Callable[..., Any]:
+    """Return the callable that is submitted in place of a factory of which only the stored name is known here.
+
+    :raises SubmissionError: it cannot be the name of a function.
+    """
+    module, _, qualname = name.rpartition(":")
+    parts = [*module.split("."), *qualname.split(".")]
+    if not all(part.isidentifier() for part in parts):
+        raise SubmissionError(
+            f"{name!r} is not the name of a function of a module", hint='write it as "package.module:function"'
+        )
+    return adapt_named(adapter, name)
+
+
+def result_reader(name: str) -> Callable[..., Any] | None:
+    """Return a callable by whose annotation the results of a stored name with an adapter are read; None without one.
+
+    The factory need not be known here: results are the adapter's.
+    """
+    adapter = split_name(name)[0]
+    return None if adapter not in ADAPTERS else _reader(adapter)
+
+
+@functools.cache
+def _reader(adapter: str) -> Callable[..., Any]:
+    return adapt_named(adapter, adapter)
+
+
 def adapted_as(name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
     """Return the callable that is stored as ``name``: what its adapter makes of the factory that the name leads to.
 
@@ -168,8 +200,11 @@ def adapted_as(name: str, factory: Callable[..., Any]) -> Callable[..., Any]:
     """
     adapter = name.partition("+")[0]
     try:
+        check_runnable(adapter)
         return _body(name, adapter, factory)
-    except SubmissionError as error:
+    except MissingExtraError as error:
+        raise CallableNotFoundError(name, f"{error.args[0]} ({error.hint})") from error
+    except (ConfigurationError, SubmissionError) as error:
         raise CallableNotFoundError(name, str(error.args[0])) from error
     except ImportError as error:
         raise CallableNotFoundError(name, f"the adapter {adapter!r} cannot be imported: {error}") from error

@@ -39,7 +39,7 @@ from asyncjobs.runtime.capture import capture
 from asyncjobs.runtime.context import JobContext, Submit, check_cancelled, enter
 from asyncjobs.runtime.event_data import Piece
 from asyncjobs.runtime.isolation.channel import ParentChannel
-from asyncjobs.runtime.isolation.loading import find_function, load
+from asyncjobs.runtime.isolation.loading import find_function, load, set_up_for_adapter
 from asyncjobs.runtime.isolation.parent_jobs import ParentJobs
 from asyncjobs.runtime.isolation.protocol import (
     Answer,
@@ -184,6 +184,7 @@ class Child:
         except Exception as error:  # border: it may work in the next process, such as a device that was taken
             return failure(error, retryable=job.retry.retries(error))
         try:
+            set_up_for_adapter(job.function)
             function = load(job.function)
         except BaseException as error:
             return failure(error, retryable=not isinstance(error, _NOT_RETRIED) and job.retry.retries(error))

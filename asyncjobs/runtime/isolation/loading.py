@@ -8,9 +8,11 @@ from collections.abc import Callable
 from typing import Any
 
 from asyncjobs.core.codec import resolve_callable
-from asyncjobs.core.codec.names import loaded_module, module_of
+from asyncjobs.core.codec.adapters import ADAPTERS, find_library
+from asyncjobs.core.codec.names import loaded_module, module_of, split_name
 from asyncjobs.core.mains import APP_MARK
 from asyncjobs.runtime.main_script import load_main, loading
+from asyncjobs.runtime.preload import set_up_for
 
 
 def load(name: str) -> Callable[..., Any]:
@@ -25,6 +27,14 @@ def load(name: str) -> Callable[..., Any]:
         # It may be the module by which the parent runs a script that is not on this machine: find classes in it, too.
         setattr(found, APP_MARK, True)
     return resolve_callable(name)
+
+
+def set_up_for_adapter(name: str) -> None:
+    """Prepare this process for the library that an adapter in a stored name needs."""
+    adapter = split_name(name)[0]
+    library = find_library(adapter) if adapter is not None and adapter in ADAPTERS else None
+    if library is not None:
+        set_up_for(library)
 
 
 def find_function(name: str) -> Callable[..., Any] | None:
