@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Coroutine
 from contextlib import nullcontext
 from functools import partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +109,7 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
 
     logging = context.log_config
     detached = os.environ.pop(DETACHED, None) is not None
+    _set_environment()
     jp = context.processor()
     serve = _serving(context, http)
     state = initial_state(
@@ -153,6 +155,14 @@ def _foreground(context: Context, file: StateFile, name: str, http: str | None) 
         ) from None
     finally:
         file.release()
+
+
+def _set_environment() -> None:
+    """Set what CrewAI reads when it is imported, which the modules of the program may do at once."""
+    if find_spec("crewai") is not None:
+        from asyncjobs.integrations.crewai.environment import apply_env
+
+        apply_env()
 
 
 def _detach(context: Context, file: StateFile, name: str, arguments: list[str]) -> None:

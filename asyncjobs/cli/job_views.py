@@ -18,6 +18,7 @@ from asyncjobs.cli.job_selection import find, parse_metadata, parse_seconds
 from asyncjobs.cli.json_shapes import error_item, event_item, job_item
 from asyncjobs.cli.live_board import follow
 from asyncjobs.cli.output import Output, age, printable, seconds
+from asyncjobs.cli.run_views import RunView, read_run, run_lines
 from asyncjobs.cli.step_views import ShownStep, read_shown_steps, step_line
 from asyncjobs.core.codec import decode_call
 from asyncjobs.core.gates import FUNCTION
@@ -144,7 +145,7 @@ async def show(context: Context, job: str, with_steps: bool) -> None:
     """Show a job: dependencies, dependents, attempts, error, kept steps, and why it is not running."""
     async with context.store() as jp:
         job_id = await context.job_id(jp, job)
-        details = await _read_details(jp, job_id)
+        details = await _read_details(context, jp, job_id)
         if with_steps:
             details = replace(details, shown_steps=await read_shown_steps(context, jp.backend, job_id))
     if context.out.json:
@@ -166,6 +167,7 @@ class _Details(Struct, frozen=True):
     kwargs: dict[str, Any]
     unreadable: str | None
     steps: StepSummary
+    run: RunView | None = None
     shown_steps: list[ShownStep] | None = None
 
     @property
@@ -174,7 +176,7 @@ class _Details(Struct, frozen=True):
         return self.reason.code == "worker_gone"
 
 
-async def _read_details(jp: JobProcessor, job_id: str) -> _Details:
+async def _read_details(context: Context, jp: JobProcessor, job_id: str) -> _Details:
     job = await jp.get_job(job_id)
     attempts = await jp.get_attempts(job_id)
     reason = await jp.why(job_id)
@@ -183,13 +185,15 @@ async def _read_details(jp: JobProcessor, job_id: str) -> _Details:
     near = {other.id: other for other in await jp.backend.get_jobs(needs + blocks)}
     args, kwargs, unreadable = _arguments(await jp.backend.get_call(job_id))
     steps = await summarize_steps(jp.backend, job_id)
-    return _Details(job, attempts, reason, needs, blocks, near, args, kwargs, unreadable, steps)
+    run = await read_run(context, jp, job)
+    return _Details(job, attempts, reason, needs, blocks, near, args, kwargs, unreadable, steps, run)
 
 
 def _details_item(details: _Details) -> dict[str, Any]:
     steps: dict[str, Any] = {"count": details.steps.count, "keys": details.steps.keys}
     if details.shown_steps is not None:
         steps["items"] = details.shown_steps
+    run = {} if details.run is None else {"run": details.run}
     return job_item(details.job) | {
         "why": {"code": details.reason.code, "sentence": details.reason.sentence, "details": details.reason.details},
         "needs": details.needs,
@@ -198,6 +202,7 @@ def _details_item(details: _Details) -> dict[str, Any]:
         "args": details.unreadable or repr(details.args),
         "kwargs": details.unreadable or repr(details.kwargs),
         "steps": steps,
+        **run,
     }
 
 
@@ -221,6 +226,8 @@ def _show_details(context: Context, details: _Details) -> None:
     else:
         _field(out, "args", printable(details.unreadable or _short(details.args, details.kwargs)))
     _show_steps(out, details)
+    for name, text in () if details.run is None else run_lines(details.run):
+        _field(out, name, text)
     elapsed = _elapsed(job)
     ran = f", ran {elapsed}" if elapsed else ""
     _field(out, "times", f"submitted {age(job.created_at)} ago{ran}")
