@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-sqs demo-web test coverage test-fast test-sqs test-faults test-lowest browser check bench bench-sqs clean
+.PHONY: demo demo-crash demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -24,6 +24,8 @@ help:
 	@echo "make test-sqs     what of it is about the SQS store, against an emulator"
 	@echo "make test-faults  the same with faults of AWS (KIND=stale: of one kind), and all that make test thins out: an hour"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
+	@echo "make test-crewai  crews and flows with a real CrewAI and a scripted model, in environments of their own"
+	@echo "make test-crewai-full  the same with the lowest version, too, and a storm of kills"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
@@ -81,7 +83,7 @@ WORKERS ?= $(shell $(PYTHON) -c 'import os; print(min(8, 1 + (os.cpu_count() or 
 suite = $(1) -m pytest -n $(WORKERS) --dist worksteal -m "not serial" $(3) $(2); first=$$?; \
 	$(1) -m pytest -m serial $(4) $(2); case $$first$$? in 00|05|50) ;; *) exit 1 ;; esac
 # Each of the processes that the tests start compiles the package again, where a machine forbids to keep what it compiled.
-test coverage test-fast test-sqs test-faults test-lowest: export PYTHONDONTWRITEBYTECODE :=
+test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest: export PYTHONDONTWRITEBYTECODE :=
 
 # The tests of asyncjobs/core reach all of its branches; tracing what thousands of others run of it takes minutes.
 CORE := --cov=asyncjobs.core --cov-config=tests/core.coveragerc --cov-report= --measure=tests/unit --measure=tests/conformance
@@ -153,6 +155,34 @@ LOWEST := .venv-lowest/bin/python
 test-lowest: .venv-lowest/stamp
 	$(call suite,$(LOWEST),--ignore=tests/browser --ignore=tests/architecture --ignore=tests/examples \
 		$(if $(PART),--part=$(PART)) $(ARGS))
+
+# Environments of their own, since CrewAI is large, pins other versions, and needs a Python below 3.14: with the newest
+# CrewAI that pyproject.toml allows, and with the lowest.
+PYTHON_CREWAI ?= $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
+CREWAI := ASYNCJOBS_TEST_SQS=1 .venv-crewai/bin/python -m pytest
+CREWAI_LOWEST := ASYNCJOBS_TEST_SQS=1 .venv-crewai-lowest/bin/python -m pytest
+
+.venv-crewai-lowest/stamp: LIMIT := "crewai==1.15.3"
+.venv-crewai/stamp .venv-crewai-lowest/stamp: pyproject.toml
+	@test -n "$(PYTHON_CREWAI)" || { echo "CrewAI needs Python 3.11, 3.12 or 3.13, and none was found;" \
+		"set PYTHON_CREWAI=/path/to/python3.13"; exit 1; }
+	@echo "installing $(or $(LIMIT),the newest crewai) (a gigabyte: two minutes) …"
+	@test -x $(@D)/bin/python || $(PYTHON_CREWAI) -m venv $(@D)
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[cli,client,crewai,sqs,web]" --group crewai $(LIMIT)
+	@touch $@
+
+# CrewAI, for real: everything with the newest version; with the lowest, what the integration stands on, and a run and a
+# resume of each kind.
+test-crewai: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
+	$(CREWAI) -n 2 --dist worksteal -m "not storm" $(or $(ARGS),tests/crewai)
+	$(if $(ARGS),,$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not storm" tests/crewai/test_contract.py tests/crewai/test_replay.py)
+
+# Everything with both, and daemons that are killed again and again.
+test-crewai-full: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
+	$(CREWAI) -n 2 --dist worksteal $(or $(ARGS),tests/crewai)
+	$(CREWAI_LOWEST) -n 2 --dist worksteal $(or $(ARGS),tests/crewai)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .

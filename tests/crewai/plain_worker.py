@@ -1,0 +1,19 @@
+"""A worker: ``plain_worker.py STORE``."""
+
+from __future__ import annotations
+
+import sys
+
+import anyio
+
+from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
+
+
+async def main(path: str) -> None:
+    daemon = DaemonConfig(allowed_modules=["tests.crewai"], heartbeat=0.5, lease=2.0)
+    async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon):
+        await anyio.sleep_forever()
+
+
+if __name__ == "__main__":
+    anyio.run(main, *sys.argv[1:])

@@ -1,0 +1,86 @@
+"""Plain jobs run crews and flows in their bodies, with all that is seen of runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from crewai.crews.crew_output import CrewOutput
+
+from asyncjobs import JobProcessor, JobStateError
+from asyncjobs.integrations.crewai import CrewJobWrapper, FlowJobWrapper, capturing
+from tests.crewai import crews
+from tests.crewai.looking import data_of, events_of, first_piece
+
+pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
+
+
+def with_crew(topic: str) -> str:
+    output = CrewJobWrapper.wrap_crew_run(crews.one(), {"topic": topic})
+    assert isinstance(output, CrewOutput)
+    return output.raw
+
+
+def with_flow(topic: str) -> str:
+    return str(FlowJobWrapper.wrap_flow_run(crews.Story(), {"topic": topic}))
+
+
+def by_hand(topic: str) -> list[str]:
+    with capturing():
+        return [str(crews.one().kickoff(inputs={"topic": f"{topic} {n}"}).raw) for n in range(2)]
+
+
+async def test_a_body_gets_the_output_itself_and_its_events_are_those_of_a_run(jp: JobProcessor) -> None:
+    job = await jp.submit_job(with_crew, "noir")
+    events = await events_of(jp, job)
+    assert [data["text"] for data in data_of(events, "agent_output", "answer")] == [await job]
+    assert data_of(events, "agent_output", "chunk")
+    assert data_of(events, "usage")[-1]["final"] is True
+
+
+async def test_the_usage_of_an_output_counts_each_call_once(jp: JobProcessor) -> None:
+    assert await (await jp.submit_job(sharing)) == [2, 2]
+
+
+def sharing() -> list[int]:
+    with capturing():
+        outputs = [CrewJobWrapper.wrap_crew_run(crews.sharing(), {"topic": str(n)}) for n in range(2)]
+    return [output.token_usage.successful_requests for output in outputs]
+
+
+async def test_so_does_a_body_with_a_flow(jp: JobProcessor) -> None:
+    job = await jp.submit_job(with_flow, "noir")
+    events = await events_of(jp, job)
+    assert [data["kind"] for data in data_of(events, "flow_state")][-1] == "flow_finished"
+    assert await job
+
+
+async def test_what_a_body_starts_itself_is_captured_as_one_run(jp: JobProcessor) -> None:
+    job = await jp.submit_job(by_hand, "noir")
+    events = await events_of(jp, job)
+    assert [data["text"] for data in data_of(events, "agent_output", "answer")] == await job
+    assert [data["paid"]["requests"] for data in data_of(events, "usage")] == [1, 2, 2]
+
+
+async def test_runs_inside_of_runs_are_the_outer_one(jp: JobProcessor) -> None:
+    job = await jp.submit_job(nested)
+    usage = data_of(await events_of(jp, job), "usage")
+    assert [data["final"] for data in usage] == [False, False, True]
+
+
+def nested() -> str:
+    with capturing():
+        return with_crew("noir") + with_crew("gothic")
+
+
+async def test_a_wrapped_run_is_stopped_with_its_job(jp: JobProcessor) -> None:
+    job = await jp.submit_job(with_crew, "noir [[words 400]] [[every 0.05]]")
+    await first_piece(jp, job)
+    await job.cancel()
+    assert (await events_of(jp, job))[-1].type == "cancelled"
+
+
+@pytest.mark.parametrize("call", [with_crew, with_flow, by_hand])
+def test_outside_of_a_job_it_is_refused(call: Any) -> None:
+    with pytest.raises(JobStateError, match="works only inside a job's body"):
+        call("noir")
