@@ -18,8 +18,8 @@ from typing import Any
 import pytest
 
 import asyncjobs
-from tests.architecture.hints import calls, commands, steps, values, web
-from tests.architecture.hints.following import Hints
+from tests.architecture.hints import calls, commands, runs, steps, values, web
+from tests.architecture.hints.following import Hints, Words
 
 SOURCE = Path(asyncjobs.__file__).parent
 NAMES = re.compile(
@@ -41,10 +41,6 @@ NO_MESSAGES = frozenset(
 """What calls of these are given declares options, patterns and statements."""
 
 
-class Words(str):
-    """Why there is nothing to run in a message."""
-
-
 NAME = Words("how an object, or what was called, is shown")
 
 FOLLOWED = Words("followed by tests/web/test_client.py: test_what_the_hint_says_to_pass_instead_arrives")
@@ -57,7 +53,7 @@ TABLE = Words("a part of a request to DynamoDB, which nobody sees")
 
 SQS = Words("tried by make test-sqs, where the emulator is")
 
-LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
+LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
     ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
     ("config/sqs.py", "give the name instead of the ARN, and the region as region='…'"): calls.settings_of_sqs,
@@ -528,7 +524,7 @@ def test_every_message_that_names_a_command_or_a_call_is_listed() -> None:
 
 SCENARIOS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
-    for module in (calls, commands, steps, values, web)
+    for module in (calls, commands, runs, steps, values, web)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and function.__module__ == module.__name__
     if list(inspect.signature(function).parameters) == ["hints"]

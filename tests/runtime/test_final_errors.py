@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import pytest
 
 from asyncjobs import JobExecutionError, JobProcessor, RetryPolicy
@@ -26,8 +29,8 @@ async def in_a_group() -> None:
 
 
 @pytest.mark.parametrize("body", [paused, wrapped, in_a_group])
-async def test_a_marked_error_is_not_retried(jp: JobProcessor, body: object) -> None:
-    job = await jp.submit_job(body, max_retries=3)  # type: ignore[arg-type]
+async def test_a_marked_error_is_not_retried(jp: JobProcessor, body: Callable[[], Any]) -> None:
+    job = await jp.submit_job(body, max_retries=3)
     with pytest.raises(JobExecutionError):
         await job
     assert (await jp.get_job(job.id)).failures == 1

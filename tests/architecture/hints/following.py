@@ -23,6 +23,10 @@ _COMMAND = re.compile(
 _FLAGS = r"asyncjobs (?:--\w+ (?:'[^'\n]*'|\S+) )*"
 
 
+class Words(str):
+    """Why there is nothing to run in a message."""
+
+
 class Hints:
     """What a scenario was printed and followed; a folder to work in, and a command line in it."""
 
