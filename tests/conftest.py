@@ -15,6 +15,7 @@ import pytest
 
 from tests.loggers import as_they_were
 from tests.measuring import untraced
+from tests.timeouts import ended_with_its_error
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -154,6 +155,12 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
             return (yield)
     finally:
         gc.enable()
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    with ended_with_its_error(pyfuncitem):
+        return (yield)
 
 
 @pytest.hookimpl(wrapper=True)
