@@ -229,7 +229,7 @@ def two() -> Crew:
 def modelled(model: str = "Clue") -> Crew:
     """A task whose output is a model."""
     writer = worker("Writer")
-    output = {"Clue": Clue, "moved": moved()}[model]
+    output = outputs[model]
     return Crew(
         agents=[writer],
         tasks=[Task(description="A clue on {topic}", expected_output="a clue", agent=writer, output_pydantic=output)],
@@ -243,6 +243,9 @@ def moved() -> type[BaseModel]:
         name: str
 
     return Gone
+
+
+outputs = {"Clue": Clue, "moved": moved()}
 
 
 class WithCrew(Flow[Any]):
@@ -585,7 +588,6 @@ class Surroundings(Flow[Any]):
         return {
             "environment": {name: os.environ.get(name) for name in recommended_env()},
             "interval": sys.getswitchinterval(),
-            "redis": os.environ.get("REDIS_URL"),
         }
 
 

@@ -1,4 +1,4 @@
-"""A worker: ``plain_worker.py STORE``."""
+"""A worker: ``plain_worker.py STORE [SLOTS]``."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import anyio
 from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
 
 
-async def main(path: str) -> None:
-    daemon = DaemonConfig(allowed_modules=["tests.crewai"], heartbeat=0.5, lease=2.0)
+async def main(path: str, slots: str = "32") -> None:
+    daemon = DaemonConfig(allowed_modules=["tests.crewai"], heartbeat=0.5, lease=2.0, num_workers=int(slots))
     async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon):
         await anyio.sleep_forever()
 

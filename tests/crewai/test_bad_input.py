@@ -1,18 +1,14 @@
-"""Models, tools and surroundings that do not do as they should."""
+"""Models and tools that do not do as they should."""
 
 from __future__ import annotations
-
-import os
-from pathlib import Path
-from typing import Any
 
 import anyio
 import pytest
 
-from asyncjobs import DaemonConfig, JobExecutionError, JobProcessor, SQLiteConfig
+from asyncjobs import JobExecutionError, JobProcessor
 from tests.crewai import crews
 from tests.crewai.conftest import Model
-from tests.crewai.looking import data_of, events_of, first_piece
+from tests.crewai.looking import data_of, events_of, wait_for
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -39,12 +35,17 @@ async def test_a_model_that_does_not_answer_fails_the_job_and_what_is_known_is_s
     assert [state["kind"] for state in states] == ["run", "agent"]
 
 
-async def test_a_model_that_is_late_is_waited_for_no_longer_than_the_timeout(jp: JobProcessor) -> None:
+async def test_a_model_that_is_late_is_waited_for_no_longer_than_the_timeout(jp: JobProcessor, model: Model) -> None:
+    """In a process that has run a crew before, so that the time is that of the call."""
+    short, process = {"stream": False}, "process"
+    assert (await (await jp.submit_crew_run(crews.one, {"topic": "noir"}, kwargs=short, isolation=process))).raw
+    model.forget()
     job = await jp.submit_crew_run(
-        crews.one, {"topic": "[[slow 60]]"}, timeout=3, max_retries=0, isolation="process", kwargs={"stream": False}
+        crews.one, {"topic": "[[slow 60]]"}, timeout=3, max_retries=0, isolation=process, kwargs=short
     )
     with pytest.raises(JobExecutionError, match="timeout of 3 s"):
         await job
+    await wait_for(lambda: [call["what"] for call in model.calls()] == ["begun", "left"])
 
 
 # -- tools
@@ -98,57 +99,3 @@ async def test_handlers_of_the_program_that_are_slow_or_raise_change_nothing(jp:
         job = await jp.submit_crew_run(crews.listened, {"topic": "noir [[words 20]]"})
         assert len((await job).raw.split()) == 20
     assert data_of(await events_of(jp, job), "agent_output", "chunk")
-
-
-# -- surroundings
-
-
-async def run_daemon(config: SQLiteConfig, *, script: str = "tests.crewai.plain_worker", **variables: str) -> Any:
-    import sys
-
-    command = [sys.executable, "-W", "ignore", "-m", script, str(config.db_path)]
-    return await anyio.open_process(command, env={**os.environ, **variables})
-
-
-async def submitted(config: SQLiteConfig, count: int = 1) -> list[str]:
-    async with JobProcessor(config, enable_daemon=False) as jp:
-        return [str(await jp.submit_crew_run(crews.one, {"topic": str(n)}, max_retries=0)) for n in range(count)]
-
-
-async def ended(config: SQLiteConfig, jobs: list[str]) -> list[str]:
-    async with JobProcessor(config, enable_daemon=False) as jp:
-        return [(await jp.wait_for_job(job, timeout=60)).status.value for job in jobs]
-
-
-async def test_a_home_that_is_read_only(config: SQLiteConfig, model: Model, tmp_path: Path) -> None:
-    home = tmp_path / "home"
-    home.mkdir(mode=0o500)
-    jobs = await submitted(config)
-    async with await run_daemon(config, HOME=str(home)) as worker:
-        assert await ended(config, jobs) == ["completed"]
-        worker.kill()
-
-
-async def test_two_daemons_with_one_storage_folder(config: SQLiteConfig, model: Model) -> None:
-    jobs = await submitted(config, 8)
-    async with await run_daemon(config) as first, await run_daemon(config) as second:
-        assert await ended(config, jobs) == ["completed"] * 8
-        first.kill()
-        second.kill()
-
-
-async def test_a_store_that_is_away_in_the_middle_of_a_run(config: SQLiteConfig, model: Model) -> None:
-    """A lock that another holds for longer than the store is waited for by one try."""
-    import sqlite3
-
-    async with JobProcessor(config, daemon=DaemonConfig()) as jp:
-        job = await jp.submit_crew_run(crews.two, {"topic": "noir [[words 20]] [[every 0.1]]", "second": ""})
-        await first_piece(jp, job)
-        locker = sqlite3.connect(config.db_path, isolation_level=None)
-        locker.execute("BEGIN IMMEDIATE")
-        await anyio.sleep(8)  # slowness is what it is about
-        locker.execute("ROLLBACK")
-        locker.close()
-        assert (await job).raw
-    finished = model.finished()
-    assert sorted(set(finished)) == sorted(finished)

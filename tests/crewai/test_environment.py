@@ -173,10 +173,3 @@ anyio.run(main)
 
 def test_crewai_is_imported_beside_the_loop(config: SQLiteConfig, model: Model) -> None:
     assert run(IMPORTING, str(config.db_path)).splitlines()[-1] == "[False]"
-
-
-async def test_a_switch_of_its_locks_to_redis_is_the_operators(config: SQLiteConfig, model: Model) -> None:
-    """CrewAI takes ``REDIS_URL`` for its locks. Nothing of ours reads or changes it."""
-    theirs = {"REDIS_URL": "redis://127.0.0.1:1/0"}
-    found = await surroundings(config, "--allow", "tests.crewai.crews", **theirs)
-    assert found["redis"] == theirs["REDIS_URL"]

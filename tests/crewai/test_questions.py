@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from asyncjobs import DaemonConfig, JobExecutionError, JobProcessor, JobStatus, SQLiteConfig
+from asyncjobs import DaemonConfig, JobExecutionError, JobProcessor, JobStatus, RetryPolicy, SQLiteConfig
 from tests.crewai import crews
 from tests.crewai.conftest import Model
 from tests.crewai.looking import data_of, events_of, questions
+from tests.crewai.workers import TAKING_UP, worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
 
@@ -83,6 +84,30 @@ async def test_answers_are_found_again_by_the_next_attempt(config: SQLiteConfig,
                 assert "murderer" in event.data["question"]
                 await jp.answer_job(event.data["gate"], "yes", by="ana")
         assert await jp.handle(job.id) == "closed: It was Moriarty."
+
+
+async def test_answers_are_found_again_after_a_kill_during_the_next_question(
+    config: SQLiteConfig, model: Model
+) -> None:
+    async with JobProcessor(config, enable_daemon=False) as jp:
+        retry = RetryPolicy(max_retries=3, base=0.1)
+        job = await jp.submit_flow_run(crews.Verdict, retry=retry)
+        async with worker(config):
+            async for question in questions(jp, job):
+                if question["question"] != "Who?":
+                    break
+                await jp.answer_job(question["gate"], "Moriarty", by="ana")
+    async with JobProcessor(config, daemon=TAKING_UP) as jp:
+        async for event in jp.stream_job(job.id):
+            if event.type == "asked" and event.attempt == 2:
+                await jp.answer_job(event.data["gate"], "yes", by="ana")
+        assert await jp.handle(job.id) == "closed: It was Moriarty."
+        asked = [
+            (event.attempt, event.data["question"]) for event in await events_of(jp, job.id) if event.type == "asked"
+        ]
+        assert [attempt.outcome for attempt in await jp.get_attempts(job.id)] == ["interrupted", "succeeded"]
+    murderer = "Is this the murderer?\n\nIt was Moriarty."
+    assert asked == [(1, "Who?"), (1, murderer), (2, murderer)]
 
 
 async def test_a_cancelled_run_does_not_wait_for_an_answer(jp: JobProcessor) -> None:

@@ -6,17 +6,20 @@ import json
 import os
 import signal
 import sys
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 import anyio
 import pytest
 from crewai.crews.crew_output import CrewOutput
+from pydantic import BaseModel
 
 from asyncjobs import DaemonConfig, JobEvent, JobExecutionError, JobProcessor, RetryPolicy, SQLiteConfig
 from tests.crewai import crews
 from tests.crewai.conftest import Model, environment
-from tests.crewai.looking import data_of, events_of, first_piece, until
+from tests.crewai.looking import data_of, events_of, first_piece, until, wait_for
+from tests.crewai.workers import TAKING_UP, worker
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(180)]
 
@@ -25,9 +28,12 @@ SLOW = {"topic": "noir [[slow 0.7]]"}
 """A call is killed before it is answered: none is paid that is not kept."""
 
 
-async def run_until(calls: int, config: SQLiteConfig, model: Model, folder: Path) -> None:
-    """Run a worker on the store in a process of its own, which kills itself when so many answers are kept."""
-    command = [sys.executable, "-W", "ignore", "-m", "tests.crewai.dying_worker", str(config.db_path), str(calls)]
+async def run_until(*when: object, config: SQLiteConfig, model: Model, folder: Path) -> None:
+    """Run a worker on the store in a process of its own, which kills itself when so many answers are kept.
+
+    :param when: the number, or ``"before"`` and the number: just before it is kept.
+    """
+    command = [sys.executable, "-W", "ignore", "-m", "tests.crewai.dying_worker", str(config.db_path), *map(str, when)]
     ended = await anyio.run_process(command, env={**os.environ, **environment(model, folder)}, check=False)
     assert ended.returncode == -signal.SIGKILL, ended.stderr.decode()
 
@@ -39,8 +45,7 @@ async def submit(config: SQLiteConfig, kind: str, factory: Any, inputs: Any = SL
 
 
 async def finish(config: SQLiteConfig, job_id: str) -> tuple[Any, list[JobEvent]]:
-    daemon = DaemonConfig(lease=2.0, heartbeat=0.5, allowed_modules=["tests.crewai"])
-    async with JobProcessor(config, daemon=daemon) as jp:
+    async with JobProcessor(config, daemon=TAKING_UP) as jp:
         output = await jp.handle(job_id).result(timeout=60)
         return output, await events_of(jp, job_id)
 
@@ -56,7 +61,9 @@ async def test_answers_and_results_of_tools_are_replayed_after_a_kill(
 ) -> None:
     log = tmp_path / "tools"
     job_id = await submit(config, "crew", crews.three, kwargs={"log": str(log)})
-    await run_until(3, config, model, tmp_path)  # the tool's call, the answer after it, and that of the second task
+    await run_until(
+        3, config=config, model=model, folder=tmp_path
+    )  # the tool's call, the answer after it, and that of the second task
     output, events = await finish(config, job_id)
     assert isinstance(output, CrewOutput)
     assert once(model)
@@ -92,11 +99,48 @@ async def test_so_they_are_in_crews_and_flows_of_every_kind(
     model: Model, config: SQLiteConfig, tmp_path: Path, kind: str, factory: Any, calls: int, inputs: Any
 ) -> None:
     job_id = await submit(config, kind, factory, inputs)
-    await run_until(calls, config, model, tmp_path)
+    await run_until(calls, config=config, model=model, folder=tmp_path)
     output, events = await finish(config, job_id)
     assert output
     assert once(model)
     assert data_of(events, "usage")[-1]["replayed"]["requests"] >= calls
+
+
+async def test_a_call_whose_answer_was_not_kept_is_the_only_one_that_is_paid_again(
+    model: Model, config: SQLiteConfig, tmp_path: Path
+) -> None:
+    """A worker dies between the answer of the second task and its commit."""
+    log = tmp_path / "tools"
+    job_id = await submit(config, "crew", crews.three, kwargs={"log": str(log)})
+    await run_until("before", 3, config=config, model=model, folder=tmp_path)
+    asked = model.finished()
+    assert len(asked) == 3
+    output, events = await finish(config, job_id)
+    assert output.raw
+    assert model.finished()[3:] == [asked[2], model.finished()[4]]
+    assert log.read_text() == "Holmes\n"
+    last = data_of(events, "usage")[-1]
+    assert (last["replayed"]["requests"], last["paid"]["requests"]) == (2, 2)
+
+
+async def test_an_answer_whose_class_is_gone_is_asked_for_again(
+    model: Model, config: SQLiteConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The program was changed between two attempts: the class has the same fields, in another module."""
+    job_id = await submit(config, "crew", crews.modelled_first)
+    await run_until(1, config=config, model=model, folder=tmp_path)
+    monkeypatch.delattr(crews, "Clue")
+    monkeypatch.setitem(crews.outputs, "Clue", Clue)
+    output, events = await finish(config, job_id)
+    assert output.tasks_output[0].pydantic == Clue(name="text", weight=7)
+    assert sorted(Counter(model.finished()).values()) == [1, 2]
+    log = [data["message"] for data in data_of(events, "log")]
+    assert [text for text in log if text.startswith("an answer that is kept cannot be used, so its call is made again")]
+
+
+class Clue(BaseModel):  # without a docstring: as that of crews, or its schema would be another one
+    name: str
+    weight: int
 
 
 async def test_without_durable_all_is_paid_again(model: Model, config: SQLiteConfig) -> None:
@@ -167,21 +211,20 @@ async def test_a_changed_prompt_is_another_call(jp: JobProcessor, model: Model) 
 
 
 async def test_nothing_of_a_zombie_is_stored(model: Model, config: SQLiteConfig) -> None:
-    """Its lease is lost while it goes on listening: another has the job, and none of its pieces or answers counts."""
-    daemon = DaemonConfig(lease=2.0, heartbeat=0.5, allowed_modules=["tests.crewai"])
+    """Its lease is lost while it goes on listening: another has the job, none of its pieces or answers counts, and
+    its run ends."""
     inputs = {"topic": "noir [[words 30]] [[every 0.2]]"}
     job_id = await submit(config, "crew", crews.one, inputs)
-    command = [sys.executable, "-W", "ignore", "-m", "tests.crewai.plain_worker", str(config.db_path)]
-    async with await anyio.open_process(command, env={**os.environ}) as zombie:
+    async with worker(config) as zombie:
         async with JobProcessor(config, enable_daemon=False) as jp:
             await first_piece(jp, job_id)
             zombie.send_signal(signal.SIGSTOP)
-        async with JobProcessor(config, daemon=daemon) as jp:
+        async with JobProcessor(config, daemon=TAKING_UP) as jp:
             await until(jp, job_id, lambda event: event.type == "interrupted")
             zombie.send_signal(signal.SIGCONT)
             output = await jp.handle(job_id)
             events = await events_of(jp, job_id)
-        zombie.kill()
+        await wait_for(lambda: sorted(call["what"] for call in model.calls()) == ["begun", "begun", "finished", "left"])
     second = [event.data["text"] for event in events if event.attempt == 2 and event.data.get("kind") == "chunk"]
     assert "".join(second).strip().endswith(output.raw)
     at = [event.type for event in events].index("interrupted")

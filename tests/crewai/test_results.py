@@ -11,6 +11,7 @@ import httpx
 import pytest
 import uvicorn
 from crewai.crews.crew_output import CrewOutput
+from pydantic import BaseModel
 
 from asyncjobs import JobProcessor, SQLiteConfig
 from tests.crewai import crews
@@ -43,6 +44,45 @@ async def test_a_model_whose_class_is_gone_comes_as_its_fields(jp: JobProcessor)
     assert output.pydantic is None
     assert output.json_dict == {"name": "text"}
     assert output.tasks_output[0].json_dict == {"name": "text"}
+
+
+async def test_a_model_whose_class_has_other_fields_now_comes_as_its_fields(
+    jp: JobProcessor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    output = await (await jp.submit_crew_run(crews.modelled, {"topic": "noir"}, job_id="changed"))
+    assert output.pydantic == crews.Clue(name="text", weight=7)
+    monkeypatch.setattr(crews, "Clue", Changed)
+    again = await jp.get_result("changed")
+    assert again.pydantic is None
+    assert again.json_dict == {"name": "text", "weight": 7}
+
+
+class Changed(BaseModel):
+    """What ``crews.Clue`` has become."""
+
+    title: str
+
+
+ELSEWHERE = """
+import sys, json, anyio, crewai
+from asyncjobs import JobProcessor, SQLiteConfig
+
+async def main():
+    async with JobProcessor(SQLiteConfig(db_path=sys.argv[1]), enable_daemon=False) as jp:
+        output = await jp.handle(sys.argv[2])
+    imported = [name for name in sys.modules if name.startswith("tests")]
+    print(json.dumps([type(output).__name__, output.pydantic, output.json_dict, imported]))
+
+anyio.run(main)
+"""
+
+
+async def test_reading_a_result_imports_nothing(jp: JobProcessor, config: SQLiteConfig) -> None:
+    crew = await jp.submit_crew_run(crews.modelled, {"topic": "noir"})
+    await crew
+    command = [sys.executable, "-W", "ignore", "-c", ELSEWHERE, str(config.db_path), crew.id]
+    found = json.loads((await anyio.run_process(command)).stdout)
+    assert found == ["CrewOutput", None, {"name": "text", "weight": 7}, []]
 
 
 WITHOUT = """

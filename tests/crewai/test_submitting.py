@@ -45,7 +45,9 @@ async def test_a_run_has_its_kind_and_name_as_metadata(jp: JobProcessor) -> None
 async def test_a_crew_base_class_is_a_factory(jp: JobProcessor) -> None:
     job = await jp.submit_crew_run(crews.Mystery, {"topic": "noir"})
     assert (await job).raw
-    assert (await jp.get_job(job.id)).func == "crew+tests.crewai.crews:Mystery"
+    stored = await jp.get_job(job.id)
+    assert stored.func == "crew+tests.crewai.crews:Mystery"
+    assert stored.metadata == {"kind": "crew", "name": "Mystery"}
 
 
 async def test_options_are_those_of_jobs(jp: JobProcessor) -> None:

@@ -1,8 +1,8 @@
 """Keep the answers of language models and the results of tools, and give them to later attempts of the same job.
 
-A call is known by its content: model, messages, tools and the class that is asked for, and the how-manieth such call of
-the attempt it is. A changed prompt is another call, so no answer is ever wrong. The answer is durable before the run
-goes on with it: what an attempt paid for and its job knows of, no later attempt pays for again.
+A call is known by its content (model, messages, tools, the class that is asked for) and by the number of equal calls
+that the attempt has made before it. A changed prompt is another call, so no answer is ever wrong. The answer is durable
+before the run goes on with it: what an attempt paid for and its job knows of, no later attempt pays for again.
 """
 
 from __future__ import annotations
@@ -221,7 +221,7 @@ class Replay:
         return self._next("llm", [getattr(llm, "model", None), messages, tools, schema], task, model)
 
     def _next(self, kind: str, content: Any, task: Any, model: type | None = None) -> _Call:
-        """Return the call with this content, which is the how-manieth of this attempt."""
+        """Return the call with this content, numbered among the equal calls of this attempt."""
         text = json.dumps(content, sort_keys=True, default=as_plain)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         with self._lock:
