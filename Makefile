@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-sqs clean
+.PHONY: demo demo-crash demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -25,9 +25,10 @@ help:
 	@echo "make test-faults  the same with faults of AWS (KIND=stale: of one kind), and all that make test thins out: an hour"
 	@echo "make test-lowest  the suite with Python 3.11 and the lowest versions of what it depends on (PART=3/10: a part)"
 	@echo "make test-crewai  crews and flows with a real CrewAI and a scripted model, in environments of their own"
-	@echo "make test-crewai-full  the same with the lowest version, too, and a storm of kills"
+	@echo "make test-crewai-full  the same with the lowest version, too, a storm of kills, 200 crews, and pauses of the loop"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
+	@echo "make bench-crewai a crew as a job beside its kickoff, and the events of 20 that stream (QUICK=1)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
 	@echo "With PYTHON=python3.12 each of them uses that Python, in an environment of its own."
 
@@ -160,8 +161,8 @@ test-lowest: .venv-lowest/stamp
 # CrewAI that pyproject.toml allows, and with the lowest.
 PYTHON_CREWAI ?= $(shell for p in $(PYTHON) python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && echo $$p && break; done)
-CREWAI := ASYNCJOBS_TEST_SQS=1 .venv-crewai/bin/python -m pytest
-CREWAI_LOWEST := ASYNCJOBS_TEST_SQS=1 .venv-crewai-lowest/bin/python -m pytest
+CREWAI := ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 .venv-crewai/bin/python -m pytest
+CREWAI_LOWEST := ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 .venv-crewai-lowest/bin/python -m pytest
 
 .venv-crewai-lowest/stamp: LIMIT := "crewai==1.15.3"
 .venv-crewai/stamp .venv-crewai-lowest/stamp: pyproject.toml
@@ -179,10 +180,12 @@ test-crewai: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
 	$(CREWAI) -n 2 --dist worksteal -m "not storm" $(or $(ARGS),tests/crewai)
 	$(if $(ARGS),,$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not storm" tests/crewai/test_contract.py tests/crewai/test_replay.py)
 
-# Everything with both, and daemons that are killed again and again.
+# Everything with both, daemons that are killed again and again, 200 crews, and how long the loop is held up.
 test-crewai-full: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
-	$(CREWAI) -n 2 --dist worksteal $(or $(ARGS),tests/crewai)
-	$(CREWAI_LOWEST) -n 2 --dist worksteal $(or $(ARGS),tests/crewai)
+	$(CREWAI) -n 2 --dist worksteal -m "not serial" $(or $(ARGS),tests/crewai)
+	$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not serial" $(or $(ARGS),tests/crewai)
+	$(if $(ARGS),,$(CREWAI) -rP -m serial tests/crewai)
+	$(if $(ARGS),,$(CREWAI_LOWEST) -rP -m serial tests/crewai)
 
 check: $(VENV)/dev.stamp
 	$(BIN)/ruff check .
@@ -203,6 +206,9 @@ bench: $(VENV)/dev.stamp
 	@test -x $(@D)/bin/python || $(PYTHON) -m venv $(@D)
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check $(PEER)
 	@touch $@
+
+bench-crewai: .venv-crewai/stamp
+	.venv-crewai/bin/python -m benchmarks $(if $(QUICK),--quick) crews $(ARGS)
 
 bench-sqs: $(VENV)/dev.stamp .venv-aws/stamp .venv-celery/stamp .venv-taskiq/stamp
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) sqs sqs-costs $(ARGS)

@@ -112,6 +112,7 @@ TARGETS = [
     ),
     Target("S2", "the same, to another process", "delivery.cross_process_p95", "lower", 100, None, unit="ms"),
     Target("S2", "the same, over HTTP", "delivery.http_p95", "lower", 100, None, unit="ms"),
+    Target("K1", "a crew of 0.4-s calls as a job ÷ its kickoff", "crews.times_kickoff", "lower", 1.1, 1.02, unit="×"),
     Target("C1", "short job on AWS, without the log", "sqs-costs.short_job_written", "lower", 9, 8.1, unit="WCU"),
     Target("C1", "calls of one in a batch of 10", "sqs-costs.short_job_of_a_batch_calls", "lower", 2.5, None),
     Target("C2", "edge of a fan-in on AWS", "sqs-costs.edge_of_a_fan_in_written", "lower", 4, None, unit="WCU"),

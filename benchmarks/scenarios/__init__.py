@@ -9,6 +9,7 @@ from msgspec import Struct
 from benchmarks.result import Run
 from benchmarks.scenarios import (
     backlog,
+    crews,
     crowds,
     daemons,
     gates,
@@ -76,6 +77,7 @@ SCENARIOS: dict[str, Scenario] = {
     "daemon-backlog": Scenario(daemons.backlog, "a daemon beside 10,000 and 1,000,000 ready jobs", once=True),
     "storm": Scenario(daemons.storm, "daemons killed and frozen while they run random graphs", once=True),
     "wal": Scenario(wal.run, "the write-ahead log under a minute of load", once=True),
+    "crews": Scenario(crews.run, "a crew as a job beside its kickoff, and the events of 20 that stream", named=True),
     "sqs": Scenario(
         sqs.throughput, "1, 2 and 4 daemons on SQS and DynamoDB, emulated, beside others", once=True, named=True
     ),

@@ -70,7 +70,7 @@ def three(text: str = "", log: str = "", *, stream: bool = True) -> Crew:
 
 def hierarchical(text: str = "") -> Crew:
     agents = [worker("Writer")]
-    delegate = '[[tool delegate_work_to_coworker {"task": "Write", "context": "none", "coworker": "Writer"}]]'
+    delegate = '[[tool delegate_work_to_coworker {"task": "Of {topic}", "context": "none", "coworker": "Writer"}]]'
     tasks = [Task(description=f"Write about {{topic}} {text} {delegate}", expected_output="text")]
     return Crew(agents=agents, tasks=tasks, process=Process.hierarchical, manager_llm=llm())
 
@@ -528,7 +528,7 @@ def hanging() -> Crew:
 
 def tooled(name: str, *, text: str = "x") -> Crew:
     """Calls one of these tools."""
-    writer = worker("Writer", tools=[raising, endless, starting, huge])
+    writer = worker("Writer", tools=[raising, endless, starting, huge, odd])
     task = Task(description=f'{{topic}} [[tool {name} {{"text": "{text}"}}]]', expected_output="text", agent=writer)
     return Crew(agents=[writer], tasks=[task])
 
@@ -559,6 +559,12 @@ def starting(text: str) -> str:
 def huge(text: str) -> str:
     """Return 5 MB."""
     return "y" * 5_000_000
+
+
+@tool
+def odd(text: str) -> str:
+    """Return what no UTF-8 has."""
+    return "a NUL \0 and half a pair \ud800"
 
 
 class Stray(BaseEvent):

@@ -85,6 +85,16 @@ async def test_a_large_result_of_a_tool_is_cut_in_events_and_kept_whole(jp: JobP
     assert max(step.size for step in steps) > 5_000_000
 
 
+async def test_a_result_of_a_tool_that_no_model_can_be_sent_fails_the_run_and_says_so(jp: JobProcessor) -> None:
+    job = await jp.submit_crew_run(crews.tooled, {"topic": "noir"}, args=("odd",), max_retries=0)
+    with pytest.raises(JobExecutionError, match="surrogates not allowed"):
+        await job
+    events = await events_of(jp, job)
+    (shown,) = data_of(events, "agent_output", "tool")
+    assert shown["text"].startswith("a NUL")
+    assert [state["kind"] for state in data_of(events, "agent_state")] == ["run", "agent"]
+
+
 async def test_two_async_tasks_on_one_agent_fail_as_crewai_has_it(jp: JobProcessor) -> None:
     job = await jp.submit_crew_run(crews.on_one_agent, {"topic": "noir [[slow 0.2]]"}, max_retries=0)
     ended = await jp.wait_for_job(job.id)

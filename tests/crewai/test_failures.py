@@ -63,7 +63,7 @@ async def test_of_a_killed_child_is_stored_what_it_said(jp: JobProcessor) -> Non
 
 
 async def test_a_long_conversation_is_cut_and_says_so(jp: JobProcessor) -> None:
-    """10 MB, with NUL, a lone surrogate, and a secret that is only shown through ``redact``."""
+    """10 MB, with NUL, and a secret, which is only shown through ``redact``."""
     job = await jp.submit_crew_run(crews.long, {"secret": "hunter2\0"}, max_retries=0)
     states = data_of(await events_of(jp, job), "agent_state")
     (message,) = [one for one in states[-1]["messages"] if "hunter2" in shown(one)]

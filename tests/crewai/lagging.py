@@ -1,0 +1,41 @@
+"""A job that runs on the loop of a daemon, and notes how long others hold it up while twenty crews run there."""
+
+from __future__ import annotations
+
+import time
+from contextlib import nullcontext
+
+import anyio
+
+from asyncjobs import current_job
+from asyncjobs.integrations.crewai import building
+
+CREWS = 20
+TOO_LONG = 0.05
+
+
+async def one_round(number: int, factory: str = "tests.crewai.crews:three") -> tuple[float, int]:
+    """Run the crews: the longest pause of the loop in seconds, and how many were too long."""
+    pauses: list[float] = []
+    job = current_job()
+    text = {"text": "[[words 24]] [[every 0.016]]", "log": "/dev/null"}  # four calls of 0.4 s, one of a tool
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(look, pauses)
+        topics = [{"topic": f"{number}.{n}"} for n in range(CREWS)]
+        for run in [await job.submit_crew_run(factory, topic, kwargs=text, max_retries=0) for topic in topics]:
+            await run
+        tasks.cancel_scope.cancel()
+    return max(pauses), sum(pause > TOO_LONG for pause in pauses)
+
+
+async def look(pauses: list[float]) -> None:
+    while True:
+        before = time.monotonic()
+        await anyio.sleep(0.005)
+        pauses.append(time.monotonic() - before - 0.005)
+
+
+async def without_gate(number: int) -> tuple[float, int]:
+    """The same, with factories that are called as they come."""
+    building._alone = nullcontext
+    return await one_round(number)
