@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 
 import anyio
@@ -11,6 +12,7 @@ from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
 
 async def main(path: str, slots: str = "32") -> None:
     daemon = DaemonConfig(allowed_modules=["tests.crewai"], heartbeat=0.5, lease=2.0, num_workers=int(slots))
+    logging.getLogger("crewai").setLevel(logging.ERROR)
     async with JobProcessor(SQLiteConfig(db_path=path), daemon=daemon):
         await anyio.sleep_forever()
 
