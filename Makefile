@@ -174,11 +174,11 @@ CREWAI_LOWEST := ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 .venv-crewai-lowes
 	@$(@D)/bin/python -m pip install --quiet --disable-pip-version-check --editable ".[cli,client,crewai,sqs,web]" --group crewai $(LIMIT)
 	@touch $@
 
-# CrewAI, for real: everything with the newest version; with the lowest, what the integration stands on, and a run and a
-# resume of each kind.
+# CrewAI, for real: everything with the newest version; with the lowest, what the integration stands on, what is seen of
+# runs, and a resume of each kind.
 test-crewai: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
 	$(CREWAI) -n 2 --dist worksteal -m "not storm" $(or $(ARGS),tests/crewai)
-	$(if $(ARGS),,$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not storm" tests/crewai/test_contract.py tests/crewai/test_replay.py)
+	$(if $(ARGS),,$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not storm" $(addprefix tests/crewai/test_,contract.py events.py replay.py))
 
 # Everything with both, daemons that are killed again and again, 200 crews, and how long the loop is held up.
 test-crewai-full: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp

@@ -19,7 +19,7 @@ from asyncjobs.integrations.crewai.replay import Replay
 
 
 async def main(path: str, *when: str) -> None:
-    daemon = DaemonConfig(allowed_modules=["tests.crewai"])
+    daemon = DaemonConfig(allowed_modules=["tests.crewai"], lease=5.0, heartbeat=1.0)
     if when[0] == "before":
         die_before_keeping(int(when[1]))
     calls = when[-1] if len(when) == 1 else "1000"

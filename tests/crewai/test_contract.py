@@ -11,6 +11,7 @@ from crewai.events.event_bus import crewai_event_bus
 from crewai.events.stream_context import add_stream_sink, reset_stream_sinks
 
 from asyncjobs.integrations.crewai.reports import _REPORTS
+from asyncjobs.integrations.crewai.shown import is_internal
 from tests.crewai import crews
 from tests.crewai.conftest import Model
 
@@ -73,6 +74,25 @@ def test_a_sink_is_of_its_context_alone(model: Model) -> None:
     reset_stream_sinks(token)
     RUNS["sequential"]()
     assert seen == []
+
+
+def test_flows_of_crewai_itself_are_known_from_those_of_programs(model: Model) -> None:
+    """An agent runs in a flow of CrewAI's own, which no page is to see."""
+    flows: list[tuple[bool, str]] = []
+
+    def sink(source: Any, event: Any) -> None:
+        if event.type == "flow_started":
+            flows.append((is_internal(source), event.flow_name))
+
+    token = add_stream_sink(sink)
+    try:
+        RUNS["sequential"]()
+        assert flows
+        assert all(internal for internal, _ in flows)
+        RUNS["flow"]()
+    finally:
+        reset_stream_sinks(token)
+    assert [name for internal, name in flows if not internal] == ["Story"]
 
 
 def test_every_event_that_is_reported_is_one_of_this_version() -> None:

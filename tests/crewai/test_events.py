@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from crewai.events.types import flow_events
 
 from asyncjobs import DaemonConfig, JobExecutionError, JobProcessor, SQLiteConfig
 from tests.crewai import crews
@@ -72,7 +73,8 @@ async def test_an_error_of_a_flow_stands_with_its_method(jp: JobProcessor) -> No
     assert [(data["method"], data["error"]) for data in states if data["kind"] == "method_failed"] == [
         ("begin", "RuntimeError: no more ink")
     ]
-    assert [data["error"] for data in states if data["kind"] == "flow_failed"] == ["RuntimeError: no more ink"]
+    failed = [data["error"] for data in states if data["kind"] == "flow_failed"]
+    assert failed == (["RuntimeError: no more ink"] if hasattr(flow_events, "FlowFailedEvent") else [])  # not in 1.15.3
 
 
 # -- usage

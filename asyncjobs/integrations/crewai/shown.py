@@ -17,7 +17,11 @@ _MOST_ITEMS = 200
 
 def is_internal(source: object) -> bool:
     """Return whether what emits an event is a flow of CrewAI's own: the executor of an agent is one."""
-    return getattr(type(source), "is_crewai_internal", False) is True
+    marked: Any = getattr(type(source), "is_crewai_internal", None)
+    if marked is None:  # a version without the mark: its own flows are those that it defines where no base of flows is
+        module = type(source).__module__
+        return module.startswith("crewai.") and not module.startswith("crewai.flow.")
+    return marked is True
 
 
 def text_field(name: str, value: object, longest: int = LONGEST_TEXT) -> dict[str, Any]:
