@@ -18,7 +18,9 @@ from asyncjobs.integrations.crewai import recommended_env
 
 HERE = Path(__file__)
 INSTALLED = importlib.util.find_spec("crewai") is not None
-if not INSTALLED:
+if INSTALLED:
+    os.environ.update(recommended_env())  # modules of tests import CrewAI, which reads them once
+else:
     collect_ignore_glob = ["test_*.py"]
 
 
