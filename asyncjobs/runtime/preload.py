@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import importlib
 import time
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from asyncjobs.daemon_threads import in_thread
 from asyncjobs.exceptions import ConfigurationError
@@ -50,7 +50,8 @@ class Libraries:
 
 
 _SETUPS = {"crewai": "asyncjobs.integrations.crewai.environment"}
-"""By library, the module whose ``set_up()`` prepares a process of ours for it."""
+"""By library, the module whose ``set_up()`` prepares a process of ours for it, and whose ``warm_up()`` loads what it
+would load when it is first used."""
 
 
 def set_up_for(name: str) -> None:
@@ -60,7 +61,14 @@ def set_up_for(name: str) -> None:
         importlib.import_module(setup).set_up()
 
 
-def import_modules(modules: Iterable[str], freeze: bool) -> None:
+def _warm_up_for(name: str) -> None:
+    """Load what a module would load when it is first used."""
+    setup = _SETUPS.get(name)
+    if setup is not None:
+        importlib.import_module(setup).warm_up()
+
+
+def import_modules(modules: Sequence[str], freeze: bool) -> None:
     """Import these modules, in this order.
 
     :param freeze: exclude all objects that exist then from garbage collections, which would stop every thread for a
@@ -76,6 +84,8 @@ def import_modules(modules: Iterable[str], freeze: bool) -> None:
             problem = f"preload: module {name!r} cannot be imported: {type(error).__name__}: {error}"
             raise ConfigurationError("DaemonConfig.preload", name, problem=problem, hint=_hint(name, error)) from error
     if freeze:
+        for name in modules:
+            _warm_up_for(name)
         gc.collect()
         gc.freeze()
 

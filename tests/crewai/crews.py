@@ -594,6 +594,7 @@ class Surroundings(Flow[Any]):
         return {
             "environment": {name: os.environ.get(name) for name in recommended_env()},
             "interval": sys.getswitchinterval(),
+            "warm": "openai.resources.chat.completions" in sys.modules,
         }
 
 

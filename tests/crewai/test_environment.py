@@ -131,6 +131,7 @@ async def test_a_daemon_sets_the_environment_and_takes_turns_more_often(
     found = await surroundings(config, "--allow", "tests.crewai.crews", *preload)
     assert found["environment"] == recommended_env()
     assert found["interval"] == pytest.approx(0.001)
+    assert found["warm"]  # before the first call of a model
 
 
 async def test_what_the_operator_has_set_stays_and_signals_stay_ours(config: SQLiteConfig, model: Model) -> None:

@@ -49,7 +49,8 @@ async def test_a_daemon_is_held_up_by_no_more_than_five_times_of_what_is_promise
     config: SQLiteConfig, model: Model
 ) -> None:
     """Beside it, as figures: without preload, whose first round imports CrewAI, and without the gate."""
-    longest, machine = await longest_pauses(config, lagging.one_round, "--preload", "crewai")
+    preload = "--preload", "crewai", "--preload", "tests.crewai.crews"
+    longest, machine = await longest_pauses(config, lagging.one_round, *preload)
     await longest_pauses(config, lagging.one_round)
-    await longest_pauses(config, lagging.without_gate, "--preload", "crewai")
+    await longest_pauses(config, lagging.without_gate, *preload)
     assert longest < 5 * PROMISED + machine

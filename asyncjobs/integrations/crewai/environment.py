@@ -6,8 +6,13 @@ embed a processor do it themselves: ``os.environ.update(recommended_env())`` bef
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.daemon")
 
 _SWITCH_INTERVAL = 0.001
 
@@ -27,6 +32,19 @@ def set_up() -> None:
     """
     apply_env()
     sys.setswitchinterval(min(sys.getswitchinterval(), _SWITCH_INTERVAL))
+
+
+def warm_up() -> None:
+    """Load what the first call of a model would, once CrewAI is imported, in a process that runs jobs and nothing else.
+
+    The library of OpenAI, which CrewAI's default provider uses, loads most of itself when a client is used: fifty
+    thousand objects, which collections of garbage are not to go through while runs go on. Nothing is sent.
+    """
+    try:
+        client = importlib.import_module("openai").OpenAI(api_key="none")
+        _ = client.chat.completions.create, client.beta.chat.completions
+    except Exception as error:  # border: the library of others, which runs with other models do not need
+        logger.debug("what the first call of a model needs is not loaded yet: %s", error)
 
 
 def apply_env() -> None:
