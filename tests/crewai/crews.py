@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 from crewai import LLM, Agent, BaseLLM, Crew, Process, Task
-from crewai.events.base_events import BaseEvent
 from crewai.events.event_bus import crewai_event_bus
 from crewai.events.types.llm_events import LLMStreamChunkEvent
 from crewai.flow.async_feedback import ConsoleProvider, HumanFeedbackPending
@@ -24,6 +23,7 @@ from pydantic import BaseModel
 
 from asyncjobs import current_job
 from asyncjobs.integrations.crewai import durable, recommended_env
+from tests.crewai.tools import endless, huge, odd, raising, starting
 
 
 def llm(*, stream: bool = True) -> Any:
@@ -531,45 +531,6 @@ def tooled(name: str, *, text: str = "x") -> Crew:
     writer = worker("Writer", tools=[raising, endless, starting, huge, odd])
     task = Task(description=f'{{topic}} [[tool {name} {{"text": "{text}"}}]]', expected_output="text", agent=writer)
     return Crew(agents=[writer], tasks=[task])
-
-
-@tool
-def raising(text: str) -> str:
-    """Raise."""
-    raise RuntimeError(f"the tool is broken: {text}")
-
-
-@tool
-def endless(text: str) -> str:
-    """Hang."""
-    let_go.wait(60)
-    return "let go"
-
-
-@tool
-def starting(text: str) -> str:
-    """Start a thread that has nothing of the job."""
-    thread = threading.Thread(target=lambda: crewai_event_bus.emit(None, Stray()))
-    thread.start()
-    thread.join()
-    return "started"
-
-
-@tool
-def huge(text: str) -> str:
-    """Return 5 MB."""
-    return "y" * 5_000_000
-
-
-@tool
-def odd(text: str) -> str:
-    """Return what no UTF-8 has."""
-    return "a NUL \0 and half a pair \ud800"
-
-
-class Stray(BaseEvent):
-    type: str = "task_failed"
-    error: str = "stray"
 
 
 def listened() -> Crew:
