@@ -22,6 +22,7 @@ from msgspec import Struct
 from asyncjobs.backends.base import ClaimedJob
 from asyncjobs.checks import is_awaitable
 from asyncjobs.core.codec import decode_arguments, decode_call, encode_result, too_large
+from asyncjobs.core.codec.callables import result_reader
 from asyncjobs.core.codec.names import seems
 from asyncjobs.core.retry import exception_name, short_name
 from asyncjobs.daemon_threads import in_thread
@@ -198,7 +199,9 @@ def read_arguments(
         result = results.get(job_id)
         if result is None or result.status is not JobStatus.COMPLETED or result.value is None:
             return None  # optional, or not needed, because ``require`` others completed
-        return result.value, find_function(result.function)
+        returned_by = find_function(result.function)
+        # What an adapter returns is read without its factory, which this process may never have run.
+        return result.value, result_reader(result.function) if returned_by is None else returned_by
 
     return decode_arguments(job.call, function, find_result)
 

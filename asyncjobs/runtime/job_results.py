@@ -34,8 +34,6 @@ def decode_value(result: JobResult, func: ReadBy | None, functions: Functions) -
     if func is None:  # not "or": a callable need not have a truth value
         asked = functions.answers.find(result.job_id) if result.function == FUNCTION else None
         func = functions.get(result.function, result.job_id) if asked is None else asked
-    if func is None:
-        func = result_reader(result.function)
     return read_value(result, func)
 
 
@@ -48,6 +46,8 @@ def read_value(result: JobResult, func: ReadBy | None) -> Any:
         raise not_completed(result)
     if result.value is None:
         return None
+    if func is None:
+        func = result_reader(result.function)
     if is_a(func, AnswerType):  # not isinstance, which asks a callable of the program for ``__class__``
         return func.read(result.value)
     return decode_result(result.value, cast("Callable[..., Any] | None", func))
