@@ -9,13 +9,14 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
+.PHONY: demo demo-crash demo-crew demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         draw a detective comic: the graph, live progress, retries"
 	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
 	@echo "make demo-sqs     the same on two daemons and a store in (emulated) SQS and DynamoDB; one is killed half-way"
+	@echo "make demo-crew    a crew of agents (CrewAI) writes a comic in this terminal; PORT=8000: on a page, with Stop and Resume"
 	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
 	@echo "make test         the whole test suite, also in a real Chromium and on AWS, emulated; asyncjobs/core is covered"
 	@echo "                  (AWS=0: without the emulator)"
@@ -52,6 +53,10 @@ demo-crash: $(VENV)/examples.stamp
 
 demo-sqs: $(VENV)/examples.stamp .venv-aws/stamp
 	@$(BIN)/python -m examples.comic.sqs_demo --emulator .venv-aws/bin/ministack
+
+# PORT=… serves the page; without it, all is in the terminal. The model is a scripted one, unless OPENAI_BASE_URL names another.
+demo-crew: .venv-crewai/stamp
+	@.venv-crewai/bin/python -W ignore -m examples.crew $(ARGS)
 
 # PORT=… is handed on; without it 8000, or any port that is free.
 demo-web: $(VENV)/examples.stamp
@@ -177,11 +182,13 @@ CREWAI_LOWEST := ASYNCJOBS_TEST_SQS=1 ASYNCJOBS_REQUIRE_AWS=1 .venv-crewai-lowes
 # CrewAI, for real: everything with the newest version; with the lowest, what the integration stands on, what is seen of
 # runs, and a resume of each kind.
 test-crewai: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
+	@.venv-crewai/bin/python -m tests.browser.chromium
 	$(CREWAI) -n 2 --dist worksteal -m "not storm" $(or $(ARGS),tests/crewai)
 	$(if $(ARGS),,$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not storm" $(addprefix tests/crewai/test_,contract.py events.py replay.py))
 
 # Everything with both, daemons that are killed again and again, 200 crews, and how long the loop is held up.
 test-crewai-full: .venv-crewai/stamp .venv-crewai-lowest/stamp .venv-aws/stamp
+	@.venv-crewai/bin/python -m tests.browser.chromium
 	$(CREWAI) -n 2 --dist worksteal -m "not serial" $(or $(ARGS),tests/crewai)
 	$(CREWAI_LOWEST) -n 2 --dist worksteal -m "not serial" $(or $(ARGS),tests/crewai)
 	$(if $(ARGS),,$(CREWAI) -rP -m serial tests/crewai)

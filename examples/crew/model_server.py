@@ -1,7 +1,6 @@
 """Serve the API of OpenAI's chat completions from a script: a language model that needs no key and no network.
 
-``python -m examples.crew.model_server [--port N]`` prints its address. Each request is answered by ``reply(request)``,
-word by word if it asks for a stream.
+Each request is answered by ``reply(request)``, word by word if it asks for a stream.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ import itertools
 import json
 import re
 import time
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,6 +39,8 @@ class Reply:
     """So many words of a stream are sent, and then the connection ends."""
     body: bytes | None = None
     """The whole answer, as it is sent, in place of all else."""
+    before_word: Callable[[int], Awaitable[None]] | None = None
+    """Is awaited before each word of a stream, with its number: a script may hold an answer half-way."""
 
 
 @dataclass
@@ -146,6 +147,8 @@ async def _stream(call: Call, answer: Reply, observe: Observe) -> AsyncGenerator
             if number == answer.broken_after:
                 raise ConnectionError("the script ends the stream here")
             await anyio.sleep(answer.word_every)
+            if answer.before_word is not None:
+                await answer.before_word(number)
             yield _chunk(call, {"content": word})
         yield _chunk(call, {}, "tool_calls" if answer.tools else "stop")
         yield _line({**_head(call, "chat.completion.chunk"), "choices": [], "usage": _usage(call, answer)})

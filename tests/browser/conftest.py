@@ -13,10 +13,6 @@ from tests.browser import chromium
 from tests.browser.support import Demo, Visitor
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.addinivalue_line("markers", "own_server(quick): kills it, or wants the real drawings")
-
-
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     path = chromium.find()
