@@ -262,6 +262,12 @@ class WithModel(Flow[Any]):
         return Clue(name="a knife", weight=3)
 
 
+class Whole(Flow[Any]):
+    @start()
+    def make(self) -> Any:
+        return {"clues": [Clue(name="long" * 10_000, weight=1)], "tags": {f"{place:03d}" for place in range(500)}}
+
+
 class WithObject(Flow[Any]):
     @start()
     def begin(self) -> Any:

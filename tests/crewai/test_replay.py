@@ -16,6 +16,7 @@ from crewai.crews.crew_output import CrewOutput
 from pydantic import BaseModel
 
 from asyncjobs import DaemonConfig, JobEvent, JobExecutionError, JobProcessor, RetryPolicy, SQLiteConfig
+from asyncjobs.integrations.crewai.replay import Replay
 from tests.crewai import crews
 from tests.crewai.conftest import Model, environment
 from tests.crewai.looking import data_of, events_of, first_piece, until, wait_for
@@ -208,6 +209,16 @@ async def test_a_changed_prompt_is_another_call(jp: JobProcessor, model: Model) 
     job = await jp.submit_flow_run(crews.Changing, max_retries=1, retry=SOON)
     assert await job.result(timeout=60)
     assert len(set(model.finished())) == len(model.finished()) == 2
+
+
+async def test_a_call_is_known_by_all_of_its_content() -> None:
+    nothing: Any = None
+    replay = Replay(nothing, nothing, nothing)
+    keys = {
+        replay._next("tool", ["tool", {"clue": crews.Clue(name="x" * 50_000 + end, weight=1)}], None).key
+        for end in "ab"
+    }
+    assert len(keys) == 2
 
 
 async def test_nothing_of_a_zombie_is_stored(model: Model, config: SQLiteConfig) -> None:

@@ -57,6 +57,12 @@ async def test_a_model_whose_class_has_other_fields_now_comes_as_its_fields(
     assert again.json_dict == {"name": "text", "weight": 7}
 
 
+async def test_nothing_is_cut_of_what_a_flow_returns(jp: JobProcessor) -> None:
+    value = await (await jp.submit_flow_run(crews.Whole))
+    assert value["clues"] == [{"name": "long" * 10_000, "weight": 1}]
+    assert value["tags"] == [f"{place:03d}" for place in range(500)]
+
+
 class Changed(BaseModel):
     """What ``crews.Clue`` has become."""
 

@@ -21,7 +21,7 @@ from msgspec import Struct
 
 from asyncjobs.exceptions import JobStateError, NotSerializableError, SubmissionError
 from asyncjobs.integrations.crewai.answers import UnknownAnswerError, read_answer, write_answer
-from asyncjobs.integrations.crewai.shown import as_plain, is_internal
+from asyncjobs.integrations.crewai.shown import as_content, is_internal
 from asyncjobs.integrations.crewai.stopping import Brake
 from asyncjobs.integrations.crewai.usage import Usage, tokens_of
 from asyncjobs.runtime.context import JobContext
@@ -222,7 +222,7 @@ class Replay:
 
     def _next(self, kind: str, content: Any, task: Any, model: type | None = None) -> _Call:
         """Return the call with this content, numbered among the equal calls of this attempt."""
-        text = json.dumps(content, sort_keys=True, default=as_plain)
+        text = json.dumps(content, sort_keys=True, default=as_content)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
         with self._lock:
             number = self._occurrences[digest] = self._occurrences.get(digest, 0) + 1

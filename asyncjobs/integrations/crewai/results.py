@@ -14,7 +14,7 @@ from msgspec import Struct, to_builtins
 
 from asyncjobs.integrations.crewai.answers import UnknownAnswerError, find_model, validated
 from asyncjobs.integrations.crewai.library import crewai_module
-from asyncjobs.integrations.crewai.shown import as_plain, is_model
+from asyncjobs.integrations.crewai.shown import as_content, as_plain, is_model
 from asyncjobs.plurals import counted
 
 _MODEL = "pydantic"
@@ -122,7 +122,7 @@ def _plain(value: Any) -> Any:
         return {name: _plain(item) for name, item in cast("dict[Any, Any]", value).items()}
     if isinstance(value, (list, tuple)):
         return [_plain(item) for item in cast("list[Any]", value)]
-    return as_plain(value)
+    return _plain(as_content(value))
 
 
 def _name(model: Any) -> str | None:

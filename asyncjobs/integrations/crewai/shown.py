@@ -64,6 +64,17 @@ def as_plain(value: Any, depth: int = 0) -> Any:
     return printable(_str(value)[:LONGEST_TEXT])
 
 
+def as_content(value: Any) -> Any:
+    """Return an object that is no plain value as one, whole: a model or mapping as a dict, any other as text."""
+    if is_model(value):
+        return _dumped(value)
+    if isinstance(value, Mapping):
+        return dict(cast("Mapping[Any, Any]", value))
+    if isinstance(value, (set, frozenset)):
+        return sorted(cast("set[Any]", value), key=_str)
+    return value.isoformat() if isinstance(value, date) else _str(value)
+
+
 def is_model(value: object) -> bool:
     """Return whether this is a model of pydantic's."""
     return hasattr(type(value), "model_dump") and not isinstance(value, type)
