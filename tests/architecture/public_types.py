@@ -24,6 +24,7 @@ PUBLIC = (
     "asyncjobs",
     "asyncjobs.backends.base",
     "asyncjobs.client",
+    "asyncjobs.compat",
     "asyncjobs.settings",
     "asyncjobs.testing",
     "asyncjobs.web",
