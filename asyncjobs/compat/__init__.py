@@ -11,5 +11,6 @@
 from asyncjobs.compat.job import Job, JobStatus, JobType
 from asyncjobs.compat.pipeline import Pipeline, Runner
 from asyncjobs.compat.state import PipelineState
+from asyncjobs.compat.tracker import JobTracker
 
-__all__ = ["Job", "JobStatus", "JobType", "Pipeline", "PipelineState", "Runner"]
+__all__ = ["Job", "JobStatus", "JobTracker", "JobType", "Pipeline", "PipelineState", "Runner"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
@@ -66,6 +66,8 @@ class Model:
     """A mutable record. Its constructor coerces and checks; assignment does neither."""
 
     _fields: ClassVar[dict[str, FieldSpec]] = {}
+    _labelled: ClassVar[dict[str, tuple[str, Coercion[Any]]]] = {}
+    """How each field is named in errors, and coerced."""
 
     def __init_subclass__(cls) -> None:
         """Collect the fields that a class declares."""
@@ -73,6 +75,7 @@ class Model:
         for name in own:
             delattr(cls, name)
         cls._fields = {**cls._fields, **own}
+        cls._labelled = {name: (f"{cls.__name__}.{name}", spec.coerce) for name, spec in cls._fields.items()}
 
     def __init__(self, **values: Any) -> None:
         self._fill(type(self).__name__, values)
@@ -85,13 +88,13 @@ class Model:
         for name in values.keys() - self._fields.keys():
             _warn_once(type(self).__name__, name)
 
-    def checked(self) -> dict[str, Any]:
-        """Return the fields as they are now, coerced and checked once more: assignments are not checked.
+    def checked(self, names: Iterable[str]) -> dict[str, Any]:
+        """Return fields as they are now, coerced and checked once more: assignments are not checked.
 
         :raises ConfigurationError: a value cannot be coerced; the error names the field.
         """
-        owner = type(self).__name__
-        return {name: spec.coerce(f"{owner}.{name}", getattr(self, name)) for name, spec in self._fields.items()}
+        labelled, values = self._labelled, self.__dict__
+        return {name: labelled[name][1](labelled[name][0], values[name]) for name in names}
 
     def model_dump(
         self,

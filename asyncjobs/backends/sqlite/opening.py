@@ -41,6 +41,11 @@ async def open_store(config: SQLiteConfig) -> tuple[sqlite3.Connection, StoreFil
         raise
 
 
+def open_store_blocking(config: SQLiteConfig) -> tuple[sqlite3.Connection, StoreFile]:
+    """Open the writing connection in the calling thread: see ``open_store``."""
+    return _Opening(config, threading.Event()).run()
+
+
 class _Opening:
     def __init__(self, config: SQLiteConfig, stop: threading.Event) -> None:
         self._config = config
