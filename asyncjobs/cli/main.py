@@ -29,6 +29,7 @@ _COMMANDS = {
     "events": ("asyncjobs.cli.events:events", "Follow the event log."),
     "groups": ("asyncjobs.cli.groups:groups", "List, show and watch groups of jobs."),
     "jobs": ("asyncjobs.cli.jobs:jobs", "List, show, watch, submit, answer, cancel, retry, remove."),
+    "legacy": ("asyncjobs.cli.legacy:legacy", "Import and export files of the old job tracker."),
     "version": ("asyncjobs.cli.version:version", "Show installed versions."),
     "web": ("asyncjobs.cli.web:web", "Serve the HTTP interface."),
 }

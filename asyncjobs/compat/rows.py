@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -20,6 +20,11 @@ JOB_COLUMNS = (
 )  # fmt: skip
 """Columns of a job, in the order of ``job_row``."""
 STATE_COLUMNS = (*FLAGS, "screenplay_hash", "screenplay_data")
+_READ: tuple[tuple[str, Callable[[str], Any]], ...] = (
+    ("metadata", json.loads),
+    ("created_at", datetime.fromisoformat),
+    ("updated_at", datetime.fromisoformat),
+)
 _INT64 = 1 << 63
 
 
@@ -73,11 +78,12 @@ def row_job(row: Sequence[Any]) -> Job:
 
     :raises ValueError: another program has written a value that the field cannot have.
     """
-    values = dict(zip(JOB_COLUMNS, row, strict=True))
-    try:
-        values["metadata"] = json.loads(values["metadata"])
-    except ValueError as error:
-        raise CorruptValueError(f"the metadata of the record {values['id']!r} are not JSON: {error}") from error
+    values: dict[str, Any] = dict(zip(JOB_COLUMNS, row, strict=True))
+    for name, read in _READ:
+        try:
+            values[name] = read(values[name])
+        except ValueError as error:
+            raise CorruptValueError(f"{name} of the record {values['id']!r} cannot be read: {error}") from error
     return Job(**values)
 
 

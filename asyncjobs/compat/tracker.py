@@ -8,11 +8,10 @@ from typing import Any
 
 from asyncjobs.compat import records
 from asyncjobs.compat.coercion import member, optional, refused, text
-from asyncjobs.compat.file import RecordFile
 from asyncjobs.compat.job import Job, JobStatus
+from asyncjobs.compat.places import open_records
 from asyncjobs.compat.rows import checked_text, fill_state, job_row, state_row
 from asyncjobs.compat.state import PipelineState
-from asyncjobs.config import SQLiteConfig
 
 _status = member(JobStatus)
 
@@ -26,7 +25,8 @@ class JobTracker:
         tracker.save_job(Job(id="plot", type=JobType.SCREENPLAY), "detective_1")
         tracker.update_job_status("plot", JobStatus.COMPLETED, output_path="plot.json")
 
-    :param db_path: the file; it is made if it is missing. Default ``./cinema_jobs.db``.
+    :param db_path: the file; it is made if it is missing. Default ``./cinema_jobs.db``. A file of the old tracker is
+        imported once into ``cinema_jobs.asyncjobs.db`` beside it, which is used from then on, and is never written.
 
     Every method is one short transaction on a connection of its own, and blocks meanwhile. Threads, processes and
     forked children may use one file at the same time, from inside of a running loop, too.
@@ -34,8 +34,7 @@ class JobTracker:
 
     def __init__(self, db_path: str | os.PathLike[str] = "./cinema_jobs.db") -> None:
         self.db_path = db_path
-        self._file = RecordFile(SQLiteConfig(db_path=db_path))
-        self._file.prepare()
+        self._file = open_records(db_path)
 
     @property
     def file(self) -> Path:

@@ -167,7 +167,7 @@ def test_jobs_of_a_status_are_in_the_order_of_their_last_save(tracker: JobTracke
 
 
 def test_moments_with_and_without_a_zone_come_back_as_they_were(tracker: JobTracker) -> None:
-    moments = [DAY, DAY.replace(tzinfo=UTC), DAY.replace(tzinfo=timezone(timedelta(hours=5, minutes=30)))]
+    moments = [DAY, DAY.replace(tzinfo=UTC), DAY.replace(tzinfo=timezone(timedelta(hours=5, seconds=30)))]
     for number, moment in enumerate(moments):
         tracker.save_job(Job(id=str(number), type="image", created_at=moment), "m")
     assert {one.id: one.created_at for one in tracker.get_jobs_by_movie("m")} == dict(zip("012", moments, strict=True))
@@ -362,7 +362,7 @@ def test_metadata_that_another_program_broke_are_an_error_that_names_the_job(pat
     with closing(sqlite3.connect(path)) as connection:
         connection.execute("UPDATE tracked_jobs SET metadata = '{'")
         connection.commit()
-    with pytest.raises(CorruptValueError, match=r"metadata of the record 'a'"):
+    with pytest.raises(CorruptValueError, match=r"metadata of the record 'a' cannot be read"):
         tracker.get_job("a")
 
 

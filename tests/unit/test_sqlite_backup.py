@@ -122,13 +122,13 @@ async def test_nothing_is_overwritten(store: Store, tmp_path: Path) -> None:
 async def test_a_name_that_was_taken_meanwhile_stays_what_it_is(
     store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    publish = backup._publish
+    publish = backup.publish
 
     def too_late(part: Path, path: Path) -> None:
         path.write_text("theirs")
         publish(part, path)
 
-    monkeypatch.setattr(backup, "_publish", too_late)
+    monkeypatch.setattr(backup, "publish", too_late)
     async with store:
         with pytest.raises(ConfigurationError, match="exists"):
             await store.backend.backup(tmp_path / "copy.db")

@@ -37,7 +37,7 @@ def back_up(config: SQLiteConfig, file: StoreFile, target: str | os.PathLike[str
     :raises ConfigurationError: the target exists, or cannot be made.
     :raises Stopped: ``stop`` was set.
     """
-    path = _checked_target(target)
+    path = checked_target(target)
     with closing(
         open_connection(config, file.path, busy_timeout=config.busy_timeout, read_only=True, file=file)
     ) as source:
@@ -80,7 +80,11 @@ def _free_name(path: Path, version: int) -> Path:
     return name
 
 
-def _checked_target(target: str | os.PathLike[str]) -> Path:
+def checked_target(target: str | os.PathLike[str]) -> Path:
+    """Return the absolute path of a file that is to be made.
+
+    :raises ConfigurationError: it exists, or its folder does not.
+    """
     path = Path(os.path.abspath(os.path.expanduser(os.fspath(target))))
     if os.path.lexists(path):
         raise _exists(path)
@@ -124,14 +128,17 @@ def _copy(source: sqlite3.Connection, path: Path, stop: threading.Event) -> None
                 raise translate(error, str(part)) from error
             finally:
                 source.execute("ROLLBACK")
-        _publish(part, path)
+        publish(part, path)
     finally:
         for left in (part, *(part.with_name(part.name + suffix) for suffix in ("-journal", "-wal", "-shm"))):
             left.unlink(missing_ok=True)
 
 
-def _publish(part: Path, path: Path) -> None:
-    """Give the copy its final name, unless another process has taken that meanwhile."""
+def publish(part: Path, path: Path) -> None:
+    """Give a file that is complete its final name, unless another process has taken that meanwhile.
+
+    :raises ConfigurationError: a file has that name.
+    """
     try:
         os.link(part, path)
     except FileExistsError:

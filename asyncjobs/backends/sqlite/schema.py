@@ -6,6 +6,7 @@ dense and in commit order. Status and wait codes are those of ``rows.py``.
 
 from __future__ import annotations
 
+import shlex
 import sqlite3
 from collections.abc import Callable
 
@@ -201,6 +202,9 @@ CREATE TABLE gates(
 );
 """
 
+_OLD_TRACKER = frozenset({"id", "movie_id", "type", "status", "metadata", "output_path", "created_at", "updated_at"})
+"""Columns of the table ``jobs`` in files of the old job tracker; ours has no ``movie_id``."""
+
 MIGRATIONS: dict[int, str] = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
 """The script that leads to the next version, by version."""
 
@@ -248,13 +252,24 @@ def read_version(connection: sqlite3.Connection, where: str) -> int:
             raise SchemaVersionError(where, version, VERSION)
         return version
     if tables or application:
+        hint = "choose another path; nothing was changed"
+        if is_old_tracker(connection):
+            command = shlex.join(["asyncjobs", "legacy", "import", where])
+            hint = f"{command} (or JobTracker of asyncjobs.compat) takes over the jobs of the old tracker; or {hint}"
         raise ConfigurationError(
             "SQLiteConfig.db_path",
             where,
             problem=f"{where} is a database of another program",
-            hint="choose another path; nothing was changed",
+            hint=hint,
         )
     return 0
+
+
+def is_old_tracker(connection: sqlite3.Connection) -> bool:
+    """Return whether the file is one of the old job tracker, which ``asyncjobs.compat`` reads."""
+    columns = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('jobs')").fetchall()}
+    application: int = connection.execute("PRAGMA application_id").fetchone()[0]
+    return application == 0 and columns >= _OLD_TRACKER
 
 
 def _statements(script: str) -> list[str]:

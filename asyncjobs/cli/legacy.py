@@ -1,0 +1,83 @@
+"""``asyncjobs legacy``: take over the file of the old job tracker, and write one, to go back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from asyncjobs.cli.context import Context, command
+from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure
+from asyncjobs.cli.main import Named
+from asyncjobs.cli.output import printable
+from asyncjobs.cli.stores import shown
+from asyncjobs.compat.file import RecordFile
+from asyncjobs.compat.legacy import export_old, import_old
+from asyncjobs.compat.old_rows import Unusable
+from asyncjobs.config import SQLiteConfig
+from asyncjobs.plurals import counted
+
+
+@click.group(cls=Named)
+def legacy() -> None:
+    """Import a file of the old job tracker, or export to one."""
+
+
+@legacy.command("import")
+@click.argument("old", type=click.Path(path_type=Path))
+@click.option("--dry-run", is_flag=True, help="Only say what would be imported.")
+@command
+async def import_(context: Context, old: Path, dry_run: bool) -> None:
+    """Import OLD, a file of the old job tracker, which is not written to.
+
+    Into the file of --db, or of the configuration; without either, into OLD.asyncjobs.db beside it. May be repeated:
+    rows that are there and as new, or newer, stay.
+    """
+    context.set_up_logging()
+    new = context.settings.sqlite.db_path if "sqlite.db_path" in context.settings.origins else None
+    report = import_old(old, new, dry_run=dry_run)
+    if context.out.json:
+        values = {name: getattr(report, name) for name in ("source", "target", "jobs", "movies", "states", "unchanged")}
+        context.out.data({"schema": 1, "dry_run": dry_run, **values, "unusable": _items(report.unusable)})
+        return
+    _name_unusable(context, report.unusable, "cannot be imported" if dry_run else "was not imported")
+    came = f"{counted(report.jobs, 'job')} of {counted(report.movies, 'movie')}, {counted(report.states, 'state')}"
+    there = f" ({counted(report.unchanged, 'row')} are there already)" if report.unchanged else ""
+    verb = "would import" if dry_run else "imported"
+    context.out.good(f"{verb} {came} into {shown(report.target)}{there}")
+
+
+@legacy.command("export")
+@click.argument("old", type=click.Path(path_type=Path))
+@command
+async def export(context: Context, old: Path) -> None:
+    """Write OLD, a new file that the old job tracker reads, from the store of --db or of the configuration."""
+    context.set_up_logging()
+    chosen = context.chosen_store
+    if not isinstance(chosen.config, SQLiteConfig):
+        raise Failure(f"export is for stores in files; this is {chosen.shown}", exit_code=USAGE)
+    if chosen.missing:
+        raise Failure(
+            f"there is no store at {chosen.shown} yet",
+            exit_code=NOT_FOUND,
+            hint="choose the store with --db PATH",
+            code="no-store",
+        )
+    report = export_old(RecordFile(chosen.config), old)
+    if context.out.json:
+        values = {name: getattr(report, name) for name in ("target", "jobs", "movies", "states")}
+        context.out.data({"schema": 1, **values, "unusable": _items(report.unusable)})
+        return
+    _name_unusable(context, report.unusable, "was not exported")
+    went = f"{counted(report.jobs, 'job')} of {counted(report.movies, 'movie')}, {counted(report.states, 'state')}"
+    context.out.good(f"exported {went} to {shown(report.target)}")
+
+
+def _name_unusable(context: Context, rows: Iterable[Unusable], what: str) -> None:
+    for row in rows:
+        context.out.warn(printable(f"{what}: {row}"))
+
+
+def _items(rows: Iterable[Unusable]) -> list[dict[str, str | None]]:
+    return [{"movie": row.movie_id, "id": row.id, "reason": row.reason} for row in rows]

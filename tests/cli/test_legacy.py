@@ -1,0 +1,97 @@
+"""``asyncjobs legacy``: the old tracker's file comes over by a command, and goes back by one."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from asyncjobs.compat import JobTracker
+from tests.cli.inside import Inside
+from tests.compat.old_files import digest, old_job, old_state, write_old
+
+
+@pytest.fixture
+def shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Inside:
+    return Inside(tmp_path, monkeypatch)
+
+
+@pytest.fixture
+def old(shell: Inside) -> Path:
+    jobs = [old_job("a"), old_job("b", "m2"), old_job("bad\x1b[31m", status="done")]
+    return write_old(shell.folder / "cinema_jobs.db", jobs, [old_state("m1")])
+
+
+def test_an_import_says_what_came_over_and_names_what_could_not(shell: Inside, old: Path) -> None:
+    before = digest(old)
+    ran = shell.good("legacy", "import", "cinema_jobs.db")
+    assert "imported 2 jobs of 2 movies, 1 state into ./cinema_jobs.asyncjobs.db" in ran.err
+    assert "was not imported: job 'bad\\x1b[31m' of 'm1': status 'done' is not known" in ran.err
+    again = shell.good("legacy", "import", "cinema_jobs.db")
+    assert (
+        "imported 0 jobs of 0 movies, 0 states into ./cinema_jobs.asyncjobs.db (3 rows are there already)" in again.err
+    )
+    assert digest(old) == before
+    assert JobTracker("cinema_jobs.asyncjobs.db").get_job("b").id == "b"
+
+
+def test_an_import_into_a_file_of_ones_own(shell: Inside, old: Path) -> None:
+    shell.good("jobs", "submit", "app:add", "--arg", "a=1", "--db", "jobs.db")
+    shell.good("legacy", "import", "cinema_jobs.db", "--db", "jobs.db")
+    assert JobTracker("jobs.db").get_progress("m1")["total"] == 1
+    assert not Path("cinema_jobs.asyncjobs.db").exists()
+
+
+def test_a_dry_run_writes_nothing(shell: Inside, old: Path) -> None:
+    ran = shell.good("legacy", "import", "cinema_jobs.db", "--dry-run")
+    assert "would import 2 jobs" in ran.err
+    assert "cannot be imported: job 'bad" in ran.err
+    assert sorted(path.name for path in shell.folder.glob("*.db*")) == ["cinema_jobs.db"]
+
+
+def test_the_report_as_json(shell: Inside, old: Path) -> None:
+    report: Any = shell.good("legacy", "import", "cinema_jobs.db", "--json").json
+    assert report == {
+        "schema": 1, "dry_run": False, "source": str(old), "target": str(old.with_name("cinema_jobs.asyncjobs.db")),
+        "jobs": 2, "movies": 2, "states": 1, "unchanged": 0,
+        "unusable": [{"movie": "m1", "id": "bad\x1b[31m", "reason": "status 'done' is not known"}],
+    }  # fmt: skip
+    back: Any = shell.good("legacy", "export", "--db", "cinema_jobs.asyncjobs.db", "back.db", "--json").json
+    expected = {"jobs": 2, "movies": 2, "states": 1, "unusable": []}
+    assert back == {"schema": 1, "target": str(shell.folder / "back.db"), **expected}
+
+
+def test_going_back_is_a_command(shell: Inside, old: Path) -> None:
+    shell.good("legacy", "import", "cinema_jobs.db")
+    ran = shell.good("legacy", "export", "--db", "cinema_jobs.asyncjobs.db", "back.db")
+    assert "exported 2 jobs of 2 movies, 1 state to ./back.db" in ran.err
+    assert shell.run("legacy", "export", "--db", "cinema_jobs.asyncjobs.db", "back.db").code == 2
+    assert shell.run("legacy", "export", "--db", "none.db", "other.db").code == 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("import", "none.db"), 2, "there is no file"),
+        (("import", "cinema_jobs.db", "--db", "cinema_jobs.db"), 2, "is the old file itself"),
+        (("import", "app.py"), 2, "is no file of the old job tracker"),
+        (("export", "other.db", "--db", "cinema_jobs.db"), 2, "another program"),
+        (("exprt",), 2, "export"),
+    ],
+)
+def test_mistakes(shell: Inside, old: Path, arguments: tuple[str, ...], code: int, words: str) -> None:
+    before = digest(old)
+    ran = shell.run("legacy", *arguments)
+    assert (ran.code, words in ran.err) == (code, True), ran.err
+    assert digest(old) == before
+
+
+def test_the_doctor_and_other_commands_name_this_way(shell: Inside, old: Path) -> None:
+    before = digest(old)
+    for arguments in (("doctor",), ("jobs", "list")):
+        ran = shell.run(*arguments, "--db", "cinema_jobs.db")
+        assert ran.code != 0
+        assert f"asyncjobs legacy import {old}" in ran.out + ran.err
+    assert digest(old) == before
+    shell.good("legacy", "import", str(old))
