@@ -8,12 +8,12 @@ from pathlib import Path
 import click
 
 from asyncjobs.cli.context import Context, command
-from asyncjobs.cli.failures import NOT_FOUND, USAGE, Failure
+from asyncjobs.cli.failures import USAGE, Failure
 from asyncjobs.cli.main import Named
 from asyncjobs.cli.output import printable
 from asyncjobs.cli.stores import shown
 from asyncjobs.compat.file import RecordFile
-from asyncjobs.compat.legacy import export_old, import_old
+from asyncjobs.compat.legacy import export_old, find_run_jobs, import_old
 from asyncjobs.compat.old_rows import Unusable
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.plurals import counted
@@ -53,18 +53,12 @@ async def import_(context: Context, old: Path, dry_run: bool) -> None:
 @command
 async def export(context: Context, old: Path) -> None:
     """Write OLD, a new file that the old job tracker reads, from the store of --db or of the configuration."""
-    context.set_up_logging()
     chosen = context.chosen_store
     if not isinstance(chosen.config, SQLiteConfig):
         raise Failure(f"export is for stores in files; this is {chosen.shown}", exit_code=USAGE)
-    if chosen.missing:
-        raise Failure(
-            f"there is no store at {chosen.shown} yet",
-            exit_code=NOT_FOUND,
-            hint="choose the store with --db PATH",
-            code="no-store",
-        )
-    report = export_old(RecordFile(chosen.config), old)
+    async with context.store() as jp:
+        of_processor = await find_run_jobs(jp.backend)
+    report = export_old(RecordFile(chosen.config), old, of_processor)
     if context.out.json:
         values = {name: getattr(report, name) for name in ("target", "jobs", "movies", "states")}
         context.out.data({"schema": 1, **values, "unusable": _items(report.unusable)})

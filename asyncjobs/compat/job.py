@@ -70,3 +70,13 @@ class Job(Model):
     args: tuple[Any, ...] = field(_arguments, default=(), exclude=True)
     kwargs: dict[str, Any] = field(mapping, default_factory=dict, exclude=True)
     depends_on: list[str] = field(sequence(text), default_factory=list, exclude=True)
+
+    def note(self, movie_id: str) -> Job:
+        """Note that the tracker has saved or returned the job with its present status; return the job."""
+        self.__dict__["_noted"] = movie_id, self.status
+        return self
+
+    def is_unchanged(self, movie_id: str) -> bool | None:
+        """Return whether its status is still the noted one; None if nothing was noted for this movie."""
+        noted: tuple[str, JobStatus] | None = self.__dict__.get("_noted")
+        return None if noted is None or noted[0] != movie_id else noted[1] == self.status

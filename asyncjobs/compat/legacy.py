@@ -6,6 +6,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from asyncjobs.backends.base import JobBackend
 from asyncjobs.compat import records
 from asyncjobs.compat.exporting import STATES, Exported, ExportReport, write_old
 from asyncjobs.compat.file import RecordFile
@@ -13,6 +14,7 @@ from asyncjobs.compat.importing import ImportReport, import_tables, preview
 from asyncjobs.compat.old_file import Kind, look, read_old
 from asyncjobs.compat.places import beside
 from asyncjobs.compat.rows import job_row
+from asyncjobs.compat.run_jobs import find_tracked, of_all, show_jobs
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError
 
@@ -60,6 +62,12 @@ def export_old(file: RecordFile, target: str | os.PathLike[str], of_processor: S
     run = {(job.movie_id, job.row[0]) for job in of_processor}
     kept = [Exported(record.movie_id, job_row(record.job)) for record in found]
     return write_old(target, [*(job for job in kept if (job.movie_id, job.row[0]) not in run), *of_processor], states)
+
+
+async def find_run_jobs(backend: JobBackend) -> list[Exported]:
+    """Return the jobs that the processor runs, as they are to be exported."""
+    shown = await show_jobs(backend, await find_tracked(backend, of_all()))
+    return [Exported(movie_id, job_row(job)) for (movie_id, _), job in shown.items()]
 
 
 def _checked_old(old: str | os.PathLike[str]) -> Path:

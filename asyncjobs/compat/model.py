@@ -145,7 +145,7 @@ class Model:
         return made
 
     def __eq__(self, other: object) -> bool:
-        return is_a(other, type(self)) and self.__dict__ == other.__dict__
+        return is_a(other, type(self)) and all(getattr(self, name) == getattr(other, name) for name in self._fields)
 
     __hash__ = None  # type: ignore[assignment]  # mutable, as before
 

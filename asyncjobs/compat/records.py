@@ -51,22 +51,15 @@ def find_by_id(connection: sqlite3.Connection, job_id: str) -> list[Record]:
     return [_record(row) for row in found]
 
 
-def find_by_movie(connection: sqlite3.Connection, movie_id: str, status: JobStatus | None = None) -> list[Record]:
-    """Return the records of a movie, of one status or all, in the order of their last save."""
-    which, given = ("", ()) if status is None else (" AND status = ?", (status.value,))
-    found = connection.execute(f"{_FIND} WHERE movie_id = ?{which} ORDER BY n", (movie_id, *given)).fetchall()
+def find_by_movie(connection: sqlite3.Connection, movie_id: str) -> list[Record]:
+    """Return the records of a movie, in the order of their last save."""
+    found = connection.execute(f"{_FIND} WHERE movie_id = ? ORDER BY n", (movie_id,)).fetchall()
     return [_record(row) for row in found]
 
 
 def find_all(connection: sqlite3.Connection) -> list[Record]:
     """Return all records, in the order of their last save."""
     return [_record(row) for row in connection.execute(f"{_FIND} ORDER BY n").fetchall()]
-
-
-def count_by_status(connection: sqlite3.Connection, movie_id: str) -> dict[str, int]:
-    """Return how many records of a movie have which status."""
-    sql = "SELECT status, count(*) FROM tracked_jobs WHERE movie_id = ? GROUP BY status"
-    return dict(connection.execute(sql, (movie_id,)).fetchall())
 
 
 def update_status(
@@ -102,3 +95,20 @@ def put_state(
 def find_state(connection: sqlite3.Connection, movie_id: str) -> Sequence[Any] | None:
     """Return the row of a state (``STATE_COLUMNS``), or None."""
     return connection.execute(f"SELECT {_STATE} FROM tracked_states WHERE movie_id = ?", (movie_id,)).fetchone()
+
+
+def find_statuses(connection: sqlite3.Connection, movie_id: str) -> dict[str, JobStatus]:
+    """Return the status of each record of a movie, by its id."""
+    sql = "SELECT id, status FROM tracked_jobs WHERE movie_id = ? ORDER BY n"
+    return {job_id: JobStatus(status) for job_id, status in connection.execute(sql, (movie_id,)).fetchall()}
+
+
+def note_submission(connection: sqlite3.Connection, movie_id: str) -> None:
+    """Note that the store has jobs of a movie, which trackers without a processor show, too."""
+    connection.execute("INSERT OR IGNORE INTO tracked_submissions(movie_id) VALUES (?)", (movie_id,))
+
+
+def has_submissions(connection: sqlite3.Connection, movie_id: str | None = None) -> bool:
+    """Return whether a tracker has submitted jobs of this movie, or of any."""
+    which, given = ("", ()) if movie_id is None else (" WHERE movie_id = ?", (movie_id,))
+    return connection.execute(f"SELECT 1 FROM tracked_submissions{which} LIMIT 1", given).fetchone() is not None

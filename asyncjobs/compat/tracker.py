@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from asyncjobs.compat import records
-from asyncjobs.compat.coercion import member, optional, refused, text
+from asyncjobs.compat.coercion import member, refused, text
 from asyncjobs.compat.job import Job, JobStatus
+from asyncjobs.compat.opening import StoreOpening
 from asyncjobs.compat.places import open_records
-from asyncjobs.compat.rows import checked_text, fill_state, job_row, state_row
+from asyncjobs.compat.reading import Reader, by_age
+from asyncjobs.compat.rows import checked_text, state_row
+from asyncjobs.compat.saving import check_jobs
 from asyncjobs.compat.state import PipelineState
+from asyncjobs.compat.writing import Saver
+from asyncjobs.processor import JobProcessor
+from asyncjobs.sync import SyncJobs
 
 _status = member(JobStatus)
 
 
 class JobTracker:
-    """Keeps what programs note down about the jobs of their movies.
+    """Keeps what programs note down about the jobs of their movies, and shows those that a processor runs.
 
     ::
 
@@ -27,14 +33,25 @@ class JobTracker:
 
     :param db_path: the file; it is made if it is missing. Default ``./cinema_jobs.db``. A file of the old tracker is
         imported once into ``cinema_jobs.asyncjobs.db`` beside it, which is used from then on, and is never written.
+    :param processor: a ``JobProcessor`` or ``SyncJobs`` on the same file. Its jobs whose group is a movie and whose
+        metadata have ``tracker_id`` appear among the others, with their true state; it runs saved jobs with ``func``.
+    :raises ConfigurationError: the file cannot be used, or the processor keeps its jobs elsewhere.
 
     Every method is one short transaction on a connection of its own, and blocks meanwhile. Threads, processes and
-    forked children may use one file at the same time, from inside of a running loop, too.
+    forked children may use one file at the same time, from inside of a running loop, too. Without a processor, jobs
+    with ``func`` are run by any daemon on the file; while there is none, in the caller, with a logged warning.
     """
 
-    def __init__(self, db_path: str | os.PathLike[str] = "./cinema_jobs.db") -> None:
+    def __init__(
+        self,
+        db_path: str | os.PathLike[str] = "./cinema_jobs.db",
+        processor: JobProcessor | SyncJobs | None = None,
+    ) -> None:
         self.db_path = db_path
         self._file = open_records(db_path)
+        opening = StoreOpening(self._file, processor)
+        self._reader = Reader(self._file, opening)
+        self._saver = Saver(self._file, opening, self._reader)
 
     @property
     def file(self) -> Path:
@@ -46,32 +63,28 @@ class JobTracker:
     def save_job(self, job: Job, movie_id: str) -> None:
         """Save a job of a movie, or replace the one with its id.
 
+        With a ``func``, a pending job is submitted. One that the processor runs already gets no record: if its status
+        was not changed, nothing happens; otherwise this is ``update_job_status``.
+
         :raises ValueError: a field has a value that it cannot have. TypeError: JSON cannot take the metadata.
+        :raises SubmissionError: it cannot be submitted. JobStateError: see ``update_job_status``.
         """
-        movie_id = _text("movie_id", movie_id)
-        row = job_row(_checked(job, Job))
-        with self._file.writing() as connection:
-            records.put_jobs(connection, movie_id, [row])
+        jobs = check_jobs([_checked(job, Job)])
+        self._saver.save(_text("movie_id", movie_id), jobs)
 
     def get_job(self, job_id: str) -> Job | None:
         """Return the job with this id; of several movies, the one that was saved last. None if there is none."""
-        job_id = _text("job_id", job_id)
-        with self._file.reading() as connection:
-            found = records.find_by_id(connection, job_id)
-        return found[0].job if found else None
+        entry = self._reader.find_newest(_text("job_id", job_id))
+        return None if entry is None else entry.job
 
     def get_jobs_by_movie(self, movie_id: str) -> list[Job]:
         """Return the jobs of a movie by ``created_at``; those of one moment in the order in which they were saved."""
-        movie_id = _text("movie_id", movie_id)
-        with self._file.reading() as connection:
-            found = records.find_by_movie(connection, movie_id)
-        return _by_age([record.job for record in found])
+        return by_age(self._reader.find_movie(_text("movie_id", movie_id)))
 
     def get_jobs_by_status(self, movie_id: str, status: JobStatus) -> list[Job]:
         """Return the jobs of a movie with this status, in the order of their last save."""
-        movie_id, status = _text("movie_id", movie_id), _status("status", status)
-        with self._file.reading() as connection:
-            return [record.job for record in records.find_by_movie(connection, movie_id, status)]
+        found = self._reader.find_movie(_text("movie_id", movie_id), _status("status", status))
+        return [entry.job for entry in found]
 
     def get_next_pending_job(self, movie_id: str) -> Job | None:
         """Return the first of the pending jobs of a movie, or None."""
@@ -80,55 +93,41 @@ class JobTracker:
     def update_job_status(
         self, job_id: str, status: JobStatus, error: str | None = None, output_path: str | None = None
     ) -> None:
-        """Set status, error and path of the job with this id: what is not given is erased. An unknown id is ignored."""
+        """Set status, error and path of the job with this id: what is not given is erased. An unknown id is ignored.
+
+        Of a job that the processor runs, ``pending`` retries one that has failed, and ``skipped`` cancels one that has
+        not ended.
+
+        :raises JobStateError: any other status of such a job: the processor says itself what has become of it.
+        """
         job_id, status = _text("job_id", job_id), _status("status", status)
-        error, output_path = (
-            None if value is None else checked_text(name, value)
-            for name, value in (
-                ("error", optional(text)("error", error)),
-                ("output_path", optional(text)("output_path", output_path)),
-            )
-        )
-        with self._file.writing() as connection:
-            for record in records.find_by_id(connection, job_id)[:1]:
-                records.update_status(connection, record.n, status, error, output_path)
+        given = {"error": error, "output_path": output_path}
+        texts = {name: None if value is None else _text(name, value) for name, value in given.items()}
+        self._saver.update(job_id, status, texts["error"], texts["output_path"])
 
     def get_progress(self, movie_id: str) -> dict[str, Any]:
         """Return how many jobs a movie has, how many of them completed, failed or are pending, and the percentage."""
-        movie_id = _text("movie_id", movie_id)
-        with self._file.reading() as connection:
-            counts = records.count_by_status(connection, movie_id)
-        return _progress(counts)
+        return _progress(self._reader.count(_text("movie_id", movie_id)))
 
     # -- states
 
     def save_state(self, state: PipelineState) -> None:
         """Save a state with its jobs: all of it, or nothing. Of two jobs with one id, the last one stays.
 
-        :raises ValueError: as ``save_job``. TypeError: JSON cannot take the screenplay, or metadata.
+        Jobs with ``func`` are one batch, in any order. What one of them is refused for refuses the whole call.
+
+        :raises: as ``save_job``. TypeError: JSON cannot take the screenplay.
         """
         row = state_row(_checked(state, PipelineState))
         movie_id = _text("PipelineState.movie_id", state.movie_id)
-        rows = [job_row(job) for job in state.jobs]
-        with self._file.writing() as connection:
-            records.put_state(connection, movie_id, row)
-            records.put_jobs(connection, movie_id, rows)
+        self._saver.save(movie_id, check_jobs([_checked(job, Job) for job in state.jobs]), row)
 
     def load_state(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> PipelineState | None:
         """Return the state of a movie with its jobs, by ``created_at``; None if none was saved.
 
         ``screenplay`` is not kept, only ``screenplay_dict``.
         """
-        movie_id = _text("movie_id", movie_id)
-        with self._file.reading() as connection:
-            row = records.find_state(connection, movie_id)
-            if row is None:
-                return None
-            found = records.find_by_movie(connection, movie_id)
-        state = PipelineState.create(movie_id, base_dir)
-        fill_state(state, row)
-        state.jobs = _by_age([record.job for record in found])
-        return state
+        return self._reader.load_state(_text("movie_id", movie_id), base_dir)
 
 
 def _text(field: str, value: object) -> str:
@@ -141,15 +140,13 @@ def _checked(value: Any, kind: type[Any]) -> Any:
     return value
 
 
-def _by_age(jobs: list[Job]) -> list[Job]:
-    """Sort by ``created_at`` as it is stored: as text, which also orders moments with and without a zone."""
-    return sorted(jobs, key=lambda job: job.created_at.isoformat())
-
-
-def _progress(counts: dict[str, int]) -> dict[str, Any]:
+def _progress(counts: Mapping[JobStatus, int]) -> dict[str, Any]:
     total = sum(counts.values())
-    completed, failed, pending = (
-        counts.get(status.value, 0) for status in (JobStatus.COMPLETED, JobStatus.FAILED, JobStatus.PENDING)
-    )
-    progress = completed / total * 100 if total else 0
-    return {"total": total, "completed": completed, "failed": failed, "pending": pending, "progress": progress}
+    completed = counts[JobStatus.COMPLETED]
+    return {
+        "total": total,
+        "completed": completed,
+        "failed": counts[JobStatus.FAILED],
+        "pending": counts[JobStatus.PENDING],
+        "progress": completed / total * 100 if total else 0,
+    }

@@ -294,13 +294,7 @@ class Engine:
         :raises BackendClosedError: it is not entered, belongs to another process, loop or thread, or is being left and
             the caller is not a job that still runs.
         """
-        if fork_count() != self._forks:
-            raise BackendClosedError(
-                "this JobProcessor belongs to the parent process",
-                hint="open a new JobProcessor in a forked child",
-            )
-        if not self._entered:
-            raise _not_entered()
+        self.check_entered()
         if not self._home.is_here():
             raise _called_elsewhere()
         if self._given_up:
@@ -312,6 +306,16 @@ class Engine:
                 leaving=True,
             )
         return self._life()
+
+    def check_entered(self) -> None:
+        """Make sure that the processor is entered, in this process. BackendClosedError: it is not."""
+        if fork_count() != self._forks:
+            raise BackendClosedError(
+                "this JobProcessor belongs to the parent process",
+                hint="open a new JobProcessor in a forked child",
+            )
+        if not self._entered:
+            raise _not_entered()
 
     def runs(self, context: JobContext | None) -> bool:
         """Return whether this is the context of a job whose body runs here now, in any thread or process."""

@@ -77,11 +77,14 @@ class Submitter:
         *,
         several: str | None = None,
         parent: AttemptRef | None = None,
+        run: bool = True,
     ) -> Sequence[str]:
         """Store a batch, all of it or nothing; return the ids.
 
         :param several: the parameter that has the members, of which an error then names one. Default: only one job.
         :param parent: the attempt that submits them.
+        :param run: run the jobs here while no worker is alive, if that is how this processor submits. False: the caller
+            has that done later.
         """
         owner = self._owner()
         jobs: list[NewJob] = []
@@ -97,7 +100,7 @@ class Submitter:
             if several is not None and len(jobs) < len(requests):
                 name_refused(error, several, len(jobs), requests[len(jobs)])
             raise
-        return await self._store_encoded(requests, jobs, several, parent)
+        return await self._store_encoded(requests, jobs, several, parent, run=run)
 
     def encode(self, request: AnyRequest) -> NewJob:
         """Encode a job that is stored later, with others, by ``store_noted``."""
@@ -113,7 +116,13 @@ class Submitter:
         await self._store_encoded(requests, jobs, "batch", None)
 
     async def _store_encoded(
-        self, requests: Sequence[AnyRequest], jobs: Sequence[NewJob], several: str | None, parent: AttemptRef | None
+        self,
+        requests: Sequence[AnyRequest],
+        jobs: Sequence[NewJob],
+        several: str | None,
+        parent: AttemptRef | None,
+        *,
+        run: bool = True,
     ) -> Sequence[str]:
         in_graph = await self._graph.add(jobs)
         gates = self._vouch(requests, jobs)
@@ -138,7 +147,7 @@ class Submitter:
         for request, job_id in gates:
             self.gates.note(request, job_id)
         job_log.log_submitted(jobs)
-        if self._run_here is not None and parent is None and len(gates) < len(jobs):
+        if run and self._run_here is not None and parent is None and len(gates) < len(jobs):
             await self._run_here(stored)
         return stored
 

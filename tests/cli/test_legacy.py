@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from asyncjobs.compat import JobTracker
+from asyncjobs.compat import Job, JobTracker
 from tests.cli.inside import Inside
+from tests.compat import work
 from tests.compat.old_files import digest, old_job, old_state, write_old
 
 
@@ -95,3 +96,15 @@ def test_the_doctor_and_other_commands_name_this_way(shell: Inside, old: Path) -
         assert f"asyncjobs legacy import {old}" in ran.out + ran.err
     assert digest(old) == before
     shell.good("legacy", "import", str(old))
+
+
+def test_what_the_processor_runs_goes_back_too(shell: Inside) -> None:
+    tracker = JobTracker("jobs.db")
+    tracker.save_job(Job(id="rec", type="image"), "m")
+    tracker.save_job(Job(id="run", type="video", func=work.draw, args=("run",)), "m")
+    shell.good("legacy", "export", "--db", "jobs.db", "back.db")
+    back = JobTracker("back.db")
+    assert {job.id: (job.status.value, job.output_path) for job in back.get_jobs_by_movie("m")} == {
+        "rec": ("pending", None),
+        "run": ("completed", "/drawn/run.png"),
+    }

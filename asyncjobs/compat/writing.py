@@ -1,0 +1,138 @@
+"""Save jobs and states: records in one transaction, and what the processor runs through its store.
+
+Where both occur in one call, the store comes first, as a batch, then the records: a process that dies in between has
+submitted jobs, and saving the same again completes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from asyncjobs import models
+from asyncjobs.compat import records
+from asyncjobs.compat.file import RecordFile
+from asyncjobs.compat.job import JobStatus
+from asyncjobs.compat.opening import StoreOpening
+from asyncjobs.compat.reading import Reader
+from asyncjobs.compat.run_jobs import find_tracked, of_movie
+from asyncjobs.compat.saving import Facts, Plan, Saved, decide_status, kernel_id, plan_save
+from asyncjobs.core.codec import describe_callable
+from asyncjobs.exceptions import JobStateError
+from asyncjobs.runtime.engine import Engine
+
+_AT_ONCE = 500
+
+
+class Saver:
+    """Writes a tracker's file, and submits, retries and cancels jobs of its store."""
+
+    def __init__(self, file: RecordFile, opening: StoreOpening, reader: Reader) -> None:
+        self._file = file
+        self._opening = opening
+        self._reader = reader
+
+    def save(self, movie_id: str, jobs: Sequence[Saved], state: Sequence[Any] | None = None) -> None:
+        """Save jobs of a movie, and its state if there is one.
+
+        :raises JobProcessorError: one of them is refused; then nothing was saved.
+        """
+        self._opening.check()
+        works = any(saved.is_work for saved in jobs)
+        if works:
+            self._opening.refuse_to_run_on_loop("a job with a func")
+        if works or self._opening.has_processor or self._has_submissions(movie_id):
+
+            async def save(engine: Engine) -> None:
+                await self._save_with_store(engine, movie_id, jobs, state)
+
+            self._opening.call(save, runs=True)
+        else:
+            self._put(movie_id, Plan(rows=[saved.row for saved in jobs]), state)
+        for saved in jobs:
+            saved.job.note(movie_id)
+
+    def update(self, job_id: str, status: JobStatus, error: str | None, output_path: str | None) -> None:
+        """Set the status of the job with this id, and what goes with it; an unknown id is ignored."""
+        entry = self._reader.find_newest(job_id)
+        if entry is None:
+            return
+        if entry.run is None:
+            with self._file.writing() as connection:
+                for record in records.find_by_id(connection, job_id):
+                    if record.movie_id == entry.movie_id:
+                        records.update_status(connection, record.n, status, error, output_path)
+            return
+        plan = Plan()
+        decide_status(plan, status, entry.run)
+        if plan.retry:
+            self._opening.refuse_to_run_on_loop("the job")
+        if plan.retry or plan.cancel:
+
+            async def act(engine: Engine) -> None:
+                await _decide(engine, plan)
+                await _run(engine, plan)
+
+            self._opening.call(act, runs=True)
+
+    def _has_submissions(self, movie_id: str) -> bool:
+        with self._file.reading() as connection:
+            return records.has_submissions(connection, movie_id)
+
+    async def _save_with_store(
+        self, engine: Engine, movie_id: str, jobs: Sequence[Saved], state: Sequence[Any] | None
+    ) -> None:
+        plan = plan_save(movie_id, jobs, await self._find_facts(engine, movie_id, jobs))
+        if plan.retry:
+            self._opening.refuse_to_run_on_loop("a job that is retried")
+        if plan.submit:
+            described = [describe_callable(request.func) for request in plan.submit]
+            with self._file.writing() as connection:
+                records.note_submission(connection, movie_id)
+            self._opening.allow((one.name, one.func) for one in described)
+            await engine.parts().submitter.store(plan.submit, several="jobs", run=False)
+        await _decide(engine, plan)
+        self._put(movie_id, plan, state)
+        await _run(engine, plan)
+
+    async def _find_facts(self, engine: Engine, movie_id: str, jobs: Sequence[Saved]) -> Facts:
+        with self._file.reading() as connection:
+            statuses = records.find_statuses(connection, movie_id)
+        tracked = await find_tracked(engine.backend, of_movie(movie_id))
+        run = {job_id: job for (_, job_id), job in tracked.items()}
+        new = [kernel_id(movie_id, saved.id) for saved in jobs if saved.is_work and saved.id not in run]
+        taken: dict[str, models.Job] = {}
+        for start in range(0, len(new), _AT_ONCE):
+            taken |= {job.id: job for job in await engine.backend.get_jobs(new[start : start + _AT_ONCE])}
+        return Facts(run, statuses, taken)
+
+    def _put(self, movie_id: str, plan: Plan, state: Sequence[Any] | None) -> None:
+        if not (plan.rows or plan.replaced) and state is None:
+            return
+        with self._file.writing() as connection:
+            if state is not None:
+                records.put_state(connection, movie_id, state)
+            records.remove_jobs(connection, movie_id, plan.replaced)
+            records.put_jobs(connection, movie_id, plan.rows)
+
+
+async def _decide(engine: Engine, plan: Plan) -> None:
+    """Retry and cancel jobs.
+
+    :raises JobStateError: one has ended meanwhile.
+    """
+    actions = engine.parts().actions
+    for job_id in plan.retry:
+        await actions.retry_job(job_id)
+    for job_id in plan.cancel:
+        status = await actions.cancel_job(job_id, descendants=False)
+        if status.terminal and status is not models.JobStatus.CANCELLED:
+            raise JobStateError(job_id, status, "it ended before it could be cancelled")
+
+
+async def _run(engine: Engine, plan: Plan) -> None:
+    """Run jobs here while no worker is alive: the fallback of processors, which logs a warning."""
+    fallback = engine.parts().fallback
+    job_ids = [str(request.job_id) for request in plan.submit] + plan.retry
+    if fallback is not None and job_ids:
+        await fallback.run(job_ids)
