@@ -43,7 +43,7 @@ async def import_(context: Context, old: Path, dry_run: bool) -> None:
         return
     _name_unusable(context, report.unusable, "cannot be imported" if dry_run else "was not imported")
     came = f"{counted(report.jobs, 'job')} of {counted(report.movies, 'movie')}, {counted(report.states, 'state')}"
-    there = f" ({counted(report.unchanged, 'row')} are there already)" if report.unchanged else ""
+    there = f" ({counted(report.unchanged, 'row is', 'rows are')} there already)" if report.unchanged else ""
     verb = "would import" if dry_run else "imported"
     context.out.good(f"{verb} {came} into {shown(report.target)}{there}")
 

@@ -15,6 +15,7 @@ from asyncjobs.compat.job import Job, JobStatus
 from asyncjobs.compat.rows import job_row
 from asyncjobs.compat.run_jobs import describe, show_status
 from asyncjobs.exceptions import ConfigurationError, JobConflictError, JobStateError, UnknownDependencyError
+from asyncjobs.plurals import counted
 from asyncjobs.requests import JobRequest
 from asyncjobs.runtime.submission import LONGEST_ID
 
@@ -77,8 +78,8 @@ def kernel_id(movie_id: str, job_id: str) -> str:
         raise ConfigurationError(
             "Job.id",
             f"{made[:40]}…",
-            problem=f"the id 'movie/id' of a job that the processor runs has {len(made)} characters ({made[:40]!r}…); "
-            f"allowed: {LONGEST_ID}",
+            problem=f"the id 'movie/id' of a job that the processor runs has {counted(len(made), 'character')} "
+            f"({made[:40]!r}…); {LONGEST_ID} are allowed",
             hint="shorten the id of the job or of the movie; records without func may be longer",
         )
     return made

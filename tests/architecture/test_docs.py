@@ -120,6 +120,15 @@ def test_the_program_of_the_daemon_guide_runs(tmp_path: Path) -> None:
     assert run(tmp_path, f"{imports}\n\n\n{functions}{main}\n") == "noirnoir\n"
 
 
+def test_the_program_of_the_guide_of_the_tracker_runs_and_runs_again(tmp_path: Path) -> None:
+    [program] = programs("docs/guides/tracker.md")
+    printed = re.findall(r"```text\n(.*?)```", (ROOT / "docs/guides/tracker.md").read_text(), re.DOTALL)[-1]
+    assert run(tmp_path, program) == printed
+    drawn = (tmp_path / "panel_2.txt").stat().st_mtime_ns
+    assert run(tmp_path, program) == printed
+    assert (tmp_path / "panel_2.txt").stat().st_mtime_ns == drawn, "what is completed stays"
+
+
 def test_the_program_of_the_guide_of_steps_is_killed_and_goes_on_where_it_stopped(tmp_path: Path) -> None:
     book, _ = programs("docs/guides/steps.md")
     printed = re.findall(r"```text\n(.*?)```", (ROOT / "docs/guides/steps.md").read_text(), re.DOTALL)

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 import asyncjobs
-from tests.architecture.hints import calls, commands, runs, steps, values, web
+from tests.architecture.hints import calls, commands, runs, steps, tracker, values, web
 from tests.architecture.hints.following import Hints, Words
 
 SOURCE = Path(asyncjobs.__file__).parent
@@ -55,6 +55,14 @@ SQS = Words("tried by make test-sqs, where the emulator is")
 
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
+    ("compat/legacy.py", "name another file with --db, or none: then it is the one beside it"): tracker.old_files,
+    ("compat/places.py", "{} --dry-run"): tracker.old_files,
+    ("compat/opening.py", "JobProcessor({})"): tracker.trackers,
+    ("compat/opening.py", "both need one file: JobProcessor({}), or JobTracker({}, …)"): tracker.trackers,
+    (
+        "compat/opening.py",
+        "async with JobProcessor(tracker.file) as jp: JobTracker(…, processor=jp) has it run beside the loop",
+    ): tracker.trackers,
     ("backends/select.py", "put it into the settings: SQLiteConfig(db_path=…)"): calls.stores,
     ("config/sqs.py", "give the name instead of the ARN, and the region as region='…'"): calls.settings_of_sqs,
     ("config/sqs.py", "name an S3 bucket for larger values: bucket='…'"): calls.settings_of_sqs,
@@ -524,7 +532,7 @@ def test_every_message_that_names_a_command_or_a_call_is_listed() -> None:
 
 SCENARIOS = {
     f"{module.__name__.rpartition('.')[2]}.{name}": function
-    for module in (calls, commands, runs, steps, values, web)
+    for module in (calls, commands, runs, steps, tracker, values, web)
     for name, function in vars(module).items()
     if inspect.isfunction(function) and function.__module__ == module.__name__
     if list(inspect.signature(function).parameters) == ["hints"]

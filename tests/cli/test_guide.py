@@ -13,6 +13,7 @@ import pytest
 
 from asyncjobs import JobProcessor, SQLiteConfig
 from tests.cli.inside import Inside
+from tests.compat.old_files import old_job, write_old
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
@@ -75,6 +76,7 @@ def test_the_commands_of_the_guides_run_as_printed(tmp_path: Path, monkeypatch: 
     (tmp_path / "shop" / "__init__.py").touch()
     (tmp_path / "shop" / "jobs.py").write_text(PROGRAM)
     (tmp_path / "shop" / "tasks.py").write_text(TASKS)
+    write_old(tmp_path / "cinema_jobs.db", [old_job("plot")])
     shell = Inside(tmp_path, monkeypatch, "unused")
     for module in ("shop", "shop.jobs", "shop.tasks"):
         monkeypatch.setitem(sys.modules, module, None)

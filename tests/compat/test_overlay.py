@@ -89,7 +89,7 @@ async def test_a_job_of_the_group_with_a_tracker_id_appears_with_its_state(
 
 
 @pytest.mark.parametrize(
-    ("func", "argument", "metadata", "expected"),
+    ("body", "argument", "metadata", "expected"),
     [
         (work.draw, "a", {}, "/drawn/a.png"),
         (work.describe, "a", {}, "/drawn/a.png"),
@@ -100,9 +100,9 @@ async def test_a_job_of_the_group_with_a_tracker_id_appears_with_its_state(
     ],
 )
 async def test_the_path_is_that_of_the_metadata_or_of_the_result(
-    tracker: JobTracker, jp: JobProcessor, func: Any, argument: str, metadata: dict[str, Any], expected: str | None
+    tracker: JobTracker, jp: JobProcessor, body: Any, argument: str, metadata: dict[str, Any], expected: str | None
 ) -> None:
-    await (await jp.submit_job(func, argument, group="m", metadata={"tracker_id": "a", **metadata}))
+    await (await jp.submit_job(body, argument, group="m", metadata={"tracker_id": "a", **metadata}))
     assert tracker.get_job("a").output_path == expected
 
 
