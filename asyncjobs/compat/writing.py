@@ -98,12 +98,13 @@ class Saver:
     async def _find_facts(self, engine: Engine, movie_id: str, jobs: Sequence[Saved]) -> Facts:
         with self._file.reading() as connection:
             statuses = records.find_statuses(connection, movie_id)
+        work = [kernel_id(movie_id, saved.id) for saved in jobs if saved.is_work]
+        taken: dict[str, models.Job] = {}
+        for start in range(0, len(work), _AT_ONCE):
+            taken |= {job.id: job for job in await engine.backend.get_jobs(work[start : start + _AT_ONCE])}
+        # Behind them: what another process submits for this movie between the two reads is tracked, and no conflict.
         tracked = await find_tracked(engine.backend, of_movie(movie_id))
         run = {job_id: job for (_, job_id), job in tracked.items()}
-        new = [kernel_id(movie_id, saved.id) for saved in jobs if saved.is_work and saved.id not in run]
-        taken: dict[str, models.Job] = {}
-        for start in range(0, len(new), _AT_ONCE):
-            taken |= {job.id: job for job in await engine.backend.get_jobs(new[start : start + _AT_ONCE])}
         return Facts(run, statuses, taken)
 
     def _put(self, movie_id: str, plan: Plan, state: Sequence[Any] | None) -> None:

@@ -226,6 +226,19 @@ with SyncJobs(sys.argv[1]) as jobs:
 # -- after the processor was left
 
 
+def test_no_descriptor_is_left_open_by_calls_that_reach_the_store(tmp_path: Path) -> None:
+    path = tmp_path / "jobs.db"
+    with SyncJobs(path) as jobs:
+        tracker = JobTracker(path, processor=jobs)
+        tracker.save_job(Job(id="a", type="image", func=work.draw), "m")
+        before, threads = len(os.listdir("/proc/self/fd")), threading.active_count()
+        for _ in range(10):
+            tracker.save_job(Job(id="a", type="image", func=work.draw), "m")
+            tracker.get_jobs_by_movie("m")
+        assert len(os.listdir("/proc/self/fd")) <= before + 2, "the store of the processor opens its readers meanwhile"
+        assert threading.active_count() <= threads + 2
+
+
 def test_after_the_processor_was_left_a_tracker_of_ones_own_goes_on(tmp_path: Path) -> None:
     path = tmp_path / "jobs.db"
     with SyncJobs(path) as jobs:
@@ -284,15 +297,9 @@ def test_an_import_into_a_full_disk_leaves_nothing_half(disk: SmallDisk) -> None
     assert digest(old) == before
 
 
-def test_a_folder_that_is_read_only_is_refused(tmp_path: Path) -> None:
-    if os.geteuid() != 0:
-        pytest.skip("only root may become another user, to whom the folder is read-only")
-    for folder in [tmp_path, *tmp_path.parents]:
-        folder.chmod(folder.stat().st_mode | 0o055)
-    tmp_path.chmod(0o555)
-    with forked(
-        [victim.__name__, "in a folder that is read-only", str(tmp_path / "jobs.db")], stdout=subprocess.PIPE, text=True
-    ) as process:
+def test_a_folder_that_is_read_only_is_refused(others_folder: Path) -> None:
+    arguments = [victim.__name__, "in a folder that is read-only", str(others_folder / "jobs.db")]
+    with forked(arguments, stdout=subprocess.PIPE, text=True) as process:
         assert "ConfigurationError" in (said := process.stdout.read()), said
     assert "is not writable" in said
 

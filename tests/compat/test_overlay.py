@@ -453,6 +453,30 @@ async def test_a_processor_that_is_not_entered_or_was_left_is_an_error(path: Pat
     assert JobTracker(path).get_job("a").id == "a"
 
 
+@pytest.mark.parametrize("body", [work.save_from_inside, work.save_from_inside_async])
+async def test_bodies_use_a_tracker_of_their_own(tracker: JobTracker, jp: JobProcessor, body: Any) -> None:
+    tracker.save_state(movie_of(job("rec"), job("a", body, str(tracker.file), depends_on=["b"]), job("b", work.draw)))
+    await jp.drain("m", timeout=PATIENCE)
+    assert shown(tracker) == {"rec": "completed", "a": "completed", "b": "completed", "new": "pending"}
+    assert tracker.get_job("a").output_path is None
+
+
+async def test_two_programs_may_save_one_state_at_once(tracker: JobTracker, jp: JobProcessor) -> None:
+    def save() -> None:
+        JobTracker(tracker.file, processor=jp).save_state(
+            movie_of(
+                *(job(str(number), work.draw, depends_on=["plot"]) for number in range(20)), job("plot", work.draw)
+            )
+        )
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(4):
+            tasks.start_soon(anyio.to_thread.run_sync, save)
+    await jp.drain("m", timeout=PATIENCE)
+    assert len(await jp.find_jobs()) == 21
+    assert tracker.get_progress("m")["completed"] == 21
+
+
 # -- without a daemon
 
 

@@ -253,6 +253,8 @@ def test_a_state_that_is_saved_again_stays_as_old_as_it_was(tracker: JobTracker,
     assert ids(tracker.load_state("m").jobs) == ["b", "a"], "jobs that are not in it stay"
 
 
+@pytest.mark.slow
+@pytest.mark.untraced
 def test_a_state_of_ten_thousand_jobs_is_one_transaction(tracker: JobTracker) -> None:
     """The time is reported; five times what it may take would fail."""
     state = PipelineState.create("m")

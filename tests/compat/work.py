@@ -8,6 +8,7 @@ from pathlib import Path
 import anyio
 
 from asyncjobs import current_job
+from asyncjobs.compat import Job, JobStatus, JobTracker
 
 
 def draw(name: str = "a") -> Path:
@@ -46,3 +47,15 @@ def note(path: str, word: str) -> None:
 def block(flag: str) -> None:
     while not Path(flag).exists() and not current_job().cancelled:
         time.sleep(0.01)
+
+
+def save_from_inside(file: str) -> str:
+    tracker = JobTracker(file)
+    assert tracker.get_job("b").status is JobStatus.COMPLETED
+    tracker.update_job_status("rec", JobStatus.COMPLETED)
+    tracker.save_job(Job(id="new", type="image"), "m")
+    return "saved"
+
+
+async def save_from_inside_async(file: str) -> str:
+    return save_from_inside(file)
