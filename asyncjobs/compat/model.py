@@ -30,10 +30,10 @@ class FieldSpec:
     def __init__(
         self, coerce: Coercion[Any], default: Any, default_factory: Callable[[], Any] | None, *, exclude: bool
     ) -> None:
-        self.coerce = coerce
-        self.default = default
-        self.default_factory = default_factory
-        self.exclude = exclude
+        self.coerce: Coercion[Any] = coerce
+        self.default: Any = default
+        self.default_factory: Callable[[], Any] | None = default_factory
+        self.exclude: bool = exclude
 
     def make_default(self, name: str) -> Any:
         """Return the default of a field.
@@ -147,7 +147,7 @@ class Model:
     def __eq__(self, other: object) -> bool:
         return is_a(other, type(self)) and all(getattr(self, name) == getattr(other, name) for name in self._fields)
 
-    __hash__ = None  # type: ignore[assignment]  # mutable, as before
+    __hash__: ClassVar[None] = None  # type: ignore[assignment]  # mutable, as before
 
     def __repr__(self) -> str:
         shown = ((name, getattr(self, name)) for name, spec in self._fields.items() if not spec.exclude)
