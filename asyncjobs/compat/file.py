@@ -13,6 +13,7 @@ from pathlib import Path
 from asyncjobs.backends.sqlite.errors import is_busy, locked_message, translate
 from asyncjobs.backends.sqlite.files import open_connection
 from asyncjobs.backends.sqlite.opening import open_store_blocking
+from asyncjobs.compat.fork_gate import GATE
 from asyncjobs.compat.tables import migrate
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendConnectionError
@@ -33,8 +34,7 @@ class RecordFile:
         :raises ConfigurationError: it cannot be used; the error says why.
         :raises BackendError: it is damaged, full, locked, or newer.
         """
-        connection, _ = open_store_blocking(self._config)
-        with closing(connection), self._translating():
+        with GATE.passed(), self._translating(), closing(open_store_blocking(self._config)[0]) as connection:
             connection.execute(f"PRAGMA busy_timeout = {round(self._config.busy_timeout * 1000)}")
             migrate(connection, str(self.path))
 
@@ -54,7 +54,7 @@ class RecordFile:
 
     @contextmanager
     def _transaction(self, begin: str) -> Generator[sqlite3.Connection]:
-        with self._translating(), closing(self._begun(begin)) as connection:
+        with GATE.passed(), self._translating(), closing(self._begun(begin)) as connection:
             yield connection  # what is not committed is rolled back when the connection is closed
 
     def _begun(self, begin: str) -> sqlite3.Connection:

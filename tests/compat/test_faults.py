@@ -211,6 +211,47 @@ print(sorted(job.id for job in tracker.get_jobs_by_movie("m")))
     assert child(body, tmp_path / "jobs.db").splitlines() == ["[None, 2]", "['later', 'of the child', 'of the parent']"]
 
 
+@pytest.mark.slow
+def test_a_fork_waits_until_no_other_thread_has_the_file_open(tmp_path: Path) -> None:
+    """Without that, more than half of the children wait for a thread that they do not have, and fail."""
+    body = """
+import threading
+tracker, done = JobTracker(sys.argv[1]), threading.Event()
+
+def write(name):
+    while not done.is_set():
+        tracker.save_job(Job(id=name, type="image"), "m")
+
+threads = [threading.Thread(target=write, args=(str(number),)) for number in range(3)]
+for thread in threads:
+    thread.start()
+for number in range(15):
+    in_a_fork(lambda: tracker.save_job(Job(id=str(number), type="image"), "of children"))
+done.set()
+for thread in threads:
+    thread.join()
+print(tracker.get_progress("of children")["total"])
+"""
+    assert child(body, tmp_path / "jobs.db").split() == ["None"] * 15 + ["15"]
+
+
+def test_a_fork_in_the_middle_of_a_call_does_not_wait_for_it(tmp_path: Path) -> None:
+    """By the handler of a signal, say. The call of the parent goes on."""
+    body = """
+import time
+from asyncjobs.compat import records
+from asyncjobs.compat.file import RecordFile
+from asyncjobs.config import SQLiteConfig
+JobTracker(sys.argv[1])
+began = time.monotonic()
+with RecordFile(SQLiteConfig(db_path=sys.argv[1])).writing() as connection:
+    in_a_fork(lambda: "forked")
+    records.put_state(connection, "m", (0, 0, 0, 0, 0, None, None))
+print(JobTracker(sys.argv[1]).load_state("m").movie_id, time.monotonic() - began < 4)
+"""
+    assert child(body, tmp_path / "jobs.db").split() == ["forked", "m", "True"]
+
+
 def test_a_tracker_with_a_processor_is_closed_in_a_forked_child(tmp_path: Path) -> None:
     body = """
 with SyncJobs(sys.argv[1]) as jobs:
