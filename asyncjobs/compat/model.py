@@ -165,7 +165,7 @@ def _dumped(value: Any, mode: Literal["python", "json"]) -> Any:
         return value.model_dump(mode=mode)
     if isinstance(value, dict):
         return {key: _dumped(item, mode) for key, item in cast("dict[Any, Any]", value).items()}
-    if isinstance(value, list):
+    if isinstance(value, list) or (mode == "json" and isinstance(value, (tuple, set, frozenset))):
         return [_dumped(item, mode) for item in cast("list[Any]", value)]
     return _json_value(value) if mode == "json" else value
 

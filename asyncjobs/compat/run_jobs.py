@@ -114,7 +114,7 @@ def _show(movie_id: str, job_id: str, job: models.Job, returned: str | None) -> 
         character_id=_field(job, "character_id", None),
         metadata=_own_metadata(job.metadata),
         error=_show_error(movie_id, job),
-        retry_count=job.failures,
+        retry_count=min(job.failures, job.max_retries),
         max_retries=job.max_retries,
         created_at=_local(job.created_at),
         updated_at=_local(changed),

@@ -180,6 +180,13 @@ def test_a_dump_chooses_fields() -> None:
     assert made.model_dump_json().startswith('{"id":"a","type":"image","status":"pending","scene_id":null,')
 
 
+def test_a_dump_for_json_has_what_json_has() -> None:
+    metadata = {"pair": (1, {"when": datetime(2024, 1, 2)}), "one": {3}, "type": JobType.IMAGE, "path": Path("a/b")}
+    made, theirs = (kind(**BASE, metadata=metadata) for kind in (Job, old_models.Job))
+    assert made.model_dump(mode="json")["metadata"] == theirs.model_dump(mode="json")["metadata"]
+    assert made.model_dump()["metadata"] == metadata
+
+
 def test_what_runs_is_no_data() -> None:
     assert "func" not in Job(**BASE, func=len, args=(1,), depends_on=["b"]).model_dump()
     with pytest.raises(ValueError, match=r"Job.func"):

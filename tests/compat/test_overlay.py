@@ -18,6 +18,7 @@ from asyncjobs import (
     JobProcessor,
     JobStateError,
     NotSerializableError,
+    RetryPolicy,
     SQLiteConfig,
     SyncJobs,
     UnknownDependencyError,
@@ -134,7 +135,7 @@ async def test_each_status_is_shown_by_its_name_and_cancelled_as_failed(
     assert tracker.get_job("cancelled").error == "cancelled"
     assert tracker.get_job("broken").error == "no light"
     assert tracker.get_job("behind").error == "skipped because 'broken' did not complete"
-    assert (tracker.get_job("broken").retry_count, tracker.get_job("broken").max_retries) == (1, 0)
+    assert (tracker.get_job("broken").retry_count, tracker.get_job("broken").max_retries) == (0, 0)
     assert [one.id for one in tracker.get_jobs_by_status("m", FAILED)] == ["broken", "cancelled"]
     assert tracker.get_next_pending_job("m").id == "waiting"
     expected = {"total": 6, "completed": 1, "failed": 2, "pending": 1, "progress": pytest.approx(100 / 6)}
@@ -326,6 +327,14 @@ async def test_pending_retries_what_has_failed(tracker: JobTracker, jp: JobProce
     assert shown(tracker) == dict.fromkeys(names, "completed")
 
 
+async def test_retries_are_counted(tracker: JobTracker, jp: JobProcessor, tmp_path: Path) -> None:
+    retry = RetryPolicy(max_retries=2, base=0.001, cap=0.001)
+    await jp.submit_job(work.fail, group="m", metadata={"tracker_id": "a"}, retry=retry)
+    await jp.drain("m", timeout=PATIENCE)
+    found = tracker.get_job("a")
+    assert (found.status, found.retry_count, found.max_retries) == (FAILED, 2, 2)
+
+
 async def test_skipped_cancels_what_has_not_ended(tracker: JobTracker, jp: JobProcessor, tmp_path: Path) -> None:
     flag = str(tmp_path / "flag")
     tracker.save_state(movie_of(job("running", work.wait_for, flag), job("waiting", work.draw, depends_on=["running"])))
@@ -490,15 +499,15 @@ def test_without_a_daemon_jobs_run_in_the_caller_in_order_with_a_warning(
             movie_of(
                 job("b", work.note, ledger, "b", depends_on=["a"]),
                 job("a", work.note, ledger, "a"),
-                job("c", work.fail, depends_on=["b"], max_retries=0),
+                job("c", work.note_and_fail, ledger, "c", depends_on=["b"], max_retries=0),
                 job("rec"),
             )
         )
-    assert Path(ledger).read_text().split() == ["a", "b"]
+    assert Path(ledger).read_text().split() == ["a", "b", "c"]
     assert [record.getMessage() for record in caplog.records if "no worker is alive" in record.getMessage()]
     assert shown(tracker) == {"rec": "pending", "b": "completed", "a": "completed", "c": "failed"}
     tracker.update_job_status("c", PENDING)
-    assert tracker.get_job("c").retry_count == 1, "it ran again at once"
+    assert Path(ledger).read_text().split() == ["a", "b", "c", "c"], "it ran again before the call returned"
 
 
 async def test_with_a_processor_that_runs_nothing_jobs_run_in_the_caller(path: Path) -> None:

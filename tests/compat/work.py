@@ -44,6 +44,11 @@ def note(path: str, word: str) -> None:
         file.write(f"{word}\n")
 
 
+def note_and_fail(path: str, word: str) -> None:
+    note(path, word)
+    fail()
+
+
 def block(flag: str) -> None:
     while not Path(flag).exists() and not current_job().cancelled:
         time.sleep(0.01)
