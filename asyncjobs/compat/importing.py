@@ -15,6 +15,7 @@ from asyncjobs.compat import records
 from asyncjobs.compat.file import RecordFile
 from asyncjobs.compat.old_file import Kind, Mark, OldTables, look, read_old
 from asyncjobs.compat.old_rows import OldJob, OldState, Unusable, convert_job, convert_state
+from asyncjobs.compat.tables import read_version
 
 T = TypeVar("T")
 _NOTE = """
@@ -65,7 +66,7 @@ def preview(source: Path, file: RecordFile) -> ImportReport:
     jobs, states = rows.jobs, rows.states
     if look(file.path) is Kind.OURS:
         with file.reading() as connection:
-            if connection.execute("SELECT count(*) FROM sqlite_master WHERE name = 'tracked_jobs'").fetchone()[0]:
+            if read_version(connection, str(file.path)):
                 jobs, states = _newer(connection, rows)
     return _report(source, file.path, rows, jobs, states)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from asyncjobs.backends.base import JobBackend
 from asyncjobs.compat import records
@@ -15,6 +16,7 @@ from asyncjobs.compat.old_file import Kind, look, read_old
 from asyncjobs.compat.places import beside
 from asyncjobs.compat.rows import job_row
 from asyncjobs.compat.run_jobs import find_tracked, of_all, show_jobs
+from asyncjobs.compat.tables import read_version
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import ConfigurationError
 
@@ -55,10 +57,12 @@ def export_old(file: RecordFile, target: str | os.PathLike[str], of_processor: S
     :param of_processor: jobs that stand in place of records with their movie and id.
     :raises ConfigurationError: the new file exists, or cannot be made. BackendError: one cannot be read or written.
     """
-    file.prepare()
+    found: list[records.Record] = []
+    states: list[tuple[Any, ...]] = []
     with file.reading() as connection:
-        found = records.find_all(connection)
-        states = connection.execute(STATES).fetchall()
+        if read_version(connection, str(file.path)):  # a store that no tracker has used yet stays as it is
+            found = records.find_all(connection)
+            states = connection.execute(STATES).fetchall()
     run = {(job.movie_id, job.row[0]) for job in of_processor}
     kept = [Exported(record.movie_id, job_row(record.job)) for record in found]
     return write_old(target, [*(job for job in kept if (job.movie_id, job.row[0]) not in run), *of_processor], states)

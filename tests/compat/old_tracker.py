@@ -28,7 +28,7 @@ class OldTracker:
         return next((entry for entry in reversed(self._jobs.values()) if entry[1].id == job_id), None)
 
     def _shown(self, job: Job) -> Job:
-        kept = job.model_copy(deep=True, update={"metadata": json.loads(json.dumps(job.metadata))})
+        kept = job.model_copy(update={"metadata": json.loads(json.dumps(job.metadata))})
         if "counters are kept" not in self._mended:
             kept.retry_count, kept.max_retries = 0, 3
         return kept

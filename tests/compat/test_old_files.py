@@ -18,9 +18,10 @@ import pytest
 from asyncjobs import JobProcessor
 from asyncjobs.compat import JobStatus, JobTracker
 from asyncjobs.compat.file import RecordFile
-from asyncjobs.compat.legacy import export_old, import_old
+from asyncjobs.compat.legacy import export_old, find_run_jobs, import_old
 from asyncjobs.config import SQLiteConfig
 from asyncjobs.exceptions import BackendError, ConfigurationError, JobProcessorError
+from tests.compat import work
 from tests.compat.old_files import digest, old_job, old_state, put, write_old
 
 BOTH = pytest.mark.parametrize("counters", [True, False], ids=["counters", "no-counters"])
@@ -493,9 +494,22 @@ def test_an_id_of_two_movies_has_one_place_in_an_old_file(old: Path, tmp_path: P
     assert report.jobs == 1
 
 
+@pytest.mark.anyio
+async def test_a_store_that_no_tracker_has_used_is_exported_as_it_is(tmp_path: Path) -> None:
+    async with JobProcessor(tmp_path / "jobs.db") as jp:
+        await (await jp.submit_job(work.draw, "a", group="m", metadata={"tracker_id": "a"}))
+        run = await find_run_jobs(jp.backend)
+    report = export_old(RecordFile(SQLiteConfig(db_path=tmp_path / "jobs.db")), tmp_path / "back.db", run)
+    assert (report.jobs, report.movies, report.states) == (1, 1, 0)
+    with closing(sqlite3.connect(tmp_path / "jobs.db")) as connection:
+        tables = [name for (name,) in connection.execute("SELECT name FROM sqlite_master").fetchall()]
+    assert [name for name in tables if name.startswith("tracked")] == []
+    assert JobTracker(tmp_path / "back.db").get_job("a").output_path == "/drawn/a.png"
+
+
 def test_nothing_is_overwritten_by_an_export(old: Path, tmp_path: Path) -> None:
     write_old(old)
-    file = RecordFile(SQLiteConfig(db_path=tmp_path / "jobs.db"))
+    file = RecordFile(SQLiteConfig(db_path=JobTracker(tmp_path / "jobs.db").file))
     before = digest(old)
     with pytest.raises(ConfigurationError, match="exists"):
         export_old(file, old)
