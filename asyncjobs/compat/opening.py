@@ -77,14 +77,16 @@ class StoreOpening:
 
             return jobs.call(run)
 
-    def refuse_to_run_on_loop(self, what: str) -> None:
-        """Refuse to run jobs in the caller from inside a running loop: it would stand still until they have ended.
+    def check_may_run(self) -> bool:
+        """Return whether jobs may be run in the caller: a running loop would stand still until they have ended.
 
-        :raises ConfigurationError: a loop runs here, and the tracker has no processor.
+        With a processor they may: it is how the program has chosen to run them.
         """
-        if self._engine is not None or not _is_on_loop():
-            return
-        raise ConfigurationError(
+        return self._engine is not None or not _is_on_loop()
+
+    def refusal_to_run(self, what: str) -> ConfigurationError:
+        """Return the error for a job that would be run in a caller that has a running loop."""
+        return ConfigurationError(
             "processor",
             None,
             problem=f"{what} would run here, and stop the running event loop until it has ended",

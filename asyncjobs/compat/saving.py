@@ -46,9 +46,14 @@ class Saved(Struct, frozen=True):
 
 
 class Plan(Struct):
-    """What saving jobs means. ``replaced``: ids of records that a submitted job takes the place of."""
+    """What saving jobs means.
+
+    ``again``: jobs that were submitted before, and have not ended: the caller runs them while no worker is alive.
+    ``replaced``: ids of records that a submitted job takes the place of.
+    """
 
     submit: list[JobRequest] = field(default_factory=list[JobRequest])
+    again: list[str] = field(default_factory=list[str])
     retry: list[str] = field(default_factory=list[str])
     cancel: list[str] = field(default_factory=list[str])
     rows: list[tuple[Any, ...]] = field(default_factory=list[tuple[Any, ...]])
@@ -120,6 +125,8 @@ def plan_save(movie_id: str, jobs: Sequence[Saved], facts: Facts) -> Plan:
 
 
 def _decide(plan: Plan, movie_id: str, saved: Saved, job: models.Job) -> None:
+    if saved.is_work and not job.status.terminal:
+        plan.again.append(job.id)
     unchanged = saved.job.is_unchanged(movie_id)
     submitted_again = saved.is_work and unchanged is None and job.status not in _ENDED_BADLY
     if not unchanged and not submitted_again:

@@ -38,13 +38,16 @@ class Saver:
         :raises JobProcessorError: one of them is refused; then nothing was saved.
         """
         self._opening.check()
-        works = any(saved.is_work for saved in jobs)
-        if works:
-            self._opening.refuse_to_run_on_loop("a job with a func")
+        works, may_run = any(saved.is_work for saved in jobs), self._opening.check_may_run()
+        if works and not may_run:
+            raise self._opening.refusal_to_run("a job with a func")
         if works or self._opening.has_processor or self._has_submissions(movie_id):
 
             async def save(engine: Engine) -> None:
-                await self._save_with_store(engine, movie_id, jobs, state)
+                plan = plan_save(movie_id, jobs, await self._find_facts(engine, movie_id, jobs))
+                if plan.retry and not may_run:
+                    raise self._opening.refusal_to_run("a job that is retried")
+                await self._carry_out(engine, movie_id, plan, state)
 
             self._opening.call(save, runs=True)
         else:
@@ -65,8 +68,8 @@ class Saver:
             return
         plan = Plan()
         decide_status(plan, status, entry.run)
-        if plan.retry:
-            self._opening.refuse_to_run_on_loop("the job")
+        if plan.retry and not self._opening.check_may_run():
+            raise self._opening.refusal_to_run("the job")
         if plan.retry or plan.cancel:
 
             async def act(engine: Engine) -> None:
@@ -79,12 +82,7 @@ class Saver:
         with self._file.reading() as connection:
             return records.has_submissions(connection, movie_id)
 
-    async def _save_with_store(
-        self, engine: Engine, movie_id: str, jobs: Sequence[Saved], state: Sequence[Any] | None
-    ) -> None:
-        plan = plan_save(movie_id, jobs, await self._find_facts(engine, movie_id, jobs))
-        if plan.retry:
-            self._opening.refuse_to_run_on_loop("a job that is retried")
+    async def _carry_out(self, engine: Engine, movie_id: str, plan: Plan, state: Sequence[Any] | None) -> None:
         if plan.submit:
             described = [describe_callable(request.func) for request in plan.submit]
             with self._file.writing() as connection:
@@ -134,6 +132,6 @@ async def _decide(engine: Engine, plan: Plan) -> None:
 async def _run(engine: Engine, plan: Plan) -> None:
     """Run jobs here while no worker is alive: the fallback of processors, which logs a warning."""
     fallback = engine.parts().fallback
-    job_ids = [str(request.job_id) for request in plan.submit] + plan.retry
+    job_ids = [*(str(request.job_id) for request in plan.submit), *plan.again, *plan.retry]
     if fallback is not None and job_ids:
         await fallback.run(job_ids)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +22,9 @@ from asyncjobs import (
     SyncJobs,
     UnknownDependencyError,
 )
-from asyncjobs.compat import Job, JobStatus, JobTracker, JobType, PipelineState
+from asyncjobs.compat import Job, JobStatus, JobTracker, JobType
 from tests.compat import work
+from tests.compat.support import job, movie_of, shown
 
 pytestmark = pytest.mark.anyio
 PENDING, IN_PROGRESS, COMPLETED, FAILED, SKIPPED = JobStatus
@@ -45,20 +45,6 @@ async def jp(path: Path) -> AsyncIterator[JobProcessor]:
 @pytest.fixture
 def tracker(path: Path, jp: JobProcessor) -> JobTracker:
     return JobTracker(path, processor=jp)
-
-
-def job(job_id: str, func: Any = None, *args: Any, **fields: Any) -> Job:
-    return Job(**{"id": job_id, "type": "image", "func": func, "args": args, **fields})
-
-
-def movie_of(*jobs: Job, movie: str = "m") -> PipelineState:
-    state = PipelineState.create(movie)
-    state.jobs = list(jobs)
-    return state
-
-
-def shown(tracker: JobTracker, movie: str = "m") -> dict[str, str]:
-    return {one.id: one.status.value for one in tracker.get_jobs_by_movie(movie)}
 
 
 # -- what the processor runs appears
@@ -484,55 +470,6 @@ async def test_two_programs_may_save_one_state_at_once(tracker: JobTracker, jp: 
     await jp.drain("m", timeout=PATIENCE)
     assert len(await jp.find_jobs()) == 21
     assert tracker.get_progress("m")["completed"] == 21
-
-
-# -- without a daemon
-
-
-def test_without_a_daemon_jobs_run_in_the_caller_in_order_with_a_warning(
-    path: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    ledger = str(tmp_path / "ledger")
-    tracker = JobTracker(path)
-    with caplog.at_level(logging.WARNING):
-        tracker.save_state(
-            movie_of(
-                job("b", work.note, ledger, "b", depends_on=["a"]),
-                job("a", work.note, ledger, "a"),
-                job("c", work.note_and_fail, ledger, "c", depends_on=["b"], max_retries=0),
-                job("rec"),
-            )
-        )
-    assert Path(ledger).read_text().split() == ["a", "b", "c"]
-    assert [record.getMessage() for record in caplog.records if "no worker is alive" in record.getMessage()]
-    assert shown(tracker) == {"rec": "pending", "b": "completed", "a": "completed", "c": "failed"}
-    tracker.update_job_status("c", PENDING)
-    assert Path(ledger).read_text().split() == ["a", "b", "c", "c"], "it ran again before the call returned"
-
-
-async def test_with_a_processor_that_runs_nothing_jobs_run_in_the_caller(path: Path) -> None:
-    async with JobProcessor(path, enable_daemon=False) as jp:
-        tracker = JobTracker(path, processor=jp)
-        tracker.save_job(job("a", work.draw), "m")
-        assert tracker.get_job("a").status is COMPLETED
-
-
-async def test_without_a_processor_a_job_saved_inside_a_loop_is_refused_with_the_fix(path: Path) -> None:
-    tracker = JobTracker(path)
-    with pytest.raises(ConfigurationError, match="stop the running event loop") as caught:
-        tracker.save_state(movie_of(job("rec"), job("a", work.draw)))
-    assert "processor=jp" in caught.value.hint
-    assert tracker.get_jobs_by_movie("m") == []
-    tracker.save_job(job("rec"), "m")
-    assert shown(tracker) == {"rec": "pending"}
-
-
-async def test_a_daemon_that_lives_runs_what_a_tracker_without_processor_saves(path: Path) -> None:
-    async with JobProcessor(path) as jp:
-        tracker = JobTracker(path)
-        await anyio.to_thread.run_sync(tracker.save_job, job("a", work.draw), "m")
-        await jp.drain("m", timeout=PATIENCE)
-        assert await anyio.to_thread.run_sync(tracker.get_job, "a") is not None
 
 
 # -- the pattern of the old pipelines, with what it runs by hand beside what is submitted
