@@ -10,8 +10,7 @@ import anyio
 
 from asyncjobs.compat.file import RecordFile
 from asyncjobs.config import SQLiteConfig
-from asyncjobs.exceptions import BackendClosedError, ConfigurationError
-from asyncjobs.forks import fork_count
+from asyncjobs.exceptions import ConfigurationError
 from asyncjobs.processor import JobProcessor, get_engine
 from asyncjobs.runtime.engine import Engine
 from asyncjobs.sync import SyncJobs
@@ -28,7 +27,6 @@ class StoreOpening:
 
     def __init__(self, file: RecordFile, processor: JobProcessor | SyncJobs | None) -> None:
         self._engine: Engine | None = None if processor is None else _engine_of(processor)
-        self._forks = fork_count()
         self._config = SQLiteConfig(db_path=file.path)
         if self._engine is not None:
             config = self._engine.settings.backend_config
@@ -45,14 +43,8 @@ class StoreOpening:
 
         :raises BackendClosedError: it was left, is not entered yet, or belongs to the parent of this process.
         """
-        if self._engine is None:
-            return
-        if fork_count() != self._forks:
-            raise BackendClosedError(
-                "the processor of this JobTracker belongs to the parent process",
-                hint="make a new JobTracker in a forked child: without a processor, or with one of its own",
-            )
-        self._engine.check_entered()
+        if self._engine is not None:
+            self._engine.check_entered()
 
     def allow(self, functions: Iterable[tuple[str, Callable[..., Any]]]) -> None:
         """Allow the processor of the program to run functions that the tracker submits."""

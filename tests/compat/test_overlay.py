@@ -75,6 +75,18 @@ async def test_a_job_of_the_group_with_a_tracker_id_appears_with_its_state(
     assert JobTracker(tracker.file).get_job("img_1") is None, "a tracker alone shows what trackers have submitted"
 
 
+async def test_a_job_of_the_processor_wins_over_a_record_of_its_movie_and_id(
+    tracker: JobTracker, jp: JobProcessor
+) -> None:
+    tracker.save_state(movie_of(job("a", status=FAILED, error="by hand"), job("b")))
+    await (await jp.submit_job(work.draw, "a", group="m", metadata={"tracker_id": "a"}))
+    assert shown(tracker) == {"b": "pending", "a": "completed"}
+    assert [one.id for one in tracker.load_state("m").jobs] == ["b", "a"]
+    assert tracker.get_job("a").error is None
+    assert (tracker.get_progress("m")["total"], tracker.get_progress("m")["failed"]) == (2, 0)
+    assert tracker.get_jobs_by_status("m", FAILED) == []
+
+
 @pytest.mark.parametrize(
     ("body", "argument", "metadata", "expected"),
     [
