@@ -175,13 +175,14 @@ def test_trackers_that_open_one_old_file_at_once_import_it_once(tmp_path: Path) 
 
 def child(body: str, path: Path) -> str:
     code = f"""
-import os, sys
+import os, signal, sys
 from asyncjobs import BackendClosedError, SyncJobs
 from asyncjobs.compat import Job, JobTracker
 
 def in_a_fork(call):
     child = os.fork()
     if child == 0:
+        signal.alarm(30)  # one that waits for ever is not left behind
         try:
             print(call())
         except BaseException as error:

@@ -22,7 +22,7 @@ from asyncjobs import (
     SyncJobs,
     UnknownDependencyError,
 )
-from asyncjobs.compat import Job, JobStatus, JobTracker, JobType
+from asyncjobs.compat import Job, JobStatus, JobTracker, JobType, PipelineState
 from tests.compat import work
 from tests.compat.support import job, movie_of, shown
 
@@ -323,6 +323,29 @@ async def test_pending_retries_what_has_failed(tracker: JobTracker, jp: JobProce
     tracker.save_job(job("by a new object", work.fail_without, str(flag)), "m")
     await jp.drain("m", timeout=PATIENCE)
     assert shown(tracker) == dict.fromkeys(names, "completed")
+
+
+async def test_a_program_that_is_started_again_retries_what_failed_and_what_was_skipped_for_it(
+    tracker: JobTracker, jp: JobProcessor, tmp_path: Path
+) -> None:
+    flag = tmp_path / "flag"
+
+    def new_state() -> PipelineState:
+        return movie_of(
+            job("film", work.draw, depends_on=["clip", "plot"]),
+            job("clip", work.fail_without, str(flag), max_retries=0),
+            job("plot", work.draw),
+        )
+
+    tracker.save_state(new_state())
+    await jp.drain("m", timeout=PATIENCE)
+    assert shown(tracker) == {"film": "skipped", "clip": "failed", "plot": "completed"}
+    attempts = {one.id: one.attempt for one in await jp.find_jobs()}
+    flag.touch()
+    tracker.save_state(new_state())
+    await jp.drain("m", timeout=PATIENCE)
+    assert shown(tracker) == {"film": "completed", "clip": "completed", "plot": "completed"}
+    assert (await jp.get_job("m/plot")).attempt == attempts["m/plot"], "what is completed stays"
 
 
 async def test_retries_are_counted(tracker: JobTracker, jp: JobProcessor, tmp_path: Path) -> None:
