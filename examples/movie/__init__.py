@@ -1,0 +1,1 @@
+"""A short film as a graph of durable jobs: drawn, filmed, given sound and cut on this machine."""
