@@ -28,6 +28,7 @@ class Board:
     """Counts per stage, what runs, what went wrong."""
 
     stages: dict[str, str]
+    order: tuple[str, ...] = STAGES
     running: dict[str, str] = field(default_factory=dict[str, str])
     ended: dict[str, str] = field(default_factory=dict[str, str])
     retries: list[str] = field(default_factory=list[str])
@@ -54,7 +55,7 @@ class Board:
     def counts(self) -> list[tuple[str, int, int, int]]:
         """Return (stage, done, running, total) for each stage."""
         rows: list[tuple[str, int, int, int]] = []
-        for stage in STAGES:
+        for stage in self.order:
             members = [job for job, of in self.stages.items() if of == stage]
             rows.append(
                 (

@@ -56,6 +56,7 @@ class Screenplay:
     """A whole film. ``data`` is the JSON that it was read from."""
 
     title: str
+    caption: str
     seed: int
     music: bool
     voices: bool
@@ -96,6 +97,7 @@ def parse_screenplay(data: Any) -> Screenplay:
     scenes = _scenes(whole, {character.id for character in characters}, warnings)
     screenplay = Screenplay(
         title=whole.text("title", "Untitled"),
+        caption=whole.text("caption", ""),
         seed=config.whole("seed") or 0,
         music=config.flag("needs_background_music", True),
         voices=config.flag("needs_voiceover", True),
