@@ -9,12 +9,13 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-crew demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
+.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
 	@echo "make demo         draw a detective comic: the graph, live progress, retries"
 	@echo "make demo-crash   the same, killed half-way with SIGKILL and started again"
+	@echo "make demo-movie   make a short film with sound: pictures, clips, voices, music, the cut, a contact sheet"
 	@echo "make demo-sqs     the same on two daemons and a store in (emulated) SQS and DynamoDB; one is killed half-way"
 	@echo "make demo-crew    a crew of agents (CrewAI) writes a comic in this terminal; PORT=8000: on a page, with Stop and Resume"
 	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
@@ -50,6 +51,10 @@ demo: $(VENV)/examples.stamp
 
 demo-crash: $(VENV)/examples.stamp
 	@$(BIN)/python -m examples.comic.crash_demo
+
+# It takes the ffmpeg and espeak-ng that are installed, where they can do what it needs; else those of two packages.
+demo-movie: $(VENV)/film.stamp
+	@$(BIN)/python -m examples.movie
 
 demo-sqs: $(VENV)/examples.stamp .venv-aws/stamp
 	@$(BIN)/python -m examples.comic.sqs_demo --emulator .venv-aws/bin/ministack
@@ -221,4 +226,4 @@ bench-sqs: $(VENV)/dev.stamp .venv-aws/stamp .venv-celery/stamp .venv-taskiq/sta
 	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) sqs sqs-costs $(ARGS)
 
 clean:
-	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .mypy_cache .coverage comic-output
+	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .mypy_cache .coverage comic-output movie-output

@@ -215,11 +215,11 @@ class MovieMaker:
         _check_folder(jobs, state)
         await anyio.to_thread.run_sync(self._prepare, state)
         films = sorted((job for job in jobs if job.metadata["stage"] == "film"), key=_version)
-        for job in [job for job in jobs if job not in films] + films[-1:]:
-            if job.status in _AGAIN:
+        for job in jobs:
+            if job not in films and job.status in _AGAIN:
                 await _retry(jp, job.id)
         movie = Movie(state.movie_id, state, {job.metadata["tracker_id"]: jp.handle(job.id) for job in jobs})
-        if films and await _lacks_scenes(jp, films[-1]):
+        if films and await _is_to_be_cut_again(jp, films[-1]):
             async with jp.batch() as batch:
                 graph = Graph(jp, batch, screenplay, state)
                 posts: list[Any] = [jp.handle(job_id_of(state.movie_id, f"post_{s.id}")) for s in screenplay.scenes]
@@ -290,8 +290,13 @@ async def _retry(jp: JobProcessor, job_id: str) -> None:
         pass  # another program was faster
 
 
-async def _lacks_scenes(jp: JobProcessor, film: Job) -> bool:
-    """Return whether a film is cut, and is not whole, or not there any more."""
+async def _is_to_be_cut_again(jp: JobProcessor, film: Job) -> bool:
+    """Return whether a film has ended without all scenes, or its file is gone.
+
+    It is not retried: what it has learned of its scenes stands. A skipped one is revived with the clip that it lacked.
+    """
+    if film.status in _AGAIN:
+        return True
     if film.status is not JobStatus.COMPLETED:
         return False
     made = await jp.get_result(film.id)

@@ -53,10 +53,11 @@ def _error(job: Job) -> str | None:
 
 
 def fill(state: PipelineState, jobs: Iterable[Job]) -> PipelineState:
-    """Give a state its jobs, and mark each stage complete whose jobs have all completed."""
+    """Give a state its jobs, and mark each stage complete whose jobs have all completed; of the films, the newest."""
     state.jobs = [as_tracked(job) for job in jobs]
+    older = [job for job in state.jobs if "version" in job.metadata][:-1]
     for kind in JobType:
-        of_kind = state.get_jobs_by_type(kind)
+        of_kind = [job for job in state.get_jobs_by_type(kind) if job not in older]
         if of_kind and all(job.status is TrackedStatus.COMPLETED for job in of_kind):
             state.mark_stage_complete(kind)
     return state

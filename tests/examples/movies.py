@@ -39,6 +39,11 @@ def scene(name: str, **fields: Any) -> dict[str, Any]:
     }
 
 
+def card(name: str, **fields: Any) -> dict[str, Any]:
+    """Return a title card of half a second: the quickest of all scenes."""
+    return scene(name, **{"duration": 0.5, "keyframe_description": None, "characters": None, "title": name, **fields})
+
+
 def screenplay(*scenes: dict[str, Any], **fields: Any) -> dict[str, Any]:
     """Return a screenplay of two scenes, or of those given."""
     return {
