@@ -18,7 +18,7 @@ help:
 	@echo "make demo-movie   make a short film with sound: pictures, clips, voices, music, the cut, a contact sheet"
 	@echo "make demo-sqs     the same on two daemons and a store in (emulated) SQS and DynamoDB; one is killed half-way"
 	@echo "make demo-crew    a crew of agents (CrewAI) writes a comic in this terminal; PORT=8000: on a page, with Stop and Resume"
-	@echo "make demo-web     the same in your browser, panels appearing as they are drawn (PORT=8000)"
+	@echo "make demo-web     comic and film in your browser, pictures appearing as they are drawn (PORT=8000)"
 	@echo "make test         the whole test suite, also in a real Chromium and on AWS, emulated; asyncjobs/core is covered"
 	@echo "                  (AWS=0: without the emulator)"
 	@echo "make coverage     the same without AWS, with the coverage of everything, also of the processes that it starts"
@@ -64,7 +64,7 @@ demo-crew: .venv-crewai/stamp
 	@.venv-crewai/bin/python -W ignore -m examples.crew $(ARGS)
 
 # PORT=… is handed on; without it 8000, or any port that is free.
-demo-web: $(VENV)/examples.stamp
+demo-web: $(VENV)/film.stamp
 	@$(BIN)/python -m examples.web_app
 
 # Chromium for tests/browser: found, or installed with apt-get as root (or sudo that does not ask), or a hint.

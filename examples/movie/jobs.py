@@ -19,7 +19,7 @@ from examples.comic.files import recipe_of
 
 from . import sound
 from .camera import RATE, Clip, count_frames
-from .drawing import design, draw_keyframe, draw_view
+from .drawing import HEIGHT, WIDTH, design, draw_keyframe, draw_view
 from .ffmpeg import Grade, Piece, count_cut, cut, encode, finish, list_starts
 from .lettering import lettering, title_card
 from .parts import open_picture, save_picture, whole
@@ -128,8 +128,20 @@ def film_clip(
             air = read_weather(scene["frames"].values())
         clip = Clip(pictures, scene["duration"], seed, air, scene["method"] == PAN)
         job.progress(0, number, "frames")
-        encode(clip, path, lambda done: job.progress(done, number, "frames"), lambda: job.cancelled)
-        return {"path": path, "frames": number}
+        poster = path.with_name(f"{path.stem}_poster.png")
+        frames = _noting(clip, number * 2 // 3, poster)
+        encode(frames, path, lambda done: job.progress(done, number, "frames"), lambda: job.cancelled)
+        job.emit("preview", {"path": str(poster)})
+        return {"path": path, "frames": number, "poster": poster}
+
+
+def _noting(clip: Clip, chosen: int, poster: Path) -> Iterator[bytes]:
+    """Hand on the frames of a clip, and keep one of them as the picture that stands for it."""
+    for number, frame in enumerate(clip):
+        if number == chosen:
+            with whole(poster) as part:
+                Image.frombytes("RGB", (WIDTH, HEIGHT), frame).save(part, "PNG", compress_level=3)
+        yield frame
 
 
 def process_clip(
@@ -156,7 +168,13 @@ def process_clip(
             lambda done: job.progress(min(done, number), number, "frames"),
             lambda: job.cancelled,
         )
-        return {"path": paths["video"], "frames": number, "scene": scene["id"], "spoken": voice is not None}
+        return {
+            "path": paths["video"],
+            "frames": number,
+            "scene": scene["id"],
+            "spoken": voice is not None,
+            "poster": clip["poster"],
+        }
 
 
 def _voice(job: JobContext, scene: dict[str, Any], seconds: float) -> array[int] | None:

@@ -151,10 +151,15 @@ class MovieMaker:
         :raises MovieError: no such movie, or its files are in another folder.
         """
         async with self._opened() as jp:
-            screenplay = await self._known(jp, movie_id)
-            state = _state(movie_id, base_dir, screenplay)
-            await self._go_on(jp, screenplay, state)
-            return await self._finished(jp, state)
+            movie = await self._resubmit(jp, movie_id, base_dir)
+            return await self._finished(jp, movie.state)
+
+    async def resubmit(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> Movie:
+        """Go on with a movie as ``resume``, and return the handles at once.
+
+        :raises MovieError: as ``resume``.
+        """
+        return await self._resubmit(self.processor, movie_id, base_dir)
 
     async def get_status(self, movie_id: str) -> dict[str, Any]:
         """Return how many jobs a movie has, how many are completed, failed and pending, and the percentage.
@@ -234,18 +239,18 @@ class MovieMaker:
         await anyio.to_thread.run_sync(JobTracker(self.db_path).save_state, recorded)
         return state
 
+    async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Movie:
+        screenplay = await self._stored(jp, _checked(movie_id))
+        if screenplay is None:
+            raise MovieError(f"there is no movie {movie_id!r}")
+        return await self._go_on(jp, screenplay, _state(movie_id, base_dir, screenplay))
+
     async def _stored(self, jp: JobProcessor, movie_id: str) -> Screenplay | None:
         try:
             stored = await jp.get_arguments(job_id_of(movie_id, f"screenplay_{movie_id}"))
         except JobNotFoundError:
             return None
         return parse_screenplay(stored.args[0])
-
-    async def _known(self, jp: JobProcessor, movie_id: str) -> Screenplay:
-        stored = await self._stored(jp, _checked(movie_id))
-        if stored is None:
-            raise MovieError(f"there is no movie {movie_id!r}")
-        return stored
 
     async def _remove(self, jp: JobProcessor, state: PipelineState) -> None:
         """Stop a movie, and remove its jobs and files."""

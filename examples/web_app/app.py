@@ -11,18 +11,20 @@ import os
 import secrets
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from fastapi import FastAPI, HTTPException
+from fastapi import FastAPI
 from fastapi.responses import FileResponse
 from fastapi.staticfiles import StaticFiles
 from pydantic import BaseModel, Field, StringConstraints
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from asyncjobs import DaemonConfig, JobNotCompletedError, JobNotFoundError, JobProcessor, JobStateError, SQLiteConfig
+from asyncjobs import DaemonConfig, JobProcessor, SQLiteConfig
 from examples.comic.__main__ import SCRIPT
 from examples.comic.pipeline import submit
 from examples.comic.script import load_script
+from examples.web_app.films import film_routes
+from examples.web_app.made import FOR_EVER, file_in, result_of
 from examples.web_app.printing import print_page
 
 OUT = Path(os.environ.get("COMIC_OUT", "comic-output/web")).resolve()
@@ -30,17 +32,18 @@ OUT.mkdir(parents=True, exist_ok=True)
 STORY = load_script(Path(os.environ.get("COMIC_SCRIPT", SCRIPT)))
 STATIC = Path(__file__).with_name("static")
 NOTHING_FOREIGN = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
-FOR_EVER = "private, max-age=31536000, immutable"  # what a completed job has made does not change
 
-jp = JobProcessor(SQLiteConfig(db_path=OUT / "jobs.db"), daemon=DaemonConfig(num_workers=8, shutdown_timeout=0.25))
+DATABASE = OUT / "jobs.db"
+jp = JobProcessor(SQLiteConfig(db_path=DATABASE), daemon=DaemonConfig(num_workers=8, shutdown_timeout=0.25))
 
 app = FastAPI(title="The comic", lifespan=jp.lifespan, docs_url=None, redoc_url=None)
 app.add_middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])
 app.mount("/jobs", jp.asgi_app())
 app.mount("/static", StaticFiles(directory=STATIC))
+app.include_router(film_routes(jp, DATABASE, OUT))
 
 
 class Wish(BaseModel):
@@ -60,8 +63,18 @@ class Comic(BaseModel):
 @app.get("/")
 async def page() -> FileResponse:
     """The page; which comic it shows stands behind the `#` of its address."""
+    return _page("index.html")
+
+
+@app.get("/film")
+async def film_page() -> FileResponse:
+    """The page of the film, likewise."""
+    return _page("film.html")
+
+
+def _page(name: str) -> FileResponse:
     return FileResponse(
-        STATIC / "index.html",
+        STATIC / name,
         headers={
             "content-security-policy": NOTHING_FOREIGN,
             "cache-control": "no-cache",
@@ -82,31 +95,17 @@ async def draw(wish: Wish) -> Comic:
     return Comic(comic=comic, events=f"jobs/v1/groups/{comic}/events")
 
 
-@app.get("/pictures/{job_id}")
+@app.get("/pictures/{job_id:path}")
 async def picture(job_id: str) -> FileResponse:
-    """The picture that a job has drawn."""
-    made = await _result(job_id)
-    path = _file(made.get("path") if isinstance(made, dict) else made)
+    """The picture that a job has drawn, or that stands for the clip that it has made."""
+    made = await result_of(jp, job_id)
+    path = file_in(OUT, made.get("poster", made.get("path")) if isinstance(made, dict) else made)
     return FileResponse(path, headers={"cache-control": FOR_EVER})
 
 
 @app.get("/books/{job_id}/{kind}")
 async def book(job_id: str, kind: Literal["pdf", "cbz"]) -> FileResponse:
     """The book that a job has bound, to be kept."""
-    made = await _result(job_id)
-    path = _file(made.get(kind) if isinstance(made, dict) else None)
+    made = await result_of(jp, job_id)
+    path = file_in(OUT, made.get(kind) if isinstance(made, dict) else None)
     return FileResponse(path, filename=path.name, headers={"cache-control": FOR_EVER})
-
-
-async def _result(job_id: str) -> Any:
-    try:
-        return await jp.get_result(job_id)
-    except (JobNotFoundError, JobStateError, JobNotCompletedError) as error:
-        raise HTTPException(404, f"there is nothing of it: {error}") from None
-
-
-def _file(path: object) -> Path:
-    """Only what jobs wrote into the output folder is served; nothing of a request becomes part of a path."""
-    if not isinstance(path, Path) or not path.is_relative_to(OUT) or not path.is_file():
-        raise HTTPException(404, "this job has made no such file")
-    return path

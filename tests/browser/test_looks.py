@@ -69,7 +69,7 @@ def test_a_comic_is_drawn_and_opened_with_the_keyboard_alone(visitor: Visitor, d
     demo.go_on()
     page = visitor.tab()
     focused = page.locator(":focus")
-    for name in ("The comic", "Title"):
+    for name in ("The comic", "The film", "Title"):
         page.keyboard.press("Tab")
         expect(focused).to_have_accessible_name(name)
     page.keyboard.press("Enter")

@@ -1,6 +1,8 @@
 // The page of the comic. It knows nothing by itself: it asks for what is stored, then follows the events from there on.
 // Every event says what is, never by how much something changed; so it does no harm to hear one twice.
 
+import { ask, enc, storedEvents } from "./server.js";
+
 const TYPES = ["started", "progress", "log", "retrying", "released", "interrupted", "cancel_requested",
   "completed", "failed", "cancelled", "skipped"];
 const TOLD = TYPES.filter((type) => type !== "progress" && type !== "cancel_requested");
@@ -18,31 +20,7 @@ const AGAIN = 2000; // ms until what failed is asked again
 const ANNOUNCE = 5000; // ms between two sentences for those who listen
 
 const $ = (id) => document.getElementById(id);
-const enc = encodeURIComponent;
 let comic = null; // what is shown: {id, title, jobs: Map, cursor, source}
-
-// -- asking the server
-
-async function ask(path, body) {
-  const headers = body === undefined ? {} : { "content-type": "application/json", "x-asyncjobs": "1" };
-  const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body: JSON.stringify(body) });
-  const value = await answer.json();
-  if (!answer.ok) {
-    const told = typeof value.detail === "string" ? value.detail : "the server does not take this";
-    throw Object.assign(new Error(told), { status: answer.status });
-  }
-  return value;
-}
-
-async function storedEvents(id) {
-  const events = [];
-  for (let after = ""; ;) {
-    const page = await ask(`jobs/v1/groups/${enc(id)}/events?once=1&limit=1000&types=${TOLD}${after}`);
-    events.push(...page.items);
-    if (page.end) return { events, cursor: page.cursor };
-    after = `&after=${enc(page.cursor)}`;
-  }
-}
 
 // -- following a comic
 
@@ -51,7 +29,7 @@ async function show(id) {
   const mine = comic = { id, jobs: new Map(), source: null };
   try {
     // The cursor is older than the jobs: what happened in between is heard again, and nothing is missed.
-    const { events, cursor } = await storedEvents(id);
+    const { events, cursor } = await storedEvents(id, TOLD);
     const { items } = await ask(`jobs/v1/jobs?group=${enc(id)}&order=oldest&limit=1000`);
     if (mine !== comic) return;
     comic.cursor = cursor;
