@@ -7,6 +7,8 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from .contact import choose_moments, make_sheet
 from .ffmpeg import NoFfmpegError, find_ffmpeg
 from .graph import STAGES, Movie
 from .maker import MovieError, MovieMaker
-from .mistakes import ScreenplayError, is_name
+from .mistakes import NAMED, ScreenplayError, is_name
 from .screenplay import Screenplay, read_screenplay
 from .sound import find_speaker
 
@@ -110,6 +112,18 @@ def _announce(screenplay: Screenplay) -> None:
     )
 
 
+@contextmanager
+def _logging_to(file: Path) -> Iterator[None]:
+    """Send what the engine logs to a file: the display shows what fails, and nothing is printed over it."""
+    handler, logger = logging.FileHandler(file, delay=True), logging.getLogger("asyncjobs")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        handler.close()
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option(
     "--out",
@@ -152,17 +166,17 @@ def main(
     """Make a film with sound from a screenplay, as a graph of durable jobs."""
     out = out.resolve()
     try:
+        if not is_name(movie_id):
+            raise MovieError(f"a movie id is {NAMED}: {movie_id!r} is none")
         screenplay = read_screenplay(screenplay_file)
         _announce(screenplay)
-        if is_name(movie_id):
-            (out / movie_id).mkdir(parents=True, exist_ok=True)
-            # The display shows what fails; what the engine logs besides goes to a file, not over the table.
-            logging.getLogger("asyncjobs").addHandler(logging.FileHandler(out / movie_id / "engine.log", delay=True))
-        code = anyio.run(
-            lambda: make_film(
-                screenplay, movie_id, out, restart=restart, strict=strict, crash_at=crash_at, json_lines=json_lines
+        (out / movie_id).mkdir(parents=True, exist_ok=True)
+        with _logging_to(out / movie_id / "engine.log"):
+            code = anyio.run(
+                lambda: make_film(
+                    screenplay, movie_id, out, restart=restart, strict=strict, crash_at=crash_at, json_lines=json_lines
+                )
             )
-        )
     except (ScreenplayError, MovieError, NoFfmpegError, JobProcessorError) as error:
         raise click.ClickException(str(error)) from None
     sys.exit(code)

@@ -29,8 +29,8 @@ from .ffmpeg import find_ffmpeg
 from .graph import Graph, Movie, job_id_of
 from .mistakes import NAMED, is_name
 from .parts import sweep
-from .progress import as_dict, fill
 from .screenplay import Screenplay, parse_screenplay, read_screenplay
+from .stages import mark_stages
 
 Source = Mapping[str, Any] | str | Path
 _FOLDERS = ("characters", "images", "videos", "audio", "output")
@@ -51,7 +51,8 @@ class MovieMaker:
     Every method opens the store for its time; with ``async with MovieMaker(…) as maker`` it stays open, as the handles
     of ``submit`` need it.
 
-    :param db_path: the file of the store. :param processor: one that is open already, on the same file.
+    :param db_path: the file of the store; one of the old tracker is imported beside itself.
+    :param processor: one that is open already, on the same file.
     :param strict: the whole film or none. Default: it is made of the scenes that could be filmed.
     """
 
@@ -63,11 +64,12 @@ class MovieMaker:
         strict: bool = False,
     ) -> None:
         self.db_path, self.strict = Path(db_path), strict
+        self._tracker: JobTracker | None = None
         self._processor, self._own = processor, None
 
     async def __aenter__(self) -> Self:
         if self._processor is None:
-            self._own = self._new_processor()
+            self._own = await self._new_processor()
             self._processor = await self._own.__aenter__()
         return self
 
@@ -86,17 +88,25 @@ class MovieMaker:
             raise MovieError("this MovieMaker is not open: async with MovieMaker(…) as maker")
         return self._processor
 
-    def _new_processor(self, *, enable_daemon: bool = True) -> JobProcessor:
-        return JobProcessor(
-            SQLiteConfig(db_path=self.db_path), enable_daemon=enable_daemon, daemon=DaemonConfig(num_workers=8)
-        )
+    async def _open_tracker(self) -> JobTracker:
+        if self._tracker is None:
+            self._tracker = await anyio.to_thread.run_sync(JobTracker, self.db_path)
+        return self._tracker
+
+    def _shown(self, jp: JobProcessor) -> JobTracker:
+        """Return a tracker that shows the jobs of a processor."""
+        return JobTracker(self.db_path if self._tracker is None else self._tracker.file, processor=jp)
+
+    async def _new_processor(self, *, enable_daemon: bool = True) -> JobProcessor:
+        file = (await self._open_tracker()).file
+        return JobProcessor(SQLiteConfig(db_path=file), enable_daemon=enable_daemon, daemon=DaemonConfig(num_workers=8))
 
     @asynccontextmanager
     async def _opened(self, *, enable_daemon: bool = True) -> AsyncIterator[JobProcessor]:
         if self._processor is not None:
             yield self._processor
             return
-        async with self._new_processor(enable_daemon=enable_daemon) as jp:
+        async with await self._new_processor(enable_daemon=enable_daemon) as jp:
             yield jp
 
     # -- the interface of before
@@ -167,10 +177,10 @@ class MovieMaker:
         :raises MovieError: no such movie.
         """
         async with self._opened(enable_daemon=False) as jp:
-            progress = await jp.get_progress(_checked(movie_id))
-            if not progress.total:
-                raise MovieError(f"there is no movie {movie_id!r}")
-            return as_dict(progress)
+            progress = await anyio.to_thread.run_sync(self._shown(jp).get_progress, _checked(movie_id))
+        if not progress["total"]:
+            raise MovieError(f"there is no movie {movie_id!r}")
+        return progress
 
     async def jobs(self, movie_id: str) -> list[Job]:
         """Return the jobs of a movie, by submission."""
@@ -203,22 +213,27 @@ class MovieMaker:
                     "id, or --restart to begin it anew"
                 )
             return await self._go_on(jp, screenplay, state)
-        await anyio.to_thread.run_sync(self._prepare, state)
+        await self._prepare(state)
         async with jp.batch() as batch:
             graph = Graph(jp, batch, screenplay, state)
             graph.build(self.strict)
         return graph.movie
 
-    def _prepare(self, state: PipelineState) -> None:
-        state.ensure_directories()
-        sweep(state.base_dir)
-        JobTracker(self.db_path).save_state(state)
+    async def _prepare(self, state: PipelineState) -> None:
+        tracker = await self._open_tracker()
+
+        def prepare() -> None:
+            state.ensure_directories()
+            sweep(state.base_dir)
+            tracker.save_state(state)
+
+        await anyio.to_thread.run_sync(prepare)
 
     async def _go_on(self, jp: JobProcessor, screenplay: Screenplay, state: PipelineState) -> Movie:
         """Try again what failed, and store a further film if the newest one lacks scenes."""
         jobs = await _jobs(jp, state.movie_id)
         _check_folder(jobs, state)
-        await anyio.to_thread.run_sync(self._prepare, state)
+        await self._prepare(state)
         films = sorted((job for job in jobs if job.metadata["stage"] == "film"), key=_version)
         for job in jobs:
             if job not in films and job.status in _AGAIN:
@@ -234,10 +249,16 @@ class MovieMaker:
 
     async def _finished(self, jp: JobProcessor, state: PipelineState) -> PipelineState:
         await jp.drain(group=state.movie_id)
-        fill(state, await _jobs(jp, state.movie_id))
-        recorded = state.model_copy(update={"jobs": []})  # the jobs themselves are in the store
-        await anyio.to_thread.run_sync(JobTracker(self.db_path).save_state, recorded)
-        return state
+
+        def finish() -> PipelineState:
+            tracker = self._shown(jp)
+            ended = tracker.load_state(state.movie_id, state.base_dir.parent)
+            assert ended is not None, "it was saved before anything was submitted"
+            mark_stages(ended)
+            tracker.save_state(ended.model_copy(update={"jobs": []}))  # the store knows them itself
+            return ended
+
+        return await anyio.to_thread.run_sync(finish)
 
     async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Movie:
         screenplay = await self._stored(jp, _checked(movie_id))

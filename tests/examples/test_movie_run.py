@@ -90,7 +90,7 @@ def test_a_film_has_the_jobs_of_before_plays_and_is_not_made_twice(
     }
     assert {job.status for job in state.jobs} == {TrackedStatus.COMPLETED}
     assert all(Path(job.output_path or "").is_file() for job in state.jobs)
-    assert state.images_complete and state.videos_complete and state.post_production_complete  # noqa: PT018
+    assert (state.images_complete, state.videos_complete, state.post_production_complete) == (True, True, True)
     assert studio.status() == {"total": 12, "completed": 12, "failed": 0, "pending": 0, "progress": 100.0}
 
     job = state.get_job("img_S1_first")
@@ -118,6 +118,30 @@ def test_a_film_has_the_jobs_of_before_plays_and_is_not_made_twice(
     assert studio.resume().jobs == state.jobs
     assert studio.starts() == starts
     assert not list(studio.folder.rglob("*.part"))
+
+
+def test_a_line_is_spoken_where_something_can_speak_and_else_a_caption(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    play = screenplay(
+        card("S1", duration=1.5, voiceover_text="Here I am.", voiceover_character="Tom"),
+        video_config={"seed": 1, "needs_background_music": False},
+        character_description=[],
+    )
+
+    def caption(movie_id: str) -> int:
+        film = studio.folder / movie_id / "output" / f"{movie_id}_final.mp4"
+        bottom = picture_at(film, 0.8).convert("L").crop((140, 205, 290, 235))
+        return sum(light > 200 for light in bottom.tobytes())
+
+    if sound.find_speaker() is not None:
+        studio.make(play, "spoken")
+        assert caption("spoken") < 20
+        assert decode(studio.folder / "spoken" / "output" / "spoken_final.mp4").loudness > 300
+    monkeypatch.setattr(sound, "find_speaker", lambda: None)
+    studio.make(play, "silent")
+    assert caption("silent") > 40
+    assert decode(studio.folder / "silent" / "output" / "silent_final.mp4").loudness < 5
 
 
 def test_a_clip_that_fails_is_left_out_and_said_and_resume_makes_the_whole_film(studio: Studio, ffmpeg: Ffmpeg) -> None:
