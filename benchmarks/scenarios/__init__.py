@@ -12,6 +12,7 @@ from benchmarks.scenarios import (
     crews,
     crowds,
     daemons,
+    film,
     gates,
     graph,
     imports,
@@ -78,6 +79,7 @@ SCENARIOS: dict[str, Scenario] = {
     "storm": Scenario(daemons.storm, "daemons killed and frozen while they run random graphs", once=True),
     "wal": Scenario(wal.run, "the write-ahead log under a minute of load", once=True),
     "crews": Scenario(crews.run, "a crew as a job beside its kickoff, and the events of 20 that stream", named=True),
+    "film": Scenario(film.run, "the film of the examples, and how late the loop is meanwhile", once=True),
     "sqs": Scenario(
         sqs.throughput, "1, 2 and 4 daemons on SQS and DynamoDB, emulated, beside others", once=True, named=True
     ),

@@ -106,9 +106,19 @@ def parse_screenplay(data: Any) -> Screenplay:
         data=whole.fields,
         warnings=warnings,
     )
+    if not mistakes and (problem := _json_problem(data)):
+        mistakes.append(("$", f"this is no JSON: {problem}"))
     if mistakes:
         raise ScreenplayError(mistakes)
     return screenplay
+
+
+def _json_problem(data: Any) -> str:
+    """Return why a screenplay could not be read back as it is: NaN, keys that are no texts, values that JSON lacks."""
+    try:
+        return "" if json.loads(json.dumps(data, allow_nan=False)) == data else "it is read back as something else"
+    except (TypeError, ValueError, RecursionError) as error:
+        return str(error)
 
 
 def _characters(whole: Reader) -> list[Character]:

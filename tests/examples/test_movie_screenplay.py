@@ -128,6 +128,11 @@ def test_what_is_no_json_is_refused(text: str) -> None:
         read_screenplay(text)
 
 
+@pytest.mark.parametrize("value", [float("nan"), {1: "a"}, {"a": (1, 2)}, object(), float("inf")])
+def test_a_field_that_nobody_reads_must_be_json_all_the_same(value: Any) -> None:
+    assert "no JSON" in mistakes({**SMALL, "mood_board": value})["$"]
+
+
 def test_a_file_that_is_not_there_or_no_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ScreenplayError, match="cannot be read"):
         read_screenplay(tmp_path / "none.json")
