@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import random
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -103,9 +103,20 @@ def _picture(job: JobContext, picture: dict[str, Any]) -> Image.Image:
     path = Path(picture["path"])
     found = open_picture(path, picture["recipe"])
     if found is None:
-        found = draw_keyframe(picture["keyframe"], picture["cast"], job.progress)
+        found = draw_keyframe(picture["keyframe"], picture["cast"], _told(job))
         save_picture(found, path, picture["recipe"])
     return found
+
+
+def _told(job: JobContext) -> Callable[[int, int, str], None]:
+    """Return what a drawing calls between its steps: it reports them, and ends a drawing that nobody wants any more."""
+
+    def tell(done: int, total: int, what: str) -> None:
+        job.progress(done, total, what)
+        if job.cancelled:
+            raise StoppedError
+
+    return tell
 
 
 # -- clips

@@ -33,6 +33,8 @@ from .screenplay import Screenplay, parse_screenplay, read_screenplay
 from .stages import mark_stages
 
 Source = Mapping[str, Any] | str | Path
+DAEMON = DaemonConfig(num_workers=8, shutdown_timeout=1.0)
+"""A program that is to end gives its clips back after a second: what they lose is done again soon."""
 _FOLDERS = ("characters", "images", "videos", "audio", "output")
 _AGAIN = {JobStatus.FAILED, JobStatus.CANCELLED}
 
@@ -99,7 +101,7 @@ class MovieMaker:
 
     async def _new_processor(self, *, enable_daemon: bool = True) -> JobProcessor:
         file = (await self._open_tracker()).file
-        return JobProcessor(SQLiteConfig(db_path=file), enable_daemon=enable_daemon, daemon=DaemonConfig(num_workers=8))
+        return JobProcessor(SQLiteConfig(db_path=file), enable_daemon=enable_daemon, daemon=DAEMON)
 
     @asynccontextmanager
     async def _opened(self, *, enable_daemon: bool = True) -> AsyncIterator[JobProcessor]:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
 import anyio
@@ -151,6 +152,25 @@ def test_a_killed_program_takes_its_ffmpeg_along_and_the_next_one_goes_on(
     assert decode(tmp_path / "out" / "small" / "output" / "small_final.mp4").frames == 18
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_program_that_is_asked_to_end_puts_its_work_back(
+    number: signal.Signals, tmp_path: Path, ffmpeg: Ffmpeg, programs: Programs
+) -> None:
+    """Ctrl-C is for the program and not for its ffmpeg, which would close a file that is not whole."""
+    ffmpeg.breaks("S1", "hangs")
+    program = programs.start()
+    wait_for(ffmpeg.hangs("S1"))
+    program.send_signal(number)
+    _, error = program.communicate(timeout=30)
+    assert "Traceback" not in error
+    expect_nobody(tmp_path / "out")
+    job = programs.jobs()["video_S1"]
+    assert (job.status, job.failures, job.interruptions) == (JobStatus.PENDING, 0, 0)
+    ffmpeg.is_mended("S1")
+    programs.finish(programs.start())
+    assert not list((tmp_path / "out").rglob("*.part"))
+
+
 def test_a_guard_that_is_killed_takes_its_program_along(tmp_path: Path, ffmpeg: Ffmpeg, programs: Programs) -> None:
     ffmpeg.breaks("S1_processed", "hangs")
     program = programs.start()
@@ -175,12 +195,24 @@ def read(file: Path) -> bytes:
         return b""
 
 
-def test_two_programs_that_make_one_film_do_nothing_twice(tmp_path: Path, programs: Programs) -> None:
+def test_two_programs_that_make_one_film_do_nothing_twice_and_draw_three_pictures_at_a_time(
+    tmp_path: Path, programs: Programs
+) -> None:
+    people = [{"id": number, "physical_appearance": "Somebody.", "style": ""} for number in range(3)]
+    programs.play.write_text(json.dumps({**CARDS, "character_description": people}), encoding="utf-8")
     both = [programs.start(), programs.start()]
     for program in both:
         programs.finish(program)
     assert set(ledger.starts(tmp_path / "out" / "small").values()) == {1}
-    assert "film_2" not in programs.jobs()
+    jobs = programs.jobs()
+    assert "film_2" not in jobs
+    drawn = [job for job in jobs.values() if job.metadata["stage"] == "characters"]
+    assert len(drawn) == 12
+    changes = sorted(
+        [(job.started_at, 1) for job in drawn if job.started_at]
+        + [(job.finished_at, -1) for job in drawn if job.finished_at]
+    )
+    assert max(accumulate(change for _, change in changes)) == 3
 
 
 def test_two_programs_that_resume_one_film_do_nothing_twice(tmp_path: Path, ffmpeg: Ffmpeg, programs: Programs) -> None:
