@@ -19,6 +19,7 @@ from examples.movie.ffmpeg import NoFfmpegError
 from examples.movie.graph import IMAGES
 from examples.movie.maker import MovieError, MovieMaker
 from examples.movie.mistakes import ScreenplayError
+from tests.compat.old_files import digest, old_job, old_state, write_old
 from tests.examples.movies import Ffmpeg, card, decode, picture_at, screenplay
 
 pytestmark = [pytest.mark.slow, pytest.mark.untraced]
@@ -249,6 +250,17 @@ def test_another_screenplay_under_the_same_id_is_refused_unless_it_is_to_begin_a
     assert studio.jobs().keys() == jobs.keys()
     assert studio.film()["version"] == 1
     assert studio.starts()["small/film"] == 2
+
+
+def test_a_database_of_the_old_tracker_is_gone_on_with_beside_itself(studio: Studio) -> None:
+    old = write_old(studio.folder / "cinema_jobs.db", [old_job("char_1_front", "before")], [old_state("before")])
+    before = digest(old)
+    studio.db = old
+    state = studio.make(CARDS)
+    assert state.get_final_video_path().is_file()
+    assert studio.status("before")["completed"] == 1
+    assert studio.status()["completed"] == 6
+    assert digest(old) == before
 
 
 def test_differences_are_named_by_their_paths() -> None:
