@@ -8,7 +8,8 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,18 +107,26 @@ def test_a_part_that_is_gone_names_the_versions() -> None:
 # -- asyncjobs daemon
 
 
-async def start(config: SQLiteConfig, *arguments: str, **variables: str) -> anyio.abc.Process:
+@asynccontextmanager
+async def start(config: SQLiteConfig, *arguments: str, **variables: str) -> AsyncIterator[anyio.abc.Process]:
+    """``asyncjobs daemon start``, which is killed if an error leaves the block: else that would wait for its end."""
     command = [sys.executable, "-m", "asyncjobs", "--db", str(config.db_path), "daemon", "start", *arguments]
     removed = {name: value for name, value in os.environ.items() if not name.startswith("CREWAI_")}
     environment = {**removed, "CREWAI_STORAGE_DIR": os.environ["CREWAI_STORAGE_DIR"], **variables}
-    return await anyio.open_process(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    quiet = subprocess.DEVNULL
+    async with await anyio.open_process(command, env=environment, stdout=quiet, stderr=quiet) as daemon:
+        try:
+            yield daemon
+        except BaseException:
+            daemon.kill()
+            raise
 
 
 async def surroundings(config: SQLiteConfig, *arguments: str, **variables: str) -> dict[str, Any]:
     """What a flow finds in a daemon, which then drains after SIGTERM."""
     async with JobProcessor(config, enable_daemon=False) as jp:
         job = await jp.submit_flow_run("tests.crewai.crews:Surroundings", max_retries=0)
-        async with await start(config, *arguments, **variables) as daemon:
+        async with start(config, *arguments, **variables) as daemon:
             found = await job.result(timeout=60)
             daemon.send_signal(signal.SIGTERM)
             assert await daemon.wait() == 0
@@ -143,7 +152,7 @@ async def test_what_the_operator_has_set_stays_and_signals_stay_ours(config: SQL
 async def test_a_daemon_without_runs_keeps_its_switch_interval(config: SQLiteConfig, model: Model) -> None:
     async with JobProcessor(config, enable_daemon=False) as jp:
         job = await jp.submit_job(sys.getswitchinterval, job_id="plain")
-        async with await start(config, "--allow", "sys") as daemon:
+        async with start(config, "--allow", "sys") as daemon:
             assert await job.result(timeout=60) == pytest.approx(0.005)
             daemon.send_signal(signal.SIGTERM)
 

@@ -24,10 +24,10 @@ ROUNDS = 5
 async def longest_pauses(config: SQLiteConfig, body: Callable[..., Any], *arguments: str) -> tuple[float, float]:
     """The longest pause of a round, in a daemon that is started with these arguments; and in this process, which does
     nothing meanwhile: the machine's own. Medians."""
-    rounds: list[tuple[float, int]] = []
+    rounds: list[tuple[float, int, int]] = []
     ours: list[float] = []
     async with JobProcessor(config, enable_daemon=False) as jp:
-        async with await start(config, "--allow", "tests.crewai", *arguments) as daemon:
+        async with start(config, "--allow", "tests.crewai", *arguments) as daemon:
             for number in range(ROUNDS):
                 pauses: list[float] = []
                 async with anyio.create_task_group() as tasks:
@@ -37,10 +37,13 @@ async def longest_pauses(config: SQLiteConfig, body: Callable[..., Any], *argume
                     tasks.cancel_scope.cancel()
                 ours.append(max(pauses))
             daemon.terminate()
-    longest, machine = statistics.median(pause for pause, _ in rounds), statistics.median(ours)
+            await daemon.wait()
+    longest, machine = statistics.median(pause for pause, _, _ in rounds), statistics.median(ours)
     print(
         f"{body.__name__} {' '.join(arguments)}: median {1000 * longest:.0f} ms, of which the machine's may be "
-        f"{1000 * machine:.0f} ms; " + ", ".join(f"{1000 * pause:.0f} ms ({many} > 50 ms)" for pause, many in rounds)
+        f"{1000 * machine:.0f} ms; "
+        + ", ".join(f"{1000 * pause:.0f} ms ({many} > 50 ms)" for pause, many, _ in rounds)
+        + f"; crews that failed: {sum(failed for _, _, failed in rounds)}"
     )
     return longest, machine
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from typing import Any
@@ -9,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 
-from asyncjobs import JobProcessor
+from asyncjobs import JobProcessor, SQLiteConfig
 from asyncjobs.integrations.crewai import building
 from tests.crewai import crews
 from tests.crewai.conftest import Model
@@ -44,6 +45,48 @@ async def test_one_factory_is_called_at_a_time(jp: JobProcessor) -> None:
     for job in jobs:
         await job
     assert max(crews.most) == 1
+
+
+FIRST = """
+import sys, threading, time, anyio
+from crewai.flow import runtime
+from asyncjobs import JobProcessor, SQLiteConfig
+from asyncjobs.integrations.crewai import CrewJobWrapper
+from tests.crewai import crews
+
+begin = threading.Barrier(12)
+described = []
+describe = runtime.build_flow_definition
+
+def slowly(cls, *args):
+    if cls.__name__ == "AgentExecutor":
+        described.append(cls)
+        time.sleep(0.2)
+    return describe(cls, *args)
+
+runtime.build_flow_definition = slowly
+
+def body(topic):
+    crew = crews.one()
+    begin.wait(30)
+    return CrewJobWrapper.wrap_crew_run(crew, {"topic": topic}).raw
+
+async def main():
+    async with JobProcessor(SQLiteConfig(db_path=sys.argv[1])) as jp:
+        jobs = [await jp.submit_job(body, str(n), local=True, max_retries=0) for n in range(12)]
+        print([bool(await job) for job in jobs].count(True), len(described))
+
+anyio.run(main)
+"""
+
+
+async def test_what_crewai_does_once_in_a_process_is_done_before_the_first_crews_run(
+    config: SQLiteConfig, model: Model
+) -> None:
+    """CrewAI describes the flow of its executors at the first kickoff; several at a time break that."""
+    command = [sys.executable, "-W", "ignore", "-c", FIRST, str(config.db_path)]
+    ended = await anyio.run_process(command, check=False)
+    assert ended.stdout.split()[-2:] == [b"12", b"1"], ended.stderr.decode()
 
 
 async def test_a_factory_that_hangs_does_not_hold_up_the_others_for_ever(

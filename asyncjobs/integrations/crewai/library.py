@@ -7,9 +7,13 @@ import importlib
 import importlib.metadata
 import re
 import sys
+import threading
 from typing import Any
 
 from asyncjobs.exceptions import ConfigurationError, MissingExtraError
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.worker")
 
 SUPPORTED = "crewai>=1.15.3,<2"
 _LOWEST, _BEYOND = (1, 15, 3), (2,)
@@ -44,6 +48,31 @@ def check_version() -> None:
     if not _LOWEST <= numbers < _BEYOND:
         problem = f"crewai {version} is installed, and {SUPPORTED} is supported"
         raise ConfigurationError("crewai", version, problem=problem, hint=f'pip install "{SUPPORTED}"')
+
+
+_EXECUTORS = ("crewai.agents.agent_executor", "crewai.experimental.agent_executor")
+"""Where the class of executors is: in new versions, and in old ones."""
+_defining = threading.Lock()
+
+
+def define_executors() -> None:
+    """Have CrewAI describe the flow in which an agent runs, once in a process.
+
+    It does so at the first kickoff, on the class: of several first kickoffs at once, some would fail with "dictionary
+    changed size during iteration".
+    """
+    with _defining:
+        _define_executors()
+
+
+@functools.cache
+def _define_executors() -> None:
+    for name in _EXECUTORS:
+        try:
+            importlib.import_module(name).AgentExecutor.flow_definition()
+            return
+        except Exception as error:  # border: other versions may do without it
+            logger.debug("no flow of executors in %s: %s", name, error)
 
 
 def _installed() -> str:

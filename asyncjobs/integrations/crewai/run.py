@@ -10,7 +10,7 @@ from typing import Any
 from asyncjobs.core.retry import exception_name
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, MissingExtraError
 from asyncjobs.integrations.crewai.failures import AGENT_STATE, Trail
-from asyncjobs.integrations.crewai.library import crewai_module
+from asyncjobs.integrations.crewai.library import crewai_module, define_executors
 from asyncjobs.integrations.crewai.questions import Questions
 from asyncjobs.integrations.crewai.replay import Replay
 from asyncjobs.integrations.crewai.reports import report_of, role_and_task
@@ -120,6 +120,7 @@ def running(*, durable: bool = True) -> Generator[Run]:
         return
     try:
         crewai_module()
+        define_executors()
     except (MissingExtraError, ConfigurationError) as error:
         raise mark_final(error) from None
     run = Run(job, durable=durable)
