@@ -35,6 +35,7 @@ async def import_(context: Context, old: Path, dry_run: bool) -> None:
     rows that are there and as new, or newer, stay.
     """
     context.set_up_logging()
+    _file_of(context, "import")
     new = context.settings.sqlite.db_path if "sqlite.db_path" in context.settings.origins else None
     report = import_old(old, new, dry_run=dry_run)
     if context.out.json:
@@ -53,12 +54,10 @@ async def import_(context: Context, old: Path, dry_run: bool) -> None:
 @command
 async def export(context: Context, old: Path) -> None:
     """Write OLD, a new file that the old job tracker reads, from the store of --db or of the configuration."""
-    chosen = context.chosen_store
-    if not isinstance(chosen.config, SQLiteConfig):
-        raise Failure(f"export is for stores in files; this is {chosen.shown}", exit_code=USAGE)
+    file = _file_of(context, "export")
     async with context.store() as jp:
         of_processor = await find_run_jobs(jp.backend)
-    report = export_old(RecordFile(chosen.config), old, of_processor)
+    report = export_old(RecordFile(file), old, of_processor)
     if context.out.json:
         values = {name: getattr(report, name) for name in ("target", "jobs", "movies", "states")}
         context.out.data({"schema": 1, **values, "unusable": _items(report.unusable)})
@@ -66,6 +65,16 @@ async def export(context: Context, old: Path) -> None:
     _name_unusable(context, report.unusable, "was not exported")
     went = f"{counted(report.jobs, 'job')} of {counted(report.movies, 'movie')}, {counted(report.states, 'state')}"
     context.out.good(f"exported {went} to {shown(report.target)}")
+
+
+def _file_of(context: Context, what: str) -> SQLiteConfig:
+    """Return the settings of the file that this is about; refuse a store that is none."""
+    chosen = context.chosen_store
+    if isinstance(chosen.config, SQLiteConfig):
+        return chosen.config
+    raise Failure(
+        f"{what} is for stores in files; this is {chosen.shown}", exit_code=USAGE, hint="name a file with --db"
+    )
 
 
 def _name_unusable(context: Context, rows: Iterable[Unusable], what: str) -> None:

@@ -42,7 +42,7 @@ def test_a_function_may_be_named_with_its_adapter(shell: Shell) -> None:
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        ("nope+poems:make", "no adapter 'nope' (it has demo)"),
+        ("nope+poems:make", "no adapter 'nope' (it has crew, demo, flow)"),
         ("demo+demo+poems:make", "one adapter, not several"),
         ("+poems:make", "no adapter ''"),
         ("demo+poems:mak", "did you mean 'make'?"),

@@ -64,6 +64,8 @@ METHODS: dict[str, Callable[[JobProcessor], Awaitable[Any]]] = {
     "cancel_job": lambda jp: jp.cancel_job("x"),
     "cancel_jobs": lambda jp: jp.cancel_jobs(group="g"),
     "retry_job": lambda jp: jp.retry_job("x"),
+    "submit_crew_run": lambda jp: jp.submit_crew_run("shop.crews:make"),
+    "submit_flow_run": lambda jp: jp.submit_flow_run("shop.flows:Story"),
     "submit_gate": lambda jp: jp.submit_gate("?"),
     "answer_job": lambda jp: jp.answer_job("x"),
     "reject_job": lambda jp: jp.reject_job("x", "no"),

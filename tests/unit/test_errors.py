@@ -142,8 +142,8 @@ EVERY: list[tuple[JobProcessorError, str]] = [
         "  hint: upgrade asyncjobs to the version that wrote it, or use another file",
     ),
     (
-        MissingExtraError("crewai", what="submit_crew_run"),
-        "submit_crew_run needs the extra 'crewai'\n  hint: pip install '.[crewai]' in a clone of asyncjobs",
+        MissingExtraError("video", what="cut_film"),
+        "cut_film needs the extra 'video'\n  hint: pip install '.[video]' in a clone of asyncjobs",
     ),
 ]
 
