@@ -17,6 +17,7 @@ from msgspec import Struct, msgpack
 
 from asyncjobs.backends.base import NewWorker, WorkerLease
 from asyncjobs.backends.sqs import keys
+from asyncjobs.backends.sqs.barriers import Barrier
 from asyncjobs.backends.sqs.claims import runs_on
 from asyncjobs.backends.sqs.dependents import Dependents
 from asyncjobs.backends.sqs.hands import Hand, held_by, how_many, write_down
@@ -94,6 +95,7 @@ class Workers:
         self._table = transitions.table
         self._clock = transitions.clock
         self._taking_back = TakingBack(transitions, dependents)
+        self._barrier = Barrier()
         self._numbers = numbers
         self._hands: dict[str, Hand] = {}
         self.process = _process()
@@ -276,18 +278,22 @@ class Workers:
         items = await self._table.query_all(keys.WORKERS)
         self._count_others(items)
         for item in items:
-            if "gone" not in item:
-                if not self._expired(item, now):
-                    continue
-                # If it is still as it was read: a heartbeat that came meanwhile keeps it alive.
-                dead = Update((item["pk"], item["sk"]), set={"gone": 1}, equal={"beat": item["beat"]}, present=("pk",))
-                answer = await self._table.write(dead)
-                if isinstance(answer, Refused):
-                    continue
-                item = answer
-            taken += await self._taking_back.take_back(item, number_of(item["sk"]))
-            self._hands.pop(item["sk"], None)
+            if "gone" in item or self._expired(item, now):
+                with self._barrier.around(f"taking back what worker {item['sk']!r} holds"):
+                    taken += await self._bury(item)
         return [*taken, *await self._orphans(now)]
+
+    async def _bury(self, item: Item) -> list[str]:
+        """Mark a worker as gone, if it is still as it was read, and take back what it holds."""
+        if "gone" not in item:
+            dead = Update((item["pk"], item["sk"]), set={"gone": 1}, equal={"beat": item["beat"]}, present=("pk",))
+            answer = await self._table.write(dead)
+            if isinstance(answer, Refused):
+                return []  # a heartbeat that came meanwhile keeps it alive
+            item = answer
+        taken = await self._taking_back.take_back(item, number_of(item["sk"]))
+        self._hands.pop(item["sk"], None)
+        return taken
 
     async def _orphans(self, now: int) -> list[str]:
         """Fail the pending jobs of owners that are gone: submitted, or retried, after that was found out."""
