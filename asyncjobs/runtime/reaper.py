@@ -14,6 +14,8 @@ logger = SafeLogger("asyncjobs")
 
 LOOK_EVERY = 1.0
 """Seconds between two checks of the workers; less if their leases are short."""
+_LATE_CHECKS = 5
+"""Late checks in a row after which they count: where the store is so slow that all are late, heartbeats are, too."""
 _LONGEST_DOUBT = 2.0
 """Seconds for which the store must have been writable before an expired lease counts as death: a live worker that a
 long lock kept from writing renews its lease within them."""
@@ -33,6 +35,7 @@ class Reaper:
         self._every = LOOK_EVERY
         self._doubted_since: int | None = None
         self._last_look = 0
+        self._late = 0
 
     async def run(self) -> None:
         """Check regularly while the store is open; not at once, so that a command that only reads reaps nothing."""
@@ -50,7 +53,7 @@ class Reaper:
         lease = min((worker.lease for worker in workers), default=LOOK_EVERY * 8)
         self._every = min(LOOK_EVERY, lease / 8)
         if all(worker.alive for worker in workers):
-            self._doubted_since = None
+            self._doubted_since, self._late = None, 0
         else:
             reaped += await self._reap_after_doubt(round(min(_LONGEST_DOUBT, lease / 2) * SECOND))
         if reaped:
@@ -59,7 +62,8 @@ class Reaper:
     async def _reap_after_doubt(self, doubt: int) -> list[str]:
         await self._backend.mark_job_ready(())  # changes nothing, and needs the same lock as a heartbeat
         now = self._clock.monotonic()
-        if self._doubted_since is None or now - self._last_look > doubt:
+        self._late = self._late + 1 if now - self._last_look > doubt else 0
+        if self._doubted_since is None or 0 < self._late < _LATE_CHECKS:
             self._doubted_since = now  # the first check, or one that was delayed, as heartbeats may have been, too
         self._last_look = now
         if now - self._doubted_since < doubt:

@@ -40,6 +40,9 @@ from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.daemon")
 
+_LATE_BEATS = 5
+"""Late heartbeats in a row of which the last one reaps, too: other workers have had the time for one by then."""
+
 _LAST_WORDS = 5.0
 """Seconds that leaving may take once no body runs: an unavailable store does not block the process."""
 
@@ -267,10 +270,10 @@ class Runner:
 
     async def _beat_forever(self) -> None:
         """Renew the lease, note cancel requests, reap the dead: in this order, so that the living renew first."""
-        last_written = self._clock.monotonic()
+        last_written, late = self._clock.monotonic(), 0
 
         async def beat() -> None:
-            nonlocal last_written
+            nonlocal last_written, late
             await self._clock.sleep(self.config.heartbeat)
             worker = self.worker_id
             lease = await self._backend.extend_leases(worker)
@@ -282,9 +285,10 @@ class Runner:
                 self.executor.request_cancel(job_id, attempt)
             now = self._clock.monotonic()
             # A reaper that was itself delayed must not take other workers, delayed likewise, for dead.
-            on_time = now - last_written <= self.config.lease / 2 * SECOND
+            # One that is delayed each time must, or where all are so slow, nobody takes them.
+            late = 0 if now - last_written <= self.config.lease / 2 * SECOND else late + 1
             last_written = now
-            if on_time and await self._backend.reap():
+            if late % _LATE_BEATS == 0 and await self._backend.reap():
                 self.scheduler.nudge()
             if self._functions.refused:
                 self._functions.look_again()

@@ -13,7 +13,7 @@ import anyio.to_thread
 import pytest
 
 from asyncjobs import JobProcessor, JobQuery, SQLiteConfig, SyncJobs
-from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker
+from asyncjobs.backends.base import ClaimRequest, JobBackend, NewWorker, WorkerLease
 from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.testing import ManualClock
 from tests.runtime.support import CANCELLED, IN_PROGRESS, PATIENCE, PENDING, Stores, comes_true, nothing, within
@@ -116,6 +116,55 @@ async def test_a_worker_that_was_kept_from_its_heartbeat_is_not_taken_for_dead(s
         assert (await jp.why(job)).code == "running"
         await passes(clock, 20.0, 0.5)  # and now it is dead
         assert await jp.get_status(job) == PENDING
+        await jp.cancel_job(job)
+
+
+async def test_where_every_heartbeat_is_late_the_fifth_takes_what_the_dead_hold(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store is so slow that no heartbeat is on time. One that is late may find the living late, too."""
+    clock = ManualClock()
+    async with stores.processor(clock=clock, enable_daemon=False) as jp:
+        job = await take_and_die(stores, clock, jp)
+    beats: list[bool] = []  # whether it was still in progress
+    async with stores.processor(clock=clock, lease=15, heartbeat=5, queues=("elsewhere",)) as jp:
+        renew = jp.backend.extend_leases
+
+        async def slowly(worker: str) -> WorkerLease:
+            beats.append(await jp.get_status(job) == IN_PROGRESS)
+            clock.advance(8)
+            return await renew(worker)
+
+        monkeypatch.setattr(jp.backend, "extend_leases", slowly)
+        with anyio.fail_after(PATIENCE):
+            while await jp.get_status(job) == IN_PROGRESS:
+                await clock.wait_for_sleepers(1)
+                clock.advance(1)
+        assert beats == [True] * 5
+        await jp.cancel_job(job)
+
+
+async def test_where_every_check_is_late_it_is_believed_in_the_end(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = ManualClock()
+    async with stores.processor(clock=clock, enable_daemon=False) as jp:
+        job = await take_and_die(stores, clock, jp)
+        workers, checks = jp.backend.workers, 0
+
+        async def slowly() -> Any:
+            nonlocal checks
+            checks += 1
+            clock.advance(3)
+            return await workers()
+
+        monkeypatch.setattr(jp.backend, "workers", slowly)
+        clock.advance(16)
+        with anyio.fail_after(PATIENCE):
+            while await jp.get_status(job) == IN_PROGRESS:
+                await clock.wait_for_sleepers(1)
+                clock.advance(1)
+        assert 5 <= checks <= 8
         await jp.cancel_job(job)
 
 
