@@ -55,6 +55,7 @@ SQS = Words("tried by make test-sqs, where the emulator is")
 
 LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("clock.py", "asyncjobs.testing.ManualClock(), for tests"): calls.options,
+    ("cli/legacy.py", "name a file with --db"): SQS,
     ("compat/legacy.py", "name another file with --db, or none: then it is the one beside it"): tracker.old_files,
     ("compat/places.py", "{} --dry-run"): tracker.old_files,
     ("compat/opening.py", "JobProcessor({})"): tracker.trackers,
