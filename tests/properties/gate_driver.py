@@ -6,7 +6,7 @@ Beside each step of a history something happens to gates; what, is drawn apart f
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from random import Random
 
 import anyio
@@ -250,12 +250,16 @@ class GateDriver(Driver):
             except JobStateError:
                 return
 
-        async with anyio.create_task_group() as tasks:
-            for answer in answers:
-                tasks.start_soon(one, answer)
+        await self.together(one, answers)
         assert len(won) == (0 if self.oracle.late(job) else 1), f"{job.id} was answered by {[a.by for a, _ in won]}"
         for answer, status in won:
             assert self.oracle.answer(job, answer.value, answer.reason, answer.by) is status
+
+    async def together(self, do: Callable[[Answer], Awaitable[None]], answers: Sequence[Answer]) -> None:
+        """Do this with all of these answers at the same time."""
+        async with anyio.create_task_group() as tasks:
+            for answer in answers:
+                tasks.start_soon(do, answer)
 
     # -- deadlines
 

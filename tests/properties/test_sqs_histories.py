@@ -7,12 +7,14 @@ With one shard: several make claims by one object no less strict, and every step
 from __future__ import annotations
 
 import os
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import anyio
 import pytest
 
 from asyncjobs.backends.sqs.backend import SQSBackend
+from asyncjobs.core.requests import Answer
 from tests import sqs_server
 from tests.conformance.support import Make, comparable, maker
 from tests.properties.driver import STEPS, Driver, play
@@ -36,9 +38,17 @@ def of_a_table() -> Make:
     return lambda clock: SQSBackend(config, clock=clock)
 
 
+class OneAfterAnother(GateDriver):
+    """Gives answers that come at the same time in an order: whichever wins, it must be the same one in each store."""
+
+    async def together(self, do: Callable[[Answer], Awaitable[None]], answers: Sequence[Answer]) -> None:
+        for answer in answers:
+            await do(answer)
+
+
 def plays(seed: int) -> tuple[type[Driver], int]:
     """Return the driver of a history, and its steps: every second one has gates."""
-    return (GateDriver, STEPS_WITH_GATES) if seed % 2 else (Driver, STEPS)
+    return (OneAfterAnother, STEPS_WITH_GATES) if seed % 2 else (Driver, STEPS)
 
 
 async def compare(seed: int, folder: Path) -> None:
