@@ -24,6 +24,8 @@ from examples.crew.pipeline import DAEMON, submit
 OUT = Path(os.environ.get("CREW_OUT", "comic-output/crew")).resolve()
 OUT.mkdir(parents=True, exist_ok=True)
 STATIC = Path(__file__).with_name("static")
+SHARED = Path(__file__).parents[1] / "web_app" / "static"
+"""What the pages of the examples have in common."""
 NOTHING_FOREIGN = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
     "base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -128,6 +130,7 @@ app = Starlette(
         Route("/books/{job_id}/{kind}", book),
         Mount("/jobs", jp.asgi_app()),
         Mount("/static", StaticFiles(directory=STATIC)),
+        Mount("/shared", StaticFiles(directory=SHARED)),
     ],
     middleware=[Middleware(TrustedHostMiddleware, allowed_hosts=["127.0.0.1", "localhost"])],
     exception_handlers={HTTPException: refuse},

@@ -207,7 +207,7 @@ def test_a_server_that_is_killed_half_way_goes_on_and_pays_nothing_again(visitor
     # And once more, while it waits for an answer.
     assert demo.end(signal.SIGKILL) == -signal.SIGKILL
     demo.start()
-    expect(page.locator("#log")).to_contain_text("the revision: attempt 2")
+    expect(page.locator("#log")).to_contain_text("the revision: try 2")
     expect(page.locator(BUTTONS)).to_have_count(2)
     page.get_by_role("button", name="no").click()
     expect(card(page, "Author", 3).locator(".text")).to_contain_text("Murderer: Pike")

@@ -2,50 +2,26 @@
 // Pieces of a text are added one by one, so each event is taken once: those that are stored, then a stream from their
 // cursor, which the browser resumes by itself after the last event that it has heard.
 
+import {
+  $, ENDED, LOOKS, announce, attempt, connection, copy, lineOf, nameStages, offerChoices, onFrames, onShelf, reveal, route,
+  say, tell, trouble,
+} from "../shared/page.js";
+import { AGAIN, ask, enc, follow, storedEvents } from "../shared/server.js";
+
 const TYPES = ["started", "agent_output", "usage", "asked", "answered", "log", "retrying", "released", "interrupted",
   "cancel_requested", "completed", "failed", "cancelled", "skipped"];
-const ENDED = new Set(["completed", "failed", "cancelled", "skipped"]);
 const CUT = new Set(["failed", "cancelled", "retrying", "released", "interrupted"]);
 const GIVEN_UP = new Set(["failed", "cancelled", "retrying"]);
 const STAGES = { crew: ["crew"], revision: ["flow"], comic: ["script", "plot", "narrative", "references", "panels", "pages", "book"] };
-const LOOKS = {
-  pending: ["◌", "waiting"], in_progress: ["▶", "at work"], completed: ["✔", "done"], failed: ["✖", "failed"],
-  skipped: ["↷", "skipped"], cancelled: ["⊘", "stopped"], retrying: ["⟳", "trying again"], stopping: ["⊘", "stopping"],
-  asking: ["?", "asking you"], writing: ["✎", "writing"], kept: ["✔", "kept, not paid again"], cut: ["⊘", "cut off"],
-  log: ["·", ""],
-  live: ["●", "live"], lost: ["◌", "reconnecting"], leaving: ["■", "server stopping"], ended: ["✔", "complete"],
-};
-const LINES = 200;
-const AGAIN = 2000; // ms until what failed is asked again
-const ANNOUNCE = 2000; // ms between two sentences for those who listen
+const PAUSE = 2000; // ms between two sentences for those who listen
 const NEAR = 320; // pixels below the window within which the newest text is followed as it grows
 
-const $ = (id) => document.getElementById(id);
-const enc = encodeURIComponent;
+Object.assign(LOOKS, {
+  cancelled: ["⊘", "stopped"], asking: ["?", "asking you"], writing: ["✎", "writing"],
+  kept: ["✔", "kept, not paid again"], cut: ["⊘", "cut off"],
+});
+
 let story = null; // what is shown: {id, title, jobs: Map, cards, usage: Map, question, cursor, source}
-
-// -- asking the server
-
-async function ask(path, body) {
-  const headers = body === undefined ? {} : { "content-type": "application/json", "x-asyncjobs": "1" };
-  const answer = await fetch(path, { method: body === undefined ? "GET" : "POST", headers, body: JSON.stringify(body) });
-  const value = await answer.json();
-  if (!answer.ok) {
-    const told = typeof value.detail === "string" ? value.detail : "the server does not take this";
-    throw Object.assign(new Error(told), { status: answer.status });
-  }
-  return value;
-}
-
-async function storedEvents(id) {
-  const events = [];
-  for (let after = ""; ;) {
-    const page = await ask(`jobs/v1/groups/${enc(id)}/events?once=1&limit=1000&types=${TYPES}${after}`);
-    events.push(...page.items);
-    if (page.end) return { events, cursor: page.cursor };
-    after = `&after=${enc(page.cursor)}`;
-  }
-}
 
 // -- following a story
 
@@ -54,7 +30,7 @@ async function show(id) {
   const mine = story = { id, jobs: new Map(), cards: [], usage: new Map(), question: null, source: null };
   try {
     // The cursor is older than the jobs: what happened in between comes in the stream, and says what is, not what changed.
-    const { events, cursor } = await storedEvents(id);
+    const { events, cursor } = await storedEvents(id, TYPES);
     const { items } = await ask(`jobs/v1/jobs?group=${enc(id)}&order=oldest&limit=1000`);
     if (mine !== story) return;
     story.cursor = cursor;
@@ -62,10 +38,10 @@ async function show(id) {
     for (const event of events) take(event);
     for (const job of items) story.jobs.set(job.id, job); // what is now, after what was
     refresh();
-    reveal("story");
-    trouble("");
-    if (isOver()) connection("ended");
-    else follow();
+    reveal("story", id);
+    trouble(null);
+    if (isOver()) connected("ended");
+    else listen();
   } catch (error) {
     if (mine !== story) return;
     if (error.status === 404) return void reveal("nothing");
@@ -74,34 +50,26 @@ async function show(id) {
   }
 }
 
-function follow() {
+function listen() {
   const mine = story;
-  const source = story.source = new EventSource(
-    `jobs/v1/groups/${enc(mine.id)}/events?after=${enc(mine.cursor)}&types=${TYPES}`);
-  source.onopen = () => connection("live");
-  source.onerror = () => {
-    if (mine !== story || source !== story.source) return;
-    // The browser connects again by itself, from the last event it heard, unless the answer was no stream at all.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => mine === story && show(mine.id), AGAIN);
-    connection("lost");
-  };
-  for (const type of TYPES) {
-    source.addEventListener(type, (message) => {
-      if (source !== story?.source) return;
-      take(JSON.parse(message.data));
+  const again = () => mine === story && show(mine.id);
+  story.source = follow(mine.id, mine.cursor, TYPES, {
+    again, connection: connected,
+    hear: (event) => {
+      take(event);
       refresh();
-    });
-  }
-  source.addEventListener("bye", () => connection("leaving"));
-  source.addEventListener("reset", () => source === story?.source && show(mine.id));
-  source.addEventListener("end", () => {
-    source.close();
-    if (source !== story?.source) return;
-    story.source = null;
-    connection("ended");
-    refresh();
+    },
+    reset: again,
+    ended: () => {
+      story.source = null;
+      connected("ended");
+      refresh();
+    },
   });
 }
+
+const connected = (state) =>
+  connection(state, state !== "ended" || [...story.jobs.values()].every((job) => job.status === "completed"));
 
 function leave() {
   story?.source?.close();
@@ -132,22 +100,14 @@ function take(event) {
   if (type === "answered" || GIVEN_UP.has(type)) story.question = null; // a new attempt does not ask it again
   if (CUT.has(type)) settle(id, "cut");
   if (type === "completed") settle(id, "completed");
-  log(event);
+  tell([event], lineHere);
 }
 
 const isOver = () => [...story.jobs.values()].every((job) => ENDED.has(job.status));
 
 // -- the texts: a card for each of them
 
-const copy = (id) => $(id).content.firstElementChild.cloneNode(true);
 const bare = (text) => text.replace(/^\s*(?:Thought:[^\n]*\n+)?Final Answer:\s*/, "");
-
-function say(element, state, word) {
-  const place = element.querySelector(".state") ?? element;
-  place.dataset.state = element.dataset.state = state;
-  place.querySelector(".icon").textContent = LOOKS[state][0];
-  place.querySelector(".word").textContent = word ?? LOOKS[state][1];
-}
 
 function write({ job_id: job, attempt, data }) {
   if (data.role === null) return; // the flow itself asks its model, what an answer means
@@ -173,7 +133,7 @@ function cardOf(of, call) {
   mark(card, "writing");
   story.cards.push(card);
   $("texts").append(card.element);
-  announce(`${of.role} writes.`);
+  announce(`${of.role} writes.`, PAUSE);
   return card;
 }
 
@@ -227,18 +187,14 @@ const nameOf = (jobId) => ({ crew: "the crew", flow: "the revision" })[local(job
 const local = (jobId) => jobId.slice(jobId.indexOf(":") + 1);
 
 function build(items) {
-  for (const id of ["texts", "stages", "pages", "log"]) $(id).replaceChildren();
+  for (const id of ["texts", "pages", "log"]) $(id).replaceChildren();
   for (const job of items) {
     if (!job.metadata.stage) continue; // a question
     story.jobs.set(job.id, { ...job, status: "pending" });
     story.title ??= job.metadata.title;
   }
   items.splice(0, items.length, ...items.filter((job) => story.jobs.has(job.id)));
-  for (const name of Object.keys(STAGES)) {
-    const element = copy("a-stage");
-    element.querySelector(".name").textContent = name;
-    $("stages").append(element);
-  }
+  nameStages(Object.keys(STAGES));
   const pages = items.filter((job) => job.metadata.stage === "pages").sort((a, b) => a.metadata.page - b.metadata.page);
   for (const job of pages) {
     const element = document.createElement("li");
@@ -250,18 +206,11 @@ function build(items) {
 
 // -- painting what changes, once a frame
 
-let asked = false;
-
-function refresh() {
-  if (asked) return;
-  asked = true;
-  requestAnimationFrame(() => {
-    asked = false;
-    if (!story?.title) return;
-    summarise();
-    if (story.source) keepInSight($("question").hidden ? $("texts").lastElementChild : $("question"));
-  });
-}
+const refresh = onFrames(null, () => {
+  if (!story?.title) return;
+  summarise();
+  if (story.source) keepInSight($("question").hidden ? $("texts").lastElementChild : $("question"));
+});
 
 /** Scroll as the newest text grows, unless somebody has scrolled away from it. */
 function keepInSight(newest) {
@@ -293,7 +242,7 @@ function summarise() {
   paintUsage();
   offer(over ? null : story.question);
   document.title = `${over ? (bad.length ? "⊘" : "✔") : story.question ? "?" : "✎"} ${story.title}`;
-  if (over || story.question) announce(story.question ? "You are asked something." : `${words}.`);
+  if (over || story.question) announce(story.question ? "You are asked something." : `${words}.`, PAUSE);
 }
 
 function paintStage(element, jobs) {
@@ -353,75 +302,18 @@ function offer(question) {
   const [first, ...about] = (question?.question ?? "").split("\n");
   $("asked").textContent = first;
   $("about").textContent = about.join("\n").trim();
-  $("choices").replaceChildren(...(question?.choices ?? []).map((choice, i) => {
-    const button = document.createElement("button");
-    button.textContent = choice;
-    if (!i) button.className = "primary";
-    button.addEventListener("click", () => void answer(question.gate, choice));
-    return button;
-  }));
-}
-
-async function answer(gate, value) {
-  const buttons = [...$("choices").children];
-  for (const button of buttons) button.disabled = true; // a double click is one answer
-  trouble("");
-  try {
-    await ask(`jobs/v1/jobs/${enc(gate)}/answer`, { value });
-  } catch (error) {
-    if (error.status === 409) return; // somebody was faster, as the stream will say
-    for (const button of buttons) button.disabled = false;
-    trouble(error instanceof TypeError ? "The server does not answer." : `This did not work: ${error.message}.`);
-  }
+  offerChoices(question?.choices ?? [], (value) => ask(`jobs/v1/jobs/${enc(question.gate)}/answer`, { value }));
 }
 
 // -- what else is said
 
-let sentence = "";
-let waiting = 0;
-
-function announce(text) {
-  sentence = text;
-  waiting ||= setTimeout(() => {
-    waiting = 0;
-    if ($("news").textContent !== sentence) $("news").textContent = sentence;
-  }, ANNOUNCE);
-}
-
-function connection(state) {
-  const pill = $("connection");
-  pill.hidden = state === "idle";
-  const bad = state === "ended" && [...story.jobs.values()].some((job) => job.status !== "completed");
-  if (!pill.hidden) say(pill, bad ? "stopping" : state, bad ? "ended" : undefined);
-}
-
-function lineOf({ type, attempt, data, job_id }) {
-  const name = nameOf(job_id);
-  if (!attempt && type !== "log") return null; // it had not begun: the cover is stopped with the crew
-  switch (type) {
-    case "started": return attempt > 1 ? ["in_progress", `${name}: attempt ${attempt}`] : null;
-    case "log": return data.level === "info" ? ["log", `${name}: ${data.message}`] : null;
-    case "answered": return ["log", data.by ? `the question was answered by ${data.by}` : "the question was answered"];
-    case "completed": return ["completed", `${name} is done`];
-    case "retrying": return ["retrying", data.by ? `${name} is wanted again` : `${name}: ${data.message}`];
-    case "failed": return ["failed", `${name} failed: ${data.message}`];
-    case "cancelled": return ["cancelled", `${name} was stopped`];
-    case "interrupted": return ["retrying", `${name} was interrupted`];
-    case "released": return ["retrying", `${name} was put back`];
-    default: return null;
-  }
-}
-
-function log(event) {
-  const line = lineOf(event);
-  if (!line) return;
-  const element = copy("a-line");
-  const time = element.querySelector("time");
-  time.dateTime = event.at;
-  time.textContent = new Date(event.at).toLocaleTimeString([], { hour12: false });
-  say(element, ...line);
-  $("log").prepend(element);
-  if ($("log").children.length > LINES) $("log").lastElementChild.remove();
+function lineHere(event) {
+  const { type, attempt, data, job_id } = event;
+  if (type === "log") return data.level === "info" ? lineOf(event, nameOf) : null;
+  if (!attempt) return null; // it had not begun: the cover is stopped with the crew
+  if (type === "answered") return ["log", data.by ? `the question was answered by ${data.by}` : "the question was answered"];
+  if (type === "cancelled") return ["cancelled", `${nameOf(job_id)} was stopped`];
+  return type === "skipped" ? null : lineOf(event, nameOf);
 }
 
 // -- the first page, and what people do
@@ -432,46 +324,12 @@ async function home() {
   reveal("home");
   const { items } = await ask("jobs/v1/jobs?metadata.stage=book&order=newest&limit=24");
   $("shelf").replaceChildren(...items.map((job) => {
-    const element = copy("a-story");
-    element.querySelector("a").href = `#${enc(job.group)}`;
-    element.querySelector(".name").textContent = job.metadata.title;
-    const time = element.querySelector("time");
-    time.dateTime = job.created_at;
-    time.textContent = new Date(job.created_at).toLocaleString([], { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+    const element = onShelf("a-story", job);
     const open = !ENDED.has(job.status);
     say(element, open ? "in_progress" : job.status === "skipped" ? "cancelled" : job.status, open ? "being written" : undefined);
     return element;
   }));
   $("shelf-section").hidden = !items.length;
-}
-
-let shown = null;
-
-function reveal(id) {
-  for (const section of ["home", "story", "nothing"]) $(section).hidden = section !== id;
-  const place = id === "story" ? story.id : id;
-  if (shown !== null && shown !== place) {
-    scrollTo(0, 0);
-    document.querySelector(`#${id} h1`).focus({ preventScroll: true });
-  }
-  shown = place;
-}
-
-function trouble(text) {
-  $("trouble").hidden = !text;
-  $("trouble").textContent = text;
-}
-
-async function attempt(button, action) {
-  button.disabled = true;
-  trouble("");
-  try {
-    await action();
-  } catch (error) {
-    trouble(error instanceof TypeError ? "The server does not answer." : `This did not work: ${error.message}.`);
-  } finally {
-    button.disabled = false;
-  }
 }
 
 $("wish").addEventListener("submit", (event) => {
@@ -491,10 +349,4 @@ $("resume").addEventListener("click", (event) => void attempt(event.target, asyn
   await show(story.id);
 }));
 
-function route() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  void (id ? show(id) : home().catch(() => trouble("The server does not answer.")));
-}
-
-addEventListener("hashchange", route);
-route();
+route(show, home);

@@ -1,25 +1,20 @@
 // The page of the comic. It knows nothing by itself: it asks for what is stored, then follows the events from there on.
 // Every event says what is, never by how much something changed; so it does no harm to hear one twice.
 
-import { ask, enc, storedEvents } from "./server.js";
+import {
+  $, ENDED, LOOKS, announce, attempt, connection, copy, lineOf, nameStages, offerChoices, onFrames, onShelf, paintStages,
+  paintTally, reveal, route, say, stateOf, tell, trouble,
+} from "./page.js";
+import { AGAIN, ask, enc, follow, storedEvents } from "./server.js";
 
 const TYPES = ["started", "progress", "log", "retrying", "released", "interrupted", "cancel_requested",
   "completed", "failed", "cancelled", "skipped"];
 const TOLD = TYPES.filter((type) => type !== "progress" && type !== "cancel_requested");
-const ENDED = new Set(["completed", "failed", "cancelled", "skipped"]);
 const STAGES = ["plot", "narrative", "references", "panels", "pages", "book"];
-const LOOKS = {
-  pending: ["◌", "waiting"], in_progress: ["▶", "drawing"], completed: ["✔", "done"], failed: ["✖", "failed"],
-  skipped: ["↷", "skipped"], cancelled: ["⊘", "cancelled"], retrying: ["⟳", "trying again"],
-  stopping: ["⊘", "stopping"], log: ["·", ""],
-  live: ["●", "live"], lost: ["◌", "reconnecting"], leaving: ["■", "server stopping"], ended: ["✔", "complete"],
-};
 const PAPER = [1400, 2100]; // slots are in these pixels
-const LINES = 200;
-const AGAIN = 2000; // ms until what failed is asked again
-const ANNOUNCE = 5000; // ms between two sentences for those who listen
 
-const $ = (id) => document.getElementById(id);
+LOOKS.in_progress = ["▶", "drawing"];
+
 let comic = null; // what is shown: {id, title, jobs: Map, cursor, source}
 
 // -- following a comic
@@ -34,11 +29,11 @@ async function show(id) {
     if (mine !== comic) return;
     comic.cursor = cursor;
     build(items);
-    tell(events);
-    reveal("comic");
-    trouble("");
-    if (isOver()) connection("ended");
-    else follow();
+    told(...events);
+    reveal("comic", id);
+    trouble(null);
+    if (isOver()) connected("ended");
+    else listen();
   } catch (error) {
     if (mine !== comic) return;
     if (error.status === 404) return void reveal("nothing");
@@ -47,27 +42,21 @@ async function show(id) {
   }
 }
 
-function follow() {
+function listen() {
   const mine = comic;
-  const source = comic.source = new EventSource(
-    `jobs/v1/groups/${enc(mine.id)}/events?after=${enc(mine.cursor)}&types=${TYPES}`);
-  source.onopen = () => connection("live");
-  source.onerror = () => {
-    if (mine !== comic || source !== comic.source) return;
-    // The browser connects again by itself, from the last event it heard, unless the answer was no stream at all.
-    if (source.readyState === EventSource.CLOSED) setTimeout(() => mine === comic && show(mine.id), AGAIN);
-    connection("lost");
-  };
-  for (const type of TYPES) source.addEventListener(type, (message) => hear(JSON.parse(message.data), message));
-  source.addEventListener("bye", () => connection("leaving"));
-  source.addEventListener("reset", (message) => JSON.parse(message.data).reason === "retention" && show(mine.id));
-  source.addEventListener("end", () => {
-    source.close();
-    comic.source = null;
-    connection("ended");
-    refresh();
+  const again = () => mine === comic && show(mine.id);
+  comic.source = follow(mine.id, mine.cursor, TYPES, {
+    hear, again, connection: connected,
+    reset: (reason) => reason === "retention" && again(),
+    ended: () => {
+      comic.source = null;
+      connected("ended");
+      refresh();
+    },
   });
 }
+
+const connected = (state) => connection(state, state !== "ended" || isWhole());
 
 function leave() {
   comic?.source?.close();
@@ -87,10 +76,10 @@ document.addEventListener("visibilitychange", () => {
   } else show(comic.id);
 });
 
-function hear(event, message) {
+function hear(event, cursor) {
   const job = comic?.jobs.get(event.job_id);
   if (!job) return;
-  comic.cursor = message.lastEventId;
+  comic.cursor = cursor;
   const { type, data } = event;
   if (event.status) job.status = event.status;
   if (event.attempt) job.attempt = event.attempt;
@@ -98,7 +87,7 @@ function hear(event, message) {
   else if (type === "progress") job.progress = data;
   else if (type === "cancel_requested") job.cancel_requested = true;
   else if (type === "retrying") job.failures = data.by ? 0 : data.retry;
-  if (type in { progress: 0, cancel_requested: 0 } === false) tell([event]);
+  if (type in { progress: 0, cancel_requested: 0 } === false) told(event);
   refresh(job);
 }
 
@@ -116,7 +105,7 @@ function followQuestion() {
   });
   on("asked", (event) => offer(event.data));
   on("answered", () => offer(null)); // by whomever
-  on("log", (event) => tell([event]));
+  on("log", told);
   on("end", () => {
     source.close();
     offer(null);
@@ -135,44 +124,18 @@ function followQuestion() {
 function offer(asked) {
   $("question").hidden = !asked;
   $("asked").textContent = asked?.question ?? "";
-  $("choices").replaceChildren(...(asked?.choices ?? []).map((choice, i) => {
-    const button = document.createElement("button");
-    button.textContent = choice;
-    if (!i) button.className = "primary";
-    button.addEventListener("click", () => void answer(asked.gate, choice));
-    return button;
-  }));
+  offerChoices(asked?.choices ?? [], (value) => ask(`jobs/v1/jobs/${enc(asked.gate)}/answer`, { value }));
 }
 
-async function answer(gate, value) {
-  const buttons = [...$("choices").children];
-  for (const button of buttons) button.disabled = true; // a double click is one answer
-  trouble("");
-  try {
-    await ask(`jobs/v1/jobs/${enc(gate)}/answer`, { value });
-  } catch (error) {
-    if (error.status === 409) return; // somebody was faster, as the stream will say
-    for (const button of buttons) button.disabled = false;
-    trouble(error instanceof TypeError ? "The server does not answer." : `This did not work: ${error.message}.`);
-  }
-}
-
+const isWhole = () => [...comic.jobs.values()].every((job) => job.status === "completed");
 const isOver = () => [...comic.jobs.values()].every((job) => ENDED.has(job.status));
 
 // -- building what never changes, once
 
-const copy = (id) => $(id).content.firstElementChild.cloneNode(true);
 const nameOf = (jobId) => jobId.slice(jobId.indexOf(":") + 1).replaceAll("_", " ").replace("page 00", "cover");
 
-function say(element, state, word) {
-  const place = element.querySelector(":scope > .caption .state") ?? element.querySelector(".state") ?? element;
-  place.dataset.state = element.dataset.state = state;
-  place.querySelector(".icon").textContent = LOOKS[state][0];
-  place.querySelector(".word").textContent = word ?? LOOKS[state][1];
-}
-
 function build(items) {
-  for (const id of ["pages", "cast", "stages", "log"]) $(id).replaceChildren();
+  for (const id of ["pages", "cast", "log"]) $(id).replaceChildren();
   const papers = new Map();
   for (const job of items) {
     comic.jobs.set(job.id, job);
@@ -202,36 +165,14 @@ function build(items) {
       papers.get(page).querySelector(".paper").append(job.element);
     }
   }
-  for (const stage of STAGES) {
-    const element = copy("a-stage");
-    element.querySelector(".name").textContent = stage;
-    $("stages").append(element);
-  }
+  nameStages(STAGES);
   $("title").textContent = comic.title;
   refresh(...items);
 }
 
 // -- painting what changes, once a frame
 
-const dirty = new Set();
-let asked = false;
-
-function refresh(...jobs) {
-  for (const job of jobs) dirty.add(job);
-  if (asked) return;
-  asked = true;
-  requestAnimationFrame(() => {
-    asked = false;
-    for (const job of dirty) if (job.element) paint(job);
-    dirty.clear();
-    if (comic?.title !== undefined) summarise();
-  });
-}
-
-function stateOf(job) {
-  if (job.status === "pending" && job.failures) return "retrying";
-  return job.status === "in_progress" && job.cancel_requested ? "stopping" : job.status;
-}
+const refresh = onFrames(paint, () => comic?.title !== undefined && summarise());
 
 function paint(job) {
   const state = stateOf(job);
@@ -269,87 +210,22 @@ function drawn(job, place) {
 
 function summarise() {
   const jobs = [...comic.jobs.values()];
-  const count = (...states) => jobs.filter((job) => states.includes(job.status)).length;
-  const done = count("completed");
-  const lost = count("failed", "skipped", "cancelled");
-  const again = jobs.filter((job) => job.attempt > 1).length;
-  const words = [`${done} of ${jobs.length} jobs done`];
-  if (again) words.push(`${again} tried again`);
-  for (const state of ["failed", "skipped", "cancelled"]) if (count(state)) words.push(`${count(state)} ${state}`);
-  $("summary").textContent = words.join(", ");
-  Object.assign($("whole"), { max: jobs.length, value: done });
-  $("whole").dataset.state = done === jobs.length ? "completed" : "in_progress";
+  const { tally, short } = paintTally(jobs);
   $("cancel").hidden = isOver();
-  $("retry").hidden = !(isOver() && lost);
-  $("retry").textContent = count("failed") ? "Retry failed" : "Go on drawing";
+  $("retry").hidden = !isOver() || isWhole();
+  $("retry").textContent = jobs.some((job) => job.status === "failed") ? "Retry failed" : "Go on drawing";
   const book = jobs.find((job) => job.metadata.stage === "book");
   for (const kind of ["pdf", "cbz"]) {
     $(kind).hidden = book?.status !== "completed";
     $(kind).href = `books/${enc(book?.id)}/${kind}`;
   }
-  STAGES.forEach((stage, i) => {
-    const of = jobs.filter((job) => job.metadata.stage === stage);
-    const ready = of.filter((job) => job.status === "completed").length;
-    const has = (state) => of.some((job) => stateOf(job) === state);
-    const state = ["failed", "stopping", "in_progress", "retrying", "pending", "cancelled", "skipped"].find(has) ?? "completed";
-    const element = $("stages").children[i];
-    say(element, state === "pending" && ready ? "in_progress" : state);
-    element.querySelector(".count").textContent = of.length > 1 ? `${ready}/${of.length}` : "";
-  });
-  document.title = `${done === jobs.length ? "✔" : `${done}/${jobs.length}`} ${comic.title}`;
+  paintStages(STAGES, jobs);
+  document.title = `${short} ${comic.title}`;
   followQuestion();
-  announce(isOver() ? (lost ? `Ended: ${words.join(", ")}.` : "The comic is complete.") : `${words.join(", ")}.`);
+  announce(!isOver() ? `${tally}.` : isWhole() ? "The comic is complete." : `Ended: ${tally}.`);
 }
 
-let sentence = "";
-let waiting = 0;
-
-function announce(text) {
-  sentence = text;
-  waiting ||= setTimeout(() => {
-    waiting = 0;
-    if ($("news").textContent !== sentence) $("news").textContent = sentence;
-  }, ANNOUNCE);
-}
-
-function connection(state) {
-  const pill = $("connection");
-  pill.hidden = state === "idle";
-  const failed = state === "ended" && [...comic.jobs.values()].some((job) => job.status !== "completed");
-  if (!pill.hidden) say(pill, failed ? "stopping" : state, failed ? "ended" : undefined);
-}
-
-// -- the log
-
-function lineOf({ type, attempt, data, job_id }) {
-  const name = nameOf(job_id);
-  switch (type) {
-    case "started": return attempt > 1 ? ["in_progress", `${name}: try ${attempt}`] : null;
-    case "log": return ["log", `${name}: ${data.message}`];
-    case "completed": return ["completed", `${name} is done`];
-    case "retrying": return ["retrying", data.by ? `${name} is wanted again` : `${name}: ${data.message}`];
-    case "failed": return ["failed", `${name} failed: ${data.message}`];
-    case "skipped": return ["skipped", `${name} is skipped` + (data.because ? `, because of ${nameOf(data.because)}` : "")];
-    case "cancelled": return ["cancelled", `${name} is cancelled`];
-    case "interrupted": return ["retrying", `${name} was interrupted`];
-    case "released": return ["retrying", `${name} was put back`];
-    default: return null;
-  }
-}
-
-function tell(events) {
-  for (const event of events.slice(-2 * LINES)) {
-    const line = lineOf(event);
-    if (!line) continue;
-    const element = copy("a-line");
-    const time = element.querySelector("time");
-    time.dateTime = event.at;
-    time.textContent = new Date(event.at).toLocaleTimeString([], { hour12: false });
-    say(element, ...line);
-    $("log").prepend(element);
-  }
-  while ($("log").children.length > LINES) $("log").lastElementChild.remove();
-}
+const told = (...events) => tell(events, (event) => lineOf(event, nameOf));
 
 // -- the first page, and what people do
 
@@ -359,12 +235,7 @@ async function home() {
   reveal("home");
   const { items } = await ask(`jobs/v1/jobs?function=${enc("examples.comic.jobs:bind_book")}&order=newest&limit=24`);
   $("shelf").replaceChildren(...items.map((job) => {
-    const element = copy("a-book");
-    element.querySelector("a").href = `#${enc(job.group)}`;
-    element.querySelector(".name").textContent = job.metadata.title;
-    const time = element.querySelector("time");
-    time.dateTime = job.created_at;
-    time.textContent = new Date(job.created_at).toLocaleString([], { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hour12: false });
+    const element = onShelf("a-book", job);
     say(element, job.status === "in_progress" ? "pending" : job.status, job.status in { pending: 0, in_progress: 0 } ? "being drawn" : undefined);
     if (job.status === "completed") {
       const cover = new Image();
@@ -376,35 +247,6 @@ async function home() {
     return element;
   }));
   document.querySelector(".shelf").hidden = !items.length;
-}
-
-let shown = null;
-
-function reveal(id) {
-  for (const section of ["home", "comic", "nothing"]) $(section).hidden = section !== id;
-  const place = id === "comic" ? comic.id : id;
-  if (shown !== null && shown !== place) {
-    scrollTo(0, 0);
-    document.querySelector(`#${id} h1`).focus({ preventScroll: true });
-  }
-  shown = place;
-}
-
-function trouble(text) {
-  $("trouble").hidden = !text;
-  $("trouble").textContent = text;
-}
-
-async function attempt(button, action) {
-  button.disabled = true;
-  trouble("");
-  try {
-    await action();
-  } catch (error) {
-    trouble(error instanceof TypeError ? "The server does not answer." : `This did not work: ${error.message}.`);
-  } finally {
-    button.disabled = false;
-  }
 }
 
 $("wish").addEventListener("submit", (event) => {
@@ -424,10 +266,4 @@ $("retry").addEventListener("click", (event) => void attempt(event.target, async
   await show(comic.id);
 }));
 
-function route() {
-  const id = decodeURIComponent(location.hash.slice(1));
-  void (id ? show(id) : home().catch(() => trouble("The server does not answer.")));
-}
-
-addEventListener("hashchange", route);
-route();
+route(show, home);
