@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SUITE = """
-import anyio, pytest
+import anyio.lowlevel, pytest
 
 closed = []
 
@@ -22,7 +22,7 @@ def anyio_backend(request):
 @pytest.fixture
 async def thing():
     yield 1
-    await anyio.sleep(0)
+    await anyio.lowlevel.checkpoint()
     closed.append(1)
 
 @pytest.mark.anyio

@@ -7,23 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
-from tests.browser import chromium
-from tests.browser.support import Demo, Visitor
+from tests.browser.support import Demo, Visitor, launched_browser
 
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    path = chromium.find()
-    if path is None:
-        if chromium.required():
-            pytest.fail(chromium.HINT)
-        pytest.skip(chromium.HINT)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--disable-dev-shm-usage"])
+    with launched_browser() as launched:
         yield launched
-        launched.close()
 
 
 @pytest.fixture(scope="package")

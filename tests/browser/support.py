@@ -2,59 +2,37 @@
 
 from __future__ import annotations
 
-import os
-import re
-import signal
-import subprocess
-import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from playwright.sync_api import Browser, ConsoleMessage, Page
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
-ROOT = Path(__file__).parents[2]
+from tests.browser import chromium
+from tests.browser.served import ROOT, Served
+
 SHORT = ROOT / "tests" / "examples" / "short_story.toml"
 PATIENCE = 20_000
 """Milliseconds after which a test gives up on what should happen at once."""
 
 
-class Demo:
+class Demo(Served):
     """The web app on a folder, drawing the short story (three panels), held after its first panel.
 
     :param quick: the pictures need not be worth looking at.
     """
 
     def __init__(self, folder: Path, *, quick: bool) -> None:
-        self.quick = quick
-        self.folder = folder
-        self.script = SHORT
-        self.log = folder / "server.log"
-        self.port = "0"
         self.go_on_file = folder / "go-on"
-        self.start()
-
-    def start(self) -> None:
-        """Start it, or start it again on the same port and files."""
         environment = {
-            **os.environ,
-            "PORT": self.port,
-            "COMIC_OUT": str(self.folder / "out"),
-            "COMIC_SCRIPT": str(self.script),
+            "COMIC_OUT": str(folder / "out"),
+            "COMIC_SCRIPT": str(SHORT),
             "HELD_UNTIL": str(self.go_on_file),
-            "HELD_QUICK": "1" if self.quick else "0",
+            "HELD_QUICK": "1" if quick else "0",
         }
-        command = [sys.executable, "-m", "tests.browser.held"]
-        with self.log.open("ab") as log:
-            self.process = subprocess.Popen(
-                command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True
-            )
-        assert self.process.stdout is not None
-        said = self.process.stdout.readline()
-        found = re.search(r"http://127\.0\.0\.1:(\d+)/", said)
-        if found is None:
-            self.end(signal.SIGKILL)
-            raise AssertionError(said + self.log.read_text())
-        self.url, self.port = found[0], found[1]
+        super().__init__(folder, ["tests.browser.held"], environment)
 
     def hold(self) -> None:
         """From the next comic on, draw one panel and wait."""
@@ -64,13 +42,19 @@ class Demo:
         """Let the other panels be drawn."""
         self.go_on_file.touch()
 
-    def end(self, number: int) -> int:
-        """Send a signal, and return how the process ended."""
-        self.process.send_signal(number)
-        code = self.process.wait(PATIENCE / 1000)
-        assert self.process.stdout is not None
-        self.process.stdout.close()
-        return code
+
+@contextmanager
+def launched_browser() -> Generator[Browser]:
+    """Launch Chromium; without one, skip the test or fail it."""
+    path = chromium.find()
+    if path is None:
+        if chromium.required():
+            pytest.fail(chromium.HINT)
+        pytest.skip(chromium.HINT)
+    with sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=path, args=["--disable-dev-shm-usage"])
+        yield launched
+        launched.close()
 
 
 class Visitor:

@@ -155,8 +155,9 @@ def test_drawing_can_be_stopped_and_what_is_missing_drawn_after_all(visitor: Vis
 @pytest.mark.own_server
 def test_what_failed_says_why_and_can_be_tried_again(visitor: Visitor, demo: Demo) -> None:
     demo.end(signal.SIGKILL)
-    demo.script = demo.folder / "impossible.toml"
-    demo.script.write_text(SHORT.read_text().replace('victim = "Ida"', 'victim = "Grim"'))
+    script = demo.folder / "impossible.toml"
+    demo.environment["COMIC_SCRIPT"] = str(script)
+    script.write_text(SHORT.read_text().replace('victim = "Ida"', 'victim = "Grim"'))
     demo.start()
     page = visitor.tab()
     draw(page)

@@ -5,33 +5,15 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
-from typing import Literal
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
+from tests.browser.looks import look
 from tests.browser.support import Demo, Visitor
 from tests.browser.test_comic import draw, expect_the_end, expect_the_middle
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("browser")]
-
-Scheme = Literal["light", "dark"]
-SIZES = {"wide": (1280, 900), "narrow": (360, 740)}
-
-
-def look(page: Page, what: str, folder: Path) -> None:
-    """In both schemes and sizes: accessible, nothing wider than the window, a picture for people to look at."""
-    schemes: tuple[Scheme, ...] = ("light", "dark")
-    for scheme in schemes:
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        for size, (width, height) in SIZES.items():
-            page.set_viewport_size({"width": width, "height": height})
-            page.screenshot(path=folder / f"{what}-{size}-{scheme}.png")
-            needed = page.evaluate("document.documentElement.scrollWidth")
-            assert needed <= width, f"{what}, {size}: it scrolls sideways"
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{what}, {scheme}: {found.generate_report()}"
 
 
 @pytest.mark.own_server(quick=False)

@@ -11,7 +11,8 @@ from urllib.parse import unquote
 import pytest
 from playwright.sync_api import Page, Request, expect
 
-from tests.browser.support import PATIENCE, ROOT, Demo, Visitor
+from tests.browser.served import ROOT
+from tests.browser.support import PATIENCE, Demo, Visitor
 from tests.browser.test_comic import draw
 
 pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("browser")]

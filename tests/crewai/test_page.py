@@ -10,15 +10,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Literal
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, expect
 
-from tests.browser import chromium
-from tests.browser.support import ROOT, Visitor
+from tests.browser.looks import look
+from tests.browser.served import ROOT
+from tests.browser.support import Visitor, launched_browser
 from tests.crewai.page_demo import PageDemo, held_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -26,21 +25,12 @@ PATIENCE = 60_000
 expect.set_options(timeout=PATIENCE)
 
 BUTTONS = "#question button"
-Scheme = Literal["light", "dark"]
-SIZES = {"wide": (1280, 900), "narrow": (360, 740)}
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    path = chromium.find()
-    if path is None:
-        if chromium.required():
-            pytest.fail(chromium.HINT)
-        pytest.skip(chromium.HINT)
-    with sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=path, args=["--disable-dev-shm-usage"])
+    with launched_browser() as launched:
         yield launched
-        launched.close()
 
 
 @contextmanager
@@ -111,20 +101,6 @@ def expect_the_end(page: Page, demo: PageDemo) -> None:
     assert download.value.path().read_bytes().startswith(b"%PDF-")
 
 
-def look(page: Page, what: str, folder: Path) -> None:
-    """In both schemes and sizes: accessible, nothing wider than the window, a picture for people to look at."""
-    schemes: tuple[Scheme, ...] = ("light", "dark")
-    for scheme in schemes:
-        page.emulate_media(color_scheme=scheme, reduced_motion="reduce")
-        for size, (width, height) in SIZES.items():
-            page.set_viewport_size({"width": width, "height": height})
-            page.screenshot(path=folder / f"{what}-{size}-{scheme}.png", full_page=True)
-            needed = page.evaluate("document.documentElement.scrollWidth")
-            assert needed <= width, f"{what}, {size}: it scrolls sideways"
-        found = Axe().run(page)
-        assert found.violations_count == 0, f"{what}, {scheme}: {found.generate_report()}"
-
-
 @pytest.mark.own_server(quick=False)
 def test_texts_grow_the_question_is_answered_and_every_state_is_accessible(
     visitor: Visitor, demo: PageDemo, tmp_path: Path
@@ -132,12 +108,12 @@ def test_texts_grow_the_question_is_answered_and_every_state_is_accessible(
     folder = Path(os.environ.get("ASYNCJOBS_SCREENSHOTS", tmp_path))
     demo.hold("plotter")
     page = visitor.tab()
-    look(page, "home", folder)
+    look(page, "home", folder, whole=True)
     write(page)
     expect_half_of(page, "Plotter", "Lord Ashby is found dead in his chair,")
     half = card(page, "Plotter").locator(".text").inner_text()
     expect(page.locator("#connection")).to_have_text(re.compile("live"))
-    look(page, "half", folder)
+    look(page, "half", folder, whole=True)
     demo.go_on("plotter")
     expect(card(page, "Plotter").locator(".text")).to_contain_text("On Thursday the drops went into the milk.")
     assert card(page, "Plotter").locator(".text").inner_text().startswith(half.strip())
@@ -147,7 +123,7 @@ def test_texts_grow_the_question_is_answered_and_every_state_is_accessible(
     expect(page.locator(BUTTONS)).to_have_text(["yes", "no"])
     expect(page.locator(".card .role")).to_have_text(["Plotter", "Investigator", "Author", "Editor", "Author"])
     expect(page.locator("#paid")).to_have_text("4")  # by the crew; the flow reports in the end
-    look(page, "question", folder)
+    look(page, "question", folder, whole=True)
     page.get_by_role("button", name="yes").dblclick()
     expect(page.locator("#question")).to_be_hidden()
     expect_the_end(page, demo)
@@ -155,7 +131,7 @@ def test_texts_grow_the_question_is_answered_and_every_state_is_accessible(
     expect(page.locator("#replayed")).to_have_text("0")
     expect(page.locator(".card[data-state=completed]")).to_have_count(5)
     assert page.title() == "✔ A Cold Cup"
-    look(page, "end", folder)
+    look(page, "end", folder, whole=True)
     page.get_by_role("link", name="The crew").click()
     expect(page.locator("#shelf")).to_contain_text("A Cold Cup")
 
@@ -176,14 +152,14 @@ def test_what_was_stopped_is_resumed_and_no_answer_is_paid_again(
     expect(page.locator("#connection")).to_have_text(re.compile("ended"))
     expect(card(page, "Author")).to_have_attribute("data-state", "cut")
     assert demo.answered(story_of(page)) == paid
-    look(page, "stopped", Path(os.environ.get("ASYNCJOBS_SCREENSHOTS", tmp_path)))
+    look(page, "stopped", Path(os.environ.get("ASYNCJOBS_SCREENSHOTS", tmp_path)), whole=True)
     page.get_by_role("button", name="Resume").click()
     expect(page.locator("#question")).to_be_visible()
     for role in ("Plotter", "Investigator"):
         expect(card(page, role)).to_have_attribute("data-state", "kept")
         expect(card(page, role, 1)).to_have_count(0)
     expect(page.locator("#replayed")).to_have_text("3")
-    look(page, "resumed", Path(os.environ.get("ASYNCJOBS_SCREENSHOTS", tmp_path)))
+    look(page, "resumed", Path(os.environ.get("ASYNCJOBS_SCREENSHOTS", tmp_path)), whole=True)
     page.get_by_role("button", name="yes").click()
     expect_the_end(page, demo)
     assert demo.answered(story_of(page)).total() == 6  # and the screenplay, the notes, and the screenplay again
