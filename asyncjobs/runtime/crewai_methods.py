@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from asyncjobs.runtime.body_calls import BodyCalls
 from asyncjobs.runtime.crewai_requests import run_request
 
 if TYPE_CHECKING:
@@ -14,29 +14,13 @@ if TYPE_CHECKING:
     from asyncjobs.runtime.crewai_requests import ChildRunOptions
     from asyncjobs.runtime.handle import JobHandle
 
-T = TypeVar("T")
 
-
-class CrewAIMethods(ABC):
+class CrewAIMethods(BodyCalls):
     """What a body does with crews and flows, as children of its job.
 
     The options are those of ``JobProcessor.submit_crew_run``, but for ``job_id``; ``key`` names the child, as in
     ``submit_job``.
     """
-
-    @abstractmethod
-    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Call an async function from the body's thread."""
-
-    @abstractmethod
-    def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread for ever."""
-
-    @abstractmethod
-    async def _call_submit(
-        self, func: Callable[..., Any] | None, args: tuple[Any, ...], key: str | None, options: dict[str, Any]
-    ) -> Any:
-        """Submit a child."""
 
     async def submit_crew_run(
         self,

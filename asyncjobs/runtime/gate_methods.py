@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, overload
+
+from asyncjobs.runtime.body_calls import BodyCalls
 
 if TYPE_CHECKING:
     from typing import Unpack
@@ -15,22 +16,8 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 
-class GateMethods(ABC):
+class GateMethods(BodyCalls):
     """The gates of a body."""
-
-    @abstractmethod
-    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Call an async function from the body's thread."""
-
-    @abstractmethod
-    def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread forever."""
-
-    @abstractmethod
-    async def _call_submit(
-        self, func: Callable[..., Any] | None, args: tuple[Any, ...], key: str | None, options: dict[str, Any]
-    ) -> Any:
-        """Submit a child; without a function, a gate whose question is the argument."""
 
     @overload
     async def submit_gate(

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar, overload
 
 from msgspec import UNSET, Struct
 
 from asyncjobs.checks import refuse_unknown
+from asyncjobs.runtime.body_calls import BodyCalls
 
 if TYPE_CHECKING:
     from asyncjobs.runtime.asking import Asking
@@ -38,21 +39,13 @@ def read_options(question: Any, options: Mapping[str, Any]) -> AskOptions:
     return AskOptions(question=question, **options)
 
 
-class QuestionMethods(ABC):
+class QuestionMethods(BodyCalls):
     """The questions of a body to people and other programs."""
 
     @property
     @abstractmethod
     def questions(self) -> Asking:
         """The questions of this attempt, for the engine: bodies call the methods below."""
-
-    @abstractmethod
-    def run_sync(self, function: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> T:
-        """Call an async function from the body's thread."""
-
-    @abstractmethod
-    def refuse_on_loop(self, call: str, twin: str) -> None:
-        """Refuse a call that would block its thread forever."""
 
     @overload
     async def ask(

@@ -119,6 +119,14 @@ async def test_a_worker_that_was_kept_from_its_heartbeat_is_not_taken_for_dead(s
         await jp.cancel_job(job)
 
 
+async def until_taken_back(jp: JobProcessor, clock: ManualClock, job: str) -> None:
+    """Time passes until a job is not in progress any more."""
+    with anyio.fail_after(PATIENCE):
+        while await jp.get_status(job) == IN_PROGRESS:
+            await clock.wait_for_sleepers(1)
+            clock.advance(1)
+
+
 async def test_where_every_heartbeat_is_late_the_fifth_takes_what_the_dead_hold(
     stores: Stores, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,10 +144,7 @@ async def test_where_every_heartbeat_is_late_the_fifth_takes_what_the_dead_hold(
             return await renew(worker)
 
         monkeypatch.setattr(jp.backend, "extend_leases", slowly)
-        with anyio.fail_after(PATIENCE):
-            while await jp.get_status(job) == IN_PROGRESS:
-                await clock.wait_for_sleepers(1)
-                clock.advance(1)
+        await until_taken_back(jp, clock, job)
         assert beats == [True] * 5
         await jp.cancel_job(job)
 
@@ -160,10 +165,7 @@ async def test_where_every_check_is_late_it_is_believed_in_the_end(
 
         monkeypatch.setattr(jp.backend, "workers", slowly)
         clock.advance(16)
-        with anyio.fail_after(PATIENCE):
-            while await jp.get_status(job) == IN_PROGRESS:
-                await clock.wait_for_sleepers(1)
-                clock.advance(1)
+        await until_taken_back(jp, clock, job)
         assert 5 <= checks <= 8
         await jp.cancel_job(job)
 
