@@ -545,6 +545,7 @@ def hints(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Hints:
     for name in ("hinted", "elsewhere"):  # modules of a folder that is another one in each scenario
         monkeypatch.setitem(sys.modules, name, None)
         monkeypatch.delitem(sys.modules, name)
+    monkeypatch.chdir(tmp_path)  # where stores are made that nobody names
     return Hints(tmp_path, monkeypatch)
 
 
