@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from contextlib import nullcontext
 
@@ -43,3 +44,8 @@ async def without_gate(number: int) -> tuple[float, int, int]:
     """The same, with factories that are called as they come."""
     building._alone = nullcontext
     return await one_round(number)
+
+
+async def crews_alive() -> int:
+    """How many crews are there, in use or not."""
+    return sum(type(one).__name__ == "Crew" for one in gc.get_objects())

@@ -19,7 +19,7 @@ import pytest
 from asyncjobs import ConfigurationError, JobProcessor, MissingExtraError, SQLiteConfig
 from asyncjobs.integrations.crewai import recommended_env
 from asyncjobs.integrations.crewai.library import check_version, crewai_module
-from tests.crewai import crews
+from tests.crewai import crews, lagging
 from tests.crewai.conftest import Model
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -183,3 +183,15 @@ anyio.run(main)
 
 def test_crewai_is_imported_beside_the_loop(config: SQLiteConfig, model: Model) -> None:
     assert run(IMPORTING, str(config.db_path)).splitlines()[-1] == "[False]"
+
+
+async def test_a_daemon_collects_what_a_run_leaves_behind_when_it_ends(config: SQLiteConfig, model: Model) -> None:
+    """Else that of many comes together, and holds up the loop for long."""
+    async with JobProcessor(config, enable_daemon=False) as jp:
+        async with start(config, "--allow", "tests.crewai", "--preload", "crewai") as daemon:
+            for _ in range(4):
+                assert await (await jp.submit_crew_run(crews.three, {"topic": "noir"})).result(timeout=60)
+            # A thread of CrewAI's may have held the last one for a moment longer.
+            assert await (await jp.submit_job(lagging.crews_alive)).result(timeout=60) <= 1
+            daemon.terminate()
+            await daemon.wait()

@@ -207,6 +207,22 @@ def test_a_reload_in_the_middle_shows_each_piece_once_and_goes_on(visitor: Visit
     assert answer.strip().endswith("Let Quill say when it was clipped.")
 
 
+def test_the_newest_text_is_followed_until_somebody_scrolls_away(visitor: Visitor, demo: PageDemo) -> None:
+    demo.hold("author")
+    page = visitor.tab()
+    page.set_viewport_size({"width": 1280, "height": 420})
+    write(page)
+    expect_half_of(page, "Author", "Murderer: Hale")
+    expect(card(page, "Author")).to_be_in_viewport(ratio=1)
+    expect(page.get_by_role("button", name="Stop")).to_be_in_viewport(ratio=1)
+    page.mouse.move(400, 300)
+    page.mouse.wheel(0, -5000)
+    expect(page.locator("#title")).to_be_in_viewport(ratio=1)
+    demo.go_on("author")
+    expect(page.locator("#question")).to_be_visible()
+    assert page.evaluate("scrollY") == 0
+
+
 def test_the_question_is_answered_by_the_command_line_too(visitor: Visitor, demo: PageDemo) -> None:
     one = visitor.tab()
     write(one, "Asked Twice")

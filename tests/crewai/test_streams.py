@@ -34,6 +34,8 @@ async def read(url: str, after: str | None, most: int) -> tuple[list[dict[str, A
     found: list[dict[str, Any]] = []
     name = ""
     async with httpx.AsyncClient(timeout=30) as client, client.stream("GET", url, headers=headers) as answer:
+        if answer.status_code == 204:  # the last event was heard already: a browser is told not to connect again
+            return found, after, True
         assert answer.status_code == 200
         async for line in answer.aiter_lines():
             field, _, value = line.partition(": ")

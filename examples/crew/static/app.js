@@ -74,6 +74,8 @@ const connected = (state) =>
 function leave() {
   story?.source?.close();
   story = null;
+  following = true;
+  $("stop").hidden = $("resume").hidden = true;
   connection("idle");
 }
 
@@ -209,14 +211,25 @@ function build(items) {
 const refresh = onFrames(null, () => {
   if (!story?.title) return;
   summarise();
-  if (story.source) keepInSight($("question").hidden ? $("texts").lastElementChild : $("question"));
+  if (story.source && following && below() > 0 && below() < NEAR) scrollBy(0, below());
 });
 
-/** Scroll as the newest text grows, unless somebody has scrolled away from it. */
-function keepInSight(newest) {
-  const below = newest ? newest.getBoundingClientRect().bottom + 24 - innerHeight : 0;
-  if (below > 0 && below < NEAR) scrollBy(0, below);
+// -- scrolling as the newest text grows, until somebody scrolls away from it
+
+let following = true;
+let scrolled = 0;
+
+/** How far the end of what is newest is below the window, in pixels. */
+function below() {
+  const newest = $("question").hidden ? $("texts").lastElementChild : $("question");
+  return newest ? newest.getBoundingClientRect().bottom + 24 - innerHeight : 0;
 }
+
+addEventListener("scroll", () => {
+  if (scrollY < scrolled) following = below() <= 0; // only people scroll up
+  else following ||= below() < NEAR;
+  scrolled = scrollY;
+}, { passive: true });
 
 function summarise() {
   const jobs = [...story.jobs.values()];
