@@ -14,7 +14,7 @@ from asyncjobs import current_job
 from . import ledger, pages
 from .art.look import Look
 from .art.sheet import draw_sheet, make_look
-from .book import bind_cbz, bind_pdf
+from .book import bind_cbz, bind_pdf, make_contact_sheet, stem_of
 from .files import is_drawn, recipe_of, save_picture, write_text
 from .layout import Slot
 from .panel import draw
@@ -76,7 +76,7 @@ def draw_reference(name: str, words: dict[str, Any], seed: int, narrative: dict[
     job = current_job()
     ledger.enter(out, job.id, job.attempt)
     look = make_look(name, words, seed)
-    path = out / "characters" / f"char_ref_{name}.png"
+    path = out / "characters" / f"{name}_reference.png"
     recipe = recipe_of(look.as_dict(), seed)
     if not is_drawn(path, recipe):
         job.progress(0, 1, "drawing the sheet")
@@ -151,13 +151,15 @@ def compose_page(
 
 
 def bind_book(title: str, author: str, sheets: list[Path], out: Path) -> dict[str, Any]:
-    """Bind the pages into a PDF and a CBZ."""
+    """Bind the pages into a PDF and a CBZ, and set them side by side on a contact sheet."""
     job = current_job()
     ledger.enter(out, job.id, job.attempt)
-    stem = "".join(c if c.isalnum() else "-" for c in title.lower()).strip("-")
-    job.progress(0, 2, "the PDF")
+    stem = stem_of(title)
+    job.progress(0, 3, "the PDF")
     pdf = bind_pdf(sheets, out / f"{stem}.pdf", title, author)
-    job.progress(1, 2, "the CBZ")
+    job.progress(1, 3, "the CBZ")
     cbz = bind_cbz(sheets, out / f"{stem}.cbz", title, author)
-    job.progress(2, 2, "bound")
-    return {"pages": sheets, "pdf": pdf, "cbz": cbz}
+    job.progress(2, 3, "the contact sheet")
+    sheet = make_contact_sheet(sheets, out / "contact_sheet.png", title)
+    job.progress(3, 3, "bound")
+    return {"pages": sheets, "pdf": pdf, "cbz": cbz, "contact_sheet": sheet}

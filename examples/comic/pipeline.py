@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,16 +46,14 @@ async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path, pre
 
     Where several comics share a database, a `prefix` keeps the ids of their jobs apart.
     """
-    for folder in ("story", "characters", "images", "pages"):
-        (out / folder).mkdir(parents=True, exist_ok=True)
+    make_folders(out)
     sweep(out)
     stages: dict[str, str] = {}
-    failing = choose_failing(script.panels)
 
     async with jp.batch() as b:
 
-        def add(stage: str, job_id: str, func: Any, *args: Any, **options: Any) -> JobHandle[Any]:
-            job_id = prefix + job_id
+        async def add(stage: str, name: str, func: Any, *args: Any, **options: Any) -> JobHandle[Any]:
+            job_id = prefix + name
             stages[job_id] = stage
             metadata = {"stage": stage, **options.pop("metadata", {})}
             return b.submit_job(
@@ -68,71 +67,99 @@ async def submit(jp: JobProcessor, script: Script, movie_id: str, out: Path, pre
                 **options,
             )
 
-        cast = {name: words.get("role", "") for name, words in script.characters.items()}
-        plot = add("plot", "plot", jobs.write_plot, script.mystery, cast, out)
-        narrative = add("narrative", "narrative", jobs.write_narrative, plot, _beats(script), out)
-        references = {
-            name: add(
-                "references",
-                f"char_ref_{name}",
-                jobs.draw_reference,
-                name,
-                words,
-                script.seed,
-                narrative,
-                out,
-                limit=IMAGES,
-            )
-            for name, words in script.characters.items()
-        }
-        sheets = [_cover(add, script, references, out)]
-        for scene in script.scenes:
-            slots = lay_out(scene.panels)
-            drawn = []
-            for panel, slot in zip(scene.panels, slots, strict=True):
-                handle = add(
-                    "panels",
-                    panel.id,
-                    jobs.draw_panel,
-                    panel.as_dict(),
-                    {name: references[name] for name in panel.who},
-                    [slot.width, slot.height],
-                    script.seed,
-                    out,
-                    panel.id in failing,
-                    depends_on=[narrative],
-                    limit=IMAGES,
-                    metadata={
-                        "prompt": prompt_of(panel, script),
-                        "art_style": script.art_style,
-                        "shot_type": panel.shot,
-                        "emotional_tone": panel.tone,
-                        "orientation": panel.orientation,
-                        "output_filename": panel.output_filename,
-                        "page": scene.number,
-                        "slot": [slot.x, slot.y, slot.width, slot.height],
-                    },
-                )
-                drawn.append(handle)
-            last = scene is script.scenes[-1]
-            sheets.append(
-                add(
-                    "pages",
-                    f"page_{scene.number:02d}",
-                    jobs.compose_page,
-                    scene.number,
-                    scene.title,
-                    last,
-                    script.title,
-                    [asdict(s) for s in slots],
-                    drawn,
-                    out,
-                    metadata={"page": scene.number, "title": scene.title},
-                )
-            )
-        facts = {"title": script.title}
-        book = add("book", "book", jobs.bind_book, script.title, script.author, sheets, out, metadata=facts)
+        plot = await add("plot", "plot", jobs.write_plot, script.mystery, roles_of(script), out)
+        book = await build(add, script, plot, out, failing=choose_failing(script.panels))
     return Pipeline(movie_id, book, stages)
+
+
+def make_folders(out: Path) -> None:
+    """Make the folders that the jobs write to."""
+    for folder in ("story", "characters", "images", "pages"):
+        (out / folder).mkdir(parents=True, exist_ok=True)
+
+
+def roles_of(script: Script) -> dict[str, str]:
+    """Return what each character is in the story."""
+    return {name: words.get("role", "") for name, words in script.characters.items()}
+
+
+async def build(
+    add: Callable[..., Awaitable[JobHandle[Any]]],
+    script: Script,
+    plot: Any,
+    out: Path,
+    *,
+    images: tuple[str, int] = IMAGES,
+    failing: Collection[str] = (),
+) -> JobHandle[Any]:
+    """Add everything that follows from the plot; return the handle of the book.
+
+    :param add: submits a job: its stage, its name, its function and arguments, and options of `submit_job`.
+    :param plot: the handle of the plot, or the plot itself.
+    :param images: the limit of pictures that are drawn at a time.
+    :param failing: panels that fail on their first attempt.
+    """
+    narrative = await add("narrative", "narrative", jobs.write_narrative, plot, _beats(script), out)
+    references = {
+        name: await add(
+            "references",
+            f"char_ref_{name}",
+            jobs.draw_reference,
+            name,
+            words,
+            script.seed,
+            narrative,
+            out,
+            limit=images,
+        )
+        for name, words in script.characters.items()
+    }
+    sheets = [await _cover(add, script, references, out, images)]
+    for scene in script.scenes:
+        slots = lay_out(scene.panels)
+        drawn = [
+            await add(
+                "panels",
+                panel.id,
+                jobs.draw_panel,
+                panel.as_dict(),
+                {name: references[name] for name in panel.who},
+                [slot.width, slot.height],
+                script.seed,
+                out,
+                panel.id in failing,
+                depends_on=[narrative],
+                limit=images,
+                metadata={
+                    "prompt": prompt_of(panel, script),
+                    "art_style": script.art_style,
+                    "shot_type": panel.shot,
+                    "emotional_tone": panel.tone,
+                    "orientation": panel.orientation,
+                    "output_filename": panel.output_filename,
+                    "page": scene.number,
+                    "slot": [slot.x, slot.y, slot.width, slot.height],
+                },
+            )
+            for panel, slot in zip(scene.panels, slots, strict=True)
+        ]
+        sheets.append(
+            await add(
+                "pages",
+                f"page_{scene.number:02d}",
+                jobs.compose_page,
+                scene.number,
+                scene.title,
+                scene is script.scenes[-1],
+                script.title,
+                [asdict(s) for s in slots],
+                drawn,
+                out,
+                metadata={"page": scene.number, "title": scene.title},
+            )
+        )
+    facts = {"title": script.title}
+    return await add("book", "book", jobs.bind_book, script.title, script.author, sheets, out, metadata=facts)
 
 
 def _beats(script: Script) -> list[dict[str, Any]]:
@@ -148,7 +175,13 @@ def _beats(script: Script) -> list[dict[str, Any]]:
     ]
 
 
-def _cover(add: Any, script: Script, references: dict[str, JobHandle[Any]], out: Path) -> JobHandle[Any]:
+async def _cover(
+    add: Callable[..., Awaitable[JobHandle[Any]]],
+    script: Script,
+    references: dict[str, JobHandle[Any]],
+    out: Path,
+    images: tuple[str, int],
+) -> JobHandle[Any]:
     book = {
         "title": script.title,
         "subtitle": script.subtitle,
@@ -160,7 +193,7 @@ def _cover(add: Any, script: Script, references: dict[str, JobHandle[Any]], out:
     friend = next(
         (n for n in script.mystery.get("witnesses", []) if n not in (detective, script.mystery["client"])), detective
     )
-    return add(
+    return await add(
         "pages",
         "page_00",
         jobs.draw_cover,
@@ -168,6 +201,6 @@ def _cover(add: Any, script: Script, references: dict[str, JobHandle[Any]], out:
         references[detective],
         references[friend],
         out,
-        limit=IMAGES,
+        limit=images,
         metadata={"output_filename": "page_00.png", "page": 0, "title": "Cover"},
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 import tomllib
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
@@ -18,6 +19,9 @@ ORIENTATIONS = ("landscape", "square", "portrait")
 PLACES = ("sitting_room", "bedroom", "doctor_room", "corridor", "inn", "train", "manor", "lane")
 PROPS = ("", "dark", "signal", "trap", "band", "snake", "ticket", "wrist", "bell_rope", "milk", "ventilator")
 DETAILS = ("ticket", "wrist", "bell_rope", "milk", "ventilator")
+MOST_PANELS = 9
+"""Of a scene, which is a page: three tiers of three."""
+NAME = re.compile(r"[\w.'-]{1,60}")
 MANNERS = ("", "whispers", "shouts")
 _PAINTED = ("skin", "hair", "coat", "shirt", "neckwear", "trousers", "hat_color")
 _CHOICES = {
@@ -69,6 +73,12 @@ class Panel:
     prop: str
     silhouettes: bool
     facing: dict[str, str]
+    lead: str = ""
+    """Whose panel it is."""
+    action_index: int = 0
+    """Which of the lead's turns it is, from 1; a beat belongs to the turn before it."""
+    beat_index: int | None = None
+    """Which of the beats of that turn, from 1; None for the turn itself."""
 
     @property
     def output_filename(self) -> str:
@@ -117,13 +127,17 @@ class Script:
 
 def load_script(path: Path) -> Script:
     """Read and check a script file."""
+    return parse_script(read_script(path))
+
+
+def read_script(path: Path) -> dict[str, Any]:
+    """Read a script file."""
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ScriptError(f"there is no script at {path}") from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ScriptError(f"{path.name} cannot be read: {error}") from None
-    return parse_script(data)
 
 
 def parse_script(data: dict[str, Any]) -> Script:
@@ -140,13 +154,15 @@ def parse_script(data: dict[str, Any]) -> Script:
     scenes = data.get("scenes")
     if not scenes:
         raise ScriptError("the script has no scenes ([[scenes]])")
-    counters: dict[str, int] = {}
+    counters: dict[str, tuple[int, int]] = {}
     number = 0
     made: list[Scene] = []
     for s, scene in enumerate(scenes, 1):
         where = f"scene {s} ({scene.get('title', 'untitled')})"
         if not scene.get("panels"):
             raise ScriptError(f"{where} has no panels ([[scenes.panels]])")
+        if len(scene["panels"]) > MOST_PANELS:
+            raise ScriptError(f"{where} has {len(scene['panels'])} panels: {MOST_PANELS} are the most of a page")
         _one_of(scene.get("lead", ""), characters, f"{where}: lead")
         panels: list[Panel] = []
         for i, raw in enumerate(scene["panels"], 1):
@@ -174,7 +190,7 @@ def _panel(
     scene: dict[str, Any],
     scene_number: int,
     number: int,
-    counters: dict[str, int],
+    counters: dict[str, tuple[int, int]],
     characters: Iterable[str],
     where: str,
 ) -> Panel:
@@ -223,13 +239,16 @@ def _panel(
     lines = [_line(text, characters, where) for text in raw.get("dialogue", [])]
     beat = bool(raw.get("beat", False))
     lead = next((line.speaker for line in lines if line.speaker in who), who[0] if who else scene["lead"])
-    counter = f"{lead}/beat" if beat else lead
-    counters[counter] = counters.get(counter, 0) + 1
+    turns, beats = counters.get(lead, (0, 0))
+    turns, beats = counters[lead] = (turns, beats + 1) if beat else (turns + 1, 0)
     hats = [] if raw.get("bare_headed") else list(raw.get("hats", scene.get("hats", [])))
     return Panel(
-        id=f"panel_{lead}_b{counters[counter]:02d}" if beat else f"panel_{lead}_{counters[counter]:02d}",
+        id=f"panel_{lead}_{turns:02d}_b{beats:02d}" if beat else f"panel_{lead}_{turns:02d}",
         number=number,
         scene=scene_number,
+        lead=lead,
+        action_index=turns,
+        beat_index=beats if beat else None,
         shot=shot,
         orientation=_one_of(raw.get("orientation", "landscape"), ORIENTATIONS, f"{where}: orientation"),
         tone=_one_of(raw.get("tone", scene.get("tone", "calm")), TONES, f"{where}: tone"),
@@ -262,8 +281,8 @@ def _line(text: str, characters: Iterable[str], where: str) -> Line:
 
 def _check_character(name: str, person: dict[str, Any]) -> None:
     where = f"characters.{name}"
-    if not name.isidentifier():
-        raise ScriptError(f"{where}: a name must be one word, as it becomes part of job ids")
+    if NAME.fullmatch(name) is None or not name.strip("."):
+        raise ScriptError(f"{where}: a name must be one word, as it becomes part of job ids and file names")
     for part in _PAINTED:
         if part in person:
             _one_of(person[part], PAINTS, f"{where}.{part}")

@@ -20,12 +20,14 @@ import click
 from asyncjobs import JobProcessorError
 from examples.comic.board import Board
 from examples.comic.display import choose
+from examples.comic.maker import MovieError
+from examples.comic.names import NAMED, is_name
 
 from .contact import choose_moments, make_sheet
 from .ffmpeg import NoFfmpegError, find_ffmpeg
 from .graph import STAGES, Movie
-from .maker import MovieError, MovieMaker
-from .mistakes import NAMED, ScreenplayError, is_name
+from .maker import MovieMaker
+from .mistakes import ScreenplayError
 from .screenplay import Screenplay, read_screenplay
 from .sound import find_speaker
 

@@ -4,54 +4,31 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import anyio.to_thread
 
-from asyncjobs import (
-    DaemonConfig,
-    Job,
-    JobNotFoundError,
-    JobProcessor,
-    JobQuery,
-    JobStateError,
-    JobStatus,
-    SQLiteConfig,
-)
-from asyncjobs.compat import JobTracker, PipelineState
+from asyncjobs import Job, JobNotFoundError, JobProcessor, JobStatus
+from asyncjobs.compat import PipelineState
+from examples.comic.differences import name_differences
+from examples.comic.maker import AGAIN, Maker, MovieError, checked, new_state, retry
 
-from .differences import name_differences
 from .ffmpeg import find_ffmpeg
 from .graph import Graph, Movie, job_id_of
-from .mistakes import NAMED, is_name
 from .parts import sweep
 from .screenplay import Screenplay, parse_screenplay, read_screenplay
-from .stages import mark_stages
 
 Source = Mapping[str, Any] | str | Path
-DAEMON = DaemonConfig(num_workers=8, shutdown_timeout=1.0)
-"""A program that is to end gives its clips back after a second: what they lose is done again soon."""
-_FOLDERS = ("characters", "images", "videos", "audio", "output")
-_AGAIN = {JobStatus.FAILED, JobStatus.CANCELLED}
 
 
-class MovieError(ValueError):
-    """A movie that cannot be made or gone on with as it was asked for."""
-
-
-class MovieMaker:
+class MovieMaker(Maker):
     """Makes films of screenplays. What is submitted is done, whatever happens to this process, by any later one.
 
     ::
 
         state = await MovieMaker(db_path="cinema.db").generate_from_screenplay(Path("screenplay.json"))
-
-    Every method opens the store for its time; with ``async with MovieMaker(…) as maker`` it stays open, as the handles
-    of ``submit`` need it.
 
     :param db_path: the file of the store; one of the old tracker is imported beside itself.
     :param processor: one that is open already, on the same file.
@@ -65,51 +42,8 @@ class MovieMaker:
         processor: JobProcessor | None = None,
         strict: bool = False,
     ) -> None:
-        self.db_path, self.strict = Path(db_path), strict
-        self._tracker: JobTracker | None = None
-        self._processor, self._own = processor, None
-
-    async def __aenter__(self) -> Self:
-        if self._processor is None:
-            self._own = await self._new_processor()
-            self._processor = await self._own.__aenter__()
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        own, self._own = self._own, None
-        if own is not None:
-            self._processor = None
-            await own.__aexit__(kind, error, trace)
-
-    @property
-    def processor(self) -> JobProcessor:
-        """The processor, while this is open."""
-        if self._processor is None:
-            raise MovieError("this MovieMaker is not open: async with MovieMaker(…) as maker")
-        return self._processor
-
-    async def _open_tracker(self) -> JobTracker:
-        if self._tracker is None:
-            self._tracker = await anyio.to_thread.run_sync(JobTracker, self.db_path)
-        return self._tracker
-
-    def _shown(self, jp: JobProcessor) -> JobTracker:
-        """Return a tracker that shows the jobs of a processor."""
-        return JobTracker(self.db_path if self._tracker is None else self._tracker.file, processor=jp)
-
-    async def _new_processor(self, *, enable_daemon: bool = True) -> JobProcessor:
-        file = (await self._open_tracker()).file
-        return JobProcessor(SQLiteConfig(db_path=file), enable_daemon=enable_daemon, daemon=DAEMON)
-
-    @asynccontextmanager
-    async def _opened(self, *, enable_daemon: bool = True) -> AsyncIterator[JobProcessor]:
-        if self._processor is not None:
-            yield self._processor
-            return
-        async with await self._new_processor(enable_daemon=enable_daemon) as jp:
-            yield jp
+        super().__init__(db_path, processor=processor)
+        self.strict = strict
 
     # -- the interface of before
 
@@ -173,22 +107,6 @@ class MovieMaker:
         """
         return await self._resubmit(self.processor, movie_id, base_dir)
 
-    async def get_status(self, movie_id: str) -> dict[str, Any]:
-        """Return how many jobs a movie has, how many are completed, failed and pending, and the percentage.
-
-        :raises MovieError: no such movie.
-        """
-        async with self._opened(enable_daemon=False) as jp:
-            progress = await anyio.to_thread.run_sync(self._shown(jp).get_progress, _checked(movie_id))
-        if not progress["total"]:
-            raise MovieError(f"there is no movie {movie_id!r}")
-        return progress
-
-    async def jobs(self, movie_id: str) -> list[Job]:
-        """Return the jobs of a movie, by submission."""
-        async with self._opened(enable_daemon=False) as jp:
-            return await _jobs(jp, movie_id)
-
     # -- steps
 
     async def _submit(
@@ -200,10 +118,10 @@ class MovieMaker:
         *,
         restart: bool,
     ) -> Movie:
-        movie_id = _checked(secrets.token_hex(4) if movie_id is None else movie_id)
+        movie_id = checked(secrets.token_hex(4) if movie_id is None else movie_id)
         screenplay = await anyio.to_thread.run_sync(read_screenplay, source)
         await anyio.to_thread.run_sync(find_ffmpeg)
-        state = _state(movie_id, base_dir, screenplay)
+        state = new_state(movie_id, base_dir, screenplay.data)
         stored = await self._stored(jp, movie_id)
         if stored is not None and restart:
             await self._remove(jp, state)
@@ -215,31 +133,24 @@ class MovieMaker:
                     "id, or --restart to begin it anew"
                 )
             return await self._go_on(jp, screenplay, state)
-        await self._prepare(state)
+        await self._save(state)
         async with jp.batch() as batch:
             graph = Graph(jp, batch, screenplay, state)
             graph.build(self.strict)
         return graph.movie
 
-    async def _prepare(self, state: PipelineState) -> None:
-        tracker = await self._open_tracker()
-
-        def prepare() -> None:
-            state.ensure_directories()
-            sweep(state.base_dir)
-            tracker.save_state(state)
-
-        await anyio.to_thread.run_sync(prepare)
+    def _sweep(self, folder: Path) -> None:
+        sweep(folder)
 
     async def _go_on(self, jp: JobProcessor, screenplay: Screenplay, state: PipelineState) -> Movie:
         """Try again what failed, and store a further film if the newest one lacks scenes."""
-        jobs = await _jobs(jp, state.movie_id)
+        jobs = await self._jobs(jp, state.movie_id)
         _check_folder(jobs, state)
-        await self._prepare(state)
+        await self._save(state)
         films = sorted((job for job in jobs if job.metadata["stage"] == "film"), key=_version)
         for job in jobs:
-            if job not in films and job.status in _AGAIN:
-                await _retry(jp, job.id)
+            if job not in films and job.status in AGAIN:
+                await retry(jp, job.id)
         movie = Movie(state.movie_id, state, {job.metadata["tracker_id"]: jp.handle(job.id) for job in jobs})
         if films and await _is_to_be_cut_again(jp, films[-1]):
             async with jp.batch() as batch:
@@ -249,24 +160,11 @@ class MovieMaker:
             movie.jobs |= graph.movie.jobs
         return movie
 
-    async def _finished(self, jp: JobProcessor, state: PipelineState) -> PipelineState:
-        await jp.drain(group=state.movie_id)
-
-        def finish() -> PipelineState:
-            tracker = self._shown(jp)
-            ended = tracker.load_state(state.movie_id, state.base_dir.parent)
-            assert ended is not None, "it was saved before anything was submitted"
-            mark_stages(ended)
-            tracker.save_state(ended.model_copy(update={"jobs": []}))  # the store knows them itself
-            return ended
-
-        return await anyio.to_thread.run_sync(finish)
-
     async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Movie:
-        screenplay = await self._stored(jp, _checked(movie_id))
+        screenplay = await self._stored(jp, checked(movie_id))
         if screenplay is None:
             raise MovieError(f"there is no movie {movie_id!r}")
-        return await self._go_on(jp, screenplay, _state(movie_id, base_dir, screenplay))
+        return await self._go_on(jp, screenplay, new_state(movie_id, base_dir, screenplay.data))
 
     async def _stored(self, jp: JobProcessor, movie_id: str) -> Screenplay | None:
         try:
@@ -275,27 +173,6 @@ class MovieMaker:
             return None
         return parse_screenplay(stored.args[0])
 
-    async def _remove(self, jp: JobProcessor, state: PipelineState) -> None:
-        """Stop a movie, and remove its jobs and files."""
-        await jp.cancel_jobs(group=state.movie_id)
-        await jp.drain(group=state.movie_id)
-        await jp.remove_jobs(JobQuery(group=state.movie_id))
-        for folder in _FOLDERS:
-            await anyio.to_thread.run_sync(_clear, state.base_dir / folder)
-
-
-def _checked(movie_id: str) -> str:
-    if not is_name(movie_id):
-        raise MovieError(f"a movie id is {NAMED}: {movie_id!r} is none")
-    return movie_id
-
-
-def _state(movie_id: str, base_dir: str | os.PathLike[str], screenplay: Screenplay) -> PipelineState:
-    state = PipelineState.create(movie_id, Path(base_dir).resolve())
-    state.screenplay_dict = screenplay.data
-    state.screenplay_hash = state.compute_screenplay_hash()
-    return state
-
 
 def _check_folder(jobs: list[Job], state: PipelineState) -> None:
     paths = {job.metadata["output_path"] for job in jobs if job.metadata["stage"] == "film"}
@@ -303,19 +180,8 @@ def _check_folder(jobs: list[Job], state: PipelineState) -> None:
         raise MovieError(f"the files of movie {state.movie_id!r} are not in {state.base_dir}: its film is {min(paths)}")
 
 
-async def _jobs(jp: JobProcessor, movie_id: str) -> list[Job]:
-    return [job async for job in jp.iter_jobs(JobQuery(group=movie_id)) if "tracker_id" in job.metadata]
-
-
 def _version(job: Job) -> int:
     return int(job.metadata["version"])
-
-
-async def _retry(jp: JobProcessor, job_id: str) -> None:
-    try:
-        await jp.retry_job(job_id)
-    except JobStateError:
-        pass  # another program was faster
 
 
 async def _is_to_be_cut_again(jp: JobProcessor, film: Job) -> bool:
@@ -323,17 +189,9 @@ async def _is_to_be_cut_again(jp: JobProcessor, film: Job) -> bool:
 
     It is not retried: what it has learned of its scenes stands. A skipped one is revived with the clip that it lacked.
     """
-    if film.status in _AGAIN:
+    if film.status in AGAIN:
         return True
     if film.status is not JobStatus.COMPLETED:
         return False
     made = await jp.get_result(film.id)
     return bool(made["missing"]) or not Path(made["path"]).is_file()
-
-
-def _clear(folder: Path) -> None:
-    """Remove the files of a folder, and the folder."""
-    if folder.is_dir():
-        for file in folder.iterdir():
-            file.unlink()
-        folder.rmdir()

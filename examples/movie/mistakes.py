@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,100}")
-NAMED = "1 to 100 letters, digits, '.', '_' or '-', and not dots alone"
+from examples.comic.names import NAMED, is_name
+
 LONGEST = 10_000
 HIGHEST_ID = 2**31 - 1
 
@@ -19,11 +18,6 @@ class ScreenplayError(ValueError):
     def __init__(self, mistakes: list[tuple[str, str]]) -> None:
         super().__init__("\n".join(f"{path}: {what}" for path, what in mistakes))
         self.mistakes = mistakes
-
-
-def is_name(value: object) -> bool:
-    """Return whether a value may be an id: it becomes part of job ids and of file names."""
-    return isinstance(value, str) and NAME.fullmatch(value) is not None and value.strip(".") != ""
 
 
 class Reader:

@@ -12,9 +12,10 @@ from fastapi.responses import FileResponse
 from pydantic import BaseModel, Field, StringConstraints
 
 from asyncjobs import JobProcessor
+from examples.comic.maker import MovieError
 from examples.movie.__main__ import SCREENPLAY
 from examples.movie.ffmpeg import NoFfmpegError
-from examples.movie.maker import MovieError, MovieMaker
+from examples.movie.maker import MovieMaker
 from examples.movie.screenplay import read_screenplay
 from examples.web_app.made import ASK_AGAIN, file_in, result_of
 

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.untraced  # examples, and not the package
 ROOT = Path(__file__).parents[2]
 SHORT = Path(__file__).with_name("short_story.toml")
 REFERENCES = {"char_ref_Sharp", "char_ref_Ida", "char_ref_Grim"}
-PANELS = {"panel_Ida_01", "panel_Grim_01", "panel_Sharp_b01"}
+PANELS = {"panel_Ida_01", "panel_Grim_01", "panel_Sharp_00_b01"}
 JOBS = {"plot", "narrative", *REFERENCES, *PANELS, "page_00", "page_01", "book"}
 
 

@@ -29,7 +29,7 @@ def short() -> dict[str, Any]:
 def test_ids_and_file_names_are_those_of_the_old_pipeline(script: Script) -> None:
     ids = [panel.id for panel in script.panels]
     assert len(set(ids)) == len(ids)
-    assert ids[:3] == ["panel_Holmes_b01", "panel_Holmes_01", "panel_Helen_01"]
+    assert ids[:3] == ["panel_Holmes_00_b01", "panel_Holmes_01", "panel_Helen_01"]
     assert [panel.output_filename for panel in script.panels][:2] == ["scene_0001.png", "scene_0002.png"]
 
 

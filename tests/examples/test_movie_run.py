@@ -13,11 +13,12 @@ from asyncjobs import Job, JobProcessor, JobQuery, JobStatus, SQLiteConfig
 from asyncjobs.compat import JobStatus as TrackedStatus
 from asyncjobs.compat import JobTracker, JobType, PipelineState
 from examples.comic import ledger
+from examples.comic.differences import name_differences
+from examples.comic.maker import MovieError
 from examples.movie import sound
-from examples.movie.differences import name_differences
 from examples.movie.ffmpeg import NoFfmpegError
 from examples.movie.graph import IMAGES
-from examples.movie.maker import MovieError, MovieMaker
+from examples.movie.maker import MovieMaker
 from examples.movie.mistakes import ScreenplayError
 from tests.compat.old_files import digest, old_job, old_state, write_old
 from tests.examples.movies import Ffmpeg, card, decode, picture_at, screenplay

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from examples.movie.mistakes import ScreenplayError, is_name
+from examples.comic.names import is_name
+from examples.movie.mistakes import ScreenplayError
 from examples.movie.screenplay import CARD, INTERPOLATION, PAN, read_screenplay
 
 pytestmark = pytest.mark.untraced
