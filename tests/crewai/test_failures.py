@@ -8,10 +8,11 @@ import sys
 from typing import Any
 
 import anyio
+import httpx
 import pytest
 
 from asyncjobs import JobExecutionError, JobProcessor, SQLiteConfig
-from tests.crewai import crews
+from tests.crewai import crews, hiding
 from tests.crewai.looking import data_of, events_of, first_piece, shown
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -85,6 +86,18 @@ async def test_what_is_stored_of_a_failure_is_shown_redacted(jp: JobProcessor, c
         state = printed.partition('"run"' if arguments[0] == "--json" else "calls")[2]
         assert "***" in state
         assert "hunter2" not in state
+
+
+async def test_http_shows_it_redacted_too(jp: JobProcessor) -> None:
+    job = await jp.submit_crew_run(crews.one, {"topic": "hunter2 [[status 400]]"}, max_retries=0)
+    await events_of(jp, job)
+    app = jp.asgi_app(redact=hiding.redact)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        for query in ("?once=1&limit=1000", ""):  # a page, and the stream
+            told = (await client.get(f"/v1/jobs/{job.id}/events{query}")).text
+            assert "agent_state" in told
+            assert "***" in told
+            assert "hunter2" not in told
 
 
 async def test_an_error_that_cannot_be_told_is_told(jp: JobProcessor) -> None:
