@@ -122,10 +122,12 @@ async def test_every_write_of_asking_again_is_the_last_of_its_process(few: None,
     async def prepare(store: Mortal) -> None:
         await rejected(store)
         await store.backend.retry_job("a")
+        store.clock.advance(61)
+        await store.backend.reap()  # a process of its own would leave the job to a message for the other worker
 
     async def act(store: Mortal) -> None:
         hand = await store.hand()
-        await hand.claim()
+        assert await hand.claim() == ["a"]
         await ask(store, hand.held["a"])
 
     async def first(store: Mortal) -> None:
