@@ -9,7 +9,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 BIN := $(VENV)/bin
 
-.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
+.PHONY: demo demo-crash demo-crew demo-movie demo-sqs demo-web docs docs-serve test coverage test-crewai test-crewai-full test-fast test-sqs test-faults test-lowest browser check bench bench-crewai bench-sqs clean
 .DEFAULT_GOAL := help
 
 help:
@@ -29,6 +29,7 @@ help:
 	@echo "make test-crewai  crews and flows with a real CrewAI and a scripted model, in environments of their own"
 	@echo "make test-crewai-full  the same with the lowest version, too, a storm of kills, 200 crews, and pauses of the loop"
 	@echo "make check        ruff, pyright strict, types of an installed wheel, import contracts, import time"
+	@echo "make docs         the documentation as a site, in docs/_build/html; make docs-serve shows it (PORT=8000)"
 	@echo "make bench        benchmarks (QUICK=1 for a minute's worth)"
 	@echo "make bench-crewai a crew as a job beside its kickoff, and the events of 20 that stream (QUICK=1)"
 	@echo "make bench-sqs    the SQS store beside Celery and taskiq on an emulator, and what jobs cost on AWS (QUICK=1)"
@@ -62,6 +63,14 @@ demo-sqs: $(VENV)/examples.stamp .venv-aws/stamp
 # PORT=… serves the page; without it, all is in the terminal. The model is a scripted one, unless OPENAI_BASE_URL names another.
 demo-crew: .venv-crewai/stamp
 	@.venv-crewai/bin/python -W ignore -m examples.crew $(ARGS)
+
+# A link, an anchor or a reference that leads nowhere fails it.
+docs: $(VENV)/docs.stamp
+	@$(BIN)/sphinx-build -W -n --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+docs-serve: docs
+	@$(BIN)/python -m http.server --bind 127.0.0.1 --directory docs/_build/html $(or $(PORT),8000)
 
 # PORT=… is handed on; without it 8000, or any port that is free.
 demo-web: $(VENV)/film.stamp

@@ -18,20 +18,82 @@ STORES = {"memory": MemoryBackend, "SQLite": SQLiteBackend, "SQS": SQSBackend}
 
 def life_cycle() -> str:
     """Draw the transitions, as a picture and as a table."""
-    return f"{state_diagram()}\n\n{table()}"
+    return f"![The statuses of a job, and the events that lead from one to another](life-cycle.svg)\n\n{table()}"
+
+
+def arrows() -> dict[tuple[JobStatus | None, JobStatus], list[EventType]]:
+    """Return the events between two statuses."""
+    found: dict[tuple[JobStatus | None, JobStatus], list[EventType]] = {}
+    for (before, event), after in TRANSITIONS.items():
+        found.setdefault((before, after), []).append(event)
+    return found
 
 
 def state_diagram() -> str:
-    """Draw the transition table as a Mermaid state diagram: one arrow per pair of statuses, with its events."""
-    arrows: dict[tuple[JobStatus | None, JobStatus], list[EventType]] = {}
-    for (before, event), after in TRANSITIONS.items():
-        arrows.setdefault((before, after), []).append(event)
-    lines = ["```mermaid", "stateDiagram-v2"]
-    for (before, after), events in arrows.items():
-        lines.append(f"    {before or '[*]'} --> {after}: {', '.join(events)}")
-    left = {before for before, _ in TRANSITIONS}
-    lines += [f"    {status} --> [*]" for status in JobStatus if status not in left]
-    return "\n".join([*lines, "```"])
+    """Draw the statuses, and an arrow with its events between each two of them."""
+    parts = [HEAD]
+    for (before, after), events in arrows().items():
+        path, x, y = ROUTES[before, after] if (before, after) in ROUTES else _back(before, after)
+        facts = f'data-from="{before or ""}" data-to="{after}" data-events="{" ".join(events)}"'
+        parts.append(f'<path class="arrow" {facts} d="{path}"/>')
+        for line, event in enumerate(events):
+            parts.append(f'<text class="event" x="{x}" y="{y + 17 * line}">{event}</text>')
+    for status, (x, y) in PLACES.items():
+        parts.append(f'<rect class="{"open" if x < 600 else "final"}" x="{x}" y="{y}" width="120" height="40" rx="8"/>')
+        parts.append(f'<text class="status" x="{x + 60}" y="{y + 26}">{status}</text>')
+    return "\n".join([*parts, "</svg>", ""])
+
+
+PLACES = {
+    JobStatus.PENDING: (70, 190), JobStatus.IN_PROGRESS: (350, 190), JobStatus.COMPLETED: (660, 40),
+    JobStatus.FAILED: (660, 140), JobStatus.CANCELLED: (660, 240), JobStatus.SKIPPED: (660, 340),
+}  # fmt: skip
+"""The upper left corner of each status."""
+ROUTES: dict[tuple[JobStatus | None, JobStatus], tuple[str, int, int]] = {
+    (None, JobStatus.PENDING): ("M10 210 H62", 32, 200),
+    (JobStatus.PENDING, JobStatus.IN_PROGRESS): ("M190 203 H342", 266, 196),
+    (JobStatus.IN_PROGRESS, JobStatus.PENDING): ("M350 222 C290 252 250 252 198 225", 272, 264),
+    (JobStatus.IN_PROGRESS, JobStatus.COMPLETED): ("M470 200 L653 68", 540, 122),
+    (JobStatus.IN_PROGRESS, JobStatus.FAILED): ("M470 207 L652 164", 572, 172),
+    (JobStatus.IN_PROGRESS, JobStatus.CANCELLED): ("M470 214 L652 254", 572, 228),
+    (JobStatus.PENDING, JobStatus.COMPLETED): ("M110 190 C160 50 400 40 652 52", 400, 42),
+    (JobStatus.PENDING, JobStatus.FAILED): ("M140 190 C220 90 480 110 652 150", 330, 112),
+    (JobStatus.PENDING, JobStatus.CANCELLED): ("M140 230 C200 390 480 340 652 270", 560, 326),
+    (JobStatus.PENDING, JobStatus.SKIPPED): ("M110 230 C140 430 400 400 652 362", 400, 384),
+}
+"""Each arrow, with the middle of its first line of text."""
+HEAD = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="-30 10 900 440" role="img" aria-label="The life cycle of a job">
+<style>
+svg {
+  font: 15px system-ui, -apple-system, "Segoe UI", Roboto, sans-serif;
+  --ink: #1f2328; --line: #5a5f66; --open: #dbe9f8; --final: #e6f2e6; --sheet: #ffffff;
+}
+@media (prefers-color-scheme: dark) {
+  svg { --ink: #ece8df; --line: #aab0ba; --open: #1d3a5c; --final: #1f3d27; --sheet: #131416; }
+}
+rect { stroke: var(--line); }
+.open { fill: var(--open); }
+.final { fill: var(--final); }
+text { fill: var(--ink); text-anchor: middle; }
+.status { font-weight: 600; }
+.event { font-size: 13px; paint-order: stroke; stroke: var(--sheet); stroke-width: 4px; }
+.arrow { fill: none; stroke: var(--line); stroke-width: 1.5; marker-end: url(#head); }
+#head path { fill: var(--line); }
+</style>
+<defs>
+<marker id="head" viewBox="0 0 8 8" refX="7" refY="4" markerWidth="8" markerHeight="8" orient="auto">
+<path d="M0 0 L8 4 L0 8 z"/>
+</marker>
+</defs>"""
+
+
+def _back(before: JobStatus | None, after: JobStatus) -> tuple[str, int, int]:
+    """Return the arrow of what is tried again: all of these share a line around the others."""
+    assert before is not None, "a job begins as pending"
+    assert after is JobStatus.PENDING, f"there is no room for an arrow from {before} to {after}: draw one in ROUTES"
+    _, y = PLACES[before]
+    return f"M780 {y + 20} H830 V432 H40 V245 L64 226", 430, 425
 
 
 def table() -> str:
@@ -85,6 +147,12 @@ def written(path: Path) -> str:
     return f"{head}{begin}\n\n{draw()}\n\n{END}{tail}"
 
 
+PICTURES: dict[Path, Callable[[], str]] = {EXPLANATION / "life-cycle.svg": state_diagram}
+"""The pictures that pages show."""
+
+
 if __name__ == "__main__":
     for page in DRAWINGS:
         page.write_text(written(page), "utf-8")
+    for picture, draw in PICTURES.items():
+        picture.write_text(draw(), "utf-8")

@@ -1,0 +1,37 @@
+"""Links to files of the project that are no pages: to its home where there is one, else text without a link."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+HOME = ""
+"""Where the sources are read, such as ``https://host/owner/asyncjobs/blob/main``: empty until there is such a place."""
+ROOT = Path(__file__).resolve().parents[2]
+_LINK = re.compile(r"\[([^\[\]]+)\]\((\.\.?/[^()\s]+)\)")
+
+
+def resolve(page: Path, text: str) -> str:
+    """Return the text of a page with its links out of the documentation resolved."""
+
+    def link(found: re.Match[str]) -> str:
+        words, target = found[1], found[2]
+        file = (page.parent / target.partition("#")[0]).resolve()
+        if not file.exists() or file.is_relative_to(ROOT / "docs"):
+            return found[0]
+        return f"[{words}]({HOME}/{file.relative_to(ROOT)})" if HOME else words
+
+    return _LINK.sub(link, text)
+
+
+def _on_read(app: Sphinx, name: str, source: list[str]) -> None:
+    source[0] = resolve(Path(app.env.doc2path(name)), source[0])
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Tell Sphinx of it."""
+    app.connect("source-read", _on_read)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
