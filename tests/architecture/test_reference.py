@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from asyncjobs.models import EventType
+
 PAGES = Path(__file__).resolve().parents[2] / "docs" / "reference"
 MODULES = (
     "asyncjobs", "asyncjobs.client", "asyncjobs.compat", "asyncjobs.integrations.crewai", "asyncjobs.testing",
@@ -48,3 +50,9 @@ def test_every_page_is_in_the_contents() -> None:
         for page in (PAGES.parent / folder).glob("*.md")
     }
     assert pages <= set(contents.split())
+
+
+def test_every_type_of_event_is_in_the_table_of_frames() -> None:
+    guide = (PAGES.parent / "guides" / "web.md").read_text("utf-8")
+    [row] = re.findall(r"^\| (`submitted`.*?) \| an event of this type \|$", guide, re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", row)) == {str(event) for event in EventType}

@@ -16,6 +16,7 @@ from crewai.crews.crew_output import CrewOutput
 from pydantic import BaseModel
 
 from asyncjobs import DaemonConfig, JobEvent, JobExecutionError, JobProcessor, RetryPolicy, SQLiteConfig
+from asyncjobs.integrations.crewai.attempts import Occurrences
 from asyncjobs.integrations.crewai.replay import Replay
 from tests.crewai import crews
 from tests.crewai.conftest import Model, environment
@@ -213,7 +214,7 @@ async def test_a_changed_prompt_is_another_call(jp: JobProcessor, model: Model) 
 
 async def test_a_call_is_known_by_all_of_its_content() -> None:
     nothing: Any = None
-    replay = Replay(nothing, nothing, nothing)
+    replay = Replay(nothing, nothing, nothing, Occurrences())
     keys = {
         replay._next("tool", ["tool", {"clue": crews.Clue(name="x" * 50_000 + end, weight=1)}], None).key
         for end in "ab"

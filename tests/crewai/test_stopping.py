@@ -46,6 +46,15 @@ async def test_what_does_not_stream_ends_before_its_next_call(jp: JobProcessor, 
     assert whats(model) == ["begun", "finished"]
 
 
+async def test_a_run_that_is_stopped_in_its_last_call_stores_its_state_too(jp: JobProcessor, model: Model) -> None:
+    job = await jp.submit_crew_run(crews.one, {"topic": "noir [[slow 1]]"}, kwargs={"stream": False})
+    await wait_for(model.calls)
+    await job.cancel()
+    with pytest.raises(JobCancelledError):
+        await job
+    assert [data["kind"] for data in data_of(await events_of(jp, job), "agent_state")][:1] == ["run"]
+
+
 async def test_a_flow_ends_before_its_next_method(jp: JobProcessor) -> None:
     job = await jp.submit_flow_run(crews.Counting)
     while not (await jp.get_job(job.id)).progress:

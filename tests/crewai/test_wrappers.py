@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from crewai.crews.crew_output import CrewOutput
 
-from asyncjobs import JobProcessor, JobStateError
+from asyncjobs import JobExecutionError, JobProcessor, JobStateError
 from asyncjobs.integrations.crewai import CrewJobWrapper, FlowJobWrapper, capturing
 from tests.crewai import crews
+from tests.crewai.conftest import Model
 from tests.crewai.looking import data_of, events_of, first_piece
 
 pytestmark = [pytest.mark.anyio, pytest.mark.timeout(120)]
@@ -60,6 +61,69 @@ async def test_what_a_body_starts_itself_is_captured_as_one_run(jp: JobProcessor
     events = await events_of(jp, job)
     assert [data["text"] for data in data_of(events, "agent_output", "answer")] == await job
     assert [data["paid"]["requests"] for data in data_of(events, "usage")] == [1, 2, 2]
+
+
+def variants(way: str) -> list[str]:
+    """The same run three times: to choose among what the model writes."""
+    texts: list[str] = []
+    for _ in range(3):
+        if way == "wrapped":
+            texts.append(CrewJobWrapper.wrap_crew_run(crews.one(), {"topic": "noir"}).raw)
+        else:
+            with capturing():
+                texts.append(crews.one().kickoff(inputs={"topic": "noir"}).raw)
+    return texts
+
+
+@pytest.mark.parametrize("way", ["wrapped", "captured"])
+async def test_equal_runs_of_a_body_ask_the_model_again_and_count_together(
+    jp: JobProcessor, model: Model, way: str
+) -> None:
+    model.forget()
+    job = await jp.submit_job(variants, way)
+    events = await events_of(jp, job)
+    assert len(await job) == len(model.finished()) == 3
+    paid = [data["paid"]["requests"] for data in data_of(events, "usage") if data["final"]]
+    assert paid == [1, 2, 3]
+
+
+@pytest.mark.parametrize(
+    ("body", "problem"),
+    [
+        ("factory", r"function is not a crew that was made.*wrap_crew_run\(make_crew\(\), …\)"),
+        ("flow", "Story is not a crew that was made"),
+        ("class", r"the class Story is not a flow that was made.*wrap_flow_run\(MyFlow\(\), …\)"),
+    ],
+)
+async def test_what_is_no_crew_or_flow_is_refused_at_once(jp: JobProcessor, body: str, problem: str) -> None:
+    job = await jp.submit_job(wrong, body)
+    with pytest.raises(JobExecutionError, match=rf"(?s)failed after 1 attempt.*{problem}"):
+        await job
+
+
+def wrong(body: str) -> Any:
+    if body == "factory":
+        return CrewJobWrapper.wrap_crew_run(crews.one)
+    if body == "flow":
+        return CrewJobWrapper.wrap_crew_run(crews.Story())
+    return FlowJobWrapper.wrap_flow_run(crews.Story)
+
+
+async def test_a_body_on_the_loop_is_told_to_be_a_plain_function(jp: JobProcessor) -> None:
+    job = await jp.submit_job(on_the_loop)
+    with pytest.raises(JobExecutionError, match=r"(?s)failed after 1 attempt.*write the body as a plain 'def'"):
+        await job
+
+
+async def on_the_loop() -> Any:
+    return CrewJobWrapper.wrap_crew_run(crews.one(), {"topic": "noir"})
+
+
+async def test_an_input_that_is_missing_beside_others_fails_at_once_and_is_named(jp: JobProcessor) -> None:
+    job = await jp.submit_crew_run(crews.one, {"topik": "noir"})
+    named = r"(?s)failed after 1 attempt.*placeholder \{topic\}.*did you mean 'topik'"
+    with pytest.raises(JobExecutionError, match=named):
+        await job
 
 
 async def test_runs_inside_of_runs_are_the_outer_one(jp: JobProcessor) -> None:

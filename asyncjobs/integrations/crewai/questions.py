@@ -16,6 +16,7 @@ from typing import Any
 from msgspec import UNSET
 
 from asyncjobs.exceptions import ConfigurationError, JobNotCompletedError
+from asyncjobs.integrations.crewai.attempts import Occurrences
 from asyncjobs.integrations.crewai.library import crewai_module
 from asyncjobs.integrations.crewai.shown import as_text, is_model
 from asyncjobs.integrations.crewai.stopping import Brake
@@ -31,16 +32,16 @@ _current: ContextVar[Questions | None] = ContextVar("asyncjobs_crewai_questions"
 
 
 class Questions:
-    """What one attempt asks. Used from any thread.
+    """What one run asks. Used from any thread.
 
     :param brake: ends the run when a question is rejected.
+    :param occurrences: numbers equal questions of the attempt.
     """
 
-    def __init__(self, job: JobContext, brake: Brake) -> None:
+    def __init__(self, job: JobContext, brake: Brake, occurrences: Occurrences) -> None:
         self._job = job
         self._brake = brake
-        self._lock = threading.Lock()
-        self._occurrences: dict[str, int] = {}
+        self._occurrences = occurrences
 
     @contextmanager
     def asked(self) -> Generator[None]:
@@ -70,8 +71,7 @@ class Questions:
         question = f"{as_text(message)}\n\n{_cut(about)}" if about is not None else as_text(message)
         question = printable(question)
         digest = hashlib.sha256(question.encode()).hexdigest()[:12]
-        with self._lock:
-            number = self._occurrences[digest] = self._occurrences.get(digest, 0) + 1
+        number = self._occurrences.count(digest)
         key = f"{name}-{digest}" if number == 1 else f"{name}-{digest}-{number}"
         try:
             return self._job.ask_sync(question, key=key, **options)

@@ -21,6 +21,7 @@ from msgspec import Struct
 
 from asyncjobs.exceptions import JobStateError, NotSerializableError, SubmissionError
 from asyncjobs.integrations.crewai.answers import UnknownAnswerError, read_answer, write_answer
+from asyncjobs.integrations.crewai.attempts import Occurrences
 from asyncjobs.integrations.crewai.shown import as_content, is_internal
 from asyncjobs.integrations.crewai.stopping import Brake
 from asyncjobs.integrations.crewai.usage import Usage, tokens_of
@@ -91,18 +92,19 @@ class _ToolCall(Struct):
 
 
 class Replay:
-    """The answers of one attempt. Used from any thread.
+    """The answers of one run. Used from any thread.
 
     :param usage: counts what the answers had cost.
     :param brake: ends the run.
+    :param occurrences: numbers equal calls of the attempt.
     """
 
-    def __init__(self, job: JobContext, usage: Usage, brake: Brake) -> None:
+    def __init__(self, job: JobContext, usage: Usage, brake: Brake, occurrences: Occurrences) -> None:
         self._job = job
         self._usage = usage
         self._brake = brake
         self._lock = threading.Lock()
-        self._occurrences: dict[str, int] = {}
+        self._occurrences = occurrences
         self._used: list[_Call] = []
         self._finished_tasks: set[int] = set()
         self._methods: list[str] = []
@@ -224,8 +226,8 @@ class Replay:
         """Return the call with this content, numbered among the equal calls of this attempt."""
         text = json.dumps(content, sort_keys=True, default=as_content)
         digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+        number = self._occurrences.count(digest)
         with self._lock:
-            number = self._occurrences[digest] = self._occurrences.get(digest, 0) + 1
             scope = None if task is None else id(task)
             call = _Call(f"crewai/{kind}/{digest}/{number}.", scope, frozenset(self._methods), model)
             self._used.append(call)

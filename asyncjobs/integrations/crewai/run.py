@@ -9,13 +9,14 @@ from typing import Any
 
 from asyncjobs.core.retry import exception_name
 from asyncjobs.exceptions import ConfigurationError, JobProcessorError, MissingExtraError
+from asyncjobs.integrations.crewai.attempts import attempt_of
 from asyncjobs.integrations.crewai.failures import AGENT_STATE, Trail
 from asyncjobs.integrations.crewai.library import crewai_module, define_executors
 from asyncjobs.integrations.crewai.questions import Questions
 from asyncjobs.integrations.crewai.replay import Replay
 from asyncjobs.integrations.crewai.reports import report_of, role_and_task
 from asyncjobs.integrations.crewai.stopping import Brake, close_streams, hooked
-from asyncjobs.integrations.crewai.usage import Usage, tokens_of
+from asyncjobs.integrations.crewai.usage import tokens_of
 from asyncjobs.runtime.context import JobContext, check_cancelled, current_job
 from asyncjobs.runtime.final_errors import mark_final
 
@@ -31,11 +32,12 @@ class Run:
 
     def __init__(self, job: JobContext, *, durable: bool) -> None:
         self.job = job
-        self.usage = Usage()
+        attempt = attempt_of(job)
+        self.usage = attempt.usage
         self.trail = Trail()
         self.brake = Brake(job)
-        self.replay = Replay(job, self.usage, self.brake) if durable else None
-        self.questions = Questions(job, self.brake)
+        self.replay = Replay(job, self.usage, self.brake, attempt.calls) if durable else None
+        self.questions = Questions(job, self.brake, attempt.questions)
         self._warned = False
         self._reactions: Mapping[str, Callable[[Any, Any], None]] = {
             "llm_call_started": lambda source, event: self.trail.note_call(event),
@@ -89,10 +91,14 @@ class Run:
             stack.callback(context.reset_stream_sinks, context.add_stream_sink(self.listen))
             yield
 
-    def fail(self, error: BaseException) -> None:
-        """Store what is known of a run that failed or was ended. Raise what the job is to end with, if not this."""
+    def tell_state(self) -> None:
+        """Store what is known of the run."""
         for data in self.trail.events():
             self.job.emit(AGENT_STATE, data)
+
+    def fail(self, error: BaseException) -> None:
+        """Store what is known of a run that failed or was ended. Raise what the job is to end with, if not this."""
+        self.tell_state()
         if self.job.stopped:
             close_streams(error)
             check_cancelled()
@@ -129,6 +135,8 @@ def running(*, durable: bool = True) -> Generator[Run]:
         with run.listening():
             try:
                 yield run
+                if job.stopped:  # during its last call, whose answer nobody waits for
+                    run.tell_state()
             except BaseException as error:
                 run.fail(error)
                 raise

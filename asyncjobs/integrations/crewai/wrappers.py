@@ -6,14 +6,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any, cast
 
-from asyncjobs.exceptions import NotSerializableError
+from asyncjobs.core.retry import exception_name
+from asyncjobs.exceptions import ConfigurationError, JobStateError, NotSerializableError
 from asyncjobs.integrations.crewai.library import crewai_module
 from asyncjobs.integrations.crewai.questions import refuse_terminal
 from asyncjobs.integrations.crewai.run import Run, running
 from asyncjobs.integrations.crewai.shown import is_model
-from asyncjobs.runtime.context import JobContext
 from asyncjobs.runtime.crewai_inputs import check_inputs, find_unfilled
 from asyncjobs.runtime.final_errors import mark_final
+from asyncjobs.spellings import nearest
+
+_UNFILLED = "Template variable"
+"""In the errors of CrewAI for a placeholder without an input, where there are other inputs."""
 
 
 @contextmanager
@@ -41,9 +45,11 @@ class CrewJobWrapper:
         """Run a crew as part of the job whose body calls this, and return its ``CrewOutput``.
 
         :param inputs: as for ``crew.kickoff``.
-        :raises JobStateError: outside of a job.
+        :raises JobStateError: outside of a job, or in an ``async def`` body. ConfigurationError: it is no crew.
         """
         with running() as run:
+            _refuse_on_loop(run, "CrewJobWrapper.wrap_crew_run(…)")
+            _check_kind("crew", crew, crewai_module().Crew, "wrap_crew_run(make_crew(), …)")
             return kick_off_crew(run, crew, inputs)
 
 
@@ -55,18 +61,44 @@ class FlowJobWrapper:
         """Run a flow as part of the job whose body calls this, and return what its last method returned.
 
         :param inputs: as for ``flow.kickoff``.
-        :raises JobStateError: outside of a job.
+        :raises JobStateError: outside of a job, or in an ``async def`` body. ConfigurationError: it is no flow.
         """
-        with running():
+        with running() as run:
+            _refuse_on_loop(run, "FlowJobWrapper.wrap_flow_run(…)")
+            _check_kind("flow", flow, crewai_module().Flow, "wrap_flow_run(MyFlow(), …)")
             return kick_off_flow(flow, inputs)
+
+
+def _refuse_on_loop(run: Run, call: str) -> None:
+    try:
+        run.job.refuse_on_loop(call, "write the body as a plain 'def', which runs in a thread")
+    except JobStateError as error:
+        raise mark_final(error) from None
+
+
+def _check_kind(what: str, given: object, wanted: type, call: str) -> None:
+    if isinstance(given, wanted):
+        return
+    kind = f"the class {given.__qualname__}" if isinstance(given, type) else exception_name(type(given))
+    problem = f"{kind} is not a {what} that was made"
+    raise mark_final(ConfigurationError(what, kind, problem=problem, hint=f"give what a factory returns: {call}"))
 
 
 def kick_off_crew(run: Run, crew: Any, inputs: dict[str, Any] | None) -> Any:
     """Start a crew and wait for its end; also of one that streams, whose pieces come as events."""
     taken = _taken(inputs)
-    _warn_of_unfilled(run.job, crew, taken or {})
+    unfilled = _unfilled(crew, taken or {})
+    if not taken:  # then CrewAI fills nothing in
+        for name in unfilled:
+            warning = f"there is no input {name!r}: the model reads the placeholder {{{name}}} itself"
+            run.job.log(warning, level="warning")
     before = run.usage.metrics()
-    output = whole_output(crew.kickoff(inputs=taken))
+    try:
+        output = whole_output(crew.kickoff(inputs=taken))
+    except (KeyError, ValueError) as error:
+        if taken and unfilled and _UNFILLED in str(error):
+            raise mark_final(_missing_input(unfilled, taken)) from error
+        raise
     _count_once(output, before, run.usage.metrics())
     return output
 
@@ -137,8 +169,21 @@ def _gives_pieces(output: object) -> bool:
     return hasattr(kind, "result") and hasattr(kind, "__iter__")
 
 
-def _warn_of_unfilled(job: JobContext, crew: Any, inputs: dict[str, Any]) -> None:
+def _unfilled(crew: Any, inputs: dict[str, Any]) -> list[str]:
+    """Return the placeholders of a crew for which there is no input."""
     texts = [text for task in crew.tasks for text in (task.description, task.expected_output)]
     texts += [text for agent in crew.agents for text in (agent.role, agent.goal, agent.backstory)]
-    for name in find_unfilled(texts, inputs):
-        job.log(f"there is no input {name!r}: the model reads the placeholder {{{name}}} itself", level="warning")
+    return find_unfilled(texts, inputs)
+
+
+def _missing_input(unfilled: list[str], inputs: dict[str, Any]) -> ConfigurationError:
+    """Return the error for inputs with which CrewAI refuses to begin."""
+    name = unfilled[0]
+    near = nearest(name, inputs)
+    given = ", ".join(map(repr, inputs))
+    return ConfigurationError(
+        "inputs",
+        name,
+        problem=f"the crew has a placeholder {{{name}}}, and there is no input of this name",
+        hint=f"given are {given}" if near is None else f"did you mean {near!r}? Given are {given}",
+    )

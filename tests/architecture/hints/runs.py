@@ -76,5 +76,9 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = {
         "integrations/crewai/wrappers.py",
         "the flow {} waits in {}() for feedback that its own provider asks for ({}). No job resumes it: {}.from_pending({}).resume(feedback)",
     ): CREWAI,
+    ("integrations/crewai/wrappers.py", "CrewJobWrapper.wrap_crew_run(…)"): CREWAI,
+    ("integrations/crewai/wrappers.py", "FlowJobWrapper.wrap_flow_run(…)"): CREWAI,
+    ("integrations/crewai/wrappers.py", "wrap_crew_run(make_crew(), …)"): CREWAI,
+    ("integrations/crewai/wrappers.py", "wrap_flow_run(MyFlow(), …)"): CREWAI,
     ("cli/run_views.py", "{}: {} (--json shows them)"): CREWAI,
 }
