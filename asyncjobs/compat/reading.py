@@ -54,6 +54,15 @@ class Reader:
         overlaid = self._opening.has_processor or records.has_submissions(connection, movie_id)
         return records.find_by_movie(connection, movie_id), overlaid
 
+    def _note(self, movies: set[str]) -> None:
+        """Note that the store has jobs of these movies, for trackers without a processor."""
+        with self._file.reading() as connection:
+            new = [movie_id for movie_id in movies if not records.has_submissions(connection, movie_id)]
+        if new:
+            with self._file.writing() as connection:
+                for movie_id in new:
+                    records.note_submission(connection, movie_id)
+
     def _overlay(self, movie_id: str, found: list[Record], overlaid: bool) -> list[Entry]:
         return _merge(found, self._find_run(of_movie(movie_id)) if overlaid else [])
 
@@ -80,6 +89,7 @@ class Reader:
                 return await find_tracked(engine.backend, of_movie(movie_id))
 
             run = self._opening.call(find)
+            self._note({movie_id for movie_id, _ in run})
             statuses |= {job_id: show_status(job) for (_, job_id), job in run.items()}
         return Counter(statuses.values())
 
@@ -102,6 +112,7 @@ class Reader:
             return found, await show_jobs(engine.backend, found)
 
         found, shown = self._opening.call(find)
+        self._note({movie_id for movie_id, _ in found})
         return [Entry(key[0], from_datetime(job.created_at), shown[key], run=job) for key, job in found.items()]
 
 

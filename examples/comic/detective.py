@@ -19,8 +19,9 @@ from . import planner
 from .constraints import Character, ConstraintsError, PlotConstraints, check
 from .differences import name_differences
 from .files import sweep
+from .ledger import NAME as LEDGER
 from .maker import AGAIN, DAEMON, Maker, MovieError, checked, new_state, retry
-from .pipeline import build, make_folders, roles_of
+from .pipeline import STAGES, build, make_folders, roles_of
 from .script import Script, ScriptError, parse_script, read_script
 from .storyboard import mystery_of, title_of, write_script
 
@@ -49,18 +50,20 @@ class DetectiveMaker(Maker):
         maker = DetectiveMaker(db_path="cinema.db")
         state = await maker.generate(PlotConstraints(killer="Rook", victim="Lord Vane"), characters)
 
-    :param db_path: the file of the store; one of the old tracker is imported beside itself.
+    :param db_path: the file of the store; one of the old tracker is imported beside itself. Default:
+        ``cinema_jobs.asyncjobs.db`` in the working directory.
     :param max_concurrent_images: how many pictures are drawn at a time, over all processes on this store.
     :param processor: one that is open already, on the same file.
     :param crew: whether a crew writes the stories. Default: where CrewAI is installed, and ``OPENAI_BASE_URL`` or
         ``OPENAI_API_KEY`` says whom to ask. Else they follow a storyboard.
     """
 
-    folders = ("story", "characters", "images", "pages")
+    stages = (*STAGES, "plan")
+    files = ("story/*", "characters/*", "images/*.png", "pages/*.png", "*.pdf", "*.cbz", "contact_sheet.png", LEDGER)
 
     def __init__(
         self,
-        db_path: str | os.PathLike[str] = "./cinema_jobs.asyncjobs.db",
+        db_path: str | os.PathLike[str] | None = None,
         *,
         max_concurrent_images: int = 3,
         processor: JobProcessor | None = None,
@@ -157,6 +160,7 @@ class DetectiveMaker(Maker):
             "title": title,
             "script": given,
         }
+        await self._check_kind(jp, movie_id)
         by_crew = given is None and self._crew
         written = None if by_crew else _script(constraints, characters, title, given)
         state = new_state(movie_id, base_dir, request)
@@ -249,7 +253,7 @@ class DetectiveMaker(Maker):
     async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Comic:
         request = await self._stored(jp, checked(movie_id))
         if request is None:
-            raise MovieError(f"there is no movie {movie_id!r}")
+            raise await self._unknown(jp, movie_id, "generate(…)")
         return await self._go_on(jp, new_state(movie_id, base_dir, request))
 
     async def _stored(self, jp: JobProcessor, movie_id: str) -> dict[str, Any] | None:
@@ -261,7 +265,7 @@ class DetectiveMaker(Maker):
                 continue
             request = stored.args[place] if len(stored.args) > place else None
             if not isinstance(request, dict) or "constraints" not in request:
-                raise MovieError(f"the job {job_id!r} is of another kind of movie: take another movie id")
+                raise MovieError(f"{movie_id!r} is the id of another kind of movie: take another id")
             return request
         return None
 
@@ -275,6 +279,8 @@ def _read(script: Mapping[str, Any] | str | os.PathLike[str] | None) -> dict[str
     """Return the script that is given, in whatever way."""
     if script is None or isinstance(script, Mapping):
         return None if script is None else dict(script)
+    if not isinstance(script, (str, os.PathLike)):
+        raise ScriptError(f"script: a dict or the path of a file is needed, not {script!r}")
     return read_script(Path(script))
 
 

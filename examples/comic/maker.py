@@ -29,7 +29,7 @@ AGAIN = {JobStatus.FAILED, JobStatus.CANCELLED}
 """What is tried again when a movie goes on."""
 DAEMON = DaemonConfig(num_workers=8, shutdown_timeout=1.0)
 """A program that is to end gives its work back after a second: what it loses is done again soon."""
-_FOLDERS = ("characters", "images", "videos", "audio", "output")
+DATABASE = "./cinema_jobs.asyncjobs.db"
 
 
 class MovieError(ValueError):
@@ -44,15 +44,22 @@ class Maker:
     :param db_path: the file of the store; one of the old tracker is imported beside itself.
     :param processor: one that is open already, on the same file.
     :param daemon: the worker of a store that is opened here.
+    :raises MovieError: there is no file, or no name of the processor's.
     """
 
-    folders = _FOLDERS
-    """Where the files of a movie are, which are removed when it is begun anew."""
+    stages: tuple[str, ...]
+    """What the jobs of such a movie are."""
+    files: tuple[str, ...]
+    """The files of a movie in its folder, which are removed when it is begun anew; ``*`` is any text."""
 
     def __init__(
-        self, db_path: str | os.PathLike[str], *, processor: JobProcessor | None, daemon: DaemonConfig = DAEMON
+        self, db_path: str | os.PathLike[str] | None, *, processor: JobProcessor | None, daemon: DaemonConfig = DAEMON
     ) -> None:
-        self.db_path = Path(db_path)
+        if processor is not None and db_path is None:
+            raise MovieError("db_path: the tracker needs the file of the processor, too: give its name")
+        if not isinstance(db_path, (str, os.PathLike, type(None))):
+            raise MovieError(f"db_path: a path is needed, not {db_path!r}")
+        self.db_path = Path(DATABASE if db_path is None else db_path)
         self._daemon = daemon
         self._tracker: JobTracker | None = None
         self._processor: JobProcessor | None = processor
@@ -114,10 +121,26 @@ class Maker:
     @asynccontextmanager
     async def _opened(self, *, enable_daemon: bool = True) -> AsyncIterator[JobProcessor]:
         if self._processor is not None:
+            await anyio.to_thread.run_sync(self._shown, self._processor)  # both must use one file
             yield self._processor
             return
         async with await self._new_processor(enable_daemon=enable_daemon) as jp:
             yield jp
+
+    async def _check_kind(self, jp: JobProcessor, movie_id: str) -> None:
+        """Refuse the id of a movie of another kind: they would share a folder and a state."""
+        async for job in jp.iter_jobs(JobQuery(group=movie_id)):
+            if job.metadata.get("stage", self.stages[0]) not in self.stages:
+                raise MovieError(f"{movie_id!r} is the id of another kind of movie: take another id")
+
+    async def _unknown(self, jp: JobProcessor, movie_id: str, instead: str) -> MovieError:
+        """Return the error for a movie that was never submitted."""
+        progress = await anyio.to_thread.run_sync(self._shown(jp).get_progress, movie_id)
+        if progress["total"]:
+            return MovieError(
+                f"of the movie {movie_id!r} there are only the records of a tracker: call {instead} with this id"
+            )
+        return MovieError(f"there is no movie {movie_id!r}")
 
     async def _jobs(self, jp: JobProcessor, movie_id: str) -> list[Job]:
         return [job async for job in jp.iter_jobs(JobQuery(group=movie_id)) if "tracker_id" in job.metadata]
@@ -158,8 +181,7 @@ class Maker:
         await jp.cancel_jobs(group=state.movie_id)
         await jp.drain(group=state.movie_id)
         await jp.remove_jobs(JobQuery(group=state.movie_id))
-        for folder in self.folders:
-            await anyio.to_thread.run_sync(_clear, state.base_dir / folder)
+        await anyio.to_thread.run_sync(_clear, state.base_dir, self.files)
 
 
 def checked(movie_id: str) -> str:
@@ -191,9 +213,8 @@ async def retry(jp: JobProcessor, job_id: str) -> None:
         pass
 
 
-def _clear(folder: Path) -> None:
-    """Remove the files of a folder, and the folder."""
-    if folder.is_dir():
-        for file in folder.iterdir():
+def _clear(folder: Path, files: tuple[str, ...]) -> None:
+    """Remove files of a folder."""
+    for pattern in files:
+        for file in folder.glob(pattern):
             file.unlink()
-        folder.rmdir()

@@ -13,10 +13,11 @@ import anyio.to_thread
 from asyncjobs import Job, JobNotFoundError, JobProcessor, JobStatus
 from asyncjobs.compat import PipelineState
 from examples.comic.differences import name_differences
+from examples.comic.ledger import NAME as LEDGER
 from examples.comic.maker import AGAIN, Maker, MovieError, checked, new_state, retry
 
 from .ffmpeg import find_ffmpeg
-from .graph import Graph, Movie, job_id_of
+from .graph import STAGES, Graph, Movie, job_id_of
 from .parts import sweep
 from .screenplay import Screenplay, parse_screenplay, read_screenplay
 
@@ -30,14 +31,21 @@ class MovieMaker(Maker):
 
         state = await MovieMaker(db_path="cinema.db").generate_from_screenplay(Path("screenplay.json"))
 
-    :param db_path: the file of the store; one of the old tracker is imported beside itself.
+    :param db_path: the file of the store; one of the old tracker is imported beside itself. Default:
+        ``cinema_jobs.asyncjobs.db`` in the working directory.
     :param processor: one that is open already, on the same file.
     :param strict: the whole film or none. Default: it is made of the scenes that could be filmed.
     """
 
+    stages = STAGES
+    files = (
+        "characters/*.png", "images/*.png", "videos/*.mp4", "videos/*_letters.png", "audio/*.wav", "output/*.mp4",
+        "output/contact_sheet.png", "screenplay.json", LEDGER,
+    )  # fmt: skip
+
     def __init__(
         self,
-        db_path: str | os.PathLike[str] = "./cinema_jobs.asyncjobs.db",
+        db_path: str | os.PathLike[str] | None = None,
         *,
         processor: JobProcessor | None = None,
         strict: bool = False,
@@ -122,6 +130,7 @@ class MovieMaker(Maker):
         screenplay = await anyio.to_thread.run_sync(read_screenplay, source)
         await anyio.to_thread.run_sync(find_ffmpeg)
         state = new_state(movie_id, base_dir, screenplay.data)
+        await self._check_kind(jp, movie_id)
         stored = await self._stored(jp, movie_id)
         if stored is not None and restart:
             await self._remove(jp, state)
@@ -130,7 +139,7 @@ class MovieMaker(Maker):
             if differences := name_differences(stored.data, screenplay.data):
                 raise MovieError(
                     f"the movie {movie_id!r} has another screenplay: {'; '.join(differences)}. Take another movie "
-                    "id, or --restart to begin it anew"
+                    "id, or restart=True (--restart) to begin it anew"
                 )
             return await self._go_on(jp, screenplay, state)
         await self._save(state)
@@ -163,7 +172,7 @@ class MovieMaker(Maker):
     async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Movie:
         screenplay = await self._stored(jp, checked(movie_id))
         if screenplay is None:
-            raise MovieError(f"there is no movie {movie_id!r}")
+            raise await self._unknown(jp, movie_id, "generate_from_screenplay(…)")
         return await self._go_on(jp, screenplay, new_state(movie_id, base_dir, screenplay.data))
 
     async def _stored(self, jp: JobProcessor, movie_id: str) -> Screenplay | None:

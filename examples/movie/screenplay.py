@@ -13,6 +13,8 @@ from .mistakes import Reader, ScreenplayError
 INTERPOLATION, PAN, CARD = "first_last_frame_interpolation", "image_to_video", "text_to_video"
 METHODS = (INTERPOLATION, PAN, CARD)
 FRAMES = ("first", "last", "transition")
+RATIO = "16:9"
+"""Of the pictures."""
 SHORTEST, LONGEST = 0.5, 60.0
 """Seconds of a scene."""
 MOST_SCENES, MOST_CHARACTERS = 200, 50
@@ -81,7 +83,10 @@ def _loaded(source: str | Path) -> Any:
     except (OSError, UnicodeDecodeError) as error:
         raise ScreenplayError([("$", f"the file cannot be read: {error}")]) from None
     except (ValueError, RecursionError) as error:
-        raise ScreenplayError([("$", f"this is no JSON: {error}")]) from None
+        hint = (
+            "" if isinstance(source, Path) else "; a text is read as JSON: give a file as Path(…); prose is not filmed"
+        )
+        raise ScreenplayError([("$", f"this is no JSON: {error}{hint}")]) from None
 
 
 def parse_screenplay(data: Any) -> Screenplay:
@@ -90,9 +95,11 @@ def parse_screenplay(data: Any) -> Screenplay:
     warnings: list[str] = []
     whole = Reader(data, "$", mistakes)
     for part in ("scenes", "video_config", "character_description"):
-        if whole.fields and whole.fields.get(part) is None:
+        if isinstance(data, dict) and data.get(part) is None:
             whole.note(part, "this is missing")
     config = whole.inner("video_config")
+    if config.fields.get("aspect_ratio") not in (None, RATIO):
+        warnings.append(f"$.video_config.aspect_ratio: films are {RATIO}, and not {config.fields['aspect_ratio']!r}")
     characters = _characters(whole)
     scenes = _scenes(whole, {character.id for character in characters}, warnings)
     screenplay = Screenplay(

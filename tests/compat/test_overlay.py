@@ -72,7 +72,17 @@ async def test_a_job_of_the_group_with_a_tracker_id_appears_with_its_state(
     assert found.created_at.tzinfo is None
     assert shown(tracker) == {"img_1": "completed"}
     assert tracker.get_job("of no movie") is None
-    assert JobTracker(tracker.file).get_job("img_1") is None, "a tracker alone shows what trackers have submitted"
+
+
+async def test_what_a_tracker_with_the_processor_has_read_is_shown_by_others(
+    tracker: JobTracker, jp: JobProcessor
+) -> None:
+    await (await jp.submit_job(work.draw, "a", group="m", metadata={"tracker_id": "a"}))
+    alone = JobTracker(tracker.file)
+    assert alone.get_progress("m")["total"] == 0, "it looks for what trackers have submitted, and no further"
+    assert tracker.get_progress("m")["completed"] == 1
+    assert alone.get_progress("m")["completed"] == 1
+    assert [one.id for one in alone.get_jobs_by_movie("m")] == ["a"]
 
 
 async def test_a_job_of_the_processor_wins_over_a_record_of_its_movie_and_id(

@@ -16,7 +16,7 @@ import anyio
 import pytest
 from PIL import Image
 
-from asyncjobs import Job, JobProcessor, JobStatus, SQLiteConfig
+from asyncjobs import ConfigurationError, Job, JobProcessor, JobStatus, SQLiteConfig
 from asyncjobs.compat import JobStatus as TrackedStatus
 from asyncjobs.compat import JobTracker, JobType
 from examples.comic import ledger
@@ -27,8 +27,9 @@ from examples.comic.layout import lay_out
 from examples.comic.maker import MovieError
 from examples.comic.script import ScriptError, parse_script, read_script
 from examples.comic.storyboard import title_of, write_script
+from examples.movie.maker import MovieMaker
 from tests.compat.old_files import digest, old_job, old_state, write_old
-from tests.examples.movies import LONG, ROOT
+from tests.examples.movies import LONG, ROOT, card, screenplay
 
 pytestmark = pytest.mark.untraced  # examples, and not the package
 
@@ -168,6 +169,46 @@ def test_nothing_is_stored_of_what_cannot_be_made(tmp_path: Path) -> None:
         with pytest.raises(MovieError, match="max_concurrent_images"):
             DetectiveMaker(tmp_path / "jobs.db", max_concurrent_images=images)
     assert not (tmp_path / "jobs.db").exists() or jobs_of(tmp_path) == {}
+
+
+def test_a_processor_must_be_on_the_same_file_and_its_name_is_needed(tmp_path: Path) -> None:
+    async def run() -> None:
+        async with JobProcessor(SQLiteConfig(db_path=tmp_path / "mine.db")) as jp:
+            with pytest.raises(MovieError, match="db_path: the tracker needs the file of the processor"):
+                DetectiveMaker(processor=jp, crew=False)
+            maker = DetectiveMaker(tmp_path / "other.db", processor=jp, crew=False)
+            with pytest.raises(ConfigurationError, match=r"the processor keeps its jobs in .*mine\.db"):
+                await maker.generate(PLOT, CAST, "short", tmp_path, script=SHORT)
+            assert list(await jp.find_jobs()) == []
+
+    anyio.run(run)
+
+
+def test_a_comic_and_a_film_do_not_share_an_id_and_an_imported_movie_is_told_from_none(tmp_path: Path) -> None:
+    old = write_old(tmp_path / "cinema_jobs.db", [old_job("plot_old", "old")], [old_state("old")])
+
+    async def run() -> None:
+        async with DetectiveMaker(old, crew=False) as maker:
+            await maker.submit(PLOT, CAST, "one", tmp_path, script=SHORT)
+            await maker.processor.cancel_jobs(group="one")
+            with pytest.raises(MovieError, match=r"only the records of a tracker: call generate\(…\) with this id"):
+                await maker.resume("old", tmp_path)
+            film = MovieMaker(tmp_path / "cinema_jobs.asyncjobs.db", processor=maker.processor)
+            with pytest.raises(MovieError, match="'one' is the id of another kind of movie"):
+                await film.submit(screenplay(card("S1"), character_description=[]), "one", tmp_path)
+
+    anyio.run(run)
+
+
+@pytest.mark.slow
+def test_restart_leaves_nothing_of_the_comic_before(tmp_path: Path) -> None:
+    make(tmp_path, title="First")
+    own = tmp_path / "short" / "notes.txt"
+    own.write_text("mine")
+    make(tmp_path, title="Second", restart=True)
+    assert not [file.name for file in (tmp_path / "short").iterdir() if "first" in file.name]
+    assert set(ledger.starts(tmp_path / "short").values()) == {1}
+    assert own.read_text() == "mine"
 
 
 @pytest.mark.parametrize(

@@ -202,3 +202,20 @@ def test_a_name_may_be_part_of_a_file_name(name: str) -> None:
 @pytest.mark.parametrize("name", ["", ".", "..", "...", "a/b", "a\n", "ä", "x" * 101, "a b", None, 7])
 def test_anything_else_is_no_name(name: object) -> None:
     assert not is_name(name)
+
+
+def test_an_empty_object_lacks_everything() -> None:
+    with pytest.raises(ScreenplayError) as caught:
+        read_screenplay({})
+    assert {path for path, _ in caught.value.mistakes} >= {"$.scenes", "$.video_config", "$.character_description"}
+
+
+def test_a_text_that_is_no_json_is_told_what_it_is_taken_for() -> None:
+    with pytest.raises(ScreenplayError, match=r"a text is read as JSON: give a file as Path\(…\)"):
+        read_screenplay("screenplay.json")
+
+
+def test_another_ratio_of_the_pictures_is_a_warning() -> None:
+    play = copy.deepcopy(SMALL)
+    play["video_config"]["aspect_ratio"] = "9:16"
+    assert "$.video_config.aspect_ratio: films are 16:9, and not '9:16'" in read_screenplay(play).warnings
