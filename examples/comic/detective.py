@@ -177,8 +177,11 @@ class DetectiveMaker(Maker):
             return await self._go_on(jp, state)
         await self._save(state)
         if written is None:
-            return await self._submit_crew(jp, request, state)
-        return await self._submit_script(jp, written, request, state)
+            comic = await self._submit_crew(jp, request, state)
+        else:
+            comic = await self._submit_script(jp, written, request, state)
+        await self._shown_to_others(jp, movie_id)
+        return comic
 
     async def _submit_script(
         self, jp: JobProcessor, script: Script, request: dict[str, Any], state: PipelineState

@@ -162,6 +162,10 @@ class Maker:
         """Remove what killed processes left half-written."""
         raise NotImplementedError
 
+    async def _shown_to_others(self, jp: JobProcessor, movie_id: str) -> None:
+        """Have trackers without a processor show a movie that was just submitted."""
+        await anyio.to_thread.run_sync(self._shown(jp).get_progress, movie_id)
+
     async def _finished(self, jp: JobProcessor, state: PipelineState) -> PipelineState:
         """Wait until nothing of a movie is to be done, and return its state."""
         await jp.drain(group=state.movie_id)

@@ -146,6 +146,7 @@ class MovieMaker(Maker):
         async with jp.batch() as batch:
             graph = Graph(jp, batch, screenplay, state)
             graph.build(self.strict)
+        await self._shown_to_others(jp, movie_id)
         return graph.movie
 
     def _sweep(self, folder: Path) -> None:

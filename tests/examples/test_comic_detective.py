@@ -149,6 +149,7 @@ def test_a_database_of_the_old_tracker_is_imported_and_left_as_it_is(tmp_path: P
             comic = await maker.submit(PLOT, CAST, "new", tmp_path, script=SHORT)
             await maker.processor.cancel_jobs(group="new")
             assert len(comic.jobs) == 11
+            assert JobTracker(old).get_progress("new")["total"] == 11
             return await maker.get_status("old")
 
     assert anyio.run(submit)["total"] == 1
