@@ -232,7 +232,7 @@ bench-crewai: .venv-crewai/stamp
 	.venv-crewai/bin/python -m benchmarks $(if $(QUICK),--quick) crews $(ARGS)
 
 bench-sqs: $(VENV)/dev.stamp .venv-aws/stamp .venv-celery/stamp .venv-taskiq/stamp
-	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) sqs sqs-costs $(ARGS)
+	$(BIN)/python -m benchmarks $(if $(QUICK),--quick) sqs sqs-costs sqs-lag $(ARGS)
 
 clean:
 	rm -rf .venv .venv-* build dist .pytest_cache .ruff_cache .hypothesis .mypy_cache .coverage comic-output movie-output

@@ -20,6 +20,7 @@ from benchmarks.scenarios import (
     rounds,
     sqs,
     sqs_costs,
+    sqs_lag,
     stalls,
     steps,
     streams,
@@ -84,4 +85,7 @@ SCENARIOS: dict[str, Scenario] = {
         sqs.throughput, "1, 2 and 4 daemons on SQS and DynamoDB, emulated, beside others", once=True, named=True
     ),
     "sqs-costs": Scenario(sqs_costs.run, "units of capacity and dollars of jobs in DynamoDB", once=True, named=True),
+    "sqs-lag": Scenario(
+        sqs_lag.run, "how long the loop of a daemon on SQS is held up, with 100 slots busy", once=True, named=True
+    ),
 }
