@@ -1,0 +1,100 @@
+"""The tutorial runs as it is printed, from its first step to its last, in an empty folder."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+STEPS = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
+BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+SERVED = "4-a-page"
+BY_NAME = re.compile(r"[Ww]rite this to `(\w+\.py)`")
+
+
+def blocks(step: Path, kind: str) -> list[str]:
+    return [text for found, text in BLOCK.findall(step.read_text("utf-8")) if found == kind]
+
+
+def save(step: Path, folder: Path) -> list[Path]:
+    """Write the programs of a step to the files that it names, or to ``story.py``."""
+    names = BY_NAME.findall(step.read_text("utf-8")) or ["story.py"]
+    programs = blocks(step, "python")
+    assert len(names) == len(programs)
+    for name, program in zip(names, programs, strict=True):
+        (folder / name).write_text(program)
+    return [folder / name for name in names]
+
+
+def environment() -> dict[str, str]:
+    """The commands of the page find this Python and its scripts."""
+    return {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+
+
+def printed_by(command: str, folder: Path) -> str:
+    done = subprocess.run(
+        command, shell=True, cwd=folder, env=environment(), capture_output=True, text=True, timeout=50, check=False
+    )  # fmt: skip
+    assert done.returncode == 0, f"{command}: {done.stderr}"
+    return done.stdout
+
+
+def test_each_step_leads_to_the_next() -> None:
+    for step, following in itertools.pairwise(STEPS):
+        assert f"**Next:** [{following.stem[0]}. " in step.read_text("utf-8")
+        assert f"]({following.name})" in step.read_text("utf-8")
+    contents = (ROOT / "docs" / "index.md").read_text("utf-8").split()
+    assert [f"tutorial/{step.stem}" for step in STEPS] == [line for line in contents if line.startswith("tutorial/")]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [step for step in STEPS if step.stem != SERVED], ids=lambda step: step.stem)
+def test_a_step_prints_what_the_page_says(step: Path, tmp_path: Path) -> None:
+    program, *others = save(step, tmp_path)
+    [expected] = blocks(step, "text")
+    commands = [line for block in blocks(step, "sh") for line in block.splitlines()]
+    if not any(line.startswith("python ") for line in commands):
+        commands.insert(0, f"python {program.name}")
+    told = [printed_by(command, tmp_path) for command in commands]
+    assert expected in told
+    assert {file.name for file in (program, *others)} <= {file.name for file in tmp_path.iterdir()}
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[str]:
+    [step] = [step for step in STEPS if step.stem == SERVED]
+    save(step, tmp_path)
+    [command] = [line for block in blocks(step, "sh") for line in block.splitlines()]
+    with subprocess.Popen(
+        f"exec {command} --port 0", shell=True, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
+    ) as process:  # fmt: skip
+        assert process.stderr is not None
+        log = ""
+        for line in process.stderr:
+            log += line
+            if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
+                yield found[1]
+                break
+        else:
+            pytest.fail(log)
+        process.terminate()
+        process.communicate(timeout=20)
+
+
+@pytest.mark.slow
+def test_the_page_is_written_word_by_word(server: str) -> None:
+    with httpx.Client(base_url=server, timeout=30) as client:
+        assert "EventSource" in client.get("/").text
+        job = client.post("/pages/noir").json()["id"]
+        streamed = client.get(f"/jobs/v1/jobs/{job}/events").text
+    text = "".join(re.findall(r'"type":"output".*?"text":"(.*?)"', streamed))
+    assert text.strip() == "It was a dark and noir night."
+    assert "event: end" in streamed
