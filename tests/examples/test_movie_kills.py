@@ -18,6 +18,7 @@ import pytest
 
 from asyncjobs import Job, JobStatus
 from examples.comic import ledger
+from examples.movie.graph import CLIPS
 from examples.movie.maker import MovieMaker
 from examples.movie.screenplay import read_screenplay
 from tests.examples.movies import LONG, ROOT, Ffmpeg, card, decode, screenplay, working_for
@@ -195,11 +196,13 @@ def read(file: Path) -> bytes:
         return b""
 
 
-def test_two_programs_that_make_one_film_do_nothing_twice_and_draw_three_pictures_at_a_time(
+def test_two_programs_that_make_one_film_do_nothing_twice_and_no_more_at_a_time_than_they_may(
     tmp_path: Path, programs: Programs
 ) -> None:
     people = [{"id": number, "physical_appearance": "Somebody.", "style": ""} for number in range(3)]
-    programs.play.write_text(json.dumps({**CARDS, "character_description": people}), encoding="utf-8")
+    scenes = [card(f"S{number}") for number in range(CLIPS[1] + 2)]
+    play = screenplay(*scenes, character_description=people)
+    programs.play.write_text(json.dumps(play), encoding="utf-8")
     both = [programs.start(), programs.start()]
     for program in both:
         programs.finish(program)
@@ -208,11 +211,18 @@ def test_two_programs_that_make_one_film_do_nothing_twice_and_draw_three_picture
     assert "film_2" not in jobs
     drawn = [job for job in jobs.values() if job.metadata["stage"] == "characters"]
     assert len(drawn) == 12
+    assert most_at_a_time(drawn) == 3
+    filmed = [job for job in jobs.values() if job.metadata["stage"] in ("clips", "post")]
+    assert len(filmed) == 2 * len(scenes)
+    assert most_at_a_time(filmed) <= CLIPS[1], "more than there are cores"
+
+
+def most_at_a_time(jobs: list[Job]) -> int:
     changes = sorted(
-        [(job.started_at, 1) for job in drawn if job.started_at]
-        + [(job.finished_at, -1) for job in drawn if job.finished_at]
+        [(job.started_at, 1) for job in jobs if job.started_at]
+        + [(job.finished_at, -1) for job in jobs if job.finished_at]
     )
-    assert max(accumulate(change for _, change in changes)) == 3
+    return max(accumulate(change for _, change in changes))
 
 
 def test_two_programs_that_resume_one_film_do_nothing_twice(tmp_path: Path, ffmpeg: Ffmpeg, programs: Programs) -> None:
