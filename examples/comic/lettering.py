@@ -283,7 +283,8 @@ class Letterer:
         d = math.hypot(dx, dy) or 1.0
         nx, ny = -dy / d, dx / d
         base = min(15.0, block.half_width * 0.3)
-        root = (center[0] + dx * 0.12, center[1] + dy * 0.12)
+        inside = min(0.12, 0.5 * block.half_height / max(abs(dy), 1.0), 0.5 * block.half_width / max(abs(dx), 1.0))
+        root = (center[0] + dx * inside, center[1] + dy * inside)  # else a long tail hangs below a flat balloon
         bend = (center[0] + dx * 0.6 + nx * d * 0.05, center[1] + dy * 0.6 + ny * d * 0.05)
         return [
             (root[0] + nx * base, root[1] + ny * base),

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 
 from examples.comic.__main__ import SCRIPT
+from examples.comic.art.canvas import Canvas
 from examples.comic.art.look import Look
+from examples.comic.art.palette import TONES
 from examples.comic.art.sheet import make_look
 from examples.comic.art.type import width, wrap
 from examples.comic.layout import lay_out
 from examples.comic.lettering import Letterer, measure, overlap
 from examples.comic.panel import draw, stage
-from examples.comic.script import Panel, Scene, Script, load_script
+from examples.comic.script import Line, Panel, Scene, Script, load_script
 
 pytestmark = pytest.mark.untraced  # what it draws is not of the package
 
@@ -76,6 +78,16 @@ def test_a_balloon_is_larger_than_its_text(text: str) -> None:
     block = measure(text, 22, 500)
     assert 2 * block.half_height > block.text_height
     assert all(2 * block.half_width > width(line, 22) for line in block.lines)
+
+
+@pytest.mark.parametrize("text", ["Never.", "It is fear, Mr. Holmes. It is terror."])
+def test_a_tail_begins_inside_of_its_balloon_however_far_the_mouth_is(text: str) -> None:
+    canvas = Canvas(1300, 1900, (0, 0, 0))
+    letters = Letterer(canvas, TONES["calm"], "seed", {"Ann": (600, 1200, 700, 1330)}, {"Ann": (650.0, 1300.0)})
+    block, center = measure(text, 30, 500), (650.0, 80.0)
+    first, *_, last = letters._tail(Line("Ann", text), block, center)
+    for _, y in (first, last):
+        assert abs(y - center[1]) < block.half_height
 
 
 @pytest.mark.slow
