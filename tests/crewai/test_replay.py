@@ -105,7 +105,9 @@ async def test_so_they_are_in_crews_and_flows_of_every_kind(
     output, events = await finish(config, job_id)
     assert output
     assert once(model)
-    assert data_of(events, "usage")[-1]["replayed"]["requests"] >= calls
+    # Whom the manager has asked is not asked again where the tool that asked them had ended, too, when the worker died.
+    least = 1 if factory is crews.hierarchical else calls
+    assert data_of(events, "usage")[-1]["replayed"]["requests"] >= least
 
 
 async def test_a_call_whose_answer_was_not_kept_is_the_only_one_that_is_paid_again(

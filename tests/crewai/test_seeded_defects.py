@@ -8,6 +8,7 @@ import pytest
 
 from asyncjobs import JobProcessor, RetryPolicy, SQLiteConfig
 from asyncjobs.integrations.crewai import replay, reports, results, wrappers
+from asyncjobs.integrations.crewai.attempts import Occurrences
 from tests.crewai import test_events, test_many, test_replay
 from tests.crewai.conftest import Model
 
@@ -42,7 +43,7 @@ async def test_a_key_without_the_number_of_the_occurrence(
     original = replay.Replay._next
 
     def first(self: Any, *args: Any) -> Any:
-        self._occurrences.clear()
+        self._occurrences = Occurrences()
         return original(self, *args)
 
     monkeypatch.setattr(replay.Replay, "_next", first)
