@@ -38,6 +38,11 @@ class PageDemo(Served):
         """Let them be finished."""
         (self.folder / f"hold-{role}").unlink()
 
+    def hold_nobody(self) -> None:
+        """Let all answers be finished."""
+        for file in self.folder.glob("hold-*"):
+            file.unlink()
+
     def answered(self, story: str) -> Counter[str]:
         """How often the model has answered each request of a story to its end."""
         return Ledger(self.folder).answered(story)

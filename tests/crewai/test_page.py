@@ -18,6 +18,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from tests.browser.looks import look
 from tests.browser.served import ROOT
 from tests.browser.support import Visitor, launched_browser
+from tests.crewai.held_model import HELD_AFTER
 from tests.crewai.page_demo import PageDemo, held_model
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
@@ -53,7 +54,9 @@ def demo(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[PageDemo]:
     """One for all tests, except those with an ``own_server``: it is killed, or draws with care."""
     marker = request.node.get_closest_marker("own_server")
     if marker is None:
-        yield request.getfixturevalue("lasting_demo")
+        lasting: PageDemo = request.getfixturevalue("lasting_demo")
+        yield lasting
+        lasting.hold_nobody()  # also where the test has failed
         return
     with running(tmp_path, **marker.kwargs) as own:
         yield own
@@ -85,7 +88,9 @@ def card(page: Page, role: str, number: int = 0) -> Locator:
 def expect_half_of(page: Page, role: str, begins: str, number: int = 0) -> None:
     """This agent has written eight words, and no more will come until the model goes on."""
     expect(card(page, role, number)).to_have_attribute("data-state", "writing")
-    expect(card(page, role, number).locator(".text")).to_have_text(re.compile(f"^{begins}"))
+    text = card(page, role, number).locator(".text")
+    expect(text).to_have_text(re.compile(f"^{begins}"))
+    expect(text).to_have_text(re.compile(rf"^\S+(\s+\S+){{{HELD_AFTER - 1}}}\s*$"))
     expect(page.locator("#summary")).to_have_text(f"{role} is writing")
 
 
