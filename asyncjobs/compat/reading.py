@@ -20,8 +20,12 @@ from asyncjobs.compat.records import Record
 from asyncjobs.compat.rows import fill_state
 from asyncjobs.compat.run_jobs import Key, find_tracked, of_id, of_movie, show_jobs, show_status
 from asyncjobs.compat.state import PipelineState
+from asyncjobs.exceptions import JobProcessorError
 from asyncjobs.requests import JobQuery
 from asyncjobs.runtime.engine import Engine
+from asyncjobs.safe_logging import SafeLogger
+
+logger = SafeLogger("asyncjobs.compat")
 
 
 class Entry(Struct, frozen=True):
@@ -40,6 +44,7 @@ class Reader:
     def __init__(self, file: RecordFile, opening: StoreOpening) -> None:
         self._file = file
         self._opening = opening
+        self._noted: set[str] = set()
 
     def find_movie(self, movie_id: str, status: JobStatus | None = None) -> list[Entry]:
         """Return the jobs of a movie, with one status or all, in the order of their last save."""
@@ -54,14 +59,22 @@ class Reader:
         overlaid = self._opening.has_processor or records.has_submissions(connection, movie_id)
         return records.find_by_movie(connection, movie_id), overlaid
 
-    def _note(self, movies: set[str]) -> None:
-        """Note that the store has jobs of these movies, for trackers without a processor."""
-        with self._file.reading() as connection:
-            new = [movie_id for movie_id in movies if not records.has_submissions(connection, movie_id)]
-        if new:
-            with self._file.writing() as connection:
-                for movie_id in new:
-                    records.note_submission(connection, movie_id)
+    def _note(self, movies: Iterable[str]) -> None:
+        """Note that the store has jobs of these movies, for trackers without a processor: each movie once."""
+        new = set(movies) - self._noted
+        if not new or not self._opening.has_processor:
+            return
+        try:
+            with self._file.reading() as connection:
+                unknown = [movie_id for movie_id in new if not records.has_submissions(connection, movie_id)]
+            if unknown:
+                with self._file.writing() as connection:
+                    for movie_id in unknown:
+                        records.note_submission(connection, movie_id)
+        except JobProcessorError as error:  # a full disk, or a lock: what was read is right, and the next read notes it
+            logger.warning("other trackers do not show the jobs of %s yet: %s", ", ".join(sorted(new)), error)
+        else:
+            self._noted |= new
 
     def _overlay(self, movie_id: str, found: list[Record], overlaid: bool) -> list[Entry]:
         return _merge(found, self._find_run(of_movie(movie_id)) if overlaid else [])
@@ -89,7 +102,7 @@ class Reader:
                 return await find_tracked(engine.backend, of_movie(movie_id))
 
             run = self._opening.call(find)
-            self._note({movie_id for movie_id, _ in run})
+            self._note(movie_id for movie_id, _ in run)
             statuses |= {job_id: show_status(job) for (_, job_id), job in run.items()}
         return Counter(statuses.values())
 
@@ -112,7 +125,7 @@ class Reader:
             return found, await show_jobs(engine.backend, found)
 
         found, shown = self._opening.call(find)
-        self._note({movie_id for movie_id, _ in found})
+        self._note(movie_id for movie_id, _ in found)
         return [Entry(key[0], from_datetime(job.created_at), shown[key], run=job) for key, job in found.items()]
 
 

@@ -120,15 +120,6 @@ class DetectiveMaker(Maker):
             self.processor, constraints, characters, movie_id, base_dir, title, script, restart=restart
         )
 
-    async def resume(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> PipelineState:
-        """Go on with a comic: try again what failed, return the state at the end.
-
-        :raises MovieError: no such movie, or its files are in another folder.
-        """
-        async with self._opened() as jp:
-            comic = await self._resubmit(jp, movie_id, base_dir)
-            return await self._finished(jp, comic.state)
-
     async def resubmit(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> Comic:
         """Go on with a comic as ``resume``, and return the handles at once.
 
@@ -160,7 +151,7 @@ class DetectiveMaker(Maker):
             "title": title,
             "script": given,
         }
-        await self._check_kind(jp, movie_id)
+        await self._check(jp, movie_id)
         by_crew = given is None and self._crew
         written = None if by_crew else _script(constraints, characters, title, given)
         state = new_state(movie_id, base_dir, request)
@@ -190,20 +181,15 @@ class DetectiveMaker(Maker):
         async with jp.batch() as batch:
 
             async def add(stage: str, name: str, func: Any, *args: Any, **options: Any) -> JobHandle[Any]:
-                common = planner.options_of(stage, name, script, out, args)
-                metadata = {**options.pop("metadata", {}), **common.pop("metadata")}
-                handle = batch.submit_job(
+                comic.jobs[name] = batch.submit_job(
                     func,
                     *args,
                     job_id=f"{state.movie_id}/{name}",
                     group=state.movie_id,
-                    metadata=metadata,
                     if_exists="return",
-                    **common,
-                    **options,
+                    **planner.options_of(stage, name, script, out, args, options),
                 )
-                comic.jobs[name] = handle
-                return handle
+                return comic.jobs[name]
 
             plot_id = f"plot_{state.movie_id}"
             plot = await add("plot", plot_id, planner.write_plot, request, script.mystery, roles_of(script), out)
@@ -213,7 +199,7 @@ class DetectiveMaker(Maker):
     async def _submit_crew(self, jp: JobProcessor, request: dict[str, Any], state: PipelineState) -> Comic:
         """Submit the plot and its plan: what is drawn is known when the plot is."""
         plot_id = f"plot_{state.movie_id}"
-        common = planner.options_of("plot", plot_id, None, state.base_dir, ())
+        common = planner.options_of("plot", plot_id, None, state.base_dir)
         async with jp.batch() as batch:
             plot = batch.submit_crew_run(
                 WRITERS,
@@ -254,7 +240,8 @@ class DetectiveMaker(Maker):
         return Comic(state.movie_id, state, {name: jp.handle(job_id) for job_id, name in names.items()})
 
     async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Comic:
-        request = await self._stored(jp, checked(movie_id))
+        await self._check(jp, checked(movie_id))
+        request = await self._stored(jp, movie_id)
         if request is None:
             raise await self._unknown(jp, movie_id, "generate(…)")
         return await self._go_on(jp, new_state(movie_id, base_dir, request))

@@ -103,6 +103,25 @@ class Maker:
         async with self._opened(enable_daemon=False) as jp:
             return await self._jobs(jp, movie_id)
 
+    async def resume(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> PipelineState:
+        """Go on with a movie: try again what failed and make what is missing, return the state at the end.
+
+        :raises MovieError: no such movie, or its files are in another folder.
+        """
+        async with self._opened() as jp:
+            made = await self._resubmit(jp, movie_id, base_dir)
+            return await self._finished(jp, made.state)
+
+    # -- what each kind of movie does by itself
+
+    async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Any:
+        """Go on with a movie, and return its ``state`` and ``jobs``."""
+        raise NotImplementedError
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove what killed processes left half-written."""
+        raise NotImplementedError
+
     # -- the store and the tracker
 
     async def _open_tracker(self) -> JobTracker:
@@ -121,14 +140,17 @@ class Maker:
     @asynccontextmanager
     async def _opened(self, *, enable_daemon: bool = True) -> AsyncIterator[JobProcessor]:
         if self._processor is not None:
-            await anyio.to_thread.run_sync(self._shown, self._processor)  # both must use one file
             yield self._processor
             return
         async with await self._new_processor(enable_daemon=enable_daemon) as jp:
             yield jp
 
-    async def _check_kind(self, jp: JobProcessor, movie_id: str) -> None:
-        """Refuse the id of a movie of another kind: they would share a folder and a state."""
+    async def _check(self, jp: JobProcessor, movie_id: str) -> None:
+        """Refuse a processor on another file, and the id of a movie of another kind, before anything is stored.
+
+        Two movies of one id would share a folder and a state.
+        """
+        await anyio.to_thread.run_sync(self._shown, jp)
         async for job in jp.iter_jobs(JobQuery(group=movie_id)):
             if job.metadata.get("stage", self.stages[0]) not in self.stages:
                 raise MovieError(f"{movie_id!r} is the id of another kind of movie: take another id")
@@ -157,10 +179,6 @@ class Maker:
             tracker.save_state(state)
 
         await anyio.to_thread.run_sync(save)
-
-    def _sweep(self, folder: Path) -> None:
-        """Remove what killed processes left half-written."""
-        raise NotImplementedError
 
     async def _shown_to_others(self, jp: JobProcessor, movie_id: str) -> None:
         """Have trackers without a processor show a movie that was just submitted."""
@@ -221,4 +239,5 @@ def _clear(folder: Path, files: tuple[str, ...]) -> None:
     """Remove files of a folder."""
     for pattern in files:
         for file in folder.glob(pattern):
-            file.unlink()
+            if file.is_file():
+                file.unlink()

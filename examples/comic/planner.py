@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +31,18 @@ INTERRUPTIONS = 10
 MOST_SCENES = 20
 
 
-def options_of(stage: str, tracker_id: str, script: Script | None, out: Path, args: tuple[Any, ...]) -> dict[str, Any]:
-    """Return the options that every job of such a comic has: its place in the old pipeline, and how it is retried."""
+def options_of(
+    stage: str,
+    tracker_id: str,
+    script: Script | None,
+    out: Path,
+    args: tuple[Any, ...] = (),
+    options: Mapping[str, Any] = {},
+) -> dict[str, Any]:
+    """Return the options of a job: its own, and those of every job of such a comic.
+
+    These are its place in the old pipeline, and how it is retried.
+    """
     metadata: dict[str, Any] = {"stage": stage, "tracker_id": tracker_id, "type": TYPES[stage].value}
     if stage == "plot":
         metadata["output_path"] = str(out / "story" / "plot.json")
@@ -45,7 +56,8 @@ def options_of(stage: str, tracker_id: str, script: Script | None, out: Path, ar
         metadata["output_path"] = str(out / "pages" / f"{tracker_id}.png")
     elif stage == "book":
         metadata["output_path"] = str(out / f"{stem_of(args[0])}.pdf")
-    return {"metadata": metadata, "retry": RETRY, "max_interruptions": INTERRUPTIONS}
+    own = {"metadata": {**options.get("metadata", {}), **metadata}}
+    return {**options, **own, "retry": RETRY, "max_interruptions": INTERRUPTIONS}
 
 
 def facts_of(panel: Panel, script: Script, out: Path) -> dict[str, Any]:
@@ -94,9 +106,7 @@ async def plan(answer: Any, request: dict[str, Any], out: Path, images: int) -> 
     plot = await jobs.write_plot(script.mystery, roles_of(script), out)
 
     async def add(stage: str, name: str, func: Any, *args: Any, **options: Any) -> JobHandle[Any]:
-        common = options_of(stage, name, script, out, args)
-        metadata = {**options.pop("metadata", {}), **common.pop("metadata")}
-        return await job.submit_job(func, *args, key=name, metadata=metadata, **common, **options)
+        return await job.submit_job(func, *args, key=name, **options_of(stage, name, script, out, args, options))
 
     await build(add, script, plot, out, images=("images", images))
     job.log(f"{len(script.panels)} panels on {len(script.scenes)} pages")
@@ -111,7 +121,7 @@ def script_of(text: str, request: dict[str, Any]) -> dict[str, Any]:
     begin, end = text.find("{"), text.rfind("}")
     try:
         story = json.loads(text[begin : end + 1])
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise ScriptError(f"$: the answer is not the JSON of a story: {error}") from None
     scenes = story.get("scenes")
     if not isinstance(scenes, list) or not 1 <= len(scenes) <= MOST_SCENES:

@@ -35,6 +35,20 @@ _CHOICES = {
 }
 
 
+_TEXTS = ("title", "place", "tone", "lead", "key")
+_SCENE: dict[str, type] = {**dict.fromkeys(_TEXTS, str), "night": bool, "panels": list, "hats": list, "dress": dict}
+_PANEL: dict[str, type] = {
+    **dict.fromkeys(("shot", "orientation", "action", "caption", "tone", "place", "key", "prop", "sound"), str),
+    **dict.fromkeys(("beat", "night", "silhouettes", "bare_headed"), bool),
+    **dict.fromkeys(("who", "dialogue", "hats"), list),
+    **dict.fromkeys(("poses", "moods", "dress", "facing"), dict),
+}
+"""What may be said of a scene and of a panel; the items of lists and dicts are texts."""
+
+
+_KINDS = {str: "a text", bool: "true or false", list: "a list", dict: "a table"}
+
+
 class ScriptError(ValueError):
     """The script cannot be used; the text says where and why."""
 
@@ -157,7 +171,10 @@ def parse_script(data: dict[str, Any]) -> Script:
     counters: dict[str, tuple[int, int]] = {}
     number = 0
     made: list[Scene] = []
+    if not isinstance(scenes, list):
+        raise ScriptError(f"scenes: a list is needed, not {scenes!r:.60}")
     for s, scene in enumerate(scenes, 1):
+        _check_types(scene, _SCENE, f"scene {s}")
         where = f"scene {s} ({scene.get('title', 'untitled')})"
         if not scene.get("panels"):
             raise ScriptError(f"{where} has no panels ([[scenes.panels]])")
@@ -194,28 +211,9 @@ def _panel(
     characters: Iterable[str],
     where: str,
 ) -> Panel:
-    known = {
-        "shot",
-        "orientation",
-        "beat",
-        "action",
-        "who",
-        "poses",
-        "moods",
-        "caption",
-        "dialogue",
-        "tone",
-        "place",
-        "night",
-        "key",
-        "prop",
-        "sound",
-        "hats",
-        "dress",
-    }
-    known |= {"silhouettes", "bare_headed", "facing"}
+    _check_types(raw, _PANEL, where)
     for name in raw:
-        _one_of(name, known, f"{where}: setting")
+        _one_of(name, _PANEL, f"{where}: setting")
     who = list(raw.get("who", []))
     for name in who:
         _one_of(name, characters, f"{where}: who")
@@ -268,6 +266,21 @@ def _panel(
         silhouettes=bool(raw.get("silhouettes", False)),
         facing=dict(raw.get("facing", {})),
     )
+
+
+def _check_types(given: Any, types: dict[str, type], where: str) -> None:
+    """Check that values are of the kinds that they must be: scripts may come from anybody."""
+    if not isinstance(given, dict):
+        raise ScriptError(f"{where}: a table is needed, not {given!r:.60}")
+    for name, kind in types.items():
+        value = given.get(name)
+        if value is None:
+            continue
+        if not isinstance(value, kind):
+            raise ScriptError(f"{where}: {name}: {_KINDS[kind]} is needed, not {value!r:.60}")
+        items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+        if name != "panels" and not all(isinstance(item, str) for item in items):
+            raise ScriptError(f"{where}: {name}: texts are needed, not {value!r:.60}")
 
 
 def _line(text: str, characters: Iterable[str], where: str) -> Line:

@@ -99,15 +99,6 @@ class MovieMaker(Maker):
         """
         return await self._submit(self.processor, screenplay_json, movie_id, base_dir, restart=restart)
 
-    async def resume(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> PipelineState:
-        """Go on with a movie: try again what failed, cut the film anew if it lacks scenes, return the state at the end.
-
-        :raises MovieError: no such movie, or its files are in another folder.
-        """
-        async with self._opened() as jp:
-            movie = await self._resubmit(jp, movie_id, base_dir)
-            return await self._finished(jp, movie.state)
-
     async def resubmit(self, movie_id: str, base_dir: str | os.PathLike[str] = "./output") -> Movie:
         """Go on with a movie as ``resume``, and return the handles at once.
 
@@ -130,7 +121,7 @@ class MovieMaker(Maker):
         screenplay = await anyio.to_thread.run_sync(read_screenplay, source)
         await anyio.to_thread.run_sync(find_ffmpeg)
         state = new_state(movie_id, base_dir, screenplay.data)
-        await self._check_kind(jp, movie_id)
+        await self._check(jp, movie_id)
         stored = await self._stored(jp, movie_id)
         if stored is not None and restart:
             await self._remove(jp, state)
@@ -171,7 +162,8 @@ class MovieMaker(Maker):
         return movie
 
     async def _resubmit(self, jp: JobProcessor, movie_id: str, base_dir: str | os.PathLike[str]) -> Movie:
-        screenplay = await self._stored(jp, checked(movie_id))
+        await self._check(jp, checked(movie_id))
+        screenplay = await self._stored(jp, movie_id)
         if screenplay is None:
             raise await self._unknown(jp, movie_id, "generate_from_screenplay(…)")
         return await self._go_on(jp, screenplay, new_state(movie_id, base_dir, screenplay.data))

@@ -7,11 +7,12 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.uvicorn_program import serving
 
 ROOT = Path(__file__).resolve().parents[2]
 STEPS = sorted((ROOT / "docs" / "tutorial").glob("*.md"))
@@ -68,30 +69,13 @@ def test_a_step_prints_what_the_page_says(step: Path, tmp_path: Path) -> None:
     assert {file.name for file in (program, *others)} <= {file.name for file in tmp_path.iterdir()}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    [step] = [step for step in STEPS if step.stem == SERVED]
-    save(step, tmp_path)
-    [command] = [line for block in blocks(step, "sh") for line in block.splitlines()]
-    with subprocess.Popen(
-        f"exec {command} --port 0", shell=True, cwd=tmp_path, env=environment(), stderr=subprocess.PIPE, text=True
-    ) as process:  # fmt: skip
-        assert process.stderr is not None
-        log = ""
-        for line in process.stderr:
-            log += line
-            if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
-                yield found[1]
-                break
-        else:
-            pytest.fail(log)
-        process.terminate()
-        process.communicate(timeout=20)
-
-
 @pytest.mark.slow
-def test_the_page_is_written_word_by_word(server: str) -> None:
-    with httpx.Client(base_url=server, timeout=30) as client:
+def test_the_page_is_written_word_by_word(tmp_path: Path) -> None:
+    [step] = [step for step in STEPS if step.stem == SERVED]
+    [program] = save(step, tmp_path)
+    app = f"{program.stem}:app"
+    assert blocks(step, "sh") == [f"uvicorn {app}\n"]
+    with serving(app, tmp_path) as address, httpx.Client(base_url=address, timeout=30) as client:
         assert "EventSource" in client.get("/").text
         job = client.post("/pages/noir").json()["id"]
         streamed = client.get(f"/jobs/v1/jobs/{job}/events").text

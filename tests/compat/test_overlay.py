@@ -11,6 +11,7 @@ import pytest
 
 from asyncjobs import (
     BackendClosedError,
+    BackendError,
     ConfigurationError,
     CyclicDependencyError,
     JobConflictError,
@@ -22,7 +23,7 @@ from asyncjobs import (
     SyncJobs,
     UnknownDependencyError,
 )
-from asyncjobs.compat import Job, JobStatus, JobTracker, JobType, PipelineState
+from asyncjobs.compat import Job, JobStatus, JobTracker, JobType, PipelineState, records
 from tests.compat import work
 from tests.compat.support import job, movie_of, shown
 
@@ -83,6 +84,23 @@ async def test_what_a_tracker_with_the_processor_has_read_is_shown_by_others(
     assert tracker.get_progress("m")["completed"] == 1
     assert alone.get_progress("m")["completed"] == 1
     assert [one.id for one in alone.get_jobs_by_movie("m")] == ["a"]
+
+
+async def test_a_note_that_cannot_be_made_fails_no_read_and_is_made_by_a_later_one(
+    tracker: JobTracker, jp: JobProcessor, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    await (await jp.submit_job(work.draw, "a", group="m", metadata={"tracker_id": "a"}))
+
+    def full(*_: object) -> None:
+        raise BackendError("the disk is full")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(records, "note_submission", full)
+        assert tracker.get_progress("m")["completed"] == 1
+    assert "other trackers do not show the jobs of m yet" in caplog.text
+    assert JobTracker(tracker.file).get_progress("m")["total"] == 0
+    assert tracker.get_progress("m")["completed"] == 1
+    assert JobTracker(tracker.file).get_progress("m")["completed"] == 1
 
 
 async def test_a_job_of_the_processor_wins_over_a_record_of_its_movie_and_id(
@@ -429,7 +447,7 @@ async def test_it_never_goes_through_the_loop_of_the_caller(tracker: JobTracker,
     async def count() -> None:
         nonlocal steps
         while True:
-            await anyio.sleep(0)
+            await anyio.lowlevel.checkpoint()
             steps += 1
 
     async with anyio.create_task_group() as tasks:

@@ -106,6 +106,7 @@ async def test_what_cannot_be_drawn_is_written_again(author: Author, tmp_path: P
     ("story", "problem"),
     [
         ({"scenes": [{**STORY["scenes"][0], "place": "moon"}]}, "panel 1: place: 'moon' is not known"),
+        ({"scenes": [{**STORY["scenes"][0], "panels": ["x"]}]}, "panel 1: a table is needed, not 'x'"),
         ({"scenes": []}, "$.scenes: a list of 1 to 20 scenes is needed"),
     ],
 )

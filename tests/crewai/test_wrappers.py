@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from typing import Any
 
 import pytest
@@ -47,6 +49,21 @@ def sharing() -> list[int]:
     with capturing():
         outputs = [CrewJobWrapper.wrap_crew_run(crews.sharing(), {"topic": str(n)}) for n in range(2)]
     return [output.token_usage.successful_requests for output in outputs]
+
+
+async def test_runs_beside_each_other_have_a_count_of_their_own_and_one_of_the_attempt(jp: JobProcessor) -> None:
+    job = await jp.submit_job(beside)
+    assert await job == [1, 1]
+    assert data_of(await events_of(jp, job), "usage")[-1]["paid"]["requests"] == 2
+
+
+def beside() -> list[int]:
+    with ThreadPoolExecutor(2) as pool:
+        runs = [
+            pool.submit(copy_context().run, CrewJobWrapper.wrap_crew_run, crews.one(), {"topic": f"{n} [[slow 0.5]]"})
+            for n in range(2)
+        ]
+        return [run.result().token_usage.successful_requests for run in runs]
 
 
 async def test_so_does_a_body_with_a_flow(jp: JobProcessor) -> None:

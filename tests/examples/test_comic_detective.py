@@ -180,6 +180,9 @@ def test_a_processor_must_be_on_the_same_file_and_its_name_is_needed(tmp_path: P
             maker = DetectiveMaker(tmp_path / "other.db", processor=jp, crew=False)
             with pytest.raises(ConfigurationError, match=r"the processor keeps its jobs in .*mine\.db"):
                 await maker.generate(PLOT, CAST, "short", tmp_path, script=SHORT)
+            async with maker:
+                with pytest.raises(ConfigurationError, match="the processor keeps its jobs in"):
+                    await maker.submit(PLOT, CAST, "short", tmp_path, script=SHORT)
             assert list(await jp.find_jobs()) == []
 
     anyio.run(run)
@@ -206,6 +209,7 @@ def test_restart_leaves_nothing_of_the_comic_before(tmp_path: Path) -> None:
     make(tmp_path, title="First")
     own = tmp_path / "short" / "notes.txt"
     own.write_text("mine")
+    (tmp_path / "short" / "images" / "mine.png").mkdir()
     make(tmp_path, title="Second", restart=True)
     assert not [file.name for file in (tmp_path / "short").iterdir() if "first" in file.name]
     assert set(ledger.starts(tmp_path / "short").values()) == {1}

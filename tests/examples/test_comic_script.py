@@ -65,7 +65,7 @@ def spoil(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
     place = spoiled
     for step in way:
         place = place[int(step) if step.isdigit() else step]
-    place[last] = value
+    place[int(last) if last.isdigit() else last] = value
     return spoiled
 
 
@@ -82,6 +82,14 @@ def spoil(data: dict[str, Any], path: str, value: Any) -> dict[str, Any]:
         ("mystery/killer", "Nobody", r"mystery.killer: 'Nobody'"),
         ("characters/Grim/hair", "sliver", r"characters.Grim.hair: 'sliver'.*'silver'"),
         ("book", {}, r"needs a \[book\] table"),
+        ("scenes", {"0": {}}, "scenes: a list is needed"),
+        ("scenes/0", "x", "scene 1: a table is needed, not 'x'"),
+        ("scenes/0/panels", "x", "scene 1: panels: a list is needed, not 'x'"),
+        ("scenes/0/panels/0", 7, "panel 1: a table is needed, not 7"),
+        ("scenes/0/panels/0/who", "Ida", "panel 1: who: a list is needed, not 'Ida'"),
+        ("scenes/0/panels/0/dialogue", [5], r"panel 1: dialogue: texts are needed, not \[5\]"),
+        ("scenes/0/panels/0/poses", "x", "panel 1: poses: a table is needed, not 'x'"),
+        ("scenes/0/panels/0/night", "yes", "panel 1: night: true or false is needed, not 'yes'"),
     ],
 )
 def test_a_mistake_is_told_with_its_place(short: dict[str, Any], path: str, value: Any, message: str) -> None:

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import httpx
 import pytest
+
+from tests.uvicorn_program import serving
 
 pytestmark = pytest.mark.untraced  # examples, and not the package
 
@@ -69,26 +69,11 @@ def test_polling(tmp_path: Path) -> None:
     assert {line.partition(",")[0] for line in lines[-3:]} == {f"over HTTP: {n} frames" for n in (10, 20, 30)}
 
 
-@pytest.fixture
-def server(tmp_path: Path) -> Iterator[str]:
-    command = [sys.executable, "-m", "uvicorn", "examples.fastapi_app:app", "--port", "0"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stderr is not None
-        log = ""
-        for line in process.stderr:
-            log += line
-            if found := re.search(r"running on (http://127\.0\.0\.1:\d+)", line):
-                yield found[1]
-                break
-        else:
-            pytest.fail(log)
-        process.terminate()
-        process.communicate(timeout=20)
-
-
-def test_fastapi_app(server: str) -> None:
-    with httpx.Client(base_url=server, timeout=30) as client:
+def test_fastapi_app(tmp_path: Path) -> None:
+    with (
+        serving("examples.fastapi_app:app", tmp_path, PYTHONPATH=str(ROOT)) as address,
+        httpx.Client(base_url=address, timeout=30) as client,
+    ):
         answer = client.post("/pages/noir")
         assert answer.status_code == 202
         links = answer.json()

@@ -6,14 +6,20 @@ embed a processor do it themselves: ``os.environ.update(recommended_env())`` bef
 
 from __future__ import annotations
 
+import functools
 import gc
 import importlib
 import os
 import sys
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
 
 from asyncjobs.safe_logging import SafeLogger
 
 logger = SafeLogger("asyncjobs.daemon")
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _SWITCH_INTERVAL = 0.001
 _ours = False
@@ -52,15 +58,23 @@ def warm_up() -> None:
         logger.debug("what the first call of a model needs is not loaded yet: %s", error)
 
 
-def collect_garbage() -> None:
-    """Collect what a run has left behind, in its thread, where the process runs jobs and nothing else.
+def collecting(body: Callable[P, T]) -> Callable[P, T]:
+    """Return a body that collects what its run has left behind, in its thread, where the process is ours.
 
     Crews are full of cycles, and hold clients that take long to be freed. Those of one run hold up all threads for some
     ms; those of twenty, which Python would let come together, for a fifth of a second. Where the process is the
     program's, so are its garbage and the time that it takes to go through it.
     """
-    if _ours:
-        gc.collect()
+
+    @functools.wraps(body)
+    def collected(*args: P.args, **kwargs: P.kwargs) -> T:
+        try:
+            return body(*args, **kwargs)
+        finally:
+            if _ours:
+                gc.collect()
+
+    return collected
 
 
 def apply_env() -> None:

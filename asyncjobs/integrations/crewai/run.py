@@ -16,7 +16,7 @@ from asyncjobs.integrations.crewai.questions import Questions
 from asyncjobs.integrations.crewai.replay import Replay
 from asyncjobs.integrations.crewai.reports import report_of, role_and_task
 from asyncjobs.integrations.crewai.stopping import Brake, close_streams, hooked
-from asyncjobs.integrations.crewai.usage import tokens_of
+from asyncjobs.integrations.crewai.usage import Usage, tokens_of
 from asyncjobs.runtime.context import JobContext, check_cancelled, current_job
 from asyncjobs.runtime.final_errors import mark_final
 
@@ -32,8 +32,8 @@ class Run:
 
     def __init__(self, job: JobContext, *, durable: bool) -> None:
         self.job = job
-        attempt = attempt_of(job)
-        self.usage = attempt.usage
+        self._attempt = attempt = attempt_of(job)
+        self.usage = Usage(attempt.usage)
         self.trail = Trail()
         self.brake = Brake(job)
         self.replay = Replay(job, self.usage, self.brake, attempt.calls) if durable else None
@@ -42,7 +42,7 @@ class Run:
         self._reactions: Mapping[str, Callable[[Any, Any], None]] = {
             "llm_call_started": lambda source, event: self.trail.note_call(event),
             "llm_call_completed": self._pay,
-            "task_completed": lambda source, event: job.emit(USAGE, self.usage.report(final=False)),
+            "task_completed": lambda source, event: self.tell_usage(final=False),
         }
 
     def listen(self, source: Any, event: Any) -> None:
@@ -90,6 +90,10 @@ class Run:
             stack.enter_context(hooked(hooks))
             stack.callback(context.reset_stream_sinks, context.add_stream_sink(self.listen))
             yield
+
+    def tell_usage(self, *, final: bool) -> None:
+        """Store what the attempt has cost so far, with the runs before this one."""
+        self.job.emit(USAGE, self._attempt.usage.report(final=final))
 
     def tell_state(self) -> None:
         """Store what is known of the run."""
@@ -141,6 +145,6 @@ def running(*, durable: bool = True) -> Generator[Run]:
                 run.fail(error)
                 raise
             finally:
-                job.emit(USAGE, run.usage.report(final=True))
+                run.tell_usage(final=True)
     finally:
         _current.reset(token)

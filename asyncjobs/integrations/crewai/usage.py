@@ -31,9 +31,13 @@ def tokens_of(usage: object) -> dict[str, int]:
 
 
 class Usage:
-    """What one attempt has cost, by role and task. Counted from any thread."""
+    """What a run has cost, by role and task. Counted from any thread.
 
-    def __init__(self) -> None:
+    :param whole: the usage of the attempt, of which the run is a part; each call is counted there, too.
+    """
+
+    def __init__(self, whole: Usage | None = None) -> None:
+        self._whole = whole
         self._lock = threading.Lock()
         self._paid: dict[_By, dict[str, int]] = {}
         self._replayed: dict[str, int] = {}
@@ -42,11 +46,15 @@ class Usage:
         """Count a call that was made."""
         with self._lock:
             _add(self._paid.setdefault((role, task), {}), tokens)
+        if self._whole is not None:
+            self._whole.pay(role, task, tokens)
 
     def replay(self, tokens: Mapping[str, int]) -> None:
         """Count a call whose answer an earlier attempt has paid."""
         with self._lock:
             _add(self._replayed, tokens)
+        if self._whole is not None:
+            self._whole.replay(tokens)
 
     def report(self, *, final: bool) -> dict[str, Any]:
         """Return the data of a ``usage`` event: all so far, not what came since the last one."""
