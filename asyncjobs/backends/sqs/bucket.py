@@ -6,7 +6,8 @@ a process leaves undone is found with the job, and there is no object that nothi
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from hashlib import sha256
 from itertools import groupby
 from typing import Any
@@ -26,12 +27,20 @@ class Bucket:
     New ones go into this bucket. Where one is says the item that names it: the bucket of a table may have been another.
 
     :param client: of S3; None if no bucket is named. Then there is none for new objects, and old ones are out of reach.
+    :param reading: a value is read in here. It comes after the answer of the call, which ended with the first part.
     """
 
-    def __init__(self, client: Any, name: str | None, table: str) -> None:
+    def __init__(
+        self,
+        client: Any,
+        name: str | None,
+        table: str,
+        reading: Callable[[], AbstractContextManager[None]] = nullcontext,
+    ) -> None:
         self._client = client
         self._name = name
         self._table = table
+        self._reading = reading
         self._stay = False
 
     @property
@@ -62,8 +71,9 @@ class Bucket:
                 if code_of(error) == "NoSuchKey":
                     return None
                 raise
-            async with answer["Body"] as body:
-                return await body.read()
+            with self._reading():
+                async with answer["Body"] as body:
+                    return await body.read()
 
     async def delete(self, places: Sequence[str]) -> bool:
         """Delete objects; those that are not there are not missed. Return False if some stay, which is logged once."""

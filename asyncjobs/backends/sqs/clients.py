@@ -10,12 +10,15 @@ from collections.abc import Mapping
 from contextlib import AsyncExitStack
 from typing import Any, Self
 
+from asyncjobs.backends.sqs.bucket import Bucket
 from asyncjobs.backends.sqs.credentials import Found, Renewal
 from asyncjobs.backends.sqs.denials import Denials
 from asyncjobs.backends.sqs.errors import REGION, translated
 from asyncjobs.backends.sqs.outages import Outages
 from asyncjobs.backends.sqs.server_clock import ServerTime
+from asyncjobs.backends.sqs.table import Table
 from asyncjobs.backends.sqs.throttling import Throttling
+from asyncjobs.backends.sqs.under_way import UnderWay, http_session
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import ConfigurationError, MissingExtraError
 from asyncjobs.versions import own_version
@@ -31,10 +34,11 @@ _LARGE = 1 << 20
 """Bytes from which on aiohttp sends a body in parts only if it is given as a file."""
 
 
-class _Observers:
-    """What learns from the answers to all clients of a store."""
+class _Shared:
+    """What the clients of a store have in common: which calls are under way, and who learns from their answers."""
 
     def __init__(self) -> None:
+        self.under_way = UnderWay()
         self.server_time = ServerTime()
         self.denials = Denials()
         self.outages = Outages()
@@ -42,7 +46,7 @@ class _Observers:
         self.found = Found()
 
     def attach(self, client: Any) -> None:
-        """Have them look at the answers to a client of botocore."""
+        """Have those look at the answers to a client of botocore."""
         for observer in (self.server_time, self.denials, self.outages, self.throttling):
             observer.attach(client)
         client.meta.events.register("after-call", functools.partial(_name_region, client.meta.region_name))
@@ -57,18 +61,16 @@ def _name_region(region: str, parsed: dict[str, Any], **_: object) -> None:
 class Clients:
     """The clients of one open store, and what their answers tell beside. ``s3`` is None unless a bucket is named."""
 
-    def __init__(
-        self, config: SQSConfig, stack: AsyncExitStack, observers: _Observers, clients: Mapping[str, Any]
-    ) -> None:
+    def __init__(self, config: SQSConfig, stack: AsyncExitStack, shared: _Shared, clients: Mapping[str, Any]) -> None:
         self._config = config
         self._stack = stack
         self._lock = threading.Lock()
         self._thread_session: Any = None
-        self._observers = observers
-        self.server_time = observers.server_time
-        self.denials = observers.denials
-        self.outages = observers.outages
-        self.throttling = observers.throttling
+        self._shared = shared
+        self.server_time = shared.server_time
+        self.denials = shared.denials
+        self.outages = shared.outages
+        self.throttling = shared.throttling
         self.dynamodb = clients["dynamodb"]
         self.sqs = clients["sqs"]
         self.s3: Any = clients.get("s3")
@@ -88,24 +90,30 @@ class Clients:
             raise MissingExtraError("sqs", what="the SQS store") from error
         make_config: Any = AioConfig
         session: Any = _sharing(AioSession())
-        observers, stack = _Observers(), AsyncExitStack()
-        renewal = Renewal(session, observers.found)
+        shared, stack = _Shared(), AsyncExitStack()
+        sending = {"max_pool_connections": _CONNECTIONS, "http_session_cls": http_session(shared.under_way)}
+        renewal = Renewal(session, shared.found)
         clients: dict[str, Any] = {}
         try:
             for service in ("dynamodb", "sqs", *(("s3",) if config.bucket is not None else ())):
                 patience = _settings(1, UPLOAD) if service == "s3" else _settings(TRIES, READ)
-                how = make_config(max_pool_connections=_CONNECTIONS, **patience)
+                how = make_config(**sending, **patience)
                 with translated(f"a client for {service}"):
                     made = session.create_client(service, config=how, **_where(config))
                     clients[service] = client = await stack.enter_async_context(made)
                 client.meta.events.register("before-send", _send_in_parts)
                 client.meta.events.register("before-call", renewal.on_call)
                 client.meta.events.register("after-call", renewal.on_answer)
-                observers.attach(client)
+                shared.attach(client)
         except BaseException:
             await stack.aclose()
             raise
-        return cls(config, stack, observers, clients)
+        return cls(config, stack, shared, clients)
+
+    def table(self) -> Table:
+        """Return the table of the store, and the bucket of its large values."""
+        bucket = Bucket(self.s3, self._config.bucket, self._config.table, self._shared.under_way.cut_off_at_close)
+        return Table(self.dynamodb, self._config.table, bucket)
 
     def connect(self, service: str, read_timeout: int = READ) -> Any:
         """Make a client of botocore for a thread, which tries each call once. It needs no event loop."""
@@ -117,15 +125,16 @@ class Clients:
                 self._thread_session = _sharing(botocore.session.get_session())
             session: Any = self._thread_session
             client = session.create_client(service, config=Config(**_settings(1, read_timeout)), **_where(self._config))
-        renewal = Renewal(session, self._observers.found)
+        renewal = Renewal(session, self._shared.found)
         client.meta.events.register("before-call", renewal.on_call_in_thread)
         client.meta.events.register("after-call", renewal.on_answer_in_thread)
-        self._observers.attach(client)
+        self._shared.attach(client)
         return client
 
     async def close(self) -> None:
         """Close the connections. What is under way is cut off."""
         self.outages.close()
+        self._shared.under_way.close()
         await self._stack.aclose()
 
 

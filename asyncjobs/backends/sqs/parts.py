@@ -11,7 +11,6 @@ from msgspec import structs
 from asyncjobs.backends.base import ClaimRequest, ClaimResult, Finding
 from asyncjobs.backends.listeners import Listeners
 from asyncjobs.backends.sqs import finding, schema
-from asyncjobs.backends.sqs.bucket import Bucket
 from asyncjobs.backends.sqs.checkup import Checkup
 from asyncjobs.backends.sqs.claims import Claims
 from asyncjobs.backends.sqs.clients import Clients
@@ -36,7 +35,6 @@ from asyncjobs.backends.sqs.sharing import Sharing
 from asyncjobs.backends.sqs.steps import Steps
 from asyncjobs.backends.sqs.submitting import Submitting
 from asyncjobs.backends.sqs.sweep import Sweep
-from asyncjobs.backends.sqs.table import Table
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.waiting import Waiting
 from asyncjobs.backends.sqs.workers import Workers, number_of
@@ -61,7 +59,7 @@ class Parts:
         listeners: Listeners,
         checked: schema.Checked,
     ) -> None:
-        table = Table(clients.dynamodb, config.table, Bucket(clients.s3, config.bucket, config.table))
+        table = clients.table()
         self._config = config
         self._checked = checked
         self.clients = clients
