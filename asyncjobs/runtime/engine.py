@@ -27,7 +27,7 @@ from asyncjobs.runtime.live_graph import LiveGraph
 from asyncjobs.runtime.main_script import refuse_while_loading
 from asyncjobs.runtime.no_worker_warning import warn_when_no_worker_lives
 from asyncjobs.runtime.parts import EngineSettings, Parts
-from asyncjobs.runtime.preload import preload
+from asyncjobs.runtime.preload import exclude_from_collections, preload
 from asyncjobs.runtime.reaper import Reaper
 from asyncjobs.runtime.runner import Runner
 from asyncjobs.runtime.shutdown import Leaving, warn_of_unfinished
@@ -132,6 +132,8 @@ class Engine:
             if leaving is not None:
                 leaving.end(error)
             raise
+        if self.settings.owns_process:
+            exclude_from_collections()
         self._entered = True
 
     async def _run(self, started: Callable[[], None]) -> None:

@@ -1,20 +1,28 @@
-"""How long the event loop of a daemon on SQS and DynamoDB, emulated, is held up while a hundred slots are busy."""
+"""How long an event loop is held up by the store in SQS and DynamoDB, emulated, while a hundred slots are busy.
+
+Twice: in a daemon, which excludes what is loaded from garbage collections, and in a program with a processor of its
+own, which does not, since that is for the program to decide.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 
-from asyncjobs import DaemonConfig, JobProcessor, SQSConfig, gather
+from msgspec import convert, json
+
+from asyncjobs import JobProcessor
+from benchmarks import sqs_busy
+from benchmarks.machine import ROOT
 from benchmarks.result import Figure, Place, Result
-from benchmarks.ticker import Ticker
+from benchmarks.sqs_busy import LOADED, SLOTS
 
-SLOTS = 100
-
-
-async def wait(seconds: float) -> None:
-    """Keep a slot."""
-    await asyncio.sleep(seconds)
+_NOTE = "the emulator needs a processor, too"
 
 
 def run(place: Place) -> Result:
@@ -27,17 +35,43 @@ def run(place: Place) -> Result:
         return Result((), ("not measured, there is no emulator: make bench-sqs installs it",))
     os.environ.update(CREDENTIALS)
     emulator = start_ministack(program)
-    config = SQSConfig(
-        endpoint_url=emulator.address, region="us-east-1", table="lag", queue_url="lag", wait_time=2, create=True
-    )
-    return Result(tuple(asyncio.run(_run(config, place.pick(1_500, 300)))), ("the emulator needs a processor, too",))
+    seconds = place.pick(20, 5)
+    figures = asyncio.run(_in_daemon(emulator.address, seconds, place.folder))
+    figures += _embedded(emulator.address, seconds * SLOTS)
+    return Result(tuple(figures), (_NOTE,))
 
 
-async def _run(config: SQSConfig, jobs: int) -> list[Figure]:
-    async with JobProcessor(config, daemon=DaemonConfig(num_workers=SLOTS)) as jp:
-        await gather(*await jp.map_jobs(wait, [0.1] * SLOTS))  # what is loaded when it is first used
-        async with Ticker() as submitting:
-            handles = await jp.map_jobs(wait, [1.0] * jobs)
-        async with Ticker() as running:
-            await gather(*handles)
-    return submitting.figures("submitting") + running.figures("busy")
+async def _in_daemon(endpoint: str, seconds: float, folder: Path) -> list[Figure]:
+    settings = sqs_busy.config(endpoint, "lag", create=True)
+    async with JobProcessor(settings, enable_daemon=False) as jp:
+        measured = await jp.submit_job(sqs_busy.measure, seconds, priority=1)
+        # Each takes a second at least, so the slots are busy until it has measured.
+        await jp.map_jobs(sqs_busy.wait, [1.0] * int(SLOTS * (seconds + LOADED)))
+        with _daemon(endpoint, folder):
+            return convert(await measured, list[Figure])
+
+
+@contextmanager
+def _daemon(endpoint: str, folder: Path) -> Generator[None]:
+    environment = os.environ | {
+        "ASYNCJOBS_BACKEND": "sqs",
+        "ASYNCJOBS_SQS_ENDPOINT_URL": endpoint,
+        "ASYNCJOBS_SQS_REGION": "us-east-1",
+        "ASYNCJOBS_SQS_TABLE": "lag",
+        "ASYNCJOBS_SQS_QUEUE_URL": "lag",
+        "ASYNCJOBS_SQS_WAIT_TIME": "2",
+        "ASYNCJOBS_DAEMON_NUM_WORKERS": str(SLOTS + 1),
+        "XDG_STATE_HOME": str(folder),
+    }
+    command = [sys.executable, "-m", "asyncjobs", "daemon", "start", "--allow", "benchmarks"]
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.kill()  # what is left of its jobs is of no use, nor is its table
+        process.wait()
+
+
+def _embedded(endpoint: str, jobs: int) -> list[Figure]:
+    command = [sys.executable, "-m", "benchmarks.sqs_busy", endpoint, str(jobs)]
+    return json.decode(subprocess.run(command, cwd=ROOT, check=True, stdout=subprocess.PIPE).stdout, type=list[Figure])

@@ -9,11 +9,19 @@ import anyio
 import pytest
 
 from asyncjobs.backends.sqs.clients import Clients
+from asyncjobs.backends.sqs.table import Table
 from asyncjobs.config import SQSConfig
 from asyncjobs.exceptions import BackendClosedError
 
 pytestmark = pytest.mark.anyio
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/x-amz-json-1.0\r\nContent-Length: 1000\r\n"
+
+
+CONFIG = SQSConfig(region="eu-west-1", bucket="values")
+
+
+def table_of(clients: Clients) -> Table:
+    return Table(clients.dynamodb, "jobs", clients.bucket(CONFIG))
 
 
 @pytest.fixture
@@ -52,7 +60,7 @@ async def server(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[StalledServer
 
 @pytest.fixture
 async def clients(server: StalledServer) -> AsyncIterator[Clients]:
-    opened = await Clients.open(SQSConfig(region="eu-west-1", bucket="values"))
+    opened = await Clients.open(CONFIG)
     yield opened
     await opened.close()
 
@@ -71,7 +79,7 @@ async def test_a_call_that_waits_for_the_rest_of_its_answer_is_cut_off(
     server: StalledServer, clients: Clients, service: str, says: str
 ) -> None:
     server.says = ANSWERS[says]
-    table = clients.table()
+    table = table_of(clients)
     refused: list[BackendClosedError] = []
 
     async def ask() -> None:
@@ -94,7 +102,7 @@ async def test_a_call_after_the_closing_is_refused_and_opens_no_connection(
 ) -> None:
     await clients.close()
     with pytest.raises(BackendClosedError):
-        await clients.table().get([("a", "b")])
+        await table_of(clients).get([("a", "b")])
     assert not server.has_said.is_set()
 
 
@@ -102,5 +110,5 @@ async def test_a_caller_that_is_cancelled_is_not_told_that_the_store_is_closed(
     server: StalledServer, clients: Clients
 ) -> None:
     with anyio.move_on_after(0.2) as scope:
-        await clients.table().get([("a", "b")])
+        await table_of(clients).get([("a", "b")])
     assert scope.cancelled_caught

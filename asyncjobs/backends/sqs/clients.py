@@ -16,7 +16,7 @@ from asyncjobs.backends.sqs.denials import Denials
 from asyncjobs.backends.sqs.errors import REGION, translated
 from asyncjobs.backends.sqs.outages import Outages
 from asyncjobs.backends.sqs.server_clock import ServerTime
-from asyncjobs.backends.sqs.table import Table
+from asyncjobs.backends.sqs.service_models import sharing
 from asyncjobs.backends.sqs.throttling import Throttling
 from asyncjobs.backends.sqs.under_way import UnderWay, http_session
 from asyncjobs.config import SQSConfig
@@ -89,7 +89,7 @@ class Clients:
         except ImportError as error:
             raise MissingExtraError("sqs", what="the SQS store") from error
         make_config: Any = AioConfig
-        session: Any = _sharing(AioSession())
+        session: Any = sharing(AioSession())
         shared, stack = _Shared(), AsyncExitStack()
         sending = {"max_pool_connections": _CONNECTIONS, "http_session_cls": http_session(shared.under_way)}
         renewal = Renewal(session, shared.found)
@@ -110,10 +110,9 @@ class Clients:
             raise
         return cls(config, stack, shared, clients)
 
-    def table(self) -> Table:
-        """Return the table of the store, and the bucket of its large values."""
-        bucket = Bucket(self.s3, self._config.bucket, self._config.table, self._shared.under_way.cut_off_at_close)
-        return Table(self.dynamodb, self._config.table, bucket)
+    def bucket(self, config: SQSConfig) -> Bucket:
+        """Return where a store with these settings keeps large values."""
+        return Bucket(self.s3, config.bucket, config.table, self._shared.under_way.cut_off_at_close)
 
     def connect(self, service: str, read_timeout: int = READ) -> Any:
         """Make a client of botocore for a thread, which tries each call once. It needs no event loop."""
@@ -122,7 +121,7 @@ class Clients:
 
         with self._lock:  # a session is not made for several threads, its clients are
             if self._thread_session is None:
-                self._thread_session = _sharing(botocore.session.get_session())
+                self._thread_session = sharing(botocore.session.get_session())
             session: Any = self._thread_session
             client = session.create_client(service, config=Config(**_settings(1, read_timeout)), **_where(self._config))
         renewal = Renewal(session, self._shared.found)
@@ -136,20 +135,6 @@ class Clients:
         self.outages.close()
         self._shared.under_way.close()
         await self._stack.aclose()
-
-
-def _sharing(session: Any) -> Any:
-    """Let a session use what others have read of the services. Reading it takes most of the time of making a client."""
-    session.register_component("data_loader", _loader(session.get_config_variable("data_path")))
-    return session
-
-
-@functools.cache
-def _loader(path: str | None) -> Any:
-    import botocore.loaders as loaders
-
-    make: Any = loaders.create_loader  # pyright: ignore[reportUnknownVariableType] - botocore has no types
-    return make(path)
 
 
 def _check_loop() -> None:

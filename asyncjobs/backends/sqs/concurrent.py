@@ -26,16 +26,19 @@ async def at_once(do: Callable[[T], Awaitable[R]], things: Sequence[T], most: in
     limiter = anyio.Semaphore(most)
 
     async def one(place: int, thing: T) -> None:
-        async with limiter:
-            if any(map(_is_silence, errors)):
-                return
-            try:
-                results[place] = await do(thing)
-            except Exception as error:  # border: it is raised below, and not in a group
-                errors.append(error)
+        try:
+            results[place] = await do(thing)
+        except Exception as error:  # border: it is raised below, and not in a group
+            errors.append(error)
+        finally:
+            limiter.release()
 
     async with anyio.create_task_group() as tasks:
         for place, thing in enumerate(things):
+            # Each waits for a turn of the event loop: to write and sign a call takes a millisecond of it.
+            await limiter.acquire()
+            if any(map(_is_silence, errors)):
+                break
             tasks.start_soon(one, place, thing)
     if errors:
         raise errors[0]

@@ -35,6 +35,7 @@ from asyncjobs.backends.sqs.sharing import Sharing
 from asyncjobs.backends.sqs.steps import Steps
 from asyncjobs.backends.sqs.submitting import Submitting
 from asyncjobs.backends.sqs.sweep import Sweep
+from asyncjobs.backends.sqs.table import Table
 from asyncjobs.backends.sqs.transitions import Transitions
 from asyncjobs.backends.sqs.waiting import Waiting
 from asyncjobs.backends.sqs.workers import Workers, number_of
@@ -59,7 +60,7 @@ class Parts:
         listeners: Listeners,
         checked: schema.Checked,
     ) -> None:
-        table = clients.table()
+        table = Table(clients.dynamodb, config.table, clients.bucket(config))
         self._config = config
         self._checked = checked
         self.clients = clients
