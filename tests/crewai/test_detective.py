@@ -55,8 +55,10 @@ class Author:
 
 
 @pytest.fixture
-def author(monkeypatch: pytest.MonkeyPatch) -> Iterator[Author]:
+def author(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Author]:
     writing = Author()
+    # By default one folder for all versions of CrewAI, and none reads what a newer one has written.
+    monkeypatch.setenv("CREWAI_STORAGE_DIR", str(tmp_path / "crewai"))
     with serving(make_app(writing.reply, lambda what, call: None)) as url:
         monkeypatch.setenv("OPENAI_BASE_URL", url)
         monkeypatch.setenv("OPENAI_API_KEY", "none")
