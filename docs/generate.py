@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import ast
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from _reference import commands, configuration, error_codes, http
 
 from asyncjobs import MemoryBackend, SQLiteBackend, SQSBackend
 from asyncjobs.core.lifecycle import TRANSITIONS
 from asyncjobs.models import EventType, JobStatus
 
 ROOT = Path(__file__).parent.parent
-EXPLANATION = ROOT / "docs" / "explanation"
+EXPLANATION, REFERENCE = ROOT / "docs" / "explanation", ROOT / "docs" / "reference"
 END = "<!-- end of drawing -->"
 STORES = {"memory": MemoryBackend, "SQLite": SQLiteBackend, "SQS": SQSBackend}
 
@@ -147,6 +152,14 @@ def written(path: Path) -> str:
     return f"{head}{begin}\n\n{draw()}\n\n{END}{tail}"
 
 
+PAGES: dict[Path, Callable[[], str]] = {
+    REFERENCE / "commands.md": commands.page,
+    REFERENCE / "configuration.md": configuration.page,
+    REFERENCE / "error-codes.md": error_codes.page,
+    REFERENCE / "http.md": http.page,
+}
+"""The pages that are written whole."""
+
 PICTURES: dict[Path, Callable[[], str]] = {EXPLANATION / "life-cycle.svg": state_diagram}
 """The pictures that pages show."""
 
@@ -154,5 +167,5 @@ PICTURES: dict[Path, Callable[[], str]] = {EXPLANATION / "life-cycle.svg": state
 if __name__ == "__main__":
     for page in DRAWINGS:
         page.write_text(written(page), "utf-8")
-    for picture, draw in PICTURES.items():
-        picture.write_text(draw(), "utf-8")
+    for path, write in (PAGES | PICTURES).items():
+        path.write_text(write(), "utf-8")

@@ -33,11 +33,11 @@ def show(context: Context, origin: bool) -> None:
     rows = list(context.settings.rows())
     out = context.out
     if out.json:
-        out.data({name: {"value": _plain(value), "source": source} for name, value, source in rows})
+        out.data({name: {"value": plain(value), "source": source} for name, value, source in rows})
         return
     width = max(len(name) for name, _, _ in rows)
     for name, value, source in rows:
-        shown_value = "" if value is None else _written(_plain(value))
+        shown_value = "" if value is None else toml(plain(value))
         given = f"  {out.style('#', 'cyan')} {source}" if origin else ""
         out.text(f"{name:{width}} = {shown_value}{given}")
 
@@ -76,23 +76,23 @@ def template() -> str:
         '# app = "package.module:jp"',
         "",
         f"# The store: {' or '.join(kind.value for kind in BackendType)}; in memory, it is private to its process.",
-        f"# backend = {_written(BackendType.SQLITE.value)}",
+        f"# backend = {toml(BackendType.SQLITE.value)}",
         "",
         "# The function that gets a kind and a value, and returns what commands and the HTTP interface show of it.",
         "# Empty: everything is shown. Default: values under keys that look secret are hidden.",
-        f"# redact = {_written(REDACT)}",
+        f"# redact = {toml(REDACT)}",
     ]
     for section, kind in SECTIONS.items():
         lines += ["", f"[{section}]"]
-        meanings = _meanings(kind)
+        texts = meanings(kind)
         for field in dataclasses.fields(cast("Any", kind)):
-            lines += ["", *(f"# {line}" for line in meanings.get(field.name, ()))]
-            default = _plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
-            lines.append(f"# {field.name} = {'…' if default is None else _written(default)}")
+            lines += ["", *(f"# {line}" for line in texts.get(field.name, ()))]
+            default = plain(field.default if field.default_factory is dataclasses.MISSING else field.default_factory())
+            lines.append(f"# {field.name} = {'…' if default is None else toml(default)}")
     return "\n".join(lines) + "\n"
 
 
-def _meanings(kind: type[Any]) -> dict[str, list[str]]:
+def meanings(kind: type[Any]) -> dict[str, list[str]]:
     """Return the text of each ``:param`` of a class and the classes that it inherits from."""
     found: dict[str, list[str]] = {}
     for base in reversed(kind.__mro__):
@@ -102,21 +102,22 @@ def _meanings(kind: type[Any]) -> dict[str, list[str]]:
     return found
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Return the value of a setting as TOML knows it."""
     if isinstance(value, os.PathLike):
         return os.fspath(cast("os.PathLike[str]", value))
     return list(cast("tuple[Any, ...]", value)) if isinstance(value, tuple) else value
 
 
-def _written(value: Any) -> str:
+def toml(value: Any) -> str:
     """Return a value as TOML."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
         return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
     if isinstance(value, list):
-        return "[" + ", ".join(_written(inner) for inner in cast("list[Any]", value)) + "]"
+        return "[" + ", ".join(toml(inner) for inner in cast("list[Any]", value)) + "]"
     if isinstance(value, dict):
-        pairs = [f"{_written(key)} = {_written(inner)}" for key, inner in cast("dict[str, Any]", value).items()]
+        pairs = [f"{toml(key)} = {toml(inner)}" for key, inner in cast("dict[str, Any]", value).items()]
         return "{ " + ", ".join(pairs) + " }" if pairs else "{}"
     return str(value)

@@ -102,14 +102,20 @@ def _asks_for_json(arguments: Iterable[str]) -> bool:
     return False
 
 
+def exit_code_of(kind: type[JobProcessorError]) -> int:
+    """Return the exit code of a command that ends with an error of this class."""
+    return next((_CODES[base] for base in kind.__mro__ if base in _CODES), FAILED)
+
+
 def render_failure(error: JobProcessorError) -> Failure:
     """Return the failure for an error of this package."""
-    for kind in type(error).__mro__:
-        if kind in _CODES:
-            break
-    else:
-        kind = JobProcessorError
     message = str(error.args[0]) if error.args else error.code
     if isinstance(error, BackendConnectionError):
         error.request = None  # useless on the command line, so the hint must not name it
-    return Failure(message, exit_code=_CODES.get(kind, FAILED), hint=render_hint(error), code=error.code)
+    more = f"asyncjobs explain {error.code}"
+    hint = render_hint(error)
+    if hint is None:
+        hint = more
+    elif isinstance(error, BackendError):
+        hint = f"{hint}; {more}"
+    return Failure(message, exit_code=exit_code_of(type(error)), hint=hint, code=error.code)

@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from asyncjobs.cli.context import Context
+from asyncjobs.cli.examples import EXAMPLES
 from asyncjobs.cli.failures import Failure, render_usage
 from asyncjobs.cli.signals import Interruption
 from asyncjobs.daemon_threads import call_is_abandoned
@@ -27,6 +28,7 @@ _COMMANDS = {
     "demo": ("asyncjobs.cli.demo:demo", "Run a short demo: a graph of jobs, live."),
     "doctor": ("asyncjobs.cli.doctor:doctor", "Diagnose problems and suggest fixes."),
     "events": ("asyncjobs.cli.events:events", "Follow the event log."),
+    "explain": ("asyncjobs.cli.explain:explain", "Explain the code of an error, and its fix."),
     "groups": ("asyncjobs.cli.groups:groups", "List, show and watch groups of jobs."),
     "jobs": ("asyncjobs.cli.jobs:jobs", "List, show, watch, submit, answer, cancel, retry, remove."),
     "legacy": ("asyncjobs.cli.legacy:legacy", "Import and export files of the old job tracker."),
@@ -53,7 +55,7 @@ class Lazy(click.Group):
         if entry is None:
             return None
         module, _, attribute = entry[0].partition(":")
-        return with_shared_options(getattr(import_module(module), attribute))
+        return completed(getattr(import_module(module), attribute), cmd_name)
 
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
@@ -112,11 +114,18 @@ class Named(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a sub-command that also accepts the global options."""
         command = super().get_command(ctx, cmd_name)
-        return None if command is None else with_shared_options(command)
+        return None if command is None else completed(command, f"{self.name} {cmd_name}")
 
     def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
         """Resolve a command, suggesting the nearest name for an unknown one."""
         return resolve(self, ctx, args, super().resolve_command)
+
+
+def completed(command: click.Command, path: str) -> click.Command:
+    """Let a command accept the global options, and show its examples in ``--help``."""
+    if not isinstance(command, click.Group):
+        command.epilog = "\b\n" + "\n".join(["Examples:", *(f"  {line}" for line in EXAMPLES[path])])
+    return with_shared_options(command)
 
 
 def with_shared_options(command: click.Command) -> click.Command:

@@ -100,14 +100,14 @@ _NOT_RUN = "run it with the host: FastAPI(lifespan=jp.lifespan); a mounted app's
 _SHUTTING_DOWN = "retry after the server has restarted"
 
 
+def status_of(kind: type[JobProcessorError]) -> int:
+    """Return the status of the answer to a request that ends with an error of this class."""
+    return next((_STATUS[base] for base in kind.__mro__ if base in _STATUS), 500)
+
+
 def as_web_error(error: JobProcessorError) -> WebError:
     """Return the problem for an error of this package."""
-    for kind in type(error).__mro__:
-        status = _STATUS.get(kind)
-        if status is not None:
-            break
-    else:
-        status = 500
+    status = status_of(type(error))
     headers = {"retry-after": "1"} if status == 503 else {}
     if isinstance(error, BackendConnectionError):
         error.request = None  # it is not sent, so the hint must not name it

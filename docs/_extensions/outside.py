@@ -27,8 +27,15 @@ def resolve(page: Path, text: str) -> str:
     return _LINK.sub(link, text)
 
 
+def changelog() -> str:
+    """Return the changelog of the project as a page of the documentation."""
+    text = (ROOT / "CHANGELOG.md").read_text("utf-8")
+    text = re.sub(r"\]\((?!\.|#|[a-z]+:)", "](./", text)
+    return resolve(ROOT / "CHANGELOG.md", text).replace("](./docs/", "](")
+
+
 def _on_read(app: Sphinx, name: str, source: list[str]) -> None:
-    source[0] = resolve(Path(app.env.doc2path(name)), source[0])
+    source[0] = changelog() if name == "changelog" else resolve(Path(app.env.doc2path(name)), source[0])
 
 
 def setup(app: Sphinx) -> dict[str, Any]:

@@ -25,7 +25,7 @@ SOURCE = Path(asyncjobs.__file__).parent
 NAMES = re.compile(
     r"\w\([^)]*\)"  # a call
     r"|(?<![\w-])--[a-z]|\(more: -n"  # an option
-    r"|\basyncjobs (?:aws|backup|bench|compact|config|daemon|dag|demo|doctor|events|groups|jobs|version|web)\b"
+    r"|\basyncjobs (?:aws|backup|bench|compact|config|daemon|dag|demo|doctor|events|explain|groups|jobs|version|web)\b"
     r"|\b(?:pip install|mkdir|chmod|rm|python -[cm]) "
     r"|\bawait [a-z]|\basync with |'with |\bPOST \{"
     r"|\b[a-z_]+=(?:…|\[|\(|\"|'|True|False)"  # an argument
@@ -46,6 +46,8 @@ NAME = Words("how an object, or what was called, is shown")
 FOLLOWED = Words("followed by tests/web/test_client.py: test_what_the_hint_says_to_pass_instead_arrives")
 
 OPENED = Words("followed by tests/conformance/test_gates.py: test_a_retry_opens_it_again")
+
+EXPLAINED = Words("followed by tests/cli/test_explain.py")
 
 AWS = Words("followed by tests/cli/test_aws.py, where the emulator is")
 
@@ -142,6 +144,8 @@ LISTED: dict[tuple[str, str], Callable[[Hints], Any] | Words] = runs.LISTED | {
     ("cli/doctor.py", "start the daemon with --allow and the module's name"): commands.jobs_that_nobody_may_run,
     ("cli/doctor.py", "{} failed: asyncjobs jobs list --status failed"): commands.a_daemon_with_jobs,
     ("cli/events.py", "following new events; for earlier ones: --after 0"): commands.events_from_now_on,
+    ("cli/explain.py", "asyncjobs explain lists all codes"): EXPLAINED,
+    ("cli/failures.py", "asyncjobs explain {}"): EXPLAINED,
     ("cli/groups.py", "asyncjobs groups list shows the groups"): commands.a_store_without_a_worker,
     ("cli/hints.py", "asyncjobs jobs retry {}"): commands.a_daemon_with_jobs,
     ("cli/hints.py", "asyncjobs jobs retry --failed{}{}"): commands.a_daemon_with_jobs,
@@ -523,8 +527,9 @@ def messages(path: Path) -> set[str]:
 
 def collected() -> set[tuple[str, str]]:
     paths = {path: str(path.relative_to(SOURCE)) for path in SOURCE.rglob("*.py")}
-    # Unit files are run by tests/cli/test_unit_files.py.
-    return {(name, text) for path, name in paths.items() if name != "cli/service_files.py" for text in messages(path)}
+    # Unit files are run by tests/cli/test_unit_files.py, examples parsed by tests/cli/test_explain.py.
+    others = {"cli/service_files.py", "cli/examples.py"}
+    return {(name, text) for path, name in paths.items() if name not in others for text in messages(path)}
 
 
 def test_every_message_that_names_a_command_or_a_call_is_listed() -> None:

@@ -56,3 +56,8 @@ def test_every_type_of_event_is_in_the_table_of_frames() -> None:
     guide = (PAGES.parent / "guides" / "web.md").read_text("utf-8")
     [row] = re.findall(r"^\| (`submitted`.*?) \| an event of this type \|$", guide, re.MULTILINE)
     assert set(re.findall(r"`(\w+)`", row)) == {str(event) for event in EventType}
+
+
+def test_every_type_of_event_is_in_the_reference_with_its_data() -> None:
+    page = (PAGES / "events.md").read_text("utf-8")
+    assert set(re.findall(r"^\| `(\w+)` \| ", page, re.MULTILINE)) >= {str(event) for event in EventType}

@@ -1,0 +1,52 @@
+"""Hold the examples that ``--help`` of each command shows, and the reference with it."""
+
+from __future__ import annotations
+
+EXAMPLES: dict[str, tuple[str, ...]] = {
+    "aws init": ("asyncjobs aws init --dry-run",),
+    "aws policy": ("asyncjobs aws policy --for worker",),
+    "aws template": ("asyncjobs aws template > asyncjobs.yaml",),
+    "backup": ("asyncjobs backup jobs-2026-11-28.db",),
+    "bench": ("asyncjobs bench --jobs 2000",),
+    "compact": ("asyncjobs compact --patience 5m",),
+    "completion": ('eval "$(asyncjobs completion bash)"',),
+    "config init": ("asyncjobs config init",),
+    "config show": ("asyncjobs config show --origin",),
+    "config validate": ("asyncjobs --config production.toml config validate",),
+    "daemon logs": ("asyncjobs daemon logs -f",),
+    "daemon restart": ("asyncjobs daemon restart --timeout 5m",),
+    "daemon start": (
+        "asyncjobs --app shop.main:jp daemon start",
+        "asyncjobs daemon start -d --allow shop.tasks --num-workers 8",
+    ),
+    "daemon status": ("asyncjobs daemon status --check",),
+    "daemon stop": ("asyncjobs daemon stop --timeout 5m",),
+    "daemon unit": ("asyncjobs --app shop.main:jp daemon unit systemd",),
+    "dag show": ("asyncjobs dag show film-1", "asyncjobs dag show film-1 --format mermaid > film.mmd"),
+    "demo": ("asyncjobs demo --jobs 100 --fail 20",),
+    "doctor": ("asyncjobs doctor",),
+    "events tail": ("asyncjobs events tail --group film-1 --type completed --type failed",),
+    "explain": ("asyncjobs explain disk-full", "asyncjobs explain"),
+    "groups list": ("asyncjobs groups list -n 10",),
+    "groups show": ("asyncjobs groups show film-1",),
+    "groups watch": ("asyncjobs groups watch film-1",),
+    "jobs answer": ('asyncjobs jobs answer 0660b1 --json \'{"title": "Fog"}\'', "asyncjobs jobs answer 0660b1 yes"),
+    "jobs cancel": ("asyncjobs jobs cancel 0660b1 --descendants", "asyncjobs jobs cancel --group film-1 --yes"),
+    "jobs list": ("asyncjobs jobs list --status failed", "asyncjobs jobs list --metadata kind=crew --json"),
+    "jobs logs": ("asyncjobs jobs logs 0660b1 -f",),
+    "jobs reject": ('asyncjobs jobs reject 0660b1 --reason "the butler again"',),
+    "jobs result": ("asyncjobs jobs result 0660b1 --wait --timeout 5m",),
+    "jobs retry": ("asyncjobs jobs retry 0660b1", "asyncjobs jobs retry --failed --group film-1 --yes"),
+    "jobs rm": ("asyncjobs jobs rm --older 30d --yes",),
+    "jobs show": ("asyncjobs jobs show 0660b1 --steps",),
+    "jobs submit": (
+        "asyncjobs jobs submit shop.tasks:render --arg name=report --wait",
+        "asyncjobs jobs submit shop.tasks:render --args '[\"report\"]' --group nightly --delay 1h",
+    ),
+    "jobs watch": ("asyncjobs jobs watch 0660b1", "asyncjobs jobs watch --group film-1"),
+    "legacy export": ("asyncjobs --db new.db legacy export old.db",),
+    "legacy import": ("asyncjobs legacy import cinema_jobs.db --dry-run",),
+    "version": ("asyncjobs version --json",),
+    "web": ("asyncjobs web --port 8000",),
+}
+"""By the path of a command. The files, ids and modules in them are inventions."""

@@ -1,0 +1,1 @@
+"""What writes pages of the reference from the code. ``docs/generate.py`` calls it."""
