@@ -39,8 +39,8 @@ def test_each_program_of_the_guide_is_run_here() -> None:
 
 
 def test_a_crew_streams_its_text_and_counts_its_requests(model: Model, tmp_path: Path) -> None:
-    text, counted = run(tmp_path, programs()[0])
-    assert re.fullmatch(r"Final Answer: (\w+\.\d ?){5}", text)
+    *pieces, counted = run(tmp_path, programs()[0])  # a box of CrewAI may come between two words
+    assert re.fullmatch(r"Final Answer: (\w+\.\d ?){5}", "".join(pieces))
     assert counted == "1 request, 1 task"
     assert len(model.finished()) == 1
 
