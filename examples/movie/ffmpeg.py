@@ -21,7 +21,9 @@ from .process import Stop, feed, follow, go_on
 
 NEEDED = (("-encoders", ("libx264", "aac")), ("-filters", ("xfade",)))
 SAMPLES = 48_000
-_QUIET = ("-hide_banner", "-nostdin", "-loglevel", "error", "-y")
+_STRICT = ("-hide_banner", "-loglevel", "error", "-xerror", "-y")
+"""Without ``-xerror``, ffmpeg 5 ends well when the disk was full as it wrote the end of a file."""
+_QUIET = ("-nostdin", *_STRICT)
 _QUALITY = {"clip": ("ultrafast", "12"), "post": ("ultrafast", "14"), "film": ("superfast", "19")}
 Tell = Callable[[int], object]
 
@@ -97,7 +99,7 @@ def encode(frames: Iterable[bytes], path: Path, tell: Tell, stop: Stop = go_on) 
     """Make a silent clip of raw frames."""
     with whole(path) as part:
         command = [
-            find_ffmpeg().path, "-hide_banner", "-loglevel", "error", "-y",
+            find_ffmpeg().path, *_STRICT,
             "-f", "rawvideo", "-pix_fmt", "rgb24", "-s", f"{WIDTH}x{HEIGHT}", "-r", str(RATE), "-i", "pipe:0",
             *_video("clip"), "-f", "mp4", _file(part),
         ]  # fmt: skip

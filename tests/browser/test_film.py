@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,8 @@ from tests.examples.movies import Ffmpeg, card, scene, screenplay
 pytestmark = [pytest.mark.slow, pytest.mark.untraced, pytest.mark.usefixtures("browser")]
 expect.set_options(timeout=PATIENCE)
 
+SOON = 3.0
+"""Seconds until the first pictures are seen."""
 JOBS = 11
 """Of the film here: screenplay, four views, a keyframe, two clips, two finished scenes, film."""
 
@@ -92,6 +95,25 @@ def test_pictures_and_clips_appear_as_they_are_made_a_reload_shows_them_and_the_
     expect(page.locator("#player")).to_be_visible()
     expect(page.locator("#connection")).to_have_text(re.compile("complete"))
     expect(page.locator("#player")).to_have_js_property("ariaLabel", "Seen")
+
+
+@pytest.mark.serial
+@pytest.mark.parametrize("turn", range(3))
+def test_the_first_pictures_of_a_film_are_there_at_once(browser: Browser, tmp_path: Path, turn: int) -> None:
+    """The screenplay of ``make demo-web``, in its quality: three seconds on a machine that does nothing else."""
+    demo = Demo(tmp_path, quick=False)
+    visitor = Visitor(browser, demo.url)
+    try:
+        page = visitor.tab("film")
+        began = time.monotonic()
+        film(page)
+        expect(page.locator(".reel .picture[data-drawn] img").nth(1)).to_be_visible()
+        took = time.monotonic() - began
+        print(f"two pictures after {took:.2f} s")
+        assert took < 3 * SOON
+    finally:
+        visitor.context.close()
+        demo.end(signal.SIGKILL)
 
 
 def test_a_film_that_lacks_a_scene_says_which_and_is_made_whole(
