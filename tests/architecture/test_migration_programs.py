@@ -16,8 +16,11 @@ import click
 import httpx
 import pytest
 
+from asyncjobs import JobHandle, JobProcessor
 from asyncjobs.cli.context import Context
 from asyncjobs.cli.main import root
+from asyncjobs.runtime.context import JobContext
+from asyncjobs.web.routes import TABLE
 from tests.cli.inside import Inside
 from tests.uvicorn_program import serving
 
@@ -193,10 +196,26 @@ def test_a_command_that_a_text_names_exists(line: str, tmp_path: Path, monkeypat
     assert not (rest and isinstance(command, click.Group))
 
 
+def test_a_route_that_a_text_names_exists() -> None:
+    routes = {(entry.method, entry.path) for entry in TABLE}
+    texts = [page.read_text("utf-8") for page in PAGES]
+    found = {one for text in texts for one in re.findall(r"`(GET|POST) (?:/jobs)?/?([\w/{}]+)`", text)}
+    assert len(found) > 4
+    assert {(method, f"/{path}") for method, path in found} <= routes
+
+
 @pytest.mark.parametrize("block", [block for block in BLOCKS if block.kind == "toml"], ids=str)
 def test_settings_are_valid(block: Block, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "given.toml").write_text(block.text)
     Inside(tmp_path, monkeypatch).good("--config", "given.toml", "config", "validate")
+
+
+def test_a_method_that_a_text_names_exists() -> None:
+    text = "".join(page.read_text("utf-8") for page in PAGES)
+    for before, kind in ((r"jp", JobProcessor), (r"current_job\(\)", JobContext), (r"await handle", JobHandle)):
+        names = set(re.findall(rf"`(?:await )?{before}\.(\w+)", text)) | set(re.findall(rf"\b{before}\.(\w+)\(", text))
+        assert names
+        assert {name for name in names if not hasattr(kind, name)} == set()
 
 
 @pytest.mark.parametrize("page", ["guarantees", "security"])
