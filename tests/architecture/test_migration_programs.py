@@ -230,9 +230,9 @@ def test_every_test_that_is_named_exists(page: str) -> None:
 def test_every_promise_names_a_test() -> None:
     text = (DOCS / "explanation" / "guarantees.md").read_text("utf-8")
     promises, _, _ = text.partition("## What is not guaranteed")
-    rows = re.findall(r"^\| (?!promise|---)(.*) \| (.*) \|$", promises, re.MULTILINE)
-    assert len(rows) > 25
-    for promise, shown in rows:
+    found = re.findall(r"^- \*\*(.*?)\*\*$(.*?)(?=^- |^## |\Z)", promises, re.MULTILINE | re.DOTALL)
+    assert len(found) == promises.count("\n- ") > 25
+    for promise, shown in found:
         assert TEST.search(shown), promise
 
 
