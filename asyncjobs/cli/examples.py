@@ -5,7 +5,7 @@ from __future__ import annotations
 EXAMPLES: dict[str, tuple[str, ...]] = {
     "aws init": ("asyncjobs aws init --dry-run",),
     "aws policy": ("asyncjobs aws policy --for worker",),
-    "aws template": ("asyncjobs aws template > asyncjobs.yaml",),
+    "aws template": ("asyncjobs aws template > asyncjobs.json",),
     "backup": ("asyncjobs backup jobs-2026-11-28.db",),
     "bench": ("asyncjobs bench --jobs 2000",),
     "compact": ("asyncjobs compact --patience 5m",),
