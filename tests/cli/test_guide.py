@@ -12,11 +12,16 @@ import anyio
 import pytest
 
 from asyncjobs import JobProcessor, SQLiteConfig
+from tests.architecture.test_guide_programs import PAGES as WITH_PROGRAMS
 from tests.cli.inside import Inside
 from tests.compat.old_files import old_job, write_old
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs" / "guides").glob("*.md"))]
+PAGES = [
+    ROOT / "README.md",
+    *sorted(page for page in (ROOT / "docs" / "guides").glob("*.md") if page.stem not in WITH_PROGRAMS),
+]
+"""Those with programs of their own have commands that are about these: tests/architecture/test_guide_programs.py."""
 ON_AWS = ROOT / "docs" / "guides" / "sqs.md"
 """Its commands want a store on AWS, on which tests/cli/test_sqs_commands.py runs every command."""
 PROGRAM = """

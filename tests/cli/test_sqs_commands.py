@@ -86,6 +86,7 @@ SCRIPT: tuple[Line, ...] = (
     ("demo", "--jobs", "10", "--fail", "0"),
     ("bench", "--jobs", "100"),
     ("config", "show", "--origin"),
+    ("explain", "disk-full"),
     ("backup", "copy.db"),
     ("compact",),
     ("legacy", "import", "old.db"),

@@ -273,7 +273,8 @@ def test_it_is_not_named_at_a_prompt_over_http_or_in_a_child_process() -> None:
     def lost() -> BackendConnectionError:
         return BackendConnectionError("away", request=["r"], tries=5)
 
-    assert render_failure(lost()).hint == "try again when the store is reachable"
+    at_a_prompt = render_failure(lost()).hint
+    assert at_a_prompt == "try again when the store is reachable; asyncjobs explain backend-unavailable"
     answered = as_web_error(lost())
     assert (answered.hint, answered.code) == ("try again when the store is reachable", "backend-unavailable")
     told = rebuilt(refusal(lost()))
